@@ -1,0 +1,1 @@
+"""The runnable half of the handbook: one module per chapter, executed when the site is built."""

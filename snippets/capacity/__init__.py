@@ -1,0 +1,1 @@
+"""Capacity: arrivals, Little's law, tails, autoscaling and overload."""

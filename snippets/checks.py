@@ -1,0 +1,244 @@
+"""Compare a result with an independent expectation: assert it, print it, report it.
+
+Every `check_*` function of a snippet module compares through this module and through nothing else.
+A comparison prints one PASS or FAIL line with the values, reports itself to whoever listens (the site build,
+pytest, a notebook, the reader's browser), and raises `AssertionError` when it fails.
+
+Run the checks of one module from the command line: `python -m snippets.checks snippets.definitions.utilization`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+Kind = Literal["identity", "published", "simulation", "measured"]
+"""Where the expectation comes from: other mathematics, a published number, a simulation, a recorded measurement."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison as the reader sees it; every field but `passed` is text, ready to print."""
+
+    label: str
+    kind: Kind
+    expected: str
+    got: str
+    tolerance: str
+    source: str
+    passed: bool
+
+
+class Estimate(Protocol):
+    """A simulated or measured mean with its standard error."""
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def standard_error(self) -> float: ...
+
+
+_listeners: list[list[Comparison]] = []
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[list[Comparison]]:
+    """Collect every comparison made inside the `with` block, passed or failed, in order."""
+    rows: list[Comparison] = []
+    _listeners.append(rows)
+    try:
+        yield rows
+    finally:
+        _listeners.remove(rows)
+
+
+def close(
+    label: str,
+    got: Any,
+    expected: Any,
+    *,
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    kind: Kind = "identity",
+    source: str = "",
+) -> None:
+    """Assert |got − expected| ≤ atol + rtol·|expected|, elementwise for arrays of one shape."""
+    got_values, expected_values = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
+    passed = (
+        got_values.size > 0
+        and got_values.shape == expected_values.shape
+        and bool(
+            np.all(np.abs(got_values - expected_values) <= atol + rtol * np.abs(expected_values))
+        )
+    )
+    terms = [f"{atol:.3g}"] * (atol > 0) + [f"{rtol:.3g} × expected"] * (rtol > 0)
+    _report(
+        label,
+        kind,
+        _text(expected),
+        _text(got),
+        "± " + " + ".join(terms) if terms else "exact",
+        source,
+        passed,
+    )
+
+
+def covers(
+    label: str,
+    estimate: Estimate,
+    expected: float,
+    *,
+    sigmas: float = 3.0,
+    kind: Kind = "simulation",
+    source: str = "",
+) -> None:
+    """Assert that an estimate lies within `sigmas` of its own standard errors of the expectation."""
+    error = float(estimate.standard_error)
+    passed = 0 < error < math.inf and abs(float(estimate.mean) - expected) <= sigmas * error
+    _report(
+        label,
+        kind,
+        _text(expected),
+        f"{estimate.mean:.6g} ± {error:.2g}",
+        f"{sigmas:g} standard errors",
+        source,
+        passed,
+    )
+
+
+def inside(
+    label: str, got: float, low: float, high: float, *, kind: Kind = "simulation", source: str = ""
+) -> None:
+    """Assert low ≤ got ≤ high."""
+    _report(
+        label,
+        kind,
+        f"{_text(low)} … {_text(high)}",
+        _text(got),
+        "interval",
+        source,
+        bool(low <= got <= high),
+    )
+
+
+def equal(
+    label: str, got: object, expected: object, *, kind: Kind = "identity", source: str = ""
+) -> None:
+    """Assert that two values that are not measured on a scale (names, orders, sets, counts) are the same."""
+    _report(label, kind, _text(expected), _text(got), "exact", source, bool(got == expected))
+
+
+def holds(
+    label: str,
+    condition: bool | np.bool_,
+    *,
+    got: object = "",
+    kind: Kind = "identity",
+    source: str = "",
+) -> None:
+    """Assert a truth that has no number on its right-hand side: an order, a sign, a shape."""
+    if not isinstance(condition, bool | np.bool_):
+        raise TypeError(f"condition must be a bool, got {condition!r}")
+    _report(
+        label,
+        kind,
+        "true",
+        _text(got) if got != "" else str(bool(condition)).lower(),
+        "exact",
+        source,
+        bool(condition),
+    )
+
+
+def raises(
+    label: str,
+    function: Callable[..., object],
+    *args: Any,
+    match: str,
+    error: type[Exception] = ValueError,
+    **kwargs: Any,
+) -> None:
+    """Assert that the call is refused with `error` and that the message contains `match`."""
+    try:
+        result = function(*args, **kwargs)
+    except error as refusal:
+        got, passed = f"{error.__name__}: {refusal}", match in str(refusal)
+    else:
+        got, passed = f"returned {_text(result)}", False
+    _report(label, "identity", f"{error.__name__} with “{match}”", got, "exact", "", passed)
+
+
+def _text(value: object) -> str:
+    """A value as the table shows it: up to ten significant digits, arrays in brackets."""
+    if isinstance(value, bool | np.bool_ | str):
+        return str(value)
+    if isinstance(value, float | np.floating):
+        return f"{float(value):.10g}"
+    if isinstance(value, np.ndarray | list | tuple):
+        if len(value) > 6:
+            return f"[{_text(value[0])}, … {len(value)} values …, {_text(value[-1])}]"
+        return "[" + ", ".join(_text(item) for item in value) + "]"
+    return str(value)
+
+
+def _report(
+    label: str, kind: Kind, expected: str, got: str, tolerance: str, source: str, passed: bool
+) -> None:
+    row = Comparison(label, kind, expected, got, tolerance, source, passed)
+    for rows in _listeners:
+        rows.append(row)
+    line = f"{label}: got {got}, expected {expected} ({tolerance})"
+    print(f"{'PASS' if passed else 'FAIL'} {line}")
+    if not passed:
+        raise AssertionError(line)
+
+
+def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
+    """The module's own functions whose names start with `prefix`, in the order of the source."""
+    own = [
+        (name, value)
+        for name, value in vars(module).items()
+        if name.startswith(prefix)
+        and inspect.isfunction(value)
+        and value.__module__ == module.__name__
+    ]
+    return dict(sorted(own, key=lambda item: item[1].__code__.co_firstlineno))
+
+
+def run(module: ModuleType) -> bool:
+    """Run every `check_*` of a module, print its claim and its comparisons; True when all passed."""
+    passed = True
+    for name, check in functions(module, "check_").items():
+        print(f"\n{(check.__doc__ or name).strip().splitlines()[0]}")
+        try:
+            with recording() as rows:
+                check()
+            if not rows:
+                raise AssertionError(f"{name} compared nothing")
+        except AssertionError as failure:
+            passed = False
+            print(f"FAIL {name}: {failure}")
+    return passed
+
+
+def main(names: list[str]) -> int:
+    """Run the checks of the named modules; the process's exit status."""
+    if not names:
+        print("usage: python -m snippets.checks MODULE [MODULE ...]", file=sys.stderr)
+        return 2
+    return 0 if all([run(importlib.import_module(name)) for name in names]) else 1
+
+
+if __name__ == "__main__":
+    # The checks report to `snippets.checks`, which is not this `__main__` copy of it.
+    sys.exit(importlib.import_module("snippets.checks").main(sys.argv[1:]))
