@@ -1,14 +1,15 @@
 """First-come-first-served queues, simulated at about the cost of their random numbers.
 
-A single server needs no loop: with C_k the work brought by the first k customers and A_k the arrival times, customer n
-waits W_n = max_{k≤n}(A_k − C_{k−1}) − (A_n − C_{n−1}), a running maximum. Several servers keep their sorted times of
-becoming free. A simulated mean is reported with the standard error of batch means, after a warm-up that MSER-5 chose,
-because successive waits are far from independent.
+A single server needs no loop: with C_k the work brought by the first k customers and A_k the
+arrival times, customer n waits W_n = max_{k≤n}(A_k − C_{k−1}) − (A_n − C_{n−1}), a running maximum.
+Several servers keep their sorted times of becoming free. A simulated mean is reported with the
+standard error of batch means, after a warm-up that MSER-5 chose, because successive waits are far
+from independent.
 
 Assumes: one queue, first come first served, no abandonment, identical servers.
 
-Source: Lindley (1952), eq. 1; Kiefer and Wolfowitz (1955), section 2; Asmussen and Glynn (2007), section IV.5 for batch
-means; White (1997) for MSER-5.
+Source: Lindley (1952) for one server; Kiefer and Wolfowitz (1955) for several; Asmussen and Glynn
+(2007), chapter IV, for batch means; White (1997) and White, Cobb and Spratt (2000) for MSER-5.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from snippets import checks
 FloatArray = npt.NDArray[np.float64]
 
 BATCHES = 32  # batches of a run, enough for a stable variance, few enough to be long
-STUDENT_T_975_DF31 = 2.0395134464  # 97.5% point of Student's t with BATCHES − 1 degrees of freedom; tested against scipy
+STUDENT_T_975_DF31 = (
+    2.0395134464  # 97.5% point of Student's t, BATCHES − 1 degrees of freedom (scipy)
+)
 
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """A simulated mean, its standard error, and the half-width of its 95% confidence interval, in one unit."""
+    """A simulated mean, its standard error and the half-width of its 95% interval, in one unit."""
 
     mean: float
     standard_error: float
@@ -48,10 +51,11 @@ def fifo_waits(
 ) -> FloatArray:
     """Waiting time of every customer of a first-come-first-served queue that starts empty.
 
-    arrival_times: sorted times [s], shape (n,), or (r, n) for r independent replications side by side.
+    arrival_times: sorted times [s], shape (n,), or (r, n) for r replications side by side.
     service_times: durations [s], non-negative, same shape.
     servers: number of identical servers.
-    Returns the waits [s] in the same shape. Raises ValueError on empty, non-finite, unsorted or mismatched input.
+    Returns the waits [s] in the same shape.
+    Raises ValueError on empty, non-finite, unsorted or mismatched input.
 
     >>> fifo_waits([0, 1, 2.5, 3, 3.2, 8], [2, 1, 1, 0.5, 1, 1]).round(9).tolist()
     [0.0, 1.0, 0.5, 1.0, 1.3, 0.0]
@@ -105,7 +109,7 @@ def _heap_waits(arrivals: FloatArray, services: FloatArray, servers: int) -> Flo
 
 
 def _lane_waits(arrivals: FloatArray, services: FloatArray, servers: int) -> FloatArray:
-    """Many replications in step: row j of `free_at` holds every lane's (j+1)-th time at which a server becomes free."""
+    """Many replications in step: row j of `free_at` is each lane's (j+1)-th free server's time."""
     free_at = np.full((servers, arrivals.shape[0]), -np.inf)
     waits = np.empty_like(arrivals)
     for i in range(arrivals.shape[1]):
@@ -122,7 +126,8 @@ def gamma_times(
 ) -> FloatArray:
     """Independent positive durations with the given mean and squared coefficient of variation.
 
-    mean: [s]. scv: variance over squared mean, ≥ 0; 0 gives constants, 1 the exponential. size: shape of the result.
+    mean: [s]. scv: variance over squared mean, ≥ 0; 0 gives constants, 1 the exponential.
+    size: shape of the result.
     Returns durations [s]. Raises ValueError on a mean or scv outside its range.
 
     >>> gamma_times(np.random.default_rng(0), mean=2.0, scv=0.0, size=3).tolist()
@@ -140,10 +145,11 @@ def gamma_times(
 def warm_up_length(series: npt.ArrayLike) -> int:
     """How many observations to discard from the start: the MSER-5 rule.
 
-    series: observations in order, shape (n,), n ≥ 20. Averages of five are formed; the cut minimises the squared
-    standard error of what is left, searched over the first half. A cut near n/2 means that the run is too short.
+    series: observations in order, shape (n,), n ≥ 20. Averages of five are formed; the cut
+    minimises the squared standard error of what is left, searched over the first half. A cut near
+    n/2 means that the run is too short.
     Returns a multiple of 5. Raises ValueError on fewer than 20 or non-finite observations.
-    Source: White (1997).
+    Source: White (1997); averages of five from White, Cobb and Spratt (2000).
 
     >>> warm_up_length([9.0] * 10 + [1.0, 2.0] * 45)
     10
@@ -167,9 +173,10 @@ def warm_up_length(series: npt.ArrayLike) -> int:
 def batch_means(series: npt.ArrayLike) -> MeanEstimate:
     """Mean of a correlated series with a 95% confidence interval from BATCHES consecutive batches.
 
-    series: observations after warm-up, shape (n,), n ≥ 2·BATCHES; the first n mod BATCHES are dropped.
-    The interval is honest when a batch is much longer than the correlation lasts. Raises ValueError on bad input.
-    Source: Asmussen and Glynn (2007), section IV.5.
+    series: observations after warm-up, shape (n,), n ≥ 2·BATCHES; the first n mod BATCHES drop out.
+    The interval is honest when a batch is much longer than the correlation lasts.
+    Raises ValueError on a shorter, non-finite or many-dimensional series.
+    Source: Asmussen and Glynn (2007), chapter IV.
 
     >>> batch_means([1.0, 3.0] * 64).mean
     2.0
@@ -196,10 +203,14 @@ def simulate_mean_wait(
     service_scv: float = 1.0,
     customers: int = 200_000,
 ) -> MeanEstimate:
-    """Mean wait in a G/G/c queue with gamma interarrival and service times, in units of the mean service time.
+    """Mean wait of a G/G/c queue with gamma interarrival and service times, in mean service times.
 
-    utilization: ρ in (0, 1). servers: c. arrival_scv, service_scv: squared coefficients of variation.
-    customers: length of the run, warm-up included. Raises ValueError outside these ranges.
+    utilization: ρ in (0, 1). servers: c. arrival_scv, service_scv: squared coefficients of
+    variation. customers: length of the run, warm-up included.
+    Raises ValueError outside these ranges.
+
+    >>> simulate_mean_wait(np.random.default_rng(0), 0.5, arrival_scv=0, service_scv=0).mean
+    0.0
     """
     _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
     _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
@@ -255,7 +266,7 @@ def check_simulated_mean_wait() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Unsorted arrivals, negative or missing service times and a saturated queue are errors, not numbers."""
+    """Unsorted arrivals, negative or missing service times and a saturated queue are refused."""
     checks.raises(
         "unsorted arrivals",
         fifo_waits,

@@ -1,12 +1,14 @@
 """Utilization sets the wait, and the wait explodes before the servers are full.
 
-With arrival rate λ, mean service time S and c servers, ρ = λS/c. Poisson arrivals and exponential service give the exact
-wait: P(W > 0) = C(c, a) by Erlang's formula with a = λS, and P(W > t) = C(c, a)·e^{−(c−a)t/S}. One server is the case
-C(1, ρ) = ρ, whose response time is exponential with mean S/(1−ρ).
+With arrival rate λ, mean service time S and c servers, ρ = λS/c. Poisson arrivals and exponential
+service give the exact wait: P(W > 0) = C(c, a) by Erlang's formula with a = λS, and
+P(W > t) = C(c, a)·e^{−(c−a)t/S}. One server is the case C(1, ρ) = ρ, whose response time is
+exponential with mean S/(1−ρ).
 
-Assumes: Poisson arrivals, exponential service, unlimited first-come-first-served queue, nobody leaves, steady state.
+Assumes: Poisson arrivals, exponential service, unlimited first-come-first-served queue, nobody
+leaves, steady state.
 
-Source: Erlang (1917); Kleinrock (1975), sections 3.2 and 3.5; Gans, Koole and Mandelbaum (2003), section 4.1.
+Source: Erlang (1917); Kleinrock (1975), chapter 3; Gans, Koole and Mandelbaum (2003).
 """
 
 from __future__ import annotations
@@ -54,8 +56,8 @@ def erlang_c(servers: int, offered_load: float) -> float:
     """Probability that an arrival has to wait in M/M/c.
 
     servers: c. offered_load: a = λS [erlang], in [0, c). Raises ValueError outside these ranges.
-    Erlang B is built by its recursion, whose terms stay in [0, 1], so c in the thousands does not overflow.
-    Source: Erlang (1917); Gans, Koole and Mandelbaum (2003), section 4.1.
+    Erlang B is built by its recursion, whose terms stay in [0, 1], so c in the thousands does not
+    overflow.
 
     >>> round(erlang_c(servers=2, offered_load=1.0), 12)
     0.333333333333
@@ -75,7 +77,9 @@ def erlang_c(servers: int, offered_load: float) -> float:
 
 
 def mean_wait(arrival_rate: float, mean_service_s: float, servers: int = 1) -> float:
-    """Mean time in queue W_q = C(c, a)·S/(c − a) of M/M/c [s]; arguments and errors as for `utilization`.
+    """Mean time in queue W_q = C(c, a)·S/(c − a) of M/M/c [s].
+
+    Arguments and errors as for `utilization`.
 
     >>> round(mean_wait(arrival_rate=0.8, mean_service_s=1.0), 12)
     4.0
@@ -87,7 +91,9 @@ def mean_wait(arrival_rate: float, mean_service_s: float, servers: int = 1) -> f
 def wait_exceeds(
     threshold_s: float, arrival_rate: float, mean_service_s: float, servers: int = 1
 ) -> float:
-    """P(W > t) = C(c, a)·e^{−(c − a)t/S} in M/M/c, for a threshold t ≥ 0 [s]; other arguments as for `utilization`.
+    """P(W > t) = C(c, a)·e^{−(c − a)t/S} in M/M/c.
+
+    threshold_s: t ≥ 0 [s]. Other arguments and errors as for `utilization`.
 
     >>> round(wait_exceeds(0.0, arrival_rate=0.8, mean_service_s=1.0), 12)
     0.8
@@ -103,7 +109,6 @@ def response_quantile(probability: float, arrival_rate: float, mean_service_s: f
     """Quantile of the response time (wait and service) of M/M/1, −ln(1−q)·S/(1−ρ) [s].
 
     probability: q in [0, 1), for example 0.99. Other arguments and errors as for `utilization`.
-    Source: Kleinrock (1975), eq. 3.30 and the exponential sojourn that follows from it.
 
     >>> round(response_quantile(0.99, arrival_rate=0.8, mean_service_s=1.0), 5)
     23.02585
@@ -117,8 +122,8 @@ def response_quantile(probability: float, arrival_rate: float, mean_service_s: f
 def max_utilization(probability: float, slowdown: float) -> float:
     """Highest ρ at which the M/M/1 response quantile stays within `slowdown` mean service times.
 
-    probability: q in (0, 1). slowdown: allowed quantile over S, above −ln(1−q), below which even an idle server fails.
-    Returns 1 − ln(1/(1−q))/slowdown. Raises ValueError outside these ranges.
+    probability: q in (0, 1). slowdown: allowed quantile over S, above −ln(1−q), below which even an
+    idle server fails. Returns 1 − ln(1/(1−q))/slowdown. Raises ValueError outside these ranges.
 
     >>> round(max_utilization(probability=0.99, slowdown=10.0), 7)
     0.539483
@@ -170,13 +175,15 @@ def example() -> Example:
 def figure_hockey_stick() -> Figure:
     """The wait turns upward long before ρ = 1, and variability decides how early.
 
-    Curves are the exact M/G/1 mean, points are simulations of 200,000 customers with 95% confidence intervals.
+    Curves are the exact M/G/1 mean, points are simulations of 200,000 customers with 95% confidence
+    intervals.
 
-    Alt: Line chart of mean wait against utilization from 0.1 to 0.95 for service variability 0, 1 and 4. All three curves
-    are flat at first and rise steeply towards 1; the more variable the service, the earlier. Simulated points lie on them.
+    Alt: Line chart of mean wait against utilization from 0.05 to 0.95 for service variability 0, 1
+    and 4. All three curves are flat at first and rise steeply towards 1; the more variable the
+    service, the earlier. Simulated points lie on them.
     """
     rng = np.random.default_rng(20)
-    figure = Figure()
+    figure = Figure(layout="constrained")
     axes = figure.subplots()
     rho = np.linspace(0.05, 0.955, 200)
     for scv, colour in ((4.0, "C3"), (1.0, "C0"), (0.0, "C2")):
@@ -186,14 +193,12 @@ def figure_hockey_stick() -> Figure:
         axes.errorbar(
             points, [r.mean for r in runs], [r.half_width for r in runs], fmt="o", color=colour
         )
-    for text, x, y, colour in (
-        ("very variable service, $C_s^2=4$", 0.77, 12.5, "C3"),
-        ("exponential, $C_s^2=1$", 0.865, 8.0, "C0"),
-        ("constant, $C_s^2=0$", 0.925, 3.0, "C2"),
+    for text, x, y, colour, side in (
+        ("very variable service, $C_s^2=4$", 0.81, 14.5, "C3", "right"),
+        ("exponential, $C_s^2=1$", 1.0, 21.0, "C0", "right"),
+        ("constant, $C_s^2=0$", 1.0, 0.8, "C2", "right"),
     ):
-        axes.annotate(
-            text, (x, y), color=colour, ha="right" if colour != "C2" else "center", va="center"
-        )
+        axes.annotate(text, (x, y), color=colour, ha=side, va="center", annotation_clip=False)
     axes.set(xlim=(0, 1), ylim=(0, 20), xlabel="utilization ρ", ylabel="mean wait [service times]")
     return figure
 
@@ -201,29 +206,27 @@ def figure_hockey_stick() -> Figure:
 def figure_pooling() -> Figure:
     """Ten servers behind one queue run hotter at the same wait than ten queues of one.
 
-    Alt: Line chart of mean wait against utilization on a logarithmic axis for one, two, ten and one hundred pooled servers.
-    At any utilization more servers wait less; at a wait of one tenth of a service time, one server may run at 9 percent, one
-    hundred at 95 percent.
+    Alt: Line chart of mean wait on a logarithmic axis against utilization for one, two, ten and one
+    hundred pooled servers. At any utilization more servers wait less. A dotted line marks a wait of
+    one tenth of a service time: one server reaches it at 9 percent, one hundred at 95 percent.
     """
-    figure = Figure()
+    figure = Figure(layout="constrained")
     axes = figure.subplots()
     rho = np.linspace(0.02, 0.99, 300)
-    for servers, colour, x in (
-        (1, "C3", 0.30),
-        (2, "C1", 0.46),
-        (10, "C0", 0.765),
-        (100, "C2", 0.955),
+    for servers, colour, x, side, shift in (
+        (1, "C3", 0.30, "right", (-6, 4)),
+        (2, "C1", 0.20, "left", (8, -10)),
+        (10, "C0", 0.56, "left", (8, -8)),
+        (100, "C2", 0.83, "right", (-10, -4)),
     ):
-        wait = [mean_wait(r * servers, 1.0, servers) for r in rho]
-        axes.semilogy(rho, wait, color=colour)
-        label = f"{servers} server" + "s" * (servers > 1)
+        axes.semilogy(rho, [mean_wait(r * servers, 1.0, servers) for r in rho], color=colour)
         axes.annotate(
-            label,
+            f"{servers} server" + "s" * (servers > 1),
             (x, mean_wait(x * servers, 1.0, servers)),
-            xytext=(-6, 4),
+            xytext=shift,
             textcoords="offset points",
             color=colour,
-            ha="right",
+            ha=side,
         )
     axes.axhline(0.1, color="C4", linestyle=":", linewidth=1.2)
     axes.set(
@@ -236,9 +239,9 @@ def figure_pooling() -> Figure:
 
 
 def check_erlang_c_recursion() -> None:
-    """The recursion gives Erlang's defining sum, at any size, and the service level of a call centre.
+    """The recursion gives Erlang's defining sum at any size, and a call centre's service level.
 
-    Source: Gans, Koole and Mandelbaum (2003), section 4.1; the sum over a^k/k! evaluated in exact fractions.
+    Source: the sum over a^k/k! as Erlang (1917) defines it, evaluated in exact fractions.
     """
     for servers, load in ((14, 10), (50, 45)):
         terms = [Fraction(load**k, math.factorial(k)) for k in range(servers + 1)]
@@ -272,7 +275,7 @@ def check_response_time_at_80_percent() -> None:
 
 
 def check_load_limit_inverts_the_quantile() -> None:
-    """A server that must answer 99% within ten service times may be 54% busy, and at that load it just does.
+    """A server that must answer 99% within ten service times may be 54% busy, and then just does.
 
     Source: inversion of the quantile; 1 − ln(100)/10.
     """
@@ -295,7 +298,8 @@ def check_pooling() -> None:
 def check_second_teller() -> None:
     """One teller at 97% makes customers wait five hours; a second brings it to three minutes.
 
-    Source: 5.8 customers an hour, 10 minutes each: ρS/(1−ρ) by hand, and M/M/2 in closed form ρ²S/(1−ρ²).
+    Source: 5.8 customers an hour, 10 minutes each, as told by Cook (2008): ρS/(1−ρ) by hand, and
+    M/M/2 in closed form ρ²S/(1−ρ²).
     """
     checks.close("one teller [h]", mean_wait(5.8 / 3600, 600.0) / 3600, 4.8333, atol=5e-5)
     rho = 5.8 / 12
@@ -305,7 +309,7 @@ def check_second_teller() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Saturated queues, negative rates, NaN and fractional servers are errors that name the argument."""
+    """Saturated queues, negative rates, NaN and half servers are errors that name the argument."""
     checks.raises("ρ = 1.2", utilization, 1.2, 1.0, match="below 1 for a stable queue, got 1.2")
     checks.raises(
         "negative rate", mean_wait, -1.0, 1.0, match="arrival_rate must be non-negative and finite"
