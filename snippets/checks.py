@@ -1,10 +1,11 @@
 """Compare a result with an independent expectation: assert it, print it, report it.
 
 Every `check_*` function of a snippet module compares through this module and through nothing else.
-A comparison prints one PASS or FAIL line with the values, reports itself to whoever listens (the site build,
-pytest, a notebook, the reader's browser), and raises `AssertionError` when it fails.
+A comparison prints one PASS or FAIL line with the values, reports itself to whoever listens (the
+site build, pytest, a notebook, the reader's browser), and raises `AssertionError` when it fails.
 
-Run the checks of one module from the command line: `python -m snippets.checks snippets.definitions.utilization`.
+Run the checks of one module from the command line: `python -m snippets.checks
+snippets.definitions.utilization`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 Kind = Literal["identity", "published", "simulation", "measured"]
-"""Where the expectation comes from: other mathematics, a published number, a simulation, a recorded measurement."""
+"""Where the expectation comes from: other mathematics, a published number, a simulation, a recorded
+measurement.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,12 @@ class Estimate(Protocol):
     """A simulated or measured mean with its standard error."""
 
     @property
-    def mean(self) -> float: ...
+    def mean(self) -> float:
+        """The estimate."""
 
     @property
-    def standard_error(self) -> float: ...
+    def standard_error(self) -> float:
+        """Its standard error, in the same unit."""
 
 
 _listeners: list[list[Comparison]] = []
@@ -102,7 +107,7 @@ def covers(
     kind: Kind = "simulation",
     source: str = "",
 ) -> None:
-    """Assert that an estimate lies within `sigmas` of its own standard errors of the expectation."""
+    """Assert that an estimate lies within `sigmas` standard errors of the expectation."""
     error = float(estimate.standard_error)
     passed = 0 < error < math.inf and abs(float(estimate.mean) - expected) <= sigmas * error
     _report(
@@ -134,7 +139,9 @@ def inside(
 def equal(
     label: str, got: object, expected: object, *, kind: Kind = "identity", source: str = ""
 ) -> None:
-    """Assert that two values that are not measured on a scale (names, orders, sets, counts) are the same."""
+    """Assert that two values that are not measured on a scale (names, orders, sets, counts) are the
+    same.
+    """
     _report(label, kind, _text(expected), _text(got), "exact", source, bool(got == expected))
 
 
@@ -216,7 +223,7 @@ def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
 
 
 def run(module: ModuleType) -> bool:
-    """Run every `check_*` of a module, print its claim and its comparisons; True when all passed."""
+    """Run every `check_*` of a module, print claims and comparisons; True when all passed."""
     passed = True
     for name, check in functions(module, "check_").items():
         print(f"\n{(check.__doc__ or name).strip().splitlines()[0]}")
@@ -236,7 +243,8 @@ def main(names: list[str]) -> int:
     if not names:
         print("usage: python -m snippets.checks MODULE [MODULE ...]", file=sys.stderr)
         return 2
-    return 0 if all([run(importlib.import_module(name)) for name in names]) else 1
+    results = [run(importlib.import_module(name)) for name in names]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

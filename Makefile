@@ -1,0 +1,49 @@
+# Everything runs in .venv, made on first use from requirements.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: help serve build test lint bench-build measure font lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(READY): requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+serve: $(READY) ## run the snippets and serve the site with live reload
+	$(BIN)/mkdocs serve --livereload
+
+build: $(READY) ## run the snippets and write the site to site/
+	$(BIN)/mkdocs build --strict
+
+test: $(READY) ## run every test
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench-build: $(READY) ## time cold, warm and edited builds against the plain theme
+	$(BIN)/python benchmarks/build.py
+
+measure: $(READY) ## run the real servers again and rewrite their records under measurements/
+	$(BIN)/python -m snippets.capacity.bounded_server --measure
+
+font: build ## cut the formula font to the characters the site uses
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "fonttools>=4.60,<5" "brotli>=1.1,<2" "ziamath>=0.13,<1"
+	$(BIN)/python -m snippets._engine.fonts
+
+lock: ## resolve the ranges of pyproject.toml into requirements.txt
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[docs,test,lint]'
+	.venv-lock/bin/python -m pip freeze --exclude serving-mathematics > requirements.txt
+	rm -rf .venv-lock build *.egg-info
+
+clean: ## remove everything that was built, the cache included
+	rm -rf site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,40 @@
+"""One drawing, two themes: a figure is saved once and its inks are replaced for the dark
+background.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+PALETTE = {  # ink on a light page: ink on a dark page
+    "#23272e": "#e3e6ea",  # text
+    "#6f7680": "#9aa3ae",  # axes
+    "#dfe3e8": "#3a414b",  # grid
+    "#0077bb": "#56b4f5",  # primary
+    "#ee7733": "#ff9a5c",  # secondary
+    "#009988": "#2ec4b0",  # tertiary
+    "#cc3311": "#ff6b4a",  # error
+    "#555555": "#a9b1ba",  # neutral
+    "#ee3377": "#ff6fa3",  # highlight
+}
+
+_INK = re.compile("|".join(PALETTE))
+_PATH_DATA = re.compile(r' d="[^"]*"')
+_LONG_FRACTION = re.compile(r"(\.\d\d)\d+")
+
+
+def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
+    """The figure as SVG text for a light and for a dark page; the same bytes for the same drawing.
+
+    salt: keeps the ids of different figures apart, and one figure's ids the same from build to
+    build.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
+    return svg, _INK.sub(lambda ink: PALETTE[ink[0]], svg)

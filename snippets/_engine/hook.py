@@ -1,0 +1,200 @@
+"""MkDocs events: run what needs it, publish figures and downloads, expand the pages. A thin layer
+on the engine.
+
+A build stops on any failure, and reports all of them. `mkdocs serve` shows the failure on the page
+instead and goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page as SitePage
+from mkdocs.utils import meta as front_matter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a hook by its path
+
+from snippets._engine import ROOT, EngineError, pages
+from snippets._engine.maths import MathML
+from snippets._engine.runner import Run, cached, default_cache, failure_report
+from snippets._engine.source import module_names
+
+log = logging.getLogger("mkdocs.hooks.snippets")
+
+
+class _State:
+    serving = False
+    pages: dict[str, pages.Page] = {}  # noqa: RUF012 (one build at a time in one process)
+    texts: dict[str, str] = {}  # noqa: RUF012
+
+
+def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:  # noqa: ARG001
+    """Remember whether a failure stops the build or is shown on the page."""
+    _State.serving = command == "serve"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the formula converter, which lives here and not on the import path of MkDocs."""
+    if not any(isinstance(extension, MathML) for extension in config.markdown_extensions):
+        config.markdown_extensions.append(MathML())  # type: ignore[arg-type]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Run the snippets, expand every page, and add the figures and downloads to the site."""
+    problems: list[str] = []
+    runs = _runs(problems)
+    by_name = {run.name: run for run in runs}
+    order = {path: place for place, path in enumerate(_nav_paths(config.nav or []))}
+    sources = {file.src_uri: _read(file) for file in files.documentation_pages()}
+    used: dict[str, list[str]] = {}
+    for path, (_, meta) in sources.items():
+        used[path], wrong = pages.module_names_of(path, meta, list(by_name))
+        problems += wrong
+        if "question" in meta and not used[path]:
+            problems.append(
+                f"docs/{path}: a chapter needs its module,"
+                f" snippets/{path[:-3].replace('-', '_')}.py"
+            )
+    for name in by_name:
+        if not any(name in modules for modules in used.values()):
+            problems.append(f"{by_name[name].path}: no page shows this module")
+
+    cards = [
+        _card(path, sources[path][1], files, used[path], by_name)
+        for path in sorted(sources, key=lambda path: order.get(path, len(order)))
+        if "question" in sources[path][1]
+    ]
+    _State.pages, _State.texts = {}, {}
+    for path, (text, meta) in sources.items():
+        file = files.get_file_from_path(path)
+        assert file is not None
+        page = pages.Page(
+            path,
+            meta,
+            "../" * file.url.removeprefix("./").count("/"),
+            [by_name[name] for name in used[path]],
+            runs,
+            cards,
+        )
+        _State.pages[path], _State.texts[path] = page, pages.expand(text, page)
+        problems += page.errors
+    _stop_on(problems)
+    _publish(files, config, runs, used)
+    return files
+
+
+def _runs(problems: list[str]) -> list[Run]:
+    """A record of every module; the engine runs as its own process when one is missing."""
+    cache = default_cache(ROOT)
+    try:
+        names = module_names(ROOT)
+        runs = {name: cached(ROOT, cache, name) for name in names}
+        if any(run is None or (run.failed and not _State.serving) for run in runs.values()):
+            quiet = [] if log.isEnabledFor(logging.INFO) else ["--quiet"]
+            command = [sys.executable, "-m", "snippets._engine", *quiet]
+            engine = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
+            if engine.returncode not in (0, 1):
+                raise EngineError("the snippets could not be run; the engine's message is above")
+            runs = {name: cached(ROOT, cache, name) for name in names}
+    except EngineError as problem:
+        raise PluginError(str(problem)) from problem
+    for name, run in runs.items():
+        if run is None:
+            problems.append(f"{name}: its record was damaged or replaced while the site was built")
+    found = [run for run in runs.values() if run]
+    if report := failure_report(found):
+        problems += report.split("\n")
+    return found
+
+
+def _stop_on(problems: list[str]) -> None:
+    if problems and _State.serving:
+        log.error("\n".join(problems))
+    elif problems:
+        raise PluginError(f"{len(problems)} failed:\n" + "\n".join(problems))
+
+
+def _read(file: File) -> tuple[str, dict[str, Any]]:
+    return front_matter.get_data(file.content_string)
+
+
+def _nav_paths(nav: list[Any]) -> list[str]:
+    """Every page of the navigation in order."""
+    found: list[str] = []
+    for item in nav:
+        values = item.values() if isinstance(item, dict) else [item]
+        for value in values:
+            found += _nav_paths(value) if isinstance(value, list) else [value]
+    return found
+
+
+def _card(
+    path: str, meta: dict[str, Any], files: Files, used: list[str], by_name: dict[str, Run]
+) -> pages.Card:
+    file = files.get_file_from_path(path)
+    assert file is not None
+    thumbnail = next(
+        (
+            (name, figure)
+            for name in used
+            for figure in by_name[name].record["figures"]
+            if figure["name"] == meta.get("thumbnail")
+        ),
+        None,
+    )
+    part = path.rpartition("/")[0]
+    return pages.Card(
+        part, str(meta.get("title", path)), str(meta["question"]), file.url, thumbnail
+    )
+
+
+def _publish(
+    files: Files, config: MkDocsConfig, runs: list[Run], used: dict[str, list[str]]
+) -> None:
+    """Figures straight from the cache; modules and bundles as generated files."""
+
+    def add(address: str, *, source: Path | None = None, content: bytes | str = b"") -> None:
+        if source is not None:
+            file = File(address, str(source.parent), config.site_dir, config.use_directory_urls)
+            file.abs_src_path = str(source)
+        else:
+            file = File.generated(config, address, content=content)
+        files.append(file)
+
+    for run in runs:
+        for figure in run.record["figures"]:
+            for theme in ("light", "dark"):
+                add(
+                    pages.figure_address(run.name, figure["name"], theme),
+                    source=run.folder / f"{figure['name']}-{theme}.svg",
+                )
+        add(f"downloads/{run.path}", content=run.record["source"])
+    for names in used.values():
+        if names:
+            add(f"downloads/{pages.bundle_name(names[0])}", content=pages.bundle(ROOT, names))
+
+
+def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:  # noqa: ARG001
+    """The expanded text instead of the text with directives."""
+    failed = [run for run in _State.pages[page.file.src_uri].runs if run.failed]
+    text = _State.texts[page.file.src_uri]
+    if failed:
+        text = (
+            _State.pages[page.file.src_uri].slot(pages.error_box(failure_report(failed)))
+            + "\n"
+            + text
+        )
+    return text
+
+
+def on_page_content(html: str, *, page: SitePage, **_: Any) -> str:
+    """Finished HTML of figures, tables and buttons in its places."""
+    return _State.pages[page.file.src_uri].fill(html)

@@ -1,0 +1,46 @@
+"""TeX to MathML when the page is rendered: `pymdownx.arithmatex` finds the formulas, `math-core`
+converts them.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.postprocessors import Postprocessor
+from math_core import LatexError, LatexToMathML
+
+from snippets._engine import EngineError
+
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def to_mathml(tex: str, *, display: bool) -> str:
+    """One formula as MathML Core. Raises EngineError with the formula and what is wrong in it."""
+    try:
+        mathml: str = LatexToMathML().convert_with_local_state(tex.strip(), displaystyle=display)
+    except LatexError as problem:
+        reason = _COLOUR.sub("", str(problem)).strip().splitlines()[0]
+        raise EngineError(f"formula {tex.strip()!r}: {reason}") from problem
+    return mathml
+
+
+class _ToMathML(Postprocessor):
+    def run(self, text: str) -> str:
+        def convert(match: re.Match[str]) -> str:
+            display = match[1] == "div"
+            mathml = to_mathml(html.unescape(match[2]), display=display)
+            return f'<div class="formula" tabindex="0">{mathml}</div>' if display else mathml
+
+        return _FORMULA.sub(convert, text)
+
+
+class MathML(Extension):
+    """Replaces the output of arithmatex's generic mode by MathML."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        """Run after everything else has put its HTML in place."""
+        md.postprocessors.register(_ToMathML(md), "mathml", -10)

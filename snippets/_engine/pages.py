@@ -1,0 +1,371 @@
+"""Puts what ran into the pages: replaces the `{{ … }}` directives of a chapter's Markdown.
+
+A directive on a line of its own embeds code, a figure, the checks, a solution, the downloads, or
+the cards of a part; inside a line it prints a number of `example()`. Every name is looked up in the
+records of the page's modules, and a name that is not there is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import io
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snippets._engine import EngineError
+from snippets._engine.runner import Run
+from snippets._engine.source import dependencies, module_path, self_contained, symbols
+
+_BLOCK = re.compile(r"^([ \t]*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
+_SLOT = "engine-slot-"
+_SLOT_PARAGRAPH = re.compile(rf"<p>{_SLOT}(\d+)\.</p>")
+_TITLE = re.compile(r"^# .+$", re.MULTILINE)
+KINDS = ("identity", "published", "simulation", "measured")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an index page shows of a chapter."""
+
+    part: str
+    title: str
+    question: str
+    url: str
+    thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
+
+
+@dataclass
+class Page:
+    """A page to expand: where it lies, its front matter, and the records of its modules."""
+
+    path: str  # relative to docs/, with forward slashes
+    meta: dict[str, Any]
+    base: str  # relative address of the site's root, seen from the page
+    runs: Sequence[Run]
+    every_run: Sequence[Run] = ()
+    cards: Sequence[Card] = ()
+    errors: list[str] = field(default_factory=list)
+    figures_shown: list[str] = field(default_factory=list)
+    slots: list[str] = field(default_factory=list)
+
+    def slot(self, markup: str) -> str:
+        """A paragraph that stands for finished HTML until the Markdown around it is rendered."""
+        self.slots.append(markup)
+        return f"{_SLOT}{len(self.slots) - 1}.\n"
+
+    def fill(self, rendered: str) -> str:
+        """The rendered page with the finished HTML in its places."""
+        return _SLOT_PARAGRAPH.sub(lambda match: self.slots[int(match[1])], rendered)
+
+
+def module_names_of(
+    path: str, meta: dict[str, Any], known: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The modules of a chapter (its own, those its front matter lists, its exercises), and what is
+    wrong.
+    """
+    problems = []
+    part, _, slug = path.removesuffix(".md").replace("-", "_").rpartition("/")
+    names = [f"{part}.{slug}"] if f"{part}.{slug}" in known else []
+    for extra in meta.get("modules") or ():
+        name = str(extra).replace("/", ".") if "/" in str(extra) else f"{part}.{extra}"
+        if name in known:
+            names.append(name)
+        else:
+            problems.append(f"docs/{path}: front matter lists module {extra}, which does not exist")
+    exercises = f"{part}.exercises.{slug}"
+    return names + ([exercises] if exercises in known else []), problems
+
+
+def expand(markdown: str, page: Page) -> str:
+    """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
+    if page.meta.get("question"):
+        question = page.slot(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
+        markdown = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", markdown, count=1)
+    lines, fence = [], ""
+    for number, line in enumerate(markdown.split("\n"), 1):
+        mark = _FENCE.match(line)
+        if mark and (not fence or mark[1].startswith(fence)):
+            fence = "" if fence else mark[1]
+        elif not fence and "{{ " in line:
+            line = _expand_line(line, page, number)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _expand_line(line: str, page: Page, number: int) -> str:
+    block = _BLOCK.match(line)
+    try:
+        if block and block[2] in _BLOCKS:
+            text = _BLOCKS[block[2]](page, block[3].split())
+            return "\n".join(block[1] + part if part else "" for part in text.split("\n"))
+        line = _VALUE.sub(lambda match: _value(page, match[1], match[2] or ""), line)
+        if "{{ " in line:
+            raise EngineError(f"not a directive: {line.strip()[:80]}")
+    except EngineError as problem:
+        page.errors.append(f"docs/{page.path}: {problem} (line {number} of the text)")
+        return page.slot(error_box(str(problem)))
+    return line
+
+
+def error_box(message: str) -> str:
+    """What a reader of `mkdocs serve` sees in place of what could not be made."""
+    return f'<pre class="engine-error" role="alert">{html.escape(message)}</pre>'
+
+
+def _value(page: Page, name: str, spec: str) -> str:
+    if name.startswith("site."):
+        values = site_values(page.every_run)
+        name = name.removeprefix("site.")
+        found = [values[name]] if name in values else []
+    else:
+        found = [run.record["example"][name] for run in page.runs if name in run.record["example"]]
+    if len(found) != 1:
+        reason = (
+            "no module of the page has it" if not found else "several modules of the page have it"
+        )
+        raise EngineError(f"no single example value {name}: {reason}")
+    try:
+        return format(found[0], spec)
+    except ValueError as problem:
+        raise EngineError(
+            f"value {name} = {found[0]!r} cannot be formatted with {spec!r}"
+        ) from problem
+
+
+def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
+    """Counts over every module, for the home page and the execution report."""
+    checks = [check for run in runs for check in run.record["checks"]]
+    return {
+        "modules": len(runs),
+        "checks": len(checks),
+        "comparisons": sum(len(check["comparisons"]) for check in checks),
+        "figures": sum(len(run.record["figures"]) for run in runs),
+        "lines": sum(len(run.record["source"].splitlines()) for run in runs),
+        "seconds": sum(run.seconds for run in runs),
+    }
+
+
+def _find_symbol(page: Page, name: str) -> tuple[Run, Any]:
+    found = []
+    for run in page.runs:
+        defined = symbols(ast.parse(run.record["source"]))
+        if name in defined:
+            found.append((run, defined[name]))
+    private_or_absent = "is not defined in" if not found else "is defined more than once in"
+    if len(found) != 1:
+        modules = (
+            ", ".join(run.path for run in page.runs) or "any module, because the page has none"
+        )
+        raise EngineError(f"{name} {private_or_absent} {modules}")
+    return found[0]
+
+
+def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
+    """(module, shown source, self-contained source) of symbols of one module."""
+    if not names:
+        raise EngineError("name what to show: {{ code function }}")
+    found = [_find_symbol(page, name) for name in names]
+    owners = {run.name for run, _ in found}
+    if len(owners) > 1:
+        raise EngineError(
+            f"{' '.join(names)} come from several modules ({', '.join(sorted(owners))})"
+        )
+    run = found[0][0]
+    source = run.record["source"]
+    shown = "\n\n\n".join(symbol.text(source) for _, symbol in found)
+    return run, shown, self_contained(source, names)
+
+
+def _code(page: Page, names: list[str]) -> str:
+    run, shown, whole = _code_block(page, names)
+    tools = page.slot(
+        '<p class="snippet-tools" data-search-exclude>'
+        f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
+        "Copy with what it needs</button>"
+        f'<a href="{page.base}downloads/{run.path}" download>Download the module</a></p>'
+    )
+    return f'``` {{ .python .snippet title="{run.path}" }}\n{shown}\n```\n\n{tools}'
+
+
+def _solution(page: Page, names: list[str]) -> str:
+    block = _code(page, names)
+    indented = "\n".join(f"    {line}" if line else "" for line in block.split("\n"))
+    return f'??? success "Solution"\n\n{indented}'
+
+
+def figure_image(
+    base: str, run_name: str, figure: dict[str, Any], *, alt: str | None = None
+) -> str:
+    """The two themes of a figure as images of known size; the hidden one is never fetched."""
+    text = html.escape(figure["alt"] if alt is None else alt, quote=True)
+    return "".join(
+        f'<img class="only-{theme}" alt="{text}"'
+        f' src="{base}{figure_address(run_name, figure["name"], theme)}"'
+        f' width="{figure["width"]}" height="{figure["height"]}" loading="lazy" decoding="async">'
+        for theme in ("light", "dark")
+    )
+
+
+def figure_address(run_name: str, figure_name: str, theme: str) -> str:
+    """Where a figure lies in the site."""
+    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}.svg"
+
+
+def _figure(page: Page, names: list[str]) -> str:
+    if len(names) != 1:
+        raise EngineError("name one figure: {{ figure name }}")
+    found = [(r, f) for r in page.runs for f in r.record["figures"] if f["name"] == names[0]]
+    if len(found) != 1:
+        known = ", ".join(f["name"] for r in page.runs for f in r.record["figures"]) or "none"
+        raise EngineError(f"no single figure {names[0]}; the page's modules drew: {known}")
+    run, figure = found[0]
+    page.figures_shown.append(names[0])
+    count = len(page.figures_shown)
+    caption = " ".join(_inline(text) for text in figure["caption"])
+    address = page.base + figure_address(run.name, figure["name"], "light")
+    return page.slot(
+        f'<figure class="plot" id="figure-{figure["name"].replace("_", "-")}">'
+        f"{figure_image(page.base, run.name, figure)}"
+        f"<figcaption><strong>Figure {count}.</strong> {caption}"
+        f' <a class="figure-file" href="{address}" download>'
+        f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
+        "</figcaption></figure>"
+    )
+
+
+def _inline(text: str) -> str:
+    """A docstring sentence as HTML: escaped, with `code` marked."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def _checks(page: Page, names: list[str]) -> str:
+    if names:
+        raise EngineError("{{ checks }} shows all checks of the page and takes no names")
+    checks = [check for run in page.runs for check in run.record["checks"]]
+    if not checks:
+        raise EngineError("the page's modules have no checks")
+    total = sum(len(check["comparisons"]) for check in checks)
+    rows = []
+    for check in checks:
+        kinds = sorted({row["kind"] for row in check["comparisons"]}, key=KINDS.index)
+        badges = " ".join(f'<span class="kind kind-{kind}">{kind}</span>' for kind in kinds)
+        source = (
+            f'<div class="check-source">{_inline(check["source"])}</div>' if check["source"] else ""
+        )
+        body = "".join(
+            f"<tr><td>{_inline(row['label'])}</td>"
+            f"<td>{_inline(row['expected'])}</td><td>{_inline(row['got'])}</td>"
+            f"<td>{_inline(row['tolerance'])}</td></tr>"
+            for row in check["comparisons"]
+        )
+        rows.append(
+            '<tbody><tr class="claim"><th colspan="4" scope="rowgroup">'
+            f"{_inline(check['claim'])} {badges}{source}</th></tr>"
+            f"{body}</tbody>"
+        )
+    passed = sum(row["passed"] for check in checks for row in check["comparisons"])
+    return page.slot(
+        f'<p class="check-summary">{passed} of {total} comparisons in {len(checks)} checks'
+        " passed when this page was built.</p>"
+        '<div class="checks" role="region" aria-label="Checks" tabindex="0"><table>'
+        '<thead><tr><th scope="col">Compared</th><th scope="col">Expected</th>'
+        '<th scope="col">Got</th><th scope="col">Tolerance</th></tr></thead>'
+        f"{''.join(rows)}</table></div>"
+    )
+
+
+def _downloads(page: Page, names: list[str]) -> str:
+    if names or not page.runs:
+        raise EngineError("{{ downloads }} takes no names and needs a page with modules")
+    links = ", ".join(
+        f'<a href="{page.base}downloads/{run.path}" download>'
+        f"<code>{run.path.rpartition('/')[2]}</code></a>"
+        for run in page.runs
+        if ".exercises." not in run.name
+    )
+    chapter = page.runs[0]
+    bundle = f"{page.base}downloads/{bundle_name(chapter.name)}"
+    return page.slot(
+        f'<p class="downloads" data-search-exclude>Download {links}, or '
+        f'<a href="{bundle}" download>everything of this chapter that runs (zip)</a>:'
+        f" unpack it and type <code>python -m snippets.checks snippets.{chapter.name}</code>.</p>"
+    )
+
+
+def bundle_name(name: str) -> str:
+    """File name of a chapter's zip."""
+    return f"{name.rpartition('.')[2].replace('_', '-')}.zip"
+
+
+def bundle(root: Path, names: Sequence[str]) -> bytes:
+    """Modules, with every project file they import, as a zip whose bytes depend on the contents
+    only.
+    """
+    files: set[Path] = {root / "snippets" / "house.mplstyle"}
+    for name in names:
+        files.update(dependencies(root, module_path(root, name))[0])
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(files):
+            entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), (2020, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _chapters(page: Page, names: list[str]) -> str:
+    part = names[0] if len(names) == 1 else page.path.rpartition("/")[0]
+    cards = [card for card in page.cards if card.part == part]
+    if not cards:
+        raise EngineError(f"no chapter in part {part!r} to show")
+    items = []
+    for card in cards:
+        image = figure_image(page.base, *card.thumbnail, alt="") if card.thumbnail else ""
+        items.append(
+            f'<li><a href="{page.base}{card.url}">{image}'
+            f'<span class="card-title">{html.escape(card.title)}</span>'
+            f'<span class="card-question">{html.escape(card.question)}</span></a></li>'
+        )
+    return page.slot(f'<ul class="cards">{"".join(items)}</ul>')
+
+
+def _report(page: Page, names: list[str]) -> str:
+    if names:
+        raise EngineError("{{ report }} takes no names")
+    titles = ("Module", "Seconds", "Checks", *KINDS, "Figures")
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    body = []
+    for run in page.every_run:
+        rows = [row for check in run.record["checks"] for row in check["comparisons"]]
+        cells = [
+            f"{run.seconds:.2f}",
+            len(run.record["checks"]),
+            *(sum(row["kind"] == kind for row in rows) for kind in KINDS),
+            len(run.record["figures"]),
+        ]
+        numbers = "".join(f"<td>{cell}</td>" for cell in cells)
+        body.append(f'<tr><th scope="row"><code>{run.path}</code></th>{numbers}</tr>')
+    return page.slot(
+        '<div class="checks report" role="region" aria-label="Execution report" tabindex="0">'
+        "<table>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+_BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
+    "code": _code,
+    "solution": _solution,
+    "figure": _figure,
+    "checks": _checks,
+    "downloads": _downloads,
+    "chapters": _chapters,
+    "report": _report,
+}

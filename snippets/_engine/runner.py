@@ -1,0 +1,333 @@
+"""Keeps one fresh run record per snippet module: looks in the cache, runs what is missing, in
+parallel.
+
+A cache entry is `<cache>/<module>/<digest>/`, made in a temporary folder and renamed, so that it is
+there whole or not at all; every file in it is hashed in its record, so that damage is noticed and
+the module runs again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snippets._engine import EngineError, worker
+from snippets._engine.source import digest, module_names, module_path
+
+TIMEOUT_S = 120.0
+KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
+STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
+_RECORD_KEYS = {
+    "checks",
+    "figures",
+    "example",
+    "doc",
+    "seconds",
+    "failures",
+    "reads",
+    "source",
+    "files",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A module's run record and the folder that holds its figures."""
+
+    name: str
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def path(self) -> str:
+        """The module's file, relative to the project, with forward slashes."""
+        return f"snippets/{self.name.replace('.', '/')}.py"
+
+    @property
+    def failed(self) -> bool:
+        """True when a check, a figure, the example or the import went wrong."""
+        return bool(self.record["failures"])
+
+    @property
+    def seconds(self) -> float:
+        """Time the module took."""
+        return float(sum(self.record["seconds"].values()))
+
+
+def default_cache(root: Path) -> Path:
+    """Where records live: $SNIPPETS_CACHE, or `.cache/snippets` in the project."""
+    return Path(os.environ.get("SNIPPETS_CACHE") or root / ".cache" / "snippets")
+
+
+def cached(root: Path, cache: Path, name: str) -> Run | None:
+    """The module's record if it is whole and nothing that it depends on has changed since; else
+    None.
+    """
+    folder = cache / name / digest(root, name)
+    try:
+        seal, _, text = (folder / "record.json").read_text(encoding="utf-8").partition("\n")
+        if seal != hashlib.sha256(text.encode()).hexdigest():
+            return None
+        record = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS:
+        return None
+    for files, base in ((record["files"], folder), (record["reads"], root)):
+        if any(worker.file_digest(base / file) != known for file, known in files.items()):
+            return None
+    return Run(name, folder, record)
+
+
+def run_all(
+    root: Path,
+    cache: Path,
+    *,
+    names: Iterable[str] | None = None,
+    jobs: int | None = None,
+    timeout_s: float = TIMEOUT_S,
+    progress: Callable[[str], object] = str,
+    again: bool = True,
+) -> list[Run]:
+    """A record for each module, from the cache or from a run; modules that failed are in the list
+    too.
+
+    names: dotted names below `snippets`, all by default. jobs: worker processes at a time, one per
+    core but at least two by default. timeout_s: limit for one module. progress: is told a line per
+    finished module. again: run modules once more whose last run failed. Raises EngineError when the
+    cache cannot be written or a file cannot be parsed.
+    """
+    wanted = list(module_names(root) if names is None else names)
+    for name in wanted:
+        if not module_path(root, name).is_file():
+            raise EngineError(f"no module {name}: {module_path(root, name)} does not exist")
+    done: dict[str, Run] = {}
+    for name in wanted:
+        run = cached(root, cache, name)
+        if run and not (again and run.failed):
+            done[name] = run
+    missing = [name for name in wanted if name not in done]
+    if missing:
+        _prepare(cache)
+        for count, run in enumerate(_execute(root, cache, missing, jobs or _cores(), timeout_s), 1):
+            done[run.name] = run
+            verdict = (
+                f"{len(run.record['failures'])} FAILED" if run.failed else f"{run.seconds:.1f} s"
+            )
+            progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
+    return [done[name] for name in wanted]
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return max(2, len(affinity(0)) if affinity else os.cpu_count() or 2)
+
+
+def _prepare(cache: Path) -> None:
+    """Make the cache writable or say why it is not, and clear what killed builds left."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as problem:
+        raise EngineError(
+            f"cannot write the cache {cache}: {problem.strerror or problem};"
+            " set SNIPPETS_CACHE to a folder that can be written"
+        ) from problem
+    for leftover in cache.glob("tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > STALE_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+@dataclass
+class _Job:
+    name: str
+    digest: str
+    folder: Path
+    process: Any
+    deadline: float
+    timed_out: bool = False
+
+
+def _execute(
+    root: Path, cache: Path, names: list[str], jobs: int, timeout_s: float
+) -> Iterator[Run]:
+    """Run modules, at most `jobs` at a time, each in a worker of its own; yield them as they
+    finish.
+    """
+    context = _context()
+    waiting, running = list(names), list[_Job]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(_start(context, root, cache, waiting.pop(0), timeout_s))
+            pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
+            multiprocessing.connection.wait([job.process.sentinel for job in running], pause)
+            for job in list(running):
+                if job.process.is_alive() and time.monotonic() >= job.deadline:
+                    job.timed_out = True
+                    _end(job)
+                if not job.process.is_alive():
+                    running.remove(job)
+                    _end(job)
+                    run = _finish(root, cache, job, timeout_s)
+                    if run is None:  # edited while it ran: what came out belongs to no version
+                        waiting.append(job.name)
+                    else:
+                        yield run
+    finally:
+        for job in running:
+            _end(job)
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _context() -> Any:
+    """Workers fork from a server that has numpy and matplotlib loaded and runs one thread of linear
+    algebra.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["snippets._engine.preload"])
+    return context
+
+
+def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -> _Job:
+    folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
+    process = context.Process(
+        target=worker.main, args=(root, name, folder), name=name, daemon=False
+    )
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with _environment(threads):
+        process.start()
+    return _Job(name, digest(root, name), folder, process, time.monotonic() + timeout_s)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _end(job: _Job) -> None:
+    """End a worker and whatever it started."""
+    if hasattr(os, "killpg") and job.process.pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(job.process.pid, signal.SIGKILL)
+    if job.process.is_alive():
+        job.process.kill()
+    job.process.join()
+
+
+def _finish(root: Path, cache: Path, job: _Job, timeout_s: float) -> Run | None:
+    """Put a finished run into the cache; None when the module was edited meanwhile."""
+    try:
+        if digest(root, job.name) != job.digest:
+            return None
+        if not (job.folder / "record.json").is_file():
+            _record_death(root, job, timeout_s)
+        target = cache / job.name / job.digest
+        _install(job.folder, target)
+    finally:
+        shutil.rmtree(job.folder, ignore_errors=True)
+    _prune(target.parent)
+    run = cached(root, cache, job.name)
+    if run is None:
+        raise EngineError(f"the record of {job.name} in {target} could not be read back")
+    return run
+
+
+def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
+    """A record for a worker that left none: it hung, exited or crashed."""
+    for file in job.folder.iterdir():
+        if file.name != "output.txt":
+            file.unlink()
+    code = job.process.exitcode
+    if job.timed_out:
+        message = f"ran longer than the limit of {timeout_s:g} s and was ended"
+    elif code is not None and code < 0:
+        message = f"was ended by signal {signal.Signals(-code).name}"
+    else:
+        message = f"ended its process with exit status {code} before it was done"
+    output = (
+        (job.folder / "output.txt").read_bytes().decode(errors="replace")
+        if (job.folder / "output.txt").is_file()
+        else ""
+    )
+    failure = {
+        "function": "module",
+        "line": 1,
+        "error": "Ended",
+        "message": message,
+        "traceback": output[-4000:],
+    }
+    source = module_path(root, job.name).read_text(encoding="utf-8", errors="replace")
+    empty: dict[str, Any] = {
+        "checks": [],
+        "figures": [],
+        "example": {},
+        "doc": "",
+        "seconds": {},
+        "reads": {},
+    }
+    worker.seal(job.folder, empty | {"failures": [failure], "source": source})
+
+
+def _install(folder: Path, target: Path) -> None:
+    """Rename a finished folder to its place; replace what is there, and lose gracefully against
+    another build.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(5):
+        try:
+            folder.rename(target)
+            return
+        except OSError:
+            aside = Path(tempfile.mkdtemp(prefix="tmp-replaced-", dir=target.parent.parent))
+            with contextlib.suppress(OSError):
+                target.rename(aside / "entry")
+            shutil.rmtree(aside, ignore_errors=True)
+    raise EngineError(f"cannot write {target}: another process keeps replacing it")
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest entries of a module."""
+    entries = []
+    for entry in folder.iterdir():
+        with contextlib.suppress(OSError):
+            entries.append((entry.stat().st_mtime, entry))
+    for _, entry in sorted(entries, reverse=True)[KEPT_ENTRIES:]:
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def failure_report(runs: Iterable[Run]) -> str:
+    """Every failure of the runs, each with file, line, function and what was said; empty when there
+    is none.
+    """
+    lines = []
+    for run in runs:
+        for failure in run.record["failures"]:
+            place = f"{run.path}:{failure['line']}: {failure['function']}"
+            lines.append(f"{place}: {failure['error']}: {failure['message']}")
+    return "\n".join(lines)

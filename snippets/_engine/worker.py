@@ -1,0 +1,249 @@
+"""Runs one snippet module in a process of its own and leaves a run record with its figures in a
+folder.
+
+The record is everything that a page shows or a test asserts of the module: checks with their
+comparisons, figures with caption and alt text, the numbers of `example()`, the source that ran, the
+data files that it read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import json
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from snippets._engine.source import module_path
+
+
+def paragraphs(docstring: str | None) -> list[str]:
+    """The paragraphs of a docstring, each on one line."""
+    blocks = inspect.cleandoc(docstring or "").split("\n\n")
+    return [" ".join(block.split()) for block in blocks if block.strip()]
+
+
+def paragraph(docstring: str | None, label: str) -> str:
+    """The text of the paragraph that starts with `label:`; empty when there is none."""
+    found = [p for p in paragraphs(docstring) if p.startswith(f"{label}:")]
+    return found[0].removeprefix(f"{label}:").strip() if found else ""
+
+
+class _Run:
+    def __init__(self, root: Path, name: str, folder: Path) -> None:
+        self.root, self.name, self.folder = root, name, folder
+        self.path = module_path(root, name)
+        self.failures: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {}
+        self.reads: set[str] = set()
+
+    def guarded(self, function: str, action: Callable[[], Any]) -> Any:
+        """Run a step, time it, turn whatever it raises into a failure with function and line."""
+        started = time.perf_counter()
+        try:
+            return action()
+        except (
+            BaseException
+        ) as problem:  # SystemExit and KeyboardInterrupt must not end the build quietly
+            self.failures.append(self.failure(function, problem))
+            return None
+        finally:
+            self.seconds[function] = time.perf_counter() - started
+
+    def failure(self, function: str, problem: BaseException) -> dict[str, Any]:
+        """Where in the module it went wrong, and what was said."""
+        file, line = str(self.path), 1
+        for frame in traceback.extract_tb(problem.__traceback__):
+            if frame.filename == file:
+                line = frame.lineno or 1
+        if isinstance(problem, SyntaxError) and problem.filename == file:
+            line = problem.lineno or 1
+        return {
+            "function": function,
+            "line": line,
+            "error": type(problem).__name__,
+            "message": str(problem) or repr(problem),
+            "traceback": "".join(traceback.format_exception(problem)),
+        }
+
+    def watch_reads(self) -> None:
+        """Note every file of the project that the module opens as data, so that its change re-runs
+        the module.
+        """
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event != "open" or not isinstance(arguments[0], str | os.PathLike):
+                return
+            path, mode = Path(arguments[0]).absolute(), str(arguments[1] or "r")
+            if self.root in path.parents and not mode.startswith(("w", "a", "x")):
+                relative = path.relative_to(self.root)
+                hidden = any(part.startswith(".") for part in relative.parts)
+                if not hidden and relative.suffix not in (".py", ".pyc"):
+                    self.reads.add(relative.as_posix())
+
+        sys.addaudithook(hook)
+
+    def checks(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+        from snippets import checks
+
+        results = []
+        for name, function in functions.items():
+            with checks.recording() as rows:
+                returned = self.guarded(name, function)
+            failed = any(failure["function"] == name for failure in self.failures)
+            if not failed and not rows:
+                self.guarded(name, _refuse(AssertionError, f"{name} compared nothing"))
+            elif returned is not None:
+                self.guarded(
+                    name,
+                    _refuse(TypeError, f"{name} returned {returned!r}; a check returns nothing"),
+                )
+            claim = paragraphs(function.__doc__)
+            results.append(
+                {
+                    "name": name,
+                    "claim": claim[0] if claim else name,
+                    "source": paragraph(function.__doc__, "Source"),
+                    "line": function.__code__.co_firstlineno,
+                    "comparisons": [dataclasses.asdict(row) for row in rows],
+                }
+            )
+        return results
+
+    def figures(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+        drawn = [self.guarded(name, partial(self.figure, name, f)) for name, f in functions.items()]
+        return [figure for figure in drawn if figure]
+
+    def figure(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
+        import matplotlib as mpl
+        import matplotlib.style
+        from matplotlib.figure import Figure
+
+        from snippets._engine.figures import light_and_dark
+
+        style = self.root / "snippets" / "house.mplstyle"
+        with mpl.rc_context():
+            matplotlib.style.use(style)
+            mpl.rcParams["figure.constrained_layout.use"] = True
+            figure = function()
+            if not isinstance(figure, Figure):
+                raise TypeError(
+                    f"{name} must return a matplotlib Figure, got {type(figure).__name__}"
+                )
+            drawn = [axes for axes in figure.axes if axes.has_data()]
+            if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
+                raise ValueError(f"{name} returned a figure with nothing drawn on it")
+            short = name.removeprefix("figure_")
+            light, dark = light_and_dark(figure, f"{self.name}.{short}")
+        for theme, svg in (("light", light), ("dark", dark)):
+            (self.folder / f"{short}-{theme}.svg").write_text(svg, encoding="utf-8")
+        width, height = figure.get_size_inches()
+        text = paragraphs(function.__doc__)
+        return {
+            "name": short,
+            "caption": [p for p in text if not p.startswith("Alt:")],
+            "alt": paragraph(function.__doc__, "Alt"),
+            "width": round(width * 96),
+            "height": round(height * 96),
+            "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
+        }
+
+    def example(self, function: Callable[[], Any]) -> dict[str, Any]:
+        result = function()
+        if not dataclasses.is_dataclass(result) or isinstance(result, type):
+            raise TypeError(
+                f"example must return a dataclass instance, got {type(result).__name__}"
+            )
+        values = {}
+        for key, value in dataclasses.asdict(result).items():
+            plain = value.item() if hasattr(value, "item") else value
+            if not isinstance(plain, int | float | str) or (
+                isinstance(plain, float) and math.isnan(plain)
+            ):
+                raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
+            values[key] = plain
+        return values
+
+    def record(self) -> dict[str, Any]:
+        """Import the module and run its checks, figures and example, in this order."""
+        from snippets import checks
+
+        self.watch_reads()
+        module = self.guarded("import", lambda: importlib.import_module(f"snippets.{self.name}"))
+        found: dict[str, Any] = {"checks": [], "figures": [], "example": {}, "doc": ""}
+        if module is not None:
+            found["doc"] = inspect.cleandoc(module.__doc__ or "")
+            found["checks"] = self.checks(checks.functions(module, "check_"))
+            found["figures"] = self.figures(checks.functions(module, "figure_"))
+            example = vars(module).get("example")
+            if example is not None:
+                found["example"] = self.guarded("example", lambda: self.example(example)) or {}
+        reads = {name: file_digest(self.root / name) for name in sorted(self.reads)}
+        return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
+
+
+def _refuse(error: type[Exception], message: str) -> Callable[[], None]:
+    def action() -> None:
+        raise error(message)
+
+    return action
+
+
+def file_digest(path: Path) -> str:
+    """The content of a data file as a hash; `absent` for a file that is not there."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "absent"
+
+
+def seal(folder: Path, record: dict[str, Any]) -> None:
+    """Write `record.json` with a hash of every file beside it and of itself."""
+    files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
+    body = record | {"files": files}
+    text = json.dumps(body, ensure_ascii=False, indent=1)
+    (folder / "record.json").write_text(
+        f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8"
+    )
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def main(root: Path, name: str, folder: Path) -> None:
+    """Entry of a worker: run one module, leave a sealed record and the output in `folder`."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if hasattr(os, "setsid"):
+        os.setsid()  # whatever the module starts can be ended with it
+    sys.dont_write_bytecode = True  # a watched folder must not change because it was read
+    sys.path.insert(0, str(root))
+    output = folder / "output.txt"
+    descriptor = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    warnings.simplefilter(
+        "error", RuntimeWarning
+    )  # a division by zero is a wrong number, not a message
+    warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
+    run = _Run(root, name, folder)
+    record = run.record()
+    sys.stdout.flush()
+    record["source"] = run.path.read_text(encoding="utf-8")
+    seal(folder, record)
