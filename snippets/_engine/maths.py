@@ -14,7 +14,7 @@ from math_core import LatexError, LatexToMathML
 
 from snippets._engine import EngineError
 
-_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:!?)]*)', re.DOTALL)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -33,7 +33,9 @@ class _ToMathML(Postprocessor):
         def convert(match: re.Match[str]) -> str:
             display = match[1] == "div"
             mathml = to_mathml(html.unescape(match[2]), display=display)
-            return f'<div class="formula" tabindex="0">{mathml}</div>' if display else mathml
+            if display:
+                return f'<div class="formula" tabindex="0">{mathml}</div>'
+            return f'<span class="inline-formula">{mathml}{match[3]}</span>' if match[3] else mathml
 
         return _FORMULA.sub(convert, text)
 

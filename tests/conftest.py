@@ -1,0 +1,95 @@
+"""What several test files need: the chapters as written, the run records, and the built site."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from mkdocs.utils import meta as front_matter
+
+from snippets._engine import ROOT
+from snippets._engine.pages import module_names_of
+from snippets._engine.runner import Run, default_cache, failure_report, run_all
+from snippets._engine.source import module_names
+
+settings.register_profile("handbook", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("handbook")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter's page as written, and the modules it shows."""
+
+    path: str
+    text: str
+    meta: dict[str, object]
+    modules: tuple[str, ...]
+
+    @property
+    def slug(self) -> str:
+        return self.path.removesuffix(".md")
+
+    def names_in(self, directive: str) -> set[str]:
+        """Every name given to a directive on the page."""
+        lines = re.findall(rf"^\s*\{{\{{ {directive} ([^}}]+?) \}}\}}", self.text, re.MULTILINE)
+        return {name for line in lines for name in line.split()}
+
+
+def read_chapters() -> list[Chapter]:
+    chapters = []
+    for file in sorted((ROOT / "docs").glob("*/*.md")):
+        text, meta = front_matter.get_data(file.read_text(encoding="utf-8"))
+        path = file.relative_to(ROOT / "docs").as_posix()
+        if "question" in meta:
+            names, problems = module_names_of(path, meta, module_names(ROOT))
+            assert not problems, problems
+            chapters.append(Chapter(path, text, meta, tuple(names)))
+    return chapters
+
+
+CHAPTERS = read_chapters()
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda chapter: chapter.slug)
+def chapter(request: pytest.FixtureRequest) -> Chapter:
+    value: Chapter = request.param
+    return value
+
+
+@pytest.fixture(scope="session")
+def records() -> dict[str, Run]:
+    """The run record of every module, from the cache where it is fresh."""
+    runs = run_all(ROOT, default_cache(ROOT))
+    assert not failure_report(runs), failure_report(runs)
+    return {run.name: run for run in runs}
+
+
+def build(site: Path, cache: Path | None = None) -> None:
+    """Build the real site with `--strict`."""
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    if cache is not None:
+        environment["SNIPPETS_CACHE"] = str(cache)
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built once for all tests that read it."""
+    folder = tmp_path_factory.mktemp("site")
+    build(folder)
+    return folder

@@ -1,0 +1,268 @@
+"""What every chapter promises: mirrored trees; whatever is there is shown, tested and sourced."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from snippets._engine import ROOT
+from snippets._engine.runner import Run
+from snippets._engine.source import module_names, module_path, self_contained, symbols
+
+from .conftest import CHAPTERS, Chapter
+
+SECTIONS = [
+    "The answer",
+    "Symbols",
+    "Checks",
+    "Where it breaks",
+    "In production",
+    "Exercises",
+    "Sources",
+]
+TWINS = {"_require"}  # short helpers that are repeated on purpose, so that a copied function works
+SIMULATORS = {"definitions.queue_simulator"}  # modules that others import, and whose page says so
+MODULES = module_names(ROOT)
+NOT_PURE = ("check_", "figure_")
+
+
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(module_path(ROOT, name).read_text(encoding="utf-8"))
+
+
+def public_definitions(name: str) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    """Functions and classes a reader may take: no private ones, figures, checks or example."""
+    return {
+        symbol.name: symbol.node
+        for symbol in symbols(tree_of(name)).values()
+        if isinstance(symbol.node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+        and not symbol.name.startswith(("_", *NOT_PURE))
+        and symbol.name not in {"Example", "example", "main"}
+    }
+
+
+def tests_of(name: str) -> Path:
+    part, _, module = name.rpartition(".")
+    return ROOT / "tests" / part.removesuffix(".exercises") / f"test_{module}.py"
+
+
+def test_there_are_chapters() -> None:
+    assert len(CHAPTERS) >= 6
+
+
+def test_every_chapter_has_module_exercises_and_tests(chapter: Chapter) -> None:
+    part, slug = chapter.slug.replace("-", "_").split("/")
+    assert f"{part}.{slug}" in chapter.modules
+    assert f"{part}.exercises.{slug}" in chapter.modules
+    for name in chapter.modules:
+        assert tests_of(name).is_file(), f"{name} has no {tests_of(name).relative_to(ROOT)}"
+
+
+def test_every_module_belongs_to_a_page() -> None:
+    shown = {name for chapter in CHAPTERS for name in chapter.modules}
+    assert set(MODULES) <= shown
+
+
+def test_every_test_file_mirrors_a_module() -> None:
+    mirrored = {tests_of(name) for name in MODULES}
+    for file in [*ROOT.glob("tests/definitions/test_*.py"), *ROOT.glob("tests/capacity/test_*.py")]:
+        assert file in mirrored, f"{file.relative_to(ROOT)} tests no module"
+
+
+def test_navigation_lists_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    nav = yaml.safe_load(text[text.index("\nnav:") :])["nav"]
+    listed = set(re.findall(r"[\w/-]+\.md", str(nav)))
+    written = {file.relative_to(ROOT / "docs").as_posix() for file in ROOT.glob("docs/**/*.md")}
+    assert listed == written
+
+
+def test_front_matter_is_complete(chapter: Chapter, records: dict[str, Run]) -> None:
+    meta = chapter.meta
+    assert {"title", "description", "question", "thumbnail"} <= meta.keys()
+    assert 50 <= len(str(meta["description"])) <= 155
+    assert str(meta["question"]).endswith("?")
+    drawn = {f["name"] for name in chapter.modules for f in records[name].record["figures"]}
+    assert meta["thumbnail"] in drawn
+
+
+def test_sections_are_there_in_order(chapter: Chapter) -> None:
+    headings = re.findall(r"^## (.+)$", chapter.text, re.MULTILINE)
+    fixed = [heading for heading in headings if heading in SECTIONS]
+    assert fixed == SECTIONS
+    assert len(headings) > len(SECTIONS), "a chapter derives or computes something of its own"
+    assert chapter.text.count("{{ checks }}") == chapter.text.count("{{ downloads }}") == 1
+
+
+def test_symbol_table_names_arguments(chapter: Chapter) -> None:
+    table = re.search(r"^## Symbols\n(.*?)^## ", chapter.text, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    assert "| Symbol | Meaning | Unit | Argument |" in table[1]
+    names = set(re.findall(r"`([a-z_]\w*)`", table[1]))
+    known: set[str] = set()
+    for name in chapter.modules:
+        for node in ast.walk(tree_of(name)):
+            if isinstance(node, ast.arg):
+                known.add(node.arg)
+            elif isinstance(node, ast.Name):
+                known.add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.Attribute):
+                known.add(node.attr)
+    assert len(names) >= 3
+    assert names <= known, f"not in the code: {names - known}"
+
+
+def test_exercises_are_three_or_more_and_solved(chapter: Chapter) -> None:
+    exercises = chapter.text.split("## Exercises")[1].split("\n## ")[0]
+    titles = re.findall(r"^### \d+\. ", exercises, re.MULTILINE)
+    assert len(titles) >= 3
+    assert len(re.findall(r"\{\{ solution ", exercises)) == len(titles)
+
+
+def test_every_citation_resolves_and_every_source_is_cited(chapter: Chapter) -> None:
+    body, _, sources = chapter.text.partition("\n## Sources\n")
+    anchors = re.findall(r"\{ #([\w-]+) \}", sources)
+    assert len(anchors) >= 3
+    assert len(anchors) == len(set(anchors)) == len(re.findall(r"^- ", sources, re.MULTILINE))
+    cited = set(re.findall(r"\]\(#([\w-]+)\)", body))
+    assert cited >= set(anchors), f"never cited: {set(anchors) - cited}"
+
+
+def test_every_public_definition_is_shown(chapter: Chapter) -> None:
+    shown = chapter.names_in("code") | chapter.names_in("solution")
+    for name in chapter.modules:
+        missing = public_definitions(name).keys() - shown
+        assert not missing, f"{name}: {sorted(missing)} not shown on {chapter.path}"
+
+
+def test_every_figure_is_shown_and_described(chapter: Chapter, records: dict[str, Run]) -> None:
+    figures = [figure for name in chapter.modules for figure in records[name].record["figures"]]
+    assert {figure["name"] for figure in figures} == chapter.names_in("figure")
+    assert len(figures) >= 2
+    for figure in figures:
+        assert figure["caption"], f"{figure['name']} has no caption"
+        assert len(figure["alt"]) >= 60, f"{figure['name']} has no description (Alt: …)"
+        for x, y in figure["labels"]:
+            assert x, f"{figure['name']} has an axis without a label"
+            assert y, f"{figure['name']} has an axis without a label"
+
+
+def test_every_example_value_is_quoted(chapter: Chapter, records: dict[str, Run]) -> None:
+    for name in chapter.modules:
+        for field in records[name].record["example"]:
+            quoted = re.search(rf"\{{\{{ {field}[: }}]", chapter.text)
+            assert quoted, f"{name}: {field} is quoted nowhere"
+            )
+
+
+def test_checks_say_where_the_expectation_comes_from(
+    chapter: Chapter, records: dict[str, Run]
+) -> None:
+    checks = [check for name in chapter.modules for check in records[name].record["checks"]]
+    assert len(checks) >= 6
+    for check in checks:
+        assert check["claim"].endswith("."), check["name"]
+        refusal = all(row["got"].startswith("ValueError") for row in check["comparisons"])
+        assert check["source"] or refusal, f"{check['name']} has no Source"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_definitions_are_documented_and_tested(name: str) -> None:
+    assert "Source:" in (ast.get_docstring(tree_of(name)) or ""), "the module names no source"
+    tests = tests_of(name).read_text(encoding="utf-8")
+    for function, node in public_definitions(name).items():
+        text = ast.get_docstring(node) or ""
+        assert text.split("\n\n")[0].strip().endswith("."), f"{function}: say what it is"
+        assert re.search(rf"\b{function}\b", tests), f"{function} is not in {tests_of(name).name}"
+        if isinstance(node, ast.FunctionDef):
+            arguments = {argument.arg for argument in [*node.args.args, *node.args.kwonlyargs]}
+            assert ">>>" in text or "rng" in arguments, f"{function} has no worked example"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_copied_functions_work_in_an_empty_file(name: str) -> None:
+    """Each public function, taken with what it needs, passes its own example and needs no handbook."""
+    source = module_path(ROOT, name).read_text(encoding="utf-8")
+    for function in public_definitions(name):
+        text = self_contained(source, [function])
+        imports = set(re.findall(r"^from (?:snippets\.)([\w.]+) import", text, re.MULTILINE))
+        allowed = SIMULATORS if ".exercises." not in name else set(MODULES)
+        assert imports <= allowed, f"{function} takes {imports} along"
+        assert "matplotlib" not in text, f"{function} drags a figure along"
+        namespace: dict[str, object] = {"__name__": "copied"}
+        sys.modules["copied"] = type(sys)("copied")  # dataclasses look their module up
+        try:
+            exec(compile(text, f"{name}:{function}", "exec"), namespace)
+            runner = doctest.DocTestRunner(verbose=False)
+            for example in doctest.DocTestFinder().find(
+                namespace[function], function, globs=namespace
+            ):
+                result = runner.run(example)
+                assert result.failed == 0, f"{function}: its example fails when copied"
+        finally:
+            del sys.modules["copied"]
+
+
+def test_no_two_modules_share_a_function_body() -> None:
+    bodies = defaultdict(list)
+    for name in MODULES:
+        for node in tree_of(name).body:
+            if isinstance(node, ast.FunctionDef):
+                code = [statement for statement in node.body if not _is_docstring(statement)]
+                bodies[tuple(ast.dump(statement) for statement in code)].append((name, node.name))
+    for places in bodies.values():
+        names = {function for _, function in places}
+        assert len(places) == 1 or names <= TWINS, f"the same body in {places}"
+
+
+def test_twins_are_identical() -> None:
+    texts = defaultdict(set)
+    for name in MODULES:
+        source = module_path(ROOT, name).read_text(encoding="utf-8")
+        for symbol in symbols(ast.parse(source)).values():
+            if symbol.name in TWINS:
+                texts[symbol.name].add(symbol.text(source))
+    assert texts.keys() == TWINS
+    assert all(len(versions) == 1 for versions in texts.values())
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+FORBIDDEN = {
+    r"\bnp\.random\.(seed|rand|randn|random|normal|exponential|choice)\b": "global random state",
+    r"\bpyplot\b|\brcParams\b": "figures carry no global state",
+    r"import \*": "star import",
+    r"\.savefig\(|\.show\(": "the engine saves figures",
+    r"os\.getcwd|Path\(\)\.|Path\.cwd": "paths relative to the working directory",
+    r"#\s*(TODO|FIXME|XXX)": "unfinished",
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_avoid_what_the_house_style_forbids(name: str) -> None:
+    source = module_path(ROOT, name).read_text(encoding="utf-8")
+    for pattern, reason in FORBIDDEN.items():
+        assert not re.search(pattern, source), f"{pattern}: {reason}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_parameter_is_used(name: str) -> None:
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            unused = (
+                {a.arg for a in arguments if not a.arg.startswith("_")} - used - {"self", "cls"}
+            )
+            assert not unused, f"{node.name} ignores {unused}"

@@ -1,0 +1,161 @@
+"""The built site: complete, self-sufficient, linked, and the same to the byte every time."""
+
+from __future__ import annotations
+
+import filecmp
+import html
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+from fontTools.ttLib import TTFont
+
+from snippets._engine.fonts import FONT, used_characters
+
+from .conftest import build
+
+BASE = "http://site.test/"
+LOADED = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src"}
+
+
+class _Page(HTMLParser):
+    """Ids, links, loaded addresses and images of one page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag == "a" and values.get("href"):
+            self.links.append(str(values["href"]))
+        if tag == "img":
+            self.images.append(values)
+        address = values.get(LOADED.get(tag, ""))
+        relation = values.get("rel") or ""
+        if address and relation not in {"canonical", "prev", "next", "alternate"}:
+            self.loads.append(address)
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> dict[str, _Page]:
+    found = {}
+    for file in site.rglob("*.html"):
+        address = file.relative_to(site).as_posix().removesuffix("index.html")
+        found[address] = _Page(file.read_text(encoding="utf-8"))
+    return found
+
+
+def test_pages_load_nothing_from_elsewhere(pages: dict[str, _Page], site: Path) -> None:
+    for address, page in pages.items():
+        outside = [load for load in page.loads if urlsplit(load).netloc]
+        assert not outside, f"{address} loads {outside}"
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert not re.search(r"url\(\s*[\"']?https?:|@import", text), sheet.name
+
+
+def test_nothing_asks_a_code_host(site: Path) -> None:
+    for file in site.rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        assert "api.github.com" not in text
+        assert 'data-md-component="source"' not in text  # what makes the theme ask
+
+
+def test_internal_links_and_anchors_resolve(pages: dict[str, _Page], site: Path) -> None:
+    for address, page in pages.items():
+        for link in [*page.links, *page.loads]:
+            target, anchor = urldefrag(urljoin(BASE + address, html.unescape(link)))
+            if not target.startswith(BASE) or address == "404.html":
+                continue
+            path = unquote(urlsplit(target).path.lstrip("/"))
+            if path in pages:
+                known = pages[path].ids
+                assert not anchor or unquote(anchor) in known, f"{address}: {link} has no target"
+            else:
+                assert (site / path).is_file(), f"{address}: {link} is not there"
+
+
+def test_external_links_are_https(pages: dict[str, _Page]) -> None:
+    for address, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.netloc and not link.startswith("http://127.0.0.1"):
+                assert parts.scheme == "https", f"{address}: {link}"
+                assert re.fullmatch(r"[\w.-]+\.[a-z]{2,}", parts.netloc), f"{address}: {link}"
+
+
+def test_ids_are_unique(pages: dict[str, _Page]) -> None:
+    for address, page in pages.items():
+        double = {name for name in page.ids if page.ids.count(name) > 1}
+        assert not double, f"{address}: {double}"
+
+
+def test_images_have_a_description_and_a_size(pages: dict[str, _Page]) -> None:
+    for address, page in pages.items():
+        for image in page.images:
+            assert image.get("alt") is not None, f"{address}: {image}"
+            assert str(image.get("width", "")).isdigit(), f"{address}: {image}"
+            assert str(image.get("height", "")).isdigit(), f"{address}: {image}"
+
+
+def test_no_directive_and_no_slot_is_left(site: Path) -> None:
+    for file in site.rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        article = re.search(r"<article.*?</article>", text, re.DOTALL)
+        body = re.sub(
+            r"<pre.*?</pre>|data-clipboard-text=\"[^\"]*\"",
+            "",
+            article[0] if article else "",
+            flags=re.DOTALL,
+        )
+        assert "engine-slot" not in body, file
+        assert not re.search(r"\{\{ ?[a-z]", body), file
+        assert "engine-error" not in body, file
+        assert "arithmatex" not in body, file
+
+
+def test_formula_font_has_every_character(site: Path) -> None:
+    with TTFont(FONT) as font:
+        missing = {char for char in used_characters(site) if ord(char) not in font.getBestCmap()}
+    assert not missing, f"run `make font`: {sorted(missing)}"
+
+
+def test_pages_stay_light(site: Path) -> None:
+    """HTML before compression; code blocks carry their copy text, so a chapter is not tiny."""
+    for file in site.rglob("*.html"):
+        assert file.stat().st_size < 400_000, f"{file.relative_to(site)}: {file.stat().st_size}"
+    for file in site.rglob("*.svg"):
+        assert file.stat().st_size < 250_000, f"{file.relative_to(site)}: {file.stat().st_size}"
+
+
+def test_two_clean_builds_are_identical(tmp_path: Path) -> None:
+    """Everything but the seconds on the execution report."""
+    for name in ("first", "second"):
+        build(tmp_path / name, tmp_path / f"cache-{name}")
+    different = _differences(tmp_path / "first", tmp_path / "second")
+    assert different <= {"report/index.html"}
+
+
+def _differences(first: Path, second: Path) -> set[str]:
+    files = {
+        file.relative_to(folder).as_posix()
+        for folder in (first, second)
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+    return {
+        name
+        for name in files
+        if not (first / name).is_file()
+        or not (second / name).is_file()
+        or not filecmp.cmp(first / name, second / name, shallow=False)
+    }
