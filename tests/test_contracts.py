@@ -161,7 +161,6 @@ def test_every_example_value_is_quoted(chapter: Chapter, records: dict[str, Run]
         for field in records[name].record["example"]:
             quoted = re.search(rf"\{{\{{ {field}[: }}]", chapter.text)
             assert quoted, f"{name}: {field} is quoted nowhere"
-            )
 
 
 def test_checks_say_where_the_expectation_comes_from(
@@ -190,7 +189,7 @@ def test_public_definitions_are_documented_and_tested(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_copied_functions_work_in_an_empty_file(name: str) -> None:
-    """Each public function, taken with what it needs, passes its own example and needs no handbook."""
+    """A public function, taken with what it needs, passes its own example without the handbook."""
     source = module_path(ROOT, name).read_text(encoding="utf-8")
     for function in public_definitions(name):
         text = self_contained(source, [function])
