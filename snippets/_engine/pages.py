@@ -7,7 +7,6 @@ records of the page's modules, and a name that is not there is an error.
 
 from __future__ import annotations
 
-import ast
 import html
 import io
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 from snippets._engine import EngineError
 from snippets._engine.runner import Run
-from snippets._engine.source import dependencies, module_path, self_contained, symbols
+from snippets._engine.source import dependencies, module_path, parsed, self_contained, symbols
 
 _BLOCK = re.compile(r"^([ \t]*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
@@ -156,7 +155,7 @@ def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
 def _find_symbol(page: Page, name: str) -> tuple[Run, Any]:
     found = []
     for run in page.runs:
-        defined = symbols(ast.parse(run.record["source"]))
+        defined = symbols(parsed(run.record["source"]))
         if name in defined:
             found.append((run, defined[name]))
     private_or_absent = "is not defined in" if not found else "is defined more than once in"

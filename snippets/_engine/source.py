@@ -48,6 +48,12 @@ class Symbol:
         return "\n".join(source.splitlines()[self.first_line - 1 : self.last_line])
 
 
+@functools.lru_cache(maxsize=512)
+def parsed(source: str) -> ast.Module:
+    """The syntax tree of a module's text, parsed once per text."""
+    return ast.parse(source)
+
+
 def symbols(tree: ast.Module) -> dict[str, Symbol]:
     """The top-level definitions of a module by name, in the order of the source."""
     found: dict[str, Symbol] = {}
@@ -80,7 +86,7 @@ def self_contained(source: str, names: Iterable[str]) -> str:
     """The named definitions with the imports and the definitions they need, ready for an empty
     file.
     """
-    tree = ast.parse(source)
+    tree = parsed(source)
     defined = symbols(tree)
     needed: set[str] = set()
     pending = list(names)
@@ -137,14 +143,8 @@ def imported_modules(root: Path, path: Path) -> tuple[set[Path], set[str]]:
 
 
 def _parse(path: Path) -> ast.Module:
-    stat = path.stat()
-    return _parsed(path, stat.st_mtime_ns, stat.st_size)
-
-
-@functools.lru_cache(maxsize=512)
-def _parsed(path: Path, _mtime_ns: int, _size: int) -> ast.Module:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+        return parsed(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as problem:
         line = getattr(problem, "lineno", None) or 1
         raise EngineError(f"{path}:{line}: {problem}") from problem
