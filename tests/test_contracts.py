@@ -14,7 +14,7 @@ import yaml
 
 from snippets._engine import ROOT
 from snippets._engine.runner import Run
-from snippets._engine.source import module_names, module_path, self_contained, symbols
+from snippets._engine.source import module_names, module_path, outline, self_contained, shown
 
 from .conftest import CHAPTERS, Chapter
 
@@ -37,14 +37,16 @@ def tree_of(name: str) -> ast.Module:
     return ast.parse(module_path(ROOT, name).read_text(encoding="utf-8"))
 
 
-def public_definitions(name: str) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+def public_definitions(
+    name: str,
+) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
     """Functions and classes a reader may take: no private ones, figures, checks or example."""
     return {
-        symbol.name: symbol.node
-        for symbol in symbols(tree_of(name)).values()
-        if isinstance(symbol.node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
-        and not symbol.name.startswith(("_", *NOT_PURE))
-        and symbol.name not in {"Example", "example", "main"}
+        node.name: node
+        for node in tree_of(name).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+        and not node.name.startswith(("_", *NOT_PURE))
+        and node.name not in {"Example", "example", "main"}
     }
 
 
@@ -227,9 +229,9 @@ def test_twins_are_identical() -> None:
     texts = defaultdict(set)
     for name in MODULES:
         source = module_path(ROOT, name).read_text(encoding="utf-8")
-        for symbol in symbols(ast.parse(source)).values():
-            if symbol.name in TWINS:
-                texts[symbol.name].add(symbol.text(source))
+        for function, symbol in outline(source).symbols.items():
+            if function in TWINS:
+                texts[function].add(shown(source, symbol))
     assert texts.keys() == TWINS
     assert all(len(versions) == 1 for versions in texts.values())
 

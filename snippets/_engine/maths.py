@@ -14,7 +14,9 @@ from math_core import LatexError, LatexToMathML
 
 from snippets._engine import EngineError
 
-_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:!?)]*)', re.DOTALL)
+_FORMULA = re.compile(
+    r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:!?)]*)', re.DOTALL
+)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

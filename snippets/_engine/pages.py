@@ -18,7 +18,7 @@ from typing import Any
 
 from snippets._engine import EngineError
 from snippets._engine.runner import Run
-from snippets._engine.source import dependencies, module_path, parsed, self_contained, symbols
+from snippets._engine.source import Symbol, dependencies, module_path, self_contained, shown
 
 _BLOCK = re.compile(r"^([ \t]*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
@@ -152,10 +152,10 @@ def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
     }
 
 
-def _find_symbol(page: Page, name: str) -> tuple[Run, Any]:
+def _find_symbol(page: Page, name: str) -> tuple[Run, Symbol]:
     found = []
     for run in page.runs:
-        defined = symbols(parsed(run.record["source"]))
+        defined = run.outline.symbols
         if name in defined:
             found.append((run, defined[name]))
     private_or_absent = "is not defined in" if not found else "is defined more than once in"
@@ -179,19 +179,19 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
         )
     run = found[0][0]
     source = run.record["source"]
-    shown = "\n\n\n".join(symbol.text(source) for _, symbol in found)
-    return run, shown, self_contained(source, names)
+    text = "\n\n\n".join(shown(source, symbol) for _, symbol in found)
+    return run, text, self_contained(source, names, run.outline)
 
 
 def _code(page: Page, names: list[str]) -> str:
-    run, shown, whole = _code_block(page, names)
+    run, text, whole = _code_block(page, names)
     tools = page.slot(
         '<p class="snippet-tools" data-search-exclude>'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
         "Copy with what it needs</button>"
         f'<a href="{page.base}downloads/{run.path}" download>Download the module</a></p>'
     )
-    return f'``` {{ .python .snippet title="{run.path}" }}\n{shown}\n```\n\n{tools}'
+    return f'``` {{ .python .snippet title="{run.path}" }}\n{text}\n```\n\n{tools}'
 
 
 def _solution(page: Page, names: list[str]) -> str:

@@ -9,6 +9,7 @@ the module runs again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -24,22 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from snippets._engine import EngineError, worker
-from snippets._engine.source import digest, module_names, module_path
+from snippets._engine.source import Outline, digest, module_names, module_path
 
 TIMEOUT_S = 120.0
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
-_RECORD_KEYS = {
-    "checks",
-    "figures",
-    "example",
-    "doc",
-    "seconds",
-    "failures",
-    "reads",
-    "source",
-    "files",
-}
+_RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +45,11 @@ class Run:
     def path(self) -> str:
         """The module's file, relative to the project, with forward slashes."""
         return f"snippets/{self.name.replace('.', '/')}.py"
+
+    @functools.cached_property
+    def outline(self) -> Outline:
+        """The module's definitions and imports, as they were when it ran."""
+        return Outline.from_json(self.record["outline"])
 
     @property
     def failed(self) -> bool:
@@ -282,16 +278,8 @@ def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
         "message": message,
         "traceback": output[-4000:],
     }
-    source = module_path(root, job.name).read_text(encoding="utf-8", errors="replace")
-    empty: dict[str, Any] = {
-        "checks": [],
-        "figures": [],
-        "example": {},
-        "doc": "",
-        "seconds": {},
-        "reads": {},
-    }
-    worker.seal(job.folder, empty | {"failures": [failure], "source": source})
+    described = worker.description(module_path(root, job.name))
+    worker.seal(job.folder, worker.empty_record() | {"failures": [failure]} | described)
 
 
 def _install(folder: Path, target: Path) -> None:

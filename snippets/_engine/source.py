@@ -1,25 +1,22 @@
-"""What can be known about a snippet module without running it: its symbols, its imports, its
-digest.
-"""
+"""What can be known about a snippet module without running it: symbols, imports, digest."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
 import platform
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from snippets._engine import EngineError
-
-ENGINE_FILES = (
-    "worker.py",
-    "figures.py",
-)  # the part of the engine that decides what a run record holds
+ENGINE_FILES = ("worker.py", "figures.py", "source.py")  # what decides the content of a record
 
 
 def module_names(root: Path) -> list[str]:
@@ -36,118 +33,142 @@ def module_path(root: Path, name: str) -> Path:
 
 @dataclass(frozen=True)
 class Symbol:
-    """A function, class or constant of a module: where it stands, and its syntax tree."""
+    """A function, class or constant of a module: its lines and the names it uses."""
 
-    name: str
     first_line: int
     last_line: int
-    node: ast.stmt
-
-    def text(self, source: str) -> str:
-        """The lines of the definition, decorators included."""
-        return "\n".join(source.splitlines()[self.first_line - 1 : self.last_line])
+    uses: list[str]
 
 
-@functools.lru_cache(maxsize=512)
-def parsed(source: str) -> ast.Module:
-    """The syntax tree of a module's text, parsed once per text."""
-    return ast.parse(source)
+@dataclass(frozen=True)
+class Import:
+    """A top-level import: its line, the text before the names, each name as written and bound."""
+
+    line: int
+    head: str
+    names: list[tuple[str, str]]
 
 
-def symbols(tree: ast.Module) -> dict[str, Symbol]:
-    """The top-level definitions of a module by name, in the order of the source."""
+@dataclass(frozen=True)
+class Outline:
+    """A module's top-level definitions by name and its imports, in the order of the source."""
+
+    symbols: dict[str, Symbol]
+    imports: list[Import]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain lists and dictionaries, for the run record."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Outline:
+        """What `as_json` gave."""
+        return cls(
+            {name: Symbol(**symbol) for name, symbol in plain["symbols"].items()},
+            [Import(**statement) for statement in plain["imports"]],
+        )
+
+
+def outline(source: str) -> Outline:
+    """Read a module's text. Raises SyntaxError when it is not Python."""
     found: dict[str, Symbol] = {}
-    for node in tree.body:
+    imports: list[Import] = []
+    for node in ast.parse(source).body:
+        names: list[str] = []
         first = node.lineno
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 names = [node.name]
-                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                first = min([first, *(decorator.lineno for decorator in node.decorator_list)])
             case ast.Assign():
                 names = [target.id for target in node.targets if isinstance(target, ast.Name)]
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names = [name]
-            case _:
-                names = []
+            case ast.Import():
+                bound = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+                written = [ast.unparse(alias) for alias in node.names]
+                imports.append(Import(first, "import ", list(zip(written, bound, strict=True))))
+            case ast.ImportFrom():
+                bound = [alias.asname or alias.name for alias in node.names]
+                written = [ast.unparse(alias) for alias in node.names]
+                head = f"from {'.' * node.level}{node.module or ''} import "
+                imports.append(Import(first, head, list(zip(written, bound, strict=True))))
+        uses = sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name)}) if names else []
         for name in names:
-            found[name] = Symbol(name, first, node.end_lineno or first, node)
-    return found
+            found[name] = Symbol(first, node.end_lineno or first, uses)
+    return Outline(found, imports)
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, ast.alias, str]]:
-    """Each top-level import as (statement, alias, the name it binds)."""
-    for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                yield node, alias, alias.asname or alias.name.partition(".")[0]
+def shown(source: str, symbol: Symbol) -> str:
+    """The lines of a definition, decorators included."""
+    return "\n".join(source.splitlines()[symbol.first_line - 1 : symbol.last_line])
 
 
-def self_contained(source: str, names: Iterable[str]) -> str:
-    """The named definitions with the imports and the definitions they need, ready for an empty
-    file.
+def self_contained(source: str, names: Iterable[str], known: Outline | None = None) -> str:
+    """The named definitions with the imports and definitions they need, ready for an empty file.
+
+    known: the outline of the source, where it has been made already.
     """
-    tree = parsed(source)
-    defined = symbols(tree)
+    known = known or outline(source)
     needed: set[str] = set()
     pending = list(names)
     while pending:
         name = pending.pop()
-        if name in needed:
-            continue
-        needed.add(name)
-        if name in defined:
-            pending += [n.id for n in ast.walk(defined[name].node) if isinstance(n, ast.Name)]
-    kept: dict[int, tuple[ast.stmt, list[ast.alias]]] = {}
-    for statement, alias, bound in _imports(tree):
-        future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
-        if bound in needed or future:
-            kept.setdefault(statement.lineno, (statement, []))[1].append(alias)
+        if name not in needed:
+            needed.add(name)
+            pending += known.symbols[name].uses if name in known.symbols else []
     lines = []
-    for statement, aliases in kept.values():
-        if isinstance(statement, ast.ImportFrom):
-            statement = ast.ImportFrom(statement.module, aliases, statement.level)
-        else:
-            statement = ast.Import(aliases)
-        lines.append(ast.unparse(statement))
-    spans = {(s.first_line, s.last_line): s for s in defined.values() if s.name in needed}
+    for statement in known.imports:
+        future = statement.head.startswith("from __future__")
+        kept = [written for written, bound in statement.names if future or bound in needed]
+        if kept:
+            lines.append(statement.head + ", ".join(kept))
+    symbols = [known.symbols[name] for name in needed if name in known.symbols]
+    spans = sorted({(symbol.first_line, symbol.last_line) for symbol in symbols})
+    code = source.splitlines()
     blocks = ["\n".join(lines)] if lines else []
-    blocks += [spans[span].text(source) for span in sorted(spans)]
+    blocks += ["\n".join(code[first - 1 : last]) for first, last in spans]
     return "\n\n\n".join(blocks) + "\n"
+
+
+_IMPORT = re.compile(
+    r"^[ \t]*(from[ \t]+[.\w]+[ \t]+import[ \t]*(?:\([^)]*\)|(?:\\\n|[^\n])+)"
+    r"|import[ \t]+(?:\\\n|[^\n])+)",
+    re.MULTILINE,
+)
+
+
+@functools.lru_cache(maxsize=512)
+def _import_statements(source: str) -> list[ast.Import | ast.ImportFrom]:
+    """Every import anywhere in a module's text, found without parsing the rest of it."""
+    found: list[ast.Import | ast.ImportFrom] = []
+    for match in _IMPORT.finditer(source):
+        with contextlib.suppress(SyntaxError):  # a sentence of a docstring that starts like one
+            body = ast.parse(match[1].strip()).body
+            found += [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return found
 
 
 def imported_modules(root: Path, path: Path) -> tuple[set[Path], set[str]]:
     """What a file imports anywhere in it: files of this project, and names of other packages."""
     local: set[Path] = set()
     others: set[str] = set()
-    for node in ast.walk(_parse(path)):
+    for node in _import_statements(path.read_text(encoding="utf-8", errors="replace")):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             package = path.relative_to(root).parts[: -node.level] if node.level else ()
             base = ".".join([*package, *([node.module] if node.module else [])])
             targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
         for target in targets:
             top = target.partition(".")[0]
             if top == "snippets":
-                parts = target.split(".")
-                found = [
-                    root / Path(*parts, "__init__.py"),
-                    root.joinpath(*parts).with_suffix(".py"),
-                ]
+                place = root.joinpath(*target.split("."))
+                found = [place / "__init__.py", place.with_suffix(".py")]
                 local.update(file for file in found if file.is_file())
             elif top and top not in sys.stdlib_module_names:
                 others.add(top)
     return local, others
-
-
-def _parse(path: Path) -> ast.Module:
-    try:
-        return parsed(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as problem:
-        line = getattr(problem, "lineno", None) or 1
-        raise EngineError(f"{path}:{line}: {problem}") from problem
 
 
 def dependencies(root: Path, path: Path) -> tuple[list[Path], list[str]]:

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from snippets._engine.source import module_path
+from snippets._engine.source import Outline, module_path, outline
 
 
 def paragraphs(docstring: str | None) -> list[str]:
@@ -183,7 +183,7 @@ class _Run:
 
         self.watch_reads()
         module = self.guarded("import", lambda: importlib.import_module(f"snippets.{self.name}"))
-        found: dict[str, Any] = {"checks": [], "figures": [], "example": {}, "doc": ""}
+        found = empty_record()
         if module is not None:
             found["doc"] = inspect.cleandoc(module.__doc__ or "")
             found["checks"] = self.checks(checks.functions(module, "check_"))
@@ -193,6 +193,12 @@ class _Run:
                 found["example"] = self.guarded("example", lambda: self.example(example)) or {}
         reads = {name: file_digest(self.root / name) for name in sorted(self.reads)}
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
+
+
+def empty_record() -> dict[str, Any]:
+    """The record of a module that did not get as far as its import."""
+    lists: dict[str, Any] = {key: [] for key in ("checks", "figures", "failures")}
+    return lists | {"example": {}, "doc": "", "seconds": {}, "reads": {}}
 
 
 def _refuse(error: type[Exception], message: str) -> Callable[[], None]:
@@ -208,6 +214,15 @@ def file_digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return "absent"
+
+
+def description(path: Path) -> dict[str, Any]:
+    """A module's text and its outline, which is empty for a text that is not Python."""
+    source = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return {"source": source, "outline": outline(source).as_json()}
+    except (SyntaxError, ValueError):
+        return {"source": source, "outline": Outline({}, []).as_json()}
 
 
 def seal(folder: Path, record: dict[str, Any]) -> None:
@@ -238,12 +253,9 @@ def main(root: Path, name: str, folder: Path) -> None:
     descriptor = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    warnings.simplefilter(
-        "error", RuntimeWarning
-    )  # a division by zero is a wrong number, not a message
+    warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     run = _Run(root, name, folder)
     record = run.record()
     sys.stdout.flush()
-    record["source"] = run.path.read_text(encoding="utf-8")
-    seal(folder, record)
+    seal(folder, record | description(run.path))
