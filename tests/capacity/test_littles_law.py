@@ -1,0 +1,310 @@
+"""Little's law on one sample path, and the solutions of the chapter's exercises."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from snippets.capacity.exercises.littles_law import (
+    expected_in_flight,
+    latency_from_gauge,
+    lost_request_time,
+    request_rate_for_cache,
+)
+from snippets.capacity.littles_law import (
+    WindowAverages,
+    area_under_number,
+    mean_in_flight,
+    number_in_system,
+    time_in_window,
+    window_averages,
+)
+
+seconds = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 3))
+logs = st.lists(st.tuples(seconds, seconds), min_size=1, max_size=30).map(
+    lambda pairs: (np.array([a for a, _ in pairs]), np.array([a + s for a, s in pairs]))
+)
+FloatArray = npt.NDArray[np.float64]
+
+
+def brute_area(arrivals: FloatArray, departures: FloatArray, start: float, end: float) -> float:
+    """The area request by request, interval by interval, in exact summation."""
+    return math.fsum(
+        max(0.0, min(left, end) - max(came, start))
+        for came, left in zip(arrivals.tolist(), departures.tolist(), strict=True)
+    )
+
+
+@given(logs, seconds, st.floats(0.01, 50))
+def test_area_is_the_sum_of_times_in_the_window(
+    log: tuple[FloatArray, FloatArray], start: float, length: float
+) -> None:
+    area = brute_area(*log, start, start + length)
+    assert area_under_number(*log, start, start + length) == pytest.approx(area, abs=1e-9)
+    assert time_in_window(*log, start, start + length).sum() == pytest.approx(area, abs=1e-9)
+
+
+@given(logs, st.lists(seconds, min_size=1, max_size=20))
+def test_number_in_system_counts_who_is_inside(
+    log: tuple[FloatArray, FloatArray], instants: list[float]
+) -> None:
+    arrivals, departures = log
+    expected = [int(np.sum((arrivals <= t) & (t < departures))) for t in instants]
+    assert number_in_system(arrivals, departures, instants).tolist() == expected
+
+
+@given(logs, seconds, st.floats(0.01, 50), st.floats(0.01, 50))
+def test_windows_add_up(
+    log: tuple[FloatArray, FloatArray], start: float, first: float, second: float
+) -> None:
+    middle, end = start + first, start + first + second
+    parts = area_under_number(*log, start, middle) + area_under_number(*log, middle, end)
+    assert area_under_number(*log, start, end) == pytest.approx(parts, abs=1e-9)
+
+
+@given(logs, seconds, st.floats(0.01, 50))
+def test_estimates_are_ordered_and_balance(
+    log: tuple[FloatArray, FloatArray], start: float, length: float
+) -> None:
+    seen = window_averages(*log, start, start + length)
+    assert seen.completed <= seen.truncated + 1e-12
+    assert seen.truncated <= seen.full + 1e-12
+    assert float(seen.in_flight) == pytest.approx(float(seen.truncated + seen.carried_in))
+    area = brute_area(*log, start, start + length)
+    assert float(seen.in_flight) == pytest.approx(area / length, abs=1e-9)
+
+
+@given(logs, st.floats(-50, 50))
+def test_the_law_does_not_care_when_the_clock_starts(
+    log: tuple[FloatArray, FloatArray], shift: float
+) -> None:
+    arrivals, departures = log
+    moved = window_averages(arrivals + shift, departures + shift, 10 + shift, 40 + shift)
+    assert float(moved.in_flight) == pytest.approx(
+        float(window_averages(arrivals, departures, 10, 40).in_flight), abs=1e-9
+    )
+
+
+def test_window_belongs_to_arrivals_at_its_start_and_departures_at_its_end() -> None:
+    seen = window_averages([2.0, 5.0], [5.0, 6.0], 2.0, 5.0)
+    assert float(seen.truncated) == float(seen.completed) == float(seen.full) == 1.0
+    assert float(seen.carried_in) == 0.0
+    before = window_averages([1.0], [3.0], 2.0, 4.0)
+    assert (float(before.carried_in), float(before.full), float(before.completed)) == (0.5, 0, 0)
+
+
+def test_replications_side_by_side_equal_one_by_one() -> None:
+    rng = np.random.default_rng(1)
+    arrivals = rng.uniform(0, 20, (3, 40))
+    departures = arrivals + rng.exponential(2, (3, 40))
+    together = window_averages(arrivals, departures, 4.0, 15.0)
+    assert isinstance(together, WindowAverages)
+    for i in range(3):
+        alone = window_averages(arrivals[i], departures[i], 4.0, 15.0)
+        for field in ("in_flight", "carried_in", "truncated", "full", "completed"):
+            assert getattr(together, field)[i] == pytest.approx(float(getattr(alone, field)))
+
+
+def test_request_that_never_leaves_counts_until_the_window_closes() -> None:
+    assert number_in_system([0.0, 1.0], [math.inf, 2.0], [0.5, 1.5, 9.0]).tolist() == [1, 2, 1]
+    assert area_under_number([1.0], [math.inf], 0.0, 4.0) == 3.0
+    seen = window_averages([1.0], [math.inf], 0.0, 4.0)
+    assert float(seen.truncated) == 0.75
+    assert float(seen.completed) == 0.0
+    assert math.isinf(float(seen.full))
+
+
+def test_number_in_system_keeps_the_shape_of_its_instants() -> None:
+    instants = np.array([[0.0, 1.0], [2.0, 3.0]])
+    assert number_in_system([0.0], [2.5], instants).tolist() == [[1, 1], [1, 0]]
+
+
+def test_mean_in_flight_is_the_product() -> None:
+    assert mean_in_flight(3.0, 7.0) == 21.0
+    assert mean_in_flight(0.0, 7.0) == mean_in_flight(3.0, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_mean_in_flight_refuses(bad: float) -> None:
+    with pytest.raises(ValueError, match="arrival_rate must be non-negative and finite"):
+        mean_in_flight(bad, 1.0)
+    with pytest.raises(ValueError, match="mean_sojourn_s must be non-negative and finite"):
+        mean_in_flight(1.0, bad)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "departures", "message"),
+    [
+        ([], [], "arrival_times must be a non-empty"),
+        ([[[0.0]]], [[[1.0]]], "arrival_times must be a non-empty"),
+        (0.0, 1.0, "arrival_times must be a non-empty"),
+        ([0.0, 1.0], [2.0], "departure_times must be of shape"),
+        ([math.nan], [2.0], "arrival_times must be finite"),
+        ([-math.inf], [2.0], "arrival_times must be finite"),
+        ([3.0], [2.0], "departure_times must be at or after arrival"),
+        ([3.0], [math.nan], "departure_times must be at or after arrival"),
+    ],
+)
+def test_bad_logs_are_refused(arrivals: Any, departures: Any, message: str) -> None:
+    for function in (area_under_number, time_in_window, window_averages):
+        with pytest.raises(ValueError, match=message):
+            function(arrivals, departures, 0.0, 1.0)
+    with pytest.raises(ValueError, match=message):
+        number_in_system(arrivals, departures, 0.0)
+
+
+def test_replications_and_bad_instants_are_refused_by_the_count() -> None:
+    with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
+        number_in_system([[0.0]], [[1.0]], 0.0)
+    with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
+        area_under_number([[0.0]], [[1.0]], 0.0, 1.0)
+    with pytest.raises(ValueError, match="at must be free of NaN"):
+        number_in_system([0.0], [1.0], [math.nan])
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        (math.nan, 1.0, "start_s must be finite"),
+        (-math.inf, 1.0, "start_s must be finite"),
+        (math.inf, math.inf, "start_s must be finite"),
+        (1.0, 1.0, "end_s must be finite and above 1.0"),
+        (1.0, 0.0, "end_s must be finite and above 1.0"),
+        (1.0, math.inf, "end_s must be finite and above 1.0"),
+        (1.0, math.nan, "end_s must be finite and above 1.0"),
+    ],
+)
+def test_bad_windows_are_refused(start: float, end: float, message: str) -> None:
+    for function in (area_under_number, time_in_window, window_averages):
+        with pytest.raises(ValueError, match=message):
+            function([0.0], [1.0], start, end)
+
+
+@given(st.floats(0.1, 100), st.floats(0.01, 100))
+def test_latency_from_gauge_inverts_the_law(rate: float, latency: float) -> None:
+    gauge = [mean_in_flight(rate, latency)] * 3
+    assert latency_from_gauge(gauge, rate * 60, 60.0) == pytest.approx(latency)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], 1, 60.0), "in_flight_samples must be a non-empty"),
+        (([[1.0]], 1, 60.0), "in_flight_samples must be a non-empty"),
+        (([-1.0], 1, 60.0), "in_flight_samples must be a non-empty"),
+        (([math.nan], 1, 60.0), "in_flight_samples must be a non-empty"),
+        (([math.inf], 1, 60.0), "in_flight_samples must be a non-empty"),
+        (([1.0], 0, 60.0), "requests_started must be positive"),
+        (([1.0], math.inf, 60.0), "requests_started must be positive"),
+        (([1.0], 1, 0.0), "window_s must be positive"),
+        (([1.0], 1, math.inf), "window_s must be positive"),
+    ],
+)
+def test_latency_from_gauge_refuses(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        latency_from_gauge(*arguments)
+    assert latency_from_gauge([0.0], 1, 60.0) == 0.0
+
+
+@given(st.floats(0.1, 50), st.floats(0.01, 5), st.floats(0.1, 20), st.floats(0.01, 60))
+def test_lost_request_time_is_recovered(x: float, wait: float, lost: float, stay: float) -> None:
+    in_flight = x * wait + lost * stay
+    assert lost_request_time(in_flight, x + lost, x, wait) == pytest.approx(stay, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1.0, 2.0, 1.0, 1.0), "in_flight must be non-negative"),
+        ((math.inf, 2.0, 1.0, 1.0), "in_flight must be non-negative"),
+        ((9.0, 1.0, 1.0, 1.0), "arrival_rate must be finite and above"),
+        ((9.0, math.inf, 1.0, 1.0), "arrival_rate must be finite and above"),
+        ((9.0, 2.0, -1.0, 1.0), "completed_rate must be non-negative"),
+        ((9.0, 2.0, math.nan, 1.0), "completed_rate must be non-negative"),
+        ((9.0, 2.0, 1.0, -1.0), "mean_completed_s must be non-negative"),
+        ((9.0, 2.0, 1.0, math.inf), "mean_completed_s must be non-negative"),
+        ((9.0, 20.0, 10.0, 1.0), "in_flight must be at least"),
+    ],
+)
+def test_lost_request_time_refuses(arguments: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lost_request_time(*arguments)
+    assert lost_request_time(0.0, 2.0, 0.0, 0.0) == 0.0
+    assert lost_request_time(1.0, 2.0, 1.0, 1.0) == 0.0
+
+
+def test_request_rate_for_cache_of_two_classes_by_hand() -> None:
+    rate = request_rate_for_cache(1000.0, [0.25, 0.75], [10, 20], [5, 3], [0.4, 0.0], 1.0, 0.5)
+    first = 10 * 3.0 + 0.5 * (25 * 1.4 - 5) / 2
+    second = 20 * 2.0 + 0.5 * (9 - 3) / 2
+    assert rate == pytest.approx(1000 / (0.25 * first + 0.75 * second), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"capacity_tokens": 0.0}, "capacity_tokens must be positive"),
+        ({"capacity_tokens": math.inf}, "capacity_tokens must be positive"),
+        ({"traffic_shares": [0.5, 0.4]}, "traffic_shares must be shares"),
+        ({"traffic_shares": [1.5, -0.5]}, "traffic_shares must be shares"),
+        ({"traffic_shares": [[0.5, 0.5]]}, "traffic_shares must be shares"),
+        ({"prompt_tokens": [1, -1]}, "prompt_tokens must be 2 finite numbers of at least 0"),
+        ({"prompt_tokens": [1]}, "prompt_tokens must be 2 finite"),
+        ({"mean_output_tokens": [0.5, 1]}, "mean_output_tokens must be 2 finite"),
+        ({"mean_output_tokens": [math.inf, 1]}, "mean_output_tokens must be 2 finite"),
+        ({"output_scv": [0, math.nan]}, "output_scv must be 2 finite"),
+        ({"prefill_s": -1.0}, "prefill_s must be non-negative"),
+        ({"token_interval_s": math.inf}, "token_interval_s must be non-negative"),
+        ({"prefill_s": 0.0, "token_interval_s": 0.0}, "token-seconds of a request must be"),
+    ],
+)
+def test_request_rate_for_cache_refuses(changes: dict[str, Any], message: str) -> None:
+    good: dict[str, Any] = {
+        "capacity_tokens": 100.0,
+        "traffic_shares": [0.5, 0.5],
+        "prompt_tokens": [0, 0],
+        "mean_output_tokens": [1, 9],
+        "output_scv": [0, 0],
+        "prefill_s": 0.0,
+        "token_interval_s": 0.1,
+    }
+    assert request_rate_for_cache(**good) == pytest.approx(100 / (0.5 * 3.6))
+    with pytest.raises(ValueError, match=message):
+        request_rate_for_cache(**(good | changes))
+
+
+def test_expected_in_flight_settles_at_the_law() -> None:
+    alive = stats.gamma(3).sf(np.arange(0.005, 40, 0.01))
+    settled = expected_in_flight(np.full(5000, 12.0), 0.01, alive)[-1]
+    mean = integrate.quad(stats.gamma(3).sf, 0, np.inf)[0]
+    assert settled == pytest.approx(mean_in_flight(12.0, mean), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], 1.0, [1.0]), "arrival_rates must be a non-empty"),
+        (([-1.0], 1.0, [1.0]), "arrival_rates must be a non-empty"),
+        (([math.inf], 1.0, [1.0]), "arrival_rates must be a non-empty"),
+        (([[1.0]], 1.0, [1.0]), "arrival_rates must be a non-empty"),
+        (([1.0], 0.0, [1.0]), "step_s must be positive"),
+        (([1.0], math.inf, [1.0]), "step_s must be positive"),
+        (([1.0], 1.0, []), "survival must be a non-increasing"),
+        (([1.0], 1.0, [[1.0]]), "survival must be a non-increasing"),
+        (([1.0], 1.0, [1.1]), "survival must be a non-increasing"),
+        (([1.0], 1.0, [-0.1]), "survival must be a non-increasing"),
+        (([1.0], 1.0, [math.nan]), "survival must be a non-increasing"),
+        (([1.0], 1.0, [0.4, 0.5]), "survival must be a non-increasing"),
+    ],
+)
+def test_expected_in_flight_refuses(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        expected_in_flight(*arguments)
+    assert expected_in_flight([0.0, 2.0], 1.0, [0.5, 0.5]).tolist() == [0.0, 1.0]
