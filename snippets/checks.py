@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -39,6 +39,10 @@ class Comparison:
     tolerance: str
     source: str
     passed: bool
+
+    def __str__(self) -> str:
+        """The comparison as one line."""
+        return f"{self.label}: got {self.got}, expected {self.expected} ({self.tolerance})"
 
 
 class Estimate(Protocol):
@@ -64,7 +68,7 @@ def recording() -> Iterator[list[Comparison]]:
     try:
         yield rows
     finally:
-        _listeners.remove(rows)
+        _listeners[:] = [other for other in _listeners if other is not rows]
 
 
 def close(
@@ -77,11 +81,15 @@ def close(
     kind: Kind = "identity",
     source: str = "",
 ) -> None:
-    """Assert |got − expected| ≤ atol + rtol·|expected|, elementwise for arrays of one shape."""
+    """Assert |got − expected| ≤ atol + rtol·|expected|, elementwise for arrays of one shape.
+
+    NaN and infinity are close to nothing.
+    """
     got_values, expected_values = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
     passed = (
         got_values.size > 0
         and got_values.shape == expected_values.shape
+        and bool(np.all(np.isfinite(got_values) & np.isfinite(expected_values)))
         and bool(
             np.all(np.abs(got_values - expected_values) <= atol + rtol * np.abs(expected_values))
         )
@@ -108,8 +116,8 @@ def covers(
     source: str = "",
 ) -> None:
     """Assert that an estimate lies within `sigmas` standard errors of the expectation."""
-    error = float(estimate.standard_error)
-    passed = 0 < error < math.inf and abs(float(estimate.mean) - expected) <= sigmas * error
+    error, distance = float(estimate.standard_error), float(estimate.mean) - float(expected)
+    passed = 0 < error < math.inf and abs(distance) <= sigmas * error
     _report(
         label,
         kind,
@@ -132,7 +140,7 @@ def inside(
         _text(got),
         "interval",
         source,
-        bool(low <= got <= high),
+        bool(low <= got <= high) and math.isfinite(got),
     )
 
 
@@ -191,6 +199,8 @@ def _text(value: object) -> str:
         return str(value)
     if isinstance(value, float | np.floating):
         return f"{float(value):.10g}"
+    if isinstance(value, np.ndarray) and not value.ndim:
+        return _text(value.item())
     if isinstance(value, np.ndarray | list | tuple):
         if len(value) > 6:
             return f"[{_text(value[0])}, … {len(value)} values …, {_text(value[-1])}]"
@@ -201,13 +211,14 @@ def _text(value: object) -> str:
 def _report(
     label: str, kind: Kind, expected: str, got: str, tolerance: str, source: str, passed: bool
 ) -> None:
-    row = Comparison(label, kind, expected, got, tolerance, source, passed)
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+    row = Comparison(str(label), kind, expected, got, tolerance, str(source), bool(passed))
     for rows in _listeners:
         rows.append(row)
-    line = f"{label}: got {got}, expected {expected} ({tolerance})"
-    print(f"{'PASS' if passed else 'FAIL'} {line}")
+    print(f"{'PASS' if passed else 'FAIL'} {row}")
     if not passed:
-        raise AssertionError(line)
+        raise AssertionError(str(row))
 
 
 def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
@@ -216,25 +227,33 @@ def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
         (name, value)
         for name, value in vars(module).items()
         if name.startswith(prefix)
-        and inspect.isfunction(value)
+        and inspect.isfunction(inspect.unwrap(value))
         and value.__module__ == module.__name__
     ]
-    return dict(sorted(own, key=lambda item: item[1].__code__.co_firstlineno))
+    return dict(sorted(own, key=lambda item: inspect.unwrap(item[1]).__code__.co_firstlineno))
 
 
 def run(module: ModuleType) -> bool:
-    """Run every `check_*` of a module, print claims and comparisons; True when all passed."""
-    passed = True
-    for name, check in functions(module, "check_").items():
+    """Run every `check_*` of a module, print claims and comparisons; True when there are some and
+    all passed.
+    """
+    found = functions(module, "check_")
+    passed = bool(found)
+    if not found:
+        print(f"FAIL {module.__name__} has no checks")
+    for name, check in found.items():
         print(f"\n{(check.__doc__ or name).strip().splitlines()[0]}")
         try:
             with recording() as rows:
                 check()
             if not rows:
                 raise AssertionError(f"{name} compared nothing")
-        except AssertionError as failure:
+            if failed := [row for row in rows if not row.passed]:
+                raise AssertionError(str(failed[0]))
+        except Exception as failure:
             passed = False
-            print(f"FAIL {name}: {failure}")
+            kind = "" if isinstance(failure, AssertionError) else f"{type(failure).__name__}: "
+            print(f"FAIL {name}: {kind}{failure}")
     return passed
 
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, pages
 from snippets._engine.maths import MathML
-from snippets._engine.runner import Run, cached, default_cache, failure_report
+from snippets._engine.runner import Run, cached, default_cache, failure_report, failures
 from snippets._engine.source import module_names
 
 log = logging.getLogger("mkdocs.hooks.snippets")
@@ -97,10 +97,12 @@ def _runs(problems: list[str]) -> list[Run]:
     try:
         names = module_names(ROOT)
         runs = {name: cached(ROOT, cache, name) for name in names}
-        if any(run is None or (run.failed and not _State.serving) for run in runs.values()):
+        missing = [n for n, r in runs.items() if r is None or (r.failed and not _State.serving)]
+        if missing:
             quiet = [] if log.isEnabledFor(logging.INFO) else ["--quiet"]
-            command = [sys.executable, "-m", "snippets._engine", *quiet]
-            engine = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
+            command = [sys.executable, "-m", "snippets._engine", "--end-with-input", *quiet]
+            with subprocess.Popen([*command, *missing], cwd=ROOT, stdin=subprocess.PIPE) as engine:
+                engine.wait()
             if engine.returncode not in (0, 1):
                 raise EngineError("the snippets could not be run; the engine's message is above")
             runs = {name: cached(ROOT, cache, name) for name in names}
@@ -110,8 +112,7 @@ def _runs(problems: list[str]) -> list[Run]:
         if run is None:
             problems.append(f"{name}: its record was damaged or replaced while the site was built")
     found = [run for run in runs.values() if run]
-    if report := failure_report(found):
-        problems += report.split("\n")
+    problems += failures(found)
     return found
 
 

@@ -28,6 +28,7 @@ from snippets._engine import EngineError, worker
 from snippets._engine.source import Outline, digest, module_names, module_path
 
 TIMEOUT_S = 120.0
+ATTEMPTS = 5  # runs of a module whose files change while it runs
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files"}
@@ -63,15 +64,21 @@ class Run:
 
 
 def default_cache(root: Path) -> Path:
-    """Where records live: $SNIPPETS_CACHE, or `.cache/snippets` in the project."""
-    return Path(os.environ.get("SNIPPETS_CACHE") or root / ".cache" / "snippets")
+    """Where records live: $SNIPPETS_CACHE, relative to the project, or else `.cache/snippets`."""
+    return root / (os.environ.get("SNIPPETS_CACHE") or Path(".cache", "snippets"))
 
 
 def cached(root: Path, cache: Path, name: str) -> Run | None:
     """The module's record if it is whole and nothing that it depends on has changed since; else
     None.
     """
-    folder = cache / name / digest(root, name)
+    return _whole(root, name, cache / name / digest(root, name))
+
+
+def _whole(root: Path, name: str, folder: Path) -> Run | None:
+    """The record in a folder, unless something of it is missing or damaged, or data it read has
+    changed.
+    """
     try:
         seal, _, text = (folder / "record.json").read_text(encoding="utf-8").partition("\n")
         if seal != hashlib.sha256(text.encode()).hexdigest():
@@ -105,6 +112,7 @@ def run_all(
     finished module. again: run modules once more whose last run failed. Raises EngineError when the
     cache cannot be written or a file cannot be parsed.
     """
+    cache = cache.absolute()  # a module may change the working directory
     wanted = list(module_names(root) if names is None else names)
     for name in wanted:
         if not module_path(root, name).is_file():
@@ -133,19 +141,25 @@ def _cores() -> int:
 
 def _prepare(cache: Path) -> None:
     """Make the cache writable or say why it is not, and clear what killed builds left."""
-    try:
+    with _writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
             pass
+    for leftover in cache.glob("tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > STALE_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(cache: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as problem:
         raise EngineError(
             f"cannot write the cache {cache}: {problem.strerror or problem};"
             " set SNIPPETS_CACHE to a folder that can be written"
         ) from problem
-    for leftover in cache.glob("tmp-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > STALE_S:
-                shutil.rmtree(leftover, ignore_errors=True)
 
 
 @dataclass
@@ -166,6 +180,7 @@ def _execute(
     """
     context = _context()
     waiting, running = list(names), list[_Job]()
+    attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -180,10 +195,16 @@ def _execute(
                     running.remove(job)
                     _end(job)
                     run = _finish(root, cache, job, timeout_s)
-                    if run is None:  # edited while it ran: what came out belongs to no version
+                    attempts[job.name] += 1
+                    if run:
+                        yield run
+                    elif attempts[job.name] < ATTEMPTS:
                         waiting.append(job.name)
                     else:
-                        yield run
+                        raise EngineError(
+                            f"{job.name}: its files changed during each of {ATTEMPTS} runs;"
+                            " does it write a file that it reads?"
+                        )
     finally:
         for job in running:
             _end(job)
@@ -202,14 +223,16 @@ def _context() -> Any:
 
 
 def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -> _Job:
-    folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
+    version = digest(root, name)  # before the worker reads anything: what is newer runs again
+    with _writing(cache):
+        folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
     process = context.Process(
         target=worker.main, args=(root, name, folder), name=name, daemon=False
     )
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with _environment(threads):
         process.start()
-    return _Job(name, digest(root, name), folder, process, time.monotonic() + timeout_s)
+    return _Job(name, version, folder, process, time.monotonic() + timeout_s)
 
 
 @contextlib.contextmanager
@@ -237,46 +260,52 @@ def _end(job: _Job) -> None:
 
 
 def _finish(root: Path, cache: Path, job: _Job, timeout_s: float) -> Run | None:
-    """Put a finished run into the cache; None when the module was edited meanwhile."""
+    """Put a finished run into the cache; None when what came out belongs to no version, because
+    the module or the data that it read changed meanwhile.
+    """
+    target = cache / job.name / job.digest
     try:
         if digest(root, job.name) != job.digest:
             return None
-        if not (job.folder / "record.json").is_file():
-            _record_death(root, job, timeout_s)
-        target = cache / job.name / job.digest
-        _install(job.folder, target)
+        with _writing(cache):
+            if not (job.folder / "record.json").is_file():
+                _record_death(root, job, timeout_s)
+            if not _whole(root, job.name, job.folder):
+                return None
+            there = _whole(root, job.name, target)
+            if there and not there.failed:
+                return there  # another build was faster, and may be reading it
+            _install(job.folder, target)
+            _prune(target.parent)
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)
-    _prune(target.parent)
-    run = cached(root, cache, job.name)
-    if run is None:
-        raise EngineError(f"the record of {job.name} in {target} could not be read back")
-    return run
+    return _whole(root, job.name, target)
 
 
 def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
     """A record for a worker that left none: it hung, exited or crashed."""
+    step, output = "1 module", ""
+    with contextlib.suppress(OSError):
+        step = (job.folder / worker.STEP).read_text(encoding="utf-8")
+    with contextlib.suppress(OSError):
+        output = (job.folder / worker.OUTPUT).read_bytes()[-4000:].decode(errors="replace")
+    line, _, function = step.partition(" ")
     for file in job.folder.iterdir():
-        if file.name != "output.txt":
-            file.unlink()
+        file.unlink()
     code = job.process.exitcode
     if job.timed_out:
         message = f"ran longer than the limit of {timeout_s:g} s and was ended"
     elif code is not None and code < 0:
-        message = f"was ended by signal {signal.Signals(-code).name}"
+        names = {number.value: number.name for number in signal.Signals}
+        message = f"was ended by signal {names.get(-code, -code)}"
     else:
         message = f"ended its process with exit status {code} before it was done"
-    output = (
-        (job.folder / "output.txt").read_bytes().decode(errors="replace")
-        if (job.folder / "output.txt").is_file()
-        else ""
-    )
     failure = {
-        "function": "module",
-        "line": 1,
+        "function": function or "module",
+        "line": int(line or 1),
         "error": "Ended",
         "message": message,
-        "traceback": output[-4000:],
+        "traceback": output,
     }
     described = worker.description(module_path(root, job.name))
     worker.seal(job.folder, worker.empty_record() | {"failures": [failure]} | described)
@@ -310,12 +339,15 @@ def _prune(folder: Path) -> None:
 
 
 def failure_report(runs: Iterable[Run]) -> str:
-    """Every failure of the runs, each with file, line, function and what was said; empty when there
-    is none.
-    """
+    """Every failure of the runs, one after the other; empty when there is none."""
+    return "\n".join(failures(runs))
+
+
+def failures(runs: Iterable[Run]) -> list[str]:
+    """Every failure of the runs, each with file, line, function and what was said."""
     lines = []
     for run in runs:
         for failure in run.record["failures"]:
             place = f"{run.path}:{failure['line']}: {failure['function']}"
             lines.append(f"{place}: {failure['error']}: {failure['message']}")
-    return "\n".join(lines)
+    return lines

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snippets._engine import EngineError
+
 ENGINE_FILES = ("worker.py", "figures.py", "source.py")  # what decides the content of a record
 
 
@@ -81,7 +83,12 @@ def outline(source: str) -> Outline:
                 names = [node.name]
                 first = min([first, *(decorator.lineno for decorator in node.decorator_list)])
             case ast.Assign():
-                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                names = [
+                    part.id
+                    for target in node.targets
+                    for part in ast.walk(target)
+                    if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+                ]
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names = [name]
             case ast.Import():
@@ -101,7 +108,12 @@ def outline(source: str) -> Outline:
 
 def shown(source: str, symbol: Symbol) -> str:
     """The lines of a definition, decorators included."""
-    return "\n".join(source.splitlines()[symbol.first_line - 1 : symbol.last_line])
+    return "\n".join(_lines(source)[symbol.first_line - 1 : symbol.last_line])
+
+
+def _lines(source: str) -> list[str]:
+    """The lines as Python counts them: no page break and no Unicode separator ends one."""
+    return source.split("\n")
 
 
 def self_contained(source: str, names: Iterable[str], known: Outline | None = None) -> str:
@@ -125,7 +137,7 @@ def self_contained(source: str, names: Iterable[str], known: Outline | None = No
             lines.append(statement.head + ", ".join(kept))
     symbols = [known.symbols[name] for name in needed if name in known.symbols]
     spans = sorted({(symbol.first_line, symbol.last_line) for symbol in symbols})
-    code = source.splitlines()
+    code = _lines(source)
     blocks = ["\n".join(lines)] if lines else []
     blocks += ["\n".join(code[first - 1 : last]) for first, last in spans]
     return "\n\n\n".join(blocks) + "\n"
@@ -136,17 +148,27 @@ _IMPORT = re.compile(
     r"|import[ \t]+(?:\\\n|[^\n])+)",
     re.MULTILINE,
 )
+_IMPORT_WITHIN_A_LINE = re.compile(r"[:;][ \t]*(?:from|import)\b")
 
 
 @functools.lru_cache(maxsize=512)
 def _import_statements(source: str) -> list[ast.Import | ast.ImportFrom]:
-    """Every import anywhere in a module's text, found without parsing the rest of it."""
-    found: list[ast.Import | ast.ImportFrom] = []
-    for match in _IMPORT.finditer(source):
-        with contextlib.suppress(SyntaxError):  # a sentence of a docstring that starts like one
-            body = ast.parse(match[1].strip()).body
-            found += [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    """Every import anywhere in a module's text, where it can be without parsing the rest of it."""
+    statements = [match[1].strip() for match in _IMPORT.finditer(source)]
+    texts = ["\n".join(statements)] * (not _IMPORT_WITHIN_A_LINE.search(source))
+    for text in (*texts, source):  # a docstring's sentence may start like an import
+        with contextlib.suppress(SyntaxError, ValueError):
+            return _imports_in(text)
+    found = []
+    for text in statements:  # not Python: as far as can be seen
+        with contextlib.suppress(SyntaxError, ValueError):
+            found += _imports_in(text)
     return found
+
+
+def _imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
+    nodes = ast.walk(ast.parse(text))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def imported_modules(root: Path, path: Path) -> tuple[set[Path], set[str]]:
@@ -164,7 +186,8 @@ def imported_modules(root: Path, path: Path) -> tuple[set[Path], set[str]]:
             top = target.partition(".")[0]
             if top == "snippets":
                 place = root.joinpath(*target.split("."))
-                found = [place / "__init__.py", place.with_suffix(".py")]
+                packages = [place, *place.parents][: target.count(".") + 1]
+                found = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
                 local.update(file for file in found if file.is_file())
             elif top and top not in sys.stdlib_module_names:
                 others.add(top)
@@ -199,17 +222,21 @@ def _version(package: str) -> str:
 
 
 def digest(root: Path, name: str) -> str:
-    """A name for everything that decides a module's run and is known before it runs."""
-    path = module_path(root, name)
-    files, packages = dependencies(root, path)
-    engine = Path(__file__).parent
-    files += [root / "snippets" / "house.mplstyle", *(engine / file for file in ENGINE_FILES)]
+    """A name for everything that decides a module's run and is known before it runs. Raises
+    EngineError when a file cannot be read.
+    """
     hashed = hashlib.sha256(name.encode())
     hashed.update(f"python {platform.python_version()}".encode())
-    for package in packages:
-        hashed.update(f"{package} {_version(package)}".encode())
-    for file in files:
-        content = file.read_bytes()
-        hashed.update(f"{file.name} {len(content)}\n".encode())
-        hashed.update(content)
+    engine = Path(__file__).parent
+    try:
+        files, packages = dependencies(root, module_path(root, name))
+        files += [root / "snippets" / "house.mplstyle", *(engine / file for file in ENGINE_FILES)]
+        for package in packages:
+            hashed.update(f"{package} {_version(package)}".encode())
+        for file in files:
+            content = file.read_bytes()
+            hashed.update(f"{file.name} {len(content)}\n".encode())
+            hashed.update(content)
+    except OSError as problem:
+        raise EngineError(f"cannot read {problem.filename}: {problem.strerror}") from problem
     return hashed.hexdigest()[:24]

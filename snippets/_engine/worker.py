@@ -8,15 +8,18 @@ data files that it read.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import inspect
+import io
 import json
 import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import sys
 import threading
 import time
@@ -28,6 +31,9 @@ from pathlib import Path
 from typing import Any
 
 from snippets._engine.source import Outline, module_path, outline
+
+OUTPUT = "output.txt"  # what the module printed, until its record is written
+STEP = "step.txt"  # where the module is: line and function
 
 
 def paragraphs(docstring: str | None) -> list[str]:
@@ -48,24 +54,28 @@ class _Run:
         self.path = module_path(root, name)
         self.failures: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
-        self.reads: set[str] = set()
+        self.reads: dict[str, str] = {}
 
-    def guarded(self, function: str, action: Callable[[], Any]) -> Any:
-        """Run a step, time it, turn whatever it raises into a failure with function and line."""
+    def guarded(self, function: str, action: Callable[[], Any], line: int = 1) -> Any:
+        """Run a step, time it, turn whatever it raises into a failure with function and line.
+
+        line: where the function is defined, for what goes wrong outside the module's own code.
+        """
         started = time.perf_counter()
         try:
+            (self.folder / STEP).write_text(f"{line} {function}", encoding="utf-8")
             return action()
         except (
             BaseException
         ) as problem:  # SystemExit and KeyboardInterrupt must not end the build quietly
-            self.failures.append(self.failure(function, problem))
+            self.failures.append(self.failure(function, problem, line))
             return None
         finally:
             self.seconds[function] = time.perf_counter() - started
 
-    def failure(self, function: str, problem: BaseException) -> dict[str, Any]:
+    def failure(self, function: str, problem: BaseException, line: int) -> dict[str, Any]:
         """Where in the module it went wrong, and what was said."""
-        file, line = str(self.path), 1
+        file = str(self.path)
         for frame in traceback.extract_tb(problem.__traceback__):
             if frame.filename == file:
                 line = frame.lineno or 1
@@ -75,24 +85,26 @@ class _Run:
             "function": function,
             "line": line,
             "error": type(problem).__name__,
-            "message": str(problem) or repr(problem),
+            "message": str(problem).strip() or repr(problem),
             "traceback": "".join(traceback.format_exception(problem)),
         }
 
     def watch_reads(self) -> None:
-        """Note every file of the project that the module opens as data, so that its change re-runs
-        the module.
+        """Note every file of the project that the module opens as data, with its content at that
+        time, so that its change re-runs the module.
         """
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            if event != "open" or not isinstance(arguments[0], str | os.PathLike):
+            if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
                 return
-            path, mode = Path(arguments[0]).absolute(), str(arguments[1] or "r")
-            if self.root in path.parents and not mode.startswith(("w", "a", "x")):
+            path = Path(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100 (resolves ..)
+            if self.root in path.parents and not str(arguments[1]).startswith(("w", "a", "x")):
                 relative = path.relative_to(self.root)
+                name = relative.as_posix()
                 hidden = any(part.startswith(".") for part in relative.parts)
-                if not hidden and relative.suffix not in (".py", ".pyc"):
-                    self.reads.add(relative.as_posix())
+                if not hidden and relative.suffix not in (".py", ".pyc") and name not in self.reads:
+                    self.reads[name] = ""  # hashing opens it as well
+                    self.reads[name] = file_digest(path)
 
         sys.addaudithook(hook)
 
@@ -101,30 +113,37 @@ class _Run:
 
         results = []
         for name, function in functions.items():
+            line = _line(function)
             with checks.recording() as rows:
-                returned = self.guarded(name, function)
+                returned = self.guarded(name, function, line)
             failed = any(failure["function"] == name for failure in self.failures)
+            swallowed = [row for row in rows if not row.passed]
+            problem: Exception | None = None
             if not failed and not rows:
-                self.guarded(name, _refuse(AssertionError, f"{name} compared nothing"))
+                problem = AssertionError(f"{name} compared nothing")
+            elif not failed and swallowed:
+                problem = AssertionError(str(swallowed[0]))
             elif returned is not None:
-                self.guarded(
-                    name,
-                    _refuse(TypeError, f"{name} returned {returned!r}; a check returns nothing"),
-                )
+                problem = TypeError(f"{name} returned {returned!r}; a check returns nothing")
+            if problem:
+                self.failures.append(self.failure(name, problem, line))
             claim = paragraphs(function.__doc__)
             results.append(
                 {
                     "name": name,
                     "claim": claim[0] if claim else name,
                     "source": paragraph(function.__doc__, "Source"),
-                    "line": function.__code__.co_firstlineno,
+                    "line": line,
                     "comparisons": [dataclasses.asdict(row) for row in rows],
                 }
             )
         return results
 
     def figures(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
-        drawn = [self.guarded(name, partial(self.figure, name, f)) for name, f in functions.items()]
+        drawn = [
+            self.guarded(name, partial(self.figure, name, function), _line(function))
+            for name, function in functions.items()
+        ]
         return [figure for figure in drawn if figure]
 
     def figure(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
@@ -169,7 +188,7 @@ class _Run:
             )
         values = {}
         for key, value in dataclasses.asdict(result).items():
-            plain = value.item() if hasattr(value, "item") else value
+            plain = value.item() if getattr(value, "shape", None) == () else value
             if not isinstance(plain, int | float | str) or (
                 isinstance(plain, float) and math.isnan(plain)
             ):
@@ -190,8 +209,9 @@ class _Run:
             found["figures"] = self.figures(checks.functions(module, "figure_"))
             example = vars(module).get("example")
             if example is not None:
-                found["example"] = self.guarded("example", lambda: self.example(example)) or {}
-        reads = {name: file_digest(self.root / name) for name in sorted(self.reads)}
+                numbers = self.guarded("example", lambda: self.example(example), _line(example))
+                found["example"] = numbers or {}
+        reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 
 
@@ -201,11 +221,10 @@ def empty_record() -> dict[str, Any]:
     return lists | {"example": {}, "doc": "", "seconds": {}, "reads": {}}
 
 
-def _refuse(error: type[Exception], message: str) -> Callable[[], None]:
-    def action() -> None:
-        raise error(message)
-
-    return action
+def _line(function: Callable[..., Any]) -> int:
+    """Where a function is defined, whatever decorates it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code.co_firstlineno if code else 1
 
 
 def file_digest(path: Path) -> str:
@@ -226,36 +245,43 @@ def description(path: Path) -> dict[str, Any]:
 
 
 def seal(folder: Path, record: dict[str, Any]) -> None:
-    """Write `record.json` with a hash of every file beside it and of itself."""
-    files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
-    body = record | {"files": files}
-    text = json.dumps(body, ensure_ascii=False, indent=1)
-    (folder / "record.json").write_text(
-        f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8"
-    )
+    """Write `record.json`, whole or not at all, with a hash of every file beside it and of
+    itself.
+    """
+    kept = [file for file in sorted(folder.iterdir()) if file.name not in (OUTPUT, STEP)]
+    text = json.dumps(record | {"files": {file.name: file_digest(file) for file in kept}}, indent=1)
+    for scratch in (OUTPUT, STEP):
+        with contextlib.suppress(OSError):
+            (folder / scratch).unlink()
+    unfinished = folder / "record.tmp"
+    unfinished.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
+    unfinished.rename(folder / "record.json")
 
 
 def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
 def main(root: Path, name: str, folder: Path) -> None:
     """Entry of a worker: run one module, leave a sealed record and the output in `folder`."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     sys.path.insert(0, str(root))
-    output = folder / "output.txt"
-    descriptor = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
+    descriptor = os.open(folder / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        os.dup2(descriptor, number)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     run = _Run(root, name, folder)
     record = run.record()
-    sys.stdout.flush()
     seal(folder, record | description(run.path))
+    os._exit(0)  # what the module left to do at exit, or in threads, is not waited for
