@@ -252,32 +252,34 @@ def _checks(page: Page, names: list[str]) -> str:
     if not checks:
         raise EngineError("the page's modules have no checks")
     total = sum(len(check["comparisons"]) for check in checks)
-    rows = []
+    head = "".join(
+        f'<th scope="col">{title}</th>' for title in ("Compared", "Expected", "Got", "Tolerance")
+    )
+    folds = []
     for check in checks:
         kinds = sorted({row["kind"] for row in check["comparisons"]}, key=KINDS.index)
-        badges = " ".join(f'<span class="kind kind-{kind}">{kind}</span>' for kind in kinds)
+        badges = " ".join(f'<span class="kind">{kind}</span>' for kind in kinds)
         source = (
-            f'<div class="check-source">{_inline(check["source"])}</div>' if check["source"] else ""
+            f'<p class="check-source">{_inline(check["source"])}</p>' if check["source"] else ""
         )
         body = "".join(
-            f"<tr><td>{_inline(row['label'])}</td>"
-            f"<td>{_inline(row['expected'])}</td><td>{_inline(row['got'])}</td>"
-            f"<td>{_inline(row['tolerance'])}</td></tr>"
+            "<tr>"
+            + "".join(
+                f"<td>{_inline(row[key])}</td>" for key in ("label", "expected", "got", "tolerance")
+            )
+            + "</tr>"
             for row in check["comparisons"]
         )
-        rows.append(
-            '<tbody><tr class="claim"><th colspan="4" scope="rowgroup">'
-            f"{_inline(check['claim'])} {badges}{source}</th></tr>"
-            f"{body}</tbody>"
+        folds.append(
+            f'<details class="check"><summary>{_inline(check["claim"])} {badges}</summary>{source}'
+            f'<div class="checks" role="region" aria-label="Comparisons" tabindex="0"><table>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
         )
     passed = sum(row["passed"] for check in checks for row in check["comparisons"])
     return page.slot(
         f'<p class="check-summary">{passed} of {total} comparisons in {len(checks)} checks'
-        " passed when this page was built.</p>"
-        '<div class="checks" role="region" aria-label="Checks" tabindex="0"><table>'
-        '<thead><tr><th scope="col">Compared</th><th scope="col">Expected</th>'
-        '<th scope="col">Got</th><th scope="col">Tolerance</th></tr></thead>'
-        f"{''.join(rows)}</table></div>"
+        " passed when this page was built. Open a claim to see what was compared.</p>"
+        + "".join(folds)
     )
 
 

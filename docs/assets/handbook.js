@@ -1,0 +1,23 @@
+// Long code blocks start folded, with a button to show the rest. Without JavaScript they are simply open.
+const LINES_OPEN = 26;
+
+for (const block of document.querySelectorAll(".md-typeset .snippet")) {
+  const pre = block.querySelector("pre");
+  const lines = pre ? pre.textContent.trimEnd().split("\n").length : 0;
+  if (lines <= LINES_OPEN + 6) continue;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "snippet-fold";
+  const set = (folded) => {
+    block.classList.toggle("is-folded", folded);
+    button.setAttribute("aria-expanded", String(!folded));
+    button.textContent = folded ? `Show all ${lines} lines` : "Show less";
+  };
+  button.addEventListener("click", () => {
+    const folding = !block.classList.contains("is-folded");
+    set(folding);
+    if (folding) block.scrollIntoView({ block: "nearest" });
+  });
+  block.append(button);
+  set(true);
+}
