@@ -146,37 +146,61 @@ class Example:
     wait_at_50: float
     wait_at_80: float
     wait_at_95: float
+    p95_at_80: float
     p99_at_80: float
+    idle_p99: float
     max_rho_p99_10: float
     separate_wait: float
     pooled_wait: float
     pooling_gain: float
+    wait_share_pooled: float
+    rho_tenth_one: float
+    rho_tenth_ten: float
+    rho_tenth_hundred: float
+    teller_rho: float
     one_teller_h: float
     two_tellers_min: float
+    teller_gain: float
 
 
 def example() -> Example:
     """The numbers quoted in the text."""
     separate, pooled = mean_wait(0.9, 1.0), mean_wait(9.0, 1.0, servers=10)
+    one_teller, two_tellers = (mean_wait(5.8 / 3600, 600.0, servers=c) for c in (1, 2))
     return Example(
         wait_at_50=mean_wait(0.5, 1.0),
         wait_at_80=mean_wait(0.8, 1.0),
         wait_at_95=mean_wait(0.95, 1.0),
+        p95_at_80=response_quantile(0.95, 0.8, 1.0),
         p99_at_80=response_quantile(0.99, 0.8, 1.0),
+        idle_p99=response_quantile(0.99, 0.0, 1.0),
         max_rho_p99_10=max_utilization(0.99, 10.0),
         separate_wait=separate,
         pooled_wait=pooled,
         pooling_gain=separate / pooled,
-        one_teller_h=mean_wait(5.8 / 3600, 600.0) / 3600,
-        two_tellers_min=mean_wait(5.8 / 3600, 600.0, servers=2) / 60,
+        wait_share_pooled=erlang_c(10, 9.0),
+        rho_tenth_one=_utilization_at_tenth(1),
+        rho_tenth_ten=_utilization_at_tenth(10),
+        rho_tenth_hundred=_utilization_at_tenth(100),
+        teller_rho=utilization(5.8 / 3600, 600.0),
+        one_teller_h=one_teller / 3600,
+        two_tellers_min=two_tellers / 60,
+        teller_gain=one_teller / two_tellers,
     )
+
+
+def _utilization_at_tenth(servers: int) -> float:
+    """The ρ at which the mean wait of M/M/c is a tenth of a service time, on a grid of 0.001."""
+    rho = np.linspace(0.001, 0.999, 999)
+    waits = [mean_wait(r * servers, 1.0, servers) for r in rho]
+    return float(np.interp(0.1, waits, rho))
 
 
 def figure_hockey_stick() -> Figure:
     """The wait turns upward long before ρ = 1, and variability decides how early.
 
-    Curves are the exact M/G/1 mean, points are simulations of 200,000 customers with 95% confidence
-    intervals.
+    Curves are the exact M/G/1 mean. Points are simulations of 200,000 customers, a million from
+    ρ = 0.9 on, with 95% confidence intervals.
 
     Alt: Line chart of mean wait against utilization from 0.05 to 0.95 for service variability 0, 1
     and 4. All three curves are flat at first and rise steeply towards 1; the more variable the
@@ -189,7 +213,12 @@ def figure_hockey_stick() -> Figure:
     for scv, colour in ((4.0, "C3"), (1.0, "C0"), (0.0, "C2")):
         axes.plot(rho, rho / (1 - rho) * (1 + scv) / 2, color=colour)
         points = [0.3, 0.5, 0.7, 0.8, 0.9] + [0.95] * (scv == 0)
-        runs = [simulate_mean_wait(rng, p, service_scv=scv) for p in points]
+        runs = [
+            simulate_mean_wait(
+                rng, p, service_scv=scv, customers=1_000_000 if p >= 0.9 else 200_000
+            )
+            for p in points
+        ]
         axes.errorbar(
             points, [r.mean for r in runs], [r.half_width for r in runs], fmt="o", color=colour
         )
@@ -306,6 +335,9 @@ def check_second_teller() -> None:
     two = mean_wait(5.8 / 3600, 600.0, servers=2) / 60
     checks.close("two tellers [min]", two, 3.0482, atol=5e-5)
     checks.close("two tellers, closed form", two, 10 * rho**2 / (1 - rho**2), rtol=1e-12)
+    hours = mean_wait(5.8 / 3600, 600.0) / 3600
+    checks.close("Cook: “nearly five hours”", hours, 5.0, rtol=0.05, kind="published")
+    checks.close("Cook: “about 3 minutes”", two, 3.0, rtol=0.05, kind="published")
 
 
 def check_bad_input_is_refused() -> None:
