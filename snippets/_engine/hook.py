@@ -83,6 +83,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             [by_name[name] for name in used[path]],
             runs,
             cards,
+            1 + file.content_string.count("\n") - text.count("\n"),
         )
         _State.pages[path], _State.texts[path] = page, pages.expand(text, page)
         problems += page.errors

@@ -50,6 +50,7 @@ class Page:
     runs: Sequence[Run]
     every_run: Sequence[Run] = ()
     cards: Sequence[Card] = ()
+    first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
     slots: list[str] = field(default_factory=list)
@@ -85,18 +86,23 @@ def module_names_of(
 
 def expand(markdown: str, page: Page) -> str:
     """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
-    if page.meta.get("question"):
-        question = page.slot(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
-        markdown = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", markdown, count=1)
-    lines, fence = [], ""
-    for number, line in enumerate(markdown.split("\n"), 1):
+    lines, fence, opened = [], "", 0
+    for number, line in enumerate(markdown.split("\n"), page.first_line):
         mark = _FENCE.match(line)
-        if mark and (not fence or mark[1].startswith(fence)):
-            fence = "" if fence else mark[1]
+        if mark and not fence:
+            fence, opened = mark[1], number
+        elif mark and line.strip() == fence:
+            fence = ""
         elif not fence and "{{ " in line:
             line = _expand_line(line, page, number)
         lines.append(line)
-    return "\n".join(lines)
+    if fence:
+        page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
+    text = "\n".join(lines)
+    if page.meta.get("question"):
+        question = page.slot(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
+        text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
+    return text
 
 
 def _expand_line(line: str, page: Page, number: int) -> str:
@@ -109,7 +115,7 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if "{{ " in line:
             raise EngineError(f"not a directive: {line.strip()[:80]}")
     except EngineError as problem:
-        page.errors.append(f"docs/{page.path}: {problem} (line {number} of the text)")
+        page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return page.slot(error_box(str(problem)))
     return line
 
@@ -122,14 +128,12 @@ def error_box(message: str) -> str:
 def _value(page: Page, name: str, spec: str) -> str:
     if name.startswith("site."):
         values = site_values(page.every_run)
-        name = name.removeprefix("site.")
-        found = [values[name]] if name in values else []
+        key = name.removeprefix("site.")
+        found = [values[key]] if key in values else []
     else:
         found = [run.record["example"][name] for run in page.runs if name in run.record["example"]]
     if len(found) != 1:
-        reason = (
-            "no module of the page has it" if not found else "several modules of the page have it"
-        )
+        reason = "several modules of the page have it" if found else "no module of the page has it"
         raise EngineError(f"no single example value {name}: {reason}")
     try:
         return format(found[0], spec)

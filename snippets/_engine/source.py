@@ -148,14 +148,14 @@ _IMPORT = re.compile(
     r"|import[ \t]+(?:\\\n|[^\n])+)",
     re.MULTILINE,
 )
-_IMPORT_WITHIN_A_LINE = re.compile(r"[:;][ \t]*(?:from|import)\b")
+_HIDDEN_IMPORT = re.compile(r"[:;][ \t]*(?:from|import)\b|\\\n")  # within a line, or continued
 
 
 @functools.lru_cache(maxsize=512)
 def _import_statements(source: str) -> list[ast.Import | ast.ImportFrom]:
     """Every import anywhere in a module's text, where it can be without parsing the rest of it."""
     statements = [match[1].strip() for match in _IMPORT.finditer(source)]
-    texts = ["\n".join(statements)] * (not _IMPORT_WITHIN_A_LINE.search(source))
+    texts = ["\n".join(statements)] * (not _HIDDEN_IMPORT.search(source))
     for text in (*texts, source):  # a docstring's sentence may start like an import
         with contextlib.suppress(SyntaxError, ValueError):
             return _imports_in(text)

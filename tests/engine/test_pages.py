@@ -1,0 +1,251 @@
+"""Directives in a page become what ran; every one that cannot is an error that says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snippets._engine.pages import Card, Page, expand, module_names_of
+from snippets._engine.runner import Run
+from snippets._engine.source import outline
+from snippets._engine.worker import empty_record
+
+from .project import GOOD
+
+COMPARISON = {
+    "label": "a < b & `c`",
+    "kind": "identity",
+    "expected": "4",
+    "got": "4",
+    "tolerance": "exact",
+    "source": "",
+    "passed": True,
+}
+CHECK = {
+    "name": "check_double",
+    "claim": "Twice two is four.",
+    "source": "",
+    "line": 1,
+    "comparisons": [COMPARISON],
+}
+FIGURE = {
+    "name": "line",
+    "caption": ["Doubling is a `straight` line."],
+    "alt": 'A line, "rising".',
+    "width": 557,
+    "height": 336,
+    "labels": [],
+}
+
+
+def run_of(name: str, source: str = GOOD, **changes: Any) -> Run:
+    record = empty_record() | {"source": source, "outline": outline(source).as_json()}
+    record |= {"checks": [CHECK], "figures": [FIGURE], "example": {"doubled": 4.0}} | changes
+    return Run(name, Path("nowhere"), record)
+
+
+def page_of(*runs: Run, path: str = "part/twice.md", **meta: Any) -> Page:
+    return Page(path, meta, "../../", list(runs), list(runs))
+
+
+def whole(text: str, page: Page) -> str:
+    """The expanded Markdown with the finished HTML in its places, without Markdown between."""
+    return page.fill("\n".join(f"<p>{line}</p>" for line in expand(text, page).split("\n")))
+
+
+def test_value_is_formatted_in_a_line() -> None:
+    page = page_of(run_of("part.twice"))
+    text = "Two {{ doubled:.2f }}, {{ doubled }} and {{ doubled:.0%}}, of {{ site.modules }}."
+    assert expand(text, page) == "Two 4.00, 4.0 and 400%, of 1."
+    assert page.errors == []
+
+
+def test_code_shows_the_definition_and_copies_what_it_needs() -> None:
+    page = page_of(run_of("part.twice"))
+    html = whole("{{ code example double }}", page)
+    assert page.errors == []
+    assert 'title="snippets/part/twice.py"' in html
+    assert "<p>def example() -&gt; Example:</p>" not in html  # Markdown escapes, not the engine
+    assert html.index("def example() -> Example:") < html.index("def double(value: float)")
+    assert "from dataclasses import dataclass" in html  # in the text that the button copies
+    assert 'href="../../downloads/snippets/part/twice.py"' in html
+
+
+def test_solution_is_folded_and_indented() -> None:
+    page = page_of(run_of("part.twice"))
+    lines = expand("{{ solution double }}", page).split("\n")
+    assert lines[0] == '??? success "Solution"'
+    assert all(line.startswith("    ") or not line for line in lines[1:])
+
+
+def test_directive_keeps_its_indentation() -> None:
+    page = page_of(run_of("part.twice"))
+    lines = expand("=== Tab\n\n    {{ code double }}", page).split("\n")
+    assert all(line.startswith("    ") or not line for line in lines[2:])
+
+
+def test_figure_has_both_themes_caption_and_alt_text() -> None:
+    html = whole("{{ figure line }}", page_of(run_of("part.twice")))
+    for theme in ("light", "dark"):
+        assert f'class="only-{theme}" alt="A line, &quot;rising&quot;."' in html
+        assert f'src="../../figures/part/twice/line-{theme}.svg"' in html
+    assert "<strong>Figure 1.</strong> Doubling is a <code>straight</code> line." in html
+    assert 'width="557" height="336"' in html
+
+
+def test_figures_are_numbered_in_the_order_of_the_page() -> None:
+    other = FIGURE | {"name": "other"}
+    page = page_of(run_of("part.twice", figures=[FIGURE, other]))
+    html = whole("{{ figure other }}\n\n{{ figure line }}", page)
+    assert html.index('id="figure-other"') < html.index("Figure 1.") < html.index('id="figure-line')
+    assert "Figure 2." in html
+
+
+def test_checks_are_a_table_with_escaped_text() -> None:
+    html = whole("{{ checks }}", page_of(run_of("part.twice")))
+    assert "<td>a &lt; b &amp; <code>c</code></td><td>4</td><td>4</td><td>exact</td>" in html
+    assert "1 of 1 comparisons in 1 checks" in html
+    assert "Twice two is four." in html
+    assert 'kind-identity"' in html
+
+
+def test_cards_of_a_part() -> None:
+    page = page_of(path="part/index.md")
+    page.cards = [
+        Card("part", "Twice & more", "What is <twice>?", "part/twice/", ("part.twice", FIGURE)),
+        Card("elsewhere", "Other", "What?", "elsewhere/other/", None),
+    ]
+    html = whole("{{ chapters }}", page)
+    assert '<a href="../../part/twice/">' in html
+    assert "Twice &amp; more" in html
+    assert "What is &lt;twice&gt;?" in html
+    assert "Other" not in html
+    assert "Other" in whole("{{ chapters elsewhere }}", page)
+    assert page.errors == []
+
+
+def test_report_lists_every_module() -> None:
+    page = page_of(path="report.md")
+    page.every_run = [run_of("part.twice", seconds={"import": 0.25, "check_double": 1.0})]
+    html = whole("{{ report }}", page)
+    assert "<code>snippets/part/twice.py</code></th><td>1.25</td><td>1</td><td>1</td>" in html
+
+
+def test_question_stands_under_the_title() -> None:
+    page = page_of(run_of("part.twice"), question="How <much>?")
+    html = whole("# Twice\n\nText.", page)
+    assert html.startswith('<p># Twice</p>\n<p></p>\n<p class="question">How &lt;much&gt;?</p>')
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ code triple }}", "triple is not defined in snippets/part/twice.py"),
+        ("{{ code double triple }}", "triple is not defined in snippets/part/twice.py"),
+        ("{{ code }}", "name what to show: {{ code function }}"),
+        ("{{ solution triple }}", "triple is not defined in snippets/part/twice.py"),
+        ("{{ figure curve }}", "no single figure curve; the page's modules drew: line"),
+        ("{{ figure }}", "name one figure: {{ figure name }}"),
+        ("{{ figure line line }}", "name one figure: {{ figure name }}"),
+        ("{{ checks double }}", "{{ checks }} shows all checks of the page and takes no names"),
+        ("{{ downloads double }}", "{{ downloads }} takes no names and needs a page with modules"),
+        ("{{ report all }}", "{{ report }} takes no names"),
+        ("{{ chapters nowhere }}", "no chapter in part 'nowhere' to show"),
+        ("{{ codes double }}", "not a directive: {{ codes double }}"),
+        ("See {{ code double }} here", "not a directive: See {{ code double }} here"),
+        ("{{ tripled }}", "no single example value tripled: no module of the page has it"),
+        ("{{ site.pages }}", "no single example value site.pages: no module of the page has it"),
+        ("{{ doubled:.2q }}", "value doubled = 4.0 cannot be formatted with '.2q'"),
+        ("{{ doubled:d }}", "value doubled = 4.0 cannot be formatted with 'd'"),
+    ],
+)
+def test_wrong_directive_names_page_line_and_reason(text: str, message: str) -> None:
+    page = page_of(run_of("part.twice"), question="Why?")
+    page.first_line = 11
+    html = whole(f"# One\n\n{text}\n\nTwo {{{{ doubled }}}}", page)
+    assert page.errors == [f"docs/part/twice.md:13: {message}"]
+    assert '<pre class="engine-error" role="alert">' in html
+    assert "<p>Two 4.0</p>" in html
+
+
+def test_every_error_of_a_page_is_reported() -> None:
+    page = page_of(run_of("part.twice"))
+    expand("{{ code a }}\n{{ b }} and {{ doubled }}\n{{ figure c }}", page)
+    assert [error.split(":")[1] for error in page.errors] == ["1", "2", "3"]
+
+
+def test_page_without_modules_says_so() -> None:
+    page = page_of()
+    expand("{{ code double }}\n{{ checks }}\n{{ downloads }}", page)
+    assert "is not defined in any module, because the page has none" in page.errors[0]
+    assert "the page's modules have no checks" in page.errors[1]
+    assert "needs a page with modules" in page.errors[2]
+
+
+def test_name_in_two_modules_is_ambiguous() -> None:
+    page = page_of(run_of("part.twice"), run_of("part.again"))
+    expand("{{ code double }}\n{{ figure line }}\n{{ doubled }}", page)
+    assert "double is defined more than once in snippets/part/twice.py, snippets/" in page.errors[0]
+    assert "no single figure line" in page.errors[1]
+    assert "several modules of the page have it" in page.errors[2]
+
+
+def test_code_of_two_modules_does_not_go_into_one_block() -> None:
+    page = page_of(run_of("part.twice"), run_of("part.half", "def half(): ...\n"))
+    expand("{{ code double half }}", page)
+    assert "double half come from several modules (part.half, part.twice)" in page.errors[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\n{{ code nowhere }}\n```",
+        "``` { .markdown title=x }\n{{ nowhere }}\n```",
+        "~~~\n{{ code nowhere }}\n~~~",
+        "````\n```\n{{ code nowhere }}\n```\n{{ nowhere }}\n````",
+        "~~~\n```\n{{ code nowhere }}\n~~~",
+        "```\n```python\n{{ nowhere }}\n```",
+        "    ```\n    {{ code nowhere }}\n    ```",
+    ],
+)
+def test_directives_in_fenced_code_are_left_alone(text: str) -> None:
+    page = page_of(run_of("part.twice"))
+    after = "\n\nTwo {{ doubled }}"
+    assert expand(text + after, page) == text + "\n\nTwo 4.0"
+    assert page.errors == []
+
+
+def test_fence_that_never_ends_is_an_error() -> None:
+    page = page_of(run_of("part.twice"))
+    expand("One\n\n```\n{{ code double }}\n", page)
+    assert page.errors == ["docs/part/twice.md:3: this fence never ends: ```"]
+
+
+def test_double_braces_of_other_languages_are_left_alone() -> None:
+    page = page_of(run_of("part.twice"))
+    text = r"$\frac{{a}}{b}$ and {{{{, `{{}}` and {% raw %}"
+    assert expand(text, page) == text
+    assert page.errors == []
+
+
+KNOWN = ["part.twice", "part.helper", "part.exercises.twice", "other.helper"]
+
+
+def test_page_takes_its_module_its_extras_and_its_exercises() -> None:
+    meta = {"modules": ["helper", "other/helper"]}
+    names, problems = module_names_of("part/twice.md", meta, KNOWN)
+    assert names == ["part.twice", "part.helper", "other.helper", "part.exercises.twice"]
+    assert problems == []
+
+
+def test_hyphens_of_an_address_are_underscores_of_a_module() -> None:
+    assert module_names_of("part/two-by-two.md", {}, ["part.two_by_two"])[0] == ["part.two_by_two"]
+
+
+def test_extra_module_that_does_not_exist_is_named() -> None:
+    problems = module_names_of("part/twice.md", {"modules": ["nowhere"]}, KNOWN)[1]
+    assert problems == [
+        "docs/part/twice.md: front matter lists module nowhere, which does not exist"
+    ]
