@@ -1,0 +1,528 @@
+"""The real server under real overload and with bad clients.
+
+Bounded in load and time; no test asserts milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.capacity.bounded_server import (
+    BoundedServer,
+    Limits,
+    Refusal,
+    Request,
+    busy,
+    header_number,
+    parse_head,
+    response,
+    serve,
+)
+from snippets.capacity.overload_measurement import drive
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine, and fail instead of hanging."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await test
+
+    asyncio.run(bounded())
+
+
+def post(body: str, *headers: str) -> bytes:
+    lines = ("POST / HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers)
+    return "\r\n".join((*lines, "", body)).encode()
+
+
+async def exchange(
+    port: int, request: bytes, *, half_close: bool = False
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, header fields and body of the answer; the body's length must be as announced."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        if half_close:
+            writer.write_eof()
+        answer = await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line, *fields = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
+    assert int(headers["content-length"]) == len(body)
+    assert headers["connection"] == "close"
+    return int(line.split(" ")[1]), headers, body
+
+
+class Gate:
+    """A handler that echoes, but not before the gate is opened; it remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.seen: list[bytes] = []
+
+    async def __call__(self, request: Request) -> bytes:
+        self.seen.append(request.body)
+        await self.open.wait()
+        return request.body
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def conserved(server: BoundedServer) -> bool:
+    """Whether every connection and every accepted request came to exactly one end."""
+    counts = server.counts
+    accepted = counts["answered"] + counts["expired"] + counts["failed"]
+    ends = counts["accepted"] + counts["refused"] + counts["bad"] + counts["gone"]
+    return counts["accepted"] == accepted and counts["connections"] == ends
+
+
+@pytest.mark.parametrize("places", [1, 3, 8])
+def test_excess_is_refused_while_the_server_is_stuck(places: int) -> None:
+    """The refusals arrive although the handler does not move: they do not wait for the work."""
+
+    async def test() -> None:
+        gate = Gate()
+        async with BoundedServer(gate, Limits(places=places)) as server:
+            inside = [
+                asyncio.create_task(exchange(server.port, post(f"in {i}"))) for i in range(places)
+            ]
+            await until(lambda: server.counts["accepted"] == places)
+            excess = await asyncio.gather(
+                *(exchange(server.port, post(f"out {i}")) for i in range(100))
+            )
+            for status, headers, _ in excess:
+                assert status == 503
+                assert headers["retry-after"] in ("1", "2", "3")
+            assert {headers["retry-after"] for _, headers, _ in excess} == {"1", "2", "3"}
+            assert len(gate.seen) == 1  # one worker
+            gate.open.set()
+            answers = await asyncio.gather(*inside)
+        assert [(status, body) for status, _, body in answers] == [
+            (200, f"in {i}".encode()) for i in range(places)
+        ]
+        assert server.counts["answered"] == places
+        assert server.counts["refused"] == 100
+        assert conserved(server)
+
+    run(test())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_conservation_under_open_overload(workers: int) -> None:
+    """Several times what fits: each request gets its own answer or a refusal."""
+
+    async def test() -> None:
+        done: list[bytes] = []
+
+        async def handler(request: Request) -> bytes:
+            await asyncio.sleep(0.001)
+            done.append(request.body)
+            return request.body
+
+        async with BoundedServer(handler, Limits(places=5, workers=workers)) as server:
+
+            async def one(i: int) -> tuple[int, dict[str, str], bytes]:
+                await asyncio.sleep(i / 2000)
+                return await exchange(server.port, post(f"request {i}"))
+
+            answers = await asyncio.gather(*(one(i) for i in range(300)))
+        served = [body for status, _, body in answers if status == 200]
+        refused = [headers for status, headers, _ in answers if status == 503]
+        assert len(served) + len(refused) == 300
+        assert sorted(served) == sorted(done)  # nothing accepted was lost, nothing was done twice
+        assert all(
+            body == f"request {i}".encode()
+            for i, (status, _, body) in enumerate(answers)
+            if status == 200
+        )
+        assert all(int(headers["retry-after"]) >= 1 for headers in refused)
+        assert server.counts["answered"] == len(served) == server.counts["accepted"] >= 5
+        assert server.counts["refused"] == len(refused)
+        assert conserved(server)
+
+    run(test())
+
+
+def test_no_limit_accepts_everything() -> None:
+    async def test() -> None:
+        gate = Gate()
+        limits = Limits(places=None, connections=None)
+        async with BoundedServer(gate, limits) as server:
+            tasks = [asyncio.create_task(exchange(server.port, post(str(i)))) for i in range(60)]
+            await until(lambda: server.counts["accepted"] == 60)
+            gate.open.set()
+            answers = await asyncio.gather(*tasks)
+        assert [body for _, _, body in answers] == [str(i).encode() for i in range(60)]
+        assert conserved(server)
+
+    run(test())
+
+
+def test_one_client_cannot_take_every_place() -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with BoundedServer(gate, Limits(places=4, per_client=2)) as server:
+            greedy = [
+                asyncio.create_task(exchange(server.port, post("a", "X-Client: greedy")))
+                for _ in range(2)
+            ]
+            await until(lambda: server.counts["accepted"] == 2)
+            status, headers, _ = await exchange(server.port, post("a", "X-Client: greedy"))
+            assert status == 429
+            assert int(headers["retry-after"]) >= 1
+            other = asyncio.create_task(exchange(server.port, post("b", "X-Client: other")))
+            await until(lambda: server.counts["accepted"] == 3)
+            gate.open.set()
+            assert [answer[0] for answer in await asyncio.gather(*greedy, other)] == [200] * 3
+            assert (await exchange(server.port, post("c", "X-Client: greedy")))[0] == 200
+        assert conserved(server)
+
+    run(test())
+
+
+def test_expired_requests_are_dropped_before_service() -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with BoundedServer(gate) as server:
+            first = asyncio.create_task(exchange(server.port, post("first")))
+            await until(lambda: gate.seen == [b"first"])
+            impatient = asyncio.create_task(exchange(server.port, post("late", "X-Timeout-Ms: 1")))
+            patient = asyncio.create_task(
+                exchange(server.port, post("kept", "X-Timeout-Ms: 60000"))
+            )
+            await until(lambda: server.counts["accepted"] == 3)
+            await asyncio.sleep(0.01)
+            gate.open.set()
+            statuses = [answer[0] for answer in await asyncio.gather(first, impatient, patient)]
+        assert statuses == [200, 504, 200]
+        assert gate.seen == [b"first", b"kept"]
+        assert server.counts["expired"] == 1
+        assert conserved(server)
+
+    run(test())
+
+
+def test_stop_finishes_what_was_accepted() -> None:
+    """Accepted requests are answered, one that is still arriving is refused, none is let in."""
+
+    async def test() -> None:
+        gate = Gate()
+        server = BoundedServer(gate)
+        async with server:
+            accepted = [asyncio.create_task(exchange(server.port, post(str(i)))) for i in range(4)]
+            await until(lambda: server.counts["accepted"] == 4)
+            half = asyncio.create_task(exchange(server.port, b"POST / HTTP/1.1\r\nHost"))
+            await until(lambda: server.counts["connections"] == 5)
+            stopping = asyncio.create_task(server.stop())
+            status, headers, _ = await half
+            assert status == 503
+            assert "retry-after" in headers
+            with pytest.raises(OSError, match=r"[Cc]onnect"):
+                await asyncio.open_connection("127.0.0.1", server.port)
+            assert not stopping.done()
+            gate.open.set()
+            assert [answer[0] for answer in await asyncio.gather(*accepted)] == [200] * 4
+            await stopping
+        assert conserved(server)
+
+    run(test())
+
+
+BAD = {
+    "no method": (b"\r\n\r\n", 400),
+    "one word": (b"GET\r\n\r\n", 400),
+    "no version": (b"GET / FTP\r\n\r\n", 400),
+    "two spaces": (b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "HTTP/2": (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+    "no colon": (b"GET / HTTP/1.1\r\nHost: x\r\nnothing\r\n\r\n", 400),
+    "space before colon": (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+    "folded line": (b"GET / HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", 400),
+    "NUL": (b"GET / HTTP/1.1\r\nHost: x\x00\r\n\r\n", 400),
+    "bare line feed": (b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", 400),
+    "binary": (bytes(range(128, 256)) + b"\r\n\r\n", 400),
+    "PUT": (b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+    "chunked": (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
+    "length of words": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n", 400),
+    "negative length": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+    "exponent length": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1e3\r\n\r\n", 400),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        400,
+    ),
+    "long body": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, 413),
+    "absurd length": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999\r\n\r\n",
+        413,
+    ),
+    "bad timeout": (b"GET / HTTP/1.1\r\nHost: x\r\nX-Timeout-Ms: soon\r\n\r\n", 400),
+    "long head": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 9000 + b"\r\n\r\n", 431),
+    "endless head": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 300_000, 431),
+    "truncated head": (b"GET / HTTP/1.1\r\nHost: x\r\n", 400),
+    "truncated body": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc", 400),
+    "missing body": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", 400),
+}
+
+
+def test_bad_requests_get_clean_errors_and_nothing_breaks(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        gate = Gate()
+        gate.open.set()
+        async with BoundedServer(gate, Limits(body_bytes=1000)) as server:
+            for name, (request, expected) in BAD.items():
+                status, headers, _ = await exchange(server.port, request, half_close=True)
+                assert status == expected, name
+                assert ("allow" in headers) == (status == 405), name
+                assert (await exchange(server.port, post("still here")))[2] == b"still here", name
+            assert (await exchange(server.port, post("x" * 1000)))[0] == 200
+            assert gate.seen == [b"still here"] * len(BAD) + [b"x" * 1000]
+        assert server.counts["bad"] == len(BAD)
+        assert conserved(server)
+
+    with caplog.at_level(logging.WARNING):
+        run(test())
+    assert caplog.records == []
+
+
+def test_slow_clients_hold_no_place() -> None:
+    async def test() -> None:
+        gate = Gate()
+        gate.open.set()
+        async with BoundedServer(gate, Limits(places=1, read_s=0.1)) as server:
+            slow = [
+                asyncio.create_task(exchange(server.port, post("never")[:-2])) for _ in range(3)
+            ]
+            await until(lambda: server.counts["connections"] == 3)
+            assert (await exchange(server.port, post("quick")))[0] == 200
+            assert [answer[0] for answer in await asyncio.gather(*slow)] == [408] * 3
+        assert conserved(server)
+
+    run(test())
+
+
+def test_dropped_connections_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    """Clients that leave without a byte, in the middle of a request, and while they wait."""
+
+    def connect(port: int, sent: bytes, *, reset: bool) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(sent)
+            if reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def test() -> None:
+        gate = Gate()
+        async with BoundedServer(gate, Limits(places=3)) as server:
+            for reset in (False, True):
+                connect(server.port, b"", reset=reset)
+                connect(server.port, post("half")[:20], reset=reset)
+            await until(lambda: server.counts["gone"] + server.counts["bad"] == 4)
+            assert server.counts["gone"] >= 2
+            connect(server.port, post("left"), reset=True)
+            await until(lambda: gate.seen == [b"left"])
+            stays = asyncio.create_task(exchange(server.port, post("stays")))
+            await until(lambda: server.counts["accepted"] == 2)
+            gate.open.set()
+            assert (await stays)[2] == b"stays"
+            await until(lambda: server.counts["answered"] == 2)
+        assert conserved(server)
+
+    with caplog.at_level(logging.WARNING):
+        run(test())
+    assert caplog.records == []
+
+
+def test_too_many_connections_are_refused() -> None:
+    async def test() -> None:
+        gate = Gate()
+        gate.open.set()
+        async with BoundedServer(gate, Limits(connections=2)) as server:
+            idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+            await until(lambda: server.counts["connections"] == 2)
+            status, headers, _ = await exchange(server.port, post("third"))
+            assert status == 503
+            assert "retry-after" in headers
+            for _, writer in idle:
+                writer.close()
+                await writer.wait_closed()
+            await until(lambda: server.counts["gone"] == 2)
+            assert (await exchange(server.port, post("fourth")))[0] == 200
+        assert conserved(server)
+
+    run(test())
+
+
+def test_failing_handlers_give_500_and_leave_the_worker_alive(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def handler(request: Request) -> bytes:
+        if request.body == b"raise":
+            raise RuntimeError("device lost")
+        return "text" if request.body == b"text" else request.body  # type: ignore[return-value]
+
+    async def test() -> None:
+        async with BoundedServer(handler) as server:
+            assert (await exchange(server.port, post("raise")))[0] == 500
+            assert (await exchange(server.port, post("text")))[0] == 500
+            assert (await exchange(server.port, post("fine")))[0] == 200
+        assert server.counts["failed"] == 2
+        assert conserved(server)
+
+    run(test())
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+def test_a_client_that_does_not_read_cannot_hold_the_server() -> None:
+    async def handler(_: Request) -> bytes:
+        return b"x" * 20_000_000
+
+    async def test() -> None:
+        async with BoundedServer(handler, Limits(write_s=0.2)) as server:
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(("127.0.0.1", server.port))
+                client.sendall(post("much"))
+                await until(lambda: server.counts["undelivered"] == 1)
+        assert conserved(server)
+
+    run(test())
+
+
+def test_process_finishes_on_sigterm() -> None:
+    """A process of its own, overloaded and told to stop: nothing accepted is lost."""
+    command = [sys.executable, "-m", "snippets.capacity.bounded_server", "--places", "3"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    try:
+        port = int(process.stdout.readline())
+
+        async def load() -> list[Any]:
+            sending = asyncio.create_task(drive(port, [i / 400 for i in range(200)], [0.005] * 200))
+            await asyncio.sleep(0.25)
+            process.send_signal(signal.SIGTERM)
+            return await sending
+
+        answers = asyncio.run(load())
+        counts = json.loads(process.communicate(timeout=10)[0])
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    statuses = [answer.status for answer in answers]
+    assert statuses.count(200) == counts["accepted"] == counts["answered"] > 0
+    assert all(answer.retry_after for answer in answers if answer.status == 503)
+    assert set(statuses) <= {0, 200, 503}  # 0: the port was closed by then
+
+
+def test_serve_and_busy() -> None:
+    async def test() -> None:
+        taken = await busy(Request("POST", "/", {}, b"2000"))
+        assert int(taken) >= 2000
+        for body in (b"", b"-1", b"soon", b"12345678", b"1.5"):
+            with pytest.raises(ValueError, match="the body must be microseconds"):
+                await busy(Request("POST", "/", {}, body))
+        serving = asyncio.create_task(serve(0, 1))
+        await asyncio.sleep(0.05)
+        signal.raise_signal(signal.SIGTERM)
+        await serving
+
+    run(test())
+
+
+TOKENS = st.text("abcXYZ09-_!", min_size=1, max_size=12)
+VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(TOKENS.map(str.lower), VALUES, max_size=6), st.sampled_from(["GET", "POST"]))
+def test_parse_head_reads_what_was_written(fields: dict[str, str], method: str) -> None:
+    fields = {"host": "x"} | {k: v for k, v in fields.items() if k != "transfer-encoding"}
+    lines = [
+        f"{method} /path HTTP/1.1",
+        *(f"{name.upper()}: \t{value} " for name, value in fields.items()),
+    ]
+    request = parse_head("\r\n".join(lines).encode())
+    assert request == Request(method, "/path", fields)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.binary(max_size=60)
+    | st.binary(max_size=40).map(lambda tail: b"GET / HTTP/1.1\r\nHost: x\r\n" + tail)
+)
+def test_parse_head_never_breaks(head: bytes) -> None:
+    try:
+        method, status = parse_head(head).method, 200
+    except Refusal as refusal:
+        method, status = "", refusal.status
+    assert method in ("GET", "POST") if status == 200 else status in (400, 405, 501, 505)
+
+
+def test_old_requests_need_no_host() -> None:
+    assert parse_head(b"GET / HTTP/1.0").headers == {}
+    with pytest.raises(Refusal, match="no host"):
+        parse_head(b"GET / HTTP/1.1")
+
+
+def test_repeated_fields() -> None:
+    assert parse_head(b"GET / HTTP/1.0\r\nA: 1\r\na: 2").headers == {"a": "1"}
+    for name in ("host", "Content-Length"):
+        head = f"GET / HTTP/1.0\r\n{name}: 3\r\n{name.upper()}: 3".encode()
+        with pytest.raises(Refusal, match=f"more than one {name.lower()}"):
+            parse_head(head)
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("007", 7), ("9" * 15, 10**15 - 1)])
+def test_header_number(text: str, number: int) -> None:
+    assert header_number(Request("GET", "/", {"n": text}), "n", 5) == number
+    assert header_number(Request("GET", "/", {}), "n", 5) == 5
+
+
+@pytest.mark.parametrize("text", ["", " 1", "+1", "1.0", "1_0", "٣", "9" * 16])
+def test_header_number_refuses(text: str) -> None:
+    with pytest.raises(Refusal, match="n must be a whole number") as caught:
+        header_number(Request("GET", "/", {"n": text}), "n", 5)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("status", [200, 400, 405, 408, 413, 429, 431, 500, 501, 503, 504, 505])
+def test_response_frames_the_body(status: int) -> None:
+    answer = response(status, b"a\r\n\r\nb", ("Retry-After: 2",))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert body == b"a\r\n\r\nb"
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert head.split(b"\r\n")[1:] == [
+        b"Content-Length: 6",
+        b"Connection: close",
+        b"Retry-After: 2",
+    ]
+
+
+def test_limits_hold_by_default() -> None:
+    limits = Limits()
+    for value in (limits.places, limits.connections, limits.head_bytes, limits.body_bytes):
+        assert value is not None
+        assert value > 0

@@ -1,0 +1,138 @@
+"""The outage simulation in cases that can be worked out, and the fluid backlog against a traced
+queue."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.capacity.outage_recovery import late_after_outage_s, simulate_outage
+from snippets.capacity.overload_control import bounded_goodput, fifo_goodput
+from snippets.definitions.queue_simulator import fifo_waits
+
+
+def simulate(seed: int, base: float = 40.0, deadline: float = 0.1, **options: Any) -> np.ndarray:
+    return simulate_outage(np.random.default_rng(seed), base, 100.0, deadline, **options)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0.5, 30), st.floats(5, 90), st.floats(0.02, 0.5))
+def test_fluid_backlog_against_even_arrivals(outage: float, rate: float, deadline: float) -> None:
+    """Arrivals at even gaps and constant service: the last late request arrived when the formula
+    says."""
+    arrivals = np.arange(0, outage + 400, 1 / rate)
+    arrivals = np.concatenate(
+        [[0.0], arrivals]
+    )  # the outage is a first request that takes that long
+    services = np.append(outage, np.full(arrivals.size - 1, 0.01))
+    late = arrivals[1:][fifo_waits(arrivals, services)[1:] + 0.01 > deadline]
+    expected = late_after_outage_s(outage, rate, 100.0, deadline)
+    if 0 < expected < 300:
+        assert late[-1] - outage == pytest.approx(expected, abs=2 / rate + 2 / (100 - rate))
+
+
+def test_short_outages_leave_nothing_late() -> None:
+    assert late_after_outage_s(0.0, 40.0, 100.0, 0.1) == 0.0
+    assert late_after_outage_s(0.2, 40.0, 100.0, 0.1) == 0.0
+    assert late_after_outage_s(0.3, 40.0, 100.0, 0.1) > 0.0
+
+
+def test_without_an_outage_it_is_the_queue_of_the_chapter() -> None:
+    calm = [simulate(i, 80.0, outage_s=(0.0, 0.0), horizon_s=100)[5:].mean() for i in range(10)]
+    error = np.std(calm, ddof=1) / math.sqrt(len(calm))
+    assert abs(np.mean(calm) - fifo_goodput(80.0, 100.0, 0.1)) < 4 * error
+    held = [
+        simulate(i, 150.0, outage_s=(0.0, 0.0), horizon_s=100, capacity=6)[5:].mean()
+        for i in range(10)
+    ]
+    error = np.std(held, ddof=1) / math.sqrt(len(held))
+    assert abs(np.mean(held) - bounded_goodput(150.0, 100.0, 0.1, 6)) < 4 * error
+
+
+def test_nothing_is_answered_during_an_outage() -> None:
+    for options in ({}, {"capacity": 6}, {"skip_expired": True}, {"retries": 3}):
+        run = simulate(1, **options)
+        assert run.shape == (60,)
+        assert run[11:20].sum() == 0
+        assert run[2:9].min() > 0
+
+
+def test_retries_recover_what_a_full_server_refused() -> None:
+    without, with_retries = (
+        np.mean([simulate(i, 60.0, capacity=3, retries=n, outage_s=(0.0, 0.0)) for i in range(5)])
+        for n in (0, 3)
+    )
+    assert without < 0.95 * 60 < with_retries
+
+
+def test_a_budget_of_nothing_spends_its_bucket_and_stops() -> None:
+    """Ten saved retries, then none: the same as no retries but for ten requests."""
+    none = simulate(3, capacity=1, retries=0, outage_s=(0.0, 0.0))
+    few = simulate(3, capacity=1, retries=3, budget=0.0, outage_s=(0.0, 0.0))
+    many = simulate(3, capacity=1, retries=3, outage_s=(0.0, 0.0))
+    assert abs(few.sum() - none.sum()) < 60
+    assert many.sum() > none.sum() + 200
+
+
+def test_a_budget_limits_the_backlog_of_an_outage() -> None:
+    """With 10% more requests the queue of the outage takes (44·10 − 10)/56 s; the counts agree."""
+    runs = [simulate(i, retries=3, budget=0.1, horizon_s=50)[20:].sum() for i in range(10)]
+    late = (44 * 10 - 10) / (100 - 44)
+    expected = 40 * (30 - late)
+    assert abs(np.mean(runs) - expected) < 4 * np.std(runs, ddof=1) / math.sqrt(10) + 20
+
+
+def test_answers_are_counted_once() -> None:
+    for options in ({"retries": 3}, {"retries": 3, "capacity": 6}, {"skip_expired": True}):
+        run = simulate(5, 40.0, deadline=0.5, horizon_s=20, outage_s=(5.0, 6.0), **options)
+        rng = np.random.default_rng(5)
+        assert run.sum() <= rng.poisson(40.0 * 20)
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    assert simulate(7, retries=2).tolist() == simulate(7, retries=2).tolist()
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_rates_are_refused(bad: float) -> None:
+    good = {"base_rate": 1.0, "service_rate": 1.0, "deadline_s": 1.0}
+    for name in good:
+        with pytest.raises(ValueError, match=f"{name} must be positive and finite"):
+            simulate_outage(np.random.default_rng(0), **(good | {name: bad}))
+    with pytest.raises(ValueError, match="service_rate must be positive and finite"):
+        late_after_outage_s(1.0, 1.0, bad, 1.0)
+    with pytest.raises(ValueError, match="deadline_s must be positive and finite"):
+        late_after_outage_s(1.0, 1.0, 2.0, bad)
+    with pytest.raises(ValueError, match=r"arrival_rate must be in \(0, 2.0\)"):
+        late_after_outage_s(1.0, bad, 2.0, 1.0)
+
+
+def test_other_arguments_are_refused() -> None:
+    for bad in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="outage_s must be non-negative and finite"):
+            late_after_outage_s(bad, 1.0, 2.0, 1.0)
+    cases: list[tuple[str, Any]] = [
+        ("retries", -1),
+        ("retries", 0.5),
+        ("retries", math.inf),
+        ("budget", -0.1),
+        ("budget", math.nan),
+        ("capacity", 0),
+        ("capacity", 1.5),
+        ("capacity", math.nan),
+        ("outage_s", (-1.0, 1.0)),
+        ("outage_s", (2.0, 1.0)),
+        ("outage_s", (math.nan, 1.0)),
+        ("outage_s", (1.0, math.inf)),
+        ("horizon_s", 0),
+        ("horizon_s", 1.5),
+        ("horizon_s", math.inf),
+    ]
+    for name, bad in cases:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            simulate(0, **{name: bad})

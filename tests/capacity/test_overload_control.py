@@ -1,0 +1,323 @@
+"""Goodput against scipy, quadrature and limits, and the solutions of the exercises."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, special, stats
+
+from snippets.capacity.exercises.overload_control import (
+    accepted_rate,
+    expired_share,
+    nested_attempts,
+    queue_limit,
+    shed_with_hysteresis,
+)
+from snippets.capacity.overload_control import (
+    best_capacity,
+    blocking_probability,
+    bounded_goodput,
+    fifo_goodput,
+    peak_load,
+    simulate_goodput,
+)
+
+RATES = st.floats(0.01, 1000)
+BAD_NUMBERS = [0.0, -1.0, math.nan, math.inf]
+
+
+def test_blocking_limits() -> None:
+    assert blocking_probability(3.0, 1.0, 1) == pytest.approx(0.75)
+    assert blocking_probability(2.0, 1.0, 10_000) == pytest.approx(0.5)
+    assert blocking_probability(0.5, 1.0, 2000) == 0.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(RATES, RATES, st.integers(1, 60))
+def test_blocking_solves_the_balance_equations(arrival: float, service: float, places: int) -> None:
+    generator = np.diag(np.full(places, arrival), 1) + np.diag(np.full(places, service), -1)
+    generator -= np.diag(generator.sum(axis=1))
+    rows = np.vstack([generator.T / (arrival + service), np.ones(places + 1)])
+    states = np.linalg.lstsq(rows, np.append(np.zeros(places + 1), 1.0), rcond=None)[0]
+    assert blocking_probability(arrival, service, places) == pytest.approx(states[-1], abs=1e-7)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.01, 0.99), RATES, st.floats(1e-3, 100))
+def test_fifo_goodput_is_the_distribution_of_the_response(
+    utilization: float, service: float, deadline: float
+) -> None:
+    arrival = utilization * service
+    in_time = stats.expon(scale=1 / (service - arrival)).cdf(deadline)
+    assert fifo_goodput(arrival, service, deadline) == pytest.approx(arrival * in_time, rel=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 100.0])
+def test_fifo_goodput_is_zero_from_saturation_on(factor: float) -> None:
+    assert fifo_goodput(7.0 * factor, 7.0, 3.0) == 0.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.01, 500), st.floats(0.01, 100))
+def test_peak_load_is_lambert_w(service: float, deadline: float) -> None:
+    served = min(service * deadline, 600.0)
+    service = served / deadline
+    expected = (special.lambertw(math.exp(served + 1)).real - 1) / deadline
+    peak = peak_load(service, deadline)
+    assert peak == pytest.approx(expected, rel=1e-9)
+    assert 0 < peak < service
+    top = fifo_goodput(peak, service, deadline)
+    for nearby in (peak * 0.99, min(peak * 1.01, (peak + service) / 2)):
+        assert fifo_goodput(nearby, service, deadline) <= top * (1 + 1e-12)
+
+
+def test_peak_load_approaches_half_for_hopeless_deadlines() -> None:
+    assert peak_load(100.0, 1e-6) == pytest.approx(50.0, rel=1e-4)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.05, 20), st.floats(0.1, 40), st.integers(1, 80))
+def test_bounded_goodput_sums_gamma_distributions(
+    utilization: float, served: float, places: int
+) -> None:
+    service = 5.0
+    arrival, deadline = utilization * service, served / service
+    weight = np.array([utilization**k for k in range(places + 1)])
+    states = weight / weight.sum()
+    in_time = stats.gamma(np.arange(1, places + 1), scale=1 / service).cdf(deadline)
+    expected = arrival * float(states[:-1] @ in_time)
+    assert bounded_goodput(arrival, service, deadline, places) == pytest.approx(
+        expected, rel=1e-9, abs=1e-12
+    )
+
+
+def test_bounded_goodput_survives_extremes() -> None:
+    assert bounded_goodput(1e6, 100.0, 0.1, 3000) == pytest.approx(0.0, abs=1e-6)
+    assert bounded_goodput(1e-6, 100.0, 1.0, 3000) == pytest.approx(1e-6)
+    assert bounded_goodput(1e12, 100.0, 0.1, 1) == pytest.approx(100 * -math.expm1(-10.0))
+
+
+@pytest.mark.parametrize(
+    ("load", "service", "deadline"), [(50, 100, 0.1), (300, 20, 0.4), (9, 9, 5)]
+)
+def test_best_capacity_has_no_better_neighbour(
+    load: float, service: float, deadline: float
+) -> None:
+    best = best_capacity(load, service, deadline)
+    goodput = [bounded_goodput(load, service, deadline, k) for k in range(1, 4 * best + 50)]
+    assert goodput[best - 1] == pytest.approx(max(goodput))
+
+
+def test_more_load_wants_fewer_places() -> None:
+    limits = [best_capacity(load, 100.0, 0.1) for load in (60, 80, 100, 150, 300, 3000)]
+    assert limits == sorted(limits, reverse=True)
+    assert limits[0] > limits[-1]
+
+
+def lifo_in_time(arrival: float, service: float, deadline: float) -> float:
+    """Share in time of an overloaded newest-first queue: a busy period of M/M/1, then the
+    service."""
+
+    def busy(t: float) -> float:
+        z = 2 * t * math.sqrt(arrival * service)
+        decay = math.exp(z - (arrival + service) * t)
+        return float(special.ive(1, z)) * decay / (t * math.sqrt(arrival / service))
+
+    def integrand(t: float) -> float:
+        return busy(t) * -math.expm1(-service * (deadline - t))
+
+    return float(integrate.quad(integrand, 0, deadline, limit=200)[0])
+
+
+def test_newest_first_agrees_with_the_busy_period() -> None:
+    share = lifo_in_time(150.0, 100.0, 0.1)
+    run = simulate_goodput(
+        np.random.default_rng(2), 150.0, 100.0, 0.1, newest_first=True, customers=60_000
+    )
+    assert abs(run.mean - 150.0 * share) < 4 * run.standard_error
+
+
+def test_simulation_with_one_place_and_with_expiry() -> None:
+    rng = np.random.default_rng(3)
+    lost = simulate_goodput(rng, 50.0, 100.0, 0.02, capacity=1, customers=60_000)
+    assert abs(lost.mean - bounded_goodput(50.0, 100.0, 0.02, 1)) < 4 * lost.standard_error
+    skipping = simulate_goodput(rng, 150.0, 100.0, 0.1, skip_expired=True, customers=60_000)
+    served = 150.0 * (1 - expired_share(150.0, 100.0, 0.1))
+    assert 0.3 * served < skipping.mean < served  # some begin in time and end late
+
+
+def test_expiry_beats_dead_work() -> None:
+    kept, dead = (
+        simulate_goodput(np.random.default_rng(4), 120.0, 100.0, 0.1, skip_expired=skip)
+        for skip in (True, False)
+    )
+    assert kept.mean > 10 * dead.mean
+
+
+@pytest.mark.parametrize("bad", BAD_NUMBERS)
+def test_rates_and_deadlines_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="arrival_rate must be positive and finite"):
+        blocking_probability(bad, 1.0, 1)
+    with pytest.raises(ValueError, match="service_rate must be positive and finite"):
+        blocking_probability(1.0, bad, 1)
+    for function in (fifo_goodput, best_capacity):
+        with pytest.raises(ValueError, match="arrival_rate must be positive"):
+            function(bad, 1.0, 1.0)
+        with pytest.raises(ValueError, match="service_rate must be positive"):
+            function(1.0, bad, 1.0)
+        with pytest.raises(ValueError, match="deadline_s must be positive"):
+            function(1.0, 1.0, bad)
+    with pytest.raises(ValueError, match="service_rate must be positive"):
+        peak_load(bad, 1.0)
+    with pytest.raises(ValueError, match="deadline_s must be positive"):
+        peak_load(1.0, bad)
+    for name in ("arrival_rate", "service_rate", "deadline_s"):
+        numbers = {"arrival_rate": 1.0, "service_rate": 1.0, "deadline_s": 1.0} | {name: bad}
+        with pytest.raises(ValueError, match=f"{name} must be positive"):
+            bounded_goodput(**numbers, capacity=2)
+        with pytest.raises(ValueError, match=f"{name} must be positive"):
+            simulate_goodput(np.random.default_rng(0), **numbers)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, math.nan, math.inf])
+def test_places_are_refused(bad: Any) -> None:
+    with pytest.raises(ValueError, match="capacity must be a positive integer"):
+        blocking_probability(1.0, 1.0, bad)
+    with pytest.raises(ValueError, match="capacity must be a positive integer"):
+        bounded_goodput(1.0, 1.0, 1.0, bad)
+
+
+def test_simulation_refuses() -> None:
+    rng = np.random.default_rng(0)
+    for bad in (0, 2.5, math.nan):
+        with pytest.raises(ValueError, match="capacity must be None or a positive integer"):
+            simulate_goodput(rng, 1.0, 1.0, 1.0, capacity=bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="customers must be an integer of at least 1000"):
+        simulate_goodput(rng, 1.0, 1.0, 1.0, customers=999)
+
+
+def test_nested_attempts_by_simulation() -> None:
+    rng = np.random.default_rng(8)
+
+    def calls(layers: int) -> tuple[int, bool]:
+        if layers == 0:
+            return 1, bool(rng.random() < 0.6)
+        total = 0
+        for _ in range(2):
+            made, failed = calls(layers - 1)
+            total += made
+            if not failed:
+                return total, False
+        return total, True
+
+    counts = [calls(3)[0] for _ in range(4000)]
+    error = np.std(counts) / math.sqrt(len(counts))
+    assert abs(np.mean(counts) - nested_attempts(0.6, 2, 3)) < 4 * error
+    assert nested_attempts(1 - 1e-12, 3, 2) == pytest.approx(9.0)
+    assert nested_attempts(0.0, 3, 2) == 1.0
+    assert nested_attempts(0.5, 1, 9) == 1.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(1.0, 3000.0), st.floats(0.05, 0.999))
+def test_queue_limit_is_a_poisson_quantile(served: float, probability: float) -> None:
+    if 1 - math.exp(-served) < probability:
+        return
+    places = queue_limit(served, 1.0, probability)
+    assert stats.poisson.sf(places - 1, served) >= probability - 1e-9
+    assert stats.poisson.sf(places, served) < probability + 1e-9
+
+
+def test_queue_limit_with_room_for_one() -> None:
+    assert queue_limit(1.0, 1.0, 0.6) == 1
+    assert queue_limit(1e5, 1.0, 0.5) == pytest.approx(1e5, abs=2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0, 1), max_size=50), st.floats(0, 1), st.floats(0, 1))
+def test_hysteresis_never_contradicts_its_thresholds(
+    signals: list[float], one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+    decisions = shed_with_hysteresis(signals, high, low)
+    assert len(decisions) == len(signals)
+    previous = False
+    for signal, shed in zip(signals, decisions, strict=True):
+        if signal >= high:
+            assert shed
+        elif signal < low:
+            assert not shed
+        else:
+            assert shed == previous
+        previous = shed
+
+
+def test_accepted_rate_edges() -> None:
+    assert accepted_rate(100.0, 100.0, 0.5) == 100.0
+    assert accepted_rate(1e6, 100.0, 0.0) == 100.0
+    assert accepted_rate(500.0, 100.0, 0.2) == 0.0
+    assert accepted_rate(1e9, 100.0, 0.2, multiplier=1.0) == 100.0
+    assert accepted_rate(110.0, 100.0, 0.2, multiplier=2.0) == pytest.approx(97.5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.01, 5.0), st.floats(0, 50))
+def test_expired_share_conserves_work(load: float, limit: float) -> None:
+    lost = expired_share(load, 1.0, limit)
+    assert max(0.0, 1 - 1 / load) - 1e-12 <= lost <= load / (1 + load) + 1e-12
+    idle = 1 - load * (1 - lost)
+    assert idle > -1e-12
+    density = integrate.quad(
+        lambda x: load * math.exp(-(1 - load) * (x - limit)), 0, limit, limit=200
+    )[0]
+    at_limit = load  # weight beyond the limit, relative to the density at it
+    empty = math.exp((1 - load) * limit) if (1 - load) * limit < 700 else math.inf
+    assert lost == pytest.approx(at_limit / (empty + density + at_limit), rel=1e-6, abs=1e-12)
+
+
+def test_exercises_refuse() -> None:
+    with pytest.raises(ValueError, match=r"failure must be in \[0, 1\]"):
+        nested_attempts(math.nan, 2, 2)
+    for bad in (0, 1.5, math.inf):
+        with pytest.raises(ValueError, match="attempts must be a positive integer"):
+            nested_attempts(0.5, bad, 2)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="layers must be a positive integer"):
+            nested_attempts(0.5, 2, bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="layers must be such that"):
+        nested_attempts(0.5, 10, 16)
+    for bad in (0.0, -0.1, 1.0, math.nan):
+        with pytest.raises(ValueError, match="probability must be in"):
+            queue_limit(10.0, 1.0, bad)
+    for bad in BAD_NUMBERS:
+        with pytest.raises(ValueError, match="service_rate must be positive"):
+            queue_limit(bad, 1.0, 0.5)
+        with pytest.raises(ValueError, match="deadline_s must be positive"):
+            queue_limit(1.0, bad, 0.5)
+        with pytest.raises(ValueError, match="offered_rate must be positive"):
+            accepted_rate(bad, 1.0, 0.1)
+        with pytest.raises(ValueError, match="service_rate must be positive"):
+            accepted_rate(1.0, bad, 0.1)
+        with pytest.raises(ValueError, match="arrival_rate must be positive"):
+            expired_share(bad, 1.0, 0.1)
+        with pytest.raises(ValueError, match="service_rate must be positive"):
+            expired_share(1.0, bad, 0.1)
+    with pytest.raises(ValueError, match="wait_limit_s must be non-negative"):
+        expired_share(1.0, 1.0, -0.1)
+    for bad in (-0.1, 1.0, math.nan):
+        with pytest.raises(ValueError, match="refusal_cost must be in"):
+            accepted_rate(1.0, 1.0, bad)
+    for bad in (0.9, math.nan):
+        with pytest.raises(ValueError, match="multiplier must be at least 1"):
+            accepted_rate(1.0, 1.0, 0.1, bad)
+    for bad in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="high must be in"):
+            shed_with_hysteresis([0.5], bad, 0.1)
+        with pytest.raises(ValueError, match="low must be in"):
+            shed_with_hysteresis([0.5], 0.9, bad)
+        with pytest.raises(ValueError, match="signals must be in"):
+            shed_with_hysteresis([bad], 0.9, 0.1)
