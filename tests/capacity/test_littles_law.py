@@ -211,6 +211,7 @@ def test_latency_from_gauge_refuses(arguments: tuple[Any, ...], message: str) ->
     with pytest.raises(ValueError, match=message):
         latency_from_gauge(*arguments)
     assert latency_from_gauge([0.0], 1, 60.0) == 0.0
+    assert latency_from_gauge([3.0], 0.5, 0.25) == 1.5
 
 
 @given(st.floats(0.1, 50), st.floats(0.01, 5), st.floats(0.1, 20), st.floats(0.01, 60))
@@ -228,6 +229,7 @@ def test_lost_request_time_is_recovered(x: float, wait: float, lost: float, stay
         ((9.0, math.inf, 1.0, 1.0), "arrival_rate must be finite and above"),
         ((9.0, 2.0, -1.0, 1.0), "completed_rate must be non-negative"),
         ((9.0, 2.0, math.nan, 1.0), "completed_rate must be non-negative"),
+        ((9.0, 2.0, math.inf, 1.0), "completed_rate must be non-negative"),
         ((9.0, 2.0, 1.0, -1.0), "mean_completed_s must be non-negative"),
         ((9.0, 2.0, 1.0, math.inf), "mean_completed_s must be non-negative"),
         ((9.0, 20.0, 10.0, 1.0), "in_flight must be at least"),
@@ -245,6 +247,8 @@ def test_request_rate_for_cache_of_two_classes_by_hand() -> None:
     first = 10 * 3.0 + 0.5 * (25 * 1.4 - 5) / 2
     second = 20 * 2.0 + 0.5 * (9 - 3) / 2
     assert rate == pytest.approx(1000 / (0.25 * first + 0.75 * second), rel=1e-12)
+    unused = request_rate_for_cache(1.0, [1.0, 0.0], [1, 99], [1, 1], [0, 0], 0.25, 0.0)
+    assert unused == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +280,8 @@ def test_request_rate_for_cache_refuses(changes: dict[str, Any], message: str) -
         "token_interval_s": 0.1,
     }
     assert request_rate_for_cache(**good) == pytest.approx(100 / (0.5 * 3.6))
+    small = request_rate_for_cache(**(good | {"capacity_tokens": 0.9}))
+    assert small == pytest.approx(0.5)
     with pytest.raises(ValueError, match=message):
         request_rate_for_cache(**(good | changes))
 
@@ -308,3 +314,4 @@ def test_expected_in_flight_refuses(arguments: tuple[Any, ...], message: str) ->
     with pytest.raises(ValueError, match=message):
         expected_in_flight(*arguments)
     assert expected_in_flight([0.0, 2.0], 1.0, [0.5, 0.5]).tolist() == [0.0, 1.0]
+    assert expected_in_flight([3.0], 0.5, [1.0, 0.0]).tolist() == [1.5]
