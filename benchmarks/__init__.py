@@ -1,0 +1,1 @@
+"""Measurements of the build that are not tests: `make bench-build`."""

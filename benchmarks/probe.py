@@ -1,0 +1,150 @@
+"""What the benchmark needs to know from the engine. It runs in the copy of the tree, as a process
+of its own: `probe.py expand FOLDER ANSWER` and `probe.py cpu FOLDER ANSWER`; ANSWER is a JSON file.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+_SLOT_LINE = re.compile(r"^([ \t]*)(engine-slot-\d+\.)[ \t]*$", re.MULTILINE)
+_CODE_LINE = re.compile(r"^\{\{ code ([\w. ]+) \}\}$", re.MULTILINE)
+_ATTRIBUTE = re.compile(r'(?<=data-clipboard-text=")[^"]*')
+_PUNCTUATION = re.compile(r"[^\w ;&#]", re.ASCII)
+
+
+def expand(target: Path) -> dict[str, Any]:
+    """Write the site as a project without the engine: pages expanded, figures and downloads as
+    files. Answers what can be edited in both projects with the same effect on a page.
+    """
+    from mkdocs.config import load_config
+    from mkdocs.structure.files import get_files
+    from mkdocs.utils import meta
+
+    from snippets._engine import ROOT, runner, source
+
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    files = config.plugins.on_files(get_files(config), config=config)
+    shutil.copytree(ROOT / "docs", target / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", target / "site.yml")
+    (target / "mkdocs.yml").write_text("INHERIT: site.yml\nhooks: []\nwatch: []\n", "utf-8")
+    edits = []
+    for file in files:
+        place = target / "docs" / file.src_uri
+        if file.is_documentation_page():
+            original = file.content_string
+            body, front = meta.get_data(original)
+            text = _expanded(file, files, config)
+            place.write_text(original.removesuffix(body) + text, encoding="utf-8")
+            edits += _edits(file.src_uri, front, body, text)
+        elif not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.content_bytes)
+    names = source.module_names(ROOT)
+    needs = {name: source.dependencies(ROOT, source.module_path(ROOT, name))[0] for name in names}
+    return {
+        "workers": runner._cores(),
+        "pages": len(list(files.documentation_pages())),
+        "figures": len([file for file in files if file.src_uri.endswith("-light.svg")]),
+        "edits": edits,
+        "needs": {
+            name: [path.relative_to(ROOT).as_posix() for path in paths]
+            for name, paths in needs.items()
+        },
+    }
+
+
+def _expanded(file: Any, files: Any, config: Any) -> str:
+    """The Markdown of a page after expansion, with the finished HTML of the engine in it."""
+    context = {"page": SimpleNamespace(file=file), "files": files, "config": config}
+
+    def finished(slot: re.Match[str]) -> str:
+        markup: str = config.plugins.on_page_content(f"<p>{slot[2]}</p>", **context)
+        if slot[1]:  # in an indented block Markdown reads on inside of tags
+            markup = _ATTRIBUTE.sub(lambda code: _PUNCTUATION.sub(_reference, code[0]), markup)
+        return slot[1] + markup.replace("\n", "&#10;")
+
+    text: str = config.plugins.on_page_markdown("", **context)
+    return _SLOT_LINE.sub(finished, text)
+
+
+def _reference(character: re.Match[str]) -> str:
+    return f"&#{ord(character[0])};"
+
+
+def _edits(path: str, front: dict[str, Any], body: str, expanded: str) -> list[dict[str, Any]]:
+    """Every function that the page shows: a comment in it changes module, page and text alike."""
+    from snippets._engine import ROOT, pages, source
+
+    named = {name for line in _CODE_LINE.findall(body) for name in line.split()}
+    found = []
+    for module in pages.module_names_of(path, front, source.module_names(ROOT))[0]:
+        file = source.module_path(ROOT, module)
+        text = file.read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if not isinstance(node, ast.FunctionDef) or node.name not in named:
+                continue
+            first, last = node.lineno - 1, node.body[-1]
+            code = "\n".join(text.splitlines()[first : node.end_lineno])
+            if last.lineno > node.lineno and code in expanded:
+                found.append(
+                    {
+                        "page": path,
+                        "module": module,
+                        "file": file.relative_to(ROOT).as_posix(),
+                        "function": node.name,
+                        "code": code,
+                        "line": last.lineno - 1 - first,
+                        "indent": last.col_offset,
+                    }
+                )
+    return found
+
+
+def cpu_seconds(folder: Path) -> dict[str, float]:
+    """Processor seconds of each module, run alone and as the engine runs it: in a fork of a process
+    that has the libraries loaded, with one thread of linear algebra.
+    """
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    os.environ.update(dict.fromkeys(threads, "1"))
+    from snippets._engine import ROOT, preload, source, worker
+
+    assert preload
+    seconds = {}
+    for name in source.module_names(ROOT):
+        place = Path(tempfile.mkdtemp(dir=folder))
+        pid = os.fork()
+        if not pid:
+            worker.main(ROOT, name, place)
+            os._exit(0)
+        seconds[name] = _waited_for(pid)
+        if not (place / "record.json").is_file():
+            raise SystemExit(f"{name} left no record")
+        shutil.rmtree(place)
+    return seconds
+
+
+def _waited_for(pid: int) -> float:
+    """Processor seconds of a child and of what it waited for itself."""
+    try:
+        usage = os.wait4(pid, 0)[2]
+    except BaseException:  # it has a session of its own: nobody else would end it
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    action = {"expand": expand, "cpu": cpu_seconds}[sys.argv[1]]
+    answer = action(Path(sys.argv[2]))
+    Path(sys.argv[3]).write_text(json.dumps(answer), encoding="utf-8")
