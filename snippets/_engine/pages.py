@@ -136,7 +136,8 @@ def _value(page: Page, name: str, spec: str) -> str:
         reason = "several modules of the page have it" if found else "no module of the page has it"
         raise EngineError(f"no single example value {name}: {reason}")
     try:
-        return format(found[0], spec)
+        text = format(found[0], spec)
+        return text if isinstance(found[0], str) else text.replace("-", "\N{MINUS SIGN}", 1)
     except ValueError as problem:
         raise EngineError(
             f"value {name} = {found[0]!r} cannot be formatted with {spec!r}"
