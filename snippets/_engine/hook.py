@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -33,6 +34,7 @@ class _State:
     serving = False
     pages: dict[str, pages.Page] = {}  # noqa: RUF012 (one build at a time in one process)
     texts: dict[str, str] = {}  # noqa: RUF012
+    formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:  # noqa: ARG001
@@ -72,7 +74,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for path in sorted(sources, key=lambda path: order.get(path, len(order)))
         if "question" in sources[path][1]
     ]
-    _State.pages, _State.texts = {}, {}
+    _State.pages, _State.texts, _State.formulas = {}, {}, []
     for path, (text, meta) in sources.items():
         file = files.get_file_from_path(path)
         assert file is not None
@@ -197,6 +199,17 @@ def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:  # noqa
     return text
 
 
-def on_page_content(html: str, *, page: SitePage, **_: Any) -> str:
+def on_page_content(html: str, *, page: SitePage, config: MkDocsConfig, **_: Any) -> str:
     """Finished HTML of figures, tables and buttons in its places."""
+    for extension in config.markdown_extensions:
+        if isinstance(extension, MathML):
+            wrong = dict.fromkeys(extension.problems)  # a heading is converted more than once
+            _State.formulas += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
+            extension.problems.clear()
     return _State.pages[page.file.src_uri].fill(html)
+
+
+def on_env(env: Environment, **_: Any) -> Environment:
+    """Stop before anything is written when a formula is wrong."""
+    _stop_on(_State.formulas)
+    return env

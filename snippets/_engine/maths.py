@@ -31,10 +31,20 @@ def to_mathml(tex: str, *, display: bool) -> str:
 
 
 class _ToMathML(Postprocessor):
+    def __init__(self, md: Markdown, problems: list[str]) -> None:
+        super().__init__(md)
+        self.problems = problems
+
     def run(self, text: str) -> str:
         def convert(match: re.Match[str]) -> str:
             display = match[1] == "div"
-            mathml = to_mathml(html.unescape(match[2]), display=display)
+            try:
+                mathml = to_mathml(html.unescape(match[2]), display=display)
+            except EngineError as problem:
+                self.problems.append(str(problem))
+                mathml = (
+                    f'<span class="engine-error" role="alert">{html.escape(str(problem))}</span>'
+                )
             if display:
                 return f'<div class="formula" tabindex="0">{mathml}</div>'
             return f'<span class="inline-formula">{mathml}{match[3]}</span>' if match[3] else mathml
@@ -43,8 +53,15 @@ class _ToMathML(Postprocessor):
 
 
 class MathML(Extension):
-    """Replaces the output of arithmatex's generic mode by MathML."""
+    """Replaces the output of arithmatex's generic mode by MathML.
+
+    A formula that cannot be converted is shown as an error and noted in `problems`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: list[str] = []
 
     def extendMarkdown(self, md: Markdown) -> None:
         """Run after everything else has put its HTML in place."""
-        md.postprocessors.register(_ToMathML(md), "mathml", -10)
+        md.postprocessors.register(_ToMathML(md, self.problems), "mathml", -10)

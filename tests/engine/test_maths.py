@@ -10,8 +10,9 @@ from snippets._engine import EngineError
 from snippets._engine.maths import MathML, to_mathml
 
 
-def render(text: str) -> str:
-    extensions: list[str | Extension] = ["pymdownx.arithmatex", "pymdownx.superfences", MathML()]
+def render(text: str, maths: MathML | None = None) -> str:
+    extensions: list[str | Extension] = ["pymdownx.arithmatex", "pymdownx.superfences"]
+    extensions.append(maths or MathML())
     settings = {"pymdownx.arithmatex": {"generic": True}}
     return Markdown(extensions=extensions, extension_configs=settings).convert(text)
 
@@ -52,3 +53,15 @@ def test_conversion_keeps_no_state() -> None:
     assert "ρ" in first
     with pytest.raises(EngineError):
         to_mathml(r"\load", display=False)
+
+
+def test_wrong_formula_is_shown_in_its_place_and_noted() -> None:
+    maths = MathML()
+    html = render("One $\\nocommand$, $x$ and\n\n$$\n<^\n$$\n", maths)
+    assert html.count('class="engine-error" role="alert">formula') == 2
+    assert html.count("<math") == 1
+    assert "&lt;^" in html
+    assert [problem.split(":")[0] for problem in maths.problems] == [
+        "formula '\\\\nocommand'",
+        "formula '<^'",
+    ]
