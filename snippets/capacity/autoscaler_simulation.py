@@ -195,7 +195,7 @@ def simulate(
             for _ in range(slots):
                 end_of_service = heapq.heappop(free)
                 if end_of_service > now:  # drains: leaves the metrics now, is paid for to its end
-                    last = max(last, end_of_service)
+                    last = end_of_service
                     present, busy = present - 1, busy - 1
                     bucket = int(end_of_service / sync_s)
                     if bucket < ticks:

@@ -216,3 +216,31 @@ def test_idle_ticks_read_exactly_zero() -> None:
     simulate(arrivals, services, policy, replicas=7, sync_s=15.0, startup_s=0.0)
     assert seen[0][0] > 0.5
     assert set(seen[70:6660]) == {(0.0, 0.0)}
+
+
+def test_a_request_at_the_tick_comes_after_the_decision() -> None:
+    answers = iter([1, 1])
+    run = simulate(
+        [10.0, 10.0],
+        [5.0, 5.0],
+        lambda *_: next(answers),
+        replicas=2,
+        sync_s=10.0,
+        startup_s=0.0,
+        end_s=20.0,
+    )
+    assert run.waits_s.tolist() == [0.0, 5.0]  # one replica is withdrawn, idle, before they come
+    assert run.replica_seconds == 30.0
+
+
+def test_metrics_are_never_negative() -> None:
+    """0.1·3 − 0.2 is above 0.1 in floating point; a request that ends at 0.2 must not show it."""
+    seen: list[float] = []
+
+    def policy(_time: float, _ordered: int, _ready: int, busy: float, load: float) -> int:
+        seen.extend((busy, load))
+        return 1
+
+    simulate([0.0], [0.2], policy, replicas=1, sync_s=0.1, startup_s=0.0, end_s=0.5)
+    assert seen[:4] == [1.0, 1.0, 1.0, 1.0]
+    assert seen[4:] == [0.0] * 6

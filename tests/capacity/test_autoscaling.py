@@ -59,6 +59,7 @@ def test_hpa_tolerances_act_on_their_own_side() -> None:
     assert hpa_replicas(100, 94, 100, tolerance_up=0.0, tolerance_down=0.06) == 100
     assert hpa_replicas(100, 101, 100, tolerance_up=0.0, tolerance_down=0.06) == 101
     assert hpa_replicas(10, 150, 100, not_ready=4, tolerance_up=0.0) == 10  # 9 of 10, reversed
+    assert hpa_replicas(10, 95, 100, not_ready=4, tolerance_down=0.0) == 6  # below: left out
     assert hpa_replicas(10, 190, 100, not_ready=4, tolerance_up=0.2) == 10  # 1.14, in the band
     assert hpa_replicas(10, 210, 100, not_ready=4, tolerance_up=0.2) == 13  # 1.26, out of it
 
@@ -227,6 +228,16 @@ def test_knative_policy_by_its_definition(seen: list[tuple[int, float]]) -> None
             while_panicking.clear()
             asked.append(stable)
         assert policy(now, 1, ready, 0.0, load[-1]) == max(1, *asked[-3:])
+
+
+def test_knative_panics_afresh_and_never_below_the_stable_window() -> None:
+    quiet, burst, ripple = (5, 5, 1.0, 5.0), (5, 5, 1.0, 100.0), (5, 5, 1.0, 30.0)
+    counts = drive(knative(1.0), 2.0, [quiet] * 30 + [burst] + [quiet] * 60 + [ripple])
+    assert counts[30] == 37
+    assert counts[-2:] == [5, 14]  # the first panic is over and forgotten: (5 + 5 + 30)/3
+    busy, shrunk = (100, 100, 1.0, 100.0), (1, 1, 1.0, 10.0)
+    counts = drive(knative(1.0), 2.0, [busy] * 20 + [shrunk] * 5)
+    assert counts[20:] == [96, 96, 96, 96, 96]  # (20·100 + 10)/21 rules over a short window of 70
 
 
 def test_knative_defaults_are_two_seconds_and_six() -> None:

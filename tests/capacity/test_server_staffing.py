@@ -47,6 +47,7 @@ def test_min_servers_is_the_first_that_meets_the_probability(load: float, chance
 
 def test_staffing_of_no_load_and_of_whole_results() -> None:
     assert min_servers(0.0, 0.2) == 1
+    assert min_servers(0.5, 0.5) == 1  # C(1, ½) is ½: at most, not below
     assert square_root_servers(100.0, 1.0) == 110
     assert square_root_servers(100.0, 1.0 + 1e-6) == 111
     assert square_root_servers(2.0, math.sqrt(2.0)) == 4  # 4.000000000000001 before rounding
