@@ -282,9 +282,9 @@ def figure_error_map() -> Figure:
         )
         axes.clabel(lines, fmt="%+g", fontsize=9)
         axes.contour(servers, rho, exact, levels=[1e-3], colors="C4", linestyles=":")
-        axes.set(xscale="log", xlabel="servers", title=name, xlim=(1, 100), ylim=(0.3, 1))
+        axes.set(xscale="log", xlabel="servers", ylabel="utilization ρ", title=name)
+        axes.set(xlim=(1, 100), ylim=(0.3, 1))
         axes.annotate("wait\n< 0.001", (44, 0.42), color="C4", ha="center", va="center")
-    figure.axes[0].set_ylabel("utilization ρ")
     return figure
 
 

@@ -235,6 +235,8 @@ def figure_hockey_stick() -> Figure:
 def figure_pooling() -> Figure:
     """Ten servers behind one queue run hotter at the same wait than ten queues of one.
 
+    Exact means of M/M/c. The dotted line marks a wait of a tenth of a service time.
+
     Alt: Line chart of mean wait on a logarithmic axis against utilization for one, two, ten and one
     hundred pooled servers. At any utilization more servers wait less. A dotted line marks a wait of
     one tenth of a service time: one server reaches it at 9 percent, one hundred at 95 percent.
