@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -40,18 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder of the run records (default: $SNIPPETS_CACHE or .cache/snippets)",
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
-    parser.add_argument(
-        "--end-with-input",
-        action="store_true",
-        help="stop when standard input closes, as it does when the program that asked has died",
-    )
     options = parser.parse_args(arguments)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
     if not 0 < options.timeout < math.inf:
         parser.error(f"--timeout must be a positive number, got {options.timeout:g}")
-    if options.end_with_input:
-        threading.Thread(target=_end_with_input, daemon=True).start()
 
     started = time.perf_counter()
     ran = 0
@@ -84,12 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     return 1 if report else 0
-
-
-def _end_with_input() -> None:
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _terminate(*_: object) -> None:

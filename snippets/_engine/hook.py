@@ -8,7 +8,6 @@ instead and goes on.
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, pages
 from snippets._engine.maths import MathML
-from snippets._engine.runner import Run, cached, default_cache, failure_report, failures
+from snippets._engine.runner import Run, cached, default_cache, failure_report, failures, run_all
 from snippets._engine.source import module_names
 
 log = logging.getLogger("mkdocs.hooks.snippets")
@@ -95,19 +94,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _runs(problems: list[str]) -> list[Run]:
-    """A record of every module; the engine runs as its own process when one is missing."""
+    """A record of every module; those that have none, or changed, are run."""
     cache = default_cache(ROOT)
     try:
         names = module_names(ROOT)
         runs = {name: cached(ROOT, cache, name) for name in names}
         missing = [n for n, r in runs.items() if r is None or (r.failed and not _State.serving)]
         if missing:
-            quiet = [] if log.isEnabledFor(logging.INFO) else ["--quiet"]
-            command = [sys.executable, "-m", "snippets._engine", "--end-with-input", *quiet]
-            with subprocess.Popen([*command, *missing], cwd=ROOT, stdin=subprocess.PIPE) as engine:
-                engine.wait()
-            if engine.returncode not in (0, 1):
-                raise EngineError("the snippets could not be run; the engine's message is above")
+            run_all(ROOT, cache, names=missing, progress=log.info)
             runs = {name: cached(ROOT, cache, name) for name in names}
     except EngineError as problem:
         raise PluginError(str(problem)) from problem
@@ -183,7 +177,9 @@ def _publish(
         add(f"downloads/{run.path}", content=run.record["source"])
     for names in used.values():
         if names:
-            add(f"downloads/{pages.bundle_name(names[0])}", content=pages.bundle(ROOT, names))
+            data = [read for run in runs if run.name in names for read in run.record["reads"]]
+            archive = pages.bundle(ROOT, names, data)
+            add(f"downloads/{pages.bundle_name(names[0])}", content=archive)
 
 
 def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:  # noqa: ARG001

@@ -11,7 +11,7 @@ import html
 import io
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -311,11 +311,14 @@ def bundle_name(name: str) -> str:
     return f"{name.rpartition('.')[2].replace('_', '-')}.zip"
 
 
-def bundle(root: Path, names: Sequence[str]) -> bytes:
+def bundle(root: Path, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
     """Modules, with every project file they import, as a zip whose bytes depend on the contents
     only.
+
+    data: files that the modules read, relative to the project; one that is absent is left out.
     """
     files: set[Path] = {root / "snippets" / "house.mplstyle"}
+    files.update(root / name for name in data if (root / name).is_file())
     for name in names:
         files.update(dependencies(root, module_path(root, name))[0])
     buffer = io.BytesIO()

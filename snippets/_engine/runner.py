@@ -17,6 +17,7 @@ import multiprocessing.connection
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from snippets._engine import EngineError, worker
-from snippets._engine.source import Outline, digest, module_names, module_path
+from snippets._engine.source import Outline, digest, engine_digest, module_names, module_path
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 5  # runs of a module whose files change while it runs
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
+_LOADED_ENGINE = engine_digest()
 _RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files"}
 
 
@@ -124,6 +126,8 @@ def run_all(
             done[name] = run
     missing = [name for name in wanted if name not in done]
     if missing:
+        if engine_digest() != _LOADED_ENGINE:
+            raise EngineError("the engine was edited since it started; stop it and start again")
         _prepare(cache)
         for count, run in enumerate(_execute(root, cache, missing, jobs or _cores(), timeout_s), 1):
             done[run.name] = run
@@ -230,9 +234,22 @@ def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -
         target=worker.main, args=(root, name, folder), name=name, daemon=False
     )
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with _environment(threads):
+    with _environment(threads), _without_main():
         process.start()
     return _Job(name, version, folder, process, time.monotonic() + timeout_s)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep workers from importing the program that asked for them, which may be all of MkDocs."""
+    main = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {key: main[key] for key in ("__spec__", "__file__") if key in main}
+    main["__spec__"] = None
+    main.pop("__file__", None)
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 @contextlib.contextmanager

@@ -221,16 +221,22 @@ def _version(package: str) -> str:
         return ",".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
 
 
+def engine_digest() -> str:
+    """The part of the engine that decides what a run record holds."""
+    files = [Path(__file__).with_name(name).read_bytes() for name in ENGINE_FILES]
+    return hashlib.sha256(b"\0".join(files)).hexdigest()
+
+
 def digest(root: Path, name: str) -> str:
     """A name for everything that decides a module's run and is known before it runs. Raises
     EngineError when a file cannot be read.
     """
     hashed = hashlib.sha256(name.encode())
     hashed.update(f"python {platform.python_version()}".encode())
-    engine = Path(__file__).parent
+    hashed.update(engine_digest().encode())
     try:
         files, packages = dependencies(root, module_path(root, name))
-        files += [root / "snippets" / "house.mplstyle", *(engine / file for file in ENGINE_FILES)]
+        files.append(root / "snippets" / "house.mplstyle")
         for package in packages:
             hashed.update(f"{package} {_version(package)}".encode())
         for file in files:

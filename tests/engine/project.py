@@ -111,7 +111,7 @@ class Outcome:
     @property
     def ran(self) -> set[str]:
         """The modules that were run and not taken from the cache."""
-        return set(re.findall(r"^\[\d+/\d+\] ([\w.]+): ", self.text, re.MULTILINE))
+        return set(re.findall(r"\[\d+/\d+\] ([\w.]+): ", self.text))
 
 
 @dataclass(frozen=True)
