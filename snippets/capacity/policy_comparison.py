@@ -339,11 +339,11 @@ def figure_day() -> Figure:
     and 10:30, and the replicas ordered by three policies, all about one and a half times the load
     on average and up to 90 in the second burst; the forecast policy is smooth, the other two are
     jagged. Below, the 99th percentile of the wait: between 10 and 100 seconds all day for Knative,
-    mostly between 1 and 20 for autoscaling on utilization, near zero for the forecast except after
+    mostly between 0 and 20 for autoscaling on utilization, near zero for the forecast except after
     the bursts, where it reaches 30 and 60 seconds.
     """
-    figure = Figure(figsize=(5.8, 5.2))
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, 1))
+    figure = Figure(figsize=(5.8, 5.8))
+    above, below = figure.subplots(2, 1, height_ratios=(1.2, 1))
     times, rates = daily_rates(MEAN_RATE, SWING, PEAK_HOUR, BURSTS)
     above.plot(times[::6] / 3600, rates[::6] * SERVICE_S, color="C4", linestyle=":")
     above.annotate("load", (21.6, 7.0), color="C4", ha="center")
@@ -380,14 +380,9 @@ def figure_day() -> Figure:
     below.annotate("SLO", (23.8, SLO_S), color="C4", ha="right", va="bottom")
     below.set_yscale("symlog", linthresh=1.0)
     below.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
-    above.set(ylabel="replicas", ylim=(0, 110))
-    below.set(
-        xlabel="hour of the day [h]",
-        ylabel="p99 wait [s]",
-        xlim=(0, 24),
-        ylim=(0, 600),
-        xticks=range(0, 25, 4),
-    )
+    hours = {"xlabel": "hour of the day [h]", "xlim": (0, 24), "xticks": range(0, 25, 4)}
+    above.set(ylabel="replicas ordered", ylim=(0, 110), **hours)
+    below.set(ylabel="p99 wait [s]", ylim=(0, 600), **hours)
     return figure
 
 
@@ -399,7 +394,7 @@ def figure_burst() -> Figure:
 
     Alt: Line chart of ready replicas from 10:15 to 11:45. The load jumps from 18 to 37 at 10:30 and
     back at 10:50. Five minutes later Knative's fleet spikes to 133, the one scaled on queue length
-    to 108, the forecast with queue to 96, and the one scaled on utilization climbs in steps to 65
+    to 108, the forecast with queue to 96, and the one scaled on utilization climbs in steps to 67
     at 10:42. All are back near 32 by 11:00, except Knative's, which keeps wandering between 18 and
     47.
     """
