@@ -349,7 +349,7 @@ def _chapters(page: Page, names: list[str]) -> str:
 def _report(page: Page, names: list[str]) -> str:
     if names:
         raise EngineError("{{ report }} takes no names")
-    titles = ("Module", "Seconds", "Checks", *KINDS, "Figures")
+    titles = ("Module", "CPU seconds", "Checks", *KINDS, "Figures")
     head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     body = []
     for run in page.every_run:

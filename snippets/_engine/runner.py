@@ -61,7 +61,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time the module took."""
+        """Processor time that the module took."""
         return float(sum(self.record["seconds"].values()))
 
 

@@ -61,7 +61,7 @@ class _Run:
 
         line: where the function is defined, for what goes wrong outside the module's own code.
         """
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             (self.folder / STEP).write_text(f"{line} {function}", encoding="utf-8")
             return action()
@@ -71,7 +71,7 @@ class _Run:
             self.failures.append(self.failure(function, problem, line))
             return None
         finally:
-            self.seconds[function] = time.perf_counter() - started
+            self.seconds[function] = time.process_time() - started
 
     def failure(self, function: str, problem: BaseException, line: int) -> dict[str, Any]:
         """Where in the module it went wrong, and what was said."""
