@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from .project import GOOD, Outcome, Project
 
+MEASURED = """
+
+def check_measured() -> None:
+    from pathlib import Path
+
+    measured = Path(__file__).parents[2] / "measurements" / "two.txt"
+    checks.close("measured", double(float(measured.read_text())), 4.0)
+"""
 BAD_CHECK = GOOD + '\n\ndef check_wrong() -> None:\n    checks.equal("answer", 41, 42)\n'
 BAD_LINE = BAD_CHECK.lstrip("\n").rstrip("\n").count("\n") + 1
 
@@ -21,13 +32,15 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     project.chapter("part.two_times")
     (project.root / "docs/part/two_times.md").rename(project.root / "docs/part/two-times.md")
     project.write("docs/maths.md", "# Maths\n\nThe load $\\rho < 1$.\n")
+    project.write("measurements/two.txt", "2.0")
+    project.chapter("part.measured", GOOD + MEASURED)
     return project, project.build("--strict")
 
 
 def test_build_publishes_pages_figures_and_downloads(good: tuple[Project, Outcome]) -> None:
     project, outcome = good
     assert outcome.status == 0, outcome.text
-    assert outcome.ran == {"part.twice", "part.two_times"}
+    assert outcome.ran == {"part.twice", "part.two_times", "part.measured"}
     site = project.root / "site"
     page = (site / "part/two-times/index.html").read_text(encoding="utf-8")
     assert "Doubled, two is 4.0." in page
@@ -43,10 +56,27 @@ def test_build_publishes_pages_figures_and_downloads(good: tuple[Project, Outcom
     assert "<math" in (site / "maths/index.html").read_text(encoding="utf-8")
 
 
+def test_downloaded_chapter_runs_in_an_empty_folder(
+    good: tuple[Project, Outcome], tmp_path: Path
+) -> None:
+    project, _ = good
+    with zipfile.ZipFile(project.root / "site/downloads/measured.zip") as archive:
+        archive.extractall(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "snippets.checks", "snippets.part.measured"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "PASS measured: got 4, expected 4 (exact)" in done.stdout
+
+
 def test_build_generates_nothing_beside_its_sources(good: tuple[Project, Outcome]) -> None:
     project, _ = good
     written = {path.name for path in (project.root / "docs").rglob("*") if path.is_file()}
-    assert written == {"index.md", "maths.md", "twice.md", "two-times.md"}
+    assert written == {"index.md", "maths.md", "measured.md", "twice.md", "two-times.md"}
     assert not list((project.root / "snippets" / "part").rglob("*.pyc"))
 
 

@@ -507,3 +507,13 @@ def test_unknown_module_is_refused_before_anything_runs(project: Project) -> Non
     with pytest.raises(EngineError, match=r"no module part\.nowhere: .*nowhere\.py does not exist"):
         runner.run_all(project.root, project.cache, names=["part.twice", "part.nowhere"])
     assert not project.cache.exists()
+
+
+def test_engine_that_was_edited_since_it_started_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch, project: Project
+) -> None:
+    project.module("part.twice")
+    monkeypatch.setattr(runner, "_LOADED_ENGINE", "another")
+    with pytest.raises(EngineError, match="the engine was edited since it started; stop it and"):
+        runner.run_all(project.root, project.cache)
+    assert not project.cache.exists()

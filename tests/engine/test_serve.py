@@ -36,7 +36,7 @@ class Served:
     @property
     def runs(self) -> list[str]:
         """Every run of a module since the server started."""
-        return re.findall(r"^\[\d+/\d+\] ([\w.]+): ", self.log, re.MULTILINE)
+        return re.findall(r"\[\d+/\d+\] ([\w.]+): ", self.log, re.MULTILINE)
 
     def page(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=30) as answer:
