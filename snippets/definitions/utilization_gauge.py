@@ -94,6 +94,7 @@ class Example:
     rho_at_99: float
     relaxation_at_80: float
     relaxation_at_95: float
+    relaxation_at_95_min: float  # for services of 100 ms
 
 
 def example() -> Example:
@@ -107,6 +108,7 @@ def example() -> Example:
         rho_at_99=most_load_behind(0.995) / slots,
         relaxation_at_80=relaxation_time(0.8, 1.0),
         relaxation_at_95=relaxation_time(0.95, 1.0),
+        relaxation_at_95_min=relaxation_time(0.95, 0.1) / 60,
     )
 
 
