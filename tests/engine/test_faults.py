@@ -308,6 +308,7 @@ ODD = {
 
         atexit.register(print, "the last word")
         threading.Timer(0.3, print, ["from a thread"]).start()
+        threading.Thread(target=threading.Event().wait).start()
         subprocess.Popen([sys.executable, "-c", "while True: print('from a child')"])
         """,
     "changes_folder": """
@@ -335,7 +336,9 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
         project.module(f"faults.{name}", case.text)
     for name, text in ODD.items():
         project.module(f"faults.{name}", IMPORTS + CHECK + dedent(text))
-    return project, project.run("--jobs", "3", PYTHONIOENCODING="ascii")
+    return project, project.run(
+        "--jobs", "3", "--timeout", "600", "--cache", "../cache", PYTHONIOENCODING="ascii"
+    )
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -249,7 +249,9 @@ def test_bundle_runs_in_an_empty_folder_and_its_bytes_repeat(project: Project) -
 
     folder = project.root.parent / "unpacked"
     folder.mkdir()
-    zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
+    with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
+        assert {entry.date_time for entry in unpacked.infolist()} == {(2020, 1, 1, 0, 0, 0)}
+        unpacked.extractall(folder)
     assert not (folder / "snippets/lib/stranger.py").exists()
     command = [sys.executable, "-m", "snippets.checks", "snippets.part.user"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
