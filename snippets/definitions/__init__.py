@@ -1,1 +1,1 @@
-"""Formal definitions: what service, latency, throughput, utilization and objectives mean exactly."""
+"""Formal definitions: what service, latency, throughput, utilization and objectives mean."""
