@@ -178,7 +178,7 @@ def test_cache_that_cannot_be_written_fails_the_build(project: Project) -> None:
     assert project.site_files == []
 
 
-def test_two_builds_at_once_both_succeed(project: Project) -> None:
+def test_two_builds_at_once_both_succeed_and_the_cache_is_whole(project: Project) -> None:
     for number in range(4):
         project.chapter(f"part.chapter{number}")
     logs = [project.root.parent / f"{number}.log" for number in range(2)]
@@ -191,4 +191,7 @@ def test_two_builds_at_once_both_succeed(project: Project) -> None:
     assert statuses == [0, 0]
     for site in ("one", "two"):
         assert len(list((project.root / site).rglob("*.svg"))) == 8
+    for number in range(4):
+        assert not project.record(f"part.chapter{number}").failed
+        assert len(list((project.cache / f"part.chapter{number}").iterdir())) == 1
     assert project.leftovers == []
