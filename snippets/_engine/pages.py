@@ -277,7 +277,8 @@ def _checks(page: Page, names: list[str]) -> str:
         )
         folds.append(
             f'<details class="check"><summary>{_inline(check["claim"])} {badges}</summary>{source}'
-            f'<div class="checks" role="region" aria-label="Comparisons" tabindex="0"><table>'
+            '<div class="checks" role="region" aria-label="Comparisons" tabindex="0">'
+            '<table class="plain">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
         )
     passed = sum(row["passed"] for check in checks for row in check["comparisons"])
@@ -361,10 +362,11 @@ def _report(page: Page, names: list[str]) -> str:
             len(run.record["figures"]),
         ]
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
-        body.append(f'<tr><th scope="row"><code>{run.path}</code></th>{numbers}</tr>')
+        path = run.path.removeprefix("snippets/")
+        body.append(f'<tr><th scope="row"><code>{path}</code></th>{numbers}</tr>')
     return page.slot(
         '<div class="checks report" role="region" aria-label="Execution report" tabindex="0">'
-        "<table>"
+        '<table class="plain">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
