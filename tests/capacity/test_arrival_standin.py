@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from snippets.capacity.arrival_models import mmpp_dispersion, mmpp_gap_cv, mmpp_mean_rate
 from snippets.capacity.arrival_standin import (
     RateSignal,
+    _sign,
     draw_tokens,
     fit_rate_signal,
     main,
@@ -134,6 +135,12 @@ def test_arrivals_have_the_rate_and_reach_the_horizon() -> None:
     assert 19_995 < times[-1] <= 20_000
 
 
+def test_the_sign_changes_at_a_flip_and_nowhere_else() -> None:
+    flips, edges = np.array([0.0, 2.0, 5.0]), np.array([0.0, 1.0, 2.0, 3.0, 5.0])
+    paths = {tuple(_sign(np.random.default_rng(k), flips, edges).tolist()) for k in range(20)}
+    assert paths == {(1, 1, -1, -1), (-1, -1, 1, 1)}
+
+
 def test_a_signal_that_never_flips_starts_high_or_low() -> None:
     rng, frozen = np.random.default_rng(8), RateSignal(100.0, 0.6, 1e-9, 0.3, 1e-9)
     sizes = np.array([signal_arrivals(rng, frozen, 10.0).size for _ in range(200)])
@@ -178,6 +185,8 @@ def test_tokens_are_whole_and_within_the_quantiles() -> None:
     assert np.mean(drawn <= 100) == pytest.approx(0.5, abs=0.02)
     assert np.mean(drawn <= 550) == pytest.approx(0.75, abs=0.02)
     assert draw_tokens(np.random.default_rng(6), 0, [0, 100], [0, 0]).size == 0
+    tossed = draw_tokens(np.random.default_rng(6), 10_000, [0, 100], [0, 1])  # to the nearest
+    assert tossed.mean() == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +199,7 @@ def test_tokens_are_whole_and_within_the_quantiles() -> None:
         ([[0, 100]], [1, 2], "percents must be increasing from 0 to 100"),
         ([0, 100], [1, 2, 3], "quantiles must be non-negative, non-decreasing"),
         ([0, 100], [2, 1], "quantiles must be non-negative, non-decreasing"),
+        ([0, 50, 75, 100], [1, 9, 5, 10], "quantiles must be non-negative, non-decreasing"),
         ([0, 100], [-1, 1], "quantiles must be non-negative, non-decreasing"),
         ([0, 100], [1, math.inf], "quantiles must be non-negative, non-decreasing"),
         ([0, 100], [math.nan, 1], "quantiles must be non-negative, non-decreasing"),

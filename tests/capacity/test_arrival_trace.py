@@ -234,6 +234,8 @@ def test_statistics_survive_their_json() -> None:
     told = trace_statistics(trace_of(np.arange(0, 200, 0.5)))
     assert read_statistics(json.dumps(asdict(told))) == told
     assert read_statistics(json.dumps({"statistics": asdict(told), "note": 1})) == told
+    with pytest.raises(ValueError, match="the statistics must be a JSON object with the fields"):
+        read_statistics(json.dumps(asdict(told) | {"note": 1}))
 
 
 @pytest.mark.parametrize(
