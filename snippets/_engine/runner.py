@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snippets._engine import EngineError, worker
+from snippets._engine import ROOT, EngineError, worker
 from snippets._engine.source import Outline, digest, engine_digest, module_names, module_path
 
 TIMEOUT_S = 120.0
@@ -219,6 +219,8 @@ def _context() -> Any:
     """Workers fork from a server that has numpy and matplotlib loaded and runs one thread of linear
     algebra.
     """
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))  # workers find the engine where this process did
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
