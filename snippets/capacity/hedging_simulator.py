@@ -328,7 +328,7 @@ def example() -> Example:
     steady, steady_work = _policies(hiccups=False)
     hiccup, hiccup_work = _policies(hiccups=True)
     shown = [
-        {name: f"{e.mean:.1f} ± {e.half_width:.1f}" for name, e in kind.items()}
+        {name: f"{e.mean:.2f} ± {e.half_width:.2f}" for name, e in kind.items()}
         for kind in (steady, hiccup)
     ]
     return Example(

@@ -119,6 +119,15 @@ def test_initial_work_delays_the_first_requests() -> None:
     assert np.array_equal(late, per_server)
 
 
+def test_initial_work_belongs_to_its_fleet() -> None:
+    work = workload(5, 0.3, fleets=3)
+    busy = np.array([[0.0, 0.0, 0.0], [9.0, 8.0, 7.0], [0.0, 5.0, 0.0]])
+    together, _ = hedged_responses(work, 2.0, initial_work=busy)
+    for i in range(3):
+        alone, _ = hedged_responses(one_fleet(work, i), 2.0, initial_work=busy[i : i + 1])
+        assert np.array_equal(together[i], alone[0])
+
+
 @given(st.integers(0, 10_000), st.sampled_from(["never", "completion", "start"]))
 def test_no_rule_answers_before_the_shorter_service(seed: int, cancel: str) -> None:
     work = workload(seed, 0.8, requests=60, fleets=1)

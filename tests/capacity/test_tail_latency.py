@@ -47,6 +47,7 @@ def test_tail_summary_is_numpy_and_scipy() -> None:
 
 def test_tail_summary_of_one_latency() -> None:
     assert tail_summary([7.0]) == TailSummary(7.0, 7.0, 7.0, 0.0)
+    assert tail_summary([0.0, 0.0]) == TailSummary(0.0, 0.0, 0.0, 0.0)
     assert len(TEN_LATENCIES_MS) == 10
     assert sum(TEN_LATENCIES_MS) == 717
 
@@ -141,6 +142,7 @@ def test_simulated_fork_join_of_two_queues_at_half_load() -> None:
         (lambda: samples_to_bound(1.0, 0.5), r"percentile must be in \(0, 1\), got 1.0"),
         (lambda: samples_to_bound(0.5, 0.0), r"confidence must be in \(0, 1\), got 0.0"),
         (lambda: partial_answer_level(0.0, 1, 2), r"probability must be in \(0, 1\), got 0.0"),
+        (lambda: partial_answer_level(1.0, 1, 2), r"probability must be in \(0, 1\), got 1.0"),
         (lambda: partial_answer_level(0.5, 1, 0), "fan_out must be a positive integer, got 0"),
         (lambda: partial_answer_level(0.5, 0, 2), "needed must be an integer from 1 to 2, got 0"),
         (lambda: best_delay(0.5, 1.0), r"probability must be in \(0, 1\), got 1.0"),
