@@ -71,13 +71,17 @@ def records() -> dict[str, Run]:
 
 
 def build(site: Path, cache: Path | None = None) -> None:
-    """Build the real site with `--strict`."""
+    """Build the real site with `--strict`, by the installed command and from another folder."""
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     if cache is not None:
         environment["SNIPPETS_CACHE"] = str(cache)
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
-        cwd=ROOT,
+        [
+            str(Path(sys.executable).with_name("mkdocs")),
+            *("build", "--strict", "--config-file", str(ROOT / "mkdocs.yml")),
+            *("--site-dir", str(site)),
+        ],
+        cwd=site.parent,
         env=environment,
         capture_output=True,
         text=True,
