@@ -203,6 +203,7 @@ def test_quantile_estimate() -> None:
     assert estimate.half_width == pytest.approx(1.96 * estimate.standard_error)
     pooled = quantile_estimate(np.array([[0.0, 0.0, 0.0, 9.0], [1.0, 1.0, 1.0, 1.0]]), 0.5)
     assert pooled.mean == 1.0
+    assert quantile_estimate(np.array([[1.0], [2.0]]), 0.5).mean == 1.5
 
 
 WORK = poisson_workload(np.random.default_rng(0), 0.5, 2, 5, 2)

@@ -149,6 +149,7 @@ def test_a_small_simulation_settles_near_the_fixed_point() -> None:
         (lambda: loaded_quantile(1.0, 0.3, 1.0), r"probability must be in \(0, 1\), got 1.0"),
         (lambda: highest_load_for_percentile(0.0), r"percentile must be in \(0, 1\), got 0.0"),
         (lambda: break_even_load(0.0, 0.5), r"percentile must be in \(0, 1\), got 0.0"),
+        (lambda: break_even_load(1.0, 2.0), r"percentile must be in \(0, 1\), got 1.0"),
         (lambda: break_even_load(0.5, 0.5), r"probability must be in \(0.5, 1\), got 0.5"),
         (lambda: break_even_load(0.5, 1.0), r"probability must be in \(0.5, 1\), got 1.0"),
         (lambda: tracked_quantile(1.0, 0.3, 0.1), r"probability must be in \(0, 1\), got 1.0"),

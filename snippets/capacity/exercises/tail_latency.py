@@ -108,7 +108,7 @@ def best_delay(utilization: float, probability: float = 0.99) -> tuple[float, fl
     _require(0 < probability < 1, "probability", "in (0, 1)", probability)
     alone = loaded_quantile(probability, utilization, math.inf)
     start = smallest_stable_delay(utilization)
-    low, high = start * (1 + 1e-9) if start else 0.0, alone
+    low, high = start, alone
     golden = (math.sqrt(5) - 1) / 2
     while low < high - 1e-9 * alone:
         left, right = high - golden * (high - low), low + golden * (high - low)
