@@ -89,7 +89,10 @@ def describe(
             "workers": facts.workers,
             "pages_whose_text_differs": differing,
         },
-        "edited": {row: f"{edit.file}: {edit.function}" for row, edit in bench.edits.items()},
+        "edited": {
+            row: {"file": edit.file, "function": edit.function} | vars(bench.costs[row])
+            for row, edit in bench.edits.items()
+        },
         "results": report.results(bench.samples),
         "cold_bound_s": round(report.cold_bound(report.medians(bench.samples), facts.workers), 4),
         "aims": [vars(aim) for aim in report.aims(bench.samples, facts.workers)],
@@ -109,7 +112,11 @@ def lines(record: dict[str, Any], bench: rounds.Bench) -> list[str]:
         "",
         *report.table(bench.samples),
         "",
-        *(f"{row.replace('_', ' ')} edit: {where}" for row, where in edited.items()),
+        *(
+            f"{row.replace('_', ' ')} edit: {edit['function']} in {edit['file']}; modules that run"
+            f" again: {edit['modules']}, for {edit['cpu_s']:.1f} s of processor time"
+            for row, edit in edited.items()
+        ),
         f"bound of the cold build: {record['cold_bound_s']:.2f} s = processor time of the snippets"
         f" ÷ {site['workers']} workers + plain cold build",
     ]

@@ -156,10 +156,10 @@ def _ask(ours: Project, question: str, folder: Path) -> Any:
     return json.loads(answer.read_text(encoding="utf-8"))
 
 
-def rerun_seconds(module: str, facts: Facts, cpu: dict[str, float]) -> float:
-    """Processor seconds of everything that runs again when a module changes."""
+def run_again(module: str, facts: Facts) -> list[str]:
+    """The modules that run again when one changes: itself, and those that import it."""
     path = f"snippets/{module.replace('.', '/')}.py"
-    return sum(seconds for name, seconds in cpu.items() if path in facts.needs[name])
+    return [name for name, files in facts.needs.items() if path in files]
 
 
 class _Text(HTMLParser):

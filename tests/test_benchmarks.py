@@ -104,7 +104,8 @@ def test_the_typical_and_the_costliest_edit() -> None:
     needs["y"].append("snippets/z.py")  # an edit of z runs y again
     facts = sites.Facts(workers=2, pages=1, figures=0, edits=edits, needs=needs)
     cpu = {"x": 1.0, "y": 2.0, "z": 0.5}
-    assert [sites.rerun_seconds(name, facts, cpu) for name in ("x", "y", "z")] == [1.0, 2.0, 2.5]
+    costs = [rounds.cost(edit, facts, cpu) for edit in edits]
+    assert costs == [rounds.Cost(1, 1.0), rounds.Cost(1, 2.0), rounds.Cost(2, 2.5)]
     chosen = rounds.choose_edits(facts, cpu)
     assert {row: edit.module for row, edit in chosen.items()} == {
         "snippet": "y",
