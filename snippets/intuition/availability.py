@@ -180,7 +180,7 @@ def example() -> Example:
 
 
 def figure_evidence() -> Figure:
-    """The fewer failures the budget has left, the more requests it takes to prove the objective.
+    """The closer the failures are to the budget, the more requests it takes to prove the objective.
 
     Bars are 95% Clopper–Pearson intervals of services that failed 0, 0.04 and 0.08% of their
     requests so far; without a failure they reach down to zero. The dashed line is the budget of

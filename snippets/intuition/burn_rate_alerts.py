@@ -250,7 +250,7 @@ def figure_month() -> Figure:
     fires on day 8 and from day 18 until day 21.
     """
     requests, errors = simulated_month(np.random.default_rng(71), 600, [FAST, SLOW])
-    figure = Figure(figsize=(5.8, 4.0), layout="constrained")
+    figure = Figure(figsize=(5.8, 4.3), layout="constrained")
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     left = 100 * (1 - np.cumsum(errors) / ((1 - SLO) * requests.sum()))
     shown = np.unique(np.r_[np.arange(0, left.size, 144), np.arange(11_500, 11_560, 2)])
@@ -268,7 +268,8 @@ def figure_month() -> Figure:
             strip.broken_barh([(start / DAY_MIN, width)], (1.6 - row, 0.8), color=colour)
     strip.set_yticks([2, 1, 0], [name for name, *_ in RULES])
     strip.grid(False)
-    axes.set(ylim=(0, 103), ylabel="budget left [%]")
+    axes.tick_params(labelbottom=True)
+    axes.set(ylim=(0, 103), xlabel="day", ylabel="budget left [%]")
     strip.set(xlim=(0, 30), ylim=(-0.6, 2.6), xlabel="day", ylabel="firing")
     return figure
 
