@@ -1,14 +1,12 @@
-"""Burn-rate alerts on counts: what they catch in a month, and how often they page for nothing.
+"""Burn-rate alerts on counts: when they fire, and what they catch in a month.
 
 An alert with threshold b* fires while the error rate exceeds b*(1−s) both in a long window and in
 a short one of a twelfth of its length. With n requests in a window that takes ⌊b*(1−s)·n⌋ + 1
-errors. Errors that come independently at the rate e are binomial, so the probability of a false
-page is a finite sum.
+errors.
 
-Assumes: alerts evaluated at the end of every short window; for the probabilities also the same
-number of requests in each.
+Assumes: alerts evaluated at the end of every interval, on the counts of whole intervals.
 
-Source: Beyer et al. (2018), chapter 5, table 5-8 and “Low-Traffic Services”.
+Source: Beyer et al. (2018), chapter 5, “Multiwindow, Multi-Burn-Rate Alerts” and table 5-8.
 """
 
 from __future__ import annotations
@@ -21,12 +19,10 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.definitions.queue_simulator import MeanEstimate
 
 Counts = npt.NDArray[np.int64]
 SLO = 0.999  # objective of the examples
 DAY_MIN = 1440  # min
-WINDOWS_PER_MONTH = 30 * 24 * 12  # short windows of 5 min in 30 days
 RULES = (("1 h page", 60, 5, 14.4), ("6 h page", 360, 30, 6.0), ("3 d ticket", 4320, 360, 1.0))
 # name, long and short window [min], burn rate: SRE Workbook, table 5-8
 
@@ -94,74 +90,6 @@ def alert_firing(
     return exceeds(long) & exceeds(short) & (np.arange(served.shape[-1]) >= long - 1)
 
 
-def binomial_probabilities(trials: int, probability: float) -> npt.NDArray[np.float64]:
-    """P(X = k) for k = 0…n failures in n independent trials, shape (n+1,).
-
-    trials: n ≥ 0. probability: p in (0, 1). By logarithms, so that no term under- or overflows on
-    the way. Raises ValueError outside these ranges.
-
-    >>> binomial_probabilities(2, 0.5).round(12).tolist()
-    [0.25, 0.5, 0.25]
-    """
-    _require(float(trials).is_integer() and trials >= 0, "trials", "an integer ≥ 0", trials)
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    k = np.arange(1, trials + 1)
-    ratios = np.log((trials - k + 1) / k) + math.log(probability) - math.log1p(-probability)
-    logs = trials * math.log1p(-probability) + np.cumsum(np.r_[0.0, ratios])
-    return np.asarray(np.exp(logs), dtype=np.float64)
-
-
-def fire_probability(
-    requests_short: int, error_rate: float, slo: float, burn: float, windows: int = 12
-) -> float:
-    """Probability that the alert fires at a given moment although errors come at a steady rate.
-
-    requests_short: m ≥ 1 in each short window. error_rate: e in (0, 1). slo: s in (0, 1). burn: b*.
-    windows: short windows in the long one, at least 2. Exact: the binomial counts of the last short
-    window and of the rest of the long one are independent. Raises ValueError outside these ranges.
-
-    >>> round(fire_probability(1, error_rate=0.001, slo=0.999, burn=14.4), 9)
-    0.001
-    """
-    _require(float(windows).is_integer() and windows >= 2, "windows", "an integer ≥ 2", windows)
-    in_short, in_long = errors_to_fire([requests_short, windows * requests_short], slo, burn)
-    last = binomial_probabilities(requests_short, error_rate)
-    rest = binomial_probabilities((windows - 1) * requests_short, error_rate)
-    at_least = np.r_[np.cumsum(rest[::-1])[::-1], 0.0]
-    missing = np.maximum(in_long - np.arange(last.size), 0).clip(max=rest.size)
-    return float((last * at_least[missing])[in_short:].sum())
-
-
-def page_start_probability(
-    requests_short: int, error_rate: float, slo: float, burn: float, windows: int = 12
-) -> float:
-    """Probability that the alert begins to fire at a given evaluation: it does now, not before.
-
-    Arguments and errors as for `fire_probability`. Times the evaluations in a month it is the
-    expected number of pages, exactly. Given the counts that two neighbouring evaluations share,
-    the newest short window decides the one and the oldest the other, independently; counts above
-    what fires are lumped together.
-
-    >>> p = page_start_probability(1, error_rate=0.001, slo=0.999, burn=14.4, windows=2)
-    >>> round(p, 9) == round(0.001 * 0.999, 9)
-    True
-    """
-    _require(float(windows).is_integer() and windows >= 2, "windows", "an integer ≥ 2", windows)
-    in_short, in_long = errors_to_fire([requests_short, windows * requests_short], slo, burn)
-
-    def lumped(trials: int) -> npt.NDArray[np.float64]:
-        exact = np.r_[binomial_probabilities(trials, error_rate), np.zeros(in_long)]
-        return np.asarray(np.r_[exact[:in_long], exact[in_long:].sum()], dtype=np.float64)
-
-    short, shared = lumped(requests_short), lumped((windows - 2) * requests_short)
-    at_least = np.cumsum(short[::-1])[::-1]
-    middle, last = np.ix_(np.arange(in_long + 1), np.arange(in_long + 1))
-    missing = np.maximum(in_long - middle - last, 0)
-    fires = at_least[np.maximum(missing, in_short)]
-    fired = np.where(last >= in_short, at_least[missing], 0.0)
-    return float((shared[middle] * short[last] * fires * (1 - fired)).sum())
-
-
 def simulated_month(
     rng: np.random.Generator, requests_per_min: int, incidents: list[tuple[float, float, float]]
 ) -> tuple[Counts, Counts]:
@@ -183,10 +111,6 @@ FAST = (8.0, 20 / DAY_MIN, 0.25)  # day, length [d], error rate: burn rate 250 f
 SLOW = (17.0, 4.0, 0.003)  # burn rate 3 for four days, below both pages
 
 
-def _pages_per_month(requests_per_h: int, error_rate: float) -> float:
-    return WINDOWS_PER_MONTH * page_start_probability(requests_per_h // 12, error_rate, SLO, 14.4)
-
-
 def _starts(firing: npt.NDArray[np.bool_]) -> Counts:
     """Indices at which a series of evaluations begins to fire."""
     return np.flatnonzero(firing & ~np.r_[False, firing[:-1]])
@@ -201,14 +125,6 @@ class Example:
     slow_ticket_h: float
     slow_spent_percent: float
     month_left_percent: float
-    pages_at_12: float
-    pages_at_60: float
-    pages_at_72: float
-    pages_at_240: float
-    pages_at_480: float
-    half_pages_at_240: float
-    ticket_share_percent: float
-    quiet_load: int
 
 
 def example() -> Example:
@@ -227,14 +143,6 @@ def example() -> Example:
         slow_ticket_h=float(opened + 1 - slow) / 60,
         slow_spent_percent=100 * float(errors[slow:opened].sum() / budget),
         month_left_percent=100 * float(1 - errors.sum() / budget),
-        pages_at_12=_pages_per_month(12, 0.001),
-        pages_at_60=_pages_per_month(60, 0.001),
-        pages_at_72=_pages_per_month(72, 0.001),
-        pages_at_240=_pages_per_month(240, 0.001),
-        pages_at_480=_pages_per_month(480, 0.001),
-        half_pages_at_240=_pages_per_month(240, 0.0005),
-        ticket_share_percent=100 * fire_probability(3600, 0.001, SLO, 1.0),
-        quiet_load=max(n for n in range(12, 601, 12) if _pages_per_month(n, 0.001) > 1 / 12) + 12,
     )
 
 
@@ -242,7 +150,8 @@ def figure_month() -> Figure:
     """A fast burn pages within the hour; a slow one, below every page, opens a ticket.
 
     Simulated month of 600 requests a minute, objective 99.9%. Twenty minutes of 25% errors on day
-    8, then four days of 0.3% from day 17. The bars below show when each alert fires.
+    8, then four days of 0.3% from day 17. The bars below show when each alert fires; they
+    are drawn at least three hours wide.
 
     Alt: Two panels over 30 days. Above, the remaining budget falls slowly from 100 percent, drops
     by 12 points on day 8 and by 40 points between days 17 and 21, and ends near 30 percent. Below,
@@ -272,58 +181,6 @@ def figure_month() -> Figure:
     axes.set(ylim=(0, 103), xlabel="day", ylabel="budget left [%]")
     strip.set(xlim=(0, 30), ylim=(-0.6, 2.6), xlabel="day", ylabel="firing")
     return figure
-
-
-def figure_false_pages() -> Figure:
-    """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
-
-    Expected false pages in 30 days of the alert over 1 h and 5 min at burn rate 14.4, for services
-    with steady, independent errors. Each step down is one more error that firing takes. Points are
-    means of simulated months with 95% confidence intervals.
-
-    Alt: Sawtooth curves on a logarithmic axis against requests per hour from 12 to 600, for error
-    rates that spend all, half and a tenth of the budget. They peak at 60 requests an hour with 43,
-    22 and 4 pages a month and drop about tenfold at 72, 144, 216 and so on. The top one stays below
-    one page a year from 288 requests an hour on. Simulated points lie on the curves.
-    """
-    rng = np.random.default_rng(72)
-    figure = Figure(layout="constrained")
-    axes = figure.subplots()
-    loads = np.arange(12, 601, 12)
-    for error_rate, colour, name in (
-        (0.001, "C3", "all of its budget"),
-        (0.0005, "C1", "half of it"),
-        (0.0001, "C0", "a tenth of it"),
-    ):
-        pages = [_pages_per_month(load, error_rate) for load in loads.tolist()]
-        axes.semilogy(loads, pages, color=colour, linewidth=1.4, label=name)
-        for load in (60, 132) if error_rate < 0.001 else (60, 132, 264):
-            mean, half = _simulated_pages(rng, load, error_rate)
-            axes.errorbar(load, mean, half, fmt="o", color=colour)
-    axes.axhline(1 / 12, color="C4", linestyle=":", linewidth=1.2)
-    axes.annotate("one a year", (600, 1 / 12), color="C4", ha="right", va="bottom", fontsize=9)
-    axes.legend(title="a service that spends", alignment="left", loc="upper right")
-    axes.set(xlim=(0, 605), ylim=(1e-3, 100))
-    axes.set(xlabel="requests per hour", ylabel="false pages in 30 days")
-    return figure
-
-
-def _simulated_pages(
-    rng: np.random.Generator, requests_per_h: int, error_rate: float, months: int = 60
-) -> tuple[float, float]:
-    """Mean number of pages in simulated months, and the half-width of its 95% interval."""
-    pages = _pages_of_months(rng, requests_per_h, error_rate, months)
-    return float(pages.mean()), 1.96 * float(pages.std(ddof=1)) / math.sqrt(months)
-
-
-def _pages_of_months(
-    rng: np.random.Generator, requests_per_h: int, error_rate: float, months: int
-) -> Counts:
-    """Number of times that the one-hour page begins in each of some simulated months."""
-    m = requests_per_h // 12
-    errors = rng.binomial(m, error_rate, (months, WINDOWS_PER_MONTH + 12))
-    firing = alert_firing(np.full(errors.shape, m), errors, 12, 1, SLO, 14.4)
-    return np.asarray((firing[:, 12:] & ~firing[:, 11:-1]).sum(axis=1))
 
 
 def check_windows_of_the_workbook() -> None:
@@ -371,61 +228,12 @@ def check_month_of_two_burns() -> None:
         checks.equal(f"{name}: day of each", sorted({int(s // DAY_MIN) for s in starts}), [8])
 
 
-def check_false_page_probability() -> None:
-    """The chance of a false page at a given moment is a double sum over two binomial counts.
-
-    Source: the sum written out with exact binomial coefficients.
-    """
-    for m, rate in ((1, 0.001), (9, 0.0005), (20, 0.001)):
-        need = int(errors_to_fire(12 * m, SLO, 14.4))
-        total = 0.0
-        for c in range(1, m + 1):
-            for r in range(max(need - c, 0), 11 * m + 1):
-                ways = math.comb(m, c) * math.comb(11 * m, r)
-                total += ways * rate ** (c + r) * (1 - rate) ** (12 * m - c - r)
-        checks.close(f"{12 * m} an hour", fire_probability(m, rate, SLO, 14.4), total, rtol=1e-10)
-
-
-def check_false_pages_in_a_month() -> None:
-    """The expected number of false pages agrees with simulated months.
-
-    Source: simulation of independent months, five minutes at a time; three standard errors.
-    """
-    rng = np.random.default_rng(73)
-    for load, rate, months in ((60, 0.001, 60), (132, 0.001, 120), (264, 0.001, 120)):
-        pages = _pages_of_months(rng, load, rate, months)
-        error = float(pages.std(ddof=1)) / math.sqrt(months)
-        checks.covers(
-            f"{load} an hour",
-            MeanEstimate(float(pages.mean()), error, 0),
-            _pages_per_month(load, rate),
-        )
-
-
-def check_short_window_does_not_prevent_false_pages() -> None:
-    """Up to 69 requests in five minutes the short window never prevents the first page.
-
-    Source: while one error in five minutes is enough, the long window can only be crossed by a
-    fresh error; first firings of the long window alone in 40 simulated months.
-    """
-    checks.equal("one error fires 5 min", errors_to_fire([69, 70], SLO, 14.4).tolist(), [1, 2])
-    errors = np.random.default_rng(74).binomial(12, 0.001, (40, WINDOWS_PER_MONTH))
-    errors[:, :12] = 0  # the hour before the first evaluation
-    requests = np.full(errors.shape, 12)
-    both, alone = (alert_firing(requests, errors, 12, w, SLO, 14.4).argmax(axis=1) for w in (1, 12))
-    checks.close("first firing, 40 months", both, alone)
-
-
 def check_bad_input_is_refused() -> None:
-    """Fractions of requests, more errors than requests and single windows are errors."""
+    """Fractions of requests, more errors than requests and mixed-up windows are errors."""
     checks.raises("half", errors_to_fire, 1.5, SLO, 1.0, match="requests must be non-negative int")
     checks.raises(
         "2 of 1 failed", alert_firing, [1], [2], 2, 1, SLO, 1.0, match="errors must be in 0…requ"
     )
     checks.raises(
         "short above long", alert_firing, [1], [0], 1, 2, SLO, 1.0, match="long must be an integer"
-    )
-    checks.raises("p = 1", binomial_probabilities, 3, 1.0, match="probability must be in (0, 1)")
-    checks.raises(
-        "one window", fire_probability, 3, 0.1, SLO, 1.0, 1, match="windows must be an integer ≥ 2"
     )

@@ -1,24 +1,15 @@
-"""Alerts on counts and their false pages: brute force over all outcomes, scipy, errors."""
+"""Alerts on counts: a loop over windows as oracle, rates of the simulated month, errors."""
 
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
-from snippets.intuition.burn_rate_alerts import (
-    alert_firing,
-    binomial_probabilities,
-    errors_to_fire,
-    fire_probability,
-    page_start_probability,
-    simulated_month,
-)
+from snippets.intuition.burn_rate_alerts import alert_firing, errors_to_fire, simulated_month
 
 
 @given(st.integers(0, 10_000), st.floats(0.5, 0.9999), st.floats(0.1, 50.0))
@@ -67,56 +58,6 @@ def test_firing_equals_a_loop_over_windows(
     assert rows.tolist() == [got.tolist()] * 2
 
 
-@given(st.integers(0, 3000), st.floats(1e-5, 0.999))
-@settings(max_examples=50, deadline=None)
-def test_binomial_probabilities_are_scipy(trials: int, p: float) -> None:
-    got = binomial_probabilities(trials, p)
-    expected = stats.binom.pmf(np.arange(trials + 1), trials, p)
-    np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-200)
-    assert got.sum() == pytest.approx(1.0)
-
-
-def brute_probabilities(
-    m: int, rate: float, slo: float, burn: float, windows: int
-) -> tuple[float, float]:
-    """Probability to fire, and to begin to, by listing the counts of windows + 1 short windows."""
-    pmf = stats.binom.pmf(np.arange(m + 1), m, rate)
-    fires = starts = 0.0
-    for counts in product(range(m + 1), repeat=windows + 1):
-        mass = math.prod(float(pmf[c]) for c in counts)
-        now, before = (
-            sum(part) > burn * (1 - slo) * windows * m + 1e-9
-            and part[-1] > burn * (1 - slo) * m + 1e-9
-            for part in (counts[1:], counts[:-1])
-        )
-        fires += mass * now
-        starts += mass * (now and not before)
-    return fires, starts
-
-
-@pytest.mark.parametrize(
-    ("m", "rate", "burn", "windows"),
-    [(1, 0.3, 2.0, 4), (2, 0.2, 3.0, 5), (3, 0.1, 3.9, 4), (5, 0.3, 2.5, 3), (4, 0.4, 5.0, 2)],
-)
-def test_false_pages_by_listing_all_counts(m: int, rate: float, burn: float, windows: int) -> None:
-    fires, starts = brute_probabilities(m, rate, 0.9, burn, windows)
-    assert fire_probability(m, rate, 0.9, burn, windows) == pytest.approx(fires, rel=1e-9)
-    assert page_start_probability(m, rate, 0.9, burn, windows) == pytest.approx(starts, rel=1e-9)
-
-
-@given(st.integers(1, 60), st.floats(1e-4, 0.05))
-@settings(max_examples=30, deadline=None)
-def test_beginning_to_fire_is_rarer_than_firing_and_than_errors(m: int, rate: float) -> None:
-    starts = page_start_probability(m, rate, 0.99, 14.4)
-    assert 0 <= starts <= fire_probability(m, rate, 0.99, 14.4) * (1 + 1e-9)
-    assert starts <= m * rate * (1 + 1e-9)
-
-
-def test_an_alert_above_the_largest_burn_rate_never_fires() -> None:
-    assert fire_probability(5, 0.9, 0.9, 10.0) == 0
-    assert page_start_probability(5, 0.9, 0.9, 11.0) == 0
-
-
 def test_simulated_month_has_its_rates() -> None:
     requests, errors = simulated_month(np.random.default_rng(1), 500, [(3.0, 2.0, 0.1)])
     assert requests.shape == errors.shape == (43_200,)
@@ -137,10 +78,6 @@ def test_bad_input_is_refused() -> None:
     for bad in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match=r"slo must be in \(0, 1\)"):
             errors_to_fire(1, bad, 1.0)
-        with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
-            binomial_probabilities(3, bad)
-        with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
-            fire_probability(3, bad, 0.9, 1.0)
     for bad in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="burn must be positive and finite"):
             errors_to_fire(1, 0.9, bad)
@@ -155,12 +92,6 @@ def test_bad_input_is_refused() -> None:
         alert_firing([1], [0], 2, 0, 0.9, 1.0)
     with pytest.raises(ValueError, match="long must be an integer ≥ short"):
         alert_firing([1], [0], 1, 2, 0.9, 1.0)
-    for trials in (-1, 1.5, math.nan):
-        with pytest.raises(ValueError, match="trials must be an integer ≥ 0"):
-            binomial_probabilities(trials, 0.5)  # type: ignore[arg-type]
-    for windows in (1, 2.5, math.nan):
-        with pytest.raises(ValueError, match="windows must be an integer ≥ 2"):
-            page_start_probability(3, 0.1, 0.9, 1.0, windows)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"incidents must be of error rates in \[0, 1\]"):
         simulated_month(rng, 10, [(1.0, 1.0, 1.5)])
     for load in (0, -1, math.nan):

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from snippets import checks
 from snippets.intuition.availability import clopper_pearson, k_of_n, series
-from snippets.intuition.burn_rate_alerts import binomial_probabilities, page_start_probability
+from snippets.intuition.false_pages import binomial_probabilities, page_start_probability
 
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
