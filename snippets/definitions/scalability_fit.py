@@ -23,7 +23,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.definitions.closed_network import AWAY_S, SERVER_S
+from snippets.definitions.closed_network import AWAY_S, SERVER_S, convolution_throughput
 from snippets.definitions.throughput import asymptotic_bounds, exact_mva
 
 FloatArray = npt.NDArray[np.float64]
@@ -526,6 +526,23 @@ def check_amdahl_is_the_worst_closed_loop() -> None:
     bound = [asymptotic_bounds(k, SERVER_S, AWAY_S)[0] for k in n.tolist()]
     law = usl_throughput(n, total / (total + AWAY_S), 0.0, 1 / (total + AWAY_S))
     checks.close("X of 1 to 40 clients", law, bound, rtol=1e-12)
+
+
+def check_queues_look_like_coherency() -> None:
+    """A server that only queues fits the law within 4%, with a significant β and a false peak.
+
+    Source: exact throughput of the loop by convolution over its states, which never falls.
+    """
+    exact = convolution_throughput(48, SERVER_S, AWAY_S)
+    tested = np.array(PHANTOM_CLIENTS)
+    fit = fit_usl(tested, exact[tested - 1])
+    fitted = usl_throughput(tested, fit.contention, fit.coherency, fit.single)
+    checks.close("fit at the tested loads", fitted, exact[tested - 1], rtol=0.04)
+    significant = fit.coherency > student_half_width(fit.standard_errors[1], fit.degrees_of_freedom)
+    checks.holds("β above its 95% half-width", significant, got=f"{fit.coherency:.4f}")
+    peak = peak_concurrency(fit.contention, fit.coherency)
+    checks.inside("false peak within the test [clients]", peak, 1, 16, kind="identity")
+    checks.holds("exact throughput never falls", bool(np.all(np.diff(exact) >= -1e-12)))
 
 
 def check_intervals_cover() -> None:

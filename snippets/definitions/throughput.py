@@ -8,8 +8,8 @@ loop with one client less, R_k(n) = D_k·(1 + Q_k(n−1)), X(n) = n/(Z + ΣR_k(n
 Assumes: for the bounds, that a request is at one server at a time. For the rest, single servers,
 one class of clients, exponential service if the order is first come first served.
 
-Source: Denning and Buzen (1978) for the bounds; Reiser and Lavenberg (1980) for the recursion;
-Zahorjan, Sevcik, Eager and Galler (1982) for the balanced bounds.
+Source: Denning and Buzen (1978) for the upper bounds; Reiser and Lavenberg (1980) for the
+recursion; Zahorjan, Sevcik, Eager and Galler (1982) for the balanced bounds.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def asymptotic_bounds(
     """Least and greatest throughput [1/s] of N clients, whatever the distributions.
 
     clients: N. Other arguments and errors as for `saturation_clients`.
-    Least: every request waits for all others at every server. Greatest: nobody ever waits, or the
-    slowest server never rests. Source: Denning and Buzen (1978).
+    Least: whoever waits, waits for work on the others, so R ≤ ND. Greatest: nobody ever waits, or
+    the slowest server never rests. Source: Denning and Buzen (1978) for the greatest.
 
     >>> asymptotic_bounds(2, [1.0, 4.0], think_time_s=10.0)
     (0.1, 0.13333333333333333)

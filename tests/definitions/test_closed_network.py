@@ -83,7 +83,7 @@ def test_same_seed_same_run() -> None:
     runs = [
         simulate_cycles(np.random.default_rng(5), 4, [1.0], 3.0, cycles=100)[0] for _ in range(2)
     ]
-    assert np.array_equal(*runs)
+    assert np.array_equal(runs[0], runs[1])
 
 
 def test_completions_come_in_order_and_first_come_first_served() -> None:

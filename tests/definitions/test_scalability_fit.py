@@ -62,9 +62,13 @@ def test_bounded_fit_equals_scipy_on_noisy_data(seed: int, noise: float) -> None
     x = law(n, 0.03, 4e-4, 10.0) * (1 + noise * rng.standard_normal(6))
     x = np.maximum(x, 0.1)
     fit = fit_usl(n, x)
+
+    def residuals(parameters: Any) -> Any:
+        return law(n, *parameters) - x
+
     best = min(
         optimize.least_squares(
-            lambda p: law(n, *p) - x,
+            residuals,
             (alpha, beta, float((x / n).max())),
             bounds=([0, 0, 1e-9], np.inf),
             x_scale=(0.01, 1e-4, 10.0),

@@ -94,6 +94,13 @@ def test_upper_bounds_meet_at_saturation() -> None:
     assert asymptotic_bounds(6, demands, think)[1] == 0.25
 
 
+def test_the_curve_is_furthest_from_the_bound_at_saturation() -> None:
+    demands, think = [0.006, 0.02, 0.002], 0.1
+    exact, _ = exact_mva(24, demands, think)
+    gaps = [asymptotic_bounds(n, demands, think)[1] - exact[n - 1] for n in range(1, 25)]
+    assert abs(1 + int(np.argmax(gaps)) - saturation_clients(demands, think)) < 1
+
+
 @pytest.mark.parametrize(
     "function", [asymptotic_bounds, balanced_job_bounds, exact_mva, schweitzer_mva]
 )
