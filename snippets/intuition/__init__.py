@@ -1,0 +1,1 @@
+"""Intuition: what changes when a model is served instead of trained."""

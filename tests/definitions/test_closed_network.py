@@ -1,0 +1,136 @@
+"""The closed network by states and by simulation: hand cases, brute force, properties, errors."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.definitions.closed_network import convolution_throughput, mean_gap, simulate_cycles
+from snippets.definitions.queue_simulator import batch_means
+
+DEMANDS = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=4)
+
+
+def brute_constant(clients: int, demands: list[float], think: float) -> float:
+    """The sum of ΠD^n·Z^m/m! over every state, one state at a time."""
+    return math.fsum(
+        math.prod(d**k for d, k in zip(demands, state, strict=True))
+        * think ** (clients - sum(state))
+        / math.factorial(clients - sum(state))
+        for state in product(range(clients + 1), repeat=len(demands))
+        if sum(state) <= clients
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 6), DEMANDS, st.floats(0.0, 20.0))
+def test_convolution_is_the_sum_over_states(
+    clients: int, demands: list[float], think: float
+) -> None:
+    constants = [brute_constant(n, demands, think) for n in (clients - 1, clients)]
+    expected = constants[0] / constants[1]
+    got = convolution_throughput(clients, demands, think)[-1]
+    assert got == pytest.approx(expected, rel=1e-10)
+
+
+@settings(deadline=None, max_examples=40)
+@given(DEMANDS, st.floats(0.0, 50.0))
+def test_throughput_rises_with_clients_up_to_the_ceiling(
+    demands: list[float], think: float
+) -> None:
+    throughput = convolution_throughput(40, demands, think)
+    assert np.all(np.diff(throughput) >= -1e-12 * throughput[:-1])
+    assert throughput[-1] <= (1 + 1e-12) / max(demands)
+
+
+def test_order_of_the_servers_does_not_matter() -> None:
+    one, other = ([0.3, 1.0, 0.1], [1.0, 0.1, 0.3])
+    assert convolution_throughput(30, one, 4.0) == pytest.approx(
+        convolution_throughput(30, other, 4.0), rel=1e-12
+    )
+
+
+def test_thousands_of_clients_do_not_overflow() -> None:
+    throughput = convolution_throughput(3000, [0.02, 0.006], 30.0)
+    assert np.all(np.isfinite(throughput))
+    assert throughput[-1] == pytest.approx(50.0, rel=1e-9)
+    assert throughput[0] == pytest.approx(1 / 30.026, rel=1e-12)
+
+
+def test_two_clients_by_hand() -> None:
+    # constant service, no thinking, two servers of 2 s and 1 s: one answer every 2 s once settled
+    done, busy = simulate_cycles(
+        np.random.default_rng(3), 2, [2.0, 1.0], 0.0, service_scv=0.0, cycles=50
+    )
+    assert np.diff(done)[2:] == pytest.approx(2.0)
+    assert busy[1] == pytest.approx(50.0)
+    assert 50 * 2.0 <= busy[0] <= 52 * 2.0
+
+
+def test_one_client_with_random_service_never_waits() -> None:
+    rng = np.random.default_rng(4)
+    done, busy = simulate_cycles(rng, 1, [1.0, 0.5], 2.0, cycles=500)
+    start = done[-1] - busy.sum() - 2.0 * 499
+    assert 0 <= start <= 3.5  # the client's first request comes within its first cycle
+
+
+def test_same_seed_same_run() -> None:
+    runs = [
+        simulate_cycles(np.random.default_rng(5), 4, [1.0], 3.0, cycles=100)[0] for _ in range(2)
+    ]
+    assert np.array_equal(runs[0], runs[1])
+
+
+def test_completions_come_in_order_and_first_come_first_served() -> None:
+    done, _ = simulate_cycles(np.random.default_rng(6), 9, [0.3, 1.0], 2.0, cycles=300)
+    assert done.shape == (300,)
+    assert np.all(np.diff(done) >= 0)
+
+
+def test_mean_gap_drops_the_first_tenth() -> None:
+    times = np.r_[np.arange(100) * 50.0, 5000.0 + np.arange(900) * 2.0]
+    estimate = mean_gap(times)
+    assert estimate.mean == pytest.approx(2.0)
+    assert estimate.mean == batch_means(np.diff(times[100:])).mean
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, [1.0], 1.0), "clients must be a positive integer"),
+        ((1.5, [1.0], 1.0), "clients must be a positive integer"),
+        ((math.nan, [1.0], 1.0), "clients must be a positive integer"),
+        ((2, [], 1.0), r"demands_s must be a \(K,\) array"),
+        ((2, [[1.0]], 1.0), r"demands_s must be a \(K,\) array"),
+        ((2, [1.0, 0.0], 1.0), "demands_s must be positive and finite"),
+        ((2, [1.0, math.nan], 1.0), "demands_s must be positive and finite"),
+        ((2, [1.0, math.inf], 1.0), "demands_s must be positive and finite"),
+        ((2, [1.0], -0.1), "think_time_s must be non-negative and finite"),
+        ((2, [1.0], math.nan), "think_time_s must be non-negative and finite"),
+        ((2, [1.0], math.inf), "think_time_s must be non-negative and finite"),
+    ],
+)
+def test_bad_networks_are_refused(arguments: tuple[int, list[float], float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        convolution_throughput(*arguments)
+    with pytest.raises(ValueError, match=message):
+        simulate_cycles(np.random.default_rng(0), *arguments)
+
+
+def test_bad_runs_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    for cycles in (0, 1.5, math.nan):
+        with pytest.raises(ValueError, match="cycles must be a positive integer"):
+            simulate_cycles(rng, 1, [1.0], 1.0, cycles=cycles)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="scv must be non-negative and finite"):
+        simulate_cycles(rng, 1, [1.0], 1.0, service_scv=-1.0)
+    for log in ([3.0, 2.0], [[1.0, 2.0]], [math.nan, 1.0]):
+        with pytest.raises(ValueError, match="completions_s must be sorted"):
+            mean_gap(log)
+    with pytest.raises(ValueError, match="series must be at least"):
+        mean_gap(np.arange(20.0))

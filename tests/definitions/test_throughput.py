@@ -1,0 +1,256 @@
+"""Bounds, exact mean value analysis and the exercises: hand cases, limits, properties, errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.capacity.closed_loop import mean_value_analysis
+from snippets.definitions.closed_network import convolution_throughput
+from snippets.definitions.exercises.throughput import (
+    batching_throughput,
+    fit_by_parabola,
+    forecast_throughput,
+    schweitzer_mva,
+)
+from snippets.definitions.scalability_fit import usl_throughput
+from snippets.definitions.throughput import (
+    asymptotic_bounds,
+    balanced_job_bounds,
+    exact_mva,
+    saturation_clients,
+)
+
+DEMANDS = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=5)
+THINK = st.floats(0.0, 50.0)
+CLIENTS = st.integers(1, 30)
+
+
+@settings(deadline=None, max_examples=50)
+@given(CLIENTS, DEMANDS, THINK)
+def test_recursion_equals_states(clients: int, demands: list[float], think: float) -> None:
+    throughput, residence = exact_mva(clients, demands, think)
+    assert throughput == pytest.approx(convolution_throughput(clients, demands, think), rel=1e-9)
+    inside = throughput * residence.sum(axis=1)
+    assert inside + throughput * think == pytest.approx(np.arange(1, clients + 1), rel=1e-12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(CLIENTS, DEMANDS, THINK)
+def test_bounds_enclose(clients: int, demands: list[float], think: float) -> None:
+    exact = exact_mva(clients, demands, think)[0][-1]
+    for bounds in (asymptotic_bounds, balanced_job_bounds):
+        least, greatest = bounds(clients, demands, think)
+        assert least * (1 - 1e-9) <= exact <= greatest * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(CLIENTS, st.integers(1, 5), st.floats(0.1, 5.0))
+def test_balanced_bounds_are_exact_for_a_balanced_network(
+    clients: int, servers: int, demand: float
+) -> None:
+    demands = [demand] * servers
+    exact = exact_mva(clients, demands, 0.0)[0][-1]
+    assert balanced_job_bounds(clients, demands, 0.0) == pytest.approx((exact, exact), rel=1e-12)
+
+
+def test_one_server_equals_the_closed_loop_of_littles_law() -> None:
+    throughput, residence = exact_mva(80, [0.02], 1.0)
+    expected, response = mean_value_analysis(80, 0.02, 1.0)
+    assert throughput == pytest.approx(expected, rel=1e-12)
+    assert residence[:, 0] == pytest.approx(response, rel=1e-12)
+
+
+def test_one_client_never_waits_and_many_only_wait() -> None:
+    throughput, residence = exact_mva(400, [0.5, 2.0], 3.0)
+    assert residence[0].tolist() == [0.5, 2.0]
+    assert throughput[0] == pytest.approx(1 / 5.5)
+    assert throughput[-1] == pytest.approx(0.5, rel=1e-9)
+    # each further client adds the slowest server's demand to the response
+    assert np.diff(residence.sum(axis=1))[-1] == pytest.approx(2.0, rel=1e-6)
+
+
+def test_bounds_by_hand() -> None:
+    assert saturation_clients([2.0, 3.0], 10.0) == pytest.approx(5.0)
+    assert asymptotic_bounds(2, [2.0, 3.0], 10.0) == pytest.approx((2 / 20, 2 / 15))
+    assert asymptotic_bounds(9, [2.0, 3.0], 10.0) == pytest.approx((9 / 55, 1 / 3))
+    # 1/(1 + Z/(ND)) = 1/2 and 1/(1 + Z/D) = 1/3, with mean demand 2.5 and maximum 3
+    assert balanced_job_bounds(2, [2.0, 3.0], 10.0) == pytest.approx(
+        (2 / (15 + 3 / 2), 2 / (15 + 2.5 / 3))
+    )
+    assert balanced_job_bounds(50, [2.0, 3.0], 10.0)[1] == pytest.approx(1 / 3)
+
+
+def test_upper_bounds_meet_at_saturation() -> None:
+    demands, think = [1.0, 4.0, 3.0], 12.0
+    knee = saturation_clients(demands, think)
+    assert knee == 5.0
+    assert asymptotic_bounds(5, demands, think)[1] == pytest.approx(0.25)
+    assert asymptotic_bounds(4, demands, think)[1] < 0.25
+    assert asymptotic_bounds(6, demands, think)[1] == 0.25
+
+
+def test_the_curve_is_furthest_from_the_bound_at_saturation() -> None:
+    demands, think = [0.006, 0.02, 0.002], 0.1
+    exact, _ = exact_mva(24, demands, think)
+    gaps = [asymptotic_bounds(n, demands, think)[1] - exact[n - 1] for n in range(1, 25)]
+    assert abs(1 + int(np.argmax(gaps)) - saturation_clients(demands, think)) < 1
+
+
+@pytest.mark.parametrize(
+    "function", [asymptotic_bounds, balanced_job_bounds, exact_mva, schweitzer_mva]
+)
+@pytest.mark.parametrize(
+    ("clients", "demands", "think", "message"),
+    [
+        (0, [1.0], 1.0, "clients must be a positive integer"),
+        (2.5, [1.0], 1.0, "clients must be a positive integer"),
+        (math.nan, [1.0], 1.0, "clients must be a positive integer"),
+        (2, [], 1.0, r"demands_s must be a \(K,\) array"),
+        (2, [[1.0, 2.0]], 1.0, r"demands_s must be a \(K,\) array"),
+        (2, [1.0, 0.0], 1.0, "demands_s must be positive and finite"),
+        (2, [math.nan], 1.0, "demands_s must be positive and finite"),
+        (2, [math.inf], 1.0, "demands_s must be positive and finite"),
+        (2, [1.0], -1.0, "think_time_s must be non-negative and finite"),
+        (2, [1.0], math.nan, "think_time_s must be non-negative and finite"),
+        (2, [1.0], math.inf, "think_time_s must be non-negative and finite"),
+    ],
+)
+def test_bad_networks_are_refused(function, clients, demands, think, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        function(clients, demands, think)
+    if "clients" not in message:
+        with pytest.raises(ValueError, match=message):
+            saturation_clients(demands, think)
+
+
+# the exercises
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 8), st.integers(1, 20), DEMANDS, st.floats(0.1, 20.0))
+def test_forecast_from_an_exact_test_is_exact(
+    clients: int, target: int, demands: list[float], think: float
+) -> None:
+    throughput, residence = exact_mva(clients, demands, think)
+    rate = float(throughput[-1])
+    busy = np.minimum(rate * np.array(demands), 1.0)
+    got = forecast_throughput(target, clients, rate, busy, float(residence[-1].sum()))
+    assert got == pytest.approx(exact_mva(target, demands, think)[0][-1], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((9, 0, 1.0, [0.5], 0.5), "clients must be a positive integer"),
+        ((0, 1, 1.0, [0.5], 0.5), "clients must be a positive integer"),
+        ((9, 1, 0.0, [0.5], 0.5), "throughput_per_s must be positive and finite"),
+        ((9, 1, math.nan, [0.5], 0.5), "throughput_per_s must be positive and finite"),
+        ((9, 1, math.inf, [0.5], 0.5), "throughput_per_s must be positive and finite"),
+        ((9, 1, 1.0, [], 0.5), r"utilizations must be a \(K,\) array"),
+        ((9, 1, 1.0, [0.5, 0.0], 0.5), r"utilizations must be in \(0, 1\]"),
+        ((9, 1, 1.0, [0.5, 1.1], 0.5), r"utilizations must be in \(0, 1\]"),
+        ((9, 1, 1.0, [math.nan], 0.5), r"utilizations must be in \(0, 1\]"),
+        ((9, 3, 2.0, [0.5], 1.6), r"response_s must be in \(0, 1.5\]"),
+        ((9, 3, 2.0, [0.5], 0.0), r"response_s must be in \(0, 1.5\]"),
+        ((9, 3, 2.0, [0.5], math.nan), r"response_s must be in \(0, 1.5\]"),
+    ],
+)
+def test_bad_tests_are_refused(
+    arguments: tuple[int, int, float, list[float], float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        forecast_throughput(*arguments)
+
+
+@settings(deadline=None, max_examples=30)
+@given(CLIENTS, DEMANDS, st.floats(0.1, 50.0))
+def test_schweitzer_is_a_fixed_point_within_the_bounds(
+    clients: int, demands: list[float], think: float
+) -> None:
+    throughput, queues = schweitzer_mva(clients, demands, think)
+    least, greatest = asymptotic_bounds(clients, demands, think)
+    assert least * (1 - 1e-9) <= throughput <= greatest * (1 + 1e-9)
+    found = queues * (clients - 1) / clients
+    assert queues == pytest.approx(throughput * np.array(demands) * (1 + found), rel=1e-9)
+    assert queues.sum() + throughput * think == pytest.approx(clients, rel=1e-9)
+
+
+def test_schweitzer_is_exact_for_one_and_for_very_many() -> None:
+    for clients in (1, 3000):
+        approximate, _ = schweitzer_mva(clients, [0.02, 0.006], 1.0)
+        assert approximate == pytest.approx(exact_mva(clients, [0.02, 0.006], 1.0)[0][-1], rel=1e-5)
+
+
+def test_batching_by_hand() -> None:
+    # N = 2, Z = 1, rates 1/(1+1) = 1/2 and 2/(1+2) = 2/3: weights 1, 2/(1/2) = 4, 4·1/(2/3) = 6
+    assert batching_throughput(2, 1.0, 1.0, 2, 1.0) == pytest.approx((4 / 2 + 6 * 2 / 3) / 11)
+    # the second request waits when batches hold one: weights 1, 4, 8
+    assert batching_throughput(2, 1.0, 1.0, 1, 1.0) == pytest.approx(12 / 2 / 13)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 200), st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.integers(1, 64))
+def test_batching_stays_below_its_ceilings(
+    clients: int, fixed: float, item: float, most: int
+) -> None:
+    got = batching_throughput(clients, fixed, item, most, 1.0)
+    ceiling = min(most / (fixed + item * most), clients / (1.0 + fixed + item))
+    assert 0 < got <= ceiling * (1 + 1e-9)
+    assert got >= batching_throughput(clients, fixed, item, 1, 1.0) * (1 - 1e-9)
+
+
+def test_batching_reaches_its_ceiling() -> None:
+    assert batching_throughput(2000, 0.018, 0.002, 16, 0.1) == pytest.approx(320.0, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1.0, 1.0, 2, 1.0), "clients must be a positive integer"),
+        ((1.5, 1.0, 1.0, 2, 1.0), "clients must be a positive integer"),
+        ((1, 1.0, 1.0, 0, 1.0), "max_batch must be a positive integer"),
+        ((1, 1.0, 1.0, math.nan, 1.0), "max_batch must be a positive integer"),
+        ((1, 0.0, 1.0, 2, 1.0), "fixed_s must be positive and finite"),
+        ((1, math.nan, 1.0, 2, 1.0), "fixed_s must be positive and finite"),
+        ((1, 1.0, -1.0, 2, 1.0), "per_item_s must be non-negative and finite"),
+        ((1, 1.0, math.inf, 2, 1.0), "per_item_s must be non-negative and finite"),
+        ((1, 1.0, 1.0, 2, 0.0), "think_time_s must be positive and finite"),
+        ((1, 1.0, 1.0, 2, math.inf), "think_time_s must be positive and finite"),
+    ],
+)
+def test_bad_engines_are_refused(
+    arguments: tuple[int, float, float, int, float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        batching_throughput(*arguments)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0.0, 0.9), st.floats(0.0, 0.1), st.floats(0.1, 1e4))
+def test_parabola_recovers_exact_data(alpha: float, beta: float, gamma: float) -> None:
+    n = [1, 3, 7, 20]
+    got = fit_by_parabola(n, usl_throughput(n, alpha, beta, gamma))
+    assert got == pytest.approx((alpha, beta), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n", "x", "message"),
+    [
+        ([1, 2, 3], [1, 2, 3], "concurrency must be of at least four values"),
+        ([[1, 2, 3, 4]], [1, 2, 3, 4], "concurrency must be of at least four values"),
+        ([2, 1, 3, 4], [1, 2, 3, 4], "concurrency must be 1, then > 1"),
+        ([1, 1, 3, 4], [1, 2, 3, 4], "concurrency must be 1, then > 1"),
+        ([1, 2, 3, math.inf], [1, 2, 3, 4], "concurrency must be 1, then > 1"),
+        ([1, 2, 3, 4], [1, 2, 3], r"throughput must be of shape \(4,\)"),
+        ([1, 2, 3, 4], [1, 2, 3, 0], "throughput must be positive and finite"),
+        ([1, 2, 3, 4], [1, 2, 3, math.nan], "throughput must be positive and finite"),
+    ],
+)
+def test_bad_parabolas_are_refused(n: list[float], x: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_by_parabola(n, x)
