@@ -37,7 +37,7 @@ from snippets.capacity.arrival_models import (
 )
 from snippets.capacity.arrival_rates import dispersion_index, window_counts
 from snippets.capacity.arrival_rates import gap_cv as cv_of_gaps
-from snippets.capacity.arrival_trace import COLUMNS, RECORD, TraceStatistics, read_statistics
+from snippets.capacity.arrival_trace import COLUMNS, _recorded
 from snippets.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
 
 FloatArray = npt.NDArray[np.float64]
@@ -297,11 +297,6 @@ def draw_tokens(
     )
     drawn = np.interp(100 * rng.random(size), levels, values)
     return np.asarray(np.rint(drawn), dtype=np.int64)
-
-
-def _recorded() -> TraceStatistics:
-    """The recorded statistics of the conversation trace."""
-    return read_statistics(RECORD.read_text(encoding="utf-8"))
 
 
 def _fitted() -> RateSignal:
