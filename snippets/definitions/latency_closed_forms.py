@@ -288,6 +288,23 @@ def check_sums_are_simulated() -> None:
     checks.covers("20 + 20 + 20", late_equal, erlang_survival(150.0, 3, 20.0))
 
 
+def check_percentiles_do_not_add() -> None:
+    """Of 20 and 40 ms in sequence the p99 is below the sum of both p99s, and the median above the
+    sum of both medians.
+
+    Source: the quantiles found on the grid, put back into 2e^{−t/40} − e^{−t/20}; the sums by hand,
+    60·ln(100) and 60·ln(2).
+    """
+    service = in_sequence(_stage(0.02), _stage(0.04))
+    p99, median = (1000 * answer_quantile(service, q) for q in (0.99, 0.5))
+    for label, t, late in (("p99", p99, 0.01), ("median", median, 0.5)):
+        checks.close(
+            f"{label}, put back", 2 * math.exp(-t / 40) - math.exp(-t / 20), late, rtol=1e-5
+        )
+    checks.holds("p99 < 276.3 ms", p99 < 60 * math.log(100), got=p99)
+    checks.holds("median > 41.6 ms", median > 60 * math.log(2), got=median)
+
+
 def check_percentiles_do_not_average() -> None:
     """Of 99% requests of 10 ms and 1% of 1 s on average, the p99 is 72.5 ms; averaging the two p99s
     says 2326 ms, weighted averaging 91.6 ms.
