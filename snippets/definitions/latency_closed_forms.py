@@ -2,7 +2,7 @@
 other way to compose latency can be checked.
 
 Equal stages in sequence are Erlang, unequal ones hypoexponential, a branch is hyperexponential. The
-quantile of a branch solves Σ w_i e^{−t/m_i} = 1 − q; no average of the quantiles of its parts does.
+quantile of a branch solves Σ w_i e^{−t/m_i} = 1 − q; the mean of its parts' quantiles does not.
 
 Assumes: independent exponential stages.
 
@@ -195,8 +195,8 @@ def example() -> Example:
 def figure_branch_p99() -> Figure:
     """Once more than 1% of requests take the slow way, the p99 is the slow way's.
 
-    A branch between exponential stages of 10 ms and of 1 s. The two averages of the parts' p99 are
-    right nowhere but at the ends and where they happen to cross the curve.
+    A branch between exponential stages of 10 ms and of 1 s. The weighted mean of the parts' p99 is
+    right at the ends and where it happens to cross the curve, the plain mean only where it crosses.
 
     Alt: Chart with two logarithmic axes: 99th percentile in milliseconds against the share of slow
     requests from 0.1 to 100 percent. The true curve stays near 50 milliseconds below half a
