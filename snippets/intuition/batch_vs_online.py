@@ -3,7 +3,7 @@ the mean.
 
 With mean rate λ, peak over mean r and mean service time S, batch work needs ⌈λS⌉ servers, which may
 be busy all the time. Online work needs the fewest c that keep P(W > t) ≤ ε at the rate rλ, and
-ρ* = rλS/c is what that promise allows. The ratio of the two, r/ρ* up to rounding, is what "now"
+ρ* = rλS/c is what that promise allows. The ratio of the two, r/ρ* up to rounding, is what “now”
 costs more.
 
 Assumes: Poisson arrivals at the peak rate, exponential service, one first-come-first-served queue,
@@ -210,7 +210,7 @@ def example() -> Example:
 
 
 def figure_cost_of_now() -> Figure:
-    """The premium for "now" is the peak over the mean, plus a headroom that large fleets hardly
+    """The premium for “now” is the peak over the mean, plus a headroom that large fleets hardly
     need.
 
     Each online fleet is the smallest in which at most 2% of the requests wait at the peak, divided

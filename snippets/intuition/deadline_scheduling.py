@@ -162,6 +162,8 @@ class Example:
     batch_at_once: float
     batch_four_hours: float
     mean_window_h: float
+    week_fleet: float
+    week_mean: float
 
 
 def _held() -> FloatArray:
@@ -177,6 +179,7 @@ def example() -> Example:
     shared = [smallest_fleet(batch, w, held) <= fleet + 1e-9 for w in range(1, SLOTS + 1)]
     alone = [smallest_fleet(batch, w) for w in range(1, SLOTS + 1)]
     trough = float(fleet - held.mean())
+    week = np.concatenate([batch] * 5 + [0.5 * batch] * 2)
     online_price, batch_price = shared_prices(fleet, 5.0, trough, 0.5)
     return Example(
         held_mean=float(held.mean()),
@@ -191,6 +194,8 @@ def example() -> Example:
         batch_at_once=alone[0],
         batch_four_hours=alone[15],
         mean_window_h=([fleet <= 5 + 1e-9 for fleet in alone].index(True) + 1) / 4,
+        week_fleet=smallest_fleet(week, SLOTS),
+        week_mean=float(week.mean()),
     )
 
 
@@ -234,7 +239,7 @@ def figure_day() -> Figure:
 
 
 def figure_window() -> Figure:
-    """Between "now" and "by tomorrow" lies a continuum: each hour of patience takes servers off,
+    """Between “now” and “by tomorrow” lies a continuum: each hour of patience takes servers off,
     and a day takes all that can be taken.
 
     Smallest fleets for a batch load of 5 servers with a peak of 2.5, alone and beside the online
