@@ -12,6 +12,8 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
+import importlib.abc
+import importlib.machinery
 import inspect
 import io
 import json
@@ -25,9 +27,10 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from snippets._engine.source import Outline, module_path, outline
@@ -46,6 +49,29 @@ def paragraph(docstring: str | None, label: str) -> str:
     """The text of the paragraph that starts with `label:`; empty when there is none."""
     found = [p for p in paragraphs(docstring) if p.startswith(f"{label}:")]
     return found[0].removeprefix(f"{label}:").strip() if found else ""
+
+
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles a module from its text: bytecode of an edit made in the same second would do."""
+
+    def path_stats(self, path: str) -> dict[str, Any]:
+        """Say that nothing is known, so that no bytecode is found fresh."""
+        raise OSError(path)
+
+
+class _SnippetFinder(importlib.abc.MetaPathFinder):
+    """Finds the project's modules as usual, and loads them from source."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """None for a module that is not of the project."""
+        if not fullname.startswith("snippets."):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec and spec.origin and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _FromSource(fullname, spec.origin)
+        return spec
 
 
 class _Run:
@@ -272,6 +298,7 @@ def main(root: Path, name: str, folder: Path) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     sys.path.insert(0, str(root))
     descriptor = os.open(folder / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)

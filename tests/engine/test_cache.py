@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import resource
 import shutil
 import signal
@@ -501,3 +502,17 @@ def test_engine_that_was_edited_since_it_started_runs_nothing(
     with pytest.raises(EngineError, match="the engine was edited since it started; stop it and"):
         runner.run_all(project.root, project.cache)
     assert not project.cache.exists()
+
+
+def test_bytecode_of_an_earlier_text_is_not_run(project: Project) -> None:
+    """An edit within a second, of the same length, leaves bytecode that Python takes for fresh."""
+    project.module("part.base", f"value = 1\n{CHECK}")
+    path = project.module("part.top", f"from snippets.part.base import value\n{CHECK}")
+    base = path.with_name("base.py")
+    py_compile.compile(str(base), doraise=True)
+    made = base.stat()
+    base.write_text(f"value = 2\n{CHECK}", encoding="utf-8")
+    os.utime(base, ns=(made.st_atime_ns, made.st_mtime_ns))
+    assert project.run().status == 0
+    rows = project.record("part.top").record["checks"][0]["comparisons"]
+    assert rows[0]["got"] == "2"

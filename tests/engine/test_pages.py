@@ -130,7 +130,7 @@ def test_report_lists_every_module() -> None:
     page = page_of(path="report.md")
     page.every_run = [run_of("part.twice", seconds={"import": 0.25, "check_double": 1.0})]
     html = whole("{{ report }}", page)
-    assert "<code>snippets/part/twice.py</code></th><td>1.25</td><td>1</td><td>1</td>" in html
+    assert "<code>part/twice.py</code></th><td>1.25</td><td>1</td><td>1</td>" in html
 
 
 def test_question_stands_under_the_title() -> None:

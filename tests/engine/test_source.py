@@ -258,7 +258,7 @@ def test_bundle_runs_in_an_empty_folder_and_its_bytes_repeat(project: Project) -
     assert (done.returncode, done.stderr) == (0, "")
     assert "PASS value: got 1, expected 1 (exact)" in done.stdout
 
-    (folder / "snippets/lib/deep.py").write_text("value = 2\n", encoding="utf-8")
+    (folder / "snippets/lib/deep.py").write_text("value = 2  # another size\n", encoding="utf-8")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "FAIL check_value: value: got 2, expected 1 (exact)" in done.stdout
