@@ -119,11 +119,12 @@ def simulate_outage(
     services = iter(rng.exponential(1 / service_rate, len(attempts) * (1 + retries)).tolist())
     answered = np.zeros(horizon_s)
     leaving: deque[float] = deque()  # times at which the requests inside will have left
-    free_at, tokens = 0.0, BUCKET
+    bucket = BUCKET if budget < math.inf else math.inf
+    free_at, tokens = 0.0, bucket
     while attempts and attempts[0][0] < horizon_s:
         now, attempt = heapq.heappop(attempts)
         if attempt == 0:
-            tokens = min(BUCKET, tokens + budget)
+            tokens = min(bucket, tokens + budget)
         while leaving and leaving[0] <= now:
             leaving.popleft()
         in_time = False

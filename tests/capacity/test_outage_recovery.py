@@ -79,6 +79,64 @@ def test_a_budget_of_nothing_spends_its_bucket_and_stops() -> None:
     assert many.sum() > none.sum() + 200
 
 
+def first_attempts(seed: int, base: float, horizon: int) -> np.ndarray:
+    """The arrivals that a simulation with this seed has."""
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.uniform(0, horizon, rng.poisson(base * horizon)))
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3, 6])
+def test_each_retry_reaches_one_deadline_further_back(retries: int) -> None:
+    """A fast server that drops what expired, back after 10 s, with a deadline of 1 s.
+
+    An attempt lives for a deadline, so R retries save what came up to R + 1 seconds before.
+    """
+    run = simulate_outage(
+        np.random.default_rng(11),
+        50.0,
+        1e6,
+        1.0,
+        retries=retries,
+        skip_expired=True,
+        outage_s=(0.0, 10.0),
+        horizon_s=12,
+    )
+    first = first_attempts(11, 50.0, 12)
+    saved = (first > 10 - 1 - retries) & (first < 11)
+    assert run[10] == pytest.approx(saved.sum(), abs=1)
+
+
+@pytest.mark.parametrize(("budget", "granted"), [(0.0, 10), (0.5, None), (math.inf, None)])
+def test_a_budget_counts_its_retries(budget: float, granted: int | None) -> None:
+    """An outage of 2 s, a deadline of 1 s: what came in the first second needs a retry each."""
+    run = simulate_outage(
+        np.random.default_rng(12),
+        50.0,
+        1e6,
+        1.0,
+        retries=1,
+        budget=budget,
+        skip_expired=True,
+        outage_s=(0.0, 2.0),
+        horizon_s=3,
+    )
+    first = first_attempts(12, 50.0, 3)
+    asking = int((first < 1).sum())
+    full = 10.0 if budget < math.inf else math.inf
+    tokens, expected = full, 0
+    for _ in range(asking):
+        tokens = min(full, tokens + budget)
+        if tokens >= 1:
+            tokens, expected = tokens - 1, expected + 1
+    assert granted is None or expected == granted
+    assert asking > 30
+    assert run[2] == pytest.approx((first > 1).sum() + expected, abs=1)
+
+
+def test_one_second_is_enough() -> None:
+    assert simulate(1, horizon_s=1, outage_s=(0.0, 0.0)).shape == (1,)
+
+
 def test_a_budget_limits_the_backlog_of_an_outage() -> None:
     """With 10% more requests the queue of the outage takes (44·10 − 10)/56 s; the counts agree."""
     runs = [simulate(i, retries=3, budget=0.1, horizon_s=50)[20:].sum() for i in range(10)]

@@ -41,11 +41,11 @@ def test_drive_passes_the_deadline_on() -> None:
 
     async def test() -> None:
         async with BoundedServer(handler, Limits(places=None)) as server:
-            await drive(server.port, [0.0], [0.0015], deadline_s=0.25)
+            await drive(server.port, [0.0], [0.0015], deadline_s=2.5)
             await drive(server.port, [0.0], [0.0])
 
     asyncio.run(test())
-    assert seen == [(b"1500", "250"), (b"0", None)]
+    assert seen == [(b"1500", "2500"), (b"0", None)]
 
 
 def test_drive_counts_time_from_when_a_request_was_due() -> None:
@@ -59,6 +59,19 @@ def test_drive_counts_time_from_when_a_request_was_due() -> None:
     first, second = asyncio.run(test())
     assert first.status == second.status == 200
     assert second.seconds >= 0.03
+
+
+def test_drive_does_not_count_the_time_before_a_request_was_due() -> None:
+    async def test() -> list[Answer]:
+        async with BoundedServer(busy) as server:
+            (answered,) = await drive(server.port, [0.4], [0.0])
+        (lost,) = await drive(server.port, [0.4], [0.0])
+        return [answered, lost]
+
+    answered, lost = asyncio.run(test())
+    assert (answered.status, lost.status) == (200, 0)
+    assert 0 < answered.seconds < 0.4  # generous: an idle server on loopback
+    assert 0 < lost.seconds < 0.4
 
 
 def test_drive_reports_what_is_lost() -> None:

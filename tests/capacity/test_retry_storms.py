@@ -92,6 +92,16 @@ def test_band_by_counting_fixed_points(retries: int) -> None:
     assert high == pytest.approx(peak, rel=1e-7)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.002, 37.0])
+@pytest.mark.parametrize("reach", [143.7, 193.0, 411.0])
+def test_band_depends_neither_on_the_grid_nor_on_the_unit(scale: float, reach: float) -> None:
+    def scaled(rate: float) -> float:
+        return late_probability(rate, 100 * scale, 0.1 / scale)
+
+    band = metastable_band(scaled, 3, reach * scale)
+    assert band == pytest.approx((25 * scale, 69.371737091 * scale), rel=1e-9)
+
+
 def test_no_band_without_retries_or_with_few_places() -> None:
     assert metastable_band(late, 0, 200.0) is None
     assert metastable_band(lambda x: 1 - bounded_goodput(x, 100.0, 0.1, 6) / x, 3, 500.0) is None
