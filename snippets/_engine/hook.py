@@ -8,6 +8,7 @@ instead and goes on.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -15,15 +16,25 @@ from typing import Any, Literal
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page as SitePage
 from mkdocs.utils import meta as front_matter
+from mkdocs.utils.templates import TemplateContext
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a hook by its path
 
 from snippets._engine import ROOT, EngineError, pages
 from snippets._engine.maths import MathML
-from snippets._engine.runner import Run, cached, default_cache, failure_report, failures, run_all
+from snippets._engine.runner import (
+    Run,
+    cached,
+    default_cache,
+    failure_report,
+    failures,
+    run_all,
+    warm_up,
+)
 from snippets._engine.source import module_names
 
 log = logging.getLogger("mkdocs.hooks.snippets")
@@ -33,12 +44,15 @@ class _State:
     serving = False
     pages: dict[str, pages.Page] = {}  # noqa: RUF012 (one build at a time in one process)
     texts: dict[str, str] = {}  # noqa: RUF012
+    contents: dict[str, str] = {}  # noqa: RUF012
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:  # noqa: ARG001
     """Remember whether a failure stops the build or is shown on the page."""
     _State.serving = command == "serve"
+    if _State.serving:
+        warm_up()
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -209,3 +223,25 @@ def on_env(env: Environment, **_: Any) -> Environment:
     """Stop before anything is written when a formula is wrong."""
     _stop_on(_State.formulas)
     return env
+
+
+_SPAN = re.compile(r"</?span[^>]*>")
+
+
+@event_priority(50)
+def _hide_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any) -> TemplateContext:
+    """Let the search index read code without the markup of every token: a fifth of a build."""
+    assert page.content is not None
+    _State.contents[page.file.src_uri] = page.content
+    page.content = _SPAN.sub("", page.content)
+    return context
+
+
+@event_priority(-50)
+def _show_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any) -> TemplateContext:
+    """Back to the page as it is."""
+    page.content = _State.contents.pop(page.file.src_uri)
+    return context
+
+
+on_page_context = CombinedEvent(_hide_highlighting, _show_highlighting)
