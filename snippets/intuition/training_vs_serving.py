@@ -334,7 +334,7 @@ def figure_rounding() -> Figure:
     demand = np.geomspace(1e12, 1e14, 60)
     for law, colour, text, place in (
         (REFITTED, "C2", "refitted", (4.2, 24)),
-        (UNROUNDED, "C0", "unrounded", (22, 27)),
+        (UNROUNDED, "C0", "unrounded", (23, 26.5)),
         (PRINTED, "C3", "as printed", (40, 18)),
     ):
         saved = [100 * lifetime_saving(law, 70e9, d) for d in demand.tolist()]
