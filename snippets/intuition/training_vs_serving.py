@@ -412,7 +412,8 @@ def check_sardana_numbers() -> None:
 
     Source: Sardana et al. (2024): figure 1 (7B for 13B at 2T tokens: 1.7e22 FLOP, 17%), section 2
     (13.6B on 2.84 times the data, 28%; 6B on 1.18 times), table 2 (41.6B on 7.92T for 70B on 4.26T,
-    12%), section 6 (1.3% more at 2T).
+    12%), section 6 (1.3% more at 2T). Tolerances are half of the last printed digit, but for the
+    4.26, which is 0.1% above the condition.
     """
     law = UNROUNDED
 
@@ -423,7 +424,7 @@ def check_sardana_numbers() -> None:
 
     best, tokens, base = versus(13e9, 2e12)
     checks.close("13B: size [B]", best.parameters / 1e9, 7, atol=0.05, kind="published")
-    checks.close("13B: saved [FLOP]", base - best.flops, 1.7e22, rtol=0.03, kind="published")
+    checks.close("13B: saved [FLOP]", base - best.flops, 1.7e22, atol=5e20, kind="published")
     checks.close("13B: saved [%]", 100 * (1 - best.flops / base), 17, atol=0.5, kind="published")
     best, tokens, base = versus(30e9, 1e13)
     checks.close("30B: size [B]", best.parameters / 1e9, 13.6, atol=0.05, kind="published")
@@ -433,13 +434,13 @@ def check_sardana_numbers() -> None:
     checks.close("7B: size [B]", best.parameters / 1e9, 6, atol=0.05, kind="published")
     checks.close("7B: tokens", best.tokens / tokens, 1.18, atol=0.01, kind="published")
     best, tokens, base = versus(70e9, 1e13)
-    checks.close("70B: size [B]", best.parameters / 1e9, 41.6, atol=0.06, kind="published")
+    checks.close("70B: size [B]", best.parameters / 1e9, 41.6, atol=0.05, kind="published")
     checks.close("70B: tokens [T]", best.tokens / 1e12, 7.92, atol=0.01, kind="published")
     checks.close("70B: trained on [T]", tokens / 1e12, 4.26, atol=0.006, kind="published")
     checks.close("70B: saved [%]", 100 * (1 - best.flops / base), 12, atol=0.5, kind="published")
     best, tokens, base = versus(70e9, 2e12)
     checks.close(
-        "70B, 2T: more FLOP [%]", 100 * (base / best.flops - 1), 1.3, atol=0.06, kind="published"
+        "70B, 2T: more FLOP [%]", 100 * (base / best.flops - 1), 1.3, atol=0.05, kind="published"
     )
 
 
