@@ -264,6 +264,9 @@ def figure_stale_set() -> Figure:
             )
     for node, (x, y) in places.items():
         colour = "C5" if node == changed else "C3" if node in stale else "C0"
+        note = (
+            f"rebuild {stale.index(node) + 1}" if node in stale else "changed" * (node == changed)
+        )
         axes.text(
             x,
             y,
@@ -273,9 +276,8 @@ def figure_stale_set() -> Figure:
             fontsize=9.5,
             bbox={"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6},
         )
-        label = {"C5": "changed", "C3": f"rebuild {stale.index(node) + 1}" if node in stale else ""}
         side = -0.42 if node == "report" else 0.27
-        axes.text(x, y + side, label.get(colour, ""), color=colour, ha="center", fontsize=9)
+        axes.text(x, y + side, note, color=colour, ha="center", fontsize=9)
     axes.set(xlim=(-0.45, 4.85), ylim=(-0.5, 1.5))
     axes.axis("off")
     return figure
@@ -287,8 +289,8 @@ def figure_collisions() -> Figure:
     Exact counts. The marked checksum is that of 17, 23, 42, 99, 101.
 
     Alt: Curve of the number of arrays of five bytes against their position-weighted checksum, on a
-    logarithmic axis: from one at both ends it rises to several hundred million in the middle. A point marks
-    checksum 1090.
+    logarithmic axis: from one at both ends it rises to several hundred million in the middle. A
+    point marks checksum 1090.
     """
     counts = arrays_per_checksum(5)
     figure = Figure(layout="constrained")
