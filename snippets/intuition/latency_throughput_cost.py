@@ -284,25 +284,23 @@ def figure_roofline() -> Figure:
     ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
     axes.axvline(ridge, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate(f"ridge {ridge:.0f}", (ridge, 1.6), xytext=(4, 0), textcoords="offset points")
-    for tokens, text, colour in (
-        (1, "decode, batch 1", "C1"),
-        (16, "batch 16", "C1"),
-        (128, "batch 128", "C1"),
-        (2048, "prefill,\n2048 tokens", "C2"),
+    for tokens, text, colour, shift, side in (
+        (1, "decode, batch 1", "C1", (8, -6), "left"),
+        (16, "batch 16", "C1", (8, -6), "left"),
+        (128, "batch 128", "C1", (-8, 2), "right"),
+        (2048, "prefill,\n2048 tokens", "C2", (0, -32), "center"),
     ):
         x = matmul_intensity(tokens, 8192, 28672)
         y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12
         axes.plot(x, y, "o", color=colour)
-        shift, side = ((0, -30), "center") if tokens == 2048 else ((8, -6), "left")
         axes.annotate(text, (x, y), xytext=shift, textcoords="offset points", color=colour, ha=side)
     axes.plot(1, H100_BANDWIDTH / 1e12, "s", color="C3", markersize=9, fillstyle="none")
     axes.annotate(
-        "attention, any batch",
-        (1, H100_BANDWIDTH / 1e12),
-        xytext=(-4, 26),
-        textcoords="offset points",
+        "attention,\nany batch",
+        (1, 1.15 * H100_BANDWIDTH / 1e12),
+        xytext=(0.45, 40),
         color="C3",
-        ha="left",
+        arrowprops={"arrowstyle": "-", "color": "C3"},
     )
     axes.set(ylim=(1, 2500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
     return figure
@@ -340,16 +338,25 @@ def figure_frontier() -> Figure:
     for name, batch in marks.items():
         step = float(_step(batch))
         values = (batch / step, float(cost_per_million(PRICE_PER_HOUR, batch / step)))
-        for axes, value, rise in ((upper, values[0], -14), (lower, values[1], 6)):
+        near, end = batch <= marks["knee"], name == "memory full"
+        shift = {"alone": (8, -4), "objective": (-6, -16), "memory full": (8, -32)}
+        for axes, value in zip((upper, lower), values, strict=True):
             axes.plot(1e3 * step, value, "o", color="C1")
-            text = f"{name}, B = {batch}" if axes is upper else f"${value:.2f}"
-            side = "left" if batch <= marks["knee"] else "right"
-            if axes is lower:
-                side = "left"
-            axes.annotate(
-                text, (1e3 * step, value), xytext=(5, rise), textcoords="offset points", ha=side
-            )
-    upper.set(ylim=(0, 3900), ylabel="throughput [token/s]")
+        upper.annotate(
+            f"{name}, B = {batch}",
+            (1e3 * step, values[0]),
+            xytext=shift.get(name, (6, -12)),
+            textcoords="offset points",
+            ha="left" if near else "right",
+        )
+        lower.annotate(
+            f"${values[1]:.2f}",
+            (1e3 * step, values[1]),
+            xytext=(8 if end else 5, 6),
+            textcoords="offset points",
+            ha="right" if end else "left",
+        )
+    upper.set(ylim=(0, 3900), xlabel="time per output token [ms]", ylabel="throughput [token/s]")
     lower.set(
         xlim=(3, 28),
         ylim=(0, 3.6),

@@ -152,6 +152,8 @@ def test_cheapest_device_obeys_memory_and_objective() -> None:
     small = {"small": (1e15, 1e12, 12e9, 1.0)}
     assert cheapest_device(small, 5e9, 1e6, 1000, 1.0)[1] == 2  # memory decides
     assert cheapest_device(small, 5e9, 1e6, 1000, 0.0115)[1] == 1  # the objective decides
+    tight = small | {"full": (1e15, 9e12, 10.5e9, 0.1)}  # weights fit, no cache beside them
+    assert cheapest_device(tight, 5e9, 1e6, 1000, 1.0)[0] == "small"
     with pytest.raises(ValueError, match="devices must be able"):
         cheapest_device(small, 5e9, 1e6, 1000, 0.010)
     with pytest.raises(ValueError, match="devices must be able"):
