@@ -245,7 +245,11 @@ def figure_compatibility() -> Figure:
         "both": (0.72, 3.0, "both additions", "C2"),
         "half": (2.5, 1.0, "FP16 x", "C3"),
     }
-    pairs = [p for p in itertools.permutations(boxes, 2) if can_replace(*map(contracts.get, p))]  # type: ignore[arg-type]
+    pairs = [
+        (upper, lower)
+        for upper, lower in itertools.permutations(boxes, 2)
+        if can_replace(contracts[upper], contracts[lower])
+    ]
     for upper, lower in pairs:
         if not any((upper, via) in pairs and (via, lower) in pairs for via in boxes):
             (x0, y0), (x1, y1) = boxes[lower][:2], boxes[upper][:2]
