@@ -1,0 +1,113 @@
+"""The log histogram gives the answers of Datadog's ddsketch, merged or not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.definitions.latency_sketch import (
+    LatencySketch,
+    bucket_count,
+    bucket_ratio,
+    merge,
+    sketch,
+    sketch_quantile,
+)
+
+ddsketch: Any = pytest.importorskip("ddsketch")
+
+LATENCIES = st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=60)
+LEVELS = np.linspace(0, 1, 41)
+
+
+def reference(latencies: Any, error: float) -> Any:
+    found = ddsketch.DDSketch(error)
+    for x in np.asarray(latencies).tolist():
+        found.add(x)
+    return found
+
+
+@pytest.mark.parametrize("error", [0.005, 0.01, 0.1, 0.5])
+def test_answers_are_those_of_ddsketch(error: float) -> None:
+    x = np.exp(np.random.default_rng(8).normal(-3, 2, 4000))
+    ours, theirs = sketch(x, error), reference(x, error)
+    got = [sketch_quantile(ours, q) for q in LEVELS]
+    assert got == pytest.approx([theirs.get_quantile_value(q) for q in LEVELS], rel=1e-9)
+    assert ours.counts.sum() == theirs.count == 4000
+
+
+def test_merged_answers_are_those_of_merged_ddsketches() -> None:
+    rng = np.random.default_rng(9)
+    parts = [rng.exponential(mean, 700) for mean in (0.01, 0.02, 3.0)]
+    ours, theirs = sketch(parts[0]), reference(parts[0], 0.01)
+    for part in parts[1:]:
+        ours = merge(ours, sketch(part))
+        theirs.merge(reference(part, 0.01))
+    got = [sketch_quantile(ours, q) for q in LEVELS]
+    assert got == pytest.approx([theirs.get_quantile_value(q) for q in LEVELS], rel=1e-9)
+
+
+@given(LATENCIES, st.sampled_from([0.01, 0.1]), st.floats(0, 1))
+@settings(deadline=None, max_examples=50)
+def test_error_is_relative(x: list[float], error: float, q: float) -> None:
+    exact = sorted(x)[math.floor(q * (len(x) - 1))]
+    assert sketch_quantile(sketch(x, error), q) == pytest.approx(exact, rel=error * (1 + 1e-6))
+
+
+@given(LATENCIES, LATENCIES)
+@settings(deadline=None, max_examples=50)
+def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
+    whole = sketch(one + other)
+    for merged in (merge(sketch(one), sketch(other)), merge(sketch(other), sketch(one))):
+        assert merged.keys.tolist() == whole.keys.tolist()
+        assert merged.counts.tolist() == whole.counts.tolist()
+        assert merged.relative_error == whole.relative_error
+    assert whole.keys.size <= bucket_count(min(one + other), max(one + other))
+
+
+def test_a_sketch_by_hand() -> None:
+    found = LatencySketch(0.5, np.array([0, 2]), np.array([3, 1]))
+    assert [sketch_quantile(found, q) for q in (0.0, 0.99, 1.0)] == [0.5, 0.5, 4.5]
+
+
+def test_bucket_count_is_reached() -> None:
+    assert bucket_count(1.0, 1.0) == 1
+    dense = np.geomspace(1.0, 80.0, 10_000)
+    assert sketch(dense, 0.5).keys.size == bucket_count(1.0, 80.0, 0.5)
+    assert bucket_ratio(0.2) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("bad", [[], [0.0], [-1.0], [math.nan], [math.inf], [[1.0]]])
+def test_latencies_are_refused(bad: list[float]) -> None:
+    with pytest.raises(ValueError, match="latencies must be"):
+        sketch(bad)
+
+
+@pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, math.nan])
+def test_errors_are_refused(bad: float) -> None:
+    for call in (
+        lambda: bucket_ratio(bad),
+        lambda: sketch([1.0], bad),
+        lambda: bucket_count(1.0, 2.0, bad),
+    ):
+        with pytest.raises(ValueError, match=r"relative_error must be in \(0, 1\)"):
+            call()
+
+
+def test_the_rest_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"other must be a sketch with error 0\.01"):
+        merge(sketch([1.0]), sketch([1.0], 0.02))
+    for q in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"probability must be in \[0, 1\]"):
+            sketch_quantile(sketch([1.0]), q)
+    for shortest in (0.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="shortest must be finite and positive"):
+            bucket_count(shortest, 1.0)
+    for longest in (0.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="longest must be finite and"):
+            bucket_count(1.0, longest)

@@ -1,0 +1,158 @@
+"""The validator never raises, accepts what numpy can store, and finds every planted mistake."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.intuition.inference_protocol import (
+    ELEMENT_BYTES,
+    element_count,
+    fits,
+    raw_bytes,
+    request_errors,
+    response_errors,
+    status_of,
+    tensor_errors,
+)
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["inputs", "outputs", "name", "shape", "datatype", "data", "id"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+GOOD: dict[str, Any] = {"name": "x", "shape": [2, 2], "datatype": "INT32", "data": [1, 2, 4, 5]}
+
+
+@given(values)
+@settings(max_examples=50, deadline=None)
+def test_no_json_makes_it_raise(body: object) -> None:
+    errors = request_errors({"inputs": [body], "outputs": body, "parameters": body, "id": body})
+    assert all(": must be" in error or ": must have" in error for error in errors)
+    assert isinstance(response_errors(body, "42"), list)
+    assert isinstance(response_errors({"outputs": [body]}), list)
+    assert status_of(json.dumps(body))[0] in (200, 400)
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_no_text_makes_it_raise(text: str) -> None:
+    assert status_of(text)[0] == 400
+
+
+@given(st.lists(st.integers(0, 3), max_size=4), st.sampled_from(sorted(ELEMENT_BYTES)))
+@settings(max_examples=50, deadline=None)
+def test_arrays_of_numpy_pass_nested_and_flat(shape: list[int], datatype: str) -> None:
+    array = np.ones(shape, dtype=datatype.lower().replace("fp", "float"))
+    assert element_count(shape) == array.size
+    assert raw_bytes(datatype, shape) == array.nbytes
+    nested = array.tolist() if shape else [array.item()]
+    for data in (nested, array.ravel().tolist()):
+        if array.size or data == []:
+            tensor = {"name": "x", "shape": shape, "datatype": datatype, "data": data}
+            assert list(tensor_errors(tensor, "t")) == []
+
+
+@pytest.mark.parametrize("datatype", sorted(ELEMENT_BYTES.keys() - {"BOOL"}))
+def test_limits_of_each_type(datatype: str) -> None:
+    if datatype.startswith("FP"):
+        info = np.finfo(f"float{datatype[2:]}")
+        low, high, step = float(info.min), float(info.max), float(info.max) * 1e-2
+        beyond = [math.inf, -math.inf, math.nan, 10**400]
+        beyond += [] if datatype == "FP64" else [high + step, low - step]
+    else:
+        limits = np.iinfo(datatype.lower())
+        low, high = int(limits.min), int(limits.max)
+        beyond = [low - 1, high + 1, 1.0, math.nan]
+    assert fits(low, datatype)
+    assert fits(high, datatype)
+    assert not any(fits(value, datatype) for value in [*beyond, True, "1", None, [1]])
+
+
+def test_booleans_and_bytes() -> None:
+    assert fits(True, "BOOL")
+    assert not fits(1, "BOOL")
+    assert fits("é", "BYTES")
+    assert not fits(b"x", "BYTES")
+    with pytest.raises(ValueError, match="datatype must be a type of the protocol"):
+        fits(1, "FP8")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"name": 3}, "t.name: must be a non-empty string, got 3"),
+        ({"shape": 4}, "t.shape: must be a list, got 4"),
+        ({"shape": [2, 2.0]}, "t.shape[1]: must be an integer in [0, 2⁶⁴), got 2.0"),
+        ({"shape": [2**64]}, "t.shape[0]: must be an integer in [0, 2⁶⁴), got a larger integer"),
+        (
+            {"shape": [-(2**64)]},
+            "t.shape[0]: must be an integer in [0, 2⁶⁴), got a smaller integer",
+        ),
+        ({"shape": [1] * 65}, "t.shape: must have at most 64 sizes, got 65"),
+        ({"datatype": None}, "t.datatype: must be a type of the protocol, got nothing"),
+        ({"datatype": ["FP32"]}, "t.datatype: must be a type of the protocol, got a list of 1"),
+        ({"data": "1245"}, "t.data: must be a list, got '1245'"),
+        ({"data": [1, 2, 4]}, "t.data: must have 4 elements for shape [2, 2], got 3"),
+        ({"data": [[1, 2], [4]]}, "t.data[1]: must be a list of 2, got 1"),
+        ({"data": [[1, 2], 4]}, "t.data[1]: must be a list of 2, got 4"),
+        ({"data": [[1, 2], [4, [5]]]}, "t.data[1][1]: must be INT32, got a list of 1"),
+        ({"data": [1, 2, 4, "y" * 99]}, "t.data[3]: must be INT32, got '" + "y" * 36 + "..."),
+        ({"parameters": []}, "t.parameters: must be an object, got []"),
+        (
+            {"parameters": {"k": None}},
+            "t.parameters.k: must be a string, number or boolean, got nothing",
+        ),
+    ],
+)
+def test_each_mistake_is_named(change: dict[str, Any], error: str) -> None:
+    assert list(tensor_errors({**GOOD, **change}, "t")) == [error]
+
+
+def test_the_largest_size_and_rank_are_allowed() -> None:
+    assert list(tensor_errors({**GOOD, "shape": [1] * 64, "data": [1]}, "t")) == []
+    tensor = {**GOOD, "shape": [2**64 - 1] * 64, "data": []}
+    assert len(list(tensor_errors(tensor, "t"))) == 1
+    assert list(tensor_errors({**GOOD, "shape": [2**64 - 1, 0], "data": []}, "t")) == []
+
+
+def test_several_mistakes_are_all_reported() -> None:
+    body = {"id": 1, "inputs": [{}, 3], "outputs": [4, {"name": "y"}, {"name": ""}]}
+    paths = [error.split(":")[0] for error in request_errors(body)]
+    missing = [f"inputs[0].{field}" for field in ("name", "shape", "datatype", "data")]
+    assert paths == ["id", *missing, "inputs[1]", "outputs[0]", "outputs[2].name"]
+    assert request_errors({"inputs": [GOOD], "outputs": {}}) == ["outputs: must be a list, got {}"]
+
+
+def test_responses() -> None:
+    good = {"model_name": "m", "id": "42", "outputs": [GOOD], "parameters": {"p": 1.5}}
+    assert response_errors(good) == response_errors(good, "42") == []
+    assert response_errors({**good, "model_version": 2}) == [
+        "model_version: must be a string, got 2"
+    ]
+    assert response_errors({**good, "outputs": [GOOD, GOOD]}) == [
+        "outputs[1].name: must be unique, got 'x' again"
+    ]
+    assert response_errors({"model_name": "m", "outputs": [GOOD]}, "42") == [
+        "id: must be '42', got nothing"
+    ]
+    assert response_errors(3) == ["body: must be an object, got 3"]
+
+
+@pytest.mark.parametrize("shape", [[-1], [0.5], [math.nan], [math.inf], [2**64], [10**400]])
+def test_sizes_that_are_none(shape: list[int]) -> None:
+    with pytest.raises(ValueError, match="shape must be"):
+        element_count(shape)
+    with pytest.raises(ValueError, match="datatype must be of fixed size"):
+        raw_bytes("BYTES", [1])

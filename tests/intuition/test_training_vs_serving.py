@@ -1,0 +1,173 @@
+"""Lifetime compute, the scaling law and the exercises: scipy's minimum, limits, scaling, errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize
+
+from snippets.intuition.exercises.training_vs_serving import (
+    efficient,
+    implied_demand,
+    payback_tokens,
+)
+from snippets.intuition.training_vs_serving import (
+    PRINTED,
+    REFITTED,
+    UNROUNDED,
+    ScalingLaw,
+    Training,
+    compute_optimal_tokens,
+    forward_flops,
+    lifetime_flops,
+    lifetime_optimum,
+    lifetime_saving,
+    loss,
+    tokens_for_loss,
+)
+
+LAWS = st.sampled_from([PRINTED, UNROUNDED, REFITTED])
+SIZES = st.floats(1e8, 1e12)
+DEMANDS = st.floats(1e10, 1e15)
+BAD = [math.nan, math.inf, -1.0]
+
+
+@settings(deadline=None, max_examples=40)
+@given(LAWS, SIZES, DEMANDS)
+def test_optimum_is_scipys_minimum(law: ScalingLaw, size: float, demand: float) -> None:
+    target = loss(law, size, compute_optimal_tokens(law, size))
+    best = lifetime_optimum(law, target, demand)
+    lowest = (law.a / (target - law.irreducible)) ** (1 / law.alpha)
+    found = optimize.minimize_scalar(
+        lambda x: math.log(
+            lifetime_flops(math.exp(x), tokens_for_loss(law, math.exp(x), target), demand)
+        ),
+        bounds=(math.log(lowest * 1.0001), math.log(size * 1.5)),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    assert math.log(best.flops) <= found.fun + 1e-9
+    assert best.parameters == pytest.approx(math.exp(found.x), rel=1e-3)
+    assert best.parameters <= size * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(LAWS, SIZES)
+def test_without_demand_the_optimum_is_compute_optimal(law: ScalingLaw, size: float) -> None:
+    tokens = compute_optimal_tokens(law, size)
+    best = lifetime_optimum(law, loss(law, size, tokens))
+    assert best.parameters == pytest.approx(size, rel=1e-9)
+    assert best.tokens == pytest.approx(tokens, rel=1e-9)
+    assert best.flops == pytest.approx(6 * size * tokens, rel=1e-9)
+    assert lifetime_saving(law, size, 0.0) == pytest.approx(0.0, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(LAWS, SIZES, DEMANDS)
+def test_more_demand_means_a_smaller_model_and_a_larger_saving(
+    law: ScalingLaw, size: float, demand: float
+) -> None:
+    target = loss(law, size, compute_optimal_tokens(law, size))
+    one, two = lifetime_optimum(law, target, demand), lifetime_optimum(law, target, 2 * demand)
+    assert two.parameters < one.parameters
+    assert two.tokens > one.tokens
+    assert 0 < lifetime_saving(law, size, demand) < lifetime_saving(law, size, 2 * demand) < 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(LAWS, SIZES, st.floats(1.01, 100.0))
+def test_implied_demand_inverts_the_optimum(law: ScalingLaw, size: float, longer: float) -> None:
+    tokens = longer * compute_optimal_tokens(law, size)
+    best = lifetime_optimum(law, loss(law, size, tokens), implied_demand(law, size, tokens))
+    assert best.parameters == pytest.approx(size, rel=1e-7)
+    assert best.tokens == pytest.approx(tokens, rel=1e-7)
+
+
+@given(LAWS, SIZES, st.floats(1e9, 1e15))
+def test_tokens_for_loss_inverts_the_loss(law: ScalingLaw, size: float, tokens: float) -> None:
+    assert tokens_for_loss(law, size, loss(law, size, tokens)) == pytest.approx(tokens, rel=1e-6)
+
+
+def test_a_training_record_keeps_its_parts() -> None:
+    best = lifetime_optimum(UNROUNDED, 2.0, 1e12)
+    assert best == Training(
+        best.parameters, best.tokens, lifetime_flops(best.parameters, best.tokens, 1e12)
+    )
+
+
+def test_serving_equals_training_at_three_tokens_per_token() -> None:
+    assert lifetime_flops(7.0, 11.0, 33.0) == 2 * lifetime_flops(7.0, 11.0)
+
+
+def test_forward_flops_by_hand() -> None:
+    assert forward_flops(50.0) == 100.0
+    assert forward_flops(50.0, 3, 7.0, 11.0) == 100 + 2 * 3 * 7 * 11
+
+
+def test_efficient_with_ties() -> None:
+    assert efficient([5.0, 5.0, 5.0], [2.0, 1.0, 1.0]) == [1]
+    assert efficient([1.0, 2.0], [3.0, 3.0]) == [1]
+    assert efficient([9.0], [1.0]) == [0]
+
+
+def test_payback_by_hand() -> None:
+    assert payback_tokens(1.0, 30.0, 3.0, 8.0, 3.0) == pytest.approx((180 - 144) / (2 * 2 * 3))
+    assert payback_tokens(1.0, 8.0, 3.0, 8.0) == 0.0
+
+
+@pytest.mark.parametrize("bad", [*BAD, 0.0])
+def test_sizes_and_tokens_are_positive(bad: float) -> None:
+    with pytest.raises(ValueError, match="parameters must be positive"):
+        forward_flops(bad)
+    with pytest.raises(ValueError, match="parameters must be positive"):
+        lifetime_flops(bad, 1.0)
+    with pytest.raises(ValueError, match="tokens must be positive"):
+        lifetime_flops(1.0, bad)
+    with pytest.raises(ValueError, match="parameters must be positive"):
+        loss(PRINTED, bad, 1.0)
+    with pytest.raises(ValueError, match="tokens must be positive"):
+        loss(PRINTED, 1.0, bad)
+    with pytest.raises(ValueError, match="parameters must be positive"):
+        compute_optimal_tokens(PRINTED, bad)
+    with pytest.raises(ValueError, match="parameters must be positive"):
+        tokens_for_loss(PRINTED, bad, 2.0)
+    with pytest.raises(ValueError, match="small must be positive"):
+        payback_tokens(bad, 1.0, 2.0, 1.0)
+    with pytest.raises(ValueError, match="serving_price must be positive"):
+        payback_tokens(1.0, 1.0, 2.0, 1.0, bad)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_other_bad_numbers(bad: float) -> None:
+    with pytest.raises(ValueError, match="layers must be"):
+        forward_flops(1.0, bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="context_tokens must be"):
+        forward_flops(1.0, 1, bad, 1.0)
+    with pytest.raises(ValueError, match="attention_width must be"):
+        forward_flops(1.0, 1, 1.0, bad)
+    with pytest.raises(ValueError, match="inference_tokens must be"):
+        lifetime_flops(1.0, 1.0, bad)
+    with pytest.raises(ValueError, match="inference_tokens must be"):
+        lifetime_optimum(PRINTED, 2.0, bad)
+    with pytest.raises(ValueError, match="target_loss must be"):
+        tokens_for_loss(PRINTED, 1e9, bad)
+    with pytest.raises(ValueError, match="target_loss must be"):
+        lifetime_optimum(PRINTED, bad)
+    with pytest.raises(ValueError, match="tokens must be finite"):
+        implied_demand(PRINTED, 1e9, bad)
+    with pytest.raises(ValueError, match="large must be finite"):
+        payback_tokens(1.0, 1.0, bad, 1.0)
+
+
+def test_bad_lists() -> None:
+    with pytest.raises(ValueError, match="costs must be of shape"):
+        efficient([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="qualities must be of shape"):
+        efficient([[1.0]], [[1.0]])
+    with pytest.raises(ValueError, match="costs must be finite"):
+        efficient([1.0], [math.inf])
+    with pytest.raises(ValueError, match="large must be finite and above 2"):
+        payback_tokens(2.0, 1.0, 2.0, 1.0)
