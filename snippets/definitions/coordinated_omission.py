@@ -226,13 +226,15 @@ def _measure() -> dict[str, Any]:
     }
 
 
-def _recorded() -> dict[str, Any]:
-    return dict(json.loads(RECORD.read_text(encoding="utf-8")))
+def _read_record() -> dict[str, Any]:
+    with RECORD.open(encoding="utf-8") as file:
+        record: dict[str, Any] = json.load(file)
+    return record
 
 
 def _latencies() -> dict[str, npt.NDArray[np.float64]]:
     """The recorded latencies [ms], and those of the closed loop corrected."""
-    record = _recorded()
+    record = _read_record()
     found = {name: np.array(values) for name, values in record["latencies_ms"].items()}
     interval_ms = 1000 * record["asked"]["interval_s"]
     return found | {"corrected": corrected_latencies(found["closed_from_sending"], interval_ms)}
@@ -244,7 +246,7 @@ def _tene() -> npt.NDArray[np.float64]:
 
 
 def _ranked(latencies: npt.NDArray[np.float64], probability: float) -> float:
-    """The ⌈nq⌉-th smallest, as HdrHistogram counts."""
+    """The ⌈nq⌉-th smallest."""
     return float(np.quantile(latencies, probability, method="inverted_cdf"))
 
 
@@ -252,6 +254,7 @@ def _ranked(latencies: npt.NDArray[np.float64], probability: float) -> float:
 class Example:
     """Numbers quoted in the text; those of the loops are from the record."""
 
+    omitted: int
     raw_mean_ms: float
     raw_p999_ms: float
     corrected_mean_s: float
@@ -276,11 +279,12 @@ class Example:
 def example() -> Example:
     """The numbers quoted in the text."""
     raw = _tene()
-    full, record, loop = corrected_latencies(raw, 0.01), _recorded(), _latencies()
+    full, record, loop = corrected_latencies(raw, 0.01), _read_record(), _latencies()
     later = np.append(raw, np.full(20_000, 0.001))
     late = closed_loop_latencies(later, 0.01)[1] > 0.005
     half_ms = 500 * record["asked"]["stall_s"]
     return Example(
+        omitted=full.size - raw.size,
         raw_mean_ms=1000 * float(raw.mean()),
         raw_p999_ms=1000 * _ranked(raw, 0.999),
         corrected_mean_s=float(full.mean()),
@@ -315,7 +319,7 @@ def figure_stalled_loop() -> Figure:
     stay there. The closed loop, timed from sending, has a single point at 1000 and all others near
     zero, also between 1 and 2 s.
     """
-    found, asked = _latencies(), _recorded()["asked"]
+    found, asked = _latencies(), _read_record()["asked"]
     due = asked["interval_s"] * np.arange(asked["count"])
     figure = Figure(layout="constrained")
     axes = figure.subplots()

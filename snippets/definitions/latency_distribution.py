@@ -38,8 +38,9 @@ def quantile(latencies: npt.ArrayLike, probability: float, definition: int = 7) 
     """Sample quantile by one of the nine definitions of Hyndman and Fan, in the unit of the sample.
 
     latencies: shape (n,), non-negative, n ≥ 1. probability: q in [0, 1]. definition: 1 to 9; 1
-    takes the ⌈nq⌉-th smallest, 7 interpolates between the ranks 1 + (n−1)q and is the default of
-    numpy and R, 8 is the one that the authors recommend. Raises ValueError outside these ranges.
+    takes the ⌈nq⌉-th smallest, 7 interpolates between the ranks around 1 + (n−1)q and is numpy's
+    default, 8 is nearly median-unbiased for any distribution. Raises ValueError outside these
+    ranges.
 
     >>> quantile([10, 20, 30, 40], 0.5), quantile([10, 20, 30, 40], 0.5, definition=1)
     (25.0, 20.0)
@@ -202,6 +203,7 @@ class Example:
     p99_of_1000_lower: int
     p99_of_1000_upper: int
     band_1000_percent: float
+    band_end_percentile: float
     band_for_p999: int
     error_1000_percent: float
     error_p999_1000_percent: float
@@ -228,6 +230,7 @@ def example() -> Example:
         p99_of_1000_lower=p99.lower or 0,
         p99_of_1000_upper=p99.upper or 0,
         band_1000_percent=100 * band_half_width(1000),
+        band_end_percentile=100 - 100 * band_half_width(1000),
         band_for_p999=math.ceil((band_half_width(1) / 0.001) ** 2),
         error_1000_percent=196 * _relative_error(0.99, 1000),
         error_p999_1000_percent=196 * _relative_error(0.999, 1000),

@@ -7,7 +7,7 @@ percentiles have no such meaning.
 
 Assumes: positive latencies; the same α everywhere.
 
-Source: Masson, Rim and Lee (2019), DDSketch, section 2, without its bound on the number of buckets.
+Source: Masson, Rim and Lee (2019), DDSketch, without its bound on the number of buckets.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def merge(one: LatencySketch, other: LatencySketch) -> LatencySketch:
 
     one, other: of the same relative error. Raises ValueError when they differ.
 
-    >>> merged = merge(sketch([1.0, 2.0], 0.5), sketch([2.5, 10.0], 0.5))
-    >>> merged.keys.tolist(), merged.counts.tolist()
-    ([0, 1, 3], [1, 2, 1])
+    >>> one = LatencySketch(0.5, keys=np.array([0, 1]), counts=np.array([1, 4]))
+    >>> other = LatencySketch(0.5, keys=np.array([1, 3]), counts=np.array([2, 5]))
+    >>> merge(one, other).counts.tolist()
+    [1, 6, 5]
     """
     same = one.relative_error == other.relative_error
     _require(same, "other", f"a sketch with error {one.relative_error}", other.relative_error)
@@ -90,8 +91,9 @@ def sketch_quantile(summary: LatencySketch, probability: float) -> float:
     summary: a sketch. probability: q in [0, 1]. Answers 2γ^k/(γ+1) for the bucket of the latency of
     rank ⌊1 + q(n−1)⌋. Raises ValueError on a probability outside the range.
 
-    >>> round(sketch_quantile(sketch([1.0, 2.0, 3.0, 10.0], relative_error=0.5), 1.0), 12)
-    13.5
+    >>> summary = LatencySketch(0.5, keys=np.array([0, 3]), counts=np.array([3, 1]))
+    >>> sketch_quantile(summary, 0.5), sketch_quantile(summary, 1.0)
+    (0.5, 13.5)
     """
     _require(0 <= probability <= 1, "probability", "in [0, 1]", probability)
     rank = probability * (int(summary.counts.sum()) - 1)
@@ -148,6 +150,8 @@ class Example:
 
     gamma_1_percent: float
     buckets_to_an_hour: int
+    healthy_p99_ms: float
+    slow_p99_ms: float
     fleet_p50_ms: float
     fleet_p99_ms: float
     average_p50_ms: float
@@ -165,6 +169,8 @@ def example() -> Example:
     return Example(
         gamma_1_percent=bucket_ratio(0.01),
         buckets_to_an_hour=bucket_count(1e-3, 3600),
+        healthy_p99_ms=min(REPLICA_MEANS_MS) * math.log(100),
+        slow_p99_ms=max(REPLICA_MEANS_MS) * math.log(100),
         fleet_p50_ms=_fleet_quantile(0.5),
         fleet_p99_ms=_fleet_quantile(0.99),
         average_p50_ms=_average_quantile(0.5),

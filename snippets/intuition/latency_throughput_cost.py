@@ -143,7 +143,7 @@ def largest_batch(
     peak_flops: float,
     bandwidth: float,
 ) -> int:
-    """Most sequences whose step still takes at most the limit.
+    """Most sequences whose step still takes at most the limit, by doubling and halving.
 
     limit_s: objective for TPOT [s]. The other arguments are those of decode_step_time. Raises
     ValueError outside their ranges, and when one sequence already takes longer.
@@ -151,11 +151,19 @@ def largest_batch(
     >>> largest_batch(4.5, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0)
     3
     """
-    alone = float(decode_step_time(1, parameters, weight_bytes, kv_bytes, peak_flops, bandwidth))
+    model = (parameters, weight_bytes, kv_bytes, peak_flops, bandwidth)
+    alone = float(decode_step_time(1, *model))
     _require(alone <= limit_s < math.inf, "limit_s", f"finite and at least {alone:.3g}", limit_s)
-    memory = math.inf if kv_bytes == 0 else (limit_s * bandwidth - weight_bytes) / kv_bytes
-    arithmetic = limit_s / (2 * parameters / peak_flops + kv_bytes / bandwidth)
-    return math.floor(min(memory, arithmetic) * (1 + 1e-12))  # exact limits are not lost to noise
+    fits, too_many = 1, 2
+    while decode_step_time(too_many, *model) <= limit_s:
+        fits, too_many = too_many, 2 * too_many
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if decode_step_time(middle, *model) <= limit_s:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
 
 
 def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -300,7 +308,7 @@ def figure_roofline() -> Figure:
         (1, 1.15 * H100_BANDWIDTH / 1e12),
         xytext=(0.45, 40),
         color="C3",
-        arrowprops={"arrowstyle": "-", "color": "C3"},
+        arrowprops={"arrowstyle": "-", "color": "C3", "linewidth": 1.2},
     )
     axes.set(ylim=(1, 2500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
     return figure
@@ -339,11 +347,11 @@ def figure_frontier() -> Figure:
         step = float(_step(batch))
         values = (batch / step, float(cost_per_million(PRICE_PER_HOUR, batch / step)))
         near, end = batch <= marks["knee"], name == "memory full"
-        shift = {"alone": (8, -4), "objective": (-6, -16), "memory full": (8, -32)}
+        shift = {"alone": (8, -4), "objective": (-6, -30), "memory full": (8, -18)}
         for axes, value in zip((upper, lower), values, strict=True):
             axes.plot(1e3 * step, value, "o", color="C1")
         upper.annotate(
-            f"{name}, B = {batch}",
+            f"{name.removeprefix('memory ')}, B = {batch}",
             (1e3 * step, values[0]),
             xytext=shift.get(name, (6, -12)),
             textcoords="offset points",

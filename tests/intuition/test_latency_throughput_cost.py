@@ -62,8 +62,13 @@ def test_largest_batch_is_largest(batch: int, kv: float, peak: float) -> None:
     limit = float(decode_step_time(batch, *arguments))
     found = largest_batch(limit, *arguments)
     assert found >= batch
-    assert float(decode_step_time(found, *arguments)) <= limit * (1 + 1e-9)
+    assert float(decode_step_time(found, *arguments)) <= limit
     assert float(decode_step_time(found + 1, *arguments)) > limit
+
+
+def test_largest_batch_with_a_cache_that_weighs_nothing() -> None:
+    assert largest_batch(3.0, 3.0, 6.0, 1e-250, 2.0, 2.0) == 1
+    assert largest_batch(3.0, 3.0, 6.0, 0.0, 20.0, 2.0) == 10
 
 
 def test_price_scales() -> None:
