@@ -33,7 +33,8 @@ bench-build: $(READY) ## time cold, warm and edited builds against the plain the
 	$(BIN)/python benchmarks/build.py
 
 measure: $(READY) ## run the real servers again and rewrite their records under measurements/
-	$(BIN)/python -m snippets.capacity.bounded_server --measure
+	$(BIN)/python -m snippets.capacity.overload_measurement
+	$(BIN)/python -m snippets.definitions.coordinated_omission
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "fonttools>=4.60,<5" "brotli>=1.1,<2" "ziamath>=0.13,<1"
