@@ -41,8 +41,10 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine, and fail instead of hanging."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(20):
-            await test
+        task = asyncio.create_task(test)
+        done, _ = await asyncio.wait({task}, timeout=20)
+        assert done, "it hangs, or failed with requests inside"
+        await task
 
     asyncio.run(bounded())
 
@@ -87,6 +89,7 @@ class Gate:
 
 
 async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task does."""
     while not condition():
         await asyncio.sleep(0.001)
 
@@ -198,6 +201,58 @@ def test_one_client_cannot_take_every_place() -> None:
             gate.open.set()
             assert [answer[0] for answer in await asyncio.gather(*greedy, other)] == [200] * 3
             assert (await exchange(server.port, post("c", "X-Client: greedy")))[0] == 200
+        assert conserved(server)
+
+    run(test())
+
+
+def test_a_finished_request_frees_one_place_and_no_more() -> None:
+    async def test() -> None:
+        turns: asyncio.Queue[None] = asyncio.Queue()
+
+        async def handler(request: Request) -> bytes:
+            await turns.get()
+            return request.body
+
+        async with BoundedServer(handler, Limits(places=3, per_client=3)) as server:
+            inside: list[asyncio.Task[Any]] = []
+            answered: list[None] = []
+            for finished in range(6):
+                while server.counts["accepted"] < finished + 3:
+                    inside.append(asyncio.create_task(exchange(server.port, post("in"))))
+                    await until(lambda: server.counts["accepted"] == len(inside))
+                for client, status in (("", 429), ("X-Client: other", 503)):
+                    headers = (client,) if client else ()
+                    assert (await exchange(server.port, post("out", *headers)))[0] == status
+                turns.put_nowait(None)
+                answered.append(None)
+                await until(lambda: server.counts["answered"] == len(answered))
+            for _ in range(2):
+                turns.put_nowait(None)
+            assert [answer[0] for answer in await asyncio.gather(*inside)] == [200] * 8
+        assert conserved(server)
+
+    run(test())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a second loopback address")
+def test_clients_without_a_name_are_told_apart_by_address() -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with BoundedServer(gate, Limits(places=9, per_client=1)) as server:
+            first = asyncio.create_task(exchange(server.port, post("first")))
+            await until(lambda: server.counts["accepted"] == 1)
+            assert (await exchange(server.port, post("again")))[0] == 429
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", server.port, local_addr=("127.0.0.2", 0)
+            )
+            writer.write(post("elsewhere"))
+            await until(lambda: server.counts["accepted"] == 2)
+            gate.open.set()
+            assert (await reader.read()).endswith(b"elsewhere")
+            writer.close()
+            await writer.wait_closed()
+            assert (await first)[0] == 200
         assert conserved(server)
 
     run(test())
@@ -440,7 +495,7 @@ def test_process_finishes_on_sigterm() -> None:
 def test_serve_and_busy() -> None:
     async def test() -> None:
         taken = await busy(Request("POST", "/", {}, b"2000"))
-        assert int(taken) >= 2000
+        assert 2000 <= int(taken) < 2_000_000
         for body in (b"", b"-1", b"soon", b"12345678", b"1.5"):
             with pytest.raises(ValueError, match="the body must be microseconds"):
                 await busy(Request("POST", "/", {}, body))
