@@ -94,7 +94,8 @@ def simulated_downtime(
     _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
     counts = rng.poisson(mean_outages, months)
     month = np.repeat(np.arange(months), counts)
-    return np.bincount(month, rng.exponential(mean_outage_s, month.size), months) + 0.0
+    total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
+    return np.asarray(total, dtype=np.float64)
 
 
 def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: float) -> float:
@@ -171,19 +172,16 @@ def figure_margin() -> Figure:
     figure = Figure(layout="constrained")
     axes = figure.subplots()
     down = np.linspace(2e-5, 1.2e-3, 120)
-    for minutes, colour in ((40, "C3"), (10, "C0"), (2, "C2")):
+    for minutes, colour, x, y, side in (
+        (40, "C3", 99.965, 0.3, "left"),
+        (10, "C0", 99.966, 0.014, "left"),
+        (2, "C2", 99.950, 0.006, "right"),
+    ):
         length = minutes * MINUTE
         risk = [downtime_exceeds(0.001 * MONTH, d * MONTH / length, length) for d in down.tolist()]
         axes.semilogy(100 * (1 - down), risk, color=colour)
-        at = 3 if minutes == 40 else 24 if minutes == 10 else 55
-        axes.annotate(
-            f"{minutes} min outages",
-            (100 * (1 - down[at]), max(risk[at], 2e-4)),
-            xytext=(-8, -4),
-            textcoords="offset points",
-            ha="right",
-            color=colour,
-        )
+        text = f"{minutes} min" + " outages" * (minutes == 2)
+        axes.annotate(text, (x, y), ha=side, color=colour)
     axes.axvline(99.9, color="C4", linestyle=":")
     axes.set(
         ylim=(1e-4, 1),

@@ -6,8 +6,8 @@ s_1 > s_2 > … and credits c_1 < c_2 < …, E[credit] = Σ c_i·P(s_{i+1} ≤ A
 
 Assumes: the quantile rises with utilization; the credit is a share of the month's bill.
 
-Source: Beyer et al. (2016), chapter 4, for the terms; Google Cloud (2026) for credits; Google Cloud
-Monitoring for request-based and windows-based indicators.
+Source: Beyer et al. (2016), chapter 4, for the terms; Amazon Web Services (2022) for credits;
+Google Cloud Monitoring for request-based and windows-based indicators.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +154,8 @@ def figure_load_cap() -> Figure:
     for q, colour, offset in ((0.95, "C0", (0, 8)), (0.99, "C3", (0, -16))):
         objective = np.linspace(-math.log1p(-q) * 1.001, 40, 150)
         cap = [
-            load_cap(lambda rho, q=q: response_quantile(q, rho, 1.0), t) for t in objective.tolist()
+            load_cap(partial(response_quantile, q, mean_service_s=1.0), t)
+            for t in objective.tolist()
         ]
         axes.plot(objective, cap, color=colour)
         axes.annotate(
@@ -180,7 +182,7 @@ def check_load_cap_of_one_server() -> None:
     cap = load_cap(lambda rho: response_quantile(0.99, rho, 1.0), 10.0)
     checks.close("p99 ≤ 10 S", cap, 0.5394830, atol=5e-8)
     for q, t in ((0.9, 4.0), (0.95, 10.0), (0.999, 50.0)):
-        got = load_cap(lambda rho, q=q: response_quantile(q, rho, 1.0), t)
+        got = load_cap(partial(response_quantile, q, mean_service_s=1.0), t)
         checks.close(f"q = {q}, t = {t:g} S", got, max_utilization(q, t), rtol=1e-12)
 
 
