@@ -1,0 +1,82 @@
+"""The month's downtime against scipy's gamma sums, its moments, and errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from snippets.definitions.monthly_attainment import (
+    downtime_exceeds,
+    downtime_exceeds_normal,
+    internal_target,
+    simulated_downtime,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0, 10_000), st.floats(0.01, 60), st.floats(10, 1000))
+def test_exact_equals_gamma_sums(allowed: float, mean: float, length: float) -> None:
+    n = np.arange(1, 250)
+    expected = (stats.poisson.pmf(n, mean) * stats.gamma.sf(allowed / length, n)).sum()
+    assert downtime_exceeds(allowed, mean, length) == pytest.approx(expected, abs=1e-10)
+
+
+def test_normal_equals_scipy() -> None:
+    expected = stats.norm.sf(300, 240, 60 * math.sqrt(8))
+    assert downtime_exceeds_normal(300.0, 4.0, 60.0) == pytest.approx(expected)
+
+
+def test_no_outages() -> None:
+    assert downtime_exceeds(0.0, 0.0, 1.0) == 0
+
+
+def test_simulated_moments() -> None:
+    months = simulated_downtime(np.random.default_rng(0), 50_000, 3.0, 2.0)
+    assert months.mean() == pytest.approx(6, abs=4 * math.sqrt(24 / 50_000))
+    assert months.var() == pytest.approx(24, rel=0.05)
+
+
+def test_target_meets_the_breach() -> None:
+    target = internal_target(0.99, 0.1, 100.0, 100_000.0)
+    assert target > 0.99
+    assert downtime_exceeds(1000.0, (1 - target) * 1000, 100.0) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (-1.0, 1.0, 1.0),
+        (math.nan, 1.0, 1.0),
+        (1.0, -1.0, 1.0),
+        (1.0, math.nan, 1.0),
+        (1.0, 1.0, 0.0),
+        (1.0, 1.0, math.inf),
+    ],
+)
+def test_downtime_refuses(bad: tuple[float, float, float]) -> None:
+    for function in (downtime_exceeds, downtime_exceeds_normal):
+        with pytest.raises(ValueError, match="must be"):
+            function(*bad)
+    with pytest.raises(ValueError, match="mean_outages must be"):
+        downtime_exceeds(1.0, 601.0, 1.0)
+
+
+def test_others_refuse() -> None:
+    rng = np.random.default_rng(0)
+    for months, mean, length in ((0, 1.0, 1.0), (1, -1.0, 1.0), (1, 1.0, 0.0)):
+        with pytest.raises(ValueError, match="must be"):
+            simulated_downtime(rng, months, mean, length)
+    for bad in (
+        (1.0, 0.1, 1.0, 1.0),
+        (0.9, 0.0, 1.0, 1.0),
+        (0.9, 0.1, 0.0, 1.0),
+        (0.9, 0.1, 1.0, 0.0),
+        (0.5, 0.1, 1.0, 1e6),
+    ):
+        with pytest.raises(ValueError, match="must be"):
+            internal_target(*bad)
