@@ -87,6 +87,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for path in sorted(sources, key=lambda path: order.get(path, len(order)))
         if "question" in sources[path][1]
     ]
+    uses = [
+        use
+        for path, (text, meta) in sources.items()
+        if "question" in meta
+        for use in pages.symbol_uses(path, str(meta.get("title", path)), text)
+    ]
+    told = False
+    for path, (_, meta) in sources.items():
+        if "several_meanings" in meta:
+            told = True
+            problems += pages.notation_problems(path, meta, uses)
     _State.pages, _State.texts, _State.formulas = {}, {}, []
     for path, (text, meta) in sources.items():
         file = files.get_file_from_path(path)
@@ -98,6 +109,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             [by_name[name] for name in used[path]],
             runs,
             cards,
+            uses if told else [],
             1 + file.content_string.count("\n") - text.count("\n"),
         )
         _State.pages[path], _State.texts[path] = page, pages.expand(text, page)

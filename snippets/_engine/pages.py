@@ -25,6 +25,8 @@ _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
 _SLOT = "engine-slot-"
 _SLOT_PARAGRAPH = re.compile(rf"<p>{_SLOT}(\d+)\.</p>")
+_SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+_TEX = re.compile(r"\$([^$]+)\$")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
 KINDS = ("identity", "published", "simulation", "measured")
 
@@ -40,6 +42,54 @@ class Card:
     thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
 
 
+@dataclass(frozen=True)
+class SymbolUse:
+    """A symbol in the table of a chapter: TeX, meaning, and the chapter's page and title."""
+
+    symbol: str
+    meaning: str
+    path: str
+    title: str
+
+
+def symbol_uses(path: str, title: str, markdown: str) -> list[SymbolUse]:
+    """The symbols that a chapter defines under `## Symbols`, several of one row apart."""
+    section = _SYMBOLS.search(markdown)
+    uses = []
+    for row in section[0].splitlines() if section else ():
+        cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
+        for tex in _TEX.findall(cells[0]) if len(cells) > 1 else ():
+            symbol = tex.partition("=")[0].strip(" ,")
+            uses.append(SymbolUse(symbol, cells[1], path, title))
+    return uses
+
+
+def several_meanings(uses: Sequence[SymbolUse]) -> dict[str, list[SymbolUse]]:
+    """The symbols that different chapters explain in different words."""
+    by_symbol: dict[str, list[SymbolUse]] = {}
+    for use in uses:
+        by_symbol.setdefault(use.symbol, []).append(use)
+    return {
+        symbol: found
+        for symbol, found in by_symbol.items()
+        if len({use.path for use in found}) > 1 and len({use.meaning for use in found}) > 1
+    }
+
+
+def notation_problems(path: str, meta: dict[str, Any], uses: Sequence[SymbolUse]) -> list[str]:
+    """What the list `several_meanings` of the notation page's front matter does not admit."""
+    admitted = {str(symbol) for symbol in meta.get("several_meanings") or ()}
+    found = several_meanings(uses)
+    problems = [f"docs/{path}: {symbol} has one meaning now" for symbol in admitted - found.keys()]
+    for symbol in found.keys() - admitted:
+        told = "; ".join(f"{use.meaning} ({use.path})" for use in found[symbol])
+        problems.append(
+            f"docs/{path}: ${symbol}$ means several things: {told}."
+            " Use another letter, or list it under several_meanings"
+        )
+    return sorted(problems)
+
+
 @dataclass
 class Page:
     """A page to expand: where it lies, its front matter, and the records of its modules."""
@@ -50,6 +100,7 @@ class Page:
     runs: Sequence[Run]
     every_run: Sequence[Run] = ()
     cards: Sequence[Card] = ()
+    uses: Sequence[SymbolUse] = ()
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
@@ -99,6 +150,12 @@ def expand(markdown: str, page: Page) -> str:
     if fence:
         page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
     text = "\n".join(lines)
+    clashing = several_meanings(page.uses)
+    mine = sorted({u.symbol for u in page.uses if u.path == page.path and u.symbol in clashing})
+    if mine:
+        letters = ", ".join(f"${symbol}$" for symbol in mine)
+        note = f"Letters with other meanings elsewhere ([Notation](../notation.md)): {letters}."
+        text = _SYMBOLS.sub(lambda section: f"{section[0].rstrip()}\n\n{note}\n\n", text)
     if page.meta.get("question"):
         question = page.slot(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
@@ -371,6 +428,20 @@ def _report(page: Page, names: list[str]) -> str:
     )
 
 
+def _notation(page: Page, names: list[str]) -> str:
+    if names or not page.uses:
+        raise EngineError("{{ notation }} takes no names and needs chapters with symbols")
+    order: dict[str, dict[str, list[SymbolUse]]] = {}
+    for use in sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol)):
+        order.setdefault(use.symbol, {}).setdefault(use.meaning, []).append(use)
+    rows = ["| Symbol | Meaning | Chapter |", "|---|---|---|"]
+    for symbol, meanings in order.items():
+        for place, (meaning, uses) in enumerate(meanings.items()):
+            links = ", ".join(f"[{use.title}]({use.path}#symbols)" for use in uses)
+            rows.append(f"| {f'${symbol}$' if place == 0 else ''} | {meaning} | {links} |")
+    return "\n".join(rows) + "\n"
+
+
 _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _code,
     "solution": _solution,
@@ -379,4 +450,5 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "downloads": _downloads,
     "chapters": _chapters,
     "report": _report,
+    "notation": _notation,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from snippets._engine import pages
 from snippets._engine.pages import Card, Page, expand, module_names_of
 from snippets._engine.runner import Run
 from snippets._engine.source import outline
@@ -249,3 +250,48 @@ def test_extra_module_that_does_not_exist_is_named() -> None:
     assert problems == [
         "docs/part/twice.md: front matter lists module nowhere, which does not exist"
     ]
+
+
+TABLE = """\
+## Symbols
+
+| Symbol | Meaning | Unit | Argument |
+|---|---|---|---|
+| $N$, $\\rho = a/c$ | {meaning} | 1 | `n` |
+
+## Next
+"""
+
+
+def test_letter_with_two_meanings_must_be_admitted() -> None:
+    one = pages.symbol_uses("a/one.md", "One", TABLE.format(meaning="servers"))
+    other = pages.symbol_uses("b/two.md", "Two", TABLE.format(meaning="clients"))
+    assert [use.symbol for use in one] == ["N", "\\rho"]
+    assert set(pages.several_meanings([*one, *other])) == {"N", "\\rho"}
+    assert not pages.several_meanings([*one, *one])
+
+    problems = pages.notation_problems("notation.md", {"several_meanings": ["N"]}, [*one, *other])
+    assert len(problems) == 1
+    assert "$\\rho$ means several things: servers (a/one.md); clients (b/two.md)" in problems[0]
+    stale = pages.notation_problems("notation.md", {"several_meanings": ["N", "\\rho"]}, one)
+    assert stale == [
+        "docs/notation.md: N has one meaning now",
+        "docs/notation.md: \\rho has one meaning now",
+    ]
+
+
+def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
+    uses = [
+        use
+        for path, meaning in (("a/one.md", "servers"), ("b/two.md", "clients"))
+        for use in pages.symbol_uses(path, path[2:5], TABLE.format(meaning=meaning))
+    ]
+    page = pages.Page("notation.md", {}, "", [], uses=uses)
+    text = pages.expand("{{ notation }}", page)
+    assert not page.errors
+    assert "| $N$ | servers | [one](a/one.md#symbols) |" in text
+    assert "|  | clients | [two](b/two.md#symbols) |" in text
+
+    chapter = pages.Page("a/one.md", {}, "", [], uses=uses)
+    told = pages.expand(TABLE.format(meaning="servers"), chapter)
+    assert "([Notation](../notation.md)): $N$, $\\rho$." in told
