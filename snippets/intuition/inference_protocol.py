@@ -4,8 +4,8 @@ An Open Inference Protocol request is JSON: inputs with name, shape, datatype an
 of elements is the product of the shape, and raw bytes are that times the size of an element. A
 validator that never raises turns every text into either a request or a list of field errors.
 
-Assumes: JSON with tensor data inline; values are not coerced, which the protocol leaves to the
-server; fields that the protocol does not name are ignored.
+Assumes: JSON with tensor data inline, validated by pydantic 2; values are not coerced, which the
+protocol leaves to the server; fields that the protocol does not name are ignored.
 
 Source: Open Inference Protocol, REST, sections Inference, Tensor Data and Tensor Data Types
 (github.com/kserve/open-inference-protocol, commit 7ef512b).
@@ -15,10 +15,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from snippets import checks
 
@@ -38,6 +49,37 @@ ELEMENT_BYTES = {  # [B], Open Inference Protocol, Tensor Data Types; BYTES has 
 }
 LARGEST_SIZE = 2**64 - 1  # [elements], a dimension is an unsigned 64-bit integer; same source
 LARGEST_RANK = 64  # dimensions; numpy 2's own limit, since the protocol sets none
+Datatype = Literal[
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "FP32",
+    "FP64",
+    "BYTES",
+]
+STRICT = ConfigDict(strict=True)  # no coercion: "1" is no number, true is not 1
+RULES = {  # what pydantic's errors ask for, in the protocol's words
+    "model_type": "an object",
+    "dict_type": "an object",
+    "list_type": "a list",
+    "too_short": "a non-empty list",
+    "too_long": f"a list of at most {LARGEST_RANK}",
+    "missing": "given",
+    "string_type": "a string",
+    "string_unicode": "a string of Unicode characters",
+    "string_too_short": "a non-empty string",
+    "literal_error": "a type of the protocol",
+    "int_type": "an integer in [0, 2⁶⁴)",
+    "greater_than_equal": "an integer in [0, 2⁶⁴)",
+    "less_than_equal": "an integer in [0, 2⁶⁴)",
+}
 
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
@@ -95,66 +137,152 @@ def fits(value: object, datatype: str) -> bool:
     return isinstance(value, int) and int(limits.min) <= value <= int(limits.max)
 
 
-def tensor_errors(tensor: object, path: str) -> Iterator[str]:
-    """What is wrong with one input or output tensor, each as “path: rule, got value”.
+def _wrong(at: tuple[int | str, ...], rule: str, value: object) -> PydanticCustomError:
+    """An error for pydantic, at a place within the field."""
+    context = {"at": at, "rule": rule, "got": _shown(value)}
+    return PydanticCustomError("contract", "must be {rule}, got {got}", context)
+
+
+def _parameter(value: object) -> object:
+    """Parameters are strings, numbers or booleans."""
+    if not isinstance(value, str | int | float):
+        raise _wrong((), "a string, number or boolean", value)
+    return value
+
+
+def _unique(tensors: list[TensorData]) -> list[TensorData]:
+    """No tensor's name stands twice in a list."""
+    seen: set[str] = set()
+    for i, tensor in enumerate(tensors):
+        if tensor.name in seen:
+            raise _wrong((i, "name"), "unique", tensor.name)
+        seen.add(tensor.name)
+    return tensors
+
+
+def _elements(data: list[object], shape: list[int]) -> list[tuple[tuple[int, ...], object]]:
+    """The elements of flat or nested data and their places; level by level, not recursively."""
+    flat = [((i,), item) for i, item in enumerate(data)]
+    if not any(isinstance(item, list) for item in data):
+        expected = math.prod(shape)
+        if len(data) != expected:
+            raise _wrong((), f"{_shown(expected)} elements for shape {shape}", len(data))
+        return [*flat]
+    level: list[tuple[tuple[int, ...], object]] = [((), data)]
+    for size in shape:
+        below: list[tuple[tuple[int, ...], object]] = []
+        for at, item in level:
+            if not isinstance(item, list) or len(item) != size:
+                got = len(item) if isinstance(item, list) else item
+                raise _wrong(at, f"a list of {size}", got)
+            below += [((*at, i), x) for i, x in enumerate(item)]
+        level = below
+    return level
+
+
+Size = Annotated[int, Field(ge=0, le=LARGEST_SIZE)]
+Parameters = dict[str, Annotated[object, AfterValidator(_parameter)]]
+Tensors = Annotated[list["TensorData"], Field(min_length=1), AfterValidator(_unique)]
+
+
+class RequestedOutput(BaseModel):
+    """A tensor's name and parameters: all that a request says about an output."""
+
+    model_config = STRICT
+    name: Annotated[str, Field(min_length=1)]
+    parameters: Parameters = {}
+
+
+class TensorData(RequestedOutput):
+    """An input of a request or an output of a response, with its data nested or flat."""
+
+    model_config = STRICT
+    shape: Annotated[list[Size], Field(max_length=LARGEST_RANK)]
+    datatype: Datatype
+    data: list[object]
+
+    @field_validator("data")
+    @classmethod
+    def _agrees(cls, data: list[object], info: ValidationInfo) -> list[object]:
+        """The data have the shape and are of the datatype, where these two are sound."""
+        if "shape" in info.data and "datatype" in info.data:
+            for at, item in _elements(data, info.data["shape"]):
+                if not fits(item, info.data["datatype"]):
+                    raise _wrong(at, info.data["datatype"], item)
+        return data
+
+
+class InferenceRequest(BaseModel):
+    """The body of a request: inputs, and the outputs that are asked for."""
+
+    model_config = STRICT
+    id: str = ""
+    parameters: Parameters = {}
+    inputs: Tensors
+    outputs: list[RequestedOutput] = []
+
+
+class InferenceResponse(BaseModel):
+    """The body of a response; the context of the validation is the id sent, or None."""
+
+    model_config = STRICT
+    model_name: str
+    model_version: str = ""
+    id: Annotated[str, Field(validate_default=True)] = ""
+    parameters: Parameters = {}
+    outputs: Tensors
+
+    @field_validator("id")
+    @classmethod
+    def _comes_back(cls, value: str, info: ValidationInfo) -> str:
+        """The id of the request is the id of its response."""
+        if info.context is not None and value != info.context:
+            raise _wrong((), repr(info.context), value or None)
+        return value
+
+
+def errors_of(
+    model: type[BaseModel], body: object, path: str = "", context: object = None
+) -> list[str]:
+    """What a model refuses in parsed JSON, each as “path: must be rule, got value”.
+
+    model: one of the models above. path: where the body stands, such as "inputs[0]". context: what
+    the model compares with, if anything. Of a tensor's data, the first error only.
+
+    >>> class Named(BaseModel):
+    ...     name: str
+    >>> errors_of(Named, {"name": 3}, "outputs[0]")
+    ['outputs[0].name: must be a string, got 3']
+    """
+    try:
+        model.model_validate(body, context=context)
+    except ValidationError as error:
+        return [_line(details, path) for details in error.errors(include_url=False)]
+    return []
+
+
+def tensor_errors(tensor: object, path: str) -> list[str]:
+    """What is wrong with one input or output tensor, each as “path: must be rule, got value”.
 
     tensor: parsed JSON. path: where it stands, such as "inputs[0]". Of the data, the first error
     only. Nested data must have the shape; flat data its number of elements.
 
     >>> bad = {"name": "x", "shape": [2, 4], "datatype": "FP32", "data": [1, 2, 3]}
-    >>> list(tensor_errors(bad, "inputs[0]"))
-    ['inputs[0].data: must have 8 elements for shape [2, 4], got 3']
+    >>> tensor_errors(bad, "inputs[0]")
+    ['inputs[0].data: must be 8 elements for shape [2, 4], got 3']
     """
-    if not isinstance(tensor, dict):
-        yield f"{path}: must be an object, got {_shown(tensor)}"
-        return
-    yield from _name_errors(tensor, path)
-    yield from _parameter_errors(tensor, path)
-    shape, datatype, data = tensor.get("shape"), tensor.get("datatype"), tensor.get("data")
-    sound = isinstance(shape, list)
-    if not isinstance(shape, list):
-        yield f"{path}.shape: must be a list, got {_shown(shape)}"
-        shape = []
-    if len(shape) > LARGEST_RANK:
-        yield f"{path}.shape: must have at most {LARGEST_RANK} sizes, got {len(shape)}"
-        return
-    for i, size in enumerate(shape):
-        if type(size) is not int or not 0 <= size <= LARGEST_SIZE:
-            sound = False
-            yield f"{path}.shape[{i}]: must be an integer in [0, 2⁶⁴), got {_shown(size)}"
-    if not isinstance(datatype, str) or datatype not in {*ELEMENT_BYTES, "BYTES"}:
-        sound = False
-        yield f"{path}.datatype: must be a type of the protocol, got {_shown(datatype)}"
-    if not isinstance(data, list):
-        yield f"{path}.data: must be a list, got {_shown(data)}"
-    elif sound:
-        yield from _data_errors(data, shape, str(datatype), f"{path}.data")
+    return errors_of(TensorData, tensor, path)
 
 
 def request_errors(body: object) -> list[str]:
-    """Everything wrong with an inference request, as “path: rule, got value”; empty if it is sound.
+    """Everything wrong with a request, as “path: must be rule, got value”; empty if it is sound.
 
     body: parsed JSON. Never raises, whatever the body is.
 
     >>> request_errors({"inputs": [{"name": "x", "shape": [1], "datatype": "F32", "data": [1]}]})
     ["inputs[0].datatype: must be a type of the protocol, got 'F32'"]
     """
-    if not isinstance(body, dict):
-        return [f"body: must be an object, got {_shown(body)}"]
-    errors = list(_parameter_errors(body, ""))
-    if "id" in body and not isinstance(body["id"], str):
-        errors.append(f"id: must be a string, got {_shown(body['id'])}")
-    errors += _list_errors(body.get("inputs"), "inputs")
-    outputs = body.get("outputs", [])
-    if not isinstance(outputs, list):
-        return [*errors, f"outputs: must be a list, got {_shown(outputs)}"]
-    for i, output in enumerate(outputs):
-        if isinstance(output, dict):
-            errors += [*_name_errors(output, f"outputs[{i}]")]
-            errors += [*_parameter_errors(output, f"outputs[{i}]")]
-        else:
-            errors.append(f"outputs[{i}]: must be an object, got {_shown(output)}")
-    return errors
+    return errors_of(InferenceRequest, body)
 
 
 def response_errors(body: object, request_id: str | None = None) -> list[str]:
@@ -165,16 +293,7 @@ def response_errors(body: object, request_id: str | None = None) -> list[str]:
     >>> response_errors({"model_name": "iris", "id": "41", "outputs": []}, request_id="42")
     ["id: must be '42', got '41'", 'outputs: must be a non-empty list, got []']
     """
-    if not isinstance(body, dict):
-        return [f"body: must be an object, got {_shown(body)}"]
-    errors = list(_parameter_errors(body, ""))
-    for field in ("model_name", "model_version"):
-        required = field == "model_name"
-        if (required or field in body) and not isinstance(body.get(field), str):
-            errors.append(f"{field}: must be a string, got {_shown(body.get(field))}")
-    if request_id is not None and body.get("id") != request_id:
-        errors.append(f"id: must be {request_id!r}, got {_shown(body.get('id'))}")
-    return errors + _list_errors(body.get("outputs"), "outputs")
+    return errors_of(InferenceResponse, body, context=request_id)
 
 
 def status_of(text: str) -> tuple[int, list[str]]:
@@ -183,7 +302,7 @@ def status_of(text: str) -> tuple[int, list[str]]:
     Never raises: text that is no JSON, or nested too deeply to be parsed, is the caller's mistake.
 
     >>> status_of('{"inputs": 3}')
-    (400, ['inputs: must be a non-empty list, got 3'])
+    (400, ['inputs: must be a list, got 3'])
     """
     try:
         body = json.loads(text)
@@ -203,65 +322,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _name_errors(owner: dict[str, object], path: str) -> Iterator[str]:
-    """The name of a tensor is a non-empty string."""
-    name = owner.get("name")
-    if not isinstance(name, str) or not name:
-        yield f"{path}.name: must be a non-empty string, got {_shown(name)}"
-
-
-def _parameter_errors(owner: dict[str, object], path: str) -> Iterator[str]:
-    """Parameters, if any, are strings, numbers or booleans by name."""
-    prefix = f"{path}.parameters" if path else "parameters"
-    parameters = owner.get("parameters", {})
-    if not isinstance(parameters, dict):
-        yield f"{prefix}: must be an object, got {_shown(parameters)}"
-        return
-    for key, value in parameters.items():
-        if not isinstance(value, str | int | float):
-            yield f"{prefix}.{key}: must be a string, number or boolean, got {_shown(value)}"
-
-
-def _list_errors(tensors: object, path: str) -> list[str]:
-    """A non-empty list of sound tensors, no name twice."""
-    if not isinstance(tensors, list) or not tensors:
-        return [f"{path}: must be a non-empty list, got {_shown(tensors)}"]
-    errors: list[str] = []
-    seen: set[str] = set()
-    for i, tensor in enumerate(tensors):
-        errors += tensor_errors(tensor, f"{path}[{i}]")
-        name = tensor.get("name") if isinstance(tensor, dict) else None
-        if isinstance(name, str):
-            if name in seen:
-                errors.append(f"{path}[{i}].name: must be unique, got {_shown(name)} again")
-            seen.add(name)
-    return errors
-
-
-def _data_errors(data: list[object], shape: list[int], datatype: str, path: str) -> Iterator[str]:
-    """The first error of a tensor's data, flat or nested; walks level by level, not recursively."""
-    level = [(f"{path}[{i}]", item) for i, item in enumerate(data)]
-    if not any(isinstance(item, list) for item in data):
-        expected = math.prod(shape)
-        if len(data) != expected:
-            count = _shown(expected)
-            yield f"{path}: must have {count} elements for shape {shape}, got {len(data)}"
-            return
-    else:
-        level = [(path, data)]
-        for size in shape:
-            below: list[tuple[str, object]] = []
-            for where, item in level:
-                if not isinstance(item, list) or len(item) != size:
-                    got = f"{len(item)}" if isinstance(item, list) else _shown(item)
-                    yield f"{where}: must be a list of {size}, got {got}"
-                    return
-                below += [(f"{where}[{i}]", x) for i, x in enumerate(item)]
-            level = below
-    for where, item in level:
-        if not fits(item, datatype):
-            yield f"{where}: must be {datatype}, got {_shown(item)}"
-            return
+def _line(details: ErrorDetails, path: str) -> str:
+    """One error of pydantic as “path: must be rule, got value”."""
+    context = details.get("ctx", {})
+    for step in (*details["loc"], *context.get("at", ())):
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    kind = details["type"]
+    rule = context.get("rule") or RULES.get(kind) or f"valid ({kind})"
+    got = context.get("got") or ("nothing" if kind == "missing" else _shown(details["input"]))
+    return f"{path.lstrip('.') or 'body'}: must be {rule}, got {got}"
 
 
 @dataclass(frozen=True)
@@ -398,13 +467,13 @@ def check_published_example_breaks_its_own_rules() -> None:
     checks.equal(
         "request",
         status_of(PUBLISHED_REQUEST),
-        (400, ["inputs[1].data: must have 3 elements for shape [3], got 1"]),
+        (400, ["inputs[1].data: must be 3 elements for shape [3], got 1"]),
     )
     mended = PUBLISHED_REQUEST.replace("[true]", "[true, false, true]")
     checks.equal("request with three elements", status_of(mended), (200, []))
     response = json.loads(PUBLISHED_RESPONSE)
     checks.equal(
-        "response", response_errors(response, "42"), ["model_name: must be a string, got nothing"]
+        "response", response_errors(response, "42"), ["model_name: must be given, got nothing"]
     )
     checks.equal("response with a name", response_errors({**response, "model_name": "m"}, "42"), [])
 
