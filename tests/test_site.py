@@ -132,7 +132,7 @@ def test_formula_font_has_every_character(site: Path) -> None:
 def test_pages_stay_light(site: Path) -> None:
     """HTML before compression; code blocks carry their copy text, so a chapter is not tiny."""
     for file in site.rglob("*.html"):
-        assert file.stat().st_size < 400_000, f"{file.relative_to(site)}: {file.stat().st_size}"
+        assert file.stat().st_size < 450_000, f"{file.relative_to(site)}: {file.stat().st_size}"
     for file in site.rglob("*.svg"):
         assert file.stat().st_size < 250_000, f"{file.relative_to(site)}: {file.stat().st_size}"
 

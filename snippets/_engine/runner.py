@@ -31,7 +31,12 @@ from snippets._engine.source import Outline, digest, engine_digest, module_names
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 5  # runs of a module whose files change while it runs
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of sets in every build
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+}
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED_ENGINE = engine_digest()
@@ -233,7 +238,7 @@ def _context() -> Any:
 def warm_up() -> None:
     """Start the server that workers fork from, so that the first run need not wait for it."""
     if _context().get_start_method() == "forkserver":
-        with _environment(ONE_THREAD), _without_main():
+        with _environment(WORKER_ENVIRONMENT), _without_main():
             multiprocessing.forkserver.ensure_running()
 
 
@@ -244,7 +249,7 @@ def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -
     process = context.Process(
         target=worker.main, args=(root, name, folder), name=name, daemon=False
     )
-    with _environment(ONE_THREAD), _without_main():
+    with _environment(WORKER_ENVIRONMENT), _without_main():
         process.start()
     return _Job(name, version, folder, process, time.monotonic() + timeout_s)
 

@@ -516,3 +516,15 @@ def test_bytecode_of_an_earlier_text_is_not_run(project: Project) -> None:
     assert project.run().status == 0
     rows = project.record("part.top").record["checks"][0]["comparisons"]
     assert rows[0]["got"] == "2"
+
+
+def test_sets_have_one_order_in_every_run(project: Project) -> None:
+    text = f"value = str(list({{'one', 'two', 'three', 'four', 'five', 'six'}}))\n{CHECK}"
+    seen = set()
+    for folder in ("first", "second", "third"):
+        project.module("part.base", text)
+        assert project.run(SNIPPETS_CACHE=folder, PYTHONHASHSEED="random").status == 0
+        record = cached(project.root, project.root / folder, "part.base")
+        assert record is not None
+        seen.add(record.record["checks"][0]["comparisons"][0]["got"])
+    assert len(seen) == 1
