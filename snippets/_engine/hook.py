@@ -123,17 +123,12 @@ def _runs(problems: list[str]) -> list[Run]:
     """A record of every module; those that have none, or changed, are run."""
     cache = default_cache(ROOT)
     try:
-        names = module_names(ROOT)
-        runs = {name: cached(ROOT, cache, name) for name in names}
+        runs = {name: cached(ROOT, cache, name) for name in module_names(ROOT)}
         missing = [n for n, r in runs.items() if r is None or (r.failed and not _State.serving)]
         if missing:
-            run_all(ROOT, cache, names=missing, progress=log.info)
-            runs = {name: cached(ROOT, cache, name) for name in names}
+            runs.update((r.name, r) for r in run_all(ROOT, cache, names=missing, progress=log.info))
     except EngineError as problem:
         raise PluginError(str(problem)) from problem
-    for name, run in runs.items():
-        if run is None:
-            problems.append(f"{name}: its record was damaged or replaced while the site was built")
     found = [run for run in runs.values() if run]
     problems += failures(found)
     return found
