@@ -1,0 +1,1 @@
+"""Serving architecture: wire formats, batch jobs, streaming, routing and releases."""
