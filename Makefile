@@ -42,7 +42,7 @@ font: build ## cut the formula font to the characters the site uses
 
 lock: ## resolve the ranges of pyproject.toml into requirements.txt
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[docs,test,lint]'
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[docs,serve,models,scale,test,lint]'
 	.venv-lock/bin/python -m pip freeze --exclude serving-mathematics > requirements.txt
 	rm -rf .venv-lock build *.egg-info
 

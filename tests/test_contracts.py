@@ -166,6 +166,16 @@ def test_every_example_value_is_quoted(chapter: Chapter, records: dict[str, Run]
             assert quoted, f"{name}: {field} is quoted nowhere"
 
 
+def test_pages_need_no_optional_package(chapter: Chapter, records: dict[str, Run]) -> None:
+    """What may be absent when the site is built gives no number and no figure to a page."""
+    for name in chapter.modules:
+        record = records[name].record
+        assert not record["absent"], f"{name} did not run: pip install {record['absent']}"
+        if record["needs"]:
+            assert not record["figures"], f"{name} draws, and needs {record['needs']}"
+            assert not record["example"], f"{name} has an example, and needs {record['needs']}"
+
+
 def test_checks_say_where_the_expectation_comes_from(
     chapter: Chapter, records: dict[str, Run]
 ) -> None:

@@ -131,6 +131,13 @@ def _runs(problems: list[str]) -> list[Run]:
         raise PluginError(str(problem)) from problem
     found = [run for run in runs.values() if run]
     problems += failures(found)
+    idle = [run for run in found if run.record["absent"]]
+    if idle:
+        log.warning(
+            "not run, as their pages say: %s. To run them: pip install %s",
+            ", ".join(run.path for run in idle),
+            " ".join(sorted({name for run in idle for name in run.record["absent"]})),
+        )
     return found
 
 

@@ -247,11 +247,13 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
 
 def _code(page: Page, names: list[str]) -> str:
     run, text, whole = _code_block(page, names)
+    needs = " ".join(run.record["needs"])
+    wanted = f" <span>Needs <code>pip install {needs}</code></span>" if needs else ""
     tools = page.slot(
         '<p class="snippet-tools" data-search-exclude>'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
         "Copy with what it needs</button>"
-        f'<a href="{page.base}downloads/{run.path}" download>Download the module</a></p>'
+        f'<a href="{page.base}downloads/{run.path}" download>Download the module</a>{wanted}</p>'
     )
     return f'``` {{ .python .snippet title="{run.path}" }}\n{text}\n```\n\n{tools}'
 
@@ -339,9 +341,16 @@ def _checks(page: Page, names: list[str]) -> str:
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
         )
     passed = sum(row["passed"] for check in checks for row in check["comparisons"])
+    idle = "".join(
+        f'<p class="check-idle">The checks of <code>{run.path}</code> did not run in this build,'
+        f" which lacks <code>{' '.join(run.record['absent'])}</code>.</p>"
+        for run in page.runs
+        if run.record["absent"]
+    )
     return page.slot(
         f'<p class="check-summary">{passed} of {total} comparisons in {len(checks)} checks'
         " passed when this page was built. Open a claim to see what was compared.</p>"
+        + idle
         + "".join(folds)
     )
 

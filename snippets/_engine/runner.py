@@ -138,9 +138,12 @@ def run_all(
         _prepare(cache)
         for count, run in enumerate(_execute(root, cache, missing, jobs or _cores(), timeout_s), 1):
             done[run.name] = run
-            verdict = (
-                f"{len(run.record['failures'])} FAILED" if run.failed else f"{run.seconds:.1f} s"
-            )
+            if run.failed:
+                verdict = f"{len(run.record['failures'])} FAILED"
+            elif run.record["absent"]:
+                verdict = f"NOT RUN, needs {' '.join(run.record['absent'])}"
+            else:
+                verdict = f"{run.seconds:.1f} s"
             progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
     return [done[name] for name in wanted]
 

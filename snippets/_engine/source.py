@@ -11,6 +11,7 @@ import importlib.metadata
 import platform
 import re
 import sys
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +222,32 @@ def _version(package: str) -> str:
         return ",".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
 
 
+@functools.cache
+def _optional(project: Path) -> dict[str, str]:
+    """The table `tool.handbook.optional` of a `pyproject.toml`: import names and what pip calls
+    them.
+    """
+    try:
+        table = tomllib.loads(project.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as problem:
+        raise EngineError(f"cannot read {project}: {problem}") from problem
+    found: dict[str, str] = table.get("tool", {}).get("handbook", {}).get("optional", {})
+    return found
+
+
+def optional_packages(root: Path, imported: Iterable[str]) -> list[str]:
+    """Those of the imported packages that building the site does not need, as pip calls them."""
+    known = _optional(root / "pyproject.toml")
+    return sorted({known[package] for package in imported if package in known})
+
+
+def absent_packages(names: Iterable[str]) -> list[str]:
+    """Those of the packages, as pip calls them, that are not installed here."""
+    return [name for name in names if not _version(name)]
+
+
 def engine_digest() -> str:
     """The part of the engine that decides what a run record holds."""
     files = [Path(__file__).with_name(name).read_bytes() for name in ENGINE_FILES]
@@ -236,6 +263,7 @@ def digest(root: Path, name: str) -> str:
     hashed.update(engine_digest().encode())
     try:
         files, packages = dependencies(root, module_path(root, name))
+        packages += optional_packages(root, packages)
         files.append(root / "snippets" / "house.mplstyle")
         for package in packages:
             hashed.update(f"{package} {_version(package)}".encode())

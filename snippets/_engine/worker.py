@@ -33,7 +33,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from snippets._engine.source import Outline, module_path, outline
+from snippets._engine.source import (
+    Outline,
+    absent_packages,
+    dependencies,
+    module_path,
+    optional_packages,
+    outline,
+)
 
 OUTPUT = "output.txt"  # what the module printed, until its record is written
 STEP = "step.txt"  # where the module is: line and function
@@ -223,12 +230,18 @@ class _Run:
         return values
 
     def record(self) -> dict[str, Any]:
-        """Import the module and run its checks, figures and example, in this order."""
+        """Import the module and run its checks, figures and example, in this order.
+
+        A module whose optional packages are not installed is left alone, and its record says so.
+        """
         from snippets import checks
 
+        needs = optional_packages(self.root, dependencies(self.root, self.path)[1])
+        if absent := absent_packages(needs):
+            return empty_record() | {"needs": needs, "absent": absent}
         self.watch_reads()
         module = self.guarded("import", lambda: importlib.import_module(f"snippets.{self.name}"))
-        found = empty_record()
+        found = empty_record() | {"needs": needs}
         if module is not None:
             found["doc"] = inspect.cleandoc(module.__doc__ or "")
             found["checks"] = self.checks(checks.functions(module, "check_"))
@@ -243,7 +256,8 @@ class _Run:
 
 def empty_record() -> dict[str, Any]:
     """The record of a module that did not get as far as its import."""
-    lists: dict[str, Any] = {key: [] for key in ("checks", "figures", "failures")}
+    keys = ("checks", "figures", "failures", "needs", "absent")
+    lists: dict[str, Any] = {key: [] for key in keys}
     return lists | {"example": {}, "doc": "", "seconds": {}, "reads": {}}
 
 
