@@ -7,7 +7,7 @@ K ~ Poisson(x/m), because n exponential lengths exceed x when fewer than n of th
 Assumes: independent outages that do not overlap, each charged to the month in which it starts;
 constant traffic, so that time down is requests failed.
 
-Source: the definition of the Poisson process; Amazon Web Services (2022) for the tiers.
+Source: the definition of the Poisson process; Google Cloud for the calendar month.
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from snippets import checks
 from snippets.definitions.queue_simulator import MeanEstimate
-from snippets.definitions.slo_sla import expected_credit
 
 MINUTE, DAY = 60.0, 86400.0  # s
 MONTH = 30 * DAY  # s
 OUTAGE = 10 * MINUTE  # s; mean length in the examples
-FLOORS = (0.999, 0.99, 0.95)  # attainment below which credits are due: AWS (2022)
-CREDITS = (0.10, 0.25, 1.00)  # share of the bill: AWS (2022)
+CALENDAR = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days; a year that is no leap year
 
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
@@ -60,22 +57,6 @@ def downtime_exceeds(allowed_s: float, mean_outages: float, mean_outage_s: float
         else (k == 0).astype(float)
     )
     return float((some[1:] * np.cumsum(few)[:-1]).sum())
-
-
-def downtime_exceeds_normal(allowed_s: float, mean_outages: float, mean_outage_s: float) -> float:
-    """The normal approximation of P(D > x), with mean νTm and variance 2νTm².
-
-    allowed_s: x ≥ 0 [s]. mean_outages: νT > 0. mean_outage_s: m > 0 [s].
-    Raises ValueError outside these ranges.
-
-    >>> downtime_exceeds_normal(120.0, mean_outages=2.0, mean_outage_s=60.0)
-    0.5
-    """
-    _require(0 <= allowed_s < math.inf, "allowed_s", "non-negative and finite", allowed_s)
-    _require(0 < mean_outages < math.inf, "mean_outages", "positive and finite", mean_outages)
-    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
-    deviation = mean_outage_s * math.sqrt(2 * mean_outages)
-    return math.erfc((allowed_s - mean_outages * mean_outage_s) / deviation / math.sqrt(2)) / 2
 
 
 def simulated_downtime(
@@ -129,91 +110,89 @@ def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: f
     return 1 - low * mean_outage_s / period_s
 
 
+def worst_rolling_downtime(
+    starts_s: npt.ArrayLike, lengths_s: npt.ArrayLike, window_s: float
+) -> float:
+    """Most downtime in any window, each outage charged to the moment it starts [s].
+
+    starts_s: rising [s], shape (n,). lengths_s: of the outages [s], shape (n,). window_s: > 0 [s],
+    open at its start. Raises ValueError outside these ranges.
+
+    >>> worst_rolling_downtime([0.0, 25.0, 40.0], [3.0, 4.0, 5.0], window_s=30.0)
+    9.0
+    """
+    starts, lengths = np.asarray(starts_s, dtype=float), np.asarray(lengths_s, dtype=float)
+    _require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
+    _require(np.all(np.diff(starts) >= 0), "starts_s", "rising", starts_s)
+    _require(lengths.shape == starts.shape, "lengths_s", f"of shape {starts.shape}", lengths_s)
+    _require(
+        np.all((lengths >= 0) & (lengths < math.inf)), "lengths_s", "finite and ≥ 0", lengths_s
+    )
+    _require(0 < window_s < math.inf, "window_s", "positive and finite", window_s)
+    total = np.append(0.0, np.cumsum(lengths))
+    first = np.searchsorted(starts, starts - window_s, side="right")
+    return float(np.max(total[1:] - total[first], initial=0.0))
+
+
+def _simulated_years(
+    rng: np.random.Generator, years: int, mean_outages: float, mean_outage_s: float
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Whether each year misses 99.9% in a calendar month, and in any 30 days."""
+    edges = np.append(0, np.cumsum(CALENDAR)) * DAY
+    months, rolling = np.zeros(years, dtype=bool), np.zeros(years, dtype=bool)
+    for year in range(years):
+        count = rng.poisson(mean_outages)
+        starts = np.sort(rng.uniform(0, 365 * DAY, count))
+        lengths = rng.exponential(mean_outage_s, count)
+        down = np.histogram(starts, edges, weights=lengths)[0]
+        months[year] = np.any(down > 0.001 * np.diff(edges))
+        rolling[year] = worst_rolling_downtime(starts, lengths, MONTH) > 0.001 * MONTH
+    return months, rolling
+
+
 @dataclass(frozen=True)
 class Example:
     """Worked numbers of the month."""
 
     breach_at_sla: float
-    normal_at_sla: float
     target_5: float
     target_1: float
+    minutes_28: float
     minutes_30: float
     minutes_31: float
     breach_28: float
     breach_31: float
-    mean_credit: float
+    target_28: float
+    target_31: float
+    target_min: float
+    year_missed: float
+    year_missed_rolling: float
 
 
 def example() -> Example:
-    """The numbers quoted in the text."""
+    """The numbers quoted in the text; the year is at the mean that misses 5% of its months."""
     per_day = 0.001 * DAY / OUTAGE
-    allowed = 0.001 * MONTH
-    below = [downtime_exceeds((1 - s) * MONTH, 30 * per_day, OUTAGE) for s in FLOORS]
+    target = internal_target(0.999, 0.05, OUTAGE, MONTH)
+    down_per_day = (1 - target) * DAY / OUTAGE
+    clean = [
+        1 - downtime_exceeds(0.001 * days * DAY, days * down_per_day, OUTAGE) for days in CALENDAR
+    ]
+    years = _simulated_years(np.random.default_rng(14), 1500, 365 * down_per_day, OUTAGE)
     return Example(
-        breach_at_sla=downtime_exceeds(allowed, 30 * per_day, OUTAGE),
-        normal_at_sla=downtime_exceeds_normal(allowed, 30 * per_day, OUTAGE),
-        target_5=internal_target(0.999, 0.05, OUTAGE, MONTH),
+        breach_at_sla=downtime_exceeds(0.001 * MONTH, 30 * per_day, OUTAGE),
+        target_5=target,
         target_1=internal_target(0.999, 0.01, OUTAGE, MONTH),
+        minutes_28=0.001 * 28 * DAY / MINUTE,
         minutes_30=0.001 * MONTH / MINUTE,
         minutes_31=0.001 * 31 * DAY / MINUTE,
         breach_28=downtime_exceeds(0.001 * 28 * DAY, 0.5 * 28 * per_day, OUTAGE),
         breach_31=downtime_exceeds(0.001 * 31 * DAY, 0.5 * 31 * per_day, OUTAGE),
-        mean_credit=expected_credit(below, CREDITS),
+        target_28=internal_target(0.999, 0.05, OUTAGE, 28 * DAY),
+        target_31=internal_target(0.999, 0.05, OUTAGE, 31 * DAY),
+        target_min=(1 - target) * MONTH / MINUTE,
+        year_missed=1 - math.prod(clean),
+        year_missed_rolling=float(np.mean(years[1])),
     )
-
-
-def figure_margin() -> Figure:
-    """A service that is on average as good as promised breaks the promise in many months.
-
-    Alt: Line chart of the probability of missing 99.9 percent in a month against mean attainment,
-    on a logarithmic axis, for outages of 2, 10 and 40 minutes. All fall towards full attainment;
-    the longer the outages, the more slowly.
-    """
-    figure = Figure(layout="constrained")
-    axes = figure.subplots()
-    down = np.linspace(2e-5, 1.2e-3, 120)
-    for minutes, colour, x, y, side in (
-        (40, "C3", 99.965, 0.3, "left"),
-        (10, "C0", 99.966, 0.014, "left"),
-        (2, "C2", 99.950, 0.006, "right"),
-    ):
-        length = minutes * MINUTE
-        risk = [downtime_exceeds(0.001 * MONTH, d * MONTH / length, length) for d in down.tolist()]
-        axes.semilogy(100 * (1 - down), risk, color=colour)
-        text = f"{minutes} min" + " outages" * (minutes == 2)
-        axes.annotate(text, (x, y), ha=side, color=colour)
-    axes.axvline(99.9, color="C4", linestyle=":")
-    axes.set(
-        ylim=(1e-4, 1),
-        xlabel="mean attainment [%]",
-        ylabel="probability of missing 99.9%",
-    )
-    return figure
-
-
-def figure_month() -> Figure:
-    """At a mean of exactly 99.9% the month is a wide lottery; points are 20,000 simulated months.
-
-    Alt: Falling curve of the probability that a month has more downtime than a given number of
-    minutes, from 0.99 at zero to almost nothing at 130. Simulated points lie on it. A dotted line
-    marks the 43.2 minutes that 99.9 percent allow.
-    """
-    figure = Figure(layout="constrained")
-    axes = figure.subplots()
-    minutes = np.linspace(0, 140, 100)
-    mean = 0.001 * MONTH / OUTAGE
-    axes.plot(minutes, [downtime_exceeds(x * MINUTE, mean, OUTAGE) for x in minutes.tolist()])
-    months = simulated_downtime(np.random.default_rng(3), 20_000, mean, OUTAGE) / MINUTE
-    points = np.arange(5, 140, 15)
-    axes.plot(points, [np.mean(months > x) for x in points], "o", color="C1")
-    axes.axvline(43.2, color="C4", linestyle=":")
-    axes.annotate("99.9% in 30 days", (46, 0.9), color="C4")
-    axes.set(
-        ylim=(0, 1),
-        xlabel="downtime in the month [min]",
-        ylabel="probability of more",
-    )
-    return figure
 
 
 def check_month_against_simulation() -> None:
@@ -239,19 +218,12 @@ def check_month_against_simulation() -> None:
 def check_normal_approximation_converges() -> None:
     """With 500 outages a month the normal approximation is good, with four it misses the tail.
 
-    Source: the central limit theorem.
+    Source: the central limit theorem, with mean νTm and variance 2νTm².
     """
     for sigmas in (0.0, 1.0, 2.0):
-        x = 500 + sigmas * math.sqrt(1000)
-        checks.close(
-            f"{sigmas:g} σ",
-            downtime_exceeds(x, 500.0, 1.0),
-            downtime_exceeds_normal(x, 500.0, 1.0),
-            atol=0.012,
-        )
-    ratio = downtime_exceeds(4 + 3 * math.sqrt(8), 4.0, 1.0) / downtime_exceeds_normal(
-        4 + 3 * math.sqrt(8), 4.0, 1.0
-    )
+        exact = downtime_exceeds(500 + sigmas * math.sqrt(1000), 500.0, 1.0)
+        checks.close(f"{sigmas:g} σ", exact, math.erfc(sigmas / math.sqrt(2)) / 2, atol=0.012)
+    ratio = downtime_exceeds(4 + 3 * math.sqrt(8), 4.0, 1.0) / (math.erfc(3 / math.sqrt(2)) / 2)
     checks.holds("four outages, 3 σ: tail more than five times", ratio > 5, got=ratio)
 
 
@@ -271,8 +243,33 @@ def check_calendar_month() -> None:
         checks.covers(f"breach at the target, {days} days", MeanEstimate(share, error, 0), 0.05)
 
 
+def check_year_of_calendar_months() -> None:
+    """A year misses in some month as often as its months' probabilities say, and in 30 days more.
+
+    Source: Monte Carlo of 2,000 years of outages, each charged to the month in which it starts;
+    binomial standard error. For rolling windows, a loop over all of them in one year.
+    """
+    numbers = example()
+    mean = 365 * DAY * (1 - numbers.target_5) / OUTAGE
+    rng = np.random.default_rng(15)
+    months, rolling = _simulated_years(rng, 2000, mean, OUTAGE)
+    share = float(np.mean(months))
+    error = math.sqrt(share * (1 - share) / months.size)
+    checks.covers("missed years", MeanEstimate(share, error, 1.96 * error), numbers.year_missed)
+    checks.holds("rolling windows miss in more years", float(np.mean(rolling)) > share + 3 * error)
+    starts = np.sort(rng.uniform(0, 365 * DAY, 60))
+    lengths = rng.exponential(OUTAGE, 60)
+    worst = max(
+        sum(n for s, n in zip(starts, lengths, strict=True) if end - MONTH < s <= end)
+        for end in starts
+    )
+    checks.close(
+        "worst window [s]", worst_rolling_downtime(starts, lengths, MONTH), worst, rtol=1e-9
+    )
+
+
 def check_bad_input_is_refused() -> None:
-    """Negative allowances, endless months and certain breaches are errors."""
+    """Negative allowances, NaN and certain breaches are errors."""
     checks.raises("allowance", downtime_exceeds, -1.0, 1.0, 1.0, match="allowed_s must be")
-    checks.raises("NaN", downtime_exceeds_normal, 1.0, math.nan, 1.0, match="mean_outages must be")
+    checks.raises("NaN", downtime_exceeds, 1.0, math.nan, 1.0, match="mean_outages must be")
     checks.raises("breach", internal_target, 0.99, 1.0, 1.0, 9.0, match="breach must be")

@@ -12,9 +12,9 @@ from scipy import stats
 
 from snippets.definitions.monthly_attainment import (
     downtime_exceeds,
-    downtime_exceeds_normal,
     internal_target,
     simulated_downtime,
+    worst_rolling_downtime,
 )
 
 
@@ -24,11 +24,6 @@ def test_exact_equals_gamma_sums(allowed: float, mean: float, length: float) -> 
     n = np.arange(1, 250)
     expected = (stats.poisson.pmf(n, mean) * stats.gamma.sf(allowed / length, n)).sum()
     assert downtime_exceeds(allowed, mean, length) == pytest.approx(expected, abs=1e-10)
-
-
-def test_normal_equals_scipy() -> None:
-    expected = stats.norm.sf(300, 240, 60 * math.sqrt(8))
-    assert downtime_exceeds_normal(300.0, 4.0, 60.0) == pytest.approx(expected)
 
 
 def test_no_outages() -> None:
@@ -59,9 +54,8 @@ def test_target_meets_the_breach() -> None:
     ],
 )
 def test_downtime_refuses(bad: tuple[float, float, float]) -> None:
-    for function in (downtime_exceeds, downtime_exceeds_normal):
-        with pytest.raises(ValueError, match="must be"):
-            function(*bad)
+    with pytest.raises(ValueError, match="must be"):
+        downtime_exceeds(*bad)
     with pytest.raises(ValueError, match="mean_outages must be"):
         downtime_exceeds(1.0, 601.0, 1.0)
 
@@ -80,3 +74,36 @@ def test_others_refuse() -> None:
     ):
         with pytest.raises(ValueError, match="must be"):
             internal_target(*bad)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 100), st.integers(0, 9)), max_size=15), st.integers(1, 120)
+)
+def test_worst_window_by_brute_force(outages: list[tuple[int, int]], window: int) -> None:
+    outages = sorted(outages)
+    starts, lengths = [s for s, _ in outages], [n for _, n in outages]
+    expected = max(
+        (sum(n for s, n in outages if end - window < s <= end) for end in range(101)), default=0
+    )
+    assert worst_rolling_downtime(starts, lengths, float(window)) == expected
+
+
+@pytest.mark.parametrize(
+    ("starts", "lengths", "window", "match"),
+    [
+        ([2.0, 1.0], [1.0, 1.0], 1.0, "starts_s must be rising"),
+        ([math.nan], [1.0], 1.0, "starts_s must be finite"),
+        ([[1.0]], [[1.0]], 1.0, "starts_s must be finite"),
+        ([1.0], [1.0, 2.0], 1.0, "lengths_s must be of shape"),
+        ([1.0], [-1.0], 1.0, "lengths_s must be finite"),
+        ([1.0], [math.inf], 1.0, "lengths_s must be finite"),
+        ([1.0], [1.0], 0.0, "window_s must be"),
+        ([1.0], [1.0], math.inf, "window_s must be"),
+    ],
+)
+def test_worst_window_refuses(
+    starts: list[float], lengths: list[float], window: float, match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        worst_rolling_downtime(starts, lengths, window)

@@ -1,24 +1,34 @@
-"""Load caps, credits, indicators and the exercises: limits, identities and errors."""
+"""Load caps, indicators and the exercises: limits, identities and errors."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import integrate
 
 from snippets.definitions.exercises.slo_sla import (
     longest_outage,
     promise_to_make,
-    year_without_breach,
+    series_downtime_exceeds,
+    unnoticed,
 )
+from snippets.definitions.exercises.utilization import max_pool_utilization
+from snippets.definitions.monthly_attainment import downtime_exceeds
 from snippets.definitions.slo_sla import (
-    expected_credit,
+    _bursty_quantile,
+    _pool_quantile,
+    example,
     load_cap,
     request_attainment,
+    simulated_quantile,
     window_attainment,
 )
+from snippets.definitions.utilization import response_quantile
 
 
 @settings(deadline=None, max_examples=50)
@@ -27,34 +37,85 @@ def test_load_cap_inverts(cap: float) -> None:
     assert load_cap(lambda rho: 1 / (1 - rho), 1 / (1 - cap)) == pytest.approx(cap, abs=1e-12)
 
 
+def test_load_cap_of_the_idle_quantile_is_zero() -> None:
+    assert load_cap(lambda rho: 1 + rho, 1.0) == pytest.approx(0, abs=1e-12)
+
+
 @pytest.mark.parametrize("objective", [math.nan, math.inf, 0.5])
 def test_load_cap_refuses(objective: float) -> None:
     with pytest.raises(ValueError, match="objective_s must be"):
         load_cap(lambda rho: 1 / (1 - rho), objective)
 
 
-def test_expected_credit_of_certain_tiers() -> None:
-    assert expected_credit([1, 1, 0], [0.1, 0.25, 1]) == pytest.approx(0.25)
-    assert expected_credit([1, 1, 1], [0.1, 0.25, 1]) == pytest.approx(1)
-    assert expected_credit([0, 0, 0], [0.1, 0.25, 1]) == 0
+def test_load_cap_of_the_pool_is_that_of_the_utilization_exercise() -> None:
+    for servers in (1, 2, 8):
+        cap = load_cap(partial(_pool_quantile, servers=servers), 10.0)
+        assert cap == pytest.approx(max_pool_utilization(0.99, 10.0, servers), abs=1e-9)
+    assert example().cap_pool == pytest.approx(max_pool_utilization(0.99, 10.0, 8), abs=1e-9)
+
+
+def test_bursty_quantile_meets_kendalls_equation() -> None:
+    for rho in (0.1, 0.5, 0.9):
+        sigma = 1 + math.log(0.01) / _bursty_quantile(rho)
+
+        def integrand(x: float, rho: float = rho, sigma: float = sigma) -> float:
+            """Density of the gamma gaps (shape 1/4, mean 1/ρ) after x = u⁴, times e^{−(1−σ)x}."""
+            scale = 4 / rho
+            return float(
+                4 * math.exp(-(x**4) * (1 / scale + 1 - sigma)) / math.gamma(0.25) / scale**0.25
+            )
+
+        transform = integrate.quad(integrand, 0, np.inf)[0]
+        assert transform == pytest.approx(sigma, abs=1e-7)
+    assert _bursty_quantile(0.0) == pytest.approx(response_quantile(0.99, 0.0, 1.0))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 5), st.floats(0.1, 5)), min_size=5, max_size=60),
+    st.floats(0, 0.95),
+    st.floats(0.01, 0.9),
+    st.floats(0.05, 0.95),
+)
+def test_simulated_quantile_rises_with_the_load(
+    times: list[tuple[float, float]], rho: float, share: float, q: float
+) -> None:
+    gaps, services = zip(*times, strict=True)
+    lower = simulated_quantile(q, rho * share, gaps, services)
+    assert lower <= simulated_quantile(q, rho, gaps, services) + 1e-9
+
+
+def test_simulated_quantile_by_hand() -> None:
+    # gaps of 2 and 4 at ρ = 1/2 become 4/3 and 8/3, services of 1 and 3 become 1/2 and 3/2:
+    # arrivals 4/3, 4 and responses 1/2, 3/2
+    assert simulated_quantile(0.5, 0.5, [2.0, 4.0], [1.0, 3.0]) == pytest.approx(1.0)
+    assert simulated_quantile(0.5, 0.0, [2.0, 4.0], [1.0, 3.0]) == pytest.approx(1.0)
+    # three at once: responses 1, 2, 3
+    assert simulated_quantile(0.9, 0.9, [3.0, 0.0, 0.0], [1.0, 1.0, 1.0]) == pytest.approx(2.8)
 
 
 @pytest.mark.parametrize(
-    ("below", "credit", "match"),
+    ("q", "rho", "gaps", "services", "match"),
     [
-        ([], [], "below must be a non-empty list"),
-        ([0.1], [0.1, 0.2], "credits must be of shape"),
-        ([1.1], [0.1], "below must be non-inc"),
-        ([-0.1], [0.1], "below must be non-inc"),
-        ([math.nan], [0.1], "below must be non-inc"),
-        ([0.2, 0.1], [0.2, 0.1], "credits must be non-dec"),
-        ([0.2], [1.1], "credits must be non-dec"),
-        ([0.2], [-0.1], "credits must be non-dec"),
+        (0.0, 0.5, [1.0], [1.0], "probability must be"),
+        (1.0, 0.5, [1.0], [1.0], "probability must be"),
+        (0.5, 1.0, [1.0], [1.0], "utilization must be"),
+        (0.5, math.nan, [1.0], [1.0], "utilization must be"),
+        (0.5, -0.1, [1.0], [1.0], "utilization must be"),
+        (0.5, 0.5, [], [], "gaps must be a non-empty"),
+        (0.5, 0.5, [1.0], [1.0, 2.0], "services must be of shape"),
+        (0.5, 0.5, [0.0], [1.0], "gaps must be of a positive mean"),
+        (0.5, 0.5, [2.0, -1.0], [1.0, 1.0], "gaps must be of a positive mean"),
+        (0.5, 0.5, [math.inf], [1.0], "gaps must be of a positive mean"),
+        (0.5, 0.5, [1.0, 1.0], [2.0, -1.0], "services must be of a positive mean"),
+        (0.5, 0.5, [1.0], [math.nan], "services must be of a positive mean"),
     ],
 )
-def test_expected_credit_refuses(below: list[float], credit: list[float], match: str) -> None:
+def test_simulated_quantile_refuses(
+    q: float, rho: float, gaps: list[float], services: list[float], match: str
+) -> None:
     with pytest.raises(ValueError, match=match):
-        expected_credit(below, credit)
+        simulated_quantile(q, rho, gaps, services)
 
 
 def test_attainments() -> None:
@@ -89,14 +150,39 @@ def test_attainment_edges() -> None:
             window_attainment([1], [1], threshold)
 
 
-def test_exercises() -> None:
+def test_longest_outage() -> None:
     assert longest_outage(0.99, 31, 1.0) == pytest.approx(0.31 * 86_400)
-    assert year_without_breach(0.0) == 1
-    assert 0 < promise_to_make(5.0, 60.0, 86_400.0, 0.1) < 1
     for bad in ((1.0, 30, 1.0), (0.9, 32, 1.0), (0.9, 30, 0.0)):
         with pytest.raises(ValueError, match="must be"):
             longest_outage(*bad)
-    with pytest.raises(ValueError, match="months must be"):
-        year_without_breach(0.1, 0)
+
+
+def test_unnoticed_shares() -> None:
+    assert unnoticed(10.0, 60.0, 3600.0, 14.4) == (1.0, 1.0)
+    assert unnoticed(14.4, 60.0, 3600.0, 14.4) == (1.0, 1.0)
+    incidents, budget = unnoticed(1000.0, 600.0, 3600.0, 14.4)
+    expected, _ = integrate.quad(lambda x: x * math.exp(-x / 600) / 600**2, 0, 51.84)
+    assert incidents == pytest.approx(1 - math.exp(-51.84 / 600))
+    assert budget == pytest.approx(expected)
+    for bad in ((0.0, 1, 1, 1), (2, 0.0, 1, 1), (2, 1, 0.0, 1), (2, 1, 1, math.inf)):
+        with pytest.raises(ValueError, match="must be"):
+            unnoticed(*bad)
+
+
+def test_promise_to_make() -> None:
+    promise = promise_to_make(5.0, 60.0, 86_400.0, 0.1)
+    assert 0 < promise < 1
+    assert downtime_exceeds((1 - promise) * 86_400, 5.0, 60.0) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="period_s must be"):
         promise_to_make(1.0, 1.0, 0.0, 0.1)
+
+
+def test_series_of_parts() -> None:
+    assert series_downtime_exceeds(60.0, 4, 2.0, 60.0, 1.0) == downtime_exceeds(60.0, 2.0, 60.0)
+    got = series_downtime_exceeds(60.0, 4, 2.0, 60.0, 0.25)
+    assert got == pytest.approx(downtime_exceeds(60.0, 6.5, 60.0))
+    for parts in (0, 1.5):
+        with pytest.raises(ValueError, match="parts must be"):
+            series_downtime_exceeds(1.0, parts, 1.0, 1.0, 0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="shared must be"):
+        series_downtime_exceeds(1.0, 2, 1.0, 1.0, -0.1)

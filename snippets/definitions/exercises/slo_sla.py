@@ -1,6 +1,6 @@
-"""Solutions: the longest outage a promise survives, the promise to make, and a year of months.
+"""Solutions: the longest outage, what nobody is paged for, the promise to make, parts in series.
 
-Source: the chapter's model; binomial months for the year.
+Source: the chapter's model of a month and of its alerts; failure budgets for parts in series.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from snippets import checks
 from snippets.definitions.monthly_attainment import downtime_exceeds, simulated_downtime
+from snippets.definitions.outage_dependence import down_together
 from snippets.definitions.queue_simulator import MeanEstimate
 
 
@@ -35,17 +37,26 @@ def longest_outage(sla: float, days: int, failing_share: float) -> float:
     return (1 - sla) * days * 86_400 / failing_share
 
 
-def year_without_breach(monthly_breach: float, months: int = 12) -> float:
-    """Probability that no month of a run misses the promise.
+def unnoticed(
+    burn: float, mean_outage_s: float, long_s: float, threshold: float
+) -> tuple[float, float]:
+    """Shares of the incidents, and of the budget they spend, that end before an alert fires.
 
-    monthly_breach: p in [0, 1]. months: how many. Raises ValueError outside these ranges.
+    burn: b > 0 of each incident. mean_outage_s: m > 0 [s] of their exponential lengths. long_s: w
+    [s]. threshold: b* > 0. With t = w·b*/b the incidents shorter than t are 1 − e^{−t/m} of all,
+    and their time is 1 − (1 + t/m)·e^{−t/m} of all. Raises ValueError outside these ranges.
 
-    >>> year_without_breach(0.5, months=2)
-    0.25
+    >>> [round(x, 6) for x in unnoticed(20.0, mean_outage_s=600.0, long_s=600.0, threshold=20.0)]
+    [1.0, 1.0]
     """
-    _require(0 <= monthly_breach <= 1, "monthly_breach", "in [0, 1]", monthly_breach)
-    _require(float(months).is_integer() and months >= 1, "months", "a positive integer", months)
-    return float((1 - monthly_breach) ** months)
+    _require(0 < burn < math.inf, "burn", "positive and finite", burn)
+    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
+    _require(0 < long_s < math.inf, "long_s", "positive and finite", long_s)
+    _require(0 < threshold < math.inf, "threshold", "positive and finite", threshold)
+    if burn <= threshold:
+        return 1.0, 1.0
+    ratio = long_s * threshold / burn / mean_outage_s
+    return -math.expm1(-ratio), 1 - (1 + ratio) * math.exp(-ratio)
 
 
 def promise_to_make(
@@ -73,6 +84,30 @@ def promise_to_make(
     return 1 - high / period_s
 
 
+def series_downtime_exceeds(
+    allowed_s: float, parts: int, mean_outages: float, mean_outage_s: float, shared: float
+) -> float:
+    """P(D > x) of a service that needs all its parts, of whose outages the share β is common.
+
+    allowed_s: x ≥ 0 [s]. parts: n. mean_outages: νT ≥ 0 of each part. mean_outage_s: m [s].
+    shared: β in [0, 1]. Common outages count once, so (n·(1−β) + β)·νT remain; their rare overlaps
+    are ignored. Raises ValueError outside these ranges.
+
+    >>> round(series_downtime_exceeds(0.0, 5, mean_outages=0.2, mean_outage_s=60.0, shared=0.0), 9)
+    0.632120559
+    """
+    _require(float(parts).is_integer() and parts >= 1, "parts", "a positive integer", parts)
+    _require(0 <= shared <= 1, "shared", "in [0, 1]", shared)
+    count = parts * (1 - shared) * mean_outages + shared * mean_outages
+    return downtime_exceeds(allowed_s, count, mean_outage_s)
+
+
+def _share(values: npt.NDArray[np.float64]) -> MeanEstimate:
+    """Mean of independent values with its standard error."""
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    return MeanEstimate(float(values.mean()), error, 1.96 * error)
+
+
 def check_longest_outage() -> None:
     """A full outage of 40 minutes fits every month at 99.9%, one of 41 not the shortest.
 
@@ -81,16 +116,18 @@ def check_longest_outage() -> None:
     checks.close("February [min]", longest_outage(0.999, 28, 1.0) / 60, 40.32, rtol=1e-12)
 
 
-def check_year_against_simulation() -> None:
-    """The share of simulated years without a breach is that of independent months.
+def check_unnoticed_incidents() -> None:
+    """The shares of random incidents, and of their time, that end before the alert.
 
-    Source: 5,000 simulated years of 12 months; binomial standard error.
+    Source: 100,000 exponential lengths, sorted into those below and above t; standard errors of
+    a proportion and, for the time, of 50 batches.
     """
-    breach = downtime_exceeds(3000.0, 2.0, 600.0)
-    months = simulated_downtime(np.random.default_rng(6), 60_000, 2.0, 600.0).reshape(-1, 12)
-    share = float(np.mean(np.all(months <= 3000.0, axis=1)))
-    error = math.sqrt(share * (1 - share) / 5000)
-    checks.covers("clean years", MeanEstimate(share, error, 0), year_without_breach(breach))
+    lengths = np.random.default_rng(5).exponential(420.0, 100_000)
+    short = lengths < 3600.0 * 14.4 / 80
+    incidents, spent = unnoticed(80.0, 420.0, 3600.0, 14.4)
+    checks.covers("incidents", _share(short.astype(float)), incidents)
+    batches = (lengths * short).reshape(50, -1).sum(axis=1) / lengths.reshape(50, -1).sum(axis=1)
+    checks.covers("budget", _share(batches), spent)
 
 
 def check_promise() -> None:
@@ -100,13 +137,29 @@ def check_promise() -> None:
     """
     promise = promise_to_make(5.0, 300.0, 2_592_000.0, 0.02)
     months = simulated_downtime(np.random.default_rng(7), 40_000, 5.0, 300.0)
-    share = float(np.mean(months > (1 - promise) * 2_592_000))
-    error = math.sqrt(0.02 * 0.98 / 40_000)
-    checks.covers("missed months", MeanEstimate(share, error, 0), 0.02)
+    missed = (months > (1 - promise) * 2_592_000).astype(float)
+    checks.covers("missed months", _share(missed), 0.02)
+
+
+def check_series_against_sweep() -> None:
+    """Three parts in series, their outages drawn and swept together, for three shares.
+
+    Source: Monte Carlo of 10,000 months; outages of a part and common ones as Poisson processes.
+    """
+    rng, months, period = np.random.default_rng(8), 10_000, 2_592_000.0
+    edges = np.arange(months + 1) * period
+    for shared in (0.0, 0.4, 1.0):
+        count = rng.poisson((3 * (1 - shared) + shared) * 1.5 * months)
+        starts = rng.uniform(0, edges[-1], count)
+        ends = starts + rng.exponential(900.0, count)
+        down = down_together(starts, ends, 1, edges)
+        expected = series_downtime_exceeds(2592.0, 3, 1.5, 900.0, shared)
+        checks.covers(f"share {shared:g}", _share((down > 2592.0).astype(float)), expected)
 
 
 def check_bad_input_is_refused() -> None:
-    """Months of 27 days and certain breaches are errors."""
+    """Months of 27 days, certain breaches and shares above one are errors."""
     checks.raises("27 days", longest_outage, 0.9, 27, 1.0, match="days must be")
-    checks.raises("p = 2", year_without_breach, 2.0, match="monthly_breach must be")
+    checks.raises("b = 0", unnoticed, 0.0, 1.0, 1.0, 1.0, match="burn must be")
     checks.raises("p = 0", promise_to_make, 1.0, 1.0, 1.0, 0.0, match="breach must be")
+    checks.raises("β = 2", series_downtime_exceeds, 1.0, 2, 1.0, 1.0, 2.0, match="shared must be")

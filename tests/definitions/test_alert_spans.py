@@ -1,0 +1,50 @@
+"""Spans of alerts: the failure budgets' times, limits, monotony and errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.definitions.alert_spans import alert_span
+from snippets.intuition.failure_budgets import detection_time, reset_time
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.015, 1.0))
+def test_span_agrees_with_the_failure_budgets(error_rate: float) -> None:
+    burn = error_rate / (1 - 0.999)
+    began, stopped = alert_span(burn, 7200.0, 3600.0, 300.0, 14.4)
+    assert began == pytest.approx(detection_time(error_rate, 0.999, 14.4, 3600.0))
+    assert stopped - 7200 == pytest.approx(reset_time(error_rate, 0.999, 14.4, 300.0))
+
+
+def test_incidents_that_are_not_noticed() -> None:
+    assert alert_span(14.4, 1e6, 3600.0, 300.0, 14.4) == (math.inf, math.inf)
+    assert alert_span(28.8, 1800.0, 3600.0, 300.0, 14.4) == (math.inf, math.inf)
+    assert alert_span(28.8, 1800.1, 3600.0, 300.0, 14.4) == (1800.0, 1950.1)
+
+
+def test_windows_of_the_same_length() -> None:
+    began, stopped = alert_span(4.0, 100.0, 60.0, 60.0, 1.0)
+    assert (began, stopped) == (15.0, 145.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((0.0, 1.0, 1.0, 1.0, 1.0), "burn must be"),
+        ((math.inf, 1.0, 1.0, 1.0, 1.0), "burn must be"),
+        ((2.0, 0.0, 1.0, 1.0, 1.0), "duration_s must be"),
+        ((2.0, 1.0, math.nan, 1.0, 1.0), "long_s must be"),
+        ((2.0, 1.0, 0.0, 1.0, 1.0), "long_s must be"),
+        ((2.0, 1.0, 1.0, 1.1, 1.0), "short_s must be"),
+        ((2.0, 1.0, 1.0, 0.0, 1.0), "short_s must be"),
+        ((2.0, 1.0, 1.0, 1.0, 0.0), "threshold must be"),
+    ],
+)
+def test_span_refuses(arguments: tuple[float, float, float, float, float], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        alert_span(*arguments)
