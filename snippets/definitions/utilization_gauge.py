@@ -2,8 +2,8 @@
 
 A device with c slots that works whenever at least one slot is taken shows g = 1 − p_0. With
 Poisson arrivals p_0 is near e^{−a}, so the gauge follows the offered load a and not ρ = a/c, and
-g < 1 bounds the load from above: a ≤ −ln(1−g). How long ρ itself must be watched is set by the
-relaxation time S/(1−√ρ)² of the queue.
+g < 1 bounds the load from above: a ≤ −ln(1−g). How long ρ itself must be watched, and how long a
+simulation must run before its interval can be trusted, is set by the relaxation time S/(1−√ρ)².
 
 Assumes: Poisson arrivals, exponential service, one first-come-first-served queue, steady state;
 without a queue (free slots for all) p_0 = e^{−a} for any distribution of service times.
@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.definitions.queue_simulator import BATCHES, simulate_mean_wait
 
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
@@ -83,6 +84,34 @@ def relaxation_time(utilization: float, mean_service_s: float) -> float:
     return mean_service_s / (1 - math.sqrt(utilization)) ** 2
 
 
+def interval_coverage(
+    rng: np.random.Generator, utilization: float, customers: int, runs: int
+) -> float:
+    """Share of simulated M/M/1 runs whose 95% interval for the mean wait holds ρ/(1−ρ).
+
+    utilization: ρ in (0, 1). customers: length of a run, at least 1000. runs: how many. Uses the
+    queue simulator. Raises ValueError outside these ranges.
+
+    >>> interval_coverage(np.random.default_rng(0), 0.3, customers=20_000, runs=5)
+    1.0
+    """
+    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    _require(float(runs).is_integer() and runs >= 1, "runs", "a positive integer", runs)
+    exact, held = utilization / (1 - utilization), 0
+    for _ in range(int(runs)):
+        run = simulate_mean_wait(rng, utilization, customers=customers)
+        held += abs(run.mean - exact) <= run.half_width
+    return held / runs
+
+
+COVERAGE_RUNS, COVERAGE_CUSTOMERS = 200, 20_000  # of the example: short runs, to show the effect
+
+
+def _constants_per_batch(utilization: float, customers: int) -> float:
+    """Length of a batch of the simulation in relaxation times."""
+    return customers / BATCHES / utilization / relaxation_time(utilization, 1.0)
+
+
 @dataclass(frozen=True)
 class Example:
     """Worked numbers of the chapter; shares as fractions, times in mean service times."""
@@ -95,11 +124,18 @@ class Example:
     relaxation_at_80: float
     relaxation_at_95: float
     relaxation_at_95_min: float  # for services of 100 ms
+    coverage_runs: int
+    coverage_customers: int
+    coverage_at_50: float
+    coverage_at_90: float
+    batch_at_50: float
+    batch_at_90: float
+    batch_of_figure: float
 
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    slots = 64
+    slots, rng = 64, np.random.default_rng(61)
     return Example(
         gauge_slots=slots,
         gauge_at_tenth=any_busy(slots, 0.1 * slots),
@@ -109,6 +145,13 @@ def example() -> Example:
         relaxation_at_80=relaxation_time(0.8, 1.0),
         relaxation_at_95=relaxation_time(0.95, 1.0),
         relaxation_at_95_min=relaxation_time(0.95, 0.1) / 60,
+        coverage_runs=COVERAGE_RUNS,
+        coverage_customers=COVERAGE_CUSTOMERS,
+        coverage_at_50=interval_coverage(rng, 0.5, COVERAGE_CUSTOMERS, COVERAGE_RUNS),
+        coverage_at_90=interval_coverage(rng, 0.9, COVERAGE_CUSTOMERS, COVERAGE_RUNS),
+        batch_at_50=_constants_per_batch(0.5, COVERAGE_CUSTOMERS),
+        batch_at_90=_constants_per_batch(0.9, COVERAGE_CUSTOMERS),
+        batch_of_figure=_constants_per_batch(0.9, 1_000_000),
     )
 
 
@@ -178,10 +221,10 @@ def check_gauge_bounds_the_load() -> None:
 def check_relaxation_time_is_the_spectral_gap() -> None:
     """At ρ = 0.5 the slowest mode of an M/M/1 queue decays in 11.66 service times.
 
-    Source: second eigenvalue of the generator cut off at 400 requests, made symmetric; cutting off
+    Source: second eigenvalue of the generator cut off at 150 requests, made symmetric; cutting off
     at K moves it by a relative (π/K)²√ρ/(1−√ρ)² or less.
     """
-    rho, states = 0.5, 400
+    rho, states = 0.5, 150
     diagonal = np.r_[rho, np.full(states - 2, 1 + rho), 1.0]
     side = np.full(states - 1, -math.sqrt(rho))
     gap = np.linalg.eigvalsh(np.diag(diagonal) + np.diag(side, 1) + np.diag(side, -1))[1]
@@ -190,6 +233,20 @@ def check_relaxation_time_is_the_spectral_gap() -> None:
     checks.close(
         "by hand, 1/(1 − √½)²", relaxation_time(rho, 1.0), 6 + 4 * math.sqrt(2), rtol=1e-12
     )
+
+
+def check_intervals_need_long_batches() -> None:
+    """95% intervals hold the mean in 95% of the runs when a batch outlasts the queue's memory.
+
+    Source: the exact mean ρ/(1−ρ); binomial standard errors of 150 runs. At ρ = 0.3 a batch is 400
+    time constants long, at ρ = 0.9 less than two.
+    """
+    rng = np.random.default_rng(62)
+    error = math.sqrt(0.95 * 0.05 / 150)
+    long = interval_coverage(rng, 0.3, 20_000, 150)
+    checks.close("batches of 400 constants", long, 0.95, atol=3 * error, kind="simulation")
+    short = interval_coverage(rng, 0.9, 20_000, 150)
+    checks.holds("batches of two constants: too few", short < 0.95 - 3 * error, got=short)
 
 
 def check_bad_input_is_refused() -> None:

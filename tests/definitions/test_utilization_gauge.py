@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from snippets.definitions.utilization_gauge import any_busy, most_load_behind, relaxation_time
+from snippets.definitions.queue_simulator import MeanEstimate
+from snippets.definitions.utilization_gauge import (
+    any_busy,
+    interval_coverage,
+    most_load_behind,
+    relaxation_time,
+)
 
 SERVERS = st.integers(1, 60)
 RHO = st.floats(0.01, 0.99)
@@ -102,3 +108,34 @@ def test_edges_are_refused() -> None:
         relaxation_time(1.0, 1.0)
     with pytest.raises(ValueError, match="mean_service_s must be positive"):
         relaxation_time(0.5, 0.0)
+
+
+def test_coverage_counts_the_intervals_that_hold_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = iter(
+        [
+            MeanEstimate(1.5, 0.1, 0.5),
+            MeanEstimate(0.5, 0.1, 0.4),
+            MeanEstimate(1.6, 0.1, 0.5),
+            MeanEstimate(0.6, 0.1, 0.5),
+        ]
+    )
+    monkeypatch.setattr(
+        "snippets.definitions.utilization_gauge.simulate_mean_wait", lambda *_, **__: next(runs)
+    )
+    assert interval_coverage(np.random.default_rng(0), 0.5, 1000, 4) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("rho", "customers", "runs", "match"),
+    [
+        (0.0, 1000, 1, "utilization must be"),
+        (1.0, 1000, 1, "utilization must be"),
+        (math.nan, 1000, 1, "utilization must be"),
+        (0.5, 999, 1, "customers must be"),
+        (0.5, 1000, 0, "runs must be"),
+        (0.5, 1000, 1.5, "runs must be"),
+    ],
+)
+def test_coverage_refuses(rho: float, customers: int, runs: int, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        interval_coverage(np.random.default_rng(0), rho, customers, runs)
