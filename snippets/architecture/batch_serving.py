@@ -237,7 +237,7 @@ class Example:
 
     arrival_min: float
     lpt_min: float
-    floor_min: float
+    optimum_min: float
     job_workers: int
     one_worker_h: float
     ideal_h: float
@@ -262,7 +262,7 @@ def example() -> Example:
     return Example(
         arrival_min=list_schedule(SIXTEEN_MIN, 4).makespan,
         lpt_min=lpt_schedule(SIXTEEN_MIN, 4).makespan,
-        floor_min=makespan_floor(SIXTEEN_MIN, 4),
+        optimum_min=optimal_makespan(SIXTEEN_MIN, 4),
         job_workers=WORKERS,
         one_worker_h=work_s / 3600,
         ideal_h=work_s / WORKERS / 3600,
@@ -278,14 +278,15 @@ def example() -> Example:
 
 
 def figure_gantt() -> Figure:
-    """The same sixteen shards on four workers: in order of arrival a long one starts last and
-    everybody waits for it; with the longest first the workers finish nearly together.
+    """The same sixteen shards on four workers: in order of arrival a long one starts late and three
+    workers wait for it; with the longest first they finish nearly together.
 
-    The dashed line is the time below which no schedule can end.
+    The dashed line is the work over the workers, which no schedule can beat.
 
     Alt: Two Gantt charts of four workers each, over minutes. In order of arrival three workers
-    finish after 36 to 41 minutes and one, with a shard of 28 minutes at its end, after 63. With the
-    longest first all four finish at the dashed line, after 44 minutes.
+    finish after 35 to 42 minutes and the fourth, whose shard of 28 minutes starts at minute 34,
+    after 62. With the longest first all four finish after 43 to 45 minutes, next to the dashed line
+    at 44.
     """
     figure = Figure(figsize=(5.8, 4.2), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True)
@@ -326,8 +327,9 @@ def figure_shard_count() -> Figure:
     up to that (50 jobs each, mean and largest).
 
     Alt: Line chart of the finish in hours against the number of shards from 16 to 100,000 on a
-    logarithmic axis. The bound falls from 14 hours to a flat minimum of 3.6 hours near 2100 shards
-    and rises to 7 hours. The simulated jobs lie below it, with the same minimum.
+    logarithmic axis. The latest finish falls from 13 hours at 16 shards to a flat minimum of 3.6
+    hours near 2100 shards and rises to 7 hours at 100,000. Simulated jobs lie below it, 1 to 3
+    hours for few shards, and on it from 500 shards on.
     """
     rng = np.random.default_rng(21)
     work_s = ROWS * ROW_S
@@ -347,9 +349,9 @@ def figure_shard_count() -> Figure:
     axes.axhline(work_s / WORKERS / 3600, color="C4", linestyle=":", linewidth=1.2)
     best = best_shards(work_s, WORKERS, OVERHEAD_S, SPREAD)
     axes.axvline(best, color="C4", linestyle="--", linewidth=1.0)
-    axes.annotate("latest possible", (20, 9.6), color="C0", xytext=(34, 9.4))
-    axes.annotate("simulated, worst", (34, 6.6), color="C1")
-    axes.annotate("simulated, mean", (18, 4.2), color="C2", xytext=(17, 3.75))
+    axes.annotate("latest possible", (34, 9.4), color="C0")
+    axes.annotate("simulated, worst", (150, 5.3), color="C1")
+    axes.annotate("simulated, mean", (17, 2.75), color="C2")
     axes.annotate("no waiting, no overhead", (2600, 2.9), color="C4")
     axes.annotate(f"√(s(m−1)W/o) = {best}", (2400, 11.5), color="C4")
     axes.set(xscale="log", ylim=(2.5, 13), xlabel="shards n [1]", ylabel="finish [h]")

@@ -113,6 +113,7 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     its code is that of its source file, helpers and comments included. rows_per_shard: positive.
     version: anything else the scores depend on. Raises ValueError outside this.
 
+    >>> import tempfile
     >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
     ...     np.save(file, np.zeros((5, 2))); file.flush()
     ...     len(make_manifest(Path(file.name), lambda rows: rows[:, 0], 2).inputs_sha256)
@@ -150,6 +151,7 @@ def open_job(source: Path, target: Path, manifest: Manifest) -> list[Shard]:
     source: the input. target: the folder of the output, which must exist; gets `manifest.json`.
     Raises ValueError naming what differs when the folder holds another job.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     job = Manifest(5, 2, "m:f", "", "", ("a", "b", "c"))
     ...     [(s.first, s.last, s.target.name) for s in open_job(Path("x.npy"), Path(folder), job)]
@@ -184,10 +186,11 @@ def score_shard(shard: Shard, score: Score) -> None:
     Raises ValueError when the input is no longer what the manifest says, and when the scores are
     not one finite number a row.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     source, target = Path(folder) / "rows.npy", Path(folder) / "shard.csv"
     ...     np.save(source, np.array([[3.0, 4.0], [5.0, 12.0]]))
-    ...     digest = make_manifest(source, lambda rows: rows, 2).inputs_sha256[0]
+    ...     digest = _digest(np.load(source))
     ...     score_shard(Shard(source, target, 0, 2, digest, "job"), lambda rows: rows.sum(axis=1))
     ...     target.read_text().splitlines()[1:]
     ['0,7.0', '1,17.0']
@@ -229,6 +232,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises RuntimeError when another run holds it. The lock lives in the process that opens it, and
     in those forked from it: start workers by spawn.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as name, exclusive(Path(name)), exclusive(Path(name)):
     ...     pass
     Traceback (most recent call last):
@@ -259,6 +263,7 @@ def score_rows(
     all are there. Raises RuntimeError when another run holds the folder, ValueError when it holds
     another job.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, futures.ThreadPoolExecutor(2) as pool:
     ...     rows, job = Path(folder) / "rows.npy", (Path(folder) / "out", lambda rows: rows[:, 0])
     ...     np.save(rows, np.zeros((50, 3)))
