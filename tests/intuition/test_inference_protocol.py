@@ -127,6 +127,26 @@ def test_each_mistake_is_named(change: dict[str, Any], error: str) -> None:
     assert list(tensor_errors({**GOOD, **change}, "t")) == [error]
 
 
+@pytest.mark.parametrize(("length", "shown"), [(38, "y" * 38 + "'"), (39, "y" * 36 + "...")])
+def test_forty_characters_are_shown_in_full(length: int, shown: str) -> None:
+    tensor = {**GOOD, "data": [1, 2, 4, "y" * length]}
+    assert tensor_errors(tensor, "t") == [f"t.data[3]: must be INT32, got '{shown}"]
+
+
+def test_places_of_deeper_elements_run_from_the_outside_in() -> None:
+    tensor = {**GOOD, "shape": [1, 2, 2], "data": [[[1, 2], [4, None]]]}
+    assert tensor_errors(tensor, "t") == ["t.data[0][1][1]: must be INT32, got nothing"]
+    tensor = {**GOOD, "shape": [2, 2, 1], "data": [[[1], [2]], [[None], [5]]]}
+    assert tensor_errors(tensor, "t") == ["t.data[1][0][0]: must be INT32, got nothing"]
+
+
+def test_no_inputs_and_deep_nesting_are_client_errors() -> None:
+    assert request_errors({"inputs": []}) == ["inputs: must be a non-empty list, got []"]
+    status, errors = status_of("[" * 200_000)
+    assert status == 400
+    assert len(errors) == 1
+
+
 def test_the_largest_size_and_rank_are_allowed() -> None:
     assert list(tensor_errors({**GOOD, "shape": [1] * 64, "data": [1]}, "t")) == []
     tensor = {**GOOD, "shape": [2**64 - 1] * 64, "data": []}
