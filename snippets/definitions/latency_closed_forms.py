@@ -6,8 +6,8 @@ quantile of a branch solves Σ w_i e^{−t/m_i} = 1 − q; the mean of its parts
 
 Assumes: independent exponential stages.
 
-Source: Bolch, Greiner, de Meer and Trivedi (2006) for the Erlang, hypoexponential and
-hyperexponential distributions.
+Source: partial fractions of the transform Π 1/(1 + m_i·s); Wolfram Language,
+`HypoexponentialDistribution`, for the name.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ the caller: what comes later is lost, and what comes before is not affected by t
 
 Assumes: parts that are composed are independent of one another, given the state they share.
 
-Source: Beyer, Jones, Petoff and Murphy (2016), chapter 4, for indicators; Bolch, Greiner, de Meer
-and Trivedi (2006) for sums and mixtures of exponential phases.
+Source: Beyer, Jones, Petoff and Murphy (2016), chapter 4, for indicators; the rest from the
+definitions of convolution and mixture.
 """
 
 from __future__ import annotations
