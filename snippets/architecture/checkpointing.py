@@ -223,7 +223,7 @@ def example() -> Example:
 
 
 def figure_completion() -> Figure:
-    """Too many checkpoints and too few both cost time; in between, a factor of two hardly matters.
+    """Too many checkpoints and too few both cost time; a factor of two either way costs little.
 
     Twenty days of work, five minutes for a checkpoint, ten to restart. Lines are the exact means,
     points simulated jobs with 95% confidence intervals, crosses Young's intervals.

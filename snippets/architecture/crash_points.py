@@ -61,6 +61,7 @@ def killed_at(run: Callable[[], object], point: int) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         try:
+            signal.alarm(60)  # rather than hang
             sys.addaudithook(count)
             run()
             os._exit(0)

@@ -27,6 +27,7 @@ import json
 import math
 import multiprocessing
 import os
+import secrets
 import sys
 import tempfile
 import threading
@@ -84,20 +85,21 @@ def write_atomically(path: Path, content: bytes) -> None:
     path: its folder must exist. content: of the file. fsync before the rename, or the name could
     reach the disk before the content; fsync of the folder after it, or the name could be lost.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_atomically(Path(folder) / "scores", b"whole")
     ...     os.listdir(folder)
     ['scores']
     """
-    handle, partial = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
+    partial = path.with_name(f"{PARTIAL}{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)  # noqa: PTH105 - the one call this module is about
+        partial.replace(path)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -110,8 +112,9 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     """The manifest of a job, from one pass over its input.
 
     source: a `.npy` file of numbers, rows first, not empty. score: a Python function. The digest of
-    its code is that of its source file, helpers and comments included. rows_per_shard: positive.
-    version: anything else the scores depend on. Raises ValueError outside this.
+    its code is that of its source file, helpers and comments included. rows_per_shard: positive,
+    and such that there are at most a million shards. version: anything else the scores depend on.
+    Raises ValueError outside this.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
@@ -129,6 +132,8 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     rows = np.load(source, mmap_mode="r")
     _require(rows.ndim >= 1 and len(rows) > 0, "source", "a non-empty array of rows", rows.shape)
     _require(rows.dtype.kind in "biuf", "source", "an array of numbers", rows.dtype)
+    shards = math.ceil(len(rows) / rows_per_shard)
+    _require(shards <= 10**6, "rows_per_shard", "enough for at most a million shards", shards)
     digests = tuple(
         _digest(rows[first : first + rows_per_shard])
         for first in range(0, len(rows), rows_per_shard)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 
-import distributed
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -121,40 +120,6 @@ def test_processes(source: Path) -> None:
         assert score_rows(source, target, root_mean_square, pool, rows_per_shard=30) == 17
         assert score_rows(source, target, root_mean_square, pool, rows_per_shard=30) == 0
     assert contents(target) == expected
-
-
-def test_dask(source: Path, tmp_path: Path) -> None:
-    """The executor of a Dask client; also after a failure half-way.
-
-    pure=False, because Dask else takes the same call for the same result, a failure included.
-    """
-    flag = tmp_path / "memory is short"
-    flag.touch()
-
-    def fragile(rows: Array) -> Array:
-        if 100 in rows[:, 0] and flag.exists():
-            raise MemoryError
-        return root_mean_square(rows)
-
-    target = tmp_path / "dask"
-    with (
-        distributed.LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            dashboard_address=None,
-            local_directory=tmp_path / "scratch",
-        ) as cluster,
-        distributed.Client(cluster) as client,
-        client.get_executor(pure=False) as pool,
-    ):
-        assert isinstance(pool, futures.Executor)
-        with pytest.raises(RuntimeError, match=r"1 shards failed: \['shard-000003.csv'\]"):
-            score_rows(source, target, fragile, pool, rows_per_shard=30)
-        flag.unlink()
-        assert score_rows(source, target, fragile, pool, rows_per_shard=30) == 1
-        assert score_rows(source, target, fragile, pool, rows_per_shard=30) == 0
-    assert contents(target) == undisturbed(source, fragile)
 
 
 # kill -9
@@ -329,7 +294,7 @@ def test_write_atomically_syncs_before_and_after_the_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    fsync, replace = os.fsync, os.replace
+    fsync, replace = os.fsync, Path.replace
 
     def note_fsync(descriptor: int) -> None:
         folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
@@ -337,16 +302,23 @@ def test_write_atomically_syncs_before_and_after_the_rename(
         done.append(("fsync folder" if folder else "fsync file") + size)
         fsync(descriptor)
 
-    def note_replace(old: str, new: Path) -> None:
-        assert Path(old).parent == new.parent
+    def note_replace(old: Path, new: Path) -> Path:
+        assert old.parent == new.parent
         done.append("rename")
-        replace(old, new)
+        return replace(old, new)
 
     monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "replace", note_replace)
+    monkeypatch.setattr(Path, "replace", note_replace)
     write_atomically(tmp_path / "file", b"12345")
     assert done == ["fsync file of 5", "rename", "fsync folder"]
     assert contents(tmp_path) == {"file": b"12345"}
+
+
+def test_others_may_read_the_output(tmp_path: Path) -> None:
+    """As the umask says, not the private mode of temporary files."""
+    write_atomically(tmp_path / "file", b"")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_write_atomically_leaves_nothing_when_it_fails(
@@ -506,6 +478,13 @@ def test_scores_survive_the_text(tmp_path: Path, threads: futures.Executor) -> N
 def test_shard_sizes_are_refused(source: Path, step: float) -> None:
     with pytest.raises(ValueError, match="rows_per_shard must be a positive integer"):
         make_manifest(source, root_mean_square, step)  # type: ignore[arg-type]
+
+
+def test_there_are_not_more_shards_than_names(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros(10**6 + 1, dtype=np.uint8))
+    with pytest.raises(ValueError, match="rows_per_shard must be enough for at most a million"):
+        make_manifest(tmp_path / "rows.npy", root_mean_square, 1)
+    assert len(make_manifest(tmp_path / "rows.npy", root_mean_square, 2000).inputs_sha256) == 501
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 0), (2, 2, 2)])

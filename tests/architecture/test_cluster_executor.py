@@ -1,0 +1,88 @@
+"""The scorer on a Dask cluster in this process, on loopback, closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from distributed import Client, LocalCluster
+
+from snippets.architecture.cluster_executor import cluster_executor
+from snippets.architecture.shard_scorer import read_scores, root_mean_square, score_rows
+
+Array = npt.NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        local_directory=tmp_path_factory.mktemp("dask"),
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(1).normal(size=(500, 4)))
+    return tmp_path / "rows.npy"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def test_the_same_bytes_as_threads(cluster: LocalCluster, source: Path, tmp_path: Path) -> None:
+    job = {"score": root_mean_square, "rows_per_shard": 30}
+    with futures.ThreadPoolExecutor(2) as pool:
+        assert score_rows(source, tmp_path / "threads", executor=pool, **job) == 17
+    with cluster_executor(cluster) as pool:
+        assert isinstance(pool, futures.Executor)
+        assert score_rows(source, tmp_path / "dask", executor=pool, **job) == 17
+        assert score_rows(source, tmp_path / "dask", executor=pool, **job) == 0
+    assert contents(tmp_path / "dask") == contents(tmp_path / "threads")
+    assert read_scores(tmp_path / "dask") == pytest.approx(root_mean_square(np.load(source)))
+
+
+def test_a_failed_shard_is_tried_again(cluster: LocalCluster, source: Path, tmp_path: Path) -> None:
+    """Which needs pure=False, see below."""
+    flag, rows = tmp_path / "memory is short", np.load(source)
+    flag.touch()
+
+    def fragile(part: Array) -> Array:
+        if rows[100, 0] in part[:, 0] and flag.exists():
+            raise MemoryError
+        return root_mean_square(part)
+
+    with cluster_executor(cluster) as pool:
+        job = (source, tmp_path / "dask", fragile, pool)
+        with pytest.raises(RuntimeError, match=r"1 shards failed: \['shard-000003.csv'\]"):
+            score_rows(*job, rows_per_shard=30)
+        flag.unlink()
+        assert score_rows(*job, rows_per_shard=30) == 1
+    assert read_scores(tmp_path / "dask") == pytest.approx(root_mean_square(rows))
+
+
+def count(file: Path) -> int:
+    """How often this was called."""
+    with file.open("a") as calls:
+        calls.write("x")
+    return len(file.read_text())
+
+
+def test_why_pure_false(cluster: LocalCluster, tmp_path: Path) -> None:
+    """The same call twice is one call, and is two through the executor of this chapter."""
+    with Client(cluster) as client, client.get_executor() as pool:
+        first = pool.submit(count, tmp_path / "pure")
+        assert [first.result(), pool.submit(count, tmp_path / "pure").result()] == [1, 1]
+    with cluster_executor(cluster) as pool:
+        first = pool.submit(count, tmp_path / "impure")
+        assert [first.result(), pool.submit(count, tmp_path / "impure").result()] == [1, 2]
