@@ -91,10 +91,11 @@ def adjusted_z(series: npt.ArrayLike) -> FloatArray:
     True
     """
     values = _series(series, 10)
+    naive = naive_z(values)
     around = values - values.mean(axis=-1, keepdims=True)
     phi = (around[..., 1:] * around[..., :-1]).sum(axis=-1) / (around**2).sum(axis=-1)
     phi = np.maximum(phi, 0.0)
-    z: FloatArray = values.mean(axis=-1) / _spread(values) * np.sqrt((1 - phi) / (1 + phi))
+    z: FloatArray = naive * np.sqrt((1 - phi) / (1 + phi))
     return z
 
 

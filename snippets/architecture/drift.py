@@ -6,8 +6,8 @@ in B bins, PSI is about (1/n + 1/m)·χ²_{B−1}, whatever the bins.
 
 Assumes: independent observations; bins fixed in advance, with at least about five expected in each.
 
-Source: Lin (1991) for Jensen–Shannon; Yurdakul (2018) for the null distribution of PSI; Abramowitz
-and Stegun (1964), 26.4.4 and 26.4.5, for χ².
+Source: Lin (1991) for Jensen–Shannon; Yurdakul (2018) for PSI as a statistic; the null distribution
+follows from the χ² of two samples, as shown on the page and simulated in the checks.
 """
 
 from __future__ import annotations

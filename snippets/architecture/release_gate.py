@@ -258,8 +258,9 @@ def release_harms(
     the release will be judged, at least 1. Raises ValueError as the four harms do.
 
     >>> steady = Window(10, 10_000, [0.1] * 10_000, [1.0] * 10_000)
-    >>> decide(release_harms(steady, steady, Shadow(5, 5, 10_000), Margins())).action
-    'promote'
+    >>> harms = release_harms(steady, steady, Shadow(5, 5, 10_000), Margins())
+    >>> [harm.metric for harm in harms if harm.high < harm.margin]
+    ['quality lost', 'errors', 'p99 latency', 'cost']
     """
     _require(0 < alpha < 0.5, "alpha", "in (0, 0.5)", alpha)
     _require(1 <= looks < math.inf and looks % 1 == 0, "looks", "a positive integer", looks)
