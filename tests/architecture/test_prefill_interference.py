@@ -1,0 +1,137 @@
+"""Chunked prefill: conservation for every chunk size, the simulator beside another, refusals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snippets.architecture.prefill_interference import (
+    chunk_window,
+    gaps_during_prefill_s,
+    mean_itl_s,
+    simulate_itl_s,
+)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 12_000))
+def test_chunks_add_up_to_the_prompt(prompt: int, chunk: int) -> None:
+    gaps = gaps_during_prefill_s(0.025, prompt, 1000.0, chunk)
+    assert gaps.size == math.ceil(prompt / chunk)
+    assert (gaps - 0.025).sum() == pytest.approx(prompt / 1000.0)
+    assert gaps.max() <= 0.025 + chunk / 1000.0 + 1e-12
+    assert gaps.min() > 0.025
+
+
+def test_the_mean_has_its_limits() -> None:
+    assert mean_itl_s(0.025, 0.0, 100.0) == 0.025
+    assert mean_itl_s(0.025, 99.99, 100.0) > 100
+
+
+@given(st.floats(0.001, 0.1), st.floats(0, 0.95), st.floats(1.01, 50))
+def test_the_window_holds_both_promises(step: float, busy: float, slack: float) -> None:
+    rate, speed = busy * 16_000.0, 16_000.0
+    least = step / (1 - busy)
+    low, high = chunk_window(least * slack, step, rate, speed)
+    assert low < high
+    assert step + high / speed == pytest.approx(least * slack)
+    assert low / (step + low / speed) == pytest.approx(rate)
+    assert step + low / speed == pytest.approx(least)
+
+
+def plain_gaps(
+    rng: np.random.Generator,
+    step: float,
+    speed: float,
+    rate: float,
+    prompt: int,
+    chunk: int,
+    n: int,
+) -> list[float]:
+    """The same steps with all prompts drawn in advance and a list of them."""
+    arrivals = np.cumsum(rng.exponential(1 / rate, 10 * n)).tolist()
+    now, queue, gaps = 0.0, [], []
+    for _ in range(n):
+        while arrivals and arrivals[0] <= now:
+            arrivals.pop(0)
+            queue.append(prompt)
+        room, work = chunk, 0
+        while queue and room:
+            take = min(queue[0], room)
+            room, work = room - take, work + take
+            queue[0] -= take
+            if not queue[0]:
+                queue.pop(0)
+        gaps.append(step + work / speed)
+        now += gaps[-1]
+    return gaps
+
+
+@pytest.mark.parametrize("chunk", [100, 333, 5000])
+def test_simulation_agrees_with_a_queue_of_prompts(chunk: int) -> None:
+    arguments = (0.02, 2000.0, 1.5, 500, chunk)
+    gaps = simulate_itl_s(np.random.default_rng(1), *arguments, steps=300)
+    assert gaps.tolist() == pytest.approx(plain_gaps(np.random.default_rng(1), *arguments, 300))
+    assert gaps.max() > 0.02
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((0.0, 10, 1.0, 5), "step_s"),
+        ((math.inf, 10, 1.0, 5), "step_s"),
+        ((0.1, 0, 1.0, 5), "prompt_tokens"),
+        ((0.1, 1.5, 1.0, 5), "prompt_tokens"),
+        ((0.1, 10, 0.0, 5), "prefill_per_s"),
+        ((0.1, 10, math.nan, 5), "prefill_per_s"),
+        ((0.1, 10, 1.0, 0), "chunk_tokens"),
+        ((0.1, 10, 1.0, math.inf), "chunk_tokens"),
+    ],
+)
+def test_prefills_are_refused(arguments: tuple[Any, ...], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        gaps_during_prefill_s(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((0.0, 1.0, 2.0), "step_s"),
+        ((0.1, -1.0, 2.0), "prompt_tokens_per_s"),
+        ((0.1, 2.0, 2.0), "prompt_tokens_per_s"),
+        ((0.1, math.nan, 2.0), "prompt_tokens_per_s"),
+        ((0.1, 1.0, math.inf), "prefill_per_s"),
+    ],
+)
+def test_means_are_refused(arguments: tuple[Any, ...], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        mean_itl_s(*arguments)
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        chunk_window(9.0, *arguments)
+
+
+@pytest.mark.parametrize("bad", [0.2, 0.1, math.inf, math.nan])
+def test_impossible_windows_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"longest_itl_s must be above 0\.2"):
+        chunk_window(bad, 0.1, 50.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((0.0, 2000.0, 1.0, 500, 100), "step_s"),
+        ((0.02, 0.0, 1.0, 500, 100), "prefill_per_s"),
+        ((0.02, 2000.0, 0.0, 500, 100), "prompts_per_s"),
+        ((0.02, 2000.0, 1.0, 0.5, 100), "prompt_tokens"),
+        ((0.02, 2000.0, 1.0, 500, 0), "chunk_tokens"),
+        ((0.02, 2000.0, 1.0, 500, 12), "chunk_tokens"),
+        ((0.02, 2000.0, 1.0, 500, 100, 0), "steps"),
+    ],
+)
+def test_simulations_are_refused(arguments: tuple[Any, ...], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        simulate_itl_s(np.random.default_rng(1), *arguments)

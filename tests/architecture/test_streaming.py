@@ -1,0 +1,189 @@
+"""Metrics of a stream: identities for every stream, limits, and every refusal."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import h11
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snippets.architecture import streaming
+from snippets.architecture.exercises.streaming import (
+    Waste,
+    peak_backlog,
+    tpot_of_bundles,
+    unread_tokens,
+    wire_bytes,
+)
+from snippets.architecture.streaming import (
+    StreamMetrics,
+    TpotConventions,
+    end_to_end_s,
+    stream_metrics,
+    tpot_conventions,
+)
+
+gaps = st.lists(st.floats(0, 10), min_size=1, max_size=40)
+
+
+@given(gaps)
+def test_metrics_agree_with_the_definitions(steps: list[float]) -> None:
+    times = np.cumsum(steps)
+    metrics = stream_metrics(times)
+    assert metrics.tokens == len(steps)
+    assert metrics.ttft_s == steps[0]
+    assert metrics.e2e_s == times[-1]
+    if len(steps) == 1:
+        assert math.isnan(metrics.tpot_s)
+        assert math.isnan(metrics.longest_itl_s)
+    else:
+        assert metrics.tpot_s == pytest.approx(sum(steps[1:]) / (len(steps) - 1), abs=1e-9)
+        assert metrics.longest_itl_s == pytest.approx(max(steps[1:]), abs=1e-9)
+        again = end_to_end_s(metrics.ttft_s, metrics.tpot_s, metrics.tokens)
+        assert again == pytest.approx(metrics.e2e_s, abs=1e-9)
+
+
+@given(st.floats(0, 10), st.floats(0, 100), st.integers(2, 10_000))
+def test_conventions_are_ordered_and_convert(ttft: float, after: float, tokens: int) -> None:
+    pace = tpot_conventions(ttft, ttft + after, tokens)
+    assert pace.per_token_s <= pace.per_gap_s
+    assert pace.per_token_s <= pace.with_ttft_s
+    assert pace.per_gap_s * (tokens - 1) == pytest.approx(pace.per_token_s * tokens)
+    assert pace.with_ttft_s == pytest.approx(pace.per_token_s + ttft / tokens)
+
+
+def test_conventions_agree_for_long_answers() -> None:
+    pace = tpot_conventions(0.5, end_to_end_s(0.5, 0.025, 10**7), 10**7)
+    assert pace.per_token_s == pytest.approx(pace.per_gap_s, rel=1e-6)
+    assert pace.with_ttft_s == pytest.approx(pace.per_gap_s, rel=1e-5)
+
+
+def test_a_first_token_costs_no_gap() -> None:
+    assert end_to_end_s(0.7, 99.0, 1) == 0.7
+    assert stream_metrics([0.7]).e2e_s == 0.7
+
+
+def test_results_are_named() -> None:
+    assert StreamMetrics(1, 0.0, 0.0, 0.0, 0.0).tokens == 1
+    assert TpotConventions(1.0, 2.0, 3.0).with_ttft_s == 3.0
+
+
+@pytest.mark.parametrize(
+    "bad", [[], [[1.0]], [-0.1], [0.2, 0.1], [math.nan], [0.1, math.inf], [0.1, math.nan, 0.2]]
+)
+def test_arrivals_are_refused(bad: Any) -> None:
+    with pytest.raises(ValueError, match="arrival_s must be sorted times from 0 on"):
+        stream_metrics(bad)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((-0.1, 0.1, 5), "ttft_s"),
+        ((math.inf, 0.1, 5), "ttft_s"),
+        ((0.1, math.nan, 5), "tpot_s"),
+        ((0.1, -1.0, 5), "tpot_s"),
+        ((0.1, 0.1, 0), "tokens"),
+        ((0.1, 0.1, 1.5), "tokens"),
+    ],
+)
+def test_totals_are_refused(arguments: tuple[Any, ...], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        end_to_end_s(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((math.nan, 1.0, 5), "ttft_s"),
+        ((0.5, 0.4, 5), "e2e_s"),
+        ((0.5, math.inf, 5), "e2e_s"),
+        ((0.5, 1.0, 1), "tokens"),
+        ((0.5, 1.0, 2.5), "tokens"),
+    ],
+)
+def test_conventions_are_refused(arguments: tuple[Any, ...], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        tpot_conventions(*arguments)
+
+
+def test_the_three_services_are_what_the_figure_says() -> None:
+    for stream in (streaming._steady(), streaming._late_start(), streaming._interrupted()):
+        assert stream.shape == (101,)
+        assert stream[-1] == pytest.approx(3.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9)), min_size=2, max_size=20))
+def test_single_tokens_are_their_own_bundles(events: list[tuple[float, int]]) -> None:
+    times = np.cumsum([gap for gap, _ in events])
+    per_event, per_token = tpot_of_bundles(times, [1] * len(events))
+    assert per_event == per_token == pytest.approx(stream_metrics(times).tpot_s, abs=1e-9)
+    per_event, per_token = tpot_of_bundles(times, [count for _, count in events])
+    assert per_token <= per_event
+
+
+def test_wire_bytes_are_those_that_the_http_library_sends() -> None:
+    tokens = ["word", "", "Grüße", 'a "quoted"\n', "x" * 500]
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [type(connection.next_event()) for _ in range(2)] == [h11.Request, h11.EndOfMessage]
+    sent = connection.send(h11.Response(status_code=200, headers=[]))
+    assert b"chunked" in (sent or b"")
+    body = 0
+    for text in [*(json.dumps({"token": token}) for token in tokens), "[DONE]"]:
+        body += len(connection.send(h11.Data(data=f"data: {text}\n\n".encode())) or b"")
+    body += len(connection.send(h11.EndOfMessage()) or b"")
+    assert wire_bytes(tokens) == body
+
+
+@given(gaps, st.floats(0.01, 3), st.floats(0, 3))
+def test_the_backlog_has_its_bounds(steps: list[float], gap: float, delay: float) -> None:
+    times = np.cumsum(steps)
+    peak = peak_backlog(times, gap, delay)
+    assert 0 <= peak <= len(steps)
+    assert peak <= peak_backlog(times, gap, delay + 1)
+    assert peak_backlog(times, gap, 1000.0) == len(steps)
+
+
+def test_a_steady_reader_never_has_a_backlog() -> None:
+    times = np.arange(1, 20).astype(float)
+    assert peak_backlog(times, 1.0, 0.0) == 0
+    assert peak_backlog(times, 1.0, 2.5) == 3
+    assert peak_backlog(times, 0.5, 0.0) == 0
+
+
+@given(st.floats(0, 2), st.floats(0, 0.1), st.integers(1, 200), st.floats(0, 3), st.floats(0, 2))
+def test_waste_has_its_limits(
+    ttft: float, tpot: float, tokens: int, rate: float, notice: float
+) -> None:
+    waste = unread_tokens(ttft, tpot, tokens, rate, notice)
+    assert 0 <= waste.unread <= waste.generated <= tokens * (1 + 1e-12)
+    assert unread_tokens(ttft, tpot, tokens, rate, 0.0).unread == pytest.approx(0, abs=1e-9)
+    assert unread_tokens(ttft, tpot, tokens, rate, math.inf).generated == tokens
+    assert isinstance(waste, Waste)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: tpot_of_bundles([0.1], [1]), "arrival_s"),
+        (lambda: tpot_of_bundles([0.2, 0.1], [1, 1]), "arrival_s"),
+        (lambda: tpot_of_bundles([0.1, 0.2], [1, 0]), "tokens"),
+        (lambda: tpot_of_bundles([0.1, 0.2], [1, 1, 1]), "tokens"),
+        (lambda: peak_backlog([], 1.0, 0.0), "arrival_s"),
+        (lambda: peak_backlog([0.1], 1.0, math.nan), "start_delay_s"),
+        (lambda: unread_tokens(-0.1, 0.1, 5, 0.1, 1.0), "ttft_s"),
+        (lambda: unread_tokens(0.1, math.inf, 5, 0.1, 1.0), "tpot_s"),
+        (lambda: unread_tokens(0.1, 0.1, 0, 0.1, 1.0), "tokens"),
+        (lambda: unread_tokens(0.1, 0.1, 5, math.nan, 1.0), "leave_rate"),
+        (lambda: unread_tokens(0.1, 0.1, 5, 0.1, math.nan), "notice_s"),
+    ],
+)
+def test_exercises_refuse_bad_input(call: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        call()

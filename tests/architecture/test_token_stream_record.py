@@ -1,0 +1,40 @@
+"""The record is whole, private, and what the module says of it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from snippets.architecture import token_stream_measurement, token_stream_record
+from snippets.architecture.token_stream_record import RECORD
+
+
+def test_the_record_is_whole_and_private() -> None:
+    text = RECORD.read_text(encoding="utf-8")
+    record = json.loads(text)
+    assert RECORD == token_stream_measurement.RECORD
+    assert record["command"] == token_stream_measurement.COMMAND
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])
+    assert set(record["versions"]) == {"python", "fastapi", "uvicorn", "httpx"}
+    assert not re.search(r"/(home|root|work|tmp)|\\\\|localhost|@", text)
+    assert [kind["name"] for kind in record["kinds"]] == list(token_stream_record.KINDS)
+
+
+def test_arrivals_are_ordered() -> None:
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    for kind in record["kinds"]:
+        arrival = np.array(kind["arrival_ms"])
+        assert (np.diff(arrival, axis=1) >= 0).all()
+        assert (arrival[:, 0] > 0).all()
+
+
+def test_prefills_ask_for_the_same_total() -> None:
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    whole, chunked = (
+        token_stream_record._asked_gaps_s(record, name) for name in token_stream_record.KINDS[1:]
+    )
+    assert whole.sum() == pytest.approx(chunked.sum())
+    assert whole.max() > 5 * chunked[1:].max()
