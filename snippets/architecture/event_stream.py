@@ -129,7 +129,7 @@ class TokenReader:
     “error” carries the server's reason.
 
     >>> reader = TokenReader()
-    >>> list(reader.feed(format_event('{"token": "Hi"}') + format_event("[DONE]")))
+    >>> list(reader.feed(b'data: {"token": "Hi"}\\n\\ndata: [DONE]\\n\\n'))
     ['Hi']
     >>> reader.finish()
     """
@@ -248,7 +248,10 @@ def check_lines_end_at_line_feeds_only() -> None:
 
 
 def check_malformed_streams_are_refused() -> None:
-    """Truncated, garbled and failed streams are errors that say which event and why."""
+    """Truncated, garbled and failed streams are errors that say which event and why.
+
+    Source: streams written by hand, each with one fault.
+    """
 
     def read(*events: str, end: bytes = b"") -> list[str]:
         reader = TokenReader(longest=100)

@@ -167,8 +167,9 @@ def create_app(
 
     generate: asynchronous generator function from what was asked to the tokens. limits: see Limits.
 
-    >>> app = create_app(paced([0.0]))
-    >>> [route.path for route in app.routes]
+    >>> async def model(asked):
+    ...     yield asked.prompt
+    >>> [route.path for route in create_app(model).routes]
     ['/v1/stream', '/v1/counts']
     """
     allowed = limits or Limits()

@@ -47,7 +47,7 @@ LARGE_BYTES = 65_536  # a token of the stream that nobody reads, so that buffers
 class Reader(Protocol):
     """Whatever turns bytes into tokens and knows when a stream is whole."""
 
-    def feed(self, data: bytes) -> Iterable[str]:
+    def feed(self, _data: bytes, /) -> Iterable[str]:
         """The tokens that are complete with these bytes."""
 
     def finish(self) -> None:

@@ -26,7 +26,8 @@ KINDS = ("steady", "whole prefill", "chunked prefill")
 
 
 def _recorded() -> dict[str, Any]:
-    return dict(json.loads(RECORD.read_text(encoding="utf-8")))
+    record: dict[str, Any] = json.loads(RECORD.read_bytes())
+    return record
 
 
 def _kind(record: dict[str, Any], name: str) -> dict[str, Any]:
