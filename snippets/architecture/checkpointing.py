@@ -163,7 +163,7 @@ def simulate_completion(
         saved = np.floor(np.maximum(0.0, gap - owed[working]) / step) * interval_s
         finished = gap >= needed
         clock[working] += np.where(finished, needed, gap)
-        done[working] += np.where(finished, left, np.minimum(saved, (stretches - 1) * interval_s))
+        done[working] += np.where(finished, left, saved)
         owed[working] = restart_s
         working = working[~finished]
     error = float(clock.std(ddof=1)) / math.sqrt(runs)

@@ -259,10 +259,12 @@ def check_mapreduce() -> None:
 def check_copies_by_hand() -> None:
     """Copies start when no task is left, longest runner first, and never a second of one task.
 
-    Source: three jobs worked out by hand.
+    Source: four jobs worked out by hand.
     """
+    older = run_with_copies([10.0, 10.0, 1.0], 3, [2.0, 20.0, 9.0])
+    checks.equal("the first of two to be copied", [older.makespan, older.busy], [10.0, 23.0])
     slow = run_with_copies([5.0, 1.0, 8.0], 2, [1.0, 1.0, 2.0])
-    checks.equal("copies of the older, then of the other", [slow.makespan, slow.busy], [7.0, 14.0])
+    checks.equal("a copy when a worker is free", [slow.makespan, slow.busy], [7.0, 14.0])
     checks.equal("as good as none", run_with_copies([3.0], 4, [9.0]), Outcome(3.0, 6.0))
     checks.equal("nothing to copy", run_with_copies([1.0] * 6, 3, [1.0] * 6), Outcome(2.0, 6.0))
 

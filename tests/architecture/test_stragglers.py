@@ -47,6 +47,9 @@ def test_by_hand() -> None:
     assert run_with_copies([2.0, 1.0], 2, [1.5, 9.0]) == Outcome(2.0, 4.0)
     # three free workers, one task: one copy only
     assert run_with_copies([5.0, 1.0, 1.0, 1.0], 4, [3.0] * 4) == Outcome(4.0, 10.0)
+    # at 2 s the task that started at 0 s is copied, not the one that started at 1 s
+    assert run_with_copies([9.0, 1.0, 2.0, 9.0], 3, [1.0] * 4).makespan == 4.0
+    assert run_with_copies([9.0, 1.0, 2.0, 9.0], 3, [1.0, 1.0, 1.0, 3.0]).makespan == 6.0
     # one worker never copies
     assert run_with_copies([2.0, 3.0], 1, [0.1, 0.1]) == Outcome(5.0, 5.0)
 
