@@ -1,0 +1,125 @@
+"""The event-skipping engine equals the step-by-step one, whatever the workload."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from snippets.definitions.queue_simulator import fifo_waits
+from snippets.optimization.batching_policies import padded_batch_s
+from snippets.optimization.continuous_batching import (
+    EIGHT_BILLION,
+    Engine,
+    Workload,
+    simulate_steps,
+)
+from snippets.optimization.event_skipping import saturated_rate, simulate
+
+from .test_continuous_batching import cases
+
+TIMES = ("admitted_s", "first_token_s", "completion_s", "busy_s")
+COUNTS = ("preemptions", "steps", "prefill_tokens", "decode_tokens", "context_tokens")
+
+
+def assert_same(asked: Workload, engine: Engine) -> int:
+    """Both engines agree to 1e-9 s; the number of preemptions."""
+    slow, fast = simulate_steps(asked, engine), simulate(asked, engine)
+    for name in TIMES:
+        difference = np.abs(getattr(slow, name) - getattr(fast, name)).max()
+        assert difference <= 1e-9, name
+    for name in COUNTS:
+        assert np.array_equal(getattr(slow, name), getattr(fast, name)), name
+    return int(slow.preemptions.sum())
+
+
+@given(cases())
+@settings(deadline=None, max_examples=200)
+def test_equal_on_any_workload(case: tuple[Workload, Engine]) -> None:
+    assert_same(*case)
+
+
+@given(cases())
+@settings(deadline=None, max_examples=50)
+def test_equal_where_memory_is_as_scarce_as_it_can_be(case: tuple[Workload, Engine]) -> None:
+    asked, engine = case
+    most = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
+    assert_same(asked, replace(engine, kv_blocks=-(-most // engine.block_tokens)))
+
+
+@pytest.mark.parametrize(("blocks", "preempts"), [(150, True), (400, True), (24_000, False)])
+def test_equal_on_long_workloads(blocks: int, preempts: bool) -> None:
+    rng = np.random.default_rng(blocks)
+    size = 300
+    asked = Workload(
+        np.cumsum(rng.exponential(1 / 15, size)),
+        rng.integers(1, 900, size),
+        rng.geometric(1 / 60, size),
+    )
+    preempted = assert_same(asked, replace(EIGHT_BILLION, kv_blocks=blocks))
+    assert bool(preempted) is preempts
+
+
+def test_ties_are_decided_the_same_way() -> None:
+    for step_s in (0.1, 0.01, 1 / 3):
+        rng = np.random.default_rng(2)
+        times = np.sort(rng.integers(0, 300, 80)) * step_s
+        asked = Workload(times, rng.integers(1, 9, 80), rng.integers(1, 30, 80))
+        assert_same(asked, Engine(step_s, max_sequences=8, token_budget=8))
+        assert_same(asked, Engine(step_s, 0.0, step_s, 0.0, max_sequences=20, token_budget=30))
+
+
+def test_late_arrivals_far_from_zero() -> None:
+    asked = Workload(1e6 + np.arange(20) * 0.07, np.full(20, 5), np.full(20, 9))
+    assert_same(asked, Engine(0.01, 1e-4, 1e-3, 1e-5, max_sequences=4, token_budget=6))
+
+
+def test_batch_of_one_waits_like_a_single_server() -> None:
+    rng = np.random.default_rng(9)
+    asked = Workload(
+        np.cumsum(rng.exponential(1.2, 400)), rng.integers(1, 2000, 400), rng.geometric(0.02, 400)
+    )
+    engine = replace(EIGHT_BILLION, max_sequences=1)
+    pairs = zip(asked.prompt_tokens, asked.output_tokens, strict=True)
+    service_s = [padded_batch_s(np.array([p]), np.array([n]), engine) for p, n in pairs]
+    ends = asked.arrival_s + fifo_waits(asked.arrival_s, service_s) + service_s
+    assert np.abs(simulate(asked, engine).completion_s - ends).max() <= 1e-9
+
+
+def test_more_places_or_memory_never_lose_requests() -> None:
+    rng = np.random.default_rng(1)
+    asked = Workload(np.zeros(500), rng.integers(1, 99, 500), rng.integers(1, 99, 500))
+    for places in (1, 7, 64):
+        served = simulate(asked, replace(EIGHT_BILLION, max_sequences=places))
+        assert served.decode_tokens == (asked.output_tokens - 1).sum()
+        assert served.prefill_tokens == asked.prompt_tokens.sum()
+        assert np.all(np.isfinite(served.completion_s))
+
+
+def test_saturated_rate_of_one_place_is_the_service_rate() -> None:
+    engine = Engine(1.0, 0.5, 0.25, 0.125, max_sequences=1)
+    lengths = np.array([3, 8]), np.array([4, 1])
+    each = [padded_batch_s(p[None], n[None], engine) for p, n in zip(*lengths, strict=True)]
+    assert saturated_rate(*lengths, engine) == pytest.approx(1 / np.mean(each))
+    without_steps = saturated_rate(
+        [3], [4], replace(engine, max_sequences=10**6, token_budget=10**6)
+    )
+    assert without_steps == pytest.approx(1 / (1.5 + 0.75 + 0.125 * 15), rel=1e-5)
+
+
+def test_bad_input_is_refused() -> None:
+    engine = Engine(1.0, kv_blocks=2, block_tokens=4)
+    with pytest.raises(ValueError, match="kv_blocks must be enough for a request of 9 tokens"):
+        simulate(Workload([0], [8], [2]), engine)
+    assert simulate(Workload([0], [8], [1]), engine).completion_s.tolist() == [1.0]
+    for prompts, outputs, message in (
+        ([], [], "prompt_tokens must be of shape"),
+        ([0], [1], "prompt_tokens must be positive"),
+        ([1], [np.inf], "output_tokens must be positive"),
+        ([1], [1, 1], "output_tokens must be of shape"),
+        ([1], [[1]], "output_tokens must be of shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            saturated_rate(prompts, outputs, engine)
