@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 from snippets.architecture.release_gate import (
     Bounds,
@@ -27,16 +27,37 @@ from snippets.architecture.release_gate import (
 )
 
 
-@given(st.integers(0, 40), st.integers(0, 40), st.integers(80, 5000), st.floats(0.001, 0.4))
-@settings(max_examples=50, deadline=None)
-def test_quality_bounds_are_agresti_and_min(w: int, r: int, n: int, level: float) -> None:
-    z = stats.norm.isf(level)
-    centre = (w - r) / (n + 2)
-    half = z * math.sqrt((w + r + 1) - (w - r) ** 2 / (n + 2)) / (n + 2)
+def score(w: int, r: int, n: int, loss: float) -> float:
+    """z of the hypothesis “the loss is this”, with the likeliest shares under it."""
+
+    def unlikely(q: float) -> float:
+        p = q + loss
+        parts = ((w, p), (r, q), (n - w - r, 1 - p - q))
+        return -sum(k * math.log(x) for k, x in parts if k)
+
+    lowest, highest = max(0.0, -loss) + 1e-13, (1 - loss) / 2 - 1e-13
+    q = optimize.minimize_scalar(
+        unlikely, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}
+    ).x
+    return float((w - r - n * loss) / math.sqrt(n * (2 * q + loss - loss**2)))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(85, 3000), st.floats(0.001, 0.4))
+@settings(max_examples=40, deadline=None)
+def test_quality_bounds_invert_the_score_test(w: int, r: int, n: int, level: float) -> None:
     got = quality_harm(w, r, n, level)
-    assert (got.low, got.estimate, got.high) == pytest.approx(
-        (centre - half, (w - r) / n, centre + half)
-    )
+    z = stats.norm.isf(level)
+    assert got.estimate == (w - r) / n
+    assert score(w, r, n, got.low) == pytest.approx(z, abs=1e-4)
+    assert score(w, r, n, got.high) == pytest.approx(-z, abs=1e-4)
+    mirrored = quality_harm(r, w, n, level)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-got.high, -got.low), abs=1e-9)
+
+
+def test_quality_bounds_without_discordant_pairs_are_wilsons() -> None:
+    got = quality_harm(0, 0, 500, 0.05)
+    wilson = stats.binomtest(0, 500).proportion_ci(0.9, method="wilson").high
+    assert (got.low, got.high) == pytest.approx((-wilson, wilson), abs=1e-9)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(50, 2000), st.floats(0.001, 0.4))
