@@ -1,0 +1,513 @@
+"""The real REST server with good requests, bad ones, slow clients, dropped connections and SIGTERM.
+
+Bounded in load and time; no test asserts milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from snippets.architecture.rest_server import (
+    BoundedBody,
+    InferRequest,
+    InferResponse,
+    Limits,
+    LogitTensor,
+    PixelTensor,
+    PunctualProtocol,
+    create_app,
+    listen,
+    reason,
+    serve,
+    server_config,
+)
+
+ROOT = Path(__file__).parents[2]
+INFER = "/v2/models/digits/infer"
+JSON = {"content-type": "application/json"}
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine, and fail instead of hanging."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await test
+
+    asyncio.run(bounded())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Gate:
+    """A model that waits until it is opened, notes what it was given, and adds up rows."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self.open, self.seen = threading.Event(), Counter[str]()
+        if is_open:
+            self.open.set()
+
+    def __call__(self, pixels: Any) -> Any:
+        self.seen["calls"] += 1
+        assert self.open.wait(20)
+        return np.repeat(pixels.sum(axis=1, keepdims=True), 10, axis=1)
+
+
+class Running:
+    """A server in this process: its port, counts and the server itself."""
+
+    def __init__(self, port: int, counts: Counter[str], server: uvicorn.Server) -> None:
+        self.port, self.counts, self.server = port, counts, server
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20)
+
+    async def infer(self, body: Any, **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.client.post(INFER, content=content, headers=JSON | headers)
+
+
+@contextlib.asynccontextmanager
+async def running(model: Any, limits: Limits | None = None) -> AsyncIterator[Running]:
+    counts = Counter[str]()
+    listener = listen()
+    server = uvicorn.Server(server_config(create_app(model, limits, counts), limits))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    found = Running(listener.getsockname()[1], counts, server)
+    try:
+        await until(lambda: server.started)
+        yield found
+    finally:
+        await found.client.aclose()
+        server.should_exit = True
+        await serving
+        listener.close()
+    assert counts["accepted"] == counts["done"]
+    assert counts["done"] == counts["answered"] + counts["failed"] + counts["expired"]
+
+
+def tensor(rows: int = 1, **change: Any) -> dict[str, Any]:
+    data = np.full(64 * rows, 0.5).tolist()
+    good = {"name": "pixels", "datatype": "FP32", "shape": [rows, 64], "data": data}
+    return {"inputs": [good | change]}
+
+
+async def exchange(port: int, data: bytes, *, eof: bool = False) -> bytes:
+    """Send bytes on a connection of their own and read until the server closes it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        with contextlib.suppress(ConnectionError):
+            writer.write(data)
+            await writer.drain()
+            if eof:
+                writer.write_eof()
+            return await reader.read()
+        return b"reset"
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def head(length: int | str, *more: str) -> bytes:
+    lines = (f"POST {INFER} HTTP/1.1", "Host: x", "Content-Type: application/json", *more)
+    size = (f"Content-Length: {length}",) if length != "" else ()
+    return "\r\n".join((*lines, *size, "", "")).encode()
+
+
+def test_good_requests_are_answered() -> None:
+    async def test() -> None:
+        async with running(Gate()) as server:
+            for path, body in (
+                ("/v2/health/live", {"live": True}),
+                ("/v2/health/ready", {"ready": True}),
+            ):
+                assert (await server.client.get(path)).json() == body
+            metadata = (await server.client.get("/v2/models/digits")).json()
+            assert metadata["inputs"][0] == {
+                "name": "pixels",
+                "datatype": "FP32",
+                "shape": [-1, 64],
+            }
+            assert metadata["outputs"][0]["shape"] == [-1, 10]
+            pixels = np.random.default_rng(0).random((256, 64)).astype(np.float32)
+            answer = await server.infer(tensor(256, data=pixels.ravel().tolist()))
+            assert answer.status_code == 200
+            parsed = InferResponse.model_validate_json(answer.content)
+            assert parsed.outputs[0].shape == [256, 10]
+            assert isinstance(parsed.outputs[0], LogitTensor)
+            scores = np.array(parsed.outputs[0].data, dtype=np.float32).reshape(256, 10)
+            expected = pixels.astype(float).sum(axis=1).astype(np.float32)
+            np.testing.assert_array_equal(scores[:, 3], expected)
+            assert server.counts["answered"] == 1
+
+    run(test())
+
+
+BAD: dict[str, tuple[Any, int]] = {
+    "empty": (b"", 400),
+    "not JSON": (b"pixels", 400),
+    "cut off": (json.dumps(tensor()).encode()[:-5], 400),
+    "not UTF-8": (b'{"inputs": "\xff\xfe"}', 400),
+    "a list": ([], 400),
+    "a number": (7, 400),
+    "null": (None, 400),
+    "no input": ({"inputs": []}, 400),
+    "two inputs": ({"inputs": tensor()["inputs"] * 2}, 400),
+    "NaN": (json.dumps(tensor(data=[float("nan")] * 64)).encode(), 400),
+    "infinity": (json.dumps(tensor(data=[float("-inf")] * 64)).encode(), 400),
+    "1e999": (json.dumps(tensor()).encode().replace(b"0.5", b"1e999", 1), 400),
+    "beyond float32": (tensor(data=[3.5e38] * 64), 400),
+    "5000 digits": (json.dumps(tensor()).encode().replace(b"0.5", b"9" * 5000, 1), 400),
+    "400 digits": (json.dumps(tensor()).encode().replace(b"0.5", b"9" * 400, 1), 400),
+    "text": (tensor(data=["0.5"] * 64), 400),
+    "truth": (tensor(data=[True] * 64), 400),
+    "nested": (tensor(data=[[0.5] * 64]), 400),
+    "deep": (b"[" * 100_000, 400),
+    "lone surrogate": (b'{"inputs": [{"name": "\\ud800"}]}', 400),
+    "63 numbers": (tensor(data=[0.5] * 63), 400),
+    "65 numbers": (tensor(data=[0.5] * 65), 400),
+    "63 columns": (tensor(shape=[1, 63], data=[0.5] * 63), 400),
+    "no rows": (tensor(shape=[0, 64], data=[]), 400),
+    "negative": (tensor(shape=[-1, 64]), 400),
+    "257 rows": (tensor(257), 400),
+    "three sizes": (tensor(shape=[1, 8, 8]), 400),
+    "huge shape": (tensor(shape=[2**70, 64]), 400),
+    "half a row": (tensor(shape=[0.5, 64]), 400),
+    "FP64": (tensor(datatype="FP64"), 400),
+    "other name": (tensor(name="image"), 400),
+    "too large": (b'"' + b"x" * (1 << 20), 413),
+}
+
+
+def test_bad_requests_get_clean_errors(capfd: pytest.CaptureFixture[str]) -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with running(gate) as server:
+            for name, (body, status) in BAD.items():
+                answer = await server.infer(body)
+                assert answer.status_code == status, (name, answer.text)
+                assert answer.json().keys() == {"error"}, name
+                assert len(answer.content) < 400, name
+            assert gate.seen["calls"] == server.counts["accepted"] == 0
+            assert (await server.infer(tensor())).status_code == 200
+
+    run(test())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_wrong_paths_methods_and_types() -> None:
+    async def test() -> None:
+        async with running(Gate()) as server:
+            post, body = server.client.post, json.dumps(tensor()).encode()
+            missing = await post("/v2/models/other/infer", content=body, headers=JSON)
+            assert (missing.status_code, missing.json()) == (404, {"error": "Not Found"})
+            wrong = await server.client.get(INFER)
+            assert wrong.status_code == 405
+            assert wrong.headers["allow"] == "POST"
+            for kind in ({}, {"content-type": "text/plain"}, {"content-type": "jsonapplication/"}):
+                assert (await post(INFER, content=body, headers=kind)).status_code == 415
+            spelled = {"content-type": "Application/JSON ; charset=utf-8"}
+            assert (await post(INFER, content=body, headers=spelled)).status_code == 200
+            for value in ("0", "-1", "soon", "1.5", "1e9", "9" * 40):
+                answer = await server.infer(tensor(), **{"X-Timeout-Ms": value})
+                assert answer.status_code == 400, value
+                assert answer.json()["error"].startswith("header.x-timeout-ms: ")
+
+    run(test())
+
+
+def test_broken_http_gets_400_or_a_closed_connection() -> None:
+    async def test() -> None:
+        async with running(Gate(), Limits(read_s=1)) as server:
+            for data in (
+                b"\x00\x01\x02\r\n\r\n",
+                b"GET\r\n\r\n",
+                head("many"),
+                head("", "Transfer-Encoding: chunked") + b"xyz\r\n",
+            ):
+                answer = await exchange(server.port, data)
+                assert answer.startswith(b"HTTP/1.1 400 "), data[:20]
+            endless = b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 1_000_000
+            assert (await exchange(server.port, endless))[:13] in (b"HTTP/1.1 400 ", b"reset", b"")
+            for data in (b"", b"PO", head(500)[:-2], head(500), head(500) + b"{"):
+                answer = await exchange(server.port, data, eof=True)
+                assert answer[:13] in (b"", b"HTTP/1.1 400 ", b"HTTP/1.1 408 "), data
+            assert (await server.infer(tensor())).status_code == 200
+
+    run(test())
+
+
+def test_large_bodies_are_answered_while_they_are_sent() -> None:
+    async def test() -> None:
+        async with running(Gate(), Limits(body_bytes=10_000)) as server:
+            for size in (10_001, 30_000):
+                answer = await exchange(server.port, head(size, "Connection: close") + b"x" * size)
+                assert answer.startswith(b"HTTP/1.1 413 "), size
+            chunk = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
+            chunked = head("", "Transfer-Encoding: chunked")
+            assert (await exchange(server.port, chunked + chunk * 4 + b"0\r\n\r\n"))[9:12] == b"413"
+            endless = await exchange(server.port, chunked + chunk * 11)
+            assert endless[9:12] == b"413"
+            fits = json.dumps(tensor()).encode().ljust(10_000)
+            assert (await server.infer(fits)).status_code == 200
+            assert (await server.infer(fits + b" ")).status_code == 413
+
+    run(test())
+
+
+def test_slow_clients_are_cut_off_and_hold_no_place() -> None:
+    async def test() -> None:
+        async with running(Gate(), Limits(places=1, read_s=1)) as server:
+            silent = asyncio.create_task(exchange(server.port, b""))
+            half_head = asyncio.create_task(exchange(server.port, head(500)[:30]))
+            half_body = asyncio.create_task(exchange(server.port, head(500) + b'{"inputs"'))
+            assert (await server.infer(tensor())).status_code == 200
+            assert await silent == await half_head == b""
+            assert (await half_body).startswith(b"HTTP/1.1 408 ")
+            again = json.dumps(tensor()).encode()  # a second request on a kept connection
+            kept = await exchange(server.port, head(len(again)) + again + head(500)[:30])
+            assert kept.count(b"HTTP/1.1 ") == 1
+            assert kept.startswith(b"HTTP/1.1 200 ")
+
+    run(test())
+
+
+def test_dropped_connections_do_no_harm(capfd: pytest.CaptureFixture[str]) -> None:
+    def drop(port: int, data: bytes, *, reset: bool) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(data)
+            if reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def test() -> None:
+        gate = Gate(is_open=False)
+        async with running(gate, Limits(places=3)) as server:
+            body = json.dumps(tensor()).encode()
+            for reset in (False, True):
+                for data in (b"", head(500)[:20], head(500) + b"{"):
+                    drop(server.port, data, reset=reset)
+            drop(server.port, head(len(body)) + body, reset=True)
+            await until(lambda: gate.seen["calls"] == 1)
+            stays = asyncio.create_task(server.infer(tensor()))
+            await until(lambda: server.counts["accepted"] == 2)
+            gate.open.set()
+            assert (await stays).status_code == 200
+            await until(lambda: server.counts["done"] == 2)
+
+    run(test())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_full_servers_refuse_at_once_and_stay_healthy() -> None:
+    async def test() -> None:
+        gate = Gate(is_open=False)
+        async with running(gate, Limits(places=2, workers=1)) as server:
+            inside = [asyncio.create_task(server.infer(tensor())) for _ in range(2)]
+            await until(lambda: server.counts["accepted"] == 2)
+            refused = await server.infer(tensor())
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert (await server.client.get("/v2/health/ready")).status_code == 200
+            assert gate.seen["calls"] == 1
+            gate.open.set()
+            assert [(await task).status_code for task in inside] == [200, 200]
+            assert (await server.infer(tensor())).status_code == 200
+        assert server.counts["refused"] == 1
+
+    run(test())
+
+
+def test_deadlines_pass_in_the_queue() -> None:
+    async def test() -> None:
+        gate = Gate(is_open=False)
+        async with running(gate) as server:
+            first = asyncio.create_task(server.infer(tensor(), **{"X-Timeout-Ms": "1"}))
+            await until(lambda: gate.seen["calls"] == 1)
+            late = await server.infer(tensor(), **{"X-Timeout-Ms": "20"})
+            assert late.status_code == 504
+            gate.open.set()
+            assert (await first).status_code == 200  # in the model by then
+        assert server.counts["expired"] == 1
+        assert gate.seen["calls"] == 1
+
+    run(test())
+
+
+def test_failing_models_give_500_without_details(capfd: pytest.CaptureFixture[str]) -> None:
+    def model(pixels: Any) -> Any:
+        raise TimeoutError("secret" * bool(pixels.size))
+
+    async def test() -> None:
+        async with running(model, Limits(places=1)) as server:
+            for _ in range(2):
+                answer = await server.infer(tensor())
+                assert answer.status_code == 500
+                assert b"secret" not in answer.content
+        assert server.counts["failed"] == 2
+
+    run(test())
+    assert "secret" in capfd.readouterr().err
+
+
+def test_what_was_accepted_is_answered_after_the_signal() -> None:
+    async def test() -> None:
+        gate = Gate(is_open=False)
+        async with running(gate) as server:
+            inside = [asyncio.create_task(server.infer(tensor())) for _ in range(3)]
+            await until(lambda: server.counts["accepted"] == 3)
+            server.server.handle_exit(signal.SIGTERM, None)
+            server.server._captured_signals.clear()  # else it is raised in this process
+
+            async def refused() -> bool:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                    writer.close()
+                    return False
+                return True
+
+            async with asyncio.timeout(20):
+                while not await refused():
+                    await asyncio.sleep(0.01)
+            assert server.counts["done"] == 0
+            gate.open.set()
+            assert [(await task).status_code for task in inside] == [200] * 3
+
+    run(test())
+
+
+def test_process_ends_with_status_0_on_sigterm() -> None:
+    command = [sys.executable, "-m", "snippets.architecture.rest_server"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            answer = client.post(INFER, json=tensor())
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGTERM)
+        counts = json.loads(process.communicate(timeout=20)[0])
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert counts == {"accepted": 1, "done": 1, "answered": 1}
+
+
+def test_connections_send_without_delay() -> None:
+    """Nagle's algorithm would hold back the body of every answer."""
+
+    async def test() -> None:
+        async with running(Gate()) as server:
+            await server.client.get("/v2/health/live")
+            (connection,) = server.server.server_state.connections
+            assert isinstance(connection, PunctualProtocol)
+            accepted = connection.transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+    run(test())
+
+
+def test_too_many_connections_are_refused() -> None:
+    async def test() -> None:
+        async with running(Gate(), Limits(connections=3)) as server:
+            idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+            await until(lambda: len(server.server.server_state.connections) == 3)
+            assert (await server.client.get("/v2/health/live")).status_code == 503
+            for _, writer in idle:
+                writer.close()
+                await writer.wait_closed()
+
+    run(test())
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.binary(max_size=80)
+    | JSON_VALUES.map(lambda value: json.dumps(value).encode())
+    | st.builds(
+        lambda field, value: json.dumps(tensor(**{field: value})).encode(),
+        st.sampled_from(["name", "datatype", "shape", "data"]),
+        JSON_VALUES,
+    )
+)
+def test_whatever_comes_is_answered(body: bytes) -> None:
+    async def test() -> None:
+        transport = httpx.ASGITransport(create_app(Gate()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.post(INFER, content=body, headers=JSON)
+            assert answer.status_code in (200, 400)
+
+    asyncio.run(test())
+
+
+def test_models_of_the_body() -> None:
+    request = InferRequest.model_validate(tensor(2))
+    assert isinstance(request.inputs[0], PixelTensor)
+    with pytest.raises(ValidationError) as caught:
+        InferRequest.model_validate(tensor(2, data=[0.5] * 64))
+    assert reason(caught.value.errors()).endswith("data must be 128 numbers, got 64")
+
+
+def test_middleware_leaves_other_methods_alone() -> None:
+    seen = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["type"] + scope.get("method", ""))
+
+    async def test() -> None:
+        middleware = BoundedBody(app, body_bytes=1, read_s=1)
+
+        async def nothing(*_: Any) -> Any:
+            raise AssertionError("neither read nor answered")
+
+        for scope in ({"type": "http", "method": "GET"}, {"type": "lifespan"}):
+            await middleware(scope, nothing, nothing)
+
+    run(test())
+    assert seen == ["httpGET", "lifespan"]
+
+
+def test_ports() -> None:
+    for port in (-1, 65_536):
+        with pytest.raises(ValueError, match=r"port must be in \[0, 65535\]"):
+            listen(port)
+        with pytest.raises(ValueError, match=r"port must be in \[0, 65535\]"):
+            serve(Gate(), port)
+    with listen() as taken, pytest.raises(OSError, match="in use"):
+        listen(taken.getsockname()[1])
+
+
+def test_config_carries_the_limits() -> None:
+    config = server_config(FastAPI(), Limits(connections=7, read_s=3, drain_s=11))
+    assert config.limit_concurrency == 7
+    assert config.timeout_keep_alive == 3
+    assert config.timeout_graceful_shutdown == 11

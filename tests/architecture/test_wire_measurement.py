@@ -1,0 +1,107 @@
+"""The measurement against real servers: bytes are counted, answers compared, nothing left open."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import numpy as np
+import pytest
+
+from snippets.architecture import wire_measurement
+from snippets.architecture.digits_classifier import load_digits
+from snippets.architecture.wire_format import request_json, request_protobuf
+from snippets.architecture.wire_measurement import ENCODINGS, CountingProxy
+
+
+def test_the_proxy_counts_both_directions() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    while data := connection.recv(100):
+                        connection.sendall(data * 3)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with CountingProxy(listener.getsockname()[1]) as proxy:
+            for size in (10, 90_000):
+                with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+                    sender = threading.Thread(target=client.sendall, args=(b"x" * size,))
+                    sender.start()
+                    got = 0
+                    while got < 3 * size:
+                        got += len(client.recv(1 << 16))
+                    sender.join()
+            assert (proxy.sent, proxy.received) == (90_010, 270_030)
+        thread.join()
+
+
+def test_the_proxy_closes_when_the_server_is_gone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with (
+        CountingProxy(port) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client,
+    ):
+        assert client.recv(10) == b""
+        assert (proxy.sent, proxy.received) == (0, 0)
+
+
+def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole measurement, made short: same answers, bytes as computed, nothing lost."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    for name, value in {"ROUNDS": 1, "CALLS": 2, "LOAD_S": 0.05, "LOAD_ROUNDS": 1}.items():
+        monkeypatch.setattr(wire_measurement, name, value)
+    record = wire_measurement._measure()
+    assert record["equal_answers_of_256"] == dict.fromkeys(ENCODINGS, 256)
+    images = load_digits().test.pixels
+    for row in record["wire"]:
+        table = images[: row["rows"]]
+        expected = {
+            "json": request_json(table),
+            "protobuf": request_protobuf(table),
+            "raw": request_protobuf(table, raw=True),
+        }[row["encoding"]]
+        assert row["request_bytes"] == len(expected)
+        assert row["sent_per_call"] >= len(expected)
+    assert all(len(row["ms"]) == 101 for row in record["latency"])
+    assert all(len(row["per_s"]) == 1 for row in record["throughput"])
+    assert {name for row in record["steps"] for name in row["ms"]} == {
+        "client_encodes",
+        "server_decodes",
+        "model",
+        "server_encodes",
+        "client_decodes",
+    }
+
+
+def test_requests_are_those_of_the_chapter() -> None:
+    pixels = np.random.default_rng(0).random((3, 64)).astype(np.float32)
+    sent = json.loads(wire_measurement._encode(pixels, "json"))
+    assert sent == json.loads(request_json(pixels, shortest=False))
+    assert wire_measurement._encode(pixels, "protobuf") == request_protobuf(pixels)
+    assert wire_measurement._encode(pixels, "raw") == request_protobuf(pixels, raw=True)
+
+
+def test_errors_end_the_measurement() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 503 Full\r\nContent-Length: 4\r\n\r\nfull")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        port = listener.getsockname()[1]
+        with (
+            wire_measurement._caller(port, "json") as call,
+            pytest.raises(RuntimeError, match="503: b'full'"),
+        ):
+            call(b"{}")
+        thread.join()
