@@ -5,6 +5,7 @@ Waits are for events, bounded generously; nothing depends on the speed of the ma
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -25,6 +26,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snippets.architecture import shard_scorer
+from snippets.architecture.digits_classifier import (
+    cross_entropy_gradient,
+    load_digits,
+    train_classifier,
+)
 from snippets.architecture.shard_scorer import (
     PARTIAL,
     Manifest,
@@ -87,9 +93,13 @@ def until(condition: Callable[[], bool], what: str) -> None:
 def gone(pid: int) -> bool:
     """Whether a process has ended; a zombie has, too."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # ended just now, or a system without /proc
+        return False
     return state == "Z"
 
 
@@ -120,6 +130,27 @@ def test_processes(source: Path) -> None:
         assert score_rows(source, target, root_mean_square, pool, rows_per_shard=30) == 17
         assert score_rows(source, target, root_mean_square, pool, rows_per_shard=30) == 0
     assert contents(target) == expected
+
+
+def test_a_real_classifier(tmp_path: Path, threads: futures.Executor) -> None:
+    """The handwritten digits, by a trained model whose weights are named in the version."""
+    digits = load_digits()
+    gradient = cross_entropy_gradient(digits.train.labels)
+    model = train_classifier(digits.train.pixels, gradient, 0, np.random.default_rng(0), epochs=5)
+    weights = hashlib.sha256(b"".join(w.tobytes() + b.tobytes() for w, b in model.layers))
+    np.save(tmp_path / "rows.npy", digits.test.pixels)
+
+    def digit(pixels: Array) -> Array:
+        return model.logits(pixels).argmax(axis=1).astype(float)
+
+    job = (tmp_path / "rows.npy", tmp_path / "out", digit, threads)
+    version = weights.hexdigest()
+    assert score_rows(*job, rows_per_shard=50, version=version) == 8
+    read = read_scores(tmp_path / "out")
+    assert np.array_equal(read, digit(digits.test.pixels))
+    assert np.mean(read == digits.test.labels) == model.accuracy(digits.test) > 0.8
+    with pytest.raises(ValueError, match=r"differs in \['version'\]"):
+        score_rows(*job, rows_per_shard=50, version="retrained")
 
 
 # kill -9
