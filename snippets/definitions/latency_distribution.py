@@ -291,7 +291,7 @@ def figure_ccdf_band() -> Figure:
     axes.set(xscale="log", yscale="log", xlim=(10, 600), ylim=(floor, 1.3))
     axes.set_xticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
-    axes.set(xlabel="latency [ms]", ylabel="share of slower requests [1]")
+    axes.set(xlabel="latency [ms]", ylabel="share of slower requests")
     return figure
 
 
@@ -324,7 +324,7 @@ def figure_percentile_error() -> Figure:
         axes.annotate(LEVELS[q], (110_000, line[-1]), color=colour, va="center")
     axes.set(xscale="log", yscale="log", xlim=(80, 350_000))
     axes.set_yticks([1, 10, 100], ["1%", "10%", "100%"])
-    axes.set(xlabel="requests measured [1]", ylabel="95% error of the percentile [%]")
+    axes.set(xlabel="requests measured", ylabel="95% error of the percentile [%]")
     return figure
 
 

@@ -205,7 +205,7 @@ def figure_averaged_percentiles() -> Figure:
     axes.set(xscale="log", yscale="log", xlim=(0.6, 0.0009))
     axes.set_xticks([0.5, 0.1, 0.01, 0.001], ["p50", "p90", "p99", "p99.9"])
     axes.set_yticks([10, 100], ["10", "100"])
-    axes.set(xlabel="percentile [1]", ylabel="latency [ms]")
+    axes.set(xlabel="percentile", ylabel="latency [ms]")
     return figure
 
 

@@ -302,7 +302,7 @@ def figure_composition() -> Figure:
     time = np.arange(first.ok.size) * 0.2
     middle = np.arange(5.0, 200.0, 10.0)
     for name, service, sample, colour, spot in (
-        ("branch, half each", either(0.5, first, second), chosen, "C2", (9.0, 0.0275)),
+        ("branch, half each", either(0.5, first, second), chosen, "C2", (13.0, 0.0275)),
         ("in parallel, both", in_parallel(first, second), np.maximum(one, two), "C1", (52, 0.0135)),
         ("in sequence", in_sequence(first, second), one + two, "C0", (100.0, 0.0062)),
     ):
@@ -336,7 +336,7 @@ def figure_shared_state() -> Figure:
     time = np.linspace(0.0, 0.4, 300)
     for name, service, colour, spot in (
         ("one attempt", once, "C4", (270, 0.038)),
-        ("three attempts, one state", shared, "C3", (210, 0.0078)),
+        ("three attempts, one state", shared, "C3", (210, 0.0066)),
         ("three attempts, independent", apart, "C0", (8, 0.000025)),
     ):
         waiting = [1 - answered_within(service, float(t)) for t in time]

@@ -8,7 +8,7 @@ c·(k − i + w) ≥ Σ_{i…k} b + Σ_{i…k+w−1} o. The smallest c is the la
 Assumes: a day like every other, known loads, work that can be divided over servers and slots,
 nothing lost when online work takes a server back.
 
-Source: the proof is in the chapter; Yao, Demers and Shenker (1995) for jobs with deadlines and speed.
+Source: proved in the chapter; Yao, Demers and Shenker (1995) for jobs with deadlines in general.
 """
 
 from __future__ import annotations

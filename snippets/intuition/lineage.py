@@ -309,7 +309,7 @@ def figure_collisions() -> Figure:
         xlim=(0, counts.size),
         ylim=(1, 3e9),
         xlabel="position-weighted checksum",
-        ylabel="arrays of five bytes [1]",
+        ylabel="arrays of five bytes",
     )
     return figure
 
