@@ -9,8 +9,8 @@ Assumes: no loss, acknowledgements for every segment, and a receiver that is nev
 transfer time of the last flight is counted in full, the idle time of the earlier ones in the round
 trips, so T is an upper estimate where a flight takes longer than a round trip.
 
-Source: RFC 6928, section 2, for W; RFC 5681, section 3.1, for doubling; RFC 8446, section 2, for
-the handshake; google.rpc.Code for the status codes.
+Source: RFC 6928, equation 1, for W; RFC 5681 for slow start; RFC 8446 for the handshake;
+google.rpc.Code for the status codes.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from snippets import checks
 from snippets.architecture.wire_format import FRAME_HEADER_BYTES, GRPC_PREFIX_BYTES
 
-INITIAL_WINDOW_BYTES = 14_600  # W: 10 segments of 1460 B; RFC 6928, section 2
-HANDSHAKES = {"kept": 0, "TCP": 1, "TCP and TLS 1.3": 2}  # round trips; RFC 8446, section 2
+INITIAL_WINDOW_BYTES = 14_600  # W: 10 segments of 1460 B; RFC 6928, equation 1
+HANDSHAKES = {"kept": 0, "TCP": 1, "TCP and TLS 1.3": 2}  # round trips; RFC 8446
 JSON_BYTES, PROTOBUF_BYTES = 10.9, 4.0  # of one random float32; see wire_format [B]
 CONTINENT = (0.05, 12.5e6)  # round trip [s] and bandwidth [B/s] of a client far away: 100 Mbit/s
 ZONE = (0.0005, 1.25e9)  # of two machines in one data centre: 10 Gbit/s
@@ -240,7 +240,7 @@ def check_status_codes() -> None:
     """The two servers' errors agree with the published mapping of gRPC codes to HTTP, but for a
     message that is too large, for which HTTP has a status of its own.
 
-    Source: google.rpc.Code, “HTTP Mapping” of each code; RFC 9110, section 15.5.14, for 413.
+    Source: google.rpc.Code, “HTTP Mapping” of each code; RFC 9110 for 413.
     """
     published = {
         "INVALID_ARGUMENT": 400,

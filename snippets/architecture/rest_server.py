@@ -10,7 +10,7 @@ inside, a deadline that the client names, and errors that do not repeat the inpu
 Assumes: one input tensor of float32 pixels; the model is a function of an array that may run in a
 thread; requests fit in memory.
 
-Source: RFC 9110, section 15, for the status codes; Open Inference Protocol, inference_rest.md, for
+Source: RFC 9110 for the status codes; Open Inference Protocol, inference_rest.md, for
 paths and bodies; uvicorn's settings. `python -m snippets.architecture.rest_server` serves the
 classifier of digits until SIGTERM.
 """
@@ -183,7 +183,7 @@ class PunctualProtocol(H11Protocol):
 
         def close() -> None:
             if self.cycle is before:  # no request has begun since
-                self.transport.close()
+                self.transport.abort()
 
         self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
 
