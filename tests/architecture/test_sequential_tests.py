@@ -99,16 +99,20 @@ def test_fixed_samples_have_their_power() -> None:
 
 
 def test_simulated_runs_stop_outside_the_bounds_and_as_a_loop_would() -> None:
-    runs = simulate_sprt(np.random.default_rng(7), 0.3, 0.2, 0.4, 0.1, 0.1, runs=1)
-    assert isinstance(runs, SprtRuns)
     upper, lower = sprt_bounds(0.1, 0.1)
-    draws = np.random.default_rng(7).random(256)
-    total, count = 0.0, 0
-    while lower < total < upper:
-        total += math.log(2.0) if draws[count] < 0.3 else math.log(0.6 / 0.8)
-        count += 1
-    assert runs.samples.tolist() == [count]
-    assert runs.accepted_h1.tolist() == [total >= upper]
+    verdicts = set()
+    for seed in range(12):
+        runs = simulate_sprt(np.random.default_rng(seed), 0.3, 0.2, 0.4, 0.1, 0.1, runs=1)
+        assert isinstance(runs, SprtRuns)
+        draws = np.random.default_rng(seed).random(256)
+        total, count = 0.0, 0
+        while lower < total < upper:
+            total += math.log(2.0) if draws[count] < 0.3 else math.log(0.6 / 0.8)
+            count += 1
+        assert runs.samples.tolist() == [count]
+        assert runs.accepted_h1.tolist() == [total >= upper]
+        verdicts.add(total >= upper)
+    assert verdicts == {True, False}
 
 
 def test_simulated_runs_continue_over_chunks() -> None:

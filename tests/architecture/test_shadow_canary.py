@@ -94,9 +94,10 @@ def test_samples_have_the_power_of_the_normal_model(
 def test_shadow_pairs_reach_their_power() -> None:
     for wrong, right in ((0.05, 0.45), (0.02, 0.01), (0.0, 0.1)):
         n, delta, discordant = shadow_pairs(wrong, right), abs(wrong - right), wrong + right
-        error = math.sqrt((discordant - delta**2) / n)
-        limit = stats.norm.ppf(0.975) * math.sqrt(discordant / n)
-        assert stats.norm.sf((limit - delta) / error) >= 0.8 - 1e-12
+        for pairs, enough in ((n, True), (n - 1, False)):
+            error = math.sqrt((discordant - delta**2) / pairs)
+            limit = stats.norm.ppf(0.975) * math.sqrt(discordant / pairs)
+            assert (stats.norm.sf((limit - delta) / error) >= 0.8) == enough
         assert shadow_pairs(right, wrong) == n
         fewer = shadow_pairs(wrong, right, power=0.5)
         assert fewer == math.ceil(stats.norm.ppf(0.975) ** 2 * discordant / delta**2) < n
