@@ -133,6 +133,8 @@ class TokenStream(StreamingResponse):
             await super().__call__(scope, receive, send_in_time)
         except TimeoutError:
             self._outcome = "stalled"
+        except ClientDisconnect:
+            pass  # how Starlette ends under servers of ASGI 2.4 when the client has left
         finally:
             model.cancel()
             await asyncio.wait({model})

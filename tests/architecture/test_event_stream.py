@@ -134,6 +134,26 @@ def test_errors_do_not_depend_on_cuts(
     assert bool(error) != ((first + second).startswith(b"data: [DONE]\n\n") and second == b"")
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"data: a\r", b"\n\ndata: b\r\n\r\n"),
+        (b"data: a\r\n\r", b"", b"\ndata: b\r\n\r", b"\n"),
+        (b"data: a\r", b"", b"\n\r\ndata: b\r", b"\n", b"\r"),
+        (b"data: a\r", b"\r", b"data: b\n", b"\r"),
+    ],
+)
+def test_a_line_feed_after_a_cut_belongs_to_its_carriage_return(parts: tuple[bytes, ...]) -> None:
+    parser = EventStreamParser()
+    assert [event.data for part in parts for event in parser.feed(part)] == ["a", "b"]
+
+
+def test_a_cut_crlf_is_one_line_ending() -> None:
+    parser = EventStreamParser()
+    parts = (b"data: a\r", b"", b"\ndata: b\r", b"\n\r\n")
+    assert [event.data for part in parts for event in parser.feed(part)] == ["a\nb"]
+
+
 def test_retry_is_kept_and_nonsense_ignored() -> None:
     parser = EventStreamParser()
     assert list(parser.feed(b"retry: 1500\nretry: soon\nretry: -1\nretry: 1.5\nretry:\n\n")) == []

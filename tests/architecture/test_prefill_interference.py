@@ -74,8 +74,8 @@ def plain_gaps(
 @pytest.mark.parametrize("chunk", [100, 333, 5000])
 def test_simulation_agrees_with_a_queue_of_prompts(chunk: int) -> None:
     arguments = (0.02, 2000.0, 1.5, 500, chunk)
-    gaps = simulate_itl_s(np.random.default_rng(1), *arguments, steps=300)
-    assert gaps.tolist() == pytest.approx(plain_gaps(np.random.default_rng(1), *arguments, 300))
+    gaps = simulate_itl_s(np.random.default_rng(1), *arguments, steps=3000)
+    assert gaps.tolist() == pytest.approx(plain_gaps(np.random.default_rng(1), *arguments, 3000))
     assert gaps.max() > 0.02
 
 
