@@ -16,6 +16,7 @@ answers.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -341,6 +342,9 @@ class Example:
     verdict_b: str
     verdict_c: str
     uncorrected_percent: float
+    promoted_at_margin: str
+    rolled_back: int
+    rolled_back_uncorrected: int
 
 
 def example() -> Example:
@@ -351,7 +355,55 @@ def example() -> Example:
         verdict_b=str(b),
         verdict_c=str(c),
         uncorrected_percent=100 * (1 - 0.95**4),
+        promoted_at_margin=", ".join(str(count) for count in _promoted().values()),
+        rolled_back=_rolled_back()[0],
+        rolled_back_uncorrected=_rolled_back()[1],
     )
+
+
+AT_MARGIN = Margins(quality=0.01, errors=0.01, latency=0.3, cost=0.05)
+
+
+@functools.cache
+def _promoted() -> dict[str, int]:
+    """How many of 200 releases are promoted that use up the margin of one metric exactly, while
+    the other three margins are out of reach.
+    """
+    rng, n, counts = np.random.default_rng(53), 1000, {}
+    free = Margins(quality=0.5, errors=0.5, latency=9.0, cost=9.0)
+    for metric, changes in (
+        ("quality", {}),
+        ("errors", {"error_rate": 0.015}),
+        ("latency", {"slower": 1.3}),
+        ("cost", {"dearer": 1.05}),
+    ):
+        margins = replace(free, **{metric: getattr(AT_MARGIN, metric)})
+        lost = AT_MARGIN.quality if metric == "quality" else 0.0
+        decisions = [
+            decide(
+                release_harms(
+                    _draw(rng, n), _draw(rng, n, **changes), _answers(rng, n, lost), margins
+                )
+            )
+            for _ in range(200)
+        ]
+        counts[metric] = sum(decision.action == "promote" for decision in decisions)
+    return counts
+
+
+@functools.cache
+def _rolled_back() -> tuple[int, int]:
+    """How many of 400 releases are rolled back that use up all four margins exactly, with α/4 and
+    with α for each metric.
+    """
+    rng, n, counts = np.random.default_rng(54), 1000, [0, 0]
+    for _ in range(400):
+        candidate = _draw(rng, n, error_rate=0.015, slower=1.3, dearer=1.05)
+        arguments = _draw(rng, n), candidate, _answers(rng, n, AT_MARGIN.quality), AT_MARGIN
+        for place, alpha in enumerate((0.05, 0.2)):
+            action = decide(release_harms(*arguments, alpha=alpha)).action
+            counts[place] += action == "roll back"
+    return counts[0], counts[1]
 
 
 def figure_release_gate() -> Figure:
@@ -469,28 +521,9 @@ def check_wrong_promotes() -> None:
 
     Source: 200 simulated releases for each metric; the other harms are far inside their margins.
     """
-    rng, n = np.random.default_rng(53), 1000
-    margins = Margins(quality=0.01, errors=0.01, latency=0.3, cost=0.05)
-    free = Margins(quality=0.5, errors=0.5, latency=9.0, cost=9.0)
-    for metric, changes in (
-        ("quality", {}),
-        ("errors", {"error_rate": 0.015}),
-        ("latency", {"slower": 1.3}),
-        ("cost", {"dearer": 1.05}),
-    ):
-        tight = replace(free, **{metric: getattr(margins, metric)})
-        lost = 0.01 if metric == "quality" else 0.0
-        promoted = sum(
-            decide(
-                release_harms(
-                    _draw(rng, n), _draw(rng, n, **changes), _answers(rng, n, lost), tight
-                )
-            ).action
-            == "promote"
-            for _ in range(200)
-        )
-        top = 200 * 0.05 + 3 * math.sqrt(200 * 0.05 * 0.95)
-        checks.inside(f"{metric} at its margin, promoted of 200", promoted, 0, top)
+    top = 200 * 0.05 + 3 * math.sqrt(200 * 0.05 * 0.95)
+    for metric, count in _promoted().items():
+        checks.inside(f"{metric} at its margin, promoted of 200", count, 0, top)
 
 
 def check_wrong_roll_backs() -> None:
@@ -499,15 +532,7 @@ def check_wrong_roll_backs() -> None:
 
     Source: 400 simulated releases; the same bounds at level α instead of α/4.
     """
-    rng, n = np.random.default_rng(54), 1000
-    margins = Margins(quality=0.01, errors=0.01, latency=0.3, cost=0.05)
-    corrected = uncorrected = 0
-    for _ in range(400):
-        candidate = _draw(rng, n, error_rate=0.015, slower=1.3, dearer=1.05)
-        arguments = _draw(rng, n), candidate, _answers(rng, n, 0.01), margins
-        corrected += decide(release_harms(*arguments)).action == "roll back"
-        loose = decide(release_harms(*arguments, alpha=0.2))
-        uncorrected += loose.action == "roll back"
+    corrected, uncorrected = _rolled_back()
     top = 400 * 0.05 + 3 * math.sqrt(400 * 0.05 * 0.95)
     checks.inside("rolled back of 400", corrected, 0, top)
     checks.inside("at 5% for each metric", uncorrected, top, 400 * 0.2)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.definitions.queue_simulator import batch_means
+from snippets.definitions.queue_simulator import MeanEstimate, batch_means
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -254,6 +254,11 @@ class Example:
     msprt_lambda: float
     msprt_p: float
     fixed_p: float
+    looks_found: str
+    pocock_found: str
+    alpha_found: str
+    beta_found: str
+    mixture_found: str
 
 
 def example() -> Example:
@@ -294,7 +299,38 @@ def example() -> Example:
         msprt_lambda=ratio,
         msprt_p=1 / ratio,
         fixed_p=2 * NormalDist().cdf(-3.0),
+        **{
+            f"{name}_found": f"{100 * rate.mean:.1f} ± {100 * rate.half_width:.1f}"
+            for name, rate in _simulated_errors().items()
+            if name != "plain"
+        },
     )
+
+
+@functools.cache
+def _simulated_errors() -> dict[str, MeanEstimate]:
+    """Simulated error rates of every test of this module, with their 95% intervals: five looks at
+    the 5% level and with Pocock's threshold, the SPRT's two, a thousand looks of the mixture test
+    and as many of the plain one.
+    """
+    rng = np.random.default_rng(17)
+    z = np.abs(np.cumsum(rng.standard_normal((20_000, 5)), axis=1)) / np.sqrt(np.arange(1, 6))
+    single = NormalDist().inv_cdf(0.975)
+    accepted = [
+        simulate_sprt(rng, rate, 0.01, 0.02, 0.05, 0.2, 10_000).accepted_h1 for rate in (0.01, 0.02)
+    ]
+    count = np.arange(1, 1001)
+    sums = np.cumsum(rng.standard_normal((4000, 1000)), axis=1)
+    p = always_valid_p(msprt_ratio(count, sums / count, 1.0, 0.1))[:, -1]
+    errors = {
+        "looks": (z > single).any(axis=1),
+        "pocock": (z > pocock_constant(5)).any(axis=1),
+        "alpha": accepted[0],
+        "beta": ~accepted[1],
+        "mixture": p <= 0.05,
+        "plain": (np.abs(sums) > single * np.sqrt(count)).any(axis=1),
+    }
+    return {name: batch_means(wrong.astype(float)) for name, wrong in errors.items()}
 
 
 @functools.cache
@@ -411,7 +447,7 @@ def check_peeking() -> None:
 
     Source: for two looks the integral of the bivariate normal density on a grid; Wetterslev,
     Jakobsen and Gluud (2017), table 1, after Armitage, McPherson and Rowe (1969); 20,000 simulated
-    sequences of ten looks.
+    sequences of five looks.
     """
     single = NormalDist().inv_cdf(0.975)
     checks.close("2 looks", crossing_probability([single] * 2), 0.083118, atol=5e-7)
@@ -427,11 +463,7 @@ def check_peeking() -> None:
     for looks, percent in ((2, 8), (5, 14), (20, 25), (100, 37)):
         got = 100 * crossing_probability([single] * looks)
         checks.close(f"{looks} looks [%]", got, percent, atol=0.5, kind="published")
-    rng = np.random.default_rng(17)
-    sums = np.cumsum(rng.standard_normal((20_000, 10)), axis=1)
-    alarm = (np.abs(sums) > single * np.sqrt(np.arange(1, 11))).any(axis=1)
-    share = batch_means(alarm.astype(float))
-    checks.covers("10 looks, simulated", share, crossing_probability([single] * 10))
+    checks.covers("5 looks, simulated", _simulated_errors()["looks"], 0.141689)
 
 
 def check_pocock() -> None:
@@ -444,13 +476,11 @@ def check_pocock() -> None:
     for looks, level in ((2, 0.0294), (3, 0.0221), (4, 0.0182), (5, 0.0158)):
         got = 2 * NormalDist().cdf(-pocock_constant(looks))
         checks.close(f"level at each of {looks} looks", got, level, atol=5e-5, kind="published")
-    rng, five = np.random.default_rng(18), pocock_constant(5)
-    for effect in (0.0, 2.8):
-        steps = effect / math.sqrt(5) + rng.standard_normal((20_000, 5))
-        z = np.cumsum(steps, axis=1) / np.sqrt(np.arange(1, 6))
-        share = batch_means((np.abs(z) > five).any(axis=1).astype(float))
-        expected = crossing_probability([five] * 5, effect)
-        checks.covers(f"effect {effect:g}, simulated", share, expected)
+    checks.covers("false alarms, simulated", _simulated_errors()["pocock"], 0.05)
+    steps = 2.8 / math.sqrt(5) + np.random.default_rng(18).standard_normal((20_000, 5))
+    z, five = np.cumsum(steps, axis=1) / np.sqrt(np.arange(1, 6)), pocock_constant(5)
+    power = batch_means((np.abs(z) > five).any(axis=1).astype(float))
+    checks.covers("power, simulated", power, crossing_probability([five] * 5, effect=2.8))
 
 
 def check_sprt_bounds() -> None:
@@ -482,15 +512,15 @@ def check_sprt_error_rates() -> None:
     Source: the exact distribution of the number of errors among the runs that go on, request by
     request; 10,000 simulated runs under each hypothesis.
     """
+    (false, mean_h0), (power, mean_h1) = _sprt_exactly(0.01), _sprt_exactly(0.02)
+    checks.close("false alarms, exact", false, 0.05, atol=0.011)
+    checks.close("misses, exact", 1 - power, 0.2, atol=0.002)
+    checks.covers("false alarms, simulated", _simulated_errors()["alpha"], false)
+    checks.covers("misses, simulated", _simulated_errors()["beta"], 1 - power)
     rng = np.random.default_rng(19)
-    for rate, promised in ((0.01, 0.05), (0.02, 0.8)):
-        runs = simulate_sprt(rng, rate, 0.01, 0.02, 0.05, 0.2, 10_000)
-        exact, mean = _sprt_exactly(rate)
-        accepted = batch_means(runs.accepted_h1.astype(float))
-        checks.covers(f"accepts 2% at {rate:.0%}", accepted, exact)
-        checks.close("against the promise", exact, promised, atol=0.011)
-        checks.covers("requests", batch_means(runs.samples.astype(float)), mean)
-    false, power = _sprt_exactly(0.01)[0], _sprt_exactly(0.02)[0]
+    for label, rate, mean in (("H₀", 0.01, mean_h0), ("H₁", 0.02, mean_h1)):
+        samples = simulate_sprt(rng, rate, 0.01, 0.02, 0.05, 0.2, 5000).samples
+        checks.covers(f"requests under {label}", batch_means(samples.astype(float)), mean)
     checks.inside("Wald's inequality, α'/(1 − β')", false / power, 0.0, 0.05 / 0.8)
     checks.inside("Wald's inequality, β'/(1 − α')", (1 - power) / (1 - false), 0.0, 0.2 / 0.95)
 
@@ -517,14 +547,11 @@ def check_mixture_error_rate() -> None:
 
     Source: Ville's inequality, of which the first 1,000 looks use up a part; 4,000 simulated runs.
     """
-    rng, count = np.random.default_rng(20), np.arange(1, 1001)
-    sums = np.cumsum(rng.standard_normal((4000, 1000)), axis=1)
-    p = always_valid_p(msprt_ratio(count, sums / count, 1.0, 0.1))[:, -1]
-    share = batch_means((p <= 0.05).astype(float))
-    top = share.mean + 3 * share.standard_error
-    checks.inside("upper limit of the false-alarm rate", top, 0.01, 0.05)
-    plain = (np.abs(sums) > 1.959964 * np.sqrt(count)).any(axis=1).mean()
-    checks.inside("false alarms of the plain test", float(plain), 0.5, 1.0)
+    rate = _simulated_errors()["mixture"]
+    top = rate.mean + 3 * rate.standard_error
+    checks.inside("false alarms, three standard errors up", top, 0.01, 0.05)
+    plain = _simulated_errors()["plain"].mean
+    checks.inside("false alarms of the plain test", plain, 0.45, 0.6)
 
 
 def check_bad_input_is_refused() -> None:
