@@ -291,7 +291,7 @@ class Example:
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    turns = _workload(176, 600)
+    turns = _workload(176, 450)
     steady = _steady(turns)
     prompts = np.array([turn.prompt_tokens for turn in turns])
     unlimited = unlimited_hit_tokens(turns, SYSTEM_TOKENS)
@@ -320,22 +320,22 @@ def figure_prefix_hits() -> Figure:
     in progress fits.
 
     Points are a simulated cache with real block keys, 95% intervals by batch means; the curve has
-    no fitted constant. Conversations of five turns on average, a minute apart.
+    no fitted constant. Conversations of five turns on average, half a minute apart.
 
     Alt: Share of prompt tokens found in the cache against cache size in thousand tokens. It starts
-    at 42 percent, which is the system prompt, rises steeply and flattens from about 40 thousand
-    tokens at a dashed line for the unlimited cache, at 92 percent. Five points lie on the curve.
+    at 42 percent, which is the system prompt, rises steeply and flattens from about 35 thousand
+    tokens at a dashed line for the unlimited cache, at 92 percent. Four points lie on the curve.
     """
     figure = Figure(layout="constrained")
     axes = figure.subplots()
-    turns = _workload(176, 600)
+    turns = _workload(176, 450)
     steady = _steady(turns)
     prompts = np.array([turn.prompt_tokens for turn in turns])[steady]
     total = float(prompts.mean())
     curve = [timer_hit_tokens(turns, float(t)) for t in np.linspace(0, 210, 40)]
     x = [blocks * BLOCK_TOKENS / 1000 for blocks, _ in curve]
     axes.plot(x, [100 * hits[steady].mean() / total for _, hits in curve], color="C0")
-    capacities = [150, 450, 900, 1800, 3000]
+    capacities = [150, 450, 900, 1800]
     for size, found in zip(capacities, hit_tokens(turns, capacities), strict=True):
         share = batch_means(100 * found[steady] / total)
         place = size * BLOCK_TOKENS / 1000
@@ -345,7 +345,7 @@ def figure_prefix_hits() -> Figure:
     axes.annotate("no limit", (2, best + 1), color="C4")
     axes.annotate("simulated cache", (21, 68), color="C1")
     axes.annotate("characteristic time", (21, 62), color="C0")
-    axes.set(xlim=(0, 66), ylim=(40, 100))
+    axes.set(xlim=(0, 58), ylim=(40, 100))
     axes.set(xlabel="cache size [thousand tokens]", ylabel="prompt tokens found [%]")
     return figure
 
@@ -366,12 +366,12 @@ def check_characteristic_time() -> None:
     """Limited caches find what one characteristic time per size predicts.
 
     Source: a cache with real keys, as large as the timers fill on average; mean difference per
-    turn after the warm-up, standard error from eight independent runs of 250 conversations.
+    turn after the warm-up, standard error from eight independent runs of 200 conversations.
     """
     lifetimes = (9.0, 24.0)
     gaps = np.empty((len(lifetimes), 8))
     for run in range(8):
-        turns = _workload(1780 + run, 250)
+        turns = _workload(1780 + run, 200)
         steady = _steady(turns)
         timers = [timer_hit_tokens(turns, lifetime) for lifetime in lifetimes]
         caches = hit_tokens(turns, [round(blocks) for blocks, _ in timers])
