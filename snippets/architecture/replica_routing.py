@@ -223,12 +223,12 @@ def figure_mean_and_p99() -> Figure:
     rng = np.random.default_rng(144)
     figure = Figure(figsize=(5.8, 3.5))
     left, right = figure.subplots(1, 2)
-    load = np.linspace(0.3, 0.95, 40)
-    points = (0.5, 0.7, 0.8, 0.9, 0.94)
+    load = np.linspace(0.3, 0.95, 30)
+    points = (0.5, 0.8, 0.9, 0.94)
     shortest: list[tuple[float, float]] = []
     for x in points:
         for choices, colour in ((2, "C0"), (10, "C2")):
-            sample = simulate_fleet(rng, x, choices, 10, lanes=160, horizon=60, warm_up=30)
+            sample = simulate_fleet(rng, x, choices, 10, lanes=128, horizon=60, warm_up=30)
             mean, p99 = sample.mean_response, _p99(sample)
             left.errorbar(x, mean.mean, mean.half_width, fmt="o", color=colour, markersize=4)
             right.errorbar(x, p99.mean, p99.half_width, fmt="o", color=colour, markersize=4)
@@ -261,7 +261,7 @@ def check_simulated_against_mean_field() -> None:
     """
     rng = np.random.default_rng(146)
     limit = float(best_of_d_found(0.9, 2).sum())
-    run = simulate_fleet(rng, 0.9, 2, 100, lanes=96, horizon=60, warm_up=30).mean_response
+    run = simulate_fleet(rng, 0.9, 2, 100, lanes=64, horizon=60, warm_up=30).mean_response
     checks.covers("n = 100, with the gap", run, finite_fleet_mean(0.9, 2, 100))
     above = (run.mean - limit) / run.standard_error
     checks.holds(
