@@ -267,6 +267,7 @@ def check_requests_are_validated() -> None:
         ("one too many", '{"prompt": "a", "max_tokens": 4097}', "less than or equal to 4096"),
         ("none", '{"prompt": "a", "max_tokens": 0}', "greater than or equal to 1"),
         ("a huge number", '{"prompt": "a", "max_tokens": 1e999}', "max_tokens: Input should be"),
+        ("a fraction that is whole", '{"prompt": "a", "max_tokens": 5.0}', "valid integer"),
         ("a number as text", '{"prompt": "a", "max_tokens": "5"}', "valid integer"),
         ("no prompt", "{}", "prompt: Field required"),
         ("an unknown field", '{"prompt": "a", "n": 1}', "n: Extra inputs are not permitted"),

@@ -114,6 +114,7 @@ class Example:
     """Numbers quoted in the text."""
 
     bytes_per_token: float
+    drained_tokens: float
     endless_unread_percent: float
     noticed_unread_percent: float
 
@@ -122,8 +123,10 @@ def example() -> Example:
     """The numbers quoted in the text."""
     never = unread_tokens(0.5, 0.025, 1001, 0.1, math.inf)
     soon = unread_tokens(0.5, 0.025, 1001, 0.1, 0.1)
+    per_token = (wire_bytes(["word"] * 101) - wire_bytes([])) / 101
     return Example(
-        bytes_per_token=(wire_bytes(["word"] * 101) - wire_bytes([])) / 101,
+        bytes_per_token=per_token,
+        drained_tokens=48 * 1024 / per_token,
         endless_unread_percent=100 * never.unread / never.generated,
         noticed_unread_percent=100 * soon.unread / soon.generated,
     )
