@@ -186,6 +186,12 @@ def _drawn(seed: int, count: int) -> npt.NDArray[np.int64]:
     return rng.choice(ITEMS, count, p=zipf(ITEMS, EXPONENT))
 
 
+def _drifting(count: int) -> npt.NDArray[np.int64]:
+    """Requests whose most popular item is another one every hundred requests."""
+    ranks = np.random.default_rng(176).choice(ITEMS, count, p=zipf(ITEMS, EXPONENT))
+    return (ranks + np.arange(count) // 100) % ITEMS
+
+
 @dataclass(frozen=True)
 class Example:
     """The numbers quoted in the text."""
@@ -205,6 +211,8 @@ class Example:
     rare_share: float
     static_items_for_lru: int
     small_error_percent: float
+    drift_lru_percent: float
+    drift_static_percent: float
 
 
 def example() -> Example:
@@ -214,6 +222,7 @@ def example() -> Example:
     lru = hit_ratio(p, CAPACITY, renewed=True)
     drawn = batch_means(simulate_hits(_drawn(172, 110_000), CAPACITY)[10_000:].astype(float))
     cached = timer_hit_ratios(p, lifetime, renewed=True)
+    drifting = _drifting(100_000)
     return Example(
         tiny_lru_percent=100 * exact_hit_ratio(tiny, 2, "lru"),
         tiny_che_percent=100 * hit_ratio(tiny, 2, renewed=True),
@@ -231,6 +240,8 @@ def example() -> Example:
         static_items_for_lru=int(np.searchsorted(np.cumsum(p), lru)) + 1,
         small_error_percent=100
         * (exact_hit_ratio(four, 1, "lru") - hit_ratio(four, 1, renewed=True)),
+        drift_lru_percent=100 * float(simulate_hits(drifting, CAPACITY).mean()),
+        drift_static_percent=100 * float(np.mean(drifting < CAPACITY)),
     )
 
 
@@ -389,6 +400,22 @@ def check_scan_defeats_lru() -> None:
     loop = np.tile(np.arange(101), 20)
     checks.equal("LRU hits", int(simulate_hits(loop, 100).sum()), 0)
     checks.close("fixed", float(np.mean(loop < 100)), 100 / 101, rtol=1e-12)
+
+
+def check_drift_favours_lru() -> None:
+    """When the popular items change, content chosen once answers C/N of the requests in the long
+    run, LRU hardly fewer than before.
+
+    Source: 100,000 requests over one turn through all items, each popular for as long as any other,
+    binomial standard error; for LRU the hit ratio without drift, less at most two points.
+    """
+    drifting = _drifting(100_000)
+    share = CAPACITY / ITEMS
+    error = math.sqrt(share * (1 - share) / drifting.size)
+    fixed = float(np.mean(drifting < CAPACITY))
+    checks.close("fixed", fixed, share, atol=3 * error, kind="simulation")
+    steady = hit_ratio(zipf(ITEMS, EXPONENT), CAPACITY, renewed=True)
+    checks.inside("LRU", float(simulate_hits(drifting, CAPACITY).mean()), steady - 0.02, steady)
 
 
 def check_bad_input_is_refused() -> None:

@@ -266,7 +266,7 @@ def _prompt(decoder: Decoder, length: int = PROMPT) -> npt.NDArray[np.int64]:
 class Example:
     """The numbers quoted in the text."""
 
-    largest_difference: float
+    difference_millionths: float
     cache_kib: float
     cache_tokens: int
     first_cached_kflop: float
@@ -287,7 +287,7 @@ def example() -> Example:
     last = int(cached.operations[-1])
     context = PROMPT + STEPS - 1
     return Example(
-        largest_difference=float(np.abs(cached.logits - plain.logits).max()),
+        difference_millionths=1e6 * float(np.abs(cached.logits - plain.logits).max()),
         cache_kib=cache.nbytes / 1024,
         cache_tokens=cache.slots,
         first_cached_kflop=float(cached.operations[1]) / 1000,
