@@ -6,6 +6,7 @@ Bounded in load and time; no test asserts milliseconds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -19,6 +20,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from snippets.architecture.event_stream import StreamError, TokenReader
 from snippets.architecture.token_server import (
@@ -438,6 +441,64 @@ def test_requests_are_parsed_strictly() -> None:
         parse_generation(b'{"prompt": "a", "max_tokens": 4097}')
     assert refusal.value.status == 422
     assert asyncio.iscoroutinefunction(read_body)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.binary(max_size=50)
+    | st.builds(lambda value: json.dumps(value).encode(), json_values)
+    | st.builds(
+        lambda prompt, tokens: json.dumps({"prompt": prompt, "max_tokens": tokens}).encode(),
+        json_values,
+        json_values,
+    )
+)
+def test_any_body_is_a_request_or_a_refusal(body: bytes) -> None:
+    try:
+        asked = parse_generation(body)
+    except Refusal as refusal:
+        status, reason = refusal.status, f"{refusal}"
+    else:
+        status, value = 200, json.loads(body)
+        assert asked.prompt == value["prompt"]
+        assert type(value.get("max_tokens", 128)) is int
+        assert 1 <= asked.max_tokens == value.get("max_tokens", 128) <= 4096
+        reason = "fine"
+    assert status in (200, 422)
+    assert 0 < len(reason) < 1000
+
+
+def test_stopping_the_server_closes_the_model() -> None:
+    """A stream that does not end in time is cut, and its client can tell."""
+    model = Model()
+    app = create_app(model)
+
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            port = await stack.enter_async_context(serving(app))
+            http = httpx.AsyncClient(timeout=20, trust_env=False)
+            async with (
+                http,
+                http.stream("POST", f"http://127.0.0.1:{port}/v1/stream", json=ASK) as got,
+            ):
+                chunks, reader = got.aiter_bytes(), TokenReader()
+                model.turns.put_nowait(None)
+                assert list(reader.feed(await anext(chunks))) == ["word"]
+                await stack.aclose()
+                await until(lambda: app.state.counts["inside"] == 0)
+                assert model.closed == 1
+                with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
+                    await anext(chunks)
+                with pytest.raises(StreamError, match="without"):
+                    reader.finish()
+
+    run(test())
 
 
 def test_a_model_without_gaps_is_refused() -> None:
