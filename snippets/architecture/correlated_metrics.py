@@ -168,7 +168,7 @@ class Example:
 def example() -> Example:
     """The numbers quoted in the text."""
     rng = np.random.default_rng(41)
-    at_90, at_97 = (simulate_ar1(rng, phi, 2000, MINUTES) for phi in (0.9, 0.97))
+    at_90, at_97 = (simulate_ar1(rng, phi, 1500, MINUTES) for phi in (0.9, 0.97))
     apart, together = _shared_cause(rng)
     return Example(
         inflation_at_90=variance_inflation(0.9, MINUTES),
@@ -199,13 +199,13 @@ def figure_autocorrelation() -> Figure:
     """A test that takes correlated minutes for independent ones raises an alarm in two of three
     half days without any change; hourly means bring it back to 7%.
 
-    720 values a minute apart, two-sided 5% level. Curve: formula. Points: 1,500 simulated series
+    720 values a minute apart, two-sided 5% level. Curve: formula. Points: 1,000 simulated series
     each, with 95% confidence intervals; the adjusted test estimates the correlation of neighbours.
 
     Alt: Line chart of false alarms in percent against the correlation of neighbouring minutes from
     0 to 0.97. The curve of the naive test starts at 5, passes 26 at 0.5 and 65 at 0.9 and reaches
-    80; simulated points lie on it. The points of the adjusted test stay near 5 and reach about 8,
-    those of hourly means stay at 5 until 0.8 and rise to 7 at 0.9 and 14 at the right end.
+    80; simulated points lie on it. The points of the adjusted test and of hourly means stay near 5
+    until 0.8, are at 7 at 0.9 and rise to 12 and 15 at the right end.
     """
     rng = np.random.default_rng(42)
     figure = Figure(layout="constrained")
@@ -213,7 +213,7 @@ def figure_autocorrelation() -> Figure:
     grid = np.linspace(0, 0.975, 200)
     axes.plot(grid, [100 * false_alarm_rate(float(p), MINUTES) for p in grid], color="C3")
     for phi in (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.97):
-        series = simulate_ar1(rng, phi, 1500, MINUTES)
+        series = simulate_ar1(rng, phi, 1000, MINUTES)
         for z, limit, colour, marker, shift in (
             (naive_z(series), NORMAL_975, "C3", "o", 0.0),
             (adjusted_z(series), NORMAL_975, "C1", "s", -0.007),
@@ -226,7 +226,7 @@ def figure_autocorrelation() -> Figure:
     for text, x, y, colour in (
         ("taken for independent", 0.12, 34, "C3"),
         ("adjusted for neighbours", 0.32, 9.5, "C1"),
-        ("means of hours", 0.69, 9.5, "C0"),
+        ("means of hours", 0.69, 15, "C0"),
     ):
         axes.annotate(text, (x, y), color=colour)
     axes.set(xlim=(-0.03, 1.0), ylim=(0, 85))
@@ -251,11 +251,11 @@ def check_inflation() -> None:
 def check_false_alarms_before() -> None:
     """Taken for independent, minutes with φ = 0.5 raise 26% false alarms and with φ = 0.9 65%.
 
-    Source: 4,000 simulated series of 720 minutes each.
+    Source: 3,000 simulated series of 720 minutes each.
     """
     rng = np.random.default_rng(43)
     for phi in (0.0, 0.5, 0.9):
-        series = simulate_ar1(rng, phi, 4000, MINUTES)
+        series = simulate_ar1(rng, phi, 3000, MINUTES)
         alarms = batch_means((np.abs(naive_z(series)) > NORMAL_975).astype(float))
         slack = 3 * alarms.standard_error + 0.004  # s is estimated, the formula knows σ
         expected = false_alarm_rate(phi, MINUTES)
@@ -266,12 +266,12 @@ def check_false_alarms_after() -> None:
     """Hourly means bring the rate back to 5% at φ = 0.5 and to 7% at φ = 0.9; adjusting for the
     correlation of neighbours does as well.
 
-    Source: 4,000 simulated series of 720 minutes each; for hours the tail of Student's t, stretched
+    Source: 3,000 simulated series of 720 minutes each; for hours the tail of Student's t, stretched
     by the correlation that remains between neighbouring hours, computed from φ.
     """
     rng = np.random.default_rng(44)
     for phi in (0.5, 0.9):
-        series = simulate_ar1(rng, phi, 4000, MINUTES)
+        series = simulate_ar1(rng, phi, 3000, MINUTES)
         whole = variance_inflation(phi, MINUTES)
         hour = variance_inflation(phi, MINUTES // BATCHES)
         stretch = whole / ((hour - whole / BATCHES) * BATCHES / (BATCHES - 1))

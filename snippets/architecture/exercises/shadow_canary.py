@@ -19,7 +19,7 @@ import numpy.typing as npt
 from snippets import checks
 from snippets.architecture.correlated_metrics import simulate_ar1
 from snippets.architecture.drift import psi, psi_null_quantile
-from snippets.architecture.sequential_tests import crossing_probability, pocock_constant
+from snippets.architecture.repeated_looks import crossing_probability, pocock_constant
 from snippets.architecture.shadow_canary import allocation_cost, samples_per_arm
 from snippets.definitions.queue_simulator import batch_means
 
