@@ -38,6 +38,10 @@ def test_published_tiers(agreement: Agreement, attainment: float, credit: float)
     assert credit_due(attainment, agreement.floors, agreement.credits) == credit
 
 
+def test_a_promise_of_everything() -> None:
+    assert credit_due([1.0, 0.999], [1.0], [0.5]).tolist() == [0.0, 0.5]
+
+
 def test_credit_keeps_the_shape() -> None:
     months = np.array([[1.0, 0.5], [0.2, 0.95]])
     assert credit_due(months, [0.9], [0.3]).tolist() == [[0.0, 0.3], [0.3, 0.0]]

@@ -152,6 +152,7 @@ def test_attainment_edges() -> None:
 
 def test_longest_outage() -> None:
     assert longest_outage(0.99, 31, 1.0) == pytest.approx(0.31 * 86_400)
+    assert longest_outage(0.99, 31, 0.1) == pytest.approx(3.1 * 86_400)
     for bad in ((1.0, 30, 1.0), (0.9, 32, 1.0), (0.9, 30, 0.0)):
         with pytest.raises(ValueError, match="must be"):
             longest_outage(*bad)
@@ -159,7 +160,7 @@ def test_longest_outage() -> None:
 
 def test_unnoticed_shares() -> None:
     assert unnoticed(10.0, 60.0, 3600.0, 14.4) == (1.0, 1.0)
-    assert unnoticed(14.4, 60.0, 3600.0, 14.4) == (1.0, 1.0)
+    assert unnoticed(14.4, 3600.0, 3600.0, 14.4) == (1.0, 1.0)
     incidents, budget = unnoticed(1000.0, 600.0, 3600.0, 14.4)
     expected, _ = integrate.quad(lambda x: x * math.exp(-x / 600) / 600**2, 0, 51.84)
     assert incidents == pytest.approx(1 - math.exp(-51.84 / 600))
