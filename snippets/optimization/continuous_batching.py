@@ -6,15 +6,15 @@ sequence emits one token; what the token budget leaves goes to prompts, oldest f
 The KV cache is paged: a request is admitted when the free blocks hold all tokens that it must
 prefill, a decoding sequence takes a block when its last one is full, and when none is free the
 youngest sequence gives all of its blocks back, goes to the head of the queue and is later
-prefilled again with what it had generated (recompute). No request is admitted in a step that
-preempts.
+prefilled again with what it had generated (recompute). It cannot return in the same step, because
+it needs more blocks than it left.
 
 Assumes: step times are known; one engine; first come first served; the time between two steps is
 part of step_s.
 
-Source: Yu et al. (2022), section 4, iteration-level scheduling; Kwon et al. (2023), sections 4.3
-and 4.5, paged memory, preemption of the latest and recomputation; Agrawal et al. (2024), section
-4, decodes first and chunks under a token budget.
+Source: Yu et al. (2022) for scheduling every step; Kwon et al. (2023) for paged memory; Agrawal et
+al. (2024) for decodes first and chunks under a token budget; vLLM's scheduler for preemption of the
+last admitted, recomputation, and its place at the head of the queue.
 """
 
 from __future__ import annotations
@@ -134,8 +134,9 @@ def latencies_s(workload: Workload, served: Served) -> tuple[FloatArray, FloatAr
     workload: what was asked. served: what a simulator returned for it. Raises ValueError when they
     differ in length.
 
-    >>> asked, at, none = Workload([0, 1], [9, 9], [3, 1]), np.array([2.0, 4.0]), np.zeros(2)
-    >>> ttft, tpot = latencies_s(asked, Served(at, at, at + 4 - at, none, 4, 18, 2, 19, 4.0))
+    >>> asked, never = Workload([0, 1], [9, 9], [3, 1]), np.zeros(2, dtype=np.int64)
+    >>> first_s, last_s = np.array([2.0, 4.0]), np.array([4.0, 4.0])
+    >>> ttft, tpot = latencies_s(asked, Served(first_s, first_s, last_s, never, 4, 18, 2, 21, 4.0))
     >>> ttft.tolist(), tpot.tolist()
     ([2.0, 3.0], [1.0, nan])
     """
@@ -228,7 +229,7 @@ def simulate_steps(workload: Workload, engine: Engine) -> Served:
             done, work = done + work, np.zeros_like(work)
             since = clock = arrival[arrived]
             continue
-        turn, preempted = 0, False
+        turn = 0
         while turn < len(running):  # memory for the token that each decoding sequence stores
             sequence = running[turn]
             grows = not sequence.todo and sequence.stored % block == 0
@@ -238,7 +239,6 @@ def simulate_steps(workload: Workload, engine: Engine) -> Served:
                 victim.blocks, victim.todo = 0, victim.prompt + victim.generated
                 waiting.appendleft(victim)
                 preemptions[victim.index] += 1
-                preempted = True
             else:
                 sequence.blocks += grows
                 free -= grows
@@ -250,7 +250,7 @@ def simulate_steps(workload: Workload, engine: Engine) -> Served:
             if sequence.todo:
                 chunks.append((sequence, min(sequence.todo, left)))
                 left -= chunks[-1][1]
-        while waiting and left and len(running) < engine.max_sequences and not preempted:
+        while waiting and left and len(running) < engine.max_sequences:
             sequence = waiting[0]
             needed = -(-sequence.todo // block)
             if needed > free:

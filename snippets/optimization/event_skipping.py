@@ -86,9 +86,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
 
     while fresh < size or decoding or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
-        halted = False
         while promised > blocks and used(1) > blocks:  # the youngest gives its memory back
-            halted = True
             if partial >= 0:
                 victim, partial = partial, -1
             else:
@@ -102,23 +100,23 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             promised -= footprint[victim]
             preemptions[victim] += 1
             preempted.append(victim)
+        # the prompt that is under way, then those that wait, share what decoding leaves
         left, room, chunk, k = budget - batch, places - batch, 0, 1
         if partial >= 0:
             room -= 1
             if partial_left > left:
                 chunk = left
-                if not halted:
-                    k = (partial_left - 1) // left
-                    if decoding:
-                        k = min(k, (decoding[0] >> shift) - now)
-                    if promised > blocks:
-                        k = _most(k, used, blocks)
+                k = (partial_left - 1) // left
+                if decoding:
+                    k = min(k, (decoding[0] >> shift) - now)
+                if promised > blocks:
+                    k = _most(k, used, blocks)
                 partial_left -= k * chunk
             else:
                 chunk = partial_left
                 ended.append(partial)
                 partial = -1
-        while room > 0 and chunk < left and not halted:
+        while room > 0 and chunk < left:
             if preempted:
                 i = preempted[-1]
             elif arrival[fresh] <= clock:
@@ -144,7 +142,8 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             else:
                 partial, partial_left = i, todo - left + chunk
                 chunk = left
-        if not chunk and not halted:
+        # no prompt in this step: decode until somebody ends, arrives or runs out of memory
+        if not chunk:
             if not batch:
                 totals += (steps, prefill, decode, context)
                 steps = prefill = decode = context = 0
@@ -164,6 +163,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
                     if not 1e-3 < k - root < 0.999:  # nearly a tie, which rounding must not decide
                         work = (steps, prefill, decode, context)
                         k = _notice(arrival[fresh], k, since, work, batch, held, engine)
+        # k steps at once
         now += k
         steps += k
         prefill += k * chunk

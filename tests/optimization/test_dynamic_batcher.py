@@ -164,6 +164,23 @@ def test_who_leaves_while_waiting_is_not_computed() -> None:
     run(main)
 
 
+def test_who_leaves_as_the_batch_forms_is_not_computed() -> None:
+    async def main() -> None:
+        gate = Gate()
+        async with DynamicBatcher(gate, largest=3) as batcher:
+            first = asyncio.create_task(batcher.submit(0))
+            await gate.entered.wait()
+            tasks = [asyncio.create_task(batcher.submit(item)) for item in range(1, 4)]
+            await settle()
+            gate.open.set()  # the next batch forms before whoever leaves can say so
+            tasks[1].cancel()
+            await asyncio.gather(first, *tasks, return_exceptions=True)
+        assert gate.batches == [[0], [1, 3]]
+        assert batcher.counts["cancelled"] == 1
+
+    run(main)
+
+
 def test_who_leaves_during_the_batch_disturbs_nobody() -> None:
     async def main() -> None:
         gate = Gate()
