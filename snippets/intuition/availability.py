@@ -1,7 +1,7 @@
 """Availability of a system from its parts, and what counts of failures say about it.
 
 Independent parts in series multiply their availabilities, in parallel their unavailabilities, and
-k of n are a binomial sum. No failure in n trials bounds the failure probability by 1 − α^{1/n}, and
+k of n are a binomial sum. No failure in N trials bounds the failure probability by 1 − α^{1/N}, and
 x failures by the Clopper–Pearson interval, the inversion of the binomial tails.
 
 Assumes: parts that fail independently of each other; trials that fail independently and alike.
@@ -82,9 +82,9 @@ def k_of_n(needed: int, availabilities: npt.ArrayLike) -> float:
 
 
 def zero_failure_bound(trials: int, confidence: float = 0.95) -> float:
-    """Upper confidence bound on the failure probability after no failure in n trials, 1 − α^{1/n}.
+    """Upper confidence bound on the failure probability after no failure in N trials, 1 − α^{1/N}.
 
-    trials: n ≥ 1. confidence: 1 − α in (0, 1), one-sided. Raises ValueError outside these ranges.
+    trials: N ≥ 1. confidence: 1 − α in (0, 1), one-sided. Raises ValueError outside these ranges.
     The rule of three, 3/n, is its approximation at 95%.
 
     >>> round(zero_failure_bound(trials=2, confidence=0.75), 12)
@@ -98,7 +98,7 @@ def zero_failure_bound(trials: int, confidence: float = 0.95) -> float:
 def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact two-sided confidence interval of a failure probability.
 
-    failures: x in 0…n. trials: n ≥ 1. confidence: 1 − α in (0, 1). The lower end p solves
+    failures: x in 0…N. trials: N ≥ 1. confidence: 1 − α in (0, 1). The lower end p solves
     P(X ≥ x; p) = α/2, the upper P(X ≤ x; p) = α/2, for a binomial X; each by bisection, because the
     tails are monotone in p. Raises ValueError outside these ranges.
 
