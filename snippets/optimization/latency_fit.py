@@ -80,7 +80,10 @@ def fit_line(batches: npt.ArrayLike, times: npt.ArrayLike) -> LineFit:
 
 
 def _recorded() -> dict[str, Any]:
-    return dict(json.loads(RECORD.read_text(encoding="utf-8")))
+    record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
+    sizes = len(record["batches"])
+    _require(sizes == 12, "batches", "as many as STUDENT_T_975_DF10 is for, 12", sizes)
+    return record
 
 
 def _columns(record: dict[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
