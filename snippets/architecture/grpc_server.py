@@ -24,7 +24,6 @@ import json
 import logging
 import math
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -347,4 +346,3 @@ def check_bad_input_is_refused() -> None:
 
 if __name__ == "__main__":
     main()
-    sys.exit(0)

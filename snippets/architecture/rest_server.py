@@ -23,7 +23,6 @@ import json
 import math
 import signal
 import socket
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -386,4 +385,3 @@ def check_bad_input_is_refused() -> None:
 
 if __name__ == "__main__":
     main()
-    sys.exit(0)
