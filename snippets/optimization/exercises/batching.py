@@ -20,6 +20,7 @@ from snippets.optimization.continuous_batching import (
     Engine,
     Workload,
     chat_workload,
+    latencies_s,
     simulate_steps,
 )
 from snippets.optimization.event_skipping import simulate
@@ -128,8 +129,12 @@ class Example:
     """Numbers quoted in the text."""
 
     places_that_fit: int
-    preempted_when_they_fit_percent: float
-    preempted_when_half_more_percent: float
+    fitting_tokens_per_s: float
+    fitting_tpot_ms: float
+    twice_as_many_places: int
+    twice_tokens_per_s: float
+    twice_preempted_percent: float
+    overcommitted_tpot_ms: float
 
 
 def _sample(size: int) -> Workload:
@@ -144,13 +149,30 @@ def _preempted(engine: Engine, places: int) -> float:
 
 
 def example() -> Example:
-    """The numbers quoted in the text."""
-    engine = replace(EIGHT_BILLION, kv_blocks=1000)
-    places = sequences_that_fit(_sample(1500).prompt_tokens, _sample(1500).output_tokens, engine)
+    """The numbers quoted in the text: 14 requests a second in 400 blocks."""
+    asked = chat_workload(np.random.default_rng(16), 14.0, 2000)
+    tight = replace(EIGHT_BILLION, kv_blocks=400)
+    places = sequences_that_fit(asked.prompt_tokens, asked.output_tokens, tight)
+
+    def outcome(places: int) -> tuple[float, float, float]:
+        """Tokens a second, p99 of TPOT [ms] and share of the requests preempted [%]."""
+        served = simulate(asked, replace(tight, max_sequences=places))
+        _, tpot = latencies_s(asked, served)
+        return (
+            float(asked.output_tokens.sum() / served.completion_s.max()),
+            1000 * float(np.nanquantile(tpot, 0.99)),
+            100 * float((served.preemptions > 0).mean()),
+        )
+
+    fitting, twice = outcome(places), outcome(2 * places)
     return Example(
         places_that_fit=places,
-        preempted_when_they_fit_percent=100 * _preempted(engine, places),
-        preempted_when_half_more_percent=100 * _preempted(engine, places * 3 // 2),
+        fitting_tokens_per_s=fitting[0],
+        fitting_tpot_ms=fitting[1],
+        twice_as_many_places=2 * places,
+        twice_tokens_per_s=twice[0],
+        twice_preempted_percent=twice[2],
+        overcommitted_tpot_ms=outcome(64)[1],
     )
 
 
