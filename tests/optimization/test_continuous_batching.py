@@ -82,6 +82,25 @@ def test_engine_is_busy_while_anybody_is_inside(case: tuple[Workload, Engine]) -
     assert served.busy_s == pytest.approx(inside_s)
 
 
+@given(cases())
+@settings(deadline=None, max_examples=30)
+def test_costs_add_up(case: tuple[Workload, Engine]) -> None:
+    """In a burst the schedule does not depend on the costs, so times are linear in them."""
+    asked, engine = case
+    burst = Workload(np.zeros(asked.arrival_s.size), asked.prompt_tokens, asked.output_tokens)
+    costs = {"prefill_token_s": 0.7, "decode_token_s": 0.3, "context_token_s": 0.02}
+    plain = replace(engine, step_s=1.0, **dict.fromkeys(costs, 0.0))
+    steps = simulate_steps(burst, plain).completion_s
+    expected = 2.5 * steps
+    for name, cost in costs.items():
+        expected += cost * (
+            simulate_steps(burst, replace(plain, **{name: 1.0})).completion_s - steps
+        )
+    got = simulate_steps(burst, replace(plain, step_s=2.5, **costs)).completion_s
+    assert got == pytest.approx(expected)
+    assert np.all(steps == np.round(steps))
+
+
 def test_idle_gap_and_a_single_token() -> None:
     served = simulate_steps(Workload([1.0, 9.0], [3, 2], [1, 2]), Engine(2.0, 0.5))
     assert served.admitted_s.tolist() == [1.0, 9.0]
