@@ -83,7 +83,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             problems.append(f"{by_name[name].path}: no page shows this module")
 
     cards = [
-        _card(path, sources[path][1], files, used[path], by_name)
+        _card(path, *sources[path], files, used[path], by_name)
         for path in sorted(sources, key=lambda path: order.get(path, len(order)))
         if "question" in sources[path][1]
     ]
@@ -163,7 +163,12 @@ def _nav_paths(nav: list[Any]) -> list[str]:
 
 
 def _card(
-    path: str, meta: dict[str, Any], files: Files, used: list[str], by_name: dict[str, Run]
+    path: str,
+    text: str,
+    meta: dict[str, Any],
+    files: Files,
+    used: list[str],
+    by_name: dict[str, Run],
 ) -> pages.Card:
     file = files.get_file_from_path(path)
     assert file is not None
@@ -178,7 +183,12 @@ def _card(
     )
     part = path.rpartition("/")[0]
     return pages.Card(
-        part, str(meta.get("title", path)), str(meta["question"]), file.url, thumbnail
+        part,
+        str(meta.get("title", path)),
+        str(meta["question"]),
+        file.url,
+        thumbnail,
+        pages.exercise_titles(text),
     )
 
 

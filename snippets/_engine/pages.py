@@ -28,6 +28,8 @@ _SLOT_PARAGRAPH = re.compile(rf"<p>{_SLOT}(\d+)\.</p>")
 _SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TEX = re.compile(r"\$([^$]+)\$")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
+_EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -40,6 +42,7 @@ class Card:
     question: str
     url: str
     thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
+    exercises: Sequence[str] = ()  # their titles
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ def symbol_uses(path: str, title: str, markdown: str) -> list[SymbolUse]:
             symbol = tex.partition("=")[0].strip(" ,")
             uses.append(SymbolUse(symbol, cells[1], path, title))
     return uses
+
+
+def exercise_titles(markdown: str) -> list[str]:
+    """The titles of a chapter's exercises, in order."""
+    section = _EXERCISES.search(markdown)
+    return _EXERCISE.findall(section[1]) if section else []
 
 
 def several_meanings(uses: Sequence[SymbolUse]) -> dict[str, list[SymbolUse]]:
@@ -261,7 +270,9 @@ def _code(page: Page, names: list[str]) -> str:
 def _solution(page: Page, names: list[str]) -> str:
     block = _code(page, names)
     indented = "\n".join(f"    {line}" if line else "" for line in block.split("\n"))
-    return f'??? success "Solution"\n\n{indented}'
+    hints = [h for n in names if (h := _find_symbol(page, n)[0].record["hints"].get(n))]
+    hint = f'??? tip "Hint"\n\n    {" ".join(hints)}\n\n' if hints else ""
+    return f'{hint}??? success "Solution"\n\n{indented}'
 
 
 def figure_image(
@@ -413,6 +424,21 @@ def _chapters(page: Page, names: list[str]) -> str:
     return page.slot(f'<ul class="cards">{"".join(items)}</ul>')
 
 
+def _exercises(page: Page, names: list[str]) -> str:
+    cards = [card for card in page.cards if card.exercises]
+    if names or not cards:
+        raise EngineError("{{ exercises }} takes no names and needs chapters with exercises")
+    items = []
+    for card in cards:
+        titles = "".join(f"<li>{html.escape(title)}</li>" for title in card.exercises)
+        items.append(
+            f'<h3><a href="{page.base}{card.url}#exercises">{html.escape(card.title)}</a></h3>'
+            f"<p><code>python -m snippets.exercises {card.url.strip('/')}</code></p>"
+            f"<ol>{titles}</ol>"
+        )
+    return page.slot(f'<div class="exercises">{"".join(items)}</div>')
+
+
 def _report(page: Page, names: list[str]) -> str:
     if names:
         raise EngineError("{{ report }} takes no names")
@@ -458,6 +484,7 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "checks": _checks,
     "downloads": _downloads,
     "chapters": _chapters,
+    "exercises": _exercises,
     "report": _report,
     "notation": _notation,
 }
