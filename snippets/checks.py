@@ -233,6 +233,19 @@ def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
     return dict(sorted(own, key=lambda item: inspect.unwrap(item[1]).__code__.co_firstlineno))
 
 
+def show(check: Callable[[], None]) -> None:
+    """Print the claim of a check and run it: one PASS line per comparison, and an error at the
+    first that fails, or when nothing was compared.
+    """
+    print(" ".join((check.__doc__ or check.__name__).strip().split("\n\n")[0].split()))
+    with recording() as rows:
+        check()
+    if not rows:
+        raise AssertionError("compared nothing")
+    if failed := [row for row in rows if not row.passed]:
+        raise AssertionError(str(failed[0]))
+
+
 def run(module: ModuleType) -> bool:
     """Run every `check_*` of a module, print claims and comparisons; True when there are some and
     all passed.
@@ -242,14 +255,9 @@ def run(module: ModuleType) -> bool:
     if not found:
         print(f"FAIL {module.__name__} has no checks")
     for name, check in found.items():
-        print(f"\n{(check.__doc__ or name).strip().splitlines()[0]}")
+        print()
         try:
-            with recording() as rows:
-                check()
-            if not rows:
-                raise AssertionError(f"{name} compared nothing")
-            if failed := [row for row in rows if not row.passed]:
-                raise AssertionError(str(failed[0]))
+            show(check)
         except Exception as failure:
             passed = False
             kind = "" if isinstance(failure, AssertionError) else f"{type(failure).__name__}: "

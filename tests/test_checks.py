@@ -369,7 +369,7 @@ def test_run_prints_the_claims_and_passes(capsys: pytest.CaptureFixture[str]) ->
     [
         (_fails, "FAIL check_it: one: got 1, expected 2 (exact)"),
         (_swallows, "FAIL check_it: one: got 1, expected 2 (exact)"),
-        (_compares_nothing, "FAIL check_it: check_it compared nothing"),
+        (_compares_nothing, "FAIL check_it: compared nothing"),
         (_breaks, "FAIL check_it: RuntimeError: broken"),
     ],
 )

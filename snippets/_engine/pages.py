@@ -376,17 +376,19 @@ def _downloads(page: Page, names: list[str]) -> str:
         if ".exercises." not in run.name
     )
     chapter = page.runs[0]
-    bundle = f"{page.base}downloads/{bundle_name(chapter.name)}"
+    bundle = f"{page.base}downloads/{download_name(chapter.name, 'zip')}"
+    notebook = f"{page.base}downloads/{download_name(chapter.name, 'ipynb')}"
     return page.slot(
-        f'<p class="downloads" data-search-exclude>Download {links}, or '
+        f'<p class="downloads" data-search-exclude>Download {links}, '
+        f'the <a href="{notebook}" download>notebook of this chapter</a>, or '
         f'<a href="{bundle}" download>everything of this chapter that runs (zip)</a>:'
         f" unpack it and type <code>python -m snippets.checks snippets.{chapter.name}</code>.</p>"
     )
 
 
-def bundle_name(name: str) -> str:
-    """File name of a chapter's zip."""
-    return f"{name.rpartition('.')[2].replace('_', '-')}.zip"
+def download_name(name: str, suffix: str) -> str:
+    """File name of what a chapter offers beside its modules."""
+    return f"{name.rpartition('.')[2].replace('_', '-')}.{suffix}"
 
 
 def bundle(root: Path, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
