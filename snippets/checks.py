@@ -194,7 +194,9 @@ def raises(
 
 
 def _text(value: object) -> str:
-    """A value as the table shows it: up to ten significant digits, arrays in brackets."""
+    """A value as the table shows it: up to ten significant digits, arrays in brackets, sets in one
+    order.
+    """
     if isinstance(value, bool | np.bool_ | str):
         return str(value)
     if isinstance(value, float | np.floating):
@@ -205,6 +207,8 @@ def _text(value: object) -> str:
         if len(value) > 6:
             return f"[{_text(value[0])}, … {len(value)} values …, {_text(value[-1])}]"
         return "[" + ", ".join(_text(item) for item in value) + "]"
+    if isinstance(value, set | frozenset):
+        return "{" + ", ".join(sorted(_text(item) for item in value)) + "}"
     return str(value)
 
 
