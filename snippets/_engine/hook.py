@@ -98,6 +98,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if "question" in meta
         for use in pages.symbol_uses(path, str(meta.get("title", path)), text)
     ]
+    references = [
+        reference
+        for path, (text, meta) in sources.items()
+        if "question" in meta
+        for reference in pages.references_of(path, str(meta.get("title", path)), text)
+    ]
+    problems += pages.reference_problems(references)
     told = False
     for path, (_, meta) in sources.items():
         if "several_meanings" in meta:
@@ -115,6 +122,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             runs,
             cards,
             uses if told else [],
+            references,
             1 + file.content_string.count("\n") - text.count("\n"),
         )
         _State.pages[path], _State.texts[path] = page, pages.expand(text, page)

@@ -29,6 +29,7 @@ _SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TEX = re.compile(r"\$([^$]+)\$")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
 _EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
 _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 KINDS = ("identity", "published", "simulation", "measured")
 
@@ -65,6 +66,37 @@ def symbol_uses(path: str, title: str, markdown: str) -> list[SymbolUse]:
             symbol = tex.partition("=")[0].strip(" ,")
             uses.append(SymbolUse(symbol, cells[1], path, title))
     return uses
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A source of a chapter: its anchor, its text, and the chapter's page and title."""
+
+    anchor: str
+    text: str
+    path: str
+    title: str
+
+
+def references_of(path: str, title: str, markdown: str) -> list[Reference]:
+    """The sources that a chapter lists under `## Sources`."""
+    _, _, section = markdown.partition("\n## Sources\n")
+    return [
+        Reference(anchor, " ".join(text.split()), path, title)
+        for text, anchor in _REFERENCE.findall(section)
+    ]
+
+
+def reference_problems(references: Sequence[Reference]) -> list[str]:
+    """Anchors that stand for different texts in different chapters."""
+    found: dict[str, dict[str, str]] = {}
+    for reference in references:
+        found.setdefault(reference.anchor, {}).setdefault(reference.text, reference.path)
+    return [
+        f"docs/{path}: source {anchor} reads differently in docs/{next(iter(texts.values()))}"
+        for anchor, texts in found.items()
+        for path in list(texts.values())[1:]
+    ]
 
 
 def exercise_titles(markdown: str) -> list[str]:
@@ -110,6 +142,7 @@ class Page:
     every_run: Sequence[Run] = ()
     cards: Sequence[Card] = ()
     uses: Sequence[SymbolUse] = ()
+    references: Sequence[Reference] = ()
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
@@ -479,6 +512,19 @@ def _notation(page: Page, names: list[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _references(page: Page, names: list[str]) -> str:
+    if names or not page.references:
+        raise EngineError("{{ references }} takes no names and needs chapters with sources")
+    cited: dict[str, list[Reference]] = {}
+    for reference in sorted(page.references, key=lambda reference: reference.text.lower()):
+        cited.setdefault(reference.anchor, []).append(reference)
+    lines = []
+    for anchor, found in cited.items():
+        links = ", ".join(f"[{r.title}]({r.path}#{anchor})" for r in found)
+        lines.append(f"- {found[0].text} Cited in {links}.\n  {{ #{anchor} }}")
+    return "\n".join(lines) + "\n"
+
+
 _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _code,
     "solution": _solution,
@@ -489,4 +535,5 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "exercises": _exercises,
     "report": _report,
     "notation": _notation,
+    "references": _references,
 }
