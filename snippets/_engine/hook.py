@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
+from snippets._engine.repairs import named_landmarks
 from snippets._engine.runner import (
     Run,
     cached,
@@ -199,15 +200,8 @@ def _card(
 ) -> pages.Card:
     file = files.get_file_from_path(path)
     assert file is not None
-    thumbnail = next(
-        (
-            (name, figure)
-            for name in used
-            for figure in by_name[name].record["figures"]
-            if figure["name"] == meta.get("thumbnail")
-        ),
-        None,
-    )
+    drawn = [(name, figure) for name in used for figure in by_name[name].record["figures"]]
+    thumbnail = next((pair for pair in drawn if pair[1]["name"] == meta.get("thumbnail")), None)
     part = path.rpartition("/")[0]
     return pages.Card(
         part,
@@ -216,6 +210,7 @@ def _card(
         file.url,
         thumbnail,
         pages.exercise_titles(text),
+        sorted(drawn, key=lambda pair: text.find(f"{{{{ figure {pair[1]['name']} }}}}")),
     )
 
 
@@ -365,3 +360,8 @@ def _show_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any)
 
 
 on_page_context = CombinedEvent(_hide_highlighting, _show_highlighting)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The page with names for what a screen reader lists."""
+    return named_landmarks(output)

@@ -44,6 +44,7 @@ class Card:
     url: str
     thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
     exercises: Sequence[str] = ()  # their titles
+    figures: Sequence[tuple[str, dict[str, Any]]] = ()  # module and record of each, in order
 
 
 @dataclass(frozen=True)
@@ -321,6 +322,11 @@ def figure_image(
     )
 
 
+def figure_anchor(figure_name: str) -> str:
+    """The id of a figure on its chapter's page."""
+    return f"figure-{figure_name.replace('_', '-')}"
+
+
 def figure_address(run_name: str, figure_name: str, theme: str) -> str:
     """Where a figure lies in the site."""
     return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}.svg"
@@ -339,7 +345,7 @@ def _figure(page: Page, names: list[str]) -> str:
     caption = " ".join(_inline(text) for text in figure["caption"])
     address = page.base + figure_address(run.name, figure["name"], "light")
     return page.slot(
-        f'<figure class="plot" id="figure-{figure["name"].replace("_", "-")}">'
+        f'<figure class="plot" id="{figure_anchor(figure["name"])}">'
         f"{figure_image(page.base, run.name, figure)}"
         f"<figcaption><strong>Figure {count}.</strong> {caption}"
         f' <a class="figure-file" href="{address}" download>'
@@ -459,6 +465,29 @@ def _chapters(page: Page, names: list[str]) -> str:
     return page.slot(f'<ul class="cards">{"".join(items)}</ul>')
 
 
+def _gallery(page: Page, names: list[str]) -> str:
+    cards = [card for card in page.cards if card.figures]
+    if names or not cards:
+        raise EngineError("{{ gallery }} takes no names and needs chapters with figures")
+    sections = []
+    for card in cards:
+        items = []
+        for module, figure in card.figures:
+            address = f"{page.base}{card.url}#{figure_anchor(figure['name'])}"
+            image = figure_image(page.base, module, figure, alt="")
+            finding = _inline(figure["caption"][0]) if figure["caption"] else figure["name"]
+            items.append(
+                f'<li><a href="{address}">{image}'
+                f'<span class="card-question">{finding}</span></a></li>'
+            )
+        title = html.escape(card.title)
+        sections.append(
+            f'<h2><a href="{page.base}{card.url}">{title}</a></h2>'
+            f'<ul class="cards">{"".join(items)}</ul>'
+        )
+    return page.slot("".join(sections))
+
+
 def _exercises(page: Page, names: list[str]) -> str:
     cards = [card for card in page.cards if card.exercises]
     if names or not cards:
@@ -533,6 +562,7 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "downloads": _downloads,
     "chapters": _chapters,
     "exercises": _exercises,
+    "gallery": _gallery,
     "report": _report,
     "notation": _notation,
     "references": _references,
