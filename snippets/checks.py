@@ -194,7 +194,9 @@ def raises(
 
 
 def _text(value: object) -> str:
-    """A value as the table shows it: up to ten significant digits, arrays in brackets."""
+    """A value as the table shows it: up to ten significant digits, arrays in brackets, sets in one
+    order.
+    """
     if isinstance(value, bool | np.bool_ | str):
         return str(value)
     if isinstance(value, float | np.floating):
@@ -205,6 +207,8 @@ def _text(value: object) -> str:
         if len(value) > 6:
             return f"[{_text(value[0])}, … {len(value)} values …, {_text(value[-1])}]"
         return "[" + ", ".join(_text(item) for item in value) + "]"
+    if isinstance(value, set | frozenset):
+        return "{" + ", ".join(sorted(_text(item) for item in value)) + "}"
     return str(value)
 
 
@@ -233,6 +237,19 @@ def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
     return dict(sorted(own, key=lambda item: inspect.unwrap(item[1]).__code__.co_firstlineno))
 
 
+def show(check: Callable[[], None]) -> None:
+    """Print the claim of a check and run it: one PASS line per comparison, and an error at the
+    first that fails, or when nothing was compared.
+    """
+    print(" ".join((check.__doc__ or check.__name__).strip().split("\n\n")[0].split()))
+    with recording() as rows:
+        check()
+    if not rows:
+        raise AssertionError("compared nothing")
+    if failed := [row for row in rows if not row.passed]:
+        raise AssertionError(str(failed[0]))
+
+
 def run(module: ModuleType) -> bool:
     """Run every `check_*` of a module, print claims and comparisons; True when there are some and
     all passed.
@@ -242,14 +259,9 @@ def run(module: ModuleType) -> bool:
     if not found:
         print(f"FAIL {module.__name__} has no checks")
     for name, check in found.items():
-        print(f"\n{(check.__doc__ or name).strip().splitlines()[0]}")
+        print()
         try:
-            with recording() as rows:
-                check()
-            if not rows:
-                raise AssertionError(f"{name} compared nothing")
-            if failed := [row for row in rows if not row.passed]:
-                raise AssertionError(str(failed[0]))
+            show(check)
         except Exception as failure:
             passed = False
             kind = "" if isinstance(failure, AssertionError) else f"{type(failure).__name__}: "

@@ -345,6 +345,12 @@ def _breaks() -> None:
     raise RuntimeError("broken")
 
 
+def test_sets_print_in_one_order() -> None:
+    with checks.recording() as rows:
+        checks.equal("letters", set("lamb"), frozenset("ablm"))
+    assert rows[0].got == rows[0].expected == "{a, b, l, m}"
+
+
 def test_functions_are_the_modules_own_in_the_order_of_the_source() -> None:
     module = _module(check_z=_passes, check_a=_fails, figure_x=_breaks)
     module.check_of_another = test_kind_and_source_are_reported  # type: ignore[attr-defined]
@@ -369,7 +375,7 @@ def test_run_prints_the_claims_and_passes(capsys: pytest.CaptureFixture[str]) ->
     [
         (_fails, "FAIL check_it: one: got 1, expected 2 (exact)"),
         (_swallows, "FAIL check_it: one: got 1, expected 2 (exact)"),
-        (_compares_nothing, "FAIL check_it: check_it compared nothing"),
+        (_compares_nothing, "FAIL check_it: compared nothing"),
         (_breaks, "FAIL check_it: RuntimeError: broken"),
     ],
 )

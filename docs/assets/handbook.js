@@ -21,3 +21,12 @@ for (const block of document.querySelectorAll(".md-typeset .snippet")) {
   block.append(button);
   set(true);
 }
+
+// The theme adds a navigation landmark to every code block; each gets a name of its own.
+let named = 0;
+new MutationObserver((changes) => {
+  for (const { addedNodes } of changes)
+    for (const node of addedNodes)
+      if (node.nodeType === Node.ELEMENT_NODE && node.matches("nav.md-code__nav"))
+        node.setAttribute("aria-label", `Code block ${++named}`);
+}).observe(document.body, { childList: true, subtree: true });

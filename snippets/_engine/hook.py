@@ -8,6 +8,7 @@ instead and goes on.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -24,8 +25,9 @@ from mkdocs.utils.templates import TemplateContext
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a hook by its path
 
-from snippets._engine import ROOT, EngineError, pages
+from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
+from snippets._engine.repairs import named_landmarks
 from snippets._engine.runner import (
     Run,
     cached,
@@ -45,6 +47,7 @@ class _State:
     pages: dict[str, pages.Page] = {}  # noqa: RUF012 (one build at a time in one process)
     texts: dict[str, str] = {}  # noqa: RUF012
     contents: dict[str, str] = {}  # noqa: RUF012
+    images: list[str] = []  # noqa: RUF012 (the companion notebook's figures, in order)
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
@@ -62,8 +65,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
+@event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Run the snippets, expand every page, and add the figures and downloads to the site."""
+    """Run the snippets, expand every page, and add figures, downloads and the notebook to the
+    site.
+    """
     problems: list[str] = []
     runs = _runs(problems)
     by_name = {run.name: run for run in runs}
@@ -83,7 +89,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             problems.append(f"{by_name[name].path}: no page shows this module")
 
     cards = [
-        _card(path, sources[path][1], files, used[path], by_name)
+        _card(path, *sources[path], files, used[path], by_name)
         for path in sorted(sources, key=lambda path: order.get(path, len(order)))
         if "question" in sources[path][1]
     ]
@@ -93,6 +99,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if "question" in meta
         for use in pages.symbol_uses(path, str(meta.get("title", path)), text)
     ]
+    references = [
+        reference
+        for path, (text, meta) in sources.items()
+        if "question" in meta
+        for reference in pages.references_of(path, str(meta.get("title", path)), text)
+    ]
+    problems += pages.reference_problems(references)
     told = False
     for path, (_, meta) in sources.items():
         if "several_meanings" in meta:
@@ -110,12 +123,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             runs,
             cards,
             uses if told else [],
+            references,
             1 + file.content_string.count("\n") - text.count("\n"),
         )
         _State.pages[path], _State.texts[path] = page, pages.expand(text, page)
         problems += page.errors
+    chapters = [path for path, (_, meta) in sources.items() if "question" in meta]
+    chapters.sort(key=lambda path: order.get(path, len(order)))
+    demos = {
+        path: _demo(sources[path][1], [by_name[name] for name in used[path]]) for path in chapters
+    }
+    books = _notebooks(config, demos, problems)
+    _State.images = [
+        f'<figure class="plot">{pages.figure_image("../", run.name, figure)}</figure>'
+        for demo in demos.values()
+        for run in demo.runs
+        for figure in run.record["figures"]
+        if figure["name"] in demo.figures
+    ]
     _stop_on(problems)
     _publish(files, config, runs, used)
+    _publish_notebooks(files, config, books)
     return files
 
 
@@ -163,23 +191,91 @@ def _nav_paths(nav: list[Any]) -> list[str]:
 
 
 def _card(
-    path: str, meta: dict[str, Any], files: Files, used: list[str], by_name: dict[str, Run]
+    path: str,
+    text: str,
+    meta: dict[str, Any],
+    files: Files,
+    used: list[str],
+    by_name: dict[str, Run],
 ) -> pages.Card:
     file = files.get_file_from_path(path)
     assert file is not None
-    thumbnail = next(
-        (
-            (name, figure)
-            for name in used
-            for figure in by_name[name].record["figures"]
-            if figure["name"] == meta.get("thumbnail")
-        ),
-        None,
-    )
+    drawn = [(name, figure) for name in used for figure in by_name[name].record["figures"]]
+    thumbnail = next((pair for pair in drawn if pair[1]["name"] == meta.get("thumbnail")), None)
     part = path.rpartition("/")[0]
     return pages.Card(
-        part, str(meta.get("title", path)), str(meta["question"]), file.url, thumbnail
+        part,
+        str(meta.get("title", path)),
+        str(meta["question"]),
+        file.url,
+        thumbnail,
+        pages.exercise_titles(text),
+        sorted(drawn, key=lambda pair: text.find(f"{{{{ figure {pair[1]['name']} }}}}")),
     )
+
+
+COMPANION = "notebook.ipynb"
+
+
+def _demo(meta: dict[str, Any], runs: list[Run]) -> notebooks.Demo:
+    """What the companion notebook shows of a chapter, from its front matter."""
+    intent = f"*{meta['question']}* {meta.get('description', '')}"
+    return notebooks.Demo(
+        str(meta.get("title", "")),
+        intent.strip(),
+        str(meta.get("lesson", "")),
+        [run for run in runs if ".exercises." not in run.name],
+        [str(name) for name in meta.get("demo") or ()],
+        [str(meta["thumbnail"])] if "thumbnail" in meta else [],
+    )
+
+
+def _notebooks(
+    config: MkDocsConfig, demos: dict[str, notebooks.Demo], problems: list[str]
+) -> dict[str, dict[str, Any]]:
+    """The companion, and for each chapter a notebook with all its checks and figures."""
+    books = {}
+    told = config.extra.get("notebook")
+    if told:
+        try:
+            books[COMPANION] = notebooks.notebook(
+                told["title"], told["introduction"].strip(), demos.values()
+            )
+        except EngineError as problem:
+            problems.append(f"{COMPANION}: {problem}")
+    for demo in demos.values():
+        every = notebooks.Demo(
+            "Checks and figures",
+            "Everything that the chapter's modules compare and draw.",
+            demo.lesson,
+            demo.runs,
+            [check["name"] for run in demo.runs for check in run.record["checks"]],
+            [figure["name"] for run in demo.runs for figure in run.record["figures"]],
+        )
+        name = pages.download_name(demo.runs[0].name, "ipynb") if demo.runs else ""
+        if name:
+            books[name] = notebooks.notebook(demo.title, demo.intent, [every])
+    return books
+
+
+def _publish_notebooks(
+    files: Files, config: MkDocsConfig, books: dict[str, dict[str, Any]]
+) -> None:
+    """The companion as a page, for mkdocs-jupyter to render, and all of them as downloads."""
+    for name, book in books.items():
+        text = notebooks.as_json(book)
+        files.append(File.generated(config, f"downloads/{name}", content=text))
+        if name == COMPANION:
+            script = notebooks.as_script(book)
+            files.append(File.generated(config, "downloads/notebook.py", content=script))
+            folder = default_cache(ROOT) / "notebook"
+            folder.mkdir(parents=True, exist_ok=True)
+            page = folder / COMPANION
+            if not page.is_file() or page.read_text(encoding="utf-8") != text:
+                unfinished = folder / f"{COMPANION}.{os.getpid()}"
+                unfinished.write_text(text, encoding="utf-8")
+                unfinished.replace(page)
+            files.append(File(COMPANION, str(folder), config.site_dir, config.use_directory_urls))
 
 
 def _publish(
@@ -207,11 +303,14 @@ def _publish(
         if names:
             data = [read for run in runs if run.name in names for read in run.record["reads"]]
             archive = pages.bundle(ROOT, names, data)
-            add(f"downloads/{pages.bundle_name(names[0])}", content=archive)
+            add(f"downloads/{pages.download_name(names[0], 'zip')}", content=archive)
 
 
-def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:
     """The expanded text instead of the text with directives."""
+    if page.file.src_uri == COMPANION:
+        page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
+        return markdown
     failed = [run for run in _State.pages[page.file.src_uri].runs if run.failed]
     text = _State.texts[page.file.src_uri]
     if failed:
@@ -230,6 +329,8 @@ def on_page_content(html: str, *, page: SitePage, config: MkDocsConfig, **_: Any
             wrong = dict.fromkeys(extension.problems)  # a heading is converted more than once
             _State.formulas += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
             extension.problems.clear()
+    if page.file.src_uri == COMPANION:
+        return notebooks.trimmed(html, _State.images)
     return _State.pages[page.file.src_uri].fill(html)
 
 
@@ -259,3 +360,8 @@ def _show_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any)
 
 
 on_page_context = CombinedEvent(_hide_highlighting, _show_highlighting)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The page with names for what a screen reader lists."""
+    return named_landmarks(output)

@@ -28,6 +28,9 @@ _SLOT_PARAGRAPH = re.compile(rf"<p>{_SLOT}(\d+)\.</p>")
 _SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TEX = re.compile(r"\$([^$]+)\$")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
+_EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
+_EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -40,6 +43,8 @@ class Card:
     question: str
     url: str
     thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
+    exercises: Sequence[str] = ()  # their titles
+    figures: Sequence[tuple[str, dict[str, Any]]] = ()  # module and record of each, in order
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,43 @@ def symbol_uses(path: str, title: str, markdown: str) -> list[SymbolUse]:
             symbol = tex.partition("=")[0].strip(" ,")
             uses.append(SymbolUse(symbol, cells[1], path, title))
     return uses
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A source of a chapter: its anchor, its text, and the chapter's page and title."""
+
+    anchor: str
+    text: str
+    path: str
+    title: str
+
+
+def references_of(path: str, title: str, markdown: str) -> list[Reference]:
+    """The sources that a chapter lists under `## Sources`."""
+    _, _, section = markdown.partition("\n## Sources\n")
+    return [
+        Reference(anchor, " ".join(text.split()), path, title)
+        for text, anchor in _REFERENCE.findall(section)
+    ]
+
+
+def reference_problems(references: Sequence[Reference]) -> list[str]:
+    """Anchors that stand for different texts in different chapters."""
+    found: dict[str, dict[str, str]] = {}
+    for reference in references:
+        found.setdefault(reference.anchor, {}).setdefault(reference.text, reference.path)
+    return [
+        f"docs/{path}: source {anchor} reads differently in docs/{next(iter(texts.values()))}"
+        for anchor, texts in found.items()
+        for path in list(texts.values())[1:]
+    ]
+
+
+def exercise_titles(markdown: str) -> list[str]:
+    """The titles of a chapter's exercises, in order."""
+    section = _EXERCISES.search(markdown)
+    return _EXERCISE.findall(section[1]) if section else []
 
 
 def several_meanings(uses: Sequence[SymbolUse]) -> dict[str, list[SymbolUse]]:
@@ -101,6 +143,7 @@ class Page:
     every_run: Sequence[Run] = ()
     cards: Sequence[Card] = ()
     uses: Sequence[SymbolUse] = ()
+    references: Sequence[Reference] = ()
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
@@ -261,7 +304,9 @@ def _code(page: Page, names: list[str]) -> str:
 def _solution(page: Page, names: list[str]) -> str:
     block = _code(page, names)
     indented = "\n".join(f"    {line}" if line else "" for line in block.split("\n"))
-    return f'??? success "Solution"\n\n{indented}'
+    hints = [h for n in names if (h := _find_symbol(page, n)[0].record["hints"].get(n))]
+    hint = f'??? tip "Hint"\n\n    {" ".join(hints)}\n\n' if hints else ""
+    return f'{hint}??? success "Solution"\n\n{indented}'
 
 
 def figure_image(
@@ -275,6 +320,11 @@ def figure_image(
         f' width="{figure["width"]}" height="{figure["height"]}" loading="lazy" decoding="async">'
         for theme in ("light", "dark")
     )
+
+
+def figure_anchor(figure_name: str) -> str:
+    """The id of a figure on its chapter's page."""
+    return f"figure-{figure_name.replace('_', '-')}"
 
 
 def figure_address(run_name: str, figure_name: str, theme: str) -> str:
@@ -295,7 +345,7 @@ def _figure(page: Page, names: list[str]) -> str:
     caption = " ".join(_inline(text) for text in figure["caption"])
     address = page.base + figure_address(run.name, figure["name"], "light")
     return page.slot(
-        f'<figure class="plot" id="figure-{figure["name"].replace("_", "-")}">'
+        f'<figure class="plot" id="{figure_anchor(figure["name"])}">'
         f"{figure_image(page.base, run.name, figure)}"
         f"<figcaption><strong>Figure {count}.</strong> {caption}"
         f' <a class="figure-file" href="{address}" download>'
@@ -365,17 +415,19 @@ def _downloads(page: Page, names: list[str]) -> str:
         if ".exercises." not in run.name
     )
     chapter = page.runs[0]
-    bundle = f"{page.base}downloads/{bundle_name(chapter.name)}"
+    bundle = f"{page.base}downloads/{download_name(chapter.name, 'zip')}"
+    notebook = f"{page.base}downloads/{download_name(chapter.name, 'ipynb')}"
     return page.slot(
-        f'<p class="downloads" data-search-exclude>Download {links}, or '
+        f'<p class="downloads" data-search-exclude>Download {links}, '
+        f'the <a href="{notebook}" download>notebook of this chapter</a>, or '
         f'<a href="{bundle}" download>everything of this chapter that runs (zip)</a>:'
         f" unpack it and type <code>python -m snippets.checks snippets.{chapter.name}</code>.</p>"
     )
 
 
-def bundle_name(name: str) -> str:
-    """File name of a chapter's zip."""
-    return f"{name.rpartition('.')[2].replace('_', '-')}.zip"
+def download_name(name: str, suffix: str) -> str:
+    """File name of what a chapter offers beside its modules."""
+    return f"{name.rpartition('.')[2].replace('_', '-')}.{suffix}"
 
 
 def bundle(root: Path, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
@@ -411,6 +463,44 @@ def _chapters(page: Page, names: list[str]) -> str:
             f'<span class="card-question">{html.escape(card.question)}</span></a></li>'
         )
     return page.slot(f'<ul class="cards">{"".join(items)}</ul>')
+
+
+def _gallery(page: Page, names: list[str]) -> str:
+    cards = [card for card in page.cards if card.figures]
+    if names or not cards:
+        raise EngineError("{{ gallery }} takes no names and needs chapters with figures")
+    sections = []
+    for card in cards:
+        items = []
+        for module, figure in card.figures:
+            address = f"{page.base}{card.url}#{figure_anchor(figure['name'])}"
+            image = figure_image(page.base, module, figure, alt="")
+            finding = _inline(figure["caption"][0]) if figure["caption"] else figure["name"]
+            items.append(
+                f'<li><a href="{address}">{image}'
+                f'<span class="card-question">{finding}</span></a></li>'
+            )
+        title = html.escape(card.title)
+        sections.append(
+            f'<h2><a href="{page.base}{card.url}">{title}</a></h2>'
+            f'<ul class="cards">{"".join(items)}</ul>'
+        )
+    return page.slot("".join(sections))
+
+
+def _exercises(page: Page, names: list[str]) -> str:
+    cards = [card for card in page.cards if card.exercises]
+    if names or not cards:
+        raise EngineError("{{ exercises }} takes no names and needs chapters with exercises")
+    items = []
+    for card in cards:
+        titles = "".join(f"<li>{html.escape(title)}</li>" for title in card.exercises)
+        items.append(
+            f'<h3><a href="{page.base}{card.url}#exercises">{html.escape(card.title)}</a></h3>'
+            f"<p><code>python -m snippets.exercises {card.url.strip('/')}</code></p>"
+            f"<ol>{titles}</ol>"
+        )
+    return page.slot(f'<div class="exercises">{"".join(items)}</div>')
 
 
 def _report(page: Page, names: list[str]) -> str:
@@ -451,6 +541,19 @@ def _notation(page: Page, names: list[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _references(page: Page, names: list[str]) -> str:
+    if names or not page.references:
+        raise EngineError("{{ references }} takes no names and needs chapters with sources")
+    cited: dict[str, list[Reference]] = {}
+    for reference in sorted(page.references, key=lambda reference: reference.text.lower()):
+        cited.setdefault(reference.anchor, []).append(reference)
+    lines = []
+    for anchor, found in cited.items():
+        links = ", ".join(f"[{r.title}]({r.path}#{anchor})" for r in found)
+        lines.append(f"- {found[0].text} Cited in {links}.\n  {{ #{anchor} }}")
+    return "\n".join(lines) + "\n"
+
+
 _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _code,
     "solution": _solution,
@@ -458,6 +561,9 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "checks": _checks,
     "downloads": _downloads,
     "chapters": _chapters,
+    "exercises": _exercises,
+    "gallery": _gallery,
     "report": _report,
     "notation": _notation,
+    "references": _references,
 }

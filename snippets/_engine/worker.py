@@ -244,6 +244,7 @@ class _Run:
         found = empty_record() | {"needs": needs}
         if module is not None:
             found["doc"] = inspect.cleandoc(module.__doc__ or "")
+            found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
             found["checks"] = self.checks(checks.functions(module, "check_"))
             found["figures"] = self.figures(checks.functions(module, "figure_"))
             example = vars(module).get("example")
@@ -258,7 +259,7 @@ def empty_record() -> dict[str, Any]:
     """The record of a module that did not get as far as its import."""
     keys = ("checks", "figures", "failures", "needs", "absent")
     lists: dict[str, Any] = {key: [] for key in keys}
-    return lists | {"example": {}, "doc": "", "seconds": {}, "reads": {}}
+    return lists | {"example": {}, "doc": "", "hints": {}, "seconds": {}, "reads": {}}
 
 
 def _line(function: Callable[..., Any]) -> int:

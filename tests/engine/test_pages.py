@@ -295,3 +295,72 @@ def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
     chapter = pages.Page("a/one.md", {}, "", [], uses=uses)
     told = pages.expand(TABLE.format(meaning="servers"), chapter)
     assert "([Notation](../notation.md)): $N$, $\\rho$." in told
+
+
+SOURCES = """\
+# One
+
+## Exercises
+
+### 1. Double it
+
+### 2. Halve it
+
+## Sources
+
+- Little (1961). *A proof*, continued
+  here.
+  { #little-1961 }
+- Erlang (1917).
+  { #erlang-1917 }
+"""
+
+
+def test_references_of_all_chapters_are_one_list_with_links_back() -> None:
+    one = pages.references_of("a/one.md", "One", SOURCES)
+    other = pages.references_of("b/other.md", "Other", SOURCES)
+    assert [r.anchor for r in one] == ["little-1961", "erlang-1917"]
+    page = pages.Page("references.md", {}, "", [], references=[*one, *other])
+    assert pages.expand("{{ references }}", page).split("\n") == [
+        "- Erlang (1917). Cited in [One](a/one.md#erlang-1917), [Other](b/other.md#erlang-1917).",
+        "  { #erlang-1917 }",
+        "- Little (1961). *A proof*, continued here."
+        " Cited in [One](a/one.md#little-1961), [Other](b/other.md#little-1961).",
+        "  { #little-1961 }",
+        "",
+    ]
+
+
+def test_source_that_reads_differently_elsewhere_is_a_problem() -> None:
+    one = pages.references_of("a/one.md", "One", SOURCES)
+    other = pages.references_of("b/other.md", "Other", SOURCES.replace("(1917)", "(1918)"))
+    assert pages.reference_problems([*one, *one]) == []
+    assert pages.reference_problems([*one, *other]) == [
+        "docs/b/other.md: source erlang-1917 reads differently in docs/a/one.md"
+    ]
+
+
+def test_exercises_of_all_chapters_are_listed_with_their_command() -> None:
+    titles = pages.exercise_titles(SOURCES)
+    assert titles == ["Double it", "Halve it"]
+    card = Card("a", "One & only", "Why?", "a/one/", None, titles)
+    page = pages.Page("exercises.md", {}, "../", [], cards=[card])
+    listed = whole("{{ exercises }}", page)
+    assert '<a href="../a/one/#exercises">One &amp; only</a>' in listed
+    assert "python -m snippets.exercises a/one</code>" in listed
+    assert "<li>Double it</li><li>Halve it</li>" in listed
+
+
+def test_hint_is_folded_above_the_solution() -> None:
+    page = page_of(run_of("part.exercises.twice", hints={"double": "Add it to itself."}))
+    text = expand("{{ solution double }}", page)
+    assert text.index('??? tip "Hint"') < text.index("Add it to itself.")
+    assert text.index("Add it to itself.") < text.index('??? success "Solution"')
+    assert "Hint" not in expand("{{ solution double }}", page_of(run_of("part.exercises.twice")))
+
+
+@pytest.mark.parametrize("directive", ["{{ references }}", "{{ exercises }}", "{{ notation }}"])
+def test_lists_need_chapters(directive: str) -> None:
+    page = page_of(run_of("part.twice"))
+    expand(directive, page)
+    assert "takes no names and needs" in page.errors[0]

@@ -1,0 +1,22 @@
+"""What Material for MkDocs leaves to be said to a screen reader: names of landmarks and dialogs."""
+
+from __future__ import annotations
+
+import re
+
+_SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
+_DIALOG = 'data-md-component="search" role="dialog"'
+
+
+def named_landmarks(page: str) -> str:
+    """A rendered page whose search dialog has a name, and each section of the navigation its own.
+
+    A section with an index page is labelled by an element that holds an icon only; its title stands
+    in another label.
+    """
+
+    def name(match: re.Match[str]) -> str:
+        title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', page)
+        return f'aria-label="{title[1]}"' if title else match[0]
+
+    return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')

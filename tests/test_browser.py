@@ -1,0 +1,177 @@
+"""The built site in a real browser: accessible, at home on a phone, and asking nobody else."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+
+from snippets._engine import ROOT
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+RUN_AXE = """async ([exclude, options]) => {
+    const context = { include: [["body"]], exclude: exclude.map((name) => [name]) };
+    const result = await axe.run(context, { resultTypes: ["violations"], ...options });
+    return result.violations.map(({ id, nodes }) => [id, nodes.length, nodes[0].html]);
+}"""
+COLOURS = ["color-contrast", "link-in-text-block"]  # what the dark theme can break
+WHOLE = "definitions/utilization/"  # a page on which axe looks at every word of code and checks
+REPEATED = [".highlight pre", ".checks table"]  # thousands of elements that are alike everywhere
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+
+
+def addresses() -> list[str]:
+    """The address of every page, from the sources."""
+    found = []
+    for file in sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/*.ipynb")]):
+        path = file.relative_to(ROOT / "docs").with_suffix("").as_posix()
+        if not path.startswith("overrides/"):
+            found.append("" if path == "index" else path.removesuffix("index").rstrip("/") + "/")
+    return [*found, "notebook/"]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def origin(site: Path) -> Iterator[str]:
+    """The site on a free port."""
+    handler = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    assert path, "these tests need Chromium: apt-get install chromium"
+    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESK)
+    yield context.new_page()
+    context.close()
+
+
+def test_no_page_has_a_violation_that_axe_knows(page: Page, origin: str) -> None:
+    found = {}
+    for address in addresses():
+        page.emulate_media(color_scheme="light")
+        page.goto(origin + address)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        exclude = [] if address == WHOLE else REPEATED
+        broken = page.evaluate(RUN_AXE, [exclude, {}])
+        page.emulate_media(color_scheme="dark")
+        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+        broken += page.evaluate(RUN_AXE, [exclude, {"runOnly": COLOURS}])
+        if broken:
+            found[address] = broken
+    assert not found
+
+
+def test_pages_fit_a_phone_and_ask_no_other_origin(browser: Browser, origin: str) -> None:
+    context = browser.new_context(viewport=PHONE)
+    page = context.new_page()
+    asked: set[str] = set()
+    said: list[str] = []
+    page.on("request", lambda request: asked.add(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda problem: said.append(str(problem)))
+    wide = []
+    for address in addresses():
+        page.goto(origin + address)
+        page.wait_for_load_state("networkidle")
+        if page.evaluate("document.documentElement.scrollWidth") > PHONE["width"]:
+            wide.append(address)
+    context.close()
+    assert not wide
+    assert not said
+    here = urlsplit(origin).netloc
+    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {here}
+
+
+def test_search_finds_a_chapter(page: Page, origin: str) -> None:
+    page.goto(origin)
+    page.keyboard.press("/")
+    page.keyboard.type("Erlang")
+    first = page.locator(".md-search-result__item a").first
+    expect(first).to_be_visible(timeout=20_000)
+    first.click()
+    expect(page.locator("article")).to_contain_text("Erlang")
+
+
+def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{origin}definitions/utilization/")
+    light, dark = page.locator("img.only-light").first, page.locator("img.only-dark").first
+    expect(light).to_be_visible()
+    expect(dark).to_be_hidden()
+    for _ in range(2):  # from following the system to light, and on to dark
+        page.locator('label[title^="Switch to"]:visible').click()
+    expect(dark).to_be_visible()
+    expect(light).to_be_hidden()
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sum(map(int, background[4:-1].split(","))) < 200
+
+
+def test_everything_reads_without_javascript(browser: Browser, origin: str) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{origin}definitions/utilization/")
+    expect(page.locator("figure.plot img:visible").first).to_be_visible()
+    expect(page.locator("math").first).to_be_visible()
+    assert page.locator(".snippet-copy:visible").count() == 0
+    solution = page.locator("details.success").first
+    expect(solution.locator("code").first).to_be_hidden()
+    solution.locator("summary").click()
+    expect(solution.locator("code").first).to_be_visible()
+    context.close()
+
+
+def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
+    page.goto(f"{origin}definitions/utilization/")
+    button = page.locator(".snippet-fold").first
+    expect(button).to_have_attribute("aria-expanded", "false")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(button).to_have_text("Show less")
+
+
+def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{origin}definitions/utilization/")
+    page.locator(".snippet-copy").first.click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.length > 0)")
+    taken = page.evaluate("navigator.clipboard.readText()")
+    context.close()
+    assert taken.startswith("from __future__ import annotations")
+    assert "def _require(" in taken
+    compile(taken, "clipboard", "exec")

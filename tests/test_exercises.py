@@ -1,0 +1,216 @@
+"""The exercises: every solution is accepted, wrong answers are not, and the command says why."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from snippets import exercises
+from snippets._engine import ROOT
+from snippets.exercises import ExerciseError, Verdict, answers, chapters, stubs, verify
+
+ALL = [(chapter, name) for chapter in chapters() for name in exercises.exercises(chapter)[1]]
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+LIMIT_S = 5  # an answer that takes longer than this has been caught looping
+TRIES = 12
+
+
+def wrong_answers(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The solution with one mistake: an operator, a comparison or a constant is another.
+
+    Mistakes in the refusals of bad input are left out: they are not what an exercise asks.
+    """
+    function = inspect.unwrap(function)
+    source = ast.parse(inspect.getsource(function))
+    positions = [
+        index
+        for index, node in enumerate(_body(source))
+        if type(getattr(node, "op", None)) in SWAPS
+        or (isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS)
+        or (isinstance(node, ast.Constant) and type(node.value) in (int, float))
+        or isinstance(node, ast.Return)
+    ]
+    for index in positions:
+        tree = copy.deepcopy(source)
+        node = list(_body(tree))[index]
+        before = ast.unparse(node)
+        if isinstance(node, ast.Compare):
+            node.ops[0] = SWAPS[type(node.ops[0])]()  # type: ignore[assignment]
+        elif isinstance(node, ast.Constant):
+            node.value = node.value + 1 if isinstance(node.value, int) else node.value * 1.5
+        elif isinstance(node, ast.Return):
+            node.value = ast.Constant(None)
+        else:
+            node.op = SWAPS[type(node.op)]()  # type: ignore[attr-defined]
+        space = dict(function.__globals__)
+        told = f"{before} → {ast.unparse(node)}"
+        exec(compile(ast.fix_missing_locations(tree), "wrong answer", "exec"), space)
+        yield told, space[function.__name__]
+
+
+def _body(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every node of a function's body, but for calls of `_require`, annotations and defaults."""
+    [definition] = tree.body
+    assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
+    pending: list[ast.AST] = list(reversed(definition.body))
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "_require":
+            continue
+        yield node
+        pending += reversed(list(ast.iter_child_nodes(node)))
+
+
+def _out_of_time(_number: int, _frame: FrameType | None) -> None:
+    raise TimeoutError("looped")
+
+
+@pytest.fixture
+def limited() -> Iterator[Callable[[str, str, Callable[..., Any]], Verdict]]:
+    """`verify`, ended when an answer loops."""
+    before = signal.signal(signal.SIGALRM, _out_of_time)
+
+    def run(chapter: str, name: str, answer: Callable[..., Any]) -> Verdict:
+        signal.alarm(LIMIT_S)
+        try:
+            return verify(chapter, answer, name)
+        finally:
+            signal.alarm(0)
+
+    yield run
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(("chapter", "name"), ALL)
+@pytest.mark.filterwarnings("ignore")  # of arithmetic in wrong answers
+def test_solution_is_right_and_wrong_answers_are_not(
+    chapter: str, name: str, limited: Callable[[str, str, Callable[..., Any]], Verdict]
+) -> None:
+    _, solutions = exercises.exercises(chapter)
+    verdict = verify(chapter, solutions[name])
+    assert verdict.right, verdict
+    assert verdict.passed >= 2
+    rejected, accepted = [], []
+    for mistake, (told, answer) in enumerate(wrong_answers(solutions[name])):
+        if len(rejected) == 3 or mistake == TRIES:
+            break
+        (accepted if limited(chapter, name, answer).right else rejected).append(told)
+    assert len(rejected) >= 2, f"accepted: {accepted}; rejected only {rejected}"
+
+
+def test_every_exercise_has_a_hint() -> None:
+    for chapter in chapters():
+        module, solutions = exercises.exercises(chapter)
+        hints = getattr(module, "HINTS", {})
+        assert hints.keys() == solutions.keys(), f"HINTS of {module.__name__}"
+        assert all(30 <= len(hint) <= 300 for hint in hints.values()), module.__name__
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "snippets.exercises", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_command_lists_prints_and_checks(tmp_path: Path) -> None:
+    listed = run()
+    assert listed.returncode == 0
+    assert len(listed.stdout.splitlines()) == len(chapters())
+    file = tmp_path / "answers.py"
+    file.write_text(run("capacity/littles-law").stdout)
+    unanswered = run("capacity/littles-law", str(file))
+    assert unanswered.returncode == 1
+    assert "latency_from_gauge: not yet. NotImplementedError" in unanswered.stdout
+    solved = ROOT / "snippets" / "capacity" / "exercises" / "littles_law.py"
+    checked = run("capacity/littles-law", str(solved))
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count(": right, ") == len(exercises.exercises("capacity/littles-law")[1])
+
+
+def test_wrong_answer_is_told_what_it_gave_and_not_what_was_expected() -> None:
+    def latency_from_gauge(*_arguments: float, **_keywords: float) -> float:
+        return 123.456
+
+    verdict = verify("capacity/littles-law", latency_from_gauge)
+    assert not verdict.right
+    assert "123.456" in verdict.problem
+    assert "expected" not in verdict.problem
+    assert repr(verdict).startswith("latency_from_gauge: not yet. ")
+
+
+def test_solution_is_back_after_an_answer_was_checked() -> None:
+    module, solutions = exercises.exercises("capacity/littles-law")
+
+    def latency_from_gauge() -> None: ...
+
+    assert not verify("capacity/littles-law", latency_from_gauge).right
+    assert module.latency_from_gauge is solutions["latency_from_gauge"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["capacity/nothing"], "chapter must be one of"),
+        (["capacity/littles-law", "{folder}/absent.py"], "there is no file"),
+        (["capacity/littles-law", "{folder}/broken.py"], "broken.py:2 cannot be run: SyntaxError"),
+        (["capacity/littles-law", "{folder}/raising.py"], "raising.py:1 cannot be run: ValueErr"),
+        (["capacity/littles-law", "{folder}/exiting.py"], "exiting.py:1 cannot be run: SystemEx"),
+        (["capacity/littles-law", "{folder}/empty.py"], "defines none of latency_from_gauge"),
+        (["capacity/littles-law", "a", "b"], "python -m snippets.exercises"),
+    ],
+)
+def test_wrong_use_is_explained(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "broken.py").write_text("x = 1\ny =\n")
+    (tmp_path / "raising.py").write_text("raise ValueError('no')\n")
+    (tmp_path / "exiting.py").write_text("raise SystemExit(0)\n")
+    (tmp_path / "empty.py").write_text("from math import sqrt as latency_from_gauge\n")
+    done = run(*(argument.format(folder=tmp_path) for argument in arguments))
+    assert done.returncode == 2
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_answer_to_no_exercise_is_refused() -> None:
+    with pytest.raises(ExerciseError, match="the exercises of capacity/littles-law are latency"):
+        verify("capacity/littles-law", max)
+
+
+def test_stubs_are_python_and_hold_the_contract(tmp_path: Path) -> None:
+    for chapter in chapters():
+        file = tmp_path / "stubs.py"
+        file.write_text(stubs(chapter))
+        found = answers(file)
+        _, solutions = exercises.exercises(chapter)
+        assert found.keys() == solutions.keys()
+        for name, function in found.items():
+            assert inspect.getdoc(function) == inspect.getdoc(solutions[name])
+            with pytest.raises((NotImplementedError, TypeError)):
+                function()

@@ -1,0 +1,51 @@
+"""Recorded measurements: read as written, whole or not at all, and told where they are from."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from snippets import measuring
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(measuring, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_record_is_read_as_it_was_written(folder: Path) -> None:
+    content = {"µs": [1.5, 2], "note": "“quoted”"}
+    assert measuring.write_record("some", content) == folder / "some.json"
+    assert measuring.read_record("some") == content
+    assert "µs" in (folder / "some.json").read_text(encoding="utf-8")
+
+
+def test_record_that_cannot_be_written_leaves_the_old_one_alone(folder: Path) -> None:
+    measuring.write_record("some", {"a": 1})
+    for wrong in (math.nan, object()):
+        with pytest.raises((ValueError, TypeError)):
+            measuring.write_record("some", {"a": wrong})
+    assert measuring.read_record("some") == {"a": 1}
+    assert [path.name for path in folder.iterdir()] == ["some.json"]
+
+
+def test_provenance_names_command_day_machine_and_versions() -> None:
+    told = measuring.provenance("python -m x", ["numpy"])
+    assert told["command"] == "python -m x"
+    today = datetime.datetime.now(datetime.UTC).date()
+    assert today - datetime.date.fromisoformat(told["date"]) <= datetime.timedelta(days=1)
+    assert told["versions"]["numpy"] == importlib.metadata.version("numpy")
+    assert 1 <= told["machine"]["processors"] <= (os.cpu_count() or 1)
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        measuring.provenance("x", ["no-such-package"])
+
+
+def test_records_of_the_project_are_where_the_pages_look() -> None:
+    there = Path(measuring.__file__).parents[1] / "measurements"
+    assert (there / "overload_server.json").is_file()

@@ -1,0 +1,106 @@
+"""The notebooks: what they show is what their cells print when somebody runs them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from snippets._engine import ROOT, EngineError
+from snippets._engine.notebooks import Demo, notebook, trimmed
+from snippets._engine.runner import Run
+
+from .conftest import CHAPTERS, Chapter
+
+
+def read(path: Path) -> Any:
+    book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    nbformat.validate(book)
+    return book
+
+
+def printed(cell: Any) -> str:
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+def drawn(cell: Any) -> int:
+    return sum("image/svg+xml" in output.get("data", {}) for output in cell.outputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # of the Jupyter client's own
+def test_companion_prints_and_draws_the_same_in_a_clean_kernel(site: Path) -> None:
+    shown = read(site / "downloads" / "notebook.ipynb")
+    ran = read(site / "downloads" / "notebook.ipynb")
+    for cell in ran.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    NotebookClient(
+        ran, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    for before, after in zip(shown.cells, ran.cells, strict=True):
+        if before.cell_type == "code":
+            assert printed(before) == printed(after), before.source
+            assert drawn(before) == drawn(after), before.source
+
+
+def test_companion_walks_every_chapter_in_the_order_of_the_navigation(site: Path) -> None:
+    cells = read(site / "downloads" / "notebook.ipynb").cells
+    titles = [c.source.split("\n")[0][3:] for c in cells if c.source.startswith("## ")]
+    order = re.findall(r"[\w-]+/[\w-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    by_path = {chapter.path: str(chapter.meta["title"]) for chapter in CHAPTERS}
+    assert titles == [by_path[path] for path in order if path in by_path]
+    assert sum(drawn(cell) for cell in cells if cell.cell_type == "code") == len(CHAPTERS)
+    assert sum(cell.source.startswith("**Lesson.** ") for cell in cells) == len(CHAPTERS)
+
+
+def test_chapter_has_a_demo_and_a_lesson(chapter: Chapter) -> None:
+    demo, lesson = chapter.meta.get("demo"), str(chapter.meta.get("lesson", ""))
+    assert isinstance(demo, list)
+    assert 1 <= len(demo) <= 3
+    assert 30 <= len(lesson) <= 180
+    assert lesson.endswith(".")
+
+
+def test_chapter_offers_a_notebook_with_all_its_checks(chapter: Chapter, site: Path) -> None:
+    name = chapter.slug.rpartition("/")[2]
+    book = read(site / "downloads" / f"{name}.ipynb")
+    source = "\n".join(cell.source for cell in book.cells)
+    for module in chapter.modules:
+        if ".exercises." not in module:
+            text = (ROOT / "snippets" / Path(*module.split(".")).with_suffix(".py")).read_text()
+            for check in re.findall(r"^def (check_\w+)", text, re.MULTILINE):
+                assert f"show({module.rpartition('.')[2]}.{check})" in source
+    page = (site / chapter.slug / "index.html").read_text(encoding="utf-8")
+    assert f"../../downloads/{name}.ipynb" in page
+
+
+def test_companion_page_wears_the_sites_clothes(site: Path) -> None:
+    page = (site / "notebook" / "index.html").read_text(encoding="utf-8")
+    article = page[page.index("<article") : page.index("</article>")]
+    assert len(page) < 300_000
+    assert not re.search(r"<style|<script|clipboard-copy|data:image|jp-InputPrompt", article)
+    assert article.count('<figure class="plot">') == len(CHAPTERS)
+    assert "PASS " in article
+
+
+def test_script_is_python(site: Path) -> None:
+    ast.parse((site / "downloads" / "notebook.py").read_text(encoding="utf-8"))
+
+
+def test_demo_that_names_what_is_not_there_is_refused(records: dict[str, Run]) -> None:
+    runs = [records["definitions.utilization"]]
+    with pytest.raises(EngineError, match="demo of A: its modules have no check_nothing"):
+        notebook("N", "", [Demo("A", "", "", runs, ["check_nothing"], [])])
+    with pytest.raises(EngineError, match="its modules have no nowhere"):
+        notebook("N", "", [Demo("A", "", "", runs, [], ["nowhere"])])
+
+
+def test_figures_take_the_place_of_embedded_images_in_order() -> None:
+    embedded = '<p><img class="x" src="data:image/svg+xml;base64,AA=="/></p>'
+    page = trimmed(f"<style>\na</style>{embedded}{embedded}", ["<b>1</b>", "<b>2</b>"])
+    assert page == "<p><b>1</b></p><p><b>2</b></p>"
