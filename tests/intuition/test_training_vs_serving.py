@@ -171,3 +171,11 @@ def test_bad_lists() -> None:
         efficient([1.0], [math.inf])
     with pytest.raises(ValueError, match="large must be finite and above 2"):
         payback_tokens(2.0, 1.0, 2.0, 1.0)
+
+
+def test_a_demand_beyond_floating_point_still_has_an_optimum() -> None:
+    """The bisection meets a share of exactly one, which leaves no loss to the data."""
+    law = ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5)
+    best = lifetime_optimum(law, 3.0, 1e100)
+    assert best.parameters == pytest.approx(4.0)  # u alone makes up the excess loss
+    assert best.flops == pytest.approx(2 * best.parameters * 1e100)
