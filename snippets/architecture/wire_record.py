@@ -162,14 +162,13 @@ def example() -> Example:
 
 
 def figure_latency_distributions() -> Figure:
-    """With one image the two servers differ by what the programs cost; with 256 images by what the
-    encoding costs.
+    """With one image the protocol makes hardly any difference, with 256 images the encoding does.
 
     Share of the calls that took at most so long, one call at a time over a kept connection on
     loopback, from array to array.
 
     Alt: Two panels of distribution functions against milliseconds on the same logarithmic axis.
-    For one image the three curves rise close together around 1 ms. For 256 images raw bytes stay
+    For one image the three curves rise close together below 1 ms. For 256 images raw bytes stay
     there, packed floats come second and JSON rises far to the right.
     """
     record = _recorded()
