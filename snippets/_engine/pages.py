@@ -30,6 +30,8 @@ _TEX = re.compile(r"\$([^$]+)\$")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
 _EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
+_AUTHOR = re.compile(r"\w+")
+_YEAR = re.compile(r"\(\d{4}\)")
 _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 KINDS = ("identity", "published", "simulation", "measured")
 
@@ -89,14 +91,18 @@ def references_of(path: str, title: str, markdown: str) -> list[Reference]:
 
 
 def reference_problems(references: Sequence[Reference]) -> list[str]:
-    """Anchors that stand for different texts in different chapters."""
-    found: dict[str, dict[str, str]] = {}
+    """Anchors that stand for different works in different chapters: by another author, or of
+    another year. Chapters may name different sections of one work.
+    """
+    found: dict[str, dict[tuple[str, str], str]] = {}
     for reference in references:
-        found.setdefault(reference.anchor, {}).setdefault(reference.text, reference.path)
+        author, year = _AUTHOR.match(reference.text), _YEAR.search(reference.text)
+        work = (author[0] if author else "", year[0] if year else "")
+        found.setdefault(reference.anchor, {}).setdefault(work, reference.path)
     return [
-        f"docs/{path}: source {anchor} reads differently in docs/{next(iter(texts.values()))}"
-        for anchor, texts in found.items()
-        for path in list(texts.values())[1:]
+        f"docs/{path}: source {anchor} is another work than in docs/{next(iter(works.values()))}"
+        for anchor, works in found.items()
+        for path in list(works.values())[1:]
     ]
 
 
@@ -544,13 +550,16 @@ def _notation(page: Page, names: list[str]) -> str:
 def _references(page: Page, names: list[str]) -> str:
     if names or not page.references:
         raise EngineError("{{ references }} takes no names and needs chapters with sources")
-    cited: dict[str, list[Reference]] = {}
+    cited: dict[tuple[str, str], list[Reference]] = {}
     for reference in sorted(page.references, key=lambda reference: reference.text.lower()):
-        cited.setdefault(reference.anchor, []).append(reference)
-    lines = []
-    for anchor, found in cited.items():
+        cited.setdefault((reference.anchor, reference.text), []).append(reference)
+    lines, anchors = [], set()
+    for (anchor, text), found in cited.items():
         links = ", ".join(f"[{r.title}]({r.path}#{anchor})" for r in found)
-        lines.append(f"- {found[0].text} Cited in {links}.\n  {{ #{anchor} }}")
+        lines.append(f"- {text} Cited in {links}.")
+        if anchor not in anchors:
+            lines.append(f"  {{ #{anchor} }}")
+        anchors.add(anchor)
     return "\n".join(lines) + "\n"
 
 

@@ -331,13 +331,18 @@ def test_references_of_all_chapters_are_one_list_with_links_back() -> None:
     ]
 
 
-def test_source_that_reads_differently_elsewhere_is_a_problem() -> None:
+def test_sections_of_one_work_are_listed_apart_and_other_works_are_a_problem() -> None:
     one = pages.references_of("a/one.md", "One", SOURCES)
     other = pages.references_of("b/other.md", "Other", SOURCES.replace("(1917)", "(1918)"))
-    assert pages.reference_problems([*one, *one]) == []
+    third = pages.references_of("c/third.md", "C", SOURCES.replace("(1917).", "(1917). Part 2."))
+    assert pages.reference_problems([*one, *third]) == []
     assert pages.reference_problems([*one, *other]) == [
-        "docs/b/other.md: source erlang-1917 reads differently in docs/a/one.md"
+        "docs/b/other.md: source erlang-1917 is another work than in docs/a/one.md"
     ]
+    page = pages.Page("references.md", {}, "", [], references=[*one, *third])
+    listed = pages.expand("{{ references }}", page)
+    assert listed.count("Erlang (1917).") == 2
+    assert listed.count("{ #erlang-1917 }") == 1
 
 
 def test_exercises_of_all_chapters_are_listed_with_their_command() -> None:
