@@ -106,11 +106,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for reference in pages.references_of(path, str(meta.get("title", path)), text)
     ]
     problems += pages.reference_problems(references)
+    terms: list[pages.Term] = []
     told = False
-    for path, (_, meta) in sources.items():
+    for path, (text, meta) in sources.items():
         if "several_meanings" in meta:
             told = True
             problems += pages.notation_problems(path, meta, uses)
+        if meta.get("glossary"):
+            terms, wrong = pages.terms_of(path, text)
+            problems += wrong
     _State.pages, _State.texts, _State.formulas = {}, {}, []
     for path, (text, meta) in sources.items():
         file = files.get_file_from_path(path)
@@ -124,6 +128,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             cards,
             uses if told else [],
             references,
+            terms,
             1 + file.content_string.count("\n") - text.count("\n"),
         )
         _State.pages[path], _State.texts[path] = page, pages.expand(text, page)
@@ -142,7 +147,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if figure["name"] in demo.figures
     ]
     _stop_on(problems)
-    _publish(files, config, runs, used)
+    _publish(files, config, runs, {path: used[path] for path in chapters})
+    parts = {
+        path.removesuffix("/index.md"): str(meta["title"])
+        for path, (_, meta) in sources.items()
+        if path.endswith("/index.md") and "title" in meta
+    }
+    overview = pages.llms_text(
+        config.site_name, config.site_description or "", config.site_url or "", cards, parts
+    )
+    files.append(File.generated(config, "llms.txt", content=overview))
     _publish_notebooks(files, config, books)
     return files
 
@@ -211,6 +225,8 @@ def _card(
         thumbnail,
         pages.exercise_titles(text),
         sorted(drawn, key=lambda pair: text.find(f"{{{{ figure {pair[1]['name']} }}}}")),
+        str(meta.get("description", "")),
+        used,
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ _EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DO
 _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
 _AUTHOR = re.compile(r"\w+")
 _YEAR = re.compile(r"\(\d{4}\)")
+_TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
+_LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
 _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 KINDS = ("identity", "published", "simulation", "measured")
 
@@ -47,6 +51,8 @@ class Card:
     thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
     exercises: Sequence[str] = ()  # their titles
     figures: Sequence[tuple[str, dict[str, Any]]] = ()  # module and record of each, in order
+    description: str = ""
+    modules: Sequence[str] = ()  # the first is the chapter's own
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,36 @@ def reference_problems(references: Sequence[Reference]) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class Term:
+    """An entry of the glossary: its headword, its address from the docs folder, and the pages that
+    it links to.
+    """
+
+    name: str
+    address: str
+    pages: tuple[str, ...]
+
+
+def terms_of(path: str, markdown: str) -> tuple[list[Term], list[str]]:
+    """The entries of a glossary page, and those that are not written as one, out of order, or link
+    to no page.
+    """
+    terms, problems = [], []
+    for entry in _ENTRY.finditer(markdown):
+        written = _TERM.match(entry[0].rstrip())
+        linked = _LINKED_PAGE.findall(written[2]) if written else []
+        if written and linked:
+            terms.append(Term(written[1], f"{path}#{written[3]}", tuple(dict.fromkeys(linked))))
+        else:
+            reason = "links to no chapter" if written else "has no text or no anchor"
+            problems.append(f"docs/{path}: the entry {entry[1]} {reason}")
+    for before, after in itertools.pairwise(terms):
+        if before.name.casefold() > after.name.casefold():
+            problems.append(f"docs/{path}: {after.name} stands below {before.name}")
+    return terms, problems
+
+
 def exercise_titles(markdown: str) -> list[str]:
     """The titles of a chapter's exercises, in order."""
     section = _EXERCISES.search(markdown)
@@ -150,6 +186,7 @@ class Page:
     cards: Sequence[Card] = ()
     uses: Sequence[SymbolUse] = ()
     references: Sequence[Reference] = ()
+    terms: Sequence[Term] = ()
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
@@ -199,16 +236,30 @@ def expand(markdown: str, page: Page) -> str:
     if fence:
         page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
     text = "\n".join(lines)
-    clashing = several_meanings(page.uses)
-    mine = sorted({u.symbol for u in page.uses if u.path == page.path and u.symbol in clashing})
-    if mine:
-        letters = ", ".join(f"${symbol}$" for symbol in mine)
-        note = f"Letters with other meanings elsewhere ([Notation](../notation.md)): {letters}."
-        text = _SYMBOLS.sub(lambda section: f"{section[0].rstrip()}\n\n{note}\n\n", text)
+    notes = "\n\n".join(note for note in (_notation_note(page), _terms_note(page)) if note)
+    if notes:
+        text = _SYMBOLS.sub(lambda section: f"{section[0].rstrip()}\n\n{notes}\n\n", text)
     if page.meta.get("question"):
         question = page.slot(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
+
+
+def _notation_note(page: Page) -> str:
+    """Under the symbols of a chapter: where all are, and which mean other things elsewhere."""
+    mine = {use.symbol for use in page.uses if use.path == page.path}
+    if not mine:
+        return ""
+    clashing = sorted(mine & several_meanings(page.uses).keys())
+    letters = ", ".join(f"${symbol}$" for symbol in clashing)
+    note = "All symbols: [Notation](../notation.md)."
+    return f"{note} With other meanings elsewhere: {letters}." if clashing else note
+
+
+def _terms_note(page: Page) -> str:
+    """Under the symbols of a chapter: the entries of the glossary that link to it."""
+    terms = [f"[{t.name}](../{t.address})" for t in page.terms if page.path in t.pages]
+    return f"Terms: {', '.join(terms)}." if terms else ""
 
 
 def _expand_line(line: str, page: Page, number: int) -> str:
@@ -453,6 +504,35 @@ def bundle(root: Path, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def llms_text(
+    name: str, summary: str, address: str, cards: Sequence[Card], parts: Mapping[str, str]
+) -> str:
+    """What the site is and where its pages and modules lie, for language models (llmstxt.org).
+
+    address: of the site, with a slash at its end; empty for relative links.
+    parts: the titles of the parts by folder.
+    """
+    lines = [f"# {name}", "", f"> {summary}"]
+    for part, found in itertools.groupby(cards, key=lambda card: card.part):
+        lines += ["", f"## {parts.get(part, part)}", ""]
+        for card in found:
+            lines.append(
+                f"- [{card.title}]({address}{card.url}): {card.question} {card.description}"
+            )
+    lines += ["", "## Modules", ""]
+    for card in cards:
+        if card.modules:
+            archive = download_name(card.modules[0], "zip")
+            modules = ", ".join(
+                f"[{module.rpartition('.')[2]}.py]({address}downloads/snippets/{file}.py)"
+                for module in card.modules
+                if ".exercises." not in module
+                for file in [module.replace(".", "/")]
+            )
+            lines.append(f"- [{archive}]({address}downloads/{archive}): {card.title}. {modules}")
+    return "\n".join(lines) + "\n"
 
 
 def _chapters(page: Page, names: list[str]) -> str:

@@ -54,6 +54,24 @@ def test_build_publishes_pages_figures_and_downloads(good: tuple[Project, Outcom
         assert "snippets/part/two_times.py" in archive.namelist()
         assert "snippets/checks.py" in archive.namelist()
     assert "<math" in (site / "maths/index.html").read_text(encoding="utf-8")
+    overview = (site / "llms.txt").read_text(encoding="utf-8")
+    assert overview.startswith("# Miniature\n")
+    for address in re.findall(r"\]\(([^)]+)\)", overview):
+        file = site / address
+        assert file.is_file() or (file / "index.html").is_file(), address
+
+
+def test_page_that_borrows_a_figure_leaves_the_chapter_its_bundle(project: Project) -> None:
+    project.chapter("part.twice")
+    project.module("part.extra", '"""Extra.\n\nSource: hand.\n"""\n')
+    page = project.root / "docs" / "part" / "twice.md"
+    page.write_text(page.read_text().replace("question:", "modules: [extra]\nquestion:", 1))
+    project.write("docs/zoo.md", "---\nmodules: [part/twice]\n---\n\n# Zoo\n\n{{ figure line }}\n")
+    outcome = project.build("--strict")
+    assert outcome.status == 0, outcome.text
+    assert "figures/part/twice/line-dark.svg" in (project.root / "site/zoo/index.html").read_text()
+    with zipfile.ZipFile(project.root / "site/downloads/twice.zip") as archive:
+        assert "snippets/part/extra.py" in archive.namelist()
 
 
 def test_downloaded_chapter_runs_in_an_empty_folder(

@@ -294,7 +294,89 @@ def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
 
     chapter = pages.Page("a/one.md", {}, "", [], uses=uses)
     told = pages.expand(TABLE.format(meaning="servers"), chapter)
-    assert "([Notation](../notation.md)): $N$, $\\rho$." in told
+    note = "All symbols: [Notation](../notation.md). With other meanings elsewhere: $N$, $\\rho$."
+    assert f"`n` |\n\n{note}\n\n## Next" in told
+    alone = pages.Page("a/one.md", {}, "", [], uses=uses[:2])
+    told = pages.expand(TABLE.format(meaning="servers"), alone)
+    assert "`n` |\n\nAll symbols: [Notation](../notation.md).\n\n## Next" in told
+    elsewhere = pages.Page("c/three.md", {}, "", [], uses=uses)
+    text = TABLE.format(meaning="servers")
+    assert pages.expand(text, elsewhere) == text
+
+
+GLOSSARY = """\
+# Glossary
+
+- **burn rate** — Speed at which the budget
+  is spent; see [goodput](#goodput). [One](a/one.md#speed), [One](a/one.md), [Two](b/two.md)
+  { #burn-rate }
+- **Erlang C** — Chance to wait. [Two](b/two.md#erlang-c)
+  { #erlang-c }
+"""
+
+
+def test_terms_stand_under_the_symbols_of_the_chapters_they_link_to() -> None:
+    terms, problems = pages.terms_of("glossary.md", GLOSSARY)
+    assert problems == []
+    assert [(term.name, term.address) for term in terms] == [
+        ("burn rate", "glossary.md#burn-rate"),
+        ("Erlang C", "glossary.md#erlang-c"),
+    ]
+    assert [term.pages for term in terms] == [("a/one.md", "b/two.md"), ("b/two.md",)]
+    text = TABLE.format(meaning="servers")
+    told = pages.expand(text, pages.Page("b/two.md", {}, "", [], terms=terms))
+    burn, erlang = "[burn rate](../glossary.md#burn-rate)", "[Erlang C](../glossary.md#erlang-c)"
+    assert f"`n` |\n\nTerms: {burn}, {erlang}.\n\n## Next" in told
+    assert pages.expand(text, pages.Page("c/three.md", {}, "", [], terms=terms)) == text
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("- **batch** — Many. [One](a/one.md)\n", "the entry batch has no text or no anchor"),
+        ("- **batch** Many. [One](a/one.md)\n  { #batch }\n", "the entry batch has no text or no"),
+        (
+            "- **batch** — Many, see [goodput](#goodput).\n  { #batch }\n",
+            "batch links to no chapter",
+        ),
+        ("- **arc** — A. [One](a/one.md)\n  { #arc }\n", "arc stands below Erlang C"),
+    ],
+)
+def test_entry_that_is_not_a_term_is_named(entry: str, problem: str) -> None:
+    terms, problems = pages.terms_of("glossary.md", GLOSSARY + entry)
+    assert len(problems) == 1
+    assert problems[0].startswith("docs/glossary.md: ")
+    assert problem in problems[0]
+    assert [term.name for term in terms[:2]] == ["burn rate", "Erlang C"]
+
+
+def test_overview_for_language_models() -> None:
+    modules = ["a.one_two", "b.other", "a.exercises.one_two"]
+    cards = [
+        Card("a", "One", "Why?", "a/one-two/", None, description="Because.", modules=modules),
+        Card("b", "Idle", "When?", "b/idle/", None, description="Never."),
+    ]
+    text = pages.llms_text("Site", "A site.", "https://site.test/", cards, {"a": "Part A"})
+    assert text.split("\n") == [
+        "# Site",
+        "",
+        "> A site.",
+        "",
+        "## Part A",
+        "",
+        "- [One](https://site.test/a/one-two/): Why? Because.",
+        "",
+        "## b",
+        "",
+        "- [Idle](https://site.test/b/idle/): When? Never.",
+        "",
+        "## Modules",
+        "",
+        "- [one-two.zip](https://site.test/downloads/one-two.zip): One."
+        " [one_two.py](https://site.test/downloads/snippets/a/one_two.py),"
+        " [other.py](https://site.test/downloads/snippets/b/other.py)",
+        "",
+    ]
 
 
 SOURCES = """\
