@@ -66,10 +66,15 @@ def test_page_that_borrows_a_figure_leaves_the_chapter_its_bundle(project: Proje
     project.module("part.extra", '"""Extra.\n\nSource: hand.\n"""\n')
     page = project.root / "docs" / "part" / "twice.md"
     page.write_text(page.read_text().replace("question:", "modules: [extra]\nquestion:", 1))
-    project.write("docs/zoo.md", "---\nmodules: [part/twice]\n---\n\n# Zoo\n\n{{ figure line }}\n")
+    project.write(
+        "docs/zoo/figures.md", "---\nmodules: [part/twice]\n---\n\n# Zoo\n\n{{ figure line }}\n"
+    )
     outcome = project.build("--strict")
     assert outcome.status == 0, outcome.text
-    assert "figures/part/twice/line-dark.svg" in (project.root / "site/zoo/index.html").read_text()
+    assert (
+        "figures/part/twice/line-dark.svg"
+        in (project.root / "site/zoo/figures/index.html").read_text()
+    )
     with zipfile.ZipFile(project.root / "site/downloads/twice.zip") as archive:
         assert "snippets/part/extra.py" in archive.namelist()
 
