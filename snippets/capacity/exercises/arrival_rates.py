@@ -37,6 +37,34 @@ from snippets.definitions.queue_simulator import (
     gamma_times,
 )
 
+HINTS = {
+    "load_test_time": (
+        "The generator and one exponential server form a GI/M/1 queue. Find the root of its "
+        "equation below 1 by bisection: 1 is always a root too, and Newton's method likes to "
+        "land there."
+    ),
+    "routed_dispersion": (
+        "Condition on the number of requests in the window and use the law of total variance: "
+        "the mean of the binomial's variance plus the variance of its mean. Poisson traffic "
+        "must come out as 1."
+    ),
+    "windows_to_detect": (
+        "The test rejects above a quantile of chi-square; under dispersion I the statistic is I"
+        " times as large. With n windows there are n − 1 degrees of freedom, which is where one"
+        " window gets lost."
+    ),
+    "service_rate_for": (
+        "`mmpp_mean_time` falls as the server gets faster, so bisect. Poisson arrivals would "
+        "need the mean rate plus 1/target; bursts need more, so widen the bracket until it "
+        "holds the answer."
+    ),
+    "measured_peak": (
+        "Add the rate over the last S seconds for each measured duration and average over the "
+        "sample. Averaging the durations first answers another question: the sinusoids of short"
+        " and long jobs partly cancel."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
