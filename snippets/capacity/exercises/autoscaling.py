@@ -25,6 +25,27 @@ from snippets.capacity.server_staffing import safety_factor
 from snippets.definitions.queue_simulator import MeanEstimate
 from snippets.definitions.utilization import erlang_c
 
+HINTS = {
+    "replicas_to_drain": (
+        "Two flows must be carried at once: the load that keeps coming, and the backlog spread "
+        "over the deadline. Round up, but not because of a rounding error in the last digit."
+    ),
+    "target_for_ramp": (
+        "When the order takes effect, the load has grown by r·D times its value at the order. "
+        "The replicas ordered for load/target must just carry that; multiplying by 1 − rD is "
+        "the first-order mistake."
+    ),
+    "keep_alive": (
+        "A request starts cold when the gap before it outlasts the keep-alive, and gaps are "
+        "exponential. Paid time per gap is the shorter of gap and keep-alive, so compare its "
+        "mean with the mean gap."
+    ),
+    "hottest_target": (
+        "Invert Erlang C for the load at the edge of the band first. The fleet may run there "
+        "for ever, so the target is lower than that utilization, by the factor 1 + tolerance."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
