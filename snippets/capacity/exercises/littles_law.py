@@ -18,6 +18,27 @@ from snippets.capacity.littles_law import number_in_system, window_averages
 
 FloatArray = npt.NDArray[np.float64]
 
+HINTS = {
+    "latency_from_gauge": (
+        "Little's law gives the time inside from the mean of the gauge and the arrival rate. "
+        "The counter's increase is a number of requests, not yet a rate."
+    ),
+    "lost_request_time": (
+        "Little's law holds for each kind of request by itself: those in flight are the "
+        "completed ones' share plus the lost ones' share. Divide the rest by the rate of the "
+        "lost, not of all."
+    ),
+    "request_rate_for_cache": (
+        "Use H = λG: a request costs token-seconds, the prompt for its whole stay plus outputs "
+        "that pile up one by one. Long outputs count with their square, so a mean output length"
+        " is not enough."
+    ),
+    "expected_in_flight": (
+        "Those inside now are the arrivals of every past step that have survived to their "
+        "present age: a convolution of rates and survival, times the length of a step."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
