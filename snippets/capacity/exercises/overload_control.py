@@ -22,6 +22,33 @@ from snippets.capacity.retry_storms import retry_amplification
 from snippets.capacity.shedding import guardrail
 from snippets.definitions.queue_simulator import batch_means
 
+HINTS = {
+    "nested_attempts": (
+        "A layer passes a failure up only when all its attempts have failed, so layers multiply"
+        " their attempts: solve it for one layer with that many. Watch 0/0 when every call "
+        "fails."
+    ),
+    "queue_limit": (
+        "With K inside, itself included, a request waits for K exponential services. It is in "
+        "time when a Poisson number with mean μτ is at least K; subtract terms until the chance"
+        " is too small."
+    ),
+    "shed_with_hysteresis": (
+        "Remember the last decision: it selects which threshold the next signal is compared "
+        "with. At exactly either threshold the answer is to shed."
+    ),
+    "accepted_rate": (
+        "Divide the server's second into time for services and time for refusals. Below "
+        "capacity nothing is refused; with throttling the clients send at most K requests for "
+        "each accepted one, or fewer when the load is low."
+    ),
+    "expired_share": (
+        "Add the weights of an idle server, of waits below the limit and of waits beyond it: "
+        "the share beyond is the answer. Take λ = μ as a case of its own, and keep exponents "
+        "negative when λ exceeds μ."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
