@@ -20,6 +20,34 @@ from snippets.capacity.hedging_under_load import loaded_quantile, smallest_stabl
 from snippets.capacity.tail_latency import leaf_level, mean_of_slowest
 from snippets.definitions.queue_simulator import batch_means, fifo_waits
 
+HINTS = {
+    "slow_sessions": (
+        "A session is fast only if every call is: multiply the chances of no slow call. To "
+        "compare components, take logarithms: what one adds to the sum is its share of the "
+        "blame, n times p roughly."
+    ),
+    "samples_to_bound": (
+        "The largest of n is too small only when all n fall below the percentile. Ask for which"
+        " n that is at most as probable as the doubt you allow; test the neighbours of the "
+        "rounded solution."
+    ),
+    "partial_answer_level": (
+        "The k-th fastest is within t when at least k of n leaves are: a binomial tail in the "
+        "level of one leaf. It rises with the level, so bisect; the case k = n is the chapter's"
+        " `leaf_level`."
+    ),
+    "best_delay": (
+        "Search `loaded_quantile` over delays from `smallest_stable_delay` to the unhedged "
+        "quantile, where hedging does nothing. At the end compare with not hedging: the best "
+        "delay may still be a loss."
+    ),
+    "constant_service_twice": (
+        "The first copy to begin also ends first, so only the shorter of two waits counts: its "
+        "tail is the square of one wait's tail, at twice the load. Integrate piecewise, the "
+        "formula changes at each whole number."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
