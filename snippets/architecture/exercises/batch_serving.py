@@ -30,6 +30,28 @@ from snippets.architecture.batch_serving import (
 )
 from snippets.architecture.checkpointing import DAY_S, HOUR_S, expected_completion_s
 
+HINTS = {
+    "missing_and_repeated": (
+        "Count how often each row number occurs. Zeros that stand next to each other make one "
+        "range, so look for the places at which zero begins and ends; ranges exclude their end."
+    ),
+    "workers_for_deadline": (
+        "For each number of workers take its own `best_shards`, then compare `latest_finish_s` "
+        "with the deadline. Dividing the work by the deadline forgets overheads and the last "
+        "shard that all wait for."
+    ),
+    "largest_shard_s": (
+        "A failure repeats the shard from its beginning, so a shard of τ takes M(e^{τ/M} − 1) "
+        "on average. Only the ratio τ/M matters; solve for it by bisection, and start above "
+        "zero where it is 0/0."
+    ),
+    "excess_over_optimum": (
+        "No schedule is shorter than the work divided by the machines, nor than its longest "
+        "shard: `makespan_floor` is the larger of both. Compare with the last end, not with the"
+        " sum of the durations."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
