@@ -19,6 +19,31 @@ from snippets.architecture.model_routers import best_of_d_found, cascade_cost, r
 from snippets.architecture.replica_routing import finite_fleet_mean, simulate_fleet
 from snippets.definitions.queue_simulator import MeanEstimate, batch_means
 
+HINTS = {
+    "break_even_deferral": (
+        "Write both bills for one query: the cascade pays the small model always and the large "
+        "one for what it defers, the router pays its own decision and then one of the two. "
+        "Equate them, then keep the share in [0, 1]."
+    ),
+    "choices_needed": (
+        "Sum the series of the mean for one choice, two, three and so on until it is within the"
+        " target: `best_of_d_found` gives its terms. One choice is allowed and is plain M/M/1."
+    ),
+    "servers_needed": (
+        "The gap to the mean-field formula shrinks like a/n. Get a from a fleet small enough to"
+        " solve exactly, with as many servers as choices, where every server is looked at."
+    ),
+    "moved_by_modulus": (
+        "The pair of remainders repeats after n(n − 1) hashes, so count over one such period. A"
+        " key stays only where both remainders are equal."
+    ),
+    "images_needed": (
+        "Only images on which exactly one reader is right count, each with +1 or −1: the "
+        "variance of one is the disagreement less the squared loss. Two separate binomial "
+        "variances ask for far too many."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
