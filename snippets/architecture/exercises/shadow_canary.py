@@ -25,6 +25,28 @@ from snippets.definitions.queue_simulator import batch_means
 
 Verdict = Literal["High", "Low", "Pass"]
 
+HINTS = {
+    "canary_minutes": (
+        "Take both arms of an even split from `samples_per_arm`, then multiply by "
+        "`allocation_cost` of the share. The smaller arm sets the time; 100 requests a second "
+        "are those of both versions together."
+    ),
+    "alarm_threshold": (
+        "One alarm among that many tests a week is a level of one over the number for each "
+        "test: take that quantile of PSI without drift. The 95% quantile would ring in every "
+        "twentieth test."
+    ),
+    "obrien_fleming": (
+        "Only one number is unknown, the last threshold: earlier looks have it times the square"
+        " root of K/k. Bisect until `crossing_probability` of the whole list equals the level."
+    ),
+    "rank_judge": (
+        "Sort all m·n differences; the interval runs between two of them, found by rank from "
+        "the normal approximation with variance mn(m + n + 1)/12. Compare its nearer end with "
+        "the share of the median difference."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
