@@ -19,6 +19,29 @@ from snippets.architecture.event_stream import format_event
 from snippets.architecture.playout_buffer import read_times_s
 from snippets.architecture.streaming import stream_metrics
 
+HINTS = {
+    "tpot_of_bundles": (
+        "The time after the first event produced the tokens of all later events, and only "
+        "those. Divide it once by the number of later events and once by the number of their "
+        "tokens."
+    ),
+    "wire_bytes": (
+        "Write one chunk by hand: length in hexadecimal, line end, the event with its empty "
+        "line, line end. The [DONE] event is a chunk too, and a chunk of length zero ends the "
+        "body."
+    ),
+    "peak_backlog": (
+        "The buffer only grows when a token arrives, so look at those moments: tokens that have"
+        " arrived less tokens whose reading has begun. A token that is read at once does not "
+        "wait."
+    ),
+    "unread_tokens": (
+        "Token i exists if the client was still there δ before it was due, and is read if it "
+        "was there when due. Leaving is exponential; add over the tokens, and let no time "
+        "before the start count as a chance to leave."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
