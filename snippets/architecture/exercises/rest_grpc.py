@@ -18,6 +18,26 @@ from snippets import checks
 from snippets.architecture.rest_grpc import call_latency_s
 from snippets.architecture.wire_format import varint
 
+HINTS = {
+    "zigzag": (
+        "Non-negative numbers take the even places and negative ones the odd places: 0, −1, 1, "
+        "−2, 2 become 0, 1, 2, 3, 4."
+    ),
+    "compression_pays_below": (
+        "Take one byte of the original: both ends work on it, and the wire is spared a part of "
+        "it. Set the work equal to the time saved and solve for the bandwidth."
+    ),
+    "many_calls_s": (
+        "Each wave of calls waits for one round trip, and the last wave may not be full, so "
+        "round up. All bytes cross the shared link once in any case: waves do not multiply "
+        "them."
+    ),
+    "survives": (
+        "Print with one digit before the point and the others behind it, in exponent form, and "
+        "read back as float32, not as a float64. Compare floats, not texts."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
