@@ -19,6 +19,33 @@ from snippets.optimization.cache_replacement import hit_ratio, simulate_hits, zi
 from snippets.optimization.caching import sequence_bytes
 from snippets.optimization.paged_memory import paged_waste
 
+HINTS = {
+    "longest_context": (
+        "A layer with a window stops growing at W tokens, the others go on. First ask whether "
+        "the windows are full at all; if so, subtract what they hold for good and divide the "
+        "rest among the other layers."
+    ),
+    "block_waste": (
+        "The chance that one more block is begun is the chance that the length exceeds a "
+        "multiple of B, a power of q: so the number of blocks is geometric too. Waste is mean "
+        "slots less mean tokens."
+    ),
+    "items_for": (
+        "The hit ratio rises with the places, so bisect on `hit_ratio` between 0 and all items."
+        " Return the side that reaches the target, and remember that with all items everything "
+        "hits."
+    ),
+    "semantic_threshold": (
+        "Sort by similarity and add the gain of answering each request from the cache, from the"
+        " most similar down: the best prefix gives the threshold. Requests of equal similarity "
+        "go in together or not at all."
+    ),
+    "break_even_bandwidth": (
+        "Write both times for one token: 2N operations at the rate of prefill, or its cache "
+        "bytes over the bandwidth. Equate them; the number of tokens stands on both sides."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
