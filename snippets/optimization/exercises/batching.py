@@ -25,6 +25,29 @@ from snippets.optimization.continuous_batching import (
 )
 from snippets.optimization.event_skipping import simulate
 
+HINTS = {
+    "servers_for_target": (
+        "The target allows a largest batch, because a request may just miss one batch and wait "
+        "for the next: use `largest_batch`. Round servers up both with it and with batches of "
+        "one before you compare."
+    ),
+    "sorted_efficiency": (
+        "In a batch every place stays taken until its longest request is done. After sorting, "
+        "the longest of each batch is every b-th length; divide the tokens by the places times "
+        "the steps."
+    ),
+    "token_budget_for": (
+        "A step costs its fixed part, the decoding and the prompt tokens. Take the first two "
+        "from the target, see how many prompt tokens the rest pays, and do not forget that the "
+        "budget counts decoding tokens too."
+    ),
+    "sequences_that_fit": (
+        "Long outputs are met in more steps, so average over steps, not over requests. Tokens "
+        "are held in whole blocks; mean and variance add up over b sequences, which gives a "
+        "quadratic equation in the root of b."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
