@@ -14,6 +14,23 @@ import numpy.typing as npt
 from snippets import checks
 from snippets.definitions.latency_distribution import quantile_ranks
 
+HINTS = {
+    "objective_verdict": (
+        "Take the limiting case, a share of exactly 1 − q beyond the limit, and compute the "
+        "binomial tail on either side of what you saw. Both tails include the observed count "
+        "itself."
+    ),
+    "bucket_bounds": (
+        "Add the counts of all replicas first, then find the bucket in which the ⌈nq⌉-th "
+        "latency lies. Averaging the replicas' percentiles is the usual mistake."
+    ),
+    "hdr_printed_value": (
+        "The width of a bucket is a power of two that grows with the value: count its bits "
+        "beyond those that are kept exactly. Printed is the last value of the bucket, one below"
+        " the next multiple of the width."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
