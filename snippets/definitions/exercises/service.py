@@ -22,6 +22,24 @@ from snippets.definitions.service import (
 )
 from snippets.definitions.thresholded_decision import cost_threshold, expected_cost
 
+HINTS = {
+    "merged_quantile": (
+        "Add the counts of the replicas bucket by bucket, find the bucket in which the rank "
+        "falls, and interpolate between its bounds. The first bucket begins at 0; percentiles "
+        "of replicas never enter."
+    ),
+    "with_fallback": (
+        "Split the primary in three: in time, failed before the time-out, silent. The second "
+        "keeps its own times and the third sits at the time-out; both are convolved with the "
+        "fallback, and only they pay for it."
+    ),
+    "reviewable_threshold": (
+        "Begin with the threshold of lowest cost and see whether its escalations fit. If not, "
+        "raise it to the lowest score that fits, and mind that equal scores are escalated "
+        "together."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
