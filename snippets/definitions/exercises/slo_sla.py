@@ -15,6 +15,27 @@ from snippets.definitions.monthly_attainment import downtime_exceeds, simulated_
 from snippets.definitions.outage_dependence import down_together
 from snippets.definitions.queue_simulator import MeanEstimate
 
+HINTS = {
+    "longest_outage": (
+        "The promise allows a share of the month to fail; an outage that fails only part of the"
+        " requests spends it more slowly. Use the days of the month at hand, not 30."
+    ),
+    "unnoticed": (
+        "An incident raises the window's burn rate linearly, so it has to last a certain part "
+        "of the window to be seen; a faster burn, a shorter part. For the budget weigh "
+        "incidents by length, since long ones spend more."
+    ),
+    "promise_to_make": (
+        "The probability of more downtime than x falls with x: bisect for the x at which it "
+        "equals the breach you accept. Look first at whether no downtime at all is likely "
+        "enough."
+    ),
+    "series_downtime_exceeds": (
+        "Only the number of outages changes: common ones count once, the others once for each "
+        "part. Pass the new mean number on to `downtime_exceeds`."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
