@@ -43,6 +43,28 @@ from snippets.definitions.throughput import (
 
 FloatArray = npt.NDArray[np.float64]
 
+HINTS = {
+    "forecast_throughput": (
+        "The laws of one test give all parameters: demand is utilization over throughput, think"
+        " time is what the cycle N/X leaves beside the response. Then run `exact_mva` for the "
+        "new number of clients."
+    ),
+    "schweitzer_mva": (
+        "Guess the queues, take (N−1)/N of each as what an arrival finds, compute residence "
+        "times, throughput and new queues, and repeat until they stay. One client must come out"
+        " exact."
+    ),
+    "batching_throughput": (
+        "The number at the engine moves up when a thinking client returns and down at the rate "
+        "of its batch. Balance the steps between neighbours for the weights, and use logarithms"
+        " when there are many clients."
+    ),
+    "fit_by_parabola": (
+        "It is linear least squares with two columns, N − 1 and its square, and no constant. "
+        "The coefficient of N − 1 is not α but α + β."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
