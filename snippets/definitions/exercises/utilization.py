@@ -24,6 +24,28 @@ from snippets.definitions.queue_simulator import MeanEstimate, batch_means, fifo
 from snippets.definitions.utilization import erlang_c, max_utilization
 from snippets.definitions.utilization_gauge import any_busy
 
+HINTS = {
+    "busy_from_log": (
+        "Cut every service to the window first. Busy servers add up, but for the time with any "
+        "of them busy overlaps count once: go through the services by start and remember the "
+        "latest end."
+    ),
+    "response_exceeds": (
+        "The wait is zero with probability 1 − C, else exponential with rate c(1 − ρ) in units "
+        "of the service rate; add an independent exponential service. When both rates agree the"
+        " formula is 0/0: use its limit."
+    ),
+    "max_pool_utilization": (
+        "The tail beyond the allowed slowdown rises with the load: bisect on `response_exceeds`"
+        " until it equals 1 − q. Even an idle server misses a slowdown below −ln(1 − q)."
+    ),
+    "pooled_and_split_waits": (
+        "Pooled, the mixture of two lengths sets the variance in Allen–Cunneen's formula. "
+        "Apart, each class is an M/D/1 queue of its own: check the load of each, and bring all "
+        "three waits to the same unit."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
