@@ -27,6 +27,29 @@ from snippets.definitions.queue_simulator import MeanEstimate
 from snippets.intuition.batch_vs_online import shared_prices
 from snippets.intuition.deadline_scheduling import smallest_fleet
 
+HINTS = {
+    "fair_batch_load": (
+        "Write both bills at an online price of 1 a server: what batch pays at its share s, and"
+        " the shared fleet less what online pays. Batch pays less from where its own fleet "
+        "would cost more than its bill."
+    ),
+    "backlog_at_full_load": (
+        "At load 1 the work left is a random walk that cannot fall below zero: its mean grows "
+        "with the square root of the time. Divide by the fleet, which grows with λ and the "
+        "service time."
+    ),
+    "spot_price": (
+        "A stretch of work and checkpoint is repeated until no interruption falls into it, "
+        "which takes (e^{ντ} − 1)/ν on average with the checkpoint in τ. Pay for restarts too, "
+        "and divide by the work alone."
+    ),
+    "fleet_for_jobs": (
+        "Only intervals from a release to a deadline can be tightest. For each, add the jobs "
+        "that lie inside completely and divide by its length; a job that merely overlaps could "
+        "be done outside."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
