@@ -25,6 +25,29 @@ from snippets.intuition.endpoints_as_contracts import Contract, Tensor, accepts,
 from snippets.intuition.inference_protocol import status_of
 from snippets.intuition.lineage import stale_after
 
+HINTS = {
+    "contract_from_metadata": (
+        "Walk both lists with their index, so that an error can name its path such as "
+        "inputs[0].shape. Python counts True as an integer and a text as a sequence: refuse "
+        "both as sizes."
+    ),
+    "gate": (
+        "Ask the protocol first and stop there when it objects. Then compare with the contract:"
+        " unknown names, tensors that do not fit, required inputs that are missing, and "
+        "requested outputs that do not exist."
+    ),
+    "common_contract": (
+        "A request must suit both versions, so take what both inputs allow; an answer may come "
+        "from either, so promise only what holds for both. The wildcard −1 yields to a number "
+        "in inputs and wins in outputs."
+    ),
+    "time_until_fresh": (
+        "Go through the stale nodes in topological order: a build starts when the last of its "
+        "parents has finished. Parents that are not stale are ready at once; what changed takes"
+        " its own time too."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
