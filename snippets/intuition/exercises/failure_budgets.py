@@ -24,6 +24,29 @@ from snippets import checks
 from snippets.intuition.availability import clopper_pearson, k_of_n, series
 from snippets.intuition.false_pages import binomial_probabilities, page_start_probability
 
+HINTS = {
+    "own_downtime": (
+        "Availabilities of things that are all needed multiply, your own included. So divide "
+        "the objective by the product of the dependencies; subtracting budgets is right only to"
+        " first order."
+    ),
+    "shared_cause_availability": (
+        "Take the common cause out first: with its probability all are down. What remains for "
+        "each server must be divided by that factor, so that each keeps its availability; then "
+        "k of n independent ones."
+    ),
+    "errors_worth_a_page": (
+        "Multiply the errors of a month by the chance that an error finds k − 1 others in the "
+        "hour before it. That is a binomial tail over one request fewer; take the smallest k "
+        "that keeps the product small enough."
+    ),
+    "requests_to_prove": (
+        "The upper bound of Clopper and Pearson falls as requests are added: find the first "
+        "number at which it is within 1 − s. Their interval is two-sided, so the confidence has"
+        " to be converted."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
