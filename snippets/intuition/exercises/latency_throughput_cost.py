@@ -26,6 +26,22 @@ from snippets.intuition.latency_throughput_cost import (
     largest_batch,
 )
 
+HINTS = {
+    "batch_in_memory": (
+        "Take the weights once from the memory and divide the rest by the cache of one sequence"
+        " at its full context. Part of a sequence does not count."
+    ),
+    "weight_compression_gain": (
+        "Use `decode_step_time` twice. Only the bytes of the weights change; the cache is read "
+        "as before and the arithmetic stays, so the gain fades as the batch grows."
+    ),
+    "cheapest_device": (
+        "For each device the batch is limited by memory and by the objective: take the smaller."
+        " The price of a token is the price of the time of a step over its batch, so a dear "
+        "device can win."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
