@@ -30,6 +30,22 @@ from snippets.intuition.training_vs_serving import (
     tokens_for_loss,
 )
 
+HINTS = {
+    "implied_demand": (
+        "At the optimum for a demand a small change of size at equal loss no longer changes the"
+        " lifetime cost. Set the derivative along the equal-loss curve to zero and solve for "
+        "the served tokens."
+    ),
+    "payback_tokens": (
+        "The smaller model cost more in training, 6ND each, and saves 2 operations per "
+        "parameter and served token. The price of serving multiplies the saving only."
+    ),
+    "efficient": (
+        "Go through the models from cheap to dear, of equal cost the best first, and keep one "
+        "only when it is better than all kept so far. Ties are where this goes wrong."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
