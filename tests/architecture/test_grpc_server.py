@@ -293,8 +293,10 @@ def test_what_was_accepted_is_answered_after_stop() -> None:
             inside = [asyncio.create_task(server.infer(GOOD)) for _ in range(3)]
             await until(lambda: server.counts["accepted"] == 3)
             stopping = asyncio.create_task(server.server.stop(20))
-            assert await server.infer(GOOD, timeout=5) is grpc.StatusCode.UNAVAILABLE
-            assert server.counts["done"] == 0
+            crossing = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+            while (code := await server.infer(GOOD, timeout=0.5)) != grpc.StatusCode.UNAVAILABLE:
+                assert code in crossing  # it came before the stop, or while it took effect
+            assert server.counts["answered"] == 0
             gate.open.set()
             assert await asyncio.gather(*inside) == [grpc.StatusCode.OK] * 3
             await stopping
