@@ -150,9 +150,10 @@ def figure_measured_batches() -> Figure:
     callers who wait for their answers, against the largest batch; the curve is b over the fitted
     batch time.
 
-    Alt: Two panels. Left, twelve batch times from 1 to 128 requests rise along a straight line
-    from about 2 to about 14 ms. Right, measured throughput of the batcher with largest batches of
-    1, 4, 16 and 64 rises with the curve predicted from the line and stays below or near it.
+    Alt: Two panels. Left, twelve batch times from 1 to 128 requests rise along a straight line, the
+    smallest ones below it. Right, measured throughput of the batcher rises steeply with its largest
+    batch from 1 to 64 along the curve that the line predicts, above it at first and somewhat below
+    it later.
     """
     record = _recorded()
     sizes, (low, median, high) = _columns(record)
