@@ -28,7 +28,11 @@ SECTIONS = [
     "Sources",
 ]
 TWINS = {"_require"}  # short helpers that are repeated on purpose, so that a copied function works
-SIMULATORS = {"definitions.queue_simulator"}  # modules that others import, and whose page says so
+SIMULATORS = {
+    "definitions.queue_simulator",
+    "architecture.digits_classifier",
+    "optimization.continuous_batching",
+}  # modules that others import, and whose page says so
 MODULES = module_names(ROOT)
 NOT_PURE = ("check_", "figure_")
 

@@ -30,3 +30,12 @@ new MutationObserver((changes) => {
       if (node.nodeType === Node.ELEMENT_NODE && node.matches("nav.md-code__nav"))
         node.setAttribute("aria-label", `Code block ${++named}`);
 }).observe(document.body, { childList: true, subtree: true });
+
+// Live code: nothing of it is loaded before somebody asks.
+const own = document.currentScript?.src;
+for (const place of document.querySelectorAll(".live"))
+  place.querySelector("button")?.addEventListener("click", async ({ target }) => {
+    target.disabled = true;
+    const { open } = await import(new URL("live.js", own).href);
+    open(place);
+  });

@@ -129,6 +129,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             uses if told else [],
             references,
             terms,
+            str(config.extra.get("pyodide") or ""),
             1 + file.content_string.count("\n") - text.count("\n"),
         )
         _State.pages[path], _State.texts[path] = page, pages.expand(text, page)
@@ -315,6 +316,9 @@ def _publish(
                     source=run.folder / f"{figure['name']}-{theme}.svg",
                 )
         add(f"downloads/{run.path}", content=run.record["source"])
+    for name in ("live.py", "figures.py"):  # what the reader's browser runs beside the modules
+        text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+        add(f"downloads/engine/{name}", content=text)
     for names in used.values():
         if names:
             data = [read for run in runs if run.name in names for read in run.record["reads"]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import io
 import itertools
+import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -187,6 +188,7 @@ class Page:
     uses: Sequence[SymbolUse] = ()
     references: Sequence[Reference] = ()
     terms: Sequence[Term] = ()
+    pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
@@ -479,6 +481,40 @@ def _downloads(page: Page, names: list[str]) -> str:
         f'the <a href="{notebook}" download>notebook of this chapter</a>, or '
         f'<a href="{bundle}" download>everything of this chapter that runs (zip)</a>:'
         f" unpack it and type <code>python -m snippets.checks snippets.{chapter.name}</code>.</p>"
+        + _live(page)
+    )
+
+
+_IN_BROWSER = {"numpy", "matplotlib", "pydantic"}  # packages that the browser's Python can load
+
+
+def _live(page: Page) -> str:
+    """The place where a reader can edit and run the page's modules."""
+    here = [run for run in page.runs if not run.record["needs"]]
+    if not page.pyodide or not here:
+        return ""
+    address = page.pyodide if "://" in page.pyodide else page.base + page.pyodide
+    packages = {"numpy", "matplotlib"}
+    for run in here:
+        packages |= {
+            statement.head.split()[1].partition(".")[0]
+            for statement in run.outline.imports
+            if statement.head.startswith("from ")
+        } & _IN_BROWSER
+    settings = {
+        "modules": [run.name for run in here],
+        "packages": sorted(packages),
+        "pyodide": address,
+        "downloads": f"{page.base}downloads/",
+        "bundle": f"{page.base}downloads/{download_name(page.runs[0].name, 'zip')}",
+    }
+    left_out = [run.path.rpartition("/")[2] for run in page.runs if run.record["needs"]]
+    without = f" ({', '.join(left_out)}: only on a machine of your own)" if left_out else ""
+    return (
+        f'<div class="live" data-search-exclude data-live="{html.escape(json.dumps(settings))}">'
+        '<p><button type="button" class="md-button">Edit and run in this page</button> '
+        f"<small>Loads Python for the browser, some 15 MB the first time{without}.</small></p>"
+        "</div>"
     )
 
 

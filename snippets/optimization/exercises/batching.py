@@ -135,7 +135,7 @@ def sequences_that_fit(
     _require(np.all(prompts >= 1), "prompt_tokens", "positive", prompts)
     _require(np.all(outputs >= 1), "output_tokens", "positive", outputs)
     _require(0 <= margin < math.inf, "margin", "non-negative and finite", margin)
-    owner = np.repeat(np.arange(outputs.size), outputs)
+    owner = np.repeat(np.arange(outputs.size), outputs.astype(np.intp))
     step = np.arange(owner.size) - (np.cumsum(outputs) - outputs)[owner]
     held = -(-(prompts[owner] + step) // engine.block_tokens)
     mean, deviation = float(held.mean()), float(held.std())
