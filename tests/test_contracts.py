@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from snippets._engine import ROOT
+from snippets._engine.pages import references_of
 from snippets._engine.runner import Run
 from snippets._engine.source import module_names, module_path, outline, self_contained, shown
 
@@ -142,6 +143,55 @@ def test_every_citation_resolves_and_every_source_is_cited(chapter: Chapter) -> 
     assert len(anchors) == len(set(anchors)) == len(re.findall(r"^- ", sources, re.MULTILINE))
     cited = set(re.findall(r"\]\(#([\w-]+)\)", body))
     assert cited >= set(anchors), f"never cited: {set(anchors) - cited}"
+
+
+PUBLISHED = re.compile(r"\w[^\[\]*`:“”()]*? \([^()]*\b\d{4}[a-z]?\)\. (.+)")  # Who, A. (1961). …
+LIVING = re.compile(r"\w[^\[\]*`:“”()]*?\. (.*\]\(https://.+)")  # Who. … with a link
+PAPER = re.compile(r"\]\(https://(?:doi\.org|arxiv\.org)/")
+
+
+def source_problem(text: str) -> str:
+    """What a source lacks: who, when, a title, and where to find it; empty when it is complete."""
+    dated = PUBLISHED.fullmatch(text)
+    living = LIVING.fullmatch(text)
+    if not dated and not living:
+        return "begins with no name, or has neither a year nor a link"
+    if not dated and PAPER.search(text):
+        return "is a paper without a year"
+    if dated:
+        title, _, place = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", dated[1]).partition(". ")
+        if not re.search(r"[^\W\d]{3}", title):
+            return "has no title"
+        if not place and "](https://" not in text:
+            return "says no place: a link, a journal or a publisher"
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Little, J. D. C. (1961). A proof. *Operations Research* 9(3).", ""),
+        ("Cook, J. D. (2008). [A new teller?](https://a.test/teller/)", ""),
+        ("Kleinrock, L. (1975). *Queueing Systems, Volume 1: Theory*, chapter 3. Wiley.", ""),
+        ("Beyer, B., Jones, C., editors (2016). *SRE*, [Overload](https://a.test/). O'Reilly.", ""),
+        ("vLLM. [`serve.py`](https://a.test/serve.py), `calculate_metrics`.", ""),
+        ("Andes: quality of experience (2024). [arXiv:1](https://arxiv.org/abs/1)", "no name"),
+        ("vLLM, design documents: [Prefix caching](https://a.test/).", "no name"),
+        ("NIST. *Secure Hash Standard*, FIPS 180-4.", "neither a year nor a link"),
+        ("Yu, G.-I. Orca. [arXiv:1](https://arxiv.org/abs/1)", "without a year"),
+        ("Harchol-Balter, M. (2013). *Performance Modeling*.", "says no place"),
+        ("Little, J. D. C. (1961). [1](https://a.test/)", "has no title"),
+    ],
+)
+def test_source_problems_are_found(text: str, problem: str) -> None:
+    assert problem in source_problem(text)
+    assert bool(problem) == bool(source_problem(text))
+
+
+def test_every_source_says_who_what_when_and_where(chapter: Chapter) -> None:
+    sources = references_of(chapter.path, "", chapter.text)
+    problems = [f"{s.anchor} {p}: {s.text[:90]}" for s in sources if (p := source_problem(s.text))]
+    assert not problems, "\n".join(problems)
 
 
 def test_every_public_definition_is_shown(chapter: Chapter) -> None:
