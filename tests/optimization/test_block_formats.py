@@ -1,0 +1,125 @@
+"""Block formats against numpy's own small floats, loops, and what any format must keep."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from snippets.optimization.block_formats import (
+    block_rounded,
+    float_code,
+    mxfp4,
+    nearest,
+    nvfp4,
+)
+
+ROWS = hnp.arrays(np.float64, (2, 32), elements=st.floats(-1e4, 1e4, width=32))
+
+
+def test_float_code_is_half_precision() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(float)
+    every = np.unique(every[np.isfinite(every)])
+    assert np.array_equal(float_code(5, 10, reserved=1024), every)
+
+
+def test_small_floats() -> None:
+    assert float_code(1, 0).tolist() == [-2.0, 0.0, 2.0]
+    assert float_code(2, 0)[3:].tolist() == [0.0, 1.0, 2.0, 4.0]
+    assert float_code(3, 2)[-1] == 28.0  # E3M2
+    assert float_code(2, 3)[-1] == 7.5  # E2M3
+    assert float_code(2, 1, reserved=7).tolist() == [0.0]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    hnp.arrays(np.float64, 7, elements=st.floats(-9, 9)),
+    st.lists(st.floats(-5, 5), min_size=1, max_size=9, unique=True),
+)
+def test_nearest_is_nearest(x: np.ndarray, values: list[float]) -> None:
+    code = np.array(sorted(values))
+    got = nearest(x, code)
+    assert np.isin(got, code).all()
+    best = np.abs(x[:, None] - code).min(axis=1)
+    assert np.abs(x - got) == pytest.approx(best, abs=1e-12)
+
+
+def test_halfway_goes_down() -> None:
+    assert nearest([0.5, -0.5], [-1.0, 0.0, 1.0]).tolist() == [0.0, -1.0]
+
+
+@settings(deadline=None, max_examples=40)
+@given(ROWS, st.integers(-20, 20))
+def test_formats_scale_with_powers_of_two(x: np.ndarray, power: int) -> None:
+    factor = 2.0**power
+    assert np.array_equal(mxfp4(x * factor), mxfp4(x) * factor)
+    assert nvfp4(x * factor) == pytest.approx(nvfp4(x) * factor, rel=1e-9, abs=1e-300)
+
+
+@settings(deadline=None, max_examples=40)
+@given(ROWS)
+def test_formats_keep_shape_and_bounds(x: np.ndarray) -> None:
+    for rounded in (mxfp4(x), nvfp4(x), block_rounded(x, np.arange(-7, 8), 8)):
+        assert rounded.shape == x.shape
+        assert np.abs(rounded).max() <= np.abs(x).max() * 1.07 + 1e-300
+    steps = np.abs(x).reshape(2, 4, 8).max(axis=2) / 7
+    errors = np.abs(block_rounded(x, np.arange(-7, 8), 8) - x).reshape(2, 4, 8)
+    assert np.all(errors <= steps[..., None] * 0.5000001 + 1e-300)
+
+
+def test_scales_by_hand() -> None:
+    x = np.zeros(32)
+    x[:4] = [24.0, 3.0, -5.0, 1.0]  # the scale is 2^(4 − 2) = 4, the quotients 6, ¾, −1¼, ¼
+    assert mxfp4(x)[:4].tolist() == [24.0, 2.0, -6.0, 0.0]  # codes 6, ½, −1½, 0
+    assert mxfp4(np.zeros(32)).tolist() == [0.0] * 32
+    assert nvfp4(np.zeros(16)).tolist() == [0.0] * 16
+    two = np.zeros(32)
+    two[0], two[16] = 6.0, 6e-9  # the second block's scale is below the smallest of E4M3
+    assert nvfp4(two)[16] == 0.0
+    assert nvfp4(two)[0] == pytest.approx(6.0)
+    two[16] = 6.0 * 2**-14  # 448 · 2^-14 = 0.0273 is a number of E4M3
+    assert nvfp4(two)[16] == pytest.approx(6.0 * 2**-14)
+
+
+def test_mxfp4_clips_what_exceeds_six_scales() -> None:
+    x = np.zeros(32)
+    x[0] = 7.99
+    assert mxfp4(x)[0] == 6.0
+    x[0] = 8.0
+    assert mxfp4(x)[0] == 8.0
+
+
+@pytest.mark.parametrize("convert", [mxfp4, nvfp4])
+def test_values_are_refused(convert) -> None:  # type: ignore[no-untyped-def]
+    for bad in ([math.nan] * 32, [math.inf] * 32, []):
+        with pytest.raises(ValueError, match="values must be finite and not empty"):
+            convert(bad)
+    for bad in (np.ones(33), np.ones((32, 3)), 1.0):
+        with pytest.raises(ValueError, match="values must be in rows of whole blocks"):
+            convert(bad)
+
+
+def test_other_input_is_refused() -> None:
+    for bad in (0, 1.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="block must be a positive integer"):
+            block_rounded([1.0], [1.0], bad)  # type: ignore[arg-type]
+    for code in ([], [-1.0], [-2.0, 1.0], [0.0, math.inf], [[1.0]]):
+        with pytest.raises(ValueError, match="code must be"):
+            block_rounded([1.0], code, 1)
+    for bad in (0, 6, 1.5, math.nan):
+        with pytest.raises(ValueError, match="exponent_bits must be from 1 to 5"):
+            float_code(bad, 1)  # type: ignore[arg-type]
+    for bad in (-1, 11, 1.5, math.nan):
+        with pytest.raises(ValueError, match="fraction_bits must be from 0 to 10"):
+            float_code(2, bad)  # type: ignore[arg-type]
+    for bad in (-1, 8, 0.5, math.nan):
+        with pytest.raises(ValueError, match="reserved must be an integer below 8"):
+            float_code(2, 1, bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="values must be finite"):
+        nearest([math.nan], [0.0])
+    with pytest.raises(ValueError, match="code must be strictly increasing"):
+        nearest([1.0], [1.0, 0.0])

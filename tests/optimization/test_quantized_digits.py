@@ -1,0 +1,54 @@
+"""The trained reader: what the page quotes comes from the same images and the same rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snippets.architecture.digits_classifier import Classifier
+from snippets.optimization import quantized_digits as digits
+from snippets.optimization.quantization import rounded_weights
+
+
+def test_held_out_images_are_those_that_no_reader_saw() -> None:
+    data = digits.load_digits()
+    held = digits._held_out()
+    assert held.pixels.shape == (720, 64)
+    seen = {row.tobytes() for row in data.train.pixels}
+    unseen = sum(row.tobytes() not in seen for row in held.pixels)
+    assert unseen >= 715  # a few images are there twice
+
+
+def test_readers_differ_and_read() -> None:
+    readers = digits._readers()
+    assert len(readers) == digits.READERS
+    assert all(digits._right(reader).mean() > 0.97 for reader in readers)
+    assert not np.array_equal(readers[0].layers[0][0], readers[1].layers[0][0])
+
+
+def test_rounding_touches_weights_only() -> None:
+    reader = digits._readers()[0]
+    rounded = digits._rounded(reader, lambda w: rounded_weights(w, 3))
+    for (w, b), (original, bias) in zip(rounded.layers, reader.layers, strict=True):
+        assert np.array_equal(b, bias)
+        assert np.array_equal(w, rounded_weights(original, 3))
+    before, after = digits._changed(lambda w: w)
+    assert np.array_equal(before, after)
+
+
+def test_a_reader_of_zeros_loses_what_is_no_zero() -> None:
+    blind = Classifier(tuple((0 * w, np.zeros(len(b))) for w, b in digits._readers()[0].layers))
+    before, _ = digits._changed(lambda w: w)
+    change = digits._compare(before, digits._right(blind))
+    zeros = float((digits._held_out().labels == 0).mean())
+    assert change.share == pytest.approx(zeros - before.mean(), abs=1e-12)
+    assert np.all(digits._shares(lambda w: w) == 0)
+
+
+def test_rows_and_bytes() -> None:
+    before = np.array([True] * 9 + [False])
+    after = np.array([True] * 8 + [False] * 2)
+    row = digits._row(before, after, 1234.0)
+    assert row.startswith("80.00 | −10.00 (")
+    assert row.endswith("| 1,234")
+    assert digits._bytes(32, None) == 4 * (64 * 64 + 64 + 64 * 10 + 10)
