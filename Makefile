@@ -32,9 +32,13 @@ lint: $(READY) ## style and types
 bench-build: $(READY) ## time cold, warm and edited builds against the plain theme
 	$(BIN)/python benchmarks/build.py
 
-measure: $(READY) ## run the real servers again and rewrite their records under measurements/
+measure: $(READY) ## run the real servers and models again and rewrite their records under measurements/
 	$(BIN)/python -m snippets.capacity.overload_measurement
 	$(BIN)/python -m snippets.definitions.coordinated_omission
+	$(BIN)/python -m snippets.architecture.wire_measurement
+	$(BIN)/python -m snippets.architecture.token_stream_measurement
+	$(BIN)/python -m snippets.architecture.routing_measurement
+	$(BIN)/python -m snippets.optimization.onnx_latency_measurement
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "fonttools>=4.60,<5" "brotli>=1.1,<2" "ziamath>=0.13,<1"

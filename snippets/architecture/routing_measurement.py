@@ -13,13 +13,8 @@ Source: simulation with `simulate_fleet`; theory from `best_of_d_found` and `fin
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import platform
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +24,9 @@ from snippets import checks
 from snippets.architecture.model_routers import best_of_d_found, shorter_of_two_found
 from snippets.architecture.replica_routing import finite_fleet_mean, simulate_fleet
 from snippets.definitions.queue_simulator import MeanEstimate
+from snippets.measuring import provenance, read_record, write_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "routing_fleets.json"
+RECORD = "routing_fleets"
 COMMAND = "python -m snippets.architecture.routing_measurement"
 RUNS = (  # load, servers, fleets, mean services of a run, of which discarded
     (0.9, 5, 960, 300.0, 100.0),
@@ -66,28 +62,15 @@ def _measure(runs: tuple[tuple[float, int, int, float, float], ...] = RUNS) -> d
             }
         )
     return {
-        "command": COMMAND,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        **provenance(COMMAND, ("numpy",)),
         "asked": {"choices": 2},
         "runs": rows,
     }
 
 
-def _recorded() -> dict[str, Any]:
-    """The record that `_measure` made."""
-    with RECORD.open(encoding="utf-8") as file:
-        return dict(json.load(file))
-
-
 def _run(load: float, servers: int) -> MeanEstimate:
     """The recorded mean response of one load and size."""
-    runs = _recorded()["runs"]
+    runs = read_record(RECORD)["runs"]
     (row,) = [row for row in runs if row["load"] == load and row["servers"] == servers]
     error = float(row["standard_error"])
     return MeanEstimate(float(row["mean_response"]), error, 1.96 * error)
@@ -117,7 +100,7 @@ class Example:
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    record = _recorded()
+    record = read_record(RECORD)
     hundred, five_hundred = _run(0.99, 100), _run(0.99, 500)
     (row,) = [row for row in record["runs"] if row["load"] == 0.9 and row["servers"] == 300]
     steadier = row["uncontrolled_standard_error"] / row["standard_error"]
@@ -155,7 +138,7 @@ def figure_finite_gap() -> Figure:
         limit = float(best_of_d_found(load, 2).sum())
         axes.plot(sizes, 100 * _gap_constant(load) / sizes / limit, color=colour)
         axes.plot(2, 100 * (shorter_of_two_found(load).sum() / limit - 1), "s", color=colour)
-        for row in _recorded()["runs"]:
+        for row in read_record(RECORD)["runs"]:
             if row["load"] == load:
                 run = _run(load, row["servers"])
                 gap, half = 100 * (run.mean / limit - 1), 100 * run.half_width / limit
@@ -199,10 +182,9 @@ def check_the_record_is_of_this_code() -> None:
     then = _run(0.9, 10)
     error = float(np.hypot(now.standard_error, then.standard_error))
     checks.covers("ρ = 0.9, n = 10", MeanEstimate(now.mean, error, 1.96 * error), then.mean)
-    rows = [(row["load"], row["servers"], row["fleets"]) for row in _recorded()["runs"]]
+    rows = [(row["load"], row["servers"], row["fleets"]) for row in read_record(RECORD)["runs"]]
     checks.equal("runs of the record", rows, [run[:3] for run in RUNS])
 
 
 if __name__ == "__main__":
-    RECORD.write_text(json.dumps(_measure(), indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {RECORD.name}")
+    print(f"wrote {write_record(RECORD, _measure()).name}")

@@ -15,27 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-import fastapi
 import httpx
-import uvicorn
 
 from snippets import checks
 from snippets.architecture.event_stream import TokenReader
 from snippets.architecture.prefill_interference import gaps_during_prefill_s
+from snippets.measuring import provenance, write_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "token_stream.json"
+RECORD = "token_stream"
 COMMAND = "python -m snippets.architecture.token_stream_measurement"
 TTFT_S, STEP_S, TOKENS = 0.5, 0.025, 101  # the stream of the worked numbers
 PROMPT_TOKENS, PREFILL_PER_S, CHUNK_TOKENS = 8192, 16_000.0, 1024  # what interrupts it
@@ -166,19 +161,7 @@ async def _measure() -> dict[str, Any]:
     chunked = gaps_during_prefill_s(STEP_S, PROMPT_TOKENS, PREFILL_PER_S, CHUNK_TOKENS)
     before = [TTFT_S] + [STEP_S] * (BEFORE - 1)
     return {
-        "command": COMMAND,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "fastapi": fastapi.__version__,
-            "uvicorn": uvicorn.__version__,
-            "httpx": httpx.__version__,
-        },
+        **provenance(COMMAND, ("fastapi", "uvicorn", "httpx")),
         "asked": {"ttft_s": TTFT_S, "step_s": STEP_S, "tokens": TOKENS, "before": BEFORE},
         "kinds": [
             await _kind("steady", [*before, STEP_S]),
@@ -217,7 +200,4 @@ def check_client_reports_what_was_wrong() -> None:
 
 
 if __name__ == "__main__":
-    partial = RECORD.with_suffix(".partial")
-    partial.write_text(json.dumps(asyncio.run(_measure())) + "\n", encoding="utf-8")
-    partial.replace(RECORD)
-    print(f"wrote {RECORD.name}")
+    print(f"wrote {write_record(RECORD, asyncio.run(_measure())).name}")

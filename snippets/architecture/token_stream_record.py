@@ -9,9 +9,7 @@ snippets.architecture.token_stream_measurement`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +18,10 @@ from matplotlib.figure import Figure
 
 from snippets import checks
 from snippets.architecture.streaming import stream_metrics, tpot_conventions
+from snippets.measuring import read_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "token_stream.json"
+RECORD = "token_stream"
 KINDS = ("steady", "whole prefill", "chunked prefill")
-
-
-def _recorded() -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(RECORD.read_bytes())
-    return record
 
 
 def _kind(record: dict[str, Any], name: str) -> dict[str, Any]:
@@ -73,7 +67,7 @@ class Example:
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    record = _recorded()
+    record = read_record(RECORD)
     steady, whole, chunked = (
         [stream_metrics(arrival) for arrival in _arrival_s(record, name)] for name in KINDS
     )
@@ -115,7 +109,7 @@ def figure_measured_gaps() -> Figure:
     chunked prefill: eight gaps from token 41 on lie at 89 ms, the rest close to 25 ms. Points
     scatter around the lines.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     figure = Figure(figsize=(5.8, 4.6), layout="constrained")
     rows = figure.subplots(2, 1, sharex=True, sharey=True)
     for axes, name, colour in zip(rows, KINDS[1:], ("C3", "C0"), strict=True):
@@ -137,7 +131,7 @@ def check_streams_are_whole() -> None:
     Source: counts of client and server in the record; the gaps asked of the server, which sleeps at
     least that long, on any machine.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     for name in KINDS:
         kind, arrival = _kind(record, name), _arrival_s(record, name)
         shape = (kind["streams"], record["asked"]["tokens"])
@@ -154,7 +148,7 @@ def check_conventions_differ_by_the_wait() -> None:
 
     Source: E2E/N with E2E = TTFT + (N − 1)·TPOT; first and last arrival in the record.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     for name in KINDS:
         excess, expected = [], []
         for arrival in _arrival_s(record, name):
@@ -170,7 +164,7 @@ def check_leaving_stops_and_not_reading_holds() -> None:
 
     Source: counts of client and server in the record, on any machine.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     left, unread = record["disconnect"], record["unread"]
     few = left["read"] <= left["generated"] < left["asked"]
     checks.holds("generated for the one who left", few, got=left["generated"], kind="measured")

@@ -14,11 +14,9 @@ Source: measurement; the page's module `wire_record` compares it with the model.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import http.client
 import json
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -27,8 +25,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -43,8 +39,9 @@ from snippets.architecture.digits_classifier import (
 )
 from snippets.architecture.grpc_server import SERVICE, messages, read_pixels
 from snippets.architecture.rest_server import InferRequest
+from snippets.measuring import FOLDER, provenance, write_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "rest_grpc.json"
+RECORD = "rest_grpc"
 COMMAND = "python -m snippets.architecture.wire_measurement"
 MODULES = {"rest": "rest_server", "grpc": "grpc_server"}
 ENCODINGS = ("json", "protobuf", "raw")
@@ -187,7 +184,7 @@ def _servers() -> Iterator[dict[str, int]]:
         for name, module in MODULES.items():
             command = [sys.executable, "-m", f"snippets.architecture.{module}"]
             started[name] = subprocess.Popen(
-                command, stdout=subprocess.PIPE, text=True, cwd=RECORD.parents[1]
+                command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent
             )
         yield {
             name: int((server.stdout or sys.stdin).readline()) for name, server in started.items()
@@ -368,16 +365,8 @@ def _measure() -> dict[str, Any]:
         wire = _wire_bytes(ports, images)
         latency, steps = _latencies(ports, images, classifier.logits)
         throughput = _throughput(ports, images)
-    packages = ("numpy", "fastapi", "pydantic", "uvicorn", "grpcio", "protobuf")
     return {
-        "command": COMMAND,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        **provenance(COMMAND, ("numpy", "fastapi", "pydantic", "uvicorn", "grpcio", "protobuf")),
         "asked": {
             "rounds": ROUNDS,
             "calls": CALLS,
@@ -412,8 +401,5 @@ if __name__ == "__main__":
         one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         os.execve(sys.executable, [sys.executable, *COMMAND.split()[1:]], one_thread)
     started = time.perf_counter()
-    text = json.dumps(_measure(), indent=1) + "\n"
-    part = RECORD.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(RECORD)
-    print(f"wrote {RECORD.name} in {time.perf_counter() - started:.0f} s")
+    written = write_record(RECORD, _measure())
+    print(f"wrote {written.name} in {time.perf_counter() - started:.0f} s")

@@ -11,11 +11,9 @@ Source: measurements/rest_grpc.json; sizes from `wire_format`.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +22,9 @@ from matplotlib.figure import Figure
 from snippets import checks
 from snippets.architecture.digits_classifier import load_digits
 from snippets.architecture.wire_format import grpc_bytes, request_json, request_protobuf
+from snippets.measuring import read_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "rest_grpc.json"
+RECORD = "rest_grpc"
 COLOURS = {"json": "C3", "protobuf": "C0", "raw": "C2"}
 LABELS = {"json": "JSON", "protobuf": "protobuf", "raw": "protobuf, raw bytes"}
 
@@ -56,11 +55,6 @@ def predicted_ms(
     fixed = smallest_ms - sum(smallest.values())
     _require(fixed >= 0, "smallest", f"at most {smallest_ms} together", dict(smallest))
     return fixed + sum(parts.values())
-
-
-def _recorded() -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
-    return record
 
 
 def _row(record: dict[str, Any], table: str, encoding: str, rows: int) -> dict[str, Any]:
@@ -122,7 +116,7 @@ class Example:
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    record = _recorded()
+    record = read_record(RECORD)
 
     def rate(encoding: str, rows: int) -> float:
         return float(np.median(_row(record, "throughput", encoding, rows)["per_s"]))
@@ -171,7 +165,7 @@ def figure_latency_distributions() -> Figure:
     For one image the three curves rise close together below 1 ms. For 256 images raw bytes stay
     there, packed floats come second and JSON rises far to the right.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     figure = Figure(layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, rows in zip(panels, (1, 256), strict=True):
@@ -200,7 +194,7 @@ def figure_parts_of_a_call() -> Figure:
     images the JSON bar is several times longer than the others, mostly encoding and decoding; the
     bars of raw bytes are nearly all fixed cost. Diamonds of measured medians lie near the ends.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     figure = Figure(figsize=(5.8, 3.6), layout="constrained")
     axes = figure.subplots()
     labels = []
@@ -231,7 +225,7 @@ def check_answers_are_equal() -> None:
 
     Source: the model's scores, computed by the client and rounded to float32.
     """
-    for encoding, equal in _recorded()["equal_answers_of_256"].items():
+    for encoding, equal in read_record(RECORD)["equal_answers_of_256"].items():
         checks.equal(f"{encoding}: equal answers of 256", equal, 256, kind="measured")
 
 
@@ -241,7 +235,7 @@ def check_sizes_on_the_wire() -> None:
     Source: this chapter's encoders for the same images; HTTP/1.1's head as the client writes it;
     for gRPC prefix and frame headers, and at most 100 B of compressed heads and acknowledgements.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     images = load_digits().test.pixels
     for rows in (1, 16, 256):
         sizes = {
@@ -271,7 +265,7 @@ def check_clients_are_conserved() -> None:
     Source: Little's law for a closed loop of 4 clients, who also do a little between two calls and
     finish one after the other.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     for row in record["throughput"]:
         inside = np.array(row["per_s"]) * np.array(row["mean_ms"]) / 1000
         label = f"{row['encoding']}, {row['rows']}: clients inside"
@@ -285,7 +279,7 @@ def check_raw_bytes_are_fastest_when_large() -> None:
 
     Source: medians of interleaved calls and of the parts in the record.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     for label, value in (("call", _p50), ("codec", _codec)):
         slow, middle, fast = (value(record, e, 256) for e in COLOURS)
         order = f"{slow:.2f} > {middle:.2f} > {fast:.2f} ms"

@@ -17,15 +17,11 @@ was measured.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import json
-import os
-import platform
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,8 +30,9 @@ from matplotlib.figure import Figure
 
 from snippets import checks
 from snippets.capacity.overload_control import bounded_goodput, fifo_goodput
+from snippets.measuring import provenance, read_record, write_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "overload_server.json"
+RECORD = "overload_server"
 COMMAND = "python -m snippets.capacity.overload_measurement"
 MEAN_SERVICE_S = 0.005  # asked for [s]: 200 requests a second
 DEADLINE_S = 0.05  # ten service times [s]
@@ -178,14 +175,7 @@ def _measure() -> dict[str, Any]:
             server.kill()
             server.wait()
     return {
-        "command": COMMAND,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        **provenance(COMMAND, ("numpy",)),
         "asked": {
             "mean_service_s": MEAN_SERVICE_S,
             "deadline_s": DEADLINE_S,
@@ -196,10 +186,6 @@ def _measure() -> dict[str, Any]:
         "phases": phases,
         "server": counts,
     }
-
-
-def _recorded() -> dict[str, Any]:
-    return dict(json.loads(RECORD.read_text(encoding="utf-8")))
 
 
 def _phase(record: dict[str, Any], limit: bool, load: float) -> dict[str, Any]:
@@ -228,7 +214,7 @@ class Example:
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    record = _recorded()
+    record = read_record(RECORD)
     held, fell = _phase(record, True, 2.0), _phase(record, False, 2.0)
     return Example(
         measured_with=held["goodput_per_s"],
@@ -259,7 +245,7 @@ def figure_measured_goodput() -> Figure:
     requests a second lie on two curves: with six places they rise to about 165 and stay there,
     without a limit they are at 94, 124, and then zero.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     figure = Figure(layout="constrained")
     axes = figure.subplots()
     asked = record["asked"]
@@ -292,7 +278,7 @@ def check_nothing_accepted_is_lost() -> None:
 
     Source: counts of client and server in the record, on any machine.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     for name, counts in record["server"].items():
         seen = {key: counts.get(key, 0) for key in ("answered", "expired", "failed")}
         accepted = counts["accepted"]
@@ -312,7 +298,7 @@ def check_excess_is_refused() -> None:
 
     Source: counts of the client in the record, on any machine.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     for load in LOADS:
         held, fell = _phase(record, True, load), _phase(record, False, load)
         checks.equal(
@@ -337,7 +323,7 @@ def check_control_keeps_goodput() -> None:
     Source: goodput in the record at 1.2 and 2 times the capacity, with the same requests, on any
     machine.
     """
-    record = _recorded()
+    record = read_record(RECORD)
     for load in LOADS:
         if load > 1:
             held, fell = (_phase(record, on, load)["goodput_per_s"] for on in (True, False))
@@ -358,5 +344,4 @@ def check_bad_input_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    RECORD.write_text(json.dumps(_measure(), indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {RECORD.name}")
+    print(f"wrote {write_record(RECORD, _measure()).name}")

@@ -21,14 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import json
 import math
-import os
-import platform
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,8 +31,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.measuring import provenance, read_record, write_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "coordinated_omission.json"
+RECORD = "coordinated_omission"
 COMMAND = "python -m snippets.definitions.coordinated_omission"
 COUNT, INTERVAL_S = 300, 0.01  # requests, one every 10 ms [s]
 STALL_START_S, STALL_S = 1.0, 1.0  # after the first request [s]
@@ -204,14 +200,7 @@ def _measure() -> dict[str, Any]:
     """Run both loops and return the record."""
     runs = asyncio.run(_measure_both())
     return {
-        "command": COMMAND,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        **provenance(COMMAND, ("numpy",)),
         "asked": {
             "count": COUNT,
             "interval_s": INTERVAL_S,
@@ -226,15 +215,9 @@ def _measure() -> dict[str, Any]:
     }
 
 
-def _read_record() -> dict[str, Any]:
-    with RECORD.open(encoding="utf-8") as file:
-        record: dict[str, Any] = json.load(file)
-    return record
-
-
 def _latencies() -> dict[str, npt.NDArray[np.float64]]:
     """The recorded latencies [ms], and those of the closed loop corrected."""
-    record = _read_record()
+    record = read_record(RECORD)
     found = {name: np.array(values) for name, values in record["latencies_ms"].items()}
     interval_ms = 1000 * record["asked"]["interval_s"]
     return found | {"corrected": corrected_latencies(found["closed_from_sending"], interval_ms)}
@@ -279,7 +262,7 @@ class Example:
 def example() -> Example:
     """The numbers quoted in the text."""
     raw = _tene()
-    full, record, loop = corrected_latencies(raw, 0.01), _read_record(), _latencies()
+    full, record, loop = corrected_latencies(raw, 0.01), read_record(RECORD), _latencies()
     later = np.append(raw, np.full(20_000, 0.001))
     late = closed_loop_latencies(later, 0.01)[1] > 0.005
     half_ms = 500 * record["asked"]["stall_s"]
@@ -319,7 +302,7 @@ def figure_stalled_loop() -> Figure:
     stay there. The closed loop, timed from sending, has a single point at 1000 and all others near
     zero, also between 1 and 2 s.
     """
-    found, asked = _latencies(), _read_record()["asked"]
+    found, asked = _latencies(), read_record(RECORD)["asked"]
     due = asked["interval_s"] * np.arange(asked["count"])
     figure = Figure(layout="constrained")
     axes = figure.subplots()
@@ -433,5 +416,4 @@ def check_bad_input_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    RECORD.write_text(json.dumps(_measure(), indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {RECORD.name}")
+    print(f"wrote {write_record(RECORD, _measure()).name}")

@@ -12,10 +12,8 @@ and the shapes of the models; Austin et al. (2025), part 7, for the step time.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.measuring import read_record
 
-RECORD = Path(__file__).resolve().parents[2] / "measurements" / "tensorrt_llm_throughput.json"
+RECORD = "tensorrt_llm_throughput"
 COLOURS = {"A100": "C0", "H100": "C1", "L40S": "C2"}
 
 
@@ -161,7 +160,7 @@ def held_out_prediction(
 
 def _rows() -> list[dict[str, Any]]:
     """The record's throughput rows, with the total of all GPUs, both bounds and memory needed."""
-    rows: list[dict[str, Any]] = json.loads(RECORD.read_text(encoding="utf-8"))["throughput"]
+    rows: list[dict[str, Any]] = read_record(RECORD)["throughput"]
     for row in rows:
         size = 1.0 if row["precision"] == "fp8" else 2.0
         model, device = MODELS[row["model"]], DEVICES[row["gpu"]]
@@ -200,7 +199,7 @@ def _efficiency(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
 def _first_token() -> npt.NDArray[np.float64]:
     """Bound over measured first-token latency, row by row."""
     ratios = []
-    for row in json.loads(RECORD.read_text(encoding="utf-8"))["first_token"]:
+    for row in read_record(RECORD)["first_token"]:
         prefill, _ = generation_time(
             MODELS[row["model"]],
             DEVICES[row["gpu"]],

@@ -11,10 +11,8 @@ measurements/model_configs.json for the shapes of published models.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,11 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.measuring import read_record
 
 FloatArray = npt.NDArray[np.float64]
 
-RECORD = Path(__file__).resolve().parents[2] / "measurements" / "model_configs.json"
+RECORD = "model_configs"
 KIB, GIB = 2**10, 2**30  # [B]
 
 
@@ -114,7 +113,7 @@ def how_many_fit(memory_bytes: float, bytes_each: float) -> int:
 
 
 def _models() -> dict[str, dict[str, Any]]:
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     return {row["model"]: row for row in record["models"]}
 
 

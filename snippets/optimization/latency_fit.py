@@ -11,10 +11,8 @@ Source: measurement, measurements/onnx_batch_latency.json; ordinary least square
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.measuring import read_record
 
-RECORD = Path(__file__).parents[2] / "measurements" / "onnx_batch_latency.json"
+RECORD = "onnx_batch_latency"
 STUDENT_T_975_DF10 = 2.2281388520  # 97.5% point of Student's t, 12 sizes − 2 (scipy)
 
 
@@ -80,7 +79,7 @@ def fit_line(batches: npt.ArrayLike, times: npt.ArrayLike) -> LineFit:
 
 
 def _recorded() -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     sizes = len(record["batches"])
     _require(sizes == 12, "batches", "as many as STUDENT_T_975_DF10 is for, 12", sizes)
     return record

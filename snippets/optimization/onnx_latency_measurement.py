@@ -15,14 +15,9 @@ Source: measurement; ONNX IR and operators Gemm and Relu; ONNX Runtime's Python 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import itertools
-import json
-import os
-import platform
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,9 +27,10 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from snippets import checks
+from snippets.measuring import provenance, write_record
 from snippets.optimization.dynamic_batcher import DynamicBatcher, in_thread
 
-RECORD = Path(__file__).parents[2] / "measurements" / "onnx_batch_latency.json"
+RECORD = "onnx_batch_latency"
 COMMAND = "python -m snippets.optimization.onnx_latency_measurement"
 WIDTHS = (256, 4096, 2048, 10)  # inputs, two hidden layers, outputs
 BATCHES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -193,19 +189,7 @@ def _measure() -> dict[str, Any]:
     items = rng.normal(size=(CALLERS, WIDTHS[0])).astype(np.float32)
     served = [asyncio.run(_serve(run, items, limit, SERVED_S)) for limit in LIMITS]
     return {
-        "command": COMMAND,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
+        **provenance(COMMAND, ("numpy", "onnx", "onnxruntime")),
         "asked": {"widths": WIDTHS, "threads": 1, "rounds": ROUNDS, "callers": CALLERS},
         "batches": [
             {"batch": size, "median_ms": middle, "quartiles_ms": [first, third]}
@@ -240,8 +224,4 @@ def check_bad_input_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    text = json.dumps(_measure(), indent=1) + "\n"
-    draft = RECORD.with_suffix(".tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(RECORD)
-    print(f"wrote {RECORD.name}")
+    print(f"wrote {write_record(RECORD, _measure()).name}")

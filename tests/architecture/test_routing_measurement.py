@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from snippets.architecture import routing_measurement
 from snippets.architecture.routing_measurement import COMMAND, RECORD, RUNS
+from snippets.measuring import read_record
 
 
 def test_a_measurement_writes_what_the_page_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = ((0.9, 4, 16, 3.0, 1.0), (0.5, 2, 32, 4.0, 2.0))
     record = routing_measurement._measure(runs)
-    kept = json.loads(RECORD.read_text(encoding="utf-8"))
+    kept = read_record(RECORD)
     assert record.keys() == kept.keys()
     assert record["runs"][0].keys() == kept["runs"][0].keys()
     assert record["machine"].keys() == kept["machine"].keys()
     assert [(r["load"], r["servers"], r["fleets"]) for r in record["runs"]] == [
         run[:3] for run in runs
     ]
-    monkeypatch.setattr(routing_measurement, "_recorded", lambda: record)
+    monkeypatch.setattr(routing_measurement, "read_record", lambda _name: record)
     assert routing_measurement._run(0.5, 2).mean > 1.0
     again = routing_measurement._measure(runs)
     assert again["runs"] == record["runs"]
 
 
 def test_the_record_names_its_command_and_settings() -> None:
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     assert record["command"] == COMMAND
     rows = record["runs"]
     assert [

@@ -10,10 +10,11 @@ import pytest
 
 from snippets.architecture import token_stream_measurement, token_stream_record
 from snippets.architecture.token_stream_record import RECORD
+from snippets.measuring import FOLDER, read_record
 
 
 def test_the_record_is_whole_and_private() -> None:
-    text = RECORD.read_text(encoding="utf-8")
+    text = (FOLDER / f"{RECORD}.json").read_text(encoding="utf-8")
     record = json.loads(text)
     assert RECORD == token_stream_measurement.RECORD
     assert record["command"] == token_stream_measurement.COMMAND
@@ -24,7 +25,7 @@ def test_the_record_is_whole_and_private() -> None:
 
 
 def test_arrivals_are_ordered() -> None:
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     for kind in record["kinds"]:
         arrival = np.array(kind["arrival_ms"])
         assert (np.diff(arrival, axis=1) >= 0).all()
@@ -32,7 +33,7 @@ def test_arrivals_are_ordered() -> None:
 
 
 def test_prefills_ask_for_the_same_total() -> None:
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     whole, chunked = (
         token_stream_record._asked_gaps_s(record, name) for name in token_stream_record.KINDS[1:]
     )

@@ -10,6 +10,7 @@ import pytest
 
 from snippets.architecture import wire_record
 from snippets.architecture.wire_record import RECORD, predicted_ms
+from snippets.measuring import FOLDER
 
 
 def test_prediction_keeps_the_fixed_cost() -> None:
@@ -37,7 +38,7 @@ def test_parts_must_match_and_fit() -> None:
 
 
 def test_the_record_is_whole_and_private() -> None:
-    text = RECORD.read_text(encoding="utf-8")
+    text = (FOLDER / f"{RECORD}.json").read_text(encoding="utf-8")
     record = json.loads(text)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])
     assert not re.search(r"/(home|root|work|tmp)|\\\\|localhost|@", text)

@@ -13,6 +13,7 @@ import pytest
 from snippets.capacity import overload_measurement
 from snippets.capacity.bounded_server import BoundedServer, Limits, Request, busy
 from snippets.capacity.overload_measurement import RECORD, Answer, drive
+from snippets.measuring import FOLDER, read_record
 
 
 def test_drive_tells_what_became_of_each() -> None:
@@ -117,7 +118,7 @@ def test_service_times_are_refused(bad: float) -> None:
 
 
 def test_the_record_is_whole_and_private() -> None:
-    text = RECORD.read_text(encoding="utf-8")
+    text = (FOLDER / f"{RECORD}.json").read_text(encoding="utf-8")
     record = json.loads(text)
     assert record["command"] == overload_measurement.COMMAND
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])
@@ -133,6 +134,6 @@ def test_the_record_is_whole_and_private() -> None:
 
 
 def test_both_servers_got_the_same_requests() -> None:
-    phases = json.loads(RECORD.read_text(encoding="utf-8"))["phases"]
+    phases = read_record(RECORD)["phases"]
     sent = np.array([phase["sent"] for phase in phases]).reshape(-1, 2)
     assert (sent[:, 0] == sent[:, 1]).all()

@@ -22,6 +22,7 @@ from snippets.definitions.coordinated_omission import (
     stall_quantile,
     stalling_server,
 )
+from snippets.measuring import FOLDER
 
 BAD_SAMPLES = [[], [-1.0], [math.nan], [math.inf], [[1.0]]]
 BAD_INTERVALS = [0.0, -1.0, math.nan, math.inf]
@@ -117,7 +118,7 @@ def test_wrong_answers_are_an_error() -> None:
 
 
 def test_the_record_is_whole_and_private() -> None:
-    text = RECORD.read_text(encoding="utf-8")
+    text = (FOLDER / f"{RECORD}.json").read_text(encoding="utf-8")
     record = json.loads(text)
     assert record["command"] == coordinated_omission.COMMAND
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])

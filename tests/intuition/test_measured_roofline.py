@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -20,6 +19,7 @@ from snippets.intuition.measured_roofline import (
     generation_time,
     held_out_prediction,
 )
+from snippets.measuring import read_record
 
 TINY = Transformer(layers=2, width=4, kv_width=2, hidden=6, mlp_matrices=3, vocabulary=10)
 
@@ -104,7 +104,7 @@ def test_bad_series() -> None:
 
 
 def test_record_has_provenance_and_breadth() -> None:
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     assert {"source", "url", "versions", "looked_up", "unit"} <= record.keys()
     rows = record["throughput"]
     assert len(rows) >= 30

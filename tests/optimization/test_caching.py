@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
+from snippets.measuring import read_record
 from snippets.optimization.cache_replacement import hit_ratio, zipf
 from snippets.optimization.caching import (
     RECORD,
@@ -104,7 +104,7 @@ def test_amounts_are_refused(bad: float) -> None:
 
 
 def test_record_has_a_source_for_every_row() -> None:
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     assert len(record["models"]) >= 10
     for row in record["models"]:
         assert row["url"].startswith("https://")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from snippets.measuring import read_record
 from snippets.optimization.latency_fit import (
     RECORD,
     STUDENT_T_975_DF10,
@@ -42,7 +42,7 @@ def test_student_quantile() -> None:
 
 
 def test_record_is_whole() -> None:
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = read_record(RECORD)
     assert {"command", "date", "machine", "versions", "asked", "batches", "batcher"} <= set(record)
     assert len(record["batches"]) == 12  # of which the interval has ten degrees of freedom
     for row in record["batches"]:
