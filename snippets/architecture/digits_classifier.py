@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 OutputGradient = Callable[[FloatArray, IntArray], FloatArray]
 
-DATA = Path(__file__).with_name("digits.csv.gz")
+DATA = Path(str(files("snippets.architecture") / "digits.csv.gz"))  # part of the package
 DIGITS = 10
 INK = 16  # the largest count of a pixel
 TRAIN, VALIDATION = 1077, 360  # images; the remaining 360 are the test set

@@ -16,6 +16,7 @@ from snippets.architecture.digits_classifier import (
     DATA,
     DIGITS,
     Classifier,
+    Digits,
     Images,
     cross_entropy_gradient,
     load_digits,
@@ -33,6 +34,7 @@ def test_the_file_is_scikit_learns_copy_of_the_data() -> None:
 
 def test_the_parts_are_a_partition_of_the_file() -> None:
     digits = load_digits()
+    assert isinstance(digits, Digits)
     rows = np.concatenate(
         [
             np.column_stack([part.pixels * 16, part.labels])
