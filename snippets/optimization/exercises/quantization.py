@@ -19,6 +19,29 @@ from snippets.optimization.paired_accuracy import paired_change
 
 NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
+HINTS = {
+    "smallest_group": (
+        "Every group carries its overhead once, so a weight pays the overhead divided by the "
+        "group. Double the group until a weight is within the budget; a budget that is met "
+        "exactly counts as met."
+    ),
+    "best_clip": (
+        "For each share the step is the share of the peak over the largest code: round, clip, "
+        "and add up squared errors of all values, the clipped ones too. Measuring only what was"
+        " not clipped favours clipping."
+    ),
+    "decode_speedup": (
+        "Memory-bound time is bytes over bandwidth, and the bandwidth cancels. Only the weights"
+        " shrink; the caches are read before and after, which is why the ratio of the bits is "
+        "too good."
+    ),
+    "images_needed": (
+        "The difference is a mean of +1, 0 and −1, with variance `changed` less the squared "
+        "loss. It must exceed the 97.5% quantile with the given power, so two normal quantiles "
+        "add up before they are squared."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
