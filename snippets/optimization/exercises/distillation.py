@@ -22,6 +22,28 @@ FloatArray = npt.NDArray[np.float64]
 
 NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution
 
+HINTS = {
+    "seeds_needed": (
+        "Variances add: that of the seeds falls with their number, that of the test images does"
+        " not. Ask that the sum be at most the square of gain/1.96, and solve for the number."
+    ),
+    "acceptance_from_log": (
+        "The accepted tokens of a round are `expected_tokens` less the one that the target "
+        "adds. That rises with α, so bisect; the share itself is too low an estimate, because a"
+        " refusal discards what follows."
+    ),
+    "acceptance_without_probabilities": (
+        "Whatever the draft proposes, the output must be distributed as p, also for a draft "
+        "that always says the same token. Then it can be kept only as often as p itself would "
+        "say it: average that over the draft."
+    ),
+    "best_length_in_batch": (
+        "A round costs γ passes of the draft and one scoring pass, which takes longer than one "
+        "once all sequences together exceed the free positions. Compare tokens per time for "
+        "every γ, 0 included."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
