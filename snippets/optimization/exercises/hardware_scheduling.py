@@ -31,6 +31,28 @@ from snippets.optimization.slice_packing import first_fit
 PRICES = {"H100": 2.16, "A100": 1.0}  # per hour, in hours of an A100, Patel et al. (2024)
 PARAMETERS = 6.738e9  # of the worked model, two bytes each
 
+HINTS = {
+    "cheapest_device": (
+        "On each device the longer of the two times counts, arithmetic or memory, not their "
+        "sum. Multiply by the price of that time: the fastest device need not be the cheapest."
+    ),
+    "pipeline_overtakes": (
+        "Compare `tensor_ttft_s` and `pipeline_ttft_s` as the rate grows: at rest two as one "
+        "are ahead, near their limit they wait without bound. In between they cross once, so "
+        "bisect below that limit."
+    ),
+    "best_threshold": (
+        "Treat it as two priority classes without interruption, with the load of all sizes "
+        "below the threshold. Both waits share one numerator; the mean of all requests is what "
+        "to minimize, not that of the short ones."
+    ),
+    "multifit": (
+        "Bisect over the deadline: `first_fit` says how many devices it takes. No deadline can "
+        "be shorter than the average load or than the longest job; keep the smallest that was "
+        "seen to fit."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
