@@ -95,7 +95,8 @@ def integer_product(left: Quantized, right: Quantized) -> FloatArray:
     _require(
         right.scale.shape[0] == 1, "right", "scaled per column or as a whole", right.scale.shape
     )
-    sums = (left.codes - left.zero) @ (right.codes - right.zero)
+    factors = [(part.codes - part.zero).astype(float) for part in (left, right)]
+    sums = factors[0] @ factors[1]  # whole numbers below 2^53, so that a float holds them exactly
     return np.asarray(sums * left.scale * right.scale)
 
 
