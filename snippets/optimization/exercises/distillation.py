@@ -216,7 +216,7 @@ def check_batch() -> None:
     between, each γ was tried.
 
     Source: `best_draft_length`; the speedup at c + e, where each further position costs e of a
-    pass.
+    pass; a draft that is always right and costs next to nothing is asked for all it may give.
     """
     for alpha, cost in ((0.8, 0.05), (0.6, 0.02)):
         found = best_length_in_batch(alpha, cost, 2, 1000.0)
@@ -226,6 +226,7 @@ def check_batch() -> None:
         speeds = [speedup(alpha, gamma, cost + 1) for gamma in range(9)]
         checks.equal("as with e = 1", full, int(np.argmax(speeds)))
     rates = [expected_tokens(0.8, g) / (0.05 * g + max(1.0, 60 * (g + 1) / 300)) for g in range(33)]
+    checks.equal("no longer than asked", best_length_in_batch(1.0, 1e-6, 1, 1e6, longest=5), 5)
     checks.equal("B = 60", best_length_in_batch(0.8, 0.05, 60, 300.0), int(np.argmax(rates)))
 
 

@@ -150,8 +150,11 @@ def check_best_clip() -> None:
     """The clip of Gaussian numbers is where the best equal steps of the theory end.
 
     Source: the error of the best 16 equal steps, which these 15 codes miss by little; a gain of
-    more than 2 dB over no clipping in 4 bits, less than 1 dB in 8.
+    more than 2 dB over no clipping in 4 bits, less than 1 dB in 8. By hand: with codes −1, 0 and 1
+    for five 2s and a 4 the steps 1, 2, 3 and 4 leave 14, 4, 6 and 20; 3 to −3 fit seven codes.
     """
+    checks.equal("five 2s and a 4", best_clip([2, 2, 2, -2, -2, 4], 2, candidates=4), 0.5)
+    checks.equal("nothing to clip", best_clip([-3, -2, -1, 0, 1, 2, 3], 3, candidates=50), 1.0)
     x = np.random.default_rng(2).normal(size=20_000)
     for bits, gain_low, gain_high in ((4, 2.0, 8.0), (8, 0.0, 1.0)):
         top, peak = 2 ** (bits - 1) - 1, float(np.abs(x).max())
@@ -183,8 +186,15 @@ def check_decode_speedup() -> None:
 def check_images_needed() -> None:
     """With that many images the loss shows in 80% of the evaluations.
 
-    Source: 20,000 multinomial evaluations and the interval of the chapter, which is a little wider.
+    Source: 20,000 multinomial evaluations and the interval of the chapter, which is a little wider;
+    for a large loss the variance of twenty images, five lost and one gained.
     """
+    twenty = [1.0] * 5 + [-1.0] + [0.0] * 14
+    for power, quantile in ((0.5, 1.959964), (0.8, 1.959964 + 0.841621)):
+        enough = math.ceil((quantile / 0.2) ** 2 * float(np.var(twenty)))
+        checks.equal(
+            f"five lost, one gained of twenty, {power:.0%}", images_needed(0.2, 0.3, power), enough
+        )
     rng = np.random.default_rng(4)
     for loss, changed in ((0.005, 0.015), (0.01, 0.03)):
         n = images_needed(loss, changed)
