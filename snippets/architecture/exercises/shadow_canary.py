@@ -88,9 +88,9 @@ def alarm_threshold(
 
 
 def obrien_fleming(looks: int, alpha: float = 0.05) -> list[float]:
-    """Thresholds for |z| that fall from look to look, c·√(K/k), and err with probability α.
+    """Thresholds for |z| that fall from look to look, c·√(k/j), and err with probability α.
 
-    looks: K, 1 to 50. alpha: in [0.001, 0.5]. Bisects c on `crossing_probability`; a threshold
+    looks: k, 1 to 50. alpha: in [0.001, 0.5]. Bisects c on `crossing_probability`; a threshold
     above 12 counts as 12, which moves nothing. Raises ValueError outside these ranges.
 
     >>> [round(c, 3) for c in obrien_fleming(1)]
