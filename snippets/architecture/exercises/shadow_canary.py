@@ -38,8 +38,8 @@ HINTS = {
         "twentieth test."
     ),
     "obrien_fleming": (
-        "Only one number is unknown, the last threshold: earlier looks have it times the square"
-        " root of K/k. Bisect until `crossing_probability` of the whole list equals the level."
+        "Only one number is unknown, the last threshold: look j of k has it times the square "
+        "root of k/j. Bisect until `crossing_probability` of the whole list equals the level."
     ),
     "rank_judge": (
         "Sort all m·n differences; the interval runs between two of them, found by rank from "
