@@ -41,7 +41,7 @@ HINTS = {
         "shard that all wait for."
     ),
     "largest_shard_s": (
-        "A failure repeats the shard from its beginning, so a shard of τ takes M(e^{τ/M} − 1) "
+        "A failure repeats the shard from its beginning, so a shard of τ takes `M·(exp(τ/M) − 1)` "
         "on average. Only the ratio τ/M matters; solve for it by bisection, and start above "
         "zero where it is 0/0."
     ),
@@ -87,8 +87,9 @@ def workers_for_deadline(
     """The fewest workers with which the job is done by the deadline in any order of its shards, and
     how many shards it then has.
 
-    work_s, overhead_s, spread: as for `best_shards`. deadline_s: above 0. The latest finish falls
-    with every worker only as long as there is work to share, so at most 10,000 are tried. Raises
+    work_s: of all shards [s], above 0. overhead_s: of each shard [s], above 0. spread: work of the
+    largest shard over the mean, at least 1. deadline_s: above 0 [s]. The latest finish falls with
+    every worker only as long as there is work to share, so at most 10,000 are tried. Raises
     ValueError outside these ranges, and when these are too few.
 
     >>> workers_for_deadline(work_s=100.0, overhead_s=1.0, spread=1.0, deadline_s=61.0)

@@ -60,8 +60,9 @@ def canary_minutes(
 ) -> float:
     """Minutes until a canary has shown the difference of two error rates (α = 5%, power 80%).
 
-    requests_per_s: traffic of both versions together, positive. canary_share: f, in (0, 1). Rates:
-    as for `samples_per_arm`. Raises ValueError outside these ranges.
+    requests_per_s: traffic of both versions together, positive. canary_share: f, in (0, 1).
+    baseline_rate, candidate_rate: of errors, different, in (0, 1). Raises ValueError outside these
+    ranges.
 
     >>> round(canary_minutes(100.0, 0.5, 0.4, 0.6), 4)
     0.0323
@@ -77,8 +78,9 @@ def alarm_threshold(
 ) -> float:
     """PSI threshold at which a fleet of drift tests raises one false alarm a week on average.
 
-    bins, reference_count, current_count: as for `psi_null_quantile`. tests_per_week: features
-    times windows, above 1. Raises ValueError outside these ranges.
+    bins: of each test, an integer from 2 to 301. reference_count, current_count: observations of
+    both samples, positive. tests_per_week: features times windows, above 1. Raises ValueError
+    outside these ranges.
 
     >>> round(alarm_threshold(10, 1000, 1000, tests_per_week=20), 6)
     0.033838

@@ -158,8 +158,8 @@ def service_rate_for(target_time_s: float, rates: npt.ArrayLike, generator: npt.
     """Slowest exponential server whose mean time in system stays within the target, for modulated
     arrivals [1/s].
 
-    target_time_s: [s], positive. rates, generator: of the Markov-modulated Poisson process, as in
-    `mmpp_mean_time`.
+    target_time_s: [s], positive. rates: of the Markov-modulated Poisson process in each phase
+    [1/s], shape (m,). generator: of its phases [1/s], shape (m, m), rows summing to zero.
     Raises ValueError on a target that is not positive, and on rates or a generator that are none.
 
     >>> round(service_rate_for(1.0, (4.0, 4.0), [[-0.1, 0.1], [0.05, -0.05]]), 9)

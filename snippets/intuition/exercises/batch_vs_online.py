@@ -40,7 +40,7 @@ HINTS = {
     ),
     "spot_price": (
         "A stretch of work and checkpoint is repeated until no interruption falls into it, "
-        "which takes (e^{ντ} − 1)/ν on average with the checkpoint in τ. Pay for restarts too, "
+        "which takes `(exp(ντ) − 1)/ν` on average with the checkpoint in τ. Pay for restarts too, "
         "and divide by the work alone."
     ),
     "fleet_for_jobs": (

@@ -43,8 +43,8 @@ HINTS = {
     ),
     "time_until_fresh": (
         "Go through the stale nodes in topological order: a build starts when the last of its "
-        "parents has finished. Parents that are not stale are ready at once; what changed takes"
-        " its own time too."
+        "parents has finished. Parents that are not stale are ready at once, and what changed "
+        "is new already and takes no time."
     ),
 }
 
@@ -164,8 +164,9 @@ def time_until_fresh(
 ) -> float:
     """Time until a node is rebuilt after a change, each stale node as soon as its parents are [s].
 
-    parents, changed: as for `stale_after`. duration_s: build time of every node, non-negative [s].
-    Zero when the node is not stale. Raises ValueError on an unknown node or a bad duration.
+    parents: for every node, the nodes it is built from. changed: nodes whose content is new already.
+    duration_s: build time of every node, non-negative [s]. Zero when the node is not stale. Raises
+    ValueError on an unknown node or a bad duration.
 
     >>> graph = {"raw": [], "model": ["raw"], "report": ["raw", "model"]}
     >>> seconds = {"raw": 5.0, "model": 60.0, "report": 2.0}

@@ -61,8 +61,9 @@ def servers_for_target(
     """Servers that carry a rate with the largest batches that keep a target, and the share of the
     servers that batching saves.
 
-    arrival_rate: λ [1/s], positive. slo_s, per_item_s, fixed_s: as in `largest_batch`. Raises
-    ValueError outside these ranges.
+    arrival_rate: λ [1/s], positive. slo_s: target of the latency [s], which a request must keep
+    that has just missed a batch. per_item_s: α > 0 [s]. fixed_s: β ≥ 0 [s]. Raises ValueError
+    outside these ranges, and when not even a batch of one keeps the target.
 
     >>> servers_for_target(2000.0, slo_s=0.05, per_item_s=0.001, fixed_s=0.005)
     (3, 0.75)
