@@ -28,7 +28,7 @@ from snippets.optimization.hardware_scheduling import EXPONENTIAL, mean_response
 from snippets.optimization.size_scheduler import simulate_responses
 from snippets.optimization.slice_packing import first_fit
 
-PRICES = {"H100": 2.16, "A100": 1.0}  # per hour, in hours of an A100, Patel et al. (2024)
+PRICES = {"H100": 2.16, "A100": 1.0}  # per hour, relative; assumed, a ratio quoted from Splitwise
 PARAMETERS = 6.738e9  # of the worked model, two bytes each
 
 HINTS = {
