@@ -35,20 +35,20 @@ HINTS = {
         "Count how often each row number occurs. Zeros that stand next to each other make one "
         "range, so look for the places at which zero begins and ends; ranges exclude their end."
     ),
-    "workers_for_deadline": (
-        "For each number of workers take its own `best_shards`, then compare `latest_finish_s` "
-        "with the deadline. Dividing the work by the deadline forgets overheads and the last "
-        "shard that all wait for."
+    "excess_over_optimum": (
+        "No schedule is shorter than the work divided by the machines, nor than its longest "
+        "shard: `makespan_floor` is the larger of both. Compare with the last end, not with the"
+        " sum of the durations."
     ),
     "largest_shard_s": (
         "A failure repeats the shard from its beginning, so a shard of τ takes `M·(exp(τ/M) − 1)` "
         "on average. Only the ratio τ/M matters; solve for it by bisection, and start above "
         "zero where it is 0/0."
     ),
-    "excess_over_optimum": (
-        "No schedule is shorter than the work divided by the machines, nor than its longest "
-        "shard: `makespan_floor` is the larger of both. Compare with the last end, not with the"
-        " sum of the durations."
+    "workers_for_deadline": (
+        "For each number of workers take its own `best_shards`, then compare `latest_finish_s` "
+        "with the deadline. Dividing the work by the deadline forgets overheads and the last "
+        "shard that all wait for."
     ),
 }
 
@@ -81,26 +81,22 @@ def missing_and_repeated(
     return ranges, np.flatnonzero(counts > 1).tolist()
 
 
-def workers_for_deadline(
-    work_s: float, overhead_s: float, spread: float, deadline_s: float
-) -> tuple[int, int]:
-    """The fewest workers with which the job is done by the deadline in any order of its shards, and
-    how many shards it then has.
+def excess_over_optimum(start: npt.ArrayLike, end: npt.ArrayLike, machines: int) -> float:
+    """From the log of a finished job, a bound on how much longer it took than the best schedule
+    would have, as a share of the best.
 
-    work_s: of all shards [s], above 0. overhead_s: of each shard [s], above 0. spread: work of the
-    largest shard over the mean, at least 1. deadline_s: above 0 [s]. The latest finish falls with
-    every worker only as long as there is work to share, so at most 10,000 are tried. Raises
-    ValueError outside these ranges, and when these are too few.
+    start, end: of each shard, shape (n,), on a clock that began at 0. machines: m ≥ 1. No schedule
+    beats `makespan_floor` of the durations. Raises ValueError when a shard ends before it starts.
 
-    >>> workers_for_deadline(work_s=100.0, overhead_s=1.0, spread=1.0, deadline_s=61.0)
-    (2, 10)
+    >>> excess_over_optimum([0.0, 0.0, 1.0], [1.0, 1.0, 3.0], machines=2)
+    0.5
     """
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
-    for workers in range(1, 10_001):
-        shards = best_shards(work_s, workers, overhead_s, spread)
-        if latest_finish_s(work_s, workers, overhead_s, shards, spread) <= deadline_s:
-            return workers, shards
-    raise ValueError(f"deadline_s must be within reach of 10,000 workers, got {deadline_s}")
+    starts, ends = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
+    _require(starts.ndim == 1 and starts.size > 0, "start", "non-empty (n,)", starts.shape)
+    _require(ends.shape == starts.shape, "end", f"of shape {starts.shape}", ends.shape)
+    ordered = np.all((starts >= 0) & (starts < ends) & (ends < math.inf))
+    _require(ordered, "end", "after the start, which is not negative", ends)
+    return float(ends.max()) / makespan_floor(ends - starts, machines) - 1
 
 
 def largest_shard_s(failure_gap_s: float, loss: float) -> float:
@@ -125,22 +121,26 @@ def largest_shard_s(failure_gap_s: float, loss: float) -> float:
     return low * failure_gap_s
 
 
-def excess_over_optimum(start: npt.ArrayLike, end: npt.ArrayLike, machines: int) -> float:
-    """From the log of a finished job, a bound on how much longer it took than the best schedule
-    would have, as a share of the best.
+def workers_for_deadline(
+    work_s: float, overhead_s: float, spread: float, deadline_s: float
+) -> tuple[int, int]:
+    """The fewest workers with which the job is done by the deadline in any order of its shards, and
+    how many shards it then has.
 
-    start, end: of each shard, shape (n,), on a clock that began at 0. machines: m ≥ 1. No schedule
-    beats `makespan_floor` of the durations. Raises ValueError when a shard ends before it starts.
+    work_s: of all shards [s], above 0. overhead_s: of each shard [s], above 0. spread: work of the
+    largest shard over the mean, at least 1. deadline_s: above 0 [s]. The latest finish falls with
+    every worker only as long as there is work to share, so at most 10,000 are tried. Raises
+    ValueError outside these ranges, and when these are too few.
 
-    >>> excess_over_optimum([0.0, 0.0, 1.0], [1.0, 1.0, 3.0], machines=2)
-    0.5
+    >>> workers_for_deadline(work_s=100.0, overhead_s=1.0, spread=1.0, deadline_s=61.0)
+    (2, 10)
     """
-    starts, ends = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
-    _require(starts.ndim == 1 and starts.size > 0, "start", "non-empty (n,)", starts.shape)
-    _require(ends.shape == starts.shape, "end", f"of shape {starts.shape}", ends.shape)
-    ordered = np.all((starts >= 0) & (starts < ends) & (ends < math.inf))
-    _require(ordered, "end", "after the start, which is not negative", ends)
-    return float(ends.max()) / makespan_floor(ends - starts, machines) - 1
+    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    for workers in range(1, 10_001):
+        shards = best_shards(work_s, workers, overhead_s, spread)
+        if latest_finish_s(work_s, workers, overhead_s, shards, spread) <= deadline_s:
+            return workers, shards
+    raise ValueError(f"deadline_s must be within reach of 10,000 workers, got {deadline_s}")
 
 
 @dataclass(frozen=True)

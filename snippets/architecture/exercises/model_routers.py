@@ -25,22 +25,22 @@ HINTS = {
         "one for what it defers, the router pays its own decision and then one of the two. "
         "Equate them, then keep the share in [0, 1]."
     ),
-    "choices_needed": (
-        "Sum the series of the mean for one choice, two, three and so on until it is within the"
-        " target: `best_of_d_found` gives its terms. One choice is allowed and is plain M/M/1."
-    ),
-    "servers_needed": (
-        "The gap to the mean-field formula shrinks like a/n. Get a from `finite_fleet_mean`, which "
-        "is T + a/n for any number of servers, and solve for n: nothing has to be searched."
-    ),
     "moved_by_modulus": (
         "The pair of remainders repeats after n(n − 1) hashes, so count over one such period. A"
         " key stays only where both remainders are equal."
+    ),
+    "choices_needed": (
+        "Sum the series of the mean for one choice, two, three and so on until it is within the"
+        " target: `best_of_d_found` gives its terms. One choice is allowed and is plain M/M/1."
     ),
     "images_needed": (
         "Only images on which exactly one reader is right count, each with +1 or −1: the "
         "variance of one is the disagreement less the squared loss. Two separate binomial "
         "variances ask for far too many."
+    ),
+    "servers_needed": (
+        "The gap to the mean-field formula shrinks like a/n. Get a from `finite_fleet_mean`, which "
+        "is T + a/n for any number of servers, and solve for n: nothing has to be searched."
     ),
 }
 
@@ -72,6 +72,20 @@ def break_even_deferral(
     return min(max(share, 0.0), 1.0)
 
 
+def moved_by_modulus(servers: int) -> float:
+    """Share of keys that change their server when hash mod n becomes hash mod (n − 1).
+
+    servers: n ≥ 2 before one leaves. Counted over the n(n − 1) equally likely pairs of remainders.
+    Raises ValueError on fewer.
+
+    >>> moved_by_modulus(4)
+    0.75
+    """
+    _require(2 <= servers < math.inf and servers % 1 == 0, "servers", "an integer ≥ 2", servers)
+    hashes = np.arange(servers * (servers - 1))
+    return float(np.mean(hashes % servers != hashes % (servers - 1)))
+
+
 def choices_needed(utilization: float, target: float) -> int:
     """Fewest choices at which a large fleet's mean response is at most a target.
 
@@ -83,6 +97,21 @@ def choices_needed(utilization: float, target: float) -> int:
     """
     _require(1 < target < math.inf, "target", "above 1 and finite", target)
     return next(d for d in count(1) if best_of_d_found(utilization, d).sum() <= target)
+
+
+def images_needed(loss: float, disagreement: float) -> int:
+    """Test images after which a true loss of accuracy is resolved: 1.96 standard errors.
+
+    loss: true difference of two accuracies, in (0, disagreement]. disagreement: share of images, in
+    (0, 1], on which exactly one of the two is right. The variance of a paired difference is p − δ².
+    Raises ValueError outside these ranges.
+
+    >>> images_needed(0.1, disagreement=0.1)  # 1.96²·(0.1 − 0.01)/0.01
+    35
+    """
+    _require(0 < disagreement <= 1, "disagreement", "in (0, 1]", disagreement)
+    _require(0 < loss <= disagreement, "loss", f"in (0, {disagreement}]", loss)
+    return max(2, math.ceil(1.959963984540054**2 * (disagreement - loss**2) / loss**2))
 
 
 def servers_needed(utilization: float, choices: int, tolerance: float) -> int:
@@ -99,35 +128,6 @@ def servers_needed(utilization: float, choices: int, tolerance: float) -> int:
     limit = float(best_of_d_found(utilization, choices).sum())
     constant = choices * (finite_fleet_mean(utilization, choices, choices) - limit)
     return max(choices, math.ceil(constant / (tolerance * limit)))
-
-
-def moved_by_modulus(servers: int) -> float:
-    """Share of keys that change their server when hash mod n becomes hash mod (n − 1).
-
-    servers: n ≥ 2 before one leaves. Counted over the n(n − 1) equally likely pairs of remainders.
-    Raises ValueError on fewer.
-
-    >>> moved_by_modulus(4)
-    0.75
-    """
-    _require(2 <= servers < math.inf and servers % 1 == 0, "servers", "an integer ≥ 2", servers)
-    hashes = np.arange(servers * (servers - 1))
-    return float(np.mean(hashes % servers != hashes % (servers - 1)))
-
-
-def images_needed(loss: float, disagreement: float) -> int:
-    """Test images after which a true loss of accuracy is resolved: 1.96 standard errors.
-
-    loss: true difference of two accuracies, in (0, disagreement]. disagreement: share of images, in
-    (0, 1], on which exactly one of the two is right. The variance of a paired difference is p − δ².
-    Raises ValueError outside these ranges.
-
-    >>> images_needed(0.1, disagreement=0.1)  # 1.96²·(0.1 − 0.01)/0.01
-    35
-    """
-    _require(0 < disagreement <= 1, "disagreement", "in (0, 1]", disagreement)
-    _require(0 < loss <= disagreement, "loss", f"in (0, {disagreement}]", loss)
-    return max(2, math.ceil(1.959963984540054**2 * (disagreement - loss**2) / loss**2))
 
 
 def check_break_even() -> None:

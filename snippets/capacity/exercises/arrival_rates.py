@@ -38,15 +38,15 @@ from snippets.definitions.queue_simulator import (
 )
 
 HINTS = {
-    "load_test_time": (
-        "The generator and one exponential server form a GI/M/1 queue. Find the root of its "
-        "equation below 1 by bisection: 1 is always a root too, and Newton's method likes to "
-        "land there."
-    ),
     "routed_dispersion": (
         "Condition on the number of requests in the window and use the law of total variance: "
         "the mean of the binomial's variance plus the variance of its mean. Poisson traffic "
         "must come out as 1."
+    ),
+    "load_test_time": (
+        "The generator and one exponential server form a GI/M/1 queue. Find the root of its "
+        "equation below 1 by bisection: 1 is always a root too, and Newton's method likes to "
+        "land there."
     ),
     "windows_to_detect": (
         "The test rejects above a quantile of chi-square; under dispersion I the statistic is I"
@@ -70,6 +70,23 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
     if not condition:
         raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def routed_dispersion(dispersion: float, share: float) -> float:
+    """Dispersion of the requests that a random router sends to one replica, 1 + p(I − 1), for the
+    same window.
+
+    dispersion: I of the whole stream, ≥ 0. share: p in (0, 1], the part of the requests that the
+    replica gets.
+    Given N requests the replica gets a binomial number, whose variance is Np(1−p); the law of total
+    variance does the rest. Raises ValueError outside these ranges.
+
+    >>> routed_dispersion(dispersion=61.0, share=0.1)
+    7.0
+    """
+    _require(0 <= dispersion < math.inf, "dispersion", "non-negative and finite", dispersion)
+    _require(0 < share <= 1, "share", "in (0, 1]", share)
+    return 1 + share * (dispersion - 1)
 
 
 def load_test_time(burstiness: float, arrival_rate: float, service_rate: float) -> float:
@@ -104,23 +121,6 @@ def load_test_time(burstiness: float, arrival_rate: float, service_rate: float) 
         )
         low, high = (sigma, high) if transform > sigma else (low, sigma)
     return 1 / (service_rate * (1 - low))
-
-
-def routed_dispersion(dispersion: float, share: float) -> float:
-    """Dispersion of the requests that a random router sends to one replica, 1 + p(I − 1), for the
-    same window.
-
-    dispersion: I of the whole stream, ≥ 0. share: p in (0, 1], the part of the requests that the
-    replica gets.
-    Given N requests the replica gets a binomial number, whose variance is Np(1−p); the law of total
-    variance does the rest. Raises ValueError outside these ranges.
-
-    >>> routed_dispersion(dispersion=61.0, share=0.1)
-    7.0
-    """
-    _require(0 <= dispersion < math.inf, "dispersion", "non-negative and finite", dispersion)
-    _require(0 < share <= 1, "share", "in (0, 1]", share)
-    return 1 + share * (dispersion - 1)
 
 
 def windows_to_detect(dispersion: float, false_alarm: float = 0.05, power: float = 0.9) -> int:

@@ -28,14 +28,14 @@ HINTS = {
         " their attempts: solve it for one layer with that many. Watch 0/0 when every call "
         "fails."
     ),
+    "shed_with_hysteresis": (
+        "Remember the last decision: it selects which threshold the next signal is compared "
+        "with. At exactly either threshold the answer is to shed."
+    ),
     "queue_limit": (
         "With K inside, itself included, a request waits for K exponential services. It is in "
         "time when a Poisson number with mean μτ is at least K; subtract terms until the chance"
         " is too small."
-    ),
-    "shed_with_hysteresis": (
-        "Remember the last decision: it selects which threshold the next signal is compared "
-        "with. At exactly either threshold the answer is to shed."
     ),
     "accepted_rate": (
         "Divide the server's second into time for services and time for refusals. Below "
@@ -79,6 +79,25 @@ def nested_attempts(failure: float, attempts: int, layers: int) -> float:
     return -math.expm1(total * math.log(failure)) / (1 - failure)
 
 
+def shed_with_hysteresis(signals: Sequence[float], high: float, low: float) -> list[bool]:
+    """Whether to shed at each signal: from `high` on, and then until the signal falls below `low`.
+
+    signals: utilizations in [0, 1] in order of time. high, low: thresholds, 0 ≤ low ≤ high ≤ 1;
+    starts not shedding. Raises ValueError outside these ranges.
+
+    >>> shed_with_hysteresis([0.6, 0.8, 0.6, 0.4, 0.6], high=0.7, low=0.5)
+    [False, True, True, False, False]
+    """
+    _require(0 <= high <= 1, "high", "in [0, 1]", high)
+    _require(0 <= low <= high, "low", f"in [0, {high}]", low)
+    shedding, decisions = False, []
+    for signal in signals:
+        _require(0 <= signal <= 1, "signals", "in [0, 1]", signal)
+        shedding = signal >= (low if shedding else high)
+        decisions.append(shedding)
+    return decisions
+
+
 def queue_limit(service_rate: float, deadline_s: float, probability: float) -> int:
     """Most places K at which even the request that takes the last one is answered in time often
     enough.
@@ -102,25 +121,6 @@ def queue_limit(service_rate: float, deadline_s: float, probability: float) -> i
         if in_time < probability:
             return places
         places += 1
-
-
-def shed_with_hysteresis(signals: Sequence[float], high: float, low: float) -> list[bool]:
-    """Whether to shed at each signal: from `high` on, and then until the signal falls below `low`.
-
-    signals: utilizations in [0, 1] in order of time. high, low: thresholds, 0 ≤ low ≤ high ≤ 1;
-    starts not shedding. Raises ValueError outside these ranges.
-
-    >>> shed_with_hysteresis([0.6, 0.8, 0.6, 0.4, 0.6], high=0.7, low=0.5)
-    [False, True, True, False, False]
-    """
-    _require(0 <= high <= 1, "high", "in [0, 1]", high)
-    _require(0 <= low <= high, "low", f"in [0, {high}]", low)
-    shedding, decisions = False, []
-    for signal in signals:
-        _require(0 <= signal <= 1, "signals", "in [0, 1]", signal)
-        shedding = signal >= (low if shedding else high)
-        decisions.append(shedding)
-    return decisions
 
 
 def accepted_rate(

@@ -164,9 +164,9 @@ def time_until_fresh(
 ) -> float:
     """Time until a node is rebuilt after a change, each stale node as soon as its parents are [s].
 
-    parents: for every node, the nodes it is built from. changed: nodes whose content is new already.
-    duration_s: build time of every node, non-negative [s]. Zero when the node is not stale. Raises
-    ValueError on an unknown node or a bad duration.
+    parents: for every node, the nodes it is built from. changed: nodes whose content is already
+    new. duration_s: build time of every node, non-negative [s]. Zero when the node is not stale.
+    Raises ValueError on an unknown node or a bad duration.
 
     >>> graph = {"raw": [], "model": ["raw"], "report": ["raw", "model"]}
     >>> seconds = {"raw": 5.0, "model": 60.0, "report": 2.0}
