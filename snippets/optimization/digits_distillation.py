@@ -89,12 +89,14 @@ def paired_gain(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> Pair
     return PairedGain(float(gap.mean()), errors[0], errors[1])
 
 
-def _student(pixels: FloatArray, gradient: OutputGradient, seed: int) -> Classifier:
+def _student(
+    pixels: FloatArray, gradient: OutputGradient, seed: int, weight_decay: float = 1e-3
+) -> Classifier:
     """A student after 306 steps."""
     steps, batch = 306, min(64, len(pixels))
     epochs = steps // math.ceil(len(pixels) / batch)
     rng = np.random.default_rng(seed)
-    return train_classifier(pixels, gradient, STUDENT_UNITS, rng, epochs, batch, 3e-2)
+    return train_classifier(pixels, gradient, STUDENT_UNITS, rng, epochs, batch, 3e-2, weight_decay)
 
 
 @cache
@@ -131,12 +133,14 @@ def _right() -> dict[str, BoolArray]:
             "named": (pixels, cross_entropy_gradient(v.argmax(axis=1))),
             "unlabelled": (pixels, output_gradient(v, TEMPERATURE)),
             "few alone": (pixels[few], cross_entropy_gradient(labels[few])),
+            "few decayed": (pixels[few], cross_entropy_gradient(labels[few])),
         }
         cases |= {
             f"few, T = {t:g}": (pixels[few], output_gradient(v[few], t)) for t in TEMPERATURES
         }
         for name, (x, gradient) in cases.items():
-            answers = _student(x, gradient, seed).logits(report.pixels).argmax(axis=1)
+            decay = 1e-2 if name == "few decayed" else 1e-3
+            answers = _student(x, gradient, seed, decay).logits(report.pixels).argmax(axis=1)
             right.setdefault(name, []).append(answers == report.labels)
     return {name: np.array(rows) for name, rows in right.items()}
 
@@ -165,6 +169,7 @@ class Example:
     unlabelled_half: float
     few_images: int
     few_alone_percent: float
+    few_decayed_percent: float
     few_percent: float
     few_gain: float
     few_half: float
@@ -205,6 +210,7 @@ def example() -> Example:
         unlabelled_half=half["unlabelled"],
         few_images=FEW,
         few_alone_percent=accuracy["few alone"],
+        few_decayed_percent=accuracy["few decayed"],
         few_percent=accuracy["few, T = 4"],
         few_gain=100 * gains["few"].mean,
         few_half=half["few"],
