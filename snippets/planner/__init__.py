@@ -1,0 +1,1 @@
+"""The capacity planner: from a question to replicas, batch, memory, latencies, cost and limits."""
