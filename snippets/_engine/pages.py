@@ -513,7 +513,7 @@ def _live(page: Page) -> str:
     return (
         f'<div class="live" data-search-exclude data-live="{html.escape(json.dumps(settings))}">'
         '<p><button type="button" class="md-button">Edit and run in this page</button> '
-        f"<small>Loads Python for the browser, some 15 MB the first time{without}.</small></p>"
+        f"<small>The first time, this loads Python for the browser{without}.</small></p>"
         "</div>"
     )
 
