@@ -1,4 +1,4 @@
-"""What several test files need: the chapters as written, the run records, and the built site."""
+"""What several test files need: the pages as written, the run records, and the built site."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ settings.load_profile("handbook")
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter's page as written, and the modules it shows."""
+    """A page as written, a chapter's or a reference page, and the modules it shows."""
 
     path: str
     text: str
@@ -41,23 +41,38 @@ class Chapter:
         return {name for line in lines for name in line.split()}
 
 
-def read_chapters() -> list[Chapter]:
-    chapters = []
-    for file in sorted((ROOT / "docs").glob("*/*.md")):
+def read_pages() -> list[Chapter]:
+    """Every page that shows modules: the chapters, which ask a question, and reference pages."""
+    pages = []
+    for file in sorted((ROOT / "docs").rglob("*.md")):
         text, meta = front_matter.get_data(file.read_text(encoding="utf-8"))
         path = file.relative_to(ROOT / "docs").as_posix()
-        if "question" in meta:
-            names, problems = module_names_of(path, meta, module_names(ROOT))
-            assert not problems, problems
-            chapters.append(Chapter(path, text, meta, tuple(names)))
-    return chapters
+        names, problems = module_names_of(path, meta, module_names(ROOT))
+        assert not problems, problems
+        if "question" in meta or names:
+            pages.append(Chapter(path, text, meta, tuple(names)))
+    return pages
 
 
-CHAPTERS = read_chapters()
+PAGES = read_pages()
+CHAPTERS = [page for page in PAGES if "question" in page.meta]
+_OF_CHAPTERS = {name for chapter in CHAPTERS for name in chapter.modules}
+REFERENCES = [  # each with the modules of its own; it may quote those of chapters too
+    replace(page, modules=tuple(name for name in page.modules if name not in _OF_CHAPTERS))
+    for page in PAGES
+    if "question" not in page.meta
+]
 
 
 @pytest.fixture(params=CHAPTERS, ids=lambda chapter: chapter.slug)
 def chapter(request: pytest.FixtureRequest) -> Chapter:
+    value: Chapter = request.param
+    return value
+
+
+@pytest.fixture(params=CHAPTERS + REFERENCES, ids=lambda page: page.slug)
+def page(request: pytest.FixtureRequest) -> Chapter:
+    """A chapter or a reference page."""
     value: Chapter = request.param
     return value
 

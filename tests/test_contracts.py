@@ -1,4 +1,4 @@
-"""What every chapter promises: mirrored trees; whatever is there is shown, tested and sourced."""
+"""What every page promises: mirrored trees; whatever is there is shown, tested and sourced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snippets._engine.pages import references_of
 from snippets._engine.runner import Run
 from snippets._engine.source import module_names, module_path, outline, self_contained, shown
 
-from .conftest import CHAPTERS, Chapter
+from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
 
 SECTIONS = [
     "The answer",
@@ -73,7 +73,7 @@ def test_every_chapter_has_module_exercises_and_tests(chapter: Chapter) -> None:
 
 
 def test_every_module_belongs_to_a_page() -> None:
-    shown = {name for chapter in CHAPTERS for name in chapter.modules}
+    shown = {name for page in PAGES for name in page.modules}
     assert set(MODULES) <= shown
 
 
@@ -99,6 +99,15 @@ def test_front_matter_is_complete(chapter: Chapter, records: dict[str, Run]) -> 
     assert str(meta["question"]).endswith("?")
     drawn = {f["name"] for name in chapter.modules for f in records[name].record["figures"]}
     assert meta["thumbnail"] in drawn
+
+
+@pytest.mark.parametrize("page", REFERENCES, ids=lambda page: page.slug)
+def test_a_reference_page_has_tests_and_shows_its_checks(page: Chapter) -> None:
+    assert {"title", "description"} <= page.meta.keys()
+    assert 50 <= len(str(page.meta["description"])) <= 155
+    assert page.text.count("{{ checks }}") == bool(page.modules)
+    for name in page.modules:
+        assert tests_of(name).is_file(), f"{name} has no {tests_of(name).relative_to(ROOT)}"
 
 
 def test_sections_are_there_in_order(chapter: Chapter) -> None:
@@ -136,8 +145,8 @@ def test_exercises_are_three_or_more_and_solved(chapter: Chapter) -> None:
     assert len(re.findall(r"\{\{ solution ", exercises)) == len(titles)
 
 
-def test_every_citation_resolves_and_every_source_is_cited(chapter: Chapter) -> None:
-    body, _, sources = chapter.text.partition("\n## Sources\n")
+def test_every_citation_resolves_and_every_source_is_cited(page: Chapter) -> None:
+    body, _, sources = page.text.partition("\n## Sources\n")
     anchors = re.findall(r"\{ #([\w-]+) \}", sources)
     assert len(anchors) >= 3
     assert len(anchors) == len(set(anchors)) == len(re.findall(r"^- ", sources, re.MULTILINE))
@@ -188,23 +197,23 @@ def test_source_problems_are_found(text: str, problem: str) -> None:
     assert bool(problem) == bool(source_problem(text))
 
 
-def test_every_source_says_who_what_when_and_where(chapter: Chapter) -> None:
-    sources = references_of(chapter.path, "", chapter.text)
+def test_every_source_says_who_what_when_and_where(page: Chapter) -> None:
+    sources = references_of(page.path, "", page.text)
     problems = [f"{s.anchor} {p}: {s.text[:90]}" for s in sources if (p := source_problem(s.text))]
     assert not problems, "\n".join(problems)
 
 
-def test_every_public_definition_is_shown(chapter: Chapter) -> None:
-    shown = chapter.names_in("code") | chapter.names_in("solution")
-    for name in chapter.modules:
+def test_every_public_definition_is_shown(page: Chapter) -> None:
+    shown = page.names_in("code") | page.names_in("solution")
+    for name in page.modules:
         missing = public_definitions(name).keys() - shown
-        assert not missing, f"{name}: {sorted(missing)} not shown on {chapter.path}"
+        assert not missing, f"{name}: {sorted(missing)} not shown on {page.path}"
 
 
-def test_every_figure_is_shown_and_described(chapter: Chapter, records: dict[str, Run]) -> None:
-    figures = [figure for name in chapter.modules for figure in records[name].record["figures"]]
-    assert {figure["name"] for figure in figures} == chapter.names_in("figure")
-    assert len(figures) >= 2
+def test_every_figure_is_shown_and_described(page: Chapter, records: dict[str, Run]) -> None:
+    figures = [figure for name in page.modules for figure in records[name].record["figures"]]
+    assert {figure["name"] for figure in figures} == page.names_in("figure")
+    assert len(figures) >= 2 or "question" not in page.meta
     for figure in figures:
         assert figure["caption"], f"{figure['name']} has no caption"
         assert len(figure["alt"]) >= 60, f"{figure['name']} has no description (Alt: …)"
@@ -213,16 +222,16 @@ def test_every_figure_is_shown_and_described(chapter: Chapter, records: dict[str
             assert y, f"{figure['name']} has an axis without a label"
 
 
-def test_every_example_value_is_quoted(chapter: Chapter, records: dict[str, Run]) -> None:
-    for name in chapter.modules:
+def test_every_example_value_is_quoted(page: Chapter, records: dict[str, Run]) -> None:
+    for name in page.modules:
         for field in records[name].record["example"]:
-            quoted = re.search(rf"\{{\{{ {field}[: }}]", chapter.text)
+            quoted = re.search(rf"\{{\{{ {field}[: }}]", page.text)
             assert quoted, f"{name}: {field} is quoted nowhere"
 
 
-def test_pages_need_no_optional_package(chapter: Chapter, records: dict[str, Run]) -> None:
+def test_pages_need_no_optional_package(page: Chapter, records: dict[str, Run]) -> None:
     """What may be absent when the site is built gives no number and no figure to a page."""
-    for name in chapter.modules:
+    for name in page.modules:
         record = records[name].record
         assert not record["absent"], f"{name} did not run: pip install {record['absent']}"
         if record["needs"]:
@@ -231,10 +240,10 @@ def test_pages_need_no_optional_package(chapter: Chapter, records: dict[str, Run
 
 
 def test_checks_say_where_the_expectation_comes_from(
-    chapter: Chapter, records: dict[str, Run]
+    page: Chapter, records: dict[str, Run]
 ) -> None:
-    checks = [check for name in chapter.modules for check in records[name].record["checks"]]
-    assert len(checks) >= 6
+    checks = [check for name in page.modules for check in records[name].record["checks"]]
+    assert len(checks) >= 6 or not page.modules
     for check in checks:
         assert check["claim"].endswith("."), check["name"]
         refusal = all(row["got"].startswith("ValueError") for row in check["comparisons"])

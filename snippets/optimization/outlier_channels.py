@@ -176,7 +176,7 @@ def figure_outlier_channel() -> Figure:
     Alt: Two panels. Left, signal-to-noise ratio against the size of the outlier from 1 to 300 on a
     logarithmic axis: per channel stays at about 43 dB, smoothed falls slowly to about 20 dB, per
     tensor and per token fall by 20 dB per decade to 0. Right, a curve over α that rises from about
-    4 dB to about 21 dB near one half and falls again, between a dashed line at 2 dB and one at 39
+    4 dB to about 22 dB near 0.6 and falls again, between a dashed line at 4 dB and one at 39
     dB.
     """
     figure = Figure(figsize=(5.8, 3.4), layout="constrained")

@@ -1,8 +1,8 @@
 """Whether a changed model answers worse: only the questions that it answers differently tell.
 
-Two models read the same N images. N₋ right answers are lost and N₊ gained; the accuracy changes by
-(N₊ − N₋)/N, with variance (N₊ + N₋ − (N₊ − N₋)²/N)/N². The images that both read alike drop out, which is
-why the interval is narrower than that of two separate accuracies.
+Two models read the same N images. N₋ right answers are lost, N₊ gained; the accuracy changes by
+(N₊ − N₋)/N, with variance (N₊ + N₋ − (N₊ − N₋)²/N)/N². The images that both read alike drop out,
+which is why the interval is narrower than that of two separate accuracies.
 
 Assumes: the images are a random sample of those to come.
 

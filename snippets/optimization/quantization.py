@@ -83,9 +83,10 @@ def integer_product(left: Quantized, right: Quantized) -> FloatArray:
     left: shape (m, k), one scale or one per row. right: shape (k, n), one scale or one per column.
     Raises ValueError when a scale changes along k, because then it cannot leave the sum.
 
-    >>> one = quantize([[2.0, -1.0]], bits=8)
-    >>> integer_product(one, quantize([[1.0], [1.0]], bits=8)).round(2).tolist()
-    [[0.99]]
+    >>> left = Quantized(np.array([[3, 1]]), scale=np.array([[0.5]]), zero=np.array([[1]]))
+    >>> right = Quantized(np.array([[2], [4]]), scale=np.array([[0.25]]), zero=np.array([[0]]))
+    >>> integer_product(left, right).tolist()  # (3 − 1)·2 + (1 − 1)·4, times an eighth
+    [[0.5]]
     """
     _require(left.codes.ndim == 2, "left", "a matrix", left.codes.shape)
     rows = left.codes.shape[1]
@@ -95,7 +96,8 @@ def integer_product(left: Quantized, right: Quantized) -> FloatArray:
     _require(
         right.scale.shape[0] == 1, "right", "scaled per column or as a whole", right.scale.shape
     )
-    sums = (left.codes - left.zero) @ (right.codes - right.zero)
+    factors = [(part.codes - part.zero).astype(float) for part in (left, right)]
+    sums = factors[0] @ factors[1]  # whole numbers below 2^53, so that a float holds them exactly
     return np.asarray(sums * left.scale * right.scale)
 
 

@@ -70,17 +70,22 @@ def _rounded(reader: Classifier, rounding: Callable[[FloatArray], FloatArray]) -
     return Classifier(tuple((rounding(weights), biases) for weights, biases in reader.layers))
 
 
-def _changed(rounding: Callable[[FloatArray], FloatArray]) -> tuple[BoolArray, BoolArray]:
-    """Which images the reader in use reads correctly, and which after rounding its weights."""
-    reader = _readers()[0]
-    return _right(reader), _right(_rounded(reader, rounding))
+def _rounding(bits: int, way: str) -> Callable[[FloatArray], FloatArray]:
+    """Rounding with one scale for the layer, for each unit, or for each group of inputs."""
+    if way == "layer":
+        return lambda w: rounded_weights(w, bits)
+    return lambda w: rounded_weights(w, bits, len(w) if way == "unit" else GROUP)
 
 
-def _shares(rounding: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """Change of accuracy [points] of every reader."""
-    return np.array(
-        [100.0 * (_right(_rounded(r, rounding)).mean() - _right(r).mean()) for r in _readers()]
-    )
+@cache
+def _answers(bits: int, way: str) -> BoolArray:
+    """Right answers of every reader after rounding its weights, shape (readers, images); bits 32:
+    before.
+    """
+    if bits == 32:
+        return np.array([_right(reader) for reader in _readers()])
+    rounding = _rounding(bits, way)
+    return np.array([_right(_rounded(reader, rounding)) for reader in _readers()])
 
 
 def _compare(before: BoolArray, after: BoolArray) -> Change:
@@ -88,13 +93,14 @@ def _compare(before: BoolArray, after: BoolArray) -> Change:
     return paired_change(int((before & ~after).sum()), int((after & ~before).sum()), before.size)
 
 
-def _ways(bits: int) -> dict[str, Callable[[FloatArray], FloatArray]]:
-    """Rounding with one scale for the layer, for each unit, and for each group of inputs."""
-    return {
-        "layer": lambda w: rounded_weights(w, bits),
-        "unit": lambda w: rounded_weights(w, bits, len(w)),
-        "group": lambda w: rounded_weights(w, bits, GROUP),
-    }
+def _change(bits: int, way: str) -> Change:
+    """The change of the reader in use."""
+    return _compare(_answers(32, "")[0], _answers(bits, way)[0])
+
+
+def _shares(bits: int, way: str) -> FloatArray:
+    """Change of accuracy [points] of every reader."""
+    return np.asarray(100 * (_answers(bits, way).mean(axis=1) - _answers(32, "").mean(axis=1)))
 
 
 def _bytes(bits: int, group: int | None) -> float:
@@ -144,14 +150,15 @@ def example() -> Example:
     images, layers = _held_out(), _readers()[0].layers
     first = layers[0][0]
     columns = np.ascontiguousarray(first.T)  # a row holds the weights of a unit
-    before, _ = _changed(lambda w: w)
+    before = _answers(32, "")[0]
     whole = integer_logits(layers, images.pixels).argmax(axis=1) == images.labels
     rows = {
-        (bits, way): _row(*_changed(rounding), _bytes(bits, group))
+        (bits, way): _row(before, _answers(bits, way)[0], _bytes(bits, group))
         for bits in (8, 4, 3, 2)
-        for (way, rounding), group in zip(_ways(bits).items(), (None, HIDDEN, GROUP), strict=True)
+        for way, group in (("layer", None), ("unit", HIDDEN), ("group", GROUP))
     }
-    nf4 = _changed(lambda w: block_rounded(w.T, normal_float(4), GROUP).T)
+    code = normal_float(4)
+    nf4 = _right(_rounded(_readers()[0], lambda w: block_rounded(w.T, code, GROUP).T))
     lloyd = lloyd_max(16, 1e-8) / lloyd_max(16, 1e-8)[-1]
     return Example(
         held_out_images=before.size,
@@ -162,16 +169,16 @@ def example() -> Example:
         row_4_layer=rows[4, "layer"],
         row_4_unit=rows[4, "unit"],
         row_4_group=rows[4, "group"],
-        row_nf4_group=_row(*nf4, _bytes(4, GROUP)),
+        row_nf4_group=_row(before, nf4, _bytes(4, GROUP)),
         row_3_group=rows[3, "group"],
         row_2_unit=rows[2, "unit"],
         row_2_group=rows[2, "group"],
-        three_bits_group_in_use=float(_shares(_ways(3)["group"])[0]),
-        three_bits_unit_in_use=float(_shares(_ways(3)["unit"])[0]),
+        three_bits_group_in_use=float(_shares(3, "group")[0]),
+        three_bits_unit_in_use=float(_shares(3, "unit")[0]),
         **{
-            f"mean_{bits}_{way}": float(_shares(rounding).mean())
+            f"mean_{bits}_{way}": float(_shares(bits, way).mean())
             for bits in (4, 3)
-            for way, rounding in _ways(bits).items()
+            for way in ("layer", "unit", "group")
         },
         zero_percent=100 * float((np.abs(first) < 1e-3).mean()),
         int4_unit_db=sqnr_db(first, rounded_weights(first, 4, HIDDEN)),
@@ -204,10 +211,10 @@ def figure_accuracy_by_bits() -> Figure:
         )
     ):
         for bits in range(3, 9):
-            change = _compare(*_changed(_ways(bits)[way]))
+            change = _change(bits, way)
             ends = [[100 * (change.share - change.low)], [100 * (change.high - change.share)]]
             x = bits + 0.22 * (place - 1)
-            others = _shares(_ways(bits)[way])[1:]
+            others = _shares(bits, way)[1:]
             axes.plot([x + 0.055] * others.size, others, ".", color=colour, markersize=3.5)
             axes.errorbar(x, 100 * change.share, ends, fmt="o", color=colour, markersize=5)
         axes.annotate(text, (4.4, -3 - 0.8 * place), color=colour)
@@ -258,7 +265,7 @@ def check_eight_bits_change_nothing_that_shows() -> None:
     reader, images = _readers()[0], _held_out()
     original = reader.logits(images.pixels)
     whole = integer_logits(reader.layers, images.pixels)
-    rounded = _rounded(reader, _ways(8)["layer"]).logits(images.pixels)
+    rounded = _rounded(reader, _rounding(8, "layer")).logits(images.pixels)
     before = _right(reader)
     for name, logits in (("weights", rounded), ("whole numbers", whole)):
         differs = float((logits.argmax(axis=1) != original.argmax(axis=1)).mean())
@@ -275,17 +282,17 @@ def check_finer_scales_help() -> None:
 
     Source: 720 held-out images, changes with 95% intervals.
     """
-    three = _compare(*_changed(_ways(3)["layer"]))
+    three = _change(3, "layer")
     checks.inside("3 bits, layer: upper end", three.high, -1.0, -0.01, kind="measured")
-    two = {way: _compare(*_changed(rounding)) for way, rounding in _ways(2).items()}
+    two = {way: _change(2, way) for way in ("layer", "unit", "group")}
     for way in ("layer", "unit"):
         label = f"2 bits: group's lower end over {way}'s upper end"
         checks.inside(label, two["group"].low - two[way].high, 0.05, 1.0, kind="measured")
     for bits in (4, 3):
-        means = [float(_shares(rounding).mean()) for rounding in _ways(bits).values()]
+        means = [float(_shares(bits, way).mean()) for way in ("layer", "unit", "group")]
         label = f"{bits} bits, mean of {READERS} trainings: order"
         checks.holds(label, means[0] < means[1] < means[2], got=means, kind="measured")
-    four = _compare(*_changed(_ways(4)["group"]))
+    four = _change(4, "group")
     checks.inside("4 bits, group: change", four.share, -0.01, 0.01, kind="measured")
 
 

@@ -98,9 +98,9 @@ def test_values_are_refused(convert) -> None:  # type: ignore[no-untyped-def]
     for bad in ([math.nan] * 32, [math.inf] * 32, []):
         with pytest.raises(ValueError, match="values must be finite and not empty"):
             convert(bad)
-    for bad in (np.ones(33), np.ones((32, 3)), 1.0):
+    for broken in (np.ones(33), np.ones((32, 3)), 1.0):
         with pytest.raises(ValueError, match="values must be in rows of whole blocks"):
-            convert(bad)
+            convert(broken)
 
 
 def test_other_input_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Code books against scipy's integrals, quantiles and minimizers, and against k-means on samples."""
+"""Code books against scipy's integrals, quantiles and minimizers."""
 
 from __future__ import annotations
 

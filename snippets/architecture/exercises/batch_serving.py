@@ -196,6 +196,7 @@ def check_workers_for_deadline() -> None:
             for n in range(math.ceil(spread), 4000)
         )
         checks.holds(f"W = {work:g}: one fewer", fewer > deadline, got=fewer)
+    checks.equal("time enough for one", workers_for_deadline(1e3, 1.0, 1.0, 1500.0)[0], 1)
 
 
 def check_largest_shard() -> None:

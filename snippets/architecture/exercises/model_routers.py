@@ -30,8 +30,8 @@ HINTS = {
         " target: `best_of_d_found` gives its terms. One choice is allowed and is plain M/M/1."
     ),
     "servers_needed": (
-        "The gap to the mean-field formula shrinks like a/n. Get a from a fleet small enough to"
-        " solve exactly, with as many servers as choices, where every server is looked at."
+        "The gap to the mean-field formula shrinks like a/n. Get a from `finite_fleet_mean`, which "
+        "is T + a/n for any number of servers, and solve for n: nothing has to be searched."
     ),
     "moved_by_modulus": (
         "The pair of remainders repeats after n(n − 1) hashes, so count over one such period. A"
@@ -152,7 +152,7 @@ def check_choices() -> None:
 
     Source: the series of Mitzenmacher (2001), summed for every d up to the answer.
     """
-    for load, target in ((0.95, 2.6), (0.99, 2.2), (0.6, 1.3)):
+    for load, target in ((0.95, 2.6), (0.99, 2.2), (0.6, 1.3), (0.5, 2.5)):
         means = [
             sum(load ** (sum(d**k for k in range(1, i))) for i in range(1, 300 if d == 1 else 14))
             for d in range(1, 20)
@@ -199,8 +199,11 @@ def check_images() -> None:
     3.2% of them.
 
     Source: 2,000 drawn test sets of the computed size, whose differences have a standard error of
-    loss/1.96.
+    loss/1.96; the variance of twenty images, five lost and one gained, for a large loss.
     """
+    twenty = [1.0] * 5 + [-1.0] + [0.0] * 14
+    enough = math.ceil((1.959963984540054 / 0.2) ** 2 * float(np.var(twenty)))
+    checks.equal("five lost and one gained of twenty", images_needed(0.2, 0.3), enough)
     rng = np.random.default_rng(163)
     for loss, disagreement in ((0.008, 0.032), (0.02, 0.05)):
         size = images_needed(loss, disagreement)

@@ -275,11 +275,31 @@ def check_router() -> None:
 
 
 def check_windows_suffice() -> None:
-    """With as many windows as the answer says, simulated bursts are caught as often as was asked.
+    """With as many windows as the answer says, simulated bursts are caught as often as was asked,
+    and with two fewer χ² falls short.
 
     Source: 2000 logs of negative binomial counts with mean 20 and the dispersion asked about;
-    binomial standard error, and two percentage points for the approximation.
+    binomial standard error, and two percentage points for the approximation. For 2k degrees of
+    freedom P(χ² > x) is the probability of fewer than k events of a Poisson process until x/2.
     """
+
+    def caught_by(windows: int, dispersion: float) -> float:
+        half = (windows - 1) // 2
+        low, high = 0.0, 10.0 * windows
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if above(middle, half) > 0.05 else (low, middle)
+        return above(high / dispersion, half)
+
+    def above(x: float, half: int) -> float:
+        return math.fsum(
+            math.exp(j * math.log(x / 2) - x / 2 - math.lgamma(j + 1)) for j in range(half)
+        )
+
+    for dispersion, power in ((1.5, 0.8), (3.0, 0.9)):
+        odd = windows_to_detect(dispersion, power=power) // 2 * 2 + 1
+        enough = [caught_by(n, dispersion) >= power for n in (odd - 2, odd)]
+        checks.equal(f"{odd - 2} and {odd} windows, exactly", enough, [False, True])
     rng = np.random.default_rng(52)
     for dispersion, power in ((1.5, 0.8), (1.2, 0.95)):
         windows = windows_to_detect(dispersion, power=power)

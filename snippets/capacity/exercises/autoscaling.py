@@ -32,8 +32,8 @@ HINTS = {
     ),
     "target_for_ramp": (
         "When the order takes effect, the load has grown by r·D times its value at the order. "
-        "The replicas ordered for load/target must just carry that; multiplying by 1 − rD is "
-        "the first-order mistake."
+        "The replicas ordered for load/target must just carry that; 1 − rD is right only for "
+        "small rD."
     ),
     "keep_alive": (
         "A request starts cold when the gap before it outlasts the keep-alive, and gaps are "

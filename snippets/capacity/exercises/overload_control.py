@@ -263,11 +263,15 @@ def check_refusing_costs() -> None:
         checks.close(
             f"λ = {load:g}, c = {cost}", accepted_rate(load, 100.0, cost), accepted, atol=1e-9
         )
-    throttled = accepted_rate(900.0, 100.0, 0.2, multiplier=2.0)
-    checks.close("λ = 900, K = 2", throttled, 100 / 1.2, rtol=1e-12)
-    checks.close(
-        "time spent", throttled / 100 + 0.2 * (2 * throttled - throttled) / 100, 1.0, rtol=1e-12
-    )
+    checks.equal("below capacity all", accepted_rate(80.0, 100.0, 0.2), 80.0)
+    few = accepted_rate(150.0, 100.0, 0.1, multiplier=10.0)
+    checks.close("too few to throttle", few, (100 - 0.1 * 150) / 0.9, rtol=1e-12)
+    checks.close("λ = 900, K = 2", accepted_rate(900.0, 100.0, 0.2, 2.0), 100 / 1.2, rtol=1e-12)
+    for multiplier in (2.0, 3.5):
+        throttled = accepted_rate(900.0, 100.0, 0.2, multiplier)
+        refused = multiplier * throttled - throttled
+        spent = throttled / 100 + 0.2 * refused / 100
+        checks.close(f"time spent, K = {multiplier:g}", spent, 1.0, rtol=1e-12)
 
 
 def check_expired_share() -> None:

@@ -179,17 +179,18 @@ def check_fallback() -> None:
     result = with_fallback(flaky, spare, 1)
     checks.close("answered", result.ok, [0, 0.625, 0.125, 0], atol=1e-15)
     checks.close("failed", result.failed, [0, 0, 0.125, 0.125], atol=1e-15)
+    checks.close("cost, half fall back", result.cost, 2 + 0.5 * 4, rtol=1e-12)
 
 
 def check_reviewable_threshold() -> None:
     """No other threshold within the capacity is cheaper.
 
-    Source: brute force over every score and one threshold beyond, on 60 random requests, for five
+    Source: brute force over every score and one threshold beyond, on 60 random requests, for six
     capacities.
     """
     scores = np.round(np.random.default_rng(70).beta(1.0, 3.0, 60), 2)
     candidates = [*np.unique(scores).tolist(), 1.0]
-    for capacity in (1, 5, 20, 40, 60):
+    for capacity in (1, 5, 20, 30, 40, 60):
         chosen = reviewable_threshold(scores, capacity, 2.0, 6.0)
         cost = expected_cost(scores, chosen, 2.0, 6.0)
         costs = [

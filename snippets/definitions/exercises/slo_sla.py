@@ -130,11 +130,15 @@ def _share(values: npt.NDArray[np.float64]) -> MeanEstimate:
 
 
 def check_longest_outage() -> None:
-    """A full outage of 40 minutes fits every month at 99.9%, one of 41 not the shortest.
+    """A full outage of 40 minutes fits every month at 99.9%, one of 41 not the shortest; when a
+    quarter of the requests fail it may last four times as long.
 
-    Source: 28 days are 40,320 minutes; a thousandth is 40.32.
+    Source: 28 days are 40,320 minutes; a thousandth is 40.32. 31 days are 44,640, half a thousandth
+    22.32.
     """
     checks.close("February [min]", longest_outage(0.999, 28, 1.0) / 60, 40.32, rtol=1e-12)
+    quarter = longest_outage(0.9995, 31, 0.25) / 60
+    checks.close("January, a quarter fails [min]", quarter, 4 * 22.32, rtol=1e-12)
 
 
 def check_unnoticed_incidents() -> None:
@@ -149,17 +153,21 @@ def check_unnoticed_incidents() -> None:
     checks.covers("incidents", _share(short.astype(float)), incidents)
     batches = (lengths * short).reshape(50, -1).sum(axis=1) / lengths.reshape(50, -1).sum(axis=1)
     checks.covers("budget", _share(batches), spent)
+    never = unnoticed(14.0, 420.0, 3600.0, 14.4)
+    checks.equal("a burn below the threshold fires nothing", never, (1.0, 1.0))
 
 
 def check_promise() -> None:
     """The promise is missed by the chosen share of simulated months.
 
-    Source: 40,000 simulated months; binomial standard error.
+    Source: 40,000 simulated months; binomial standard error. With one outage in a hundred months on
+    average, e^{−0.01} of them have none, which is more than 98%.
     """
     promise = promise_to_make(5.0, 300.0, 2_592_000.0, 0.02)
     months = simulated_downtime(np.random.default_rng(7), 40_000, 5.0, 300.0)
     missed = (months > (1 - promise) * 2_592_000).astype(float)
     checks.covers("missed months", _share(missed), 0.02)
+    checks.equal("outages are rarer", promise_to_make(0.01, 300.0, 2_592_000.0, 0.02), 1.0)
 
 
 def check_series_against_sweep() -> None:

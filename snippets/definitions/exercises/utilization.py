@@ -290,6 +290,10 @@ def check_separate_queues() -> None:
     simulated = batch_means(fifo_waits(arrivals, services, 2))
     noise = 3 * simulated.standard_error
     checks.close("one queue", simulated.mean, pooled, atol=noise, rtol=0.04, kind="simulation")
+    lengths = np.repeat([1.0, stretch], [92, 8])
+    scv = float(lengths.var() / lengths.mean() ** 2)
+    formula = allen_cunneen_wait(rho, 2, 1.0, scv) * float(lengths.mean())
+    checks.close("one queue, moments of a list", pooled, formula, rtol=1e-12)
     checks.holds(
         "2·short < pooled < long", 2 * short < pooled < long, got=(2 * short, pooled, long)
     )

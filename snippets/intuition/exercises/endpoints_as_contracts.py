@@ -245,6 +245,7 @@ def check_common_contract_is_the_greatest() -> None:
     ]
     first, second = specs[3], specs[20]
     pairs = [(first, second), (specs[4], specs[31]), (specs[0], specs[89]), (specs[7], specs[66])]
+    pairs.append((specs[1], specs[21]))  # optional in both
     for a, b in pairs:
         common = common_contract(a, b)
         lower = [c for c in specs if can_replace(a, c) and can_replace(b, c)]
@@ -256,6 +257,9 @@ def check_common_contract_is_the_greatest() -> None:
         )
     x, y = Tensor("x", "FP32", (4,)), Tensor("y", "FP32", (1,))
     other = Tensor("x", "FP32", (8,))
+    extra = Tensor("z", "FP32", (1,), True)
+    common = common_contract(Contract((x, extra), (y,)), Contract((x,), (y,)))
+    checks.equal("what one version does not know", [t.name for t in common.inputs], ["x"])
     checks.raises(
         "4 or 8 features",
         common_contract,

@@ -250,11 +250,23 @@ def check_token_budget() -> None:
 def check_sequences_that_fit() -> None:
     """With so many places almost nobody is preempted, with half as many more many are.
 
-    Source: simulated bursts; memory of equal sequences counted by hand.
+    Source: simulated bursts; memory of equal sequences counted by hand, and that of 40 different
+    ones for every number of places.
     """
     equal = sequences_that_fit([20], [4], Engine(1.0, kv_blocks=13, block_tokens=4), margin=0)
     # 20, 21, 22 and 23 tokens hold 5, 6, 6 and 6 blocks of four, 5.75 on average: two sequences
     checks.equal("by hand", equal, 2)
+    few = _sample(40)
+    lengths = zip(few.prompt_tokens.tolist(), few.output_tokens.tolist(), strict=True)
+    held = [math.ceil((p + j) / 16) for p, n in lengths for j in range(n)]
+    mean, deviation = float(np.mean(held)), float(np.std(held))
+    for blocks, margin in ((300, 3.0), (4000, 1.5)):
+        places = sequences_that_fit(
+            few.prompt_tokens, few.output_tokens, Engine(1.0, kv_blocks=blocks), margin
+        )
+        taken = [b * mean + margin * deviation * math.sqrt(b) for b in range(1, 1000)]
+        most = int(np.less_equal(taken, blocks).sum())
+        checks.equal(f"every number of places, {blocks} blocks", places, most)
     asked = _sample(1500)
     for blocks in (500, 1500):
         engine = replace(EIGHT_BILLION, kv_blocks=blocks, max_sequences=1)

@@ -19,6 +19,29 @@ from snippets.optimization.paired_accuracy import paired_change
 
 NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
+HINTS = {
+    "smallest_group": (
+        "Every group carries its overhead once, so a weight pays the overhead divided by the "
+        "group. Double the group until a weight is within the budget; a budget that is met "
+        "exactly counts as met."
+    ),
+    "best_clip": (
+        "For each share the step is the share of the peak over the largest code: round, clip, "
+        "and add up squared errors of all values, the clipped ones too. Measuring only what was"
+        " not clipped favours clipping."
+    ),
+    "decode_speedup": (
+        "Memory-bound time is bytes over bandwidth, and the bandwidth cancels. Only the weights"
+        " shrink; the caches are read before and after, which is why the ratio of the bits is "
+        "too good."
+    ),
+    "images_needed": (
+        "The difference is a mean of +1, 0 and −1, with variance `changed` less the squared "
+        "loss. It must exceed the 97.5% quantile with the given power, so two normal quantiles "
+        "add up before they are squared."
+    ),
+}
+
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds."""
@@ -127,10 +150,13 @@ def check_best_clip() -> None:
     """The clip of Gaussian numbers is where the best equal steps of the theory end.
 
     Source: the error of the best 16 equal steps, which these 15 codes miss by little; a gain of
-    more than 3 dB over no clipping in 4 bits, less than 1 dB in 8.
+    more than 2 dB over no clipping in 4 bits, less than 1 dB in 8. By hand: with codes −1, 0 and 1
+    for five 2s and a 4 the steps 1, 2, 3 and 4 leave 14, 4, 6 and 20; 3 to −3 fit seven codes.
     """
-    x = np.random.default_rng(2).normal(size=50_000)
-    for bits, gain_low, gain_high in ((4, 3.0, 8.0), (8, 0.0, 1.0)):
+    checks.equal("five 2s and a 4", best_clip([2, 2, 2, -2, -2, 4], 2, candidates=4), 0.5)
+    checks.equal("nothing to clip", best_clip([-3, -2, -1, 0, 1, 2, 3], 3, candidates=50), 1.0)
+    x = np.random.default_rng(2).normal(size=20_000)
+    for bits, gain_low, gain_high in ((4, 2.0, 8.0), (8, 0.0, 1.0)):
         top, peak = 2 ** (bits - 1) - 1, float(np.abs(x).max())
 
         def ratio(share: float, top: int = top, peak: float = peak) -> float:
@@ -160,8 +186,15 @@ def check_decode_speedup() -> None:
 def check_images_needed() -> None:
     """With that many images the loss shows in 80% of the evaluations.
 
-    Source: 20,000 multinomial evaluations and the interval of the chapter, which is a little wider.
+    Source: 20,000 multinomial evaluations and the interval of the chapter, which is a little wider;
+    for a large loss the variance of twenty images, five lost and one gained.
     """
+    twenty = [1.0] * 5 + [-1.0] + [0.0] * 14
+    for power, quantile in ((0.5, 1.959964), (0.8, 1.959964 + 0.841621)):
+        enough = math.ceil((quantile / 0.2) ** 2 * float(np.var(twenty)))
+        checks.equal(
+            f"five lost, one gained of twenty, {power:.0%}", images_needed(0.2, 0.3, power), enough
+        )
     rng = np.random.default_rng(4)
     for loss, changed in ((0.005, 0.015), (0.01, 0.03)):
         n = images_needed(loss, changed)

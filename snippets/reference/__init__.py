@@ -1,0 +1,1 @@
+"""Reference pages: conventions that conflict, and what mixing them costs."""

@@ -1,0 +1,237 @@
+"""The loss against scipy, its gradient's invariances, limits of the temperature, every error; and
+the exercises' solutions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import special, stats
+
+from snippets.optimization.distillation import (
+    distillation_loss,
+    kl_divergence,
+    matched_logits_gradient,
+    output_gradient,
+    soften,
+)
+from snippets.optimization.exercises.distillation import (
+    acceptance_from_log,
+    acceptance_without_probabilities,
+    best_length_in_batch,
+    seeds_needed,
+)
+from snippets.optimization.speculative_decoding import expected_tokens
+from snippets.optimization.speculative_sampling import acceptance_rate
+
+LOGITS = arrays.arrays(float, (3, 5), elements=st.floats(-30, 30))
+BAD = [math.nan, math.inf, -math.inf]
+
+
+@settings(deadline=None, max_examples=50)
+@given(LOGITS, st.floats(0.2, 50))
+def test_soften_is_scipys_softmax(z: Any, temperature: float) -> None:
+    assert soften(z, temperature) == pytest.approx(special.softmax(z / temperature, axis=1))
+    assert soften(z + 700.0, temperature) == pytest.approx(soften(z, temperature), abs=1e-9)
+
+
+def test_soften_at_extreme_temperatures() -> None:
+    assert soften([1e6, 0.0, -1e6]).tolist() == [1.0, 0.0, 0.0]
+    assert soften([3.0, -2.0, 5.0], 1e9) == pytest.approx([1 / 3] * 3, abs=1e-8)
+    assert soften([1.0, 2.0], 0.01) == pytest.approx([0.0, 1.0])
+
+
+@settings(deadline=None, max_examples=50)
+@given(LOGITS, LOGITS)
+def test_kl_is_scipys_relative_entropy(z: Any, v: Any) -> None:
+    p, q = soften(v), soften(z)
+    expected = [stats.entropy(a, b) for a, b in zip(p, q, strict=True)]
+    assert kl_divergence(p, q) == pytest.approx(expected, abs=1e-9)
+    assert np.all(kl_divergence(p, q) >= -1e-12)
+    assert kl_divergence(p, p) == pytest.approx(np.zeros(3), abs=1e-12)
+
+
+def test_kl_where_probabilities_vanish() -> None:
+    assert kl_divergence([[0.0, 1.0], [1.0, 0.0]], [[0.5, 0.5], [0.0, 1.0]]).tolist() == [
+        math.log(2),
+        math.inf,
+    ]
+
+
+@settings(deadline=None, max_examples=50)
+@given(LOGITS, LOGITS, st.floats(0.5, 20), st.floats(0, 1))
+def test_loss_is_the_weighted_sum(z: Any, v: Any, temperature: float, weight: float) -> None:
+    labels = [0, 3, 4]
+    hard = -special.log_softmax(z, axis=1)[np.arange(3), labels].mean()
+    p, log_q = (
+        special.softmax(v / temperature, axis=1),
+        special.log_softmax(z / temperature, axis=1),
+    )
+    soft = (special.rel_entr(p, np.exp(log_q))).sum(axis=1).mean()
+    got = distillation_loss(z, v, temperature, labels, weight)
+    expected = (1 - weight) * hard + weight * temperature**2 * soft
+    assert got == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(LOGITS, LOGITS, st.floats(0.5, 20), st.floats(0, 1))
+def test_gradient_sums_to_zero_and_adds_up(
+    z: Any, v: Any, temperature: float, weight: float
+) -> None:
+    labels, rows = np.array([1, 1, 2]), np.arange(3)
+    slope = output_gradient(v, temperature, labels, weight)(z, rows)
+    assert slope.sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-9)
+    soft = output_gradient(v, temperature)(z, rows)
+    hard = output_gradient(v, temperature, labels, 0.0)(z, rows)
+    assert slope == pytest.approx(weight * soft + (1 - weight) * hard, abs=1e-9)
+
+
+def test_gradient_takes_the_rows_it_is_given() -> None:
+    v = np.array([[0.0, 4.0], [4.0, 0.0], [1.0, 1.0]])
+    slope = output_gradient(v, 2.0)(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([2, 0]))
+    assert slope[0] == pytest.approx([0.0, 0.0])
+    assert slope[1] == pytest.approx(np.array([0.5, -0.5]) * 2 * (2 * special.expit(2.0) - 1) / 2)
+    assert output_gradient(v, 3.0)(v, np.arange(3)) == pytest.approx(np.zeros((3, 2)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(LOGITS, LOGITS)
+def test_high_temperature_is_regression_on_logits(z: Any, v: Any) -> None:
+    limit = matched_logits_gradient(z, v)
+    far = output_gradient(v, 1e5)(z, np.arange(3)) * 3
+    assert far == pytest.approx(limit, abs=2e-2)
+    centred = (z - z.mean(axis=1, keepdims=True)) - (v - v.mean(axis=1, keepdims=True))
+    assert limit == pytest.approx(centred / 5, abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_logits_and_temperatures_are_refused(bad: float) -> None:
+    for function in (soften, lambda z: matched_logits_gradient(z, [0.0])):
+        with pytest.raises(ValueError, match="logits must be finite numbers"):
+            function([bad])
+    with pytest.raises(ValueError, match="teacher_logits must be finite numbers"):
+        matched_logits_gradient([0.0], [bad])
+    with pytest.raises(ValueError, match="temperature must be positive and finite"):
+        soften([0.0], bad)
+    with pytest.raises(ValueError, match=r"soft_weight must be in \[0, 1\]"):
+        distillation_loss([[0.0]], [[0.0]], 1.0, [0], bad)
+    with pytest.raises(ValueError, match=r"soft_weight must be in \[0, 1\]"):
+        output_gradient([[0.0]], 1.0, [0], bad)
+    with pytest.raises(ValueError, match="q must be a distribution"):
+        kl_divergence([1.0, 0.0], [bad, 0.0])
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0])
+def test_temperatures_must_be_positive(bad: float) -> None:
+    with pytest.raises(ValueError, match="temperature must be positive and finite"):
+        distillation_loss([[0.0, 1.0]], [[0.0, 1.0]], bad)
+    with pytest.raises(ValueError, match="temperature must be positive and finite"):
+        output_gradient([[0.0, 1.0]], bad)
+
+
+def test_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="logits must be finite"):
+        soften([])
+    with pytest.raises(ValueError, match="student_logits must be rows of logits"):
+        distillation_loss([0.0, 1.0], [0.0, 1.0], 1.0)
+    with pytest.raises(ValueError, match=r"teacher_logits must be of shape \(1, 2\)"):
+        distillation_loss([[0.0, 1.0]], [[0.0, 1.0, 2.0]], 1.0)
+    with pytest.raises(ValueError, match="teacher_logits must be rows of logits"):
+        output_gradient([0.0, 1.0], 1.0)
+    with pytest.raises(ValueError, match="student_logits must be finite"):
+        matched_logits_gradient([], [])
+    with pytest.raises(ValueError, match="p must be a distribution"):
+        kl_divergence([-0.5, 1.5], [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"q must be of shape \(2,\)"):
+        kl_divergence([0.5, 0.5], [1.0])
+
+
+@pytest.mark.parametrize("labels", [None, [0], [0, 2], [0, -1], [0, math.nan], [[0, 1]]])
+def test_labels_are_refused(labels: Any) -> None:
+    logits = [[0.0, 1.0], [1.0, 0.0]]
+    for function in (
+        lambda: distillation_loss(logits, logits, 1.0, labels, 0.5),
+        lambda: output_gradient(logits, 1.0, labels, 0.5),
+    ):
+        with pytest.raises(ValueError, match="labels must be one class per row"):
+            function()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.001, 0.1), st.floats(0, 0.2), st.floats(0, 0.9))
+def test_seeds_are_the_fewest(gain: float, sd: float, share: float) -> None:
+    image_error = share * gain / stats.norm.ppf(0.975)
+    seeds = seeds_needed(gain, sd, image_error)
+
+    def reach(count: int) -> float:
+        return float(stats.norm.ppf(0.975)) * math.hypot(sd / math.sqrt(count), image_error)
+
+    assert reach(seeds) <= gain * (1 + 1e-9)
+    assert seeds == 2 or reach(seeds - 1) > gain * (1 - 1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0, 1), st.integers(1, 40))
+def test_log_is_inverted(alpha: float, gamma: int) -> None:
+    share = (expected_tokens(alpha, gamma) - 1) / gamma
+    found = acceptance_from_log(share, gamma)
+    assert (expected_tokens(found, gamma) - 1) / gamma == pytest.approx(share, abs=1e-12)
+    assert alpha ** (1 if gamma == 1 else gamma) <= share + 1e-12 <= alpha + 2e-12
+
+
+def test_log_of_one_token_is_alpha() -> None:
+    assert acceptance_from_log(0.37, 1) == pytest.approx(0.37)
+    assert acceptance_from_log(0.5, 2) == pytest.approx((math.sqrt(5) - 1) / 2)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6))
+def test_probabilities_never_hurt(seed: int) -> None:
+    p, q = np.random.default_rng(seed).dirichlet(np.full(7, 0.5), 2)
+    assert acceptance_without_probabilities(p, q) <= acceptance_rate(p, q) + 1e-12
+    assert acceptance_without_probabilities(p, q) == pytest.approx(float(p @ q))
+
+
+def test_batches_shorten_drafts() -> None:
+    lengths = [best_length_in_batch(0.8, 0.05, batch, 300.0) for batch in range(1, 320, 7)]
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[0] == 8
+    assert lengths[-1] == 0
+    assert best_length_in_batch(0.8, 0.05, 1, 300.0, longest=3) == 3
+    assert best_length_in_batch(0.8, 0.05, 150, 300.0) == 1
+    assert best_length_in_batch(0.05, 0.06, 1, 300.0) == 0
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, math.nan, math.inf])
+def test_solutions_refuse(bad: Any) -> None:
+    with pytest.raises(ValueError, match="draft_tokens must be a positive integer"):
+        acceptance_from_log(0.5, bad)
+    with pytest.raises(ValueError, match="batch must be a positive integer"):
+        best_length_in_batch(0.5, 0.1, bad, 9.0)
+    with pytest.raises(ValueError, match="longest must be a positive integer"):
+        best_length_in_batch(0.5, 0.1, 1, 9.0, bad)
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
+def test_solutions_refuse_ranges(bad: float) -> None:
+    with pytest.raises(ValueError, match="gain must be positive"):
+        seeds_needed(bad, 0.1)
+    with pytest.raises(ValueError, match="seed_sd must be non-negative"):
+        seeds_needed(0.1, bad)
+    with pytest.raises(ValueError, match=r"image_error must be in \[0, 0\.051\)"):
+        seeds_needed(0.1, 0.1, bad)
+    with pytest.raises(ValueError, match=r"accepted_share must be in \[0, 1\]"):
+        acceptance_from_log(bad, 3)
+    with pytest.raises(ValueError, match="cost_ratio must be positive"):
+        best_length_in_batch(0.5, bad, 1, 9.0)
+    with pytest.raises(ValueError, match="free_positions must be positive"):
+        best_length_in_batch(0.5, 0.1, 1, bad)
+    with pytest.raises(ValueError, match="acceptance must be in"):
+        best_length_in_batch(bad, 0.1, 1, 9.0)
+    with pytest.raises(ValueError, match="q must be a distribution"):
+        acceptance_without_probabilities([1.0, 0.0], [bad, 0.0])

@@ -1,0 +1,111 @@
+"""The formulas against simulated coin tosses, brute force over lengths, their bounds, every
+error."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snippets.optimization.speculative_decoding import (
+    best_draft_length,
+    expected_tokens,
+    operations_factor,
+    speedup,
+)
+
+ALPHAS, LENGTHS, COSTS = st.floats(0, 1), st.integers(0, 60), st.floats(0, 3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0, 0.999), LENGTHS)
+def test_closed_form(alpha: float, gamma: int) -> None:
+    closed = (1 - alpha ** (gamma + 1)) / (1 - alpha)
+    assert expected_tokens(alpha, gamma) == pytest.approx(closed, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(ALPHAS, LENGTHS)
+def test_tokens_are_between_one_and_all(alpha: float, gamma: int) -> None:
+    tokens = expected_tokens(alpha, gamma)
+    assert 1 <= tokens <= gamma + 1
+    assert expected_tokens(alpha, gamma + 1) >= tokens
+    if alpha < 1:
+        assert tokens <= 1 / (1 - alpha) + 1e-9
+    assert expected_tokens(1.0, gamma) == gamma + 1
+    assert expected_tokens(0.0, gamma) == 1
+
+
+def test_tokens_of_tossed_coins() -> None:
+    tosses = np.random.default_rng(1).random((100_000, 5)) < 0.75
+    tokens = 1 + np.cumprod(tosses, axis=1).sum(axis=1)
+    error = tokens.std() / math.sqrt(tokens.size)
+    assert abs(tokens.mean() - expected_tokens(0.75, 5)) < 4 * error
+
+
+@settings(deadline=None, max_examples=50)
+@given(ALPHAS, LENGTHS, COSTS)
+def test_speed_and_operations(alpha: float, gamma: int, cost: float) -> None:
+    tokens = expected_tokens(alpha, gamma)
+    assert speedup(alpha, gamma, cost) * (1 + gamma * cost) == pytest.approx(tokens)
+    assert operations_factor(alpha, gamma, cost) * tokens == pytest.approx(gamma + 1 + gamma * cost)
+    assert operations_factor(alpha, gamma) >= 1 - 1e-12
+    assert speedup(alpha, 0, cost) == operations_factor(alpha, 0, cost) == 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0, 0.97), st.floats(0.005, 2))
+def test_best_length_is_best(alpha: float, cost: float) -> None:
+    found = best_draft_length(alpha, cost)
+    best = max(speedup(alpha, gamma, cost) for gamma in range(400))
+    assert speedup(alpha, found, cost) == pytest.approx(best, rel=1e-12)
+    if alpha <= cost:
+        assert found == 0
+    elif alpha > cost * (1 + 1e-9):
+        assert found >= 1
+        assert best >= (1 + alpha) / (1 + cost) - 1e-12
+
+
+def test_best_length_of_the_worked_example() -> None:
+    assert best_draft_length(0.8, 0.05) == 8
+    assert best_draft_length(0.8, 0.2) == 4
+    assert best_draft_length(0.0, 0.1) == 0
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan, math.inf])
+def test_acceptances_are_refused(bad: float) -> None:
+    for function in (
+        lambda: expected_tokens(bad, 1),
+        lambda: speedup(bad, 1, 0.1),
+        lambda: operations_factor(bad, 1),
+        lambda: best_draft_length(bad, 0.1),
+    ):
+        with pytest.raises(ValueError, match=r"acceptance must be in \[0, 1"):
+            function()
+    with pytest.raises(ValueError, match=r"acceptance must be in \[0, 1\)"):
+        best_draft_length(1.0, 0.1)
+
+
+@pytest.mark.parametrize("bad", [-1, 0.5, math.nan, math.inf])
+def test_lengths_are_refused(bad: Any) -> None:
+    for function in (expected_tokens, operations_factor):
+        with pytest.raises(ValueError, match="draft_tokens must be an integer"):
+            function(0.5, bad)
+    with pytest.raises(ValueError, match="draft_tokens must be an integer"):
+        speedup(0.5, bad, 0.1)
+
+
+@pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf])
+def test_costs_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="cost_ratio must be non-negative"):
+        speedup(0.5, 1, bad)
+    with pytest.raises(ValueError, match="cost_ratio must be positive"):
+        best_draft_length(0.5, bad)
+    with pytest.raises(ValueError, match="operations_ratio must be non-negative"):
+        operations_factor(0.5, 1, bad)
+    with pytest.raises(ValueError, match="cost_ratio must be positive"):
+        best_draft_length(0.5, 0.0)

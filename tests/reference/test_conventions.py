@@ -1,0 +1,191 @@
+"""Readings of one term: limits, identities, orders that always hold, and every refusal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snippets.definitions.queue_approximations import gamma_arrivals_wait
+from snippets.reference.conventions import (
+    MeanPace,
+    binary_excess,
+    bucket_quantile,
+    example,
+    gap_scv,
+    mean_pace,
+    model_flops_utilization,
+)
+
+streams = st.lists(
+    st.lists(st.floats(0, 10), min_size=2, max_size=20).map(lambda steps: np.cumsum(steps)),
+    min_size=1,
+    max_size=8,
+)
+positive = st.floats(0.01, 100)
+
+
+@given(streams)
+def test_both_means_lie_between_the_extreme_gaps(drawn: list[Any]) -> None:
+    pace = mean_pace(drawn)
+    gaps = np.concatenate([np.diff(stream) for stream in drawn])
+    for mean in (pace.tpot_s, pace.itl_s):
+        assert gaps.min() - 1e-9 <= mean <= gaps.max() + 1e-9
+    assert pace.itl_s == pytest.approx(gaps.sum() / gaps.size)
+
+
+@given(streams)
+def test_every_stream_twice_changes_nothing(drawn: list[Any]) -> None:
+    assert asdict(mean_pace(drawn * 2)) == pytest.approx(asdict(mean_pace(drawn)))
+
+
+def test_means_of_one_stream_agree() -> None:
+    assert mean_pace([[0.0, 1.0, 5.0]]) == MeanPace(tpot_s=2.5, itl_s=2.5)
+
+
+@pytest.mark.parametrize(
+    "bad", [[], [[1.0]], [[]], [[1.0, 0.5]], [[0.0, math.inf]], [[0.0, math.nan]], [[[0.0, 1.0]]]]
+)
+def test_streams_without_gaps_or_order_are_refused(bad: list[Any]) -> None:
+    with pytest.raises(ValueError, match="streams_s must be"):
+        mean_pace(bad)
+
+
+@pytest.mark.parametrize(("prefix", "power"), [("k", 1), ("M", 2), ("G", 3), ("T", 4), ("P", 5)])
+def test_excess_of_a_prefix_is_a_quotient_of_integers(prefix: str, power: int) -> None:
+    assert 1 + binary_excess(prefix) == pytest.approx(1024**power / 1000**power, rel=1e-13)
+
+
+@pytest.mark.parametrize("bad", ["", "K", "g", "kM", "GB"])
+def test_other_prefixes_are_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="prefix must be a letter of kMGTP"):
+        binary_excess(bad)
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(lambda c: sum(c) > 0),
+    st.floats(0, 1),
+)
+def test_bucket_quantile_lies_within_the_bucket_of_its_rank(counts: list[int], q: float) -> None:
+    bounds = np.cumsum(np.arange(1.0, len(counts) + 1))
+    got = bucket_quantile(bounds, counts, q)
+    below = np.cumsum(counts)
+    bucket = int(np.argmax(below >= q * below[-1]))
+    assert (bounds[bucket - 1] if bucket else 0.0) <= got <= bounds[bucket] + 1e-9
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8))
+def test_bucket_quantile_rises_and_ends_at_the_bounds(counts: list[int]) -> None:
+    bounds = np.arange(1.0, len(counts) + 1)
+    got = [bucket_quantile(bounds, counts, q) for q in np.linspace(0, 1, 21)]
+    assert np.all(np.diff(got) >= -1e-12)
+    assert got[0] == 0.0
+    assert got[-1] == bounds[-1]
+
+
+def test_bucket_quantile_is_exact_for_even_values_and_flat_beyond_the_last_bound() -> None:
+    values = np.arange(1, 1001) / 10  # evenly spread up to 100
+    bounds = np.array([20.0, 50.0, 100.0])
+    counts = np.bincount(np.searchsorted(bounds, values))
+    for q in (0.1, 0.5, 0.95):
+        assert bucket_quantile(bounds, counts, q) == pytest.approx(100 * q)
+    assert bucket_quantile([10.0, math.inf], [1, 9], 0.99) == 10.0
+    assert bucket_quantile([math.inf], [3], 0.5) == 0.0
+    assert bucket_quantile([10.0, 20.0, 30.0], [0, 4, 0], 0.5) == 15.0
+
+
+@pytest.mark.parametrize(
+    ("bounds", "counts", "q", "named"),
+    [
+        ([], [], 0.5, "bounds"),
+        ([2.0, 1.0], [1, 1], 0.5, "bounds"),
+        ([-1.0, 1.0], [1, 1], 0.5, "bounds"),
+        ([math.nan], [1], 0.5, "bounds"),
+        ([1.0], [1, 1], 0.5, "counts"),
+        ([1.0], [-1], 0.5, "counts"),
+        ([1.0], [math.nan], 0.5, "counts"),
+        ([1.0], [0], 0.5, "counts"),
+        ([1.0], [1], 1.1, "probability"),
+        ([1.0], [1], math.nan, "probability"),
+    ],
+)
+def test_impossible_histograms_are_refused(
+    bounds: list[float], counts: list[float], q: float, named: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{named} must be"):
+        bucket_quantile(bounds, counts, q)
+
+
+@given(positive)
+def test_readings_convert_into_each_other(value: float) -> None:
+    assert gap_scv(value, "shape") * value == pytest.approx(1)
+    assert gap_scv(value, "variation") == pytest.approx(gap_scv(1 / value, "shape") ** 2)
+    assert gap_scv(value, "dispersion") == value
+    deviation = math.sqrt(value)
+    back = gap_scv((deviation - 1) / (deviation + 1), "goh-barabasi")
+    assert back == pytest.approx(value)
+
+
+@given(st.floats(0.05, 0.95))
+def test_below_one_a_shape_is_burstier_than_poisson_and_the_others_are_not(value: float) -> None:
+    wait = {how: gamma_arrivals_wait(0.8, gap_scv(value, how)) for how in ("shape", "variation")}
+    assert wait["variation"] < 4 < wait["shape"]
+    assert gap_scv(value, "goh-barabasi") > 1 > gap_scv(value, "dispersion")
+
+
+@pytest.mark.parametrize(
+    ("value", "reading"),
+    [
+        (0.0, "shape"),
+        (math.inf, "shape"),
+        (math.nan, "variation"),
+        (-0.1, "dispersion"),
+        (math.inf, "variation"),
+        (1.0, "goh-barabasi"),
+        (-1.1, "goh-barabasi"),
+    ],
+)
+def test_burstiness_outside_its_scale_is_refused(value: float, reading: Any) -> None:
+    with pytest.raises(ValueError, match="burstiness must be"):
+        gap_scv(value, reading)
+
+
+def test_ends_of_the_scales() -> None:
+    assert gap_scv(0.0, "variation") == gap_scv(0.0, "dispersion") == 0.0
+    assert gap_scv(-1.0, "goh-barabasi") == 0.0
+    with pytest.raises(ValueError, match="reading must be one of the four"):
+        gap_scv(0.5, "cv")  # type: ignore[arg-type]
+
+
+@given(positive, positive, positive)
+def test_mfu_is_linear_in_the_rate_and_inverse_in_the_peak(x: float, n: float, p: float) -> None:
+    once = model_flops_utilization(x, n, p)
+    assert model_flops_utilization(3 * x, n, p) == pytest.approx(3 * once)
+    assert model_flops_utilization(x, n, 2 * p) == pytest.approx(once / 2)
+    assert once == pytest.approx(2 * n * x / p)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("bad", [-1.0, math.inf, math.nan])
+def test_impossible_rates_and_devices_are_refused(place: int, bad: float) -> None:
+    arguments = [1.0, 1.0, 1.0]
+    arguments[place] = bad
+    named = ("tokens_per_s", "parameters", "peak_flops")[place]
+    with pytest.raises(ValueError, match=f"{named} must be"):
+        model_flops_utilization(*arguments)
+
+
+def test_no_tokens_need_no_arithmetic_and_nothing_has_no_peak() -> None:
+    assert model_flops_utilization(0.0, 1.0, 1.0) == 0.0
+    for arguments in ((1.0, 0.0, 1.0), (1.0, 1.0, 0.0)):
+        with pytest.raises(ValueError, match="positive and finite"):
+            model_flops_utilization(*arguments)
+
+
+def test_numbers_of_the_page_are_finite() -> None:
+    assert all(math.isfinite(value) for value in asdict(example()).values())
