@@ -148,7 +148,7 @@ def test_exercises_are_three_or_more_and_solved(chapter: Chapter) -> None:
 def test_every_citation_resolves_and_every_source_is_cited(page: Chapter) -> None:
     body, _, sources = page.text.partition("\n## Sources\n")
     anchors = re.findall(r"\{ #([\w-]+) \}", sources)
-    assert len(anchors) >= 3
+    assert len(anchors) >= 3 or "question" not in page.meta
     assert len(anchors) == len(set(anchors)) == len(re.findall(r"^- ", sources, re.MULTILINE))
     cited = set(re.findall(r"\]\(#([\w-]+)\)", body))
     assert cited >= set(anchors), f"never cited: {set(anchors) - cited}"

@@ -554,9 +554,7 @@ def llms_text(
     for part, found in itertools.groupby(cards, key=lambda card: card.part):
         lines += ["", f"## {parts.get(part, part)}", ""]
         for card in found:
-            lines.append(
-                f"- [{card.title}]({address}{card.url}): {card.question} {card.description}"
-            )
+            lines.append(f"- [{card.title}]({address}{card.url}): {card.description}")
     lines += ["", "## Modules", ""]
     for card in cards:
         if card.modules:

@@ -115,6 +115,13 @@ def packed_nibbles(codes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     return np.asarray(q[..., 0::2] | (q[..., 1::2] << 4), dtype=np.uint8)
 
 
+def _beside(factor: float) -> float:
+    """SQNR [dB] in 8 bits of a row that shares its scale with 15 rows, one of them larger."""
+    rows = np.random.default_rng(9).normal(size=(16, 256))
+    rows[15] *= factor
+    return sqnr_db(rows[0], quantize(rows, 8, symmetric=False).values()[0])
+
+
 @dataclass(frozen=True)
 class Example:
     """Numbers quoted in the text: ratios in dB, bits per weight, and GB for 8 billion weights."""
@@ -129,6 +136,8 @@ class Example:
     nvfp4_bits: float
     scales_64_bits: float
     scales_double_bits: float
+    alone_db: float
+    beside_large_db: float
     half_gb: float
     int8_gb: float
     int4_gb: float
@@ -148,6 +157,8 @@ def example() -> Example:
         nvfp4_bits=bits_per_weight(4, [(8, 16)]),
         scales_64_bits=bits_per_weight(4, [(32, 64)]) - 4,
         scales_double_bits=bits_per_weight(4, [(8, 64), (32, 64 * 256)]) - 4,
+        alone_db=_beside(1.0),
+        beside_large_db=_beside(50.0),
         half_gb=weights * 2,
         int8_gb=weights * bits_per_weight(8, [(16, 4096)]) / 8,
         int4_gb=weights * bits_per_weight(4, [(16, 128)]) / 8,

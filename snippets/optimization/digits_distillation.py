@@ -6,7 +6,8 @@ them; 50 with labels; 50 that the teacher answers with softened probabilities. E
 same number of steps and, seed by seed, the same initial weights; differences are paired.
 
 Assumes: the 720 test images are exchangeable with those of the training, which holds for known
-writers only; nothing was chosen on them, T = 4 was fixed beforehand.
+writers only. T = 4 was fixed beforehand; the student's size and training were settled in trials
+that looked at the same images.
 
 Source: Hinton, Vinyals and Dean (2015) for the loss and for small students at intermediate
 temperatures; Buciluă, Caruana and Niculescu-Mizil (2006) for unlabelled images.
@@ -239,7 +240,7 @@ def figure_softened_targets() -> Figure:
         axes.loglog(temperatures, curves[:, digit], color=colour, linewidth=width)
         if place < 3:
             text = f"{digit}, the truth" if digit == report.labels[image] else f"{digit}"
-            axes.annotate(text, (1.04, curves[0, digit] * (0.5, 0.55, 1.4)[place]), color=colour)
+            axes.annotate(text, (1.04, curves[0, digit] * (0.5, 1.12, 1.2)[place]), color=colour)
     axes.axhline(0.1, color="C4", linestyle="--", linewidth=1)
     axes.set(xlim=(1, 32), ylim=(1e-5, 1.2))
     axes.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])

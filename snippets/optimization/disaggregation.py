@@ -269,8 +269,8 @@ def example() -> Example:
 
 
 def figure_ttft_by_rate() -> Figure:
-    """At an equal number of GPUs separation does not shorten the wait for the first token; it keeps
-    the tokens after it steady.
+    """At an equal number of GPUs separation does not bring the first token sooner than prompts that
+    run whole everywhere; it keeps the tokens after it steady.
 
     90th percentiles on three GPUs, simulated with the engine of the batching chapter: prompts of
     1500 and outputs of 60 tokens on average. Two systems run both phases on every GPU, with prompts

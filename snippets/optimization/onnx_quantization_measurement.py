@@ -301,6 +301,19 @@ def check_int8_is_the_arithmetic_of_the_chapter() -> None:
     checks.inside("codes that differ from ours", float(np.mean(ours.codes != codes)), 0, 0.5)
 
 
+def check_a_batch_shares_its_range() -> None:
+    """With ranges found in every call, an answer depends on the other rows of its batch.
+
+    Source: the model in single precision; a row alone, and beside one that is 50 times larger.
+    """
+    model = perceptron((256, 32), np.random.default_rng(3))
+    rows = np.random.default_rng(9).normal(size=(2, 256)).astype(np.float32)
+    rows[1] *= 50
+    exact, run = runner(model)(rows)[0], runner(int8_model(model))
+    checks.inside("alone [dB]", sqnr_db(exact, run(rows[:1])[0]), 30.0, 60.0)
+    checks.inside("beside a large row [dB]", sqnr_db(exact, run(rows)[0]), 0.0, 15.0)
+
+
 def check_int4_is_read_as_written() -> None:
     """MatMulNBits reads packed codes and scales as they were written.
 

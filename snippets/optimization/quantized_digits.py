@@ -140,6 +140,7 @@ class Example:
     mean_3_unit: float
     mean_3_group: float
     zero_percent: float
+    two_bit_zeros_percent: float
     int4_unit_db: float
     nf4_unit_db: float
     lloyd_unit_db: float
@@ -181,6 +182,7 @@ def example() -> Example:
             for way in ("layer", "unit", "group")
         },
         zero_percent=100 * float((np.abs(first) < 1e-3).mean()),
+        two_bit_zeros_percent=100 * float((rounded_weights(first, 2, HIDDEN) == 0).mean()),
         int4_unit_db=sqnr_db(first, rounded_weights(first, 4, HIDDEN)),
         nf4_unit_db=sqnr_db(columns, block_rounded(columns, normal_float(4), HIDDEN)),
         lloyd_unit_db=sqnr_db(columns, block_rounded(columns, lloyd, HIDDEN)),

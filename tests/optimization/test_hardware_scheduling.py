@@ -49,7 +49,7 @@ def test_moments_and_tails_are_those_of_the_density(sizes: Sizes) -> None:
 def test_drawn_sizes_are_the_mixture() -> None:
     drawn = UNEVEN.draw(np.random.default_rng(1), 40_000)
     assert drawn.shape == (40_000,)
-    assert stats.kstest(drawn, lambda x: 1 - UNEVEN.above(x)).pvalue > 0.001
+    assert stats.kstest(UNEVEN.above(drawn), "uniform").pvalue > 0.001
 
 
 def test_the_grid_holds_the_sizes() -> None:
@@ -78,7 +78,7 @@ def test_shortest_remaining_against_scipy(sizes: Sizes, load: float) -> None:
         assert got == pytest.approx(expected, rel=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.floats(0.05, 0.95),
     st.floats(0.01, 20),
@@ -132,7 +132,7 @@ def test_predictions_against_scipy(error: float) -> None:
 
         return rate * integrate.quad(work, 1e-9, 50)[0]
 
-    logs = np.linspace(-10, 7, 171)
+    logs = np.linspace(-9, 6, 101)
     room = np.array([1 - load_below(math.exp(log)) for log in logs])
     nodes = np.linspace(-8, 8, 161)
 
@@ -181,11 +181,15 @@ def test_bad_input_names_the_argument(call: Callable[[], object], message: str) 
 
 def test_cheapest_device_follows_the_roofline() -> None:
     devices = {"arithmetic": (10.0, 1.0, 1.0), "memory": (1.0, 10.0, 1.0)}
-    assert cheapest_device(3600.0, 0.0, devices) == ("arithmetic", pytest.approx(0.1))
-    assert cheapest_device(0.0, 3600.0, devices) == ("memory", pytest.approx(0.1))
-    assert cheapest_device(3600.0, 36.0, devices)[0] == "arithmetic"
-    free = devices | {"cheap": (1.0, 1.0, 0.01)}
-    assert cheapest_device(3600.0, 3600.0, free) == ("cheap", pytest.approx(0.01))
+    for flops, moved, among, name, cost in (
+        (3600.0, 0.0, devices, "arithmetic", 0.1),
+        (0.0, 3600.0, devices, "memory", 0.1),
+        (3600.0, 36.0, devices, "arithmetic", 0.1),
+        (3600.0, 3600.0, devices | {"cheap": (1.0, 1.0, 0.01)}, "cheap", 0.01),
+    ):
+        best, price = cheapest_device(flops, moved, among)
+        assert best == name
+        assert price == pytest.approx(cost)
 
 
 @pytest.mark.parametrize("speedup", [1.05, 1.5, 1.95])
@@ -218,3 +222,11 @@ def test_multifit_meets_its_deadline_within_the_bound(jobs: list[int], devices: 
         for places in itertools.product(range(devices), repeat=len(jobs))
     )
     assert best <= deadline <= 13 / 11 * best + 1e-9
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(1, 4))
+def test_multifit_cannot_be_a_unit_earlier(jobs: list[int], devices: int) -> None:
+    deadline = multifit(jobs, devices)
+    floor = max(max(jobs), -(-sum(jobs) // devices))
+    assert deadline == floor or len(first_fit(jobs, deadline - 1)) > devices

@@ -64,7 +64,7 @@ def compression_pays_below(
     """Bandwidth below which compressing a body shortens the call [B/s], sizes and speeds given.
 
     ratio: compressed size over size, in (0, 1]. compress_bytes_per_s, decompress_bytes_per_s:
-    bytes of the original a second. A byte costs 1/c + 1/d of work and saves (1 − ratio)/C of
+    bytes of the original a second. A byte costs 1/c + 1/d of work and saves (1 − ratio)/β of
     transfer. Raises ValueError outside these ranges.
 
     >>> compression_pays_below(ratio=0.4, compress_bytes_per_s=50e6, decompress_bytes_per_s=150e6)
@@ -87,7 +87,7 @@ def many_calls_s(
 
     calls: n ≥ 1. connections: c ≥ 1 of HTTP/1.1, each with one call at a time; with HTTP/2 one
     connection carries all, which is c = n. size_bytes: B of one call, request and answer.
-    bytes_per_s: bandwidth C shared by all. Waves of c calls follow each other, each taking a round
+    bytes_per_s: bandwidth β shared by all. Waves of c calls follow each other, each taking a round
     trip and the transfer of its bytes. Raises ValueError outside these ranges.
 
     >>> many_calls_s(60, 6, round_trip_s=0.05, size_bytes=12_500, bytes_per_s=12.5e6)

@@ -38,8 +38,8 @@ HINTS = {
         "twentieth test."
     ),
     "obrien_fleming": (
-        "Only one number is unknown, the last threshold: earlier looks have it times the square"
-        " root of K/k. Bisect until `crossing_probability` of the whole list equals the level."
+        "Only one number is unknown, the last threshold: look j of k has it times the square "
+        "root of k/j. Bisect until `crossing_probability` of the whole list equals the level."
     ),
     "rank_judge": (
         "Sort all m·n differences; the interval runs between two of them, found by rank from "
@@ -88,9 +88,9 @@ def alarm_threshold(
 
 
 def obrien_fleming(looks: int, alpha: float = 0.05) -> list[float]:
-    """Thresholds for |z| that fall from look to look, c·√(K/k), and err with probability α.
+    """Thresholds for |z| that fall from look to look, c·√(k/j), and err with probability α.
 
-    looks: K, 1 to 50. alpha: in [0.001, 0.5]. Bisects c on `crossing_probability`; a threshold
+    looks: k, 1 to 50. alpha: in [0.001, 0.5]. Bisects c on `crossing_probability`; a threshold
     above 12 counts as 12, which moves nothing. Raises ValueError outside these ranges.
 
     >>> [round(c, 3) for c in obrien_fleming(1)]

@@ -141,7 +141,7 @@ def multifit(durations: Sequence[int], devices: int) -> int:
     _require(whole, "durations", "positive integers", durations)
     _require(1 <= devices < math.inf and devices % 1 == 0, "devices", "a positive integer", devices)
     low = max(-(-sum(durations) // devices), max(durations))
-    high = 2 * low  # where two thirds-full devices would hold more than everything
+    high = 2 * low  # a job without room there would mean more than the average on every device
     while low < high:
         deadline = (low + high) // 2
         if len(first_fit(durations, deadline)) <= devices:
