@@ -22,9 +22,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.definitions.queue_simulator import MeanEstimate
 from snippets.optimization.speculative_decoding import best_draft_length, expected_tokens, speedup
-from snippets.optimization.speculative_sampling import speculate
+from snippets.optimization.speculative_sampling import MeanTokens, speculate
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -166,7 +165,7 @@ def figure_mode_runs() -> Figure:
     acceptance, 0.65, and the limit of endless passages.
 
     Alt: Tokens per round against the mean length of a passage, from 1 to 300 tokens on a
-    logarithmic axis. The exact curve starts at 2.59, crosses the formula's 2.53 at a length of 2
+    logarithmic axis. The exact curve starts near 2.6, crosses the formula's 2.53 at a length of 2
     and falls to 2.29. The dots lie on it.
     """
     figure = Figure()
@@ -196,7 +195,7 @@ def figure_mode_runs() -> Figure:
 
 
 @cache
-def _modes_measured(run_length: float) -> MeanEstimate:
+def _modes_measured(run_length: float) -> MeanTokens:
     """Tokens per round of the two modes, sampled; half of the sequences begin in either."""
     starts = np.repeat([0, 3], 400)
     target, draft = two_modes(EASY, HARD, 1 / run_length)

@@ -257,8 +257,8 @@ def figure_accuracy_by_temperature() -> Figure:
     which is the same with labels and with the teacher's soft answers.
 
     Alt: Accuracy from 75 to 98 percent for labels alone and for temperatures 1, 2, 4, 8 and 16.
-    The means rise from 83 through 88, 93 and 94 to 95 percent at 8 and 16. The dots of labels alone
-    range from 76 to 87, those from temperature 4 on over two or three points. Dashed lines at 97
+    The means rise from 82 through 88, 93 and 94 to 95 percent at 8 and 16. The dots of labels alone
+    range from 75 to 86, those from temperature 4 on over two or three points. Dashed lines at 97
     for the teacher and 96 for all images.
     """
     figure = Figure()

@@ -62,6 +62,11 @@ def _times(row: dict[str, Any]) -> npt.NDArray[np.float64]:
     return np.array(cells, dtype=float).T
 
 
+def _weights(record: dict[str, Any]) -> int:
+    """Weights of the large perceptron."""
+    return sum(a * b for a, b in itertools.pairwise(record["asked"]["widths"]))
+
+
 def _cells(row: dict[str, Any]) -> str:
     """Right answers, lost and gained ones, bytes, and microseconds per image, as table cells."""
     change = paired_change(row["lost"], row["gained"], row["images"])
@@ -86,6 +91,7 @@ class Example:
     digits_found: str
     digits_calibrated: str
     digits_four: str
+    perceptron_millions: float
     float_mb: float
     int8_mb: float
     int4_mb: float
@@ -121,6 +127,7 @@ def example() -> Example:
         digits_found=_cells(digits[FOUND]),
         digits_calibrated=_cells(digits[CALIBRATED]),
         digits_four=_cells(digits[FOUR]),
+        perceptron_millions=_weights(record) / 1e6,
         float_mb=large[FLOAT]["bytes"] / 1e6,
         int8_mb=large[FOUND]["bytes"] / 1e6,
         int4_mb=large[FOUR]["bytes"] / 1e6,
@@ -180,7 +187,7 @@ def check_files() -> None:
     """
     record, _, rows = _parts()
     widths, group = record["asked"]["widths"], record["asked"]["group"]
-    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    weights = _weights(record)
     four = bits_per_weight(4, [(32, group)])
     for name, bits in ((FLOAT, 32.0), (FOUND, 8.0), (FOUR, four)):
         expected = weights * bits / 8 + 4 * sum(widths[1:])

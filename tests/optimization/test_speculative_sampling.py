@@ -17,6 +17,7 @@ from snippets.optimization.speculative_decoding import expected_tokens
 from snippets.optimization.speculative_sampling import (
     TOY_DRAFT,
     TOY_TARGET,
+    MeanTokens,
     Rounds,
     _even_tail,
     acceptance_rate,
@@ -119,6 +120,7 @@ def test_lengths_and_means_are_counted_from_the_tokens() -> None:
     assert run.per_round(skip=1).mean == 2.5
     assert run.per_round().standard_error == pytest.approx(0.5)
     assert run.per_round().half_width == pytest.approx(0.98)
+    assert isinstance(run.per_round(), MeanTokens)
 
 
 def test_many_rounds_of_one_context_follow_the_formula() -> None:
