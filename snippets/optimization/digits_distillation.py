@@ -239,10 +239,10 @@ def figure_softened_targets() -> Figure:
         width = 1.8 if place < 3 else 1.0
         axes.loglog(temperatures, curves[:, digit], color=colour, linewidth=width)
         if place < 3:
-            text = f"{digit}, the truth" if digit == report.labels[image] else f"{digit}"
-            axes.annotate(text, (1.04, curves[0, digit] * (0.5, 1.12, 1.2)[place]), color=colour)
+            text = f"{digit}, true" if digit == report.labels[image] else f"{digit}"
+            axes.annotate(text, (0.95, curves[0, digit]), color=colour, ha="right", va="center")
     axes.axhline(0.1, color="C4", linestyle="--", linewidth=1)
-    axes.set(xlim=(1, 32), ylim=(1e-5, 1.2))
+    axes.set(xlim=(0.62, 32), ylim=(1e-5, 1.6))
     axes.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
     axes.minorticks_off()
     axes.set(xlabel="temperature T", ylabel="probability of a digit")

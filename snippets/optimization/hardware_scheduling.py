@@ -197,6 +197,8 @@ class Example:
     predicted_half_error: float
     predicted_unit_error: float
     largest_penalty_percent: float
+    even_gain_percent: float
+    uneven_gain_percent: float
 
 
 def example() -> Example:
@@ -212,6 +214,7 @@ def example() -> Example:
         [mean_response(policy, rate, EXPONENTIAL) for policy in ("fcfs", "sjf", "srpt")]
         for rate in (0.5, 0.9)
     ]
+    at_load = [mean_response(policy, LOAD, EXPONENTIAL) for policy in ("fcfs", "sjf")]
     uneven = [mean_response(policy, LOAD, UNEVEN) for policy in ("fcfs", "sjf", "srpt")]
     short = [float(response_by_size(name, 0.1, LOAD, UNEVEN)) / 0.1 for name in ("fcfs", "srpt")]
     return Example(
@@ -235,6 +238,8 @@ def example() -> Example:
         predicted_half_error=predicted_sjf_mean(LOAD, UNEVEN, 0.5),
         predicted_unit_error=predicted_sjf_mean(LOAD, UNEVEN, 1.0),
         largest_penalty_percent=100 * float(np.max(0.1 * even / x) - 1),
+        even_gain_percent=100 * (1 - at_load[1] / at_load[0]),
+        uneven_gain_percent=100 * (1 - uneven[1] / uneven[0]),
     )
 
 
