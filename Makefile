@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help serve build test lint bench-build measure font lock clean
+.PHONY: help serve build test lint pyodide bench-build measure font lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,9 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+pyodide: $(READY) ## fetch Python for the browser, which the tests of live code need
+	$(BIN)/python -m tests.fetch_pyodide
 
 bench-build: $(READY) ## time cold, warm and edited builds against the plain theme
 	$(BIN)/python benchmarks/build.py

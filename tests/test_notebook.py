@@ -104,3 +104,77 @@ def test_figures_take_the_place_of_embedded_images_in_order() -> None:
     embedded = '<p><img class="x" src="data:image/svg+xml;base64,AA=="/></p>'
     page = trimmed(f"<style>\na</style>{embedded}{embedded}", ["<b>1</b>", "<b>2</b>"])
     assert page == "<p><b>1</b></p><p><b>2</b></p>"
+
+
+# The theory notebook that this handbook grew out of had twenty-five titles and six computations:
+# where each computation lives now, and the values that it must still give.
+COMPUTATIONS = [
+    ("artifact dependency graph", "intuition.lineage", "check_chain", {"nodes": "5", "edges": "4"}),
+    (
+        "position-weighted checksum",
+        "intuition.lineage",
+        "check_checksum_collides",
+        {"checksum": "1090"},
+    ),
+    (
+        "release metric comparison",
+        "architecture.shadow_canary",
+        "check_paired_quality",
+        {"mean difference": "0.022", "standard error": "0.002"},
+    ),
+    (
+        "drift statistic",
+        "architecture.drift",
+        "check_worked_shift",
+        {"PSI": "0.1211940906", "PSI, ε = 0": "0.1211940974", "Jensen–Shannon": "0.01495699436"},
+    ),
+    (
+        "tail latency",
+        "capacity.tail_latency",
+        "check_ten_latencies",
+        {"p50 [ms]": "53.5", "p95 [ms]": "148.5", "mean [ms]": "71.7"},
+    ),
+    (
+        "guardrail decision",
+        "capacity.shedding",
+        "check_guardrail",
+        {"decisions": "[allow, allow, allow, escalate, escalate]"},
+    ),
+    (
+        "thresholded action",
+        "definitions.thresholded_decision",
+        "check_two_of_five_are_escalated",
+        {"escalated": "2"},
+    ),
+]
+TITLES = """
+intuition: training-vs-serving latency-throughput-cost batch-vs-online endpoints-as-contracts
+failure-budgets
+definitions: service latency-distribution throughput utilization slo-sla
+architecture: rest-grpc batch-serving streaming model-routers shadow-canary
+optimization: batching caching quantization distillation hardware-scheduling
+capacity: arrival-rates littles-law tail-latency autoscaling overload-control
+"""
+
+
+@pytest.mark.parametrize(("computation", "module", "check", "values"), COMPUTATIONS)
+def test_computation_of_the_first_notebook_lives_on(
+    computation: str, module: str, check: str, values: dict[str, str], records: dict[str, Run]
+) -> None:
+    found = [c for c in records[module].record["checks"] if c["name"] == check]
+    assert len(found) == 1, computation
+    got = {row["label"]: row["got"] for row in found[0]["comparisons"]}
+    assert {label: got.get(label) for label in values} == values
+
+
+def test_every_title_of_the_first_notebook_has_its_chapter_in_the_companion(site: Path) -> None:
+    part, wanted = "", []
+    for word in TITLES.split():
+        if word.endswith(":"):
+            part = word[:-1]
+        else:
+            wanted.append(f"{part}/{word}")
+    assert len(wanted) == 25
+    assert {chapter.slug for chapter in CHAPTERS} == set(wanted)
+    cells = read(site / "downloads" / "notebook.ipynb").cells
+    assert sum(cell.source.startswith("## ") for cell in cells) == 25

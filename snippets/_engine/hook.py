@@ -136,19 +136,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         problems += page.errors
     chapters = [path for path, (_, meta) in sources.items() if "question" in meta]
     chapters.sort(key=lambda path: order.get(path, len(order)))
+    offering = [path for path, (text, _) in sources.items() if "{{ downloads }}" in text]
     demos = {
-        path: _demo(sources[path][1], [by_name[name] for name in used[path]]) for path in chapters
+        path: _demo(sources[path][1], [by_name[name] for name in used[path]])
+        for path in dict.fromkeys([*chapters, *offering])
     }
-    books = _notebooks(config, demos, problems)
+    books = _notebooks(config, demos, chapters, problems)
     _State.images = [
         f'<figure class="plot">{pages.figure_image("../", run.name, figure)}</figure>'
-        for demo in demos.values()
+        for demo in (demos[path] for path in chapters)
         for run in demo.runs
         for figure in run.record["figures"]
         if figure["name"] in demo.figures
     ]
     _stop_on(problems)
-    _publish(files, config, runs, {path: used[path] for path in chapters})
+    _publish(files, config, runs, {path: used[path] for path in demos})
     parts = {
         path.removesuffix("/index.md"): str(meta["title"])
         for path, (_, meta) in sources.items()
@@ -236,7 +238,8 @@ COMPANION = "notebook.ipynb"
 
 def _demo(meta: dict[str, Any], runs: list[Run]) -> notebooks.Demo:
     """What the companion notebook shows of a chapter, from its front matter."""
-    intent = f"*{meta['question']}* {meta.get('description', '')}"
+    question = f"*{meta['question']}* " if "question" in meta else ""
+    intent = f"{question}{meta.get('description', '')}"
     return notebooks.Demo(
         str(meta.get("title", "")),
         intent.strip(),
@@ -248,22 +251,29 @@ def _demo(meta: dict[str, Any], runs: list[Run]) -> notebooks.Demo:
 
 
 def _notebooks(
-    config: MkDocsConfig, demos: dict[str, notebooks.Demo], problems: list[str]
+    config: MkDocsConfig,
+    demos: dict[str, notebooks.Demo],
+    chapters: list[str],
+    problems: list[str],
 ) -> dict[str, dict[str, Any]]:
-    """The companion, and for each chapter a notebook with all its checks and figures."""
+    """The companion through the chapters, and for each page a notebook with all that it checks and
+    draws.
+    """
     books = {}
     told = config.extra.get("notebook")
     if told:
         try:
             books[COMPANION] = notebooks.notebook(
-                told["title"], told["introduction"].strip(), demos.values()
+                told["title"],
+                told["introduction"].strip(),
+                [demos[path] for path in chapters],
             )
         except EngineError as problem:
             problems.append(f"{COMPANION}: {problem}")
     for demo in demos.values():
         every = notebooks.Demo(
             "Checks and figures",
-            "Everything that the chapter's modules compare and draw.",
+            "Everything that the page's modules compare and draw.",
             demo.lesson,
             demo.runs,
             [check["name"] for run in demo.runs for check in run.record["checks"]],

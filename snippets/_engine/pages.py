@@ -473,14 +473,15 @@ def _downloads(page: Page, names: list[str]) -> str:
         for run in page.runs
         if ".exercises." not in run.name
     )
-    chapter = page.runs[0]
-    bundle = f"{page.base}downloads/{download_name(chapter.name, 'zip')}"
-    notebook = f"{page.base}downloads/{download_name(chapter.name, 'ipynb')}"
+    first = page.runs[0].name
+    bundle = f"{page.base}downloads/{download_name(first, 'zip')}"
+    notebook = f"{page.base}downloads/{download_name(first, 'ipynb')}"
+    whole = "chapter" if "question" in page.meta else "page"
     return page.slot(
         f'<p class="downloads" data-search-exclude>Download {links}, '
-        f'the <a href="{notebook}" download>notebook of this chapter</a>, or '
-        f'<a href="{bundle}" download>everything of this chapter that runs (zip)</a>:'
-        f" unpack it and type <code>python -m snippets.checks snippets.{chapter.name}</code>.</p>"
+        f'the <a href="{notebook}" download>notebook of this {whole}</a>, or '
+        f'<a href="{bundle}" download>everything of this {whole} that runs (zip)</a>:'
+        f" unpack it and type <code>python -m snippets.checks snippets.{first}</code>.</p>"
         + _live(page)
     )
 
@@ -513,7 +514,7 @@ def _live(page: Page) -> str:
     return (
         f'<div class="live" data-search-exclude data-live="{html.escape(json.dumps(settings))}">'
         '<p><button type="button" class="md-button">Edit and run in this page</button> '
-        f"<small>Loads Python for the browser, some 15 MB the first time{without}.</small></p>"
+        f"<small>The first time, this loads Python for the browser{without}.</small></p>"
         "</div>"
     )
 

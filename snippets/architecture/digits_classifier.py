@@ -166,10 +166,10 @@ def train_classifier(
     Raises ValueError on non-finite pixels, or settings that are not positive (hidden,
     weight_decay: negative).
 
-    >>> dark_and_light, rng = np.array([[1.0] * 64, [0.0] * 64]), np.random.default_rng(0)
-    >>> fitted = train_classifier(dark_and_light, cross_entropy_gradient([3, 8]), 0, rng)
-    >>> fitted.logits(dark_and_light).argmax(axis=1).tolist()
-    [3, 8]
+    >>> dark_and_light, wanted = np.array([[1.0] * 64, [0.0] * 64]), np.eye(10)[[3, 8]]
+    >>> squares, rng = lambda z, rows: z - wanted[rows], np.random.default_rng(0)
+    >>> train_classifier(dark_and_light, squares, 0, rng).logits(dark_and_light).argmax(axis=1)
+    array([3, 8])
     """
     x = np.asarray(pixels, dtype=float)
     _require(x.ndim == 2 and x.size > 0 and np.isfinite(x).all(), "pixels", "finite rows", x.shape)

@@ -1,0 +1,152 @@
+"""Many questions on any executor, with the same answers to the bit whichever runs them.
+
+The i-th question draws its random numbers from SeedSequence(seed, spawn_key=(i,)), which depends on
+nothing but its place. Workers get chunks of questions and return flat records, not samples; the
+records are put back in order. A question without an answer gets a record with the problem.
+
+Assumes: workers that import this package; a trace is read before, once, and sent along.
+
+Source: NumPy documentation, `SeedSequence`; Python documentation, `concurrent.futures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from dataclasses import replace
+
+import numpy as np
+
+from snippets import checks
+from snippets.optimization.continuous_batching import Workload
+from snippets.planner.answers import answer_record
+from snippets.planner.capacity_planner import Question, plan
+from snippets.planner.questions import read_question, read_trace
+
+Record = dict[str, float | int | str]
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Question]:
+    """The questions of a grid, each with a seed of its own; a trace is read once.
+
+    grid: named values, as `read_grid` returns them. Raises ValueError that names the question by
+    its place, from 1, and the field; OSError when a trace cannot be read.
+
+    >>> [question.spawn_key for question in read_questions([{"rate_per_s": 1}] * 2)]
+    [(0,), (1,)]
+    """
+    traces: dict[str, Workload] = {}
+
+    def load(path: str) -> Workload:
+        if path not in traces:
+            traces[path] = read_trace(path)
+        return traces[path]
+
+    questions = []
+    for place, values in enumerate(grid):
+        try:
+            questions.append(read_question(values, load, (place,)))
+        except ValueError as error:
+            where = f"question {place + 1}: " if len(grid) > 1 else ""
+            raise ValueError(f"{where}{error}") from error
+    return questions
+
+
+def answer_chunk(questions: Sequence[Question]) -> list[Record]:
+    """Records of some questions, the work of one task. Those without a fleet say why under
+    `problem`, which is otherwise empty.
+
+    questions: with their seeds. A question that is refused when it is planned says so there too.
+
+    >>> asked = read_question({"rate_per_s": 1, "ttft_s": 0.001, "requests": 100})
+    >>> answer_chunk([asked])[0]["problem"][:26]
+    'no fleet keeps a TTFT of 0'
+    """
+    records: list[Record] = []
+    for question in questions:
+        try:
+            records.append(answer_record(question, plan(question)) | {"problem": ""})
+        except ValueError as error:
+            records.append({"problem": str(error)})
+    return records
+
+
+def sweep(
+    questions: Sequence[Question],
+    executor: futures.Executor | None = None,
+    chunk: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[Record]:
+    """Records of all questions, in their order.
+
+    questions: from `read_questions`. executor: any of `concurrent.futures`, or None for this
+    process. chunk: questions in a task. progress: told how many of how many are done. Raises
+    ValueError unless chunk is a positive integer, and what a task raises.
+
+    >>> asked = read_questions([{"rate_per_s": 1, "ttft_s": 0.001, "requests": 100}])
+    >>> len(sweep(asked))
+    1
+    """
+    _require(chunk >= 1 and chunk % 1 == 0, "chunk", "a positive integer", chunk)
+    total, done = len(questions), 0
+    records: list[list[Record]] = []
+    parts = [questions[first : first + chunk] for first in range(0, total, chunk)]
+    if executor is None:
+        for part in parts:
+            records.append(answer_chunk(part))
+            done += len(part)
+            if progress:
+                progress(done, total)
+        return [record for part in records for record in part]
+    tasks = [executor.submit(answer_chunk, list(part)) for part in parts]
+    try:
+        for task in futures.as_completed(tasks):
+            done += len(task.result())
+            if progress:
+                progress(done, total)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
+    return [record for task in tasks for record in task.result()]
+
+
+def check_any_executor_same_records() -> None:
+    """In this process or on threads, one by one or in chunks: the same records.
+
+    Source: comparison of all values, to the bit.
+    """
+    goals = ((1, 2.0), (5, 2.0), (9, 2.0), (1, 0.01))
+    grid = [{"rate_per_s": rate, "requests": 200, "ttft_s": goal} for rate, goal in goals]
+    questions = read_questions(grid)
+    alone = sweep(questions)
+    with futures.ThreadPoolExecutor(3) as pool:
+        for chunk in (1, 3):
+            checks.equal(f"chunks of {chunk}", sweep(questions, pool, chunk) == alone, True)
+    checks.equal("problems", [bool(record["problem"]) for record in alone], [0, 0, 0, 1])
+
+
+def check_seed_is_that_of_the_place() -> None:
+    """A question gets the random numbers of its place, whatever stands before it.
+
+    Source: the same question asked alone with the spawn key of its place.
+    """
+    grid = [{"rate_per_s": rate, "requests": 200, "ttft_s": 2} for rate in (7, 3)]
+    second = replace(read_question(grid[1]), spawn_key=(1,))
+    checks.equal("record", sweep(read_questions(grid))[1] == answer_chunk([second])[0], True)
+    first = replace(second, spawn_key=(0,))
+    differs = answer_chunk([first])[0]["ttft_p99_s"] != answer_chunk([second])[0]["ttft_p99_s"]
+    checks.holds("another place draws other numbers", differs)
+
+
+def check_bad_input_is_refused() -> None:
+    """Half a chunk, and a grid with a bad question, name argument, place and field."""
+    checks.raises("chunk", sweep, [], None, 0.5, match="chunk must be a positive integer")
+    grid = [{"rate_per_s": 1}, {"rate_per_s": 1, "layers": 3}]
+    checks.raises("grid", read_questions, grid, match="question 2: parameters_billion must be")

