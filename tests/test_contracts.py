@@ -212,7 +212,8 @@ def test_every_public_definition_is_shown(page: Chapter) -> None:
 
 def test_every_figure_is_shown_and_described(page: Chapter, records: dict[str, Run]) -> None:
     figures = [figure for name in page.modules for figure in records[name].record["figures"]]
-    assert {figure["name"] for figure in figures} == page.names_in("figure")
+    drawn, shown = {figure["name"] for figure in figures}, page.names_in("figure")
+    assert drawn == shown or (drawn < shown and "question" not in page.meta)  # which may borrow
     assert len(figures) >= 2 or "question" not in page.meta
     for figure in figures:
         assert figure["caption"], f"{figure['name']} has no caption"
