@@ -17,3 +17,4 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(logger, "propagate", True)
         monkeypatch.setattr(logger, "disabled", False)
         monkeypatch.setattr(logger, "handlers", [])
+        logger.setLevel(logging.NOTSET)
