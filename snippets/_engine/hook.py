@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
-from snippets._engine.repairs import named_landmarks
+from snippets._engine.repairs import named_landmarks, plain_names
 from snippets._engine.runner import (
     Run,
     cached,
@@ -361,7 +361,7 @@ def on_page_content(html: str, *, page: SitePage, config: MkDocsConfig, **_: Any
             extension.problems.clear()
     if page.file.src_uri == COMPANION:
         return notebooks.trimmed(html, _State.images)
-    return _State.pages[page.file.src_uri].fill(html)
+    return _State.pages[page.file.src_uri].fill(plain_names(html))
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
