@@ -93,6 +93,23 @@ def test_external_links_are_https(pages: dict[str, _Page]) -> None:
                 assert re.fullmatch(r"[\w.-]+\.[a-z]{2,}", parts.netloc), f"{address}: {link}"
 
 
+def test_every_page_describes_itself_to_those_it_is_sent_to(site: Path) -> None:
+    seen = set()
+    for file in site.rglob("index.html"):
+        text = file.read_text(encoding="utf-8")
+        tags = dict(re.findall(r'<meta property="(og:\w+)" content="([^"]*)">', text))
+        assert tags.keys() == {
+            *("og:type", "og:site_name", "og:title", "og:description", "og:url", "og:image")
+        }, file
+        assert len(tags["og:description"]) >= 50
+        assert tags["og:url"].startswith("http")
+        seen.add(tags["og:description"])
+        image = tags["og:image"].partition("/assets/")[2]
+        assert (site / "assets" / image).is_file()
+    assert len(seen) > 30
+    assert "<loc>" in (site / "sitemap.xml").read_text(encoding="utf-8")
+
+
 def test_ids_are_unique(pages: dict[str, _Page]) -> None:
     for address, page in pages.items():
         double = {name for name in page.ids if page.ids.count(name) > 1}

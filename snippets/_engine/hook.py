@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
-from snippets._engine.repairs import named_landmarks, plain_names
+from snippets._engine.repairs import named_landmarks, plain_names, with_preview
 from snippets._engine.runner import (
     Run,
     cached,
@@ -234,6 +234,7 @@ def _card(
 
 
 COMPANION = "notebook.ipynb"
+PREVIEW_IMAGE = "assets/screenshot-light.png"
 
 
 def _demo(meta: dict[str, Any], runs: list[Run]) -> notebooks.Demo:
@@ -392,6 +393,14 @@ def _show_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any)
 on_page_context = CombinedEvent(_hide_highlighting, _show_highlighting)
 
 
-def on_post_page(output: str, **_: Any) -> str:
-    """The page with names for what a screen reader lists."""
-    return named_landmarks(output)
+def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any) -> str:
+    """The page with names for what a screen reader lists, and a preview for whoever is sent it."""
+    preview = {
+        "og:type": "website" if page.is_homepage else "article",
+        "og:site_name": config.site_name,
+        "og:title": str(page.title or config.site_name),
+        "og:description": str(page.meta.get("description") or config.site_description),
+        "og:url": page.canonical_url or "",
+        "og:image": f"{config.site_url}{PREVIEW_IMAGE}",
+    }
+    return with_preview(named_landmarks(output), preview)

@@ -1,8 +1,12 @@
-"""What is left to do on rendered pages: names for a screen reader, and less markup in code."""
+"""What is left to do on rendered pages: names for a screen reader, less markup in code,
+and a preview for those to whom a link is sent.
+"""
 
 from __future__ import annotations
 
+import html
 import re
+from collections.abc import Mapping
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w)">([^<]*)</span>')
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
@@ -28,3 +32,12 @@ def plain_names(content: str) -> str:
     plain text: a third of a page's weight.
     """
     return _PLAIN.sub(r"\1", content)
+
+
+def with_preview(page: str, preview: Mapping[str, str]) -> str:
+    """A rendered page with Open Graph properties in its head."""
+    tags = "".join(
+        f'<meta property="{name}" content="{html.escape(content)}">'
+        for name, content in preview.items()
+    )
+    return page.replace("</head>", f"{tags}</head>", 1)

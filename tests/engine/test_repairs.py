@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from snippets._engine.repairs import named_landmarks, plain_names
+from snippets._engine.repairs import named_landmarks, plain_names, with_preview
 
 SECTION = (
     '<nav class="md-nav" aria-labelledby="__nav_2_label"><label class="md-nav__title"'
@@ -35,3 +35,9 @@ def test_code_keeps_its_text_and_its_colours() -> None:
     lighter = plain_names(code)
     assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
     assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi"]
+
+
+def test_preview_stands_in_the_head_and_is_escaped() -> None:
+    page = with_preview("<head><title>t</title></head><body></head>", {"og:title": 'A & "B"'})
+    meta = '<meta property="og:title" content="A &amp; &quot;B&quot;">'
+    assert page == f"<head><title>t</title>{meta}</head><body></head>"
