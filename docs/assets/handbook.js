@@ -1,10 +1,10 @@
 // Long code blocks start folded, with a button to show the rest. Without JavaScript they are simply open.
 const LINES_OPEN = 26;
 
-for (const block of document.querySelectorAll(".md-typeset .snippet")) {
-  const pre = block.querySelector("pre");
-  const lines = pre ? pre.textContent.trimEnd().split("\n").length : 0;
-  if (lines <= LINES_OPEN + 6) continue;
+const long = [...document.querySelectorAll(".md-typeset .snippet")]
+  .map((block) => [block, block.querySelector("pre")?.textContent.trimEnd().split("\n").length ?? 0])
+  .filter(([, lines]) => lines > LINES_OPEN + 6);
+for (const [block, lines] of long) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "snippet-fold";
