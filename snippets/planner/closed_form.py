@@ -104,13 +104,13 @@ def closed_form(
     limited = replace(engine, max_sequences=places)
     full_rate = saturated_rate(asked.prompt_tokens, asked.output_tokens, limited)
     load, idle = rate_per_s / full_rate, 1 - rate_per_s * float(own.mean())
-    if load >= 1 or idle <= 0:
-        inf = math.inf
-        return Estimate(load, places, places, inf, inf, inf, (inf,) * len(quantiles))
     mean = float(alone.mean())
-    slowdown = max(1.0, min(1 / idle, places / full_rate / mean))
+    slowdown = max(1.0, min(1 / max(idle, 1e-12), places / full_rate / mean))
     inside = slowdown * mean
     busy = rate_per_s * inside / places
+    if load >= 1 or idle <= 0 or busy >= 1:
+        inf = math.inf
+        return Estimate(load, places, places, inf, inf, inf, (inf,) * len(quantiles))
     scv = float(alone.var()) / mean**2
     wait_s = inside * allen_cunneen_wait(busy, places, arrival_scv, scv)
     decode_s = float(decode.sum()) / max(float(later.sum()), 1.0)
