@@ -1,18 +1,14 @@
-"""Answers: every line has a chapter, records are flat and finite, and the form never breaks."""
+"""Answers: every line has a chapter, and records are flat and finite."""
 
 from __future__ import annotations
 
 import json
 import math
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from snippets._engine import ROOT
-from snippets.planner.answers import Line, answer_lines, answer_record, form_answer
+from snippets.planner.answers import Line, answer_lines, answer_record
 from snippets.planner.capacity_planner import plan
-from snippets.planner.questions import FIELDS, read_question
+from snippets.planner.questions import read_question
 
 QUESTION = read_question({"rate_per_s": 30, "requests": 300, "ttft_s": 1.5, "tpot_s": 0.1})
 PLAN = plan(QUESTION)
@@ -61,53 +57,3 @@ def test_the_last_step_of_quantization_has_no_next() -> None:
     assert found.quantized is None
     assert answer_record(asked, found)["quantized_replicas"] == ""
     assert not [x for x in answer_lines(asked, found) if x.what.startswith("weights of")]
-
-
-@pytest.mark.parametrize(
-    ("values", "field"),
-    [
-        ({"rate_per_s": "x"}, "rate_per_s"),
-        ({"rate_per_s": 1, "device": "nothing"}, "device"),
-        ({"rate_per_s": 1, "layers": 3}, "parameters_billion"),
-        ({}, "rate_per_s"),
-        ({"trace": "a.csv", "trace_text": "a,b"}, "trace"),
-        ({"trace": "a.csv"}, "trace"),
-        ({"rate_per_s": 1, "ttft_s": 0.001}, ""),
-    ],
-)
-def test_a_problem_names_its_field(values: dict[str, object], field: str) -> None:
-    told = json.loads(form_answer(json.dumps(values)))
-    assert set(told) == {"problem", "field"}
-    assert told["problem"]
-    assert told["field"] == field
-
-
-def test_a_trace_from_the_form() -> None:
-    rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(200)]
-    text = "\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows])
-    asked = {"trace": "mine.csv", "trace_text": text, "requests": 200}
-    told = json.loads(form_answer(json.dumps(asked)))
-    assert told["lines"][0] == {
-        "what": "replicas",
-        "value": "1",
-        "estimate": "",
-        "chapter": "capacity/autoscaling",
-    }
-    assert "mine.csv" not in json.dumps(told["lines"])
-
-
-@pytest.mark.parametrize("text", ["", "3", "[]", "{", "null", "[" * 100_000])
-def test_a_form_that_is_no_object(text: str) -> None:
-    assert "the form must be" in json.loads(form_answer(text))["problem"]
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from([*(name for name in FIELDS if name != "rate_per_s"), "trace_text", "x"]),
-        st.one_of(st.text(max_size=5), st.floats(), st.integers(), st.none()),
-        max_size=4,
-    )
-)
-def test_no_form_raises(values: dict[str, object]) -> None:
-    told = json.loads(form_answer(json.dumps(values)))
-    assert told["problem"]
