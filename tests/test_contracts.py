@@ -35,7 +35,7 @@ SIMULATORS = {
     "optimization.continuous_batching",
 }  # modules that others import, and whose page says so
 MODULES = module_names(ROOT)
-NOT_PURE = ("check_", "figure_")
+NOT_PURE = ("check_", "figure_", "slider_")
 
 
 def tree_of(name: str) -> ast.Module:
@@ -212,7 +212,8 @@ def test_every_public_definition_is_shown(page: Chapter) -> None:
 
 def test_every_figure_is_shown_and_described(page: Chapter, records: dict[str, Run]) -> None:
     figures = [figure for name in page.modules for figure in records[name].record["figures"]]
-    drawn, shown = {figure["name"] for figure in figures}, page.names_in("figure")
+    drawn = {figure["name"] for figure in figures}
+    shown = page.names_in("figure") | page.names_in("slider")
     assert drawn == shown or (drawn < shown and "question" not in page.meta)  # which may borrow
     assert len(figures) >= 2 or "question" not in page.meta
     for figure in figures:
@@ -221,6 +222,26 @@ def test_every_figure_is_shown_and_described(page: Chapter, records: dict[str, R
         for x, y in figure["labels"]:
             assert x, f"{figure['name']} has an axis without a label"
             assert y, f"{figure['name']} has an axis without a label"
+
+
+def test_every_slider_is_shown_labelled_and_tested(page: Chapter, records: dict[str, Run]) -> None:
+    """That its values are the chapter's own is tested beside the chapter's functions."""
+    shown = page.names_in("slider")
+    sliders = {s["name"]: (n, s) for n in page.modules for s in records[n].record["sliders"]}
+    assert shown == sliders.keys()
+    assert not shown & page.names_in("figure"), "the slider shows its figure"
+    for name, (module, slider) in sliders.items():
+        data = slider["data"]
+        assert slider["lead"].endswith(".")
+        for told in (*data["controls"], data["x"], data["y"], *data["curves"], *data["readouts"]):
+            assert told["label"], name
+            assert "[" not in told["label"], f"{name}: {told['label']} has its unit in the label"
+        assert f"slider_{name}()" in tests_of(module).read_text(encoding="utf-8"), name
+
+
+def test_every_part_has_a_slider(records: dict[str, Run]) -> None:
+    parts = {name.partition(".")[0] for name, run in records.items() if run.record["sliders"]}
+    assert parts >= {chapter.slug.partition("/")[0] for chapter in CHAPTERS}
 
 
 def test_every_example_value_is_quoted(page: Chapter, records: dict[str, Run]) -> None:
@@ -272,6 +293,8 @@ def test_copied_functions_work_in_an_empty_file(name: str) -> None:
         text = self_contained(source, [function])
         imports = set(re.findall(r"^from (?:snippets\.)([\w.]+) import", text, re.MULTILINE))
         allowed = SIMULATORS if ".exercises." not in name else set(MODULES)
+        if name.startswith("planner."):  # it calls the chapters' functions: that is its purpose
+            allowed = {*MODULES, "measuring"}
         assert imports <= allowed, f"{function} takes {imports} along"
         assert "matplotlib" not in text, f"{function} drags a figure along"
         module = sys.modules["copied"] = type(sys)("copied")  # classes look their module up,

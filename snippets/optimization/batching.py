@@ -143,9 +143,9 @@ def form_batches(
     ([0.5, 2.5, 2.5, 9.5], [2.5, 4.5, 4.5, 11.5])
     """
     arrivals = np.asarray(arrival_s, dtype=float)
-    in_order = np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals, axis=0) >= 0)
-    sorted_times = arrivals.ndim == 1 and arrivals.size > 0 and in_order
-    _require(sorted_times, "arrival_s", "finite, sorted and not empty", arrivals)
+    shaped = arrivals.ndim == 1 and arrivals.size > 0
+    in_order = shaped and np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0)
+    _require(in_order, "arrival_s", "finite, sorted and not empty", arrivals)
     _require(float(largest).is_integer() and largest >= 1, "largest", "a positive integer", largest)
     _require(window_s >= 0, "window_s", "non-negative", window_s)
     times, size, first, free_s = arrivals.tolist(), arrivals.size, 0, -math.inf

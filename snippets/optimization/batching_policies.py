@@ -55,11 +55,12 @@ def padded_batch_s(
     >>> padded_batch_s(np.array([4, 2]), np.array([3, 1]), Engine(step_s=2.0, prefill_token_s=0.5))
     9.0
     """
-    prompts, outputs = np.asarray(prompt_tokens), np.asarray(output_tokens)
+    prompts, outputs = np.asarray(prompt_tokens, float), np.asarray(output_tokens, float)
     _require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (b,)", prompts)
-    _require(np.all(prompts >= 1), "prompt_tokens", "positive", prompts)
     _require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
-    _require(np.all(outputs >= 1), "output_tokens", "positive", outputs)
+    for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
+        whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
+        _require(whole, name, "positive integers", tokens)
     prefill, size, later = int(prompts.sum()), prompts.size, int(outputs.max()) - 1
     steps = -(-prefill // engine.token_budget) + later
     context = later * prefill + size * later * (later + 1) // 2

@@ -50,13 +50,13 @@ def _popularity(popularity: npt.ArrayLike) -> FloatArray:
 def zipf(items: int, exponent: float) -> FloatArray:
     """Popularities proportional to rank^−α, most popular first, shape (items,).
 
-    items: N, a positive integer. exponent: α ≥ 0; 0 makes all equal. Raises ValueError outside
-    these ranges.
+    items: N, an integer from 1 to 10⁸. exponent: α ≥ 0; 0 makes all equal. Raises ValueError
+    outside these ranges.
 
     >>> zipf(3, exponent=1.0).round(6).tolist()
     [0.545455, 0.272727, 0.181818]
     """
-    _require(1 <= items < math.inf and items % 1 == 0, "items", "a positive integer", items)
+    _require(1 <= items <= 1e8 and items % 1 == 0, "items", "an integer from 1 to 10⁸", items)
     _require(0 <= exponent < math.inf, "exponent", "non-negative and finite", exponent)
     weights = np.arange(1, int(items) + 1, dtype=float) ** -exponent
     return np.asarray(weights / weights.sum())
@@ -425,6 +425,6 @@ def check_bad_input_is_refused() -> None:
     checks.raises("full", characteristic_time, [0.5, 0.5], 2, True, match="capacity must be in (0")
     checks.raises("many", exact_hit_ratio, zipf(17, 1.0), 2, "lru", match="of at most 16 items")
     checks.raises("policy", exact_hit_ratio, [1.0], 1, "lfu", match="policy must be static, lru or")
-    checks.raises("items", zipf, 0, 1.0, match="items must be a positive integer")
+    checks.raises("items", zipf, 0, 1.0, match="items must be an integer from 1")
     checks.raises("TTL", timer_hit_ratios, [1.0], math.inf, True, match="lifetime must be non-neg")
     checks.raises("floats", simulate_hits, [0.5], 2, match="requests must be a non-empty (n,) arr")

@@ -36,10 +36,11 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 
 @dataclass(frozen=True)
 class Decoder:
-    """Weights of a small language model, and how its attention shares and limits keys.
+    """Weights of a small language model, and how its attention shares and limits keys. Raises
+    ValueError on matrices that do not fit each other, and on numbers of heads that do not divide.
 
-    >>> one = np.ones((1, 1), dtype=np.float32)
-    >>> Decoder(np.ones((5, 2), np.float32), ((one,) * 6,), 2, 1).vocabulary
+    >>> one = np.ones((2, 2), dtype=np.float32)
+    >>> Decoder(np.ones((5, 2), np.float32), ((one,) * 6,), 1, 1).vocabulary
     5
     """
 
@@ -48,6 +49,33 @@ class Decoder:
     query_heads: int
     kv_heads: int
     window: int = 0  # W, keys that a token attends to, itself included; 0 for all
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a decoder."""
+        table = np.ndim(self.embedding) == 2 and np.size(self.embedding) > 0
+        _require(table, "embedding", "of shape (vocabulary, width)", np.shape(self.embedding))
+        for name in ("query_heads", "kv_heads"):
+            heads = getattr(self, name)
+            _require(1 <= heads < math.inf and heads % 1 == 0, name, "a positive integer", heads)
+        shares = self.query_heads % self.kv_heads == 0
+        _require(shares, "query_heads", "a multiple of kv_heads", self.query_heads)
+        whole = 0 <= self.window < math.inf and self.window % 1 == 0
+        _require(whole, "window", "a non-negative integer", self.window)
+        some = isinstance(self.layers, tuple) and len(self.layers) > 0
+        _require(some, "layers", "a tuple of one or more", self.layers)
+        width = self.embedding.shape[1]
+        for layer in self.layers:
+            shapes = [np.shape(matrix) for matrix in layer]
+            six = len(shapes) == 6 and all(len(shape) == 2 for shape in shapes)
+            _require(six, "layers", "of six matrices each", shapes)
+            inner, shared, hidden = shapes[0][1], shapes[1][1], shapes[4][1]
+            fitting = [(width, inner), (width, shared), (width, shared), (inner, width)]
+            fitting += [(width, hidden), (hidden, width)]
+            _require(shapes == fitting, "layers", f"of shapes {fitting}", shapes)
+            even = inner % (2 * self.query_heads) == 0
+            _require(even, "layers", "of heads with an even size", inner)
+            ratio = inner * self.kv_heads == shared * self.query_heads
+            _require(ratio, "layers", "of query and key heads with one size", shapes)
 
     @property
     def vocabulary(self) -> int:

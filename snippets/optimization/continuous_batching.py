@@ -66,7 +66,7 @@ class Workload:
         for name, given in (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens)):
             tokens = np.asarray(given, dtype=float)
             _require(tokens.shape == times.shape, name, f"of shape {times.shape}", tokens.shape)
-            whole = np.all((tokens >= 1) & (tokens < 2**31) & (tokens % 1 == 0))
+            whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
             _require(whole, name, "positive integers", tokens)
             object.__setattr__(self, name, tokens.astype(np.int64))
 
@@ -157,21 +157,20 @@ def chat_workload(
     """Poisson arrivals with geometric, independent prompt and output lengths.
 
     rate: of arrivals [1/s], positive; infinite for a burst at time 0. requests: how many.
-    mean_prompt_tokens, mean_output_tokens: at least 1. The same generator state gives the same
+    mean_prompt_tokens, mean_output_tokens: from 1 to 10⁷. The same generator state gives the same
     requests at any rate, closer together or further apart. Raises ValueError outside these ranges.
 
     >>> chat_workload(np.random.default_rng(0), math.inf, 3, 1.0, 1.0).output_tokens.tolist()
     [1, 1, 1]
     """
     _require(rate > 0, "rate", "positive", rate)
-    _require(
-        isinstance(requests, int) and requests >= 1, "requests", "a positive integer", requests
-    )
+    whole = type(requests) is int and 1 <= requests < 2**31
+    _require(whole, "requests", "a positive integer", requests)
     for name, mean in (
         ("mean_prompt_tokens", mean_prompt_tokens),
         ("mean_output_tokens", mean_output_tokens),
     ):
-        _require(1 <= mean < math.inf, name, "finite and at least 1", mean)
+        _require(1 <= mean <= 1e7, name, "in [1, 10⁷]", mean)
     return Workload(
         np.cumsum(rng.exponential(1.0, requests)) / rate,
         rng.geometric(1 / mean_prompt_tokens, requests),

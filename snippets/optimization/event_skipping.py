@@ -245,7 +245,7 @@ def saturated_rate(
 ) -> float:
     """Requests a second of an engine whose places are always taken.
 
-    prompt_tokens, output_tokens: a sample of requests, positive, shape (n,). engine: its costs and
+    prompt_tokens, output_tokens: a sample of requests, from 1, shape (n,). engine: its costs and
     places; memory must last and prompts fit into what the budget leaves. With b places a request
     has the share 1/b of its N steps, and alone the time for its tokens:
     β·N/b + α_p·P + α·(N − 1) + context. Raises ValueError on other shapes or numbers.
@@ -257,7 +257,7 @@ def saturated_rate(
     outputs = np.asarray(output_tokens, dtype=float)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
         _require(tokens.ndim == 1 and tokens.size > 0, name, "of shape (n,), n ≥ 1", tokens.shape)
-        _require(np.all((tokens >= 1) & (tokens < math.inf)), name, "positive and finite", tokens)
+        _require(np.all((tokens >= 1) & (tokens < 2**31)), name, "positive and below 2³¹", tokens)
     _require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     later = outputs - 1
     read = later * prompts + later * outputs / 2

@@ -53,7 +53,7 @@ def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int
     [0, 15, 0, 15]
     """
     n = np.asarray(lengths)
-    whole = n.size > 0 and np.all((n >= 0) & (n < math.inf)) and np.all(n % 1 == 0)
+    whole = n.size > 0 and np.all((n >= 0) & (n < 2**62)) and np.all(n % 1 == 0)
     _require(whole, "lengths", "non-empty, non-negative integers", n)
     _require(
         1 <= block_tokens < math.inf and block_tokens % 1 == 0,
@@ -70,8 +70,8 @@ def _lengths(prompts: npt.ArrayLike, outputs: npt.ArrayLike) -> tuple[FloatArray
     _require(p.ndim == 1 and p.size > 0, "prompts", "a non-empty (n,) array", p.shape)
     _require(o.shape == p.shape, "outputs", f"of shape {p.shape}", o.shape)
     for name, counts in (("prompts", p), ("outputs", o)):
-        whole = np.all((counts >= 1) & (counts < math.inf)) and np.all(counts % 1 == 0)
-        _require(whole, name, "positive integers", counts)
+        whole = np.all((counts >= 1) & (counts < 2**31)) and np.all(counts % 1 == 0)
+        _require(whole, name, "positive integers below 2³¹", counts)
     return p, o
 
 

@@ -48,7 +48,8 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 
 @dataclass(frozen=True)
 class Turn:
-    """One request of a conversation: what it sends, and what the answer makes of it.
+    """One request of a conversation: what it sends, and what the answer makes of it. Raises
+    ValueError on tokens that are not an array of integers, and on a prompt longer than all of them.
 
     >>> Turn(time_s=0.0, conversation=0, number=1, tokens=np.arange(5), prompt_tokens=3).number
     1
@@ -59,6 +60,15 @@ class Turn:
     number: int  # of the turn in its conversation, from 1
     tokens: IntArray  # prompt and answer, shape (n,)
     prompt_tokens: int  # how many of them are the prompt
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a request."""
+        _require(math.isfinite(self.time_s), "time_s", "finite", self.time_s)
+        whole = np.ndim(self.tokens) == 1 and np.issubdtype(np.asarray(self.tokens).dtype, int)
+        _require(whole, "tokens", "an (n,) array of integers", self.tokens)
+        size = len(self.tokens)
+        inside = 1 <= self.prompt_tokens <= size and self.prompt_tokens % 1 == 0
+        _require(inside, "prompt_tokens", f"an integer from 1 to {size}", self.prompt_tokens)
 
 
 def multi_turn_workload(
@@ -186,11 +196,14 @@ def hit_tokens(
     _require(
         len(times) > 0 and times == sorted(times), "turns", "non-empty, in order of time", times
     )
+    _require(len(capacities) > 0, "capacities", "at least one", capacities)
+    whole = all(1 <= capacity < math.inf and capacity % 1 == 0 for capacity in capacities)
+    _require(whole, "capacities", "positive integers", capacities)
     caches = [PrefixCache(capacity) for capacity in capacities]
     found = np.zeros((len(caches), len(turns)), dtype=np.int64)
     for place, turn in enumerate(turns):
         keys = block_keys(turn.tokens[:-1], block_tokens)
-        prompt = keys[: turn.prompt_tokens // block_tokens]
+        prompt = keys[: turn.prompt_tokens // int(block_tokens)]
         for row, cache in enumerate(caches):
             found[row, place] = block_tokens * cache.match(prompt)
             cache.store(keys)
@@ -204,20 +217,21 @@ def unlimited_hit_tokens(
 
     Turn k > 1 finds the full blocks of turn k − 1, whose last token is not cached; a first turn
     those of the system prompt, and the very first nothing. turns: in order of time. Raises
-    ValueError when system_tokens is not a positive integer.
+    ValueError when there are none, and when a number of tokens is not a positive integer.
 
     >>> first = Turn(0.0, 0, 1, np.arange(6), prompt_tokens=4)
     >>> again = Turn(9.0, 0, 2, np.arange(10), prompt_tokens=8)
     >>> unlimited_hit_tokens([first, again], system_tokens=3, block_tokens=2).tolist()
     [0, 4]
     """
-    whole = 1 <= system_tokens < math.inf and system_tokens % 1 == 0
-    _require(whole, "system_tokens", "a positive integer", system_tokens)
+    for name, count in (("system_tokens", system_tokens), ("block_tokens", block_tokens)):
+        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    _require(len(turns) > 0, "turns", "not empty", turns)
     before: dict[int, int] = {}
     found = []
     for turn in turns:
         shared = int(system_tokens) if before else 0
-        found.append(before.get(turn.conversation, shared) // block_tokens * block_tokens)
+        found.append(before.get(turn.conversation, shared) // int(block_tokens) * int(block_tokens))
         before[turn.conversation] = turn.tokens.size - 1
     return np.array(found, dtype=np.int64)
 
@@ -244,8 +258,12 @@ def timer_hit_tokens(
     """
     _require(0 <= lifetime_s < math.inf, "lifetime_s", "non-negative and finite", lifetime_s)
     _require(0 < think_s < math.inf, "think_s", "positive and finite", think_s)
+    for name, count in (("system_tokens", system_tokens), ("block_tokens", block_tokens)):
+        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     last = {turn.conversation: turn.number for turn in turns}
-    _require(len(last) > 1, "turns", "of two or more conversations", len(last))
+    starts = [turn.time_s for turn in turns if turn.number == 1]
+    apart = len(last) > 1 and len(starts) > 0 and max(starts) > 0
+    _require(apart, "turns", "of two or more conversations, the last starting after 0", last)
     alive = -math.expm1(-lifetime_s / think_s)
     shared = system_tokens // block_tokens
     before: dict[int, int] = {}
@@ -257,8 +275,7 @@ def timer_hit_tokens(
         before[turn.conversation] = blocks
         ends = turn.number == last[turn.conversation]
         held += (blocks - shared) * (lifetime_s if ends else think_s * alive)
-    duration = max(turn.time_s for turn in turns if turn.number == 1)
-    return shared + held / duration, np.array(hits)
+    return shared + held / max(starts), np.array(hits)
 
 
 def _workload(seed: int, conversations: int) -> list[Turn]:

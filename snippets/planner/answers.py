@@ -1,4 +1,4 @@
-"""A plan as lines for a reader, as one flat record for programs, and as the answer to a form.
+"""A plan as lines for a reader, and as one flat record for programs.
 
 Each line has the address of the chapter that explains it. Where the closed form says something
 too, it stands beside the simulated value.
@@ -10,22 +10,20 @@ Source: the chapters that the lines name.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 
 from snippets import checks
-from snippets.capacity.arrival_trace import parse_trace
 from snippets.planner.capacity_planner import (
     QUANTILES,
+    WORKED,
     Performance,
     Plan,
     Question,
     plan,
     time_shares,
 )
-from snippets.planner.questions import FIELDS, read_question
-from snippets.planner.traffic import traced_requests
+from snippets.planner.questions import read_question
 
 
 @dataclass(frozen=True)
@@ -208,33 +206,41 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
     return {name: "" if value in (math.inf, math.nan) else value for name, value in record.items()}
 
 
-def form_answer(text: str) -> str:
-    """What the form on the page gets for its fields, JSON for JSON.
+@dataclass(frozen=True)
+class Example:
+    """The answer of the worked example: the cells of a row of the page's table for each line."""
 
-    text: an object of fields; `trace_text` may hold a trace file. The answer has `lines`, or
-    `problem` and the `field` that it names. Bad input is a problem, not an error.
+    row_replicas: str
+    row_limit: str
+    row_binding: str
+    row_decided: str
+    row_memory: str
+    row_inside: str
+    row_held: str
+    row_ttft_p50: str
+    row_ttft_p90: str
+    row_ttft_p99: str
+    row_tpot_p50: str
+    row_tpot_p90: str
+    row_tpot_p99: str
+    row_utilization: str
+    row_time: str
+    row_preemptions: str
+    row_hourly: str
+    row_million: str
+    row_fewer: str
+    row_more: str
+    row_quantized: str
 
-    >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
-    'rate_per_s'
-    """
 
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return json.dumps({"problem": f"the form must be JSON, got {error}", "field": ""})
-    if not isinstance(values, dict):
-        return json.dumps({"problem": "the form must be one object of fields", "field": ""})
-    log, name = str(values.pop("trace_text", "")), str(values.get("trace", ""))
-    try:
-        question = read_question(values, lambda _: traced_requests(parse_trace(log)))
-        lines = answer_lines(question, plan(question))
-    except ValueError as error:
-        said = str(error)
-        named = [field for field in FIELDS if said.startswith(f"{field} ")]
-        if not named and said.startswith(("row ", "the trace ", "the log ")):
-            named, said = ["trace"], f"{name}: {said}"
-        return json.dumps({"problem": said, "field": named[0] if named else ""})
-    return json.dumps({"lines": [vars(line) for line in lines]})
+def example() -> Example:
+    """The lines of the worked example, in order."""
+    rows = []
+    for line in answer_lines(WORKED, plan(WORKED)):
+        name = line.chapter.partition("/")[2].replace("-", " ")
+        chapter = f"[{name}]({line.chapter}.md)"
+        rows.append(" | ".join((line.what, line.value, line.estimate, chapter)))
+    return Example(*rows)
 
 
 def check_lines_and_record_agree() -> None:
@@ -252,20 +258,3 @@ def check_lines_and_record_agree() -> None:
     price = float(lines["price of 10⁶ generated tokens"].value.strip("$"))
     checks.close("price [$]", price, record["usd_per_million_tokens"], atol=5e-4)
     checks.equal("constraint", lines["binding constraint"].value, record["binding"])
-
-
-def check_form_answers() -> None:
-    """The form gets the lines of the plan, or a problem with its field.
-
-    Source: the plan itself; a trace with a broken row.
-    """
-    asked = {"rate_per_s": 2, "requests": 200}
-    question = read_question(asked)
-    expected = [vars(line) for line in answer_lines(question, plan(question))]
-    got = json.loads(form_answer(json.dumps(asked)))["lines"]
-    checks.equal("the same lines", got == expected, True)
-    log = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,3,x\n"
-    told = json.loads(form_answer(json.dumps({"trace": "my.csv", "trace_text": log})))
-    checks.equal("field of a broken trace", told["field"], "trace")
-    where = "my.csv: row 2, column GeneratedTokens must be"
-    checks.holds("row and column", told["problem"].startswith(where), got=told["problem"])

@@ -429,38 +429,21 @@ class Example:
     prefill_rate: float
     memory_gib: float
     memory_tokens: int
-    room: int
     replica_count: int
-    limit: int
-    binding_names: str
-    ttft_p50_s: float
-    ttft_p90_s: float
     ttft_p99_s: float
     ttft_p99_error_s: float
-    ttft_p50_closed_s: float
-    ttft_p90_closed_s: float
-    ttft_p99_closed_s: float
-    tpot_p50_ms: float
-    tpot_p90_ms: float
     tpot_p99_ms: float
-    tpot_p99_error_ms: float
     tpot_closed_ms: float
     load_percent: float
     busy_percent: float
     inside: float
-    inside_closed: float
-    per_hour: float
     per_million: float
+    fewer_places: int
     fewer_ttft_s: float
-    fewer_tpot_ms: float
-    more_ttft_s: float
-    more_tpot_ms: float
-    more_million: float
     quantized_count: int
     quantized_million: float
     weights_percent: float
     arithmetic_percent: float
-    cache_percent: float
     log_blocks: int
     planned_blocks: int
 
@@ -487,9 +470,8 @@ def example() -> Example:
     best, engine = found.best, found.engine
     assert found.one_fewer is not None
     assert found.quantized is not None
-    weights, arithmetic, cache = time_shares(found)
+    weights, arithmetic, _ = time_shares(found)
     memory_tokens = engine.kv_blocks * engine.block_tokens
-    ttft, tpot, told = best.ttft, best.tpot, best.estimate
     small = replace(WORKED.device, name="A100-40GB", memory_bytes=40 * 2**30)
     return Example(
         rate=fleet.rate_per_s,
@@ -503,38 +485,21 @@ def example() -> Example:
         prefill_rate=1 / engine.prefill_token_s,
         memory_gib=memory_tokens * WORKED.model.token_bytes / 2**30,
         memory_tokens=memory_tokens,
-        room=memory_tokens // 1250,
         replica_count=best.replicas,
-        limit=best.places,
-        binding_names=", ".join(found.binding),
-        ttft_p50_s=ttft[0].value,
-        ttft_p90_s=ttft[1].value,
-        ttft_p99_s=ttft[2].value,
-        ttft_p99_error_s=ttft[2].half_width,
-        ttft_p50_closed_s=told.ttft_s[0],
-        ttft_p90_closed_s=told.ttft_s[1],
-        ttft_p99_closed_s=told.ttft_s[2],
-        tpot_p50_ms=1e3 * tpot[0].value,
-        tpot_p90_ms=1e3 * tpot[1].value,
-        tpot_p99_ms=1e3 * tpot[2].value,
-        tpot_p99_error_ms=1e3 * tpot[2].half_width,
-        tpot_closed_ms=1e3 * told.tpot_s,
-        load_percent=100 * told.load,
+        ttft_p99_s=best.ttft[2].value,
+        ttft_p99_error_s=best.ttft[2].half_width,
+        tpot_p99_ms=1e3 * best.tpot[2].value,
+        tpot_closed_ms=1e3 * best.estimate.tpot_s,
+        load_percent=100 * best.estimate.load,
         busy_percent=100 * best.busy,
         inside=best.concurrency,
-        inside_closed=told.concurrency,
-        per_hour=best.usd_per_hour,
         per_million=best.usd_per_million,
+        fewer_places=found.one_fewer.places,
         fewer_ttft_s=found.one_fewer.ttft[2].value,
-        fewer_tpot_ms=1e3 * found.one_fewer.tpot[2].value,
-        more_ttft_s=found.one_more.ttft[2].value,
-        more_tpot_ms=1e3 * found.one_more.tpot[2].value,
-        more_million=found.one_more.usd_per_million,
         quantized_count=found.quantized.best.replicas,
         quantized_million=found.quantized.best.usd_per_million,
         weights_percent=100 * weights,
         arithmetic_percent=100 * arithmetic,
-        cache_percent=100 * cache,
         log_blocks=VLLM_BLOCKS,
         planned_blocks=cache_blocks(WORKED.model, small),
     )

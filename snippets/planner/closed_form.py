@@ -92,27 +92,28 @@ def closed_form(
     """
     _require(0 < rate_per_s < math.inf, "rate_per_s", "positive and finite", rate_per_s)
     _require(all(0 < q < 1 for q in quantiles), "quantiles", "in (0, 1)", quantiles)
-    own = np.add(*work_s(asked, engine))
-    alone = engine.step_s * asked.output_tokens + own
+    arithmetic, reading = work_s(asked, engine)
+    own, later = arithmetic + reading, asked.output_tokens - 1.0
+    chunks = np.ceil(asked.prompt_tokens / engine.token_budget)
+    first = engine.step_s * chunks + engine.prefill_token_s * asked.prompt_tokens
+    decode = (engine.step_s + engine.decode_token_s) * later + reading
+    alone = first + decode
     kept = np.ceil((asked.prompt_tokens + asked.output_tokens - 1) / engine.block_tokens)
     room = engine.kv_blocks / float(np.average(kept, weights=alone))
     places = max(1, min(engine.max_sequences, int(room)))
     limited = replace(engine, max_sequences=places)
     full_rate = saturated_rate(asked.prompt_tokens, asked.output_tokens, limited)
     load, idle = rate_per_s / full_rate, 1 - rate_per_s * float(own.mean())
-    if load >= 1 or idle <= 0:
-        inf = math.inf
-        return Estimate(load, places, places, inf, inf, inf, (inf,) * len(quantiles))
     mean = float(alone.mean())
-    slowdown = min(1 / idle, places / full_rate / mean)
+    slowdown = max(1.0, min(1 / max(idle, 1e-12), places / full_rate / mean))
     inside = slowdown * mean
     busy = rate_per_s * inside / places
+    if load >= 1 or idle <= 0 or busy >= 1:
+        inf = math.inf
+        return Estimate(load, places, places, inf, inf, inf, (inf,) * len(quantiles))
     scv = float(alone.var()) / mean**2
     wait_s = inside * allen_cunneen_wait(busy, places, arrival_scv, scv)
-    later = asked.output_tokens - 1.0
-    first = engine.step_s * np.ceil(asked.prompt_tokens / engine.token_budget)
-    first += engine.prefill_token_s * asked.prompt_tokens
-    decode_s = float((alone - first).sum()) / max(float(later.sum()), 1.0)
+    decode_s = float(decode.sum()) / max(float(later.sum()), 1.0)
     tpot_s = slowdown * decode_s
     others = min(1.0, rate_per_s * inside) * (places > 1)  # whether a step is under way
     first = slowdown * first + others * tpot_s / 2

@@ -252,10 +252,8 @@ def _answer(options: argparse.Namespace) -> int:
     else:
         with _executor(options.workers, options.dask) as executor:
             records = sweep(questions, executor, 1, _told(sys.stderr))
-        records = [
-            {name: str(value) for name, value in row.items()} | record
-            for row, record in zip(rows, records, strict=True)
-        ]
+        asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
+        records = [row | record for row, record in zip(asked, records, strict=True)]
         text = _overview(rows, records)
     if kind:
         _write(options.out, records_text(records, kind))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,6 +115,34 @@ def sweep(
             task.cancel()
         raise
     return [record for task in tasks for record in task.result()]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Rows of the sweep that the text shows: bits, replicas, limit, TTFT, TPOT, price, binding."""
+
+    sweep_16: str
+    sweep_8: str
+    sweep_4: str
+
+
+def example() -> Example:
+    """The worked example with weights of fewer and fewer bits."""
+    grid = [{"rate_per_s": 20, "requests": 2000, "weight_bits": bits} for bits in (16, 8, 4)]
+    rows = []
+    for row in sweep(read_questions(grid)):
+        ttft, tpot = float(row["ttft_p99_s"]), 1e3 * float(row["tpot_p99_s"])
+        cells = (
+            f"{row['weight_bits']}",
+            f"{row['replicas']}",
+            f"{row['batch_limit']}",
+            f"{ttft:.3g}",
+            f"{tpot:.3g}",
+            f"{row['usd_per_million_tokens']:.3f}",
+            f"{row['binding']}",
+        )
+        rows.append(" | ".join(cells))
+    return Example(*rows)
 
 
 def check_any_executor_same_records() -> None:

@@ -215,3 +215,23 @@ def test_sequences_that_fit_grow_with_memory_and_shrink_with_margin() -> None:
     mean, deviation = np.mean(held), np.std(held)
     assert mean * small + 3 * deviation * math.sqrt(small) <= 100
     assert mean * (small + 1) + 3 * deviation * math.sqrt(small + 1) > 100
+
+
+@pytest.mark.parametrize("bad", [0.0, 5, [[1.0]]])
+def test_arrivals_of_another_shape_are_refused(bad: Any) -> None:
+    with pytest.raises(ValueError, match="arrival_s must be finite, sorted and not empty"):
+        form_batches(bad, lambda *_: 1.0, 2, 0.0)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, 1e300, math.nan, math.inf])
+def test_counts_in_exercises_are_refused(bad: Any) -> None:
+    with pytest.raises(ValueError, match="prompt_tokens must be positive integers"):
+        sequences_that_fit([bad, 3], [1, 2], EIGHT_BILLION)
+    with pytest.raises(ValueError, match="output_tokens must be positive integers"):
+        sequences_that_fit([1, 3], [bad, 2], EIGHT_BILLION)
+    if bad in (-1, 1.5) or not math.isfinite(bad):
+        with pytest.raises(ValueError, match="sequences must be a non-negative integer"):
+            token_budget_for(0.1, bad, 0, EIGHT_BILLION)
+    if bad == -1 or not math.isfinite(bad):
+        with pytest.raises(ValueError, match="context must be non-negative and finite"):
+            token_budget_for(0.1, 1, bad, EIGHT_BILLION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,3 +34,11 @@ BAD: list[tuple[Any, Any, str]] = [
 def test_bad_input_is_refused(prompts: Any, outputs: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         padded_batch_s(prompts, outputs, EIGHT_BILLION)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, 1e300, math.nan, math.inf])
+def test_tokens_that_are_not_counts_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="prompt_tokens must be positive integers"):
+        padded_batch_s([bad, 4], [2, 3], EIGHT_BILLION)
+    with pytest.raises(ValueError, match="output_tokens must be positive integers"):
+        padded_batch_s([3, 4], [bad, 3], EIGHT_BILLION)

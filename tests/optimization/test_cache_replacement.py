@@ -166,7 +166,7 @@ def test_popularities_are_refused(use: Callable[[object], object]) -> None:
 
 @pytest.mark.parametrize("bad", BAD_COUNTS)
 def test_counts_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="items must be a positive integer"):
+    with pytest.raises(ValueError, match="items must be an integer from 1"):
         zipf(bad, 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="capacity must be an integer from 1 to 2"):
         exact_hit_ratio([0.5, 0.5], bad, "lru")  # type: ignore[arg-type]

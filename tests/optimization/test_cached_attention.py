@@ -182,3 +182,34 @@ def test_shapes_and_tokens_are_refused() -> None:
         generate(model, [1], 1, cache)
     with pytest.raises(ValueError, match="tokens must be at most 5 with this cache"):
         forward(model, [1] * 5, cache)
+
+
+def test_decoders_that_do_not_fit_are_refused() -> None:
+    model = decoder()
+    bad: Any
+    for bad in (np.ones(3, np.float32), np.ones((0, 4), np.float32), 1.0):
+        with pytest.raises(ValueError, match="embedding must be of shape"):
+            Decoder(bad, model.layers, 4, 2)
+    for bad in (0, -1, 1.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="query_heads must be a positive integer"):
+            Decoder(model.embedding, model.layers, bad, 2)
+        with pytest.raises(ValueError, match="kv_heads must be a positive integer"):
+            Decoder(model.embedding, model.layers, 4, bad)
+    with pytest.raises(ValueError, match="query_heads must be a multiple of kv_heads, got 3"):
+        Decoder(model.embedding, model.layers, 3, 2)
+    with pytest.raises(ValueError, match="window must be a non-negative integer, got -1"):
+        Decoder(model.embedding, model.layers, 4, 2, -1)
+    for bad in ((), math.nan):
+        with pytest.raises(ValueError, match="layers must be a tuple of one or more"):
+            Decoder(model.embedding, bad, 4, 2)
+    first = model.layers[0]
+    for bad in (first[:5], (*first[:5], np.ones(3)), (*first, first[0])):
+        with pytest.raises(ValueError, match="layers must be of six matrices each"):
+            Decoder(model.embedding, (bad,), 4, 2)
+    for bad in ((*first[:4], first[5], first[4]), (first[1], *first[1:])):
+        with pytest.raises(ValueError, match="layers must be of shapes"):
+            Decoder(model.embedding, (bad,), 4, 2)
+    with pytest.raises(ValueError, match="layers must be of query and key heads with one size"):
+        Decoder(model.embedding, model.layers, 4, 4)
+    with pytest.raises(ValueError, match="layers must be of heads with an even size, got 16"):
+        Decoder(model.embedding, model.layers, 16, 8)

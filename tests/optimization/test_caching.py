@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,3 +206,10 @@ def test_break_even_bandwidth_scales() -> None:
             values[place] = bad
             with pytest.raises(ValueError, match=f"{name} must be"):
                 break_even_bandwidth(*values)
+
+
+def test_popularities_are_refused() -> None:
+    bad: Any
+    for bad in (math.nan, [], [1.0], [0.5, 0.6], [[0.5, 0.5]], [math.nan, 0.5], [1.5, -0.5]):
+        with pytest.raises(ValueError, match="popularity must be two or more positive numbers"):
+            items_for(bad, 0.5)

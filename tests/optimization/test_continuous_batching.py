@@ -206,3 +206,23 @@ def test_a_request_may_fill_the_memory_but_not_more() -> None:
     assert served.completion_s.tolist() == [4.0]
     with pytest.raises(ValueError, match="kv_blocks must be enough for a request of 13 tokens"):
         simulate_steps(Workload([0], [9], [5]), exactly)
+
+
+@pytest.mark.parametrize("bad", [0, 0.5, 1e300, math.nan, math.inf])
+def test_lengths_that_no_workload_has_are_refused(bad: Any) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("mean_prompt_tokens", "mean_output_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be in"):
+            chat_workload(rng, 1.0, 3, **{name: bad})
+    with pytest.raises(ValueError, match="requests must be a positive integer"):
+        chat_workload(rng, 1.0, bad)
+    for name in ("prompt_tokens", "output_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be positive integers"):
+            Workload(
+                **{"arrival_s": [0.0], "prompt_tokens": [1], "output_tokens": [1], name: [bad]}
+            )
+
+
+def test_true_is_no_count() -> None:
+    with pytest.raises(ValueError, match="requests must be a positive integer, got True"):
+        chat_workload(np.random.default_rng(0), 1.0, True)

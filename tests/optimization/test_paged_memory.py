@@ -84,3 +84,10 @@ def test_shapes_and_slots_are_refused() -> None:
     for lengths in ([], [-1], [0.5], [math.nan], [math.inf]):
         with pytest.raises(ValueError, match="lengths must be non-empty, non-negative integers"):
             paged_waste(lengths, 4)
+
+
+def test_lengths_beyond_counting_are_refused() -> None:
+    with pytest.raises(ValueError, match="prompts must be positive integers below"):
+        paged_use([1e300, 4.0], [2.0, 3.0], 16)
+    with pytest.raises(ValueError, match="lengths must be non-empty, non-negative integers"):
+        paged_waste([1e300], 16)

@@ -156,6 +156,16 @@ def test_counts_are_refused(bad: float) -> None:
         PrefixCache(count)
     with pytest.raises(ValueError, match="system_tokens must be a positive integer"):
         unlimited_hit_tokens([], count)
+    turns = workload(6, 3)
+    for name in ("system_tokens", "block_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
+            timer_hit_tokens(turns, 1.0, **{name: count})
+    with pytest.raises(ValueError, match="block_tokens must be a positive integer"):
+        unlimited_hit_tokens(turns, 16, count)
+    with pytest.raises(ValueError, match="capacities must be positive integers"):
+        hit_tokens(turns, [4, count])
+    with pytest.raises(ValueError, match="prompt_tokens must be an integer from 1 to 5"):
+        Turn(0.0, 0, 1, np.arange(5), count)
 
 
 def test_ranges_are_refused() -> None:
@@ -182,3 +192,23 @@ def test_ranges_are_refused() -> None:
     for tokens in ([0.5], [[1]], 3):
         with pytest.raises(ValueError, match="tokens must be an"):
             block_keys(tokens, 2)
+
+
+def test_turns_are_refused() -> None:
+    bad: Any
+    with pytest.raises(ValueError, match="prompt_tokens must be an integer from 1 to 5, got 6"):
+        Turn(0.0, 0, 1, np.arange(5), 6)
+    for bad in (3, [[1, 2]], np.array([0.5, 1.0])):
+        with pytest.raises(ValueError, match="tokens must be an"):
+            Turn(0.0, 0, 1, bad, 1)
+    with pytest.raises(ValueError, match="time_s must be finite, got nan"):
+        Turn(math.nan, 0, 1, np.arange(5), 5)
+    together = [Turn(0.0, k, 1, np.arange(40), 20) for k in range(2)]
+    with pytest.raises(ValueError, match="turns must be of two or more conversations, the last"):
+        timer_hit_tokens(together, 1.0)
+    with pytest.raises(ValueError, match="turns must be not empty"):
+        unlimited_hit_tokens([], 16)
+    with pytest.raises(ValueError, match="capacities must be at least one"):
+        hit_tokens(together, [])
+    half: Any = 20.0  # a whole number in another type
+    assert hit_tokens(together, [9], half).tolist() == [[0, 20]]

@@ -107,8 +107,9 @@ def token_budget_for(step_target_s: float, sequences: int, context: int, engine:
     30
     """
     _require(0 < step_target_s < math.inf, "step_target_s", "positive and finite", step_target_s)
-    _require(sequences >= 0, "sequences", "non-negative", sequences)
-    _require(context >= 0, "context", "non-negative", context)
+    whole = 0 <= sequences < math.inf and sequences % 1 == 0
+    _require(whole, "sequences", "a non-negative integer", sequences)
+    _require(0 <= context < math.inf, "context", "non-negative and finite", context)
     _require(engine.prefill_token_s > 0, "engine", "one whose prompts take time", engine)
     decoding_s = engine.elapsed_s(1, 0, sequences, context)
     left = math.floor((step_target_s - decoding_s) / engine.prefill_token_s * (1 + 1e-12))
@@ -122,7 +123,8 @@ def sequences_that_fit(
 ) -> int:
     """Places that an engine can offer so that its memory hardly ever runs out.
 
-    prompt_tokens, output_tokens: a sample of requests, positive, shape (n,). engine: its blocks.
+    prompt_tokens, output_tokens: a sample of requests, positive integers, shape (n,). engine: its
+    blocks.
     margin: standard deviations kept free. A sequence is met in each of its N steps equally often,
     holding P + j tokens in the j-th; so many independent ones have a mean and a variance that add
     up. Raises ValueError on other shapes or numbers, and when not even one sequence fits.
@@ -130,11 +132,12 @@ def sequences_that_fit(
     >>> sequences_that_fit([16], [1], Engine(1.0, kv_blocks=7))
     7
     """
-    prompts, outputs = np.asarray(prompt_tokens), np.asarray(output_tokens)
+    prompts, outputs = np.asarray(prompt_tokens, float), np.asarray(output_tokens, float)
     _require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (n,)", prompts)
     _require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
-    _require(np.all(prompts >= 1), "prompt_tokens", "positive", prompts)
-    _require(np.all(outputs >= 1), "output_tokens", "positive", outputs)
+    for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
+        whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
+        _require(whole, name, "positive integers", tokens)
     _require(0 <= margin < math.inf, "margin", "non-negative and finite", margin)
     owner = np.repeat(np.arange(outputs.size), outputs.astype(np.intp))
     step = np.arange(owner.size) - (np.cumsum(outputs) - outputs)[owner]

@@ -112,16 +112,19 @@ def items_for(popularity: npt.ArrayLike, target: float) -> int:
     """Fewest places of an LRU cache whose hit ratio reaches a target, by Che's approximation.
 
     popularity: probabilities, shape (n,), n ≥ 2. target: hit ratio in (0, 1). By bisection over
-    the places; n when n − 1 are not enough. Raises ValueError on a target outside this range.
+    the places; n when n − 1 are not enough. Raises ValueError on other numbers.
 
     >>> items_for([0.25] * 4, target=0.5)
     2
     """
     _require(0 < target < 1, "target", "in (0, 1)", target)
-    low, high = 0, np.asarray(popularity).size
+    p = np.asarray(popularity, dtype=float)
+    fine = p.ndim == 1 and p.size > 1 and np.all(p > 0) and abs(float(p.sum()) - 1) < 1e-9
+    _require(fine, "popularity", "two or more positive numbers with sum 1", p)
+    low, high = 0, p.size
     while high - low > 1:
         middle = (low + high) // 2
-        enough = hit_ratio(popularity, middle, renewed=True) >= target - 1e-12
+        enough = hit_ratio(p, middle, renewed=True) >= target - 1e-12
         low, high = (low, middle) if enough else (middle, high)
     return high
 

@@ -1,0 +1,95 @@
+"""The closed form: limits, simulation, order, and every refusal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snippets.optimization.continuous_batching import (
+    EIGHT_BILLION,
+    Engine,
+    Workload,
+    chat_workload,
+    latencies_s,
+    simulate_steps,
+)
+from snippets.optimization.event_skipping import saturated_rate, simulate
+from snippets.planner.closed_form import Estimate, closed_form, work_s
+
+ASKED = chat_workload(np.random.default_rng(1), 4.0, 3000, 300.0, 150.0)
+
+
+def test_alone_it_is_exact() -> None:
+    asked = Workload([0.0], [40], [6])
+    engine = Engine(0.5, 0.01, 0.02, 0.001, token_budget=64, max_sequences=8)
+    told = closed_form(asked, 1e-9, engine, (0.5,))
+    served = simulate_steps(asked, engine)
+    ttft, tpot = latencies_s(asked, served)
+    assert told.tpot_s == pytest.approx(float(tpot[0]))
+    assert told.ttft_s[0] == pytest.approx(float(ttft[0]))
+    assert told.mean_wait_s == pytest.approx(0, abs=1e-12)
+    assert sum(float(part[0]) for part in work_s(asked, engine)) + 6 * 0.5 == pytest.approx(
+        served.busy_s
+    )
+
+
+def test_prompts_longer_than_the_budget_take_more_steps() -> None:
+    asked = Workload([0.0], [200], [1])
+    engine = Engine(0.5, 0.01, token_budget=64, max_sequences=8)
+    told = closed_form(asked, 1e-9, engine, (0.5,))
+    assert told.ttft_s[0] == pytest.approx(4 * 0.5 + 2.0)
+    assert told.ttft_s[0] == pytest.approx(float(latencies_s(asked, simulate(asked, engine))[0][0]))
+
+
+@given(st.floats(0.01, 5.0), st.floats(1.01, 3.0), st.integers(2, 256))
+def test_more_load_is_never_faster(rate: float, factor: float, places: int) -> None:
+    engine = replace(EIGHT_BILLION, max_sequences=places)
+    low, high = (closed_form(ASKED, r, engine) for r in (rate, factor * rate))
+    assert low.load <= high.load
+    assert low.tpot_s <= high.tpot_s
+    assert low.concurrency <= high.concurrency + 1e-9
+    assert all(a <= b for a, b in zip(low.ttft_s, high.ttft_s, strict=True))
+    assert list(low.ttft_s) == sorted(low.ttft_s)
+
+
+def test_load_is_that_of_the_saturated_rate() -> None:
+    engine = replace(EIGHT_BILLION, max_sequences=8)
+    most = saturated_rate(ASKED.prompt_tokens, ASKED.output_tokens, engine)
+    assert closed_form(ASKED, 0.5 * most, engine).load == pytest.approx(0.5)
+    for rate in (most, 2 * most):
+        told = closed_form(ASKED, rate, engine)
+        assert math.isinf(told.tpot_s)
+        assert set(told.ttft_s) == {math.inf}
+    almost = closed_form(ASKED, 0.999 * most, engine)
+    assert almost.concurrency == pytest.approx(8, rel=0.01)
+
+
+def test_memory_limits_the_places() -> None:
+    tight = replace(EIGHT_BILLION, kv_blocks=200)
+    assert 1 <= closed_form(ASKED, 0.1, tight).places < 10
+    assert closed_form(ASKED, 0.1, replace(tight, kv_blocks=1)).places == 1
+
+
+def test_burstiness_lengthens_the_wait() -> None:
+    engine = replace(EIGHT_BILLION, max_sequences=4)
+    poisson, bursty = (closed_form(ASKED, 1.2, engine, arrival_scv=c) for c in (1.0, 6.0))
+    assert isinstance(poisson, Estimate)
+    assert poisson.mean_wait_s < bursty.mean_wait_s
+    assert poisson.ttft_s[2] < bursty.ttft_s[2]
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_rates_that_are_none(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate_per_s must be positive and finite"):
+        closed_form(ASKED, rate, EIGHT_BILLION)
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0, math.nan])
+def test_quantiles_that_are_none(quantile: float) -> None:
+    with pytest.raises(ValueError, match="quantiles must be in"):
+        closed_form(ASKED, 1.0, EIGHT_BILLION, (0.5, quantile))

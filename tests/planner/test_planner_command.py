@@ -1,0 +1,242 @@
+"""The command as a process: files in and out, exit statuses, and no traceback whatever comes in."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from snippets._engine import ROOT
+from snippets.planner.planner_command import command_parser, main, records_text, table_text
+from snippets.planner.questions import FIELDS
+
+QUICK = ["--requests", "150", "--ttft-s", "2"]
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "snippets.planner", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit status, output and errors, in this process."""
+    try:
+        status = main(list(arguments))
+    except SystemExit as end:
+        status = int(end.code or 0)
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+def test_help_has_an_example_that_runs(tmp_path: Path) -> None:
+    done = command(tmp_path, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = [
+        x for x in done.stdout.splitlines() if x.strip().startswith("python -m") and "rate" in x
+    ]
+    done = command(tmp_path, *line.split()[3:], *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "binding constraint" in done.stdout
+
+
+def test_files_in_and_out(tmp_path: Path) -> None:
+    (tmp_path / "grid.json").write_text('{"rate_per_s": [2, 9], "requests": 150, "ttft_s": 2}')
+    done = command(tmp_path, "--grid", "grid.json", "--workers", "2", "--out", "plans.csv")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "2 of 2 questions" in done.stderr or done.stderr == ""
+    with (tmp_path / "plans.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rate_per_s"] for row in rows] == ["2.0", "9.0"]
+    assert all(int(row["replicas"]) >= 1 for row in rows)
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["grid.json", "plans.csv"]
+    done = command(tmp_path, "--grid", "grid.json", "--out", "plans.json")
+    assert done.returncode == 0
+    records = json.loads((tmp_path / "plans.json").read_text())
+    same = [{name: str(value) for name, value in record.items()} for record in records]
+    assert same == rows
+
+
+def test_bad_input_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,12,many\n"
+    )
+    done = command(tmp_path, "--trace", "log.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("log.csv: row 2, column GeneratedTokens must be")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "asked.json"
+    file.write_text('{"rate_per_s": 500, "requests": 150, "ttft_s": 2, "seed": 4}')
+    out = tmp_path / "plan.json"
+    arguments = ("--question", str(file), "--rate-per-s", "2", "--out", str(out))
+    assert told(capsys, *arguments) == (0, "", "")
+    (record,) = json.loads(out.read_text())
+    assert record["rate_per_s"] == 2
+    status, text, _ = told(capsys, "--rate-per-s", "2", "--seed", "4", *QUICK)
+    assert status == 0
+    shown = dict(line.split("  ", 1) for line in text.splitlines() if not line.startswith(" "))
+    assert shown["replicas"].split()[0] == str(record["replicas"])
+
+
+def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "grid.csv"
+    file.write_text("rate_per_s,ttft_s\n2,2\n2,0.001\n")
+    status, text, _ = told(capsys, "--grid", str(file), "--requests", "150")
+    assert status == 0
+    head, first, second = text.splitlines()
+    assert head.split()[:3] == ["ttft_s", "replicas", "limit"]
+    assert first.split()[:2] == ["2", "1"]
+    assert "no fleet keeps a TTFT of 0.001 s" in second
+
+
+def test_no_fleet_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = told(capsys, "--rate-per-s", "1", "--ttft-s", "0.001")
+    assert (status, out) == (1, "")
+    assert err.startswith("no fleet keeps a TTFT of 0.001 s at p99")
+
+
+def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "--presets")
+    assert status == 0
+    assert "Llama-3-8B" in out
+    assert "H100-80GB" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "rate_per_s must be given, or a trace"),
+        (["--rate-per-s", "fast"], "rate_per_s must be a number from"),
+        (["--rate-per-s", "1", "--out", "plan.txt"], "--out must end in .json or .csv"),
+        (["--rate-per-s", "1", "--out", "none/plan.csv"], "--out must be in a folder that exists"),
+        (["--trace", "none.csv"], "none.csv: No such file or directory"),
+        (["--question", "none.json"], "none.json: No such file or directory"),
+        (["--grid", "none.csv"], "none.csv: No such file or directory"),
+        (["--grid", "grid.txt"], "--grid must end in .json or .csv"),
+        (["--grid", "a.csv", "--question", "b.json"], "--question must be left out"),
+        (["--rate-per-s", "1", "--workers", "2"], "--workers and --dask are for a --grid"),
+        (["--rate-per-s"], "expected one argument"),
+        (["--rate", "1"], "unrecognized arguments"),
+        (["stray"], "unrecognized arguments: stray"),
+    ],
+)
+def test_what_is_refused(
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = told(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("grid.json", b'{"rate_per_s": [1, "x"]}', "grid.json: entry 2 of rate_per_s"),
+        ("grid.json", b"{", "grid.json: line 1, column 2 must be JSON"),
+        ("grid.csv", b"rate_per_s\n1\nx\n", "grid.csv: row 3, column rate_per_s must be"),
+        ("grid.csv", b"\xff\xfe", "must be UTF-8 text"),
+        ("grid.csv", b"", "grid.csv: the file must be a header"),
+        ("grid.csv", b"rate_per_s,layers\n1,\n1,3\n", "question 2: parameters_billion must be"),
+    ],
+)
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_what_is_refused_in_files(
+    name: str,
+    content: bytes,
+    words: str,
+    workers: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    status, out, err = told(capsys, "--grid", str(tmp_path / name), *workers)
+    assert (status, out) == (2, "")
+    assert words in err
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many", "1e3", "2000", "²", ""])
+def test_workers_are_counted(
+    workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "grid.json"
+    file.write_text('{"rate_per_s": [1, 2]}')
+    status, _, err = told(capsys, "--grid", str(file), f"--workers={workers}")
+    assert status == 2
+    assert "--workers must be a whole number from 1 to 1024" in err
+    status, _, err = told(capsys, "--grid", str(file), "--workers", "1", "--dask", "tcp://x:1")
+    assert status == 2
+    assert "--workers must be left out where --dask is given" in err
+
+
+def test_a_cluster_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "grid.json"
+    file.write_text('{"rate_per_s": [1, 2]}')
+    status, out, err = told(capsys, "--grid", str(file), "--dask", "nonsense://nowhere")
+    assert (status, out) == (2, "")
+    assert "--dask nonsense://nowhere cannot be reached" in err
+
+
+def test_a_cluster_answers_as_this_process_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from distributed import LocalCluster
+
+    file = tmp_path / "grid.json"
+    file.write_text('{"rate_per_s": [1, 6], "requests": 150, "ttft_s": 2}')
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        local_directory=tmp_path,
+    ) as cluster:
+        status, remote, _ = told(capsys, "--grid", str(file), "--dask", cluster.scheduler_address)
+        assert status == 0
+    assert told(capsys, "--grid", str(file))[1] == remote
+
+
+def test_an_output_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.json").mkdir()
+    status, _, err = told(capsys, "--rate-per-s", "1", *QUICK, "--out", str(tmp_path / "plan.json"))
+    assert status == 2
+    assert "directory" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_tables_and_options() -> None:
+    assert table_text([["x", "longer"], ["yyy", ""]]) == "x    longer\nyyy"
+    with pytest.raises(ValueError, match="rows must be of one length"):
+        table_text([])
+    parsed = vars(command_parser().parse_args([]))
+    assert set(FIELDS) < set(parsed)
+    assert set(parsed.values()) == {None, False}
+    with pytest.raises(ValueError, match="kind must be"):
+        records_text([], "yaml")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        records_text([{"x": float("nan")}], "json")

@@ -1,0 +1,76 @@
+"""The form: one control a field, whatever is typed, and a trace of the reader's own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snippets.planner.planner_form import GROUPS, form_answer, form_html
+from snippets.planner.presets import devices, models
+from snippets.planner.questions import FIELDS
+
+
+def test_groups_hold_every_field_once() -> None:
+    names = [name for group in GROUPS.values() for name in group]
+    assert sorted(names) == sorted(FIELDS)
+
+
+def test_presets_can_be_chosen_or_left() -> None:
+    text = form_html()
+    for name in (*models(), *devices()):
+        assert f">{name}</option>" in text
+    assert text.count(" selected>") == text.count('<option value="">') == 2
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"rate_per_s": "x"}, "rate_per_s"),
+        ({"rate_per_s": 1, "device": "nothing"}, "device"),
+        ({"rate_per_s": 1, "layers": 3}, "parameters_billion"),
+        ({}, "rate_per_s"),
+        ({"trace": "a.csv", "trace_text": "a,b"}, "trace"),
+        ({"trace": "a.csv"}, "trace"),
+        ({"rate_per_s": 1, "ttft_s": 0.001}, ""),
+    ],
+)
+def test_a_problem_names_its_field(values: dict[str, object], field: str) -> None:
+    told = json.loads(form_answer(json.dumps(values)))
+    assert set(told) == {"problem", "field"}
+    assert told["problem"]
+    assert told["field"] == field
+
+
+def test_a_trace_from_the_form() -> None:
+    rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(200)]
+    text = "\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows])
+    asked = {"trace": "mine.csv", "trace_text": text, "requests": 200}
+    told = json.loads(form_answer(json.dumps(asked)))
+    assert told["lines"][0] == {
+        "what": "replicas",
+        "value": "1",
+        "estimate": "",
+        "chapter": "capacity/autoscaling",
+    }
+    assert "mine.csv" not in json.dumps(told["lines"])
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", "{", "null", "[" * 100_000])
+def test_a_form_that_is_no_object(text: str) -> None:
+    assert "the form must be" in json.loads(form_answer(text))["problem"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*(name for name in FIELDS if name != "rate_per_s"), "trace_text", "x"]),
+        st.one_of(st.text(max_size=5), st.floats(), st.integers(), st.none()),
+        max_size=4,
+    )
+)
+def test_no_form_raises(values: dict[str, object]) -> None:
+    told = json.loads(form_answer(json.dumps(values)))
+    assert told["problem"]

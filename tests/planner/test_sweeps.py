@@ -1,0 +1,116 @@
+"""Sweeps: the same records from no executor, threads, processes and Dask; order; failures."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+from snippets.architecture.cluster_executor import cluster_executor
+from snippets.planner.questions import read_grid
+from snippets.planner.sweeps import answer_chunk, read_questions, sweep
+
+GRID = read_grid(
+    '{"requests": 150, "ttft_s": [2, 0.001], "rate_per_s": [2, 12], "weight_bits": [16, 8]}', "json"
+)
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[dict[str, float | int | str]]:
+    return sweep(read_questions(GRID))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        local_directory=tmp_path_factory.mktemp("dask"),
+    ) as cluster:
+        yield cluster
+
+
+def test_threads(alone: list[object]) -> None:
+    with futures.ThreadPoolExecutor(3) as pool:
+        assert sweep(read_questions(GRID), pool, 3) == alone
+
+
+def test_processes(alone: list[object]) -> None:
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(2, context) as pool:
+        assert sweep(read_questions(GRID), pool, 2) == alone
+
+
+def test_dask(alone: list[object], cluster: LocalCluster) -> None:
+    with cluster_executor(cluster) as pool:
+        assert sweep(read_questions(GRID), pool) == alone
+
+
+def test_order_and_problems(alone: list[dict[str, object]]) -> None:
+    assert [record.get("weight_bits") for record in alone] == [16, 8, 16, 8] + [None] * 4
+    assert [record.get("rate_per_s") for record in alone[:4]] == [2, 2, 12, 12]
+    for record in alone[4:]:
+        assert set(record) == {"problem"}
+        assert str(record["problem"]).startswith("no fleet keeps a TTFT of 0.001 s")
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+@pytest.mark.parametrize("threads", [0, 2])
+def test_progress_counts_to_the_end(chunk: int, threads: int) -> None:
+    told: list[tuple[int, int]] = []
+    questions = read_questions(GRID[4:])
+    if threads:
+        with futures.ThreadPoolExecutor(threads) as pool:
+            sweep(questions, pool, chunk, lambda done, total: told.append((done, total)))
+    else:
+        sweep(questions, None, chunk, lambda done, total: told.append((done, total)))
+    assert told[-1] == (4, 4)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+
+
+def test_a_failing_worker_fails_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("snippets.planner.sweeps.answer_chunk", broken)
+    with futures.ThreadPoolExecutor(2) as pool, pytest.raises(MemoryError, match="too large"):
+        sweep(read_questions(GRID), pool)
+
+
+def test_what_planning_refuses_is_a_problem_of_its_question() -> None:
+    questions = read_questions([{"rate_per_s": 1, "model": "Llama-2-70B"}])
+    (record,) = answer_chunk(questions)
+    assert str(record["problem"]).startswith("model weights must be smaller than")
+
+
+def test_a_trace_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(200)]
+    file = tmp_path / "log.csv"
+    file.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]))
+    grid = [{"trace": str(file), "weight_bits": bits} for bits in (16, 8, 4)]
+    first, *others = read_questions(grid)
+    assert all(question.traffic is first.traffic for question in others)
+    monkeypatch.undo()
+    records = sweep([first, *others])
+    assert [record["problem"] for record in records] == ["", "", ""]
+
+
+@pytest.mark.parametrize("chunk", [0, -1, 1.5])
+def test_chunks_are_counted(chunk: float) -> None:
+    with pytest.raises(ValueError, match="chunk must be a positive integer"):
+        sweep([], None, chunk)  # type: ignore[arg-type]
+
+
+def test_a_bad_question_is_named_by_its_place() -> None:
+    with pytest.raises(ValueError, match=r"^question 3: rate_per_s must be given"):
+        read_questions([{"rate_per_s": 1}, {"rate_per_s": 2}, {}])
+    with pytest.raises(ValueError, match=r"^rate_per_s must be given"):
+        read_questions([{}])
+    assert sweep([]) == []

@@ -1,0 +1,192 @@
+"""Run lengths, intervals and rare events: limits, orders, invariances, honest coverage, errors."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from snippets.definitions.queue_simulator import BATCHES, batch_means
+from snippets.reference.simulation_trust import (
+    Interval,
+    adjusted_interval,
+    coverages,
+    customers_needed,
+    customers_per_batch,
+    naive_coverage,
+    rare_wait,
+    relative_variance,
+)
+
+LOADS = st.floats(0.01, 0.99)
+
+
+def test_variance_of_the_mean_by_brute_force() -> None:
+    """8,000 runs from the steady state at 30% busy: n·Var of their means, over the squared mean."""
+    rng, load, runs, length = np.random.default_rng(12), 0.3, 8000, 600
+    wait = np.where(rng.random(runs) < load, rng.exponential(1 / (1 - load), runs), 0.0)
+    total = np.zeros(runs)
+    for _ in range(length):
+        wait = np.maximum(wait + rng.exponential(1, runs) - rng.exponential(1 / load, runs), 0)
+        total += wait
+    found = length * np.var(total / length) / (load / (1 - load)) ** 2
+    assert found == pytest.approx(relative_variance(load), rel=3 * math.sqrt(2 / runs) + 0.01)
+
+
+def test_variance_in_the_limits() -> None:
+    assert 0.001 * relative_variance(0.001) == pytest.approx(2, rel=0.005)  # W is rarely positive
+    assert 1e-8 * relative_variance(1 - 1e-4) == pytest.approx(4, rel=0.001)  # heavy traffic
+
+
+@given(LOADS, st.floats(0.001, 1))
+def test_half_the_width_takes_four_times_the_customers(load: float, width: float) -> None:
+    needed = customers_needed(load, width)
+    assert 4 * (needed - 1) <= customers_needed(load, width / 2) <= 4 * needed
+    assert needed - 1 <= (1.96 / width) ** 2 * relative_variance(load) <= needed
+
+
+@given(LOADS)
+def test_naive_coverage_is_a_normal_probability(load: float) -> None:
+    narrow = math.sqrt((2 - load) / load / relative_variance(load))
+    assert naive_coverage(load) == pytest.approx(2 * stats.norm.cdf(1.96 * narrow) - 1)
+    assert 0 < naive_coverage(load) < 0.95
+
+
+@given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(-5, 5))
+def test_the_interval_moves_and_stretches_with_the_series(
+    seed: int, factor: float, shift: float
+) -> None:
+    series = np.random.default_rng(seed).exponential(1.0, 320)
+    one, other = adjusted_interval(series), adjusted_interval(factor * series + shift)
+    expected = [factor * v + shift for v in (one.mean, one.low, one.high)]
+    assert [other.mean, other.low, other.high] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert one.low < one.mean < one.high
+    mirrored = adjusted_interval(-series)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-one.high, -one.low), rel=1e-6)
+
+
+@given(st.integers(0, 10**6))
+def test_never_narrower_than_batch_means(seed: int) -> None:
+    series = np.cumsum(np.random.default_rng(seed).normal(size=640))  # strongly correlated
+    plain, adjusted = batch_means(series), adjusted_interval(series)
+    assert adjusted.mean == pytest.approx(plain.mean)
+    assert adjusted.high - adjusted.low > 1.5 * 2 * plain.half_width
+
+
+def test_interval_formulas_one_by_one() -> None:
+    """φ and β by loops over the batch means, and the ends from the formulas of the docstring."""
+    means = np.random.default_rng(5).gamma(2.0, 1.0, BATCHES)
+    means[1:] += 0.5 * means[:-1]
+    found = adjusted_interval(np.r_[99.0, np.repeat(means, 3)])
+    off = means - means.mean()
+    follows = sum(a * b for a, b in itertools.pairwise(off)) / sum(off**2)
+    assert follows > 0
+    lean = stats.skew(means, bias=False) / 6 / math.sqrt(BATCHES)
+    error = math.sqrt(means.var(ddof=1) / BATCHES * (1 + follows) / (1 - follows))
+    ends = []
+    for t in (stats.t.ppf(0.975, BATCHES - 1), stats.t.ppf(0.025, BATCHES - 1)):
+        inner = 1 + 6 * lean * (t - lean)
+        ends.append(
+            means.mean() - (math.copysign(abs(inner) ** (1 / 3), inner) - 1) / 2 / lean * error
+        )
+    assert found == Interval(
+        pytest.approx(means.mean()), pytest.approx(ends[0]), pytest.approx(ends[1])
+    )
+
+
+def test_a_constant_series_has_a_point_for_an_interval() -> None:
+    found = adjusted_interval(np.full(64, 3.0))
+    assert found.low == pytest.approx(3.0, abs=1e-9)
+    assert found.high == pytest.approx(3.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("load", "constants"), [(0.5, 20), (0.8, 10), (0.9, 5)])
+def test_adjusted_intervals_cover_as_often_as_they_say(load: float, constants: int) -> None:
+    """400 replications each, between 92 and 97%, where waits taken for independent fail."""
+    length = customers_per_batch(load, constants)
+    found = coverages(np.random.default_rng(1), load, length, 400)
+    assert 0.92 <= found["adjusted"] <= 0.97
+    assert found["naive"] == pytest.approx(naive_coverage(load), abs=3 * 0.5 / 20)
+    assert found["naive"] < found["batch_means"] <= found["adjusted"] + 0.02
+
+
+def test_coverages_agree_with_intervals_one_run_at_a_time() -> None:
+    """The same random numbers through the public interval."""
+    load, length, runs = 0.6, 300, 6
+    found = coverages(np.random.default_rng(2), load, length, runs)
+    rng = np.random.default_rng(2)
+    wait = np.where(rng.random(runs) < load, rng.exponential(1 / (1 - load), runs), 0.0)
+    series = []
+    for _ in range(BATCHES):
+        for size in (256, 44):
+            steps = rng.standard_exponential((size, runs)) - rng.exponential(1 / load, (size, runs))
+            for step in steps:
+                wait = np.maximum(wait + step, 0.0)
+                series.append(wait)
+    waits = np.array(series).T
+    exact, held = load / (1 - load), {"naive": 0, "batch_means": 0, "adjusted": 0}
+    for run in waits:
+        plain, adjusted = batch_means(run), adjusted_interval(run)
+        held["naive"] += abs(run.mean() - exact) <= 1.96 * run.std() / math.sqrt(run.size)
+        held["batch_means"] += abs(plain.mean - exact) <= plain.half_width
+        held["adjusted"] += adjusted.low <= exact <= adjusted.high
+    assert found == pytest.approx({method: count / runs for method, count in held.items()})
+
+
+def test_customers_per_batch() -> None:
+    assert customers_per_batch(0.81, 1) == 81
+    assert customers_per_batch(0.81, 0.001) == 1
+    assert customers_per_batch(0.9, 10) == math.ceil(9 / (1 - math.sqrt(0.9)) ** 2)
+
+
+@pytest.mark.parametrize(("load", "wait"), [(0.3, 10.0), (0.8, 0.0), (0.8, 50.0), (0.95, 300.0)])
+def test_rare_waits_have_their_probability(load: float, wait: float) -> None:
+    found = rare_wait(np.random.default_rng(3), load, wait, 4000)
+    exact = load * math.exp(-(1 - load) * wait)
+    assert abs(found.mean - exact) < 3.5 * found.standard_error
+    assert found.half_width == pytest.approx(1.96 * found.standard_error)
+    path = math.sqrt(1 / (load * (2 - load)) - 1)  # relative error of one path
+    assert found.standard_error * math.sqrt(4000) / exact == pytest.approx(path, rel=0.1)
+
+
+@pytest.mark.parametrize("load", [0.0, 1.0, -0.1, math.nan, math.inf])
+def test_loads_outside_the_range_are_refused(load: float) -> None:
+    rng = np.random.default_rng(0)
+    for call in (
+        lambda: relative_variance(load),
+        lambda: naive_coverage(load),
+        lambda: customers_needed(load, 0.1),
+        lambda: customers_per_batch(load, 1),
+        lambda: coverages(rng, load, 10, 10),
+        lambda: rare_wait(rng, load, 1.0, 10),
+    ):
+        with pytest.raises(ValueError, match=r"utilization must be in \(0, 1\)"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda _: customers_needed(0.5, -1.0), "relative_half_width must be positive"),
+        (lambda _: customers_needed(0.5, math.nan), "relative_half_width must be positive"),
+        (lambda _: customers_per_batch(0.5, 0), "constants must be positive"),
+        (lambda _: customers_per_batch(0.5, math.inf), "constants must be positive"),
+        (lambda rng: coverages(rng, 0.5, 0, 5), "batch_customers must be a positive integer"),
+        (lambda rng: coverages(rng, 0.5, 5, 1.5), "runs must be a positive integer"),
+        (lambda rng: rare_wait(rng, 0.5, -1.0, 5), "wait must be finite and non-negative"),
+        (lambda rng: rare_wait(rng, 0.5, math.nan, 5), "wait must be finite and non-negative"),
+        (lambda rng: rare_wait(rng, 0.5, 1.0, 1), "paths must be an integer of at least 2"),
+        (lambda _: adjusted_interval(np.ones((2, 64))), "series must be at least 64"),
+        (lambda _: adjusted_interval(np.ones(63)), "series must be at least 64"),
+        (lambda _: adjusted_interval([math.nan] * 64), "series must be finite"),
+    ],
+)
+def test_other_bad_input_is_refused(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(np.random.default_rng(0))
