@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,7 @@ class _State:
     texts: dict[str, str] = {}  # noqa: RUF012
     contents: dict[str, str] = {}  # noqa: RUF012
     images: list[str] = []  # noqa: RUF012 (the companion notebook's figures, in order)
+    rendered: dict[str, tuple[object, dict[str, Any]]] = {}  # noqa: RUF012
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
@@ -335,6 +337,30 @@ def _publish(
             data = [read for run in runs if run.name in names for read in run.record["reads"]]
             archive = pages.bundle(ROOT, names, data)
             add(f"downloads/{pages.download_name(names[0], 'zip')}", content=archive)
+
+
+def on_pre_page(page: SitePage, *, files: Files, **_: Any) -> SitePage:
+    """Under `mkdocs serve`, render a page again only if its text or the set of files changed."""
+    if _State.serving and page.file.src_uri != COMPANION:
+        addresses = hash(tuple((file.src_uri, file.url) for file in files))
+        page.render = partial(_render, page, addresses)  # type: ignore[method-assign]
+    return page
+
+
+_RENDERED = ("content", "toc", "_title_from_render", "present_anchor_ids")
+
+
+def _render(page: SitePage, addresses: int, config: MkDocsConfig, files: Files) -> None:
+    """What MkDocs does, or what it did for the same text. Links to anchors are not checked again:
+    they lead to pages of the build before, and `mkdocs build` checks them all.
+    """
+    key = (page.markdown, addresses)
+    known = _State.rendered.get(page.file.src_uri)
+    if known and known[0] == key:
+        vars(page).update(known[1])
+        return
+    SitePage.render(page, config, files)
+    _State.rendered[page.file.src_uri] = (key, {name: vars(page)[name] for name in _RENDERED})
 
 
 def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:
