@@ -299,7 +299,8 @@ def figure_percentile_error() -> Figure:
     """One digit more in the percentile costs ten times as many requests for the same error.
 
     Log-normal latencies (σ = 1). Points: half of the range that holds the middle 95% of 400
-    simulated estimates; lines: 1.96 standard errors of the formula, relative to the percentile.
+    simulated estimates, with 95% bootstrap intervals; lines: 1.96 standard errors of the formula,
+    relative to the percentile.
 
     Alt: Relative 95% error of four percentiles against the number of requests, logarithmic axes.
     Four parallel lines fall by a factor of ten when the number grows a hundredfold; p50 is lowest
@@ -315,12 +316,15 @@ def figure_percentile_error() -> Figure:
         line = 196 * np.array([_relative_error(q, n) for n in (100, 100_000)])
         axes.plot([100, 100_000], line, color=colour)
         shown = [n for n in counts if n * (1 - q) >= 1]
-        spread = []
         for n in shown:
-            estimates = np.quantile(samples[n], q, axis=1)
-            low, high = np.quantile(estimates, [0.025, 0.975])
-            spread.append(50 * (high - low) / math.exp(_NORMAL[q]))
-        axes.plot(shown, spread, "o", color=colour)
+            estimates = 50 / math.exp(_NORMAL[q]) * np.quantile(samples[n], q, axis=1)
+            again = rng.choice(estimates, (500, estimates.size))
+            low, high = np.quantile([estimates], [0.025, 0.975], axis=1)
+            spread = float(high[0] - low[0])
+            low, high = np.quantile(again, [0.025, 0.975], axis=1)
+            ends = np.quantile(high - low, [0.025, 0.975])
+            bar = np.abs(ends - spread)[:, np.newaxis]
+            axes.errorbar(n, spread, bar, fmt="o", color=colour)
         axes.annotate(LEVELS[q], (110_000, line[-1]), color=colour, va="center")
     axes.set(xscale="log", yscale="log", xlim=(80, 350_000))
     axes.set_yticks([1, 10, 100], ["1%", "10%", "100%"])

@@ -167,6 +167,7 @@ class Example:
     target_min: float
     year_missed: float
     year_missed_rolling: float
+    year_missed_rolling_ci: float
 
 
 def example() -> Example:
@@ -178,6 +179,7 @@ def example() -> Example:
         1 - downtime_exceeds(0.001 * days * DAY, days * down_per_day, OUTAGE) for days in CALENDAR
     ]
     years = _simulated_years(np.random.default_rng(14), 1500, 365 * down_per_day, OUTAGE)
+    rolling = float(np.mean(years[1]))
     return Example(
         breach_at_sla=downtime_exceeds(0.001 * MONTH, 30 * per_day, OUTAGE),
         target_5=target,
@@ -191,7 +193,8 @@ def example() -> Example:
         target_31=internal_target(0.999, 0.05, OUTAGE, 31 * DAY),
         target_min=(1 - target) * MONTH / MINUTE,
         year_missed=1 - math.prod(clean),
-        year_missed_rolling=float(np.mean(years[1])),
+        year_missed_rolling=rolling,
+        year_missed_rolling_ci=196 * math.sqrt(rolling * (1 - rolling) / years[1].size),
     )
 
 

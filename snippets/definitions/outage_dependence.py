@@ -219,7 +219,8 @@ def figure_dependence() -> Figure:
 
     Above: the probability of missing 99.9% when outages of ten minutes come in bursts, at the same
     mean attainment. Below: the probability that a pair of replicas of 99.9% misses 99.99%, against
-    the share of their outages that is common. Points are 10,000 simulated months.
+    the share of their outages that is common. Points are 10,000 simulated months, with 95%
+    intervals.
 
     Alt: Two panels. Above, three curves against the mean burst from 1 to 12 outages: at a mean of
     99.98 percent the risk rises from 3 to 7 percent and stays, at 99.95 percent it rises from 14 to
@@ -241,7 +242,8 @@ def figure_dependence() -> Figure:
         bursts.plot(sizes, risk, color=colour)
         for g in (1.0, 2.0, 4.0, 8.0, 11.0):
             months = simulated_bursts(rng, 10_000, mean, OUTAGE, g)
-            bursts.plot(g, np.mean(months > 0.001 * MONTH), "o", color=colour, ms=4)
+            point = _share(months, 0.001 * MONTH)
+            bursts.errorbar(g, point.mean, point.half_width, fmt="o", color=colour, ms=4)
         bursts.annotate(f"mean of {attainment:.2%}", (4.6, y), color=colour)
     shares = np.geomspace(0.001, 1, 50)
     risk = [
@@ -251,7 +253,8 @@ def figure_dependence() -> Figure:
     pair.loglog(100 * shares, risk, color="C0")
     for b in (0.005, 0.02, 0.1, 0.3, 1.0):
         _, _, both = _replicated_month(rng, 10_000, b)
-        pair.plot(100 * b, np.mean(both > FOUR_NINES), "o", color="C1", ms=4)
+        point = _share(both, FOUR_NINES)
+        pair.errorbar(100 * b, point.mean, point.half_width, fmt="o", color="C1", ms=4)
     alone = downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE)
     pair.axhline(alone, color="C4", linestyle=":")
     pair.annotate("one replica", (0.11, alone * 0.62), color="C4")

@@ -136,7 +136,7 @@ def figure_tiers() -> Figure:
 
     Above: what three published agreements pay back, by the downtime of a month of 30 days. Below:
     the probability of more downtime than that, at a mean of 43.2 minutes from outages of ten; the
-    points are 20,000 simulated months.
+    points are 20,000 simulated months with 95% intervals.
 
     Alt: Two panels over downtime from 1 to 3,000 minutes on a logarithmic axis. Above, three step
     functions: Amazon Bedrock and Google retail search rise to 10 percent at 43 minutes and to 25
@@ -169,7 +169,9 @@ def figure_tiers() -> Figure:
     chance.plot(minutes, [downtime_exceeds(x * MINUTE, mean, OUTAGE) for x in minutes.tolist()])
     months = simulated_downtime(np.random.default_rng(3), 20_000, mean, OUTAGE) / MINUTE
     points = np.geomspace(1.5, 150, 9)
-    chance.plot(points, [np.mean(months > x) for x in points.tolist()], "o", color="C4")
+    share = np.array([np.mean(months > x) for x in points.tolist()])
+    half = 1.96 * np.sqrt(share * (1 - share) / months.size)
+    chance.errorbar(points, share, half, fmt="o", color="C4", ms=4)
     axes.set_xscale("log")
     axes.set_xticks([1, 4.32, 43.2, 432, 2160], ["1", "4.3", "43", "432", "2,160"])
     axes.tick_params(labelbottom=True)
@@ -188,8 +190,8 @@ def figure_margin() -> Figure:
     """A service that is on average as good as promised breaks the promise in many months.
 
     Probability of missing 99.9% in 30 days, and the expected credit under the agreement for Amazon
-    Bedrock, against mean attainment. The points are 10,000 simulated months, where at least 20 of
-    them miss.
+    Bedrock, against mean attainment. The points are 10,000 simulated months with 95% intervals,
+    where at least 20 of them miss.
 
     Alt: Two panels over mean attainment from 99.88 to 100 percent, logarithmic in the probability
     of missing above and the expected credit below. Curves for outages of 2, 10 and 40 minutes fall
@@ -217,8 +219,12 @@ def figure_margin() -> Figure:
             months = simulated_downtime(rng, 10_000, (1 - a) * MONTH / length, length)
             if (months > 0.001 * MONTH).sum() >= 20:
                 paid = credit_due(1 - months / MONTH, BEDROCK.floors, BEDROCK.credits)
-                risk_axes.plot(100 * a, np.mean(months > 0.001 * MONTH), "o", color=colour, ms=4)
-                credit_axes.plot(100 * a, 100 * np.mean(paid), "o", color=colour, ms=4)
+                for panel, values in (
+                    (risk_axes, months > 0.001 * MONTH),
+                    (credit_axes, 100 * paid),
+                ):
+                    half = 1.96 * np.std(values, ddof=1) / math.sqrt(values.size)
+                    panel.errorbar(100 * a, np.mean(values), half, fmt="o", color=colour, ms=4)
         text = f"{minutes} min" + " outages" * (minutes == 2)
         risk_axes.annotate(text, (x, y), color=colour, ha="right" if minutes == 2 else "left")
     for axes in (risk_axes, credit_axes):

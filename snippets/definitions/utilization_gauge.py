@@ -127,7 +127,9 @@ class Example:
     coverage_runs: int
     coverage_customers: int
     coverage_at_50: float
+    coverage_at_50_ci: float
     coverage_at_90: float
+    coverage_at_90_ci: float
     batch_at_50: float
     batch_at_90: float
     batch_of_figure: float
@@ -136,6 +138,12 @@ class Example:
 def example() -> Example:
     """The numbers quoted in the text."""
     slots, rng = 64, np.random.default_rng(61)
+    held = {
+        rho: interval_coverage(rng, rho, COVERAGE_CUSTOMERS, COVERAGE_RUNS) for rho in (0.5, 0.9)
+    }
+    half = {
+        rho: 196 * math.sqrt(share * (1 - share) / COVERAGE_RUNS) for rho, share in held.items()
+    }
     return Example(
         gauge_slots=slots,
         gauge_at_tenth=any_busy(slots, 0.1 * slots),
@@ -147,8 +155,10 @@ def example() -> Example:
         relaxation_at_95_min=relaxation_time(0.95, 0.1) / 60,
         coverage_runs=COVERAGE_RUNS,
         coverage_customers=COVERAGE_CUSTOMERS,
-        coverage_at_50=interval_coverage(rng, 0.5, COVERAGE_CUSTOMERS, COVERAGE_RUNS),
-        coverage_at_90=interval_coverage(rng, 0.9, COVERAGE_CUSTOMERS, COVERAGE_RUNS),
+        coverage_at_50=held[0.5],
+        coverage_at_50_ci=half[0.5],
+        coverage_at_90=held[0.9],
+        coverage_at_90_ci=half[0.9],
         batch_at_50=_constants_per_batch(0.5, COVERAGE_CUSTOMERS),
         batch_at_90=_constants_per_batch(0.9, COVERAGE_CUSTOMERS),
         batch_of_figure=_constants_per_batch(0.9, 1_000_000),
@@ -156,7 +166,7 @@ def example() -> Example:
 
 
 def figure_gauge() -> Figure:
-    """With 64 slots the gauge reads 99% at one fourteenth of the capacity, and 100% from there on.
+    """With 64 slots the gauge reads 99% at a fourteenth of the capacity, 100% from a twelfth on.
 
     Alt: Line chart of the share of time with at least one busy slot against utilization. For one
     slot it is the diagonal; for 8 slots it bends and reaches 98 percent at a utilization of one
