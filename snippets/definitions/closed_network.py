@@ -89,6 +89,7 @@ def simulate_cycles(
     """
     demands = np.asarray(demands_s, dtype=float)
     convolution_throughput(clients, demands, think_time_s)  # refuses a bad network
+    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
     _require(float(cycles).is_integer() and cycles >= 1, "cycles", "a positive integer", cycles)
     draws = [
         gamma_times(rng, d, service_scv, int(cycles + clients)).tolist() for d in demands.tolist()

@@ -127,19 +127,22 @@ def gamma_times(
     """Independent positive durations with the given mean and squared coefficient of variation.
 
     mean: [s]. scv: variance over squared mean, ≥ 0; 0 gives constants, 1 the exponential.
-    size: shape of the result.
-    Returns durations [s]. Raises ValueError on a mean or scv outside its range.
+    size: shape of the result, integers ≥ 0.
+    Returns durations [s]. Raises ValueError outside these ranges.
 
     >>> gamma_times(np.random.default_rng(0), mean=2.0, scv=0.0, size=3).tolist()
     [2.0, 2.0, 2.0]
     """
     _require(0 < mean < math.inf, "mean", "positive and finite", mean)
     _require(0 <= scv < math.inf, "scv", "non-negative and finite", scv)
+    whole = all(float(n).is_integer() and n >= 0 for n in np.atleast_1d(size))
+    _require(whole, "size", "made of integers ≥ 0", size)
+    shape = tuple(int(n) for n in np.atleast_1d(size))
     if scv == 0:
-        return np.full(size, float(mean))
+        return np.full(shape, float(mean))
     if scv == 1:
-        return np.asarray(rng.exponential(mean, size))
-    return np.asarray(rng.gamma(1 / scv, mean * scv, size))
+        return np.asarray(rng.exponential(mean, shape))
+    return np.asarray(rng.gamma(1 / scv, mean * scv, shape))
 
 
 def warm_up_length(series: npt.ArrayLike) -> int:
@@ -215,6 +218,8 @@ def simulate_mean_wait(
     """
     _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
     _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
+    _require(0 <= arrival_scv < math.inf, "arrival_scv", "non-negative and finite", arrival_scv)
+    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
     _require(
         float(customers).is_integer() and customers >= 1000,
         "customers",

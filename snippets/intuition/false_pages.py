@@ -79,6 +79,7 @@ def fire_probability(
     >>> round(fire_probability(1, error_rate=0.001, slo=0.999, burn=14.4), 9)
     0.001
     """
+    _require(0 < error_rate < 1, "error_rate", "in (0, 1)", error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
     last = binomial_probabilities(requests_short, error_rate)
     rest = binomial_probabilities((windows - 1) * requests_short, error_rate)
@@ -101,6 +102,7 @@ def page_start_probability(
     >>> round(p, 9) == round(0.001 * 0.999, 9)
     True
     """
+    _require(0 < error_rate < 1, "error_rate", "in (0, 1)", error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
 
     def lumped(trials: int) -> npt.NDArray[np.float64]:

@@ -122,6 +122,12 @@ def test_bad_networks_are_refused(arguments: tuple[int, list[float], float], mes
         simulate_cycles(np.random.default_rng(0), *arguments)
 
 
+@pytest.mark.parametrize("scv", [-1.0, math.nan, math.inf])
+def test_bad_variability_of_the_loop_is_refused(scv: float) -> None:
+    with pytest.raises(ValueError, match="service_scv must be non-negative and finite"):
+        simulate_cycles(np.random.default_rng(0), 1, [1.0], 0.0, service_scv=scv)
+
+
 def test_bad_runs_are_refused() -> None:
     rng = np.random.default_rng(0)
     for cycles in (0, 1.5, math.nan):

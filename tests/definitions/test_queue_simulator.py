@@ -151,6 +151,14 @@ def test_bad_times_are_refused(name: str, low: float) -> None:
             gamma_times(np.random.default_rng(0), size=2, **arguments)
 
 
+@pytest.mark.parametrize("size", [-1, 1.5, math.nan, math.inf, (2, -1), (2, 0.5)])
+@pytest.mark.parametrize("scv", [0.0, 1.0, 4.0])
+def test_bad_sizes_are_refused(size: int | tuple[int, ...], scv: float) -> None:
+    with pytest.raises(ValueError, match="size must be made of integers ≥ 0"):
+        gamma_times(np.random.default_rng(0), 1.0, scv, size)
+    assert gamma_times(np.random.default_rng(0), 1.0, scv, (0, 3)).shape == (0, 3)
+
+
 def test_warm_up_cut_minimises_the_squared_standard_error() -> None:
     rng = np.random.default_rng(11)
     for decay in (0.0, 0.5, 3.0):
@@ -254,8 +262,8 @@ def test_simulation_is_reproducible() -> None:
         ({"utilization": 0.5, "servers": 2.5}, "servers must be a positive integer"),
         ({"utilization": 0.5, "customers": 999}, "customers must be an integer of at least 1000"),
         ({"utilization": 0.5, "customers": 1e4 + 0.5}, "customers must be an integer"),
-        ({"utilization": 0.5, "arrival_scv": -1.0}, "scv must be non-negative"),
-        ({"utilization": 0.5, "service_scv": math.nan}, "scv must be non-negative"),
+        ({"utilization": 0.5, "arrival_scv": -1.0}, "arrival_scv must be non-negative"),
+        ({"utilization": 0.5, "service_scv": math.nan}, "service_scv must be non-negative"),
     ],
 )
 def test_bad_simulations_are_refused(arguments: dict[str, float], message: str) -> None:

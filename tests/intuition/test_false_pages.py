@@ -74,7 +74,7 @@ def test_bad_input_is_refused(function: Callable[..., float]) -> None:
     for bad in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match=r"slo must be in \(0, 1\)"):
             function(3, 0.1, bad, 1.0)
-        with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
+        with pytest.raises(ValueError, match=r"error_rate must be in \(0, 1\)"):
             function(3, bad, 0.9, 1.0)
         with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
             binomial_probabilities(3, bad)
