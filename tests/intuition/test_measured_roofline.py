@@ -115,6 +115,33 @@ def test_record_has_provenance_and_breadth() -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_fullest_gpu_by_hand() -> None:
+    """The weights and the cache of every token of the fullest run, from its printed shape."""
+    sums = []
+    for row in read_record(RECORD)["throughput"]:
+        model, size = MODELS[row["model"]], {"fp8": 1, "fp16": 2}[row["precision"]]
+        weights = model.layer_parameters + model.width * model.vocabulary
+        cache = 2 * model.layers * model.kv_width * row["batch"] * (row["input"] + row["output"])
+        sums.append((weights + cache) * size / row["tp"] / DEVICES[row["gpu"]].memory_bytes)
+    assert example().fullest == pytest.approx(100 * max(sums), rel=1e-12)
+
+
+def test_first_token_by_hand() -> None:
+    """Bound over measurement of the first tokens: the model's own roofs, row by row."""
+    shares = []
+    for row in read_record(RECORD)["first_token"]:
+        model, device = MODELS[row["model"]], DEVICES[row["gpu"]]
+        size, n = {"fp8": 1, "fp16": 2}[row["precision"]], row["input"]
+        flops = 2 * (model.layer_parameters * n + model.head_parameters)
+        flops += 2 * model.layers * model.width * n * (n + 1)
+        moved = model.layer_parameters + model.head_parameters
+        moved += 2 * model.layers * model.kv_width * n
+        peak = max(flops / device.peak_flops, moved * size / device.bandwidth) / row["tp"]
+        shares.append(100 * peak * 1e3 / row["first_token_ms"])
+    assert example().first_token_lowest == pytest.approx(min(shares), rel=1e-6)
+    assert example().first_token_highest == pytest.approx(max(shares), rel=1e-6)
+
+
 def test_example_is_consistent() -> None:
     found = example()
     assert 0 < found.lowest_share < found.parallel_efficiency < found.highest_share < 100
