@@ -107,6 +107,10 @@ def test_booleans_and_bytes() -> None:
             {"shape": [-(2**64)]},
             "t.shape[0]: must be an integer in [0, 2⁶⁴), got a smaller integer",
         ),
+        (
+            {"shape": [1 - 2**64]},
+            f"t.shape[0]: must be an integer in [0, 2⁶⁴), got {1 - 2**64}",
+        ),
         ({"shape": [1] * 65}, "t.shape: must be a list of at most 64, got a list of 65"),
         ({"datatype": None}, "t.datatype: must be a type of the protocol, got nothing"),
         ({"datatype": ["FP32"]}, "t.datatype: must be a type of the protocol, got a list of 1"),

@@ -173,7 +173,8 @@ def test_bad_input() -> None:
         arrays_per_checksum(8)
     with pytest.raises(ValueError, match="values must be non-empty"):
         weighted_checksum([])
-    for value in (math.nan, math.inf, 0.5, 10**400):
+    assert weighted_checksum([2**63 - 1, -(2**63)]) == -(2**63) - 1
+    for value in (math.nan, math.inf, 0.5, 2**63, -(2**63) - 1, 10**400):
         with pytest.raises(ValueError, match="values must be made of 64-bit integers"):
             weighted_checksum([value])  # type: ignore[list-item]
     for text in ("a", "nan", "inf", "1j"):
