@@ -53,7 +53,9 @@ class Service:
 
     def __post_init__(self) -> None:
         """Refuse what is not a distribution on the grid."""
-        for name, masses in (("ok", self.ok), ("failed", self.failed)):
+        for name in ("ok", "failed"):
+            masses = np.asarray(getattr(self, name), dtype=float)
+            object.__setattr__(self, name, masses)
             _require(masses.ndim == 1 and masses.size > 1, name, "of shape (n,)", masses.shape)
             _require(np.all((masses >= 0) & (masses <= 1)), name, "in [0, 1]", masses)
         same = f"of shape {self.ok.shape} as ok"

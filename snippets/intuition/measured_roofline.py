@@ -27,9 +27,18 @@ RECORD = "tensorrt_llm_throughput"
 COLOURS = {"A100": "C0", "H100": "C1", "L40S": "C2"}
 
 
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
 @dataclass(frozen=True)
 class Transformer:
-    """The shape of a decoder: all that its bytes and operations depend on."""
+    """The shape of a decoder: all that its bytes and operations depend on.
+
+    Raises ValueError unless all are positive integers.
+    """
 
     layers: int
     width: int  # D, numbers per token between layers
@@ -37,6 +46,12 @@ class Transformer:
     hidden: int  # F, width inside the feed-forward block
     mlp_matrices: int  # 2, or 3 with a gate
     vocabulary: int
+
+    def __post_init__(self) -> None:
+        """Refuse what has no matrices."""
+        for name, value in vars(self).items():
+            whole = float(value).is_integer() and value >= 1
+            _require(whole, name, "a positive integer", value)
 
     @property
     def layer_parameters(self) -> int:
@@ -52,11 +67,19 @@ class Transformer:
 
 @dataclass(frozen=True)
 class Device:
-    """One accelerator as its data sheet describes it."""
+    """One accelerator as its data sheet describes it.
+
+    Raises ValueError unless all three are positive and finite.
+    """
 
     peak_flops: float  # π [FLOP/s], dense, in the precision of the run
     bandwidth: float  # β [B/s]
     memory_bytes: float  # [B]
+
+    def __post_init__(self) -> None:
+        """Refuse what no data sheet says."""
+        for name, value in vars(self).items():
+            _require(0 < value < math.inf, name, "positive and finite", value)
 
 
 MODELS = {
@@ -70,12 +93,6 @@ DEVICES = {
     "H100": Device(1978.9e12, 3.35e12, 80 * 2**30),  # fp8, SXM, Lockwood
     "L40S": Device(733e12, 0.864e12, 48 * 2**30),  # fp8, L40S data sheet
 }
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def generation_time(

@@ -26,37 +26,77 @@ from snippets import checks
 from snippets.definitions.queue_simulator import MeanEstimate, fifo_waits
 
 
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A model in the form in which it would be deployed; one replica spans `devices`."""
+    """A model in the form in which it would be deployed; one replica spans `devices`.
+
+    Raises ValueError on sizes that are not positive and finite, half devices and a score of NaN.
+    """
 
     name: str
     parameters: float
     bytes_per_parameter: float
-    kv_bytes_per_token: float
+    kv_bytes_per_token: float  # 0 where the cache does not count
     devices: int
     quality: float  # score on the team's own evaluation [%]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be deployed."""
+        for name in ("parameters", "bytes_per_parameter"):
+            value = getattr(self, name)
+            _require(0 < value < math.inf, name, "positive and finite", value)
+        cache, devices = self.kv_bytes_per_token, self.devices
+        _require(0 <= cache < math.inf, "kv_bytes_per_token", "non-negative and finite", cache)
+        whole = float(devices).is_integer() and devices >= 1
+        _require(whole, "devices", "a positive integer", devices)
+        _require(math.isfinite(self.quality), "quality", "finite", self.quality)
 
 
 @dataclass(frozen=True)
 class Device:
-    """One accelerator: memory [B], bandwidth [B/s], arithmetic [FLOP/s] and price per hour."""
+    """One accelerator: memory [B], bandwidth [B/s], arithmetic [FLOP/s] and price per hour.
+
+    Raises ValueError unless all four are positive and finite.
+    """
 
     memory_bytes: float
     bytes_per_s: float
     flops_per_s: float
     price_per_h: float
 
+    def __post_init__(self) -> None:
+        """Refuse what no data sheet says."""
+        for name, value in vars(self).items():
+            _require(0 < value < math.inf, name, "positive and finite", value)
+
 
 @dataclass(frozen=True)
 class Demand:
-    """What is asked of the service: requests per second, their mean lengths, and the promises."""
+    """What is asked of the service: requests per second, their mean lengths, and the promises.
+
+    Raises ValueError on a rate, length or bound that is not positive and finite, and on NaN.
+    """
 
     requests_per_s: float
     context_tokens: float  # tokens that a slot's cache must hold
     output_tokens: float  # mean of an exponential length
     slo_s: float  # bound on the 99th percentile of the response time
     quality_floor: float  # least acceptable score
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be asked."""
+        for name in ("requests_per_s", "output_tokens", "slo_s"):
+            value = getattr(self, name)
+            _require(0 < value < math.inf, name, "positive and finite", value)
+        context, floor = self.context_tokens, self.quality_floor
+        _require(0 <= context < math.inf, "context_tokens", "non-negative and finite", context)
+        _require(math.isfinite(floor), "quality_floor", "finite", floor)
 
 
 @dataclass(frozen=True)
@@ -83,12 +123,6 @@ ZOO = (  # sizes and MMLU (5 examples) of the instruction-tuned models: model ca
     Candidate("405B on 16", 405e9, 2, 2 * 126 * 8 * 128 * 2, 16, 87.3),
 )
 CHAT = Demand(20.0, 2000.0, 150.0, 15.0, 80.0)  # a service made up for the page
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def replica_bytes(candidate: Candidate, slots: int, context_tokens: float) -> float:
@@ -175,6 +209,8 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
     (2, 2, 6.0)
     """
     _require(len(slots_tried) > 0, "slots_tried", "non-empty", slots_tried)
+    whole = all(float(slots).is_integer() and slots >= 1 for slots in slots_tried)
+    _require(whole, "slots_tried", "positive integers", slots_tried)
     if candidate.quality < demand.quality_floor:
         return Plan(candidate.name, "quality")
     best = Plan(candidate.name, "memory")

@@ -26,15 +26,32 @@ from matplotlib.figure import Figure
 from snippets import checks
 
 
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
 @dataclass(frozen=True)
 class ScalingLaw:
-    """Constants of L(N, D) = E + A/N^α + B/D^β [nats per token]."""
+    """Constants of L(N, D) = E + A/N^α + B/D^β [nats per token].
+
+    Raises ValueError unless E is non-negative, the others positive, and all finite.
+    """
 
     irreducible: float  # E [nats]
     a: float  # A
     b: float  # B
     alpha: float
     beta: float
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fall with size and data."""
+        least = self.irreducible
+        _require(0 <= least < math.inf, "irreducible", "non-negative and finite", least)
+        for name in ("a", "b", "alpha", "beta"):
+            value = getattr(self, name)
+            _require(0 < value < math.inf, name, "positive and finite", value)
 
 
 PRINTED = ScalingLaw(1.69, 406.4, 410.7, 0.34, 0.28)  # Hoffmann et al. (2022), exponents rounded
@@ -49,12 +66,6 @@ class Training:
     parameters: float
     tokens: float
     flops: float
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def forward_flops(

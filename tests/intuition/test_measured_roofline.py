@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,17 @@ def test_overlap_only_helps_and_devices_share(b: int, i: int, o: int, t: int) ->
 
 def test_one_output_token_needs_no_step() -> None:
     assert generation_time(TINY, Device(1.0, 1.0, 1.0), 1, 1, 1)[1] == 0.0
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, math.nan, math.inf])
+def test_shapes_and_devices_that_cannot_be(bad: float) -> None:
+    for name in vars(TINY):
+        with pytest.raises(ValueError, match=f"^{name} must be a positive integer, got {bad}"):
+            replace(TINY, **{name: bad})  # type: ignore[arg-type]
+    for name in vars(DEVICES["A100"]):
+        if bad != 1.5:
+            with pytest.raises(ValueError, match=f"^{name} must be positive and finite, got {bad}"):
+                replace(DEVICES["A100"], **{name: bad})
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, math.nan, math.inf])

@@ -132,3 +132,38 @@ def test_nothing_to_choose_from() -> None:
         choose([], CHAT, H100, SLOTS)
     with pytest.raises(ValueError, match="slots_tried must be non-empty"):
         plan(TOY, CHAT, CHIP, ())
+
+
+@pytest.mark.parametrize(
+    ("sound", "field", "refused"),
+    [
+        (TOY, "parameters", (0.0, -1.0, math.nan, math.inf)),
+        (TOY, "bytes_per_parameter", (0.0, -1.0, math.nan, math.inf)),
+        (TOY, "kv_bytes_per_token", (-1.0, math.nan, math.inf)),
+        (TOY, "devices", (0, -1, 1.5, math.nan, math.inf)),
+        (TOY, "quality", (math.nan, math.inf, -math.inf)),
+        *((CHIP, name, (0.0, -1.0, math.nan, math.inf)) for name in vars(CHIP)),
+        (CHAT, "requests_per_s", (0.0, -1.0, math.nan, math.inf)),
+        (CHAT, "output_tokens", (0.0, -1.0, math.nan, math.inf)),
+        (CHAT, "slo_s", (0.0, -1.0, math.nan, math.inf)),
+        (CHAT, "context_tokens", (-1.0, math.nan, math.inf)),
+        (CHAT, "quality_floor", (math.nan, math.inf)),
+    ],
+)
+def test_what_cannot_be_deployed_or_asked_is_refused(
+    sound: Candidate | Device | Demand, field: str, refused: tuple[float, ...]
+) -> None:
+    for bad in refused:
+        with pytest.raises(ValueError, match=f"^{field} must be .*, got {bad}"):
+            dataclasses.replace(sound, **{field: bad})  # type: ignore[type-var]
+
+
+def test_nothing_is_free_of_charge_but_the_cache() -> None:
+    assert dataclasses.replace(TOY, kv_bytes_per_token=0.0).kv_bytes_per_token == 0.0
+    assert dataclasses.replace(CHAT, context_tokens=0.0).context_tokens == 0.0
+
+
+@pytest.mark.parametrize("slots", [(0,), (1, -2), (1.5,), (math.nan,), (math.inf, 1)])
+def test_batch_sizes_that_are_none_are_refused(slots: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="slots_tried must be positive integers"):
+        plan(TOY, CHAT, CHIP, slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -179,3 +180,11 @@ def test_a_demand_beyond_floating_point_still_has_an_optimum() -> None:
     best = lifetime_optimum(law, 3.0, 1e100)
     assert best.parameters == pytest.approx(4.0)  # u alone makes up the excess loss
     assert best.flops == pytest.approx(2 * best.parameters * 1e100)
+
+
+@pytest.mark.parametrize("field", ["irreducible", "a", "b", "alpha", "beta"])
+def test_laws_that_do_not_fall_are_refused(field: str) -> None:
+    for bad in (-1.0, math.nan, math.inf) + (0.0,) * (field != "irreducible"):
+        with pytest.raises(ValueError, match=rf"^{field} must be .* and finite, got {bad}"):
+            replace(PRINTED, **{field: bad})
+    assert replace(PRINTED, irreducible=0.0).irreducible == 0.0
