@@ -48,5 +48,5 @@ def test_preview_stands_in_the_head_and_is_escaped() -> None:
 def test_search_waits_until_it_is_opened() -> None:
     script = 'L($(location.protocol!=="file:"),Je("search"))'
     assert patient_search(script) == 'L($(!1),Je("search"))'
-    with pytest.raises(ValueError, match="script must have .* once, got 0 times"):
+    with pytest.raises(ValueError, match="once, got 0 times"):
         patient_search("another")
