@@ -93,8 +93,12 @@ def test_pages_fit_a_phone_and_ask_no_other_origin(browser: Browser, origin: str
     assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {here}
 
 
-def test_search_finds_a_chapter(page: Page, origin: str) -> None:
+def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(origin)
+    page.wait_for_load_state("networkidle")
+    assert not [url for url in asked if "search_index" in url]
     page.keyboard.press("/")
     page.keyboard.type("Erlang")
     first = page.locator(".md-search-result__item a").first

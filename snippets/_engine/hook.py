@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
-from snippets._engine.repairs import named_landmarks, plain_names, with_preview
+from snippets._engine.repairs import named_landmarks, patient_search, plain_names, with_preview
 from snippets._engine.runner import (
     Run,
     cached,
@@ -162,6 +162,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         config.site_name, config.site_description or "", config.site_url or "", cards, parts
     )
     files.append(File.generated(config, "llms.txt", content=overview))
+    for file in files.javascript_files():
+        if file.src_uri.startswith("assets/javascripts/bundle."):
+            file.content_string = patient_search(file.content_string)
     _publish_notebooks(files, config, books)
     return files
 

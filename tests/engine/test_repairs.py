@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from snippets._engine.repairs import named_landmarks, plain_names, with_preview
+import pytest
+
+from snippets._engine.repairs import named_landmarks, patient_search, plain_names, with_preview
 
 SECTION = (
     '<nav class="md-nav" aria-labelledby="__nav_2_label"><label class="md-nav__title"'
@@ -41,3 +43,10 @@ def test_preview_stands_in_the_head_and_is_escaped() -> None:
     page = with_preview("<head><title>t</title></head><body></head>", {"og:title": 'A & "B"'})
     meta = '<meta property="og:title" content="A &amp; &quot;B&quot;">'
     assert page == f"<head><title>t</title>{meta}</head><body></head>"
+
+
+def test_search_waits_until_it_is_opened() -> None:
+    script = 'L($(location.protocol!=="file:"),Je("search"))'
+    assert patient_search(script) == 'L($(!1),Je("search"))'
+    with pytest.raises(ValueError, match="once, got 0 times"):
+        patient_search("another")
