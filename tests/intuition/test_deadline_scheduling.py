@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.optimize import linprog
 
 from snippets.intuition.deadline_scheduling import (
     Backfill,
     backfill,
     daily_profile,
+    example,
     smallest_fleet,
 )
 
@@ -154,3 +156,16 @@ def test_bad_shapes_and_small_fleets() -> None:
         daily_profile(0.99, 24)
     with pytest.raises(ValueError, match="slots must be an integer of at least 2"):
         daily_profile(1.0, 1)
+
+
+def test_held_servers_by_scipy() -> None:
+    """The smallest c with at most 2% waiting at each quarter hour of the page's day, averaged."""
+    held = []
+    for load in (5 * daily_profile(2.5, 96)).tolist():
+        for c in range(math.floor(load) + 1, 40):
+            busy = stats.poisson.pmf(c, load) / (1 - load / c)
+            if busy / (stats.poisson.cdf(c - 1, load) + busy) <= 0.02:
+                held.append(c)
+                break
+    assert example().held_mean == pytest.approx(np.mean(held), rel=1e-12)
+    assert max(held) == 21
