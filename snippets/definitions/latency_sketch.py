@@ -44,11 +44,20 @@ def bucket_ratio(relative_error: float) -> float:
 @dataclass(frozen=True)
 class LatencySketch:
     """Log histogram: relative error α, keys of the buckets in use (rising, shape (m,)) and how many
-    latencies each holds."""
+    latencies each holds. Raises ValueError on anything else."""
 
     relative_error: float
     keys: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuse what no sketch looks like."""
+        _require(0 < self.relative_error < 1, "relative_error", "in (0, 1)", self.relative_error)
+        keys, counts = np.asarray(self.keys), np.asarray(self.counts)
+        rising = keys.ndim == 1 and keys.size > 0 and bool(np.all(np.diff(keys) > 0))
+        _require(rising and keys.dtype.kind == "i", "keys", "rising integers", self.keys)
+        held = counts.shape == keys.shape and counts.dtype.kind == "i" and bool(np.all(counts > 0))
+        _require(held, "counts", f"positive integers of shape {keys.shape}", self.counts)
 
 
 def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySketch:

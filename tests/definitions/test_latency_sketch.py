@@ -112,3 +112,25 @@ def test_the_rest_is_refused() -> None:
     for longest in (0.5, math.nan, math.inf):
         with pytest.raises(ValueError, match="longest must be finite and"):
             bucket_count(1.0, longest)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        *(((bad, [0, 3], [3, 1]), "relative_error") for bad in (0.0, 1.0, math.nan)),
+        *(
+            ((0.5, bad, [3, 1]), "keys")
+            for bad in ([], [3, 0], [3, 3], [0.0, 1.0], [0.0, math.nan], [[0, 3]])
+        ),
+        *(
+            ((0.5, [0, 3], bad), "counts")
+            for bad in ([], [3], [3, 0], [3, -1], [3.0, 1.0], [math.nan, 1.0])
+        ),
+    ],
+)
+def test_what_is_no_sketch_is_refused(
+    arguments: tuple[float, list[float], list[float]], name: str
+) -> None:
+    error, keys, counts = arguments
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        LatencySketch(error, np.array(keys), np.array(counts))
