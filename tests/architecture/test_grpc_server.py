@@ -272,10 +272,26 @@ def test_the_model_stays_taken_when_its_client_leaves() -> None:
     run(test())
 
 
-def test_failing_models_give_internal_without_details(caplog: pytest.LogCaptureFixture) -> None:
-    def model(pixels: Any) -> Any:
-        raise TimeoutError("secret" * bool(pixels.size))
+def raises(pixels: Any) -> Any:
+    raise TimeoutError("secret" * bool(pixels.size))
 
+
+def overflows(pixels: Any) -> Any:
+    return np.full((len(pixels), 10), 1e39)
+
+
+def says_nan(pixels: Any) -> Any:
+    return np.where(np.arange(10) == 7, np.nan, pixels[:, :10])
+
+
+def says_too_little(pixels: Any) -> Any:
+    return pixels[:, :9]
+
+
+@pytest.mark.parametrize("model", [raises, overflows, says_nan, says_too_little])
+def test_failing_models_give_internal_without_details(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
         async with running(model, GrpcLimits(places=1)) as server:
             for _ in range(2):
