@@ -41,6 +41,8 @@ from snippets.architecture.grpc_server import (
 from snippets.architecture.rest_grpc import OUTCOMES
 from snippets.architecture.wire_format import field, request_protobuf, varint
 
+from .failing_models import FAILING
+
 ROOT = Path(__file__).parents[2]
 KINDS = messages()
 
@@ -272,23 +274,7 @@ def test_the_model_stays_taken_when_its_client_leaves() -> None:
     run(test())
 
 
-def raises(pixels: Any) -> Any:
-    raise TimeoutError("secret" * bool(pixels.size))
-
-
-def overflows(pixels: Any) -> Any:
-    return np.full((len(pixels), 10), 1e39)
-
-
-def says_nan(pixels: Any) -> Any:
-    return np.where(np.arange(10) == 7, np.nan, pixels[:, :10])
-
-
-def says_too_little(pixels: Any) -> Any:
-    return pixels[:, :9]
-
-
-@pytest.mark.parametrize("model", [raises, overflows, says_nan, says_too_little])
+@pytest.mark.parametrize("model", FAILING)
 def test_failing_models_give_internal_without_details(
     model: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

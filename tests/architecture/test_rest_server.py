@@ -45,6 +45,8 @@ from snippets.architecture.rest_server import (
     server_config,
 )
 
+from .failing_models import FAILING, raises
+
 ROOT = Path(__file__).parents[2]
 INFER = "/v2/models/digits/infer"
 JSON = {"content-type": "application/json"}
@@ -370,23 +372,7 @@ def test_deadlines_pass_in_the_queue() -> None:
     run(test())
 
 
-def raises(pixels: Any) -> Any:
-    raise TimeoutError("secret" * bool(pixels.size))
-
-
-def overflows(pixels: Any) -> Any:
-    return np.full((len(pixels), 10), 1e39)
-
-
-def says_nan(pixels: Any) -> Any:
-    return np.where(np.arange(10) == 7, np.nan, pixels[:, :10])
-
-
-def says_too_little(pixels: Any) -> Any:
-    return pixels[:, :9]
-
-
-@pytest.mark.parametrize("model", [raises, overflows, says_nan, says_too_little])
+@pytest.mark.parametrize("model", FAILING)
 def test_failing_models_give_500_without_details(
     model: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
