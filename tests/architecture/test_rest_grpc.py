@@ -19,6 +19,7 @@ from snippets.architecture.exercises.rest_grpc import (
 from snippets.architecture.rest_grpc import (
     HANDSHAKES,
     call_latency_s,
+    example,
     flights,
     round_trips,
     worthwhile_work_s,
@@ -83,6 +84,17 @@ def test_worthwhile_work_is_what_was_saved() -> None:
     for bad in (0, 15_000, math.nan):
         with pytest.raises(ValueError, match="after_bytes must be in"):
             worthwhile_work_s(14_600, bad, 0.05, 1e6)
+
+
+def test_quoted_times_by_hand() -> None:
+    """Round trips of 50 ms and 12,500 bytes a millisecond; of 0.5 ms and 1.25 million."""
+    quoted = example()
+    assert quoted.far_json_ms == pytest.approx(50 + 11_900 / 12_500)
+    assert quoted.far_new_json_ms == pytest.approx(quoted.far_json_ms + 2 * 50)
+    assert quoted.far_large_json_ms == pytest.approx(4 * 50 + 110_000 / 12_500)
+    assert quoted.far_large_protobuf_ms == pytest.approx(2 * 50 + 41_000 / 12_500)
+    assert quoted.near_protobuf_ms == pytest.approx(0.5 + 5000 / 1.25e6)
+    assert quoted.worthwhile_near_us == pytest.approx(6900 / 1250)
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
