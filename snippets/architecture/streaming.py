@@ -160,7 +160,7 @@ def _interrupted() -> npt.NDArray[np.float64]:
 
 
 def figure_equal_totals() -> Figure:
-    """Three services deliver 101 tokens in 3 s; two of them have even the same TTFT and TPOT.
+    """Three services deliver 101 tokens in 3 s; two of them even have the same TTFT and TPOT.
 
     The steady one shows its first token after 0.5 s. The late one computes four times as long
     before it starts and then hurries. The interrupted one pauses for a second in the middle, which
