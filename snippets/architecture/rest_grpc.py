@@ -71,6 +71,8 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
     >>> round_trips(1000, 1000), round_trips(40_000, 1000, handshakes=2)
     (1, 4)
     """
+    for name, size in (("request_bytes", request_bytes), ("answer_bytes", answer_bytes)):
+        _require(0 < size < math.inf, name, "positive and finite", size)
     counts = 0 <= handshakes < math.inf and handshakes == int(handshakes)
     _require(counts, "handshakes", "a count", handshakes)
     return int(handshakes) + flights(request_bytes) + flights(answer_bytes) - 1
@@ -112,6 +114,7 @@ def worthwhile_work_s(
     >>> round(worthwhile_work_s(40_000, 14_000, 0.05, 12.5e6), 5)
     0.05208
     """
+    _require(before_bytes < math.inf, "before_bytes", "finite", before_bytes)
     _require(0 < after_bytes <= before_bytes, "after_bytes", "in (0, before]", after_bytes)
     before, after = (
         call_latency_s(flights(size), round_trip_s, size, bytes_per_s)

@@ -51,7 +51,7 @@ def stream_metrics(arrival_s: npt.ArrayLike) -> StreamMetrics:
     (0.5, 0.5, 0.75, 1.5)
     """
     times = np.asarray(arrival_s, dtype=float)
-    ordered = times.ndim == 1 and times.size > 0 and np.all(np.diff(times, prepend=0.0) >= 0)
+    ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
     _require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
     gaps = np.diff(times)
     return StreamMetrics(
