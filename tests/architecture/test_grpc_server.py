@@ -242,12 +242,12 @@ def test_deadlines_and_leaving_clients_cost_no_work() -> None:
         async with running(gate) as server:
             first = asyncio.create_task(server.infer(GOOD))
             await until(lambda: gate.seen["calls"] == 1)
-            late = asyncio.create_task(server.infer(GOOD, timeout=0.2))
             leaving = server.call("ModelInfer", GOOD)
-            await until(lambda: server.counts["accepted"] == 3)
+            await until(lambda: server.counts["accepted"] == 2)
+            while server.counts["accepted"] == 2:  # a slow machine is late before it is accepted
+                assert await server.infer(GOOD, timeout=0.2) is grpc.StatusCode.DEADLINE_EXCEEDED
             leaving.cancel()
-            assert await late is grpc.StatusCode.DEADLINE_EXCEEDED
-            await until(lambda: server.counts["expired"] == 2)
+            await until(lambda: server.counts["expired"] == server.counts["accepted"] - 1)
             gate.open.set()
             assert await first is grpc.StatusCode.OK
         assert gate.seen["calls"] == 1
