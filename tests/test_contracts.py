@@ -28,7 +28,7 @@ SECTIONS = [
     "Exercises",
     "Sources",
 ]
-TWINS = {"_require"}  # short helpers that are repeated on purpose, so that a copied function works
+TWINS = {"_require", "PunctualProtocol"}  # repeated on purpose, so that a copied function works
 SIMULATORS = {
     "definitions.queue_simulator",
     "architecture.digits_classifier",

@@ -143,6 +143,7 @@ def drift_p_value(reference_counts: npt.ArrayLike, current_counts: npt.ArrayLike
     for name, counts in (("reference_counts", n), ("current_counts", m)):
         whole = counts.ndim == 1 and bool(np.isfinite(counts).all()) and bool((counts >= 1).all())
         _require(whole and bool((counts % 1 == 0).all()), name, "positive counts", counts)
+        _require(counts.size >= 2, name, "of two bins or more", counts.shape)
     scale = 1 / float(n.sum()) + 1 / float(m.sum())
     return chi_square_survival(float(psi(n, m, floor=0.0)) / scale, n.size - 1)
 

@@ -5,8 +5,8 @@ The messages are a subset of the Open Inference Protocol with its names and fiel
 from a table, so that no generated code is kept; the page shows them as a .proto file. gRPC brings
 what HTTP/1.1 lacks: a limit on the size of a message, deadlines that travel with the call, and the
 news that a client has left. Ways out: OK, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (too
-large, by the library), UNAVAILABLE (full), INTERNAL (the model failed), and DEADLINE_EXCEEDED by
-the library.
+large, by the library), UNAVAILABLE (full), INTERNAL (the model failed or gave no finite scores),
+and DEADLINE_EXCEEDED by the library.
 
 Assumes: as for the REST server; tensors come as packed floats or, in raw_input_contents, as bytes.
 
@@ -210,6 +210,8 @@ def create_server(
             try:
                 scores = await asyncio.shield(work)  # a thread cannot be cancelled
                 logits = scores.astype("<f4")
+                if logits.shape != (len(pixels), 10) or not np.isfinite(logits).all():
+                    raise ValueError(f"scores must be finite, 10 a row, got {logits.shape}")
             except Exception:
                 logging.getLogger(__name__).exception("the model failed")
                 await context.abort(grpc.StatusCode.INTERNAL, "the model failed")

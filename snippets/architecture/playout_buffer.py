@@ -62,7 +62,7 @@ def read_times_s(
     array([1., 2., 4.])
     """
     times = np.asarray(arrival_s, dtype=float)
-    ordered = times.ndim == 1 and times.size > 0 and np.all(np.diff(times, prepend=0.0) >= 0)
+    ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
     _require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
     _require(0 < gap_s < math.inf, "gap_s", "positive and finite", gap_s)
     delay = start_delay_s
@@ -83,7 +83,7 @@ def smallest_start_delay_s(arrival_s: npt.ArrayLike, gap_s: float) -> float:
     1.0
     """
     times = np.asarray(arrival_s, dtype=float)
-    ordered = times.ndim == 1 and times.size > 0 and np.all(np.diff(times, prepend=0.0) >= 0)
+    ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
     _require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
     _require(0 < gap_s < math.inf, "gap_s", "positive and finite", gap_s)
     return float(np.max(times - gap_s * np.arange(times.size)) - times[0])

@@ -1,7 +1,7 @@
 """A call costs its round trips, its bytes over the bandwidth, and the work at both ends; an
 encoding changes the last two, and the first only where fewer bytes save a flight.
 
-T = k·RTT + B/C + w. A new connection takes one round trip for TCP and one more for TLS 1.3. TCP
+T = k·RTT + B/β + w. A new connection takes one round trip for TCP and one more for TLS 1.3. TCP
 then sends at most 10 segments before it waits for acknowledgements, and doubles that with every
 flight, so that B bytes need ⌈log₂(B/W + 1)⌉ flights.
 
@@ -71,6 +71,8 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
     >>> round_trips(1000, 1000), round_trips(40_000, 1000, handshakes=2)
     (1, 4)
     """
+    for name, size in (("request_bytes", request_bytes), ("answer_bytes", answer_bytes)):
+        _require(0 < size < math.inf, name, "positive and finite", size)
     counts = 0 <= handshakes < math.inf and handshakes == int(handshakes)
     _require(counts, "handshakes", "a count", handshakes)
     return int(handshakes) + flights(request_bytes) + flights(answer_bytes) - 1
@@ -79,9 +81,9 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
 def call_latency_s(
     trips: int, round_trip_s: float, size_bytes: float, bytes_per_s: float, work_s: float = 0.0
 ) -> float:
-    """Time of a call T = k·RTT + B/C + w [s].
+    """Time of a call T = k·RTT + B/β + w [s].
 
-    trips: k. round_trip_s: RTT [s]. size_bytes: B, request and answer. bytes_per_s: bandwidth C.
+    trips: k. round_trip_s: RTT [s]. size_bytes: B, request and answer. bytes_per_s: bandwidth β.
     work_s: w, encoding, decoding and the model [s]. Raises ValueError on negative or non-finite
     values, no round trip and no bandwidth.
 
@@ -112,6 +114,7 @@ def worthwhile_work_s(
     >>> round(worthwhile_work_s(40_000, 14_000, 0.05, 12.5e6), 5)
     0.05208
     """
+    _require(before_bytes < math.inf, "before_bytes", "finite", before_bytes)
     _require(0 < after_bytes <= before_bytes, "after_bytes", "in (0, before]", after_bytes)
     before, after = (
         call_latency_s(flights(size), round_trip_s, size, bytes_per_s)

@@ -4,8 +4,8 @@ true.
 FastAPI and pydantic type the request; uvicorn speaks HTTP/1.1. Added here is what the two leave
 open: a limit on the size of a body and on the time it may take to arrive, a limit on the requests
 inside, a deadline that the client names, and errors that do not repeat the input. Ways out: 200,
-400 malformed, 404, 405, 408 too slow, 413 too large, 415 no JSON, 500 the model failed, 503 full,
-504 the deadline passed in the queue.
+400 malformed, 404, 405, 408 too slow, 413 too large, 415 no JSON, 500 the model failed or gave no
+finite scores, 503 full, 504 the deadline passed in the queue.
 
 Assumes: one input tensor of float32 pixels from 0 to 1; the model is a function of an array that
 may run in a thread; requests fit in memory.
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import math
 import signal
 import socket
@@ -34,7 +35,14 @@ import uvicorn
 from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -70,7 +78,7 @@ class PixelTensor(BaseModel):
     name: Literal["pixels"]
     datatype: Literal["FP32"]
     shape: Annotated[list[Annotated[int, Field(ge=1, le=256)]], Field(min_length=2, max_length=2)]
-    data: list[Ink]
+    data: Annotated[list[Ink], Field(max_length=256 * 64), FailFast()]
 
     @model_validator(mode="after")
     def agree(self) -> PixelTensor:
@@ -105,6 +113,12 @@ class InferResponse(BaseModel):
     outputs: list[LogitTensor]
 
 
+class ErrorAnswer(BaseModel):
+    """The answer to a request that was not served."""
+
+    error: str
+
+
 class BoundedBody:
     """ASGI middleware: reads a POST's body whole, within a size and a time, before the application
     sees it."""
@@ -136,8 +150,9 @@ class BoundedBody:
             return
         if size > self.body_bytes:
             await _error(413, f"more than {self.body_bytes} bytes", scope, receive, send)
-        elif media_type != b"application/json":
-            await _error(415, "the body must be application/json", scope, receive, send)
+        elif media_type != b"application/json" or b"content-encoding" in headers:
+            text = "the body must be application/json, uncompressed"
+            await _error(415, text, scope, receive, send)
         else:
             unread: list[Message] = [{"type": "http.request", "body": bytes(body)}]
 
@@ -233,7 +248,7 @@ def create_app(
         logits = {"name": "logits", "datatype": "FP32", "shape": [-1, 10]}
         return {"name": "digits", "platform": "numpy", "inputs": [pixels], "outputs": [logits]}
 
-    @app.post("/v2/models/digits/infer")
+    @app.post("/v2/models/digits/infer", responses={"default": {"model": ErrorAnswer}})
     async def infer(
         request: InferRequest,
         x_timeout_ms: Annotated[int | None, Header(ge=1, le=600_000)] = None,
@@ -254,9 +269,14 @@ def create_app(
                 raise HTTPException(504, "the deadline passed in the queue") from None
             try:
                 scores = await asyncio.to_thread(predict, pixels.astype(np.float64))
+                logits = scores.astype(np.float32)
+                if logits.shape != (len(pixels), 10) or not np.isfinite(logits).all():
+                    raise ValueError(f"scores must be finite, 10 a row, got {logits.shape}")
+            except Exception:
+                logging.getLogger(__name__).exception("the model failed")
+                raise HTTPException(500, "the model failed") from None
             finally:
                 model.release()
-            logits = scores.astype(np.float32)
             answer = LogitTensor(
                 name="logits",
                 datatype="FP32",

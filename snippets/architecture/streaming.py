@@ -51,7 +51,7 @@ def stream_metrics(arrival_s: npt.ArrayLike) -> StreamMetrics:
     (0.5, 0.5, 0.75, 1.5)
     """
     times = np.asarray(arrival_s, dtype=float)
-    ordered = times.ndim == 1 and times.size > 0 and np.all(np.diff(times, prepend=0.0) >= 0)
+    ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
     _require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
     gaps = np.diff(times)
     return StreamMetrics(
@@ -160,7 +160,7 @@ def _interrupted() -> npt.NDArray[np.float64]:
 
 
 def figure_equal_totals() -> Figure:
-    """Three services deliver 101 tokens in 3 s; two of them have even the same TTFT and TPOT.
+    """Three services deliver 101 tokens in 3 s; two of them even have the same TTFT and TPOT.
 
     The steady one shows its first token after 0.5 s. The late one computes four times as long
     before it starts and then hurries. The interrupted one pauses for a second in the middle, which

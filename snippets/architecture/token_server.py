@@ -7,12 +7,11 @@ server hold is the queue, the transport's 64 KiB and the kernel's socket buffers
 leaves, the model is cancelled where it stands. accepted = finished + failed + gone + stalled when
 no stream is left inside.
 
-Assumes: the model awaits between tokens and does not block the event loop; a reverse proxy ends
-connections whose request head never comes, which uvicorn does not.
+Assumes: the model awaits between tokens and does not block the event loop.
 
 Source: WHATWG HTML, section 9.2, for the format; RFC 9110 for the status codes and Retry-After.
-Needs fastapi, uvicorn and pydantic. `python -m snippets.architecture.token_server` serves until it
-is interrupted.
+Needs fastapi, uvicorn and pydantic. `python -m snippets.architecture.token_server` serves until
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import signal
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from snippets import checks
 
@@ -230,19 +231,59 @@ def paced(
     return generate
 
 
+class PunctualProtocol(H11Protocol):
+    """HTTP/1.1 as in uvicorn, but the head of a request must arrive within timeout_keep_alive.
+
+    uvicorn starts that clock after an answer and stops it at the next byte, so that a client which
+    sends half a head, or nothing on a new connection, stays for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        """Start the clock for the next request."""
+        super().on_response_complete()
+        self._overdue.cancel()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop it."""
+        self._overdue.cancel()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        before = self.cycle
+
+        def close() -> None:
+            if self.cycle is before:  # no request has begun since
+                self.transport.abort()
+
+        self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
+
+
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[int]:
-    """Serve an application on a loopback port, any free one for 0, until the block ends."""
+async def serving(
+    app: FastAPI, port: int = 0, head_s: int = 5, drain_s: int = 2
+) -> AsyncIterator[int]:
+    """Serve an application on a loopback port, any free one for 0, until the block ends.
+
+    head_s: for the head of a request to arrive. drain_s: for the streams inside to end after the
+    block; one that is cut then has no [DONE].
+    """
     config = uvicorn.Config(
         app,
         port=port,
-        http="h11",
+        http=PunctualProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         limit_concurrency=1000,
-        timeout_graceful_shutdown=2,
+        timeout_keep_alive=head_s,
+        timeout_graceful_shutdown=drain_s,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
@@ -277,11 +318,13 @@ def check_requests_are_validated() -> None:
 
 
 async def main(port: int, gaps_s: list[float], text: str) -> None:
-    """Serve the stand-in until SIGINT or SIGTERM."""
-    async with serving(create_app(paced(gaps_s, text)), port) as used:
+    """Serve the stand-in until SIGINT or SIGTERM, and give its streams ten seconds to end."""
+    stop = asyncio.Event()
+    async with serving(create_app(paced(gaps_s, text)), port, drain_s=10) as used:
+        for number in (signal.SIGTERM, signal.SIGINT):  # instead of uvicorn's own handlers
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         print(used, flush=True)
-        while True:
-            await asyncio.sleep(3600)
+        await stop.wait()
 
 
 if __name__ == "__main__":
@@ -290,5 +333,4 @@ if __name__ == "__main__":
     parser.add_argument("--gaps", type=json.loads, default=[0.5, 0.025], help="JSON list [s]")
     parser.add_argument("--text", default="word", help="of every token")
     options = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(options.port, options.gaps, options.text))
+    asyncio.run(main(options.port, options.gaps, options.text))

@@ -1,4 +1,4 @@
-"""The scorer on a Dask cluster in this process, on loopback, closed at the end."""
+"""The scorer on Dask clusters, in this process and in others, on loopback, closed at the end."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ def test_the_same_bytes_as_threads(cluster: LocalCluster, source: Path, tmp_path
         assert score_rows(source, tmp_path / "dask", executor=pool, **job) == 0
     assert contents(tmp_path / "dask") == contents(tmp_path / "threads")
     assert read_scores(tmp_path / "dask") == pytest.approx(root_mean_square(np.load(source)))
+
+
+def test_workers_in_other_processes(source: Path, tmp_path: Path) -> None:
+    """By the scheduler's address, as on many machines: tasks are pickled and cross TCP."""
+    job = {"score": root_mean_square, "rows_per_shard": 30}
+    with futures.ThreadPoolExecutor(1) as pool:
+        score_rows(source, tmp_path / "threads", executor=pool, **job)
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            local_directory=tmp_path / "dask",
+        ) as cluster,
+        cluster_executor(cluster.scheduler_address) as pool,
+    ):
+        assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
+        assert score_rows(source, tmp_path / "processes", executor=pool, **job) == 17
+    assert contents(tmp_path / "processes") == contents(tmp_path / "threads")
 
 
 def test_a_failed_shard_is_tried_again(cluster: LocalCluster, source: Path, tmp_path: Path) -> None:

@@ -134,3 +134,8 @@ def test_bad_input_is_refused() -> None:
             drift_p_value(bad, [1, 2])
         with pytest.raises(ValueError, match="current_counts must be positive counts"):
             drift_p_value([1, 2], bad)
+    for few in ([], [5]):
+        with pytest.raises(ValueError, match="reference_counts must be of two bins or more"):
+            drift_p_value(few, [1, 2])
+        with pytest.raises(ValueError, match="current_counts must be of two bins or more"):
+            drift_p_value([1, 2], few)

@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snippets.architecture.event_stream import (
@@ -84,6 +84,7 @@ def pieces(data: bytes, at: list[int]) -> list[bytes]:
 
 
 @given(stream, cuts)
+@example(b"data: a\rdata: b\n\n", [8, 15])  # cut behind a CR, then before an LF of its own
 def test_any_cut_gives_the_events_of_the_whole(data: bytes, at: list[int]) -> None:
     parser = EventStreamParser()
     assert [event for piece in pieces(data, at) for event in parser.feed(piece)] == whole(data)

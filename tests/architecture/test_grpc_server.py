@@ -41,6 +41,8 @@ from snippets.architecture.grpc_server import (
 from snippets.architecture.rest_grpc import OUTCOMES
 from snippets.architecture.wire_format import field, request_protobuf, varint
 
+from .failing_models import FAILING
+
 ROOT = Path(__file__).parents[2]
 KINDS = messages()
 
@@ -240,12 +242,12 @@ def test_deadlines_and_leaving_clients_cost_no_work() -> None:
         async with running(gate) as server:
             first = asyncio.create_task(server.infer(GOOD))
             await until(lambda: gate.seen["calls"] == 1)
-            late = asyncio.create_task(server.infer(GOOD, timeout=0.2))
             leaving = server.call("ModelInfer", GOOD)
-            await until(lambda: server.counts["accepted"] == 3)
+            await until(lambda: server.counts["accepted"] == 2)
+            while server.counts["accepted"] == 2:  # a slow machine is late before it is accepted
+                assert await server.infer(GOOD, timeout=0.2) is grpc.StatusCode.DEADLINE_EXCEEDED
             leaving.cancel()
-            assert await late is grpc.StatusCode.DEADLINE_EXCEEDED
-            await until(lambda: server.counts["expired"] == 2)
+            await until(lambda: server.counts["expired"] == server.counts["accepted"] - 1)
             gate.open.set()
             assert await first is grpc.StatusCode.OK
         assert gate.seen["calls"] == 1
@@ -272,10 +274,10 @@ def test_the_model_stays_taken_when_its_client_leaves() -> None:
     run(test())
 
 
-def test_failing_models_give_internal_without_details(caplog: pytest.LogCaptureFixture) -> None:
-    def model(pixels: Any) -> Any:
-        raise TimeoutError("secret" * bool(pixels.size))
-
+@pytest.mark.parametrize("model", FAILING)
+def test_failing_models_give_internal_without_details(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
         async with running(model, GrpcLimits(places=1)) as server:
             for _ in range(2):

@@ -103,6 +103,8 @@ def test_reading_speed_has_units() -> None:
         (lambda: read_times_s([0.1], 1.0, -0.1), "start_delay_s"),
         (lambda: smallest_start_delay_s([[0.1]], 1.0), "arrival_s"),
         (lambda: smallest_start_delay_s([math.nan], 1.0), "arrival_s"),
+        (lambda: smallest_start_delay_s([math.inf] * 2, 1.0), "arrival_s"),
+        (lambda: read_times_s([math.inf] * 2, 1.0), "arrival_s"),
         (lambda: smallest_start_delay_s([0.1], math.inf), "gap_s"),
         (lambda: stall_probability(-1.0, 0.5, 1.0), "start_delay_s"),
         (lambda: stall_probability(math.inf, 0.5, 1.0), "start_delay_s"),

@@ -19,6 +19,7 @@ from snippets.architecture.exercises.rest_grpc import (
 from snippets.architecture.rest_grpc import (
     HANDSHAKES,
     call_latency_s,
+    example,
     flights,
     round_trips,
     worthwhile_work_s,
@@ -48,6 +49,11 @@ def test_round_trips_add_up() -> None:
     for bad in (-1, 0.5, math.nan, math.inf):
         with pytest.raises(ValueError, match="handshakes must be a count"):
             round_trips(1, 1, bad)  # type: ignore[arg-type]
+    for nothing in (0, -1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="request_bytes must be positive"):
+            round_trips(nothing, 1)
+        with pytest.raises(ValueError, match="answer_bytes must be positive"):
+            round_trips(1, nothing)
 
 
 def test_latency_is_linear_in_each_part() -> None:
@@ -80,9 +86,22 @@ def test_worthwhile_work_is_what_was_saved() -> None:
     assert worthwhile_work_s(14_600, 14_600, 0.05, 1e6) == 0
     assert worthwhile_work_s(14_600, 4600, 0.05, 1e6) == pytest.approx(0.01)
     assert worthwhile_work_s(14_601, 14_600, 0.05, 1e6) == pytest.approx(0.05 + 1e-6)
+    with pytest.raises(ValueError, match="before_bytes must be finite, got inf"):
+        worthwhile_work_s(math.inf, 1, 0.05, 1e6)
     for bad in (0, 15_000, math.nan):
         with pytest.raises(ValueError, match="after_bytes must be in"):
             worthwhile_work_s(14_600, bad, 0.05, 1e6)
+
+
+def test_quoted_times_by_hand() -> None:
+    """Round trips of 50 ms and 12,500 bytes a millisecond; of 0.5 ms and 1.25 million."""
+    quoted = example()
+    assert quoted.far_json_ms == pytest.approx(50 + 11_900 / 12_500)
+    assert quoted.far_new_json_ms == pytest.approx(quoted.far_json_ms + 2 * 50)
+    assert quoted.far_large_json_ms == pytest.approx(4 * 50 + 110_000 / 12_500)
+    assert quoted.far_large_protobuf_ms == pytest.approx(2 * 50 + 41_000 / 12_500)
+    assert quoted.near_protobuf_ms == pytest.approx(0.5 + 5000 / 1.25e6)
+    assert quoted.worthwhile_near_us == pytest.approx(6900 / 1250)
 
 
 @given(st.integers(-(2**63), 2**63 - 1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import signal
 import socket
@@ -30,6 +31,7 @@ from pydantic import ValidationError
 
 from snippets.architecture.rest_server import (
     BoundedBody,
+    ErrorAnswer,
     InferRequest,
     InferResponse,
     Limits,
@@ -42,6 +44,8 @@ from snippets.architecture.rest_server import (
     serve,
     server_config,
 )
+
+from .failing_models import FAILING, raises
 
 ROOT = Path(__file__).parents[2]
 INFER = "/v2/models/digits/infer"
@@ -232,6 +236,10 @@ def test_wrong_paths_methods_and_types() -> None:
             assert wrong.headers["allow"] == "POST"
             for kind in ({}, {"content-type": "text/plain"}, {"content-type": "jsonapplication/"}):
                 assert (await post(INFER, content=body, headers=kind)).status_code == 415
+            packed = {"content-encoding": "gzip"} | JSON
+            refused = await post(INFER, content=gzip.compress(body), headers=packed)
+            reason = "the body must be application/json, uncompressed"
+            assert (refused.status_code, refused.json()) == (415, {"error": reason})
             spelled = {"content-type": "Application/JSON ; charset=utf-8"}
             assert (await post(INFER, content=body, headers=spelled)).status_code == 200
             for value in ("0", "-1", "soon", "1.5", "1e9", "9" * 40):
@@ -364,20 +372,23 @@ def test_deadlines_pass_in_the_queue() -> None:
     run(test())
 
 
-def test_failing_models_give_500_without_details(capfd: pytest.CaptureFixture[str]) -> None:
-    def model(pixels: Any) -> Any:
-        raise TimeoutError("secret" * bool(pixels.size))
+@pytest.mark.parametrize("model", FAILING)
+def test_failing_models_give_500_without_details(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also those that answer what JSON cannot say, which pydantic would write as null."""
 
     async def test() -> None:
         async with running(model, Limits(places=1)) as server:
             for _ in range(2):
                 answer = await server.infer(tensor())
                 assert answer.status_code == 500
-                assert b"secret" not in answer.content
+                assert answer.json() == {"error": "the model failed"}
         assert server.counts["failed"] == 2
 
     run(test())
-    assert "secret" in capfd.readouterr().err
+    assert [record.message for record in caplog.records] == ["the model failed"] * 2
+    assert ("secret" in caplog.text) == (model is raises)
 
 
 def test_what_was_accepted_is_answered_after_the_signal() -> None:
@@ -483,6 +494,26 @@ def test_models_of_the_body() -> None:
     with pytest.raises(ValidationError) as caught:
         InferRequest.model_validate(tensor(2, data=[0.5] * 64))
     assert reason(caught.value.errors()).endswith("data must be 128 numbers, got 64")
+
+
+def test_a_body_of_errors_costs_one() -> None:
+    """Without FailFast every wrong number of a large body would be an error of its own."""
+    for data in (["x"] * 1000, [2.0] * 64, [0.5] * 63 + [float("nan")]):
+        with pytest.raises(ValidationError) as caught:
+            InferRequest.model_validate(tensor(data=data))
+        assert caught.value.error_count() == 1
+    with pytest.raises(ValidationError, match="at most 16384 items"):
+        InferRequest.model_validate(tensor(data=[0.5] * 16_385))
+
+
+def test_the_schema_promises_what_the_server_answers() -> None:
+    schema = create_app(Gate()).openapi()
+    answers = schema["paths"][INFER]["post"]["responses"]
+    assert answers.keys() == {"200", "default"}
+    named = answers["default"]["content"]["application/json"]["schema"]["$ref"]
+    assert named.endswith("/ErrorAnswer")
+    assert ErrorAnswer(error="full").model_dump().keys() == {"error"}
+    assert "HTTPValidationError" not in schema["components"]["schemas"]
 
 
 def test_middleware_leaves_other_methods_alone() -> None:

@@ -74,7 +74,7 @@ def test_results_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [[], [[1.0]], [-0.1], [0.2, 0.1], [math.nan], [0.1, math.inf], [0.1, math.nan, 0.2]]
+    "bad", [[], [[1.0]], [-0.1], [0.2, 0.1], [math.nan], [math.inf] * 2, [0.1, math.nan, 0.2]]
 )
 def test_arrivals_are_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="arrival_s must be sorted times from 0 on"):

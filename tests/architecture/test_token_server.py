@@ -27,6 +27,7 @@ from snippets.architecture.event_stream import StreamError, TokenReader
 from snippets.architecture.token_server import (
     Generation,
     Limits,
+    PunctualProtocol,
     Refusal,
     TokenStream,
     create_app,
@@ -506,17 +507,42 @@ def test_a_model_without_gaps_is_refused() -> None:
         paced([])
 
 
+def test_a_head_that_does_not_come_ends_its_connection() -> None:
+    """Silent connections and half a head, also as a second request, while streams go on."""
+
+    async def test() -> None:
+        model = Model()
+        app = create_app(model)
+        async with serving(app, head_s=1) as port:
+            base = f"http://127.0.0.1:{port}"
+            async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as http:
+                stream = asyncio.create_task(read_all(http))
+                await until(lambda: app.state.counts["inside"] == 1)
+                ask = request_bytes(ASK)
+                late = [raw(port, b""), raw(port, ask[:20]), raw(port, b"GET / HTTP/1.0\r\nA: ")]
+                assert await asyncio.gather(*late) == [b"", b"", b""]
+                for _ in range(5):  # the stream is older than a head may be
+                    model.turns.put_nowait(None)
+                assert await stream == ["word"] * 5
+
+    run(test())
+    assert issubclass(PunctualProtocol, asyncio.Protocol)
+
+
 def test_the_command_serves_and_ends() -> None:
+    """On SIGTERM the stream inside is finished, and the process ends with status 0."""
     assert asyncio.iscoroutinefunction(main)
-    command = [sys.executable, "-m", "snippets.architecture.token_server", "--gaps", "[0.0]"]
+    command = [sys.executable, "-m", "snippets.architecture.token_server", "--gaps", "[0.0, 0.1]"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             port = int(server.stdout.readline())
-            answer = httpx.post(
-                f"http://127.0.0.1:{port}/v1/stream", json=ASK, timeout=20, trust_env=False
-            )
-            assert answer.text.count("data: ") == 6
+            url = f"http://127.0.0.1:{port}/v1/stream"
+            with httpx.stream("POST", url, json=ASK, timeout=20, trust_env=False) as answer:
+                chunks = answer.iter_bytes()
+                first = next(chunks)
+                server.terminate()
+                assert (first + b"".join(chunks)).count(b"data: ") == 6
+            assert server.wait(timeout=20) == 0
         finally:
-            server.terminate()
-        assert server.wait(timeout=20) != 0
+            server.kill()
