@@ -75,7 +75,9 @@ class DynamicBatcher(Generic[Item, Answer]):
         self._in_batch = 0
 
     async def __aenter__(self) -> DynamicBatcher[Item, Answer]:
-        """Start to form batches."""
+        """Start to form batches. Raises BatcherClosed the second time."""
+        if self._worker is not None:  # two at work would run two batches at a time
+            raise BatcherClosed("opened before")
         self._worker = asyncio.create_task(self._work())
         return self
 
@@ -147,11 +149,12 @@ class DynamicBatcher(Generic[Item, Answer]):
         """Give a batch to the model and every caller its answer, or its own exception."""
         self.counts["batches"] += 1
         failure: BaseException | None = None
-        answers: Sequence[Answer] = ()
+        answers: list[Answer] = []
         try:
-            answers = await self._model(list(batch.values()))
-            if len(answers) != len(batch):
-                failure = ValueError(f"{len(answers)} answers to {len(batch)} items")
+            given = await self._model(list(batch.values()))
+            if len(given) != len(batch):
+                raise ValueError(f"{len(given)} answers to {len(batch)} items")
+            answers = [given[place] for place in range(len(batch))]  # no mapping, no set
         except (Exception, asyncio.CancelledError) as error:
             worker = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and worker and worker.cancelling():
@@ -164,7 +167,7 @@ class DynamicBatcher(Generic[Item, Answer]):
                 answer.set_result(answers[place])
                 self.counts["answered"] += 1
             else:
-                refusal = BatchFailed(f"the model failed: {failure!r}")
+                refusal = BatchFailed(f"the model failed: {type(failure).__name__}")
                 refusal.__cause__ = failure
                 answer.set_exception(refusal)
                 self.counts["failed"] += 1
