@@ -160,7 +160,7 @@ def chat_workload(
     mean_prompt_tokens, mean_output_tokens: from 1 to 10⁷. The same generator state gives the same
     requests at any rate, closer together or further apart. Raises ValueError outside these ranges.
 
-    >>> chat_workload(np.random.default_rng(0), math.inf, 3, 1.0, 1.0).output_tokens.tolist()
+    >>> chat_workload(np.random.default_rng(0), np.inf, 3, 1.0, 1.0).output_tokens.tolist()
     [1, 1, 1]
     """
     _require(rate > 0, "rate", "positive", rate)

@@ -121,5 +121,7 @@ def test_other_input_is_refused() -> None:
             float_code(2, 1, bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="values must be finite"):
         nearest([math.nan], [0.0])
+    with pytest.raises(ValueError, match="values must be finite and not empty"):
+        nearest([], [0.0])
     with pytest.raises(ValueError, match="code must be strictly increasing"):
         nearest([1.0], [1.0, 0.0])

@@ -91,3 +91,5 @@ def test_lengths_beyond_counting_are_refused() -> None:
         paged_use([1e300, 4.0], [2.0, 3.0], 16)
     with pytest.raises(ValueError, match="lengths must be non-empty, non-negative integers"):
         paged_waste([1e300], 16)
+    with pytest.raises(ValueError, match="block_tokens must be a positive integer"):
+        paged_waste([1], 2**70)
