@@ -299,7 +299,7 @@ def figure_ttft_by_rate() -> Figure:
         lower.plot(RATES, 1000 * tpot, "o-", color=colour, markersize=3)
     upper.annotate("whole prompts", (5.2, 0.42), color="C1")
     upper.annotate("chunks of 192", (4.6, 3.0), color="C2", ha="right")
-    upper.annotate("2 prefill, 1 decode", (6.55, 1.45), color="C0", ha="right")
+    upper.annotate("2 prefill, 1 decode", (6.6, 1.15), color="C0", ha="right")
     lower.annotate("whole prompts", (4.3, 62), color="C1", ha="right")
     lower.annotate("chunks of 192", (5.3, 28), color="C2")
     lower.annotate("2 prefill, 1 decode", (3.9, 3.5), color="C0")
