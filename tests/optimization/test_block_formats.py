@@ -78,7 +78,7 @@ def test_scales_by_hand() -> None:
     assert mxfp4(np.zeros(32)).tolist() == [0.0] * 32
     assert nvfp4(np.zeros(16)).tolist() == [0.0] * 16
     two = np.zeros(32)
-    two[0], two[16] = 6.0, 6e-9  # the second block's scale is below the smallest of E4M3
+    two[0], two[16] = 6.0, 6.0 * 2**-20  # 448 · 2^-20 is below half of 2^-9, E4M3's smallest
     assert nvfp4(two)[16] == 0.0
     assert nvfp4(two)[0] == pytest.approx(6.0)
     two[16] = 6.0 * 2**-14  # 448 · 2^-14 = 0.0273 is a number of E4M3
