@@ -98,7 +98,9 @@ class Engine:
         _require(self.step_s > 0, "step_s", "positive", self.step_s)
         for name in ("kv_blocks", "block_tokens", "token_budget", "max_sequences"):
             limit = getattr(self, name)
-            _require(isinstance(limit, int) and limit >= 1, name, "a positive integer", limit)
+            whole = isinstance(limit, int | np.integer) and limit >= 1
+            _require(whole, name, "a positive integer", limit)
+            object.__setattr__(self, name, int(limit))
         least, budget = self.max_sequences, self.token_budget
         _require(budget >= least, "token_budget", f"at least max_sequences = {least}", budget)
 
@@ -164,7 +166,8 @@ def chat_workload(
     [1, 1, 1]
     """
     _require(rate > 0, "rate", "positive", rate)
-    whole = type(requests) is int and 1 <= requests < 2**31
+    whole = isinstance(requests, int | np.integer) and not isinstance(requests, bool)
+    whole = whole and 1 <= requests < 2**31
     _require(whole, "requests", "a positive integer", requests)
     for name, mean in (
         ("mean_prompt_tokens", mean_prompt_tokens),

@@ -64,7 +64,8 @@ class DynamicBatcher(Generic[Item, Answer]):
     ) -> None:
         """Nothing runs before `async with`."""
         for name, limit in (("largest", largest), ("places", places)):
-            _require(isinstance(limit, int) and limit >= 1, name, "a positive integer", limit)
+            whole = isinstance(limit, int | np.integer) and limit >= 1
+            _require(whole, name, "a positive integer", limit)
         _require(0 <= window_s < math.inf, "window_s", "non-negative and finite", window_s)
         self.counts = Counter[str]()
         self._model, self._largest, self._window_s, self._places = model, largest, window_s, places

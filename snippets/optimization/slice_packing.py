@@ -49,10 +49,12 @@ class Profile:
         """Refuse what is not a profile."""
         for name in ("compute", "memory"):
             slices = getattr(self, name)
-            whole = isinstance(slices, int) and slices >= 1
+            whole = isinstance(slices, int | np.integer) and slices >= 1
             _require(whole, name, "a positive integer", slices)
         fine = isinstance(self.starts, tuple) and len(self.starts) > 0
-        fine = fine and all(isinstance(start, int) and start >= 0 for start in self.starts)
+        fine = fine and all(
+            isinstance(start, int | np.integer) and start >= 0 for start in self.starts
+        )
         _require(fine, "starts", "a tuple of one or more non-negative integers", self.starts)
 
     def masks(self) -> tuple[int, ...]:

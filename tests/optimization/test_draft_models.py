@@ -123,3 +123,7 @@ def test_weights_are_refused(bad: Any) -> None:
         most_accepted([[0.5, 0.5]], bad)
     with pytest.raises(ValueError, match=r"weights must be of shape \(1,\)"):
         most_accepted([[0.5, 0.5]], [1.0, 1.0])
+
+
+def test_a_whole_float_is_a_size() -> None:
+    assert np.array_equal(fit_draft([0], [[0.5, 0.5]], 2.0), fit_draft([0], [[0.5, 0.5]], 2))  # type: ignore[arg-type]
