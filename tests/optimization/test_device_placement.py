@@ -73,6 +73,7 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: decode_intensity(1, 0.0, 1.0, 0.0), "parameters must be positive"),
     (lambda: decode_intensity(1, 1.0, math.nan, 0.0), "weight_bytes must be positive"),
     (lambda: decode_intensity(1, 1.0, 1.0, -1.0), "kv_bytes must be non-negative"),
+    (lambda: decode_intensity(1, 1.0, 1.0, math.inf), "kv_bytes must be non-negative and finite"),
 ]
 
 
