@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,17 @@ def test_provenance_names_command_day_machine_and_versions() -> None:
 def test_records_of_the_project_are_where_the_pages_look() -> None:
     there = Path(measuring.__file__).parents[1] / "measurements"
     assert (there / "overload_server.json").is_file()
+
+
+def test_make_measure_runs_the_command_of_every_record() -> None:
+    """Without arguments: another needs a file from elsewhere, or is a benchmark."""
+    root = Path(measuring.__file__).parents[1]
+    records = [json.loads(path.read_text()) for path in (root / "measurements").glob("*.json")]
+    commands = {
+        found[0]
+        for record in records
+        if (found := re.fullmatch(r"python -m snippets[.\w]+", record.get("command", "")))
+    }
+    assert len(commands) > 5
+    recipe = (root / "Makefile").read_text().partition("\nmeasure:")[2].partition("\n\n")[0]
+    assert commands == {line.strip().replace("$(BIN)/", "") for line in recipe.splitlines()[1:]}

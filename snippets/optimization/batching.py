@@ -103,6 +103,7 @@ def greedy_latency(
     """
     whole = float(largest).is_integer() and 1 <= largest <= 1000
     _require(whole, "largest", "an integer from 1 to 1000", largest)
+    largest = int(largest)
     most = 0.98 * batch_rate(largest, per_item_s, fixed_s)
     _require(0 < arrival_rate < most, "arrival_rate", f"in (0, {most:g})", arrival_rate)
     load = arrival_rate / batch_rate(largest, per_item_s, fixed_s)
@@ -148,6 +149,7 @@ def form_batches(
     _require(in_order, "arrival_s", "finite, sorted and not empty", arrivals)
     _require(float(largest).is_integer() and largest >= 1, "largest", "a positive integer", largest)
     _require(window_s >= 0, "window_s", "non-negative", window_s)
+    largest = int(largest)
     times, size, first, free_s = arrivals.tolist(), arrivals.size, 0, -math.inf
     starts, ends = np.empty(size), np.empty(size)
     while first < size:

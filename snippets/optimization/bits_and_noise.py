@@ -61,7 +61,7 @@ def full_scale_sqnr_db(steps: float, crest: float) -> float:
     """
     _require(1 <= steps < math.inf, "steps", "at least 1 and finite", steps)
     _require(1 <= crest < math.inf, "crest", "at least 1 and finite", crest)
-    return 10 * math.log10(3 * steps**2 / crest**2)
+    return 10 * math.log10(3) + 20 * (math.log10(steps) - math.log10(crest))
 
 
 def bits_per_weight(bits: float, shared: Sequence[tuple[float, float]]) -> float:

@@ -66,14 +66,14 @@ def float_code(exponent_bits: int, fraction_bits: int, reserved: int = 0) -> Flo
 def nearest(values: npt.ArrayLike, code: npt.ArrayLike) -> FloatArray:
     """Every number rounded to the nearest value of a code book, halfway ones down.
 
-    values: finite, any shape. code: strictly increasing, shape (n,), n ≥ 1. Beyond the ends numbers
-    become the end. Raises ValueError on other input.
+    values: finite, any shape, not empty. code: strictly increasing, shape (n,), n ≥ 1. Beyond the
+    ends numbers become the end. Raises ValueError on other input.
 
     >>> nearest([0.2, 0.8, 9.0], code=[0.0, 1.0, 4.0]).tolist()
     [0.0, 1.0, 4.0]
     """
     x, y = np.asarray(values, dtype=float), np.asarray(code, dtype=float)
-    _require(np.isfinite(x).all(), "values", "finite", x)
+    _require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
     fine = y.ndim == 1 and y.size > 0 and np.isfinite(y).all() and np.all(np.diff(y) > 0)
     _require(fine, "code", "strictly increasing, finite and not empty", y)
     return np.asarray(y[np.searchsorted((y[1:] + y[:-1]) / 2, x)])

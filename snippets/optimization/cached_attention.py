@@ -37,7 +37,8 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 @dataclass(frozen=True)
 class Decoder:
     """Weights of a small language model, and how its attention shares and limits keys. Raises
-    ValueError on matrices that do not fit each other, and on numbers of heads that do not divide.
+    ValueError on matrices that do not fit each other or are not finite, and on numbers of heads
+    that do not divide.
 
     >>> one = np.ones((2, 2), dtype=np.float32)
     >>> Decoder(np.ones((5, 2), np.float32), ((one,) * 6,), 1, 1).vocabulary
@@ -76,6 +77,9 @@ class Decoder:
             _require(even, "layers", "of heads with an even size", inner)
             ratio = inner * self.kv_heads == shared * self.query_heads
             _require(ratio, "layers", "of query and key heads with one size", shapes)
+        for name, matrices in (("embedding", (self.embedding,)), ("layers", sum(self.layers, ()))):
+            finite = all(np.all(np.isfinite(matrix)) for matrix in matrices)
+            _require(finite, name, "finite", "NaN or infinite weights")
 
     @property
     def vocabulary(self) -> int:

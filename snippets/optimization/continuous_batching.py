@@ -98,7 +98,9 @@ class Engine:
         _require(self.step_s > 0, "step_s", "positive", self.step_s)
         for name in ("kv_blocks", "block_tokens", "token_budget", "max_sequences"):
             limit = getattr(self, name)
-            _require(isinstance(limit, int) and limit >= 1, name, "a positive integer", limit)
+            whole = isinstance(limit, int | np.integer) and limit >= 1
+            _require(whole, name, "a positive integer", limit)
+            object.__setattr__(self, name, int(limit))
         least, budget = self.max_sequences, self.token_budget
         _require(budget >= least, "token_budget", f"at least max_sequences = {least}", budget)
 
@@ -160,11 +162,12 @@ def chat_workload(
     mean_prompt_tokens, mean_output_tokens: from 1 to 10⁷. The same generator state gives the same
     requests at any rate, closer together or further apart. Raises ValueError outside these ranges.
 
-    >>> chat_workload(np.random.default_rng(0), math.inf, 3, 1.0, 1.0).output_tokens.tolist()
+    >>> chat_workload(np.random.default_rng(0), np.inf, 3, 1.0, 1.0).output_tokens.tolist()
     [1, 1, 1]
     """
     _require(rate > 0, "rate", "positive", rate)
-    whole = type(requests) is int and 1 <= requests < 2**31
+    whole = isinstance(requests, int | np.integer) and not isinstance(requests, bool)
+    whole = whole and 1 <= requests < 2**31
     _require(whole, "requests", "a positive integer", requests)
     for name, mean in (
         ("mean_prompt_tokens", mean_prompt_tokens),

@@ -96,7 +96,7 @@ def exact_tokens_per_round(target: npt.ArrayLike, draft: npt.ArrayLike, draft_to
     _require(np.all(np.abs(q.sum(axis=1) - 1) < 1e-9), "draft", "rows that sum to 1", q)
     reached = np.eye(len(p))  # contexts after i accepted tokens, by where the round began
     kernel, tokens = np.zeros_like(reached), np.ones(len(p))
-    for _ in range(draft_tokens):
+    for _ in range(int(draft_tokens)):
         kernel += reached @ (every - accepted)
         reached = reached @ accepted
         tokens += reached.sum(axis=1)

@@ -125,9 +125,12 @@ def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[i
         _require(0 < rate < math.inf, name, "positive and finite", rate)
     whole = 2 <= devices < math.inf and devices % 1 == 0
     _require(whole, "devices", "an integer of at least 2", devices)
-    rates = [min(k * prefill_rate, (devices - k) * decode_rate) for k in range(1, int(devices))]
-    best = max(range(len(rates)), key=lambda place: rates[place])
-    return best + 1, rates[best]
+    even = int(devices / (1 + prefill_rate / decode_rate))  # below where both phases are as fast
+    first = min(max(even, 1), int(devices) - 1)
+    splits = [k for k in (first, first + 1) if k < devices]
+    rates = [min(k * prefill_rate, (devices - k) * decode_rate) for k in splits]
+    best = rates.index(max(rates))
+    return splits[best], rates[best]
 
 
 def cache_bandwidth(arrival_rate: float, prompt_tokens: float, bytes_per_token: float) -> float:
@@ -296,7 +299,7 @@ def figure_ttft_by_rate() -> Figure:
         lower.plot(RATES, 1000 * tpot, "o-", color=colour, markersize=3)
     upper.annotate("whole prompts", (5.2, 0.42), color="C1")
     upper.annotate("chunks of 192", (4.6, 3.0), color="C2", ha="right")
-    upper.annotate("2 prefill, 1 decode", (6.55, 1.45), color="C0", ha="right")
+    upper.annotate("2 prefill, 1 decode", (6.6, 1.15), color="C0", ha="right")
     lower.annotate("whole prompts", (4.3, 62), color="C1", ha="right")
     lower.annotate("chunks of 192", (5.3, 28), color="C2")
     lower.annotate("2 prefill, 1 decode", (3.9, 3.5), color="C0")

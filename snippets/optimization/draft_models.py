@@ -68,7 +68,7 @@ def fit_draft(contexts: npt.ArrayLike, targets: npt.ArrayLike, size: int) -> Flo
     good = wanted.ndim == 2 and len(wanted) == seen.size and np.all(wanted >= 0)
     good = good and np.all(np.abs(wanted.sum(axis=1) - 1) < 1e-9)
     _require(good, "targets", "one distribution per context", wanted.shape)
-    table = np.full((size, wanted.shape[1]), 1 / wanted.shape[1])
+    table = np.full((int(size), wanted.shape[1]), 1 / wanted.shape[1])
     np.add.at(table, seen.astype(np.int64), wanted)
     return np.asarray(table / table.sum(axis=1, keepdims=True))
 

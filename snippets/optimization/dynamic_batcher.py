@@ -64,7 +64,8 @@ class DynamicBatcher(Generic[Item, Answer]):
     ) -> None:
         """Nothing runs before `async with`."""
         for name, limit in (("largest", largest), ("places", places)):
-            _require(isinstance(limit, int) and limit >= 1, name, "a positive integer", limit)
+            whole = isinstance(limit, int | np.integer) and limit >= 1
+            _require(whole, name, "a positive integer", limit)
         _require(0 <= window_s < math.inf, "window_s", "non-negative and finite", window_s)
         self.counts = Counter[str]()
         self._model, self._largest, self._window_s, self._places = model, largest, window_s, places
@@ -75,7 +76,9 @@ class DynamicBatcher(Generic[Item, Answer]):
         self._in_batch = 0
 
     async def __aenter__(self) -> DynamicBatcher[Item, Answer]:
-        """Start to form batches."""
+        """Start to form batches. Raises BatcherClosed the second time."""
+        if self._worker is not None:  # two at work would run two batches at a time
+            raise BatcherClosed("opened before")
         self._worker = asyncio.create_task(self._work())
         return self
 
@@ -147,11 +150,12 @@ class DynamicBatcher(Generic[Item, Answer]):
         """Give a batch to the model and every caller its answer, or its own exception."""
         self.counts["batches"] += 1
         failure: BaseException | None = None
-        answers: Sequence[Answer] = ()
+        answers: list[Answer] = []
         try:
-            answers = await self._model(list(batch.values()))
-            if len(answers) != len(batch):
-                failure = ValueError(f"{len(answers)} answers to {len(batch)} items")
+            given = await self._model(list(batch.values()))
+            if len(given) != len(batch):
+                raise ValueError(f"{len(given)} answers to {len(batch)} items")
+            answers = [given[place] for place in range(len(batch))]  # no mapping, no set
         except (Exception, asyncio.CancelledError) as error:
             worker = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and worker and worker.cancelling():
@@ -164,7 +168,7 @@ class DynamicBatcher(Generic[Item, Answer]):
                 answer.set_result(answers[place])
                 self.counts["answered"] += 1
             else:
-                refusal = BatchFailed(f"the model failed: {failure!r}")
+                refusal = BatchFailed(f"the model failed: {type(failure).__name__}")
                 refusal.__cause__ = failure
                 answer.set_exception(refusal)
                 self.counts["failed"] += 1

@@ -141,6 +141,7 @@ def int4_model(model: onnx.ModelProto, group: int = GROUP) -> onnx.ModelProto:
     [[[255, 255, 255, 255, 255, 255, 255, 255]]]
     """
     _require(group in (16, 32, 64, 128, 256), "group", "a power of two, 16 to 256", group)
+    group = int(group)
     given = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes, kept = [], []
     for node in model.graph.node:

@@ -56,7 +56,7 @@ def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int
     whole = n.size > 0 and np.all((n >= 0) & (n < 2**62)) and np.all(n % 1 == 0)
     _require(whole, "lengths", "non-empty, non-negative integers", n)
     _require(
-        1 <= block_tokens < math.inf and block_tokens % 1 == 0,
+        1 <= block_tokens < 2**62 and block_tokens % 1 == 0,
         "block_tokens",
         "a positive integer",
         block_tokens,

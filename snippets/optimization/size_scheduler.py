@@ -110,14 +110,15 @@ def noisy_predictions(
 ) -> FloatArray:
     """Sizes as a predictor might give them: times a lognormal factor of median 1 [s].
 
-    size_s: positive [s], any shape. log_error: ε ≥ 0, standard deviation of ln(predicted/true).
-    Raises ValueError on anything else.
+    size_s: positive [s], any shape, not empty. log_error: ε ≥ 0, standard deviation of
+    ln(predicted/true). Raises ValueError on anything else.
 
     >>> noisy_predictions(np.random.default_rng(0), [1.0, 2.0], log_error=0.0).tolist()
     [1.0, 2.0]
     """
     sizes = np.asarray(size_s, dtype=float)
-    _require(np.all((sizes > 0) & (sizes < math.inf)), "size_s", "positive and finite", sizes)
+    positive = sizes.size > 0 and np.all((sizes > 0) & (sizes < math.inf))
+    _require(positive, "size_s", "positive and finite, not empty", sizes)
     _require(0 <= log_error < math.inf, "log_error", "non-negative and finite", log_error)
     return np.asarray(sizes * np.exp(log_error * rng.standard_normal(sizes.shape)))
 

@@ -34,7 +34,8 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 
 @dataclass(frozen=True)
 class Profile:
-    """A kind of MIG instance.
+    """A kind of MIG instance. Raises ValueError on slices that are not positive integers, and on
+    starts that are none or not whole.
 
     >>> Profile(compute=2, memory=2, starts=(0, 2, 4)).masks()
     (3, 12, 48)
@@ -43,6 +44,18 @@ class Profile:
     compute: int  # slices of the 7 that compute
     memory: int  # slices of the 8 of memory, next to each other
     starts: tuple[int, ...]  # memory slices at which it may begin
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a profile."""
+        for name in ("compute", "memory"):
+            slices = getattr(self, name)
+            whole = isinstance(slices, int | np.integer) and slices >= 1
+            _require(whole, name, "a positive integer", slices)
+        fine = isinstance(self.starts, tuple) and len(self.starts) > 0
+        fine = fine and all(
+            isinstance(start, int | np.integer) and start >= 0 for start in self.starts
+        )
+        _require(fine, "starts", "a tuple of one or more non-negative integers", self.starts)
 
     def masks(self) -> tuple[int, ...]:
         """The slices of memory that it takes at each start, as bits."""
@@ -63,9 +76,9 @@ ARRIVING = ("1g.10gb", "4g.40gb", "2g.20gb", "4g.40gb", "1g.10gb", "1g.20gb")  #
 def first_fit(sizes: Sequence[int], capacity: int, largest_first: bool = True) -> list[list[int]]:
     """Sizes in the order of packing on each device: each goes to the first device with room.
 
-    sizes: positive integers of one unit, at most the capacity. capacity: positive integer.
-    largest_first: sort before packing (FFD); otherwise in the given order (FF). Raises ValueError
-    on anything else.
+    sizes: positive integers of one unit, at most the capacity; none take no device. capacity:
+    positive integer. largest_first: sort before packing (FFD); otherwise in the given order (FF).
+    Raises ValueError on anything else.
 
     >>> first_fit([2, 3, 5], capacity=5), first_fit([2, 5, 3], capacity=5, largest_first=False)
     ([[5], [3, 2]], [[2, 3], [5]])

@@ -143,6 +143,7 @@ def speculate(
         level = rng.random((len(rows), 1)) * edges[:, -1:]
         return np.asarray((edges <= level).sum(axis=1))
 
+    rounds, draft_tokens = int(rounds), int(draft_tokens)
     lanes, state = np.arange(state.size), state.astype(np.int64)
     out = np.full((rounds, state.size, draft_tokens + 1), -1, dtype=np.int64)
     passed = np.empty((rounds, state.size, draft_tokens), dtype=np.bool_)

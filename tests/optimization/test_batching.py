@@ -235,3 +235,10 @@ def test_counts_in_exercises_are_refused(bad: Any) -> None:
     if bad == -1 or not math.isfinite(bad):
         with pytest.raises(ValueError, match="context must be non-negative and finite"):
             token_budget_for(0.1, 1, bad, EIGHT_BILLION)
+
+
+def test_a_whole_float_is_a_limit() -> None:
+    args = [0.0, 1.0, 1.5, 9.0], lambda *_: 2.0
+    whole, real = form_batches(*args, 2, 0.5), form_batches(*args, 2.0, 0.5)  # type: ignore[arg-type]
+    assert np.array_equal(whole, real)
+    assert greedy_latency(3.0, 0.1, 0.1, 4.0) == greedy_latency(3.0, 0.1, 0.1, 4)  # type: ignore[arg-type]

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snippets.optimization.batching_policies import padded_batch_s
+from snippets.optimization.batching import form_batches
+from snippets.optimization.batching_policies import (
+    REQUESTS,
+    SIXTEEN,
+    _budget_latencies,
+    _burst,
+    _chat,
+    _point,
+    _static_spans,
+    padded_batch_s,
+)
 from snippets.optimization.continuous_batching import EIGHT_BILLION, Engine
 
 
@@ -42,3 +52,44 @@ def test_tokens_that_are_not_counts_are_refused(bad: float) -> None:
         padded_batch_s([bad, 4], [2, 3], EIGHT_BILLION)
     with pytest.raises(ValueError, match="output_tokens must be positive integers"):
         padded_batch_s([3, 4], [bad, 3], EIGHT_BILLION)
+
+
+def test_spans_of_the_timeline_are_those_of_static_batches() -> None:
+    asked, engine = _burst()
+    assert asked.arrival_s.size == asked.prompt_tokens.size == asked.output_tokens.size == 40
+    starts, dones, ends = _static_spans()
+
+    def batch_s(first: int, end: int) -> float:
+        some = slice(first, end)
+        return padded_batch_s(asked.prompt_tokens[some], asked.output_tokens[some], engine)
+
+    expected = form_batches(np.zeros(40), batch_s, 8, math.inf)
+    assert starts == pytest.approx(expected[0])
+    assert ends == pytest.approx(expected[1])
+    assert np.all((starts < dones) & (dones <= ends + 1e-12))
+    by_batch = (asked.output_tokens.reshape(5, 8), dones.reshape(5, 8), ends.reshape(5, 8))
+    for outputs, done, end in zip(*by_batch, strict=True):
+        assert np.array_equal(np.argsort(outputs, kind="stable"), np.argsort(done, kind="stable"))
+        assert np.isclose(done, end).sum() == (outputs == outputs.max()).sum()
+
+
+def test_at_low_load_every_policy_serves_one_at_a_time() -> None:
+    asked = _chat(1e-4)
+    alone_s = [
+        padded_batch_s([p], [n], SIXTEEN)
+        for p, n in zip(asked.prompt_tokens, asked.output_tokens, strict=True)
+    ]
+    late = alone_s[REQUESTS // 10 :]
+    tokens_per_s = asked.output_tokens.sum() / asked.arrival_s[-1]
+    for policy in ("greedy", "continuous"):
+        tokens, p99_s = _point(policy, 1e-4)
+        assert tokens == pytest.approx(tokens_per_s, rel=1e-3)
+        assert p99_s == pytest.approx(float(np.quantile(late, 0.99)), rel=1e-6)
+
+
+def test_a_token_of_a_budget_takes_between_an_empty_and_a_full_step() -> None:
+    for budget in (128, 1024):
+        ttft_s, tpot_s = _budget_latencies(budget)
+        full_s = EIGHT_BILLION.step_s + EIGHT_BILLION.prefill_token_s * budget
+        assert EIGHT_BILLION.step_s < tpot_s < 1.3 * full_s
+        assert ttft_s > full_s

@@ -115,3 +115,7 @@ def test_layers_and_codes_are_refused() -> None:
             packed_nibbles(codes)
     with pytest.raises(ValueError, match="codes must be of even length"):
         packed_nibbles([[1], [2]])
+
+
+def test_steps_beyond_squaring_have_their_decibels() -> None:
+    assert full_scale_sqnr_db(1e200, 1.0) == pytest.approx(4000 + 10 * math.log10(3))

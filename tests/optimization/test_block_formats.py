@@ -78,7 +78,7 @@ def test_scales_by_hand() -> None:
     assert mxfp4(np.zeros(32)).tolist() == [0.0] * 32
     assert nvfp4(np.zeros(16)).tolist() == [0.0] * 16
     two = np.zeros(32)
-    two[0], two[16] = 6.0, 6e-9  # the second block's scale is below the smallest of E4M3
+    two[0], two[16] = 6.0, 6.0 * 2**-20  # 448 · 2^-20 is below half of 2^-9, E4M3's smallest
     assert nvfp4(two)[16] == 0.0
     assert nvfp4(two)[0] == pytest.approx(6.0)
     two[16] = 6.0 * 2**-14  # 448 · 2^-14 = 0.0273 is a number of E4M3
@@ -121,5 +121,7 @@ def test_other_input_is_refused() -> None:
             float_code(2, 1, bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="values must be finite"):
         nearest([math.nan], [0.0])
+    with pytest.raises(ValueError, match="values must be finite and not empty"):
+        nearest([], [0.0])
     with pytest.raises(ValueError, match="code must be strictly increasing"):
         nearest([1.0], [1.0, 0.0])

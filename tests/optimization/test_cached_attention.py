@@ -213,3 +213,9 @@ def test_decoders_that_do_not_fit_are_refused() -> None:
         Decoder(model.embedding, model.layers, 4, 4)
     with pytest.raises(ValueError, match="layers must be of heads with an even size, got 16"):
         Decoder(model.embedding, model.layers, 16, 8)
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="embedding must be finite"):
+            Decoder(model.embedding + np.float32(bad), model.layers, 4, 2)
+        spoilt = (*model.layers[0][:5], model.layers[0][5] * np.float32(bad))
+        with pytest.raises(ValueError, match="layers must be finite"):
+            Decoder(model.embedding, (spoilt, *model.layers[1:]), 4, 2)

@@ -226,3 +226,13 @@ def test_lengths_that_no_workload_has_are_refused(bad: Any) -> None:
 def test_true_is_no_count() -> None:
     with pytest.raises(ValueError, match="requests must be a positive integer, got True"):
         chat_workload(np.random.default_rng(0), 1.0, True)
+
+
+def test_counts_from_numpy_are_counts() -> None:
+    limits = {"kv_blocks": 40, "block_tokens": 4, "token_budget": 9, "max_sequences": 3}
+    engine = Engine(1.0, **limits)
+    assert Engine(1.0, **{name: np.int64(limit) for name, limit in limits.items()}) == engine  # type: ignore[arg-type]
+    assert all(type(getattr(engine, name)) is int for name in limits)
+    for kind in (np.int32, np.int64):
+        asked = chat_workload(np.random.default_rng(0), 1.0, kind(4))  # type: ignore[arg-type]
+        assert asked.arrival_s.shape == (4,)

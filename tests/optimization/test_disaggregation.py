@@ -81,6 +81,17 @@ def test_cache_bandwidth_is_a_product() -> None:
     assert cache_bandwidth(0.0, 7.0, 11.0) == 0.0
 
 
+@given(st.floats(0.01, 100.0), st.floats(0.01, 100.0), st.integers(2, 40))
+def test_best_split_is_the_best_of_all(prefill: float, decode: float, devices: int) -> None:
+    rates = [min(k * prefill, (devices - k) * decode) for k in range(1, devices)]
+    split, rate = best_split(prefill, decode, devices)
+    assert rate == max(rates) == rates[split - 1]
+
+
+def test_best_split_of_many_devices_is_found_at_once() -> None:
+    assert best_split(1.0, 3.0, 4 * 10**12) == (3 * 10**12, 3e12)
+
+
 BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: prefill_ttft_s(1.0, 0.0), "prefill_s must be positive and finite"),
     (lambda: prefill_ttft_s(-1.0, 0.1), r"arrival_rate must be in \[0, 10\)"),

@@ -100,7 +100,18 @@ def test_sizes_are_refused(bad: Any) -> None:
         fit_draft([0], [[0.5, 0.5]], bad)
 
 
-@pytest.mark.parametrize("bad", [[], [0.5, 0.5], [[0.5, 0.6]], [[-0.5, 1.5]], [[math.nan, 1.0]]])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [],
+        [0.5, 0.5],
+        [[0.5, 0.6]],
+        [[-0.5, 1.5]],
+        [[math.nan, 1.0]],
+        np.empty((0, 2)),
+        np.empty((1, 0)),
+    ],
+)
 def test_rows_are_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="rows must be distributions"):
         most_accepted(bad, [1.0])
@@ -112,3 +123,7 @@ def test_weights_are_refused(bad: Any) -> None:
         most_accepted([[0.5, 0.5]], bad)
     with pytest.raises(ValueError, match=r"weights must be of shape \(1,\)"):
         most_accepted([[0.5, 0.5]], [1.0, 1.0])
+
+
+def test_a_whole_float_is_a_size() -> None:
+    assert np.array_equal(fit_draft([0], [[0.5, 0.5]], 2.0), fit_draft([0], [[0.5, 0.5]], 2))  # type: ignore[arg-type]

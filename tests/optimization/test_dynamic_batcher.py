@@ -249,7 +249,103 @@ def test_a_wrong_number_of_answers_is_a_failure(size: int) -> None:
                 batcher.submit(1), batcher.submit(2), return_exceptions=True
             )
         assert all(isinstance(end, BatchFailed) for end in ends)
-        assert f"{size} answers to 2 items" in str(ends[0])
+        assert f"{size} answers to 2 items" in str(ends[0].__cause__)
+
+    run(main)
+
+
+class Unspeakable(Exception):
+    """An exception that cannot even be printed."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    __str__ = __repr__
+
+
+class Unreadable(list[int]):
+    """Two answers that nobody can take."""
+
+    def __getitem__(self, _: Any) -> Any:
+        raise IndexError
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cause"),
+    [
+        (None, TypeError),
+        (iter([1, 2]), TypeError),
+        ({1, 2}, TypeError),
+        ({"first": 1, "second": 2}, KeyError),
+        (Unreadable([1, 2]), IndexError),
+        (Unspeakable(), Unspeakable),
+        (StopAsyncIteration(), StopAsyncIteration),
+        (TimeoutError(), TimeoutError),
+    ],
+)
+def test_whatever_a_model_does_to_one_batch_the_next_is_answered(
+    wrong: Any, cause: type[Exception]
+) -> None:
+    async def model(items: list[int]) -> Any:
+        if 0 not in items:
+            return items
+        if isinstance(wrong, Exception):
+            raise wrong
+        return wrong
+
+    async def main() -> None:
+        async with DynamicBatcher(model, largest=2) as batcher:
+            tasks = [asyncio.create_task(batcher.submit(item)) for item in range(4)]
+            ends: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        assert ends[2:] == [2, 3]
+        for end in ends[:2]:
+            assert isinstance(end, BatchFailed)
+            assert isinstance(end.__cause__, cause)
+            assert cause.__name__ in str(end)
+        assert batcher.counts == {"accepted": 4, "answered": 2, "failed": 2, "batches": 2}
+
+    run(main)
+
+
+def test_a_model_that_empties_its_list_answers_all_the_same() -> None:
+    async def model(items: list[int]) -> list[int]:
+        return [items.pop(0) for _ in range(len(items))]
+
+    async def main() -> None:
+        async with DynamicBatcher(model, largest=2) as batcher:
+            answers = await asyncio.gather(*(batcher.submit(item) for item in range(5)))
+        assert answers == list(range(5))
+
+    run(main)
+
+
+def test_a_batcher_opens_once() -> None:
+    async def main() -> None:
+        batcher = DynamicBatcher(in_thread(list))
+        async with batcher:
+            with pytest.raises(BatcherClosed, match="opened before"):
+                await batcher.__aenter__()
+            assert await batcher.submit(1) == 1
+        with pytest.raises(BatcherClosed, match="opened before"):
+            await batcher.__aenter__()
+
+    run(main)
+
+
+def test_a_caller_with_a_deadline_leaves_the_others_alone() -> None:
+    async def main() -> None:
+        gate = Gate()
+        async with DynamicBatcher(gate, largest=2) as batcher:
+            first = asyncio.create_task(batcher.submit(0))
+            await gate.entered.wait()
+            second = asyncio.create_task(batcher.submit(1))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await batcher.submit(2)
+            gate.open.set()
+            assert await asyncio.gather(first, second) == [("answer", 0), ("answer", 1)]
+        assert gate.batches == [[0], [1]]
+        assert batcher.counts["cancelled"] == 1
 
     run(main)
 

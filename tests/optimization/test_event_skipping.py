@@ -14,6 +14,7 @@ from snippets.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
     Workload,
+    latencies_s,
     simulate_steps,
 )
 from snippets.optimization.event_skipping import saturated_rate, simulate
@@ -30,6 +31,9 @@ def assert_same(asked: Workload, engine: Engine) -> int:
     for name in TIMES:
         difference = np.abs(getattr(slow, name) - getattr(fast, name)).max()
         assert difference <= 1e-9, name
+    for one, other in zip(latencies_s(asked, slow), latencies_s(asked, fast), strict=True):
+        assert np.array_equal(np.isnan(one), np.isnan(other))
+        assert np.nanmax(np.abs(one - other), initial=0.0) <= 1e-9  # TTFT, then TPOT
     for name in COUNTS:
         assert np.array_equal(getattr(slow, name), getattr(fast, name)), name
     return int(slow.preemptions.sum())

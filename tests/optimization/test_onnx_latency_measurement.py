@@ -21,6 +21,10 @@ from snippets.optimization.onnx_latency_measurement import (
 def test_perceptron_is_seeded_and_takes_any_batch() -> None:
     models = [perceptron((5, 7, 6, 2), np.random.default_rng(4)) for _ in range(2)]
     assert models[0].SerializeToString() == models[1].SerializeToString()
+    graph = models[0].graph
+    for tensor, width in ((graph.input[0], 5), (graph.output[0], 2)):
+        shape = tensor.type.tensor_type.shape.dim
+        assert [dim.dim_param or dim.dim_value for dim in shape] == ["batch", width]
     run = runner(models[0])
     for batch in (1, 3, 64):
         assert run(np.ones((batch, 5), np.float32)).shape == (batch, 2)

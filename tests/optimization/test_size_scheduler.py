@@ -106,6 +106,7 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: simulate_responses([0.0], [1], "sjf", [1, 2]), r"predicted_s must be of shape \(1,\)"),
     (lambda: simulate_responses([0.0], [1], "sjf", [0]), "predicted_s must be positive"),
     (lambda: noisy_predictions(np.random.default_rng(0), [0.0], 1.0), "size_s must be positive"),
+    (lambda: noisy_predictions(np.random.default_rng(0), [], 1.0), "size_s must be positive"),
     (lambda: noisy_predictions(np.random.default_rng(0), [1.0], -1.0), "log_error must be"),
     (lambda: noisy_predictions(np.random.default_rng(0), [1.0], math.inf), "log_error must be"),
 ]

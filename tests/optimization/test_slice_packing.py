@@ -131,6 +131,11 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: first_fit([math.nan], 5), "sizes must be integers from 1 to 5"),  # type: ignore[list-item]
     (lambda: fewest_devices([2.5], 5), "sizes must be integers from 1 to 5"),  # type: ignore[list-item]
     (lambda: fewest_devices([1] * 25, 5), "sizes must be at most 24"),
+    (lambda: Profile(0, 2, (0,)), "compute must be a positive integer"),
+    (lambda: Profile(1, math.nan, (0,)), "memory must be a positive integer"),  # type: ignore[arg-type]
+    (lambda: Profile(1, 2, ()), "starts must be a tuple of one or more"),
+    (lambda: Profile(1, 2, (0, -2)), "starts must be a tuple of one or more"),
+    (lambda: Profile(1, 2, (0.5,)), "starts must be a tuple of one or more"),  # type: ignore[arg-type]
     (lambda: ffd_bound(0), "fewest must be a positive integer"),
     (lambda: ffd_bound(1.5), "fewest must be a positive integer"),  # type: ignore[arg-type]
     (lambda: place_instances(["1g"]), "names must be among 7g.80gb"),

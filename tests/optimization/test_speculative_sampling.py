@@ -176,3 +176,12 @@ def test_counts_are_refused(bad: Any) -> None:
     for rounds in (bad, 0):
         with pytest.raises(ValueError, match="rounds must be a positive integer"):
             speculate(TOY_TARGET, TOY_DRAFT, [0], 1, rounds, rng)
+
+
+def test_whole_floats_are_counts() -> None:
+    table = [[0.5, 0.5], [0.2, 0.8]]
+    runs = [
+        speculate(table, table, [0, 1], draft_tokens, rounds, np.random.default_rng(0))
+        for draft_tokens, rounds in ((2, 3), (2.0, 3.0))  # type: ignore[arg-type]
+    ]
+    assert np.array_equal(runs[0].tokens, runs[1].tokens)

@@ -17,18 +17,14 @@ from snippets import checks
 from snippets.architecture.batch_serving import lpt_schedule, makespan_floor, optimal_makespan
 from snippets.definitions.queue_simulator import batch_means
 from snippets.intuition.latency_throughput_cost import (
-    A100_BANDWIDTH,
-    A100_PEAK,
-    H100_BANDWIDTH,
-    H100_PEAK,
     decode_step_time,
 )
+from snippets.optimization.device_placement import A100, H100
 from snippets.optimization.disaggregation import pipeline_ttft_s, tensor_ttft_s
 from snippets.optimization.hardware_scheduling import EXPONENTIAL, mean_response
 from snippets.optimization.size_scheduler import simulate_responses
 from snippets.optimization.slice_packing import first_fit
 
-PRICES = {"H100": 2.16, "A100": 1.0}  # per hour, relative; assumed, a ratio quoted from Splitwise
 PARAMETERS = 6.738e9  # of the worked model, two bytes each
 
 HINTS = {
@@ -160,11 +156,8 @@ def _work(prompt_tokens: int, batch: int) -> dict[str, tuple[float, float]]:
 
 
 def _devices() -> dict[str, tuple[float, float, float]]:
-    """Peaks and bandwidths of the roofline chapter, and the prices."""
-    return {
-        "H100": (H100_PEAK, H100_BANDWIDTH, PRICES["H100"]),
-        "A100": (A100_PEAK, A100_BANDWIDTH, PRICES["A100"]),
-    }
+    """Peaks, bandwidths and prices of the chapter."""
+    return {"H100": H100, "A100": A100}
 
 
 @dataclass(frozen=True)
