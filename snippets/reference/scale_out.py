@@ -399,7 +399,8 @@ def figure_overhead() -> Figure:
     short, on processes less so, and on Dask they have to be longest.
 
     Points: share of the workers' time that was not spent inside tasks, recorded for tasks of 1 to
-    1,024 scenarios. Curves: W·d/(W·d + task), from the time of tasks without work alone.
+    1,024 scenarios. Curves: W·d/(W·d + task), from the time of tasks without work alone; what lies
+    above them is waiting for the last tasks, and whatever else the machine did.
 
     Alt: Share of overhead against the length of a task on logarithmic axes, from 0.05 ms to more
     than a second. Three falling curves with points about them, threads lowest, then processes, then
@@ -452,12 +453,13 @@ def figure_window() -> Figure:
     axes.plot(workers, least, color="C1")
     axes.plot(workers, most, color="C0")
     axes.plot(workers[inside], best[inside], color="C2")
-    axes.annotate("overhead 5%", (4, 5 * least[0]), color="C1")
-    axes.annotate("waiting 5%", (6, 0.75 * GOAL * MILLION / SPREAD / 5), color="C0", va="bottom")
+    axes.annotate("overhead 5%", (end / 8, 0.6 * least[0] * end / 16), color="C1", va="top")
+    axes.annotate("waiting 5%", (8, 1.3 * GOAL * MILLION / SPREAD / 7), color="C0", va="bottom")
     axes.annotate("ends first", (4, 1.3 * best[-1]), color="C2")
     axes.axvline(end, color="C4", linestyle="--")
     axes.annotate(f"{end:,} workers", (0.9 * end, 0.5 * most[0]), color="C4", ha="right")
     axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="questions in a task")
+    axes.set_ylim(bottom=0.3 * min(1.0, least[0] * end / 16))
     return figure
 
 

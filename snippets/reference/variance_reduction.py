@@ -264,7 +264,7 @@ def figure_controls() -> Figure:
 
 def figure_common_numbers() -> Figure:
     """On the same customers both servers have their crowds in the same runs, so that the difference
-    hardly varies; with services drawn anew it varies nearly as if the runs had nothing in common.
+    hardly varies; with services drawn anew it has three quarters of its variance back.
 
     400 pairs of runs of 20,000 customers, 80% busy, and a server that is 5% faster. Line: the exact
     difference of the mean waits.

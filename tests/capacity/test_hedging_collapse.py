@@ -13,8 +13,8 @@ from scipy import stats
 
 from snippets.capacity.hedging_collapse import (
     NORMAL_975,
-    STUDENT_T_975_DF23,
     P95,
+    STUDENT_T_975_DF23,
     Share,
     mean_response_by_time,
     wilson_interval,
