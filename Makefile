@@ -44,6 +44,7 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m snippets.optimization.onnx_latency_measurement
 	$(BIN)/python -m snippets.optimization.onnx_quantization_measurement
 	$(BIN)/python -m snippets.reference.coverage_measurement
+	$(BIN)/python -m snippets.reference.scale_out_measurement
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "fonttools>=4.60,<5" "brotli>=1.1,<2" "ziamath>=0.13,<1"

@@ -242,8 +242,11 @@ class Example:
     renewal_error: float
     paced_p: float
     false_alarm: float
+    false_alarm_pm: float  # half of the 95% interval
     drift_alarm: float
+    drift_alarm_pm: float
     drift_row_alarm: float
+    drift_row_alarm_pm: float
 
 
 def example() -> Example:
@@ -253,6 +256,7 @@ def example() -> Example:
     renewal = _renewal_time(5.0)
     alarms = _false_alarms(rng, np.full((1, 60), 5.5))
     drift = np.repeat(np.linspace(3.0, 8.0, 6), 10).reshape(6, 10)
+    pooled, by_rows = _false_alarms(rng, drift.reshape(1, 60)), _false_alarms(rng, drift)
     return Example(
         heavy_traffic_time_s=0.2 + dispersion_delay(4.0, 0.2, 61.0),
         heavy_above_peak_s=1 / 12 + dispersion_delay(4.0, 1 / 12, 61.0),
@@ -260,8 +264,11 @@ def example() -> Example:
         renewal_error=exact / renewal,
         paced_p=dispersion_p_value([10, 10, 11, 10, 9, 10, 10, 11, 10, 9]),
         false_alarm=alarms.mean,
-        drift_alarm=_false_alarms(rng, drift.reshape(1, 60)).mean,
-        drift_row_alarm=_false_alarms(rng, drift).mean,
+        false_alarm_pm=alarms.half_width,
+        drift_alarm=pooled.mean,
+        drift_alarm_pm=pooled.half_width,
+        drift_row_alarm=by_rows.mean,
+        drift_row_alarm_pm=by_rows.half_width,
     )
 
 
@@ -287,7 +294,8 @@ def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000)
     counts = rng.poisson(means, (logs, *means.shape))
     alarms = np.array([dispersion_p_value(log) < 0.05 for log in counts])
     share = float(alarms.mean())
-    return MeanEstimate(share, math.sqrt(share * (1 - share) / logs), 0.0)
+    error = math.sqrt(share * (1 - share) / logs)
+    return MeanEstimate(share, error, 1.96 * error)
 
 
 def figure_shuffled_gaps() -> Figure:

@@ -391,7 +391,9 @@ class Example:
     wait_80_poisson_s: float
     wait_80_ratio: float
     wait_80_signal_s: float
+    wait_80_signal_pm: float  # half of the 95% interval over the simulated hours
     wait_80_replay_s: float
+    wait_80_replay_pm: float
 
 
 def _poisson_wait(utilization: float) -> float:
@@ -406,6 +408,7 @@ def example() -> Example:
     unseen = ~np.isin(told.windows_s, FIT_WINDOWS_S)
     seen_hours, waits = _hours("signal")
     at_80, at_50 = told.utilizations.index(0.8), told.utilizations.index(0.5)
+    signal, replay = waits[:, at_80], _hours("replay")[1][:, at_80]
     return Example(
         fit_slow_s=1 / fit.slow_rate,
         fit_slow_swing=fit.slow_swing,
@@ -425,8 +428,10 @@ def example() -> Example:
         wait_80_trace_s=told.mean_waits_s[at_80],
         wait_80_poisson_s=_poisson_wait(0.8),
         wait_80_ratio=told.mean_waits_s[at_80] / _poisson_wait(0.8),
-        wait_80_signal_s=float(waits[:, at_80].mean()),
-        wait_80_replay_s=float(_hours("replay")[1][:, at_80].mean()),
+        wait_80_signal_s=float(signal.mean()),
+        wait_80_signal_pm=1.96 * float(signal.std(ddof=1)) / math.sqrt(signal.size),
+        wait_80_replay_s=float(replay.mean()),
+        wait_80_replay_pm=1.96 * float(replay.std(ddof=1)) / math.sqrt(replay.size),
     )
 
 

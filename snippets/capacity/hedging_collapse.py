@@ -34,6 +34,7 @@ RHO = 0.6  # load of the worked example, first copies alone [1]
 P95 = math.log(20) / (1 - RHO)  # unhedged p95 at that load [mean service times]
 WINDOW = 25.0  # requests are averaged over this time before it is asked whether a fleet has tipped
 TIMES = tuple(range(50, 601, 50))  # [mean service times]
+STUDENT_T_975_DF23 = 2.0686576104  # 97.5% point of Student's t, 24 fleets; tested against scipy
 NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution; tested against scipy
 
 
@@ -181,10 +182,15 @@ class Example:
     """Worked numbers of the collapse; times in mean service times, shares in percent."""
 
     outage_none_end: float
+    outage_none_end_pm: float  # half of the 95% interval over the fleets
     outage_fixed_end: float
+    outage_fixed_end_pm: float
     outage_budget_end: float
+    outage_budget_end_pm: float
     outage_budget_60: float
+    outage_budget_60_pm: float
     outage_none_60: float
+    outage_none_60_pm: float
     tipped_at_60: float
     tipped_at_60_low: float
     tipped_at_60_high: float
@@ -197,13 +203,19 @@ class Example:
 def example() -> Example:
     """The numbers quoted in the text on collapse."""
     ends = {name: means for name, (means, _) in _recoveries().items()}
+    pm = {name: STUDENT_T_975_DF23 * errors for name, (_, errors) in _recoveries().items()}
     at_60, at_70 = (_tipped_by_time()[rho][-1] for rho in (0.6, 0.7))
     return Example(
         outage_none_end=float(ends["none"][-1]),
+        outage_none_end_pm=float(pm["none"][-1]),
         outage_fixed_end=float(ends["fixed"][-1]),
+        outage_fixed_end_pm=float(pm["fixed"][-1]),
         outage_budget_end=float(ends["budget"][-1]),
+        outage_budget_end_pm=float(pm["budget"][-1]),
         outage_budget_60=float(ends["budget"][6]),
+        outage_budget_60_pm=float(pm["budget"][6]),
         outage_none_60=float(ends["none"][6]),
+        outage_none_60_pm=float(pm["none"][6]),
         tipped_at_60=100 * at_60.share,
         tipped_at_60_low=100 * at_60.low,
         tipped_at_60_high=100 * at_60.high,

@@ -186,11 +186,17 @@ def _over_days(values: list[float]) -> MeanEstimate:
     return MeanEstimate(float(np.mean(values)), error, STUDENT_T_975_DF3 * error)
 
 
-def _days(name: str, setting: float, field: str) -> list[float]:
+def _days(
+    name: str,
+    setting: float,
+    field: str,
+    startup_s: float = STARTUP_S,
+    forecast_error: float = 0.0,
+) -> list[float]:
     """One field of the outcome of a policy for each day; "late_percent" is the share of violations
     in percent.
     """
-    outcomes = [_result(name, setting, day) for day in range(DAYS)]
+    outcomes = [_result(name, setting, day, startup_s, forecast_error) for day in range(DAYS)]
     if field == "late_percent":
         return [100 * result.violations for result in outcomes]
     return [float(getattr(result, field)) for result in outcomes]
@@ -251,12 +257,15 @@ class Example:
     late_avoided_pm: float
     hpa_surplus: float
     delayed_hours: float
+    delayed_hours_pm: float
     delayed_late: float
+    delayed_late_pm: float
     quick_knative_late: float
-    hpa_first_day_late: float
+    quick_knative_late_pm: float
     slow_hpa_late: float
-    forecast_first_day_late: float
+    slow_hpa_late_pm: float
     low_forecast_late: float
+    low_forecast_late_pm: float
 
 
 def example() -> Example:
@@ -277,7 +286,14 @@ def example() -> Example:
     turns = {key: _over_days(_days(*p, "direction_changes")).mean for key, p in policies.items()}
     peak = {key: _over_days(_days(*p, "peak_replicas")).mean for key, p in policies.items()}
     avoided = _over_days(_late_avoided())
-    delayed = _result("knative, delayed", 0.7, 0)
+    others = {
+        "delayed": _days("knative, delayed", 0.7, "late_percent"),
+        "quick": _days("knative", 0.7, "late_percent", startup_s=5.0),
+        "slow": _days("utilization", 0.8, "late_percent", startup_s=600.0),
+        "low": _days("forecast", 0.01, "late_percent", forecast_error=-0.3),
+    }
+    late |= {key: _over_days(values) for key, values in others.items()}
+    delayed_hours = _over_days(_days("knative, delayed", 0.7, "replica_hours"))
     return Example(
         mean_load=load,
         top_of_wave=MEAN_RATE * (1 + SWING) * SERVICE_S,
@@ -318,13 +334,16 @@ def example() -> Example:
         late_avoided=avoided.mean,
         late_avoided_pm=avoided.half_width,
         hpa_surplus=100 * (hours["hpa"].mean * 0.8 / (24 * load) - 1),
-        delayed_hours=delayed.replica_hours,
-        delayed_late=100 * delayed.violations,
-        quick_knative_late=100 * _result("knative", 0.7, 0, 5.0).violations,
-        hpa_first_day_late=100 * _result("utilization", 0.8, 0).violations,
-        slow_hpa_late=100 * _result("utilization", 0.8, 0, 600.0).violations,
-        forecast_first_day_late=100 * _result("forecast", 0.01, 0).violations,
-        low_forecast_late=100 * _result("forecast", 0.01, 0, STARTUP_S, -0.3).violations,
+        delayed_hours=delayed_hours.mean,
+        delayed_hours_pm=delayed_hours.half_width,
+        delayed_late=late["delayed"].mean,
+        delayed_late_pm=late["delayed"].half_width,
+        quick_knative_late=late["quick"].mean,
+        quick_knative_late_pm=late["quick"].half_width,
+        slow_hpa_late=late["slow"].mean,
+        slow_hpa_late_pm=late["slow"].half_width,
+        low_forecast_late=late["low"].mean,
+        low_forecast_late_pm=late["low"].half_width,
     )
 
 

@@ -251,7 +251,7 @@ def _answer(options: argparse.Namespace) -> int:
         text = table_text([head, *body])
     else:
         with _executor(options.workers, options.dask) as executor:
-            records = sweep(questions, executor, 1, _told(sys.stderr))
+            records = sweep(questions, executor, progress=_told(sys.stderr))
         asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
         records = [row | record for row, record in zip(asked, records, strict=True)]
         text = _overview(rows, records)

@@ -1,8 +1,9 @@
 """Many questions on any executor, with the same answers to the bit whichever runs them.
 
 The i-th question draws its random numbers from SeedSequence(seed, spawn_key=(i,)), which depends on
-nothing but its place. Workers get chunks of questions and return flat records, not samples; the
-records are put back in order. A question without an answer gets a record with the problem.
+nothing but its place. Workers get chunks of questions, as many as take 50 ms, so that handing them
+out is a small part of the work, and return flat records, not samples; the records are put back in
+order. A question without an answer gets a record with the problem.
 
 Assumes: workers that import this package; a trace is read before, once, and sent along.
 
@@ -11,6 +12,7 @@ Source: NumPy documentation, `SeedSequence`; Python documentation, `concurrent.f
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from snippets.planner.capacity_planner import Question, plan
 from snippets.planner.questions import read_question, read_trace
 
 Record = dict[str, float | int | str]
+LEAST_TASK_S = 0.05  # work of a task [s]
 
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
@@ -77,44 +80,68 @@ def answer_chunk(questions: Sequence[Question]) -> list[Record]:
     return records
 
 
+def _timed_sample(questions: Sequence[Question]) -> dict[int, Record]:
+    """Records by place of questions picked at random until LEAST_TASK_S is over, one at least: as
+    many as a task should have."""
+    records: dict[int, Record] = {}
+    started = time.perf_counter()
+    for place in np.random.default_rng(0).permutation(len(questions)).tolist():
+        (records[place],) = answer_chunk([questions[place]])
+        if time.perf_counter() - started >= LEAST_TASK_S:
+            break
+    return records
+
+
 def sweep(
     questions: Sequence[Question],
     executor: futures.Executor | None = None,
-    chunk: int = 1,
+    chunk: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[Record]:
     """Records of all questions, in their order.
 
     questions: from `read_questions`. executor: any of `concurrent.futures`, or None for this
-    process. chunk: questions in a task. progress: told how many of how many are done. Raises
+    process. chunk: questions in a task, or None for as many as take 50 ms, which a few answered in
+    this process tell while the workers start. progress: told how many of how many are done. Raises
     ValueError unless chunk is a positive integer, and what a task raises.
 
     >>> asked = read_questions([{"rate_per_s": 1, "ttft_s": 0.001, "requests": 100}])
     >>> len(sweep(asked))
     1
     """
-    _require(chunk >= 1 and chunk % 1 == 0, "chunk", "a positive integer", chunk)
-    total, done = len(questions), 0
-    records: list[list[Record]] = []
-    parts = [questions[first : first + chunk] for first in range(0, total, chunk)]
+    if chunk is not None:
+        _require(chunk >= 1 and chunk % 1 == 0, "chunk", "a positive integer", chunk)
+    total = len(questions)
+    records: dict[int, Record] = {}
+
+    def done(places: Sequence[int], answers: Sequence[Record]) -> None:
+        records.update(zip(places, answers, strict=True))
+        if progress:
+            progress(len(records), total)
+
+    if chunk is None and executor is not None and questions:
+        executor.submit(answer_chunk, [])  # wakes the workers
+        sample = _timed_sample(questions)
+        chunk = len(sample)
+        done(list(sample), list(sample.values()))
+    chunk = chunk or 1
+    left = [place for place in range(total) if place not in records]
+    parts = [left[first : first + chunk] for first in range(0, len(left), chunk)]
     if executor is None:
         for part in parts:
-            records.append(answer_chunk(part))
-            done += len(part)
-            if progress:
-                progress(done, total)
-        return [record for part in records for record in part]
-    tasks = [executor.submit(answer_chunk, list(part)) for part in parts]
+            done(part, answer_chunk([questions[place] for place in part]))
+        return [records[place] for place in range(total)]
+    tasks = {
+        executor.submit(answer_chunk, [questions[place] for place in part]): part for part in parts
+    }
     try:
         for task in futures.as_completed(tasks):
-            done += len(task.result())
-            if progress:
-                progress(done, total)
+            done(tasks[task], task.result())
     except BaseException:
         for task in tasks:
             task.cancel()
         raise
-    return [record for task in tasks for record in task.result()]
+    return [records[place] for place in range(total)]
 
 
 @dataclass(frozen=True)
@@ -146,7 +173,8 @@ def example() -> Example:
 
 
 def check_any_executor_same_records() -> None:
-    """In this process or on threads, one by one or in chunks: the same records.
+    """In this process or on threads, one by one, in chunks or as many as take 50 ms: the same
+    records.
 
     Source: comparison of all values, to the bit.
     """
@@ -155,8 +183,9 @@ def check_any_executor_same_records() -> None:
     questions = read_questions(grid)
     alone = sweep(questions)
     with futures.ThreadPoolExecutor(3) as pool:
-        for chunk in (1, 3):
-            checks.equal(f"chunks of {chunk}", sweep(questions, pool, chunk) == alone, True)
+        for chunk in (1, 3, None):
+            name = f"chunks of {chunk}" if chunk else "as many as take 50 ms"
+            checks.equal(name, sweep(questions, pool, chunk) == alone, True)
     checks.equal("problems", [bool(record["problem"]) for record in alone], [0, 0, 0, 1])
 
 

@@ -229,18 +229,19 @@ def _cells() -> dict[tuple[float, int], dict[str, float]]:
     return {(cell["utilization"], cell["constants"]): cell for cell in read_record(RECORD)["cells"]}
 
 
-def _short_runs() -> FloatArray:
+def _short_runs() -> tuple[FloatArray, FloatArray]:
     """Short runs that start empty, 90% busy: coverage of batch means, of adjusted intervals, and
-    the relative bias of the mean; warm-up cut off by MSER-5, or a fixed twentieth, shape (2, 3)."""
-    rng, found = np.random.default_rng(90), np.zeros((2, 3))
-    for _ in range(SHORT_RUNS):
+    the relative bias of the mean; warm-up cut off by MSER-5, or a fixed twentieth, shape (2, 3).
+    And their standard errors."""
+    rng, found = np.random.default_rng(90), np.zeros((SHORT_RUNS, 2, 3))
+    for run in found:
         arrivals = np.cumsum(rng.exponential(1 / 0.9, SHORT_CUSTOMERS))
         waits = fifo_waits(arrivals, rng.exponential(1.0, SHORT_CUSTOMERS))
         for row, cut in enumerate((warm_up_length(waits), SHORT_CUSTOMERS // 20)):
             plain, adjusted = batch_means(waits[cut:]), adjusted_interval(waits[cut:])
             within = abs(plain.mean - 9) <= plain.half_width
-            found[row] += within, adjusted.low <= 9 <= adjusted.high, plain.mean / 9 - 1
-    return found / SHORT_RUNS
+            run[row] = within, adjusted.low <= 9 <= adjusted.high, plain.mean / 9 - 1
+    return found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(SHORT_RUNS)
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,8 @@ class Example:
     fixed_plain_percent: float  # a twentieth cut off
     fixed_adjusted_percent: float
     fixed_bias_percent: float
+    short_coverage_error: float  # the largest half-width of a 95% interval [points]
+    short_bias_error: float
     batch_of_ten_80: int
     batch_of_ten_95: int
     rare_time: float
@@ -284,7 +287,8 @@ def example() -> Example:
     """The numbers quoted in the text."""
     cells, record = _cells(), read_record(RECORD)
     long_enough = [cell for (_, constants), cell in cells.items() if constants >= 5]
-    by_rule, fixed = (100 * _short_runs()).tolist()
+    short, errors = (100 * values for values in _short_runs())
+    by_rule, fixed = short.tolist()
     exact = 0.8 * math.exp(-0.2 * RARE_WAIT)
     rare = rare_wait(np.random.default_rng(9), 0.8, RARE_WAIT, RARE_PATHS)
     return Example(
@@ -311,6 +315,8 @@ def example() -> Example:
         fixed_plain_percent=fixed[0],
         fixed_adjusted_percent=fixed[1],
         fixed_bias_percent=fixed[2],
+        short_coverage_error=1.96 * float(errors[:, :2].max()),
+        short_bias_error=1.96 * float(errors[:, 2].max()),
         batch_of_ten_80=customers_per_batch(0.8, 10),
         batch_of_ten_95=customers_per_batch(0.95, 10),
         rare_time=RARE_WAIT,
@@ -505,7 +511,7 @@ def check_a_rule_that_looks_at_the_data_costs_coverage() -> None:
     Source: 200 runs of 20,000 customers, 90% busy; a difference of coverages and of biases on the
     same runs.
     """
-    by_rule, fixed = _short_runs()
+    (by_rule, fixed), _ = _short_runs()
     checks.inside("bias of MSER-5", by_rule[2], -0.08, -0.015)
     checks.inside("bias of a fixed cut", fixed[2], -0.03, 0.03)
     checks.holds("coverage", bool(fixed[1] > by_rule[1]), got=f"{fixed[1]:.0%}, {by_rule[1]:.0%}")

@@ -13,6 +13,7 @@ from distributed import Client, LocalCluster
 
 from snippets.architecture.cluster_executor import cluster_executor
 from snippets.architecture.shard_scorer import read_scores, root_mean_square, score_rows
+from tests.killed_worker import killed_while_it_works
 
 Array = npt.NDArray[np.float64]
 
@@ -90,6 +91,18 @@ def test_a_failed_shard_is_tried_again(cluster: LocalCluster, source: Path, tmp_
         flag.unlink()
         assert score_rows(*job, rows_per_shard=30) == 1
     assert read_scores(tmp_path / "dask") == pytest.approx(root_mean_square(rows))
+
+
+def test_a_worker_killed_amid_its_shard_changes_nothing(source: Path, tmp_path: Path) -> None:
+    """Three worker processes, one killed with SIGKILL while it has a shard: the scheduler gives it
+    to another, and every file is the same, byte for byte."""
+    job = {"score": root_mean_square, "rows_per_shard": 30}
+    with futures.ThreadPoolExecutor(1) as pool:
+        assert score_rows(source, tmp_path / "alone", executor=pool, **job) == 17
+    with killed_while_it_works(tmp_path) as (pool, killed):
+        assert score_rows(source, tmp_path / "dask", executor=pool, **job) == 17
+    assert len(killed) == 1
+    assert contents(tmp_path / "dask") == contents(tmp_path / "alone")
 
 
 def count(file: Path) -> int:

@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from snippets.capacity.distributional_law import lifo_departures, number_distribution
+from snippets.capacity.distributional_law import (
+    STUDENT_T_975_DF3,
+    lifo_departures,
+    number_distribution,
+)
 from snippets.definitions.queue_simulator import fifo_waits
 
 FloatArray = npt.NDArray[np.float64]
@@ -24,6 +28,10 @@ jobs = st.lists(
     min_size=1,
     max_size=25,
 ).map(lambda pairs: (np.cumsum([a for a, _ in pairs]), np.array([s for _, s in pairs])))
+
+
+def test_quantile_of_four_runs() -> None:
+    assert pytest.approx(stats.t.ppf(0.975, 3), abs=1e-9) == STUDENT_T_975_DF3
 
 
 @given(st.floats(0, 20), st.floats(0, 5), st.floats(0, 5))

@@ -14,6 +14,7 @@ from scipy import stats
 from snippets.capacity.hedging_collapse import (
     NORMAL_975,
     P95,
+    STUDENT_T_975_DF23,
     Share,
     mean_response_by_time,
     wilson_interval,
@@ -22,6 +23,7 @@ from snippets.capacity.hedging_collapse import (
 
 def test_normal_quantile_and_the_worked_delay() -> None:
     assert pytest.approx(stats.norm.ppf(0.975), rel=1e-14) == NORMAL_975
+    assert pytest.approx(stats.t.ppf(0.975, 23), abs=1e-9) == STUDENT_T_975_DF23
     assert pytest.approx(stats.expon.ppf(0.95, scale=1 / 0.4)) == P95
 
 

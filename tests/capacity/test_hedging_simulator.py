@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from snippets.capacity.hedging_simulator import (
     BUDGET_BURST,
+    STUDENT_T_975_DF3,
     Workload,
     hedged_responses,
     poisson_workload,
@@ -21,6 +23,10 @@ from snippets.capacity.hedging_simulator import (
     tied_responses,
 )
 from snippets.definitions.queue_simulator import fifo_waits
+
+
+def test_quantile_of_four_runs() -> None:
+    assert pytest.approx(stats.t.ppf(0.975, 3), abs=1e-9) == STUDENT_T_975_DF3
 
 
 def workload(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
+import numpy as np
 import pytest
 from distributed import LocalCluster
 
 from snippets.architecture.cluster_executor import cluster_executor
+from snippets.planner import sweeps
+from snippets.planner.capacity_planner import Question
 from snippets.planner.questions import read_grid
-from snippets.planner.sweeps import answer_chunk, read_questions, sweep
+from snippets.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
+from tests.killed_worker import killed_while_it_works
 
 GRID = read_grid(
     '{"requests": 150, "ttft_s": [2, 0.001], "rate_per_s": [2, 12], "weight_bits": [16, 8]}', "json"
@@ -51,6 +56,50 @@ def test_processes(alone: list[object]) -> None:
 def test_dask(alone: list[object], cluster: LocalCluster) -> None:
     with cluster_executor(cluster) as pool:
         assert sweep(read_questions(GRID), pool) == alone
+
+
+def test_a_worker_killed_amid_its_work_changes_nothing(
+    alone: list[dict[str, float | int | str]], tmp_path: Path
+) -> None:
+    """Three worker processes, one killed with SIGKILL while it has a chunk: every record is there,
+    and the same to the bit, because the seed is that of the question's place."""
+    told: list[tuple[int, int]] = []
+    with killed_while_it_works(tmp_path) as (pool, killed):
+        questions = read_questions(GRID)
+        got = sweep(questions, pool, 2, lambda done, total: told.append((done, total)))
+    assert len(killed) == 1
+    assert got == alone
+    assert json.dumps(got) == json.dumps(alone)  # to the bit: the shortest text of every number
+    assert [done for done, _ in told] == [2, 4, 6, 8]
+
+
+def test_chunks_last_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a size a chunk has as many questions as fill 50 ms, and none is asked twice."""
+    clock = iter(np.arange(1000) * LEAST_TASK_S / 7)
+    monkeypatch.setattr(sweeps.time, "perf_counter", lambda: float(next(clock)))
+    asked: list[list[tuple[int, ...]]] = []
+
+    def answered(questions: list[Question]) -> list[dict[str, object]]:
+        asked.append([question.spawn_key for question in questions])
+        return [{"problem": "", "place": question.spawn_key[0]} for question in questions]
+
+    monkeypatch.setattr(sweeps, "answer_chunk", answered)
+    told: list[int] = []
+    questions = read_questions([{"rate_per_s": 1}] * 30)
+    with futures.ThreadPoolExecutor(1) as pool:
+        records = sweep(questions, pool, None, lambda done, _: told.append(done))
+    assert [record["place"] for record in records] == list(range(30))
+    assert sorted(len(chunk) for chunk in asked) == [0] + [1] * 7 + [2] + [7] * 3
+    assert sorted(place for chunk in asked for (place,) in chunk) == list(range(30))
+    assert told[0] == 7
+    assert told[-1] == 30
+
+
+def test_a_slow_question_is_a_chunk_of_its_own(alone: list[object]) -> None:
+    """However few questions there are, and all of them cheap or dear."""
+    with futures.ThreadPoolExecutor(2) as pool:
+        for count in (0, 1, 2, len(GRID)):
+            assert sweep(read_questions(GRID)[:count], pool) == alone[:count]
 
 
 def test_order_and_problems(alone: list[dict[str, object]]) -> None:
