@@ -20,6 +20,7 @@ from benchmarks.peers import Peer
 from benchmarks.processes import BenchmarkError, Memory, Server
 from benchmarks.sites import Edit, Facts, Project
 from snippets.measuring import provenance
+from snippets.reference.build_benchmark import paired_ratios
 
 RECORD = "site_builders"
 COMMAND = "python benchmarks/build.py --peers"
@@ -208,7 +209,7 @@ def prepare(
         folder.mkdir()
         own = {"PYTHONPATH": str(folder), "IPYTHONDIR": str(temporary / "ipython")}
         peer = Peer(name, folder, ours.environment | own, python, chapters, facts.workers)
-        peer.write(ours.folder / "snippets")
+        peer.write(ours.folder)
         tell(f"{name}: first build")
         peer.build()
         peer.verify()
@@ -248,23 +249,20 @@ def describe(prepared: Prepared, load_before: float) -> dict[str, Any]:
 
 
 def results(samples: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Any]:
-    """By case and builder: median, range, the ratio to this site, and every sample."""
-    found: dict[str, Any] = {}
-    for case in CASES:
-        if case not in samples:
-            continue
-        ours = report.summarise(samples[case]["ours"]).median
-        found[case] = {
+    """By case and builder: median and range beside every sample, in the order of the rounds."""
+    return {
+        case: {
             builder: {
                 key: round(value, 4)
                 for key, value in asdict(report.summarise(samples[case][builder])).items()
             }
-            | {"ratio": round(report.summarise(samples[case][builder]).median / ours, 4)}
             | {"samples": [round(value, 4) for value in samples[case][builder]]}
             for builder in BUILDERS
             if builder in samples[case]
         }
-    return found
+        for case in CASES
+        if case in samples
+    }
 
 
 def lines(record: Mapping[str, Any]) -> list[str]:
@@ -276,13 +274,17 @@ def lines(record: Mapping[str, Any]) -> list[str]:
         f" {mine['modules']} modules, {mine['figures']} figures in two themes,"
         f" {mine['workers']} workers",
         f"{record['rounds']} rounds, the builders in turn; median [least–most], and the ratio to"
-        " this site",
+        " this site within a round",
     ]
     for case, title in CASES.items():
         if case not in record["results"]:
             continue
         found += ["", title]
-        for builder, row in record["results"][case].items():
+        rows = record["results"][case]
+        for builder, row in rows.items():
             summary = report.Summary(row["median"], row["least"], row["most"])
-            found.append(f"  {BUILDERS[builder]:34}{summary!s:>24}{row['ratio']:>8.2f}×")
+            ratio, least, most = paired_ratios(row["samples"], rows["ours"]["samples"])
+            found.append(
+                f"  {BUILDERS[builder]:34}{summary!s:>24}{ratio:>8.2f} [{least:.2f}–{most:.2f}]"
+            )
     return found

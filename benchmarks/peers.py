@@ -257,9 +257,10 @@ class Peer:
     workers: int = 2
     originals: dict[str, str] = field(default_factory=dict)
 
-    def write(self, snippets: Path) -> None:
-        """The whole project; snippets: the folder of the modules."""
-        shutil.copytree(snippets, self.folder / "snippets")
+    def write(self, tree: Path) -> None:
+        """The whole project, with the modules of a tree and the records that they read."""
+        for folder in ("snippets", "measurements"):
+            shutil.copytree(tree / folder, self.folder / folder)
         for chapter in self.chapters:
             self.write_chapter(chapter)
         slugs = [chapter.slug for chapter in self.chapters]
