@@ -18,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
-from benchmarks import report, rounds
+from benchmarks import builders, report, rounds
 from benchmarks.processes import BenchmarkError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,23 +35,40 @@ SERVED_EDITS = 3  # of each kind, in each round
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options of the command line, checked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument(
+        "--rounds", type=int, help="default: 5, and with --peers 3, which takes some 20 minutes"
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="compare with mkdocs-jupyter, sphinx-gallery and MyST-NB on the same chapters, each in"
+        " an environment that is made under .cache/bench, instead of with plain Material in detail",
+    )
+    parser.add_argument(
+        "--chapters", type=int, default=0, help="give the peers the first so many (default: all)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="one round, one edit served, and no record"
     )
     parser.add_argument("--tree", type=Path, default=ROOT, help="project to copy (default: this)")
     parser.add_argument(
-        "--output", type=Path, help="record to write (default: measurements/build.json)"
+        "--output", type=Path, help="record to write (default: build.json or site_builders.json)"
     )
     options = parser.parse_args(arguments)
     if not hasattr(os, "wait4"):
         parser.error("this system has no wait4(), which tells the processor time of a module")
+    if options.rounds is None:
+        options.rounds = 1 if options.quick else 3 if options.peers else 5
+    if options.chapters < 0 or (options.chapters and not options.peers):
+        parser.error("--chapters must be positive and goes with --peers")
+    if options.chapters and not options.output:
+        options.quick = True
     if options.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {options.rounds}")
     if not (options.tree / "mkdocs.yml").is_file():
         parser.error(f"--tree must hold a mkdocs.yml, got {options.tree}")
     if options.output is None and not options.quick:
-        options.output = RECORD
+        options.output = RECORD.with_stem(builders.RECORD) if options.peers else RECORD
     return options
 
 
@@ -127,13 +145,32 @@ def lines(record: dict[str, Any], bench: rounds.Bench) -> list[str]:
     return [*found, "", *map(str, report.aims(bench.samples, bench.facts.workers))]
 
 
-def measure(options: argparse.Namespace, temporary: Path) -> tuple[rounds.Bench, list[str]]:
-    """Prepare the projects and go through the rounds."""
+def clock() -> Callable[[str], None]:
+    """Prints what comes next, after the seconds since it was made."""
     started = time.perf_counter()
 
     def tell(what: str) -> None:
         print(f"{time.perf_counter() - started:6.0f} s  {what}", file=sys.stderr, flush=True)
 
+    return tell
+
+
+def compare(options: argparse.Namespace, temporary: Path) -> builders.Prepared:
+    """Prepare the projects of every builder and go through the rounds."""
+    tell = clock()
+    environments = ROOT / ".cache" / "bench"
+    prepared = builders.prepare(
+        options.tree.resolve(), temporary, environments, tell, options.chapters
+    )
+    for number in range(1, options.rounds + 1):
+        for step in prepared.contest.round():
+            tell(f"round {number} of {options.rounds}: {step}")
+    return prepared
+
+
+def measure(options: argparse.Namespace, temporary: Path) -> tuple[rounds.Bench, list[str]]:
+    """Prepare the projects and go through the rounds."""
+    tell = clock()
     tell("prepare")
     bench, differing = rounds.prepare(options.tree.resolve(), temporary)
     count = 1 if options.quick else options.rounds
@@ -174,15 +211,20 @@ def main(arguments: list[str] | None = None) -> int:
     stop_on_signals()
     try:
         with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-            bench, differing = measure(options, Path(folder))
+            if options.peers:
+                record = builders.describe(compare(options, Path(folder)), load)
+                told = builders.lines(record)
+            else:
+                bench, differing = measure(options, Path(folder))
+                record = describe(bench, options, differing) | {"load_before": load}
+                told = lines(record, bench)
     except BenchmarkError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    record = describe(bench, options, differing) | {"load_before": load}
-    print("\n".join(lines(record, bench)))
+    print("\n".join(told))
     if options.output:
         write(record, options.output)
     return 0

@@ -1,5 +1,6 @@
 """What the benchmark needs to know from the engine. It runs in the copy of the tree, as a process
-of its own: `probe.py expand FOLDER ANSWER` and `probe.py cpu FOLDER ANSWER`; ANSWER is a JSON file.
+of its own: `probe.py expand FOLDER ANSWER`, `probe.py cpu FOLDER ANSWER` and `probe.py chapters
+FOLDER ANSWER`; ANSWER is a JSON file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 _SLOT_LINE = re.compile(r"^([ \t]*)(engine-slot-\d+\.)[ \t]*$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^[ \t]*\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _CODE_LINE = re.compile(r"^\{\{ code ([\w. ]+) \}\}$", re.MULTILINE)
 _ATTRIBUTE = re.compile(r'(?<=data-clipboard-text=")[^"]*')
 _PUNCTUATION = re.compile(r"[^\w ;&#]", re.ASCII)
@@ -110,6 +112,74 @@ def _edits(path: str, front: dict[str, Any], body: str, expanded: str) -> list[d
     return found
 
 
+def chapters(_: Path) -> dict[str, Any]:
+    """Every chapter in pieces, for other builders: its text with the numbers in it and the code
+    that it shows, its figures, its checks; and what its modules hold. A module that several
+    chapters list belongs to the first, and those that need further packages are left out.
+    """
+    from mkdocs.config import load_config
+    from mkdocs.structure.files import get_files
+    from mkdocs.utils import meta
+
+    from snippets._engine import ROOT, pages, runner, source
+
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    names, cache = source.module_names(ROOT), runner.default_cache(ROOT)
+    runs = {name: run for name in names if (run := runner.cached(ROOT, cache, name))}
+    found, taken = [], set[str]()
+    for file in get_files(config).documentation_pages():
+        body, front = meta.get_data(file.content_string)
+        if "question" not in front:
+            continue
+        used = pages.module_names_of(file.src_uri, front, names)[0]
+        page = pages.Page(
+            file.src_uri, front, "", [runs[name] for name in used], list(runs.values())
+        )
+        mine = [runs[n] for n in used if n not in taken and not runs[n].record["needs"]]
+        taken |= {run.name for run in mine}
+        found.append(
+            {
+                "path": file.src_uri,
+                "title": str(front["title"]),
+                "pieces": _pieces(body, page),
+                "modules": [
+                    {
+                        "name": run.name,
+                        "checks": [check["name"] for check in run.record["checks"]],
+                        "comparisons": sum(len(c["comparisons"]) for c in run.record["checks"]),
+                        "figures": [figure["name"] for figure in run.record["figures"]],
+                        "example": bool(run.record["example"]),
+                    }
+                    for run in mine
+                ],
+            }
+        )
+    return {"chapters": found, "seconds": {name: run.seconds for name, run in runs.items()}}
+
+
+def _pieces(body: str, page: Any) -> list[list[str]]:
+    """Pairs: `text` and Markdown, `figure` and its name, `checks` and nothing."""
+    from snippets._engine import pages
+
+    pieces: list[list[str]] = [["text", ""]]
+    for line in body.split("\n"):
+        directive = _DIRECTIVE.match(line)
+        kind, words = (directive[1], directive[2].split()) if directive else ("", [])
+        if kind in ("code", "solution"):
+            line = f"``` python\n{pages._code_block(page, words)[1]}\n```"
+        elif kind in ("figure", "checks"):
+            pieces += [[kind, "".join(words)], ["text", ""]]
+            continue
+        elif kind == "downloads":
+            continue
+        else:
+            line = pages._VALUE.sub(
+                lambda found: pages._value(page, found[1], found[2] or ""), line
+            )
+        pieces[-1][1] += line + "\n"
+    return [piece for piece in pieces if piece[0] != "text" or piece[1].strip()]
+
+
 def cpu_seconds(folder: Path) -> dict[str, float]:
     """Processor seconds of each module, run alone and as the engine runs it: in a fork of a process
     that has the libraries loaded, with one thread of linear algebra.
@@ -145,6 +215,6 @@ def _waited_for(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    action = {"expand": expand, "cpu": cpu_seconds}[sys.argv[1]]
+    action = {"expand": expand, "cpu": cpu_seconds, "chapters": chapters}[sys.argv[1]]
     answer = action(Path(sys.argv[2]))
     Path(sys.argv[3]).write_text(json.dumps(answer), encoding="utf-8")

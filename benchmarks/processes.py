@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -81,6 +82,29 @@ class Command:
                 time.sleep(SAMPLE_S)
         self.check(process)
         return peak if peak.rss_mib else None
+
+    def observed(self, every_s: float) -> tuple[float, Memory]:
+        """Seconds until it ended, and the peak of memory as sampled so seldom that it hardly costs
+        time; 0 where there is no /proc to read.
+        """
+        peak, ended = Memory(0.0, 0.0), threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not ended.wait(every_s):
+                now = _tree_memory(process.pid)
+                peak = Memory(max(peak.rss_mib, now.rss_mib), max(peak.pss_mib, now.pss_mib))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        started = time.perf_counter()
+        with self.started() as process:
+            watcher.start()
+            process.wait()
+            elapsed = time.perf_counter() - started
+        ended.set()
+        watcher.join()
+        self.check(process)
+        return elapsed, peak
 
     def check(self, process: subprocess.Popen[bytes]) -> None:
         """Raise BenchmarkError with the end of the output when the process failed."""

@@ -76,13 +76,18 @@ class Project:
         for folder in (self.folder / "site", self.folder / ".cache"):
             shutil.rmtree(folder, ignore_errors=True)
 
+    @property
+    def building(self) -> Command:
+        """The build."""
+        return self.command(*_MKDOCS, "build")
+
     def build(self) -> float:
         """Seconds of a build."""
-        return self.command(*_MKDOCS, "build").timed()
+        return self.building.timed()
 
     def memory(self) -> Memory | None:
         """Peak memory of a build."""
-        return self.command(*_MKDOCS, "build").peak_memory()
+        return self.building.peak_memory()
 
     def edit_prose(self, page: str, marker: str) -> None:
         """A new paragraph at the end of a page, in place of the last such edit."""
@@ -135,7 +140,7 @@ def plain_project(ours: Project) -> tuple[Project, Facts]:
     """The same site without the engine, and what the engine knows of it."""
     folder = ours.folder.with_name("plain")
     folder.mkdir()
-    answer = _ask(ours, "expand", folder)
+    answer = ask(ours, "expand", folder)
     answer["edits"] = [Edit(**edit) for edit in answer["edits"]]
     if not answer["edits"]:
         raise BenchmarkError("no page shows a function: there is nothing to edit")
@@ -144,11 +149,12 @@ def plain_project(ours: Project) -> tuple[Project, Facts]:
 
 def cpu_seconds(ours: Project) -> dict[str, float]:
     """Processor seconds of each snippet module, run alone."""
-    seconds: dict[str, float] = _ask(ours, "cpu", Path(ours.environment["TMPDIR"]))
+    seconds: dict[str, float] = ask(ours, "cpu", Path(ours.environment["TMPDIR"]))
     return seconds
 
 
-def _ask(ours: Project, question: str, folder: Path) -> Any:
+def ask(ours: Project, question: str, folder: Path) -> Any:
+    """What the engine of a copy says to a question of `probe.py`."""
     answer = ours.folder.with_suffix(".json")
     environment = ours.environment | {"PYTHONPATH": str(ours.folder)}
     asking = replace(ours, environment=environment)

@@ -8,6 +8,7 @@ import io
 import re
 
 import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 PALETTE = {  # ink on a light page: ink on a dark page
@@ -33,8 +34,20 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     salt: keeps the ids of different figures apart, and one figure's ids the same from build to
     build.
     """
+    _lay_out(figure)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
     return svg, _INK.sub(lambda ink: PALETTE[ink[0]], svg)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give everything its place. Saving would draw the figure once for that, and throw it away."""
+    layout = figure.get_layout_engine()
+    if layout is None or not figure.axes:
+        return
+    FigureCanvasSVG(figure)  # which measures text as it will be drawn
+    layout.execute(figure)
+    with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+        figure.set_layout_engine(None)

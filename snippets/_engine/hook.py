@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
+from snippets._engine.rendered import circumstances, render
 from snippets._engine.repairs import named_landmarks, patient_search, plain_names, with_preview
 from snippets._engine.runner import (
     Run,
@@ -38,7 +39,7 @@ from snippets._engine.runner import (
     run_all,
     warm_up,
 )
-from snippets._engine.source import module_names
+from snippets._engine.source import Sources, module_names
 
 log = logging.getLogger("mkdocs.hooks.snippets")
 
@@ -49,7 +50,7 @@ class _State:
     texts: dict[str, str] = {}  # noqa: RUF012
     contents: dict[str, str] = {}  # noqa: RUF012
     images: list[str] = []  # noqa: RUF012 (the companion notebook's figures, in order)
-    rendered: dict[str, tuple[object, dict[str, Any]]] = {}  # noqa: RUF012
+    around = ""  # what decides how pages are rendered, as a name
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
@@ -117,7 +118,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if meta.get("glossary"):
             terms, wrong = pages.terms_of(path, text)
             problems += wrong
-    _State.pages, _State.texts, _State.formulas = {}, {}, []
+    _State.pages, _State.texts, _State.formulas, _State.around = {}, {}, [], ""
     for path, (text, meta) in sources.items():
         file = files.get_file_from_path(path)
         assert file is not None
@@ -173,7 +174,8 @@ def _runs(problems: list[str]) -> list[Run]:
     """A record of every module; those that have none, or changed, are run."""
     cache = default_cache(ROOT)
     try:
-        runs = {name: cached(ROOT, cache, name) for name in module_names(ROOT)}
+        sources = Sources(ROOT)
+        runs = {name: cached(ROOT, cache, name, sources=sources) for name in module_names(ROOT)}
         missing = [n for n, r in runs.items() if r is None or (r.failed and not _State.serving)]
         if missing:
             runs.update((r.name, r) for r in run_all(ROOT, cache, names=missing, progress=log.info))
@@ -335,35 +337,21 @@ def _publish(
     for name in ("live.py", "figures.py"):  # what the reader's browser runs beside the modules
         text = Path(__file__).with_name(name).read_text(encoding="utf-8")
         add(f"downloads/engine/{name}", content=text)
+    sources = Sources(ROOT)
     for names in used.values():
         if names:
             data = [read for run in runs if run.name in names for read in run.record["reads"]]
-            archive = pages.bundle(ROOT, names, data)
+            archive = pages.bundle(sources, names, data)
             add(f"downloads/{pages.download_name(names[0], 'zip')}", content=archive)
 
 
-def on_pre_page(page: SitePage, *, files: Files, **_: Any) -> SitePage:
-    """Under `mkdocs serve`, render a page again only if its text or the set of files changed."""
-    if _State.serving and page.file.src_uri != COMPANION:
-        addresses = hash(tuple((file.src_uri, file.url) for file in files))
-        page.render = partial(_render, page, addresses)  # type: ignore[method-assign]
+def on_pre_page(page: SitePage, *, files: Files, config: MkDocsConfig, **_: Any) -> SitePage:
+    """Render a page again only if something that it depends on changed."""
+    if page.file.src_uri != COMPANION:
+        _State.around = _State.around or circumstances(config, files)
+        kept = default_cache(ROOT) / "pages"
+        page.render = partial(render, page, _State.around, kept)  # type: ignore[method-assign]
     return page
-
-
-_RENDERED = ("content", "toc", "_title_from_render", "present_anchor_ids")
-
-
-def _render(page: SitePage, addresses: int, config: MkDocsConfig, files: Files) -> None:
-    """What MkDocs does, or what it did for the same text. Links to anchors are not checked again:
-    they lead to pages of the build before, and `mkdocs build` checks them all.
-    """
-    key = (page.markdown, addresses)
-    known = _State.rendered.get(page.file.src_uri)
-    if known and known[0] == key:
-        vars(page).update(known[1])
-        return
-    SitePage.render(page, config, files)
-    _State.rendered[page.file.src_uri] = (key, {name: vars(page)[name] for name in _RENDERED})
 
 
 def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:

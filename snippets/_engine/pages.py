@@ -20,7 +20,7 @@ from typing import Any
 
 from snippets._engine import EngineError
 from snippets._engine.runner import Run
-from snippets._engine.source import Symbol, dependencies, module_path, self_contained, shown
+from snippets._engine.source import Sources, Symbol, module_path, self_contained, shown
 
 _BLOCK = re.compile(r"^([ \t]*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
@@ -524,22 +524,23 @@ def download_name(name: str, suffix: str) -> str:
     return f"{name.rpartition('.')[2].replace('_', '-')}.{suffix}"
 
 
-def bundle(root: Path, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
+def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
     """Modules, with every project file they import, as a zip whose bytes depend on the contents
     only.
 
     data: files that the modules read, relative to the project; one that is absent is left out.
     """
+    root = sources.root
     files: set[Path] = {root / "snippets" / "house.mplstyle"}
     files.update(root / name for name in data if (root / name).is_file())
     for name in names:
-        files.update(dependencies(root, module_path(root, name))[0])
+        files.update(sources.dependencies(module_path(root, name))[0])
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(files):
             entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), (2020, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, sources.content(file), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

@@ -27,7 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from snippets._engine import ROOT, EngineError, worker
-from snippets._engine.source import Outline, digest, engine_digest, module_names, module_path
+from snippets._engine.source import (
+    Outline,
+    Sources,
+    digest,
+    engine_digest,
+    module_names,
+    module_path,
+)
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 5  # runs of a module whose files change while it runs
@@ -77,11 +84,13 @@ def default_cache(root: Path) -> Path:
     return root / (os.environ.get("SNIPPETS_CACHE") or Path(".cache", "snippets"))
 
 
-def cached(root: Path, cache: Path, name: str) -> Run | None:
+def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None) -> Run | None:
     """The module's record if it is whole and nothing that it depends on has changed since; else
     None.
+
+    sources: shared by those who ask for many modules at one time.
     """
-    return _whole(root, name, cache / name / digest(root, name))
+    return _whole(root, name, cache / name / (sources or Sources(root)).digest(name))
 
 
 def _whole(root: Path, name: str, folder: Path) -> Run | None:
@@ -127,8 +136,9 @@ def run_all(
         if not module_path(root, name).is_file():
             raise EngineError(f"no module {name}: {module_path(root, name)} does not exist")
     done: dict[str, Run] = {}
+    sources = Sources(root)
     for name in wanted:
-        run = cached(root, cache, name)
+        run = cached(root, cache, name, sources=sources)
         if run and not (again and run.failed):
             done[name] = run
     missing = [name for name in wanted if name not in done]

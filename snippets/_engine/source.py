@@ -12,7 +12,7 @@ import platform
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,22 +195,69 @@ def imported_modules(root: Path, path: Path) -> tuple[set[Path], set[str]]:
     return local, others
 
 
+class Sources:
+    """The project's files as they are now: each is read, and its imports looked up, once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
+        self._contents: dict[Path, bytes] = {}
+
+    def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
+        """The project files a module is made of, itself included, transitively, and the packages
+        they use.
+        """
+        files: set[Path] = set()
+        packages: set[str] = {"numpy", "matplotlib"}
+        pending = [path]
+        while pending:
+            current = pending.pop()
+            if current in files:
+                continue
+            files.add(current)
+            if current not in self._imports:
+                self._imports[current] = imported_modules(self.root, current)
+            local, others = self._imports[current]
+            packages |= others
+            pending += local
+        return sorted(files), sorted(packages)
+
+    def content(self, file: Path) -> bytes:
+        """What is in a file."""
+        if file not in self._contents:
+            self._contents[file] = file.read_bytes()
+        return self._contents[file]
+
+    def digest(self, name: str) -> str:
+        """A name for everything that decides a module's run and is known before it runs. Raises
+        EngineError when a file cannot be read.
+        """
+        hashed = hashlib.sha256(name.encode())
+        hashed.update(f"python {platform.python_version()}".encode())
+        hashed.update(engine_digest().encode())
+        try:
+            files, packages = self.dependencies(module_path(self.root, name))
+            known = _optional(self.root / "pyproject.toml")
+            for package in sorted({known.get(package, package) for package in packages}):
+                hashed.update(f"{package} {_version(package)}".encode())
+            for file in [*files, self.root / "snippets" / "house.mplstyle"]:
+                content = self.content(file)
+                hashed.update(f"{file.name} {len(content)}\n".encode())
+                hashed.update(content)
+        except OSError as problem:
+            raise EngineError(f"cannot read {problem.filename}: {problem.strerror}") from problem
+        return hashed.hexdigest()[:24]
+
+
 def dependencies(root: Path, path: Path) -> tuple[list[Path], list[str]]:
-    """The project files a module is made of, itself included, transitively, and the packages they
-    use.
-    """
-    files: set[Path] = set()
-    packages: set[str] = {"numpy", "matplotlib"}
-    pending = [path]
-    while pending:
-        current = pending.pop()
-        if current in files:
-            continue
-        files.add(current)
-        local, others = imported_modules(root, current)
-        packages |= others
-        pending += local
-    return sorted(files), sorted(packages)
+    """`Sources.dependencies`, of the files as they are now."""
+    return Sources(root).dependencies(path)
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Which packages provide an import name; it takes reading what each of them installed."""
+    return importlib.metadata.packages_distributions()
 
 
 @functools.cache
@@ -218,7 +265,7 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        owners = importlib.metadata.packages_distributions().get(package, [])
+        owners = _distributions().get(package, [])
         return ",".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
 
 
@@ -255,22 +302,5 @@ def engine_digest() -> str:
 
 
 def digest(root: Path, name: str) -> str:
-    """A name for everything that decides a module's run and is known before it runs. Raises
-    EngineError when a file cannot be read.
-    """
-    hashed = hashlib.sha256(name.encode())
-    hashed.update(f"python {platform.python_version()}".encode())
-    hashed.update(engine_digest().encode())
-    try:
-        files, packages = dependencies(root, module_path(root, name))
-        packages += optional_packages(root, packages)
-        files.append(root / "snippets" / "house.mplstyle")
-        for package in packages:
-            hashed.update(f"{package} {_version(package)}".encode())
-        for file in files:
-            content = file.read_bytes()
-            hashed.update(f"{file.name} {len(content)}\n".encode())
-            hashed.update(content)
-    except OSError as problem:
-        raise EngineError(f"cannot read {problem.filename}: {problem.strerror}") from problem
-    return hashed.hexdigest()[:24]
+    """`Sources.digest`, of the files as they are now."""
+    return Sources(root).digest(name)

@@ -15,6 +15,7 @@ from snippets._engine import EngineError
 from snippets._engine.pages import bundle
 from snippets._engine.source import (
     Outline,
+    Sources,
     dependencies,
     digest,
     module_names,
@@ -243,9 +244,9 @@ def test_bundle_runs_in_an_empty_folder_and_its_bytes_repeat(project: Project) -
     project.module("lib.deep", "value = 1\n")
     project.module("lib.stranger", "")
     path = project.module("part.user", CHECKED)
-    archive = bundle(project.root, ["part.user"])
+    archive = bundle(Sources(project.root), ["part.user"])
     path.touch()
-    assert bundle(project.root, ["part.user"]) == archive
+    assert bundle(Sources(project.root), ["part.user"]) == archive
 
     folder = project.root.parent / "unpacked"
     folder.mkdir()
