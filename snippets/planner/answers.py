@@ -19,11 +19,27 @@ from snippets.planner.capacity_planner import (
     WORKED,
     Performance,
     Plan,
+    Quantile,
     Question,
     plan,
     time_shares,
 )
 from snippets.planner.questions import read_question
+
+CHAPTERS = {  # that the lines name, by the address of their page
+    "architecture/streaming": "Streaming",
+    "capacity/autoscaling": "Autoscaling",
+    "capacity/littles-law": "Little's law",
+    "definitions/latency-distribution": "Latency distribution",
+    "definitions/slo-sla": "SLO and SLA",
+    "definitions/throughput": "Throughput",
+    "definitions/utilization": "Utilization",
+    "intuition/batch-vs-online": "Batch or online",
+    "intuition/latency-throughput-cost": "Latency, throughput, cost",
+    "optimization/batching": "Batching",
+    "optimization/caching": "Caching",
+    "optimization/quantization": "Quantization",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
     lines = [
         Line("replicas", f"{best.replicas}", "", "capacity/autoscaling"),
         Line("batch limit", f"{best.places}", f"{told.places:.0f}", "optimization/batching"),
-        Line("binding constraint", " or ".join(found.binding), "", "definitions/slo-sla"),
+        Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
         Line("decided by this run", _decided(question, best), "", "definitions/slo-sla"),
         Line(
             "KV memory of a replica",
@@ -66,14 +82,19 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
             f"{told.concurrency:.1f}",
             "capacity/littles-law",
         ),
-        Line("tokens in its cache", "", f"{told.held_tokens:,.0f}", "capacity/littles-law"),
+        Line(
+            "tokens in its cache",
+            f"{best.held_tokens:,.0f}",
+            f"{told.held_tokens:,.0f}",
+            "capacity/littles-law",
+        ),
     ]
     for place, quantile in enumerate(QUANTILES):
         line = best.ttft[place]
         lines.append(
             Line(
                 f"TTFT at p{100 * quantile:g}",
-                f"{line.value:.3g} ± {line.half_width:.2g} s",
+                f"{_with_interval(line)} s",
                 f"{told.ttft_s[place]:.3g} s",
                 "definitions/latency-distribution",
             )
@@ -83,7 +104,7 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
         lines.append(
             Line(
                 f"TPOT at p{100 * quantile:g}",
-                f"{1e3 * line.value:.3g} ± {1e3 * line.half_width:.2g} ms",
+                f"{_with_interval(line, 1e3)} ms",
                 f"{1e3 * told.tpot_s:.3g} ms" if quantile == 0.5 else "",
                 "architecture/streaming",
             )
@@ -125,9 +146,38 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
     )
     if found.quantized and found.quantized_bits:
         bits = "weights of {} bits, cache of {}".format(*found.quantized_bits)
-        said = f"{found.quantized.best.replicas} replicas; {_briefly(found.quantized.best, name)}"
+        fleet = found.quantized.best
+        said = f"{_count(fleet.replicas)}: {_briefly(fleet, name)}"
         lines.append(Line(bits, said, "", "optimization/quantization"))
     return lines
+
+
+def answer_summary(question: Question, found: Plan) -> str:
+    """A plan in one sentence.
+
+    question: that was asked. found: its plan.
+
+    >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_summary(asked, plan(asked)).partition(" for ")[0]
+    '1 replica of Llama-3-8B on A100-80GB keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
+    """
+    goal, best, count = question.objective, found.best, question.devices
+    device = question.device.name if count == 1 else f"{count} × {question.device.name}"
+    return (
+        f"{_count(best.replicas)} of {question.model.name} on {device} "
+        f"{'keeps' if best.replicas == 1 else 'keep'} a TTFT of {goal.ttft_s:g} s and a TPOT of "
+        f"{1e3 * goal.tpot_s:g} ms at p{100 * goal.quantile:g} for {found.rate_per_s:.3g} "
+        f"requests/s, at ${best.usd_per_hour:,.2f} an hour."
+    )
+
+
+def _with_interval(found: Quantile, scale: float = 1.0) -> str:
+    """Value and half-width, with the digits that two of the half-width leave."""
+    value, half = scale * found.value, scale * found.half_width
+    if not half:
+        return f"{value:.3g}"
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 
 def _decided(question: Question, best: Performance) -> str:
@@ -149,9 +199,13 @@ def _decided(question: Question, best: Performance) -> str:
 def _briefly(run: Performance, name: str) -> str:
     ttft, tpot = run.ttft_at_objective.value, run.tpot_at_objective.value
     return (
-        f"TTFT {ttft:.3g} s, TPOT {1e3 * tpot:.3g} ms at {name}, "
+        f"TTFT {ttft:.3g} s, TPOT {1e3 * tpot:.3g} ms at {name}, batch limit {run.places}; "
         f"${run.usd_per_million:,.3f} for 10⁶ tokens"
     )
+
+
+def _count(replicas: int) -> str:
+    return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
 
 
 def answer_record(question: Question, found: Plan) -> dict[str, float | int | str]:
@@ -178,6 +232,7 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
         "kv_tokens": engine.kv_blocks * engine.block_tokens,
         "concurrency": best.concurrency,
         "concurrency_closed": told.concurrency,
+        "held_tokens": best.held_tokens,
         "held_tokens_closed": told.held_tokens,
     }
     for place, quantile in enumerate(QUANTILES):
@@ -208,39 +263,21 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
 
 @dataclass(frozen=True)
 class Example:
-    """The answer of the worked example: the cells of a row of the page's table for each line."""
+    """The answer of the worked example, in a sentence and as rows of the page's table."""
 
-    row_replicas: str
-    row_limit: str
-    row_binding: str
-    row_decided: str
-    row_memory: str
-    row_inside: str
-    row_held: str
-    row_ttft_p50: str
-    row_ttft_p90: str
-    row_ttft_p99: str
-    row_tpot_p50: str
-    row_tpot_p90: str
-    row_tpot_p99: str
-    row_utilization: str
-    row_time: str
-    row_preemptions: str
-    row_hourly: str
-    row_million: str
-    row_fewer: str
-    row_more: str
-    row_quantized: str
+    answer_sentence: str
+    answer_rows: str
 
 
 def example() -> Example:
     """The lines of the worked example, in order."""
+    found = plan(WORKED)
     rows = []
-    for line in answer_lines(WORKED, plan(WORKED)):
-        name = line.chapter.partition("/")[2].replace("-", " ")
-        chapter = f"[{name}]({line.chapter}.md)"
-        rows.append(" | ".join((line.what, line.value, line.estimate, chapter)))
-    return Example(*rows)
+    for line in answer_lines(WORKED, found):
+        chapter = f"[{CHAPTERS[line.chapter]}]({line.chapter}.md)"
+        cells = " | ".join((line.what, line.value, line.estimate, chapter))
+        rows.append(f"| {cells} |".replace("$", r"\$"))
+    return Example(answer_summary(WORKED, found).replace("$", r"\$"), "\n".join(rows))
 
 
 def check_lines_and_record_agree() -> None:
