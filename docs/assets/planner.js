@@ -74,7 +74,10 @@ export function open(form) {
     if (working) return;
     for (const field of fields) problem(field, "");
     const asked = {};
-    for (const field of fields.filter((one) => !one.closest("[hidden]"))) asked[field.name] = field.value;
+    for (const field of fields) {
+      const none = field.tagName === "SELECT" && !field.value; // its parts are given instead
+      if (!none && !field.closest("[hidden]")) asked[field.name] = field.value;
+    }
     busy(true, "Reading the form…");
     answer.hidden = true;
     if ("trace" in asked) {

@@ -162,11 +162,12 @@ def answer_summary(question: Question, found: Plan) -> str:
     '1 replica of Llama-3-8B on A100-80GB keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
     """
     goal, best, count = question.objective, found.best, question.devices
+    rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 1000 else f"{found.rate_per_s:.3g}"
     device = question.device.name if count == 1 else f"{count} × {question.device.name}"
     return (
         f"{_count(best.replicas)} of {question.model.name} on {device} "
         f"{'keeps' if best.replicas == 1 else 'keep'} a TTFT of {goal.ttft_s:g} s and a TPOT of "
-        f"{1e3 * goal.tpot_s:g} ms at p{100 * goal.quantile:g} for {found.rate_per_s:.3g} "
+        f"{1e3 * goal.tpot_s:g} ms at p{100 * goal.quantile:g} for {rate} "
         f"requests/s, at ${best.usd_per_hour:,.2f} an hour."
     )
 

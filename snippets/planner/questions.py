@@ -114,7 +114,8 @@ def read_value(name: str, given: object) -> float | str:
     field = _field(name)
     shown = repr(given) if len(repr(given)) <= 60 else f"{repr(given)[:60]}…"
     if not field.high:
-        _require(isinstance(given, str) and 0 < len(str(given)) <= 1000, name, "text", shown)
+        fine = isinstance(given, str) and 0 < len(given) <= 1000
+        _require(fine, name, "a name of 1 to 1000 characters", shown)
         return str(given)
     kind = "a whole number" if field.whole else "a number"
     rule = field.span if field.allowed else f"{kind} from {field.span}"
@@ -249,7 +250,7 @@ def _json_grid(text: str) -> list[dict[str, object]]:
         return dict(pairs)
 
     try:
-        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once)
+        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once, parse_int=_integer)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"{where} must be JSON, got: {error.msg}") from error
@@ -270,6 +271,11 @@ def _json_grid(text: str) -> list[dict[str, object]]:
         _require(len(rows) * len(choices) <= MOST_QUESTIONS, "the grid", "smaller", len(rows))
         rows = [row | {name: choice} for row in rows for choice in choices]
     return rows
+
+
+def _integer(digits: str) -> int | str:
+    """A number of JSON; one that is too long to be converted stays text, which no field takes."""
+    return int(digits) if len(digits) <= 1000 else digits
 
 
 def _csv_grid(text: str) -> list[dict[str, object]]:

@@ -71,6 +71,13 @@ def test_no_field_takes_what_is_hostile(name: str) -> None:
         assert all(isinstance(value, str) for value in taken)
 
 
+def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
+    with pytest.raises(ValueError, match=r"^rate_per_s must be a number .*, got '9{50}"):
+        read_grid('{"rate_per_s": ' + "9" * 5000 + "}", "json")
+    with pytest.raises(ValueError, match=r"^seed must be a whole number .*, got 9{50}"):
+        read_grid('{"seed": ' + "9" * 999 + "}", "json")
+
+
 @pytest.mark.parametrize("name", [field.name for field in FIELDS.values() if field.high])
 def test_numbers_are_written_in_ascii(name: str) -> None:
     for text in ("١٦", "１６", "1_6", "0x10", "16 GB"):
@@ -162,7 +169,7 @@ def test_a_small_budget_lowers_the_default_limit() -> None:
         ({"kv_heads": 8, "rate_per_s": 1}, "parameters_billion must be given too: model is"),
         ({"model": "Llama-3-8b", "rate_per_s": 1}, r"did you mean Llama-3-8B\?"),
         ({"model": "DeepSeek-V3", "rate_per_s": 1}, "model must be one of OPT-13B"),
-        ({"model": 3}, "model must be text, got 3"),
+        ({"model": 3}, "model must be a name of 1 to 1000 characters, got 3"),
         ({"weight_bits": 5}, "weight_bits must be 16 or 8 or 4, got 5"),
         ({"zzz": 1}, "there is no field 'zzz'; fields are model, "),
     ],
