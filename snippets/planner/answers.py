@@ -57,6 +57,8 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
 
     question: that was asked. found: its plan.
 
+    >>> from snippets.planner.capacity_planner import plan
+    >>> from snippets.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
     >>> answer_lines(asked, plan(asked))[0].what, answer_lines(asked, plan(asked))[0].value
     ('replicas', '1')
@@ -69,7 +71,7 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
         Line("replicas", f"{best.replicas}", "", "capacity/autoscaling"),
         Line("batch limit", f"{best.places}", f"{told.places:.0f}", "optimization/batching"),
         Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
-        Line("decided by this run", _decided(question, best), "", "definitions/slo-sla"),
+        Line("decided by this run", _decided(question, found), "", "definitions/slo-sla"),
         Line(
             "KV memory of a replica",
             f"{size:.1f} GiB, {tokens:,} tokens",
@@ -157,6 +159,8 @@ def answer_summary(question: Question, found: Plan) -> str:
 
     question: that was asked. found: its plan.
 
+    >>> from snippets.planner.capacity_planner import plan
+    >>> from snippets.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
     >>> answer_summary(asked, plan(asked)).partition(" for ")[0]
     '1 replica of Llama-3-8B on A100-80GB keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
@@ -181,20 +185,21 @@ def _with_interval(found: Quantile, scale: float = 1.0) -> str:
     return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 
-def _decided(question: Question, best: Performance) -> str:
-    """Whether the intervals lie on one side of the objectives."""
-    goal = question.objective
-    open_ones = [
-        name
-        for name, found, limit in (
+def _decided(question: Question, found: Plan) -> str:
+    """Whether the intervals of this fleet, and of one replica fewer, lie on one side of the
+    objectives."""
+    goal, best = question.objective, found.best
+    doubts = [
+        f"the interval of {name} reaches beyond its objective"
+        for name, run, limit in (
             ("TTFT", best.ttft_at_objective, goal.ttft_s),
             ("TPOT", best.tpot_at_objective, goal.tpot_s),
         )
-        if found.value + found.half_width > limit
+        if run.value + run.half_width > limit
     ]
-    if not open_ones:
-        return "yes"
-    return f"not quite: the interval of {' and of '.join(open_ones)} reaches beyond its objective"
+    if found.one_fewer_may_do:
+        doubts.append("by its intervals one replica fewer may do")
+    return f"not quite: {', and '.join(doubts)}" if doubts else "yes"
 
 
 def _briefly(run: Performance, name: str) -> str:
@@ -214,6 +219,8 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
 
     question: that was asked. found: its plan.
 
+    >>> from snippets.planner.capacity_planner import plan
+    >>> from snippets.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
     >>> answer_record(asked, plan(asked))["replicas"]
     1
@@ -229,6 +236,7 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
         "replicas": best.replicas,
         "batch_limit": best.places,
         "binding": " or ".join(found.binding),
+        "decided": _decided(question, found),
         "kv_bytes": engine.kv_blocks * engine.block_tokens * question.model.token_bytes,
         "kv_tokens": engine.kv_blocks * engine.block_tokens,
         "concurrency": best.concurrency,

@@ -83,6 +83,8 @@ class Objective:
 class Question:
     """What is to be planned; the ranges are those of the functions that it is handed to.
 
+    >>> from snippets.planner.traffic import Traffic
+    >>> from snippets.planner.presets import devices, models
     >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
     ...                     Objective(1.0, 0.05))
     >>> question.devices, question.efficiency
@@ -138,6 +140,7 @@ class Plan:
     best: Performance
     binding: tuple[str, ...]  # constraints, any of which alone stands in the way of n − 1
     one_fewer: Performance | None  # the best batch limit of n − 1; None when it is overloaded
+    one_fewer_may_do: bool  # at a batch limit that was tried, for all that the intervals say
     one_more: Performance
     quantized: Plan | None  # the smallest fleet after one step of quantization
     quantized_bits: tuple[int, int] | None  # of weights and cache
@@ -170,6 +173,8 @@ class Fleet:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
+    >>> from snippets.planner.traffic import Traffic
+    >>> from snippets.planner.presets import devices, models
     >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
     ...                     Objective(4.0, 0.5), requests=100)
     >>> Fleet(question).performance(1, 4) is None  # four places are not enough for 5/s
@@ -295,6 +300,17 @@ class Fleet:
             and found.tpot_at_objective.value <= goal.tpot_s
         )
 
+    def may_keep(self, found: Performance | None) -> bool:
+        """Whether the intervals of both quantiles reach into the objective."""
+        goal = self.question.objective
+        return found is not None and all(
+            run.value - run.half_width <= limit
+            for run, limit in (
+                (found.ttft_at_objective, goal.ttft_s),
+                (found.tpot_at_objective, goal.tpot_s),
+            )
+        )
+
     def best_limit(self, replicas: int, goal: Objective | None = None) -> Performance | None:
         """The performance with the largest batch limit that keeps TPOT, or with the largest of all
         that do not overload it when none does; None when all overload it."""
@@ -348,6 +364,8 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     fleet: of the question. replicas: 0 says that one is the least there is. When the tokens' own
     work overloads the replicas the name is that of the larger part, arithmetic or memory bandwidth.
 
+    >>> from snippets.planner.traffic import Traffic
+    >>> from snippets.planner.presets import devices, models
     >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(50.0),
     ...                     Objective(4.0, 0.5), requests=200)
     >>> binding_constraints(Fleet(question), 1)
@@ -391,6 +409,8 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     is simulated. Raises Infeasible when no fleet keeps the objective, ValueError on input outside
     the ranges.
 
+    >>> from snippets.planner.traffic import Traffic
+    >>> from snippets.planner.presets import devices, models
     >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
     ...                     Objective(0.6, 0.5), requests=200)
     >>> plan(question, alternatives=False).best.replicas
@@ -405,10 +425,12 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     quantized = None
     if smaller:
         quantized = plan(replace(question, model=smaller), alternatives=False, told=told)
+    tried = [run for (count, _), run in fleet.done.items() if count == best.replicas - 1]
     return Plan(
         best,
         binding_constraints(fleet, best.replicas - 1),
         fewer,
+        any(fleet.may_keep(run) for run in tried),
         more,
         quantized,
         (smaller.weight_bits, smaller.cache_bits) if smaller else None,
@@ -450,7 +472,6 @@ class Example:
     prefill_rate: float
     memory_gib: float
     memory_tokens: int
-    replica_count: int
     requests_simulated: int
     requests_counted: int
     own_ms: float
@@ -460,6 +481,9 @@ class Example:
     fewer_count: int
     fewer_places: int
     fewer_ttft_s: float
+    near_tpot_ms: float
+    near_tpot_error_ms: float
+    most_places: int
     quantized_count: int
     saved_percent: float
     closed_rows: str
@@ -470,6 +494,9 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
 
     found: a plan. The closed form's: own work is certain, the rest of the time reads weights.
 
+    >>> from snippets.planner.capacity_planner import Objective, Question, plan
+    >>> from snippets.planner.traffic import Traffic
+    >>> from snippets.planner.presets import devices, models
     >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
     ...                     Objective(0.6, 0.5), requests=200)
     >>> round(sum(time_shares(plan(question, alternatives=False))), 9)
@@ -486,6 +513,8 @@ def example() -> Example:
     fleet, found = _worked()
     best, engine, fewer = found.best, found.engine, found.one_fewer
     assert fewer is not None
+    near = fleet.performance(fewer.replicas, WORKED.batch_limit)
+    assert near is not None
     assert found.quantized is not None
     memory_tokens = engine.kv_blocks * engine.block_tokens
     own_s = sum(found.own_s)
@@ -504,7 +533,6 @@ def example() -> Example:
         prefill_rate=1 / engine.prefill_token_s,
         memory_gib=memory_tokens * WORKED.model.token_bytes / 2**30,
         memory_tokens=memory_tokens,
-        replica_count=best.replicas,
         requests_simulated=WORKED.requests,
         requests_counted=best.simulated,
         own_ms=1e3 * own_s,
@@ -514,6 +542,9 @@ def example() -> Example:
         fewer_count=fewer.replicas,
         fewer_places=fewer.places,
         fewer_ttft_s=fewer.ttft[2].value,
+        near_tpot_ms=1e3 * near.tpot[2].value,
+        near_tpot_error_ms=1e3 * near.tpot[2].half_width,
+        most_places=near.places,
         quantized_count=found.quantized.best.replicas,
         saved_percent=100 * saved,
         closed_rows="\n".join(_closed_row(fleet, n) for n in (10, 6, 4, 3)),
@@ -698,7 +729,10 @@ def check_fewer_bits_never_need_more() -> None:
 
 def check_bad_input_is_refused() -> None:
     """Objectives that an idle replica misses, requests beyond the memory and short runs are errors
-    that say why."""
+    that say why.
+
+    Source: costs of the engine for one request alone; bytes that the weights leave, by hand.
+    """
     fast = replace(WORKED, objective=Objective(0.01, 1.0))
     checks.raises("TTFT", Fleet, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
     fast = replace(WORKED, objective=Objective(9.0, 0.001))

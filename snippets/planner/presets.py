@@ -180,6 +180,7 @@ def cache_blocks(model: Model, device: Device, count: int = 1, memory_share: flo
     count: devices that a replica spans. memory_share: of their memory for weights and cache
     together, in (0, 1]. Raises ValueError outside these ranges.
 
+    >>> from snippets.planner.presets import devices, models
     >>> cache_blocks(models()["Llama-3-8B"], devices()["A100-80GB"])
     29205
     """
@@ -204,6 +205,7 @@ def engine_of(
     token_budget: tokens in a step at most. places: sequences at most. Raises ValueError outside
     these ranges, and when the weights leave no block.
 
+    >>> from snippets.planner.presets import devices, models
     >>> engine = engine_of(models()["Llama-3-8B"], devices()["A100-80GB"])
     >>> round(1000 * engine.step_s, 2), round(1e6 * engine.prefill_token_s, 1)
     (11.25, 73.5)
@@ -230,6 +232,7 @@ def engine_of(
 def coarser(model: Model) -> Model | None:
     """The next step of quantization: weights to 8 bits, to 4, then the cache to 8; None after that.
 
+    >>> from snippets.planner.presets import devices, models
     >>> coarser(models()["Llama-3-8B"]).weight_bits
     8
     """

@@ -65,6 +65,7 @@ def answer_chunk(questions: Sequence[Question]) -> list[Record]:
 
     questions: with their seeds. A question that is refused when it is planned says so there too.
 
+    >>> from snippets.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 0.001, "requests": 100})
     >>> answer_chunk([asked])[0]["problem"][:26]
     'no fleet keeps a TTFT of 0'
@@ -90,6 +91,7 @@ def sweep(
     process. chunk: questions in a task. progress: told how many of how many are done. Raises
     ValueError unless chunk is a positive integer, and what a task raises.
 
+    >>> from snippets.planner.sweeps import read_questions
     >>> asked = read_questions([{"rate_per_s": 1, "ttft_s": 0.001, "requests": 100}])
     >>> len(sweep(asked))
     1

@@ -39,10 +39,24 @@ def test_a_record_is_flat_and_finite() -> None:
 
 
 def test_a_wide_interval_is_not_a_decision() -> None:
-    lines = {line.what: line.value for line in answer_lines(QUESTION, PLAN)}
-    run, goal = PLAN.best.ttft_at_objective, QUESTION.objective
-    beyond = run.value + run.half_width > goal.ttft_s
-    assert ("interval of TTFT" in lines["decided by this run"]) == beyond
+    """Of this fleet, whose values must not reach beyond, and of a smaller one, that must not do."""
+    goal = QUESTION.objective
+    keeps = replace(
+        PLAN.best,
+        ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.1),
+        tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.01),
+    )
+    late = replace(keeps, ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.3))
+    slow = replace(keeps, tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.03))
+    for best, may, words in (
+        (keeps, False, "yes"),
+        (late, False, "not quite: the interval of TTFT reaches beyond its objective"),
+        (slow, False, "not quite: the interval of TPOT reaches beyond its objective"),
+        (keeps, True, "not quite: by its intervals one replica fewer may do"),
+    ):
+        found = replace(PLAN, best=best, one_fewer_may_do=may)
+        lines = {line.what: line.value for line in answer_lines(QUESTION, found)}
+        assert lines["decided by this run"] == answer_record(QUESTION, found)["decided"] == words
 
 
 def test_the_last_step_of_quantization_has_no_next() -> None:

@@ -220,7 +220,24 @@ def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:
     assert (found.best.replicas + 1, BASE.batch_limit) in heard
     alone: list[tuple[int, int]] = []
     plan(BASE, alternatives=False, told=lambda replicas, places: alone.append((replicas, places)))
-    assert heard[-1] != alone[-1] or len(heard) > len(alone)
+    assert len(heard) > len(alone)  # the quantized fleets are told of too
+
+
+def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:
+    for seed in range(4):
+        question = replace(BASE, seed=seed)
+        found, fleet = plan(question, alternatives=False), Fleet(question)
+        goal, fewer = question.objective, found.best.replicas - 1
+        runs = [fleet.performance(fewer, 2**k) for k in range(7)]
+        near = [
+            run is not None
+            and run.ttft_at_objective.value - run.ttft_at_objective.half_width <= goal.ttft_s
+            and run.tpot_at_objective.value - run.tpot_at_objective.half_width <= goal.tpot_s
+            for run in runs
+        ]
+        assert [fleet.may_keep(run) for run in runs] == near
+        assert found.one_fewer_may_do <= any(near)
+        assert found.one_fewer_may_do >= near[-1]
 
 
 def test_what_the_requests_hold() -> None:
