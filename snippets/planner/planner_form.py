@@ -46,7 +46,8 @@ FOLDED = "Engine and simulation"
 TRAFFIC = (  # which is no field, and shows those that are
     '<p><label for="planner-traffic">where it comes from</label><select id="planner-traffic">'
     '<option value="rate">a rate and mean lengths</option>'
-    '<option value="">a trace file, read in this page and sent nowhere</option></select></p>'
+    '<option value="">a trace file, read in this page and sent nowhere</option></select>'
+    '<span class="planner-problem"></span></p>'
 )
 START = {"rate_per_s": "20"}  # what a field without a default holds at first
 WHEN = {  # a field is asked for when another control has this value

@@ -291,7 +291,8 @@ def example() -> Example:
             f"{device.bandwidth / 1e9:,.0f}",
             f"{device.memory_bytes / 2**30:.1f}",
         )
-        device_rows.append(f"| {' | '.join(sizes)} | [data sheet]({row['url']}): {row['note']} |")
+        note = row["note"].replace("10^9", "10⁹")
+        device_rows.append(f"| {' | '.join(sizes)} | [data sheet]({row['url']}): {note} |")
     return Example(
         "\n".join(model_rows),
         "\n".join(device_rows),
