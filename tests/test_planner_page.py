@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from snippets.planner.answers import CHAPTERS, answer_lines, answer_summary
 from snippets.planner.capacity_planner import WORKED, plan
@@ -73,22 +73,23 @@ class Form:
         self.answer = page.locator(".planner-answer")
         expect(self.plan).to_be_visible()
         page.locator("form.planner summary").click()
-        self.start = {name: self.control(name).input_value() for name in FIELDS if name != "trace"}
 
-    def control(self, name: str):  # type: ignore[no-untyped-def]
+    def control(self, name: str) -> Locator:
         return self.page.locator(f"#planner-{name}")
 
     def fill(self, values: dict[str, str]) -> None:
         """The form as it was loaded, but for these values."""
-        self.control("traffic").select_option("" if "trace" in values else "rate")
-        self.control("trace").set_input_files([])
-        told = self.start | {name: value for name, value in values.items() if name != "trace"}
-        for name in sorted(told, key=lambda name: name not in ("model", "device")):
+        self.page.locator("form.planner").evaluate(
+            "form => { form.reset(); form.dispatchEvent(new Event('change')); }"
+        )
+        if "trace" in values:
+            self.control("traffic").select_option("")
+        for name in sorted(values, key=lambda name: name not in ("model", "device")):
             control = self.control(name)
-            if control.evaluate("one => one.tagName === 'SELECT'"):
-                control.select_option(told[name])
-            elif control.is_visible():
-                control.fill(told[name])
+            if name in ("model", "device"):
+                control.select_option(values[name])
+            elif name != "trace":
+                control.fill(values[name])
 
     def pressed(self) -> None:
         self.plan.click()
