@@ -39,3 +39,7 @@ for (const place of document.querySelectorAll(".live"))
     const { open } = await import(new URL("live.js", own).href);
     open(place);
   });
+
+// The capacity planner's form, which stays hidden without JavaScript.
+const form = document.querySelector("form.planner");
+if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));

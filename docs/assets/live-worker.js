@@ -39,10 +39,16 @@ async function run({ name, source }) {
   counts.destroy();
 }
 
+async function answer({ name, call, text }) {
+  say("status", "Reading the modules…");
+  const live = python.pyimport("live");
+  say("answer", live.answer(name, call, text, say));
+}
+
 onmessage = async ({ data }) => {
   try {
     if (!python) await start(data);
-    await run(data);
+    await (data.call ? answer(data) : run(data));
   } catch (problem) {
     say("broken", String(problem?.message ?? problem));
   }

@@ -1,15 +1,48 @@
 // A chapter's modules, to be edited and run in the page. Loaded when a reader asks for it.
-const make = (tag, properties = {}, ...children) => {
+export const make = (tag, properties = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
 };
 
-export function open(place) {
-  const { modules, downloads, ...settings } = JSON.parse(place.dataset.live);
-  const absolute = (address) => new URL(address, document.baseURI).href;
-  const edited = new Map();
+const absolute = (address) => new URL(address, document.baseURI).href;
+
+// Python in a worker that starts with the first request. `heard` has a function for each kind of message.
+export function python(settings, heard) {
   let worker = null;
+  const stop = () => {
+    worker?.terminate();
+    worker = null;
+  };
+  const broken = (told) => {
+    stop();
+    heard.broken(told);
+  };
+  return {
+    stop,
+    ask(request) {
+      if (!worker) {
+        const mine = new Worker(new URL("live-worker.js", import.meta.url), { type: "module" });
+        worker = mine;
+        const hear = (kind, content) => worker === mine && (kind === "broken" ? broken : heard[kind])(content);
+        worker.addEventListener("message", ({ data }) => hear(data.kind, data.content));
+        worker.addEventListener("error", (event) => hear("broken", event.message || "the worker did not start"));
+      }
+      worker.postMessage({
+        ...request,
+        packages: settings.packages,
+        pyodide: absolute(settings.pyodide),
+        bundle: absolute(settings.bundle),
+        engine: absolute(`${settings.downloads}engine/`),
+      });
+    },
+  };
+}
+
+export function open(place) {
+  const { modules, ...settings } = JSON.parse(place.dataset.live);
+  const { downloads } = settings;
+  const edited = new Map();
 
   const choice = make("select", { ariaLabel: "Module" }, ...modules.map((name) => make("option", { value: name, textContent: `${name.replaceAll(".", "/")}.py` })));
   const editor = make("textarea", { className: "live-source", ariaLabel: "Source of the module", spellcheck: false, rows: 24, wrap: "off" });
@@ -53,12 +86,9 @@ export function open(place) {
       if (absent) parts.push(`${absent} need what a browser lacks`);
       idle(`${parts.join(", ")}; ${seconds.toFixed(1)} s.`);
     },
-    broken: (told) => {
-      worker?.terminate();
-      worker = null;
-      idle(`Python could not be run: ${told}`);
-    },
+    broken: (told) => idle(`Python could not be run: ${told}`),
   };
+  const engine = python(settings, heard);
 
   runs.addEventListener("click", () => {
     runs.disabled = true;
@@ -67,23 +97,10 @@ export function open(place) {
     printed.textContent = "";
     for (const image of figures.querySelectorAll("img")) URL.revokeObjectURL(image.src);
     figures.replaceChildren();
-    if (!worker) {
-      worker = new Worker(new URL("live-worker.js", import.meta.url), { type: "module" });
-      worker.addEventListener("message", ({ data }) => heard[data.kind](data.content));
-      worker.addEventListener("error", (event) => heard.broken(event.message || "the worker did not start"));
-    }
-    worker.postMessage({
-      name: choice.value,
-      source: editor.value,
-      packages: settings.packages,
-      pyodide: absolute(settings.pyodide),
-      bundle: absolute(settings.bundle),
-      engine: absolute(`${downloads}engine/`),
-    });
+    engine.ask({ name: choice.value, source: editor.value });
   });
   stops.addEventListener("click", () => {
-    worker?.terminate();
-    worker = null;
+    engine.stop();
     idle("Stopped. The next run loads Python again.");
   });
   resets.addEventListener("click", async () => {

@@ -1,16 +1,18 @@
 """What runs in the reader's browser: a module, edited or not, its checks, and its figures.
 
 The page's worker (docs/assets/live-worker.js) loads Python, puts this file and `figures.py` beside
-the chapter's modules, and calls `run`.
+the chapter's modules, and calls `run`, or `answer` for a page with a form.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ABSENT = (ImportError, NotImplementedError, OSError)  # what asking for a socket or a process raises
@@ -49,6 +51,27 @@ def run(name: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
         except BaseException as problem:
             _report(problem, title, counts)
     return counts
+
+
+def answer(name: str, function: str, text: str, tell: Callable[[str, str], object]) -> str:
+    """What a function of a module makes of a text.
+
+    name: dotted, below `snippets`. function: its name; it gets text and tell. tell: called with
+    "status" and what the reader should see while it works.
+    """
+    if "matplotlib" not in sys.modules and not importlib.util.find_spec("matplotlib"):
+        _stand_in_for_matplotlib()
+    found: str = getattr(importlib.import_module(f"snippets.{name}"), function)(text, tell)
+    return found
+
+
+def _stand_in_for_matplotlib() -> None:
+    """A page with a form does not load what draws: most of the time and bytes of a start. Its
+    modules name `Figure` when they are imported, and draw nothing when they answer.
+    """
+    drawing, figure = ModuleType("matplotlib"), ModuleType("matplotlib.figure")
+    figure.Figure = type("Figure", (), {})  # type: ignore[attr-defined]
+    sys.modules |= {"matplotlib": drawing, "matplotlib.figure": figure}
 
 
 def _drawn(name: str, title: str, figure: Callable[[], Any]) -> tuple[str, str, str, str]:

@@ -19,11 +19,27 @@ from snippets.planner.capacity_planner import (
     WORKED,
     Performance,
     Plan,
+    Quantile,
     Question,
     plan,
     time_shares,
 )
 from snippets.planner.questions import read_question
+
+CHAPTERS = {  # that the lines name, by the address of their page
+    "architecture/streaming": "Streaming",
+    "capacity/autoscaling": "Autoscaling",
+    "capacity/littles-law": "Little's law",
+    "definitions/latency-distribution": "Latency distribution",
+    "definitions/slo-sla": "SLO and SLA",
+    "definitions/throughput": "Throughput",
+    "definitions/utilization": "Utilization",
+    "intuition/batch-vs-online": "Batch or online",
+    "intuition/latency-throughput-cost": "Latency, throughput, cost",
+    "optimization/batching": "Batching",
+    "optimization/caching": "Caching",
+    "optimization/quantization": "Quantization",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,8 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
 
     question: that was asked. found: its plan.
 
+    >>> from snippets.planner.capacity_planner import plan
+    >>> from snippets.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
     >>> answer_lines(asked, plan(asked))[0].what, answer_lines(asked, plan(asked))[0].value
     ('replicas', '1')
@@ -52,8 +70,8 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
     lines = [
         Line("replicas", f"{best.replicas}", "", "capacity/autoscaling"),
         Line("batch limit", f"{best.places}", f"{told.places:.0f}", "optimization/batching"),
-        Line("binding constraint", " or ".join(found.binding), "", "definitions/slo-sla"),
-        Line("decided by this run", _decided(question, best), "", "definitions/slo-sla"),
+        Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
+        Line("decided by this run", _decided(question, found), "", "definitions/slo-sla"),
         Line(
             "KV memory of a replica",
             f"{size:.1f} GiB, {tokens:,} tokens",
@@ -66,14 +84,19 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
             f"{told.concurrency:.1f}",
             "capacity/littles-law",
         ),
-        Line("tokens in its cache", "", f"{told.held_tokens:,.0f}", "capacity/littles-law"),
+        Line(
+            "tokens in its cache",
+            f"{best.held_tokens:,.0f}",
+            f"{told.held_tokens:,.0f}",
+            "capacity/littles-law",
+        ),
     ]
     for place, quantile in enumerate(QUANTILES):
         line = best.ttft[place]
         lines.append(
             Line(
                 f"TTFT at p{100 * quantile:g}",
-                f"{line.value:.3g} ± {line.half_width:.2g} s",
+                f"{_with_interval(line)} s",
                 f"{told.ttft_s[place]:.3g} s",
                 "definitions/latency-distribution",
             )
@@ -83,7 +106,7 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
         lines.append(
             Line(
                 f"TPOT at p{100 * quantile:g}",
-                f"{1e3 * line.value:.3g} ± {1e3 * line.half_width:.2g} ms",
+                f"{_with_interval(line, 1e3)} ms",
                 f"{1e3 * told.tpot_s:.3g} ms" if quantile == 0.5 else "",
                 "architecture/streaming",
             )
@@ -125,33 +148,70 @@ def answer_lines(question: Question, found: Plan) -> list[Line]:
     )
     if found.quantized and found.quantized_bits:
         bits = "weights of {} bits, cache of {}".format(*found.quantized_bits)
-        said = f"{found.quantized.best.replicas} replicas; {_briefly(found.quantized.best, name)}"
+        fleet = found.quantized.best
+        said = f"{_count(fleet.replicas)}: {_briefly(fleet, name)}"
         lines.append(Line(bits, said, "", "optimization/quantization"))
     return lines
 
 
-def _decided(question: Question, best: Performance) -> str:
-    """Whether the intervals lie on one side of the objectives."""
-    goal = question.objective
-    open_ones = [
-        name
-        for name, found, limit in (
+def answer_summary(question: Question, found: Plan) -> str:
+    """A plan in one sentence.
+
+    question: that was asked. found: its plan.
+
+    >>> from snippets.planner.capacity_planner import plan
+    >>> from snippets.planner.questions import read_question
+    >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_summary(asked, plan(asked)).partition(" for ")[0]
+    '1 replica of Llama-3-8B on A100-80GB keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
+    """
+    goal, best, count = question.objective, found.best, question.devices
+    rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 1000 else f"{found.rate_per_s:.3g}"
+    device = question.device.name if count == 1 else f"{count} × {question.device.name}"
+    return (
+        f"{_count(best.replicas)} of {question.model.name} on {device} "
+        f"{'keeps' if best.replicas == 1 else 'keep'} a TTFT of {goal.ttft_s:g} s and a TPOT of "
+        f"{1e3 * goal.tpot_s:g} ms at p{100 * goal.quantile:g} for {rate} "
+        f"requests/s, at ${best.usd_per_hour:,.2f} an hour."
+    )
+
+
+def _with_interval(found: Quantile, scale: float = 1.0) -> str:
+    """Value and half-width, with the digits that two of the half-width leave."""
+    value, half = scale * found.value, scale * found.half_width
+    if not half:
+        return f"{value:.3g}"
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    return f"{value:.{digits}f} ± {half:.{digits}f}"
+
+
+def _decided(question: Question, found: Plan) -> str:
+    """Whether the intervals of this fleet, and of one replica fewer, lie on one side of the
+    objectives."""
+    goal, best = question.objective, found.best
+    doubts = [
+        f"the interval of {name} reaches beyond its objective"
+        for name, run, limit in (
             ("TTFT", best.ttft_at_objective, goal.ttft_s),
             ("TPOT", best.tpot_at_objective, goal.tpot_s),
         )
-        if found.value + found.half_width > limit
+        if run.value + run.half_width > limit
     ]
-    if not open_ones:
-        return "yes"
-    return f"not quite: the interval of {' and of '.join(open_ones)} reaches beyond its objective"
+    if found.one_fewer_may_do:
+        doubts.append("by its intervals one replica fewer may do")
+    return f"not quite: {', and '.join(doubts)}" if doubts else "yes"
 
 
 def _briefly(run: Performance, name: str) -> str:
     ttft, tpot = run.ttft_at_objective.value, run.tpot_at_objective.value
     return (
-        f"TTFT {ttft:.3g} s, TPOT {1e3 * tpot:.3g} ms at {name}, "
+        f"TTFT {ttft:.3g} s, TPOT {1e3 * tpot:.3g} ms at {name}, batch limit {run.places}; "
         f"${run.usd_per_million:,.3f} for 10⁶ tokens"
     )
+
+
+def _count(replicas: int) -> str:
+    return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
 
 
 def answer_record(question: Question, found: Plan) -> dict[str, float | int | str]:
@@ -159,6 +219,8 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
 
     question: that was asked. found: its plan.
 
+    >>> from snippets.planner.capacity_planner import plan
+    >>> from snippets.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
     >>> answer_record(asked, plan(asked))["replicas"]
     1
@@ -174,10 +236,12 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
         "replicas": best.replicas,
         "batch_limit": best.places,
         "binding": " or ".join(found.binding),
+        "decided": _decided(question, found),
         "kv_bytes": engine.kv_blocks * engine.block_tokens * question.model.token_bytes,
         "kv_tokens": engine.kv_blocks * engine.block_tokens,
         "concurrency": best.concurrency,
         "concurrency_closed": told.concurrency,
+        "held_tokens": best.held_tokens,
         "held_tokens_closed": told.held_tokens,
     }
     for place, quantile in enumerate(QUANTILES):
@@ -208,39 +272,21 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
 
 @dataclass(frozen=True)
 class Example:
-    """The answer of the worked example: the cells of a row of the page's table for each line."""
+    """The answer of the worked example, in a sentence and as rows of the page's table."""
 
-    row_replicas: str
-    row_limit: str
-    row_binding: str
-    row_decided: str
-    row_memory: str
-    row_inside: str
-    row_held: str
-    row_ttft_p50: str
-    row_ttft_p90: str
-    row_ttft_p99: str
-    row_tpot_p50: str
-    row_tpot_p90: str
-    row_tpot_p99: str
-    row_utilization: str
-    row_time: str
-    row_preemptions: str
-    row_hourly: str
-    row_million: str
-    row_fewer: str
-    row_more: str
-    row_quantized: str
+    answer_sentence: str
+    answer_rows: str
 
 
 def example() -> Example:
     """The lines of the worked example, in order."""
+    found = plan(WORKED)
     rows = []
-    for line in answer_lines(WORKED, plan(WORKED)):
-        name = line.chapter.partition("/")[2].replace("-", " ")
-        chapter = f"[{name}]({line.chapter}.md)"
-        rows.append(" | ".join((line.what, line.value, line.estimate, chapter)))
-    return Example(*rows)
+    for line in answer_lines(WORKED, found):
+        chapter = f"[{CHAPTERS[line.chapter]}]({line.chapter}.md)"
+        cells = " | ".join((line.what, line.value, line.estimate, chapter))
+        rows.append(f"| {cells} |".replace("$", r"\$"))
+    return Example(answer_summary(WORKED, found).replace("$", r"\$"), "\n".join(rows))
 
 
 def check_lines_and_record_agree() -> None:

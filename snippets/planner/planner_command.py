@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import TextIO
 
 from snippets import checks
-from snippets.planner.answers import answer_lines, answer_record
-from snippets.planner.capacity_planner import Infeasible, plan
+from snippets.planner.answers import answer_lines, answer_record, answer_summary
+from snippets.planner.capacity_planner import Infeasible, Told, plan
 from snippets.planner.presets import devices, models
 from snippets.planner.questions import FIELDS, read_grid
 from snippets.planner.sweeps import Record, read_questions, sweep
@@ -68,9 +68,7 @@ def command_parser() -> argparse.ArgumentParser:
         "fields", "text or a number; ranges and defaults in brackets"
     )
     for field in FIELDS.values():
-        span = f"{field.low:g} to {field.high:g}" if field.high else ""
-        if field.allowed:
-            span = " or ".join(f"{value:g}" for value in field.allowed)
+        span = field.span if field.high else ""
         default = "" if field.default is None else f"default {field.default}"
         brackets = "; ".join(part for part in (span, default) if part)
         told = f"{field.meaning} [{brackets}]" if brackets else field.meaning
@@ -190,6 +188,20 @@ def _told(to: TextIO) -> Callable[[int, int], None]:
     return progress
 
 
+def _watched(to: TextIO) -> Told:
+    """Prints which fleet is being simulated, every five seconds."""
+    last, fleets = time.monotonic(), 0
+
+    def told(replicas: int, places: int) -> None:
+        nonlocal last, fleets
+        fleets, now = fleets + 1, time.monotonic()
+        if now - last >= 5:
+            last = now
+            print(f"fleet {fleets}: {replicas} replicas, batch limit {places}", file=to, flush=True)
+
+    return told
+
+
 def _presets() -> str:
     rows = [["model", "parameters [10⁹]", "KV cache [B/token]"]]
     for model in models().values():
@@ -244,11 +256,11 @@ def _answer(options: argparse.Namespace) -> int:
     questions = read_questions([row | typed for row in rows])
     if options.grid is None:
         question = questions[0]
-        found = plan(question)
+        found = plan(question, told=_watched(sys.stderr))
         records: list[Record] = [answer_record(question, found)]
         head = ["", "simulated", "closed form", "chapter"]
         body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(question, found)]
-        text = table_text([head, *body])
+        text = f"{answer_summary(question, found)}\n\n{table_text([head, *body])}"
     else:
         with _executor(options.workers, options.dask) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from snippets import checks
+from snippets.capacity.kv_cache_occupancy import VLLM_BLOCKS
 from snippets.intuition.latency_throughput_cost import decode_step_time
 from snippets.measuring import read_record
 from snippets.optimization.bits_and_noise import bits_per_weight
@@ -179,6 +180,7 @@ def cache_blocks(model: Model, device: Device, count: int = 1, memory_share: flo
     count: devices that a replica spans. memory_share: of their memory for weights and cache
     together, in (0, 1]. Raises ValueError outside these ranges.
 
+    >>> from snippets.planner.presets import devices, models
     >>> cache_blocks(models()["Llama-3-8B"], devices()["A100-80GB"])
     29205
     """
@@ -203,6 +205,7 @@ def engine_of(
     token_budget: tokens in a step at most. places: sequences at most. Raises ValueError outside
     these ranges, and when the weights leave no block.
 
+    >>> from snippets.planner.presets import devices, models
     >>> engine = engine_of(models()["Llama-3-8B"], devices()["A100-80GB"])
     >>> round(1000 * engine.step_s, 2), round(1e6 * engine.prefill_token_s, 1)
     (11.25, 73.5)
@@ -229,12 +232,74 @@ def engine_of(
 def coarser(model: Model) -> Model | None:
     """The next step of quantization: weights to 8 bits, to 4, then the cache to 8; None after that.
 
+    >>> from snippets.planner.presets import devices, models
     >>> coarser(models()["Llama-3-8B"]).weight_bits
     8
     """
     if model.weight_bits > 4:
         return replace(model, weight_bits=model.weight_bits // 2)
     return replace(model, cache_bits=8) if model.cache_bits > 8 else None
+
+
+KV_LOGGED = (  # blocks of 16 tokens that vLLM found room for with 0.9 of the memory
+    ("Llama-2-7B", "A100-80GB", 1, 7351, "vllm-2031"),
+    ("Llama-2-70B", "A100-80GB", 4, 20_865, "vllm-2031"),
+    ("Llama-3-8B", "A100-40GB", 1, VLLM_BLOCKS, "vllm-12330"),
+)
+
+
+def _logged_row(name: str, device: str, count: int, logged: int, source: str) -> str:
+    """Blocks of a log beside those that are planned with, as a row of the page's table."""
+    half = replace(devices()["A100-80GB"], memory_bytes=40 * 2**30)
+    planned = cache_blocks(models()[name], devices().get(device, half), count)
+    where = f"[{source.replace('vllm-', 'vLLM ')}](#{source})"
+    cells = (name, f"{count} × {device}", f"{logged:,}", f"{planned:,}", f"{planned / logged:.2f}")
+    return f"| {' | '.join(cells)} | {where} |"
+
+
+@dataclass(frozen=True)
+class Example:
+    """Rows of the page's tables: the presets, and what logs say of the memory."""
+
+    model_rows: str
+    device_rows: str
+    logged_rows: str
+    models_date: str
+    devices_date: str
+
+
+def example() -> Example:
+    """The presets as the records have them, each with its source."""
+    shapes, sheets = read_record("model_configs"), read_record("devices")
+    model_rows, device_rows = [], []
+    for row in shapes["models"]:
+        model = models().get(row["model"])
+        if model:
+            cells = (
+                model.name,
+                f"{model.parameters / 1e9:.2f}",
+                f"{model.layers} × {model.kv_heads} × {model.head_dim}",
+                f"{model.weight_bytes / 1e9:.1f}",
+                f"{model.token_bytes:,.0f}",
+            )
+            model_rows.append(f"| {' | '.join(cells)} | [configuration]({row['url']}) |")
+    for row in sheets["devices"]:
+        device = devices()[row["device"]]
+        sizes = (
+            device.name,
+            f"{device.peak_flops / 1e12:.1f}",
+            f"{device.bandwidth / 1e9:,.0f}",
+            f"{device.memory_bytes / 2**30:.1f}",
+        )
+        note = row["note"].replace("10^9", "10⁹")
+        device_rows.append(f"| {' | '.join(sizes)} | [data sheet]({row['url']}): {note} |")
+    return Example(
+        "\n".join(model_rows),
+        "\n".join(device_rows),
+        "\n".join(_logged_row(*row) for row in KV_LOGGED),
+        shapes["looked_up"],
+        sheets["looked_up"],
+    )
 
 
 def check_step_between_one_and_two_rooflines() -> None:

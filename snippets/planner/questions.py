@@ -55,37 +55,44 @@ class Field:
     whole: bool = False
     allowed: tuple[float, ...] = ()
 
+    @property
+    def span(self) -> str:
+        """What a number may be, in words."""
+        if self.allowed:
+            return " or ".join(f"{value:g}" for value in self.allowed)
+        return f"{self.low:.10g} to {self.high:.10g}"
+
 
 FIELDS = {
     field.name: field
     for field in (
-        Field("model", "name of a preset", default="Llama-3-8B"),
-        Field("parameters_billion", "of a model that is no preset", 0.001, 10_000),
-        Field("layers", "of such a model", 1, 1000, whole=True),
-        Field("kv_heads", "of such a model", 1, 1000, whole=True),
-        Field("head_dim", "of such a model", 1, 10_000, whole=True),
-        Field("weight_bits", "of a weight", 4, 16, 16, allowed=(16, 8, 4)),
-        Field("cache_bits", "of a number in the KV cache", 8, 16, 16, allowed=(16, 8)),
-        Field("device", "name of a preset", default="A100-80GB"),
-        Field("peak_tflops", "10¹² FLOP/s of a device that is no preset", 0.1, 1e6),
-        Field("bandwidth_gb_per_s", "10⁹ B/s of such a device", 1, 1e6),
-        Field("memory_gib", "2³⁰ B of such a device", 0.1, 1e5),
-        Field("devices", "that a replica spans", 1, 1024, 1, whole=True),
+        Field("model", "model, a preset", default="Llama-3-8B"),
+        Field("parameters_billion", "parameters of another model [10⁹]", 0.001, 10_000),
+        Field("layers", "layers of another model", 1, 1000, whole=True),
+        Field("kv_heads", "heads of keys and values in a layer", 1, 1000, whole=True),
+        Field("head_dim", "numbers in a head", 1, 10_000, whole=True),
+        Field("weight_bits", "bits of a weight", 4, 16, 16, allowed=(16, 8, 4)),
+        Field("cache_bits", "bits of a number in the KV cache", 8, 16, 16, allowed=(16, 8)),
+        Field("device", "device, a preset", default="A100-80GB"),
+        Field("peak_tflops", "peak of another device, 16 bits, dense [10¹² FLOP/s]", 0.1, 1e6),
+        Field("bandwidth_gb_per_s", "memory bandwidth of another device [10⁹ B/s]", 1, 1e6),
+        Field("memory_gib", "memory of another device [2³⁰ B]", 0.1, 1e5),
+        Field("devices", "devices in a replica", 1, 1024, 1, whole=True),
         Field("efficiency", "share of both peaks that is reached", 0.01, 1, 0.7),
-        Field("memory_share", "of the memory, for weights and cache", 0.01, 1, 0.9),
-        Field("rate_per_s", "requests a second", 1e-4, 1e5),
+        Field("memory_share", "share of the memory for weights and KV cache", 0.01, 1, 0.9),
+        Field("rate_per_s", "requests a second, to the whole fleet", 1e-4, 1e5),
         Field("arrival_scv", "burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
-        Field("mean_prompt_tokens", "mean of a geometric distribution", 1, 1e6, 1000),
-        Field("mean_output_tokens", "mean of a geometric distribution", 1, 1e5, 250),
-        Field("trace", "CSV file: TIMESTAMP,ContextTokens,GeneratedTokens"),
-        Field("ttft_s", "objective for the first token [s]", 1e-4, 1e5, 1.0),
-        Field("tpot_s", "objective for each later token [s]", 1e-5, 1e3, 0.05),
-        Field("quantile", "of requests that keep them", 0.01, 0.9999, 0.99),
-        Field("price_per_hour", "of a device", 1e-4, 1e5, 2.0),
-        Field("token_budget", "tokens in a step", 1, 1e6, 512, whole=True),
+        Field("mean_prompt_tokens", "mean tokens of a prompt", 1, 1e6, 1000),
+        Field("mean_output_tokens", "mean tokens of an answer", 1, 1e5, 250),
+        Field("trace", "CSV file with TIMESTAMP, ContextTokens, GeneratedTokens"),
+        Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 1e5, 1.0),
+        Field("tpot_s", "TPOT to keep, time per later token [s]", 1e-5, 1e3, 0.05),
+        Field("quantile", "share of requests that keep them", 0.01, 0.9999, 0.99),
+        Field("price_per_hour", "price of a device [$/h]", 1e-4, 1e5, 2.0),
+        Field("token_budget", "tokens in a step, at most", 1, 1e6, 512, whole=True),
         Field("batch_limit", "sequences in a step, at most", 1, 10_000, 256, whole=True),
-        Field("requests", "that are simulated", 100, 200_000, 8000, whole=True),
-        Field("seed", "of the simulation", 0, 2**32, 0, whole=True),
+        Field("requests", "requests to simulate in each fleet", 100, 200_000, 8000, whole=True),
+        Field("seed", "seed of the simulation", 0, 2**32, 0, whole=True),
     )
 }
 SHAPE = ("parameters_billion", "layers", "kv_heads", "head_dim")  # instead of `model`
@@ -107,16 +114,16 @@ def read_value(name: str, given: object) -> float | str:
     field = _field(name)
     shown = repr(given) if len(repr(given)) <= 60 else f"{repr(given)[:60]}…"
     if not field.high:
-        _require(isinstance(given, str) and 0 < len(str(given)) <= 1000, name, "text", shown)
+        fine = isinstance(given, str) and 0 < len(given) <= 1000
+        _require(fine, name, "a name of 1 to 1000 characters", shown)
         return str(given)
     kind = "a whole number" if field.whole else "a number"
-    rule = f"{kind} from {field.low:g} to {field.high:g}"
-    if field.allowed:
-        rule = " or ".join(f"{value:g}" for value in field.allowed)
+    rule = field.span if field.allowed else f"{kind} from {field.span}"
     number = math.nan
     if isinstance(given, str | int | float) and not isinstance(given, bool):
+        plain = not isinstance(given, str) or (given.isascii() and "_" not in given)
         try:
-            number = float(given)
+            number = float(given) if plain else math.nan
         except (ValueError, OverflowError):
             number = math.nan
     fine = field.low <= number <= field.high and (not field.whole or number % 1 == 0)
@@ -132,15 +139,12 @@ def _field(name: str) -> Field:
     return FIELDS[name]
 
 
-def read_question(
-    values: Values, load: Callable[[str], Workload] | None = None, spawn_key: tuple[int, ...] = ()
-) -> Question:
+def read_question(values: Values, load: Callable[[str], Workload] | None = None) -> Question:
     """A question from named values; what is not given has its default.
 
     values: by the names of `FIELDS`. A model is a preset or a shape, a device a preset or a sheet,
     traffic a trace or a rate, never both. load: reads a trace by its name; by default from a file.
-    spawn_key: of the seed. Raises ValueError that names the field, OSError when a trace cannot be
-    read.
+    Raises ValueError that names the field, OSError when a trace cannot be read.
 
     >>> read_question({"rate_per_s": "2", "weight_bits": 8}).model.weight_bits
     8
@@ -195,7 +199,6 @@ def read_question(
         told["batch_limit"],
         told["requests"],
         told["seed"],
-        spawn_key,
     )
 
 
@@ -247,7 +250,7 @@ def _json_grid(text: str) -> list[dict[str, object]]:
         return dict(pairs)
 
     try:
-        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once)
+        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once, parse_int=_integer)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"{where} must be JSON, got: {error.msg}") from error
@@ -268,6 +271,11 @@ def _json_grid(text: str) -> list[dict[str, object]]:
         _require(len(rows) * len(choices) <= MOST_QUESTIONS, "the grid", "smaller", len(rows))
         rows = [row | {name: choice} for row in rows for choice in choices]
     return rows
+
+
+def _integer(digits: str) -> int | str:
+    """A number of JSON; one that is too long to be converted stays text, which no field takes."""
+    return int(digits) if len(digits) <= 1000 else digits
 
 
 def _csv_grid(text: str) -> list[dict[str, object]]:

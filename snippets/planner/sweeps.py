@@ -1,13 +1,14 @@
 """Many questions on any executor, with the same answers to the bit whichever runs them.
 
-The i-th question draws its random numbers from SeedSequence(seed, spawn_key=(i,)), which depends on
-nothing but its place. Workers get chunks of questions, as many as take 50 ms, so that handing them
-out is a small part of the work, and return flat records, not samples; the records are put back in
-order. A question without an answer gets a record with the problem.
+Every question draws its random numbers from its own seed, as if it were asked alone; questions of
+one seed get the same requests, so that rows differ by what was asked and not by chance. Workers get
+chunks of questions, as many as take 50 ms, so that handing them out is a small part of the work,
+and return flat records, not samples; the records are put back in order. A question without an
+answer gets a record with the problem.
 
 Assumes: workers that import this package; a trace is read before, once, and sent along.
 
-Source: NumPy documentation, `SeedSequence`; Python documentation, `concurrent.futures`.
+Source: NumPy documentation, `default_rng`; Python documentation, `concurrent.futures`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,13 +37,13 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 
 
 def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Question]:
-    """The questions of a grid, each with a seed of its own; a trace is read once.
+    """The questions of a grid; a trace is read once.
 
     grid: named values, as `read_grid` returns them. Raises ValueError that names the question by
     its place, from 1, and the field; OSError when a trace cannot be read.
 
-    >>> [question.spawn_key for question in read_questions([{"rate_per_s": 1}] * 2)]
-    [(0,), (1,)]
+    >>> [question.seed for question in read_questions([{"rate_per_s": 1, "seed": 3}] * 2)]
+    [3, 3]
     """
     traces: dict[str, Workload] = {}
 
@@ -54,7 +55,7 @@ def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Question]:
     questions = []
     for place, values in enumerate(grid):
         try:
-            questions.append(read_question(values, load, (place,)))
+            questions.append(read_question(values, load))
         except ValueError as error:
             where = f"question {place + 1}: " if len(grid) > 1 else ""
             raise ValueError(f"{where}{error}") from error
@@ -67,6 +68,7 @@ def answer_chunk(questions: Sequence[Question]) -> list[Record]:
 
     questions: with their seeds. A question that is refused when it is planned says so there too.
 
+    >>> from snippets.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 0.001, "requests": 100})
     >>> answer_chunk([asked])[0]["problem"][:26]
     'no fleet keeps a TTFT of 0'
@@ -105,6 +107,7 @@ def sweep(
     this process tell while the workers start. progress: told how many of how many are done. Raises
     ValueError unless chunk is a positive integer, and what a task raises.
 
+    >>> from snippets.planner.sweeps import read_questions
     >>> asked = read_questions([{"rate_per_s": 1, "ttft_s": 0.001, "requests": 100}])
     >>> len(sweep(asked))
     1
@@ -148,14 +151,12 @@ def sweep(
 class Example:
     """Rows of the sweep that the text shows: bits, replicas, limit, TTFT, TPOT, price, binding."""
 
-    sweep_16: str
-    sweep_8: str
-    sweep_4: str
+    sweep_rows: str
 
 
 def example() -> Example:
     """The worked example with weights of fewer and fewer bits."""
-    grid = [{"rate_per_s": 20, "requests": 2000, "weight_bits": bits} for bits in (16, 8, 4)]
+    grid = [{"rate_per_s": 20, "weight_bits": bits} for bits in (16, 8, 4)]
     rows = []
     for row in sweep(read_questions(grid)):
         ttft, tpot = float(row["ttft_p99_s"]), 1e3 * float(row["tpot_p99_s"])
@@ -168,8 +169,8 @@ def example() -> Example:
             f"{row['usd_per_million_tokens']:.3f}",
             f"{row['binding']}",
         )
-        rows.append(" | ".join(cells))
-    return Example(*rows)
+        rows.append(f"| {' | '.join(cells)} |")
+    return Example("\n".join(rows))
 
 
 def check_any_executor_same_records() -> None:
@@ -189,17 +190,19 @@ def check_any_executor_same_records() -> None:
     checks.equal("problems", [bool(record["problem"]) for record in alone], [0, 0, 0, 1])
 
 
-def check_seed_is_that_of_the_place() -> None:
-    """A question gets the random numbers of its place, whatever stands before it.
+def check_row_is_the_question_alone() -> None:
+    """A row of a grid is what the question gets when it is asked alone, and other seeds draw other
+    requests.
 
-    Source: the same question asked alone with the spawn key of its place.
+    Source: the plan of the question; comparison of all values, to the bit.
     """
-    grid = [{"rate_per_s": rate, "requests": 200, "ttft_s": 2} for rate in (7, 3)]
-    second = replace(read_question(grid[1]), spawn_key=(1,))
-    checks.equal("record", sweep(read_questions(grid))[1] == answer_chunk([second])[0], True)
-    first = replace(second, spawn_key=(0,))
-    differs = answer_chunk([first])[0]["ttft_p99_s"] != answer_chunk([second])[0]["ttft_p99_s"]
-    checks.holds("another place draws other numbers", differs)
+    grid = [{"rate_per_s": 3, "requests": 200, "ttft_s": 2, "seed": seed} for seed in (0, 0, 5)]
+    question = read_question(grid[0])
+    alone = answer_record(question, plan(question)) | {"problem": ""}
+    rows = sweep(read_questions(grid))
+    checks.equal("rows of one seed", rows[:2] == [alone, alone], True)
+    differs = rows[2]["ttft_p99_s"] != alone["ttft_p99_s"]
+    checks.holds("another seed draws other numbers", differs)
 
 
 def check_bad_input_is_refused() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+
+from mkdocs.utils.meta import get_data
 
 from snippets._engine import ROOT
-from snippets.planner.answers import Line, answer_lines, answer_record
-from snippets.planner.capacity_planner import plan
+from snippets.planner.answers import CHAPTERS, Line, answer_lines, answer_record, answer_summary
+from snippets.planner.capacity_planner import Quantile, plan
 from snippets.planner.questions import read_question
 
 QUESTION = read_question({"rate_per_s": 30, "requests": 300, "ttft_s": 1.5, "tpot_s": 0.1})
@@ -36,10 +39,24 @@ def test_a_record_is_flat_and_finite() -> None:
 
 
 def test_a_wide_interval_is_not_a_decision() -> None:
-    lines = {line.what: line.value for line in answer_lines(QUESTION, PLAN)}
-    run, goal = PLAN.best.ttft_at_objective, QUESTION.objective
-    beyond = run.value + run.half_width > goal.ttft_s
-    assert ("interval of TTFT" in lines["decided by this run"]) == beyond
+    """Of this fleet, whose values must not reach beyond, and of a smaller one, that must not do."""
+    goal = QUESTION.objective
+    keeps = replace(
+        PLAN.best,
+        ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.1),
+        tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.01),
+    )
+    late = replace(keeps, ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.3))
+    slow = replace(keeps, tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.03))
+    for best, may, words in (
+        (keeps, False, "yes"),
+        (late, False, "not quite: the interval of TTFT reaches beyond its objective"),
+        (slow, False, "not quite: the interval of TPOT reaches beyond its objective"),
+        (keeps, True, "not quite: by its intervals one replica fewer may do"),
+    ):
+        found = replace(PLAN, best=best, one_fewer_may_do=may)
+        lines = {line.what: line.value for line in answer_lines(QUESTION, found)}
+        assert lines["decided by this run"] == answer_record(QUESTION, found)["decided"] == words
 
 
 def test_the_last_step_of_quantization_has_no_next() -> None:
@@ -57,3 +74,28 @@ def test_the_last_step_of_quantization_has_no_next() -> None:
     assert found.quantized is None
     assert answer_record(asked, found)["quantized_replicas"] == ""
     assert not [x for x in answer_lines(asked, found) if x.what.startswith("weights of")]
+
+
+def test_chapters_have_their_titles() -> None:
+    for address, title in CHAPTERS.items():
+        text, meta = get_data((ROOT / "docs" / f"{address}.md").read_text(encoding="utf-8"))
+        assert meta["title"] == title
+        assert text
+    assert {line.chapter for line in answer_lines(QUESTION, PLAN)} <= CHAPTERS.keys()
+
+
+def test_the_summary_counts() -> None:
+    replicas = PLAN.best.replicas
+    text = answer_summary(QUESTION, PLAN)
+    assert text == (
+        f"{replicas} replicas of Llama-3-8B on A100-80GB keep a TTFT of 1.5 s and a TPOT of 100 ms"
+        f" at p99 for 30 requests/s, at ${2 * replicas}.00 an hour."
+    )
+
+
+def test_intervals_keep_two_digits() -> None:
+    best = replace(PLAN.best, ttft=(Quantile(0.1298, 0.0096), Quantile(2, 0), Quantile(12.3, 15)))
+    values = {line.what: line.value for line in answer_lines(QUESTION, replace(PLAN, best=best))}
+    assert values["TTFT at p50"] == "0.1298 ± 0.0096 s"
+    assert values["TTFT at p90"] == "2 s"
+    assert values["TTFT at p99"] == "12 ± 15 s"

@@ -174,7 +174,6 @@ def test_what_every_plan_keeps(change: dict[str, Any]) -> None:
 def test_same_seed_same_plan_and_another_differs() -> None:
     assert plan(BASE) == plan(BASE)
     assert plan(BASE) != plan(replace(BASE, seed=1))
-    assert plan(BASE) != plan(replace(BASE, spawn_key=(1,)))
 
 
 def test_looser_objectives_need_fewer() -> None:
@@ -202,7 +201,57 @@ def test_bottlenecks_by_construction() -> None:
         "TTFT objective",
         "TPOT objective",
         "TTFT and TPOT objectives together",
+        "token budget",
     }
+    narrow = replace(
+        BASE,
+        traffic=Traffic(60.0, 1.0, 400.0, 60.0),
+        token_budget=32,
+        batch_limit=32,
+        objective=Objective(2, 0.05, 0.9),
+    )
+    assert plan(narrow, alternatives=False).binding == ("TTFT objective", "token budget")
+
+
+def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:
+    heard: list[tuple[int, int]] = []
+    found = plan(BASE, told=lambda replicas, places: heard.append((replicas, places)))
+    assert (found.best.replicas, found.best.places) in heard
+    assert (found.best.replicas + 1, BASE.batch_limit) in heard
+    alone: list[tuple[int, int]] = []
+    plan(BASE, alternatives=False, told=lambda replicas, places: alone.append((replicas, places)))
+    assert len(heard) > len(alone)  # the quantized fleets are told of too
+
+
+def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:
+    for seed in range(4):
+        question = replace(BASE, seed=seed)
+        found, fleet = plan(question, alternatives=False), Fleet(question)
+        goal, fewer = question.objective, found.best.replicas - 1
+        runs = [fleet.performance(fewer, 2**k) for k in range(7)]
+        near = [
+            run is not None
+            and run.ttft_at_objective.value - run.ttft_at_objective.half_width <= goal.ttft_s
+            and run.tpot_at_objective.value - run.tpot_at_objective.half_width <= goal.tpot_s
+            for run in runs
+        ]
+        assert [fleet.may_keep(run) for run in runs] == near
+        assert found.one_fewer_may_do <= any(near)
+        assert found.one_fewer_may_do >= near[-1]
+
+
+def test_what_the_requests_hold() -> None:
+    """Tokens in the cache by counting them at many instants, from when each is written."""
+    fleet = Fleet(replace(BASE, traffic=Traffic(20.0, 1.0, 200.0, 60.0)))
+    run = fleet.performance(1, 64)
+    assert run is not None
+    share, engine = fleet.sample, replace(fleet.engine, max_sequences=64)
+    served = simulate(share, engine)
+    instants = np.linspace(share.arrival_s[0], served.completion_s.max(), 4001)[:, None]
+    inside = (served.admitted_s <= instants) & (instants < served.completion_s)
+    later = (instants - served.first_token_s) / (served.completion_s - served.first_token_s + 1e-12)
+    held = inside * (share.prompt_tokens + np.clip(later, 0, 1) * share.output_tokens)
+    assert run.held_tokens == pytest.approx(held.sum(axis=1).mean(), rel=0.02)
 
 
 def test_sections() -> None:

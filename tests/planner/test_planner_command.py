@@ -89,7 +89,9 @@ def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert record["rate_per_s"] == 2
     status, text, _ = told(capsys, "--rate-per-s", "2", "--seed", "4", *QUICK)
     assert status == 0
-    shown = dict(line.split("  ", 1) for line in text.splitlines() if not line.startswith(" "))
+    summary, empty, _, *lines = text.splitlines()
+    assert (summary.split()[0], empty) == (str(record["replicas"]), "")
+    shown = dict(line.split("  ", 1) for line in lines)
     assert shown["replicas"].split()[0] == str(record["replicas"])
 
 

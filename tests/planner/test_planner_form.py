@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snippets.planner.planner_form import GROUPS, form_answer, form_html
+from snippets.planner.planner_command import command_parser
+from snippets.planner.planner_form import GROUPS, WHEN, form_answer, form_html
 from snippets.planner.presets import devices, models
-from snippets.planner.questions import FIELDS
+from snippets.planner.questions import FIELDS, read_question
 
 
 def test_groups_hold_every_field_once() -> None:
@@ -22,7 +25,8 @@ def test_presets_can_be_chosen_or_left() -> None:
     text = form_html()
     for name in (*models(), *devices()):
         assert f">{name}</option>" in text
-    assert text.count(" selected>") == text.count('<option value="">') == 2
+    assert text.count(" selected>") == 4  # model, device and the bits of both
+    assert text.count('<option value="">another</option>') == 2
     assert "\n" not in text
 
 
@@ -35,7 +39,12 @@ def test_presets_can_be_chosen_or_left() -> None:
         ({}, "rate_per_s"),
         ({"trace": "a.csv", "trace_text": "a,b"}, "trace"),
         ({"trace": "a.csv"}, "trace"),
-        ({"rate_per_s": 1, "ttft_s": 0.001}, ""),
+        ({"trace": ""}, "trace"),
+        ({"rate_per_s": 1, "ttft_s": 0.001}, "ttft_s"),
+        ({"rate_per_s": 1, "tpot_s": 0.001}, "tpot_s"),
+        ({"rate_per_s": 1, "memory_share": 0.188}, "memory_share"),
+        ({"rate_per_s": 1, "model": "Llama-2-70B"}, "model"),
+        ({"rate_per_s": 1, "nothing": 1}, ""),
     ],
 )
 def test_a_problem_names_its_field(values: dict[str, object], field: str) -> None:
@@ -55,6 +64,7 @@ def test_a_trace_from_the_form() -> None:
         "value": "1",
         "estimate": "",
         "chapter": "capacity/autoscaling",
+        "title": "Autoscaling",
     }
     assert "mine.csv" not in json.dumps(told["lines"])
 
@@ -74,3 +84,28 @@ def test_a_form_that_is_no_object(text: str) -> None:
 def test_no_form_raises(values: dict[str, object]) -> None:
     told = json.loads(form_answer(json.dumps(values)))
     assert told["problem"]
+
+
+def test_the_command_says_the_same_as_the_form() -> None:
+    asked = {"rate_per_s": "3.0", "model": "Llama-3-8B", "requests": "200", "tpot_s": "0.10"}
+    words = shlex.split(json.loads(form_answer(json.dumps(asked)))["command"])
+    assert words[:3] == ["python", "-m", "snippets.planner"]
+    options = vars(command_parser().parse_args(words[3:]))
+    given = {name: options[name] for name in FIELDS if options[name] is not None}
+    assert given == {"rate_per_s": "3.0", "requests": "200", "tpot_s": "0.10"}
+    assert read_question(given).traffic == read_question(asked).traffic
+
+
+def test_progress_is_told() -> None:
+    heard: list[tuple[str, str]] = []
+    form_answer('{"rate_per_s": 3, "requests": 200}', lambda *told: heard.append(told))
+    assert {kind for kind, _ in heard} == {"status"}
+    assert heard[0][1] == "Simulating fleet 1: replicas 1, batch limit 256…"
+
+
+def test_conditions_name_controls_and_their_values() -> None:
+    text = form_html()
+    for condition in WHEN.values():
+        control, _, value = condition.partition("=")
+        (body,) = re.findall(rf'<select id="planner-{control}".*?</select>', text)
+        assert f'<option value="{value}">' in body

@@ -62,7 +62,7 @@ def test_a_worker_killed_amid_its_work_changes_nothing(
     alone: list[dict[str, float | int | str]], tmp_path: Path
 ) -> None:
     """Three worker processes, one killed with SIGKILL while it has a chunk: every record is there,
-    and the same to the bit, because the seed is that of the question's place."""
+    and the same to the bit, because every question has its own seed."""
     told: list[tuple[int, int]] = []
     with killed_while_it_works(tmp_path) as (pool, killed):
         questions = read_questions(GRID)
@@ -77,20 +77,20 @@ def test_chunks_last_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a size a chunk has as many questions as fill 50 ms, and none is asked twice."""
     clock = iter(np.arange(1000) * LEAST_TASK_S / 7)
     monkeypatch.setattr(sweeps.time, "perf_counter", lambda: float(next(clock)))
-    asked: list[list[tuple[int, ...]]] = []
+    asked: list[list[int]] = []
 
     def answered(questions: list[Question]) -> list[dict[str, object]]:
-        asked.append([question.spawn_key for question in questions])
-        return [{"problem": "", "place": question.spawn_key[0]} for question in questions]
+        asked.append([question.seed for question in questions])
+        return [{"problem": "", "place": question.seed} for question in questions]
 
     monkeypatch.setattr(sweeps, "answer_chunk", answered)
     told: list[int] = []
-    questions = read_questions([{"rate_per_s": 1}] * 30)
+    questions = read_questions([{"rate_per_s": 1, "seed": place} for place in range(30)])
     with futures.ThreadPoolExecutor(1) as pool:
         records = sweep(questions, pool, None, lambda done, _: told.append(done))
     assert [record["place"] for record in records] == list(range(30))
     assert sorted(len(chunk) for chunk in asked) == [0] + [1] * 7 + [2] + [7] * 3
-    assert sorted(place for chunk in asked for (place,) in chunk) == list(range(30))
+    assert sorted(place for chunk in asked for place in chunk) == list(range(30))
     assert told[0] == 7
     assert told[-1] == 30
 

@@ -1,0 +1,101 @@
+// The capacity planner's form: what it asks goes to Python in the page's worker, what that answers becomes a table.
+import { make, python } from "./live.js";
+
+const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
+
+export function open(form) {
+  const place = document.querySelector(".live");
+  if (!place) return; // the site offers no Python for the browser
+  const settings = { ...JSON.parse(place.dataset.live), packages: ["numpy"] }; // it draws nothing
+  const [plans, stops] = form.querySelectorAll(".live-tools button");
+  const status = form.querySelector(".live-status");
+  const answer = form.querySelector(".planner-answer");
+  const fields = [...form.querySelectorAll("[name]")];
+  form.hidden = false;
+
+  // Fields that another control makes needless are hidden, and not sent.
+  const conditional = [...form.querySelectorAll("[data-when]")].map((line) => {
+    const [name, value] = line.dataset.when.split("=");
+    return [line, form.querySelector(`#planner-${name}`), value];
+  });
+  const show = () => {
+    for (const [line, control, value] of conditional) line.hidden = control.value !== value;
+  };
+  const problem = (field, told) => {
+    field.setAttribute("aria-invalid", String(Boolean(told)));
+    form.querySelector(`#${field.id}-problem`).textContent = told;
+  };
+  let working = false;
+  const busy = (now, told) => {
+    working = now;
+    plans.setAttribute("aria-disabled", String(working)); // and not `disabled`, which would lose the focus
+    stops.disabled = !working;
+    status.textContent = told;
+  };
+  const refuse = (name, told) => {
+    const field = fields.find((one) => one.name === name);
+    const shown = field && !field.closest("[hidden]");
+    busy(false, shown ? "No plan: one field has a problem." : `No plan: ${told}.`);
+    if (!shown) return plans.focus();
+    const folded = field.closest("details");
+    if (folded) folded.open = true;
+    problem(field, told);
+    field.focus();
+  };
+
+  const chapter = (line) => new URL(`${settings.downloads}../${line.chapter}/`, document.baseURI).href;
+  const row = (line) => make("tr", {},
+    make("th", { scope: "row", textContent: line.what }),
+    make("td", { textContent: line.value }),
+    make("td", { textContent: line.estimate }),
+    make("td", {}, make("a", { href: chapter(line), textContent: line.title })));
+  const heard = {
+    status: (told) => { status.textContent = told; },
+    line: (told) => { console.warn(told); },
+    answer: (text) => {
+      const told = JSON.parse(text);
+      if (told.problem) return refuse(told.field, told.problem);
+      const heads = ["Line", "Simulated", "Closed form", "Chapter"].map((title) => make("th", { scope: "col", textContent: title }));
+      answer.replaceChildren(
+        make("p", { className: "planner-summary", textContent: told.summary }),
+        make("table", { className: "plain" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...told.lines.map(row))),
+        make("p", {}, "The same from the command line: ", make("code", { textContent: told.command })));
+      answer.hidden = false;
+      busy(false, "The plan is below.");
+      answer.focus();
+    },
+    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}`),
+  };
+  const engine = python(settings, heard);
+
+  form.addEventListener("change", show);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (working) return;
+    for (const field of fields) problem(field, "");
+    const asked = {};
+    for (const field of fields) {
+      const none = field.tagName === "SELECT" && !field.value; // its parts are given instead
+      if (!none && !field.closest("[hidden]")) asked[field.name] = field.value;
+    }
+    busy(true, "Reading the form…");
+    answer.hidden = true;
+    if ("trace" in asked) {
+      const file = form.elements.trace.files[0];
+      asked.trace = file?.name ?? "";
+      if (file?.size > LARGEST_TRACE) return refuse("trace", `trace must be smaller than ${LARGEST_TRACE / 2 ** 20} MiB in a browser, got ${Math.ceil(file.size / 2 ** 20)} MiB; the command takes larger ones`);
+      try {
+        asked.trace_text = file ? await file.text() : "";
+      } catch (unread) {
+        return refuse("trace", `trace must be a file that can be read, got ${unread.message}`);
+      }
+    }
+    if (working) engine.ask({ name: "planner.planner_form", call: "form_answer", text: JSON.stringify(asked) });
+  });
+  stops.addEventListener("click", () => {
+    engine.stop();
+    busy(false, "Stopped. The next plan loads Python again.");
+    plans.focus();
+  });
+  show();
+}

@@ -1,0 +1,337 @@
+"""The planner's page in a browser: its form plans what Python plans, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from snippets.planner.answers import CHAPTERS, answer_lines, answer_summary
+from snippets.planner.capacity_planner import WORKED, plan
+from snippets.planner.questions import DRAWN, FIELDS, SHAPE, SHEET, read_question
+
+from .browsing import chromium, served
+from .fetch_pyodide import complete
+from .test_browser import AXE, COLOURS, DESK, PHONE, REPEATED, RUN_AXE
+
+PATIENCE_MS = 240_000
+EXAMPLE = "//h2[@id='a-worked-example']/following::table[1]"
+QUICK = {"requests": "200"}
+needs_python = pytest.mark.skipif(
+    not complete(), reason="THE PLANNER'S FORM WAS NOT TESTED: run `make pyodide` once"
+)
+HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+ROWS = "".join(f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}\n" for i in range(200))
+
+
+@pytest.fixture(scope="module")
+def origin(site: Path) -> Iterator[str]:
+    with served(site) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def with_own_python(page: Page) -> None:
+    """Let the planner's page load Python from the test's own server."""
+
+    def answer(route: Route) -> None:
+        page_as_built = route.fetch()
+        text = page_as_built.text()
+        start = text.index("data-live=")
+        settings = text[start : text.index(">", start)]
+        address = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
+        assert address, settings
+        route.fulfill(response=page_as_built, body=text.replace(address, "/pyodide/"))
+
+    page.route("**/planner/", answer)
+
+
+class Form:
+    """The form on a page that is loaded once, and everything that the page asked for."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.page, self.origin = page, origin
+        self.asked: list[tuple[str, str]] = []
+        self.said: list[str] = []
+        page.on("request", lambda request: self.asked.append((request.method, request.url)))
+        page.on("pageerror", lambda problem: self.said.append(str(problem)))
+        page.on("console", lambda message: self.said.append(message.text))
+        with_own_python(page)
+        page.goto(f"{origin}planner/")
+        self.plan = page.locator("form.planner").get_by_role("button", name="Plan")
+        self.stop = page.locator("form.planner").get_by_role("button", name="Stop")
+        self.status = page.locator("form.planner .live-status")
+        self.answer = page.locator(".planner-answer")
+        expect(self.plan).to_be_visible()
+        page.locator("form.planner summary").click()
+
+    def control(self, name: str) -> Locator:
+        return self.page.locator(f"#planner-{name}")
+
+    def fill(self, values: dict[str, str]) -> None:
+        """The form as it was loaded, but for these values."""
+        self.page.locator("form.planner").evaluate(
+            "form => { form.reset(); form.dispatchEvent(new Event('change')); }"
+        )
+        if "trace" in values:
+            self.control("traffic").select_option("")
+        for name in sorted(values, key=lambda name: name not in ("model", "device")):
+            control = self.control(name)
+            if name in ("model", "device"):
+                control.select_option(values[name])
+            elif name != "trace":
+                control.fill(values[name])
+
+    def pressed(self) -> None:
+        self.plan.click()
+        expect(self.plan).to_have_attribute("aria-disabled", "false", timeout=PATIENCE_MS)
+
+    def problem(self, name: str) -> str:
+        """What stands beside a field, which must be the only one, marked, and in focus."""
+        expect(self.status).to_have_text("No plan: one field has a problem.")
+        expect(self.answer).to_be_hidden()
+        marked = self.page.locator("[aria-invalid=true]")
+        expect(marked).to_have_count(1)
+        expect(marked).to_be_focused()
+        assert marked.get_attribute("name") == name
+        told = self.page.locator(".planner-problem:not(:empty)")
+        expect(told).to_have_count(1)
+        assert told.get_attribute("id") == marked.get_attribute("aria-describedby")
+        return told.inner_text()
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the answer, and the address of each chapter."""
+        return self.page.locator(".planner-answer tbody tr").evaluate_all(
+            "rows => rows.map(row => [...[...row.cells].map(cell => cell.textContent),"
+            " row.querySelector('a').href])"
+        )
+
+    def expected(self, values: dict[str, object]) -> list[list[str]]:
+        """What Python answers here to the same question."""
+        question = read_question(values)
+        return [
+            [*(x.what, x.value, x.estimate, CHAPTERS[x.chapter]), f"{self.origin}{x.chapter}/"]
+            for x in answer_lines(question, plan(question))
+        ]
+
+
+@pytest.fixture(scope="module")
+def form(browser: Browser, origin: str) -> Iterator[Form]:
+    context = browser.new_context(viewport=DESK)
+    yield Form(context.new_page(), origin)
+    context.close()
+
+
+@needs_python
+def test_the_form_as_it_stands_is_the_worked_example(form: Form) -> None:
+    assert not [url for _, url in form.asked if "pyodide" in url or "live-worker" in url]
+    form.pressed()
+    expect(form.answer).to_be_focused()
+    assert form.rows() == form.expected({"rate_per_s": 20})
+    expect(form.answer).to_contain_text(answer_summary(WORKED, plan(WORKED)))
+    expect(form.answer).to_contain_text("python -m snippets.planner --rate-per-s 20")
+    shown = form.page.locator(EXAMPLE).locator("tbody tr")
+    cells = shown.evaluate_all("rows => rows.map(row => [...row.cells].map(c => c.textContent))")
+    assert cells == [row[:4] for row in form.rows()]
+    assert not form.said
+    loaded = {Path(urlsplit(url).path).name for _, url in form.asked if "/pyodide/" in url}
+    assert not [name for name in loaded if name.startswith(("matplotlib", "pillow"))]
+
+
+@needs_python
+def test_a_model_and_a_device_that_are_no_presets(form: Form) -> None:
+    expect(form.control("layers")).to_be_hidden()
+    values = QUICK | {"model": "", "device": "", "ttft_s": "3"}
+    values |= {"parameters_billion": "3", "layers": "20", "kv_heads": "4", "head_dim": "64"}
+    values |= {"peak_tflops": "100", "bandwidth_gb_per_s": "900", "memory_gib": "40"}
+    form.fill(values)
+    form.pressed()
+    asked = {name: value for name, value in values.items() if value}
+    assert form.rows() == form.expected(asked | {"rate_per_s": 20})
+    form.fill(QUICK | {"model": ""})
+    form.control("layers").fill("")
+    form.control("parameters_billion").fill("")
+    form.pressed()
+    assert form.problem("parameters_billion").endswith("a number from 0.001 to 10000, got ''")
+
+
+HOSTILE = {
+    "parameters_billion": "eight",
+    "layers": "1.5",
+    "kv_heads": "0",
+    "head_dim": "-64",
+    "peak_tflops": "1e999",
+    "bandwidth_gb_per_s": "nan",
+    "memory_gib": "inf",
+    "devices": "0x10",
+    "efficiency": "1.01",
+    "memory_share": "0",
+    "rate_per_s": "<script>alert(1)</script>",
+    "arrival_scv": "-1",
+    "mean_prompt_tokens": "١٢",
+    "mean_output_tokens": "9" * 5000,
+    "ttft_s": "",
+    "tpot_s": "1,5",
+    "quantile": "1",
+    "price_per_hour": "$2",
+    "token_budget": "512.5",
+    "batch_limit": "[1]",
+    "requests": "1_000",
+    "seed": '{"a": 1}',
+}
+
+
+def test_every_field_that_is_typed_has_a_hostile_value() -> None:
+    typed = {name for name, field in FIELDS.items() if field.high and not field.allowed}
+    assert typed == HOSTILE.keys()
+
+
+@needs_python
+def test_a_bad_value_shows_its_problem_at_its_field(form: Form) -> None:
+    good = dict.fromkeys(SHAPE, "4") | dict.fromkeys(SHEET, "400")
+    for name, value in HOSTILE.items():
+        values = QUICK | {name: value}
+        for whole, parts in (("model", SHAPE), ("device", SHEET)):
+            if name in parts:
+                values = {part: good[part] for part in parts} | {whole: ""} | values
+        form.fill(values)
+        form.pressed()
+        told = form.problem(name)
+        assert told.startswith(f"{name} must be a "), told
+        assert f", got '{value[:20]}" in told
+        assert len(told) < 200
+    form.fill(QUICK | {"ttft_s": "0.001"})
+    form.pressed()
+    assert form.problem("ttft_s").startswith("no fleet keeps a TTFT of 0.001 s")
+    form.fill(QUICK | {"batch_limit": "600"})
+    form.pressed()
+    assert form.problem("batch_limit") == "batch_limit must be at most token_budget = 512, got 600"
+    form.fill(QUICK | {"ttft_s": "3"})
+    form.pressed()
+    assert form.page.locator("[aria-invalid=true]").count() == 0
+    expect(form.answer).to_be_visible()
+    assert not form.said
+
+
+@needs_python
+def test_a_trace_is_read_in_the_page_and_stays_there(form: Form, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    form.fill(QUICK | {"trace": ""})
+    for name in DRAWN:
+        expect(form.control(name)).to_be_hidden()
+    form.pressed()
+    assert form.problem("trace") == "trace must be a file, got none"
+    lines = ROWS.splitlines(keepends=True)
+    for text, words in (
+        (b"\x00\xff\xfe binary \x00", "mine.csv: row 1 must be a header with one column TIMESTAMP"),
+        (b"", "mine.csv: the log must be a header and at least one request, got an empty file"),
+        ((HEADER + lines[0]).encode(), "mine.csv: the trace must be at least 100 requests long"),
+        ((HEADER + lines[1] + lines[0]).encode(), "mine.csv: row 3, column TIMESTAMP must be no"),
+        ((HEADER + ROWS[:-2] + "x\n").encode(), "mine.csv: row 201, column GeneratedTokens must"),
+    ):
+        file.write_bytes(text)
+        form.control("trace").set_input_files(file)
+        form.pressed()
+        assert form.problem("trace").startswith(words)
+    file.write_bytes(b"\xef\xbb\xbf" + (HEADER + ROWS).replace("\n", "\r\n").encode())
+    form.control("trace").set_input_files(file)
+    before = len(form.asked)
+    form.pressed()
+    assert form.rows() == form.expected({"trace": str(file), "requests": 200})
+    expect(form.answer).to_contain_text("--trace mine.csv")
+    assert form.asked[before:] == []
+    assert {method for method, _ in form.asked} == {"GET"}
+    assert {urlsplit(url).netloc for _, url in form.asked} == {urlsplit(form.origin).netloc}
+
+
+def violations(page: Page) -> list[object]:
+    """What axe finds: everything that it knows in the light theme, colours in the dark one."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(RUN_AXE, [REPEATED, {}])
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    found += page.evaluate(RUN_AXE, [REPEATED, {"runOnly": COLOURS}])
+    page.emulate_media(color_scheme="light")
+    return list(found)
+
+
+@needs_python
+def test_answers_and_problems_are_accessible_and_fit_a_phone(form: Form) -> None:
+    page = form.page
+    form.fill(QUICK | {"ttft_s": "3"})
+    form.pressed()
+    expect(form.answer).to_be_visible()
+    assert violations(page) == []
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    form.fill(QUICK | {"seed": "9" * 60})
+    page.locator("form.planner details").evaluate("one => { one.open = false; }")
+    form.pressed()  # the fold opens for the field
+    assert form.problem("seed").startswith("seed must be a whole number")
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    page.set_viewport_size(DESK)
+    assert violations(page) == []
+
+
+@needs_python
+def test_a_long_plan_is_stopped_and_python_starts_again(form: Form) -> None:
+    form.fill({"requests": "200000"})
+    form.plan.click()
+    expect(form.status).to_contain_text("Simulating fleet", timeout=PATIENCE_MS)
+    form.plan.evaluate("one => one.click()")  # while one is under way, another is none
+    form.stop.click()
+    expect(form.status).to_have_text("Stopped. The next plan loads Python again.")
+    expect(form.plan).to_be_focused()
+    expect(form.stop).to_be_disabled()
+    form.fill(QUICK | {"rate_per_s": "2"})
+    form.control("rate_per_s").press("Enter")
+    expect(form.answer).to_be_focused(timeout=PATIENCE_MS)
+    expect(form.answer).to_contain_text("for 2 requests/s")
+
+
+def test_python_that_cannot_be_loaded_is_said(browser: Browser, origin: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    with_own_python(page)
+    page.route("**/pyodide/**", lambda route: route.abort())
+    page.goto(f"{origin}planner/")
+    page.locator("form.planner").get_by_role("button", name="Plan").click()
+    status = page.locator("form.planner .live-status")
+    expect(status).to_contain_text("Python could not be run:")
+    context.close()
+
+
+def test_without_javascript_the_example_and_the_command_are_there(
+    browser: Browser, origin: str
+) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{origin}planner/")
+    expect(page.locator("form.planner")).to_be_hidden()
+    expect(page.get_by_text("The form needs JavaScript.")).to_be_visible()
+    table = page.locator(EXAMPLE)
+    for line in answer_lines(WORKED, plan(WORKED)):
+        row = table.locator("tr", has=page.locator("td:first-child", has_text=line.what)).first
+        expect(row).to_contain_text(line.value)
+        expect(row.get_by_role("link")).to_be_visible()
+    expect(page.get_by_text("python -m snippets.planner --rate-per-s 20").first).to_be_visible()
+    context.close()
+
+
+def test_settings_of_the_form_are_those_of_the_page(origin: str, browser: Browser) -> None:
+    """The form takes them from the editor's place, also after the editor was opened there."""
+    page = browser.new_page()
+    page.goto(f"{origin}planner/")
+    settings = json.loads(page.locator(".live").get_attribute("data-live") or "")
+    assert "planner.planner_form" in settings["modules"]
+    assert settings["bundle"].endswith("capacity-planner.zip")
+    page.close()
