@@ -11,7 +11,7 @@ import pytest
 from snippets import measuring
 from snippets.reference import scale_out_measurement as measurement
 from snippets.reference.scale_out import KINDS, simulate_chunk
-from snippets.reference.scale_out_measurement import executor_of, timed_chunk
+from snippets.reference.scale_out_measurement import _executor_of, _timed_chunk
 
 
 def test_the_record_is_complete() -> None:
@@ -57,16 +57,16 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_executors_are_what_they_say() -> None:
-    with executor_of("none", 1) as nothing:
+    with _executor_of("none", 1) as nothing:
         assert nothing is None
-    with executor_of("threads", 3) as threads:
+    with _executor_of("threads", 3) as threads:
         assert isinstance(threads, futures.ThreadPoolExecutor)
-    with executor_of("processes", 2) as processes:
+    with _executor_of("processes", 2) as processes:
         assert isinstance(processes, futures.ProcessPoolExecutor)
 
 
 def test_timed_chunk_is_the_chunk() -> None:
-    found, seconds = timed_chunk(3, 6)
+    found, seconds = _timed_chunk(3, 6)
     assert found == simulate_chunk(0, 3, 6)
     assert seconds > 0
 
@@ -80,7 +80,7 @@ def test_timed_chunk_is_the_chunk() -> None:
     ],
 )
 def test_bad_executors_are_refused(kind: str, workers: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message), executor_of(kind, workers):
+    with pytest.raises(ValueError, match=message), _executor_of(kind, workers):
         pass
     with pytest.raises(ValueError, match="below last"):
-        timed_chunk(4, 4)
+        _timed_chunk(4, 4)
