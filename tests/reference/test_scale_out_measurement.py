@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,15 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     for name, value in small.items():
         monkeypatch.setattr(measurement, name, value)
     monkeypatch.setattr(measurement.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    monkeypatch.setattr(measuring, "FOLDER", tmp_path)
+    written: dict[str, Any] = {}
+
+    def write_record(name: str, content: dict[str, Any]) -> Path:
+        written[name] = json.loads(json.dumps(content, allow_nan=False))
+        return tmp_path / f"{name}.json"
+
+    monkeypatch.setattr(measurement, "write_record", write_record)
     measurement.main()
-    record = measuring.read_record(measurement.RECORD)
+    record = written["scale_out"]
     assert record["workers"] == 2
     assert len(set(record["digests"].values())) == 1
     assert len(set(record["planner"]["digests"].values())) == 1
