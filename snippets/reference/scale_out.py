@@ -12,7 +12,7 @@ Assumes: independent scenarios; workers of one speed; w measured while all cores
 overhead of a task does not depend on its size.
 
 Source: Graham (1966) for the last task; Gunther (2007) for Amdahl's law; Chan, Golub and LeVeque
-(1979) for merging moments; NumPy documentation, parallel random number generation.
+(1982) for merging moments; NumPy documentation, parallel random number generation.
 """
 
 from __future__ import annotations

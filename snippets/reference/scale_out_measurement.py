@@ -52,13 +52,13 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 
 
 @contextlib.contextmanager
-def executor_of(kind: str, workers: int) -> Iterator[futures.Executor | None]:
+def _executor_of(kind: str, workers: int) -> Iterator[futures.Executor | None]:
     """An executor on this machine, until the end of the block; None for this process.
 
     kind: "none", "threads", "processes" or "dask". workers: a positive integer. Raises ValueError
     on anything else.
 
-    >>> with executor_of("threads", 2) as executor:
+    >>> with _executor_of("threads", 2) as executor:
     ...     executor.submit(sum, [1, 2, 3]).result()
     6
     """
@@ -85,12 +85,12 @@ def executor_of(kind: str, workers: int) -> Iterator[futures.Executor | None]:
             yield stack.enter_context(cluster_executor(cluster))
 
 
-def timed_chunk(first: int, last: int) -> tuple[Moments, float]:
+def _timed_chunk(first: int, last: int) -> tuple[Moments, float]:
     """The moments of the scenarios of these places, and the seconds that they took.
 
     first, last: places, first < last. Raises ValueError otherwise.
 
-    >>> timed_chunk(0, 4)[0].count
+    >>> _timed_chunk(0, 4)[0].count
     4
     """
     started = time.perf_counter()
@@ -119,7 +119,7 @@ def _wall_s(
 def _wake(executor: futures.Executor | None, workers: int) -> None:
     """Let every worker start and import."""
     for _ in range(2):
-        _wall_s(executor, [(timed_chunk, 0, 64)] * (4 * workers))
+        _wall_s(executor, [(_timed_chunk, 0, 64)] * (4 * workers))
 
 
 def _empty_task_s(executor: futures.Executor) -> float:
@@ -134,7 +134,7 @@ def _cell(
     """How long tasks of one size took, in all and inside, in the less disturbed of two rounds."""
     wanted = max(workers, round(CELL_S * workers / (chunk * scenario_s)))
     tasks = min(wanted // workers * workers, MOST_TASKS // workers * workers)
-    calls = [(timed_chunk, task * chunk, (task + 1) * chunk) for task in range(tasks)]
+    calls = [(_timed_chunk, task * chunk, (task + 1) * chunk) for task in range(tasks)]
     wall_s, answers = min((_wall_s(executor, calls) for _ in range(2)), key=lambda round: round[0])
     inside_s = sum(seconds for _, seconds in answers)
     cell = {"kind": kind, "chunk": chunk, "tasks": tasks, "items": tasks * chunk}
@@ -164,7 +164,7 @@ def _planner(workers: int) -> dict[str, Any]:
     short = read_questions([row | {"requests": SWEPT_REQUESTS} for row in grid])
     walls, digests = {}, {}
     for kind in ("none", *KINDS):
-        with executor_of(kind, workers) as executor:
+        with _executor_of(kind, workers) as executor:
             _wake(executor, workers)
             started = time.perf_counter()
             digests[kind] = _digest(sweep(short, executor, 1))
@@ -187,21 +187,21 @@ def _measure() -> dict[str, Any]:
     affinity = getattr(os, "sched_getaffinity", None)
     workers = len(affinity(0)) if affinity else os.cpu_count() or 1
     load = round(os.getloadavg()[0], 2)
-    timed_chunk(0, 64)
-    scenario_s = float(np.median([timed_chunk(0, 256)[1] for _ in range(9)])) / 256
+    _timed_chunk(0, 64)
+    scenario_s = float(np.median([_timed_chunk(0, 256)[1] for _ in range(9)])) / 256
     cells: list[dict[str, Any]] = []
     empty: dict[str, dict[str, float]] = {}
     digests: dict[str, str] = {}
     for kind in ("none", *KINDS):
         count = 1 if kind == "none" else workers
-        with executor_of(kind, count) as executor:
+        with _executor_of(kind, count) as executor:
             _wake(executor, count)
             digests[kind] = _same_moments(executor)
             cells += [_cell(kind, executor, count, chunk, scenario_s) for chunk in CHUNKS]
             if executor is not None:
                 empty[kind] = {str(workers): _empty_task_s(executor)}
         if kind != "none" and workers > 1:
-            with executor_of(kind, 1) as executor:
+            with _executor_of(kind, 1) as executor:
                 _wake(executor, 1)
                 assert executor is not None
                 empty[kind]["1"] = _empty_task_s(executor)
@@ -232,8 +232,8 @@ def check_a_task_says_how_long_it_took() -> None:
     Source: two clocks, one inside the other; `simulate_chunk`.
     """
     for kind in ("none", "threads"):
-        with executor_of(kind, 1) as executor:
-            wall_s, answers = _wall_s(executor, [(timed_chunk, 5, 9), (timed_chunk, 9, 11)])
+        with _executor_of(kind, 1) as executor:
+            wall_s, answers = _wall_s(executor, [(_timed_chunk, 5, 9), (_timed_chunk, 9, 11)])
         inside_s = sum(seconds for _, seconds in answers)
         checks.holds(f"{kind}: inside is less", 0 < inside_s < wall_s, got=f"{inside_s} < {wall_s}")
         checks.equal(f"{kind}: moments", answers[0][0] == simulate_chunk(0, 5, 9), True)
@@ -245,7 +245,7 @@ def check_bad_input_is_refused() -> None:
         ("mpi", 1, "kind must be none, th"),
         ("none", 0, "workers must be"),
     ):
-        checks.raises(f"{kind}, {workers}", executor_of(kind, workers).__enter__, match=match)
+        checks.raises(f"{kind}, {workers}", _executor_of(kind, workers).__enter__, match=match)
 
 
 if __name__ == "__main__":

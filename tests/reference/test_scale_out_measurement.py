@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from snippets import measuring
 from snippets.reference import scale_out_measurement as measurement
 from snippets.reference.scale_out import KINDS, simulate_chunk
-from snippets.reference.scale_out_measurement import executor_of, timed_chunk
+from snippets.reference.scale_out_measurement import _executor_of, _timed_chunk
 
 
 def test_the_record_is_complete() -> None:
@@ -41,9 +42,15 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     for name, value in small.items():
         monkeypatch.setattr(measurement, name, value)
     monkeypatch.setattr(measurement.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    monkeypatch.setattr(measuring, "FOLDER", tmp_path)
+    written: dict[str, Any] = {}
+
+    def write_record(name: str, content: dict[str, Any]) -> Path:
+        written[name] = json.loads(json.dumps(content, allow_nan=False))
+        return tmp_path / f"{name}.json"
+
+    monkeypatch.setattr(measurement, "write_record", write_record)
     measurement.main()
-    record = measuring.read_record(measurement.RECORD)
+    record = written["scale_out"]
     assert record["workers"] == 2
     assert len(set(record["digests"].values())) == 1
     assert len(set(record["planner"]["digests"].values())) == 1
@@ -57,16 +64,16 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_executors_are_what_they_say() -> None:
-    with executor_of("none", 1) as nothing:
+    with _executor_of("none", 1) as nothing:
         assert nothing is None
-    with executor_of("threads", 3) as threads:
+    with _executor_of("threads", 3) as threads:
         assert isinstance(threads, futures.ThreadPoolExecutor)
-    with executor_of("processes", 2) as processes:
+    with _executor_of("processes", 2) as processes:
         assert isinstance(processes, futures.ProcessPoolExecutor)
 
 
 def test_timed_chunk_is_the_chunk() -> None:
-    found, seconds = timed_chunk(3, 6)
+    found, seconds = _timed_chunk(3, 6)
     assert found == simulate_chunk(0, 3, 6)
     assert seconds > 0
 
@@ -80,7 +87,7 @@ def test_timed_chunk_is_the_chunk() -> None:
     ],
 )
 def test_bad_executors_are_refused(kind: str, workers: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message), executor_of(kind, workers):
+    with pytest.raises(ValueError, match=message), _executor_of(kind, workers):
         pass
     with pytest.raises(ValueError, match="below last"):
-        timed_chunk(4, 4)
+        _timed_chunk(4, 4)
