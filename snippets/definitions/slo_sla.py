@@ -156,7 +156,7 @@ def _bursty_quantile(utilization: float, probability: float = 0.99) -> float:
     return -math.log1p(-probability) / (1 - sigma if utilization else 1)
 
 
-STREAMS, STUDENT_T_975_DF7 = 8, 2.364624  # independent runs of a simulated curve, as published
+STREAMS, STUDENT_T_975_DF7 = 8, 2.364624  # independent runs of a simulated curve; qt(0.975, 7) in R
 
 
 def _over_streams(values: list[float]) -> MeanEstimate:

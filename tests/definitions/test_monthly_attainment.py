@@ -62,9 +62,11 @@ def test_downtime_refuses(bad: tuple[float, float, float]) -> None:
 
 def test_others_refuse() -> None:
     rng = np.random.default_rng(0)
-    for months, mean, length in ((0, 1.0, 1.0), (1, -1.0, 1.0), (1, 1.0, 0.0)):
-        with pytest.raises(ValueError, match="must be"):
-            simulated_downtime(rng, months, mean, length)
+    sound = {"months": 1, "mean_outages": 1.0, "mean_outage_s": 1.0}
+    for name, least in (("months", 0), ("mean_outages", -1.0), ("mean_outage_s", 0.0)):
+        for bad in (least, math.nan, math.inf):
+            with pytest.raises(ValueError, match=f"^{name} must be .*, got {bad}"):
+                simulated_downtime(rng, **(sound | {name: bad}))  # type: ignore[arg-type]
     for bad in (
         (1.0, 0.1, 1.0, 1.0),
         (0.9, 0.0, 1.0, 1.0),

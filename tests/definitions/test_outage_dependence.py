@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from snippets.definitions.outage_dependence import (
+    _share,
     down_together,
     pair_downtime_exceeds,
     simulated_bursts,
 )
+
+
+def test_share_of_months_has_the_binomial_error() -> None:
+    point = _share(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), 3.0)
+    error = math.sqrt(0.2 * 0.8 / 5)
+    assert (point.mean, point.standard_error) == pytest.approx((0.2, error))
+    assert point.half_width == pytest.approx(stats.norm.ppf(0.975) * error, rel=1e-3)
 
 
 def test_bursts_have_the_moments_of_longer_outages() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import integrate, stats
 
 from snippets.definitions.exercises.slo_sla import (
     longest_outage,
@@ -20,7 +20,9 @@ from snippets.definitions.exercises.slo_sla import (
 from snippets.definitions.exercises.utilization import max_pool_utilization
 from snippets.definitions.monthly_attainment import downtime_exceeds
 from snippets.definitions.slo_sla import (
+    STREAMS,
     _bursty_quantile,
+    _over_streams,
     _pool_quantile,
     example,
     load_cap,
@@ -35,6 +37,15 @@ from snippets.definitions.utilization import response_quantile
 @given(st.floats(0.01, 0.99))
 def test_load_cap_inverts(cap: float) -> None:
     assert load_cap(lambda rho: 1 / (1 - rho), 1 / (1 - cap)) == pytest.approx(cap, abs=1e-12)
+
+
+def test_interval_over_streams_is_students() -> None:
+    values = np.arange(STREAMS, dtype=float) ** 2
+    low, high = stats.t.interval(0.95, STREAMS - 1, values.mean(), stats.sem(values))
+    point = _over_streams(values.tolist())
+    ends = (point.mean - point.half_width, point.mean + point.half_width)
+    assert ends == pytest.approx((low, high), rel=1e-6)
+    assert point.standard_error == pytest.approx(stats.sem(values))
 
 
 def test_load_cap_of_the_idle_quantile_is_zero() -> None:
