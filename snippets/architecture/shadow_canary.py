@@ -125,11 +125,18 @@ def mcnemar_exact(newly_wrong: int, newly_right: int) -> float:
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
         _require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     pairs, smaller = int(newly_wrong + newly_right), int(min(newly_wrong, newly_right))
-    ways = term = 1  # math.comb(pairs, 0), and so on
-    for k in range(1, smaller + 1):
-        term = term * (pairs - k + 1) // k
-        ways += term
-    return min(1.0, 2 * ways / (1 << pairs))
+    if pairs <= 10_000:
+        term = math.comb(pairs, smaller) / (1 << pairs)  # of the binomial sum, the largest
+    else:  # the same by logarithms, to eight digits for a million pairs
+        ways = math.lgamma(pairs + 1) - math.lgamma(smaller + 1) - math.lgamma(pairs - smaller + 1)
+        term = math.exp(ways - pairs * math.log(2))
+    total = term
+    for k in range(smaller, 0, -1):
+        term = term * k / (pairs - k + 1)
+        total += term
+        if term < 1e-17 * total:
+            break
+    return min(1.0, 2 * total)
 
 
 def shadow_pairs(

@@ -75,6 +75,10 @@ def test_mcnemar_is_the_sign_test(wrong: int, right: int) -> None:
 
 def test_mcnemar_of_many_pairs_does_not_overflow() -> None:
     assert 0 < mcnemar_exact(2500, 2600) < 1
+    for wrong, right in ((4900, 5100), (4900, 5101), (500_000, 501_000)):
+        expected = stats.binomtest(wrong, wrong + right).pvalue
+        assert mcnemar_exact(wrong, right) == pytest.approx(expected, rel=1e-7)
+    assert mcnemar_exact(0, 10**6) == 0
 
 
 @given(st.floats(0.001, 0.5), st.floats(0.001, 0.5), st.floats(0.01, 0.2), st.floats(0.5, 0.99))
