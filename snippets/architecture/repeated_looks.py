@@ -28,7 +28,7 @@ from snippets.definitions.queue_simulator import MeanEstimate, batch_means
 
 FloatArray = npt.NDArray[np.float64]
 
-NODES = 120  # Gauss–Legendre points between the bounds of a look
+NODES = 64  # Gauss–Legendre points for every 16 standard deviations of a step to the bound
 
 
 def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
@@ -38,9 +38,9 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 
 
 @functools.cache
-def _legendre() -> tuple[FloatArray, FloatArray]:
+def _legendre(nodes: int) -> tuple[FloatArray, FloatArray]:
     """Nodes and weights of Gauss–Legendre quadrature on [−1, 1]."""
-    return np.polynomial.legendre.leggauss(NODES)
+    return np.polynomial.legendre.leggauss(nodes)
 
 
 def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> float:
@@ -59,7 +59,8 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
         _require(0 < c <= 12, "thresholds", "in (0, 12]", c)
     _require(math.isfinite(effect), "effect", "finite", effect)
     step = effect / math.sqrt(looks)  # mean of one increment
-    unit, weight = _legendre()
+    widest = max(c * math.sqrt(k) for k, c in enumerate(thresholds, start=1))
+    unit, weight = _legendre(NODES * (1 + int(widest / 16)))
     before, mass = np.zeros(1), np.ones(1)  # nothing has happened yet: S₀ = 0
     for k, c in enumerate(thresholds, start=1):
         now = c * math.sqrt(k) * unit
@@ -72,15 +73,15 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
 def pocock_constant(looks: int, alpha: float = 0.05) -> float:
     """The threshold for |z| that, used at each of K equally spaced looks, errs with probability α.
 
-    looks: K, 1 to 200. alpha: in [0.0001, 0.5]. By bisection on `crossing_probability`. Raises
-    ValueError outside these ranges.
+    looks: K, 1 to 200. alpha: in [0.0001, 0.5]. By bisection on `crossing_probability`, between the
+    threshold of one look and Bonferroni's for K. Raises ValueError outside these ranges.
 
     >>> round(pocock_constant(1), 5)
     1.95996
     """
     _require(1 <= looks <= 200 and looks % 1 == 0, "looks", "an integer from 1 to 200", looks)
     _require(1e-4 <= alpha <= 0.5, "alpha", "in [0.0001, 0.5]", alpha)
-    low, high = 0.5, 8.0
+    low, high = (NormalDist().inv_cdf(1 - alpha / 2 / n) for n in (1, looks))
     for _ in range(40):
         middle = (low + high) / 2
         too_often = crossing_probability([middle] * int(looks)) > alpha

@@ -51,18 +51,18 @@ def _legendre() -> tuple[FloatArray, FloatArray]:
 
 
 def student_quantile(probability: float, degrees: float) -> float:
-    """Quantile of Student's t distribution, without scipy.
+    """Quantile of Student's t distribution to five digits or more, without scipy.
 
-    probability: in (0, 1). degrees: degrees of freedom, ≥ 1. With t = √ν·tan θ the distribution
-    function is ½ + C·∫₀^θ cos^{ν−1}, here by Gauss–Legendre; Newton's method from the normal
-    quantile, which lies on the safe side of a concave function. Raises ValueError outside the
-    ranges.
+    probability: in [0.0005, 0.9995]. degrees: degrees of freedom, in [1, 1e6]. With t = √ν·tan θ
+    the distribution function is ½ + C·∫₀^θ cos^{ν−1}, here by Gauss–Legendre; Newton's method from
+    the normal quantile, which lies on the safe side of a concave function. Raises ValueError
+    outside the ranges.
 
     >>> round(student_quantile(0.975, degrees=4), 5)
     2.77645
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(1 <= degrees < math.inf, "degrees", "finite and at least 1", degrees)
+    _require(0.0005 <= probability <= 0.9995, "probability", "in [0.0005, 0.9995]", probability)
+    _require(1 <= degrees <= 1e6, "degrees", "in [1, 1e6]", degrees)
     upper = max(probability, 1 - probability)
     scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
     nodes, weights = _legendre()
@@ -92,7 +92,7 @@ def paired_difference(
     """Student's interval for the mean of candidate − baseline on the same items.
 
     baseline, candidate: one value per item in the same order, shape (n,), n ≥ 2, not all
-    differences equal. confidence: in (0, 1). Raises ValueError on other shapes and non-finite
+    differences equal. confidence: in (0, 0.999]. Raises ValueError on other shapes and non-finite
     values.
 
     >>> paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).mean
@@ -103,7 +103,7 @@ def paired_difference(
     _require(y.shape == x.shape, "candidate", f"of shape {x.shape}", y.shape)
     _require(np.isfinite(x).all(), "baseline", "finite", baseline)
     _require(np.isfinite(y).all(), "candidate", "finite", candidate)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    _require(0 < confidence <= 0.999, "confidence", "in (0, 0.999]", confidence)
     differences = y - x
     error = float(differences.std(ddof=1)) / math.sqrt(x.size)
     _require(error > 0, "candidate", "different from the baseline by more than a constant", y)
@@ -125,11 +125,18 @@ def mcnemar_exact(newly_wrong: int, newly_right: int) -> float:
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
         _require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     pairs, smaller = int(newly_wrong + newly_right), int(min(newly_wrong, newly_right))
-    ways = term = 1  # math.comb(pairs, 0), and so on
-    for k in range(1, smaller + 1):
-        term = term * (pairs - k + 1) // k
-        ways += term
-    return min(1.0, 2 * ways / (1 << pairs))
+    if pairs <= 10_000:
+        term = math.comb(pairs, smaller) / (1 << pairs)  # of the binomial sum, the largest
+    else:  # the same by logarithms, to eight digits for a million pairs
+        ways = math.lgamma(pairs + 1) - math.lgamma(smaller + 1) - math.lgamma(pairs - smaller + 1)
+        term = math.exp(ways - pairs * math.log(2))
+    total = term
+    for k in range(smaller, 0, -1):
+        term = term * k / (pairs - k + 1)
+        total += term
+        if term < 1e-17 * total:
+            break
+    return min(1.0, 2 * total)
 
 
 def shadow_pairs(
@@ -430,6 +437,6 @@ def check_bad_input_is_refused() -> None:
     checks.raises("half", mcnemar_exact, 1.5, 2, match="newly_wrong must be a count, got 1.5")
     checks.raises("equal", samples_per_arm, 0.1, 0.1, match="candidate_rate must be different")
     checks.raises("constant", paired_difference, [1, 2], [2, 3], match="more than a constant")
-    checks.raises("q = 1", student_quantile, 1.0, 4, match="probability must be in (0, 1), got 1.0")
+    checks.raises("q = 1", student_quantile, 1.0, 4, match="probability must be in [0.0005,")
     checks.raises("no canary", allocation_cost, 0.0, match="canary_share must be in (0, 1)")
     checks.raises("too many", shadow_pairs, 0.6, 0.5, match="newly_right_share must be in")

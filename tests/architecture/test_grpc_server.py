@@ -454,3 +454,10 @@ def test_ports() -> None:
     for port in (-1, 65_536):
         with pytest.raises(ValueError, match=r"port must be in \[0, 65535\]"):
             asyncio.run(serve_grpc(Gate(), port))
+
+    async def test() -> None:
+        async with running(Gate()) as server:
+            with pytest.raises(RuntimeError, match="Failed to bind"):  # no second one beside it
+                create_server(Gate()).add_insecure_port(f"127.0.0.1:{server.port}")
+
+    run(test())

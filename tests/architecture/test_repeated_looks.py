@@ -55,6 +55,19 @@ def test_pocock_constant_inverts_the_recursion() -> None:
     assert pocock_constant(10) > pocock_constant(5) > pocock_constant(5, 0.1)
 
 
+def test_the_widest_bounds_are_resolved() -> None:
+    """Many looks far out: between the single tail and the sum of tails, where a fixed number of
+    nodes gave probabilities below 0."""
+    for threshold, looks in ((4.0, 200), (6.0, 100), (5.0, 120), (9.0, 40)):
+        tail = 2 * stats.norm.sf(threshold)
+        got = crossing_probability([threshold] * looks)
+        assert tail - 1e-9 < got < looks * tail + 1e-9
+    assert crossing_probability([12.0] * 3) == pytest.approx(0, abs=1e-12)
+    assert crossing_probability([pocock_constant(60, 1e-4)] * 60) == pytest.approx(1e-4, abs=1e-9)
+    assert pocock_constant(1, 1e-4) == pytest.approx(stats.norm.isf(0.5e-4), abs=1e-6)
+    assert pocock_constant(1, 0.5) == pytest.approx(stats.norm.isf(0.25), abs=1e-9)
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="thresholds must be 1 to 200 numbers"):
         crossing_probability([2.0] * 201)

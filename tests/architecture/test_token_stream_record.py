@@ -32,6 +32,17 @@ def test_arrivals_are_ordered() -> None:
         assert (arrival[:, 0] > 0).all()
 
 
+def test_quoted_times_are_in_the_record() -> None:
+    """The median stream, read from the record by hand."""
+    (steady,) = [kind for kind in read_record(RECORD)["kinds"] if kind["name"] == "steady"]
+    typical = sorted(steady["arrival_ms"], key=lambda arrival: arrival[-1])[6]
+    quoted = token_stream_record.example()
+    assert quoted.measured_ttft_ms == pytest.approx(typical[0])
+    assert quoted.measured_e2e_s == pytest.approx(typical[-1] / 1000)
+    assert quoted.measured_tpot_ms == pytest.approx((typical[-1] - typical[0]) / 100)
+    assert quoted.measured_with_ttft_ms == pytest.approx(typical[-1] / 101)
+
+
 def test_prefills_ask_for_the_same_total() -> None:
     record = read_record(RECORD)
     whole, chunked = (
