@@ -180,6 +180,8 @@ class Example:
     opt_slots_decimal: int
     grouped_32k_gib: float
     full_32k_gib: float
+    grouped_fit: int
+    full_fit: int
     mistral_full_gib: float
     mistral_window_gib: float
 
@@ -220,6 +222,8 @@ def example() -> Example:
         opt_slots_decimal=how_many_fit(12e9, opt),
         grouped_32k_gib=2**15 * kv_bytes_per_token(32, 8, 128) / GIB,
         full_32k_gib=2**15 * kv_bytes_per_token(32, 32, 128) / GIB,
+        grouped_fit=how_many_fit(64 * GIB, 2**15 * kv_bytes_per_token(32, 8, 128)),
+        full_fit=how_many_fit(64 * GIB, 2**15 * kv_bytes_per_token(32, 32, 128)),
         mistral_full_gib=2**15 * _per_token(mistral) / GIB,
         mistral_window_gib=_of_sequence(mistral, 2**15) / GIB,
     )

@@ -90,6 +90,8 @@ def test_best_split_is_the_best_of_all(prefill: float, decode: float, devices: i
 
 def test_best_split_of_many_devices_is_found_at_once() -> None:
     assert best_split(1.0, 3.0, 4 * 10**12) == (3 * 10**12, 3e12)
+    assert best_split(1e-20, 1.0, 5) == (4, 4e-20)  # each phase keeps a device
+    assert best_split(1.0, 1e-20, 5) == (1, 4e-20)
 
 
 BAD: list[tuple[Callable[[], object], str]] = [

@@ -496,3 +496,12 @@ def test_nothing_is_lost_and_callers_keep_their_order(
 def test_bad_limits_are_refused(named: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DynamicBatcher(in_thread(list), **named)
+
+
+def test_one_place_is_free_again_after_every_answer() -> None:
+    async def main() -> None:
+        async with DynamicBatcher(in_thread(list), largest=1, places=1) as batcher:
+            for item in range(3):
+                assert await batcher.submit(item) == item
+
+    run(main)
