@@ -39,3 +39,13 @@ for (const place of document.querySelectorAll(".live"))
     const { open } = await import(new URL("live.js", own).href);
     open(place);
   });
+
+// Sliders: nothing of them is loaded before one comes near the view.
+const near = new IntersectionObserver((changes) => {
+  for (const { isIntersecting, target } of changes)
+    if (isIntersecting) {
+      near.unobserve(target);
+      import(new URL("slider.js", own).href).then(({ open }) => open(target));
+    }
+}, { rootMargin: "50% 0px" });
+for (const place of document.querySelectorAll(".slider")) near.observe(place);

@@ -38,6 +38,7 @@ from snippets._engine.runner import (
     run_all,
     warm_up,
 )
+from snippets._engine.sliders import as_json
 from snippets._engine.source import module_names
 
 log = logging.getLogger("mkdocs.hooks.snippets")
@@ -229,7 +230,7 @@ def _card(
         file.url,
         thumbnail,
         pages.exercise_titles(text),
-        sorted(drawn, key=lambda pair: text.find(f"{{{{ figure {pair[1]['name']} }}}}")),
+        sorted(drawn, key=lambda pair: pages.place_of_figure(text, pair[1]["name"])),
         str(meta.get("description", "")),
         used,
     )
@@ -311,7 +312,7 @@ def _publish_notebooks(
 def _publish(
     files: Files, config: MkDocsConfig, runs: list[Run], used: dict[str, list[str]]
 ) -> None:
-    """Figures straight from the cache; modules and bundles as generated files."""
+    """Figures straight from the cache; sliders, modules and bundles as generated files."""
 
     def add(address: str, *, source: Path | None = None, content: bytes | str = b"") -> None:
         if source is not None:
@@ -328,6 +329,9 @@ def _publish(
                     pages.figure_address(run.name, figure["name"], theme),
                     source=run.folder / f"{figure['name']}-{theme}.svg",
                 )
+        for slider in run.record["sliders"]:
+            address = pages.slider_address(run.name, slider["name"])
+            add(address, content=as_json(slider["data"]))
         add(f"downloads/{run.path}", content=run.record["source"])
     for name in ("live.py", "figures.py"):  # what the reader's browser runs beside the modules
         text = Path(__file__).with_name(name).read_text(encoding="utf-8")

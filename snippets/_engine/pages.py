@@ -386,30 +386,80 @@ def figure_anchor(figure_name: str) -> str:
     return f"figure-{figure_name.replace('_', '-')}"
 
 
+def place_of_figure(markdown: str, figure_name: str) -> int:
+    """Where a page shows a figure, by itself or with its slider; -1 when it does not."""
+    found = re.search(rf"\{{\{{ (?:figure|slider) {figure_name} \}}\}}", markdown)
+    return found.start() if found else -1
+
+
 def figure_address(run_name: str, figure_name: str, theme: str) -> str:
     """Where a figure lies in the site."""
     return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}.svg"
 
 
-def _figure(page: Page, names: list[str]) -> str:
+def slider_address(run_name: str, slider_name: str) -> str:
+    """Where the numbers of a slider lie in the site."""
+    return f"figures/{run_name.replace('.', '/')}/{slider_name}.json"
+
+
+def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]]:
+    """The one figure or slider of that name, and the module it is from."""
     if len(names) != 1:
-        raise EngineError("name one figure: {{ figure name }}")
-    found = [(r, f) for r in page.runs for f in r.record["figures"] if f["name"] == names[0]]
+        raise EngineError(f"name one {kind}: {{{{ {kind} name }}}}")
+    there = [(run, item) for run in page.runs for item in run.record[f"{kind}s"]]
+    found = [(run, item) for run, item in there if item["name"] == names[0]]
     if len(found) != 1:
-        known = ", ".join(f["name"] for r in page.runs for f in r.record["figures"]) or "none"
-        raise EngineError(f"no single figure {names[0]}; the page's modules drew: {known}")
-    run, figure = found[0]
-    page.figures_shown.append(names[0])
+        known = ", ".join(item["name"] for _, item in there) or "none"
+        raise EngineError(f"no single {kind} {names[0]}; the page's modules have: {known}")
+    return found[0]
+
+
+def _figure(page: Page, names: list[str]) -> str:
+    run, figure = _named(page, names, "figure")
+    return page.slot(_figure_markup(page, run, figure))
+
+
+def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
+    page.figures_shown.append(figure["name"])
     count = len(page.figures_shown)
     caption = " ".join(_inline(text) for text in figure["caption"])
     address = page.base + figure_address(run.name, figure["name"], "light")
-    return page.slot(
+    return (
         f'<figure class="plot" id="{figure_anchor(figure["name"])}">'
         f"{figure_image(page.base, run.name, figure)}"
         f"<figcaption><strong>Figure {count}.</strong> {caption}"
         f' <a class="figure-file" href="{address}" download>'
         f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
         "</figcaption></figure>"
+    )
+
+
+def _slider(page: Page, names: list[str]) -> str:
+    """A figure, and under it the controls and the place of a plot that docs/assets/slider.js draws
+    when it comes into view.
+    """
+    run, slider = _named(page, names, "slider")
+    _, figure = _named(page, names, "figure")
+    anchor = f"slider-{slider['name'].replace('_', '-')}"
+    controls = []
+    for number, control in enumerate(slider["data"]["controls"]):
+        name = f"{anchor}-{number}"
+        texts = control["texts"]
+        now = html.escape(texts[control["start"]])
+        controls.append(
+            f'<p><label for="{name}">{html.escape(control["label"])}</label>'
+            f' <span aria-hidden="true">{now}</span>'
+            f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{control["start"]}"'
+            f' aria-valuetext="{now}" autocomplete="off"></p>'
+        )
+    address = page.base + slider_address(run.name, slider["name"])
+    return page.slot(
+        f"{_figure_markup(page, run, figure)}"
+        f'<div class="slider" id="{anchor}" role="group" aria-labelledby="{anchor}-lead"'
+        f' data-grid="{address}" data-search-exclude>'
+        f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
+        f'<div class="slider-plot"></div><div class="slider-controls">{"".join(controls)}</div>'
+        '<output class="slider-reading"></output></div>'
     )
 
 
@@ -682,6 +732,7 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _code,
     "solution": _solution,
     "figure": _figure,
+    "slider": _slider,
     "checks": _checks,
     "downloads": _downloads,
     "chapters": _chapters,
