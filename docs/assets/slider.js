@@ -1,6 +1,4 @@
 // Curves over a grid that was computed when the page was built. Loaded when a slider comes into view.
-const LABEL = 12; // size of a label in pixels
-
 function svg(tag, attributes, text = "") {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -8,172 +6,181 @@ function svg(tag, attributes, text = "") {
   return element;
 }
 
+const title = ({ label, unit }) => (unit ? `${label} [${unit}]` : label);
+const tick = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
+
+// A value in a sentence, as snippets/_engine/readings.py writes it.
 function told(value, { unit, decimals }) {
-  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
   const least = 10 ** -decimals;
   const small = value > 0 && value < least / 2;
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
   const text = (small ? least : value).toLocaleString("en", digits).replace("-", "−");
-  return `${small ? "less than " : ""}${text}${unit === "%" ? "%" : unit && ` ${unit}`}`;
+  return `${small ? "less than " : ""}${text}${unit && unit !== "%" ? " " : ""}${unit}`;
 }
 
-const title = ({ label, unit }) => (unit ? `${label} [${unit}]` : label);
-
-function ticks({ log, range: [low, high] }, room) {
-  if (!log) {
-    const rough = (high - low) / Math.max(2, room);
-    const ten = 10 ** Math.floor(Math.log10(rough));
-    const step = ten * [1, 2, 5, 10].find((factor) => factor * ten >= rough);
-    const first = Math.ceil(low / step - 1e-9);
-    return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => (first + i) * step);
-  }
-  const decades = Math.log10(high / low);
-  const factors = decades * 3 <= room ? [1, 2, 5] : [1];
-  const every = Math.max(1, Math.ceil(decades / room));
-  const found = [];
-  for (let k = Math.floor(Math.log10(low)); 10 ** k <= high * 1.000001; k += 1)
-    if (k % every === 0) found.push(...factors.map((factor) => factor * 10 ** k));
-  return found.filter((value) => value >= low * 0.999999 && value <= high * 1.000001);
-}
-
+// From a value on an axis to pixels, and back to the axis for what lies beyond.
 function scale({ log, range }, from, to) {
   const f = log ? Math.log : (value) => value;
   const [low, high] = range.map(f);
-  return (value) => from + ((f(Math.min(Math.max(value, range[0]), range[1])) - low) / (high - low)) * (to - from);
+  return (value) => from + ((f(value) - low) / (high - low)) * (to - from);
+}
+const within = ({ range: [low, high] }, value) => low <= value && value <= high;
+const clamped = ({ range: [low, high] }, value) => Math.min(Math.max(value, low), high);
+
+// Round values on an axis, about `most` of them.
+function ticks({ log, range: [low, high] }, most) {
+  const found = [];
+  if (log) {
+    const decades = Math.log10(high / low);
+    const factors = decades * 3 <= most ? [1, 2, 5] : [1];
+    const every = Math.ceil(decades / most);
+    for (let k = Math.floor(Math.log10(low)); 10 ** k <= high; k += 1)
+      if (k % every === 0) found.push(...factors.map((factor) => factor * 10 ** k));
+  } else {
+    const ten = 10 ** Math.floor(Math.log10((high - low) / most));
+    const step = ten * [1, 2, 5, 10].find((factor) => factor * ten * most >= high - low);
+    for (let k = Math.ceil(low / step); k * step <= high + step / 1e6; k += 1) found.push(k * step);
+  }
+  return found.filter((value) => value > low - (high - low) / 1e6 && value < high * 1.000001);
 }
 
 export async function open(place) {
   const plot = place.querySelector(".slider-plot");
   const inputs = [...place.querySelectorAll("input")];
-  const reading = place.querySelector(".slider-reading");
+  const sentence = place.querySelector(".slider-reading > span");
   let data;
   try {
     const answer = await fetch(place.dataset.grid);
     if (!answer.ok) throw new Error(answer.status);
     data = await answer.json();
   } catch (problem) {
-    reading.textContent = `The numbers of this slider could not be loaded: ${problem.message}`;
+    sentence.textContent = `The numbers could not be loaded: ${problem.message}`;
     return;
   }
   const { controls, x, y, curves, readouts } = data;
   const sizes = controls.map(({ texts }) => texts.length);
-  const inside = `${place.id}-inside`;
-
   const now = () => inputs.map((input) => Number(input.value));
   const at = (values, setting) =>
-    values.length === sizes[0] ? values[setting[0]] : values[setting.reduce((sum, index, i) => sum * sizes[i] + index, 0)];
+    values[values.length === sizes[0] ? setting[0] : setting.reduce((before, index, i) => before * sizes[i] + index, 0)];
   const along = (values, [, ...others]) => Array.from({ length: sizes[0] }, (_, i) => at(values, [i, ...others]));
-
-  let across = null; // from a value on the axis to pixels
+  const points = (curve, setting) => {
+    const places = along(x.values, setting);
+    return along(curve.values, setting)
+      .map((value, i) => [places[i], value])
+      .filter(([a, b]) => a !== null && b !== null);
+  };
+  let across = null;
 
   function draw() {
     const setting = now();
-    const width = plot.clientWidth;
-    const height = plot.clientHeight;
-    const yTicks = ticks(y, height / 55);
-    const words = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
-    const left = 14 + 6.5 * Math.max(...yTicks.map((value) => words(value).length));
-    const box = { left, right: width - 12, top: 30, bottom: height - 40 };
-    across = scale(x, box.left, box.right);
-    const up = scale(y, box.bottom, box.top);
+    const [width, height] = [plot.clientWidth, plot.clientHeight];
+    const heights = ticks(y, height / 55);
+    const left = 14 + 6.5 * Math.max(...heights.map((value) => tick(value).length));
+    const [right, top, bottom] = [width - 12, 30, height - 40];
+    const up = scale(y, bottom, top);
+    across = scale(x, left, right);
     const image = svg("svg", { width, height, role: "img", "aria-label": `${title(y)} against ${title(x)}` });
     const add = (tag, attributes, text) => image.appendChild(svg(tag, attributes, text));
+    const inside = `${place.id}-inside`;
+    add("clipPath", { id: inside }).append(svg("rect", { x: left, y: top - 1, width: right - left + 1, height: bottom - top + 2 }));
 
-    const clip = image.appendChild(svg("clipPath", { id: inside }));
-    clip.append(svg("rect", { x: box.left, y: box.top - 1, width: box.right - box.left + 1, height: box.bottom - box.top + 2 }));
-    for (const value of yTicks) {
-      add("path", { class: "grid", d: `M${box.left} ${up(value)}H${box.right}` });
-      add("text", { x: box.left - 7, y: up(value) + 4, "text-anchor": "end" }, words(value));
+    for (const value of heights) {
+      add("path", { class: "grid", d: `M${left} ${up(value)}H${right}` });
+      add("text", { x: left - 7, y: up(value) + 4, "text-anchor": "end" }, tick(value));
     }
-    for (const value of ticks(x, (box.right - box.left) / 60)) {
-      add("path", { class: "grid", d: `M${across(value)} ${box.bottom}v5` });
-      add("text", { x: across(value), y: box.bottom + 18, "text-anchor": "middle" }, words(value));
+    for (const value of ticks(x, (right - left) / 60)) {
+      add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
+      add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
     }
-    add("path", { class: "axis", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` });
-    add("text", { class: "title", x: (box.left + box.right) / 2, y: height - 5, "text-anchor": "middle" }, title(x));
+    add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
+    add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(x));
     add("text", { class: "title", x: 2, y: 13 }, title(y));
 
-    const taken = []; // boxes of the labels so far
-    const label = (className, text, px, py, anchor) => {
-      const w = 6.6 * text.length;
-      const start = anchor === "end" ? px - w : anchor === "middle" ? px - w / 2 : px;
-      const from = Math.min(Math.max(start, box.left + 2), width - w);
-      const spot = [from, py - LABEL, from + w, py + 2];
-      if (taken.some(([a, b, c, d]) => spot[0] < c && spot[2] > a && spot[1] < d && spot[3] > b)) return;
-      taken.push(spot);
-      add("text", { class: `label ${className}`, x: from, y: py }, text);
-    };
-
-    const points = (curve, choice) => {
-      const xs = along(x.values, choice);
-      return along(curve.values, choice)
-        .map((value, i) => (value === null || xs[i] === null ? null : [xs[i], value]))
-        .filter(Boolean);
-    };
-    // Points beyond the axis are cut off, not moved to its edge.
-    const raw = (axis, value, low, high) => {
-      const f = axis.log ? Math.log : (v) => v;
-      const [a, b] = axis.range.map(f);
-      return low + ((f(value) - a) / (b - a)) * (high - low);
-    };
-    const line = (className, found) =>
-      found.length &&
-      add("path", {
-        class: className,
-        "clip-path": `url(#${inside})`,
-        d: `M${found.map(([a, b]) => `${raw(x, a, box.left, box.right).toFixed(1)} ${Math.max(-1e4, Math.min(1e4, raw(y, b, box.bottom, box.top))).toFixed(1)}`).join("L")}`,
+    const drawn = []; // what labels should not cover: points of the lines, at most 5 pixels apart
+    const line = (className, found) => {
+      const far = (value) => Math.min(Math.max(value, -1e4), 1e4);
+      const path = found.map(([a, b]) => [far(across(a)), far(up(b))]);
+      const d = path.map(([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`).join("L");
+      if (d) add("path", { class: className, "clip-path": `url(#${inside})`, d: `M${d}` });
+      path.forEach(([bx, by], i) => {
+        const [ax, ay] = path[Math.max(i - 1, 0)];
+        const steps = Math.min(Math.ceil(Math.hypot(bx - ax, by - ay) / 5), 200);
+        for (let k = 0; k <= steps; k += 1) drawn.push([ax + ((bx - ax) * k) / (steps || 1), ay + ((by - ay) * k) / (steps || 1)]);
       });
-    const visible = ([a, b]) => a >= x.range[0] && a <= x.range[1] && b >= y.range[0] && b <= y.range[1];
-    const name = (className, text, found) => {
-      const last = found.filter(visible).at(-1);
-      if (last) label(className, text, across(last[0]) - 6, Math.max(box.top + LABEL, up(last[1]) - 6), "end");
     };
 
-    for (const [axis, d, [px, py, anchor]] of [
-      [x, x.limit && `M${across(x.limit.at)} ${box.top}V${box.bottom}`, x.limit ? [across(x.limit.at) - 5, box.top + LABEL, "end"] : []],
-      [y, y.limit && `M${box.left} ${up(y.limit.at)}H${box.right}`, y.limit ? [box.left + 6, up(y.limit.at) - 5, "start"] : []],
-    ])
-      if (axis.limit) {
-        add("path", { class: "limit", d });
-        label("limit", axis.limit.label, px, py, anchor);
-      }
+    // A label goes where it covers little, to an early one of its places: [x, y, share of its width left of x].
+    const taken = [];
+    const label = (className, text, places) => {
+      const long = 7.4 * text.length;
+      let best = null;
+      places.forEach(([px, py, share], i) => {
+        const from = Math.min(Math.max(px - share * long, left + 2), width - long);
+        const base = Math.min(Math.max(py, top + 12), bottom - 4);
+        const box = [from, base - 12, from + long, base + 3];
+        if (taken.some(([a, b, c, d]) => box[0] < c && box[2] > a && box[1] < d && box[3] > b)) return;
+        const covered = drawn.filter(([a, b]) => a > box[0] && a < box[2] && b > box[1] && b < box[3]).length;
+        const cost = covered + (10 * i) / places.length;
+        if (!best || cost < best.cost) best = { cost, from, base, box };
+      });
+      if (!best) return;
+      taken.push(best.box);
+      add("text", { class: `label ${className}`, x: best.from, y: best.base }, text);
+    };
+    const name = (className, text, found) => {
+      const seen = found.filter(([a, b]) => within(x, a) && within(y, b)).map(([a, b]) => [across(a), up(b)]);
+      const every = Math.ceil(seen.length / 40);
+      const some = seen.reverse().filter((_, i) => i % every === 0);
+      label(className, text, some.flatMap(([px, py]) => [[px - 6, py - 7, 1], [px + 6, py - 7, 0], [px + 6, py + 16, 0], [px - 6, py + 16, 1]]));
+    };
 
-    const position = [at(x.values, setting), ...curves.map((curve) => at(curve.values, setting))];
-    const ghosts = sizes.length > 1 ? controls[1].texts.map((text, i) => [text, i]).filter(([, i]) => i !== setting[1]) : [];
-    const choice = (i) => [0, i, ...setting.slice(2)];
-    for (const [, i] of ghosts) line("ghost", points(curves[0], choice(i)));
+    const others = (controls[1]?.texts ?? []).map((text, i) => [text, points(curves[0], [0, i, ...setting.slice(2)]), i]).filter(([, , i]) => i !== setting[1]);
+    for (const [, found] of others) line("ghost", found);
     curves.forEach((curve, i) => line(`curve curve-${i}`, points(curve, setting)));
+    if (x.limit) {
+      const px = across(x.limit.at);
+      add("path", { class: "limit", d: `M${px} ${top}V${bottom}` });
+      label("of-limit", x.limit.label, [[px - 5, top + 12, 1], [px + 5, top + 12, 0]]);
+    }
+    if (y.limit) {
+      const py = up(y.limit.at);
+      add("path", { class: "limit", d: `M${left} ${py}H${right}` });
+      label("of-limit", y.limit.label, [[left + 6, py - 5, 0], [left + 6, py + 15, 0]]);
+    }
+
+    const here = at(x.values, setting);
     curves.forEach((curve, i) => {
-      const value = position[i + 1];
-      if (value === null || position[0] === null) return;
-      const [px, py] = [across(position[0]), up(value)];
-      add("path", { class: "drop", d: `M${box.left} ${py}H${px}V${box.bottom}` });
+      const value = at(curve.values, setting);
+      if (here === null) return;
+      const px = across(clamped(x, here));
+      if (value === null) {
+        add("path", { class: "drop", d: `M${px} ${top}V${bottom}` });
+        return;
+      }
+      const py = up(clamped(y, value));
+      add("path", { class: "drop", d: `M${left} ${py}H${px}V${bottom}` });
       add("circle", { class: `point curve-${i}`, cx: px, cy: py, r: 5.5 });
-      const text = told(value, { ...curve, unit: curve.unit === "%" ? "%" : "" });
-      label("now", text, px - 10, Math.max(box.top + LABEL, py - 9), "end");
+      label("now", told(value, { ...curve, unit: "" }), [[px - 9, py - 9, 1], [px + 9, py + 19, 0], [px + 9, py - 9, 0], [px - 9, py + 19, 1]]);
     });
-    curves.forEach((curve, i) => {
-      const text = curves.length > 1 || sizes.length < 2 ? curve.label : controls[1].texts[setting[1]];
-      name(`of-${i}`, text, points(curve, setting));
-    });
-    const ends = [...ghosts].sort(([, a], [, b]) => Math.min(b, sizes[1] - 1 - b) < Math.min(a, sizes[1] - 1 - a) ? 1 : -1);
-    for (const [text, i] of ends) name("of-ghost", text, points(curves[0], choice(i)));
+    const alone = curves.length === 1 && sizes.length > 1;
+    curves.forEach((curve, i) => name(`of-${i}`, alone ? controls[1].texts[setting[1]] : curve.label, points(curve, setting)));
+    for (const [text, found, i] of others) if (i === 0 || i === sizes[1] - 1) name("", text, found);
     plot.replaceChildren(image);
   }
 
   function say() {
     const setting = now();
+    const words = new Map();
     inputs.forEach((input, i) => {
       const text = controls[i].texts[setting[i]];
       input.setAttribute("aria-valuetext", text);
       input.previousElementSibling.textContent = text;
+      words.set(controls[i].label, text);
     });
-    const words = new Map(controls.map(({ label, texts }, i) => [label, texts[setting[i]]]));
-    for (const part of [...curves, ...readouts]) {
-      const value = at(part.values, setting);
-      words.set(part.label, value === null ? null : told(value, part));
-    }
-    const there = at(x.values, setting) !== null && [...words.values()].every((text) => text !== null);
-    reading.textContent = there ? data.reading.replace(/\{([^{}]*)\}/g, (_, name) => words.get(name)) : data.absent;
+    const parts = [...curves, ...readouts].map((part) => [part, at(part.values, setting)]);
+    for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
+    const there = parts.every(([, value]) => value !== null);
+    sentence.textContent = there ? data.reading.replace(/\{([^{}]*)\}/g, (_, named) => words.get(named)) : data.absent;
   }
 
   const update = () => {
@@ -182,20 +189,20 @@ export async function open(place) {
   };
   for (const input of inputs) input.addEventListener("input", update);
 
-  // Pointing at the plot moves the first control to the nearest value there.
+  // Pointing at the plot moves the first control to the nearest place.
   const point = (event) => {
     const aim = event.clientX - plot.getBoundingClientRect().left;
     const far = along(x.values, now()).map((value) => (value === null ? Infinity : Math.abs(across(value) - aim)));
-    const nearest = String(far.indexOf(Math.min(...far)));
-    if (inputs[0].value === nearest) return;
-    inputs[0].value = nearest;
+    inputs[0].value = String(far.indexOf(Math.min(...far)));
     update();
   };
   plot.addEventListener("pointerdown", (event) => {
     plot.setPointerCapture(event.pointerId);
     point(event);
   });
-  plot.addEventListener("pointermove", (event) => event.buttons && point(event));
+  plot.addEventListener("pointermove", (event) => {
+    if (plot.hasPointerCapture(event.pointerId)) point(event);
+  });
 
   update();
   new ResizeObserver(draw).observe(plot);

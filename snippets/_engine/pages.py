@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from snippets._engine import EngineError
+from snippets._engine.readings import reading, readings
 from snippets._engine.runner import Run
 from snippets._engine.source import Symbol, dependencies, module_path, self_contained, shown
 
@@ -453,13 +454,16 @@ def _slider(page: Page, names: list[str]) -> str:
             f' aria-valuetext="{now}" autocomplete="off"></p>'
         )
     address = page.base + slider_address(run.name, slider["name"])
+    longest = max(readings(slider["data"]), key=len)  # its place is kept free
+    first = reading(slider["data"], [c["start"] for c in slider["data"]["controls"]])
     return page.slot(
         f"{_figure_markup(page, run, figure)}"
         f'<div class="slider" id="{anchor}" role="group" aria-labelledby="{anchor}-lead"'
         f' data-grid="{address}" data-search-exclude>'
         f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
         f'<div class="slider-plot"></div><div class="slider-controls">{"".join(controls)}</div>'
-        '<output class="slider-reading"></output></div>'
+        f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
+        f"<span>{html.escape(first)}</span></output></div>"
     )
 
 
