@@ -7,6 +7,7 @@ instead and goes on.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -28,7 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
-from snippets._engine.repairs import named_landmarks, plain_names, with_preview
+from snippets._engine.repairs import (
+    named_landmarks,
+    plain_names,
+    with_late_search,
+    with_preview,
+)
 from snippets._engine.runner import (
     Run,
     cached,
@@ -439,4 +445,21 @@ def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any)
         "og:url": page.canonical_url or "",
         "og:image": f"{config.site_url}{PREVIEW_IMAGE}",
     }
-    return with_preview(named_landmarks(output), preview)
+    return with_preview(with_late_search(named_landmarks(output)), preview)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The page for addresses that do not exist has a search too."""
+    return with_late_search(output_content)
+
+
+@event_priority(-100)  # after the search plugin
+def on_post_build(config: MkDocsConfig, **_: Any) -> None:
+    """The search index where nothing loads it before somebody searches, and in its place one
+    without documents.
+    """
+    index = Path(config.site_dir, "search", "search_index.json")
+    if index.is_file():
+        empty = json.loads(index.read_text(encoding="utf-8")) | {"docs": []}
+        index.replace(index.with_name("documents.json"))
+        index.write_text(json.dumps(empty), encoding="utf-8")

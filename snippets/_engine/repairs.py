@@ -1,5 +1,5 @@
-"""What is left to do on rendered pages: names for a screen reader, less markup in code,
-and a preview for those to whom a link is sent.
+"""What is left to do on rendered pages: names for a screen reader, less markup in code, a search
+that waits until it is used, and a preview for those to whom a link is sent.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w)">([^<]*)</span>')
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
+_WORKER = re.compile(r'"search": "([^"]*)javascripts/workers/(search\.\w+\.min\.js)"')
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
@@ -25,6 +26,11 @@ def named_landmarks(page: str) -> str:
         return f'aria-label="{title[1]}"' if title else match[0]
 
     return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
+
+
+def with_late_search(page: str) -> str:
+    """A rendered page whose search is loaded at the first query (docs/assets/search-later.js)."""
+    return _WORKER.sub(r'"search": "\1search-later.js?\2"', page)
 
 
 def plain_names(content: str) -> str:

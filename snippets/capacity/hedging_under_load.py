@@ -356,7 +356,7 @@ def slider_hedge_delay() -> dict[str, Any]:
     return {
         "controls": [
             {
-                "label": "delay of the second copy",
+                "label": "delay of the copy",
                 "values": delays,
                 "text": "{:g} service times",
                 "start": 7.5,

@@ -295,7 +295,7 @@ def figure_pooling() -> Figure:
 
 def slider_pooling() -> dict[str, Any]:
     """Put more servers behind one queue, and raise the load to the same wait."""
-    rho, servers = np.round(np.arange(0.02, 0.995, 0.01), 2), [1, 2, 4, 8, 16, 32, 64, 128]
+    rho, servers = np.round(np.arange(0.02, 0.995, 0.01), 2), [1, 2, 5, 10, 20, 50, 100]
     return {
         "controls": [
             {
@@ -304,7 +304,7 @@ def slider_pooling() -> dict[str, Any]:
                 "text": "ρ = {:.2f}",
                 "start": 0.8,
             },
-            {"label": "servers behind one queue", "values": servers, "text": "c = {}", "start": 8},
+            {"label": "servers behind one queue", "values": servers, "text": "c = {}", "start": 10},
         ],
         "x": {"label": "utilization ρ of each server", "unit": "", "range": (0, 1)},
         "y": {
