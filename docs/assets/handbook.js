@@ -22,6 +22,19 @@ for (const [block, lines] of long) {
   set(true);
 }
 
+// A copy button holds what the page does not show; the rest is in the page's code: "§block.place".
+const BETWEEN = "\n\n\n";
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest(".snippet-copy[data-copied]");
+  if (!button) return;
+  const shown = [...document.querySelectorAll(".snippet code")].map((code) => code.textContent.trimEnd().split(BETWEEN));
+  const whole = (part) => {
+    const [, block, place] = /^§(\d+)\.(\d+)$/.exec(part) ?? [];
+    return block ? shown[block][place] : part;
+  };
+  button.dataset.clipboardText = `${button.dataset.copied.split(BETWEEN).map(whole).join(BETWEEN)}\n`;
+}, true); // before the theme, which copies that text
+
 // The theme adds a navigation landmark to every code block; each gets a name of its own.
 let named = 0;
 new MutationObserver((changes) => {

@@ -80,6 +80,7 @@ export async function open(place) {
     const up = scale(y, bottom, top);
     across = scale(x, left, right);
     const image = svg("svg", { width, height, role: "img", "aria-label": `${title(y)} against ${title(x)}` });
+    plot.replaceChildren(image); // labels are measured as they are added
     const add = (tag, attributes, text) => image.appendChild(svg(tag, attributes, text));
     const inside = `${place.id}-inside`;
     add("clipPath", { id: inside }).append(svg("rect", { x: left, y: top - 1, width: right - left + 1, height: bottom - top + 2 }));
@@ -112,7 +113,8 @@ export async function open(place) {
     // A label goes where it covers little, to an early one of its places: [x, y, share of its width left of x].
     const taken = [];
     const label = (className, text, places) => {
-      const long = 7.4 * text.length;
+      const words = add("text", { class: `label ${className}` }, text);
+      const long = words.getComputedTextLength() + 3;
       let best = null;
       places.forEach(([px, py, share], i) => {
         const from = Math.min(Math.max(px - share * long, left + 2), width - long);
@@ -123,9 +125,10 @@ export async function open(place) {
         const cost = covered + (10 * i) / places.length;
         if (!best || cost < best.cost) best = { cost, from, base, box };
       });
-      if (!best) return;
+      if (!best) return words.remove();
       taken.push(best.box);
-      add("text", { class: `label ${className}`, x: best.from, y: best.base }, text);
+      words.setAttribute("x", best.from);
+      words.setAttribute("y", best.base);
     };
     const name = (className, text, found) => {
       const seen = found.filter(([a, b]) => within(x, a) && within(y, b)).map(([a, b]) => [across(a), up(b)]);
@@ -165,7 +168,6 @@ export async function open(place) {
     const alone = curves.length === 1 && sizes.length > 1;
     curves.forEach((curve, i) => name(`of-${i}`, alone ? controls[1].texts[setting[1]] : curve.label, points(curve, setting)));
     for (const [text, found, i] of others) if (i === 0 || i === sizes[1] - 1) name("", text, found);
-    plot.replaceChildren(image);
   }
 
   function say() {

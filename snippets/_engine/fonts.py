@@ -25,8 +25,7 @@ _BASE = (
     string.ascii_letters
     + string.digits
     + "αβγδεζηθικλμνξοπρστυφχψωϕϵΓΔΘΛΞΠΣΦΨΩ"
-    + "+−=<>≤≥≈≠≡±×·⋅/|∣∥()[]{}⌈⌉⌊⌋⟨⟩,.:;!?%′∗∘∞∑∏∫√∂∇∝∼≃≪≫∈∉⊂⊆∪∩∧∨¬∀∃∅"
-    + "→←↔⇒⇐⇔⟹⟺↦…⋯⋮¯ˆ˜˙ℓℝℕℤ𝔼ℙ𝟏"
+    + "+−=<>≤≥≈≠±×·/|()[]{}⌈⌉⌊⌋,.:;!%′∞∑∏∫√∂∝∼→"
 )
 
 
@@ -66,7 +65,7 @@ def main() -> int:
     characters = used_characters(ROOT / "site") | set(_BASE)
     characters |= {_italic(char) for char in characters}
     options = subset.Options(
-        flavor="woff2", layout_features=["math", "kern"], notdef_outline=True, hinting=False
+        flavor="woff2", layout_features=["math"], notdef_outline=True, hinting=False
     )
     font = subset.load_font(str(source), options)
     cutter = subset.Subsetter(options)

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
 from snippets._engine.repairs import (
+    copied_from_the_page,
     named_landmarks,
     plain_names,
     with_late_search,
@@ -331,10 +332,11 @@ def _publish(
     for run in runs:
         for figure in run.record["figures"]:
             for theme in ("light", "dark"):
-                add(
-                    pages.figure_address(run.name, figure["name"], theme),
-                    source=run.folder / f"{figure['name']}-{theme}.svg",
-                )
+                drawn = run.folder / f"{figure['name']}-{theme}.svg"
+                small = pages.without_words(drawn.read_text(encoding="utf-8"))
+                which = (run.name, figure["name"], theme)
+                add(pages.figure_address(*which), source=drawn)
+                add(pages.figure_address(*which, card=True), content=small)
         for slider in run.record["sliders"]:
             address = pages.slider_address(run.name, slider["name"])
             add(address, content=as_json(slider["data"]))
@@ -398,7 +400,7 @@ def on_page_content(html: str, *, page: SitePage, config: MkDocsConfig, **_: Any
             extension.problems.clear()
     if page.file.src_uri == COMPANION:
         return notebooks.trimmed(html, _State.images)
-    return _State.pages[page.file.src_uri].fill(plain_names(html))
+    return copied_from_the_page(_State.pages[page.file.src_uri].fill(plain_names(html)))
 
 
 def on_env(env: Environment, **_: Any) -> Environment:

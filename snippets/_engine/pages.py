@@ -39,6 +39,9 @@ _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILI
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
 _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
+_GROUP = re.compile(r"(<g\b[^>]*>|</g>)")
+_COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d)\d+")
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -369,14 +372,16 @@ def _solution(page: Page, names: list[str]) -> str:
     return f'{hint}??? success "Solution"\n\n{indented}'
 
 
-def figure_image(
-    base: str, run_name: str, figure: dict[str, Any], *, alt: str | None = None
-) -> str:
-    """The two themes of a figure as images of known size; the hidden one is never fetched."""
-    text = html.escape(figure["alt"] if alt is None else alt, quote=True)
+def figure_image(base: str, run_name: str, figure: dict[str, Any], *, card: bool = False) -> str:
+    """The two themes of a figure as images of known size; the hidden one is never fetched.
+
+    card: for a card, whose text says what it is: without the words of the figure, which nobody
+    could read there.
+    """
+    text = "" if card else html.escape(figure["alt"], quote=True)
     return "".join(
         f'<img class="only-{theme}" alt="{text}"'
-        f' src="{base}{figure_address(run_name, figure["name"], theme)}"'
+        f' src="{base}{figure_address(run_name, figure["name"], theme, card=card)}"'
         f' width="{figure["width"]}" height="{figure["height"]}" loading="lazy" decoding="async">'
         for theme in ("light", "dark")
     )
@@ -393,9 +398,25 @@ def place_of_figure(markdown: str, figure_name: str) -> int:
     return found.start() if found else -1
 
 
-def figure_address(run_name: str, figure_name: str, theme: str) -> str:
+def figure_address(run_name: str, figure_name: str, theme: str, *, card: bool = False) -> str:
     """Where a figure lies in the site."""
-    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}.svg"
+    variant = "-card" if card else ""
+    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}{variant}.svg"
+
+
+def without_words(svg: str) -> str:
+    """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
+    one digit of its coordinates: a third of its weight.
+    """
+    kept, depth = [], 0
+    for part in _GROUP.split(svg):
+        if depth:
+            depth += part.startswith("<g") - (part == "</g>")
+        elif part.startswith('<g id="text_'):
+            depth = 1
+        else:
+            kept.append(part)
+    return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
 
 
 def slider_address(run_name: str, slider_name: str) -> str:
@@ -631,7 +652,7 @@ def _chapters(page: Page, names: list[str]) -> str:
         raise EngineError(f"no chapter in part {part!r} to show")
     items = []
     for card in cards:
-        image = figure_image(page.base, *card.thumbnail, alt="") if card.thumbnail else ""
+        image = figure_image(page.base, *card.thumbnail, card=True) if card.thumbnail else ""
         items.append(
             f'<li><a href="{page.base}{card.url}">{image}'
             f'<span class="card-title">{html.escape(card.title)}</span>'
@@ -649,7 +670,7 @@ def _gallery(page: Page, names: list[str]) -> str:
         items = []
         for module, figure in card.figures:
             address = f"{page.base}{card.url}#{figure_anchor(figure['name'])}"
-            image = figure_image(page.base, module, figure, alt="")
+            image = figure_image(page.base, module, figure, card=True)
             finding = _inline(figure["caption"][0]) if figure["caption"] else figure["name"]
             items.append(
                 f'<li><a href="{address}">{image}'

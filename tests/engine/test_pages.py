@@ -145,6 +145,17 @@ def test_figures_are_numbered_in_the_order_of_the_page() -> None:
     assert "Figure 2." in html
 
 
+def test_card_has_the_figure_without_its_words() -> None:
+    svg = (
+        '<svg><g id="axes_1"><g id="text_1"><g><use/></g><defs/></g><path d="M1.25 3.987"/></g>'
+        '<g id="text_2"></g><g id="line2d_1"><g/></g></svg>'
+    )
+    kept = '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="line2d_1"><g/></g></svg>'
+    assert pages.without_words(svg) == kept
+    card = pages.figure_image("../", "part.twice", FIGURE, card=True)
+    assert 'alt="" src="../figures/part/twice/line-dark-card.svg"' in card
+
+
 def test_checks_are_a_table_with_escaped_text() -> None:
     html = whole("{{ checks }}", page_of(run_of("part.twice")))
     assert "<td>a &lt; b &amp; <code>c</code></td><td>4</td><td>4</td><td>exact</td>" in html
