@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,8 +14,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from snippets._engine import ROOT
+from snippets._engine.source import module_path, outline, self_contained
 
 from .browsing import chromium, served
+from .conftest import PAGES
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 RUN_AXE = """async ([exclude, options]) => {
@@ -188,3 +191,20 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     assert taken.startswith("from __future__ import annotations")
     assert "def _require(" in taken
     compile(taken, "clipboard", "exec")
+
+
+def test_every_copy_button_takes_its_names_with_what_they_need(page: Page, origin: str) -> None:
+    taken = """() => [...document.querySelectorAll(".snippet-copy")].map((button) => {
+        button.click();
+        return button.dataset.clipboardText;
+    })"""
+    directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
+    for shown in PAGES:
+        sources = [module_path(ROOT, name).read_text(encoding="utf-8") for name in shown.modules]
+        expected = []
+        for line in directive.findall(shown.text):
+            names = line.split()
+            owner = [s for s in sources if names[0] in outline(s).symbols]
+            expected += [self_contained(text, names) for text in owner]
+        page.goto(f"{origin}{shown.slug}/")
+        assert page.evaluate(taken) == expected, shown.path

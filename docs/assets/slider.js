@@ -110,9 +110,9 @@ export async function open(place) {
       });
     };
 
-    // A label goes where it covers little, to an early one of its places: [x, y, share of its width left of x].
+    // A label goes where it covers little, `most` points, to an early one of its places: [x, y, share of its width left of x].
     const taken = [];
-    const label = (className, text, places) => {
+    const label = (className, text, places, most = Infinity) => {
       const words = add("text", { class: `label ${className}` }, text);
       const long = words.getComputedTextLength() + 3;
       let best = null;
@@ -123,18 +123,18 @@ export async function open(place) {
         if (taken.some(([a, b, c, d]) => box[0] < c && box[2] > a && box[1] < d && box[3] > b)) return;
         const covered = drawn.filter(([a, b]) => a > box[0] && a < box[2] && b > box[1] && b < box[3]).length;
         const cost = covered + (10 * i) / places.length;
-        if (!best || cost < best.cost) best = { cost, from, base, box };
+        if (covered <= most && (!best || cost < best.cost)) best = { cost, from, base, box };
       });
       if (!best) return words.remove();
       taken.push(best.box);
       words.setAttribute("x", best.from);
       words.setAttribute("y", best.base);
     };
-    const name = (className, text, found) => {
+    const name = (className, text, found, most) => {
       const seen = found.filter(([a, b]) => within(x, a) && within(y, b)).map(([a, b]) => [across(a), up(b)]);
       const every = Math.ceil(seen.length / 40);
       const some = seen.reverse().filter((_, i) => i % every === 0);
-      label(className, text, some.flatMap(([px, py]) => [[px - 6, py - 7, 1], [px + 6, py - 7, 0], [px + 6, py + 16, 0], [px - 6, py + 16, 1]]));
+      label(className, text, some.flatMap(([px, py]) => [[px - 6, py - 7, 1], [px + 6, py - 7, 0], [px + 6, py + 16, 0], [px - 6, py + 16, 1]]), most);
     };
 
     const others = (controls[1]?.texts ?? []).map((text, i) => [text, points(curves[0], [0, i, ...setting.slice(2)]), i]).filter(([, , i]) => i !== setting[1]);
@@ -163,11 +163,12 @@ export async function open(place) {
       const py = up(clamped(y, value));
       add("path", { class: "drop", d: `M${left} ${py}H${px}V${bottom}` });
       add("circle", { class: `point curve-${i}`, cx: px, cy: py, r: 5.5 });
+      drawn.push(...Array(12).fill([px, py])); // worse to cover than a line
       label("now", told(value, { ...curve, unit: "" }), [[px - 9, py - 9, 1], [px + 9, py + 19, 0], [px + 9, py - 9, 0], [px - 9, py + 19, 1]]);
     });
     const alone = curves.length === 1 && sizes.length > 1;
     curves.forEach((curve, i) => name(`of-${i}`, alone ? controls[1].texts[setting[1]] : curve.label, points(curve, setting)));
-    for (const [text, found, i] of others) if (i === 0 || i === sizes[1] - 1) name("", text, found);
+    for (const [text, found, i] of others) if (i === 0 || i === sizes[1] - 1) name("", text, found, 4);
   }
 
   function say() {
