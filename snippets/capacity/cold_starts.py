@@ -156,7 +156,7 @@ def figure_cold_start() -> Figure:
 
 
 def slider_cold_start() -> dict[str, Any]:
-    """Start replicas faster, or order more of them: which ends the backlog sooner?"""
+    """Start replicas faster, or order more of them, and see which ends the backlog sooner."""
     startups, orders, peaks = (
         np.arange(0.0, 305.0, 10.0),
         [16, 17, 18, 20, 22, 24, 28, 32],
