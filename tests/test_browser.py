@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,8 +14,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from snippets._engine import ROOT
+from snippets._engine.source import module_path, outline, self_contained
 
 from .browsing import chromium, served
+from .conftest import PAGES
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 RUN_AXE = """async ([exclude, options]) => {
@@ -23,6 +28,7 @@ RUN_AXE = """async ([exclude, options]) => {
 COLOURS = ["color-contrast", "link-in-text-block"]  # what the dark theme can break
 WHOLE = "definitions/utilization/"  # a page on which axe looks at every word of code and checks
 REPEATED = [".highlight pre", ".checks table"]  # thousands of elements that are alike everywhere
+LIGHT_BYTES = 150 * 1024
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
@@ -93,12 +99,41 @@ def test_pages_fit_a_phone_and_ask_no_other_origin(browser: Browser, origin: str
     assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {here}
 
 
+PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed
+
+
+def test_pages_are_light_before_anything_is_run(browser: Browser, origin: str, site: Path) -> None:
+    """What a browser fetches of each page before a key or a click, packed as static hosts do."""
+
+    @functools.cache
+    def weight(path: str) -> int:
+        file = site / path.strip("/")
+        content = (file / "index.html" if file.is_dir() else file).read_bytes()
+        packed = file.is_dir() or file.suffix in PACKED
+        return len(gzip.compress(content, 6) if packed else content)
+
+    heavy = {}
+    for address in addresses():
+        context = browser.new_context(viewport=DESK)
+        page = context.new_page()
+        asked: set[str] = set()
+        page.on("request", lambda request, asked=asked: asked.add(urlsplit(request.url).path))
+        page.goto(origin + address)
+        page.wait_for_load_state("networkidle")
+        context.close()
+        total = sum(weight(path) for path in asked)
+        if total >= LIGHT_BYTES:
+            heavy[address] = total
+    assert not heavy
+
+
 def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(origin)
     page.wait_for_load_state("networkidle")
-    assert not [url for url in asked if "search_index" in url]
+    late = (f"{origin}search/documents.json", "/workers/search.")
+    assert not [url for url in asked if any(part in url for part in late)]
     page.keyboard.press("/")
     page.keyboard.type("Erlang")
     first = page.locator(".md-search-result__item a").first
@@ -156,3 +191,20 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     assert taken.startswith("from __future__ import annotations")
     assert "def _require(" in taken
     compile(taken, "clipboard", "exec")
+
+
+def test_every_copy_button_takes_its_names_with_what_they_need(page: Page, origin: str) -> None:
+    taken = """() => [...document.querySelectorAll(".snippet-copy")].map((button) => {
+        button.click();
+        return button.dataset.clipboardText;
+    })"""
+    directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
+    for shown in PAGES:
+        sources = [module_path(ROOT, name).read_text(encoding="utf-8") for name in shown.modules]
+        expected = []
+        for line in directive.findall(shown.text):
+            names = line.split()
+            owner = [s for s in sources if names[0] in outline(s).symbols]
+            expected += [self_contained(text, names) for text in owner]
+        page.goto(f"{origin}{shown.slug}/")
+        assert page.evaluate(taken) == expected, shown.path

@@ -129,7 +129,7 @@ def test_no_directive_and_no_slot_is_left(site: Path) -> None:
         text = file.read_text(encoding="utf-8")
         article = re.search(r"<article.*?</article>", text, re.DOTALL)
         body = re.sub(
-            r"<pre.*?</pre>|data-clipboard-text=\"[^\"]*\"",
+            r"<pre.*?</pre>|data-copied=\"[^\"]*\"",
             "",
             article[0] if article else "",
             flags=re.DOTALL,

@@ -22,6 +22,19 @@ for (const [block, lines] of long) {
   set(true);
 }
 
+// A copy button holds what the page does not show; the rest is in the page's code: "§block.place".
+const BETWEEN = "\n\n\n";
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest(".snippet-copy[data-copied]");
+  if (!button) return;
+  const shown = [...document.querySelectorAll(".snippet code")].map((code) => code.textContent.trimEnd().split(BETWEEN));
+  const whole = (part) => {
+    const [, block, place] = /^§(\d+)\.(\d+)$/.exec(part) ?? [];
+    return block ? shown[block][place] : part;
+  };
+  button.dataset.clipboardText = `${button.dataset.copied.split(BETWEEN).map(whole).join(BETWEEN)}\n`;
+}, true); // before the theme, which copies that text
+
 // The theme adds a navigation landmark to every code block; each gets a name of its own.
 let named = 0;
 new MutationObserver((changes) => {
@@ -43,3 +56,13 @@ for (const place of document.querySelectorAll(".live"))
 // The capacity planner's form, which stays hidden without JavaScript.
 const form = document.querySelector("form.planner");
 if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));
+
+// Sliders: nothing of them is loaded before one comes near the view.
+const near = new IntersectionObserver((changes) => {
+  for (const { isIntersecting, target } of changes)
+    if (isIntersecting) {
+      near.unobserve(target);
+      import(new URL("slider.js", own).href).then(({ open }) => open(target));
+    }
+}, { rootMargin: "50% 0px" });
+for (const place of document.querySelectorAll(".slider")) near.observe(place);

@@ -7,6 +7,7 @@ instead and goes on.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -29,7 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a h
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
 from snippets._engine.rendered import circumstances, render
-from snippets._engine.repairs import named_landmarks, patient_search, plain_names, with_preview
+from snippets._engine.repairs import (
+    copied_from_the_page,
+    named_landmarks,
+    plain_names,
+    with_late_search,
+    with_preview,
+)
 from snippets._engine.runner import (
     Run,
     cached,
@@ -39,6 +46,7 @@ from snippets._engine.runner import (
     run_all,
     warm_up,
 )
+from snippets._engine.sliders import as_json
 from snippets._engine.source import Sources, module_names
 
 log = logging.getLogger("mkdocs.hooks.snippets")
@@ -163,9 +171,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         config.site_name, config.site_description or "", config.site_url or "", cards, parts
     )
     files.append(File.generated(config, "llms.txt", content=overview))
-    for file in files.javascript_files():
-        if file.src_uri.startswith("assets/javascripts/bundle."):
-            file.content_string = patient_search(file.content_string)
     _publish_notebooks(files, config, books)
     return files
 
@@ -234,7 +239,7 @@ def _card(
         file.url,
         thumbnail,
         pages.exercise_titles(text),
-        sorted(drawn, key=lambda pair: text.find(f"{{{{ figure {pair[1]['name']} }}}}")),
+        sorted(drawn, key=lambda pair: pages.place_of_figure(text, pair[1]["name"])),
         str(meta.get("description", "")),
         used,
     )
@@ -316,7 +321,7 @@ def _publish_notebooks(
 def _publish(
     files: Files, config: MkDocsConfig, runs: list[Run], used: dict[str, list[str]]
 ) -> None:
-    """Figures straight from the cache; modules and bundles as generated files."""
+    """Figures straight from the cache; sliders, modules and bundles as generated files."""
 
     def add(address: str, *, source: Path | None = None, content: bytes | str = b"") -> None:
         if source is not None:
@@ -329,10 +334,14 @@ def _publish(
     for run in runs:
         for figure in run.record["figures"]:
             for theme in ("light", "dark"):
-                add(
-                    pages.figure_address(run.name, figure["name"], theme),
-                    source=run.folder / f"{figure['name']}-{theme}.svg",
-                )
+                drawn = run.folder / f"{figure['name']}-{theme}.svg"
+                small = pages.without_words(drawn.read_text(encoding="utf-8"))
+                which = (run.name, figure["name"], theme)
+                add(pages.figure_address(*which), source=drawn)
+                add(pages.figure_address(*which, card=True), content=small)
+        for slider in run.record["sliders"]:
+            address = pages.slider_address(run.name, slider["name"])
+            add(address, content=as_json(slider["data"]))
         add(f"downloads/{run.path}", content=run.record["source"])
     for name in ("live.py", "figures.py"):  # what the reader's browser runs beside the modules
         text = Path(__file__).with_name(name).read_text(encoding="utf-8")
@@ -379,7 +388,7 @@ def on_page_content(html: str, *, page: SitePage, config: MkDocsConfig, **_: Any
             extension.problems.clear()
     if page.file.src_uri == COMPANION:
         return notebooks.trimmed(html, _State.images)
-    return _State.pages[page.file.src_uri].fill(plain_names(html))
+    return copied_from_the_page(_State.pages[page.file.src_uri].fill(plain_names(html)))
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
@@ -426,4 +435,21 @@ def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any)
         "og:url": page.canonical_url or "",
         "og:image": f"{config.site_url}{PREVIEW_IMAGE}",
     }
-    return with_preview(named_landmarks(output), preview)
+    return with_preview(with_late_search(named_landmarks(output)), preview)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The page for addresses that do not exist has a search too."""
+    return with_late_search(output_content)
+
+
+@event_priority(-100)  # after the search plugin
+def on_post_build(config: MkDocsConfig, **_: Any) -> None:
+    """The search index where nothing loads it before somebody searches, and in its place one
+    without documents.
+    """
+    index = Path(config.site_dir, "search", "search_index.json")
+    if index.is_file():
+        empty = json.loads(index.read_text(encoding="utf-8")) | {"docs": []}
+        index.replace(index.with_name("documents.json"))
+        index.write_text(json.dumps(empty), encoding="utf-8")

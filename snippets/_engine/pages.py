@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from snippets._engine import EngineError
+from snippets._engine.readings import reading, readings
 from snippets._engine.runner import Run
 from snippets._engine.source import Sources, Symbol, module_path, self_contained, shown
 
@@ -38,6 +39,9 @@ _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILI
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
 _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
+_GROUP = re.compile(r"(<g\b[^>]*>|</g>)")
+_COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d)\d+")
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -368,14 +372,16 @@ def _solution(page: Page, names: list[str]) -> str:
     return f'{hint}??? success "Solution"\n\n{indented}'
 
 
-def figure_image(
-    base: str, run_name: str, figure: dict[str, Any], *, alt: str | None = None
-) -> str:
-    """The two themes of a figure as images of known size; the hidden one is never fetched."""
-    text = html.escape(figure["alt"] if alt is None else alt, quote=True)
+def figure_image(base: str, run_name: str, figure: dict[str, Any], *, card: bool = False) -> str:
+    """The two themes of a figure as images of known size; the hidden one is never fetched.
+
+    card: for a card, whose text says what it is: without the words of the figure, which nobody
+    could read there.
+    """
+    text = "" if card else html.escape(figure["alt"], quote=True)
     return "".join(
         f'<img class="only-{theme}" alt="{text}"'
-        f' src="{base}{figure_address(run_name, figure["name"], theme)}"'
+        f' src="{base}{figure_address(run_name, figure["name"], theme, card=card)}"'
         f' width="{figure["width"]}" height="{figure["height"]}" loading="lazy" decoding="async">'
         for theme in ("light", "dark")
     )
@@ -386,30 +392,99 @@ def figure_anchor(figure_name: str) -> str:
     return f"figure-{figure_name.replace('_', '-')}"
 
 
-def figure_address(run_name: str, figure_name: str, theme: str) -> str:
+def place_of_figure(markdown: str, figure_name: str) -> int:
+    """Where a page shows a figure, by itself or with its slider; -1 when it does not."""
+    found = re.search(rf"\{{\{{ (?:figure|slider) {figure_name} \}}\}}", markdown)
+    return found.start() if found else -1
+
+
+def figure_address(run_name: str, figure_name: str, theme: str, *, card: bool = False) -> str:
     """Where a figure lies in the site."""
-    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}.svg"
+    variant = "-card" if card else ""
+    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}{variant}.svg"
+
+
+def without_words(svg: str) -> str:
+    """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
+    one digit of its coordinates: a third of its weight.
+    """
+    kept, depth = [], 0
+    for part in _GROUP.split(svg):
+        if depth:
+            depth += part.startswith("<g") - (part == "</g>")
+        elif part.startswith('<g id="text_'):
+            depth = 1
+        else:
+            kept.append(part)
+    return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
+
+
+def slider_address(run_name: str, slider_name: str) -> str:
+    """Where the numbers of a slider lie in the site."""
+    return f"figures/{run_name.replace('.', '/')}/{slider_name}.json"
+
+
+def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]]:
+    """The one figure or slider of that name, and the module it is from."""
+    if len(names) != 1:
+        raise EngineError(f"name one {kind}: {{{{ {kind} name }}}}")
+    there = [(run, item) for run in page.runs for item in run.record[f"{kind}s"]]
+    found = [(run, item) for run, item in there if item["name"] == names[0]]
+    if len(found) != 1:
+        known = ", ".join(item["name"] for _, item in there) or "none"
+        raise EngineError(f"no single {kind} {names[0]}; the page's modules have: {known}")
+    return found[0]
 
 
 def _figure(page: Page, names: list[str]) -> str:
-    if len(names) != 1:
-        raise EngineError("name one figure: {{ figure name }}")
-    found = [(r, f) for r in page.runs for f in r.record["figures"] if f["name"] == names[0]]
-    if len(found) != 1:
-        known = ", ".join(f["name"] for r in page.runs for f in r.record["figures"]) or "none"
-        raise EngineError(f"no single figure {names[0]}; the page's modules drew: {known}")
-    run, figure = found[0]
-    page.figures_shown.append(names[0])
+    run, figure = _named(page, names, "figure")
+    return page.slot(_figure_markup(page, run, figure))
+
+
+def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
+    page.figures_shown.append(figure["name"])
     count = len(page.figures_shown)
     caption = " ".join(_inline(text) for text in figure["caption"])
     address = page.base + figure_address(run.name, figure["name"], "light")
-    return page.slot(
+    return (
         f'<figure class="plot" id="{figure_anchor(figure["name"])}">'
         f"{figure_image(page.base, run.name, figure)}"
         f"<figcaption><strong>Figure {count}.</strong> {caption}"
         f' <a class="figure-file" href="{address}" download>'
         f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
         "</figcaption></figure>"
+    )
+
+
+def _slider(page: Page, names: list[str]) -> str:
+    """A figure, and under it the controls and the place of a plot that docs/assets/slider.js draws
+    when it comes into view.
+    """
+    run, slider = _named(page, names, "slider")
+    _, figure = _named(page, names, "figure")
+    anchor = f"slider-{slider['name'].replace('_', '-')}"
+    controls = []
+    for number, control in enumerate(slider["data"]["controls"]):
+        name = f"{anchor}-{number}"
+        texts = control["texts"]
+        now = html.escape(texts[control["start"]])
+        controls.append(
+            f'<p><label for="{name}">{html.escape(control["label"])}</label>'
+            f' <span aria-hidden="true">{now}</span>'
+            f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{control["start"]}"'
+            f' aria-valuetext="{now}" autocomplete="off"></p>'
+        )
+    address = page.base + slider_address(run.name, slider["name"])
+    longest = max(readings(slider["data"]), key=len)  # its place is kept free
+    first = reading(slider["data"], [c["start"] for c in slider["data"]["controls"]])
+    return page.slot(
+        f"{_figure_markup(page, run, figure)}"
+        f'<div class="slider" id="{anchor}" role="group" aria-labelledby="{anchor}-lead"'
+        f' data-grid="{address}" data-search-exclude>'
+        f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
+        f'<div class="slider-plot"></div><div class="slider-controls">{"".join(controls)}</div>'
+        f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
+        f"<span>{html.escape(first)}</span></output></div>"
     )
 
 
@@ -578,7 +653,7 @@ def _chapters(page: Page, names: list[str]) -> str:
         raise EngineError(f"no chapter in part {part!r} to show")
     items = []
     for card in cards:
-        image = figure_image(page.base, *card.thumbnail, alt="") if card.thumbnail else ""
+        image = figure_image(page.base, *card.thumbnail, card=True) if card.thumbnail else ""
         items.append(
             f'<li><a href="{page.base}{card.url}">{image}'
             f'<span class="card-title">{html.escape(card.title)}</span>'
@@ -596,7 +671,7 @@ def _gallery(page: Page, names: list[str]) -> str:
         items = []
         for module, figure in card.figures:
             address = f"{page.base}{card.url}#{figure_anchor(figure['name'])}"
-            image = figure_image(page.base, module, figure, alt="")
+            image = figure_image(page.base, module, figure, card=True)
             finding = _inline(figure["caption"][0]) if figure["caption"] else figure["name"]
             items.append(
                 f'<li><a href="{address}">{image}'
@@ -683,6 +758,7 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _code,
     "solution": _solution,
     "figure": _figure,
+    "slider": _slider,
     "checks": _checks,
     "downloads": _downloads,
     "chapters": _chapters,

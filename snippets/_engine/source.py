@@ -19,7 +19,12 @@ from typing import Any
 
 from snippets._engine import EngineError
 
-ENGINE_FILES = ("worker.py", "figures.py", "source.py")  # what decides the content of a record
+ENGINE_FILES = (
+    "worker.py",
+    "figures.py",
+    "sliders.py",
+    "source.py",
+)  # what decides the content of a record
 
 
 def module_names(root: Path) -> list[str]:

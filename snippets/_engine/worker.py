@@ -2,8 +2,8 @@
 folder.
 
 The record is everything that a page shows or a test asserts of the module: checks with their
-comparisons, figures with caption and alt text, the numbers of `example()`, the source that ran, the
-data files that it read.
+comparisons, figures with caption and alt text, sliders with their grids, the numbers of
+`example()`, the source that ran, the data files that it read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -213,6 +213,27 @@ class _Run:
             "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
         }
 
+    def sliders(
+        self, functions: dict[str, Callable[[], Any]], drawn: Iterable[str]
+    ) -> list[dict[str, Any]]:
+        """The grids of the sliders, each of which belongs to a figure of the same name."""
+        found = [
+            self.guarded(name, partial(self.slider, name, function, drawn), _line(function))
+            for name, function in functions.items()
+        ]
+        return [slider for slider in found if slider]
+
+    def slider(
+        self, name: str, function: Callable[[], Any], drawn: Iterable[str]
+    ) -> dict[str, Any]:
+        from snippets._engine.sliders import grid
+
+        short = name.removeprefix("slider_")
+        if f"figure_{short}" not in drawn:
+            raise ValueError(f"{name} needs figure_{short}, which stands above it and on paper")
+        lead = paragraphs(function.__doc__)
+        return {"name": short, "lead": lead[0] if lead else "", "data": grid(function())}
+
     def example(self, function: Callable[[], Any]) -> dict[str, Any]:
         result = function()
         if not dataclasses.is_dataclass(result) or isinstance(result, type):
@@ -230,7 +251,7 @@ class _Run:
         return values
 
     def record(self) -> dict[str, Any]:
-        """Import the module and run its checks, figures and example, in this order.
+        """Import the module and run its checks, figures, sliders and example, in this order.
 
         A module whose optional packages are not installed is left alone, and its record says so.
         """
@@ -246,7 +267,9 @@ class _Run:
             found["doc"] = inspect.cleandoc(module.__doc__ or "")
             found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
             found["checks"] = self.checks(checks.functions(module, "check_"))
-            found["figures"] = self.figures(checks.functions(module, "figure_"))
+            figures = checks.functions(module, "figure_")
+            found["figures"] = self.figures(figures)
+            found["sliders"] = self.sliders(checks.functions(module, "slider_"), figures)
             example = vars(module).get("example")
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
@@ -257,7 +280,7 @@ class _Run:
 
 def empty_record() -> dict[str, Any]:
     """The record of a module that did not get as far as its import."""
-    keys = ("checks", "figures", "failures", "needs", "absent")
+    keys = ("checks", "figures", "sliders", "failures", "needs", "absent")
     lists: dict[str, Any] = {key: [] for key in keys}
     return lists | {"example": {}, "doc": "", "hints": {}, "seconds": {}, "reads": {}}
 

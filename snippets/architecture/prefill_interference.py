@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -213,6 +214,54 @@ def figure_itl_distribution() -> Figure:
     axes.set(xscale="log", yscale="log", xlim=(0.02, 3), ylim=(1e-4, 1.3))
     axes.set(xlabel="gap between tokens [s]", ylabel="share of longer gaps [1]")
     return figure
+
+
+def slider_itl_distribution() -> dict[str, Any]:
+    """Cut the newcomer's prompt finer: the streams that run hardly stop, and the newcomer pays."""
+    chunks, prompts = [2**k for k in range(6, 16)], [1024, 2048, 4096, 8192, 16384, 32768]
+    gaps = [
+        [gaps_during_prefill_s(STEP_S, prompt, PREFILL_PER_S, chunk) for prompt in prompts]
+        for chunk in chunks
+    ]
+    return {
+        "controls": [
+            {"label": "chunk", "values": chunks, "text": "{:,} tokens", "start": 1024},
+            {"label": "prompt", "values": prompts, "text": "{:,} tokens", "start": PROMPT_TOKENS},
+        ],
+        "x": {"label": "chunk", "unit": "token", "log": True},
+        "y": {
+            "label": "time",
+            "unit": "ms",
+            "log": True,
+            "range": (20, 20_000),
+            "limit": {"at": 100, "label": "longest gap allowed"},
+        },
+        "curves": [
+            {
+                "label": "longest gap",
+                "unit": "ms",
+                "values": [[1e3 * gap.max() for gap in row] for row in gaps],
+                "decimals": 0,
+            },
+            {
+                "label": "first token",
+                "unit": "ms",
+                "values": [[1e3 * gap.sum() for gap in row] for row in gaps],
+                "decimals": 0,
+            },
+        ],
+        "readouts": [
+            {
+                "label": "steps",
+                "unit": "",
+                "values": [[gap.size for gap in row] for row in gaps],
+                "decimals": 0,
+            }
+        ],
+        "reading": "A prompt of {prompt} in chunks of {chunk} takes {steps} steps: running streams"
+        " see gaps of up to {longest gap}, and the newcomer waits {first token} for its first"
+        " token.",
+    }
 
 
 def check_chunks_bound_the_gap() -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -251,6 +252,35 @@ def figure_mean_and_p99() -> Figure:
         axes.set(xlim=(0.3, 1.0), ylim=(0, top))
         axes.set(xlabel="load ρ [1]", ylabel=f"{what} response [mean services]")
     return figure
+
+
+def slider_mean_and_p99() -> dict[str, Any]:
+    """Let every request look at more servers, and see how hot the fleet may run."""
+    loads, choices = np.round(np.arange(0.3, 0.985, 0.01), 2), [1, 2, 3, 5, 10]
+    found = [[best_of_d_found(load, d) for d in choices] for load in loads]
+    return {
+        "controls": [
+            {"label": "load", "values": loads, "text": "ρ = {:.2f}", "start": 0.9},
+            {"label": "servers looked at", "values": choices, "text": "d = {}", "start": 2},
+        ],
+        "x": {"label": "load ρ", "unit": "", "range": (0.3, 1)},
+        "y": {"label": "response", "unit": "mean services", "range": (0, 50)},
+        "curves": [
+            {
+                "label": "p99",
+                "unit": "",
+                "values": [[response_quantile(f, 0.99) for f in row] for row in found],
+            },
+            {
+                "label": "mean",
+                "unit": "services",
+                "values": [[f.sum() for f in row] for row in found],
+                "decimals": 2,
+            },
+        ],
+        "reading": "At {load} and the best of {servers looked at} random servers, of very many, a"
+        " request takes {mean} on average and {p99} at the 99th percentile.",
+    }
 
 
 def check_simulated_against_mean_field() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -152,6 +153,47 @@ def figure_cold_start() -> Figure:
         xlim=(0, 750), ylim=(0, 6900), xlabel="time since the jump [s]", ylabel="backlog [requests]"
     )
     return figure
+
+
+def slider_cold_start() -> dict[str, Any]:
+    """Start replicas faster, or order more of them, and see which ends the backlog sooner."""
+    startups, orders, peaks = (
+        np.arange(0.0, 305.0, 10.0),
+        [16, 17, 18, 20, 22, 24, 28, 32],
+        [120, 150],
+    )
+    runs = np.array(
+        [
+            [[cold_start(peak, 10.0, 10, d, after) for peak in peaks] for after in orders]
+            for d in startups
+        ]
+    )
+    backlog, drain = runs[..., 0], runs[..., 1]
+    rates = 10.0 * np.array(orders)[:, None]
+    return {
+        "controls": [
+            {"label": "start-up", "values": startups, "text": "D = {:g} s", "start": 120},
+            {"label": "replicas afterwards", "values": orders, "text": "{} replicas", "start": 18},
+            {"label": "load after the jump", "values": peaks, "text": "{}/s", "start": 150},
+        ],
+        "x": {"label": "start-up time", "unit": "s"},
+        "y": {"label": "jump to empty queue", "unit": "s", "range": (0, 1200)},
+        "curves": [
+            {
+                "label": "until empty",
+                "unit": "s",
+                "values": startups[:, None, None] + drain,
+                "decimals": 0,
+            }
+        ],
+        "readouts": [
+            {"label": "backlog", "unit": "requests", "values": backlog, "decimals": 0},
+            {"label": "wait", "unit": "s", "values": backlog / rates, "decimals": 0},
+        ],
+        "reading": "With {start-up}, {replicas afterwards} and {load after the jump} arriving:"
+        " {backlog} wait when the new replicas are ready, the next one for {wait}, and the queue is"
+        " empty {until empty} after the jump.",
+    }
 
 
 def check_cold_start_backlog() -> None:

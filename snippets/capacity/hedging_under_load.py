@@ -26,6 +26,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -337,6 +338,50 @@ def figure_hedge_delay() -> Figure:
     lower.set(xlim=(0, 16), ylim=(0.5, 200), xlabel=axis, ylabel="extra requests [%]")
     lower.set_yticks([1, 10, 100], ["1", "10", "100"])
     return figure
+
+
+def slider_hedge_delay() -> dict[str, Any]:
+    """Send the second copy earlier, until it stops paying, and then until the fleet collapses."""
+    delays, loads = np.arange(0, 20.25, 0.25), [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    ratio, p99, extra, busy = (
+        np.full((delays.size, len(loads)), None, dtype=object) for _ in range(4)
+    )
+    for (i, j), _ in np.ndenumerate(ratio):
+        rho, delay = loads[j], float(delays[i])
+        if delay > smallest_stable_delay(rho) or (delay == 0 and rho < 0.5):
+            load = hedged_load(rho, delay)
+            p99[i, j] = loaded_quantile(0.99, rho, delay)
+            ratio[i, j] = p99[i, j] / loaded_quantile(0.99, rho, math.inf)
+            extra[i, j], busy[i, j] = 100 * (load / rho - 1), 100 * load
+    return {
+        "controls": [
+            {
+                "label": "delay of the copy",
+                "values": delays,
+                "text": "{:g} service times",
+                "start": 7.5,
+            },
+            {"label": "load without copies", "values": loads, "text": "{:.0%} load", "start": 0.6},
+        ],
+        "x": {"label": "delay of the second copy", "unit": "mean service times"},
+        "y": {
+            "label": "p99 over unhedged p99",
+            "unit": "ratio",
+            "range": (0.6, 1.4),
+            "limit": {"at": 1, "label": "no second copy"},
+        },
+        "curves": [{"label": "ratio", "unit": "", "values": ratio, "decimals": 2}],
+        "readouts": [
+            {"label": "p99", "unit": "service times", "values": p99},
+            {"label": "extra", "unit": "%", "values": extra},
+            {"label": "busy", "unit": "%", "values": busy},
+        ],
+        "reading": "With a second copy after {delay of the copy} at {load without copies},"
+        " {extra} of the requests are sent twice, the servers are {busy} busy, and the p99 is"
+        " {p99}: {ratio} times what it is without.",
+        "absent": "So early there is no steady state: the copies overload the servers that they"
+        " were to relieve.",
+    }
 
 
 def figure_hedging_map() -> Figure:

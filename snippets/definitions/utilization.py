@@ -16,11 +16,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.definitions.queue_approximations import pollaczek_khinchine_wait
 from snippets.definitions.queue_simulator import simulate_mean_wait
 
 
@@ -232,6 +234,28 @@ def figure_hockey_stick() -> Figure:
     return figure
 
 
+def slider_hockey_stick() -> dict[str, Any]:
+    """Move the load, and see what the next percentage point costs."""
+    rho, scv = np.round(np.arange(0.01, 0.975, 0.01), 2), [0.0, 0.5, 1.0, 2.0, 4.0, 8.0]
+    waits = [[pollaczek_khinchine_wait(r, c) for c in scv] for r in rho]
+    more = [
+        [pollaczek_khinchine_wait(r + 0.01, c) - wait for c, wait in zip(scv, row, strict=True)]
+        for r, row in zip(rho, waits, strict=True)
+    ]
+    return {
+        "controls": [
+            {"label": "utilization", "values": rho, "text": "ρ = {:.2f}", "start": 0.8},
+            {"label": "variability of service", "values": scv, "text": "Cₛ² = {:g}", "start": 1.0},
+        ],
+        "x": {"label": "utilization ρ", "unit": "", "range": (0, 1)},
+        "y": {"label": "mean wait", "unit": "service times", "range": (0, 20)},
+        "curves": [{"label": "mean wait", "unit": "service times", "values": waits, "decimals": 2}],
+        "readouts": [{"label": "more", "unit": "", "values": more, "decimals": 2}],
+        "reading": "At {utilization} and {variability of service} the mean wait is {mean wait}, and"
+        " one more percentage point of load adds {more}.",
+    }
+
+
 def figure_pooling() -> Figure:
     """Ten servers behind one queue run hotter at the same wait than ten queues of one.
 
@@ -267,6 +291,47 @@ def figure_pooling() -> Figure:
         ylabel="mean wait [service times]",
     )
     return figure
+
+
+def slider_pooling() -> dict[str, Any]:
+    """Put more servers behind one queue, and raise the load to the same wait."""
+    rho, servers = np.round(np.arange(0.02, 0.995, 0.01), 2), [1, 2, 5, 10, 20, 50, 100]
+    return {
+        "controls": [
+            {
+                "label": "utilization of each server",
+                "values": rho,
+                "text": "ρ = {:.2f}",
+                "start": 0.8,
+            },
+            {"label": "servers behind one queue", "values": servers, "text": "c = {}", "start": 10},
+        ],
+        "x": {"label": "utilization ρ of each server", "unit": "", "range": (0, 1)},
+        "y": {
+            "label": "mean wait",
+            "unit": "service times",
+            "log": True,
+            "range": (1e-3, 100),
+            "limit": {"at": 0.1, "label": "a tenth of a service time"},
+        },
+        "curves": [
+            {
+                "label": "mean wait",
+                "unit": "service times",
+                "values": [[mean_wait(r * c, 1.0, c) for c in servers] for r in rho],
+                "decimals": 3,
+            }
+        ],
+        "readouts": [
+            {
+                "label": "late",
+                "unit": "%",
+                "values": [[100 * erlang_c(c, r * c) for c in servers] for r in rho],
+            }
+        ],
+        "reading": "At {utilization of each server} and {servers behind one queue} the mean wait"
+        " is {mean wait}, and {late} of the requests wait at all.",
+    }
 
 
 def check_erlang_c_recursion() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -372,6 +373,52 @@ def figure_frontier() -> Figure:
         ylabel="price [$ per million]",
     )
     return figure
+
+
+def slider_frontier() -> dict[str, Any]:
+    """Add sequences to the batch, and watch what the next one buys and costs."""
+    contexts, weights = [512, 1024, 2048, 4096, 8192], 2 * LLAMA_7B_PARAMETERS
+    batches = sorted({*np.geomspace(1, 256, 40).round().astype(int).tolist(), *_marks().values()})
+    steps, rates, prices, filled = (
+        np.full((len(batches), len(contexts)), None, dtype=object) for _ in range(4)
+    )
+    for (i, j), _ in np.ndenumerate(steps):
+        kv = LLAMA_7B_KV * contexts[j]
+        held = weights + batches[i] * kv
+        if held <= HBM_BYTES:
+            step = float(
+                decode_step_time(
+                    batches[i], LLAMA_7B_PARAMETERS, weights, kv, H100_PEAK, H100_BANDWIDTH
+                )
+            )
+            steps[i, j], rates[i, j] = 1e3 * step, batches[i] / step
+            prices[i, j] = float(cost_per_million(PRICE_PER_HOUR, batches[i] / step))
+            filled[i, j] = 100 * held / HBM_BYTES
+    return {
+        "controls": [
+            {"label": "batch", "values": batches, "text": "B = {}", "start": _marks()["knee"]},
+            {"label": "context", "values": contexts, "text": "{:,} tokens", "start": CONTEXT},
+        ],
+        "x": {
+            "label": "time per output token",
+            "unit": "ms",
+            "values": steps,
+            "range": (0, 28),
+            "limit": {"at": 1e3 * TPOT_LIMIT_S, "label": "objective"},
+        },
+        "y": {"label": "throughput", "unit": "token/s"},
+        "curves": [
+            {"label": "throughput", "unit": "tokens a second", "values": rates, "decimals": 0}
+        ],
+        "readouts": [
+            {"label": "step", "unit": "ms", "values": steps},
+            {"label": "price", "unit": "", "values": prices, "decimals": 2},
+            {"label": "memory", "unit": "%", "values": filled, "decimals": 0},
+        ],
+        "reading": "At {batch} and a context of {context} the device gives {throughput} at ${price}"
+        " a million, every client waits {step} for a token, and the memory is {memory} full.",
+        "absent": "So many sequences of this length do not fit into the memory beside the weights.",
+    }
 
 
 def check_ridges() -> None:

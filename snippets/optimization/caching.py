@@ -269,6 +269,44 @@ def figure_memory_by_attention() -> Figure:
     return figure
 
 
+def slider_memory_by_attention() -> dict[str, Any]:
+    """Choose a published model and the bits per number, and let the conversation grow."""
+    models = _models()
+    names = sorted(models, key=lambda name: -_per_token(models[name]))
+    tokens = [round(2 ** (k / 2)) for k in range(20, 35)]
+    bits = [16, 8, 4]
+    each = np.array(
+        [[[_of_sequence(models[m], n) * b / 16 for b in bits] for m in names] for n in tokens]
+    )
+    free = 64 * GIB
+    return {
+        "controls": [
+            {"label": "context", "values": tokens, "text": "{:,} tokens", "start": 32_768},
+            {"label": "model", "values": names, "start": "Llama-3-8B"},
+            {"label": "size of a number", "values": bits, "text": "{} bits", "start": 16},
+        ],
+        "x": {"label": "context", "unit": "token", "log": True},
+        "y": {
+            "label": "cache of one sequence",
+            "unit": "GiB",
+            "log": True,
+            "range": (0.01, 200),
+            "limit": {"at": 64, "label": "64 GiB free"},
+        },
+        "curves": [{"label": "size", "unit": "GiB", "values": each / GIB, "decimals": 2}],
+        "readouts": [
+            {
+                "label": "count",
+                "unit": "",
+                "values": [[[how_many_fit(free, b) for b in row] for row in m] for m in each],
+                "decimals": 0,
+            }
+        ],
+        "reading": "{model} with numbers of {size of a number}: a sequence of {context} takes"
+        " {size}, and {count} of them fit in 64 GiB.",
+    }
+
+
 def check_published_bytes_per_token() -> None:
     """The formula gives the published bytes per token for multi-head and grouped attention.
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from snippets.architecture.prefill_interference import (
     chunk_window,
+    example,
     gaps_during_prefill_s,
     mean_itl_s,
     simulate_itl_s,
+    slider_itl_distribution,
 )
 
 
@@ -135,3 +137,20 @@ def test_impossible_windows_are_refused(bad: float) -> None:
 def test_simulations_are_refused(arguments: tuple[Any, ...], name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be"):
         simulate_itl_s(np.random.default_rng(1), *arguments)
+
+
+def test_slider_says_the_numbers_of_the_page() -> None:
+    told, page = slider_itl_distribution(), example()
+    chunks, prompts = (control["values"] for control in told["controls"])
+    gap, first = (np.asarray(curve["values"]) for curve in told["curves"])
+    steps = np.asarray(told["readouts"][0]["values"])
+    row, column = chunks.index(1024), prompts.index(8192)
+    assert gap[row, column] == pytest.approx(page.chunked_itl_ms)
+    assert first[row, column] == pytest.approx(page.first_token_chunked_ms)
+    assert steps[row, column] == page.chunk_steps
+    assert gap[chunks.index(8192), column] == pytest.approx(page.pause_ms)
+    for i, chunk in enumerate(chunks):
+        for j, prompt in enumerate(prompts):
+            assert steps[i, j] == -(-prompt // chunk)
+            assert gap[i, j] == pytest.approx(25 + min(chunk, prompt) / 16)
+            assert first[i, j] == pytest.approx(25 * steps[i, j] + prompt / 16)

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from scipy import linalg, optimize
 
-from snippets.architecture.model_routers import best_of_d_found, shorter_of_two_found
+from snippets.architecture.model_routers import (
+    best_of_d_found,
+    example,
+    shorter_of_two_found,
+)
 from snippets.architecture.replica_routing import (
     GROUPS,
     FleetSample,
     finite_fleet_mean,
     simulate_fleet,
+    slider_mean_and_p99,
 )
 from snippets.definitions.queue_simulator import MeanEstimate
 
@@ -173,3 +178,15 @@ def test_times_are_refused() -> None:
     for bad in (40.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="horizon must be at least warm_up"):
             simulate_fleet(rng, 0.5, 2, 4, warm_up=40.0, horizon=bad)
+
+
+def test_slider_says_the_numbers_of_the_page() -> None:
+    told = slider_mean_and_p99()
+    loads, choices = (np.asarray(control["values"]) for control in told["controls"])
+    p99, mean = (np.asarray(curve["values"]) for curve in told["curves"])
+    here, page = (loads == 0.9) & (loads > 0), example()
+    assert mean[here, choices == 2].item() == pytest.approx(page.two_choices_at_90)
+    assert mean[here, choices == 3].item() == pytest.approx(page.three_choices_at_90)
+    assert p99[here, choices == 2].item() == pytest.approx(page.two_choices_p99)
+    assert mean[:, choices == 1].ravel() == pytest.approx(1 / (1 - loads), rel=1e-9)
+    assert p99[:, choices == 1].ravel() == pytest.approx(math.log(100) / (1 - loads), rel=1e-6)

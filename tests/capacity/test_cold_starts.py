@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snippets.capacity.cold_starts import cold_start, setup_response_time
+from snippets.capacity.cold_starts import (
+    cold_start,
+    example,
+    setup_response_time,
+    slider_cold_start,
+)
 from snippets.definitions.utilization import mean_wait
 
 
@@ -86,3 +91,21 @@ def test_setup_refuses(arguments: dict[str, float], message: str) -> None:
     usual = {"arrival_rate": 0.5, "mean_service_s": 1.0, "mean_setup_s": 1.0}
     with pytest.raises(ValueError, match=message):
         setup_response_time(**(usual | arguments))
+
+
+def test_slider_says_the_numbers_of_the_page() -> None:
+    told, page = slider_cold_start(), example()
+    startups, orders, peaks = (list(control["values"]) for control in told["controls"])
+    empty = np.asarray(told["curves"][0]["values"])
+    backlog, wait = (np.asarray(readout["values"]) for readout in told["readouts"])
+    place = (startups.index(120), orders.index(18), peaks.index(150))
+    assert backlog[place] == page.backlog
+    assert empty[place] == pytest.approx(120 + page.drain_s)
+    assert wait[place] == pytest.approx(page.newcomer_wait_s)
+    tight = (startups.index(120), orders.index(16), peaks.index(150))
+    assert empty[tight] == pytest.approx(120 + page.drain_s_tight)
+    for place, until in np.ndenumerate(empty):
+        d, after, peak = startups[place[0]], orders[place[1]], peaks[place[2]]
+        assert backlog[place] == pytest.approx((peak - 100) * d)
+        assert until == pytest.approx(d + (peak - 100) * d / (10 * after - peak))
+        assert wait[place] == pytest.approx((peak - 100) * d / (10 * after))

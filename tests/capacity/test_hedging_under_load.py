@@ -14,9 +14,11 @@ from scipy import optimize, special
 from snippets.capacity.hedging_simulator import hedged_responses, poisson_workload
 from snippets.capacity.hedging_under_load import (
     break_even_load,
+    example,
     hedged_load,
     highest_load_for_percentile,
     loaded_quantile,
+    slider_hedge_delay,
     smallest_stable_delay,
     tipping_load,
     tracked_quantile,
@@ -162,3 +164,27 @@ def test_a_small_simulation_settles_near_the_fixed_point() -> None:
 def test_refusals(call: Callable[[], object], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_slider_says_the_numbers_of_the_page_and_where_there_are_none() -> None:
+    told = slider_hedge_delay()
+    delays, loads = (control["values"] for control in told["controls"])
+    ratio = told["curves"][0]["values"]
+    p99, extra, busy = (readout["values"] for readout in told["readouts"])
+    still = loads.index(0.4)
+    assert p99[0, still] == pytest.approx(example().twice_at_40)
+    assert ratio[0, still] == pytest.approx(example().twice_at_40 / example().alone_at_40)
+    assert (extra[0, still], busy[0, still]) == pytest.approx((100, 80))
+    for j, load in enumerate(loads):
+        for i, delay in enumerate(delays.tolist()):
+            stable = delay > smallest_stable_delay(load) or smallest_stable_delay(load) == 0
+            assert (ratio[i, j] is not None) == stable
+            if stable:  # the equation, and what it means for the tail
+                later = busy[i, j] / 100
+                assert later == pytest.approx(load * (1 + math.exp(-(1 - later) * delay)))
+                assert extra[i, j] == pytest.approx(100 * (later / load - 1))
+                alone = math.log(100) / (1 - later)
+                assert p99[i, j] == pytest.approx(min(alone, (alone + delay) / 2))
+                assert ratio[i, j] == pytest.approx(p99[i, j] * (1 - load) / math.log(100))
+    assert ratio[-1, loads.index(0.8)] is not None
+    assert ratio[0, loads.index(0.5)] is None

@@ -18,9 +18,12 @@ from snippets.definitions.exercises.utilization import (
 )
 from snippets.definitions.utilization import (
     erlang_c,
+    example,
     max_utilization,
     mean_wait,
     response_quantile,
+    slider_hockey_stick,
+    slider_pooling,
     utilization,
     wait_exceeds,
 )
@@ -292,3 +295,32 @@ def test_bad_splits_are_refused(arguments: tuple[float, float, float], message: 
 
 def test_example_of_the_page() -> None:
     assert np.isclose(max_pool_utilization(0.99, 10.0, 8), 0.9362949, atol=5e-8)
+
+
+def test_hockey_stick_slider_says_the_numbers_of_the_page() -> None:
+    told = slider_hockey_stick()
+    rho, scv = (np.asarray(control["values"]) for control in told["controls"])
+    waits = np.asarray(told["curves"][0]["values"])
+    assert waits == pytest.approx(np.outer(rho / (1 - rho), (1 + scv) / 2), rel=1e-12)
+    assert waits[rho == 0.8, scv == 1.0].item() == pytest.approx(example().wait_at_80)
+    assert waits[rho == 0.95, scv == 1.0].item() == pytest.approx(example().wait_at_95)
+    more = np.asarray(told["readouts"][0]["values"])
+    assert more[:-1] == pytest.approx(np.diff(waits, axis=0), rel=1e-9)
+    assert more[-1] == pytest.approx((0.98 / 0.02 - 0.97 / 0.03) * (1 + scv) / 2)
+
+
+def test_pooling_slider_says_the_numbers_of_the_page() -> None:
+    told = slider_pooling()
+    rho, servers = (np.asarray(control["values"]) for control in told["controls"])
+    waits = np.asarray(told["curves"][0]["values"])
+    late = np.asarray(told["readouts"][0]["values"])
+    assert waits[rho == 0.9, servers == 10].item() == pytest.approx(example().pooled_wait)
+    assert waits[rho == 0.9, servers == 1].item() == pytest.approx(example().separate_wait)
+    assert late[rho == 0.9, servers == 10].item() / 100 == pytest.approx(
+        example().wait_share_pooled
+    )
+    for i in range(0, rho.size, 9):
+        for j, c in enumerate(servers.tolist()):
+            share = erlang_c_by_poisson(c, rho[i] * c)
+            assert late[i, j] == pytest.approx(100 * share, rel=1e-9)
+            assert waits[i, j] == pytest.approx(share / (c * (1 - rho[i])), rel=1e-9)

@@ -81,6 +81,24 @@ def check_double_of_two() -> None:
     checks.close("double(2)", double(2.0), 4.0)
 '''
 
+SLIDER = '''
+
+def slider_line() -> dict[str, object]:
+    """Move the value."""
+    values, factors = [0.5, 1.0, 4.0], ["once", "twice"]
+    doubled = [[double(v * k) for k in (1, 2)] for v in values]
+    return {
+        "controls": [
+            {"label": "value", "values": values, "text": "v = {:.1f}", "start": 1.0},
+            {"label": "times", "values": factors, "start": "twice"},
+        ],
+        "x": {"label": "value", "unit": "", "limit": {"at": 2, "label": "limit"}},
+        "y": {"label": "double", "unit": "m"},
+        "curves": [{"label": "double", "unit": "m", "values": doubled}],
+        "reading": "Doubled {times}, {value} is {double}.",
+    }
+'''
+
 CHAPTER = """\
 ---
 title: {title}

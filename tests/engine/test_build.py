@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .project import GOOD, Outcome, Project
+from .project import GOOD, SLIDER, Outcome, Project
 
 MEASURED = """
 
@@ -29,8 +30,11 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     """A site of two chapters, built."""
     project = Project.make(tmp_path_factory.mktemp("good"))
     project.chapter("part.twice")
-    project.chapter("part.two_times")
-    (project.root / "docs/part/two_times.md").rename(project.root / "docs/part/two-times.md")
+    project.chapter("part.two_times", GOOD + SLIDER)
+    page = project.root / "docs/part/two_times.md"
+    text = page.read_text(encoding="utf-8").replace("{{ figure line }}", "{{ slider line }}")
+    page.with_name("two-times.md").write_text(text, encoding="utf-8")
+    page.unlink()
     project.write("docs/maths.md", "# Maths\n\nThe load $\\rho < 1$.\n")
     project.write("measurements/two.txt", "2.0")
     project.chapter("part.measured", GOOD + MEASURED)
@@ -48,6 +52,10 @@ def test_build_publishes_pages_figures_and_downloads(good: tuple[Project, Outcom
     for address in re.findall(r'(?:src|href)="\.\./\.\./([^"]+)"', page):
         assert (site / address).is_file(), address
     assert (site / "figures/part/two_times/line-dark.svg").is_file()
+    slider = json.loads((site / "figures/part/two_times/line.json").read_text(encoding="utf-8"))
+    assert slider["curves"][0]["values"] == [1, 2, 2, 4, 8, 16]
+    assert 'data-grid="../../figures/part/two_times/line.json"' in page
+    assert "<span>Doubled twice, v = 1.0 is 4.0 m.</span>" in page
     module = (site / "downloads/snippets/part/twice.py").read_text(encoding="utf-8")
     assert module == GOOD.lstrip("\n")
     with zipfile.ZipFile(site / "downloads/two-times.zip") as archive:
@@ -213,7 +221,8 @@ def test_two_builds_at_once_both_succeed_and_the_cache_is_whole(project: Project
     assert [log.read_text() for log in logs] == ["", ""]
     assert statuses == [0, 0]
     for site in ("one", "two"):
-        assert len(list((project.root / site).rglob("*.svg"))) == 8
+        drawn = list((project.root / site).rglob("*.svg"))
+        assert len(drawn) == 16  # four figures, two themes, each for its page and for cards
     for number in range(4):
         assert not project.record(f"part.chapter{number}").failed
         assert len(list((project.cache / f"part.chapter{number}").iterdir())) == 1

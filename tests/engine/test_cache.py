@@ -20,7 +20,7 @@ from snippets._engine import EngineError, runner, worker
 from snippets._engine.runner import KEPT_ENTRIES, STALE_S, cached, default_cache
 from snippets._engine.source import module_names
 
-from .project import GOOD, Project, is_alive, wait_until
+from .project import GOOD, SLIDER, Project, is_alive, wait_until
 
 CHECK = """
 from snippets import checks
@@ -466,15 +466,22 @@ def figure_map() -> Figure:
 
 def test_two_cold_runs_draw_the_same_bytes(project: Project) -> None:
     project.module("part.drawn", DRAWS)
+    project.module("part.slid", GOOD + SLIDER)
     caches = [project.root.parent / name for name in ("first", "second")]
     drawn: list[dict[str, bytes]] = []
+    slid: list[str] = []
     for seed, cache in enumerate(caches):
         outcome = project.run("--cache", str(cache), PYTHONHASHSEED=str(seed))
         assert outcome.status == 0, outcome.text
         files = sorted(cache.rglob("*.svg"))
         drawn.append({file.relative_to(cache).as_posix(): file.read_bytes() for file in files})
-    assert len(drawn[0]) == 4
+        run = cached(project.root, cache, "part.slid")
+        assert run is not None
+        slid.append(json.dumps(run.record["sliders"]))
+    assert len(drawn[0]) == 6
     assert drawn[0] == drawn[1]
+    assert "Doubled {times}" in slid[0]
+    assert slid[0] == slid[1]
 
 
 def test_record_is_plain_data_beside_its_figures(ran: Project) -> None:

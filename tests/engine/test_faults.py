@@ -201,6 +201,53 @@ FAULTS = {
         "def figure_empty() -> Figure:",
         "ValueError: figure_empty returned a figure with nothing drawn on it",
     ),
+    "slider_with_nan": fault(
+        """
+        def figure_wait() -> Figure:
+            figure = Figure()
+            figure.add_subplot().plot([0, 1])
+            return figure
+
+
+        def slider_wait() -> dict[str, object]:
+            return {
+                "controls": [{"label": "load", "values": [0.0, 0.5], "start": 0.0}],
+                "x": {"label": "load", "unit": ""},
+                "y": {"label": "wait", "unit": "s"},
+                "curves": [{"label": "wait", "unit": "s", "values": [0.0, np.nan]}],
+                "reading": "{wait}",
+            }
+        """,
+        "slider_wait",
+        "def slider_wait() -> dict[str, object]:",
+        "ValueError: curves[0] (wait) must have finite numbers (or None, and a text `absent`),"
+        " got nan at (1,)",
+    ),
+    "slider_that_stumbles": fault(
+        """
+        def figure_wait() -> Figure:
+            figure = Figure()
+            figure.add_subplot().plot([0, 1])
+            return figure
+
+
+        def slider_wait() -> dict[str, object]:
+            values = [1 / load for load in (1, 0)]
+            return {"curves": values}
+        """,
+        "slider_wait",
+        "    values = [1 / load for load in (1, 0)]",
+        "ZeroDivisionError: division by zero",
+    ),
+    "slider_without_figure": fault(
+        """
+        def slider_wait() -> dict[str, object]:
+            return {}
+        """,
+        "slider_wait",
+        "def slider_wait() -> dict[str, object]:",
+        "ValueError: slider_wait needs figure_wait, which stands above it and on paper",
+    ),
     "figure_of_wrong_type": fault(
         """
         def figure_axes() -> object:

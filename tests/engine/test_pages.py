@@ -10,6 +10,7 @@ import pytest
 from snippets._engine import pages
 from snippets._engine.pages import Card, Page, expand, module_names_of
 from snippets._engine.runner import Run
+from snippets._engine.sliders import grid
 from snippets._engine.source import outline
 from snippets._engine.worker import empty_record
 
@@ -96,12 +97,63 @@ def test_figure_has_both_themes_caption_and_alt_text() -> None:
     assert 'width="557" height="336"' in html
 
 
+GRID = grid(
+    {
+        "controls": [{"label": "a < b", "values": [1, 2, 3], "text": "{} & more", "start": 2}],
+        "x": {"label": "value", "unit": ""},
+        "y": {"label": "double", "unit": "s"},
+        "curves": [{"label": "double", "unit": "s", "values": [2, 4000, None], "decimals": 0}],
+        "reading": "At {a < b}: {double}.",
+        "absent": "None.",
+    }
+)
+SLIDER = {"name": "line", "lead": "Move `it`.", "data": GRID}
+
+
+def test_slider_stands_below_its_figure_with_controls_and_its_first_reading() -> None:
+    page = page_of(run_of("part.twice", sliders=[SLIDER]))
+    html = whole("{{ slider line }}", page)
+    assert page.errors == []
+    assert html.index("Figure 1.") < html.index('<div class="slider" id="slider-line"')
+    assert 'data-grid="../../figures/part/twice/line.json"' in html
+    assert ">Move <code>it</code>.</p>" in html
+    assert '<label for="slider-line-0">a &lt; b</label>' in html
+    assert 'max="2" value="1" aria-valuetext="2 &amp; more"' in html
+    assert "<span>At 2 &amp; more: 4,000 s.</span>" in html
+    assert 'data-longest="At 2 &amp; more: 4,000 s."' in html
+
+
+def test_slider_of_a_figure_that_failed_is_an_error() -> None:
+    page = page_of(run_of("part.twice", sliders=[SLIDER], figures=[]))
+    whole("{{ slider line }}", page)
+    assert page.errors == [
+        "docs/part/twice.md:1: no single figure line; the page's modules have: none"
+    ]
+
+
+def test_gallery_keeps_the_order_of_the_page() -> None:
+    text = "{{ slider line }}\n\n{{ figure other }}\n"
+    places = [pages.place_of_figure(text, name) for name in ("line", "other", "lin")]
+    assert places == [0, 19, -1]
+
+
 def test_figures_are_numbered_in_the_order_of_the_page() -> None:
     other = FIGURE | {"name": "other"}
     page = page_of(run_of("part.twice", figures=[FIGURE, other]))
     html = whole("{{ figure other }}\n\n{{ figure line }}", page)
     assert html.index('id="figure-other"') < html.index("Figure 1.") < html.index('id="figure-line')
     assert "Figure 2." in html
+
+
+def test_card_has_the_figure_without_its_words() -> None:
+    svg = (
+        '<svg><g id="axes_1"><g id="text_1"><g><use/></g><defs/></g><path d="M1.25 3.987"/></g>'
+        '<g id="text_2"></g><g id="line2d_1"><g/></g></svg>'
+    )
+    kept = '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="line2d_1"><g/></g></svg>'
+    assert pages.without_words(svg) == kept
+    card = pages.figure_image("../", "part.twice", FIGURE, card=True)
+    assert 'alt="" src="../figures/part/twice/line-dark-card.svg"' in card
 
 
 def test_checks_are_a_table_with_escaped_text() -> None:
@@ -147,8 +199,10 @@ def test_question_stands_under_the_title() -> None:
         ("{{ code double triple }}", "triple is not defined in snippets/part/twice.py"),
         ("{{ code }}", "name what to show: {{ code function }}"),
         ("{{ solution triple }}", "triple is not defined in snippets/part/twice.py"),
-        ("{{ figure curve }}", "no single figure curve; the page's modules drew: line"),
+        ("{{ figure curve }}", "no single figure curve; the page's modules have: line"),
         ("{{ figure }}", "name one figure: {{ figure name }}"),
+        ("{{ slider curve }}", "no single slider curve; the page's modules have: none"),
+        ("{{ slider }}", "name one slider: {{ slider name }}"),
         ("{{ figure line line }}", "name one figure: {{ figure name }}"),
         ("{{ checks double }}", "{{ checks }} shows all checks of the page and takes no names"),
         ("{{ downloads double }}", "{{ downloads }} takes no names and needs a page with modules"),

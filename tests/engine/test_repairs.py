@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-from snippets._engine.repairs import named_landmarks, patient_search, plain_names, with_preview
+from snippets._engine.repairs import (
+    copied_from_the_page,
+    named_landmarks,
+    plain_names,
+    with_late_search,
+    with_preview,
+)
 
 SECTION = (
     '<nav class="md-nav" aria-labelledby="__nav_2_label"><label class="md-nav__title"'
@@ -45,8 +49,23 @@ def test_preview_stands_in_the_head_and_is_escaped() -> None:
     assert page == f"<head><title>t</title>{meta}</head><body></head>"
 
 
-def test_search_waits_until_it_is_opened() -> None:
-    script = 'L($(location.protocol!=="file:"),Je("search"))'
-    assert patient_search(script) == 'L($(!1),Je("search"))'
-    with pytest.raises(ValueError, match="once, got 0 times"):
-        patient_search("another")
+def test_copy_button_names_what_the_page_shows() -> None:
+    button = '<button class="snippet-copy" data-clipboard-text="{}">Copy</button>'
+    code = '<div class="language-python snippet highlight"><pre><span></span><code>{}</code></pre>'
+    twice = "def twice(x):\n    return 2 &lt; <span>x</span>"
+    content = (
+        code.format(f"LIMIT = 3\n\n\n{twice}\n")
+        + button.format("import math\n\n\ndef twice(x):\n    return 2 &lt; x\n")
+        + code.format("def other():\n    pass\n")
+        + button.format("LIMIT = 3\n\n\ndef hidden(): ...\n\n\ndef other():\n    pass\n")
+    )
+    buttons = re.findall(r'data-copied="([^"]*)"', copied_from_the_page(content))
+    assert buttons == ["import math\n\n\n§0.1", "§0.0\n\n\ndef hidden(): ...\n\n\n§1.0"]
+    assert "data-clipboard-text" not in copied_from_the_page(content)
+
+
+def test_search_of_the_theme_is_put_off() -> None:
+    config = '{"base": "../..", "search": "../../assets/javascripts/workers/search.a76.min.js"}'
+    late = '{"base": "../..", "search": "../../assets/search-later.js?search.a76.min.js"}'
+    assert with_late_search(config) == late
+    assert with_late_search(late) == late

@@ -23,6 +23,7 @@ from snippets.intuition.latency_throughput_cost import (
     largest_batch,
     matmul_intensity,
     ridge_intensity,
+    slider_frontier,
 )
 
 positive = st.floats(1e-3, 1e3)
@@ -163,3 +164,29 @@ def test_cheapest_device_obeys_memory_and_objective() -> None:
         cheapest_device(small, 5e9, 1e6, 1000, 0.010)
     with pytest.raises(ValueError, match="devices must be able"):
         cheapest_device({}, 5e9, 1e6, 1000, 0.010)
+
+
+def test_frontier_slider_says_the_numbers_of_the_page() -> None:
+    told, page = slider_frontier(), example()
+    batches, contexts = (control["values"] for control in told["controls"])
+    steps, rates = told["x"]["values"], told["curves"][0]["values"]
+    _, prices, filled = (np.asarray(readout["values"]) for readout in told["readouts"])
+    column = contexts.index(page.context)
+    for batch, ms, rate, price in (
+        (1, page.alone_ms, page.alone_rate, page.alone_price),
+        (page.knee_batch, page.knee_ms, page.knee_rate, page.knee_price),
+        (page.objective_batch, None, page.objective_rate, page.objective_price),
+        (page.full_batch, page.full_ms, page.full_rate, page.full_price),
+    ):
+        row = batches.index(batch)
+        assert ms is None or steps[row, column] == pytest.approx(ms)
+        assert rates[row, column] == pytest.approx(rate)
+        assert prices[row, column] == pytest.approx(price)
+    assert filled[batches.index(page.full_batch), column] == pytest.approx(99.4, abs=0.7)
+    for row, batch in enumerate(batches):
+        assert (rates[row, column] is None) == (batch > page.full_batch)
+        for at, context in enumerate(contexts):
+            if rates[row, at] is not None:
+                held = 4.0 + batch * context * 524_288 / 3.35e9 + 0.0229
+                assert steps[row, at] == pytest.approx(held, abs=1e-3)
+                assert rates[row, at] == pytest.approx(1e3 * batch / steps[row, at])

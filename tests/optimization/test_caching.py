@@ -15,10 +15,12 @@ from snippets.measuring import read_record
 from snippets.optimization.cache_replacement import hit_ratio, zipf
 from snippets.optimization.caching import (
     RECORD,
+    example,
     how_many_fit,
     kv_bytes_per_token,
     latent_bytes_per_token,
     sequence_bytes,
+    slider_memory_by_attention,
 )
 from snippets.optimization.exercises.caching import (
     block_waste,
@@ -213,3 +215,20 @@ def test_popularities_are_refused() -> None:
     for bad in (math.nan, [], [1.0], [0.5, 0.6], [[0.5, 0.5]], [math.nan, 0.5], [1.5, -0.5]):
         with pytest.raises(ValueError, match="popularity must be two or more positive numbers"):
             items_for(bad, 0.5)
+
+
+def test_slider_says_the_numbers_of_the_page() -> None:
+    told = slider_memory_by_attention()
+    tokens, names, bits = (control["values"] for control in told["controls"])
+    size, count = (np.asarray(told[k][0]["values"]) for k in ("curves", "readouts"))
+    row = tokens.index(32_768)
+    assert size[row, names.index("Llama-3-8B"), 0] == example().grouped_32k_gib
+    assert size[row, names.index("Mistral-7B-v0.1"), 0] == example().mistral_window_gib
+    full = size[tokens.index(2**17), names.index("Llama-3.1-405B"), 0]
+    assert full == pytest.approx(example().full_128k_gib)
+    assert count[row, names.index("Llama-3-8B")].tolist() == [16, 32, 64]
+    assert set(names) == {row["model"] for row in read_record(RECORD)["models"]}
+    assert bits == [16, 8, 4]
+    assert size[..., 0] == pytest.approx(2 * size[..., 1])
+    assert size[..., 0] == pytest.approx(4 * size[..., 2])
+    assert (count == np.floor(64 / size)).all()

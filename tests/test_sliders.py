@@ -1,0 +1,238 @@
+"""The sliders of the site in a real browser: by mouse, by keyboard, and without JavaScript."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from snippets._engine import ROOT
+from snippets._engine.readings import reading
+
+from .browsing import chromium, served
+
+PATIENCE_MS = 20_000  # on a machine with other work
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+SHIFTS = """
+    window.shift = 0;
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+"""  # with those just after a key or a click, which browsers forgive
+DIRECTIVE = re.compile(r"^\{\{ slider (\w+) \}\}$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A slider of the site: its page and its name."""
+
+    address: str
+    name: str
+
+    @property
+    def place(self) -> str:
+        return f"#slider-{self.name.replace('_', '-')}"
+
+
+SLIDERS = [
+    Shown(f"{file.relative_to(ROOT / 'docs').with_suffix('').as_posix()}/", name)
+    for file in sorted(ROOT.glob("docs/*/*.md"))
+    for name in DIRECTIVE.findall(file.read_text(encoding="utf-8"))
+]
+
+
+@pytest.fixture(scope="module")
+def origin(site: Path) -> Iterator[str]:
+    with served(site) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(params=SLIDERS, ids=lambda shown: f"{shown.address}{shown.name}")
+def shown(request: pytest.FixtureRequest) -> Shown:
+    value: Shown = request.param
+    return value
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESK)
+    context.add_init_script(SHIFTS)
+    yield context.new_page()
+    context.close()
+
+
+def opened(page: Page, origin: str, shown: Shown, site: Path) -> tuple[Locator, dict[str, Any]]:
+    """The slider in view and drawn, and the numbers that the build put there."""
+    page.goto(origin + shown.address)
+    slider = page.locator(shown.place)
+    expect(slider.locator("svg")).to_have_count(0)  # nothing of it is loaded yet
+    slider.scroll_into_view_if_needed()
+    expect(slider.locator("svg")).to_be_visible(timeout=PATIENCE_MS)
+    address = slider.get_attribute("data-grid")
+    assert address is not None
+    data = json.loads((site / shown.address / address).resolve().read_text(encoding="utf-8"))
+    return slider, data
+
+
+def drawn(slider: Locator) -> list[str]:
+    """The lines, points and labels of the plot as they are."""
+    marks = slider.locator("svg .curve, svg .point, svg .drop, svg .label")
+    found: list[str] = marks.evaluate_all("(all) => all.map((one) => one.outerHTML)")
+    return found
+
+
+def says(slider: Locator, data: dict[str, Any], setting: list[int]) -> None:
+    """The sentence, the values beside the labels and what a screen reader hears are the build's."""
+    expect(slider.locator("output > span")).to_have_text(reading(data, setting))
+    for number, (control, index) in enumerate(zip(data["controls"], setting, strict=True)):
+        place = slider.locator("input").nth(number)
+        expect(place).to_have_attribute("aria-valuetext", control["texts"][index])
+        expect(slider.locator(".slider-controls span").nth(number)).to_have_text(
+            control["texts"][index]
+        )
+
+
+def test_keys_move_every_control_and_the_sentence_is_the_builds(
+    page: Page, origin: str, shown: Shown, site: Path
+) -> None:
+    slider, data = opened(page, origin, shown, site)
+    setting = [control["start"] for control in data["controls"]]
+    says(slider, data, setting)
+    for number, control in enumerate(data["controls"]):
+        place = slider.get_by_label(control["label"], exact=True)
+        last = len(control["texts"]) - 1
+        for key, index in (
+            ("Home", 0),
+            ("ArrowRight", 1),
+            ("End", last),
+            ("ArrowLeft", last - 1),
+        ):
+            before, said = drawn(slider), reading(data, setting)
+            same = setting[number] == index
+            place.press(key)
+            setting[number] = index
+            says(slider, data, setting)
+            nothing = said == reading(data, setting) == data["absent"]
+            assert (drawn(slider) == before) == same or nothing, f"{control['label']}, {key}"
+    chance = random.Random(7)
+    for _ in range(12):
+        setting = [chance.randrange(len(control["texts"])) for control in data["controls"]]
+        for number, index in enumerate(setting):
+            slider.locator("input").nth(number).fill(str(index))
+        says(slider, data, setting)
+
+
+def test_pointing_at_the_plot_moves_the_point(
+    page: Page, origin: str, shown: Shown, site: Path
+) -> None:
+    slider, data = opened(page, origin, shown, site)
+    box = slider.locator(".slider-plot").bounding_box()
+    assert box is not None
+    setting = [control["start"] for control in data["controls"]]
+    before = drawn(slider)
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    setting[0] = int(slider.locator("input").first.input_value())
+    says(slider, data, setting)
+    assert drawn(slider) != before
+    page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    shape = [len(control["texts"]) for control in data["controls"]]
+    values = data["x"]["values"]
+    if len(values) == shape[0]:
+        setting[0] = shape[0] - 1
+    else:  # places on the axis that depend on the other controls, and may be missing
+        others = 0
+        for size, index in zip(shape[1:], setting[1:], strict=True):
+            others = others * size + index
+        column = values[others :: len(values) // shape[0]]
+        setting[0] = max(i for i, value in enumerate(column) if value is not None)
+    says(slider, data, setting)
+    page.mouse.move(box["x"] + 5, box["y"] + 5)  # the button is up
+    says(slider, data, setting)
+
+
+def test_nothing_moves_when_sliders_are_drawn_and_used(page: Page, origin: str) -> None:
+    moved = {}
+    for size in (DESK, PHONE):
+        page.set_viewport_size(size)
+        for address in sorted({shown.address for shown in SLIDERS}):
+            page.goto(origin + address)
+            for slider in page.locator(".slider").all():
+                slider.scroll_into_view_if_needed()
+                expect(slider.locator("svg")).to_be_visible(timeout=PATIENCE_MS)
+                for place in slider.locator("input").all():
+                    for key in ("Home", "ArrowRight", "End"):
+                        place.press(key)
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+            shift = page.evaluate("window.shift")
+            if shift >= 0.02:
+                moved[address, size["width"]] = shift
+    assert not moved
+
+
+def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path) -> None:
+    for shown in SLIDERS:
+        page.set_viewport_size(PHONE)
+        slider, _ = opened(page, origin, shown, site)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        inside = (
+            "(svg) => [svg.getBBox().x, svg.getBBox().x + svg.getBBox().width, svg.clientWidth]"
+        )
+        left, right, width = slider.locator("svg").evaluate(inside)
+        assert left >= -1, shown
+        assert right <= width + 6, shown
+        page.set_viewport_size({"width": PHONE["height"], "height": PHONE["width"]})
+        expect(slider.locator("svg")).not_to_have_attribute("width", str(width))
+
+
+def test_theme_recolours_the_plot_without_drawing_it_again(
+    page: Page, origin: str, site: Path
+) -> None:
+    page.emulate_media(color_scheme="light")
+    slider, _ = opened(page, origin, SLIDERS[0], site)
+    curve = slider.locator(".curve-0").first
+    light, before = curve.evaluate("(one) => getComputedStyle(one).stroke"), drawn(slider)
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    assert curve.evaluate("(one) => getComputedStyle(one).stroke") != light
+    assert drawn(slider) == before
+
+
+def test_without_javascript_and_on_paper_the_figure_stands_alone(
+    browser: Browser, page: Page, origin: str, site: Path
+) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport=DESK)
+    still = context.new_page()
+    for shown in SLIDERS:
+        still.goto(origin + shown.address)
+        expect(still.locator(shown.place)).to_be_hidden()
+        figure = still.locator(f"{shown.place.replace('slider', 'figure')} img.only-light")
+        figure.scroll_into_view_if_needed()
+        expect(figure).to_be_visible()
+        assert figure.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+    context.close()
+    slider, _ = opened(page, origin, SLIDERS[0], site)
+    page.emulate_media(media="print")
+    expect(slider).to_be_hidden()
+
+
+def test_numbers_that_cannot_be_loaded_are_said_to_be_missing(page: Page, origin: str) -> None:
+    page.route("**/figures/**/*.json", lambda route: route.fulfill(status=404))
+    page.goto(origin + SLIDERS[0].address)
+    slider = page.locator(SLIDERS[0].place)
+    slider.scroll_into_view_if_needed()
+    expect(slider.locator("output")).to_contain_text("could not be loaded: 404")
