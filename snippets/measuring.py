@@ -43,9 +43,9 @@ def provenance(command: str, packages: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
-def write_record(name: str, content: Mapping[str, Any]) -> Path:
+def write_record(name: str, content: Mapping[str, Any], folder: Path | None = None) -> Path:
     """Write a record as JSON, whole or not at all, and return its path. NaN is an error."""
-    path = FOLDER / f"{name}.json"
+    path = (folder or FOLDER) / f"{name}.json"
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     unfinished = path.with_name(f".{name}.{os.getpid()}")
     unfinished.write_text(text + "\n", encoding="utf-8")
