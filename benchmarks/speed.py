@@ -45,6 +45,7 @@ ENGINES = {  # customers of a sample
 FOREIGN = ("cimba", "simpy", "ciw")
 REQUESTS = {"events": 50_000, "steps": 2_000}
 VALUES = 1_000_000
+ROUNDS, GROWTH_ROUNDS = 7, 3
 SAME_LOG = 1_000_000  # customers whose waits are compared bit by bit
 PRECISION = 0.01
 
@@ -56,11 +57,7 @@ class Plan:
     ours: Worker
     peers: Worker | None
     quick: bool
-
-    @property
-    def rounds(self) -> int:
-        """How many times everything takes its turn."""
-        return 2 if self.quick else 7
+    rounds: int  # how many times everything takes its turn
 
     def less(self, size: int) -> int:
         """A size, or a small part of it."""
@@ -227,7 +224,7 @@ def quantiles(plan: Plan, run: int) -> dict[str, Any]:
 
 def sizes(plan: Plan, run: int) -> dict[str, Any]:
     """Time against size of every simulator, with the exponent, and the memory of some."""
-    rounds = 2 if plan.quick else 3
+    rounds = min(plan.rounds, GROWTH_ROUNDS)
     found: dict[str, list[list[float]]] = {name: [] for name in growth.METHODS}
     for number in range(rounds):
         tell(f"run {run}, growth: round {number + 1} of {rounds}")
@@ -330,8 +327,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, no foreign packages, no record here"
     )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="folder of the records (measurements/)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rounds < 2:
+        parser.error(f"--rounds must be at least 2, got {options.rounds}")
+    return options
 
 
 def measured(plan: Plan, section: str, run: int, kept: Path | None) -> dict[str, Any]:
@@ -368,7 +369,8 @@ def main(arguments: list[str] | None = None) -> int:
             tell("the environment of the peers")
             pythons.append(environment.peers_python())
         with environment.workers(pythons) as started:
-            plan = Plan(started[0], started[1] if len(started) > 1 else None, options.quick)
+            peers = None if options.quick else started[1]
+            plan = Plan(started[0], peers, options.quick, 2 if options.quick else options.rounds)
             versions = {}
             if plan.peers:
                 names = [*environment.PEERS]
@@ -387,7 +389,8 @@ def main(arguments: list[str] | None = None) -> int:
         shared = shared_spreads(*(run["found"] for run in runs))
         apart = [path for path, same in shared.items() if not same]
         print(f"{section}: {len(shared) - len(apart)} of {len(shared)} ratios agree", *apart)
-        record = timing.about(COMMAND, ["numpy"], versions) | {"what": what, "runs": runs}
+        few = f" --rounds {options.rounds}" if options.rounds != ROUNDS else ""
+        record = timing.about(COMMAND + few, ["numpy"], versions) | {"what": what, "runs": runs}
         record["agree"] = {"ratios": len(shared), "apart": apart}
         if options.output or not options.quick:
             print(f"wrote {write_record(name, record, options.output)}")

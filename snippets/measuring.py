@@ -51,3 +51,15 @@ def write_record(name: str, content: Mapping[str, Any], folder: Path | None = No
     unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.replace(path)
     return path
+
+
+def digits(value: float) -> str:
+    """A number in three significant digits, with separators of thousands."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def spread_text(values: Mapping[str, float]) -> str:
+    """The `median`, `least` and `most` of repeated measurements, as `median (least–most)`."""
+    ends = f"{digits(values['least'])}–{digits(values['most'])}"
+    return f"{digits(values['median'])} ({ends})"
