@@ -80,9 +80,10 @@ def _block_shape(workload: Workload, customers: int) -> tuple[int, int]:
     from snippets.definitions.long_runs import SHAPE_MANY, SHAPE_ONE
 
     rows, lanes = SHAPE_ONE if workload.servers == 1 else SHAPE_MANY
-    while rows * lanes * BLOCKS > customers and rows * lanes > 64:
-        rows, lanes = max(1, rows // 2), max(1, lanes // 2)
-    return rows, lanes
+    size = customers // BLOCKS
+    while lanes > 8 and size // lanes < lanes // 4:
+        lanes //= 2
+    return max(1, min(rows, size // lanes)), lanes
 
 
 def long_run(workload: str, customers: int, seed: int) -> Answer:

@@ -41,7 +41,7 @@ QUEUES = ("M/M/1", "M/G/1", "M/M/8")
 CASES = ("light load", "heavy load", "scarce memory")
 Pair = tuple[dict[str, float], dict[str, float]]  # median, least and most in each run
 
-SAME = 0.05  # medians so close are the same, however little the rounds vary
+SAME = 0.1  # medians so close are the same, however little the rounds vary
 AIM_ONE, AIM_DRAWING, AIM_EIGHT = 400.0, 2.0, 150.0  # times SimPy, times the numbers, times SimPy
 
 
@@ -345,21 +345,24 @@ def check_order_of_engines() -> None:
 
 
 def check_one_percent() -> None:
-    """A long run of the computed length has an interval of about one percent, and the mean is in
-    three standard errors of it.
+    """A long run of about the computed length has an interval of about one percent, and its mean is
+    within three standard errors.
 
-    Source: Daley's closed form for M/M/1, the variance of the long runs for the others; an
-    interval from 32 batches varies by an eighth of itself.
+    Source: Daley's closed form for M/M/1, the variance of the long runs for the others; widths
+    shrink with the root of the length, and that of 32 batches varies by an eighth of itself.
     """
     needed = customers_needed(0.8, 0.01)
     for number, run in enumerate(_runs("simulator_speed"), 1):
         found = run["M/M/1"]["to_one_percent"]["customers"]
         checks.equal(f"run {number}, M/M/1: customers", found, needed)
         for queue in QUEUES:
-            tried = run[queue]["to_one_percent"]["tried"]
+            planned = run[queue]["to_one_percent"]
+            tried = planned["tried"]
             width = tried["half_width_percent"]
+            expected = math.sqrt(planned["customers"] / tried["customers"])
             label = f"run {number}, {queue}"
-            checks.inside(f"{label}: half-width [%]", width, 0.6, 1.5, kind="measured")
+            share = width / expected
+            checks.inside(f"{label}: half-width, of what is expected", share, 0.6, 1.5)
             away = abs(tried["error_percent"]) / (width / 1.96)
             checks.inside(f"{label}: distance [standard errors]", away, 0.0, 3.0)
 
@@ -378,14 +381,14 @@ def check_events_beat_steps() -> None:
 
 
 def check_two_runs_agree() -> None:
-    """At least nine in ten ratios are the same in both runs: their ranges overlap, or their medians
-    differ by no more than five percent.
+    """At least three in four ratios are the same in both runs: their ranges overlap, or their medians
+    differ by no more than a tenth.
 
     Source: both runs of the four records.
     """
     pairs = _pairs().values()
     same = sum(_overlap(pair) or _difference(pair) <= SAME for pair in pairs)
-    checks.inside("share of ratios", same / len(pairs), 0.9, 1.0, kind="measured")
+    checks.inside("share of ratios", same / len(pairs), 0.75, 1.0, kind="measured")
 
 
 def check_ratios_are_ratios() -> None:
