@@ -86,9 +86,15 @@ def test_a_worker_answers_and_ends(capfd: pytest.CaptureFixture[str]) -> None:
         assert worker.ask("environment", "installed", names=["numpy"]) == {"numpy": np.__version__}
         worker.ask("timing", "about", command="x", packages=[], foreign={})
     assert worker.process.returncode == 0
-    with pytest.raises(BenchmarkError, match="no answer"):
-        worker.ask("environment", "installed", names=[])
     capfd.readouterr()
+
+
+def test_a_worker_that_died_is_an_error() -> None:
+    with environment.workers([Path(sys.executable)]) as (worker,):
+        worker.process.kill()
+        worker.process.wait()
+        with pytest.raises(BenchmarkError, match="no answer"):
+            worker.ask("environment", "installed", names=[])
 
 
 def test_errors_of_a_sketch_by_hand() -> None:

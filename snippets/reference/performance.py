@@ -381,8 +381,8 @@ def check_events_beat_steps() -> None:
 
 
 def check_two_runs_agree() -> None:
-    """At least three in four ratios are the same in both runs: their ranges overlap, or their medians
-    differ by no more than a tenth.
+    """At least three in four ratios are the same in both runs: their ranges overlap, or their
+    medians differ by no more than a tenth.
 
     Source: both runs of the four records.
     """
