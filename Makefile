@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help serve build test lint pyodide bench-build measure font lock clean
+.PHONY: help serve build test lint pyodide bench bench-speed bench-build measure font lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -31,6 +31,11 @@ lint: $(READY) ## style and types
 
 pyodide: $(READY) ## fetch Python for the browser, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide
+
+bench: bench-speed bench-build ## both of the following
+
+bench-speed: $(READY) ## time simulators and sketches against other packages, which pip fetches to .cache/bench
+	$(BIN)/python benchmarks/speed.py
 
 bench-build: $(READY) ## time cold, warm and edited builds against the plain theme
 	$(BIN)/python benchmarks/build.py

@@ -1,1 +1,1 @@
-"""Measurements of the build that are not tests: `make bench-build`."""
+"""Measurements of speed that are not tests: `make bench`."""

@@ -43,11 +43,23 @@ def provenance(command: str, packages: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
-def write_record(name: str, content: Mapping[str, Any]) -> Path:
+def write_record(name: str, content: Mapping[str, Any], folder: Path | None = None) -> Path:
     """Write a record as JSON, whole or not at all, and return its path. NaN is an error."""
-    path = FOLDER / f"{name}.json"
+    path = (folder or FOLDER) / f"{name}.json"
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     unfinished = path.with_name(f".{name}.{os.getpid()}")
     unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.replace(path)
     return path
+
+
+def digits(value: float) -> str:
+    """A number in three significant digits, with separators of thousands."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def spread_text(values: Mapping[str, float]) -> str:
+    """The `median`, `least` and `most` of repeated measurements, as `median (least–most)`."""
+    ends = f"{digits(values['least'])}–{digits(values['most'])}"
+    return f"{digits(values['median'])} ({ends})"

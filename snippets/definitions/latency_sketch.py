@@ -74,6 +74,11 @@ def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySke
     _require(np.all((x > 0) & (x < math.inf)), "latencies", "finite and positive", x)
     log_ratio = math.log(bucket_ratio(relative_error))
     keys = np.ceil(np.log(x) / log_ratio).astype(np.int64)
+    lowest = keys.min()
+    if keys.max() - lowest < x.size:  # then to count in place takes less than to sort
+        counts = np.bincount((keys - lowest).astype(np.intp))
+        used = np.flatnonzero(counts)
+        return LatencySketch(relative_error, used + lowest, counts[used])
     return LatencySketch(relative_error, *np.unique(keys, return_counts=True))
 
 

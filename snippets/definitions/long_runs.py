@@ -1,4 +1,4 @@
-"""Very long queues at the cost of their random numbers: time itself is cut into parallel lanes.
+"""Very long queues without a loop over customers: time itself is cut into parallel lanes.
 
 A block of customers is an array of shape (rows, lanes), numbered down the columns, so that one
 numpy call on a row moves every lane one customer on. With one server a lane that starts with wait
@@ -31,7 +31,7 @@ IntArray = npt.NDArray[np.int64]
 
 MARK_EVERY = 32  # rows between two comparisons with the walk before
 ROWS_PER_SERVER = 128  # rows of a log: lanes must be longer than the memory of the queue
-FEWEST_LANES, MOST_LANES = 32, 512  # of a log: with fewer a loop over a heap is as fast
+FEWEST_LANES, MOST_LANES = 32, 512  # of a log: with fewer it is left to the heap
 SHAPE_ONE = (256, 1024)  # of a block of a long run with one server: 2 MiB an array
 SHAPE_MANY = (512, 512)  # with several: longer lanes, of which a smaller share is walked twice
 
@@ -45,7 +45,7 @@ def _require(condition: bool | np.bool_, argument: str, rule: str, value: object
 def _running(operation: np.ufunc, rows: FloatArray) -> None:
     """Replace each row by the operation on it and all rows before it.
 
-    `operation.accumulate(rows, axis=0)` does the same one column at a time, ten times as slowly.
+    `operation.accumulate(rows, axis=0)` does the same one column at a time.
     """
     for before, row in itertools.pairwise(rows):
         operation(before, row, out=row)

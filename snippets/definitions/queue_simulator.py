@@ -1,4 +1,4 @@
-"""First-come-first-served queues, simulated at about the cost of their random numbers.
+"""First-come-first-served queues, simulated as arrays.
 
 A single server needs no loop: with C_k the work brought by the first k customers and A_k the
 arrival times, customer n waits W_n = max_{k≤n}(A_k − C_{k−1}) − (A_n − C_{n−1}), a running maximum.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
         assert merged.counts.tolist() == whole.counts.tolist()
         assert merged.relative_error == whole.relative_error
     assert whole.keys.size <= bucket_count(min(one + other), max(one + other))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0, 300.0])
+def test_counting_and_sorting_find_the_same_buckets(spread: float) -> None:
+    x = 10 ** np.random.default_rng(7).uniform(-spread / 2, spread / 2, 150)
+    found = sketch(x)
+    keys = np.ceil(np.log(x) / np.log(bucket_ratio(0.01))).astype(int).tolist()
+    assert dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True)) == Counter(keys)
+    assert found.keys.tolist() == sorted(set(keys))
 
 
 def test_a_sketch_by_hand() -> None:
