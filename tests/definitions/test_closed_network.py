@@ -93,13 +93,13 @@ def test_completions_come_in_order_and_first_come_first_served() -> None:
 
 
 def test_mean_gap_drops_the_first_tenth() -> None:
-    gaps = np.ones(106)  # of 107 completions the first ten go, and 96 gaps stay
-    gaps[:10] = 1000.0  # before the cut
-    gaps[10] = 97.0  # the first that counts
+    gaps = np.ones(4266)  # of 4267 completions the first 426 go, and 3840 gaps stay
+    gaps[:426] = 1000.0  # before the cut
+    gaps[426] = 3841.0  # the first that counts
     times = np.cumsum(np.r_[0.0, gaps])
     estimate = mean_gap(times)
-    assert estimate.mean == pytest.approx((97 + 95) / 96)
-    assert estimate == batch_means(np.diff(times[10:]))
+    assert estimate.mean == pytest.approx((3841 + 3839) / 3840)
+    assert estimate == batch_means(np.diff(times[426:]))
 
 
 @pytest.mark.parametrize(

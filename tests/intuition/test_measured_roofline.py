@@ -16,6 +16,7 @@ from snippets.intuition.measured_roofline import (
     RECORD,
     Device,
     Transformer,
+    _first_token,
     example,
     generation_time,
     held_out_prediction,
@@ -150,6 +151,7 @@ def test_first_token_by_hand() -> None:
         moved += 2 * model.layers * model.kv_width * n
         peak = max(flops / device.peak_flops, moved * size / device.bandwidth) / row["tp"]
         shares.append(100 * peak * 1e3 / row["first_token_ms"])
+    np.testing.assert_allclose(100 * _first_token(), shares, rtol=1e-9)
     assert example().first_token_lowest == pytest.approx(min(shares), rel=1e-6)
     assert example().first_token_highest == pytest.approx(max(shares), rel=1e-6)
 
