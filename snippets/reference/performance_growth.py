@@ -23,6 +23,12 @@ from snippets import checks
 from snippets.measuring import digits, read_record, spread_text
 
 RECORD = "simulation_growth"
+LABELS = {  # offsets [points] of labels that would lie on one another
+    "power of two choices": (6, 6),
+    "batching, steps": (6, -6),
+    "LRU cache": (6, 6),
+    "M/M/8 log, heap": (-66, 12),
+}
 
 STUDENT_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
@@ -144,7 +150,7 @@ def figure_growth() -> Figure:
         axes.annotate(
             name,
             (n[-1], t[-1]),
-            (6, 0),
+            LABELS.get(name, (6, 0)),
             textcoords="offset points",
             color=colour,
             va="center",
