@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from snippets import checks
 from snippets.definitions.queue_simulator import MeanEstimate
 from snippets.definitions.utilization import mean_wait
-from snippets.measuring import digits, read_record, spread_text
+from snippets.measuring import digits, read_record, runs_of, spread_text
 from snippets.reference.simulation_trust import customers_needed
 
 RECORDS = ("simulator_speed", "batching_speed", "sketch_speed", "simulation_growth")
@@ -47,7 +47,7 @@ AIM_ONE, AIM_DRAWING, AIM_EIGHT = 400.0, 2.0, 150.0  # times SimPy, times the nu
 
 def _runs(name: str) -> list[dict[str, Any]]:
     """Both runs of a record."""
-    return [run["found"] for run in read_record(name)["runs"]]
+    return runs_of(read_record(name))
 
 
 def _engine_rows(queue: str) -> str:
