@@ -63,3 +63,8 @@ def spread_text(values: Mapping[str, float]) -> str:
     """The `median`, `least` and `most` of repeated measurements, as `median (least–most)`."""
     ends = f"{digits(values['least'])}–{digits(values['most'])}"
     return f"{digits(values['median'])} ({ends})"
+
+
+def runs_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each run of a record that was measured several times found."""
+    return [run["found"] for run in record["runs"]]

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from snippets import checks
 from snippets.definitions.queue_simulator import MeanEstimate
 from snippets.definitions.utilization import mean_wait
-from snippets.measuring import digits, read_record, spread_text
+from snippets.measuring import digits, read_record, runs_of, spread_text
 from snippets.reference.simulation_trust import customers_needed
 
 RECORDS = ("simulator_speed", "batching_speed", "sketch_speed", "simulation_growth")
@@ -47,7 +47,7 @@ AIM_ONE, AIM_DRAWING, AIM_EIGHT = 400.0, 2.0, 150.0  # times SimPy, times the nu
 
 def _runs(name: str) -> list[dict[str, Any]]:
     """Both runs of a record."""
-    return [run["found"] for run in read_record(name)["runs"]]
+    return runs_of(read_record(name))
 
 
 def _engine_rows(queue: str) -> str:
@@ -244,7 +244,7 @@ def example() -> Example:
 
 def figure_customers_a_second() -> Figure:
     """Walking lanes of customers with numpy is far ahead of every simulator that handles one event
-    after the other, also of one in C, and not far from the cost of the random numbers alone.
+    after the other, also of one in C; with one server little is left above the random numbers.
 
     Customers in a second of processor time, median of the first recorded run on a logarithmic axis;
     the labels say how many times as long as the long run each takes.
@@ -275,7 +275,7 @@ def figure_customers_a_second() -> Figure:
 
 
 def figure_two_runs() -> Figure:
-    """Measured twice, the ratios are the same within what the rounds vary.
+    """Measured twice, most ratios are the same within what the rounds vary; the red ones are not.
 
     Every ratio and growth exponent of all four records, with the range over its rounds in both
     directions; the line is equality.

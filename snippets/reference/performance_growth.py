@@ -20,9 +20,15 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.measuring import digits, read_record, spread_text
+from snippets.measuring import digits, read_record, runs_of, spread_text
 
 RECORD = "simulation_growth"
+LABELS = {  # offsets [points] of labels that would lie on one another
+    "power of two choices": (6, 6),
+    "batching, steps": (6, -6),
+    "LRU cache": (6, 6),
+    "M/M/8 log, heap": (-66, 12),
+}
 
 STUDENT_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
@@ -56,11 +62,6 @@ def growth_exponent(sizes: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, 
     return exponent, STUDENT_T_975[n.size - 3] * error
 
 
-def _runs() -> list[dict[str, Any]]:
-    """Both runs of the record."""
-    return [run["found"] for run in read_record(RECORD)["runs"]]
-
-
 def _each(row: dict[str, Any]) -> list[float]:
     """Nanoseconds for one of the things that are counted, at every size."""
     return [1e9 * s / n for s, n in zip(row["seconds"], row["sizes"], strict=True)]
@@ -77,7 +78,7 @@ def _cost(nanoseconds: float) -> str:
 def _rows() -> str:
     """A row of the table for each method; first run."""
     lines = []
-    for name, row in _runs()[0].items():
+    for name, row in runs_of(read_record(RECORD))[0].items():
         span = f"{row['sizes'][0]:,} to {row['sizes'][-1]:,} {row['unit']}"
         exponent = f"{row['exponent']:.2f} ± {row['half_width']:.2f}"
         each, spread = _cost(_each(row)[-1]), spread_text(row["exponents"])
@@ -88,7 +89,7 @@ def _rows() -> str:
 def _memory_rows() -> str:
     """A row of the table for each method whose memory was measured; first run."""
     lines = []
-    for name, row in _runs()[0].items():
+    for name, row in runs_of(read_record(RECORD))[0].items():
         if "peak_mib" in row:
             few, many = (f"{row['sizes'][at]:,} {row['unit']}" for at in (0, -1))
             least, most = (digits(row["peak_mib"][at]) for at in (0, -1))
@@ -98,7 +99,7 @@ def _memory_rows() -> str:
 
 def _beyond_linear() -> str:
     """The methods whose whole interval lies above 1, in both runs, in words."""
-    runs = _runs()
+    runs = runs_of(read_record(RECORD))
     names = [n for n in runs[0] if all(r[n]["exponent"] - r[n]["half_width"] > 1 for r in runs)]
     return "; ".join(names) if names else "none"
 
@@ -119,7 +120,9 @@ def example() -> Example:
         rows_growth=_rows(),
         rows_memory=_memory_rows(),
         beyond_linear=_beyond_linear(),
-        steepest=max(row["exponent"] for run in _runs() for row in run.values()),
+        steepest=max(
+            row["exponent"] for run in runs_of(read_record(RECORD)) for row in run.values()
+        ),
     )
 
 
@@ -135,7 +138,7 @@ def figure_growth() -> Figure:
     """
     figure = Figure(figsize=(5.8, 5.6), layout="constrained")
     axes = figure.subplots()
-    for number, (name, row) in enumerate(_runs()[0].items()):
+    for number, (name, row) in enumerate(runs_of(read_record(RECORD))[0].items()):
         n, t = np.array(row["sizes"], float), np.array(row["seconds"])
         colour = f"C{number % 6}"
         axes.plot(n, t, "os^vDP"[number // 2 % 6], color=colour, markersize=3)
@@ -144,7 +147,7 @@ def figure_growth() -> Figure:
         axes.annotate(
             name,
             (n[-1], t[-1]),
-            (6, 0),
+            LABELS.get(name, (6, 0)),
             textcoords="offset points",
             color=colour,
             va="center",
@@ -177,7 +180,7 @@ def check_recorded_exponents() -> None:
 
     Source: the fit again; a quarter of the exponent is room for caches and page faults.
     """
-    for number, run in enumerate(_runs(), 1):
+    for number, run in enumerate(runs_of(read_record(RECORD)), 1):
         for name, row in run.items():
             again = growth_exponent(row["sizes"], row["seconds"])[0]
             label = f"run {number}, {name}"
@@ -190,7 +193,7 @@ def check_memory() -> None:
 
     Source: peaks that Python's tracemalloc saw, in both recorded runs.
     """
-    for number, run in enumerate(_runs(), 1):
+    for number, run in enumerate(runs_of(read_record(RECORD)), 1):
         for name, row in run.items():
             if "peak_mib" not in row:
                 continue

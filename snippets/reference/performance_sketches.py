@@ -12,12 +12,11 @@ Source: the record sketch_speed; Masson, Rim and Lee (2019) for the promise of a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.measuring import digits, read_record, spread_text
+from snippets.measuring import digits, read_record, runs_of, spread_text
 
 RECORD = "sketch_speed"
 SKETCHES = {
@@ -31,15 +30,10 @@ LEVELS = {"0.5": "p50", "0.99": "p99", "0.999": "p99.9"}
 PROMISED = 0.01  # relative error of the log histogram and of DDSketch
 
 
-def _runs() -> list[dict[str, Any]]:
-    """Both runs of the record."""
-    return [run["found"] for run in read_record(RECORD)["runs"]]
-
-
 def _rows() -> str:
     """A row of the table for each sketch; first run."""
     lines = []
-    for name, row in _runs()[0].items():
+    for name, row in runs_of(read_record(RECORD))[0].items():
         worst = row["worst"]["errors"]
         errors = [f"{100 * worst[level]['relative']:.2g}%" for level in LEVELS]
         rank = f"{100 * max(cell['rank'] for cell in worst.values()):.2g}%"
@@ -50,7 +44,7 @@ def _rows() -> str:
 
 def _better(key: str) -> str:
     """The sketches with a smaller median than ours in both runs, in words."""
-    runs = _runs()
+    runs = runs_of(read_record(RECORD))
     names = [
         SKETCHES[name]
         for name in runs[0]
@@ -68,7 +62,9 @@ def _closer(level: str) -> str:
 
 def _worst(name: str, level: str) -> float:
     """The largest relative error of a quantile over the rounds of both runs."""
-    return float(max(run[name]["worst"]["errors"][level]["relative"] for run in _runs()))
+    return float(
+        max(run[name]["worst"]["errors"][level]["relative"] for run in runs_of(read_record(RECORD)))
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ class Example:
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    versions, run = read_record(RECORD)["versions"], _runs()[0]
+    versions, run = read_record(RECORD)["versions"], runs_of(read_record(RECORD))[0]
     wanted = ("ddsketch", "crick", "fastdigest", "datasketches")
     return Example(
         rows_sketches=_rows(),
@@ -121,7 +117,7 @@ def figure_sketches() -> Figure:
     """
     figure = Figure(layout="constrained")
     axes = figure.subplots()
-    for number, (name, row) in enumerate(_runs()[0].items()):
+    for number, (name, row) in enumerate(runs_of(read_record(RECORD))[0].items()):
         cost = row["fill_ns"]["median"]
         errors = [100 * row["worst"]["errors"][level]["relative"] for level in LEVELS]
         colour = f"C{number}"
@@ -147,7 +143,7 @@ def check_promise_is_kept() -> None:
 
     Source: the sorted values, in both recorded runs; the promise of Masson, Rim and Lee (2019).
     """
-    for number, run in enumerate(_runs(), 1):
+    for number, run in enumerate(runs_of(read_record(RECORD)), 1):
         for state in ("errors", "merged_errors"):
             ours, theirs = (run[name]["worst"][state] for name in ("log histogram", "DDSketch"))
             for level, cell in ours.items():
@@ -163,7 +159,7 @@ def check_merging_costs_no_accuracy() -> None:
 
     Source: both states of the same recorded run.
     """
-    for number, run in enumerate(_runs(), 1):
+    for number, run in enumerate(runs_of(read_record(RECORD)), 1):
         for name in ("log histogram", "DDSketch"):
             worst = run[name]["worst"]
             same = worst["errors"] == worst["merged_errors"]
@@ -175,7 +171,7 @@ def check_ranks() -> None:
 
     Source: the sorted values, in both recorded runs.
     """
-    for number, run in enumerate(_runs(), 1):
+    for number, run in enumerate(runs_of(read_record(RECORD)), 1):
         for name in ("t-digest in C", "t-digest in Rust", "KLL"):
             rank = max(cell["rank"] for cell in run[name]["worst"]["merged_errors"].values())
             checks.inside(f"run {number}, {name}", rank, 0.0, 0.02, kind="measured")
