@@ -32,8 +32,9 @@ lint: $(READY) ## style and types
 pyodide: $(READY) ## fetch Python for the browser, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide
 
-bench-build: $(READY) ## time cold, warm and edited builds against the plain theme
+bench-build: $(READY) ## time builds against the plain theme, then against other builders on the same chapters
 	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/build.py --peers
 
 measure: $(READY) ## run the real servers and models again and rewrite their records under measurements/
 	$(BIN)/python -m snippets.capacity.overload_measurement
