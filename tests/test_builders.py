@@ -25,6 +25,7 @@ from benchmarks.sites import Edit, Facts
 from snippets._engine import pages, worker
 from snippets._engine.runner import Run
 
+from .conftest import CHAPTERS
 from .engine.project import GOOD, Project
 
 CODE = 'def double(value: float) -> float:\n    """Twice the value."""\n    return 2.0 * value'
@@ -331,3 +332,23 @@ def test_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(words)
         assert "--chapters must be positive and goes with --peers" in capsys.readouterr().err
+
+
+def test_every_chapter_is_given_whole(records: dict[str, Run], tmp_path: Path) -> None:
+    found = peers.read_chapters(probe.chapters(tmp_path))
+    assert {chapter.path for chapter in found} == {chapter.path for chapter in CHAPTERS}
+    given = [module.name for chapter in found for module in chapter.modules]
+    wanted = {name for chapter in CHAPTERS for name in chapter.modules}
+    assert len(given) == len(set(given))
+    assert set(given) == {name for name in wanted if not records[name].record["needs"]}
+    for chapter in found:
+        cells = chapter.cells("", show_figure="{}")
+        code = "\n".join(text for kind, text in cells if kind == "code").splitlines()
+        assert "{{ " not in "".join(text for kind, text in cells if kind == "text")
+        calls = [
+            *(f"show({m.short}.{check})" for m in chapter.modules for check in m.checks),
+            *(f"{m.short}.figure_{figure}()" for m in chapter.modules for figure in m.figures),
+        ]
+        assert sorted(line for line in code if "(" in line and ".example()" not in line) == sorted(
+            calls
+        )

@@ -208,7 +208,7 @@ def figure_site_builds() -> Figure:
     axes.set_ylabel("build")
     axes.set_ylim(len(CASES) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
