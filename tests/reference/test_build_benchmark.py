@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snippets.reference import build_benchmark
-from snippets.reference.build_benchmark import BUILDERS, CASES, PEERS, example, paired_ratios
+from snippets.reference import _build_benchmark as build_benchmark
+from snippets.reference._build_benchmark import BUILDERS, CASES, PEERS, example, paired_ratios
 
 SECONDS = st.floats(1e-3, 1e3)
 
