@@ -153,10 +153,20 @@ class Example:
     tail_alone_1000: float
     tail_copied_1000: float
     slow_alone: float
+    slow_alone_half: float
     slow_copied: float
+    slow_copied_half: float
     slow_cut_percent: float
+    slow_cut_half: float
     slow_extra_percent: float
+    slow_extra_half: float
     mapreduce_percent: float
+
+
+def _ratio_percent(of: MeanEstimate, to: MeanEstimate) -> tuple[float, float]:
+    """Ratio of two independent means in percent, with the half-width of its 95% interval."""
+    ratio = 100 * of.mean / to.mean
+    return ratio, ratio * math.hypot(of.half_width / of.mean, to.half_width / to.mean)
 
 
 def example() -> Example:
@@ -168,6 +178,8 @@ def example() -> Example:
         )
         for copies in (False, True)
     )
+    left, left_half = _ratio_percent(copied, alone)
+    work, work_half = _ratio_percent(copied_busy, alone_busy)
     return Example(
         tail_machines=MACHINES,
         tail_alone=mean_makespan(MACHINES, MACHINES, copies=False),
@@ -175,9 +187,13 @@ def example() -> Example:
         tail_alone_1000=mean_makespan(1000, 1000, copies=False),
         tail_copied_1000=mean_makespan(1000, 1000, copies=True),
         slow_alone=alone.mean,
+        slow_alone_half=alone.half_width,
         slow_copied=copied.mean,
-        slow_cut_percent=100 * (1 - copied.mean / alone.mean),
-        slow_extra_percent=100 * (copied_busy.mean / alone_busy.mean - 1),
+        slow_copied_half=copied.half_width,
+        slow_cut_percent=100 - left,
+        slow_cut_half=left_half,
+        slow_extra_percent=work - 100,
+        slow_extra_half=work_half,
         mapreduce_percent=100 * (1283 / 891 - 1),
     )
 
