@@ -125,13 +125,18 @@ def assign_bounded(keys: Sequence[str], ring: HashRing, balance: float = math.in
 
 @dataclass(frozen=True)
 class AffinityRun:
-    """Simulated routing: response times [s] of the requests in order of arrival, shape (n,), share
-    of them whose prefix was cached, and share that the busiest server took.
+    """Simulated routing: response times [s] of the requests in order of arrival, shape (n,),
+    whether each found its prefix cached, shape (n,), and share that the busiest server took.
     """
 
     responses_s: FloatArray
-    hit_rate: float
+    hits: npt.NDArray[np.bool_]
     busiest_share: float
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the requests whose prefix was cached."""
+        return float(self.hits.mean())
 
 
 def simulate_affinity(
@@ -217,9 +222,10 @@ def simulate_affinity(
         served[chosen] += 1
         responses.append(free_at[chosen] - now)
         hits.append(hit)
-    kept = np.array(responses[requests // 10 :])
-    hit_rate = float(np.mean(hits[requests // 10 :]))
-    return AffinityRun(kept, hit_rate, max(served) / requests)
+    first_kept = requests // 10
+    return AffinityRun(
+        np.array(responses[first_kept:]), np.array(hits[first_kept:]), max(served) / requests
+    )
 
 
 @cache
@@ -246,11 +252,18 @@ def _busiest_load(run: AffinityRun) -> float:
 
 
 @cache
-def _stale(policy: str, refresh_s: float) -> MeanEstimate:
-    """Mean response of ten servers at 80% load whose loads are read every so often."""
+def _stale(policy: str, refresh_s: float) -> FloatArray:
+    """Responses of ten servers at 80% load whose loads are read every so often, to the same
+    requests for every policy and age.
+    """
     rng = np.random.default_rng(152)
     run = simulate_affinity(rng, policy, 8.0, 10, refresh_s=refresh_s, requests=8_000)
-    return batch_means(run.responses_s)
+    return run.responses_s
+
+
+def _herd(refresh_s: float) -> MeanEstimate:
+    """How much longer than two choices the shortest queue takes on the same requests."""
+    return batch_means(_stale("shortest", refresh_s) - _stale("two choices", refresh_s))
 
 
 @dataclass(frozen=True)
@@ -270,15 +283,27 @@ class Example:
     affinity_hash_busiest: float
     affinity_hash_load: float
     affinity_random_load: float
+    affinity_random_load_half: float
+    affinity_hits_half: float
     affinity_bounded_hits: float
     affinity_bounded_mean: float
+    affinity_bounded_half: float
     affinity_bounded_p99: float
+    affinity_bounded_p99_low: float
+    affinity_bounded_p99_high: float
     affinity_hash_p99: float
     fresh_shortest: float
+    fresh_half: float
     second_old_shortest: float
+    second_old_half: float
     second_old_two: float
+    second_old_gain: float
+    second_old_gain_half: float
     old_shortest: float
+    old_half: float
     old_two: float
+    old_gain: float
+    old_gain_half: float
 
 
 def example() -> Example:
@@ -289,6 +314,11 @@ def example() -> Example:
     later = assign_bounded(keys, fewer), assign_bounded(keys, fewer, 1.25)
     random, shortest, hashed = (_scenario(p) for p in ("random", "shortest", "hash"))
     best = _scenario("bounded hash", 1.5)
+    mean, p99 = batch_means(best.responses_s), float(np.quantile(best.responses_s, 0.99))
+    beyond = batch_means(best.responses_s > p99).half_width  # of the share 0.01
+    p99_low, p99_high = np.quantile(best.responses_s, (0.99 - beyond, 0.99 + beyond))
+    halves = [100 * batch_means(run.hits).half_width for run in (random, hashed, best)]
+    fresh, second_old, old = (batch_means(_stale("shortest", age)) for age in (0.0, 1.0, 10.0))
     return Example(
         capacity=bounded_capacity(1000, 10, 1.25),
         plain_most=max(map(plain.count, range(10))),
@@ -303,15 +333,27 @@ def example() -> Example:
         affinity_hash_busiest=8 * hashed.busiest_share,
         affinity_hash_load=100 * _busiest_load(hashed),
         affinity_random_load=100 * 1.5 * (0.4 + 0.6 * (1 - random.hit_rate)),
+        affinity_random_load_half=1.5 * 0.6 * halves[0],
+        affinity_hits_half=max(halves),
         affinity_bounded_hits=100 * best.hit_rate,
         affinity_bounded_mean=float(best.responses_s.mean()),
-        affinity_bounded_p99=float(np.quantile(best.responses_s, 0.99)),
+        affinity_bounded_half=mean.half_width,
+        affinity_bounded_p99=p99,
+        affinity_bounded_p99_low=float(p99_low),
+        affinity_bounded_p99_high=float(p99_high),
         affinity_hash_p99=float(np.quantile(hashed.responses_s, 0.99)),
-        fresh_shortest=_stale("shortest", 0.0).mean,
-        second_old_shortest=_stale("shortest", 1.0).mean,
-        second_old_two=_stale("two choices", 1.0).mean,
-        old_shortest=_stale("shortest", 10.0).mean,
-        old_two=_stale("two choices", 10.0).mean,
+        fresh_shortest=fresh.mean,
+        fresh_half=fresh.half_width,
+        second_old_shortest=second_old.mean,
+        second_old_half=second_old.half_width,
+        second_old_two=float(_stale("two choices", 1.0).mean()),
+        second_old_gain=_herd(1.0).mean,
+        second_old_gain_half=_herd(1.0).half_width,
+        old_shortest=old.mean,
+        old_half=old.half_width,
+        old_two=float(_stale("two choices", 10.0).mean()),
+        old_gain=_herd(10.0).mean,
+        old_gain_half=_herd(10.0).half_width,
     )
 
 
@@ -451,9 +493,8 @@ def check_old_loads() -> None:
     Source: Mitzenmacher (2000) reports the order; simulated fleets of ten at 80% load.
     """
     for age in (1.0, 10.0):
-        worse, better = _stale("shortest", age), _stale("two choices", age)
-        error = math.hypot(worse.standard_error, better.standard_error)
-        gap = (worse.mean - better.mean) / error
+        herd = _herd(age)
+        gap = herd.mean / herd.standard_error
         checks.holds(f"age {age:g} s [s.e.]", gap > 3, got=f"{gap:.1f}", kind="simulation")
 
 
