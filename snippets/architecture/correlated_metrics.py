@@ -149,6 +149,13 @@ def _spread(values: FloatArray) -> FloatArray:
     return errors
 
 
+def _alarms(z: FloatArray, limit: float, decimals: int) -> str:
+    """Percent of test statistics beyond a limit with the half-width of its 95% interval."""
+    share = float((np.abs(z) > limit).mean())
+    half = 100 * NORMAL_975 * math.sqrt(share * (1 - share) / z.size)
+    return f"{100 * share:.{decimals}f} ± {half:.{decimals}f}"
+
+
 @dataclass(frozen=True)
 class Example:
     """Numbers quoted in the text; percent of half days without any change."""
@@ -157,12 +164,12 @@ class Example:
     worth_at_90: float
     alarms_at_50: float
     alarms_at_90: float
-    adjusted_at_90: float
-    batched_at_90: float
-    batched_at_97: float
+    adjusted_at_90: str
+    batched_at_90: str
+    batched_at_97: str
     alarms_at_97: float
-    before_after: float
-    side_by_side: float
+    before_after: str
+    side_by_side: str
 
 
 def example() -> Example:
@@ -175,12 +182,12 @@ def example() -> Example:
         worth_at_90=MINUTES / variance_inflation(0.9, MINUTES),
         alarms_at_50=100 * false_alarm_rate(0.5, MINUTES),
         alarms_at_90=100 * false_alarm_rate(0.9, MINUTES),
-        adjusted_at_90=100 * float((np.abs(adjusted_z(at_90)) > NORMAL_975).mean()),
-        batched_at_90=100 * float((np.abs(batch_t(at_90, BATCHES)) > STUDENT_T_975_DF11).mean()),
-        batched_at_97=100 * float((np.abs(batch_t(at_97, BATCHES)) > STUDENT_T_975_DF11).mean()),
+        adjusted_at_90=_alarms(adjusted_z(at_90), NORMAL_975, 1),
+        batched_at_90=_alarms(batch_t(at_90, BATCHES), STUDENT_T_975_DF11, 1),
+        batched_at_97=_alarms(batch_t(at_97, BATCHES), STUDENT_T_975_DF11, 0),
         alarms_at_97=100 * false_alarm_rate(0.97, MINUTES),
-        before_after=100 * float((np.abs(apart) > NORMAL_975).mean()),
-        side_by_side=100 * float((np.abs(together) > NORMAL_975).mean()),
+        before_after=_alarms(apart, NORMAL_975, 0),
+        side_by_side=_alarms(together, NORMAL_975, 0),
     )
 
 

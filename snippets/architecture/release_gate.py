@@ -343,21 +343,29 @@ class Example:
     verdict_c: str
     uncorrected_percent: float
     promoted_at_margin: str
-    rolled_back: int
-    rolled_back_uncorrected: int
+    promoted_half: float
+    rolled_back: str
+    rolled_back_uncorrected: str
+
+
+def _half(count: int, runs: int) -> float:
+    """Half-width of the 95% interval of a count among independent runs."""
+    return 1.96 * math.sqrt(count * (1 - count / runs))
 
 
 def example() -> Example:
     """The decisions quoted in the text."""
     a, b, c = (decide(harms) for harms in _harms_of_releases())
+    corrected, uncorrected = (f"{k} ± {_half(k, 400):.0f}" for k in _rolled_back())
     return Example(
         verdict_a=a.action,
         verdict_b=str(b),
         verdict_c=str(c),
         uncorrected_percent=100 * (1 - 0.95**4),
         promoted_at_margin=", ".join(str(count) for count in _promoted().values()),
-        rolled_back=_rolled_back()[0],
-        rolled_back_uncorrected=_rolled_back()[1],
+        promoted_half=max(_half(count, 200) for count in _promoted().values()),
+        rolled_back=corrected,
+        rolled_back_uncorrected=uncorrected,
     )
 
 
