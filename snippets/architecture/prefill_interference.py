@@ -151,6 +151,9 @@ class Example:
     p99_whole_ms: float
     p99_chunked_ms: float
     interrupted_percent: float
+    interrupted_half: float
+    chunked_percent: float
+    chunked_half: float
 
 
 def _gaps(chunk_tokens: int, steps: int = 40_000) -> npt.NDArray[np.float64]:
@@ -167,7 +170,8 @@ def example() -> Example:
     chunked = gaps_during_prefill_s(STEP_S, PROMPT_TOKENS, PREFILL_PER_S, 1024)
     rate = PROMPTS_PER_S * PROMPT_TOKENS
     low, high = chunk_window(0.100, STEP_S, rate, PREFILL_PER_S)
-    gaps = _gaps(10**9)
+    gaps, chunked_gaps = _gaps(10**9), _gaps(1024)
+    shares = [batch_means(seen > STEP_S * 1.001) for seen in (gaps, chunked_gaps)]
     return Example(
         pause_ms=1000 * float(whole.max()),
         chunked_itl_ms=1000 * float(chunked.max()),
@@ -178,8 +182,11 @@ def example() -> Example:
         smallest_chunk=low,
         largest_chunk=high,
         p99_whole_ms=1000 * float(np.quantile(gaps, 0.99)),
-        p99_chunked_ms=1000 * float(np.quantile(_gaps(1024), 0.99)),
-        interrupted_percent=100 * float(np.mean(gaps > STEP_S * 1.001)),
+        p99_chunked_ms=1000 * float(np.quantile(chunked_gaps, 0.99)),
+        interrupted_percent=100 * shares[0].mean,
+        interrupted_half=100 * shares[0].half_width,
+        chunked_percent=100 * shares[1].mean,
+        chunked_half=100 * shares[1].half_width,
     )
 
 
