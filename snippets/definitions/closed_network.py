@@ -134,6 +134,7 @@ class Example:
     """Simulated throughput of the chapter's server with eight clients, by kind of service time."""
 
     constant_per_s: float
+    constant_per_s_ci: float
     exponential_per_s: float
     variable_per_s: float
     variable_per_s_ci: float
@@ -153,6 +154,7 @@ def example() -> Example:
     }
     return Example(
         constant_per_s=1 / runs[0.0].mean,
+        constant_per_s_ci=runs[0.0].half_width / runs[0.0].mean ** 2,
         exponential_per_s=float(convolution_throughput(8, SERVER_S, AWAY_S)[-1]),
         variable_per_s=1 / runs[4.0].mean,
         variable_per_s_ci=runs[4.0].half_width / runs[4.0].mean ** 2,
