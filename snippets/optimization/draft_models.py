@@ -183,8 +183,8 @@ def _learning() -> dict[str, FloatArray]:
 
 @cache
 def _measured(name: str, draft_tokens: int) -> tuple[MeanTokens, float, float]:
-    """Tokens per round of the typical pair, sampled; the share of all proposed that passed, and half
-    of its 95% interval from the sequences."""
+    """Tokens per round of the typical pair, sampled; the share of all proposed that passed, and
+    half of its 95% interval from the sequences."""
     pair, rng = _pair(TYPICAL), np.random.default_rng(195)
     starts = rng.choice(pair.shares.size, 400, p=pair.shares / pair.shares.sum())
     run = speculate(pair.target, pair.spread(name), starts, draft_tokens, 60, rng)
