@@ -37,8 +37,9 @@ bench: bench-speed bench-build ## both of the following
 bench-speed: $(READY) ## time simulators and sketches against other packages, which pip fetches to .cache/bench
 	$(BIN)/python benchmarks/speed.py
 
-bench-build: $(READY) ## time cold, warm and edited builds against the plain theme
+bench-build: $(READY) ## time builds against the plain theme, then against other builders on the same chapters
 	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/build.py --peers
 
 measure: $(READY) ## run the real servers and models again and rewrite their records under measurements/
 	$(BIN)/python -m snippets.capacity.overload_measurement

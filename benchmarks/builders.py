@@ -20,7 +20,7 @@ from benchmarks.peers import Peer
 from benchmarks.processes import BenchmarkError, Memory, Server
 from benchmarks.sites import Edit, Facts, Project
 from snippets.measuring import provenance
-from snippets.reference.build_benchmark import paired_ratios
+from snippets.reference._build_benchmark import paired_ratios
 
 RECORD = "site_builders"
 COMMAND = "python benchmarks/build.py --peers"

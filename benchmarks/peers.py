@@ -344,7 +344,10 @@ class Peer:
         if self.name == "mkdocs-jupyter":
             command = self.command("mkdocs", "serve", "--livereload", "-a", f"127.0.0.1:{port}")
         else:
-            ignored = ["--ignore", "*/chapters/*"] if self.name == "sphinx-gallery" else []
+            written = ["_build", "*/__pycache__/*"]
+            if self.name == "sphinx-gallery":
+                written += ["chapters", "sg_execution_times.rst"]
+            ignored = [word for name in written for word in ("--ignore", name)]
             words = [*ignored, "--port", str(port), "-q", "-b", "html", ".", "_build/html"]
             command = self.command("sphinx_autobuild", "--host", "127.0.0.1", *words)
         with command.started() as process:

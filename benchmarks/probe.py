@@ -42,7 +42,7 @@ def expand(target: Path) -> dict[str, Any]:
     edits = []
     for file in files:
         place = target / "docs" / file.src_uri
-        if file.is_documentation_page():
+        if file.src_uri.endswith(".md"):
             original = file.content_string
             body, front = meta.get_data(original)
             text = _expanded(file, files, config)

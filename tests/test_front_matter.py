@@ -36,7 +36,7 @@ def run_elsewhere(folder: Path, *arguments: str) -> None:
 def test_every_chapter_is_on_a_path() -> None:
     start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"^\d\. \[[^]]+\]\(([\w/-]+\.md)\)", start, re.MULTILINE))
-    assert linked == {chapter.path for chapter in CHAPTERS}
+    assert linked >= {chapter.path for chapter in CHAPTERS}
 
 
 def test_python_on_the_page_about_use_runs(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -146,6 +147,7 @@ def run_all(
         if engine_digest() != _LOADED_ENGINE:
             raise EngineError("the engine was edited since it started; stop it and start again")
         _prepare(cache)
+        missing.sort(key=lambda name: -_last_seconds(cache, name))  # none runs on alone at the end
         for count, run in enumerate(_execute(root, cache, missing, jobs or _cores(), timeout_s), 1):
             done[run.name] = run
             if run.failed:
@@ -156,6 +158,18 @@ def run_all(
                 verdict = f"{run.seconds:.1f} s"
             progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
     return [done[name] for name in wanted]
+
+
+def _last_seconds(cache: Path, name: str) -> float:
+    """Processor time of a module's newest run that is still known; infinite when none is."""
+    newest, seconds = 0.0, math.inf
+    for file in (cache / name).glob("*/record.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            made = file.stat().st_mtime
+            record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
+            if made > newest:
+                newest, seconds = made, float(sum(record["seconds"].values()))
+    return seconds
 
 
 def _cores() -> int:

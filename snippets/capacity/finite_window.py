@@ -13,6 +13,7 @@ Heyman and Stidham (1980), derived on the page.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -124,6 +125,7 @@ RHO = 0.8  # utilization of the simulated queue: L = ρ/(1−ρ) = 4, W = 5 serv
 WINDOWS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # window lengths [service times]
 
 
+@functools.cache
 def _windows(seed: int) -> list[WindowAverages]:
     """The window's averages of the same replications, for each of WINDOWS."""
     arrivals, departures = simulate_requests(np.random.default_rng(seed), RHO, max(WINDOWS))

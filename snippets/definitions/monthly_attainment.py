@@ -12,6 +12,7 @@ Source: the definition of the Poisson process; Google Cloud for the calendar mon
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -170,6 +171,7 @@ class Example:
     year_missed_rolling_ci: float
 
 
+@functools.cache
 def example() -> Example:
     """The numbers quoted in the text; the year is at the mean that misses 5% of its months."""
     per_day = 0.001 * DAY / OUTAGE

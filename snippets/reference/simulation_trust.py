@@ -15,6 +15,7 @@ adjustments; Bucklew (2004) for importance sampling of random walks.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -229,6 +230,7 @@ def _cells() -> dict[tuple[float, int], dict[str, float]]:
     return {(cell["utilization"], cell["constants"]): cell for cell in read_record(RECORD)["cells"]}
 
 
+@functools.cache
 def _short_runs() -> tuple[FloatArray, FloatArray]:
     """Short runs that start empty, 90% busy: coverage of batch means, of adjusted intervals, and
     the relative bias of the mean; warm-up cut off by MSER-5, or a fixed twentieth, shape (2, 3).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import py_compile
+import re
 import resource
 import shutil
 import signal
@@ -535,3 +536,16 @@ def test_sets_have_one_order_in_every_run(project: Project) -> None:
         assert record is not None
         seen.add(record.record["checks"][0]["comparisons"][0]["got"])
     assert len(seen) == 1
+
+
+def test_what_took_longest_starts_first(project: Project) -> None:
+    chain(project)
+    project.run()
+    for name, seconds in (("base", 1.0), ("stranger", 3.0), ("middle", 2.0)):
+        (file,) = (project.cache / f"part.{name}").glob("*/record.json")
+        record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
+        file.write_text("\n" + json.dumps(record | {"seconds": {"import": seconds}}), "utf-8")
+    shutil.rmtree(project.cache / "part.top")
+    text = project.run("--jobs", "1").text  # the records with other seconds are damaged
+    order = re.findall(r"\[\d/4\] part\.(\w+):", text)
+    assert order == ["top", "stranger", "middle", "base"]
