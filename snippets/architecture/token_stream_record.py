@@ -117,8 +117,10 @@ def figure_measured_gaps() -> Figure:
         tokens = np.arange(2, gaps.shape[1] + 2)
         asked = _asked_gaps_s(record, name)[1:]
         axes.step(tokens, 1000 * asked, where="mid", color="C4", linewidth=1.0)
-        for stream in gaps:
-            axes.plot(tokens, 1000 * stream, ".", color=colour, markersize=3)
+        steps = np.round(100 * np.log10(1000 * gaps))  # finer than a dot is wide
+        dots = {(x, y) for row in steps for x, y in zip(tokens, row, strict=True)}
+        x, y = np.array(sorted(dots)).T
+        axes.plot(x, 10 ** (y / 100), ".", color=colour, markersize=3)
         axes.annotate(name, (60, 180), color=colour)
         axes.set(yscale="log", xlim=(0, 102), ylim=(4, 1000))
         axes.set(xlabel="token [1]", ylabel="gap [ms]")

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.definitions.queue_simulator import batch_means, fifo_waits
+from snippets.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -178,13 +178,14 @@ class Example:
     windowed_at_300_ms: float
     greedy_at_700_ms: float
     windowed_at_700_ms: float
+    window_half_ms: float
 
 
-def _added_by_window_s(rate: float, window_s: float, requests: int = 4_000) -> float:
+def _added_by_window_s(rate: float, window_s: float, requests: int = 4_000) -> MeanEstimate:
     """What a window adds to the mean latency of greedy batching [s], with the same arrivals."""
     arrivals = np.cumsum(np.random.default_rng(16).exponential(1 / rate, requests))
     greedy_s, windowed_s = (form_batches(arrivals, _linear_s, 20, w)[1] for w in (0.0, window_s))
-    return float((windowed_s - greedy_s).mean())
+    return batch_means(windowed_s - greedy_s)
 
 
 def _linear_s(first: int, end: int) -> float:
@@ -196,6 +197,7 @@ def example() -> Example:
     lengths = -np.log1p(-(np.arange(100_000) + 0.5) / 100_000)  # exponential, mean 1
     at_300_s, batch = greedy_latency(300.0, PER_ITEM_S, FIXED_S, 20)
     at_700_s, _ = greedy_latency(700.0, PER_ITEM_S, FIXED_S, 20)
+    added = [_added_by_window_s(rate, 0.02) for rate in (300.0, 700.0)]
     return Example(
         slo_batch=largest_batch(SLO_S, PER_ITEM_S, FIXED_S),
         slo_rate=batch_rate(largest_batch(SLO_S, PER_ITEM_S, FIXED_S), PER_ITEM_S, FIXED_S),
@@ -205,9 +207,10 @@ def example() -> Example:
         static_32_percent=100 * static_efficiency(lengths, 32),
         greedy_at_300_ms=1000 * at_300_s,
         greedy_at_300_batch=batch,
-        windowed_at_300_ms=1000 * (at_300_s + _added_by_window_s(300.0, 0.02)),
+        windowed_at_300_ms=1000 * (at_300_s + added[0].mean),
         greedy_at_700_ms=1000 * at_700_s,
-        windowed_at_700_ms=1000 * (at_700_s + _added_by_window_s(700.0, 0.02)),
+        windowed_at_700_ms=1000 * (at_700_s + added[1].mean),
+        window_half_ms=1000 * max(one.half_width for one in added),
     )
 
 
@@ -236,7 +239,7 @@ def figure_window() -> Figure:
         simulated_s = form_batches(arrivals, _linear_s, 20, 0.0)[1] - arrivals
         axes.plot(rate, 1000 * simulated_s.mean(), "o", color="C0")
     for window_s, colour in ((0.005, "C1"), (0.02, "C5")):
-        added_ms = [1000 * _added_by_window_s(rate, window_s) for rate in rates]
+        added_ms = [1000 * _added_by_window_s(rate, window_s).mean for rate in rates]
         axes.plot(rates, np.add(exact_ms, added_ms), color=colour)
     axes.annotate("no batching", (162, 46), color="C4")
     axes.annotate("greedy", (330, 7.5), color="C0")

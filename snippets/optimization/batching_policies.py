@@ -12,7 +12,9 @@ the token budget as the trade between the first token and the others.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +22,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.jackknife import half_width
 from snippets.optimization.batching import form_batches
 from snippets.optimization.continuous_batching import (
     EIGHT_BILLION,
@@ -79,13 +82,21 @@ class Example:
     static_limit: float
     continuous_limit: float
     many_places_limit: float
+    limits_half: float
     static_p99_s: float
+    static_p99_half_s: float
     greedy_p99_s: float
+    greedy_p99_half_s: float
     continuous_p99_s: float
+    continuous_p99_half_s: float
     small_budget_ttft_s: float
+    small_budget_ttft_half_s: float
     small_budget_tpot_ms: float
+    small_budget_tpot_half_ms: float
     large_budget_ttft_s: float
+    large_budget_ttft_half_s: float
     large_budget_tpot_ms: float
+    large_budget_tpot_half_ms: float
     tight_tokens_per_s: float
     roomy_tokens_per_s: float
     recomputed_percent: float
@@ -135,24 +146,32 @@ def _completions(policy: str, asked: Workload) -> FloatArray:
     return _in_batches(asked, SIXTEEN, math.inf if policy == "static" else 0.0)
 
 
-def _point(policy: str, rate: float) -> tuple[float, float]:
-    """Tokens a second and p99 of the latency [s], the first tenth of the requests left out."""
+def _p99(series: FloatArray) -> tuple[float, float]:
+    """99th percentile without the undefined, and half of its 95% interval."""
+    p99 = functools.partial(np.nanquantile, q=0.99)
+    return float(p99(series)), float(half_width(p99, series))
+
+
+def _point(policy: str, rate: float) -> tuple[float, float, float]:
+    """Tokens a second, and p99 of the latency [s] with half of its interval, the first tenth of
+    the requests left out."""
     asked = _chat(rate)
     end_s = _completions(policy, asked)
     late = slice(asked.arrival_s.size // 10, None)
     tokens = asked.output_tokens.sum() / (end_s.max() - asked.arrival_s[0])
-    return float(tokens), float(np.quantile((end_s - asked.arrival_s)[late], 0.99))
+    return float(tokens), *_p99((end_s - asked.arrival_s)[late])
 
 
-def _budget_latencies(budget: int) -> tuple[float, float]:
-    """p99 of TTFT [s] and of TPOT [s] under a token budget, with long prompts, 4 a second."""
+def _budget_latencies(budget: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """p99 of TTFT [s] and of TPOT [s] under a token budget, with long prompts, 4 a second, each
+    with half of its interval."""
     rng = np.random.default_rng(2)
     times = np.cumsum(rng.exponential(1 / 4.0, REQUESTS))
     prompts = np.ceil(rng.lognormal(math.log(1000), 0.8, REQUESTS))
     asked = Workload(times, prompts, rng.geometric(1 / 100, REQUESTS))
     engine = replace(EIGHT_BILLION, token_budget=budget)
     ttft, tpot = latencies_s(asked, simulate(asked, engine))
-    return float(np.quantile(ttft, 0.99)), float(np.nanquantile(tpot, 0.99))
+    return _p99(ttft), _p99(tpot)
 
 
 def example() -> Example:
@@ -164,7 +183,14 @@ def example() -> Example:
     chat = _chat(14.0)
     lengths = chat.prompt_tokens, chat.output_tokens
     tokens = float(chat.output_tokens.sum())
-    static_s = float(_in_batches(_chat(math.inf), SIXTEEN, math.inf).max())
+    batch_s = np.diff(np.unique(_in_batches(_chat(math.inf), SIXTEEN, math.inf)), prepend=0.0)
+
+    def limit(engine: Engine) -> Callable[[FloatArray, FloatArray], float]:
+        return lambda prompts, outputs: saturated_rate(prompts, outputs, engine)
+
+    halves = [half_width(limit(engine), *lengths) for engine in (SIXTEEN, EIGHT_BILLION)]
+    halves.append(half_width(lambda some: SIXTEEN.max_sequences / some.mean(), batch_s))
+    p99 = {policy: _point(policy, 3.0)[1:] for policy in ("static", "greedy", "continuous")}
     tight = simulate(chat, replace(EIGHT_BILLION, kv_blocks=400))
     roomy = simulate(chat, EIGHT_BILLION)
     small, large = _budget_latencies(192), _budget_latencies(2048)
@@ -174,16 +200,24 @@ def example() -> Example:
         static_busy_percent=100 * float((dones - starts).sum() / (8 * ends.max())),
         continuous_busy_percent=100 * busy_s / (8 * float(served.completion_s.max())),
         memory_tokens=EIGHT_BILLION.kv_blocks * EIGHT_BILLION.block_tokens,
-        static_limit=REQUESTS / static_s,
+        static_limit=REQUESTS / float(batch_s.sum()),
         continuous_limit=saturated_rate(*lengths, SIXTEEN),
         many_places_limit=saturated_rate(*lengths, EIGHT_BILLION),
-        static_p99_s=_point("static", 3.0)[1],
-        greedy_p99_s=_point("greedy", 3.0)[1],
-        continuous_p99_s=_point("continuous", 3.0)[1],
-        small_budget_ttft_s=small[0],
-        small_budget_tpot_ms=1000 * small[1],
-        large_budget_ttft_s=large[0],
-        large_budget_tpot_ms=1000 * large[1],
+        limits_half=float(max(halves)),
+        static_p99_s=p99["static"][0],
+        static_p99_half_s=p99["static"][1],
+        greedy_p99_s=p99["greedy"][0],
+        greedy_p99_half_s=p99["greedy"][1],
+        continuous_p99_s=p99["continuous"][0],
+        continuous_p99_half_s=p99["continuous"][1],
+        small_budget_ttft_s=small[0][0],
+        small_budget_ttft_half_s=small[0][1],
+        small_budget_tpot_ms=1000 * small[1][0],
+        small_budget_tpot_half_ms=1000 * small[1][1],
+        large_budget_ttft_s=large[0][0],
+        large_budget_ttft_half_s=large[0][1],
+        large_budget_tpot_ms=1000 * large[1][0],
+        large_budget_tpot_half_ms=1000 * large[1][1],
         tight_tokens_per_s=tokens / float(tight.completion_s.max()),
         roomy_tokens_per_s=tokens / float(roomy.completion_s.max()),
         recomputed_percent=100 * (tight.prefill_tokens / float(chat.prompt_tokens.sum()) - 1),
@@ -277,7 +311,7 @@ def figure_token_budget() -> Figure:
     figure = Figure(figsize=(5.8, 4.4), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
     budgets = np.array([128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096])
-    ttft, tpot = np.array([_budget_latencies(int(budget)) for budget in budgets]).T
+    ttft, tpot = np.array([_budget_latencies(int(budget)) for budget in budgets])[:, :, 0].T
     above.plot(budgets, ttft, "o-", color="C0")
     below.plot(budgets, 1000 * tpot, "o-", color="C1")
     full_ms = 1000 * (EIGHT_BILLION.step_s + EIGHT_BILLION.prefill_token_s * budgets)

@@ -214,6 +214,7 @@ class Example:
     small_error_percent: float
     drift_lru_percent: float
     drift_static_percent: float
+    drift_half_percent: float
 
 
 def example() -> Example:
@@ -224,6 +225,9 @@ def example() -> Example:
     drawn = batch_means(simulate_hits(_drawn(172, 110_000), CAPACITY)[10_000:].astype(float))
     cached = timer_hit_ratios(p, lifetime, renewed=True)
     drifting = _drifting(100_000)
+    kept = batch_means(simulate_hits(drifting, CAPACITY).astype(float))
+    fixed = float(np.mean(drifting < CAPACITY))
+    fixed_half = 1.96 * math.sqrt(fixed * (1 - fixed) / drifting.size)  # at most: one whole turn
     return Example(
         tiny_lru_percent=100 * exact_hit_ratio(tiny, 2, "lru"),
         tiny_che_percent=100 * hit_ratio(tiny, 2, renewed=True),
@@ -241,8 +245,9 @@ def example() -> Example:
         static_items_for_lru=int(np.searchsorted(np.cumsum(p), lru)) + 1,
         small_error_percent=100
         * (exact_hit_ratio(four, 1, "lru") - hit_ratio(four, 1, renewed=True)),
-        drift_lru_percent=100 * float(simulate_hits(drifting, CAPACITY).mean()),
-        drift_static_percent=100 * float(np.mean(drifting < CAPACITY)),
+        drift_lru_percent=100 * kept.mean,
+        drift_static_percent=100 * fixed,
+        drift_half_percent=100 * max(kept.half_width, fixed_half),
     )
 
 

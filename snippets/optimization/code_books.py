@@ -22,6 +22,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.jackknife import TENTHS, half_width
 from snippets.optimization.bits_and_noise import SINE_CREST, full_scale_sqnr_db, sqnr_db
 from snippets.optimization.quantization import quantize
 
@@ -156,6 +157,7 @@ class Example:
     bound_4_bits_db: float
     uniform_8_bits_db: float
     absmax_8_bits_db: float
+    absmax_8_half_db: float
     nf4_rarest_percent: float
     nf4_commonest_percent: float
     nf4_last: float
@@ -171,14 +173,15 @@ def _uniform_db(bits: int) -> float:
     return _db(gaussian_distortion(uniform_code(2**bits, optimal_step(2**bits))))
 
 
-def _weights() -> FloatArray:
-    """A tensor of Gaussian numbers, the same in text and figure."""
-    return np.random.default_rng(4).normal(size=65_536)
+def _weights(seed: int = 4) -> FloatArray:
+    """A tensor of Gaussian numbers."""
+    return np.random.default_rng(seed).normal(size=65_536)
 
 
 def example() -> Example:
     """The numbers quoted in the text."""
-    four, weights = lloyd_max(4), _weights()
+    four = lloyd_max(4)
+    absmax = [sqnr_db(w, quantize(w, 8).values()) for w in map(_weights, range(4, 4 + TENTHS))]
     code = normal_float(4)
     used = _cells(code * NormalDist().inv_cdf(1 - (1 / 16 + 1 / 15) / 4))[0]
     return Example(
@@ -189,7 +192,8 @@ def example() -> Example:
         lloyd_4_levels_error=gaussian_distortion(four),
         bound_4_bits_db=full_scale_sqnr_db(2**4, math.sqrt(3)),
         uniform_8_bits_db=_uniform_db(8),
-        absmax_8_bits_db=sqnr_db(weights, quantize(weights, 8).values()),
+        absmax_8_bits_db=float(np.mean(absmax)),
+        absmax_8_half_db=float(half_width(np.mean, absmax)),
         nf4_rarest_percent=100 * float(used.min()),
         nf4_commonest_percent=100 * float(used.max()),
         nf4_last=1 - (1 / 16 + 1 / 15) / 4,

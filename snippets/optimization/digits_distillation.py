@@ -150,17 +150,26 @@ def _gain(first: str, second: str) -> PairedGain:
     return paired_gain(right[first], right[second])
 
 
+def _binomial_half_percent(accuracy: float, images: int) -> float:
+    """Half of a 95% interval for other images [%]."""
+    return 196 * math.sqrt(accuracy * (1 - accuracy) / images)
+
+
 @dataclass(frozen=True)
 class Example:
     """Numbers quoted in the text, in percent of 720 images and in points."""
 
     teacher_percent: float
+    teacher_half_percent: float
+    most_half_percent: float
+    few_half_percent: float
     alone_percent: float
     distilled_percent: float
     distilled_gain_points: float
     distilled_half_points: float
     named_percent: float
     named_right_percent: float
+    named_right_half_percent: float
     unlabelled_percent: float
     soft_gain: float
     soft_half: float
@@ -177,6 +186,7 @@ class Example:
     few_hot_percent: float
     certain_percent: float
     softened_percent: float
+    sure_half_percent: float
 
 
 def example() -> Example:
@@ -194,14 +204,26 @@ def example() -> Example:
     }
     half = {name: 100 * STUDENT_975_DF9 * gain.standard_error for name, gain in gains.items()}
     v = _teacher().logits(ours.pixels)
+    widths = {
+        name: 100 * STUDENT_975_DF9 * paired_gain(rows, np.zeros_like(rows)).standard_error
+        for name, rows in _right().items()
+    }
     return Example(
         teacher_percent=100 * _teacher().accuracy(report),
+        teacher_half_percent=_binomial_half_percent(
+            _teacher().accuracy(report), report.labels.size
+        ),
+        most_half_percent=max(w for name, w in widths.items() if not name.startswith("few")),
+        few_half_percent=max(w for name, w in widths.items() if name.startswith("few")),
         alone_percent=accuracy["alone"],
         distilled_percent=accuracy["distilled"],
         distilled_gain_points=100 * gains["distilled"].mean,
         distilled_half_points=half["distilled"],
         named_percent=accuracy["named"],
         named_right_percent=100 * _teacher().accuracy(ours),
+        named_right_half_percent=_binomial_half_percent(
+            _teacher().accuracy(ours), ours.labels.size
+        ),
         unlabelled_percent=accuracy["unlabelled"],
         soft_gain=100 * gains["soft"].mean,
         soft_half=half["soft"],
@@ -218,6 +240,10 @@ def example() -> Example:
         few_hot_percent=accuracy["few, T = 16"],
         certain_percent=100 * float(soften(v).max(axis=1).mean()),
         softened_percent=100 * float(soften(v, TEMPERATURE).max(axis=1).mean()),
+        sure_half_percent=max(
+            196 * float(soften(v, t).max(axis=1).std(ddof=1)) / math.sqrt(len(v))
+            for t in (1.0, TEMPERATURE)
+        ),
     )
 
 

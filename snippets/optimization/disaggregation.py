@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 
 from snippets import checks
 from snippets.definitions.queue_simulator import batch_means, fifo_waits
+from snippets.jackknife import half_width
 from snippets.optimization.continuous_batching import (
     EIGHT_BILLION,
     Workload,
@@ -40,6 +41,7 @@ PROMPT_TOKENS, OUTPUT_TOKENS = 1500.0, 60.0  # means of the simulated requests
 KV_BYTES_PER_TOKEN = 131_072  # of a model with 8 billion parameters, as in the batching chapter
 LINK_BYTES_PER_S = 25e9  # 200 Gbit/s between devices, an assumption
 RATES = tuple(0.5 * k for k in range(1, 14))  # per GPU [1/s]
+TPOT_LIMITS_S = (0.015, 0.025, 0.060)
 SYSTEMS = ("whole prompts", "chunks of 192", "2 prefill, 1 decode")
 
 
@@ -189,24 +191,37 @@ def _latencies(system: str, rate: float) -> tuple[FloatArray, FloatArray]:
     return _together(asked, 192 if system == SYSTEMS[1] else 10**6)
 
 
-def _p90(system: str) -> tuple[FloatArray, FloatArray]:
-    """90th percentiles of TTFT and TPOT at all rates [s]."""
-    runs = [_latencies(system, rate) for rate in RATES]
-    return (
-        np.array([np.quantile(ttft, 0.9) for ttft, _ in runs]),
-        np.array([np.nanquantile(tpot, 0.9) for _, tpot in runs]),
-    )
+@functools.cache
+def _all_latencies(system: str) -> FloatArray:
+    """TTFT and TPOT of every request at every rate [s], shape (requests, 2, rates)."""
+    return np.array([_latencies(system, rate) for rate in RATES]).transpose(2, 1, 0)
 
 
-def _goodput(system: str, ttft_s: float, tpot_s: float) -> float:
+def _p90(latencies: FloatArray) -> FloatArray:
+    """90th percentiles over the requests, without the undefined."""
+    return np.asarray(np.nanquantile(latencies, 0.9, axis=0))
+
+
+def _goodput(latencies: FloatArray, ttft_s: float, tpot_s: float) -> float:
     """Highest rate per GPU at which both 90th percentiles keep their limits, on a straight line
     between two of the rates."""
-    ttft, tpot = _p90(system)
+    ttft, tpot = _p90(latencies)
     excess = np.maximum(ttft / ttft_s, tpot / tpot_s)
     over = int(np.argmax(excess > 1))
     _require(over > 0 and excess[over] > 1, "tpot_s", "a limit between those at the rates", tpot_s)
     part = (1 - excess[over - 1]) / (excess[over] - excess[over - 1])
     return float(RATES[over - 1] + part * (RATES[over] - RATES[over - 1]))
+
+
+def _goodputs(*latencies: FloatArray) -> FloatArray:
+    """Highest rates of the systems with 1 s for the first token, shape (limits, systems)."""
+    return np.array([[_goodput(each, 1.0, limit) for each in latencies] for limit in TPOT_LIMITS_S])
+
+
+def _gains(*latencies: FloatArray) -> FloatArray:
+    """What separate GPUs carry over the better of the others, at each limit."""
+    rates = _goodputs(*latencies)
+    return np.asarray(rates[:, 2] / rates[:, :2].max(axis=1))
 
 
 @dataclass(frozen=True)
@@ -221,6 +236,8 @@ class Example:
     apart_ttft_s: float
     together_tpot_ms: float
     apart_tpot_ms: float
+    ttft_half_s: float
+    tpot_half_ms: float
     chunks_share_percent: float
     together_tight: float
     chunks_tight: float
@@ -231,33 +248,39 @@ class Example:
     together_loose: float
     chunks_loose: float
     apart_loose: float
+    rates_half: float
     tight_gain: float
+    tight_gain_half: float
     loose_loss_percent: float
+    loose_loss_half_percent: float
     cache_gb_per_s: float
     published_per_device: float
     chat_together_ms: float
     chat_apart_ms: float
+    chat_half_ms: float
 
 
 def example() -> Example:
     """The numbers quoted in the text."""
     at = RATES.index(4.0)
     chat = chat_workload(np.random.default_rng(65), 4.0 * DEVICES, 1500, 250.0, 480.0)
-    chat_tpot = [_together(chat, 10**6)[1], _apart(chat, 2)[1]]
-    together, apart = _p90(SYSTEMS[0]), _p90(SYSTEMS[2])
-    rates = {
-        limit: [_goodput(system, 1.0, limit) for system in SYSTEMS]
-        for limit in (0.015, 0.025, 0.060)
-    }
-    tight, middle, loose = rates.values()
+    chat_tpot = np.array([_together(chat, 10**6)[1], _apart(chat, 2)[1]]).T
+    chat_p90 = 1000 * _p90(chat_tpot)
+    runs = [_all_latencies(system) for system in SYSTEMS]
+    together, apart = _p90(runs[0])[:, at], _p90(runs[2])[:, at]
+    halves = np.array([half_width(_p90, run[:, :, at]) for run in (runs[0], runs[2])])
+    tight, middle, loose = _goodputs(*runs).tolist()
+    gains, gain_halves = _gains(*runs), half_width(_gains, *runs)
     return Example(
         one_device_ms=1000 * prefill_ttft_s(5.0, 0.1),
         pipeline_ms=1000 * pipeline_ttft_s(5.0, 0.1),
         tensor_ms=1000 * tensor_ttft_s(5.0, 0.1, 1.5),
-        together_ttft_s=float(together[0][at]),
-        apart_ttft_s=float(apart[0][at]),
-        together_tpot_ms=1000 * float(together[1][at]),
-        apart_tpot_ms=1000 * float(apart[1][at]),
+        together_ttft_s=float(together[0]),
+        apart_ttft_s=float(apart[0]),
+        together_tpot_ms=1000 * float(together[1]),
+        apart_tpot_ms=1000 * float(apart[1]),
+        ttft_half_s=float(halves[:, 0].max()),
+        tpot_half_ms=1000 * float(halves[:, 1].max()),
         chunks_share_percent=100 * chunked_capacity(1.0, 0.010, 0.015),
         together_tight=tight[0],
         chunks_tight=tight[1],
@@ -268,12 +291,16 @@ def example() -> Example:
         together_loose=loose[0],
         chunks_loose=loose[1],
         apart_loose=loose[2],
-        tight_gain=tight[2] / max(tight[:2]),
-        loose_loss_percent=100 * (1 - loose[2] / max(loose[:2])),
+        rates_half=float(half_width(_goodputs, *runs).max()),
+        tight_gain=float(gains[0]),
+        tight_gain_half=float(gain_halves[0]),
+        loose_loss_percent=100 * float(1 - gains[2]),
+        loose_loss_half_percent=100 * float(gain_halves[2]),
         cache_gb_per_s=cache_bandwidth(4.0 * DEVICES, PROMPT_TOKENS, KV_BYTES_PER_TOKEN) / 1e9,
         published_per_device=best_split(5.6, 10.0, 3)[1] / 3,
-        chat_together_ms=1000 * float(np.nanquantile(chat_tpot[0], 0.9)),
-        chat_apart_ms=1000 * float(np.nanquantile(chat_tpot[1], 0.9)),
+        chat_together_ms=float(chat_p90[0]),
+        chat_apart_ms=float(chat_p90[1]),
+        chat_half_ms=1000 * float(half_width(_p90, chat_tpot).max()),
     )
 
 
@@ -294,7 +321,7 @@ def figure_ttft_by_rate() -> Figure:
     figure = Figure(figsize=(5.8, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True)
     for system, colour in zip(SYSTEMS, ("C1", "C2", "C0"), strict=True):
-        ttft, tpot = _p90(system)
+        ttft, tpot = _p90(_all_latencies(system))
         upper.plot(RATES, ttft, "o-", color=colour, markersize=3)
         lower.plot(RATES, 1000 * tpot, "o-", color=colour, markersize=3)
     upper.annotate("whole prompts", (5.2, 0.42), color="C1")
@@ -409,12 +436,13 @@ def check_separation_is_for_the_rhythm() -> None:
 
     Source: the simulations of the figure, 90th percentiles, one second for the first token.
     """
-    rates = {limit: [_goodput(name, 1.0, limit) for name in SYSTEMS] for limit in (0.015, 0.060)}
+    runs = [_all_latencies(system) for system in SYSTEMS]
+    rates = dict(zip(TPOT_LIMITS_S, _goodputs(*runs), strict=True))
     tight = rates[0.015][2] / max(rates[0.015][:2])
     loose = rates[0.060][2] / max(rates[0.060][:2])
     checks.inside("15 ms: apart over together", tight, 1.7, 2.4)
     checks.inside("60 ms: apart over together", loose, 0.7, 0.95)
-    later = bool(np.all(_p90(SYSTEMS[2])[0] > _p90(SYSTEMS[0])[0]))
+    later = bool(np.all(_p90(runs[2])[0] > _p90(runs[0])[0]))
     checks.holds("first tokens later at every rate", later, kind="simulation")
 
 

@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 from snippets import checks
 from snippets.definitions.queue_simulator import MeanEstimate
+from snippets.jackknife import half_width
 from snippets.optimization.dependent_acceptances import (
     context_shares,
     exact_tokens_per_round,
@@ -181,12 +182,14 @@ def _learning() -> dict[str, FloatArray]:
 
 
 @cache
-def _measured(name: str, draft_tokens: int) -> tuple[MeanTokens, float]:
-    """Tokens per round of the typical pair, sampled, and the share of all proposed that passed."""
+def _measured(name: str, draft_tokens: int) -> tuple[MeanTokens, float, float]:
+    """Tokens per round of the typical pair, sampled; the share of all proposed that passed, and
+    half of its 95% interval from the sequences."""
     pair, rng = _pair(TYPICAL), np.random.default_rng(195)
     starts = rng.choice(pair.shares.size, 400, p=pair.shares / pair.shares.sum())
     run = speculate(pair.target, pair.spread(name), starts, draft_tokens, 60, rng)
-    return run.per_round(skip=10), float(run.passed[10:].mean())
+    passed = run.passed[10:].mean(axis=(0, 2))
+    return run.per_round(skip=10), float(passed.mean()), float(half_width(np.mean, passed))
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,7 @@ class Example:
     """Numbers quoted in the text; α in percent, means over the twenty pairs."""
 
     text_alpha: float
+    alphas_half: float
     sharpened_alpha: float
     distilled_alpha: float
     accepted_alpha: float
@@ -209,9 +213,12 @@ class Example:
     accepted_speedup: float
     counted_100: float
     distilled_100: float
+    more_100: float
+    more_half_100: float
     rate_of_contexts: float
     rate_of_passed: float
     rate_of_prefix: float
+    rates_half: float
 
 
 def _speed(name: str, draft_tokens: int) -> float:
@@ -239,10 +246,15 @@ def example() -> Example:
     ]
     learning = {name: 100 * values.mean(axis=1) for name, values in _learning().items()}
     hundred = OUTPUT_TOKENS.index(100)
+    more = _learning()["distilled"][hundred] - _learning()["counted"][hundred]
     name, gamma = "most accepted", 6
-    measured, passed = _measured(name, gamma)
+    measured, passed, passed_half = _measured(name, gamma)
     return Example(
         text_alpha=alphas["text"],
+        alphas_half=max(
+            100 * STUDENT_975_DF19 * float(one.std(ddof=1)) / math.sqrt(PAIRS)
+            for one in _alphas().values()
+        ),
         sharpened_alpha=alphas["sharpened"],
         distilled_alpha=alphas["distilled"],
         accepted_alpha=alphas["most accepted"],
@@ -258,9 +270,12 @@ def example() -> Example:
         accepted_speedup=_speed(name, _fastest(name)),
         counted_100=float(learning["counted"][hundred]),
         distilled_100=float(learning["distilled"][hundred]),
+        more_100=100 * float(more.mean()),
+        more_half_100=100 * float(half_width(np.mean, more)),
         rate_of_contexts=100 * float(_alphas()[name][TYPICAL]),
         rate_of_passed=100 * passed,
         rate_of_prefix=100 * (measured.mean - 1) / gamma,
+        rates_half=100 * max(passed_half, measured.half_width / gamma),
     )
 
 

@@ -13,6 +13,7 @@ Source: Xiao et al. (2023), section 4, for s_j; Dettmers et al. (2022) for outli
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.jackknife import TENTHS, half_width
 from snippets.optimization.bits_and_noise import full_scale_sqnr_db, sqnr_db
 from snippets.optimization.quantization import integer_product, quantize
 
@@ -97,9 +99,9 @@ def bits_left(bits: int, outlier_ratio: float) -> float:
     return bits - math.log2(outlier_ratio)
 
 
-def _layer(ratio: float) -> tuple[FloatArray, FloatArray]:
+def _layer(ratio: float, seed: int = 12) -> tuple[FloatArray, FloatArray]:
     """Gaussian activations of which channel 5 is r times as large, and Gaussian weights."""
-    rng = np.random.default_rng(12)
+    rng = np.random.default_rng(seed)
     x = rng.normal(size=(TOKENS, CHANNELS))
     x[:, 5] *= ratio
     return x, rng.normal(size=(CHANNELS, OUTPUTS)) / math.sqrt(CHANNELS)
@@ -110,9 +112,9 @@ def _others(x: FloatArray) -> FloatArray:
     return np.delete(x, 5, axis=1)
 
 
-def _ordinary_db(ratio: float, way: str) -> float:
+def _ordinary_db(ratio: float, way: str, seed: int = 12) -> float:
     """SQNR [dB] of the ordinary channels when X is quantized to 8 bits in one of four ways."""
-    x, w = _layer(ratio)
+    x, w = _layer(ratio, seed)
     if way == "smoothed":
         divided, _ = smooth(x, w)
         return sqnr_db(_others(divided), _others(quantize(divided, 8).values()))
@@ -120,9 +122,9 @@ def _ordinary_db(ratio: float, way: str) -> float:
     return sqnr_db(_others(x), _others(quantize(x, 8, axis=axis).values()))
 
 
-def _product_db(ratio: float, strength: float | None) -> float:
+def _product_db(ratio: float, strength: float | None, seed: int = 12) -> float:
     """What the ordinary channels add to the product over the error of the 8-bit product [dB]."""
-    x, w = _layer(ratio)
+    x, w = _layer(ratio, seed)
     exact = x @ w
     left, right = (x, w) if strength is None else smooth(x, w, strength)
     got = integer_product(quantize(left, 8), quantize(right, 8, axis=0))
@@ -132,7 +134,8 @@ def _product_db(ratio: float, strength: float | None) -> float:
 
 @dataclass(frozen=True)
 class Example:
-    """Numbers quoted in the text, an outlier of 100 in one of 128 channels, ratios in dB."""
+    """Numbers quoted in the text, an outlier of 100 in one of 128 channels, ratios in dB,
+    means of ten draws."""
 
     clean_db: float
     per_tensor_db: float
@@ -144,23 +147,36 @@ class Example:
     product_smoothed_db: float
     best_strength: float
     product_clean_db: float
+    most_half_db: float
+
+
+def _numbers(seed: int) -> list[float]:
+    """The ratios of one draw of the layer [dB], in the order of `Example`."""
+    ways = ("per tensor", "per token", "per channel", "smoothed")
+    ordinary = [_ordinary_db(100.0, way, seed) for way in ways]
+    cases: tuple[tuple[float, float | None], ...] = ((100.0, None), (100.0, 0.5), (1.0, None))
+    products = [_product_db(ratio, strength, seed) for ratio, strength in cases]
+    return [_ordinary_db(1.0, "per tensor", seed), *ordinary, *products]
 
 
 def example() -> Example:
     """The numbers quoted in the text."""
     strengths = np.linspace(0.3, 0.8, 11)
     products = [_product_db(100.0, float(strength)) for strength in strengths]
+    draws = np.array([_numbers(seed) for seed in range(12, 12 + TENTHS)])
+    means = draws.mean(axis=0)
     return Example(
-        clean_db=_ordinary_db(1.0, "per tensor"),
-        per_tensor_db=_ordinary_db(100.0, "per tensor"),
-        per_token_db=_ordinary_db(100.0, "per token"),
-        per_channel_db=_ordinary_db(100.0, "per channel"),
-        smoothed_db=_ordinary_db(100.0, "smoothed"),
+        clean_db=float(means[0]),
+        per_tensor_db=float(means[1]),
+        per_token_db=float(means[2]),
+        per_channel_db=float(means[3]),
+        smoothed_db=float(means[4]),
         left_bits=bits_left(8, 100.0),
-        product_db=_product_db(100.0, None),
-        product_smoothed_db=_product_db(100.0, 0.5),
+        product_db=float(means[5]),
+        product_smoothed_db=float(means[6]),
         best_strength=float(strengths[int(np.argmax(products))]),
-        product_clean_db=_product_db(1.0, None),
+        product_clean_db=float(means[7]),
+        most_half_db=float(half_width(functools.partial(np.mean, axis=0), draws).max()),
     )
 
 

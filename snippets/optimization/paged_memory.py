@@ -14,6 +14,7 @@ figure 2 and section 6.1 for the measured shares.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from snippets import checks
+from snippets.jackknife import half_width
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -154,7 +156,10 @@ class Example:
     measured_percent: float
     paged_percent: float
     paged_128_percent: float
+    shares_half_percent: float
+    paged_half_percent: float
     waste_tokens: float
+    waste_half_tokens: float
     sequences_reserved: int
     sequences_paged: int
 
@@ -164,15 +169,30 @@ def example() -> Example:
     prompts, outputs = _requests(20_000)
     own = prompts + outputs - 1
     mean = PROMPT_TOKENS + OUTPUT_TOKENS - 1
+
+    def reserved(p: npt.NDArray[np.int64], o: npt.NDArray[np.int64]) -> float:
+        return slot_shares(p, o, RESERVED_TOKENS)[0]
+
+    def own_length(p: npt.NDArray[np.int64], o: npt.NDArray[np.int64]) -> float:
+        return slot_shares(p, o, p + o - 1)[0]
+
     return Example(
         reserved_percent=100 * mean / RESERVED_TOKENS,
-        reserved_drawn_percent=100 * slot_shares(prompts, outputs, RESERVED_TOKENS)[0],
-        own_length_percent=100 * slot_shares(prompts, outputs, own)[0],
+        reserved_drawn_percent=100 * reserved(prompts, outputs),
+        own_length_percent=100 * own_length(prompts, outputs),
         own_measured_percent=100 * 38.2 / sum(MEASURED["own length reserved"]),
         measured_percent=100 * 20.4 / sum(MEASURED["2,048 reserved"]),
         paged_percent=100 * paged_use(prompts, outputs, BLOCK_TOKENS),
         paged_128_percent=100 * paged_use(prompts, outputs, 128),
+        shares_half_percent=100
+        * max(float(half_width(share, prompts, outputs)) for share in (reserved, own_length)),
+        paged_half_percent=100
+        * max(
+            float(half_width(functools.partial(paged_use, block_tokens=size), prompts, outputs))
+            for size in (BLOCK_TOKENS, 128)
+        ),
         waste_tokens=float(np.mean(paged_waste(own, BLOCK_TOKENS))),
+        waste_half_tokens=float(half_width(np.mean, paged_waste(own, BLOCK_TOKENS))),
         sequences_reserved=SLOTS // RESERVED_TOKENS,
         sequences_paged=int(SLOTS // (mean + (BLOCK_TOKENS - 1) / 2)),
     )

@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 
 from snippets import checks
 from snippets.definitions.queue_simulator import MeanEstimate, batch_means
+from snippets.jackknife import half_width
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -297,6 +298,7 @@ class Example:
     prompt_mean: float
     unlimited_percent: float
     half_percent: float
+    found_half_percent: float
     half_thousand_tokens: float
     half_gib: float
     half_lifetime_s: float
@@ -317,11 +319,21 @@ def example() -> Example:
     shared = SYSTEM_TOKENS // BLOCK_TOKENS * BLOCK_TOKENS
     total = float(prompts[steady].sum())
     added = USER_TOKENS + ANSWER_TOKENS
+
+    def share(found: FloatArray, asked: FloatArray) -> float:
+        return float(found.sum() / asked.sum())
+
+    system = np.full(int(steady.sum()), shared)
+    half = max(
+        float(half_width(share, found, prompts[steady]))
+        for found in (unlimited[steady], hits[steady], system)
+    )
     return Example(
         turns_count=len(turns),
         prompt_mean=float(prompts[steady].mean()),
         unlimited_percent=100 * float(unlimited[steady].sum()) / total,
         half_percent=100 * float(hits[steady].sum()) / total,
+        found_half_percent=100 * half,
         half_thousand_tokens=blocks * BLOCK_TOKENS / 1000,
         half_gib=blocks * BLOCK_TOKENS * 131_072 / 2**30,
         half_lifetime_s=lifetime,

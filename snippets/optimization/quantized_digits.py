@@ -121,6 +121,7 @@ class Example:
 
     held_out_images: int
     float_percent: float
+    float_half_percent: float
     float_bytes: float
     row_8_layer: str
     row_8_integer: str
@@ -164,6 +165,7 @@ def example() -> Example:
     return Example(
         held_out_images=before.size,
         float_percent=100 * float(before.mean()),
+        float_half_percent=196 * float(before.std()) / float(np.sqrt(before.size)),
         float_bytes=_bytes(32, None),
         row_8_layer=rows[8, "layer"],
         row_8_integer=_row(before, whole, _bytes(8, HIDDEN)),

@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from snippets import checks
 from snippets.definitions.queue_simulator import batch_means, fifo_waits
+from snippets.jackknife import half_width
 from snippets.optimization.hardware_scheduling import (
     EXPONENTIAL,
     LOAD,
@@ -154,12 +155,19 @@ class Example:
 
     srpt_unit_error: float
     psjf_unit_error: float
+    unit_error_half: float
     sjf_unit_error_p99: float
+    sjf_unit_error_p99_half: float
     fcfs_p99: float
+    fcfs_p99_half: float
     srpt_p99: float
+    srpt_p99_half: float
     psjf_unit_error_p99: float
+    psjf_unit_error_p99_half: float
     burst_fcfs: float
+    burst_fcfs_half: float
     burst_srpt: float
+    burst_srpt_half: float
 
 
 def example() -> Example:
@@ -174,15 +182,26 @@ def example() -> Example:
             ("sjf", 1.0),
         )
     }
+    p99 = functools.partial(np.quantile, q=0.99)
+    tails = {case: (float(p99(run)), float(half_width(p99, run))) for case, run in runs.items()}
+    counting, keeping = (batch_means(runs[policy, 1.0]) for policy in ("srpt", "psjf"))
+    in_order, shortest = (batch_means(_in_bursts(policy)) for policy in ("fcfs", "srpt"))
     return Example(
-        srpt_unit_error=float(runs["srpt", 1.0].mean()),
-        psjf_unit_error=float(runs["psjf", 1.0].mean()),
-        sjf_unit_error_p99=float(np.quantile(runs["sjf", 1.0], 0.99)),
-        fcfs_p99=float(np.quantile(runs["fcfs", 0.0], 0.99)),
-        srpt_p99=float(np.quantile(runs["srpt", 0.0], 0.99)),
-        psjf_unit_error_p99=float(np.quantile(runs["psjf", 1.0], 0.99)),
-        burst_fcfs=float(_in_bursts("fcfs").mean()),
-        burst_srpt=float(_in_bursts("srpt").mean()),
+        srpt_unit_error=counting.mean,
+        psjf_unit_error=keeping.mean,
+        unit_error_half=max(counting.half_width, keeping.half_width),
+        sjf_unit_error_p99=tails["sjf", 1.0][0],
+        sjf_unit_error_p99_half=tails["sjf", 1.0][1],
+        fcfs_p99=tails["fcfs", 0.0][0],
+        fcfs_p99_half=tails["fcfs", 0.0][1],
+        srpt_p99=tails["srpt", 0.0][0],
+        srpt_p99_half=tails["srpt", 0.0][1],
+        psjf_unit_error_p99=tails["psjf", 1.0][0],
+        psjf_unit_error_p99_half=tails["psjf", 1.0][1],
+        burst_fcfs=in_order.mean,
+        burst_fcfs_half=in_order.half_width,
+        burst_srpt=shortest.mean,
+        burst_srpt_half=shortest.half_width,
     )
 
 

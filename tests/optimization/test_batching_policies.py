@@ -82,14 +82,14 @@ def test_at_low_load_every_policy_serves_one_at_a_time() -> None:
     late = alone_s[REQUESTS // 10 :]
     tokens_per_s = asked.output_tokens.sum() / asked.arrival_s[-1]
     for policy in ("greedy", "continuous"):
-        tokens, p99_s = _point(policy, 1e-4)
+        tokens, p99_s, _ = _point(policy, 1e-4)
         assert tokens == pytest.approx(tokens_per_s, rel=1e-3)
         assert p99_s == pytest.approx(float(np.quantile(late, 0.99)), rel=1e-6)
 
 
 def test_a_token_of_a_budget_takes_between_an_empty_and_a_full_step() -> None:
     for budget in (128, 1024):
-        ttft_s, tpot_s = _budget_latencies(budget)
+        (ttft_s, _), (tpot_s, _) = _budget_latencies(budget)
         full_s = EIGHT_BILLION.step_s + EIGHT_BILLION.prefill_token_s * budget
         assert EIGHT_BILLION.step_s < tpot_s < 1.3 * full_s
         assert ttft_s > full_s

@@ -1,0 +1,45 @@
+"""Half-widths by the jackknife: the classic interval of a mean, and what they cover."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from snippets.jackknife import STUDENT_T_975_DF9, TENTHS, half_width
+
+
+def test_the_quantile_is_students() -> None:
+    assert pytest.approx(t.ppf(0.975, TENTHS - 1), abs=1e-9) == STUDENT_T_975_DF9
+
+
+def test_a_mean_has_students_interval_of_the_tenths() -> None:
+    series = np.random.default_rng(1).normal(size=200)
+    means = series.reshape(10, 20).mean(axis=1)
+    expected = t.ppf(0.975, 9) * means.std(ddof=1) / math.sqrt(10)
+    assert half_width(np.mean, series) == pytest.approx(expected, rel=1e-9)
+
+
+def test_it_covers_a_quantile_and_a_ratio() -> None:
+    rng, inside = np.random.default_rng(2), np.zeros(2)
+    for _ in range(300):
+        x, y = rng.exponential(size=(2, 1000))
+        p90, ratio = np.quantile(x, 0.9), x.sum() / y.sum()
+        inside[0] += abs(p90 - math.log(10)) < half_width(lambda s: np.quantile(s, 0.9), x)
+        inside[1] += abs(ratio - 1) < half_width(lambda a, b: a.sum() / b.sum(), x, y)
+    assert (inside / 300 > 0.90).all()
+    assert (inside / 300 < 0.99).all()
+
+
+def test_an_array_of_statistics_gives_an_array() -> None:
+    series = np.random.default_rng(3).normal(size=(50, 2))
+    both = half_width(lambda s: s.mean(axis=0), series)
+    assert both.shape == (2,)
+    assert both[1] == pytest.approx(half_width(np.mean, series[:, 1]))
+
+
+def test_bad_series_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"series must be of one length, at least 10, got \[9\]"):
+        half_width(np.mean, np.zeros(9))
+    with pytest.raises(ValueError, match="series must be of one length"):
+        half_width(lambda a, b: a.mean() - b.mean(), np.zeros(10), np.zeros(11))
