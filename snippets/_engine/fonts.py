@@ -29,13 +29,18 @@ _BASE = (
 )
 
 
+def _shapeless(char: str) -> bool:
+    """True for what changes the character before it and has no shape of its own."""
+    return unicodedata.category(char) == "Cf" or "\N{VARIATION SELECTOR-1}" <= char <= "\ufe0f"
+
+
 def used_characters(site: Path) -> set[str]:
     """Every character inside a formula of a built site."""
     found: set[str] = set()
     for page in site.rglob("*.html"):
         for formula in _MATH.findall(page.read_text(encoding="utf-8")):
             found.update(html.unescape(_TAG.sub("", formula)))
-    return {char for char in found if not char.isspace() and unicodedata.category(char) != "Cf"}
+    return {char for char in found if not (char.isspace() or _shapeless(char))}
 
 
 def _italic(char: str) -> str:
