@@ -5,13 +5,13 @@ const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in
 
 export function open(form) {
   const place = document.querySelector(".live");
-  if (!place) return; // the site offers no Python for the browser
+  form.hidden = !place; // the site offers no Python for the browser
+  if (!place) return;
   const settings = { ...JSON.parse(place.dataset.live), packages: ["numpy"] }; // it draws nothing
   const [plans, stops] = form.querySelectorAll(".live-tools button");
   const status = form.querySelector(".live-status");
   const answer = form.querySelector(".planner-answer");
   const fields = [...form.querySelectorAll("[name]")];
-  form.hidden = false;
 
   // Fields that another control makes needless are hidden, and not sent.
   const conditional = [...form.querySelectorAll("[data-when]")].map((line) => {

@@ -34,6 +34,7 @@ from snippets._engine.repairs import (
     copied_from_the_page,
     named_landmarks,
     plain_names,
+    settled,
     with_late_search,
     with_preview,
 )
@@ -363,10 +364,11 @@ def on_pre_page(page: SitePage, *, files: Files, config: MkDocsConfig, **_: Any)
     return page
 
 
-def on_page_markdown(markdown: str, *, page: SitePage, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: SitePage, config: MkDocsConfig, **_: Any) -> str:
     """The expanded text instead of the text with directives."""
     if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
+        page.meta["description"] = config.extra["notebook"]["description"]
         return markdown
     failed = [run for run in _State.pages[page.file.src_uri].runs if run.failed]
     text = _State.texts[page.file.src_uri]
@@ -435,7 +437,7 @@ def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any)
         "og:url": page.canonical_url or "",
         "og:image": f"{config.site_url}{PREVIEW_IMAGE}",
     }
-    return with_preview(with_late_search(named_landmarks(output)), preview)
+    return with_preview(settled(with_late_search(named_landmarks(output))), preview)
 
 
 def on_post_template(output_content: str, **_: Any) -> str:

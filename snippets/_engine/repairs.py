@@ -15,6 +15,7 @@ _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>',
 _TAG = re.compile(r"<[^>]*>")
 _COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
 BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
+_SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
@@ -55,6 +56,18 @@ def copied_from_the_page(content: str) -> str:
 def with_late_search(page: str) -> str:
     """A rendered page whose search is loaded at the first query (docs/assets/search-later.js)."""
     return _WORKER.sub(r'"search": "\1search-later.js?\2"', page)
+
+
+def settled(page: str) -> str:
+    """A rendered page that knows before it is drawn whether scripts run, and asks for the font of
+    its formulas beside its style, so that little moves when either is there.
+    """
+    first = "<script>document.documentElement.classList.replace('no-js', 'js')</script>"
+    sheet = _SHEET.search(page)
+    if sheet and "<math" in page:
+        font = f"{sheet[1]}assets/stix-two-math.woff2"
+        first += f'<link rel="preload" href="{font}" as="font" type="font/woff2" crossorigin>'
+    return page.replace("</title>", f"</title>{first}", 1)
 
 
 def plain_names(content: str) -> str:

@@ -83,7 +83,7 @@ def form_html() -> str:
             group = f"<details><summary>{html.escape(title)}</summary>{group}</details>"
         groups += group
     return (
-        '<form class="planner" hidden novalidate aria-label="Capacity planner" data-search-exclude>'
+        '<form class="planner" novalidate aria-label="Capacity planner" data-search-exclude>'
         f'{groups}<p class="live-tools"><button type="submit">Plan</button> '
         '<button type="button" disabled>Stop</button></p>'
         '<p class="live-status" role="status"></p>'
@@ -113,6 +113,7 @@ def _control(field: Field) -> str:
             f'{attributes} value="{default}">'
         )
     when = f' data-when="{WHEN[field.name]}"' if field.name in WHEN else ""
+    when += " hidden" if WHEN.get(field.name, "").endswith("=") else ""  # a preset, and a rate
     return (
         f'<p{when}><label for="planner-{field.name}">{html.escape(field.meaning)} '
         f"<code>{field.name}</code></label>{control}"

@@ -8,6 +8,7 @@ from snippets._engine.repairs import (
     copied_from_the_page,
     named_landmarks,
     plain_names,
+    settled,
     with_late_search,
     with_preview,
 )
@@ -30,6 +31,15 @@ def test_section_without_a_title_keeps_its_label() -> None:
 def test_search_dialog_has_a_name() -> None:
     dialog = '<div class="md-search" data-md-component="search" role="dialog">'
     assert named_landmarks(dialog).endswith('role="dialog" aria-label="Search">')
+
+
+def test_scripts_and_the_font_of_formulas_are_known_before_the_page_is_drawn() -> None:
+    head = '<title>t</title><link rel="stylesheet" href="../../assets/handbook.css">'
+    told = "<script>document.documentElement.classList.replace('no-js', 'js')</script>"
+    assert settled(f"{head}<p>x</p>") == f"{head}<p>x</p>".replace("</title>", f"</title>{told}")
+    page = settled(f"{head}<math>x</math>")
+    assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
+    assert page.index(told) < page.index("preload") < page.index("stylesheet")
 
 
 def test_code_keeps_its_text_and_its_colours() -> None:
