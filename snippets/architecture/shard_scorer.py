@@ -125,7 +125,9 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     whole = 1 <= rows_per_shard < math.inf and rows_per_shard % 1 == 0
     _require(whole, "rows_per_shard", "a positive integer", rows_per_shard)
     code = getattr(score, "__code__", None)
-    _require(isinstance(code, CodeType), "score", "a Python function", score)
+    _require(
+        isinstance(code, CodeType), "score", "a Python function", getattr(score, "__name__", score)
+    )
     assert code is not None
     file = Path(code.co_filename)
     text = file.read_bytes() if file.is_file() else code.co_code + repr(code.co_consts).encode()
