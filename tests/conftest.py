@@ -6,17 +6,21 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from mkdocs.utils import meta as front_matter
+from playwright.sync_api import Browser
 
 from snippets._engine import ROOT
 from snippets._engine.pages import module_names_of
 from snippets._engine.runner import Run, default_cache, failure_report, run_all
 from snippets._engine.source import module_names
+
+from .browsing import chromium, served
 
 settings.register_profile("handbook", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("handbook")
@@ -112,3 +116,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     build(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def origin(site: Path) -> Iterator[str]:
+    """The address at which the site is served."""
+    with served(site) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A running Chromium."""
+    with chromium() as browser:
+        yield browser

@@ -16,7 +16,6 @@ from playwright.sync_api import Browser, Page, expect
 from snippets._engine import ROOT
 from snippets._engine.source import module_path, outline, self_contained
 
-from .browsing import chromium, served
 from .conftest import PAGES
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
@@ -41,18 +40,6 @@ def addresses() -> list[str]:
         if not path.startswith("overrides/"):
             found.append("" if path == "index" else path.removesuffix("index").rstrip("/") + "/")
     return [*found, "notebook/"]
-
-
-@pytest.fixture(scope="module")
-def origin(site: Path) -> Iterator[str]:
-    with served(site) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

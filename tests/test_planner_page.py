@@ -14,7 +14,6 @@ from snippets.planner.answers import CHAPTERS, answer_lines, answer_summary
 from snippets.planner.capacity_planner import WORKED, plan
 from snippets.planner.questions import DRAWN, FIELDS, SHAPE, SHEET, read_question
 
-from .browsing import chromium, served
 from .fetch_pyodide import complete
 from .test_browser import AXE, COLOURS, DESK, PHONE, REPEATED, RUN_AXE
 
@@ -26,18 +25,6 @@ needs_python = pytest.mark.skipif(
 )
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 ROWS = "".join(f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}\n" for i in range(200))
-
-
-@pytest.fixture(scope="module")
-def origin(site: Path) -> Iterator[str]:
-    with served(site) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def with_own_python(page: Page) -> None:

@@ -16,8 +16,6 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from snippets._engine import ROOT
 from snippets._engine.readings import reading
 
-from .browsing import chromium, served
-
 PATIENCE_MS = 20_000  # on a machine with other work
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 SHIFTS = """
@@ -46,18 +44,6 @@ SLIDERS = [
     for file in sorted(ROOT.glob("docs/*/*.md"))
     for name in DIRECTIVE.findall(file.read_text(encoding="utf-8"))
 ]
-
-
-@pytest.fixture(scope="module")
-def origin(site: Path) -> Iterator[str]:
-    with served(site) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=SLIDERS, ids=lambda shown: f"{shown.address}{shown.name}")
