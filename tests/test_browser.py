@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from snippets._engine import ROOT
 from snippets._engine.source import module_path, outline, self_contained
@@ -28,8 +28,8 @@ COLOURS = ["color-contrast", "link-in-text-block"]  # what the dark theme can br
 WHOLE = "definitions/utilization/"  # a page on which axe looks at every word of code and checks
 REPEATED = [".highlight pre", ".checks table"]  # thousands of elements that are alike everywhere
 LIGHT_BYTES = 150 * 1024
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 900}
 
 
 def addresses() -> list[str]:
@@ -49,13 +49,17 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_no_page_has_a_violation_that_axe_knows(page: Page, origin: str) -> None:
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_no_page_has_a_violation_that_axe_knows(
+    page: Page, origin: str, size: ViewportSize
+) -> None:
+    page.set_viewport_size(size)
     found = {}
     for address in addresses():
         page.emulate_media(color_scheme="light")
         page.goto(origin + address)
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        exclude = [] if address == WHOLE else REPEATED
+        exclude = [] if address == WHOLE and size == DESK else REPEATED
         broken = page.evaluate(RUN_AXE, [exclude, {}])
         page.emulate_media(color_scheme="dark")
         expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
@@ -165,6 +169,25 @@ def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
     page.keyboard.press("Enter")
     expect(button).to_have_attribute("aria-expanded", "true")
     expect(button).to_have_text("Show less")
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    expect(button).to_have_text(re.compile(r"Show all \d+ lines"))
+
+
+def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    for address in ("definitions/utilization/", "notebook/"):
+        page.goto(origin + address)
+        block = page.locator(".highlight pre").nth(1)
+        block.locator("nav button").click()
+        expect(page.locator(".md-dialog")).to_contain_text("Copied")
+        taken = page.evaluate("navigator.clipboard.readText()")
+        assert taken.strip()
+        assert taken.strip() == block.locator("code").inner_text().strip()
+    names = page.locator("nav.md-code__nav").evaluate_all("all => all.map(one => one.ariaLabel)")
+    assert len(set(names)) == len(names) == page.locator("pre > code").count()
+    context.close()
 
 
 def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str) -> None:

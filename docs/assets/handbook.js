@@ -1,25 +1,13 @@
-// Long code blocks start folded, with a button to show the rest. Without JavaScript they are simply open.
-const LINES_OPEN = 26;
-
-const long = [...document.querySelectorAll(".md-typeset .snippet")]
-  .map((block) => [block, block.querySelector("pre")?.textContent.trimEnd().split("\n").length ?? 0])
-  .filter(([, lines]) => lines > LINES_OPEN + 6);
-for (const [block, lines] of long) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "snippet-fold";
-  const set = (folded) => {
-    block.classList.toggle("is-folded", folded);
-    button.setAttribute("aria-expanded", String(!folded));
-    button.textContent = folded ? `Show all ${lines} lines` : "Show less";
-  };
+// Long code is folded where scripts run; a button shows the rest.
+for (const button of document.querySelectorAll(".snippet-fold")) {
+  const block = button.previousElementSibling;
+  const more = button.textContent;
   button.addEventListener("click", () => {
-    const folding = !block.classList.contains("is-folded");
-    set(folding);
-    if (folding) block.scrollIntoView({ block: "nearest" });
+    const folded = block.classList.toggle("is-folded");
+    button.setAttribute("aria-expanded", String(!folded));
+    button.textContent = folded ? more : "Show less";
+    if (folded) block.scrollIntoView({ block: "nearest" });
   });
-  block.append(button);
-  set(true);
 }
 
 // A copy button holds what the page does not show; the rest is in the page's code: "§block.place".
@@ -35,14 +23,18 @@ document.addEventListener("click", ({ target }) => {
   button.dataset.clipboardText = `${button.dataset.copied.split(BETWEEN).map(whole).join(BETWEEN)}\n`;
 }, true); // before the theme, which copies that text
 
-// The theme adds a navigation landmark to every code block; each gets a name of its own.
-let named = 0;
-new MutationObserver((changes) => {
-  for (const { addedNodes } of changes)
-    for (const node of addedNodes)
-      if (node.nodeType === Node.ELEMENT_NODE && node.matches("nav.md-code__nav"))
-        node.setAttribute("aria-label", `Code block ${++named}`);
-}).observe(document.body, { childList: true, subtree: true });
+// A table that is wider than its place can be scrolled by keyboard.
+const widths = new ResizeObserver((changes) => {
+  for (const { target } of changes) {
+    const marks = { tabindex: "0", role: "group", "aria-label": "Table" };
+    for (const [name, value] of Object.entries(marks))
+      if (target.scrollWidth > target.clientWidth) target.setAttribute(name, value);
+      else target.removeAttribute(name);
+  }
+});
+addEventListener("load", () => { // the theme has wrapped the tables by then
+  for (const place of document.querySelectorAll(".md-typeset__scrollwrap")) widths.observe(place);
+});
 
 // Live code: nothing of it is loaded before somebody asks.
 const own = document.currentScript?.src;

@@ -35,6 +35,7 @@ from snippets._engine.repairs import (
     named_landmarks,
     plain_names,
     settled,
+    with_copy_buttons,
     with_late_search,
     with_preview,
 )
@@ -389,8 +390,9 @@ def on_page_content(html: str, *, page: SitePage, config: MkDocsConfig, **_: Any
             _State.formulas += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
             extension.problems.clear()
     if page.file.src_uri == COMPANION:
-        return notebooks.trimmed(html, _State.images)
-    return copied_from_the_page(_State.pages[page.file.src_uri].fill(plain_names(html)))
+        return with_copy_buttons(plain_names(notebooks.trimmed(html, _State.images)))
+    filled = _State.pages[page.file.src_uri].fill(plain_names(html))
+    return with_copy_buttons(copied_from_the_page(filled))
 
 
 def on_env(env: Environment, **_: Any) -> Environment:

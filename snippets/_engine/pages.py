@@ -42,6 +42,8 @@ _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 _GROUP = re.compile(r"(<g\b[^>]*>|</g>)")
 _COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
 _DIGITS = re.compile(r"(\.\d)\d+")
+LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
+LINES_OVER = 6  # that are not worth a button
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -355,13 +357,21 @@ def _code(page: Page, names: list[str]) -> str:
     run, text, whole = _code_block(page, names)
     needs = " ".join(run.record["needs"])
     wanted = f" <span>Needs <code>pip install {needs}</code></span>" if needs else ""
+    lines = text.count("\n") + 1
+    folded = lines > LINES_OPEN + LINES_OVER
+    unfold = (
+        '<button type="button" class="snippet-fold" aria-expanded="false" data-search-exclude>'
+        f"Show all {lines} lines</button>"
+    )
     tools = page.slot(
+        f"{unfold * folded}"
         '<p class="snippet-tools" data-search-exclude>'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
         "Copy with what it needs</button>"
         f'<a href="{page.base}downloads/{run.path}" download>Download the module</a>{wanted}</p>'
     )
-    return f'``` {{ .python .snippet title="{run.path}" }}\n{text}\n```\n\n{tools}'
+    classes = ".python .snippet .is-folded" if folded else ".python .snippet"
+    return f'``` {{ {classes} title="{run.path}" }}\n{text}\n```\n\n{tools}'
 
 
 def _solution(page: Page, names: list[str]) -> str:

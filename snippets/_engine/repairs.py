@@ -5,6 +5,7 @@ that waits until it is used, and a preview for those to whom a link is sent.
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -15,6 +16,7 @@ _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>',
 _TAG = re.compile(r"<[^>]*>")
 _COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
 BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
+_BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
 _SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
 _DIALOG = 'data-md-component="search" role="dialog"'
 
@@ -53,16 +55,35 @@ def copied_from_the_page(content: str) -> str:
     return _COPIED.sub(short, content)
 
 
+def with_copy_buttons(content: str) -> str:
+    """A rendered page whose blocks of code have the theme's copy button, in a landmark with a name
+    of its own. The theme's feature adds them in the browser, and lays the page out once for each.
+    """
+    number = itertools.count(1)
+
+    def block(match: re.Match[str]) -> str:
+        place = next(number)
+        return (
+            f'<pre>{match[1] or ""}<nav class="md-code__nav" aria-label="Code block {place}">'
+            '<button class="md-code__button" title="Copy to clipboard" data-md-type="copy"'
+            f' data-clipboard-target="#code-block-{place}"></button></nav>'
+            f'<code id="code-block-{place}">'
+        )
+
+    return _BLOCK_OF_CODE.sub(block, content)
+
+
 def with_late_search(page: str) -> str:
     """A rendered page whose search is loaded at the first query (docs/assets/search-later.js)."""
     return _WORKER.sub(r'"search": "\1search-later.js?\2"', page)
 
 
 def settled(page: str) -> str:
-    """A rendered page that knows before it is drawn whether scripts run, and asks for the font of
-    its formulas beside its style, so that little moves when either is there.
+    """A rendered page that knows before it is drawn whether scripts run (the other class is of the
+    theme's scripts too, which would have every element styled again), and asks for the font of its
+    formulas beside its style, so that little moves when either is there.
     """
-    first = "<script>document.documentElement.classList.replace('no-js', 'js')</script>"
+    first = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
     sheet = _SHEET.search(page)
     if sheet and "<math" in page:
         font = f"{sheet[1]}assets/stix-two-math.woff2"

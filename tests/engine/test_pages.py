@@ -75,6 +75,16 @@ def test_code_shows_the_definition_and_copies_what_it_needs() -> None:
     assert 'href="../../downloads/snippets/part/twice.py"' in html
 
 
+@pytest.mark.parametrize(("lines", "folded"), [(32, False), (33, True)])
+def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
+    source = "def long() -> None:\n" + "    pass\n" * (lines - 1)
+    page = page_of(run_of("part.twice", source))
+    html = whole("{{ code long }}", page)
+    assert page.errors == []
+    assert ("{ .python .snippet .is-folded title=" in html) == folded
+    assert (f">Show all {lines} lines</button>" in html) == folded
+
+
 def test_solution_is_folded_and_indented() -> None:
     page = page_of(run_of("part.twice"))
     lines = expand("{{ solution double }}", page).split("\n")

@@ -9,6 +9,7 @@ from snippets._engine.repairs import (
     named_landmarks,
     plain_names,
     settled,
+    with_copy_buttons,
     with_late_search,
     with_preview,
 )
@@ -35,7 +36,7 @@ def test_search_dialog_has_a_name() -> None:
 
 def test_scripts_and_the_font_of_formulas_are_known_before_the_page_is_drawn() -> None:
     head = '<title>t</title><link rel="stylesheet" href="../../assets/handbook.css">'
-    told = "<script>document.documentElement.classList.replace('no-js', 'js')</script>"
+    told = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
     assert settled(f"{head}<p>x</p>") == f"{head}<p>x</p>".replace("</title>", f"</title>{told}")
     page = settled(f"{head}<math>x</math>")
     assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
@@ -79,3 +80,13 @@ def test_search_of_the_theme_is_put_off() -> None:
     late = '{"base": "../..", "search": "../../assets/search-later.js?search.a76.min.js"}'
     assert with_late_search(config) == late
     assert with_late_search(late) == late
+
+
+def test_each_block_of_code_has_a_button_that_copies_it() -> None:
+    block = "<pre><span></span><code>{}</code></pre>"
+    content = f"{block.format('a')}<pre>output</pre><pre><code>b</code></pre>"
+    page = with_copy_buttons(content)
+    targets = re.findall(r'data-clipboard-target="#([\w-]+)"', page)
+    assert targets == re.findall(r'<code id="([\w-]+)">', page) == ["code-block-1", "code-block-2"]
+    assert re.findall(r'<nav[^>]* aria-label="([^"]*)"', page) == ["Code block 1", "Code block 2"]
+    assert re.sub(r"<nav.*?</nav>| id=\"[^\"]*\"", "", page) == content
