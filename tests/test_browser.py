@@ -147,6 +147,42 @@ def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:
     assert sum(map(int, background[4:-1].split(","))) < 200
 
 
+def test_colours_follow_the_system_or_the_reader_from_the_first_look(
+    browser: Browser, origin: str
+) -> None:
+    context = browser.new_context(color_scheme="dark", viewport=DESK)
+    page = context.new_page()
+    body, bar = page.locator("body"), page.locator('meta[name="theme-color"]')
+
+    def is_dark(dark: bool) -> None:
+        scheme = "slate" if dark else "default"
+        expect(body).to_have_attribute("data-md-color-scheme", scheme)
+        expect(body).not_to_have_attribute("data-md-color-switching", "")
+
+    page.route("**/bundle.*.js", lambda route: route.abort())  # the theme's own script
+    page.goto(origin)
+    is_dark(True)
+    expect(bar).to_have_attribute("content", re.compile(r"^rgb"))
+    dark_bar = bar.get_attribute("content")
+    page.emulate_media(color_scheme="light")
+    is_dark(False)
+    page.emulate_media(color_scheme="dark")
+    page.unroute("**/bundle.*.js")
+    page.locator('label[title="Switch to light mode"]').click()
+    is_dark(False)
+    page.reload()
+    is_dark(False)
+    expect(bar).not_to_have_attribute("content", dark_bar or "")
+    expect(page.locator("header label:visible[for^=__palette]")).to_have_count(1)
+    page.locator("#__palette_1").press("Enter")
+    is_dark(True)
+    page.emulate_media(color_scheme="light")
+    is_dark(True)
+    page.locator("#__palette_2").press("Enter")  # from the dark on to what the system has
+    is_dark(False)
+    context.close()
+
+
 def test_everything_reads_without_javascript(browser: Browser, origin: str) -> None:
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     page = context.new_page()

@@ -23,6 +23,13 @@ document.addEventListener("click", ({ target }) => {
   button.dataset.clipboardText = `${button.dataset.copied.split(BETWEEN).map(whole).join(BETWEEN)}\n`;
 }, true); // before the theme, which copies that text
 
+// What is around the page on a phone has the colour of its header.
+const tint = document.head.appendChild(document.createElement("meta"));
+tint.name = "theme-color";
+const dye = () => { tint.content = getComputedStyle(document.querySelector(".md-header")).backgroundColor; };
+new MutationObserver(dye).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+addEventListener("load", dye);
+
 // A table that is wider than its place can be scrolled by keyboard.
 const widths = new ResizeObserver((changes) => {
   for (const { target } of changes) {

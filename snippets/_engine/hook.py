@@ -35,6 +35,7 @@ from snippets._engine.repairs import (
     named_landmarks,
     plain_names,
     settled,
+    with_colours,
     with_copy_buttons,
     with_late_search,
     with_preview,
@@ -439,12 +440,17 @@ def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any)
         "og:url": page.canonical_url or "",
         "og:image": f"{config.site_url}{PREVIEW_IMAGE}",
     }
-    return with_preview(settled(with_late_search(named_landmarks(output))), preview)
+    opened = with_colours(with_late_search(named_landmarks(output)), _colours())
+    return with_preview(settled(opened), preview)
+
+
+def _colours() -> str:
+    return (ROOT / "docs" / "assets" / "colours.js").read_text(encoding="utf-8")
 
 
 def on_post_template(output_content: str, **_: Any) -> str:
     """The page for addresses that do not exist has a search too."""
-    return with_late_search(output_content)
+    return with_colours(with_late_search(output_content), _colours())
 
 
 @event_priority(-100)  # after the search plugin

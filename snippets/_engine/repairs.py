@@ -9,7 +9,8 @@ import itertools
 import re
 from collections.abc import Mapping
 
-_PLAIN = re.compile(r'<span class="(?:n|p|o|w)">([^<]*)</span>')
+_PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
+_AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _WORKER = re.compile(r'"search": "([^"]*)javascripts/workers/(search\.\w+\.min\.js)"')
 _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
@@ -17,6 +18,9 @@ _TAG = re.compile(r"<[^>]*>")
 _COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
 BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
+_SWITCH = '<form class="md-header__option" data-md-component="palette">'
+_COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
+_BUNDLE = re.compile(r'<script (?=src="[^"]*/bundle\.\w+\.min\.js")')
 _SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
 _DIALOG = 'data-md-component="search" role="dialog"'
 
@@ -81,21 +85,37 @@ def with_late_search(page: str) -> str:
 def settled(page: str) -> str:
     """A rendered page that knows before it is drawn whether scripts run (the other class is of the
     theme's scripts too, which would have every element styled again), and asks for the font of its
-    formulas beside its style, so that little moves when either is there.
+    formulas beside its style, so that little moves when either is there. The theme's scripts wait
+    until the page is drawn.
     """
     first = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
     sheet = _SHEET.search(page)
     if sheet and "<math" in page:
         font = f"{sheet[1]}assets/stix-two-math.woff2"
         first += f'<link rel="preload" href="{font}" as="font" type="font/woff2" crossorigin>'
-    return page.replace("</title>", f"</title>{first}", 1)
+    return _BUNDLE.sub("<script defer ", page.replace("</title>", f"</title>{first}", 1))
+
+
+def with_colours(page: str, script: str) -> str:
+    """A rendered page whose colours are those of the system, or the reader's choice, when it is
+    drawn. The theme's own script is at the end of the page: to the eyes of those who read in the
+    dark it flashes, and all elements are styled three more times.
+
+    script: what chooses them (docs/assets/colours.js).
+    """
+    told = page.replace(_SWITCH, '<form class="md-header__option">')
+    return _COLOURS.sub(lambda _: f"<script>{script}</script>", told)
 
 
 def plain_names(content: str) -> str:
     """Highlighted code without the markup of names, operators, brackets and blanks, which look like
-    plain text: a third of a page's weight.
+    plain text, and with that of a docstring around it and not around each of its lines: a third of
+    a page's weight.
     """
-    return _PLAIN.sub(r"\1", content)
+    found, count = _PLAIN.sub(r"\1", content), 1
+    while count:  # two lines become one piece, and that one with the next
+        found, count = _AGAIN.subn(r"\1\3", found)
+    return found
 
 
 def with_preview(page: str, preview: Mapping[str, str]) -> str:

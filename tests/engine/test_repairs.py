@@ -9,6 +9,7 @@ from snippets._engine.repairs import (
     named_landmarks,
     plain_names,
     settled,
+    with_colours,
     with_copy_buttons,
     with_late_search,
     with_preview,
@@ -41,6 +42,11 @@ def test_scripts_and_the_font_of_formulas_are_known_before_the_page_is_drawn() -
     page = settled(f"{head}<math>x</math>")
     assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
     assert page.index(told) < page.index("preload") < page.index("stylesheet")
+    scripts = '<script src="../{}.a5f9d56c.min.js"></script>'
+    theme = settled(scripts.format("javascripts/bundle") + scripts.format("other"))
+    assert theme == scripts.replace(" ", " defer ").format("javascripts/bundle") + scripts.format(
+        "other"
+    )
 
 
 def test_code_keeps_its_text_and_its_colours() -> None:
@@ -48,10 +54,12 @@ def test_code_keeps_its_text_and_its_colours() -> None:
         '<span class="k">def</span><span class="w"> </span><span class="nf">f</span>'
         '<span class="p">(</span><span class="n">x</span><span class="p">):</span>'
         '<span class="s2">"&lt;n&gt;"</span><span class="o">+</span><span class="mi">1</span>'
+        '\n<span class="sd">"""One</span>\n\n<span class="sd">    two</span>\n'
+        '<span class="sd">    """</span>\n<span class="c1"># a</span>\n<span class="c1"># b</span>'
     )
     lighter = plain_names(code)
     assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
-    assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi"]
+    assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi", "sd", "c1"]
 
 
 def test_preview_stands_in_the_head_and_is_escaped() -> None:
@@ -90,3 +98,14 @@ def test_each_block_of_code_has_a_button_that_copies_it() -> None:
     assert targets == re.findall(r'<code id="([\w-]+)">', page) == ["code-block-1", "code-block-2"]
     assert re.findall(r'<nav[^>]* aria-label="([^"]*)"', page) == ["Code block 1", "Code block 2"]
     assert re.sub(r"<nav.*?</nav>| id=\"[^\"]*\"", "", page) == content
+
+
+def test_colours_are_chosen_in_the_page_and_not_by_the_theme() -> None:
+    form = '<form class="md-header__option" data-md-component="palette">\n<input></form>'
+    page = (
+        f'{form}<script>var palette=__md_get("__palette");if(palette){{}}</script><script></script>'
+    )
+    told = (
+        '<form class="md-header__option">\n<input></form><script>\\1 = 1</script><script></script>'
+    )
+    assert with_colours(page, r"\1 = 1") == told
