@@ -402,7 +402,7 @@ def on_env(env: Environment, **_: Any) -> Environment:
     return env
 
 
-_SPAN = re.compile(r"</?span[^>]*>")
+_INLINE = re.compile(r"</?(?:span|m[a-z]+|strong|em|img|input|nav|button)\b[^>]*>")  # m…: MathML
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _DEFINED = re.compile(r"\b(?:def|class) \w+")
 _ROWS = re.compile(r'<table class="plain">.*?</table>', re.DOTALL)
@@ -411,11 +411,11 @@ _ROWS = re.compile(r'<table class="plain">.*?</table>', re.DOTALL)
 @event_priority(50)
 def _hide_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any) -> TemplateContext:
     """Let the search index know of code what it defines, and of checks what they claim: every
-    reader loads the index, and a fifth of a build went into the markup of tokens.
+    reader loads the index, and a third of a build went into the markup of tokens and formulas.
     """
     assert page.content is not None
     _State.contents[page.file.src_uri] = page.content
-    text = _ROWS.sub("", _SPAN.sub("", page.content))
+    text = _INLINE.sub("", _ROWS.sub("", page.content))
     page.content = _CODE.sub(lambda code: f"<p>{' '.join(_DEFINED.findall(code[0]))}</p>", text)
     return context
 

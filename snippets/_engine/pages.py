@@ -7,6 +7,7 @@ records of the page's modules, and a name that is not there is an error.
 
 from __future__ import annotations
 
+import functools
 import html
 import io
 import itertools
@@ -414,6 +415,7 @@ def figure_address(run_name: str, figure_name: str, theme: str, *, card: bool = 
     return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}{variant}.svg"
 
 
+@functools.cache  # `mkdocs serve` publishes the same figures at every edit
 def without_words(svg: str) -> str:
     """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
     one digit of its coordinates: a third of its weight.
