@@ -155,8 +155,10 @@ def clock() -> Callable[[str], None]:
     return tell
 
 
-def compare(options: argparse.Namespace, temporary: Path) -> builders.Prepared:
-    """Prepare the projects of every builder and go through the rounds."""
+def compare(options: argparse.Namespace, temporary: Path, load: float) -> dict[str, Any]:
+    """Prepare the projects of every builder and go through the rounds. Each takes long enough that
+    the record is written after every one.
+    """
     tell = clock()
     environments = ROOT / ".cache" / "bench"
     prepared = builders.prepare(
@@ -165,7 +167,10 @@ def compare(options: argparse.Namespace, temporary: Path) -> builders.Prepared:
     for number in range(1, options.rounds + 1):
         for step in prepared.contest.round():
             tell(f"round {number} of {options.rounds}: {step}")
-    return prepared
+        record = builders.describe(prepared, load)
+        if options.output:
+            write(record, options.output)
+    return record
 
 
 def measure(options: argparse.Namespace, temporary: Path) -> tuple[rounds.Bench, list[str]]:
@@ -212,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
             if options.peers:
-                record = builders.describe(compare(options, Path(folder)), load)
+                record = compare(options, Path(folder), load)
                 told = builders.lines(record)
             else:
                 bench, differing = measure(options, Path(folder))

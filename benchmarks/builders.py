@@ -20,6 +20,7 @@ from benchmarks.peers import Peer
 from benchmarks.processes import BenchmarkError, Memory, Server
 from benchmarks.sites import Edit, Facts, Project
 from snippets.measuring import provenance
+from snippets.reference.build_benchmark import paired_ratios
 
 RECORD = "site_builders"
 COMMAND = "python benchmarks/build.py --peers"
@@ -282,7 +283,7 @@ def lines(record: Mapping[str, Any]) -> list[str]:
         rows = record["results"][case]
         for builder, row in rows.items():
             summary = report.Summary(row["median"], row["least"], row["most"])
-            ratio, least, most = report.paired_ratios(row["samples"], rows["ours"]["samples"])
+            ratio, least, most = paired_ratios(row["samples"], rows["ours"]["samples"])
             found.append(
                 f"  {BUILDERS[builder]:34}{summary!s:>24}{ratio:>8.2f} [{least:.2f}–{most:.2f}]"
             )

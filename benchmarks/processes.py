@@ -5,13 +5,13 @@ server; whatever was started is ended, also on Ctrl-C.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -186,7 +186,7 @@ class Server:
                 f"http://127.0.0.1:{self.port}/{address}", timeout=LIMIT_S
             ) as answer:
                 content: bytes = answer.read()
-        except (urllib.error.URLError, OSError):
+        except (OSError, http.client.HTTPException):  # not there, or being written
             return ""
         return content.decode("utf-8", errors="replace")
 

@@ -67,20 +67,6 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(statistics.median(values), min(values), max(values))
 
 
-def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least and most of the ratios of two series that were measured in turn: each is formed
-    within a round, so that a machine that was slower for a while slows both of its sides.
-
-    Raises ValueError for series of different lengths, and for times that are not positive.
-    """
-    if not times or len(times) != len(reference) or min(*times, *reference) <= 0:
-        raise ValueError(
-            f"times must be positive and as many as the reference, got {times} and {reference}"
-        )
-    ratios = [one / other for one, other in zip(times, reference, strict=True)]
-    return statistics.median(ratios), min(ratios), max(ratios)
-
-
 @dataclass(frozen=True)
 class Aim:
     """What was aimed at, what came out, and whether it holds."""

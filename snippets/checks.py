@@ -10,12 +10,15 @@ snippets.definitions.utilization`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import importlib
 import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, Protocol, get_args
@@ -237,13 +240,28 @@ def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
     return dict(sorted(own, key=lambda item: inspect.unwrap(item[1]).__code__.co_firstlineno))
 
 
+def _loop_runs() -> bool:
+    """True in a notebook, whose kernel runs an event loop where checks may want one of their own.
+    The reader's browser cannot start threads.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return sys.platform != "emscripten"
+
+
 def show(check: Callable[[], None]) -> None:
     """Print the claim of a check and run it: one PASS line per comparison, and an error at the
     first that fails, or when nothing was compared.
     """
     print(" ".join((check.__doc__ or check.__name__).strip().split("\n\n")[0].split()))
     with recording() as rows:
-        check()
+        if _loop_runs():
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(contextvars.copy_context().run, check).result()
+        else:
+            check()
     if not rows:
         raise AssertionError("compared nothing")
     if failed := [row for row in rows if not row.passed]:

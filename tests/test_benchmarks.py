@@ -46,16 +46,6 @@ def test_median_and_range() -> None:
         report.summarise([])
 
 
-def test_ratios_are_formed_within_a_round() -> None:
-    slower = [1.0, 7.0, 2.0]
-    found = report.paired_ratios([3 * s for s in slower], slower)
-    assert found == pytest.approx((3.0, 3.0, 3.0))
-    assert report.paired_ratios([2.0, 6.0, 12.0], [1.0, 2.0, 3.0]) == (3.0, 2.0, 4.0)
-    for times, reference in (([], []), ([1.0], [1.0, 2.0]), ([0.0], [1.0]), ([1.0], [-1.0])):
-        with pytest.raises(ValueError, match="times must be positive and as many"):
-            report.paired_ratios(times, reference)
-
-
 def test_table_has_ratio_and_difference_of_the_medians() -> None:
     lines = {line.partition(" [s]")[0]: line.split() for line in report.table(SAMPLES)}
     assert lines["no-change rebuild"][-2:] == ["1.20×", "+0.20"]

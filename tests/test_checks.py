@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import math
 import sys
@@ -406,3 +407,27 @@ def test_command_reports_every_module_and_fails_if_one_does(
     assert checks.main(["made_good"]) == 0
     assert checks.main(["made_bad", "made_good"]) == 1
     assert "FAIL check_bad" in capsys.readouterr().out
+
+
+def test_show_runs_a_check_with_a_loop_of_its_own_in_a_notebook(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def answer() -> int:
+        return 4
+
+    def check_answer() -> None:
+        """Two and two."""
+        checks.equal("sum", asyncio.run(answer()), 4)
+
+    def check_mistake() -> None:
+        checks.equal("sum", asyncio.run(answer()), 5)
+
+    async def cell(check: Callable[[], None]) -> None:
+        checks.show(check)  # as in a kernel, whose cells run inside of its loop
+
+    asyncio.run(cell(check_answer))
+    checks.show(check_answer)
+    assert capsys.readouterr().out.count("Two and two.\nPASS ") == 2
+    with pytest.raises(AssertionError, match="got 4, expected 5"):
+        asyncio.run(cell(check_mistake))
+    checks.show(check_answer)
