@@ -445,7 +445,7 @@ def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any)
 
 
 def _colours() -> str:
-    return (ROOT / "docs" / "assets" / "colours.js").read_text(encoding="utf-8")
+    return Path(__file__).with_name("colours.js").read_text(encoding="utf-8")
 
 
 def on_post_template(output_content: str, **_: Any) -> str:

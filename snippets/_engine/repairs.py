@@ -101,7 +101,7 @@ def with_colours(page: str, script: str) -> str:
     drawn. The theme's own script is at the end of the page: to the eyes of those who read in the
     dark it flashes, and all elements are styled three more times.
 
-    script: what chooses them (docs/assets/colours.js).
+    script: what chooses them (colours.js).
     """
     told = page.replace(_SWITCH, '<form class="md-header__option">')
     return _COLOURS.sub(lambda _: f"<script>{script}</script>", told)
