@@ -58,12 +58,6 @@ IN_A_NOTEBOOK = """\
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
 """
-IN_A_THREAD = """
-from concurrent.futures import ThreadPoolExecutor
-from snippets import checks
-def show(check):  # some checks run an event loop, and a kernel's main thread has one already
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(checks.show, check).result()"""
 MKDOCS = """\
 site_name: The same chapters
 theme: {name: material, font: false}
@@ -221,9 +215,7 @@ def read_chapters(answer: dict[str, Any]) -> list[Chapter]:
 def notebook(chapter: Chapter) -> str:
     """A chapter as a notebook without outputs."""
     cells = []
-    for number, (kind, text) in enumerate(
-        chapter.cells(IN_A_NOTEBOOK + SETUP + IN_A_THREAD, show_figure="{}")
-    ):
+    for number, (kind, text) in enumerate(chapter.cells(IN_A_NOTEBOOK + SETUP, show_figure="{}")):
         cell: dict[str, Any] = {"id": f"cell-{number}", "metadata": {}, "source": text}
         if kind == "text":
             cells.append(cell | {"cell_type": "markdown"})

@@ -33,9 +33,10 @@ addEventListener("load", dye);
 // A table that is wider than its place can be scrolled by keyboard.
 const widths = new ResizeObserver((changes) => {
   for (const { target } of changes) {
+    const wide = target.scrollWidth > target.clientWidth;
     const marks = { tabindex: "0", role: "group", "aria-label": "Table" };
     for (const [name, value] of Object.entries(marks))
-      if (target.scrollWidth > target.clientWidth) target.setAttribute(name, value);
+      if (wide) target.setAttribute(name, value);
       else target.removeAttribute(name);
   }
 });

@@ -440,17 +440,17 @@ def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any)
         "og:url": page.canonical_url or "",
         "og:image": f"{config.site_url}{PREVIEW_IMAGE}",
     }
-    opened = with_colours(with_late_search(named_landmarks(output)), _colours())
-    return with_preview(settled(opened), preview)
-
-
-def _colours() -> str:
-    return Path(__file__).with_name("colours.js").read_text(encoding="utf-8")
+    return with_preview(_quick_to_open(named_landmarks(output)), preview)
 
 
 def on_post_template(output_content: str, **_: Any) -> str:
-    """The page for addresses that do not exist has a search too."""
-    return with_colours(with_late_search(output_content), _colours())
+    """The page for addresses that do not exist opens like the others."""
+    return _quick_to_open(output_content)
+
+
+def _quick_to_open(page: str) -> str:
+    script = Path(__file__).with_name("colours.js").read_text(encoding="utf-8")
+    return settled(with_colours(with_late_search(page), script))
 
 
 @event_priority(-100)  # after the search plugin

@@ -415,7 +415,7 @@ def figure_address(run_name: str, figure_name: str, theme: str, *, card: bool = 
     return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}{variant}.svg"
 
 
-@functools.cache  # `mkdocs serve` publishes the same figures at every edit
+@functools.lru_cache(maxsize=512)  # `mkdocs serve` publishes the same figures at every edit
 def without_words(svg: str) -> str:
     """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
     one digit of its coordinates: a third of its weight.
