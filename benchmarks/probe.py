@@ -52,9 +52,10 @@ def expand(target: Path) -> dict[str, Any]:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(file.content_bytes)
     names = source.module_names(ROOT)
-    needs = {name: source.dependencies(ROOT, source.module_path(ROOT, name))[0] for name in names}
+    sources = source.Sources(ROOT)
+    needs = {name: sources.dependencies(source.module_path(ROOT, name))[0] for name in names}
     return {
-        "workers": runner._cores(),
+        "workers": runner.cores(),
         "pages": len(list(files.documentation_pages())),
         "figures": len([file for file in files if file.src_uri.endswith("-light.svg")]),
         "edits": edits,
@@ -192,9 +193,10 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
     seconds = {}
     for name in source.module_names(ROOT):
         place = Path(tempfile.mkdtemp(dir=folder))
+        needs = source.Sources(ROOT).needs(name)
         pid = os.fork()
         if not pid:
-            worker.main(ROOT, name, place)
+            worker.main(ROOT, name, place, needs)
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / "record.json").is_file():

@@ -4,10 +4,14 @@ background.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.style
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -24,8 +28,20 @@ PALETTE = {  # ink on a light page: ink on a dark page
 }
 
 _INK = re.compile("|".join(PALETTE))
+_GROUP = re.compile(r"(<g\b[^>]*>|</g>)")
+_COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d)\d+")
 _PATH_DATA = re.compile(r' d="[^"]*"')
 _LONG_FRACTION = re.compile(r"(\.\d\d)\d+")
+
+
+@contextlib.contextmanager
+def house_style(file: Path) -> Iterator[None]:
+    """Draw meanwhile in the style of a `.mplstyle` file, with everything in a place of its own."""
+    with mpl.rc_context():
+        matplotlib.style.use(file)
+        mpl.rcParams["figure.constrained_layout.use"] = True
+        yield
 
 
 def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
@@ -40,6 +56,21 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
     return svg, _INK.sub(lambda ink: PALETTE[ink[0]], svg)
+
+
+def without_words(svg: str) -> str:
+    """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
+    one digit of its coordinates: a third of its weight.
+    """
+    kept, depth = [], 0
+    for part in _GROUP.split(svg):
+        if depth:
+            depth += part.startswith("<g") - (part == "</g>")
+        elif part.startswith('<g id="text_'):
+            depth = 1
+        else:
+            kept.append(part)
+    return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
 
 
 def _lay_out(figure: Figure) -> None:

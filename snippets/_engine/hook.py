@@ -7,8 +7,10 @@ instead and goes on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -16,20 +18,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemBytecodeCache
+from material.plugins.search.plugin import SearchPlugin
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as SitePage
 from mkdocs.utils import meta as front_matter
 from mkdocs.utils.templates import TemplateContext
+from watchdog.observers.polling import PollingObserver
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a hook by its path
 
 from snippets._engine import ROOT, EngineError, notebooks, pages
 from snippets._engine.maths import MathML
-from snippets._engine.rendered import circumstances, render
+from snippets._engine.rendered import circumstances, place, recall, remember, render, render_ahead
 from snippets._engine.repairs import (
     copied_from_the_page,
     named_landmarks,
@@ -42,7 +48,7 @@ from snippets._engine.repairs import (
 )
 from snippets._engine.runner import (
     Run,
-    cached,
+    cores,
     default_cache,
     failure_report,
     failures,
@@ -50,9 +56,10 @@ from snippets._engine.runner import (
     warm_up,
 )
 from snippets._engine.sliders import as_json
-from snippets._engine.source import Sources, module_names
+from snippets._engine.source import Sources
 
 log = logging.getLogger("mkdocs.hooks.snippets")
+LOOK_S = 0.1  # between two looks of the server for edits
 
 
 class _State:
@@ -62,6 +69,7 @@ class _State:
     contents: dict[str, str] = {}  # noqa: RUF012
     images: list[str] = []  # noqa: RUF012 (the companion notebook's figures, in order)
     around = ""  # what decides how pages are rendered, as a name
+    unindexed: tuple[Path, str, int] | None = None  # where, what the page says to search is kept
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
@@ -180,25 +188,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def _runs(problems: list[str]) -> list[Run]:
     """A record of every module; those that have none, or changed, are run."""
-    cache = default_cache(ROOT)
     try:
-        sources = Sources(ROOT)
-        runs = {name: cached(ROOT, cache, name, sources=sources) for name in module_names(ROOT)}
-        missing = [n for n, r in runs.items() if r is None or (r.failed and not _State.serving)]
-        if missing:
-            runs.update((r.name, r) for r in run_all(ROOT, cache, names=missing, progress=log.info))
+        runs = run_all(ROOT, default_cache(ROOT), progress=log.info, again=not _State.serving)
     except EngineError as problem:
         raise PluginError(str(problem)) from problem
-    found = [run for run in runs.values() if run]
-    problems += failures(found)
-    idle = [run for run in found if run.record["absent"]]
+    problems += failures(runs)
+    idle = [run for run in runs if run.record["absent"]]
     if idle:
         log.warning(
             "not run, as their pages say: %s. To run them: pip install %s",
             ", ".join(run.path for run in idle),
             " ".join(sorted({name for run in idle for name in run.record["absent"]})),
         )
-    return found
+    return runs
 
 
 def _stop_on(problems: list[str]) -> None:
@@ -336,12 +338,9 @@ def _publish(
 
     for run in runs:
         for figure in run.record["figures"]:
-            for theme in ("light", "dark"):
-                drawn = run.folder / f"{figure['name']}-{theme}.svg"
-                small = pages.without_words(drawn.read_text(encoding="utf-8"))
-                which = (run.name, figure["name"], theme)
-                add(pages.figure_address(*which), source=drawn)
-                add(pages.figure_address(*which, card=True), content=small)
+            for variant in pages.VARIANTS:
+                drawn = run.folder / f"{figure['name']}-{variant}.svg"
+                add(pages.figure_address(run.name, figure["name"], variant), source=drawn)
         for slider in run.record["sliders"]:
             address = pages.slider_address(run.name, slider["name"])
             add(address, content=as_json(slider["data"]))
@@ -357,13 +356,54 @@ def _publish(
             add(f"downloads/{pages.download_name(names[0], 'zip')}", content=archive)
 
 
-def on_pre_page(page: SitePage, *, files: Files, config: MkDocsConfig, **_: Any) -> SitePage:
+def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
+    """Render what changed on all cores."""
+    _State.around = circumstances(config, files)
+
+    def populate(page: SitePage) -> None:
+        plugins = config.plugins
+        plugins.on_pre_page(page, config=config, files=files)
+        page.read_source(config)
+        text = page.markdown or ""
+        page.markdown = plugins.on_page_markdown(text, page=page, config=config, files=files)
+        page.render(config, files)
+
+    def markdown(page: SitePage) -> str:
+        return _State.texts.get(page.file.src_uri, "")
+
+    changed = [
+        page
+        for page in nav.pages
+        if not recall(*place(page, markdown(page), _State.around, _kept_pages()))
+    ]
+    changed.sort(key=lambda page: -len(markdown(page)) if markdown(page) else -math.inf)
+    render_ahead(changed, populate, cores())
+    return nav
+
+
+def on_serve(server: LiveReloadServer, *, config: MkDocsConfig, **_: Any) -> LiveReloadServer:
+    """Look for edits ten times a second; looking takes a millisecond."""
+    watched = []
+    for path in (config.docs_dir, config.config_file_path, *config.theme.dirs):
+        with contextlib.suppress(KeyError):  # it is not watched
+            server.unwatch(path)
+            watched.append(path)
+    server.observer = PollingObserver(timeout=LOOK_S)
+    for path in watched:
+        server.watch(path)
+    return server
+
+
+def on_pre_page(page: SitePage, **_: Any) -> SitePage:
     """Render a page again only if something that it depends on changed."""
     if page.file.src_uri != COMPANION:
-        _State.around = _State.around or circumstances(config, files)
-        kept = default_cache(ROOT) / "pages"
-        page.render = partial(render, page, _State.around, kept)  # type: ignore[method-assign]
+        kept = partial(render, page, _State.around, _kept_pages())
+        page.render = kept  # type: ignore[method-assign]
     return page
+
+
+def _kept_pages() -> Path:
+    return default_cache(ROOT) / "pages"
 
 
 def on_page_markdown(markdown: str, *, page: SitePage, config: MkDocsConfig, **_: Any) -> str:
@@ -392,13 +432,19 @@ def on_page_content(html: str, *, page: SitePage, config: MkDocsConfig, **_: Any
             extension.problems.clear()
     if page.file.src_uri == COMPANION:
         return with_copy_buttons(plain_names(notebooks.trimmed(html, _State.images)))
-    filled = _State.pages[page.file.src_uri].fill(plain_names(html))
+    filled = _State.pages[page.file.src_uri].fill(html)
     return with_copy_buttons(copied_from_the_page(filled))
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a formula is wrong."""
+    """Stop before anything is written when a formula is wrong; keep the theme's templates as Python
+    code.
+    """
     _stop_on(_State.formulas)
+    with contextlib.suppress(OSError):
+        folder = default_cache(ROOT) / "templates"
+        folder.mkdir(parents=True, exist_ok=True)
+        env.bytecode_cache = FileSystemBytecodeCache(str(folder))
     return env
 
 
@@ -409,25 +455,50 @@ _ROWS = re.compile(r'<table class="plain">.*?</table>', re.DOTALL)
 
 
 @event_priority(50)
-def _hide_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any) -> TemplateContext:
+def _before_search(
+    context: TemplateContext, /, *, page: SitePage, config: MkDocsConfig, **_: Any
+) -> TemplateContext:
     """Let the search index know of code what it defines, and of checks what they claim: every
-    reader loads the index, and a third of a build went into the markup of tokens and formulas.
+    reader loads the index, and a third of a build went into the markup of tokens and formulas. A
+    page that has not changed is not read again.
     """
     assert page.content is not None
+    entries = _search_entries(config)
+    told = json.dumps([page.title, page.meta.get("search"), page.meta.get("tags")], default=str)
+    where = place(page, told + page.content, _State.around, _kept_pages(), ".search")
     _State.contents[page.file.src_uri] = page.content
+    if known := recall(*where):
+        entries += json.loads(known)
+        page.content, _State.unindexed = "", None
+        return context
     text = _INLINE.sub("", _ROWS.sub("", page.content))
     page.content = _CODE.sub(lambda code: f"<p>{' '.join(_DEFINED.findall(code[0]))}</p>", text)
+    _State.unindexed = (*where, len(entries))
     return context
 
 
 @event_priority(-50)
-def _show_highlighting(context: TemplateContext, /, *, page: SitePage, **_: Any) -> TemplateContext:
+def _after_search(
+    context: TemplateContext, /, *, page: SitePage, config: MkDocsConfig, **_: Any
+) -> TemplateContext:
     """Back to the page as it is."""
     page.content = _State.contents.pop(page.file.src_uri)
+    if _State.unindexed:
+        file, key, first = _State.unindexed
+        remember(file, key, _search_entries(config)[first:])
     return context
 
 
-on_page_context = CombinedEvent(_hide_highlighting, _show_highlighting)
+def _search_entries(config: MkDocsConfig) -> list[dict[str, Any]]:
+    """What the search index holds so far."""
+    for plugin in config.plugins.values():
+        if isinstance(plugin, SearchPlugin):
+            entries: list[dict[str, Any]] = plugin.search_index.entries
+            return entries
+    return []
+
+
+on_page_context = CombinedEvent(_before_search, _after_search)
 
 
 def on_post_page(output: str, *, page: SitePage, config: MkDocsConfig, **_: Any) -> str:

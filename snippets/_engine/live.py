@@ -75,15 +75,11 @@ def _stand_in_for_matplotlib() -> None:
 
 
 def _drawn(name: str, title: str, figure: Callable[[], Any]) -> tuple[str, str, str, str]:
-    import matplotlib as mpl
-    import matplotlib.style
-    from figures import light_and_dark  # type: ignore[import-not-found]
+    from figures import house_style, light_and_dark  # type: ignore[import-not-found]
 
     style = Path(sys.modules["snippets.checks"].__file__ or "").with_name("house.mplstyle")
     short = title.removeprefix("figure_")
-    with mpl.rc_context():
-        matplotlib.style.use(style)
-        mpl.rcParams["figure.constrained_layout.use"] = True
+    with house_style(style):
         light, dark = light_and_dark(figure(), f"live.{name}.{short}")
     caption = " ".join((figure.__doc__ or short).split("\n\n")[0].split())
     return short, caption, light, dark

@@ -40,9 +40,7 @@ _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILI
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
 _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
-_GROUP = re.compile(r"(<g\b[^>]*>|</g>)")
-_COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
-_DIGITS = re.compile(r"(\.\d)\d+")
+VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
 KINDS = ("identity", "published", "simulation", "measured")
@@ -392,7 +390,7 @@ def figure_image(base: str, run_name: str, figure: dict[str, Any], *, card: bool
     text = "" if card else html.escape(figure["alt"], quote=True)
     return "".join(
         f'<img class="only-{theme}" alt="{text}"'
-        f' src="{base}{figure_address(run_name, figure["name"], theme, card=card)}"'
+        f' src="{base}{figure_address(run_name, figure["name"], theme + "-card" * card)}"'
         f' width="{figure["width"]}" height="{figure["height"]}" loading="lazy" decoding="async">'
         for theme in ("light", "dark")
     )
@@ -409,26 +407,9 @@ def place_of_figure(markdown: str, figure_name: str) -> int:
     return found.start() if found else -1
 
 
-def figure_address(run_name: str, figure_name: str, theme: str, *, card: bool = False) -> str:
+def figure_address(run_name: str, figure_name: str, variant: str) -> str:
     """Where a figure lies in the site."""
-    variant = "-card" if card else ""
-    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{theme}{variant}.svg"
-
-
-@functools.lru_cache(maxsize=512)  # `mkdocs serve` publishes the same figures at every edit
-def without_words(svg: str) -> str:
-    """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
-    one digit of its coordinates: a third of its weight.
-    """
-    kept, depth = [], 0
-    for part in _GROUP.split(svg):
-        if depth:
-            depth += part.startswith("<g") - (part == "</g>")
-        elif part.startswith('<g id="text_'):
-            depth = 1
-        else:
-            kept.append(part)
-    return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
+    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{variant}.svg"
 
 
 def slider_address(run_name: str, slider_name: str) -> str:
@@ -622,12 +603,19 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
     files.update(root / name for name in data if (root / name).is_file())
     for name in names:
         files.update(sources.dependencies(module_path(root, name))[0])
+    return _archive(
+        tuple((file.relative_to(root).as_posix(), sources.content(file)) for file in sorted(files))
+    )
+
+
+@functools.lru_cache(maxsize=64)  # `mkdocs serve` offers the same at every edit
+def _archive(files: tuple[tuple[str, bytes], ...]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(files):
-            entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), (2020, 1, 1, 0, 0, 0))
+        for name, content in files:
+            entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, sources.content(file), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

@@ -1,18 +1,34 @@
-"""What every worker needs, imported once in the process that the workers fork from."""
+"""What every worker needs, imported and used once in the process that the workers fork from."""
 
 import gc
 
 gc.disable()  # what is loaded here stays; collecting it over and over is a third of the work
 
+import asyncio  # which the checks import
+import contextlib
+
 import matplotlib.backends.backend_svg
 import matplotlib.figure
 import matplotlib.layout_engine
-import matplotlib.style
 import numpy
 
-import snippets._engine.figures
+from snippets._engine import ROOT, figures, worker
 
+
+def _draw() -> None:
+    """Find fonts and parse formulas: matplotlib keeps what it found."""
+    with figures.house_style(ROOT / "snippets" / "house.mplstyle"):
+        figure = matplotlib.figure.Figure()
+        axes = figure.subplots()
+        axes.loglog([1e-2, 1e4], [1e-3, 1e1], label="$x$")
+        axes.set(xlabel="x", ylabel="y", title="z")
+        axes.legend()
+        figures.light_and_dark(figure, "")
+
+
+with contextlib.suppress(Exception):  # a style that is broken is for the modules to report
+    _draw()
 gc.freeze()
 gc.enable()
 
-__all__ = ["matplotlib", "numpy", "snippets"]
+__all__ = ["asyncio", "figures", "matplotlib", "numpy", "worker"]

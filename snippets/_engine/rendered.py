@@ -1,5 +1,6 @@
 """Pages as Markdown made them, kept beside the run records: a page is rendered again only when its
-text, an address of the site, or what renders it has changed.
+text, an address of the site, or what renders it has changed. What it says to the search index is
+kept in the same way.
 
 A page that was rendered with a message (a link that leads nowhere) or with a formula that could not
 be converted is not kept, so that the next build says so again.
@@ -12,9 +13,13 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import multiprocessing
 import os
 import platform
-from collections.abc import Iterator
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +29,18 @@ from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, get_toc
 
 from snippets._engine.maths import MathML
+from snippets._engine.repairs import plain_names
 
-PACKAGES = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
+LEAST_SHARED = 4  # pages that are worth a second process
+PACKAGES = (
+    "mkdocs",
+    "mkdocs-material",
+    "Markdown",
+    "pymdown-extensions",
+    "Pygments",
+    "math-core",
+)
+FILES = ("hook.py", "maths.py", "rendered.py", "repairs.py")
 
 
 def circumstances(config: MkDocsConfig, files: Files) -> str:
@@ -33,8 +48,7 @@ def circumstances(config: MkDocsConfig, files: Files) -> str:
     facts = [
         platform.python_version(),
         [importlib.metadata.version(package) for package in PACKAGES],
-        Path(__file__).with_name("maths.py").read_text(encoding="utf-8"),
-        Path(__file__).read_text(encoding="utf-8"),
+        [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in FILES],
         [name if isinstance(name, str) else type(name).__name__ for name in _extensions(config)],
         repr(config.mdx_configs),
         repr(config.validation),
@@ -44,10 +58,12 @@ def circumstances(config: MkDocsConfig, files: Files) -> str:
 
 
 def render(page: Page, around: str, folder: Path, config: MkDocsConfig, files: Files) -> None:
-    """What `Page.render` does, or did for the same text under the same circumstances."""
-    key = hashlib.sha256(f"{around}\n{page.file.src_uri}\n{page.markdown}".encode()).hexdigest()
-    file = folder / f"{page.file.src_uri.replace('/', '.')}.json"
-    if kept := _read(file, key):
+    """What `Page.render` and `plain_names` do, or did for the same text under the same
+    circumstances.
+    """
+    file, key = place(page, page.markdown or "", around, folder)
+    if text := recall(file, key):
+        kept = json.loads(text)
         page.content = kept["content"]
         page.toc = get_toc(kept["toc"])
         page._title_from_render = kept["title"]
@@ -57,6 +73,7 @@ def render(page: Page, around: str, folder: Path, config: MkDocsConfig, files: F
         return
     with _messages() as told:
         Page.render(page, config, files)
+    page.content = plain_names(page.content or "")
     if told.count or any(e.problems for e in _extensions(config) if isinstance(e, MathML)):
         return
     links = (page.links_to_anchors or {}).items()
@@ -67,33 +84,67 @@ def render(page: Page, around: str, folder: Path, config: MkDocsConfig, files: F
         "anchors": sorted(page.present_anchor_ids or ()),
         "links": [(target.src_uri, anchors) for target, anchors in links],
     }
-    with contextlib.suppress(OSError):  # where nothing can be kept, every build renders
-        _write(file, key, made)
+    remember(file, key, made)
+
+
+def render_ahead(pages: Sequence[Page], populate: Callable[[Page], object], jobs: int) -> None:
+    """Render pages in processes that share them out, for `render` to find. It makes what they do
+    not keep, and says what is wrong.
+
+    pages: those that take longest first. populate: renders one page, under a copy of all that this
+    process knows. jobs: processes. Does nothing for few pages, or where a process cannot be copied.
+    """
+    alone = sys.platform != "linux" or threading.active_count() > 1 or jobs < 2
+    if alone or len(pages) < LEAST_SHARED:
+        return
+
+    def work(share: Sequence[Page]) -> None:
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        for page in share:
+            populate(page)
+
+    context = multiprocessing.get_context("fork")
+    workers = [
+        context.Process(target=work, args=(pages[i::jobs],), daemon=True) for i in range(jobs)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, all of them numpy's
+        for worker in workers:
+            worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def place(page: Page, text: str, around: str, folder: Path, kind: str = "") -> tuple[Path, str]:
+    """Where something is kept that is made of a page's text, and the key under which it is."""
+    path = page.file.src_uri
+    key = hashlib.sha256(f"{around}\n{path}\n{text}".encode()).hexdigest()
+    return folder / f"{path.replace('/', '.')}{kind}.json", key
 
 
 def _extensions(config: MkDocsConfig) -> list[Any]:
     return list(config.markdown_extensions)  # names, and what the hook added
 
 
-def _read(file: Path, key: str) -> dict[str, Any] | None:
-    """What was kept under a key, unless it is damaged."""
+def recall(file: Path, key: str) -> str:
+    """The JSON that was kept under a key; empty where there is none, or it is damaged."""
     try:
         seal, _, text = file.read_text(encoding="utf-8").partition("\n")
     except (OSError, ValueError):
-        return None
-    if seal != _seal(key, text):
-        return None
-    kept: dict[str, Any] = json.loads(text)
-    return kept
+        return ""
+    return text if seal == _seal(key, text) else ""
 
 
-def _write(file: Path, key: str, made: dict[str, Any]) -> None:
-    """Whole or not at all."""
+def remember(file: Path, key: str, made: object) -> None:
+    """Keep something as JSON, whole or not at all; not where nothing can be written."""
     text = json.dumps(made, ensure_ascii=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(f"{_seal(key, text)}\n{text}", encoding="utf-8")
-    unfinished.replace(file)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(f"{_seal(key, text)}\n{text}", encoding="utf-8")
+        unfinished.replace(file)
 
 
 def _seal(key: str, text: str) -> str:

@@ -137,18 +137,21 @@ def run_all(
         if not module_path(root, name).is_file():
             raise EngineError(f"no module {name}: {module_path(root, name)} does not exist")
     done: dict[str, Run] = {}
+    missing: list[str] = []
     sources = Sources(root)
     for name in wanted:
         run = cached(root, cache, name, sources=sources)
         if run and not (again and run.failed):
             done[name] = run
-    missing = [name for name in wanted if name not in done]
+        else:
+            missing.append(name)
+            warm_up()  # while the others are looked up
     if missing:
         if engine_digest() != _LOADED_ENGINE:
             raise EngineError("the engine was edited since it started; stop it and start again")
         _prepare(cache)
         missing.sort(key=lambda name: -_last_seconds(cache, name))  # none runs on alone at the end
-        for count, run in enumerate(_execute(root, cache, missing, jobs or _cores(), timeout_s), 1):
+        for count, run in enumerate(_execute(root, cache, missing, jobs or cores(), timeout_s), 1):
             done[run.name] = run
             if run.failed:
                 verdict = f"{len(run.record['failures'])} FAILED"
@@ -172,7 +175,8 @@ def _last_seconds(cache: Path, name: str) -> float:
     return seconds
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processes that can run at a time: one per core, but at least two."""
     affinity = getattr(os, "sched_getaffinity", None)
     return max(2, len(affinity(0)) if affinity else os.cpu_count() or 2)
 
@@ -270,11 +274,12 @@ def warm_up() -> None:
 
 
 def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -> _Job:
-    version = digest(root, name)  # before the worker reads anything: what is newer runs again
+    sources = Sources(root)  # before the worker reads anything: what is newer runs again
+    version, needs = sources.digest(name), sources.needs(name)
     with _writing(cache):
         folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
     process = context.Process(
-        target=worker.main, args=(root, name, folder), name=name, daemon=False
+        target=worker.main, args=(root, name, folder, needs), name=name, daemon=False
     )
     with _environment(WORKER_ENVIRONMENT), _without_main():
         process.start()

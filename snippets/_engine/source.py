@@ -177,35 +177,13 @@ def _imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
     return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-def imported_modules(root: Path, path: Path) -> tuple[set[Path], set[str]]:
-    """What a file imports anywhere in it: files of this project, and names of other packages."""
-    local: set[Path] = set()
-    others: set[str] = set()
-    for node in _import_statements(path.read_text(encoding="utf-8", errors="replace")):
-        if isinstance(node, ast.Import):
-            targets = [alias.name for alias in node.names]
-        else:
-            package = path.relative_to(root).parts[: -node.level] if node.level else ()
-            base = ".".join([*package, *([node.module] if node.module else [])])
-            targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        for target in targets:
-            top = target.partition(".")[0]
-            if top == "snippets":
-                place = root.joinpath(*target.split("."))
-                packages = [place, *place.parents][: target.count(".") + 1]
-                found = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
-                local.update(file for file in found if file.is_file())
-            elif top and top not in sys.stdlib_module_names:
-                others.add(top)
-    return local, others
-
-
 class Sources:
     """The project's files as they are now: each is read, and its imports looked up, once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
+        self._files: dict[str, list[Path]] = {}
         self._contents: dict[Path, bytes] = {}
 
     def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
@@ -221,11 +199,43 @@ class Sources:
                 continue
             files.add(current)
             if current not in self._imports:
-                self._imports[current] = imported_modules(self.root, current)
+                self._imports[current] = self._imported(current)
             local, others = self._imports[current]
             packages |= others
             pending += local
         return sorted(files), sorted(packages)
+
+    def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
+        """What a file imports anywhere in it: files of the project, names of other packages."""
+        local: set[Path] = set()
+        others: set[str] = set()
+        for node in _import_statements(self.content(path).decode("utf-8", errors="replace")):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            else:
+                package = path.relative_to(self.root).parts[: -node.level] if node.level else ()
+                base = ".".join([*package, *([node.module] if node.module else [])])
+                targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            for target in targets:
+                top = target.partition(".")[0]
+                if top == "snippets":
+                    local.update(self._files_of(target))
+                elif top and top not in sys.stdlib_module_names:
+                    others.add(top)
+        return local, others
+
+    def _files_of(self, target: str) -> list[Path]:
+        """The files that importing a module of this project reads: its own, its packages'."""
+        if target not in self._files:
+            place = self.root.joinpath(*target.split("."))
+            packages = [place, *place.parents][: target.count(".") + 1]
+            files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
+            self._files[target] = [file for file in files if file.is_file()]
+        return self._files[target]
+
+    def needs(self, name: str) -> list[str]:
+        """A module's optional packages, as pip calls them."""
+        return optional_packages(self.root, self.dependencies(module_path(self.root, name))[1])
 
     def content(self, file: Path) -> bytes:
         """What is in a file."""
@@ -252,11 +262,6 @@ class Sources:
         except OSError as problem:
             raise EngineError(f"cannot read {problem.filename}: {problem.strerror}") from problem
         return hashed.hexdigest()[:24]
-
-
-def dependencies(root: Path, path: Path) -> tuple[list[Path], list[str]]:
-    """`Sources.dependencies`, of the files as they are now."""
-    return Sources(root).dependencies(path)
 
 
 @functools.cache

@@ -36,9 +36,7 @@ from typing import Any
 from snippets._engine.source import (
     Outline,
     absent_packages,
-    dependencies,
     module_path,
-    optional_packages,
     outline,
 )
 
@@ -180,16 +178,11 @@ class _Run:
         return [figure for figure in drawn if figure]
 
     def figure(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
-        import matplotlib as mpl
-        import matplotlib.style
         from matplotlib.figure import Figure
 
-        from snippets._engine.figures import light_and_dark
+        from snippets._engine.figures import house_style, light_and_dark, without_words
 
-        style = self.root / "snippets" / "house.mplstyle"
-        with mpl.rc_context():
-            matplotlib.style.use(style)
-            mpl.rcParams["figure.constrained_layout.use"] = True
+        with house_style(self.root / "snippets" / "house.mplstyle"):
             figure = function()
             if not isinstance(figure, Figure):
                 raise TypeError(
@@ -200,8 +193,10 @@ class _Run:
                 raise ValueError(f"{name} returned a figure with nothing drawn on it")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
-        for theme, svg in (("light", light), ("dark", dark)):
-            (self.folder / f"{short}-{theme}.svg").write_text(svg, encoding="utf-8")
+            drawings = {"light": light, "light-card": without_words(light)}
+            drawings |= {"dark": dark, "dark-card": without_words(dark)}
+        for variant, svg in drawings.items():
+            (self.folder / f"{short}-{variant}.svg").write_text(svg, encoding="utf-8")
         width, height = figure.get_size_inches()
         text = paragraphs(function.__doc__)
         return {
@@ -250,14 +245,14 @@ class _Run:
             values[key] = plain
         return values
 
-    def record(self) -> dict[str, Any]:
+    def record(self, needs: list[str]) -> dict[str, Any]:
         """Import the module and run its checks, figures, sliders and example, in this order.
 
-        A module whose optional packages are not installed is left alone, and its record says so.
+        needs: its optional packages, as pip calls them. A module for which one is not installed is
+        left alone, and its record says so.
         """
         from snippets import checks
 
-        needs = optional_packages(self.root, dependencies(self.root, self.path)[1])
         if absent := absent_packages(needs):
             return empty_record() | {"needs": needs, "absent": absent}
         self.watch_reads()
@@ -331,8 +326,11 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def main(root: Path, name: str, folder: Path) -> None:
-    """Entry of a worker: run one module, leave a sealed record and the output in `folder`."""
+def main(root: Path, name: str, folder: Path, needs: list[str]) -> None:
+    """Entry of a worker: run one module, leave a sealed record and the output in `folder`.
+
+    needs: the module's optional packages, as pip calls them.
+    """
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -347,6 +345,6 @@ def main(root: Path, name: str, folder: Path) -> None:
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     run = _Run(root, name, folder)
-    record = run.record()
+    record = run.record(needs)
     seal(folder, record | description(run.path))
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -479,7 +479,7 @@ def test_two_cold_runs_draw_the_same_bytes(project: Project) -> None:
         run = cached(project.root, cache, "part.slid")
         assert run is not None
         slid.append(json.dumps(run.record["sliders"]))
-    assert len(drawn[0]) == 6
+    assert len(drawn[0]) == 12
     assert drawn[0] == drawn[1]
     assert "Doubled {times}" in slid[0]
     assert slid[0] == slid[1]
@@ -488,7 +488,8 @@ def test_two_cold_runs_draw_the_same_bytes(project: Project) -> None:
 def test_record_is_plain_data_beside_its_figures(ran: Project) -> None:
     folder = ran.record("part.twice").folder
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("line-dark.svg", "line-light.svg", "record.json")
+        *("line-dark-card.svg", "line-dark.svg", "line-light-card.svg", "line-light.svg"),
+        "record.json",
     ]
     record = json.loads((folder / "record.json").read_text().partition("\n")[2])
     assert record["figures"][0]["alt"] == "A line from zero to two."

@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import pytest
 
-from .project import Outcome, Project, is_alive
+from .project import GOOD, Outcome, Project, is_alive
 
 IMPORTS = """\
 import os
@@ -472,3 +472,11 @@ def test_wrong_argument_is_refused(arguments: list[str], message: str, project: 
     assert outcome.status == 2
     assert message in outcome.text
     assert "Traceback" not in outcome.text
+
+
+def test_a_style_that_cannot_be_read_is_the_failure_of_figures(project: Project) -> None:
+    project.module("part.twice", GOOD)
+    (project.root / "snippets/house.mplstyle").write_bytes(b"\xff\xfe: \x00\n")
+    outcome = project.run()
+    assert outcome.status == 1, outcome.text
+    assert ": figure_line: UnicodeDecodeError: " in outcome.text

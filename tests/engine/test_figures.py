@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 
-import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from snippets._engine import ROOT
-from snippets._engine.figures import PALETTE, light_and_dark
+from snippets._engine.figures import PALETTE, house_style, light_and_dark
 
 
 def drawing() -> Figure:
@@ -29,8 +27,7 @@ def drawing() -> Figure:
 
 
 def draw(salt: str) -> tuple[str, str]:
-    with mpl.rc_context():
-        matplotlib.style.use(ROOT / "snippets" / "house.mplstyle")
+    with house_style(ROOT / "snippets" / "house.mplstyle"):
         return light_and_dark(drawing(), salt)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from snippets._engine import pages
+from snippets._engine import figures, pages
 from snippets._engine.pages import Card, Page, expand, module_names_of
 from snippets._engine.runner import Run
 from snippets._engine.sliders import grid
@@ -161,7 +161,7 @@ def test_card_has_the_figure_without_its_words() -> None:
         '<g id="text_2"></g><g id="line2d_1"><g/></g></svg>'
     )
     kept = '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="line2d_1"><g/></g></svg>'
-    assert pages.without_words(svg) == kept
+    assert figures.without_words(svg) == kept
     card = pages.figure_image("../", "part.twice", FIGURE, card=True)
     assert 'alt="" src="../figures/part/twice/line-dark-card.svg"' in card
 

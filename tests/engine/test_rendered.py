@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from snippets._engine import rendered
+from snippets._engine.runner import cores
 
 from .project import CONFIG, Project
 
@@ -40,9 +42,9 @@ def test_a_page_is_rendered_once(site: Project) -> None:
 
 def test_what_is_kept_is_found_by_its_key_only(tmp_path: Path) -> None:
     file, made = tmp_path / "page.json", {"content": "kept"}
-    rendered._write(file, "key", made)
-    assert rendered._read(file, "key") == made
-    assert rendered._read(file, "other key") is None
+    rendered.remember(file, "key", made)
+    assert json.loads(rendered.recall(file, "key")) == made
+    assert not rendered.recall(file, "other key")
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"{}", b"0\n{}"])
@@ -117,3 +119,78 @@ def test_where_nothing_can_be_kept_every_build_renders(site: Project) -> None:
     (site.cache / "pages").write_text("in the way", encoding="utf-8")
     assert site.build("--strict").status == 0
     assert BODY in page(site, "a")
+
+
+NOTES = """
+import os
+from pathlib import Path
+
+
+def on_page_markdown(markdown, *, page, **_):
+    with Path(__file__).with_name("notes").open("a") as notes:
+        notes.write(f"{os.getpid()} {page.file.src_uri}\\n")
+"""
+
+
+def test_many_pages_are_rendered_by_several_processes(project: Project) -> None:
+    config = CONFIG.format(port=8000).replace("hook.py]", "hook.py, notes.py]")
+    project.write("mkdocs.yml", config)
+    project.write("notes.py", NOTES)
+    names = [f"page{number}" for number in range(rendered.LEAST_SHARED + 1)]
+    for name in names:
+        project.write(f"docs/{name}.md", f"# {name}\n\nThe load $\\rho$.\n")
+    project.write("docs/page0.md", "# page0\n\n[Nowhere](nowhere.md).\n")
+    outcome = project.build()
+    assert outcome.text.count("a link 'nowhere.md', but the target is not found") == 1
+    notes = [line.split() for line in (project.root / "notes").read_text().splitlines()]
+    by_process: dict[str, list[str]] = {}
+    for process, path in notes:
+        by_process.setdefault(process, []).append(path)
+    *ahead, whole = by_process.values()
+    assert len(ahead) == cores()
+    assert sorted(path for paths in ahead for path in paths) == sorted(whole)
+    assert not kept(project, "page0").exists(), "what was told must be told again"
+    for name in names[1:]:
+        assert kept(project, name).is_file()
+        assert "<math><mi>ρ</mi></math>" in page(project, name)
+
+
+def test_a_page_that_cannot_be_rendered_ahead_fails_the_build_once(project: Project) -> None:
+    project.write("mkdocs.yml", CONFIG.format(port=8000).replace("hook.py]", "hook.py, notes.py]"))
+    project.write(
+        "notes.py", "def on_page_markdown(markdown, **_):\n    raise OSError('no page')\n"
+    )
+    for number in range(rendered.LEAST_SHARED):
+        project.write(f"docs/page{number}.md", "# Page\n")
+    outcome = project.build()
+    assert outcome.status != 0
+    assert outcome.text.count("OSError: no page") == 1
+
+
+def documents(site: Project) -> list[dict[str, str]]:
+    text = (site.root / "site/search/documents.json").read_text(encoding="utf-8")
+    found: list[dict[str, str]] = json.loads(text)["docs"]
+    return found
+
+
+def test_what_a_page_says_to_the_search_index_is_kept(project: Project) -> None:
+    config = CONFIG.format(port=8000).replace("{name: null, custom_dir: theme}", "material")
+    project.write("mkdocs.yml", config.replace("plugins: []", "plugins: [search]"))
+    for name in ("a", "b"):
+        project.write(f"docs/{name}.md", f"# {name}\n\nWords of {name}.\n\n## More\n\nOf them.\n")
+    assert project.build("--strict").status == 0
+    first, file = documents(project), project.cache / "pages" / "a.md.search.json"
+    assert {"location": "a/#more", "title": "More", "text": "<p>Of them.</p>"} in first
+    whole, made = file.read_bytes(), file.stat().st_mtime_ns
+    assert project.build("--strict").status == 0
+    assert documents(project) == first
+    assert file.stat().st_mtime_ns == made
+    project.write("docs/b.md", "# b\n\nOther words.\n")
+    assert project.build("--strict").status == 0
+    assert [entry for entry in documents(project) if entry["location"].startswith("b")] == [
+        {"location": "b/", "title": "b", "text": "<p>Other words.</p>"}
+    ]
+    assert file.stat().st_mtime_ns == made
+    file.write_bytes(b"damaged")
+    assert project.build("--strict").status == 0
+    assert file.read_bytes() == whole

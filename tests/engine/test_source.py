@@ -16,7 +16,6 @@ from snippets._engine.pages import bundle
 from snippets._engine.source import (
     Outline,
     Sources,
-    dependencies,
     digest,
     module_names,
     outline,
@@ -226,7 +225,7 @@ def test_absent_module_is_named(project: Project) -> None:
 
 def test_packages_are_named_and_the_standard_library_is_not(project: Project) -> None:
     path = project.module("part.user", "import json\nimport scipy.stats\nfrom yaml import load\n")
-    assert dependencies(project.root, path)[1] == ["matplotlib", "numpy", "scipy", "yaml"]
+    assert Sources(project.root).dependencies(path)[1] == ["matplotlib", "numpy", "scipy", "yaml"]
 
 
 CHECKED = """
