@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import re
 import sys
 from functools import partial
@@ -33,7 +32,7 @@ from watchdog.observers.polling import PollingObserver
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a hook by its path
 
-from snippets._engine import ROOT, EngineError, notebooks, pages
+from snippets._engine import ROOT, EngineError, notebooks, pages, write_whole
 from snippets._engine.maths import MathML
 from snippets._engine.rendered import circumstances, place, recall, remember, render, render_ahead
 from snippets._engine.repairs import (
@@ -313,14 +312,11 @@ def _publish_notebooks(
         if name == COMPANION:
             script = notebooks.as_script(book)
             files.append(File.generated(config, "downloads/notebook.py", content=script))
-            folder = default_cache(ROOT) / "notebook"
-            folder.mkdir(parents=True, exist_ok=True)
-            page = folder / COMPANION
+            page = default_cache(ROOT) / "notebook" / COMPANION
             if not page.is_file() or page.read_text(encoding="utf-8") != text:
-                unfinished = folder / f"{COMPANION}.{os.getpid()}"
-                unfinished.write_text(text, encoding="utf-8")
-                unfinished.replace(page)
-            files.append(File(COMPANION, str(folder), config.site_dir, config.use_directory_urls))
+                write_whole(page, text.encode())
+            folder = str(page.parent)
+            files.append(File(COMPANION, folder, config.site_dir, config.use_directory_urls))
 
 
 def _publish(

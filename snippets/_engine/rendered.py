@@ -28,6 +28,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, get_toc
 
+from snippets._engine import write_whole
 from snippets._engine.maths import MathML
 from snippets._engine.repairs import plain_names
 
@@ -140,11 +141,8 @@ def recall(file: Path, key: str) -> str:
 def remember(file: Path, key: str, made: object) -> None:
     """Keep something as JSON, whole or not at all; not where nothing can be written."""
     text = json.dumps(made, ensure_ascii=False)
-    unfinished = file.with_suffix(f".{os.getpid()}")
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(f"{_seal(key, text)}\n{text}", encoding="utf-8")
-        unfinished.replace(file)
+        write_whole(file, f"{_seal(key, text)}\n{text}".encode())
 
 
 def _seal(key: str, text: str) -> str:

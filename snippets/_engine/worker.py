@@ -17,6 +17,7 @@ import importlib.machinery
 import inspect
 import io
 import json
+import marshal
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -30,9 +31,10 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
+from snippets._engine import write_whole
 from snippets._engine.source import (
     Outline,
     absent_packages,
@@ -57,11 +59,28 @@ def paragraph(docstring: str | None, label: str) -> str:
 
 
 class _FromSource(importlib.machinery.SourceFileLoader):
-    """Compiles a module from its text: bytecode of an edit made in the same second would do."""
+    """Compiles a module from its text, once for each text. Python goes by the time of the file, and
+    would take the bytecode of an edit made in the same second.
+    """
 
-    def path_stats(self, path: str) -> dict[str, Any]:
-        """Say that nothing is known, so that no bytecode is found fresh."""
-        raise OSError(path)
+    kept = Path()  # folder of the bytecode
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The compiled text, from a file that begins with a hash of it and one of the rest."""
+        source = self.get_data(self.path)
+        file = self.kept / f"{fullname}.pyc"
+        version = f"{sys.version} {sys.flags.optimize} {self.path}\n".encode()
+        key = hashlib.sha256(version + source).digest()
+        with contextlib.suppress(OSError):
+            known = file.read_bytes()
+            if known[:64] == key + hashlib.sha256(known[64:]).digest():
+                code: CodeType = marshal.loads(known[64:])
+                return code
+        code = self.source_to_code(source, self.path)
+        with contextlib.suppress(OSError):
+            made = marshal.dumps(code)
+            write_whole(file, key + hashlib.sha256(made).digest() + made)
+        return code
 
 
 class _SnippetFinder(importlib.abc.MetaPathFinder):
@@ -312,9 +331,8 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     for scratch in (OUTPUT, STEP):
         with contextlib.suppress(OSError):
             (folder / scratch).unlink()
-    unfinished = folder / "record.tmp"
-    unfinished.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
-    unfinished.rename(folder / "record.json")
+    whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+    write_whole(folder / "record.json", whole.encode())
 
 
 def _die_with_parent() -> None:
@@ -334,6 +352,7 @@ def main(root: Path, name: str, folder: Path, needs: list[str]) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    _FromSource.kept = folder.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     sys.path.insert(0, str(root))

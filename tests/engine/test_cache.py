@@ -273,7 +273,8 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     assert done.returncode == 2
     assert f"error: cannot write the cache {project.cache}: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert list(project.cache.iterdir()) == []
+    left = [file for file in project.cache.rglob("*") if file.is_file()]
+    assert [file for file in left if file.suffix != ".pyc"] == []
 
 
 def test_cache_is_relative_to_the_project(
@@ -550,3 +551,31 @@ def test_what_took_longest_starts_first(project: Project) -> None:
     text = project.run("--jobs", "1").text  # the records with other seconds are damaged
     order = re.findall(r"\[\d/4\] part\.(\w+):", text)
     assert order == ["top", "stranger", "middle", "base"]
+
+
+def test_a_text_is_compiled_once(project: Project) -> None:
+    project.module("part.base", f"value = 1\n{CHECK}")
+    top = project.module("part.top", f"from snippets.part.base import value\n{CHECK}")
+    assert project.run().status == 0
+    file = project.cache / "bytecode" / "snippets.part.base.pyc"
+    whole, made = file.read_bytes(), file.stat().st_mtime_ns
+    top.write_text(top.read_text(encoding="utf-8") + "value += 1\n", encoding="utf-8")
+    assert project.run().ran == {"part.top"}
+    assert file.stat().st_mtime_ns == made
+    project.module("part.base", f"value = 3\n{CHECK}")
+    assert project.run().ran == {"part.base", "part.top"}
+    assert file.read_bytes() != whole
+
+
+@pytest.mark.parametrize("damage", [b"", b"damaged", b"\0" * 200])
+def test_damaged_bytecode_is_compiled_again(project: Project, damage: bytes) -> None:
+    project.module("part.base", f"value = 1\n{CHECK}")
+    assert project.run().status == 0
+    file = project.cache / "bytecode" / "snippets.checks.pyc"
+    whole = file.read_bytes()
+    for content in (damage, whole[:64] + damage):
+        file.write_bytes(content)
+        project.module("part.base", f"value = {len(content)}\n{CHECK}")
+        outcome = project.run()
+        assert (outcome.status, outcome.ran) == (0, {"part.base"}), outcome.text
+        assert file.read_bytes() == whole
