@@ -29,6 +29,7 @@ def _draw() -> None:
 with contextlib.suppress(Exception):  # a style that is broken is for the modules to report
     _draw()
 gc.freeze()
+gc.set_threshold(50_000, 20)  # runs are short
 gc.enable()
 
 __all__ = ["asyncio", "figures", "matplotlib", "numpy", "worker"]

@@ -579,3 +579,10 @@ def test_damaged_bytecode_is_compiled_again(project: Project, damage: bytes) -> 
         outcome = project.run()
         assert (outcome.status, outcome.ran) == (0, {"part.base"}), outcome.text
         assert file.read_bytes() == whole
+
+
+def test_what_imports_most_starts_first_when_nothing_is_known(project: Project) -> None:
+    chain(project)
+    project.module("part.stranger", f"value = 1\n{CHECK}\n# {'much ' * 100}\n")
+    order = re.findall(r"\[\d/4\] part\.(\w+):", project.run("--jobs", "1").text)
+    assert order == ["stranger", "top", "middle", "base"]
