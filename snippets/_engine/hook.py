@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import re
 import sys
 from functools import partial
@@ -440,7 +441,8 @@ def on_env(env: Environment, **_: Any) -> Environment:
     with contextlib.suppress(OSError):
         folder = default_cache(ROOT) / "templates"
         folder.mkdir(parents=True, exist_ok=True)
-        env.bytecode_cache = FileSystemBytecodeCache(str(folder))
+        if os.access(folder, os.W_OK):
+            env.bytecode_cache = FileSystemBytecodeCache(str(folder))
     return env
 
 

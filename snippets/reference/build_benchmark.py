@@ -139,7 +139,7 @@ class Example:
     unchanged_ratio: float
     unchanged_aim: float
     unchanged_verdict: str
-    edit_more_s: float
+    edit_ratio: float
     serve_s: float
     serve_plain_s: float
     serve_aim_s: float
@@ -180,7 +180,7 @@ def example() -> Example:
         unchanged_ratio=unchanged,
         unchanged_aim=NO_CHANGE_AIM,
         unchanged_verdict="met" if unchanged <= NO_CHANGE_AIM else "missed",
-        edit_more_s=results["snippet"]["ours"]["median"] - results["snippet"]["plain"]["median"],
+        edit_ratio=1 / _ratio("snippet", "plain")[0],
         serve_s=serve,
         serve_plain_s=results["serve"]["plain"]["median"],
         serve_aim_s=SERVE_AIM_S,
