@@ -190,13 +190,12 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
     from snippets._engine import ROOT, preload, source, worker
 
     assert preload
-    seconds = {}
+    seconds, sources = {}, source.Sources(ROOT)
     for name in source.module_names(ROOT):
         place = Path(tempfile.mkdtemp(dir=folder))
-        needs = source.Sources(ROOT).needs(name)
         pid = os.fork()
         if not pid:
-            worker.main(ROOT, name, place, needs)
+            worker.main(ROOT, name, place, sources.needs(name))
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / "record.json").is_file():

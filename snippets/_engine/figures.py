@@ -55,7 +55,12 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     with mpl.rc_context({"svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
-    return svg, _INK.sub(lambda ink: PALETTE[ink[0]], svg)
+    return svg, on_dark(svg)
+
+
+def on_dark(svg: str) -> str:
+    """A figure with the inks of a dark page."""
+    return _INK.sub(lambda ink: PALETTE[ink[0]], svg)
 
 
 def without_words(svg: str) -> str:

@@ -33,9 +33,10 @@ from watchdog.observers.polling import PollingObserver
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # MkDocs loads a hook by its path
 
-from snippets._engine import ROOT, EngineError, notebooks, pages, write_whole
+from snippets._engine import ROOT, EngineError, notebooks, pages
+from snippets._engine.kept import recall, remember, write_whole
 from snippets._engine.maths import MathML
-from snippets._engine.rendered import circumstances, place, recall, remember, render, render_ahead
+from snippets._engine.rendered import circumstances, place, render, render_ahead
 from snippets._engine.repairs import (
     copied_from_the_page,
     named_landmarks,
@@ -66,10 +67,10 @@ class _State:
     serving = False
     pages: dict[str, pages.Page] = {}  # noqa: RUF012 (one build at a time in one process)
     texts: dict[str, str] = {}  # noqa: RUF012
-    contents: dict[str, str] = {}  # noqa: RUF012
     images: list[str] = []  # noqa: RUF012 (the companion notebook's figures, in order)
     around = ""  # what decides how pages are rendered, as a name
-    unindexed: tuple[Path, str, int] | None = None  # where, what the page says to search is kept
+    content = ""  # of the page that the search index is reading
+    unread: tuple[Path, str, int] | None = None  # where to keep its entries, and the first of them
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
@@ -373,7 +374,7 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
         for page in nav.pages
         if not recall(*place(page, markdown(page), _State.around, _kept_pages()))
     ]
-    changed.sort(key=lambda page: -len(markdown(page)) if markdown(page) else -math.inf)
+    changed.sort(key=lambda page: len(markdown(page)) or math.inf, reverse=True)
     render_ahead(changed, populate, cores())
     return nav
 
@@ -461,17 +462,19 @@ def _before_search(
     page that has not changed is not read again.
     """
     assert page.content is not None
+    _State.content, _State.unread = page.content, None
     entries = _search_entries(config)
+    if entries is None:
+        return context
     told = json.dumps([page.title, page.meta.get("search"), page.meta.get("tags")], default=str)
     where = place(page, told + page.content, _State.around, _kept_pages(), ".search")
-    _State.contents[page.file.src_uri] = page.content
     if known := recall(*where):
         entries += json.loads(known)
-        page.content, _State.unindexed = "", None
+        page.content = ""
         return context
     text = _INLINE.sub("", _ROWS.sub("", page.content))
     page.content = _CODE.sub(lambda code: f"<p>{' '.join(_DEFINED.findall(code[0]))}</p>", text)
-    _State.unindexed = (*where, len(entries))
+    _State.unread = (*where, len(entries))
     return context
 
 
@@ -480,20 +483,21 @@ def _after_search(
     context: TemplateContext, /, *, page: SitePage, config: MkDocsConfig, **_: Any
 ) -> TemplateContext:
     """Back to the page as it is."""
-    page.content = _State.contents.pop(page.file.src_uri)
-    if _State.unindexed:
-        file, key, first = _State.unindexed
-        remember(file, key, _search_entries(config)[first:])
+    page.content = _State.content
+    if _State.unread:
+        file, key, first = _State.unread
+        entries = _search_entries(config) or []
+        remember(file, key, json.dumps(entries[first:], ensure_ascii=False).encode())
     return context
 
 
-def _search_entries(config: MkDocsConfig) -> list[dict[str, Any]]:
-    """What the search index holds so far."""
+def _search_entries(config: MkDocsConfig) -> list[dict[str, Any]] | None:
+    """What the search index holds so far; None where none is made."""
     for plugin in config.plugins.values():
-        if isinstance(plugin, SearchPlugin):
+        if isinstance(plugin, SearchPlugin) and plugin.config.enabled:
             entries: list[dict[str, Any]] = plugin.search_index.entries
             return entries
-    return []
+    return None
 
 
 on_page_context = CombinedEvent(_before_search, _after_search)

@@ -7,10 +7,8 @@ gc.disable()  # what is loaded here stays; collecting it over and over is a thir
 import asyncio  # which the checks import
 import contextlib
 
-import matplotlib.backends.backend_svg
-import matplotlib.figure
-import matplotlib.layout_engine
-import numpy
+import numpy.random
+from matplotlib.figure import Figure
 
 from snippets._engine import ROOT, figures, worker
 
@@ -18,7 +16,7 @@ from snippets._engine import ROOT, figures, worker
 def _draw() -> None:
     """Find fonts and parse formulas: matplotlib keeps what it found."""
     with figures.house_style(ROOT / "snippets" / "house.mplstyle"):
-        figure = matplotlib.figure.Figure()
+        figure = Figure()
         axes = figure.subplots()
         axes.loglog([1e-2, 1e4], [1e-3, 1e1], label="$x$")
         axes.set(xlabel="x", ylabel="y", title="z")
@@ -32,4 +30,4 @@ gc.freeze()
 gc.set_threshold(50_000, 20)  # runs are short
 gc.enable()
 
-__all__ = ["asyncio", "figures", "matplotlib", "numpy", "worker"]
+__all__ = ["asyncio", "numpy", "worker"]

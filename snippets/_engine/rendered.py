@@ -28,7 +28,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, get_toc
 
-from snippets._engine import write_whole
+from snippets._engine.kept import recall, remember
 from snippets._engine.maths import MathML
 from snippets._engine.repairs import plain_names
 
@@ -63,8 +63,8 @@ def render(page: Page, around: str, folder: Path, config: MkDocsConfig, files: F
     circumstances.
     """
     file, key = place(page, page.markdown or "", around, folder)
-    if text := recall(file, key):
-        kept = json.loads(text)
+    if known := recall(file, key):
+        kept = json.loads(known)
         page.content = kept["content"]
         page.toc = get_toc(kept["toc"])
         page._title_from_render = kept["title"]
@@ -85,7 +85,7 @@ def render(page: Page, around: str, folder: Path, config: MkDocsConfig, files: F
         "anchors": sorted(page.present_anchor_ids or ()),
         "links": [(target.src_uri, anchors) for target, anchors in links],
     }
-    remember(file, key, made)
+    remember(file, key, json.dumps(made, ensure_ascii=False).encode())
 
 
 def render_ahead(pages: Sequence[Page], populate: Callable[[Page], object], jobs: int) -> None:
@@ -127,26 +127,6 @@ def place(page: Page, text: str, around: str, folder: Path, kind: str = "") -> t
 
 def _extensions(config: MkDocsConfig) -> list[Any]:
     return list(config.markdown_extensions)  # names, and what the hook added
-
-
-def recall(file: Path, key: str) -> str:
-    """The JSON that was kept under a key; empty where there is none, or it is damaged."""
-    try:
-        seal, _, text = file.read_text(encoding="utf-8").partition("\n")
-    except (OSError, ValueError):
-        return ""
-    return text if seal == _seal(key, text) else ""
-
-
-def remember(file: Path, key: str, made: object) -> None:
-    """Keep something as JSON, whole or not at all; not where nothing can be written."""
-    text = json.dumps(made, ensure_ascii=False)
-    with contextlib.suppress(OSError):
-        write_whole(file, f"{_seal(key, text)}\n{text}".encode())
-
-
-def _seal(key: str, text: str) -> str:
-    return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()
 
 
 def _token(item: AnchorLink) -> dict[str, Any]:

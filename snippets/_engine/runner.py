@@ -144,8 +144,9 @@ def run_all(
         if run and not (again and run.failed):
             done[name] = run
         else:
+            if not missing:
+                warm_up()  # while the others are looked up
             missing.append(name)
-            warm_up()  # while the others are looked up
     if missing:
         if engine_digest() != _LOADED_ENGINE:
             raise EngineError("the engine was edited since it started; stop it and start again")

@@ -34,7 +34,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from snippets._engine import write_whole
+from snippets._engine.kept import recall, remember, write_whole
 from snippets._engine.source import (
     Outline,
     absent_packages,
@@ -66,20 +66,16 @@ class _FromSource(importlib.machinery.SourceFileLoader):
     kept = Path()  # folder of the bytecode
 
     def get_code(self, fullname: str) -> CodeType:
-        """The compiled text, from a file that begins with a hash of it and one of the rest."""
+        """The compiled text."""
         source = self.get_data(self.path)
+        text = hashlib.sha256(source).hexdigest()
         file = self.kept / f"{fullname}.pyc"
-        version = f"{sys.version} {sys.flags.optimize} {self.path}\n".encode()
-        key = hashlib.sha256(version + source).digest()
-        with contextlib.suppress(OSError):
-            known = file.read_bytes()
-            if known[:64] == key + hashlib.sha256(known[64:]).digest():
-                code: CodeType = marshal.loads(known[64:])
-                return code
-        code = self.source_to_code(source, self.path)
-        with contextlib.suppress(OSError):
-            made = marshal.dumps(code)
-            write_whole(file, key + hashlib.sha256(made).digest() + made)
+        key = f"{sys.version} {sys.flags.optimize} {self.path} {text}"
+        if known := recall(file, key):
+            code: CodeType = marshal.loads(known)
+        else:
+            code = self.source_to_code(source, self.path)
+            remember(file, key, marshal.dumps(code))
         return code
 
 
@@ -199,7 +195,7 @@ class _Run:
     def figure(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
 
-        from snippets._engine.figures import house_style, light_and_dark, without_words
+        from snippets._engine.figures import house_style, light_and_dark, on_dark, without_words
 
         with house_style(self.root / "snippets" / "house.mplstyle"):
             figure = function()
@@ -212,8 +208,8 @@ class _Run:
                 raise ValueError(f"{name} returned a figure with nothing drawn on it")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
-            drawings = {"light": light, "light-card": without_words(light)}
-            drawings |= {"dark": dark, "dark-card": without_words(dark)}
+        card = without_words(light)
+        drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
         for variant, svg in drawings.items():
             (self.folder / f"{short}-{variant}.svg").write_text(svg, encoding="utf-8")
         width, height = figure.get_size_inches()

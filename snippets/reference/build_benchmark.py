@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snippets import checks
-from snippets.measuring import read_record
+from snippets.measuring import read_record, spread_text
 
 RECORD = "site_builders"
 CASES = {
@@ -77,24 +77,14 @@ def _ratio(case: str, builder: str, reference: str = "ours") -> tuple[float, flo
     return paired_ratios(row[builder]["samples"], row[reference]["samples"])
 
 
-def _digits(value: float) -> str:
-    """A number in three digits at most."""
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
-
-def _cell(row: dict[str, Any]) -> str:
-    """Median and range."""
-    return f"{_digits(row['median'])} ({_digits(row['least'])}–{_digits(row['most'])})"
-
-
 def _rows() -> str:
     """A row of the table for each builder: seconds of every case, and memory."""
     results = _results()
     lines = []
     for builder, name in BUILDERS.items():
-        cells = [_cell(results[case][builder]) for case in CASES]
+        cells = [spread_text(results[case][builder]) for case in CASES]
         memory = results.get("cold_pss", {}).get(builder)
-        lines.append(f"| {' | '.join([name, *cells, _cell(memory) if memory else '–'])} |")
+        lines.append(f"| {' | '.join([name, *cells, spread_text(memory) if memory else '–'])} |")
     return "\n".join(lines)
 
 
@@ -102,16 +92,15 @@ def _ratio_rows() -> str:
     """A row of the table for each peer: the ratio to this site in every case."""
     lines = []
     for builder in PEERS:
-        found = [_ratio(case, builder) for case in CASES]
-        cells = [f"{_digits(m)} ({_digits(low)}–{_digits(high)})" for m, low, high in found]
+        found = [zip(("median", "least", "most"), _ratio(c, builder), strict=True) for c in CASES]
+        cells = [spread_text(dict(values)) for values in found]
         lines.append(f"| {' | '.join([BUILDERS[builder], *cells])} |")
     return "\n".join(lines)
 
 
-def _listed(case: str, *, ahead: bool) -> str:
-    """The peers that are faster than this site in a case, or those that are slower."""
-    found = [BUILDERS[b] for b in PEERS if (_ratio(case, b)[0] < 1) == ahead]
-    return ", ".join(found) or "none"
+def _faster(case: str) -> str:
+    """The peers that are faster than this site in a case."""
+    return ", ".join(BUILDERS[b] for b in PEERS if _ratio(case, b)[0] < 1) or "none"
 
 
 @dataclass(frozen=True)
@@ -155,7 +144,7 @@ def example() -> Example:
     record = read_record(RECORD)
     results, ours, peers = record["results"], record["ours"], record["peers"]
     nearest = min(PEERS, key=lambda builder: _ratio("cold", builder)[0])
-    unchanged = 1 / _ratio("unchanged", "plain")[0]
+    unchanged = _ratio("unchanged", "ours", "plain")[0]
     serve = results["serve"]["ours"]["median"]
     versions = {peer: record["versions"][peer].get(peer, "") for peer in PEERS}
     return Example(
@@ -180,15 +169,15 @@ def example() -> Example:
         unchanged_ratio=unchanged,
         unchanged_aim=NO_CHANGE_AIM,
         unchanged_verdict="met" if unchanged <= NO_CHANGE_AIM else "missed",
-        edit_ratio=1 / _ratio("snippet", "plain")[0],
+        edit_ratio=_ratio("snippet", "ours", "plain")[0],
         serve_s=serve,
         serve_plain_s=results["serve"]["plain"]["median"],
         serve_aim_s=SERVE_AIM_S,
         serve_verdict="met" if round(serve) <= SERVE_AIM_S else "missed",
-        faster_cold=_listed("cold", ahead=True),
-        faster_unchanged=_listed("unchanged", ahead=True),
-        faster_snippet=_listed("snippet", ahead=True),
-        faster_serve=_listed("serve", ahead=True),
+        faster_cold=_faster("cold"),
+        faster_unchanged=_faster("unchanged"),
+        faster_snippet=_faster("snippet"),
+        faster_serve=_faster("serve"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import py_compile
 import re
@@ -273,8 +274,10 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     assert done.returncode == 2
     assert f"error: cannot write the cache {project.cache}: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    left = [file for file in project.cache.rglob("*") if file.is_file()]
-    assert [file for file in left if file.suffix != ".pyc"] == []
+    small = project.cache / "bytecode" / "snippets.part.pyc"  # which fits, and is whole
+    assert [path for path in project.cache.rglob("*") if path.is_file()] == [small]
+    assert marshal.loads(small.read_bytes().partition(b"\n")[2]).co_filename.endswith("__init__.py")
+    assert [path.name for path in project.cache.iterdir()] == ["bytecode"]
 
 
 def test_cache_is_relative_to_the_project(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from snippets._engine import rendered
+from snippets._engine.kept import recall, remember
 from snippets._engine.runner import cores
 
 from .project import CONFIG, Project
@@ -41,10 +42,10 @@ def test_a_page_is_rendered_once(site: Project) -> None:
 
 
 def test_what_is_kept_is_found_by_its_key_only(tmp_path: Path) -> None:
-    file, made = tmp_path / "page.json", {"content": "kept"}
-    rendered.remember(file, "key", made)
-    assert json.loads(rendered.recall(file, "key")) == made
-    assert not rendered.recall(file, "other key")
+    file, made = tmp_path / "page.json", b"content"
+    remember(file, "key", made)
+    assert recall(file, "key") == made
+    assert not recall(file, "other key")
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"{}", b"0\n{}"])
@@ -178,6 +179,10 @@ def test_what_a_page_says_to_the_search_index_is_kept(project: Project) -> None:
     project.write("mkdocs.yml", config.replace("plugins: []", "plugins: [search]"))
     for name in ("a", "b"):
         project.write(f"docs/{name}.md", f"# {name}\n\nWords of {name}.\n\n## More\n\nOf them.\n")
+    searched = (project.root / "mkdocs.yml").read_text(encoding="utf-8")
+    project.write("mkdocs.yml", searched.replace("[search]", "[{search: {enabled: false}}]"))
+    assert project.build("--strict").status == 0, "and keeps nothing for where there is a search"
+    project.write("mkdocs.yml", searched)
     assert project.build("--strict").status == 0
     first, file = documents(project), project.cache / "pages" / "a.md.search.json"
     assert {"location": "a/#more", "title": "More", "text": "<p>Of them.</p>"} in first
