@@ -91,6 +91,7 @@ def test_a_peer_that_wins_is_named(record: dict[str, Any]) -> None:
 
 def test_the_aim_is_held_against_the_plain_site(record: dict[str, Any]) -> None:
     assert (example().unchanged_ratio, example().unchanged_verdict) == (2.0, "missed")
+    assert example().edit_ratio == 2.0
     record["results"]["unchanged"]["plain"] = row(1.7, 2.55, 0.85)
     assert example().unchanged_verdict == "met"
 
