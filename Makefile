@@ -42,19 +42,19 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 	$(BIN)/python benchmarks/build.py --peers
 
 measure: $(READY) ## run the real servers and models again and rewrite their records under measurements/
-	$(BIN)/python -m snippets.capacity.overload_measurement
-	$(BIN)/python -m snippets.definitions.coordinated_omission
-	$(BIN)/python -m snippets.architecture.wire_measurement
-	$(BIN)/python -m snippets.architecture.token_stream_measurement
-	$(BIN)/python -m snippets.architecture.routing_measurement
-	$(BIN)/python -m snippets.optimization.onnx_latency_measurement
-	$(BIN)/python -m snippets.optimization.onnx_quantization_measurement
-	$(BIN)/python -m snippets.reference.coverage_measurement
-	$(BIN)/python -m snippets.reference.scale_out_measurement
+	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
+	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
+	$(BIN)/python -m serving_mathematics.architecture.wire_measurement
+	$(BIN)/python -m serving_mathematics.architecture.token_stream_measurement
+	$(BIN)/python -m serving_mathematics.architecture.routing_measurement
+	$(BIN)/python -m serving_mathematics.optimization.onnx_latency_measurement
+	$(BIN)/python -m serving_mathematics.optimization.onnx_quantization_measurement
+	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
+	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "fonttools>=4.60,<5" "brotli>=1.1,<2" "ziamath>=0.13,<1"
-	$(BIN)/python -m snippets._engine.fonts
+	$(BIN)/python -m builder.fonts
 
 lock: ## resolve the ranges of pyproject.toml into requirements.txt
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

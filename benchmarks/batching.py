@@ -7,15 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
-from snippets.optimization.continuous_batching import (
+from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
     Workload,
     chat_workload,
     simulate_steps,
 )
-from snippets.optimization.event_skipping import simulate
+from serving_mathematics.optimization.event_skipping import simulate
 
 CASES = {  # arrivals a second, and the engine that serves them
     "light load": (4.0, EIGHT_BILLION),

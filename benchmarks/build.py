@@ -26,9 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only 
 
 from benchmarks import builders, report, rounds
 from benchmarks.processes import BenchmarkError
+from builder import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORD = ROOT / "measurements" / "build.json"
+RECORD = ROOT / SOURCES / "records" / "build.json"
 SERVED_EDITS = 3  # of each kind, in each round
 
 

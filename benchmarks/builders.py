@@ -2,7 +2,7 @@
 
 `python benchmarks/build.py --peers` goes through rounds in which every builder builds cold, without
 a change, and after an edit of one function, and serves that edit; it writes
-measurements/site_builders.json.
+records/site_builders.json.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from serving_mathematics.measuring import provenance
+from serving_mathematics.reference.build_benchmark import paired_ratios
+
 from benchmarks import peers, report, rounds, sites
 from benchmarks.peers import Peer
 from benchmarks.processes import BenchmarkError, Memory, Server
 from benchmarks.sites import Edit, Facts, Project
-from snippets.measuring import provenance
-from snippets.reference.build_benchmark import paired_ratios
 
 RECORD = "site_builders"
 COMMAND = "python benchmarks/build.py --peers"
@@ -207,7 +208,7 @@ def prepare(
         python, versions[name] = peers.environment(name, environments)
         folder = temporary / name
         folder.mkdir()
-        own = {"PYTHONPATH": str(folder), "IPYTHONDIR": str(temporary / "ipython")}
+        own = {"PYTHONPATH": str(folder / "snippets"), "IPYTHONDIR": str(temporary / "ipython")}
         peer = Peer(name, folder, ours.environment | own, python, chapters, facts.workers)
         peer.write(ours.folder)
         tell(f"{name}: first build")

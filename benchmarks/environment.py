@@ -57,7 +57,11 @@ class Worker:
 
     def __init__(self, python: Path) -> None:
         """Start it."""
-        environment = os.environ | {"PYTHONPATH": str(ROOT)} | dict.fromkeys(THREADS, "1")
+        environment = (
+            os.environ
+            | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "snippets")])}
+            | dict.fromkeys(THREADS, "1")
+        )
         self.process = subprocess.Popen(
             [str(python), "-m", "benchmarks.environment"],
             cwd=ROOT,

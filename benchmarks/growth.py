@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from serving_mathematics.architecture.replica_routing import simulate_fleet
+from serving_mathematics.definitions.latency_sketch import merge, sketch
+from serving_mathematics.definitions.long_runs import fast_waits, long_run_means
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.optimization.cache_replacement import hit_ratio, simulate_hits, zipf
+from serving_mathematics.optimization.continuous_batching import (
+    EIGHT_BILLION,
+    chat_workload,
+    simulate_steps,
+)
+from serving_mathematics.optimization.event_skipping import simulate
 
 from benchmarks import timing
-from snippets.architecture.replica_routing import simulate_fleet
-from snippets.definitions.latency_sketch import merge, sketch
-from snippets.definitions.long_runs import fast_waits, long_run_means
-from snippets.definitions.queue_simulator import fifo_waits
-from snippets.optimization.cache_replacement import hit_ratio, simulate_hits, zipf
-from snippets.optimization.continuous_batching import EIGHT_BILLION, chat_workload, simulate_steps
-from snippets.optimization.event_skipping import simulate
 
 Call = Callable[[], object]
 BLOCK = {"shape": (256, 256)}  # of the long runs here, so that few customers make several blocks

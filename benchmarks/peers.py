@@ -51,8 +51,8 @@ REQUIREMENTS = {
 SETUP = """\
 from importlib.resources import files
 import matplotlib.style
-from snippets.checks import show
-matplotlib.style.use(str(files("snippets") / "house.mplstyle"))
+from serving_mathematics.checks import show
+matplotlib.style.use(str(files("serving_mathematics") / "house.mplstyle"))
 matplotlib.rcParams["figure.constrained_layout.use"] = True"""
 IN_A_NOTEBOOK = """\
 %matplotlib inline
@@ -137,7 +137,7 @@ class Module:
     def importing(self) -> str:
         """The statement that does."""
         package, _, name = self.name.rpartition(".")
-        return f"from snippets.{package} import {name} as {self.short}"
+        return f"from serving_mathematics.{package} import {name} as {self.short}"
 
 
 @dataclass(frozen=True)
@@ -259,8 +259,7 @@ class Peer:
 
     def write(self, tree: Path) -> None:
         """The whole project, with the modules of a tree and the records that they read."""
-        for folder in ("snippets", "measurements"):
-            shutil.copytree(tree / folder, self.folder / folder)
+        shutil.copytree(tree / "snippets", self.folder / "snippets")
         for chapter in self.chapters:
             self.write_chapter(chapter)
         slugs = [chapter.slug for chapter in self.chapters]

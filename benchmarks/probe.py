@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-_SLOT_LINE = re.compile(r"^([ \t]*)(engine-slot-\d+\.)[ \t]*$", re.MULTILINE)
+_SLOT_LINE = re.compile(r"^([ \t]*)(builder-slot-\d+\.)[ \t]*$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"^[ \t]*\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _CODE_LINE = re.compile(r"^\{\{ code ([\w. ]+) \}\}$", re.MULTILINE)
 _ATTRIBUTE = re.compile(r'(?<=data-clipboard-text=")[^"]*')
@@ -32,7 +32,7 @@ def expand(target: Path) -> dict[str, Any]:
     from mkdocs.structure.files import get_files
     from mkdocs.utils import meta
 
-    from snippets._engine import ROOT, runner, source
+    from builder import ROOT, runner, source
 
     config = load_config(str(ROOT / "mkdocs.yml"))
     files = config.plugins.on_files(get_files(config), config=config)
@@ -86,7 +86,7 @@ def _reference(character: re.Match[str]) -> str:
 
 def _edits(path: str, front: dict[str, Any], body: str, expanded: str) -> list[dict[str, Any]]:
     """Every function that the page shows: a comment in it changes module, page and text alike."""
-    from snippets._engine import ROOT, pages, source
+    from builder import ROOT, pages, source
 
     named = {name for line in _CODE_LINE.findall(body) for name in line.split()}
     found = []
@@ -122,7 +122,7 @@ def chapters(_: Path) -> dict[str, Any]:
     from mkdocs.structure.files import get_files
     from mkdocs.utils import meta
 
-    from snippets._engine import ROOT, pages, runner, source
+    from builder import ROOT, pages, runner, source
 
     config = load_config(str(ROOT / "mkdocs.yml"))
     names, cache = source.module_names(ROOT), runner.default_cache(ROOT)
@@ -160,7 +160,7 @@ def chapters(_: Path) -> dict[str, Any]:
 
 def _pieces(body: str, page: Any) -> list[list[str]]:
     """Pairs: `text` and Markdown, `figure` and its name, `checks` and nothing."""
-    from snippets._engine import pages
+    from builder import pages
 
     pieces: list[list[str]] = [["text", ""]]
     for line in body.split("\n"):
@@ -187,7 +187,7 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
     """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"))
-    from snippets._engine import ROOT, preload, source, worker
+    from builder import ROOT, preload, source, worker
 
     assert preload
     seconds, sources = {}, source.Sources(ROOT)

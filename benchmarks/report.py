@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snippets.reference.build_benchmark import NO_CHANGE_AIM
+from serving_mathematics.reference.build_benchmark import NO_CHANGE_AIM
 
 PACKAGES = (
     "mkdocs",

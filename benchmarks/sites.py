@@ -164,7 +164,7 @@ def ask(ours: Project, question: str, folder: Path) -> Any:
 
 def run_again(module: str, facts: Facts) -> list[str]:
     """The modules that run again when one changes: itself, and those that import it."""
-    path = f"snippets/{module.replace('.', '/')}.py"
+    path = f"snippets/serving_mathematics/{module.replace('.', '/')}.py"
     return [name for name, files in facts.needs.items() if path in files]
 
 

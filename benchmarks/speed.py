@@ -23,12 +23,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
+from serving_mathematics.measuring import write_record
+from serving_mathematics.reference.performance_growth import growth_exponent
+from serving_mathematics.reference.simulation_trust import customers_needed
+
 from benchmarks import batching, environment, growth, queues, sketches, timing
 from benchmarks.environment import Worker
 from benchmarks.processes import BenchmarkError
-from snippets.measuring import write_record
-from snippets.reference.performance_growth import growth_exponent
-from snippets.reference.simulation_trust import customers_needed
 
 COMMAND = "python benchmarks/speed.py"
 RUNS = (1, 2)

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from serving_mathematics.measuring import provenance
+
 from benchmarks import report
-from snippets.measuring import provenance
 
 
 def cpu_s_of(call: Callable[[], object], at_least_s: float) -> float:

@@ -15,10 +15,10 @@ from hypothesis import settings
 from mkdocs.utils import meta as front_matter
 from playwright.sync_api import Browser
 
-from snippets._engine import ROOT
-from snippets._engine.pages import module_names_of
-from snippets._engine.runner import Run, default_cache, failure_report, run_all
-from snippets._engine.source import module_names
+from builder import ROOT
+from builder.pages import module_names_of
+from builder.runner import Run, default_cache, failure_report, run_all
+from builder.source import module_names
 
 from .browsing import chromium, served
 

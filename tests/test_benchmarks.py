@@ -21,7 +21,13 @@ def double(value: float) -> float:
         0.0
     )'''
 EDIT = sites.Edit(
-    "part/chapter.md", "part.chapter", "snippets/part/chapter.py", "double", CODE, 4, 4
+    "part/chapter.md",
+    "part.chapter",
+    "snippets/serving_mathematics/part/chapter.py",
+    "double",
+    CODE,
+    4,
+    4,
 )
 SAMPLES = {
     "cold": {"ours": [9.0, 8.0, 30.0], "plain": [1.0, 1.5, 2.0]},
@@ -98,10 +104,11 @@ def test_address_of_a_page(page: str, address: str) -> None:
 
 def test_the_typical_and_the_costliest_edit() -> None:
     edits = [
-        sites.Edit("a.md", name, f"snippets/{name}.py", "f", "", 0, 0) for name in ("x", "y", "z")
+        sites.Edit("a.md", name, f"snippets/serving_mathematics/{name}.py", "f", "", 0, 0)
+        for name in ("x", "y", "z")
     ]
-    needs = {name: [f"snippets/{name}.py"] for name in ("x", "y", "z")}
-    needs["y"].append("snippets/z.py")  # an edit of z runs y again
+    needs = {name: [f"snippets/serving_mathematics/{name}.py"] for name in ("x", "y", "z")}
+    needs["y"].append("snippets/serving_mathematics/z.py")  # an edit of z runs y again
     facts = sites.Facts(workers=2, pages=1, figures=0, edits=edits, needs=needs)
     cpu = {"x": 1.0, "y": 2.0, "z": 0.5}
     costs = [rounds.cost(edit, facts, cpu) for edit in edits]

@@ -13,8 +13,8 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from snippets._engine import ROOT
-from snippets._engine.source import module_path, outline, self_contained
+from builder import ROOT
+from builder.source import module_path, outline, self_contained
 
 from .conftest import PAGES
 

@@ -23,14 +23,22 @@ from benchmarks.build import main
 from benchmarks.peers import Chapter, Module, Peer
 from benchmarks.processes import BenchmarkError, Command, Memory
 from benchmarks.sites import Edit, Facts
-from snippets._engine import pages, worker
-from snippets._engine.runner import Run
+from builder import pages, worker
+from builder.runner import Run
 
+from .builder.project import GOOD, Project
 from .conftest import CHAPTERS
-from .engine.project import GOOD, Project
 
 CODE = 'def double(value: float) -> float:\n    """Twice the value."""\n    return 2.0 * value'
-EDIT = Edit("part/twice.md", "part.twice", "snippets/part/twice.py", "double", CODE, 2, 4)
+EDIT = Edit(
+    "part/twice.md",
+    "part.twice",
+    "snippets/serving_mathematics/part/twice.py",
+    "double",
+    CODE,
+    2,
+    4,
+)
 MODULE = Module("part.twice", ["check_double_of_two"], 1, ["line"], True)
 PIECES = [
     ("text", f"# Twice\n\nTwo and two.\n\n``` python\n{CODE}\n```\n"),
@@ -50,7 +58,6 @@ def peer(name: str, folder: Path, *chapters: Chapter) -> Peer:
 def tree(tmp_path: Path) -> Path:
     project = Project.make(tmp_path / "miniature")
     project.module("part.twice")
-    (project.root / "measurements").mkdir()
     return project.root
 
 
@@ -61,7 +68,10 @@ def test_a_module_runs_whole_and_once_whatever_the_page_asks_for() -> None:
         assert code.count("part_twice.figure_line()") == 1
         assert code.count("show(part_twice.check_double_of_two)") == 1
         assert code.count("part_twice.example()") == 1
-        assert cells[1] == ("code", "SETUP\nfrom snippets.part import twice as part_twice")
+        assert cells[1] == (
+            "code",
+            "SETUP\nfrom serving_mathematics.part import twice as part_twice",
+        )
         assert [text for kind, text in cells if kind == "text"] == [
             text for kind, text in pieces if kind == "text"
         ]
@@ -100,7 +110,7 @@ def test_script_runs_every_comparison(tree: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "scripts/plot_part_twice.py"],
         cwd=made.folder,
-        env=os.environ | {"PYTHONPATH": str(made.folder)},
+        env=os.environ | {"PYTHONPATH": str(made.folder / "snippets")},
         capture_output=True,
         text=True,
         timeout=120,

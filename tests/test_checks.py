@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets import checks
+from serving_mathematics import checks
 
 FINITE = st.floats(-1e9, 1e9)
 
@@ -396,16 +395,16 @@ def test_module_without_checks_does_not_pass(capsys: pytest.CaptureFixture[str])
 
 def test_command_without_modules_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert checks.main([]) == 2
-    assert "usage: python -m snippets.checks MODULE" in capsys.readouterr().err
+    assert "usage: serving-mathematics check MODULE" in capsys.readouterr().err
 
 
 def test_command_reports_every_module_and_fails_if_one_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "made_bad", _module(check_bad=_fails))
-    monkeypatch.setitem(sys.modules, "made_good", _module(check_good=_passes))
+    monkeypatch.setitem(sys.modules, "serving_mathematics.made_bad", _module(check_bad=_fails))
+    monkeypatch.setitem(sys.modules, "serving_mathematics.made_good", _module(check_good=_passes))
     assert checks.main(["made_good"]) == 0
-    assert checks.main(["made_bad", "made_good"]) == 1
+    assert checks.main(["serving_mathematics.made_bad", "serving_mathematics.made_good"]) == 1
     assert "FAIL check_bad" in capsys.readouterr().out
 
 

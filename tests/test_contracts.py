@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snippets._engine import ROOT
-from snippets._engine.pages import references_of
-from snippets._engine.runner import Run
-from snippets._engine.source import module_names, module_path, outline, self_contained, shown
+from builder import ROOT
+from builder.pages import references_of
+from builder.runner import Run
+from builder.source import module_names, module_path, outline, self_contained, shown
 
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
 
@@ -291,7 +291,9 @@ def test_copied_functions_work_in_an_empty_file(name: str) -> None:
     source = module_path(ROOT, name).read_text(encoding="utf-8")
     for function in public_definitions(name):
         text = self_contained(source, [function])
-        imports = set(re.findall(r"^from (?:snippets\.)([\w.]+) import", text, re.MULTILINE))
+        imports = set(
+            re.findall(r"^from (?:serving_mathematics\.)([\w.]+) import", text, re.MULTILINE)
+        )
         allowed = SIMULATORS if ".exercises." not in name else set(MODULES)
         if name.startswith("planner."):  # it calls the chapters' functions: that is its purpose
             allowed = {*MODULES, "measuring"}

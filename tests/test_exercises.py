@@ -14,10 +14,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from serving_mathematics import exercises
+from serving_mathematics.exercises import ExerciseError, Verdict, answers, chapters, stubs, verify
 
-from snippets import exercises
-from snippets._engine import ROOT
-from snippets.exercises import ExerciseError, Verdict, answers, chapters, stubs, verify
+from builder import ROOT, SOURCES
 
 ALL = [(chapter, name) for chapter in chapters() for name in exercises.exercises(chapter)[1]]
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -131,7 +131,7 @@ def test_every_exercise_has_a_hint() -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "snippets.exercises", *arguments],
+        [sys.executable, "-m", "serving_mathematics.exercises", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -149,7 +149,7 @@ def test_command_lists_prints_and_checks(tmp_path: Path) -> None:
     unanswered = run("capacity/littles-law", str(file))
     assert unanswered.returncode == 1
     assert "latency_from_gauge: not yet. NotImplementedError" in unanswered.stdout
-    solved = ROOT / "snippets" / "capacity" / "exercises" / "littles_law.py"
+    solved = ROOT / SOURCES / "capacity" / "exercises" / "littles_law.py"
     checked = run("capacity/littles-law", str(solved))
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.count(": right, ") == len(exercises.exercises("capacity/littles-law")[1])
@@ -184,7 +184,7 @@ def test_solution_is_back_after_an_answer_was_checked() -> None:
         (["capacity/littles-law", "{folder}/raising.py"], "raising.py:1 cannot be run: ValueErr"),
         (["capacity/littles-law", "{folder}/exiting.py"], "exiting.py:1 cannot be run: SystemEx"),
         (["capacity/littles-law", "{folder}/empty.py"], "defines none of latency_from_gauge"),
-        (["capacity/littles-law", "a", "b"], "python -m snippets.exercises"),
+        (["capacity/littles-law", "a", "b"], "serving-mathematics exercises"),
     ],
 )
 def test_wrong_use_is_explained(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from snippets._engine import ROOT
+from builder import ROOT
 
 from .conftest import CHAPTERS
 
@@ -47,7 +47,7 @@ def test_python_on_the_page_about_use_runs(tmp_path: Path) -> None:
 
 
 def test_commands_on_the_page_about_use_run(tmp_path: Path) -> None:
-    commands = set(re.findall(r"^python (-m snippets\.checks .+)$", USE, re.MULTILINE))
+    commands = set(re.findall(r"^python (-m serving_mathematics check .+)$", USE, re.MULTILINE))
     assert len(commands) == 2
     for command in commands:
         run_elsewhere(tmp_path, *shlex.split(command))

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import t
-
-from snippets.jackknife import STUDENT_T_975_DF9, TENTHS, half_width
+from serving_mathematics.jackknife import STUDENT_T_975_DF9, TENTHS, half_width
 
 
 def test_the_quantile_is_students() -> None:

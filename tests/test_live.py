@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from snippets._engine.runner import Run
+from builder.runner import Run
 
 from .conftest import Chapter
 from .fetch_pyodide import complete

@@ -11,8 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from snippets import measuring
+from serving_mathematics import measuring
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +48,23 @@ def test_provenance_names_command_day_machine_and_versions() -> None:
 
 
 def test_records_of_the_project_are_where_the_pages_look() -> None:
-    there = Path(measuring.__file__).parents[1] / "measurements"
+    there = Path(measuring.__file__).parent / "records"
     assert (there / "overload_server.json").is_file()
 
 
 def test_make_measure_runs_the_command_of_every_record() -> None:
     """Without arguments: another needs a file from elsewhere, or is a benchmark."""
-    root = Path(measuring.__file__).parents[1]
-    records = [json.loads(path.read_text()) for path in (root / "measurements").glob("*.json")]
+    root = Path(measuring.__file__).parent
+    records = [json.loads(path.read_text()) for path in (root / "records").glob("*.json")]
     commands = {
         found[0]
         for record in records
-        if (found := re.fullmatch(r"python -m snippets[.\w]+", record.get("command", "")))
+        if (
+            found := re.fullmatch(r"python -m serving_mathematics[.\w]+", record.get("command", ""))
+        )
     }
     assert len(commands) > 5
-    recipe = (root / "Makefile").read_text().partition("\nmeasure:")[2].partition("\n\n")[0]
+    recipe = (
+        (root.parents[1] / "Makefile").read_text().partition("\nmeasure:")[2].partition("\n\n")[0]
+    )
     assert commands == {line.strip().replace("$(BIN)/", "") for line in recipe.splitlines()[1:]}

@@ -11,9 +11,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from snippets._engine import ROOT, EngineError
-from snippets._engine.notebooks import Demo, notebook, trimmed
-from snippets._engine.runner import Run
+from builder import ROOT, SOURCES, BuildError
+from builder.notebooks import Demo, notebook, trimmed
+from builder.runner import Run
 
 from .conftest import CHAPTERS, Chapter
 
@@ -72,7 +72,7 @@ def test_chapter_offers_a_notebook_with_all_its_checks(chapter: Chapter, site: P
     source = "\n".join(cell.source for cell in book.cells)
     for module in chapter.modules:
         if ".exercises." not in module:
-            text = (ROOT / "snippets" / Path(*module.split(".")).with_suffix(".py")).read_text()
+            text = (ROOT / SOURCES / Path(*module.split(".")).with_suffix(".py")).read_text()
             for check in re.findall(r"^def (check_\w+)", text, re.MULTILINE):
                 assert f"show({module.rpartition('.')[2]}.{check})" in source
     page = (site / chapter.slug / "index.html").read_text(encoding="utf-8")
@@ -94,9 +94,9 @@ def test_script_is_python(site: Path) -> None:
 
 def test_demo_that_names_what_is_not_there_is_refused(records: dict[str, Run]) -> None:
     runs = [records["definitions.utilization"]]
-    with pytest.raises(EngineError, match="demo of A: its modules have no check_nothing"):
+    with pytest.raises(BuildError, match="demo of A: its modules have no check_nothing"):
         notebook("N", "", [Demo("A", "", "", runs, ["check_nothing"], [])])
-    with pytest.raises(EngineError, match="its modules have no nowhere"):
+    with pytest.raises(BuildError, match="its modules have no nowhere"):
         notebook("N", "", [Demo("A", "", "", runs, [], ["nowhere"])])
 
 

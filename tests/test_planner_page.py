@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
-
-from snippets.planner.answers import CHAPTERS, answer_lines, answer_summary
-from snippets.planner.capacity_planner import WORKED, plan
-from snippets.planner.questions import DRAWN, FIELDS, SHAPE, SHEET, read_question
+from serving_mathematics.planner.answers import CHAPTERS, answer_lines, answer_summary
+from serving_mathematics.planner.capacity_planner import WORKED, plan
+from serving_mathematics.planner.questions import DRAWN, FIELDS, SHAPE, SHEET, read_question
 
 from .fetch_pyodide import complete
 from .test_browser import AXE, COLOURS, DESK, PHONE, REPEATED, RUN_AXE
@@ -125,7 +124,7 @@ def test_the_form_as_it_stands_is_the_worked_example(form: Form) -> None:
     expect(form.answer).to_be_focused()
     assert form.rows() == form.expected({"rate_per_s": 20})
     expect(form.answer).to_contain_text(answer_summary(WORKED, plan(WORKED)))
-    expect(form.answer).to_contain_text("python -m snippets.planner --rate-per-s 20")
+    expect(form.answer).to_contain_text("serving-mathematics plan --rate-per-s 20")
     shown = form.page.locator(EXAMPLE).locator("tbody tr")
     cells = shown.evaluate_all("rows => rows.map(row => [...row.cells].map(c => c.textContent))")
     assert cells == [row[:4] for row in form.rows()]
@@ -310,7 +309,7 @@ def test_without_javascript_the_example_and_the_command_are_there(
         row = table.locator("tr", has=page.locator("td:first-child", has_text=line.what)).first
         expect(row).to_contain_text(line.value)
         expect(row.get_by_role("link")).to_be_visible()
-    expect(page.get_by_text("python -m snippets.planner --rate-per-s 20").first).to_be_visible()
+    expect(page.get_by_text("serving-mathematics plan --rate-per-s 20").first).to_be_visible()
     context.close()
 
 

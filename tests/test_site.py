@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from fontTools.ttLib import TTFont
 
-from snippets._engine.fonts import FONT, used_characters
+from builder.fonts import FONT, used_characters
 
 from .conftest import build
 
@@ -136,7 +136,7 @@ def test_no_directive_and_no_slot_is_left(site: Path) -> None:
         )
         assert "engine-slot" not in body, file
         assert not re.search(r"\{\{ ?[a-z]", body), file
-        assert "engine-error" not in body, file
+        assert "build-error" not in body, file
         assert "arithmatex" not in body, file
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from snippets._engine import ROOT
-from snippets._engine.readings import reading
+from builder import ROOT
+from builder.readings import reading
 
 PATIENCE_MS = 20_000  # on a machine with other work
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving_mathematics import measuring
+from serving_mathematics.definitions.utilization import mean_wait
 
 from benchmarks import batching, environment, growth, queues, sketches, speed, timing
 from benchmarks.processes import BenchmarkError
-from snippets import measuring
-from snippets.definitions.utilization import mean_wait
 
 
 def test_ratios_are_formed_within_a_round() -> None:

@@ -31,7 +31,7 @@ async function start({ pyodide, packages, bundle, engine }) {
 async function run({ name, source }) {
   say("status", "Running…");
   const started = performance.now();
-  python.FS.writeFile(`/chapter/snippets/${name.replaceAll(".", "/")}.py`, source);
+  python.FS.writeFile(`/chapter/serving_mathematics/${name.replaceAll(".", "/")}.py`, source);
   const live = python.pyimport("live");
   const tell = (kind, content) => say(kind, content.toJs());
   const counts = await live.run.callPromising(name, tell); // lets asyncio.run wait, where the browser can

@@ -33,7 +33,7 @@ export function python(settings, heard) {
         packages: settings.packages,
         pyodide: absolute(settings.pyodide),
         bundle: absolute(settings.bundle),
-        engine: absolute(`${settings.downloads}engine/`),
+        engine: absolute(`${settings.downloads}builder/`),
       });
     },
   };
@@ -56,7 +56,7 @@ export function open(place) {
   place.replaceChildren(make("div", { className: "live-tools" }, choice, runs, stops, resets), editor, status, printed, figures);
 
   const original = async (name) => {
-    const answer = await fetch(absolute(`${downloads}snippets/${name.replaceAll(".", "/")}.py`));
+    const answer = await fetch(absolute(`${downloads}serving_mathematics/${name.replaceAll(".", "/")}.py`));
     if (!answer.ok) throw new Error(`the source of ${name} is not there: ${answer.status}`);
     return answer.text();
   };

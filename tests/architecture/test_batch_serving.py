@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture.batch_serving import (
+from serving_mathematics.architecture.batch_serving import (
     Schedule,
     best_shards,
     latest_finish_s,
@@ -22,8 +21,8 @@ from snippets.architecture.batch_serving import (
     makespan_floor,
     optimal_makespan,
 )
-from snippets.architecture.checkpointing import expected_completion_s
-from snippets.architecture.exercises.batch_serving import (
+from serving_mathematics.architecture.checkpointing import expected_completion_s
+from serving_mathematics.architecture.exercises.batch_serving import (
     excess_over_optimum,
     largest_shard_s,
     missing_and_repeated,

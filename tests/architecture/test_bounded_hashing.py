@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.architecture.bounded_hashing import (
+from serving_mathematics.architecture.bounded_hashing import (
     POLICIES,
     AffinityRun,
     HashRing,
@@ -19,7 +18,7 @@ from snippets.architecture.bounded_hashing import (
     bounded_capacity,
     simulate_affinity,
 )
-from snippets.definitions.queue_simulator import batch_means, fifo_waits
+from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 
 NAMES = [f"server-{i}" for i in range(7)]
 

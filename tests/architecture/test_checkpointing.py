@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special
-
-from snippets.architecture.checkpointing import (
+from serving_mathematics.architecture.checkpointing import (
     best_interval_s,
     daly_interval_s,
     expected_completion_s,

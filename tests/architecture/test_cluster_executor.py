@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from distributed import Client, LocalCluster
+from serving_mathematics.architecture.cluster_executor import cluster_executor
+from serving_mathematics.architecture.shard_scorer import read_scores, root_mean_square, score_rows
 
-from snippets.architecture.cluster_executor import cluster_executor
-from snippets.architecture.shard_scorer import read_scores, root_mean_square, score_rows
 from tests.killed_worker import killed_while_it_works
 
 Array = npt.NDArray[np.float64]

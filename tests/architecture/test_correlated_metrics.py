@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.architecture.correlated_metrics import (
+from serving_mathematics.architecture.correlated_metrics import (
     BATCHES,
     NORMAL_975,
     STUDENT_T_975_DF11,

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
-from snippets.architecture.crash_points import OPERATIONS, killed_at
+from serving_mathematics.architecture.crash_points import OPERATIONS, killed_at
 
 
 def steps(folder: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
-
-from snippets.architecture.digits_cascade import (
+from serving_mathematics.architecture.digits_cascade import (
     LARGE,
     MIDDLE,
     SMALL,
@@ -23,7 +22,7 @@ from snippets.architecture.digits_cascade import (
     multiplications,
     paired_difference,
 )
-from snippets.architecture.digits_classifier import Classifier
+from serving_mathematics.architecture.digits_classifier import Classifier
 
 OUTCOMES = st.lists(
     st.tuples(st.floats(0, 1), st.booleans(), st.booleans()), min_size=1, max_size=40

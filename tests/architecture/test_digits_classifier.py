@@ -11,8 +11,7 @@ import pytest
 import sklearn.datasets
 import sklearn.linear_model
 from scipy.special import softmax as scipy_softmax
-
-from snippets.architecture.digits_classifier import (
+from serving_mathematics.architecture.digits_classifier import (
     DATA,
     DIGITS,
     Classifier,

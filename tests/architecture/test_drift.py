@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
-
-from snippets.architecture.drift import (
+from serving_mathematics.architecture.drift import (
     CURRENT,
     FLOOR,
     MODERATE,

@@ -10,8 +10,7 @@ import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from snippets.architecture.event_stream import (
+from serving_mathematics.architecture.event_stream import (
     DONE,
     Event,
     EventStreamParser,

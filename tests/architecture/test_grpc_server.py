@@ -28,8 +28,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture.grpc_server import (
+from serving_mathematics.architecture.grpc_server import (
     SCHEMA,
     SERVICE,
     GrpcLimits,
@@ -38,8 +37,8 @@ from snippets.architecture.grpc_server import (
     read_pixels,
     serve_grpc,
 )
-from snippets.architecture.rest_grpc import OUTCOMES
-from snippets.architecture.wire_format import field, request_protobuf, varint
+from serving_mathematics.architecture.rest_grpc import OUTCOMES
+from serving_mathematics.architecture.wire_format import field, request_protobuf, varint
 
 from .failing_models import FAILING
 
@@ -307,7 +306,7 @@ def test_what_was_accepted_is_answered_after_stop() -> None:
 
 
 def test_process_ends_with_status_0_on_sigterm() -> None:
-    command = [sys.executable, "-m", "snippets.architecture.grpc_server"]
+    command = [sys.executable, "-m", "serving_mathematics.architecture.grpc_server"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None

@@ -11,15 +11,14 @@ import scipy.sparse.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
-
-from snippets.architecture.exercises.model_routers import (
+from serving_mathematics.architecture.exercises.model_routers import (
     break_even_deferral,
     choices_needed,
     images_needed,
     moved_by_modulus,
     servers_needed,
 )
-from snippets.architecture.model_routers import (
+from serving_mathematics.architecture.model_routers import (
     best_of_d_found,
     cascade_cost,
     response_exceeds,

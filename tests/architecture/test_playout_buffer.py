@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import lambertw
-
-from snippets.architecture.playout_buffer import (
+from serving_mathematics.architecture.playout_buffer import (
     delay_for_stalls_s,
     read_times_s,
     reading_gap_s,

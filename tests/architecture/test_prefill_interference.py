@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture.prefill_interference import (
+from serving_mathematics.architecture.prefill_interference import (
     chunk_window,
     example,
     gaps_during_prefill_s,

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
-
-from snippets.architecture.release_gate import (
+from serving_mathematics.architecture.release_gate import (
     Bounds,
     Decision,
     Harm,

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.architecture.repeated_looks import crossing_probability, pocock_constant
+from serving_mathematics.architecture.repeated_looks import crossing_probability, pocock_constant
 
 
 @given(st.lists(st.floats(0.3, 4.0), min_size=2, max_size=2), st.floats(-3, 3))

@@ -7,20 +7,19 @@ import math
 import numpy as np
 import pytest
 from scipy import linalg, optimize
-
-from snippets.architecture.model_routers import (
+from serving_mathematics.architecture.model_routers import (
     best_of_d_found,
     example,
     shorter_of_two_found,
 )
-from snippets.architecture.replica_routing import (
+from serving_mathematics.architecture.replica_routing import (
     GROUPS,
     FleetSample,
     finite_fleet_mean,
     simulate_fleet,
     slider_mean_and_p99,
 )
-from snippets.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.definitions.queue_simulator import MeanEstimate
 
 
 def refined_mean(load: float, choices: int, servers: int) -> float:

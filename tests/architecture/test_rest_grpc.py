@@ -9,14 +9,13 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture.exercises.rest_grpc import (
+from serving_mathematics.architecture.exercises.rest_grpc import (
     compression_pays_below,
     many_calls_s,
     survives,
     zigzag,
 )
-from snippets.architecture.rest_grpc import (
+from serving_mathematics.architecture.rest_grpc import (
     HANDSHAKES,
     call_latency_s,
     example,
@@ -24,7 +23,7 @@ from snippets.architecture.rest_grpc import (
     round_trips,
     worthwhile_work_s,
 )
-from snippets.architecture.wire_format import field
+from serving_mathematics.architecture.wire_format import field
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**6))

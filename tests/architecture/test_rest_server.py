@@ -28,8 +28,7 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from snippets.architecture.rest_server import (
+from serving_mathematics.architecture.rest_server import (
     BoundedBody,
     ErrorAnswer,
     InferRequest,
@@ -418,7 +417,7 @@ def test_what_was_accepted_is_answered_after_the_signal() -> None:
 
 
 def test_process_ends_with_status_0_on_sigterm() -> None:
-    command = [sys.executable, "-m", "snippets.architecture.rest_server"]
+    command = [sys.executable, "-m", "serving_mathematics.architecture.rest_server"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None

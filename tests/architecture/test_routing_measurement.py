@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from snippets.architecture import routing_measurement
-from snippets.architecture.routing_measurement import COMMAND, RECORD, RUNS
-from snippets.measuring import read_record
+from serving_mathematics.architecture import routing_measurement
+from serving_mathematics.architecture.routing_measurement import COMMAND, RECORD, RUNS
+from serving_mathematics.measuring import read_record
 
 
 def test_a_measurement_writes_what_the_page_reads(monkeypatch: pytest.MonkeyPatch) -> None:

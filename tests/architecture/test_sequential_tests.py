@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.architecture.sequential_tests import (
+from serving_mathematics.architecture.sequential_tests import (
     SprtRuns,
     always_valid_p,
     fixed_samples,

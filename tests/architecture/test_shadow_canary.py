@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.architecture.exercises.shadow_canary import (
+from serving_mathematics.architecture.exercises.shadow_canary import (
     alarm_threshold,
     canary_minutes,
     obrien_fleming,
     rank_judge,
 )
-from snippets.architecture.shadow_canary import (
+from serving_mathematics.architecture.shadow_canary import (
     BASELINE_QUALITY,
     CANDIDATE_QUALITY,
     PairedDifference,

@@ -24,14 +24,13 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.architecture import shard_scorer
-from snippets.architecture.digits_classifier import (
+from serving_mathematics.architecture import shard_scorer
+from serving_mathematics.architecture.digits_classifier import (
     cross_entropy_gradient,
     load_digits,
     train_classifier,
 )
-from snippets.architecture.shard_scorer import (
+from serving_mathematics.architecture.shard_scorer import (
     PARTIAL,
     Manifest,
     Shard,
@@ -104,7 +103,7 @@ def gone(pid: int) -> bool:
 
 
 def command(source: Path, target: Path, *options: str) -> list[str]:
-    module = "snippets.architecture.shard_scorer"
+    module = "serving_mathematics.architecture.shard_scorer"
     return [
         *(sys.executable, "-m", module, str(source), str(target), "--rows-per-shard", "30"),
         *("--score", "tests.architecture.held_score:held", *options),

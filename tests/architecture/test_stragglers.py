@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture.batch_serving import list_schedule
-from snippets.architecture.stragglers import (
+from serving_mathematics.architecture.batch_serving import list_schedule
+from serving_mathematics.architecture.stragglers import (
     Outcome,
     mean_makespan,
     run_with_copies,

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture import streaming
-from snippets.architecture.exercises.streaming import (
+from serving_mathematics.architecture import streaming
+from serving_mathematics.architecture.exercises.streaming import (
     Waste,
     peak_backlog,
     tpot_of_bundles,
     unread_tokens,
     wire_bytes,
 )
-from snippets.architecture.streaming import (
+from serving_mathematics.architecture.streaming import (
     StreamMetrics,
     TpotConventions,
     end_to_end_s,

@@ -22,9 +22,8 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture.event_stream import StreamError, TokenReader
-from snippets.architecture.token_server import (
+from serving_mathematics.architecture.event_stream import StreamError, TokenReader
+from serving_mathematics.architecture.token_server import (
     Generation,
     Limits,
     PunctualProtocol,
@@ -532,7 +531,13 @@ def test_a_head_that_does_not_come_ends_its_connection() -> None:
 def test_the_command_serves_and_ends() -> None:
     """On SIGTERM the stream inside is finished, and the process ends with status 0."""
     assert asyncio.iscoroutinefunction(main)
-    command = [sys.executable, "-m", "snippets.architecture.token_server", "--gaps", "[0.0, 0.1]"]
+    command = [
+        sys.executable,
+        "-m",
+        "serving_mathematics.architecture.token_server",
+        "--gaps",
+        "[0.0, 0.1]",
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:

@@ -7,11 +7,14 @@ import socket
 
 import httpx
 import pytest
-
-from snippets.architecture import token_stream_measurement
-from snippets.architecture.event_stream import TokenReader
-from snippets.architecture.token_server import Limits, create_app, paced, serving
-from snippets.architecture.token_stream_measurement import Reader, TimedStream, timed_stream
+from serving_mathematics.architecture import token_stream_measurement
+from serving_mathematics.architecture.event_stream import TokenReader
+from serving_mathematics.architecture.token_server import Limits, create_app, paced, serving
+from serving_mathematics.architecture.token_stream_measurement import (
+    Reader,
+    TimedStream,
+    timed_stream,
+)
 
 
 async def ask_server(limits: Limits, ask: dict[str, object], streams: int) -> list[TimedStream]:

@@ -7,10 +7,9 @@ import re
 
 import numpy as np
 import pytest
-
-from snippets.architecture import token_stream_measurement, token_stream_record
-from snippets.architecture.token_stream_record import RECORD
-from snippets.measuring import FOLDER, read_record
+from serving_mathematics.architecture import token_stream_measurement, token_stream_record
+from serving_mathematics.architecture.token_stream_record import RECORD
+from serving_mathematics.measuring import FOLDER, read_record
 
 
 def test_the_record_is_whole_and_private() -> None:

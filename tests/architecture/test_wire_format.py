@@ -10,9 +10,8 @@ import pytest
 from google.protobuf import descriptor_pb2, wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.architecture.grpc_server import messages
-from snippets.architecture.wire_format import (
+from serving_mathematics.architecture.grpc_server import messages
+from serving_mathematics.architecture.wire_format import (
     field,
     grpc_bytes,
     raw_floats,

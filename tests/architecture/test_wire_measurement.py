@@ -8,11 +8,10 @@ import threading
 
 import numpy as np
 import pytest
-
-from snippets.architecture import wire_measurement
-from snippets.architecture.digits_classifier import load_digits
-from snippets.architecture.wire_format import request_json, request_protobuf
-from snippets.architecture.wire_measurement import ENCODINGS, CountingProxy
+from serving_mathematics.architecture import wire_measurement
+from serving_mathematics.architecture.digits_classifier import load_digits
+from serving_mathematics.architecture.wire_format import request_json, request_protobuf
+from serving_mathematics.architecture.wire_measurement import ENCODINGS, CountingProxy
 
 
 def test_the_proxy_counts_both_directions() -> None:

@@ -7,10 +7,9 @@ import math
 import re
 
 import pytest
-
-from snippets.architecture import wire_record
-from snippets.architecture.wire_record import RECORD, predicted_ms
-from snippets.measuring import FOLDER
+from serving_mathematics.architecture import wire_record
+from serving_mathematics.architecture.wire_record import RECORD, predicted_ms
+from serving_mathematics.measuring import FOLDER
 
 
 def test_prediction_keeps_the_fixed_cost() -> None:
@@ -42,7 +41,7 @@ def test_the_record_is_whole_and_private() -> None:
     record = json.loads(text)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])
     assert not re.search(r"/(home|root|work|tmp)|\\\\|localhost|@", text)
-    assert record["command"] == "python -m snippets.architecture.wire_measurement"
+    assert record["command"] == "python -m serving_mathematics.architecture.wire_measurement"
     expected = [(e, n) for e in wire_record.COLOURS for n in (1, 16, 256)]
     for table in ("wire", "latency", "throughput", "steps"):
         assert [(row["encoding"], row["rows"]) for row in record[table]] == expected

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, linalg, stats
-
-from snippets.capacity.arrival_models import (
+from serving_mathematics.capacity.arrival_models import (
     batch_dispersion,
     mmpp_dispersion,
     mmpp_gap_cv,

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity import arrival_rates as chapter
-from snippets.capacity.arrival_models import mmpp_mean_time, switching_generator
-from snippets.capacity.arrival_rates import (
+from serving_mathematics.capacity import arrival_rates as chapter
+from serving_mathematics.capacity.arrival_models import mmpp_mean_time, switching_generator
+from serving_mathematics.capacity.arrival_rates import (
     chi_square_tail,
     dispersion_delay,
     dispersion_index,
@@ -20,7 +19,7 @@ from snippets.capacity.arrival_rates import (
     gap_cv,
     window_counts,
 )
-from snippets.capacity.exercises.arrival_rates import (
+from serving_mathematics.capacity.exercises.arrival_rates import (
     load_test_time,
     measured_peak,
     routed_dispersion,

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.capacity.arrival_models import mmpp_dispersion, mmpp_gap_cv, mmpp_mean_rate
-from snippets.capacity.arrival_standin import (
+from serving_mathematics.capacity.arrival_models import mmpp_dispersion, mmpp_gap_cv, mmpp_mean_rate
+from serving_mathematics.capacity.arrival_standin import (
     RateSignal,
     _sign,
     draw_tokens,
@@ -22,7 +21,12 @@ from snippets.capacity.arrival_standin import (
     signal_gap_cv,
     signal_phases,
 )
-from snippets.capacity.arrival_trace import RECORD, parse_trace, read_statistics, trace_statistics
+from serving_mathematics.capacity.arrival_trace import (
+    RECORD,
+    parse_trace,
+    read_statistics,
+    trace_statistics,
+)
 
 SIGNAL = RateSignal(10.0, 0.5, 0.02, 0.25, 3.0)
 signals = st.builds(

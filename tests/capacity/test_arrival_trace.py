@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from snippets._engine import ROOT
-from snippets.capacity.arrival_trace import (
+from serving_mathematics.capacity.arrival_trace import (
     COLUMNS,
     QUANTILES,
     RECORD,
@@ -27,7 +25,9 @@ from snippets.capacity.arrival_trace import (
     read_statistics,
     trace_statistics,
 )
-from snippets.definitions.queue_simulator import fifo_waits
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+
+from builder import ROOT, SOURCES
 
 HEADER = ",".join(COLUMNS)
 ROW = "2023-11-16 18:15:46.6805900,374,44"
@@ -248,10 +248,10 @@ def test_bad_statistics(text: str) -> None:
 
 def test_the_record_names_its_origin() -> None:
     record = json.loads(RECORD.read_text(encoding="utf-8"))
-    assert RECORD == ROOT / "measurements" / "azure_conv_2023.json"
+    assert RECORD == ROOT / SOURCES / "records" / "azure_conv_2023.json"
     assert "CC-BY" in record["licence"]
     assert len(record["sha256"]) == 64
-    assert "snippets.capacity.arrival_trace" in record["command"]
+    assert "serving_mathematics.capacity.arrival_trace" in record["command"]
     assert isinstance(read_statistics(RECORD.read_text(encoding="utf-8")), TraceStatistics)
 
 
@@ -263,7 +263,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = read_statistics(capsys.readouterr().out)
     assert told.requests == 180
     assert main([]) == main([str(file), "x"]) == 2
-    assert "usage: python -m snippets.capacity.arrival_trace" in capsys.readouterr().err
+    assert "usage: python -m serving_mathematics.capacity.arrival_trace" in capsys.readouterr().err
     assert main([str(tmp_path / "none.csv")]) == 1
     assert "none.csv" in capsys.readouterr().err
     file.write_text(HEADER)
@@ -273,7 +273,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_command_as_a_reader_runs_it() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "snippets.capacity.arrival_trace", "no-such-file.csv"],
+        [sys.executable, "-m", "serving_mathematics.capacity.arrival_trace", "no-such-file.csv"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity.autoscaler_simulation import Outcome, Policy, Run, outcome, simulate
-from snippets.capacity.autoscaling import fixed, hpa, knative
+from serving_mathematics.capacity.autoscaler_simulation import (
+    Outcome,
+    Policy,
+    Run,
+    outcome,
+    simulate,
+)
+from serving_mathematics.capacity.autoscaling import fixed, hpa, knative
 
 
 @dataclass

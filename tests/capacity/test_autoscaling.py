@@ -8,9 +8,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity import autoscaling
-from snippets.capacity.autoscaling import (
+from serving_mathematics.capacity import autoscaling
+from serving_mathematics.capacity.autoscaling import (
     Policy,
     fixed,
     hpa,
@@ -20,8 +19,8 @@ from snippets.capacity.autoscaling import (
     largest,
     planned,
 )
-from snippets.capacity.exercises import autoscaling as exercises
-from snippets.definitions.utilization import erlang_c
+from serving_mathematics.capacity.exercises import autoscaling as exercises
+from serving_mathematics.definitions.utilization import erlang_c
 
 fleets = st.integers(1, 500)
 whole_metrics = st.integers(0, 300)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.capacity.benchmark_audit import (
+from serving_mathematics.capacity.benchmark_audit import (
     WRK_114,
     Audit,
     Report,

@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity.bounded_server import (
+from serving_mathematics.capacity.bounded_server import (
     BoundedServer,
     Limits,
     Refusal,
@@ -32,7 +31,7 @@ from snippets.capacity.bounded_server import (
     response,
     serve,
 )
-from snippets.capacity.overload_measurement import drive
+from serving_mathematics.capacity.overload_measurement import drive
 
 ROOT = Path(__file__).parents[2]
 
@@ -468,7 +467,7 @@ def test_a_client_that_does_not_read_cannot_hold_the_server() -> None:
 
 def test_process_finishes_on_sigterm() -> None:
     """A process of its own, overloaded and told to stop: nothing accepted is lost."""
-    command = [sys.executable, "-m", "snippets.capacity.bounded_server", "--places", "3"]
+    command = [sys.executable, "-m", "serving_mathematics.capacity.bounded_server", "--places", "3"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     try:

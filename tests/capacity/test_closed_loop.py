@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.capacity.closed_loop import (
+from serving_mathematics.capacity.closed_loop import (
     mean_value_analysis,
     response_time,
     saturating_users,

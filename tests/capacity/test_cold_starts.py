@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity.cold_starts import (
+from serving_mathematics.capacity.cold_starts import (
     cold_start,
     example,
     setup_response_time,
     slider_cold_start,
 )
-from snippets.definitions.utilization import mean_wait
+from serving_mathematics.definitions.utilization import mean_wait
 
 
 def test_cold_start_without_overload_or_delay_leaves_nothing() -> None:

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.capacity.daily_cycle import busy_mean, peak_busy, peak_lag, thinned_arrivals
+from serving_mathematics.capacity.daily_cycle import (
+    busy_mean,
+    peak_busy,
+    peak_lag,
+    thinned_arrivals,
+)
 
 positive = st.floats(0.01, 100)
 

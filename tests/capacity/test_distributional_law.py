@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity.distributional_law import (
+from serving_mathematics.capacity.distributional_law import (
     STUDENT_T_975_DF3,
     lifo_departures,
     number_distribution,
 )
-from snippets.definitions.queue_simulator import fifo_waits
+from serving_mathematics.definitions.queue_simulator import fifo_waits
 
 FloatArray = npt.NDArray[np.float64]
 

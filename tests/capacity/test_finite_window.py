@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity.finite_window import (
+from serving_mathematics.capacity.finite_window import (
     REPLICATIONS,
     STUDENT_T_975_DF199,
     edge_error,
@@ -19,7 +18,7 @@ from snippets.capacity.finite_window import (
     simulate_requests,
     window_for_error,
 )
-from snippets.capacity.littles_law import window_averages
+from serving_mathematics.capacity.littles_law import window_averages
 
 positive = st.floats(0.01, 1000)
 

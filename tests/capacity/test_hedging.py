@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.capacity import hedging
-from snippets.capacity.hedging import (
+from serving_mathematics.capacity import hedging
+from serving_mathematics.capacity.hedging import (
     hedged_quantile,
     hedged_survival,
     lognormal_survival,

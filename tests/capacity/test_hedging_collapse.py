@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity.hedging_collapse import (
+from serving_mathematics.capacity.hedging_collapse import (
     NORMAL_975,
     P95,
     STUDENT_T_975_DF23,

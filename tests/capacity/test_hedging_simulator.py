@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity.hedging_simulator import (
+from serving_mathematics.capacity.hedging_simulator import (
     BUDGET_BURST,
     STUDENT_T_975_DF3,
     Workload,
@@ -22,7 +21,7 @@ from snippets.capacity.hedging_simulator import (
     responses_by_event,
     tied_responses,
 )
-from snippets.definitions.queue_simulator import fifo_waits
+from serving_mathematics.definitions.queue_simulator import fifo_waits
 
 
 def test_quantile_of_four_runs() -> None:

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import optimize, special
-
-from snippets.capacity.hedging_simulator import hedged_responses, poisson_workload
-from snippets.capacity.hedging_under_load import (
+from serving_mathematics.capacity.hedging_simulator import hedged_responses, poisson_workload
+from serving_mathematics.capacity.hedging_under_load import (
     break_even_load,
     example,
     hedged_load,

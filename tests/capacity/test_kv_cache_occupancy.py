@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
-
-from snippets.capacity.kv_cache_occupancy import (
+from serving_mathematics.capacity.kv_cache_occupancy import (
     mean_held,
     residence_s,
     token_seconds,
     tokens_in_cache,
 )
-from snippets.capacity.littles_law import mean_in_flight
+from serving_mathematics.capacity.littles_law import mean_in_flight
 
 
 @given(st.integers(0, 5000), st.integers(1, 400), st.floats(0, 5), st.floats(0, 0.5))

@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.capacity.exercises.littles_law import (
+from serving_mathematics.capacity.exercises.littles_law import (
     expected_in_flight,
     latency_from_gauge,
     lost_request_time,
     request_rate_for_cache,
 )
-from snippets.capacity.littles_law import (
+from serving_mathematics.capacity.littles_law import (
     WindowAverages,
     area_under_number,
     mean_in_flight,

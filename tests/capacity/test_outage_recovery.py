@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity.outage_recovery import late_after_outage_s, simulate_outage
-from snippets.capacity.overload_control import bounded_goodput, fifo_goodput
-from snippets.definitions.queue_simulator import fifo_waits
+from serving_mathematics.capacity.outage_recovery import late_after_outage_s, simulate_outage
+from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
+from serving_mathematics.definitions.queue_simulator import fifo_waits
 
 
 def simulate(seed: int, base: float = 40.0, deadline: float = 0.1, **options: Any) -> np.ndarray:

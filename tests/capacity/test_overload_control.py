@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
-
-from snippets.capacity.exercises.overload_control import (
+from serving_mathematics.capacity.exercises.overload_control import (
     accepted_rate,
     expired_share,
     nested_attempts,
     queue_limit,
     shed_with_hysteresis,
 )
-from snippets.capacity.overload_control import (
+from serving_mathematics.capacity.overload_control import (
     best_capacity,
     blocking_probability,
     bounded_goodput,

@@ -9,11 +9,10 @@ import re
 
 import numpy as np
 import pytest
-
-from snippets.capacity import overload_measurement
-from snippets.capacity.bounded_server import BoundedServer, Limits, Request, busy
-from snippets.capacity.overload_measurement import RECORD, Answer, drive
-from snippets.measuring import FOLDER, read_record
+from serving_mathematics.capacity import overload_measurement
+from serving_mathematics.capacity.bounded_server import BoundedServer, Limits, Request, busy
+from serving_mathematics.capacity.overload_measurement import RECORD, Answer, drive
+from serving_mathematics.measuring import FOLDER, read_record
 
 
 def test_drive_tells_what_became_of_each() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-
-from snippets.capacity import policy_comparison
-from snippets.capacity.policy_comparison import daily_rates, poisson_arrivals
+from serving_mathematics.capacity import policy_comparison
+from serving_mathematics.capacity.policy_comparison import daily_rates, poisson_arrivals
 
 
 def test_quantile_of_student() -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity.retry_budgets import (
+from serving_mathematics.capacity.retry_budgets import (
     retries_allowed,
     retry_tokens,
     throttle_probability,

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
-
-from snippets.capacity.overload_control import bounded_goodput, fifo_goodput
-from snippets.capacity.retry_storms import (
+from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
+from serving_mathematics.capacity.retry_storms import (
     FixedPoint,
     fixed_points,
     late_probability,

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity.server_staffing import (
+from serving_mathematics.capacity.server_staffing import (
     halfin_whitt,
     min_servers,
     safety_factor,
     square_root_servers,
 )
-from snippets.definitions.utilization import erlang_c
+from serving_mathematics.definitions.utilization import erlang_c
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity.server_tail import (
+from serving_mathematics.capacity.server_tail import (
     first_come_mean,
     processor_sharing_mean,
     processor_sharing_responses,
     response_exceeds,
 )
-from snippets.definitions.queue_simulator import fifo_waits
+from serving_mathematics.definitions.queue_simulator import fifo_waits
 
 
 @given(st.floats(0, 50), st.floats(0, 5), st.floats(0.01, 5))

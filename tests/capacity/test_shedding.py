@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
-
-from snippets.capacity.shedding import (
+from serving_mathematics.capacity.shedding import (
     INTERVAL_S,
     TARGET_S,
     Patience,

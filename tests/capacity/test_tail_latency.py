@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.capacity.exercises.tail_latency import (
+from serving_mathematics.capacity.exercises.tail_latency import (
     best_delay,
     constant_service_twice,
     partial_answer_level,
     samples_to_bound,
     slow_sessions,
 )
-from snippets.capacity.hedging_under_load import loaded_quantile
-from snippets.capacity.tail_latency import (
+from serving_mathematics.capacity.hedging_under_load import loaded_quantile
+from serving_mathematics.capacity.tail_latency import (
     TEN_LATENCIES_MS,
     TailSummary,
     fan_out_slow_share,

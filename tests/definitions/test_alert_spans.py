@@ -7,9 +7,8 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.definitions.alert_spans import alert_span
-from snippets.intuition.failure_budgets import detection_time, reset_time
+from serving_mathematics.definitions.alert_spans import alert_span
+from serving_mathematics.intuition.failure_budgets import detection_time, reset_time
 
 
 @settings(deadline=None, max_examples=50)

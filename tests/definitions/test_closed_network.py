@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.definitions.closed_network import convolution_throughput, mean_gap, simulate_cycles
-from snippets.definitions.queue_simulator import batch_means
+from serving_mathematics.definitions.closed_network import (
+    convolution_throughput,
+    mean_gap,
+    simulate_cycles,
+)
+from serving_mathematics.definitions.queue_simulator import batch_means
 
 DEMANDS = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=4)
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.definitions import coordinated_omission
-from snippets.definitions.coordinated_omission import (
+from serving_mathematics.definitions import coordinated_omission
+from serving_mathematics.definitions.coordinated_omission import (
     RECORD,
     LoadRun,
     closed_loop_latencies,
@@ -22,7 +21,7 @@ from snippets.definitions.coordinated_omission import (
     stall_quantile,
     stalling_server,
 )
-from snippets.measuring import FOLDER
+from serving_mathematics.measuring import FOLDER
 
 BAD_SAMPLES = [[], [-1.0], [math.nan], [math.inf], [[1.0]]]
 BAD_INTERVALS = [0.0, -1.0, math.nan, math.inf]

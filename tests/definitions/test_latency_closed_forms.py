@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, stats
-
-from snippets.definitions.latency_closed_forms import (
+from serving_mathematics.definitions.latency_closed_forms import (
     averaged_quantiles,
     branch_quantile,
     branch_survival,

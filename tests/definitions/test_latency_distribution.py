@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.definitions.exercises.latency_distribution import (
+from serving_mathematics.definitions.exercises.latency_distribution import (
     bucket_bounds,
     hdr_printed_value,
     objective_verdict,
 )
-from snippets.definitions.latency_distribution import (
+from serving_mathematics.definitions.latency_distribution import (
     RankInterval,
     band_half_width,
     quantile,

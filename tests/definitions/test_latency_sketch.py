@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.definitions.latency_sketch import (
+from serving_mathematics.definitions.latency_sketch import (
     LatencySketch,
     bucket_count,
     bucket_ratio,

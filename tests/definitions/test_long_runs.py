@@ -11,16 +11,15 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.definitions import long_runs
-from snippets.definitions.long_runs import (
+from serving_mathematics.definitions import long_runs
+from serving_mathematics.definitions.long_runs import (
     fast_waits,
     kiefer_wolfowitz_lanes,
     lindley_lanes,
     lindley_loop,
     long_run_means,
 )
-from snippets.definitions.queue_simulator import fifo_waits
+from serving_mathematics.definitions.queue_simulator import fifo_waits
 
 FloatArray = npt.NDArray[np.float64]
 

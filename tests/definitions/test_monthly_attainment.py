@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.definitions.monthly_attainment import (
+from serving_mathematics.definitions.monthly_attainment import (
     downtime_exceeds,
     internal_target,
     simulated_downtime,

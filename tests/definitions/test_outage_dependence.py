@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.definitions.outage_dependence import (
+from serving_mathematics.definitions.outage_dependence import (
     _share,
     down_together,
     pair_downtime_exceeds,

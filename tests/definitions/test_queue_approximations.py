@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
-
-from snippets.definitions.queue_approximations import (
+from serving_mathematics.definitions.queue_approximations import (
     allen_cunneen_wait,
     constant_service_wait,
     gamma_arrivals_wait,

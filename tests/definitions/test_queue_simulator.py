@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.definitions.queue_simulator import (
+from serving_mathematics.definitions.queue_simulator import (
     BATCHES,
     STUDENT_T_975_DF31,
     MeanEstimate,

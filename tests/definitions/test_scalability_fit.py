@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
-
-from snippets.definitions.scalability_fit import (
+from serving_mathematics.definitions.scalability_fit import (
     SDM91_PER_H,
     SDM91_USERS,
     ScalabilityFit,

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.definitions.exercises.service import (
+from serving_mathematics.definitions.exercises.service import (
     merged_quantile,
     reviewable_threshold,
     with_fallback,
 )
-from snippets.definitions.service import (
+from serving_mathematics.definitions.service import (
     Service,
     answer_quantile,
     answered_within,
@@ -26,7 +25,7 @@ from snippets.definitions.service import (
     on_grid,
     retried,
 )
-from snippets.definitions.thresholded_decision import expected_cost
+from serving_mathematics.definitions.thresholded_decision import expected_cost
 
 FloatArray = npt.NDArray[np.float64]
 CELLS = 6

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.definitions.sla_credits import (
+from serving_mathematics.definitions.sla_credits import (
     BEDROCK,
     COMPUTE,
     RETAIL,

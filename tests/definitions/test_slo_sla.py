@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.definitions.exercises.slo_sla import (
+from serving_mathematics.definitions.exercises.slo_sla import (
     longest_outage,
     promise_to_make,
     series_downtime_exceeds,
     unnoticed,
 )
-from snippets.definitions.exercises.utilization import max_pool_utilization
-from snippets.definitions.monthly_attainment import downtime_exceeds
-from snippets.definitions.slo_sla import (
+from serving_mathematics.definitions.exercises.utilization import max_pool_utilization
+from serving_mathematics.definitions.monthly_attainment import downtime_exceeds
+from serving_mathematics.definitions.slo_sla import (
     STREAMS,
     _bursty_quantile,
     _over_streams,
@@ -30,7 +29,7 @@ from snippets.definitions.slo_sla import (
     simulated_quantile,
     window_attainment,
 )
-from snippets.definitions.utilization import response_quantile
+from serving_mathematics.definitions.utilization import response_quantile
 
 
 @settings(deadline=None, max_examples=50)

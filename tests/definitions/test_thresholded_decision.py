@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
-
-from snippets.definitions.thresholded_decision import (
+from serving_mathematics.definitions.thresholded_decision import (
     at_temperature,
     cost_threshold,
     escalated,

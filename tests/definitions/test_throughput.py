@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity.closed_loop import mean_value_analysis
-from snippets.definitions.closed_network import convolution_throughput
-from snippets.definitions.exercises.throughput import (
+from serving_mathematics.capacity.closed_loop import mean_value_analysis
+from serving_mathematics.definitions.closed_network import convolution_throughput
+from serving_mathematics.definitions.exercises.throughput import (
     batching_throughput,
     fit_by_parabola,
     forecast_throughput,
     schweitzer_mva,
 )
-from snippets.definitions.scalability_fit import usl_throughput
-from snippets.definitions.throughput import (
+from serving_mathematics.definitions.scalability_fit import usl_throughput
+from serving_mathematics.definitions.throughput import (
     asymptotic_bounds,
     balanced_job_bounds,
     exact_mva,

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.definitions.exercises.utilization import (
+from serving_mathematics.definitions.exercises.utilization import (
     busy_from_log,
     max_pool_utilization,
     pooled_and_split_waits,
     response_exceeds,
 )
-from snippets.definitions.utilization import (
+from serving_mathematics.definitions.utilization import (
     erlang_c,
     example,
     max_utilization,

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.definitions.queue_simulator import MeanEstimate
-from snippets.definitions.utilization_gauge import (
+from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.definitions.utilization_gauge import (
     any_busy,
     interval_coverage,
     most_load_behind,
@@ -120,7 +119,8 @@ def test_coverage_counts_the_intervals_that_hold_the_mean(monkeypatch: pytest.Mo
         ]
     )
     monkeypatch.setattr(
-        "snippets.definitions.utilization_gauge.simulate_mean_wait", lambda *_, **__: next(runs)
+        "serving_mathematics.definitions.utilization_gauge.simulate_mean_wait",
+        lambda *_, **__: next(runs),
     )
     assert interval_coverage(np.random.default_rng(0), 0.5, 1000, 4) == 0.5
 

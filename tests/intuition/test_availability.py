@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.intuition.availability import (
+from serving_mathematics.intuition.availability import (
     clopper_pearson,
     k_of_n,
     parallel,

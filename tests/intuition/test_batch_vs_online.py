@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.intuition.batch_vs_online import (
+from serving_mathematics.intuition.batch_vs_online import (
     MLPERF_H200,
     batch_servers,
     cost_ratio,
@@ -18,7 +17,7 @@ from snippets.intuition.batch_vs_online import (
     peak_servers,
     shared_prices,
 )
-from snippets.intuition.exercises.batch_vs_online import (
+from serving_mathematics.intuition.exercises.batch_vs_online import (
     backlog_at_full_load,
     fair_batch_load,
     fleet_for_jobs,

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.intuition.burn_rate_alerts import alert_firing, errors_to_fire, simulated_month
+from serving_mathematics.intuition.burn_rate_alerts import (
+    alert_firing,
+    errors_to_fire,
+    simulated_month,
+)
 
 
 @given(st.integers(0, 10_000), st.floats(0.5, 0.9999), st.floats(0.1, 50.0))

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import linprog
-
-from snippets.intuition.deadline_scheduling import (
+from serving_mathematics.intuition.deadline_scheduling import (
     Backfill,
     backfill,
     daily_profile,

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.intuition.endpoints_as_contracts import (
+from serving_mathematics.intuition.endpoints_as_contracts import (
     Contract,
     Tensor,
     accepts,
@@ -18,7 +17,7 @@ from snippets.intuition.endpoints_as_contracts import (
     next_version,
     violations,
 )
-from snippets.intuition.exercises.endpoints_as_contracts import (
+from serving_mathematics.intuition.exercises.endpoints_as_contracts import (
     common_contract,
     contract_from_metadata,
     gate,

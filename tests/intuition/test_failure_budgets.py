@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.intuition.availability import k_of_n
-from snippets.intuition.exercises.failure_budgets import (
+from serving_mathematics.intuition.availability import k_of_n
+from serving_mathematics.intuition.exercises.failure_budgets import (
     errors_worth_a_page,
     own_downtime,
     requests_to_prove,
     shared_cause_availability,
 )
-from snippets.intuition.failure_budgets import (
+from serving_mathematics.intuition.failure_budgets import (
     budget_spent,
     burn_rate,
     burn_threshold,

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.intuition.false_pages import (
+from serving_mathematics.intuition.false_pages import (
     binomial_probabilities,
     fire_probability,
     page_start_probability,

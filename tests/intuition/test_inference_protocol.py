@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.intuition.inference_protocol import (
+from serving_mathematics.intuition.inference_protocol import (
     ELEMENT_BYTES,
     Datatype,
     InferenceRequest,

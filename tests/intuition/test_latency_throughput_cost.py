@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.intuition.exercises.latency_throughput_cost import (
+from serving_mathematics.intuition.exercises.latency_throughput_cost import (
     batch_in_memory,
     cheapest_device,
     weight_compression_gain,
 )
-from snippets.intuition.latency_throughput_cost import (
+from serving_mathematics.intuition.latency_throughput_cost import (
     attainable_flops,
     cost_per_million,
     critical_batch,

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.intuition.lineage import (
+from serving_mathematics.intuition.lineage import (
     CHAIN,
     ancestors,
     arrays_per_checksum,

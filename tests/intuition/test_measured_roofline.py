@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.intuition.measured_roofline import (
+from serving_mathematics.intuition.measured_roofline import (
     DEVICES,
     MODELS,
     RECORD,
@@ -21,7 +20,7 @@ from snippets.intuition.measured_roofline import (
     generation_time,
     held_out_prediction,
 )
-from snippets.measuring import read_record
+from serving_mathematics.measuring import read_record
 
 TINY = Transformer(layers=2, width=4, kv_width=2, hidden=6, mlp_matrices=3, vocabulary=10)
 

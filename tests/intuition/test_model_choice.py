@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.intuition.model_choice import (
+from serving_mathematics.intuition.model_choice import (
     CHAT,
     H100,
     SLOTS,

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
-
-from snippets.intuition.exercises.training_vs_serving import (
+from serving_mathematics.intuition.exercises.training_vs_serving import (
     efficient,
     implied_demand,
     payback_tokens,
 )
-from snippets.intuition.training_vs_serving import (
+from serving_mathematics.intuition.training_vs_serving import (
     PRINTED,
     REFITTED,
     UNROUNDED,

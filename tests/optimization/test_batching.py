@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.optimization.batching import (
+from serving_mathematics.optimization.batching import (
     batch_rate,
     form_batches,
     greedy_latency,
     largest_batch,
     static_efficiency,
 )
-from snippets.optimization.continuous_batching import EIGHT_BILLION, Engine
-from snippets.optimization.exercises.batching import (
+from serving_mathematics.optimization.continuous_batching import EIGHT_BILLION, Engine
+from serving_mathematics.optimization.exercises.batching import (
     sequences_that_fit,
     servers_for_target,
     sorted_efficiency,

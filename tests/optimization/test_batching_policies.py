@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from snippets.optimization.batching import form_batches
-from snippets.optimization.batching_policies import (
+from serving_mathematics.optimization.batching import form_batches
+from serving_mathematics.optimization.batching_policies import (
     REQUESTS,
     SIXTEEN,
     _budget_latencies,
@@ -19,7 +18,7 @@ from snippets.optimization.batching_policies import (
     _static_spans,
     padded_batch_s,
 )
-from snippets.optimization.continuous_batching import EIGHT_BILLION, Engine
+from serving_mathematics.optimization.continuous_batching import EIGHT_BILLION, Engine
 
 
 def test_padded_batch_is_the_sum_of_its_steps() -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.optimization.bits_and_noise import (
+from serving_mathematics.optimization.bits_and_noise import (
     bits_per_weight,
     full_scale_sqnr_db,
     packed_nibbles,

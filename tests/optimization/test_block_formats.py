@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from snippets.optimization.block_formats import (
+from serving_mathematics.optimization.block_formats import (
     block_rounded,
     float_code,
     mxfp4,

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
-
-from snippets.optimization.cache_replacement import (
+from serving_mathematics.optimization.cache_replacement import (
     characteristic_time,
     exact_hit_ratio,
     hit_ratio,

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.optimization.cached_attention import (
+from serving_mathematics.optimization.cached_attention import (
     Decoder,
     Generation,
     KVCache,

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
-
-from snippets.measuring import read_record
-from snippets.optimization.cache_replacement import hit_ratio, zipf
-from snippets.optimization.caching import (
+from serving_mathematics.measuring import read_record
+from serving_mathematics.optimization.cache_replacement import hit_ratio, zipf
+from serving_mathematics.optimization.caching import (
     RECORD,
     example,
     how_many_fit,
@@ -22,7 +21,7 @@ from snippets.optimization.caching import (
     sequence_bytes,
     slider_memory_by_attention,
 )
-from snippets.optimization.exercises.caching import (
+from serving_mathematics.optimization.exercises.caching import (
     block_waste,
     break_even_bandwidth,
     items_for,

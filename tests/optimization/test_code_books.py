@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
-
-from snippets.optimization.code_books import (
+from serving_mathematics.optimization.code_books import (
     gaussian_distortion,
     lloyd_max,
     normal_float,

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.optimization.continuous_batching import (
+from serving_mathematics.optimization.continuous_batching import (
     Engine,
     Served,
     Workload,

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.optimization.dependent_acceptances import (
+from serving_mathematics.optimization.dependent_acceptances import (
     context_shares,
     exact_tokens_per_round,
     transition_matrix,
     two_modes,
 )
-from snippets.optimization.speculative_decoding import expected_tokens
-from snippets.optimization.speculative_sampling import speculate
+from serving_mathematics.optimization.speculative_decoding import expected_tokens
+from serving_mathematics.optimization.speculative_sampling import speculate
 
 
 def test_contexts_move_like_digits() -> None:

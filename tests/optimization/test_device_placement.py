@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.optimization.device_placement import border_intensity, decode_intensity
+from serving_mathematics.optimization.device_placement import border_intensity, decode_intensity
 
 positive = st.floats(0.01, 100.0)
 pairs = st.tuples(positive, positive)

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from snippets.architecture.digits_classifier import load_digits
-from snippets.optimization import digits_distillation
-from snippets.optimization.digits_distillation import PairedGain, paired_gain
-from snippets.optimization.distillation import output_gradient
+from serving_mathematics.architecture.digits_classifier import load_digits
+from serving_mathematics.optimization import digits_distillation
+from serving_mathematics.optimization.digits_distillation import PairedGain, paired_gain
+from serving_mathematics.optimization.distillation import output_gradient
 
 
 def test_no_difference_has_no_error() -> None:

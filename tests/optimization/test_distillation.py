@@ -12,22 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import special, stats
-
-from snippets.optimization.distillation import (
+from serving_mathematics.optimization.distillation import (
     distillation_loss,
     kl_divergence,
     matched_logits_gradient,
     output_gradient,
     soften,
 )
-from snippets.optimization.exercises.distillation import (
+from serving_mathematics.optimization.exercises.distillation import (
     acceptance_from_log,
     acceptance_without_probabilities,
     best_length_in_batch,
     seeds_needed,
 )
-from snippets.optimization.speculative_decoding import expected_tokens
-from snippets.optimization.speculative_sampling import acceptance_rate
+from serving_mathematics.optimization.speculative_decoding import expected_tokens
+from serving_mathematics.optimization.speculative_sampling import acceptance_rate
 
 LOGITS = arrays.arrays(float, (3, 5), elements=st.floats(-30, 30))
 BAD = [math.nan, math.inf, -math.inf]

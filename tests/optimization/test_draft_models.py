@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
-
-from snippets.optimization.draft_models import fit_draft, most_accepted
+from serving_mathematics.optimization.draft_models import fit_draft, most_accepted
 
 
 @settings(deadline=None, max_examples=30)

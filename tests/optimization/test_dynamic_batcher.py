@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.optimization.dynamic_batcher import (
+from serving_mathematics.optimization.dynamic_batcher import (
     BatcherClosed,
     BatcherFull,
     BatchFailed,

@@ -7,17 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings
-
-from snippets.definitions.queue_simulator import fifo_waits
-from snippets.optimization.batching_policies import padded_batch_s
-from snippets.optimization.continuous_batching import (
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.optimization.batching_policies import padded_batch_s
+from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
     Workload,
     latencies_s,
     simulate_steps,
 )
-from snippets.optimization.event_skipping import saturated_rate, simulate
+from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
 
 from .test_continuous_batching import cases
 

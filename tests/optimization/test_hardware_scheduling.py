@@ -11,15 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
-
-from snippets.optimization.disaggregation import pipeline_ttft_s, tensor_ttft_s
-from snippets.optimization.exercises.hardware_scheduling import (
+from serving_mathematics.optimization.disaggregation import pipeline_ttft_s, tensor_ttft_s
+from serving_mathematics.optimization.exercises.hardware_scheduling import (
     best_threshold,
     cheapest_device,
     multifit,
     pipeline_overtakes,
 )
-from snippets.optimization.hardware_scheduling import (
+from serving_mathematics.optimization.hardware_scheduling import (
     EXPONENTIAL,
     UNEVEN,
     Sizes,
@@ -27,7 +26,7 @@ from snippets.optimization.hardware_scheduling import (
     predicted_sjf_mean,
     response_by_size,
 )
-from snippets.optimization.slice_packing import first_fit
+from serving_mathematics.optimization.slice_packing import first_fit
 
 MIXTURES = (EXPONENTIAL, UNEVEN, Sizes((0.5, 0.3, 0.2), (0.2, 1.0, 4.0)))
 

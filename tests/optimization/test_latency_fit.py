@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-
-from snippets.measuring import read_record
-from snippets.optimization.latency_fit import (
+from serving_mathematics.measuring import read_record
+from serving_mathematics.optimization.latency_fit import (
     RECORD,
     STUDENT_T_975_DF10,
     LineFit,

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from snippets.optimization import onnx_latency_measurement as measurement
-from snippets.optimization.dynamic_batcher import BatchFailed, DynamicBatcher, in_thread
-from snippets.optimization.onnx_latency_measurement import (
+from serving_mathematics.optimization import onnx_latency_measurement as measurement
+from serving_mathematics.optimization.dynamic_batcher import BatchFailed, DynamicBatcher, in_thread
+from serving_mathematics.optimization.onnx_latency_measurement import (
     batch_times_ms,
     drive_callers,
     perceptron,

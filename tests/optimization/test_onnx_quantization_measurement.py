@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx import numpy_helper
-
-from snippets.optimization import onnx_quantization_measurement as measurement
-from snippets.optimization.bits_and_noise import sqnr_db
-from snippets.optimization.onnx_latency_measurement import perceptron, runner
-from snippets.optimization.onnx_quantization_measurement import (
+from serving_mathematics.optimization import onnx_quantization_measurement as measurement
+from serving_mathematics.optimization.bits_and_noise import sqnr_db
+from serving_mathematics.optimization.onnx_latency_measurement import perceptron, runner
+from serving_mathematics.optimization.onnx_quantization_measurement import (
     int4_model,
     int8_model,
     with_weights,

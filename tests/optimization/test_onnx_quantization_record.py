@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 import pytest
-
-from snippets.measuring import read_record
-from snippets.optimization import onnx_quantization_record as record
-from snippets.optimization.onnx_quantization_record import chained_sqnr_db
+from serving_mathematics.measuring import read_record
+from serving_mathematics.optimization import onnx_quantization_record as record
+from serving_mathematics.optimization.onnx_quantization_record import chained_sqnr_db
 
 
 def test_errors_of_layers_add_up() -> None:

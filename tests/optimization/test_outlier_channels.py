@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from snippets.optimization.outlier_channels import bits_left, smooth, smoothing_factors
+from serving_mathematics.optimization.outlier_channels import bits_left, smooth, smoothing_factors
 
 POSITIVE = st.floats(1e-3, 1e3)
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.optimization.paged_memory import paged_use, paged_waste, slot_shares
+from serving_mathematics.optimization.paged_memory import paged_use, paged_waste, slot_shares
 
 REQUESTS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 40)), min_size=1, max_size=8)
 

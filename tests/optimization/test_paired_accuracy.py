@@ -7,8 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.optimization.paired_accuracy import NORMAL_975, Change, paired_change
+from serving_mathematics.optimization.paired_accuracy import NORMAL_975, Change, paired_change
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(100, 5000))

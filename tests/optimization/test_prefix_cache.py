@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.optimization.prefix_cache import (
+from serving_mathematics.optimization.prefix_cache import (
     PrefixCache,
     Turn,
     block_keys,

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from snippets.optimization.exercises.quantization import (
+from serving_mathematics.optimization.exercises.quantization import (
     best_clip,
     decode_speedup,
     images_needed,
     smallest_group,
 )
-from snippets.optimization.quantization import (
+from serving_mathematics.optimization.quantization import (
     Quantized,
     integer_logits,
     integer_product,

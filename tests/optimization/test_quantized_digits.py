@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from snippets.architecture.digits_classifier import Classifier, load_digits
-from snippets.optimization import quantized_digits as digits
-from snippets.optimization.quantization import rounded_weights
+from serving_mathematics.architecture.digits_classifier import Classifier, load_digits
+from serving_mathematics.optimization import quantized_digits as digits
+from serving_mathematics.optimization.quantization import rounded_weights
 
 
 def test_held_out_images_are_those_that_no_reader_saw() -> None:

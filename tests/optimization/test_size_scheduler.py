@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.definitions.queue_simulator import fifo_waits
-from snippets.optimization.size_scheduler import noisy_predictions, simulate_responses
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.optimization.size_scheduler import noisy_predictions, simulate_responses
 
 POLICIES = ("fcfs", "sjf", "psjf", "srpt")
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.optimization.slice_packing import (
+from serving_mathematics.optimization.slice_packing import (
     MIG,
     Profile,
     fewest_devices,

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.optimization.speculative_decoding import (
+from serving_mathematics.optimization.speculative_decoding import (
     best_draft_length,
     expected_tokens,
     operations_factor,

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
-
-from snippets.optimization.speculative_decoding import expected_tokens
-from snippets.optimization.speculative_sampling import (
+from serving_mathematics.optimization.speculative_decoding import expected_tokens
+from serving_mathematics.optimization.speculative_sampling import (
     TOY_DRAFT,
     TOY_TARGET,
     MeanTokens,

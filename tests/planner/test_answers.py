@@ -7,11 +7,17 @@ import math
 from dataclasses import replace
 
 from mkdocs.utils.meta import get_data
+from serving_mathematics.planner.answers import (
+    CHAPTERS,
+    Line,
+    answer_lines,
+    answer_record,
+    answer_summary,
+)
+from serving_mathematics.planner.capacity_planner import Quantile, plan
+from serving_mathematics.planner.questions import read_question
 
-from snippets._engine import ROOT
-from snippets.planner.answers import CHAPTERS, Line, answer_lines, answer_record, answer_summary
-from snippets.planner.capacity_planner import Quantile, plan
-from snippets.planner.questions import read_question
+from builder import ROOT
 
 QUESTION = read_question({"rate_per_s": 30, "requests": 300, "ttft_s": 1.5, "tpot_s": 0.1})
 PLAN = plan(QUESTION)

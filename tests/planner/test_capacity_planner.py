@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from snippets.capacity.arrival_standin import fit_rate_signal, signal_arrivals
-from snippets.definitions.queue_simulator import fifo_waits
-from snippets.intuition.latency_throughput_cost import cost_per_million
-from snippets.optimization.continuous_batching import Workload, latencies_s
-from snippets.optimization.event_skipping import simulate
-from snippets.planner.capacity_planner import (
+from serving_mathematics.capacity.arrival_standin import fit_rate_signal, signal_arrivals
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
+from serving_mathematics.optimization.continuous_batching import Workload, latencies_s
+from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     Fleet,
     Infeasible,
@@ -30,8 +29,8 @@ from snippets.planner.capacity_planner import (
     sectioned_quantile,
     time_shares,
 )
-from snippets.planner.presets import Device, Model
-from snippets.planner.traffic import Traffic, share_of_traffic, shares_of_trace
+from serving_mathematics.planner.presets import Device, Model
+from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
 
 SMALL = Model("small", 1e9, 32, 8, 128)
 ROUND = Device("round", 1e14, 1e12, 40e9)

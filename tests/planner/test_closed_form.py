@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.optimization.continuous_batching import (
+from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
     Workload,
@@ -18,8 +17,8 @@ from snippets.optimization.continuous_batching import (
     latencies_s,
     simulate_steps,
 )
-from snippets.optimization.event_skipping import saturated_rate, simulate
-from snippets.planner.closed_form import Estimate, closed_form, work_s
+from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
+from serving_mathematics.planner.closed_form import Estimate, closed_form, work_s
 
 ASKED = chat_workload(np.random.default_rng(1), 4.0, 3000, 300.0, 150.0)
 

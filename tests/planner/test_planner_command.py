@@ -10,17 +10,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from serving_mathematics.planner.planner_command import (
+    command_parser,
+    main,
+    records_text,
+    table_text,
+)
+from serving_mathematics.planner.questions import FIELDS
 
-from snippets._engine import ROOT
-from snippets.planner.planner_command import command_parser, main, records_text, table_text
-from snippets.planner.questions import FIELDS
+from builder import ROOT
 
 QUICK = ["--requests", "150", "--ttft-s", "2"]
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "snippets.planner", *arguments],
+        [sys.executable, "-m", "serving_mathematics.planner", *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -45,9 +50,11 @@ def test_help_has_an_example_that_runs(tmp_path: Path) -> None:
     done = command(tmp_path, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = [
-        x for x in done.stdout.splitlines() if x.strip().startswith("python -m") and "rate" in x
+        x
+        for x in done.stdout.splitlines()
+        if x.strip().startswith("serving-mathematics plan") and "rate" in x
     ]
-    done = command(tmp_path, *line.split()[3:], *QUICK)
+    done = command(tmp_path, *line.split()[2:], *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
     assert "binding constraint" in done.stdout
 

@@ -9,11 +9,10 @@ import shlex
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.planner.planner_command import command_parser
-from snippets.planner.planner_form import GROUPS, WHEN, form_answer, form_html
-from snippets.planner.presets import devices, models
-from snippets.planner.questions import FIELDS, read_question
+from serving_mathematics.planner.planner_command import command_parser
+from serving_mathematics.planner.planner_form import GROUPS, WHEN, form_answer, form_html
+from serving_mathematics.planner.presets import devices, models
+from serving_mathematics.planner.questions import FIELDS, read_question
 
 
 def test_groups_hold_every_field_once() -> None:
@@ -89,8 +88,8 @@ def test_no_form_raises(values: dict[str, object]) -> None:
 def test_the_command_says_the_same_as_the_form() -> None:
     asked = {"rate_per_s": "3.0", "model": "Llama-3-8B", "requests": "200", "tpot_s": "0.10"}
     words = shlex.split(json.loads(form_answer(json.dumps(asked)))["command"])
-    assert words[:3] == ["python", "-m", "snippets.planner"]
-    options = vars(command_parser().parse_args(words[3:]))
+    assert words[:2] == ["serving-mathematics", "plan"]
+    options = vars(command_parser().parse_args(words[2:]))
     given = {name: options[name] for name in FIELDS if options[name] is not None}
     assert given == {"rate_per_s": "3.0", "requests": "200", "tpot_s": "0.10"}
     assert read_question(given).traffic == read_question(asked).traffic

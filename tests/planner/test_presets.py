@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.measuring import read_record
-from snippets.optimization.caching import kv_bytes_per_token
-from snippets.planner.presets import (
+from serving_mathematics.measuring import read_record
+from serving_mathematics.optimization.caching import kv_bytes_per_token
+from serving_mathematics.planner.presets import (
     Device,
     Model,
     cache_blocks,

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.optimization.continuous_batching import Workload
-from snippets.planner.questions import (
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.questions import (
     FIELDS,
     Field,
     read_grid,
@@ -20,7 +19,7 @@ from snippets.planner.questions import (
     read_trace,
     read_value,
 )
-from snippets.planner.traffic import Traffic
+from serving_mathematics.planner.traffic import Traffic
 
 HOSTILE = [
     "",

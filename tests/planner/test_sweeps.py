@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distributed import LocalCluster
+from serving_mathematics.architecture.cluster_executor import cluster_executor
+from serving_mathematics.planner import sweeps
+from serving_mathematics.planner.capacity_planner import Question
+from serving_mathematics.planner.questions import read_grid
+from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 
-from snippets.architecture.cluster_executor import cluster_executor
-from snippets.planner import sweeps
-from snippets.planner.capacity_planner import Question
-from snippets.planner.questions import read_grid
-from snippets.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 from tests.killed_worker import killed_while_it_works
 
 GRID = read_grid(
@@ -128,7 +128,7 @@ def test_a_failing_worker_fails_the_sweep(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(_: object) -> None:
         raise MemoryError("too large")
 
-    monkeypatch.setattr("snippets.planner.sweeps.answer_chunk", broken)
+    monkeypatch.setattr("serving_mathematics.planner.sweeps.answer_chunk", broken)
     with futures.ThreadPoolExecutor(2) as pool, pytest.raises(MemoryError, match="too large"):
         sweep(read_questions(GRID), pool)
 

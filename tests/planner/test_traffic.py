@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.capacity.arrival_trace import Trace
-from snippets.optimization.continuous_batching import Workload
-from snippets.planner.traffic import Traffic, share_of_traffic, shares_of_trace, traced_requests
+from serving_mathematics.capacity.arrival_trace import Trace
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.traffic import (
+    Traffic,
+    share_of_traffic,
+    shares_of_trace,
+    traced_requests,
+)
 
 
 def test_poisson_share_is_slower_poisson() -> None:

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.reference import build_benchmark
-from snippets.reference.build_benchmark import BUILDERS, CASES, PEERS, example, paired_ratios
+from serving_mathematics.reference import build_benchmark
+from serving_mathematics.reference.build_benchmark import (
+    BUILDERS,
+    CASES,
+    PEERS,
+    example,
+    paired_ratios,
+)
 
 SECONDS = st.floats(1e-3, 1e3)
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from snippets.definitions.queue_approximations import gamma_arrivals_wait
-from snippets.reference.conventions import (
+from serving_mathematics.definitions.queue_approximations import gamma_arrivals_wait
+from serving_mathematics.reference.conventions import (
     MeanPace,
     binary_excess,
     bucket_quantile,

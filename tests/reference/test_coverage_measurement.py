@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from snippets import measuring
-from snippets.reference import coverage_measurement
-from snippets.reference.coverage_measurement import CONSTANTS, LOADS, _measure, _measure_cell, main
-from snippets.reference.simulation_trust import customers_per_batch
+from serving_mathematics import measuring
+from serving_mathematics.reference import coverage_measurement
+from serving_mathematics.reference.coverage_measurement import (
+    CONSTANTS,
+    LOADS,
+    _measure,
+    _measure_cell,
+    main,
+)
+from serving_mathematics.reference.simulation_trust import customers_per_batch
 
 
 def test_the_record_has_every_cell() -> None:

@@ -6,10 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-
-from snippets import measuring
-from snippets.reference import performance, performance_sketches
-from snippets.reference.performance import QUEUES, example
+from serving_mathematics import measuring
+from serving_mathematics.reference import performance, performance_sketches
+from serving_mathematics.reference.performance import QUEUES, example
 
 
 @pytest.fixture

@@ -11,10 +11,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets import measuring
-from snippets.reference import performance_growth
-from snippets.reference.performance_growth import RECORD, STUDENT_T_975, example, growth_exponent
+from serving_mathematics import measuring
+from serving_mathematics.reference import performance_growth
+from serving_mathematics.reference.performance_growth import (
+    RECORD,
+    STUDENT_T_975,
+    example,
+    growth_exponent,
+)
 
 
 @given(

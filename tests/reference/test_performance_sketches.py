@@ -6,10 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-
-from snippets import measuring
-from snippets.reference import performance_sketches
-from snippets.reference.performance_sketches import RECORD, SKETCHES, example
+from serving_mathematics import measuring
+from serving_mathematics.reference import performance_sketches
+from serving_mathematics.reference.performance_sketches import RECORD, SKETCHES, example
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.reference.scale_out import (
+from serving_mathematics.reference.scale_out import (
     Estimate,
     Moments,
     chunk_limits,

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from snippets import measuring
-from snippets.reference import scale_out_measurement as measurement
-from snippets.reference.scale_out import KINDS, simulate_chunk
-from snippets.reference.scale_out_measurement import _executor_of, _timed_chunk
+from serving_mathematics import measuring
+from serving_mathematics.reference import scale_out_measurement as measurement
+from serving_mathematics.reference.scale_out import KINDS, simulate_chunk
+from serving_mathematics.reference.scale_out_measurement import _executor_of, _timed_chunk
 
 
 def test_the_record_is_complete() -> None:

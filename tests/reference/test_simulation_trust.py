@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.definitions.queue_simulator import BATCHES, batch_means
-from snippets.reference.simulation_trust import (
+from serving_mathematics.definitions.queue_simulator import BATCHES, batch_means
+from serving_mathematics.reference.simulation_trust import (
     Interval,
     adjusted_interval,
     coverages,

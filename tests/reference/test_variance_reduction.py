@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from snippets.definitions.queue_simulator import fifo_waits
-from snippets.reference.variance_reduction import (
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.reference.variance_reduction import (
     controlled_mean,
     controlled_share,
     paired_difference,

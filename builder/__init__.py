@@ -1,0 +1,20 @@
+"""Runs every snippet module once, caches what came out by content, and puts it into the pages.
+
+It knows no chapter, and no snippet imports it. `python -m builder` runs the snippets; the MkDocs
+hook (`hook.py`) calls the same functions and expands the directives of the pages.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The project: the folder that holds `snippets/`, `docs/` and `mkdocs.yml`."""
+
+PACKAGE = "serving_mathematics"
+"""The import package that the snippet modules are."""
+
+SOURCES = f"snippets/{PACKAGE}"
+"""Where the package lies in a project."""
+
+
+class BuildError(Exception):
+    """Something that the person who runs the build must mend; the message says what and where."""

@@ -1,0 +1,68 @@
+"""TeX to MathML when the page is rendered: `pymdownx.arithmatex` finds the formulas, `math-core`
+converts them.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.postprocessors import Postprocessor
+from math_core import LatexError, LatexToMathML
+
+from builder import BuildError
+
+_FORMULA = re.compile(
+    r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:!?)]*)', re.DOTALL
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def to_mathml(tex: str, *, display: bool) -> str:
+    """One formula as MathML Core. Raises BuildError with the formula and what is wrong in it."""
+    try:
+        mathml: str = LatexToMathML().convert_with_local_state(tex.strip(), displaystyle=display)
+    except LatexError as problem:
+        reason = _COLOUR.sub("", str(problem)).strip().splitlines()[0]
+        raise BuildError(f"formula {tex.strip()!r}: {reason}") from problem
+    return mathml
+
+
+class _ToMathML(Postprocessor):
+    def __init__(self, md: Markdown, problems: list[str]) -> None:
+        super().__init__(md)
+        self.problems = problems
+
+    def run(self, text: str) -> str:
+        def convert(match: re.Match[str]) -> str:
+            display = match[1] == "div"
+            try:
+                mathml = to_mathml(html.unescape(match[2]), display=display)
+            except BuildError as problem:
+                self.problems.append(str(problem))
+                mathml = (
+                    f'<span class="build-error" role="alert">{html.escape(str(problem))}</span>'
+                )
+            if display:
+                return f'<div class="formula" tabindex="0">{mathml}</div>'
+            return f'<span class="inline-formula">{mathml}{match[3]}</span>' if match[3] else mathml
+
+        return _FORMULA.sub(convert, text)
+
+
+class MathML(Extension):
+    """Replaces the output of arithmatex's generic mode by MathML.
+
+    A formula that cannot be converted is shown as an error and noted in `problems`.
+    """
+
+    def __init__(self) -> None:
+        """With no formula seen yet."""
+        super().__init__()
+        self.problems: list[str] = []
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        """Run after everything else has put its HTML in place."""
+        md.postprocessors.register(_ToMathML(md, self.problems), "mathml", -10)

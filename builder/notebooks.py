@@ -1,0 +1,171 @@
+"""Notebooks made of the chapters' run records: the same modules, and the output that they had.
+
+A notebook's cells import a chapter's module, run some of its checks and draw its figures. What they
+print is known already, from the run that filled the chapter's page, so nothing runs twice; a test
+executes the notebooks in a clean kernel and compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serving_mathematics.checks import Comparison
+
+from builder import BuildError
+from builder.runner import Run
+
+SETUP = """\
+%matplotlib inline
+%config InlineBackend.figure_formats = ["svg"]
+from importlib.resources import files
+
+import matplotlib.style
+
+from serving_mathematics.checks import show
+
+matplotlib.style.use(str(files("serving_mathematics") / "house.mplstyle"))"""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a notebook shows of a chapter."""
+
+    title: str
+    intent: str
+    lesson: str
+    runs: Sequence[Run]  # the chapter's modules
+    checks: Sequence[str]  # names of check_* functions
+    figures: Sequence[str]  # names without the prefix figure_
+
+
+def notebook(title: str, introduction: str, demos: Iterable[Demo]) -> dict[str, Any]:
+    """A notebook (nbformat 4.5) with its outputs. Raises BuildError when a demo names a check or a
+    figure that its modules do not have.
+    """
+    cells = [_text(f"# {title}\n\n{introduction}"), _code(SETUP)]
+    for demo in demos:
+        cells.append(_text(f"## {demo.title}\n\n{demo.intent}"))
+        for run in demo.runs:
+            cells += _module_cells(run, demo)
+        known = {c["name"] for run in demo.runs for c in run.record["checks"]}
+        drawn = {f["name"] for run in demo.runs for f in run.record["figures"]}
+        for wrong in [*set(demo.checks) - known, *set(demo.figures) - drawn]:
+            raise BuildError(f"demo of {demo.title}: its modules have no {wrong}")
+        if demo.lesson:
+            cells.append(_text(f"**Lesson.** {demo.lesson}"))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    return {
+        "cells": cells,
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """The text of an `.ipynb` file."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_script(content: dict[str, Any]) -> str:
+    """The same as a Python script in the percent format, which editors open as a notebook."""
+    blocks = []
+    for cell in content["cells"]:
+        lines = cell["source"].split("\n")
+        if cell["cell_type"] == "markdown":
+            text = "\n".join(f"# {line}".rstrip() for line in lines)
+            blocks.append(f"# %% [markdown]\n{text}")
+        else:
+            text = "\n".join(f"# {line}" if line.startswith("%") else line for line in lines)
+            blocks.append(f"# %%\n{text}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
+    """A cell that runs the demo's checks of one module, and one for each of its figures."""
+    part, _, module = run.name.rpartition(".")
+    cells = []
+    checks = [check for check in run.record["checks"] if check["name"] in demo.checks]
+    figures = [figure for figure in run.record["figures"] if figure["name"] in demo.figures]
+    source = [f"from serving_mathematics.{part} import {module}\n"] if checks or figures else []
+    if checks:
+        source += [f"show({module}.{check['name']})" for check in checks]
+        printed = "".join(
+            "\n".join([check["claim"], *(f"PASS {Comparison(**row)}" for row in rows)]) + "\n"
+            for check in checks
+            if (rows := check["comparisons"])
+        )
+        cells.append(_code("\n".join(source), _stream(printed)))
+        source = []
+    for figure in figures:
+        cells.append(
+            _code(
+                "\n".join([*source, f"{module}.figure_{figure['name']}()"]),
+                {
+                    "output_type": "execute_result",
+                    "execution_count": None,
+                    "metadata": {},
+                    "data": {
+                        "image/svg+xml": (run.folder / f"{figure['name']}-light.svg").read_text(
+                            encoding="utf-8"
+                        ),
+                        "text/plain": figure["alt"],
+                    },
+                },
+            )
+        )
+        source = []
+    return cells
+
+
+def _text(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def _code(source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": list(outputs),
+        "source": source,
+    }
+
+
+def _stream(text: str) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+_TRIMMED = (
+    (r"<(style|script)\b.*?</\1>|<!--.*?-->", ""),  # all of JupyterLab's, and loaders of MathJax
+    (r"<clipboard-copy\b.*?</clipboard-copy>", ""),  # the theme copies code
+    (r'<div class="clipboard-copy-txt"[^>]*>.*?</div>', ""),
+    (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
+    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
+    (r' tabindex="0"', ""),
+    (r'class="anchor-link"', 'class="headerlink" title="Link to this section"'),
+    (
+        r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
+        r'<div class="highlight"><pre><code>\1</code></pre></div>',
+    ),
+)
+_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
+
+
+def trimmed(page: str, images: Sequence[str]) -> str:
+    """A notebook as mkdocs-jupyter rendered it, in the clothes of the site.
+
+    images: what takes the place of the figures, in their order.
+    """
+    for pattern, replacement in _TRIMMED:
+        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
+    remaining = iter(images)
+    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)

@@ -1,0 +1,771 @@
+"""Puts what ran into the pages: replaces the `{{ … }}` directives of a chapter's Markdown.
+
+A directive on a line of its own embeds code, a figure, the checks, a solution, the downloads, or
+the cards of a part; inside a line it prints a number of `example()`. Every name is looked up in the
+records of the page's modules, and a name that is not there is an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import io
+import itertools
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from builder import PACKAGE, SOURCES, BuildError
+from builder.readings import reading, readings
+from builder.runner import Run
+from builder.source import Sources, Symbol, module_path, self_contained, shown
+
+_BLOCK = re.compile(r"^([ \t]*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
+_SLOT = "builder-slot-"
+_SLOT_PARAGRAPH = re.compile(rf"<p>{_SLOT}(\d+)\.</p>")
+_SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+_TEX = re.compile(r"\$([^$]+)\$")
+_TITLE = re.compile(r"^# .+$", re.MULTILINE)
+_EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
+_AUTHOR = re.compile(r"\w+")
+_YEAR = re.compile(r"\(\d{4}\)")
+_TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
+_LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
+_EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
+VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
+LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
+LINES_OVER = 6  # that are not worth a button
+KINDS = ("identity", "published", "simulation", "measured")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an index page shows of a chapter."""
+
+    part: str
+    title: str
+    question: str
+    url: str
+    thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
+    exercises: Sequence[str] = ()  # their titles
+    figures: Sequence[tuple[str, dict[str, Any]]] = ()  # module and record of each, in order
+    description: str = ""
+    modules: Sequence[str] = ()  # the first is the chapter's own
+
+
+@dataclass(frozen=True)
+class SymbolUse:
+    """A symbol in the table of a chapter: TeX, meaning, and the chapter's page and title."""
+
+    symbol: str
+    meaning: str
+    path: str
+    title: str
+
+
+def symbol_uses(path: str, title: str, markdown: str) -> list[SymbolUse]:
+    """The symbols that a chapter defines under `## Symbols`, several of one row apart."""
+    section = _SYMBOLS.search(markdown)
+    uses = []
+    for row in section[0].splitlines() if section else ():
+        cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
+        for tex in _TEX.findall(cells[0]) if len(cells) > 1 else ():
+            symbol = tex.partition("=")[0].strip(" ,")
+            uses.append(SymbolUse(symbol, cells[1], path, title))
+    return uses
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A source of a chapter: its anchor, its text, and the chapter's page and title."""
+
+    anchor: str
+    text: str
+    path: str
+    title: str
+
+
+def references_of(path: str, title: str, markdown: str) -> list[Reference]:
+    """The sources that a chapter lists under `## Sources`."""
+    _, _, section = markdown.partition("\n## Sources\n")
+    return [
+        Reference(anchor, " ".join(text.split()), path, title)
+        for text, anchor in _REFERENCE.findall(section)
+    ]
+
+
+def reference_problems(references: Sequence[Reference]) -> list[str]:
+    """Anchors that stand for different works in different chapters: by another author, or of
+    another year. Chapters may name different sections of one work.
+    """
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    for reference in references:
+        author, year = _AUTHOR.match(reference.text), _YEAR.search(reference.text)
+        work = (author[0] if author else "", year[0] if year else "")
+        found.setdefault(reference.anchor, {}).setdefault(work, reference.path)
+    return [
+        f"docs/{path}: source {anchor} is another work than in docs/{next(iter(works.values()))}"
+        for anchor, works in found.items()
+        for path in list(works.values())[1:]
+    ]
+
+
+@dataclass(frozen=True)
+class Term:
+    """An entry of the glossary: its headword, its address from the docs folder, and the pages that
+    it links to.
+    """
+
+    name: str
+    address: str
+    pages: tuple[str, ...]
+
+
+def terms_of(path: str, markdown: str) -> tuple[list[Term], list[str]]:
+    """The entries of a glossary page, and those that are not written as one, out of order, or link
+    to no page.
+    """
+    terms, problems = [], []
+    for entry in _ENTRY.finditer(markdown):
+        written = _TERM.match(entry[0].rstrip())
+        linked = _LINKED_PAGE.findall(written[2]) if written else []
+        if written and linked:
+            terms.append(Term(written[1], f"{path}#{written[3]}", tuple(dict.fromkeys(linked))))
+        else:
+            reason = "links to no chapter" if written else "has no text or no anchor"
+            problems.append(f"docs/{path}: the entry {entry[1]} {reason}")
+    for before, after in itertools.pairwise(terms):
+        if before.name.casefold() > after.name.casefold():
+            problems.append(f"docs/{path}: {after.name} stands below {before.name}")
+    return terms, problems
+
+
+def exercise_titles(markdown: str) -> list[str]:
+    """The titles of a chapter's exercises, in order."""
+    section = _EXERCISES.search(markdown)
+    return _EXERCISE.findall(section[1]) if section else []
+
+
+def several_meanings(uses: Sequence[SymbolUse]) -> dict[str, list[SymbolUse]]:
+    """The symbols that different chapters explain in different words."""
+    by_symbol: dict[str, list[SymbolUse]] = {}
+    for use in uses:
+        by_symbol.setdefault(use.symbol, []).append(use)
+    return {
+        symbol: found
+        for symbol, found in by_symbol.items()
+        if len({use.path for use in found}) > 1 and len({use.meaning for use in found}) > 1
+    }
+
+
+def notation_problems(path: str, meta: dict[str, Any], uses: Sequence[SymbolUse]) -> list[str]:
+    """What the list `several_meanings` of the notation page's front matter does not admit."""
+    admitted = {str(symbol) for symbol in meta.get("several_meanings") or ()}
+    found = several_meanings(uses)
+    problems = [f"docs/{path}: {symbol} has one meaning now" for symbol in admitted - found.keys()]
+    for symbol in found.keys() - admitted:
+        told = "; ".join(f"{use.meaning} ({use.path})" for use in found[symbol])
+        problems.append(
+            f"docs/{path}: ${symbol}$ means several things: {told}."
+            " Use another letter, or list it under several_meanings"
+        )
+    return sorted(problems)
+
+
+@dataclass
+class Page:
+    """A page to expand: where it lies, its front matter, and the records of its modules."""
+
+    path: str  # relative to docs/, with forward slashes
+    meta: dict[str, Any]
+    base: str  # relative address of the site's root, seen from the page
+    runs: Sequence[Run]
+    every_run: Sequence[Run] = ()
+    cards: Sequence[Card] = ()
+    uses: Sequence[SymbolUse] = ()
+    references: Sequence[Reference] = ()
+    terms: Sequence[Term] = ()
+    pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
+    first_line: int = 1  # of the text, below the front matter
+    errors: list[str] = field(default_factory=list)
+    figures_shown: list[str] = field(default_factory=list)
+    slots: list[str] = field(default_factory=list)
+
+    def slot(self, markup: str) -> str:
+        """A paragraph that stands for finished HTML until the Markdown around it is rendered."""
+        self.slots.append(markup)
+        return f"{_SLOT}{len(self.slots) - 1}.\n"
+
+    def fill(self, rendered: str) -> str:
+        """The rendered page with the finished HTML in its places."""
+        return _SLOT_PARAGRAPH.sub(lambda match: self.slots[int(match[1])], rendered)
+
+
+def module_names_of(
+    path: str, meta: dict[str, Any], known: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The modules of a chapter (its own, those its front matter lists, its exercises), and what is
+    wrong.
+    """
+    problems = []
+    part, _, slug = path.removesuffix(".md").replace("-", "_").rpartition("/")
+    names = [f"{part}.{slug}"] if f"{part}.{slug}" in known else []
+    for extra in meta.get("modules") or ():
+        name = str(extra).replace("/", ".") if "/" in str(extra) else f"{part}.{extra}"
+        if name in known:
+            names.append(name)
+        else:
+            problems.append(f"docs/{path}: front matter lists module {extra}, which does not exist")
+    exercises = f"{part}.exercises.{slug}"
+    return names + ([exercises] if exercises in known else []), problems
+
+
+def expand(markdown: str, page: Page) -> str:
+    """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
+    lines, fence, opened = [], "", 0
+    for number, line in enumerate(markdown.split("\n"), page.first_line):
+        mark = _FENCE.match(line)
+        if mark and not fence:
+            fence, opened = mark[1], number
+        elif mark and line.strip() == fence:
+            fence = ""
+        elif not fence and "{{ " in line:
+            line = _expand_line(line, page, number)
+        lines.append(line)
+    if fence:
+        page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
+    text = "\n".join(lines)
+    notes = "\n\n".join(note for note in (_notation_note(page), _terms_note(page)) if note)
+    if notes:
+        text = _SYMBOLS.sub(lambda section: f"{section[0].rstrip()}\n\n{notes}\n\n", text)
+    if page.meta.get("question"):
+        question = page.slot(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
+        text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
+    return text
+
+
+def _notation_note(page: Page) -> str:
+    """Under the symbols of a chapter: where all are, and which mean other things elsewhere."""
+    mine = {use.symbol for use in page.uses if use.path == page.path}
+    if not mine:
+        return ""
+    clashing = sorted(mine & several_meanings(page.uses).keys())
+    letters = ", ".join(f"${symbol}$" for symbol in clashing)
+    note = "All symbols: [Notation](../notation.md)."
+    return f"{note} With other meanings elsewhere: {letters}." if clashing else note
+
+
+def _terms_note(page: Page) -> str:
+    """Under the symbols of a chapter: the entries of the glossary that link to it."""
+    terms = [f"[{t.name}](../{t.address})" for t in page.terms if page.path in t.pages]
+    return f"Terms: {', '.join(terms)}." if terms else ""
+
+
+def _expand_line(line: str, page: Page, number: int) -> str:
+    block = _BLOCK.match(line)
+    try:
+        if block and block[2] in _BLOCKS:
+            text = _BLOCKS[block[2]](page, block[3].split())
+            return "\n".join(block[1] + part if part else "" for part in text.split("\n"))
+        line = _VALUE.sub(lambda match: _value(page, match[1], match[2] or ""), line)
+        if "{{ " in line:
+            raise BuildError(f"not a directive: {line.strip()[:80]}")
+    except BuildError as problem:
+        page.errors.append(f"docs/{page.path}:{number}: {problem}")
+        return page.slot(error_box(str(problem)))
+    return line
+
+
+def error_box(message: str) -> str:
+    """What a reader of `mkdocs serve` sees in place of what could not be made."""
+    return f'<pre class="build-error" role="alert">{html.escape(message)}</pre>'
+
+
+def _value(page: Page, name: str, spec: str) -> str:
+    if name.startswith("site."):
+        values = site_values(page.every_run)
+        key = name.removeprefix("site.")
+        found = [values[key]] if key in values else []
+    else:
+        found = [run.record["example"][name] for run in page.runs if name in run.record["example"]]
+    if len(found) != 1:
+        reason = "several modules of the page have it" if found else "no module of the page has it"
+        raise BuildError(f"no single example value {name}: {reason}")
+    try:
+        text = format(found[0], spec)
+        return text if isinstance(found[0], str) else text.replace("-", "\N{MINUS SIGN}", 1)
+    except ValueError as problem:
+        raise BuildError(
+            f"value {name} = {found[0]!r} cannot be formatted with {spec!r}"
+        ) from problem
+
+
+def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
+    """Counts over every module, for the home page and the execution report."""
+    checks = [check for run in runs for check in run.record["checks"]]
+    return {
+        "modules": len(runs),
+        "checks": len(checks),
+        "comparisons": sum(len(check["comparisons"]) for check in checks),
+        "figures": sum(len(run.record["figures"]) for run in runs),
+        "lines": sum(len(run.record["source"].splitlines()) for run in runs),
+        "seconds": sum(run.seconds for run in runs),
+    }
+
+
+def _find_symbol(page: Page, name: str) -> tuple[Run, Symbol]:
+    found = []
+    for run in page.runs:
+        defined = run.outline.symbols
+        if name in defined:
+            found.append((run, defined[name]))
+    private_or_absent = "is not defined in" if not found else "is defined more than once in"
+    if len(found) != 1:
+        modules = (
+            ", ".join(run.path for run in page.runs) or "any module, because the page has none"
+        )
+        raise BuildError(f"{name} {private_or_absent} {modules}")
+    return found[0]
+
+
+def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
+    """(module, shown source, self-contained source) of symbols of one module."""
+    if not names:
+        raise BuildError("name what to show: {{ code function }}")
+    found = [_find_symbol(page, name) for name in names]
+    owners = {run.name for run, _ in found}
+    if len(owners) > 1:
+        raise BuildError(
+            f"{' '.join(names)} come from several modules ({', '.join(sorted(owners))})"
+        )
+    run = found[0][0]
+    source = run.record["source"]
+    text = "\n\n\n".join(shown(source, symbol) for _, symbol in found)
+    return run, text, self_contained(source, names, run.outline)
+
+
+def _code(page: Page, names: list[str]) -> str:
+    run, text, whole = _code_block(page, names)
+    needs = " ".join(run.record["needs"])
+    wanted = f" <span>Needs <code>pip install {needs}</code></span>" if needs else ""
+    lines = text.count("\n") + 1
+    folded = lines > LINES_OPEN + LINES_OVER
+    unfold = (
+        '<button type="button" class="snippet-fold" aria-expanded="false" data-search-exclude>'
+        f"Show all {lines} lines</button>"
+    )
+    tools = page.slot(
+        f"{unfold * folded}"
+        '<p class="snippet-tools" data-search-exclude>'
+        f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
+        "Copy with what it needs</button>"
+        f'<a href="{page.base}downloads/{run.address}" download>Download the module</a>{wanted}</p>'
+    )
+    classes = ".python .snippet .is-folded" if folded else ".python .snippet"
+    return f'``` {{ {classes} title="{run.path}" }}\n{text}\n```\n\n{tools}'
+
+
+def _solution(page: Page, names: list[str]) -> str:
+    block = _code(page, names)
+    indented = "\n".join(f"    {line}" if line else "" for line in block.split("\n"))
+    hints = [h for n in names if (h := _find_symbol(page, n)[0].record["hints"].get(n))]
+    hint = f'??? tip "Hint"\n\n    {" ".join(hints)}\n\n' if hints else ""
+    return f'{hint}??? success "Solution"\n\n{indented}'
+
+
+def figure_image(base: str, run_name: str, figure: dict[str, Any], *, card: bool = False) -> str:
+    """The two themes of a figure as images of known size; the hidden one is never fetched.
+
+    card: for a card, whose text says what it is: without the words of the figure, which nobody
+    could read there.
+    """
+    text = "" if card else html.escape(figure["alt"], quote=True)
+    return "".join(
+        f'<img class="only-{theme}" alt="{text}"'
+        f' src="{base}{figure_address(run_name, figure["name"], theme + "-card" * card)}"'
+        f' width="{figure["width"]}" height="{figure["height"]}" loading="lazy" decoding="async">'
+        for theme in ("light", "dark")
+    )
+
+
+def figure_anchor(figure_name: str) -> str:
+    """The id of a figure on its chapter's page."""
+    return f"figure-{figure_name.replace('_', '-')}"
+
+
+def place_of_figure(markdown: str, figure_name: str) -> int:
+    """Where a page shows a figure, by itself or with its slider; -1 when it does not."""
+    found = re.search(rf"\{{\{{ (?:figure|slider) {figure_name} \}}\}}", markdown)
+    return found.start() if found else -1
+
+
+def figure_address(run_name: str, figure_name: str, variant: str) -> str:
+    """Where a figure lies in the site."""
+    return f"figures/{run_name.replace('.', '/')}/{figure_name}-{variant}.svg"
+
+
+def slider_address(run_name: str, slider_name: str) -> str:
+    """Where the numbers of a slider lie in the site."""
+    return f"figures/{run_name.replace('.', '/')}/{slider_name}.json"
+
+
+def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]]:
+    """The one figure or slider of that name, and the module it is from."""
+    if len(names) != 1:
+        raise BuildError(f"name one {kind}: {{{{ {kind} name }}}}")
+    there = [(run, item) for run in page.runs for item in run.record[f"{kind}s"]]
+    found = [(run, item) for run, item in there if item["name"] == names[0]]
+    if len(found) != 1:
+        known = ", ".join(item["name"] for _, item in there) or "none"
+        raise BuildError(f"no single {kind} {names[0]}; the page's modules have: {known}")
+    return found[0]
+
+
+def _figure(page: Page, names: list[str]) -> str:
+    run, figure = _named(page, names, "figure")
+    return page.slot(_figure_markup(page, run, figure))
+
+
+def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
+    page.figures_shown.append(figure["name"])
+    count = len(page.figures_shown)
+    caption = " ".join(_inline(text) for text in figure["caption"])
+    address = page.base + figure_address(run.name, figure["name"], "light")
+    return (
+        f'<figure class="plot" id="{figure_anchor(figure["name"])}">'
+        f"{figure_image(page.base, run.name, figure)}"
+        f"<figcaption><strong>Figure {count}.</strong> {caption}"
+        f' <a class="figure-file" href="{address}" download>'
+        f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
+        "</figcaption></figure>"
+    )
+
+
+def _slider(page: Page, names: list[str]) -> str:
+    """A figure, and under it the controls and the place of a plot that docs/assets/slider.js draws
+    when it comes into view.
+    """
+    run, slider = _named(page, names, "slider")
+    _, figure = _named(page, names, "figure")
+    anchor = f"slider-{slider['name'].replace('_', '-')}"
+    controls = []
+    for number, control in enumerate(slider["data"]["controls"]):
+        name = f"{anchor}-{number}"
+        texts = control["texts"]
+        now = html.escape(texts[control["start"]])
+        controls.append(
+            f'<p><label for="{name}">{html.escape(control["label"])}</label>'
+            f' <span aria-hidden="true">{now}</span>'
+            f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{control["start"]}"'
+            f' aria-valuetext="{now}" autocomplete="off"></p>'
+        )
+    address = page.base + slider_address(run.name, slider["name"])
+    longest = max(readings(slider["data"]), key=len)  # its place is kept free
+    first = reading(slider["data"], [c["start"] for c in slider["data"]["controls"]])
+    return page.slot(
+        f"{_figure_markup(page, run, figure)}"
+        f'<div class="slider" id="{anchor}" role="group" aria-labelledby="{anchor}-lead"'
+        f' data-grid="{address}" data-search-exclude>'
+        f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
+        f'<div class="slider-plot"></div><div class="slider-controls">{"".join(controls)}</div>'
+        f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
+        f"<span>{html.escape(first)}</span></output></div>"
+    )
+
+
+def _inline(text: str) -> str:
+    """A docstring sentence as HTML: escaped, with `code` marked."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def _checks(page: Page, names: list[str]) -> str:
+    if names:
+        raise BuildError("{{ checks }} shows all checks of the page and takes no names")
+    checks = [check for run in page.runs for check in run.record["checks"]]
+    if not checks:
+        raise BuildError("the page's modules have no checks")
+    total = sum(len(check["comparisons"]) for check in checks)
+    head = "".join(
+        f'<th scope="col">{title}</th>' for title in ("Compared", "Expected", "Got", "Tolerance")
+    )
+    folds = []
+    for check in checks:
+        kinds = sorted({row["kind"] for row in check["comparisons"]}, key=KINDS.index)
+        badges = " ".join(f'<span class="kind">{kind}</span>' for kind in kinds)
+        source = (
+            f'<p class="check-source">{_inline(check["source"])}</p>' if check["source"] else ""
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f"<td>{_inline(row[key])}</td>" for key in ("label", "expected", "got", "tolerance")
+            )
+            + "</tr>"
+            for row in check["comparisons"]
+        )
+        folds.append(
+            f'<details class="check"><summary>{_inline(check["claim"])} {badges}</summary>{source}'
+            '<div class="checks" role="region" aria-label="Comparisons" tabindex="0">'
+            '<table class="plain">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
+        )
+    passed = sum(row["passed"] for check in checks for row in check["comparisons"])
+    idle = "".join(
+        f'<p class="check-idle">The checks of <code>{run.path}</code> did not run in this build,'
+        f" which lacks <code>{' '.join(run.record['absent'])}</code>.</p>"
+        for run in page.runs
+        if run.record["absent"]
+    )
+    return page.slot(
+        f'<p class="check-summary">{passed} of {total} comparisons in {len(checks)} checks'
+        " passed when this page was built. Open a claim to see what was compared.</p>"
+        + idle
+        + "".join(folds)
+    )
+
+
+def _downloads(page: Page, names: list[str]) -> str:
+    if names or not page.runs:
+        raise BuildError("{{ downloads }} takes no names and needs a page with modules")
+    links = ", ".join(
+        f'<a href="{page.base}downloads/{run.address}" download>'
+        f"<code>{run.path.rpartition('/')[2]}</code></a>"
+        for run in page.runs
+        if ".exercises." not in run.name
+    )
+    first = page.runs[0].name
+    bundle = f"{page.base}downloads/{download_name(first, 'zip')}"
+    notebook = f"{page.base}downloads/{download_name(first, 'ipynb')}"
+    whole = "chapter" if "question" in page.meta else "page"
+    return page.slot(
+        f'<p class="downloads" data-search-exclude>Download {links}, '
+        f'the <a href="{notebook}" download>notebook of this {whole}</a>, or '
+        f'<a href="{bundle}" download>everything of this {whole} that runs (zip)</a>:'
+        f" unpack it and type <code>python -m {PACKAGE} check {first}</code>.</p>" + _live(page)
+    )
+
+
+_IN_BROWSER = {"numpy", "matplotlib", "pydantic"}  # packages that the browser's Python can load
+
+
+def _live(page: Page) -> str:
+    """The place where a reader can edit and run the page's modules."""
+    here = [run for run in page.runs if not run.record["needs"]]
+    if not page.pyodide or not here:
+        return ""
+    address = page.pyodide if "://" in page.pyodide else page.base + page.pyodide
+    packages = {"numpy", "matplotlib"}
+    for run in here:
+        packages |= {
+            statement.head.split()[1].partition(".")[0]
+            for statement in run.outline.imports
+            if statement.head.startswith("from ")
+        } & _IN_BROWSER
+    settings = {
+        "modules": [run.name for run in here],
+        "packages": sorted(packages),
+        "pyodide": address,
+        "downloads": f"{page.base}downloads/",
+        "bundle": f"{page.base}downloads/{download_name(page.runs[0].name, 'zip')}",
+    }
+    left_out = [run.path.rpartition("/")[2] for run in page.runs if run.record["needs"]]
+    without = f" ({', '.join(left_out)}: only on a machine of your own)" if left_out else ""
+    return (
+        f'<div class="live" data-search-exclude data-live="{html.escape(json.dumps(settings))}">'
+        '<p><button type="button" class="md-button">Edit and run in this page</button> '
+        f"<small>The first time, this loads Python for the browser{without}.</small></p>"
+        "</div>"
+    )
+
+
+def download_name(name: str, suffix: str) -> str:
+    """File name of what a chapter offers beside its modules."""
+    return f"{name.rpartition('.')[2].replace('_', '-')}.{suffix}"
+
+
+def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
+    """Modules, with every project file they import, as a zip whose bytes depend on the contents
+    only.
+
+    data: files that the modules read, relative to the project; one that is absent is left out.
+    """
+    root = sources.root
+    files = {root / SOURCES / "__main__.py", root / SOURCES / "house.mplstyle"}
+    files.update(root / name for name in data if (root / name).is_file())
+    for name in names:
+        files.update(sources.dependencies(module_path(root, name))[0])
+    return _archive(
+        tuple(
+            (file.relative_to(root / "snippets").as_posix(), sources.content(file))
+            for file in sorted(files)
+        )
+    )
+
+
+@functools.lru_cache(maxsize=64)  # `mkdocs serve` offers the same at every edit
+def _archive(files: tuple[tuple[str, bytes], ...]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def llms_text(
+    name: str, summary: str, address: str, cards: Sequence[Card], parts: Mapping[str, str]
+) -> str:
+    """What the site is and where its pages and modules lie, for language models (llmstxt.org).
+
+    address: of the site, with a slash at its end; empty for relative links.
+    parts: the titles of the parts by folder.
+    """
+    lines = [f"# {name}", "", f"> {summary}"]
+    for part, found in itertools.groupby(cards, key=lambda card: card.part):
+        lines += ["", f"## {parts.get(part, part)}", ""]
+        for card in found:
+            lines.append(f"- [{card.title}]({address}{card.url}): {card.description}")
+    lines += ["", "## Modules", ""]
+    for card in cards:
+        if card.modules:
+            archive = download_name(card.modules[0], "zip")
+            modules = ", ".join(
+                f"[{module.rpartition('.')[2]}.py]({address}downloads/{PACKAGE}/{file}.py)"
+                for module in card.modules
+                if ".exercises." not in module
+                for file in [module.replace(".", "/")]
+            )
+            lines.append(f"- [{archive}]({address}downloads/{archive}): {card.title}. {modules}")
+    return "\n".join(lines) + "\n"
+
+
+def _chapters(page: Page, names: list[str]) -> str:
+    part = names[0] if len(names) == 1 else page.path.rpartition("/")[0]
+    cards = [card for card in page.cards if card.part == part]
+    if not cards:
+        raise BuildError(f"no chapter in part {part!r} to show")
+    items = []
+    for card in cards:
+        image = figure_image(page.base, *card.thumbnail, card=True) if card.thumbnail else ""
+        items.append(
+            f'<li><a href="{page.base}{card.url}">{image}'
+            f'<span class="card-title">{html.escape(card.title)}</span>'
+            f'<span class="card-question">{html.escape(card.question)}</span></a></li>'
+        )
+    return page.slot(f'<ul class="cards">{"".join(items)}</ul>')
+
+
+def _gallery(page: Page, names: list[str]) -> str:
+    cards = [card for card in page.cards if card.figures]
+    if names or not cards:
+        raise BuildError("{{ gallery }} takes no names and needs chapters with figures")
+    sections = []
+    for card in cards:
+        items = []
+        for module, figure in card.figures:
+            address = f"{page.base}{card.url}#{figure_anchor(figure['name'])}"
+            image = figure_image(page.base, module, figure, card=True)
+            finding = _inline(figure["caption"][0]) if figure["caption"] else figure["name"]
+            items.append(
+                f'<li><a href="{address}">{image}'
+                f'<span class="card-question">{finding}</span></a></li>'
+            )
+        title = html.escape(card.title)
+        sections.append(
+            f'<h2><a href="{page.base}{card.url}">{title}</a></h2>'
+            f'<ul class="cards">{"".join(items)}</ul>'
+        )
+    return page.slot("".join(sections))
+
+
+def _exercises(page: Page, names: list[str]) -> str:
+    cards = [card for card in page.cards if card.exercises]
+    if names or not cards:
+        raise BuildError("{{ exercises }} takes no names and needs chapters with exercises")
+    items = []
+    for card in cards:
+        titles = "".join(f"<li>{html.escape(title)}</li>" for title in card.exercises)
+        items.append(
+            f'<h3><a href="{page.base}{card.url}#exercises">{html.escape(card.title)}</a></h3>'
+            f"<p><code>python -m {PACKAGE} exercises {card.url.strip('/')}</code></p>"
+            f"<ol>{titles}</ol>"
+        )
+    return page.slot(f'<div class="exercises">{"".join(items)}</div>')
+
+
+def _report(page: Page, names: list[str]) -> str:
+    if names:
+        raise BuildError("{{ report }} takes no names")
+    titles = ("Module", "CPU seconds", "Checks", *KINDS, "Figures")
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    body = []
+    for run in page.every_run:
+        rows = [row for check in run.record["checks"] for row in check["comparisons"]]
+        cells = [
+            f"{run.seconds:.2f}",
+            len(run.record["checks"]),
+            *(sum(row["kind"] == kind for row in rows) for kind in KINDS),
+            len(run.record["figures"]),
+        ]
+        numbers = "".join(f"<td>{cell}</td>" for cell in cells)
+        path = run.path.removeprefix(f"{SOURCES}/")
+        body.append(f'<tr><th scope="row"><code>{path}</code></th>{numbers}</tr>')
+    return page.slot(
+        '<div class="checks report" role="region" aria-label="Execution report" tabindex="0">'
+        '<table class="plain">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _notation(page: Page, names: list[str]) -> str:
+    if names or not page.uses:
+        raise BuildError("{{ notation }} takes no names and needs chapters with symbols")
+    order: dict[str, dict[str, list[SymbolUse]]] = {}
+    for use in sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol)):
+        order.setdefault(use.symbol, {}).setdefault(use.meaning, []).append(use)
+    rows = ["| Symbol | Meaning | Chapter |", "|---|---|---|"]
+    for symbol, meanings in order.items():
+        for place, (meaning, uses) in enumerate(meanings.items()):
+            links = ", ".join(f"[{use.title}]({use.path}#symbols)" for use in uses)
+            rows.append(f"| {f'${symbol}$' if place == 0 else ''} | {meaning} | {links} |")
+    return "\n".join(rows) + "\n"
+
+
+def _references(page: Page, names: list[str]) -> str:
+    if names or not page.references:
+        raise BuildError("{{ references }} takes no names and needs chapters with sources")
+    cited: dict[tuple[str, str], list[Reference]] = {}
+    for reference in sorted(page.references, key=lambda reference: reference.text.lower()):
+        cited.setdefault((reference.anchor, reference.text), []).append(reference)
+    lines, anchors = [], set()
+    for (anchor, text), found in cited.items():
+        links = ", ".join(f"[{r.title}]({r.path}#{anchor})" for r in found)
+        lines.append(f"- {text} Cited in {links}.")
+        if anchor not in anchors:
+            lines.append(f"  {{ #{anchor} }}")
+        anchors.add(anchor)
+    return "\n".join(lines) + "\n"
+
+
+_BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
+    "code": _code,
+    "solution": _solution,
+    "figure": _figure,
+    "slider": _slider,
+    "checks": _checks,
+    "downloads": _downloads,
+    "chapters": _chapters,
+    "exercises": _exercises,
+    "gallery": _gallery,
+    "report": _report,
+    "notation": _notation,
+    "references": _references,
+}

@@ -1,0 +1,432 @@
+"""Keeps one fresh run record per snippet module: looks in the cache, runs what is missing, in
+parallel.
+
+A cache entry is `<cache>/<module>/<digest>/`, made in a temporary folder and renamed, so that it is
+there whole or not at all; every file in it is hashed in its record, so that damage is noticed and
+the module runs again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import math
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder import PACKAGE, ROOT, SOURCES, BuildError, worker
+from builder.source import (
+    Outline,
+    Sources,
+    builder_digest,
+    digest,
+    module_names,
+    module_path,
+)
+
+TIMEOUT_S = 120.0
+ATTEMPTS = 5  # runs of a module whose files change while it runs
+WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of sets in every build
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+}
+KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
+STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
+_LOADED = builder_digest()
+_RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A module's run record and the folder that holds its figures."""
+
+    name: str
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def path(self) -> str:
+        """The module's file, relative to the project, with forward slashes."""
+        return f"{SOURCES}/{self.name.replace('.', '/')}.py"
+
+    @property
+    def address(self) -> str:
+        """Where the module lies among the downloads."""
+        return f"{PACKAGE}/{self.name.replace('.', '/')}.py"
+
+    @functools.cached_property
+    def outline(self) -> Outline:
+        """The module's definitions and imports, as they were when it ran."""
+        return Outline.from_json(self.record["outline"])
+
+    @property
+    def failed(self) -> bool:
+        """True when a check, a figure, the example or the import went wrong."""
+        return bool(self.record["failures"])
+
+    @property
+    def seconds(self) -> float:
+        """Processor time that the module took."""
+        return float(sum(self.record["seconds"].values()))
+
+
+def default_cache(root: Path) -> Path:
+    """Where records live: $SNIPPETS_CACHE, relative to the project, or else `.cache/snippets`."""
+    return root / (os.environ.get("SNIPPETS_CACHE") or Path(".cache", "snippets"))
+
+
+def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None) -> Run | None:
+    """The module's record if it is whole and nothing that it depends on has changed since; else
+    None.
+
+    sources: shared by those who ask for many modules at one time.
+    """
+    return _whole(root, name, cache / name / (sources or Sources(root)).digest(name))
+
+
+def _whole(root: Path, name: str, folder: Path) -> Run | None:
+    """The record in a folder, unless something of it is missing or damaged, or data it read has
+    changed.
+    """
+    try:
+        seal, _, text = (folder / "record.json").read_text(encoding="utf-8").partition("\n")
+        if seal != hashlib.sha256(text.encode()).hexdigest():
+            return None
+        record = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS:
+        return None
+    for files, base in ((record["files"], folder), (record["reads"], root)):
+        if any(worker.file_digest(base / file) != known for file, known in files.items()):
+            return None
+    return Run(name, folder, record)
+
+
+def run_all(
+    root: Path,
+    cache: Path,
+    *,
+    names: Iterable[str] | None = None,
+    jobs: int | None = None,
+    timeout_s: float = TIMEOUT_S,
+    progress: Callable[[str], object] = str,
+    again: bool = True,
+) -> list[Run]:
+    """A record for each module, from the cache or from a run; modules that failed are in the list
+    too.
+
+    names: dotted names in the package, all by default. jobs: worker processes at a time, one per
+    core but at least two by default. timeout_s: limit for one module. progress: is told a line per
+    finished module. again: run modules once more whose last run failed. Raises BuildError when the
+    cache cannot be written or a file cannot be parsed.
+    """
+    cache = cache.absolute()  # a module may change the working directory
+    wanted = list(module_names(root) if names is None else names)
+    for name in wanted:
+        if not module_path(root, name).is_file():
+            raise BuildError(f"no module {name}: {module_path(root, name)} does not exist")
+    done: dict[str, Run] = {}
+    missing: list[str] = []
+    sources = Sources(root)
+    for name in wanted:
+        run = cached(root, cache, name, sources=sources)
+        if run and not (again and run.failed):
+            done[name] = run
+        else:
+            if not missing:
+                warm_up()  # while the others are looked up
+            missing.append(name)
+    if missing:
+        if builder_digest() != _LOADED:
+            raise BuildError("the builder was edited since it started; stop it and start again")
+        _prepare(cache)
+        missing.sort(key=lambda name: _expected(sources, cache, name), reverse=True)
+        for count, run in enumerate(_execute(root, cache, missing, jobs or cores(), timeout_s), 1):
+            done[run.name] = run
+            if run.failed:
+                verdict = f"{len(run.record['failures'])} FAILED"
+            elif run.record["absent"]:
+                verdict = f"NOT RUN, needs {' '.join(run.record['absent'])}"
+            else:
+                verdict = f"{run.seconds:.1f} s"
+            progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
+    return [done[name] for name in wanted]
+
+
+def _expected(sources: Sources, cache: Path, name: str) -> tuple[float, int]:
+    """How long a module will run, to begin with the longest, so that none runs on alone at the end:
+    as long as last time; when nothing is known of that, longer the more text there is to it and all
+    that it imports.
+    """
+    files, _ = sources.dependencies(module_path(sources.root, name))
+    return _last_seconds(cache, name), sum(len(sources.content(file)) for file in files)
+
+
+def _last_seconds(cache: Path, name: str) -> float:
+    """Processor time of a module's newest run that is still known; infinite when none is."""
+    newest, seconds = 0.0, math.inf
+    for file in (cache / name).glob("*/record.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            made = file.stat().st_mtime
+            record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
+            if made > newest:
+                newest, seconds = made, float(sum(record["seconds"].values()))
+    return seconds
+
+
+def cores() -> int:
+    """Processes that can run at a time: one per core, but at least two."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return max(2, len(affinity(0)) if affinity else os.cpu_count() or 2)
+
+
+def _prepare(cache: Path) -> None:
+    """Make the cache writable or say why it is not, and clear what killed builds left."""
+    with _writing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    for leftover in cache.glob("tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > STALE_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise BuildError(
+            f"cannot write the cache {cache}: {problem.strerror or problem};"
+            " set SNIPPETS_CACHE to a folder that can be written"
+        ) from problem
+
+
+@dataclass
+class _Job:
+    name: str
+    digest: str
+    folder: Path
+    process: Any
+    deadline: float
+    timed_out: bool = False
+
+
+def _execute(
+    root: Path, cache: Path, names: list[str], jobs: int, timeout_s: float
+) -> Iterator[Run]:
+    """Run modules, at most `jobs` at a time, each in a worker of its own; yield them as they
+    finish.
+    """
+    context = _context()
+    waiting, running = list(names), list[_Job]()
+    attempts = dict.fromkeys(names, 0)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(_start(context, root, cache, waiting.pop(0), timeout_s))
+            pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
+            multiprocessing.connection.wait([job.process.sentinel for job in running], pause)
+            for job in list(running):
+                if job.process.is_alive() and time.monotonic() >= job.deadline:
+                    job.timed_out = True
+                    _end(job)
+                if not job.process.is_alive():
+                    running.remove(job)
+                    _end(job)
+                    run = _finish(root, cache, job, timeout_s)
+                    attempts[job.name] += 1
+                    if run:
+                        yield run
+                    elif attempts[job.name] < ATTEMPTS:
+                        waiting.append(job.name)
+                    else:
+                        raise BuildError(
+                            f"{job.name}: its files changed during each of {ATTEMPTS} runs;"
+                            " does it write a file that it reads?"
+                        )
+    finally:
+        for job in running:
+            _end(job)
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _context() -> Any:
+    """Workers fork from a server that has numpy and matplotlib loaded and runs one thread of linear
+    algebra.
+    """
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))  # workers find the builder where this process did
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["builder.preload"])
+    return context
+
+
+def warm_up() -> None:
+    """Start the server that workers fork from, so that the first run need not wait for it."""
+    if _context().get_start_method() == "forkserver":
+        with _environment(WORKER_ENVIRONMENT), _without_main():
+            multiprocessing.forkserver.ensure_running()
+
+
+def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -> _Job:
+    sources = Sources(root)  # before the worker reads anything: what is newer runs again
+    version, needs = sources.digest(name), sources.needs(name)
+    with _writing(cache):
+        folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
+    process = context.Process(
+        target=worker.main, args=(root, name, folder, needs), name=name, daemon=False
+    )
+    with _environment(WORKER_ENVIRONMENT), _without_main():
+        process.start()
+    return _Job(name, version, folder, process, time.monotonic() + timeout_s)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep workers from importing the program that asked for them, which may be all of MkDocs."""
+    main = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {key: main[key] for key in ("__spec__", "__file__") if key in main}
+    main["__spec__"] = None
+    main.pop("__file__", None)
+    try:
+        yield
+    finally:
+        main.update(kept)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _end(job: _Job) -> None:
+    """End a worker and whatever it started."""
+    if hasattr(os, "killpg") and job.process.pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(job.process.pid, signal.SIGKILL)
+    if job.process.is_alive():
+        job.process.kill()
+    job.process.join()
+
+
+def _finish(root: Path, cache: Path, job: _Job, timeout_s: float) -> Run | None:
+    """Put a finished run into the cache; None when what came out belongs to no version, because
+    the module or the data that it read changed meanwhile.
+    """
+    target = cache / job.name / job.digest
+    try:
+        if digest(root, job.name) != job.digest:
+            return None
+        with _writing(cache):
+            if not (job.folder / "record.json").is_file():
+                _record_death(root, job, timeout_s)
+            if not _whole(root, job.name, job.folder):
+                return None
+            there = _whole(root, job.name, target)
+            if there and not there.failed:
+                return there  # another build was faster, and may be reading it
+            _install(job.folder, target)
+            _prune(target.parent)
+    finally:
+        shutil.rmtree(job.folder, ignore_errors=True)
+    return _whole(root, job.name, target)
+
+
+def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
+    """A record for a worker that left none: it hung, exited or crashed."""
+    step, output = "1 module", ""
+    with contextlib.suppress(OSError):
+        step = (job.folder / worker.STEP).read_text(encoding="utf-8")
+    with contextlib.suppress(OSError):
+        output = (job.folder / worker.OUTPUT).read_bytes()[-4000:].decode(errors="replace")
+    line, _, function = step.partition(" ")
+    for file in job.folder.iterdir():
+        file.unlink()
+    code = job.process.exitcode
+    if job.timed_out:
+        message = f"ran longer than the limit of {timeout_s:g} s and was ended"
+    elif code is not None and code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        message = f"was ended by signal {names.get(-code, -code)}"
+    else:
+        message = f"ended its process with exit status {code} before it was done"
+    failure = {
+        "function": function or "module",
+        "line": int(line or 1),
+        "error": "Ended",
+        "message": message,
+        "traceback": output,
+    }
+    described = worker.description(module_path(root, job.name))
+    worker.seal(job.folder, worker.empty_record() | {"failures": [failure]} | described)
+
+
+def _install(folder: Path, target: Path) -> None:
+    """Rename a finished folder to its place; replace what is there, and lose gracefully against
+    another build.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(5):
+        try:
+            folder.rename(target)
+            return
+        except OSError:
+            aside = Path(tempfile.mkdtemp(prefix="tmp-replaced-", dir=target.parent.parent))
+            with contextlib.suppress(OSError):
+                target.rename(aside / "entry")
+            shutil.rmtree(aside, ignore_errors=True)
+    raise BuildError(f"cannot write {target}: another process keeps replacing it")
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest entries of a module."""
+    entries = []
+    for entry in folder.iterdir():
+        with contextlib.suppress(OSError):
+            entries.append((entry.stat().st_mtime, entry))
+    for _, entry in sorted(entries, reverse=True)[KEPT_ENTRIES:]:
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def failure_report(runs: Iterable[Run]) -> str:
+    """Every failure of the runs, one after the other; empty when there is none."""
+    return "\n".join(failures(runs))
+
+
+def failures(runs: Iterable[Run]) -> list[str]:
+    """Every failure of the runs, each with file, line, function and what was said."""
+    lines = []
+    for run in runs:
+        for failure in run.record["failures"]:
+            place = f"{run.path}:{failure['line']}: {failure['function']}"
+            lines.append(f"{place}: {failure['error']}: {failure['message']}")
+    return lines

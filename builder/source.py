@@ -1,0 +1,321 @@
+"""What can be known about a snippet module without running it: symbols, imports, digest."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import platform
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder import PACKAGE, SOURCES, BuildError
+
+RECORDING_FILES = (
+    "worker.py",
+    "figures.py",
+    "sliders.py",
+    "source.py",
+)  # what decides the content of a record
+
+
+def module_names(root: Path) -> list[str]:
+    """Every chapter module and every exercise module, as dotted names in the package, sorted."""
+    folder = root / SOURCES
+    paths = [*folder.glob("[!_]*/[!_]*.py"), *folder.glob("[!_]*/exercises/[!_]*.py")]
+    return sorted(".".join(path.relative_to(folder).with_suffix("").parts) for path in paths)
+
+
+def module_path(root: Path, name: str) -> Path:
+    """The file of a module, from its dotted name in the package."""
+    return root / SOURCES / Path(*name.split(".")).with_suffix(".py")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A function, class or constant of a module: its lines and the names it uses."""
+
+    first_line: int
+    last_line: int
+    uses: list[str]
+
+
+@dataclass(frozen=True)
+class Import:
+    """A top-level import: its line, the text before the names, each name as written and bound."""
+
+    line: int
+    head: str
+    names: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A module's top-level definitions by name and its imports, in the order of the source."""
+
+    symbols: dict[str, Symbol]
+    imports: list[Import]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain lists and dictionaries, for the run record."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Outline:
+        """What `as_json` gave."""
+        return cls(
+            {name: Symbol(**symbol) for name, symbol in plain["symbols"].items()},
+            [Import(**statement) for statement in plain["imports"]],
+        )
+
+
+def outline(source: str) -> Outline:
+    """Read a module's text. Raises SyntaxError when it is not Python."""
+    found: dict[str, Symbol] = {}
+    imports: list[Import] = []
+    for node in ast.parse(source).body:
+        names: list[str] = []
+        first = node.lineno
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names = [node.name]
+                first = min([first, *(decorator.lineno for decorator in node.decorator_list)])
+            case ast.Assign():
+                names = [
+                    part.id
+                    for target in node.targets
+                    for part in ast.walk(target)
+                    if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+                ]
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names = [name]
+            case ast.Import():
+                bound = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+                written = [ast.unparse(alias) for alias in node.names]
+                imports.append(Import(first, "import ", list(zip(written, bound, strict=True))))
+            case ast.ImportFrom():
+                bound = [alias.asname or alias.name for alias in node.names]
+                written = [ast.unparse(alias) for alias in node.names]
+                head = f"from {'.' * node.level}{node.module or ''} import "
+                imports.append(Import(first, head, list(zip(written, bound, strict=True))))
+        uses = sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name)}) if names else []
+        for name in names:
+            found[name] = Symbol(first, node.end_lineno or first, uses)
+    return Outline(found, imports)
+
+
+def shown(source: str, symbol: Symbol) -> str:
+    """The lines of a definition, decorators included."""
+    return "\n".join(_lines(source)[symbol.first_line - 1 : symbol.last_line])
+
+
+def _lines(source: str) -> list[str]:
+    """The lines as Python counts them: no page break and no Unicode separator ends one."""
+    return source.split("\n")
+
+
+def self_contained(source: str, names: Iterable[str], known: Outline | None = None) -> str:
+    """The named definitions with the imports and definitions they need, ready for an empty file.
+
+    known: the outline of the source, where it has been made already.
+    """
+    known = known or outline(source)
+    needed: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            pending += known.symbols[name].uses if name in known.symbols else []
+    lines = []
+    for statement in known.imports:
+        future = statement.head.startswith("from __future__")
+        kept = [written for written, bound in statement.names if future or bound in needed]
+        if kept:
+            lines.append(statement.head + ", ".join(kept))
+    symbols = [known.symbols[name] for name in needed if name in known.symbols]
+    spans = sorted({(symbol.first_line, symbol.last_line) for symbol in symbols})
+    code = _lines(source)
+    blocks = ["\n".join(lines)] if lines else []
+    blocks += ["\n".join(code[first - 1 : last]) for first, last in spans]
+    return "\n\n\n".join(blocks) + "\n"
+
+
+_IMPORT = re.compile(
+    r"^[ \t]*(from[ \t]+[.\w]+[ \t]+import[ \t]*(?:\([^)]*\)|(?:\\\n|[^\n])+)"
+    r"|import[ \t]+(?:\\\n|[^\n])+)",
+    re.MULTILINE,
+)
+_HIDDEN_IMPORT = re.compile(r"[:;][ \t]*(?:from|import)\b|\\\n")  # within a line, or continued
+
+
+@functools.lru_cache(maxsize=512)
+def _import_statements(source: str) -> list[ast.Import | ast.ImportFrom]:
+    """Every import anywhere in a module's text, where it can be without parsing the rest of it."""
+    statements = [match[1].strip() for match in _IMPORT.finditer(source)]
+    texts = ["\n".join(statements)] * (not _HIDDEN_IMPORT.search(source))
+    for text in (*texts, source):  # a docstring's sentence may start like an import
+        with contextlib.suppress(SyntaxError, ValueError):
+            return _imports_in(text)
+    found = []
+    for text in statements:  # not Python: as far as can be seen
+        with contextlib.suppress(SyntaxError, ValueError):
+            found += _imports_in(text)
+    return found
+
+
+def _imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
+    nodes = ast.walk(ast.parse(text))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+class Sources:
+    """The project's files as they are now: each is read, and its imports looked up, once."""
+
+    def __init__(self, root: Path) -> None:
+        """Of the project in this folder, with nothing read yet."""
+        self.root = root
+        self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
+        self._files: dict[str, list[Path]] = {}
+        self._contents: dict[Path, bytes] = {}
+
+    def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
+        """The project files a module is made of, itself included, transitively, and the packages
+        they use.
+        """
+        files: set[Path] = set()
+        packages: set[str] = {"numpy", "matplotlib"}
+        pending = [path]
+        while pending:
+            current = pending.pop()
+            if current in files:
+                continue
+            files.add(current)
+            if current not in self._imports:
+                self._imports[current] = self._imported(current)
+            local, others = self._imports[current]
+            packages |= others
+            pending += local
+        return sorted(files), sorted(packages)
+
+    def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
+        """What a file imports anywhere in it: files of the project, names of other packages."""
+        local: set[Path] = set()
+        others: set[str] = set()
+        for node in _import_statements(self.content(path).decode("utf-8", errors="replace")):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            else:
+                package = (
+                    path.relative_to(self.root / "snippets").parts[: -node.level]
+                    if node.level
+                    else ()
+                )
+                base = ".".join([*package, *([node.module] if node.module else [])])
+                targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            for target in targets:
+                top = target.partition(".")[0]
+                if top == PACKAGE:
+                    local.update(self._files_of(target))
+                elif top and top not in sys.stdlib_module_names:
+                    others.add(top)
+        return local, others
+
+    def _files_of(self, target: str) -> list[Path]:
+        """The files that importing a module of this project reads: its own, its packages'."""
+        if target not in self._files:
+            place = self.root.joinpath("snippets", *target.split("."))
+            packages = [place, *place.parents][: target.count(".") + 1]
+            files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
+            self._files[target] = [file for file in files if file.is_file()]
+        return self._files[target]
+
+    def needs(self, name: str) -> list[str]:
+        """A module's optional packages, as pip calls them."""
+        return optional_packages(self.root, self.dependencies(module_path(self.root, name))[1])
+
+    def content(self, file: Path) -> bytes:
+        """What is in a file."""
+        if file not in self._contents:
+            self._contents[file] = file.read_bytes()
+        return self._contents[file]
+
+    def digest(self, name: str) -> str:
+        """A name for everything that decides a module's run and is known before it runs. Raises
+        BuildError when a file cannot be read.
+        """
+        hashed = hashlib.sha256(name.encode())
+        hashed.update(f"python {platform.python_version()}".encode())
+        hashed.update(builder_digest().encode())
+        try:
+            files, packages = self.dependencies(module_path(self.root, name))
+            known = _optional(self.root / "pyproject.toml")
+            for package in sorted({known.get(package, package) for package in packages}):
+                hashed.update(f"{package} {_version(package)}".encode())
+            for file in [*files, self.root / SOURCES / "house.mplstyle"]:
+                content = self.content(file)
+                hashed.update(f"{file.name} {len(content)}\n".encode())
+                hashed.update(content)
+        except OSError as problem:
+            raise BuildError(f"cannot read {problem.filename}: {problem.strerror}") from problem
+        return hashed.hexdigest()[:24]
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Which packages provide an import name; it takes reading what each of them installed."""
+    return importlib.metadata.packages_distributions()
+
+
+@functools.cache
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        owners = _distributions().get(package, [])
+        return ",".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
+
+
+@functools.cache
+def _optional(project: Path) -> dict[str, str]:
+    """The table `tool.handbook.optional` of a `pyproject.toml`: import names and what pip calls
+    them.
+    """
+    try:
+        table = tomllib.loads(project.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as problem:
+        raise BuildError(f"cannot read {project}: {problem}") from problem
+    found: dict[str, str] = table.get("tool", {}).get("handbook", {}).get("optional", {})
+    return found
+
+
+def optional_packages(root: Path, imported: Iterable[str]) -> list[str]:
+    """Those of the imported packages that building the site does not need, as pip calls them."""
+    known = _optional(root / "pyproject.toml")
+    return sorted({known[package] for package in imported if package in known})
+
+
+def absent_packages(names: Iterable[str]) -> list[str]:
+    """Those of the packages, as pip calls them, that are not installed here."""
+    return [name for name in names if not _version(name)]
+
+
+def builder_digest() -> str:
+    """The part of the builder that decides what a run record holds."""
+    files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
+    return hashlib.sha256(b"\0".join(files)).hexdigest()
+
+
+def digest(root: Path, name: str) -> str:
+    """`Sources.digest`, of the files as they are now."""
+    return Sources(root).digest(name)

@@ -1,0 +1,366 @@
+"""Runs one snippet module in a process of its own and leaves a run record with its figures in a
+folder.
+
+The record is everything that a page shows or a test asserts of the module: checks with their
+comparisons, figures with caption and alt text, sliders with their grids, the numbers of
+`example()`, the source that ran, the data files that it read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import inspect
+import io
+import json
+import marshal
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from builder import PACKAGE, SOURCES
+from builder.kept import recall, remember, write_whole
+from builder.source import (
+    Outline,
+    absent_packages,
+    module_path,
+    outline,
+)
+
+OUTPUT = "output.txt"  # what the module printed, until its record is written
+STEP = "step.txt"  # where the module is: line and function
+
+
+def paragraphs(docstring: str | None) -> list[str]:
+    """The paragraphs of a docstring, each on one line."""
+    blocks = inspect.cleandoc(docstring or "").split("\n\n")
+    return [" ".join(block.split()) for block in blocks if block.strip()]
+
+
+def paragraph(docstring: str | None, label: str) -> str:
+    """The text of the paragraph that starts with `label:`; empty when there is none."""
+    found = [p for p in paragraphs(docstring) if p.startswith(f"{label}:")]
+    return found[0].removeprefix(f"{label}:").strip() if found else ""
+
+
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles a module from its text, once for each text. Python goes by the time of the file, and
+    would take the bytecode of an edit made in the same second.
+    """
+
+    kept = Path()  # folder of the bytecode
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The compiled text."""
+        source = self.get_data(self.path)
+        text = hashlib.sha256(source).hexdigest()
+        file = self.kept / f"{fullname}.pyc"
+        key = f"{sys.version} {sys.flags.optimize} {self.path} {text}"
+        if known := recall(file, key):
+            code: CodeType = marshal.loads(known)
+        else:
+            code = self.source_to_code(source, self.path)
+            remember(file, key, marshal.dumps(code))
+        return code
+
+
+class _SnippetFinder(importlib.abc.MetaPathFinder):
+    """Finds the project's modules as usual, and loads them from source."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """None for a module that is not of the project."""
+        if not fullname.startswith(f"{PACKAGE}."):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec and spec.origin and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _FromSource(fullname, spec.origin)
+        return spec
+
+
+class _Run:
+    def __init__(self, root: Path, name: str, folder: Path) -> None:
+        self.root, self.name, self.folder = root, name, folder
+        self.path = module_path(root, name)
+        self.failures: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {}
+        self.reads: dict[str, str] = {}
+
+    def guarded(self, function: str, action: Callable[[], Any], line: int = 1) -> Any:
+        """Run a step, time it, turn whatever it raises into a failure with function and line.
+
+        line: where the function is defined, for what goes wrong outside the module's own code.
+        """
+        started = time.process_time()
+        try:
+            (self.folder / STEP).write_text(f"{line} {function}", encoding="utf-8")
+            return action()
+        except (
+            BaseException
+        ) as problem:  # SystemExit and KeyboardInterrupt must not end the build quietly
+            self.failures.append(self.failure(function, problem, line))
+            return None
+        finally:
+            self.seconds[function] = time.process_time() - started
+
+    def failure(self, function: str, problem: BaseException, line: int) -> dict[str, Any]:
+        """Where in the module it went wrong, and what was said."""
+        file = str(self.path)
+        for frame in traceback.extract_tb(problem.__traceback__):
+            if frame.filename == file:
+                line = frame.lineno or 1
+        if isinstance(problem, SyntaxError) and problem.filename == file:
+            line = problem.lineno or 1
+        return {
+            "function": function,
+            "line": line,
+            "error": type(problem).__name__,
+            "message": str(problem).strip() or repr(problem),
+            "traceback": "".join(traceback.format_exception(problem)),
+        }
+
+    def watch_reads(self) -> None:
+        """Note every file of the project that the module opens as data, with its content at that
+        time, so that its change re-runs the module.
+        """
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
+                return
+            path = Path(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100 (resolves ..)
+            if self.root in path.parents and not str(arguments[1]).startswith(("w", "a", "x")):
+                relative = path.relative_to(self.root)
+                name = relative.as_posix()
+                hidden = any(part.startswith(".") for part in relative.parts)
+                if not hidden and relative.suffix not in (".py", ".pyc") and name not in self.reads:
+                    self.reads[name] = ""  # hashing opens it as well
+                    self.reads[name] = file_digest(path)
+
+        sys.addaudithook(hook)
+
+    def checks(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+        from serving_mathematics import checks
+
+        results = []
+        for name, function in functions.items():
+            line = _line(function)
+            with checks.recording() as rows:
+                returned = self.guarded(name, function, line)
+            failed = any(failure["function"] == name for failure in self.failures)
+            swallowed = [row for row in rows if not row.passed]
+            problem: Exception | None = None
+            if not failed and not rows:
+                problem = AssertionError(f"{name} compared nothing")
+            elif not failed and swallowed:
+                problem = AssertionError(str(swallowed[0]))
+            elif returned is not None:
+                problem = TypeError(f"{name} returned {returned!r}; a check returns nothing")
+            if problem:
+                self.failures.append(self.failure(name, problem, line))
+            claim = paragraphs(function.__doc__)
+            results.append(
+                {
+                    "name": name,
+                    "claim": claim[0] if claim else name,
+                    "source": paragraph(function.__doc__, "Source"),
+                    "line": line,
+                    "comparisons": [dataclasses.asdict(row) for row in rows],
+                }
+            )
+        return results
+
+    def figures(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+        drawn = [
+            self.guarded(name, partial(self.figure, name, function), _line(function))
+            for name, function in functions.items()
+        ]
+        return [figure for figure in drawn if figure]
+
+    def figure(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
+        from matplotlib.figure import Figure
+
+        from builder.figures import house_style, light_and_dark, on_dark, without_words
+
+        with house_style(self.root / SOURCES / "house.mplstyle"):
+            figure = function()
+            if not isinstance(figure, Figure):
+                raise TypeError(
+                    f"{name} must return a matplotlib Figure, got {type(figure).__name__}"
+                )
+            drawn = [axes for axes in figure.axes if axes.has_data()]
+            if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
+                raise ValueError(f"{name} returned a figure with nothing drawn on it")
+            short = name.removeprefix("figure_")
+            light, dark = light_and_dark(figure, f"{self.name}.{short}")
+        card = without_words(light)
+        drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
+        for variant, svg in drawings.items():
+            (self.folder / f"{short}-{variant}.svg").write_text(svg, encoding="utf-8")
+        width, height = figure.get_size_inches()
+        text = paragraphs(function.__doc__)
+        return {
+            "name": short,
+            "caption": [p for p in text if not p.startswith("Alt:")],
+            "alt": paragraph(function.__doc__, "Alt"),
+            "width": round(width * 96),
+            "height": round(height * 96),
+            "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
+        }
+
+    def sliders(
+        self, functions: dict[str, Callable[[], Any]], drawn: Iterable[str]
+    ) -> list[dict[str, Any]]:
+        """The grids of the sliders, each of which belongs to a figure of the same name."""
+        found = [
+            self.guarded(name, partial(self.slider, name, function, drawn), _line(function))
+            for name, function in functions.items()
+        ]
+        return [slider for slider in found if slider]
+
+    def slider(
+        self, name: str, function: Callable[[], Any], drawn: Iterable[str]
+    ) -> dict[str, Any]:
+        from builder.sliders import grid
+
+        short = name.removeprefix("slider_")
+        if f"figure_{short}" not in drawn:
+            raise ValueError(f"{name} needs figure_{short}, which stands above it and on paper")
+        lead = paragraphs(function.__doc__)
+        return {"name": short, "lead": lead[0] if lead else "", "data": grid(function())}
+
+    def example(self, function: Callable[[], Any]) -> dict[str, Any]:
+        result = function()
+        if not dataclasses.is_dataclass(result) or isinstance(result, type):
+            raise TypeError(
+                f"example must return a dataclass instance, got {type(result).__name__}"
+            )
+        values = {}
+        for key, value in dataclasses.asdict(result).items():
+            plain = value.item() if getattr(value, "shape", None) == () else value
+            if not isinstance(plain, int | float | str) or (
+                isinstance(plain, float) and math.isnan(plain)
+            ):
+                raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
+            values[key] = plain
+        return values
+
+    def record(self, needs: list[str]) -> dict[str, Any]:
+        """Import the module and run its checks, figures, sliders and example, in this order.
+
+        needs: its optional packages, as pip calls them. A module for which one is not installed is
+        left alone, and its record says so.
+        """
+        from serving_mathematics import checks
+
+        if absent := absent_packages(needs):
+            return empty_record() | {"needs": needs, "absent": absent}
+        self.watch_reads()
+        module = self.guarded("import", lambda: importlib.import_module(f"{PACKAGE}.{self.name}"))
+        found = empty_record() | {"needs": needs}
+        if module is not None:
+            found["doc"] = inspect.cleandoc(module.__doc__ or "")
+            found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
+            found["checks"] = self.checks(checks.functions(module, "check_"))
+            figures = checks.functions(module, "figure_")
+            found["figures"] = self.figures(figures)
+            found["sliders"] = self.sliders(checks.functions(module, "slider_"), figures)
+            example = vars(module).get("example")
+            if example is not None:
+                numbers = self.guarded("example", lambda: self.example(example), _line(example))
+                found["example"] = numbers or {}
+        reads = dict(sorted(self.reads.items()))
+        return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
+
+
+def empty_record() -> dict[str, Any]:
+    """The record of a module that did not get as far as its import."""
+    keys = ("checks", "figures", "sliders", "failures", "needs", "absent")
+    lists: dict[str, Any] = {key: [] for key in keys}
+    return lists | {"example": {}, "doc": "", "hints": {}, "seconds": {}, "reads": {}}
+
+
+def _line(function: Callable[..., Any]) -> int:
+    """Where a function is defined, whatever decorates it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code.co_firstlineno if code else 1
+
+
+def file_digest(path: Path) -> str:
+    """The content of a data file as a hash; `absent` for a file that is not there."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "absent"
+
+
+def description(path: Path) -> dict[str, Any]:
+    """A module's text and its outline, which is empty for a text that is not Python."""
+    source = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return {"source": source, "outline": outline(source).as_json()}
+    except (SyntaxError, ValueError):
+        return {"source": source, "outline": Outline({}, []).as_json()}
+
+
+def seal(folder: Path, record: dict[str, Any]) -> None:
+    """Write `record.json`, whole or not at all, with a hash of every file beside it and of
+    itself.
+    """
+    kept = [file for file in sorted(folder.iterdir()) if file.name not in (OUTPUT, STEP)]
+    text = json.dumps(record | {"files": {file.name: file_digest(file) for file in kept}}, indent=1)
+    for scratch in (OUTPUT, STEP):
+        with contextlib.suppress(OSError):
+            (folder / scratch).unlink()
+    whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+    write_whole(folder / "record.json", whole.encode())
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+
+def main(root: Path, name: str, folder: Path, needs: list[str]) -> None:
+    """Entry of a worker: run one module, leave a sealed record and the output in `folder`.
+
+    needs: the module's optional packages, as pip calls them.
+    """
+    if hasattr(os, "setsid"):
+        os.setsid()  # whatever the module starts can be ended with it
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _FromSource.kept = folder.parent / "bytecode"
+    sys.meta_path.insert(0, _SnippetFinder())
+    sys.dont_write_bytecode = True  # a watched folder must not change because it was read
+    sys.path.insert(0, str(root / "snippets"))
+    descriptor = os.open(folder / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        os.dup2(descriptor, number)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
+    warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
+    run = _Run(root, name, folder)
+    record = run.record(needs)
+    seal(folder, record | description(run.path))
+    os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

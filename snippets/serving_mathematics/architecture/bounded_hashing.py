@@ -1,0 +1,509 @@
+"""A request should go where its prefix is cached, unless too many others are already there.
+
+Consistent hashing puts servers and keys on a ring, and a key belongs to the next server clockwise.
+With bounded loads no server takes more than ⌈c·m/n⌉ of m requests, and a key that finds its server
+full goes on to the next. Small c means balance, large c means that a key stays with its cache. A
+server that has the prefix of a request saves the prefill, so that affinity is worth capacity; a
+popular prefix makes its server the slowest, so that it costs latency.
+
+Assumes: one router that knows what is in flight; servers that serve one request at a time, first
+come first served; least recently used caches.
+
+Source: Karger et al. (1997) for the ring; Mirrokni, Thorup and Zadimoghaddam (2018) for the bound;
+HAProxy's manual for its use on requests in flight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from bisect import bisect
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+from serving_mathematics.architecture.model_routers import (
+    best_of_d_found,
+    round_robin_found,
+    shorter_of_two_found,
+)
+from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+
+FloatArray = npt.NDArray[np.float64]
+
+POLICIES = ("random", "round robin", "two choices", "shortest", "hash", "bounded hash")
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def bounded_capacity(requests: int, servers: int, balance: float) -> int:
+    """The most requests that one server may hold, ⌈c·m/n⌉.
+
+    requests: m ≥ 0. servers: n ≥ 1. balance: c ≥ 1, taken as the decimal number it prints as, so
+    that 1.1 × 1000 / 10 is 110 and not 111. Raises ValueError outside these ranges.
+
+    >>> bounded_capacity(1000, servers=10, balance=1.25)
+    125
+    """
+    _require(0 <= requests < math.inf and requests % 1 == 0, "requests", "a count", requests)
+    _require(1 <= servers < math.inf and servers % 1 == 0, "servers", "a positive integer", servers)
+    _require(1 <= balance < math.inf, "balance", "at least 1 and finite", balance)
+    return math.ceil(Fraction(str(balance)) * int(requests) / int(servers))
+
+
+class HashRing:
+    """Servers at pseudo-random places of a circle, the same in every process and on every machine.
+
+    servers: names, all different. points: places of each server; more make the parts more equal.
+    Raises ValueError on no or repeated names or no points.
+
+    >>> HashRing(["east", "west"]).order("a key") in ([0, 1], [1, 0])
+    True
+    """
+
+    def __init__(self, servers: Sequence[str], points: int = 64) -> None:
+        """Place every server at the hashes of name#0, name#1, …"""
+        names = list(servers)
+        _require(0 < len(names) == len(set(names)), "servers", "different names", names)
+        _require(1 <= points < math.inf and points % 1 == 0, "points", "a positive integer", points)
+        self.servers = len(names)
+        self._points = sorted(
+            (self.place(f"{name}#{i}"), owner)
+            for owner, name in enumerate(names)
+            for i in range(int(points))
+        )
+
+    @staticmethod
+    def place(text: str) -> int:
+        """Place of a text on the circle, from 0 to 2^64 − 1."""
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+    def order(self, key: str) -> list[int]:
+        """Indices of all servers in the order in which the key meets them, clockwise."""
+        start = bisect(self._points, (self.place(key), -1))
+        met: dict[int, None] = {}
+        while len(met) < self.servers:
+            met.setdefault(self._points[start % len(self._points)][1])
+            start += 1
+        return list(met)
+
+
+def assign_bounded(keys: Sequence[str], ring: HashRing, balance: float = math.inf) -> list[int]:
+    """Server of every key: the first one clockwise that holds fewer than ⌈c·m/n⌉ of the m keys.
+
+    keys: in the order in which they arrive. ring: of n servers. balance: c ≥ 1; infinite for plain
+    consistent hashing. Returns indices of servers. Raises ValueError on no keys or c below 1.
+
+    >>> sorted(assign_bounded(["a", "b"], HashRing(["east", "west"]), balance=1.0))
+    [0, 1]
+    """
+    _require(len(keys) > 0, "keys", "one or more", keys)
+    _require(balance >= 1, "balance", "at least 1", balance)
+    capacity = len(keys)
+    if balance < math.inf:
+        capacity = bounded_capacity(len(keys), ring.servers, balance)
+    room = [capacity] * ring.servers
+    owners = []
+    for key in keys:
+        owner = next(server for server in ring.order(key) if room[server] > 0)
+        room[owner] -= 1
+        owners.append(owner)
+    return owners
+
+
+@dataclass(frozen=True)
+class AffinityRun:
+    """Simulated routing: response times [s] of the requests in order of arrival, shape (n,),
+    whether each found its prefix cached, shape (n,), and share that the busiest server took.
+    """
+
+    responses_s: FloatArray
+    hits: npt.NDArray[np.bool_]
+    busiest_share: float
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the requests whose prefix was cached."""
+        return float(self.hits.mean())
+
+
+def simulate_affinity(
+    rng: np.random.Generator,
+    policy: str,
+    arrival_rate: float,
+    servers: int,
+    *,
+    popularity: npt.ArrayLike = (1.0,),
+    cache_slots: int = 1,
+    prefill_s: float = 0.0,
+    decode_s: float = 1.0,
+    balance: float = 1.25,
+    refresh_s: float = 0.0,
+    requests: int = 10_000,
+) -> AffinityRun:
+    """Route requests with prefixes to servers that remember the last prefixes that they served.
+
+    policy: one of POLICIES. arrival_rate: Poisson, of all requests [1/s]. servers: n. popularity:
+    probability of each prefix. cache_slots: prefixes that a server remembers, the least recently
+    used goes first. prefill_s: [s] for a prefix that is not cached. decode_s: mean of an
+    exponential time [s] for every request. balance: c ≥ 1 of "bounded hash", which lets a server
+    hold ⌈c·m/n⌉ of the m requests in flight, the new one included. refresh_s: age [s] at which the
+    loads that "two choices" and "shortest" see are read again, 0 for always. requests: length of
+    the run, of which the first tenth is discarded. Raises ValueError outside these ranges.
+    """
+    _require(policy in POLICIES, "policy", f"one of {POLICIES}", policy)
+    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
+    _require(1 <= servers < math.inf and servers % 1 == 0, "servers", "a positive integer", servers)
+    shares = np.asarray(popularity, dtype=float)
+    _require(shares.ndim == 1 and np.all(shares >= 0), "popularity", "probabilities", shares)
+    _require(abs(shares.sum() - 1) < 1e-9, "popularity", "summing to 1", shares.sum())
+    whole = 0 <= cache_slots < math.inf and cache_slots % 1 == 0
+    _require(whole, "cache_slots", "a count", cache_slots)
+    _require(0 <= prefill_s < math.inf, "prefill_s", "non-negative and finite", prefill_s)
+    _require(0 < decode_s < math.inf, "decode_s", "positive and finite", decode_s)
+    _require(balance >= 1, "balance", "at least 1", balance)
+    _require(0 <= refresh_s < math.inf, "refresh_s", "non-negative and finite", refresh_s)
+    enough = 100 <= requests < math.inf and requests % 1 == 0
+    _require(enough, "requests", "an integer of at least 100", requests)
+    ring = HashRing([f"replica-{i}" for i in range(servers)])
+    orders = [ring.order(f"prefix-{i}") for i in range(shares.size)] if "hash" in policy else []
+    arrivals = np.cumsum(rng.exponential(1 / arrival_rate, requests)).tolist()
+    prefixes = rng.choice(shares.size, requests, p=shares).tolist()
+    decodes = rng.exponential(decode_s, requests).tolist()
+    picks = rng.random((requests, 2)).tolist()  # also breaks ties, by where the search begins
+    caches: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(servers)]
+    free_at, loads, served = [0.0] * servers, [0] * servers, [0] * servers
+    seen, read_at = loads, -math.inf
+    leaving: list[tuple[float, int]] = []
+    responses, hits = [], []
+    for i, (now, prefix, decode) in enumerate(zip(arrivals, prefixes, decodes, strict=True)):
+        while leaving and leaving[0][0] <= now:
+            loads[heapq.heappop(leaving)[1]] -= 1
+        if refresh_s > 0 and now - read_at >= refresh_s:
+            seen, read_at = loads.copy(), now
+        first = int(picks[i][0] * servers)
+        if policy == "shortest":
+            fewest = min(seen)
+            ties = [server for server in range(servers) if seen[server] == fewest]
+            chosen = ties[int(picks[i][0] * len(ties))]
+        elif policy == "two choices" and servers > 1:
+            second = (first + 1 + int(picks[i][1] * (servers - 1))) % servers
+            chosen = second if seen[second] < seen[first] else first
+        elif policy == "round robin":
+            chosen = i % servers
+        elif policy == "bounded hash" and balance < math.inf:
+            limit = balance * (len(leaving) + 1) / servers
+            chosen = next(s for s in orders[prefix] if loads[s] < limit)
+        elif "hash" in policy:
+            chosen = orders[prefix][0]
+        else:
+            chosen = first
+        cache = caches[chosen]
+        hit = cache.pop(prefix, 0) is None
+        cache[prefix] = None
+        if len(cache) > cache_slots:
+            cache.popitem(last=False)
+        start = max(now, free_at[chosen])
+        free_at[chosen] = start + decode + (0.0 if hit else prefill_s)
+        heapq.heappush(leaving, (free_at[chosen], chosen))
+        loads[chosen] += 1
+        served[chosen] += 1
+        responses.append(free_at[chosen] - now)
+        hits.append(hit)
+    first_kept = requests // 10
+    return AffinityRun(
+        np.array(responses[first_kept:]), np.array(hits[first_kept:]), max(served) / requests
+    )
+
+
+@cache
+def _scenario(policy: str, balance: float = math.inf) -> AffinityRun:
+    """Eight servers, 400 prefixes with popularity ∝ 1/rank, 60 cached at each, 12 requests/s."""
+    popularity = 1 / np.arange(1, 401)
+    return simulate_affinity(
+        np.random.default_rng(151),
+        policy,
+        12.0,
+        8,
+        popularity=popularity / popularity.sum(),
+        cache_slots=60,
+        prefill_s=0.6,
+        decode_s=0.4,
+        balance=balance,
+        requests=12_000,
+    )
+
+
+def _busiest_load(run: AffinityRun) -> float:
+    """Work that the busiest server of the scenario gets, per second."""
+    return 12.0 * run.busiest_share * (0.4 + 0.6 * (1 - run.hit_rate))
+
+
+@cache
+def _stale(policy: str, refresh_s: float) -> FloatArray:
+    """Responses of ten servers at 80% load whose loads are read every so often, to the same
+    requests for every policy and age.
+    """
+    rng = np.random.default_rng(152)
+    run = simulate_affinity(rng, policy, 8.0, 10, refresh_s=refresh_s, requests=8_000)
+    return run.responses_s
+
+
+def _herd(refresh_s: float) -> MeanEstimate:
+    """How much longer than two choices the shortest queue takes on the same requests."""
+    return batch_means(_stale("shortest", refresh_s) - _stale("two choices", refresh_s))
+
+
+@dataclass(frozen=True)
+class Example:
+    """Numbers quoted in the text; times in seconds, shares in percent."""
+
+    capacity: int
+    plain_most: int
+    bounded_most: int
+    moved_plain: int
+    moved_bounded: int
+    affinity_random_hits: float
+    affinity_random_mean: float
+    affinity_shortest_mean: float
+    affinity_hash_hits: float
+    affinity_hash_mean: float
+    affinity_hash_busiest: float
+    affinity_hash_load: float
+    affinity_random_load: float
+    affinity_random_load_half: float
+    affinity_hits_half: float
+    affinity_bounded_hits: float
+    affinity_bounded_mean: float
+    affinity_bounded_half: float
+    affinity_bounded_p99: float
+    affinity_bounded_p99_low: float
+    affinity_bounded_p99_high: float
+    affinity_hash_p99: float
+    fresh_shortest: float
+    fresh_half: float
+    second_old_shortest: float
+    second_old_half: float
+    second_old_two: float
+    second_old_gain: float
+    second_old_gain_half: float
+    old_shortest: float
+    old_half: float
+    old_two: float
+    old_gain: float
+    old_gain_half: float
+
+
+def example() -> Example:
+    """The numbers quoted in the text."""
+    names, keys = [f"replica-{i}" for i in range(10)], [f"prefix-{i}" for i in range(1000)]
+    ring, fewer = HashRing(names, 8), HashRing(names[:-1], 8)
+    plain, bounded = assign_bounded(keys, ring), assign_bounded(keys, ring, 1.25)
+    later = assign_bounded(keys, fewer), assign_bounded(keys, fewer, 1.25)
+    random, shortest, hashed = (_scenario(p) for p in ("random", "shortest", "hash"))
+    best = _scenario("bounded hash", 1.5)
+    mean, p99 = batch_means(best.responses_s), float(np.quantile(best.responses_s, 0.99))
+    beyond = batch_means(best.responses_s > p99).half_width  # of the share 0.01
+    p99_low, p99_high = np.quantile(best.responses_s, (0.99 - beyond, 0.99 + beyond))
+    halves = [100 * batch_means(run.hits).half_width for run in (random, hashed, best)]
+    fresh, second_old, old = (batch_means(_stale("shortest", age)) for age in (0.0, 1.0, 10.0))
+    return Example(
+        capacity=bounded_capacity(1000, 10, 1.25),
+        plain_most=max(map(plain.count, range(10))),
+        bounded_most=max(map(bounded.count, range(10))),
+        moved_plain=sum(a != b for a, b in zip(plain, later[0], strict=True)),
+        moved_bounded=sum(a != b for a, b in zip(bounded, later[1], strict=True)),
+        affinity_random_hits=100 * random.hit_rate,
+        affinity_random_mean=float(random.responses_s.mean()),
+        affinity_shortest_mean=float(shortest.responses_s.mean()),
+        affinity_hash_hits=100 * hashed.hit_rate,
+        affinity_hash_mean=float(hashed.responses_s.mean()),
+        affinity_hash_busiest=8 * hashed.busiest_share,
+        affinity_hash_load=100 * _busiest_load(hashed),
+        affinity_random_load=100 * 1.5 * (0.4 + 0.6 * (1 - random.hit_rate)),
+        affinity_random_load_half=1.5 * 0.6 * halves[0],
+        affinity_hits_half=max(halves),
+        affinity_bounded_hits=100 * best.hit_rate,
+        affinity_bounded_mean=float(best.responses_s.mean()),
+        affinity_bounded_half=mean.half_width,
+        affinity_bounded_p99=p99,
+        affinity_bounded_p99_low=float(p99_low),
+        affinity_bounded_p99_high=float(p99_high),
+        affinity_hash_p99=float(np.quantile(hashed.responses_s, 0.99)),
+        fresh_shortest=fresh.mean,
+        fresh_half=fresh.half_width,
+        second_old_shortest=second_old.mean,
+        second_old_half=second_old.half_width,
+        second_old_two=float(_stale("two choices", 1.0).mean()),
+        second_old_gain=_herd(1.0).mean,
+        second_old_gain_half=_herd(1.0).half_width,
+        old_shortest=old.mean,
+        old_half=old.half_width,
+        old_two=float(_stale("two choices", 10.0).mean()),
+        old_gain=_herd(10.0).mean,
+        old_gain_half=_herd(10.0).half_width,
+    )
+
+
+def figure_affinity_balance() -> Figure:
+    """Between balance and affinity lies the router that is better than both.
+
+    Eight replicas with 12 requests a second, of which a cached prefix saves 0.6 of 1 s. Left: share
+    of requests that find their prefix, and the busiest replica's part over the fair one, against
+    the balance factor c. Right: mean response with 95% intervals; dashed lines without bound, and
+    with the shortest queue or a random replica without affinity.
+
+    Alt: Two charts against the balance factor c from 1 to 8. On the left the hit rate rises from
+    0.7 to nearly 1, and the busiest replica's part from 1.1 to 1.6 of the fair one. On the right
+    the mean response is lowest near c = 1.5 with about 0.9 seconds and rises to several seconds at
+    c = 6; dashed lines of random and unbounded hashing lie near ten seconds, that of the shortest
+    queue near 3.
+    """
+    figure = Figure(figsize=(5.8, 3.5))
+    left, right = figure.subplots(1, 2)
+    factors = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
+    runs = [_scenario("bounded hash", c) for c in factors]
+    left.plot(factors, [run.hit_rate for run in runs], "o-", color="C0")
+    left.plot(factors, [8 * run.busiest_share for run in runs], "s-", color="C1")
+    left.annotate("busiest over fair", (1.1, 1.52), color="C1")
+    left.annotate("hit rate", (2.2, 0.83), color="C0")
+    means = [batch_means(run.responses_s) for run in runs]
+    right.errorbar(
+        factors, [m.mean for m in means], [m.half_width for m in means], fmt="o-", color="C0"
+    )
+    right.annotate("bounded hash", (1.15, 0.62), color="C0")
+    for policy, label, colour, place, x in (
+        ("random", "random", "C4", 1.06, 1.05),
+        ("hash", "hash, no bound", "C3", 0.83, 1.05),
+        ("shortest", "shortest queue", "C2", 1.06, 1.05),
+    ):
+        mean = float(_scenario(policy).responses_s.mean())
+        right.axhline(mean, color=colour, linestyle="--", linewidth=1.2)
+        right.annotate(label, (x, place * mean), color=colour)
+    for axes in (left, right):
+        axes.set(xscale="log", xlim=(0.95, 8), xlabel="balance factor c [1]")
+        axes.set_xticks([1, 1.5, 2, 3, 4, 6], ["1", "1.5", "2", "3", "4", "6"])
+        axes.minorticks_off()
+    left.set(ylim=(0, 1.9), ylabel="hit rate, busiest over fair [1]")
+    right.set(yscale="log", ylim=(0.5, 20), ylabel="mean response [s]")
+    right.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+    right.minorticks_off()
+    return figure
+
+
+def check_capacity() -> None:
+    """With c = 1.25 each of 10 servers takes at most 125 of 1000 requests, and the bound is exact
+    in decimals.
+
+    Source: Mirrokni, Thorup and Zadimoghaddam (2018), capacity ⌈c·m/n⌉; by hand.
+    """
+    checks.equal(
+        "m = 1000, n = 10, c = 1.25", bounded_capacity(1000, 10, 1.25), 125, kind="published"
+    )
+    checks.equal("c = 1.1: 110, not 111", bounded_capacity(1000, 10, 1.1), 110)
+    checks.equal("m = 7, n = 3, c = 1", bounded_capacity(7, 3, 1.0), 3)
+    keys = [f"prefix-{i}" for i in range(1000)]
+    ring = HashRing([f"replica-{i}" for i in range(10)], 8)
+    loads = np.bincount(assign_bounded(keys, ring, 1.25), minlength=10)
+    checks.equal("fullest server", int(loads.max()), 125)
+    checks.equal("all are placed", int(loads.sum()), 1000)
+    at_home = np.mean(np.equal(assign_bounded(keys, ring, 1.25), assign_bounded(keys, ring)))
+    checks.inside("share at home", float(at_home), 0.8, 0.999, kind="identity")
+
+
+def check_ring() -> None:
+    """When a server leaves, its keys move and no others; a server's expected part is 1/n.
+
+    Source: Karger et al. (1997), monotonicity; the mean over the ten servers of a ring, and of
+    rings with other names.
+    """
+    keys = [f"prefix-{i}" for i in range(1000)]
+    names = [f"replica-{i}" for i in range(10)]
+    before, after = (assign_bounded(keys, HashRing(n)) for n in (names, names[:-1]))
+    moved = [a for a, b in zip(before, after, strict=True) if a != b]
+    checks.equal("servers that lost keys", set(moved), {9})
+    checks.equal("keys that moved", len(moved), before.count(9))
+    parts = [
+        assign_bounded(keys[:100], HashRing([f"{r}-{i}" for i in range(4)], 8)).count(0) / 100
+        for r in range(64)
+    ]
+    checks.covers("part of one of four", batch_means(parts), 0.25)
+
+
+def check_policies_against_formulas() -> None:
+    """Without caches the simulated policies wait as the formulas of the chapter say.
+
+    Source: G/M/1 for round robin, M/M/1 for random, the chain for the shorter of two.
+    """
+    rng = np.random.default_rng(153)
+    for policy, servers, expected in (
+        ("round robin", 4, float(round_robin_found(0.7, 4).sum())),
+        ("random", 4, float(best_of_d_found(0.7, 1).sum())),
+        ("shortest", 2, float(shorter_of_two_found(0.7).sum())),
+        ("two choices", 2, float(shorter_of_two_found(0.7).sum())),
+    ):
+        run = simulate_affinity(rng, policy, 0.7 * servers, servers, requests=12_000)
+        checks.covers(f"{policy}, n = {servers}", batch_means(run.responses_s), expected)
+
+
+def check_affinity() -> None:
+    """Random routing fills every cache with the same prefixes, hashing overloads one server, and
+    the bound avoids both.
+
+    Source: Che's approximation of a least recently used cache; the busiest server's load from its
+    share of requests and their mean work; the simulated means.
+    """
+    random, hashed, bounded = (_scenario(p, 1.5) for p in ("random", "hash", "bounded hash"))
+    shares = 1 / np.arange(1, 401)
+    shares /= shares.sum()
+    low, high = 0.0, 1e4
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if -np.expm1(-shares * middle).sum() < 60 else (low, middle)
+    che = float(shares @ -np.expm1(-shares * low))
+    checks.close("hits when random", random.hit_rate, che, atol=0.015)
+    load = _busiest_load(hashed)
+    checks.inside("load of hashing's busiest server", load, 0.95, 1.05)
+    ratio = min(r.responses_s.mean() for r in (random, hashed)) / bounded.responses_s.mean()
+    checks.holds(
+        "both three times slower than the bound",
+        bool(ratio > 3),
+        got=f"{ratio:.1f}",
+        kind="simulation",
+    )
+    run = _scenario("bounded hash", 1e9)
+    checks.close("a loose bound is none", run.responses_s, hashed.responses_s)
+
+
+def check_old_loads() -> None:
+    """With loads that are a service time old, the shortest queue does worse than two choices.
+
+    Source: Mitzenmacher (2000) reports the order; simulated fleets of ten at 80% load.
+    """
+    for age in (1.0, 10.0):
+        herd = _herd(age)
+        gap = herd.mean / herd.standard_error
+        checks.holds(f"age {age:g} s [s.e.]", gap > 3, got=f"{gap:.1f}", kind="simulation")
+
+
+def check_bad_input_is_refused() -> None:
+    """Balance below 1, repeated names, unknown policies and popularity that is none are errors."""
+    rng = np.random.default_rng(0)
+    checks.raises("c < 1", bounded_capacity, 10, 2, 0.9, match="balance must be at least 1")
+    checks.raises("NaN", bounded_capacity, 10, 2, math.nan, match="balance must be at least 1")
+    checks.raises("twice", HashRing, ["a", "a"], match="servers must be different names")
+    checks.raises("no keys", assign_bounded, [], HashRing(["a"]), match="keys must be one or more")
+    checks.raises("policy", simulate_affinity, rng, "best", 1.0, 2, match="policy must be one of")
+    checks.raises("ρ", simulate_affinity, rng, "hash", -1.0, 2, match="arrival_rate must be pos")

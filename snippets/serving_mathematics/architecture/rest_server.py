@@ -1,0 +1,407 @@
+"""A model behind JSON over HTTP that answers every request, good or bad, with a status that is
+true.
+
+FastAPI and pydantic type the request; uvicorn speaks HTTP/1.1. Added here is what the two leave
+open: a limit on the size of a body and on the time it may take to arrive, a limit on the requests
+inside, a deadline that the client names, and errors that do not repeat the input. Ways out: 200,
+400 malformed, 404, 405, 408 too slow, 413 too large, 415 no JSON, 500 the model failed or gave no
+finite scores, 503 full, 504 the deadline passed in the queue.
+
+Assumes: one input tensor of float32 pixels from 0 to 1; the model is a function of an array that
+may run in a thread; requests fit in memory.
+
+Source: RFC 9110 for the status codes; Open Inference Protocol, inference_rest.md, for paths and
+bodies; uvicorn's settings. `python -m serving_mathematics.architecture.rest_server` serves the
+classifier of digits until SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import math
+import signal
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import uvicorn
+from fastapi import FastAPI, Header, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serving_mathematics import checks
+from serving_mathematics.architecture.digits_classifier import (
+    cross_entropy_gradient,
+    load_digits,
+    train_classifier,
+)
+
+Predict = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+Ink = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server holds at most."""
+
+    places: int = 16  # requests inside: waiting for the model or in it
+    workers: int = 1  # of them in the model at a time
+    head_bytes: int = 1 << 14  # request line and header fields
+    body_bytes: int = 1 << 20
+    read_s: int = 5  # for the head of a request to arrive, and again for its body
+    connections: int = 256
+    drain_s: int = 30  # for the accepted to be answered after SIGTERM
+
+
+class PixelTensor(BaseModel):
+    """Images as rows, at most 256 of them."""
+
+    model_config = ConfigDict(strict=True)
+    name: Literal["pixels"]
+    datatype: Literal["FP32"]
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=256)]], Field(min_length=2, max_length=2)]
+    data: Annotated[list[Ink], Field(max_length=256 * 64), FailFast()]
+
+    @model_validator(mode="after")
+    def agree(self) -> PixelTensor:
+        """The data have the shape, and the shape is that of the model."""
+        if self.shape[1] != 64:
+            raise ValueError(f"shape must be [n, 64], got {self.shape}")
+        if len(self.data) != 64 * self.shape[0]:
+            raise ValueError(f"data must be {64 * self.shape[0]} numbers, got {len(self.data)}")
+        return self
+
+
+class InferRequest(BaseModel):
+    """A request for the scores of some images."""
+
+    model_config = ConfigDict(strict=True)
+    inputs: Annotated[list[PixelTensor], Field(min_length=1, max_length=1)]
+
+
+class LogitTensor(BaseModel):
+    """Ten scores a row."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[float]
+
+
+class InferResponse(BaseModel):
+    """The answer to an InferRequest."""
+
+    model_name: str
+    outputs: list[LogitTensor]
+
+
+class ErrorAnswer(BaseModel):
+    """The answer to a request that was not served."""
+
+    error: str
+
+
+class BoundedBody:
+    """ASGI middleware: reads a POST's body whole, within a size and a time, before the application
+    sees it."""
+
+    def __init__(self, app: ASGIApp, body_bytes: int, read_s: float) -> None:
+        """app: what to protect. body_bytes, read_s: the limits."""
+        self.app, self.body_bytes, self.read_s = app, body_bytes, read_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 408, 413 or 415."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        body, size, whole = bytearray(), 0, False
+        try:
+            async with asyncio.timeout(self.read_s):
+                while not whole and size <= 4 * self.body_bytes:  # reads on, or the client, busy
+                    message = await receive()  # writing, would not see the answer
+                    if message["type"] == "http.disconnect":
+                        return
+                    size += len(message.get("body", b""))
+                    if size <= self.body_bytes:
+                        body += message.get("body", b"")
+                    whole = not message.get("more_body", False)
+        except TimeoutError:
+            await _error(408, "the body did not arrive in time", scope, receive, send)
+            return
+        if size > self.body_bytes:
+            await _error(413, f"more than {self.body_bytes} bytes", scope, receive, send)
+        elif media_type != b"application/json" or b"content-encoding" in headers:
+            text = "the body must be application/json, uncompressed"
+            await _error(415, text, scope, receive, send)
+        else:
+            unread: list[Message] = [{"type": "http.request", "body": bytes(body)}]
+
+            async def replay() -> Message:
+                return unread.pop() if unread else await receive()
+
+            await self.app(scope, replay, send)
+
+
+async def _error(status: int, reason: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with an error and end the connection, which may hold an unread rest."""
+    close = {"connection": "close"} if status in (408, 413) else None
+    await JSONResponse({"error": reason}, status, close)(scope, receive, send)
+
+
+class PunctualProtocol(H11Protocol):
+    """HTTP/1.1 as in uvicorn, but the head of a request must arrive within timeout_keep_alive.
+
+    uvicorn starts that clock after an answer and stops it at the next byte, so that a client which
+    sends half a head, or nothing on a new connection, stays for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        """Start the clock for the next request."""
+        super().on_response_complete()
+        self._overdue.cancel()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop it."""
+        self._overdue.cancel()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        before = self.cycle
+
+        def close() -> None:
+            if self.cycle is before:  # no request has begun since
+                self.transport.abort()
+
+        self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
+
+
+def reason(errors: Sequence[Any]) -> str:
+    """Where and why a request was refused, from the first of pydantic's errors, without its input.
+
+    >>> reason([{"loc": ("body", "inputs", 0), "msg": "Field required", "input": float("nan")}])
+    'body.inputs.0: Field required'
+    """
+    return f"{'.'.join(map(str, errors[0]['loc']))}: {errors[0]['msg']}"
+
+
+def create_app(
+    predict: Predict, limits: Limits | None = None, counts: Counter[str] | None = None
+) -> FastAPI:
+    """The application: health, metadata and inference.
+
+    predict: from images, shape (n, 64), to scores, shape (n, 10); runs in a thread. limits: see
+    Limits. counts: where to count accepted, answered, expired, failed and refused.
+
+    >>> [route.path for route in create_app(lambda x: x[:, :10]).routes if "v2" in route.path]
+    ['/v2/health/live', '/v2/health/ready', '/v2/models/digits', '/v2/models/digits/infer']
+    """
+    limits, counts = limits or Limits(), Counter() if counts is None else counts
+    model = asyncio.Semaphore(limits.workers)
+    app = FastAPI(title="digits")
+    app.add_middleware(BoundedBody, body_bytes=limits.body_bytes, read_s=limits.read_s)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": reason(error.errors())}, 400)
+
+    @app.exception_handler(AnyHTTPException)
+    async def refused(_: Request, error: AnyHTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+    @app.get("/v2/health/live")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready")
+    async def ready() -> dict[str, bool]:
+        return {"ready": True}
+
+    @app.get("/v2/models/digits")
+    async def metadata() -> dict[str, Any]:
+        pixels = {"name": "pixels", "datatype": "FP32", "shape": [-1, 64]}
+        logits = {"name": "logits", "datatype": "FP32", "shape": [-1, 10]}
+        return {"name": "digits", "platform": "numpy", "inputs": [pixels], "outputs": [logits]}
+
+    @app.post("/v2/models/digits/infer", responses={"default": {"model": ErrorAnswer}})
+    async def infer(
+        request: InferRequest,
+        x_timeout_ms: Annotated[int | None, Header(ge=1, le=600_000)] = None,
+    ) -> InferResponse:
+        if counts["accepted"] - counts["done"] >= limits.places:
+            counts["refused"] += 1
+            raise HTTPException(503, "full, try later", {"Retry-After": "1"})
+        counts["accepted"] += 1
+        outcome = "failed"
+        (tensor,) = request.inputs
+        pixels = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
+        try:
+            try:
+                async with asyncio.timeout(x_timeout_ms and x_timeout_ms / 1000):
+                    await model.acquire()
+            except TimeoutError:
+                outcome = "expired"
+                raise HTTPException(504, "the deadline passed in the queue") from None
+            try:
+                scores = await asyncio.to_thread(predict, pixels.astype(np.float64))
+                logits = scores.astype(np.float32)
+                if logits.shape != (len(pixels), 10) or not np.isfinite(logits).all():
+                    raise ValueError(f"scores must be finite, 10 a row, got {logits.shape}")
+            except Exception:
+                logging.getLogger(__name__).exception("the model failed")
+                raise HTTPException(500, "the model failed") from None
+            finally:
+                model.release()
+            answer = LogitTensor(
+                name="logits",
+                datatype="FP32",
+                shape=list(logits.shape),
+                data=logits.ravel().tolist(),
+            )
+            outcome = "answered"
+            return InferResponse(model_name="digits", outputs=[answer])
+        finally:
+            counts["done"] += 1
+            counts[outcome] += 1
+
+    return app
+
+
+def server_config(app: ASGIApp, limits: Limits | None = None) -> uvicorn.Config:
+    """Settings of uvicorn for an application: HTTP/1.1 only, and with the limits.
+
+    >>> server_config(print, Limits(connections=9)).limit_concurrency
+    9
+    """
+    limits = limits or Limits()
+    return uvicorn.Config(
+        app,
+        http=PunctualProtocol,
+        ws="none",
+        log_level="error",
+        access_log=False,
+        h11_max_incomplete_event_size=limits.head_bytes,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=limits.read_s,
+        timeout_graceful_shutdown=limits.drain_s,
+    )
+
+
+def listen(port: int = 0) -> socket.socket:
+    """A socket that listens on 127.0.0.1 and whose connections asyncio will not delay.
+
+    asyncio sets TCP_NODELAY where a socket names its protocol, and those of socket.create_server
+    do not. Without it the body of an answer, written after its head, waits until the client
+    acknowledges the head, which takes 40 ms on Linux. Raises ValueError on a port that cannot be.
+
+    >>> with listen() as listener:
+    ...     listener.proto == socket.IPPROTO_TCP
+    True
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be in [0, 65535], got {port}")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def serve(predict: Predict, port: int = 0, limits: Limits | None = None) -> Counter[str]:
+    """Serve on 127.0.0.1 until SIGTERM or SIGINT, answer what was accepted, and return the counts.
+
+    predict, limits: as for `create_app`. port: 0 for any free one, which is printed. To be called
+    from the main thread. Raises ValueError on a port that cannot be.
+
+    >>> serve(lambda x: x, port=70_000)
+    Traceback (most recent call last):
+    ValueError: port must be in [0, 65535], got 70000
+    """
+    counts = Counter[str]()
+    config = server_config(create_app(predict, limits, counts), limits)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it has stopped
+        signal.signal(number, lambda *_: None)
+    with listen(port) as listener:
+        print(listener.getsockname()[1], flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+    return counts
+
+
+def main() -> None:
+    """Train the classifier of digits, serve it, and print what was counted."""
+    parser = argparse.ArgumentParser(description="Serve the classifier of digits as JSON.")
+    parser.add_argument("--port", type=int, default=0, help="0 for any free one, the default")
+    port = parser.parse_args().port
+    known = load_digits().train
+    gradient = cross_entropy_gradient(known.labels)
+    classifier = train_classifier(known.pixels, gradient, 64, np.random.default_rng(1))
+    print(json.dumps(serve(classifier.logits, port)))
+
+
+def check_requests_are_typed() -> None:
+    """A request of the right type passes; NaN, text, truth values and wrong shapes do not.
+
+    Source: the protocol's datatypes; JSON has no NaN, which Python's parser accepts all the same.
+    """
+    good: dict[str, Any] = {"name": "pixels", "datatype": "FP32", "shape": [1, 64]}
+    accepted = InferRequest.model_validate({"inputs": [good | {"data": [0.5] * 63 + [1]}]})
+    checks.equal("an integer is a number", accepted.inputs[0].data[-1], 1.0)
+
+    def refusal(change: dict[str, Any]) -> str:
+        tensor = good | {"data": [0.5] * 64} | change
+        try:
+            InferRequest.model_validate({"inputs": [tensor]})
+        except ValidationError as error:
+            return reason(error.errors())
+        return "accepted"
+
+    for label, change, message in (
+        ("NaN", {"data": [math.nan] * 64}, "data.0: Input should be a finite number"),
+        ("above 1", {"data": [1e39] * 64}, "data.0: Input should be less than or equal to 1"),
+        ("text", {"data": ["1"] * 64}, "data.0: Input should be a valid number"),
+        ("truth", {"data": [True] * 64}, "data.0: Input should be a valid number"),
+        ("63 numbers", {"data": [0.5] * 63}, "0: Value error, data must be 64 numbers, got 63"),
+        ("1 × 63", {"shape": [1, 63]}, "0: Value error, shape must be [n, 64], got [1, 63]"),
+        ("257 rows", {"shape": [257, 64]}, "shape.0: Input should be less than or equal to 256"),
+        ("FP64", {"datatype": "FP64"}, "datatype: Input should be 'FP32'"),
+    ):
+        path = "inputs.0." if not message.startswith("0:") else "inputs."
+        checks.equal(label, refusal(change), path + message)
+
+
+def check_bad_input_is_refused() -> None:
+    """A port that cannot be is an error that names it."""
+    checks.raises("port", serve, np.asarray, -1, match="port must be in [0, 65535], got -1")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,533 @@
+"""Autoscaling rules as controllers: what they see at a tick, what they remember, what they ask for.
+
+Kubernetes' HPA asks for ⌈n·m/target⌉ replicas unless the ratio m/target is within a tolerance, and
+keeps the highest recommendation of the last five minutes. Knative's asks for ⌈concurrency/target⌉
+over a long window, or over a short one while it panics. A plan orders ahead of known demand. A
+policy is a function of five numbers: the time [s], the replicas ordered (ready and starting), the
+ready ones, and two means since the last tick, the busy share of the ready slots and the requests in
+the system, waiting ones included. Each call makes a fresh policy, which drives one run.
+
+Assumes: one policy acts alone, its ticks are evenly spaced, metrics arrive without delay or error.
+
+Source: Kubernetes, replica_calculator.go (Tolerances.isWithin, GetResourceReplicas), horizontal.go
+(stabilizeRecommendationWithBehaviors) and the documentation of Horizontal Pod Autoscaling; Knative
+Serving, pkg/autoscaler/scaling/autoscaler.go (Scale) and config-autoscaler.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics import checks
+
+HPA_TOLERANCE = 0.1  # ratio, Kubernetes --horizontal-pod-autoscaler-tolerance, default
+KNATIVE_PANIC_THRESHOLD = 2.0  # ratio, Knative panic-threshold-percentage: "200.0"
+KNATIVE_MAX_SCALE_UP = 1000.0  # ratio per tick, Knative max-scale-up-rate: "1000.0"
+KNATIVE_MAX_SCALE_DOWN = 2.0  # ratio per tick, Knative max-scale-down-rate: "2.0"
+HPA_SYNC_S = 15.0  # [s] --horizontal-pod-autoscaler-sync-period, default
+HPA_STABILIZATION_S = 300.0  # [s] --horizontal-pod-autoscaler-downscale-stabilization, default
+HPA_SCALE_UP_RATIO = 2  # per 15 s, default scaleUp policy "Percent 100"
+HPA_SCALE_UP_REPLICAS = 4  # per 15 s, default scaleUp policy "Pods 4"; the larger limit holds
+KNATIVE_TICK_S = 2.0  # [s] config-autoscaler, tick-interval
+KNATIVE_STABLE_WINDOW_S = 60.0  # [s] config-autoscaler, stable-window
+KNATIVE_PANIC_WINDOW_S = 6.0  # [s] config-autoscaler, panic-window-percentage 10 of the stable one
+
+Policy = Callable[[float, int, int, float, float], int]
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def _whole(replicas: float) -> int:
+    """Round up to whole replicas; an excess below 1e-9 is rounding noise and buys none."""
+    return math.ceil(round(replicas, 9))
+
+
+def hpa_replicas(
+    replicas: int,
+    metric: float,
+    target: float,
+    *,
+    not_ready: int = 0,
+    tolerance_up: float = HPA_TOLERANCE,
+    tolerance_down: float = HPA_TOLERANCE,
+) -> int:
+    """Replicas that Kubernetes' Horizontal Pod Autoscaler asks for: ⌈n·m/target⌉ outside the
+    tolerance, else n.
+
+    replicas: n, ready and starting ones. metric: m, mean over the ready ones, in the unit of
+    target. not_ready: how many of the n are still starting; they do no work, so when the ready ones
+    are above target they count as a metric of 0, and below target they are left out. tolerance_up,
+    tolerance_down: the ratio m/target may lie in [1 − down, 1 + up]. Returns at least 1, the
+    default minimum. Raises ValueError on input outside these ranges.
+    Source: Kubernetes, replica_calculator.go, GetResourceReplicas and Tolerances.isWithin.
+
+    >>> hpa_replicas(50, metric=90, target=75)
+    60
+    >>> hpa_replicas(10, metric=90, target=75, not_ready=1)  # 9·90/75 = 10.8 is within 10% of 10
+    10
+    """
+    _require(
+        float(replicas).is_integer() and replicas >= 1, "replicas", "a positive integer", replicas
+    )
+    _require(0 <= metric < math.inf, "metric", "non-negative and finite", metric)
+    _require(0 < target < math.inf, "target", "positive and finite", target)
+    _require(
+        float(not_ready).is_integer() and 0 <= not_ready < replicas,
+        "not_ready",
+        f"an integer in [0, {replicas})",
+        not_ready,
+    )
+    _require(0 <= tolerance_up < math.inf, "tolerance_up", "non-negative and finite", tolerance_up)
+    _require(0 <= tolerance_down <= 1, "tolerance_down", "in [0, 1]", tolerance_down)
+    ready = replicas - not_ready
+    ratio = metric / target
+    if ratio > 1 and not_ready > 0:
+        ratio = metric * ready / (target * replicas)
+        if ratio < 1:  # counting the starting ones would turn growth into shrinkage
+            return replicas
+    if 1 - tolerance_down <= ratio <= 1 + tolerance_up:
+        return replicas
+    return max(1, _whole(ready * metric / target))
+
+
+def knative_replicas(
+    stable_concurrency: float,
+    panic_concurrency: float,
+    target: float,
+    ready: int,
+    *,
+    panic_threshold: float = KNATIVE_PANIC_THRESHOLD,
+    max_scale_up: float = KNATIVE_MAX_SCALE_UP,
+    max_scale_down: float = KNATIVE_MAX_SCALE_DOWN,
+) -> tuple[int, int, bool]:
+    """What Knative's autoscaler reads at one tick: replicas by the stable window, by the panic
+    window, and whether to panic.
+
+    stable_concurrency, panic_concurrency: requests in the system, waiting ones included, averaged
+    over the long (60 s) and the short window (6 s). target: requests per replica. ready: replicas
+    that can serve; none counts as one. It panics when the short window asks for at least
+    panic_threshold times the ready replicas. max_scale_up, max_scale_down: largest ratio to the
+    ready replicas in one tick. Raises ValueError on input outside these ranges.
+    Source: Knative Serving, autoscaler.go, Scale; config-autoscaler for the defaults.
+
+    >>> knative_replicas(stable_concurrency=30, panic_concurrency=100, target=7, ready=5)
+    (5, 15, True)
+    """
+    _require(
+        0 <= stable_concurrency < math.inf,
+        "stable_concurrency",
+        "non-negative and finite",
+        stable_concurrency,
+    )
+    _require(
+        0 <= panic_concurrency < math.inf,
+        "panic_concurrency",
+        "non-negative and finite",
+        panic_concurrency,
+    )
+    _require(0 < target < math.inf, "target", "positive and finite", target)
+    _require(float(ready).is_integer() and ready >= 0, "ready", "a non-negative integer", ready)
+    _require(
+        1 < panic_threshold < math.inf, "panic_threshold", "above 1 and finite", panic_threshold
+    )
+    _require(1 < max_scale_up < math.inf, "max_scale_up", "above 1 and finite", max_scale_up)
+    _require(1 < max_scale_down < math.inf, "max_scale_down", "above 1 and finite", max_scale_down)
+    ready = max(1, ready)
+    lowest, highest = math.floor(ready / max_scale_down), _whole(max_scale_up * ready)
+    stable, panic = _whole(stable_concurrency / target), _whole(panic_concurrency / target)
+    over = panic >= panic_threshold * ready
+    return min(max(stable, lowest), highest), min(max(panic, lowest), highest), over
+
+
+def fixed(replicas: int) -> Policy:
+    """Always the same number of replicas; raises ValueError unless it is a positive integer.
+
+    >>> fixed(7)(0.0, 7, 7, 0.9, 40.0)
+    7
+    """
+    _require(
+        float(replicas).is_integer() and replicas >= 1, "replicas", "a positive integer", replicas
+    )
+    return lambda *_seen: int(replicas)
+
+
+def hpa(
+    target: float,
+    *,
+    signal: Literal["utilization", "concurrency"] = "utilization",
+    stabilization_s: float = HPA_STABILIZATION_S,
+) -> Policy:
+    """Kubernetes' autoscaler: up at once within its rate limit, down to the highest recommendation
+    of the window.
+
+    target: utilization in (0, 1], or requests in the system per ready replica when signal is
+    "concurrency". stabilization_s: recommendations of this last time [s], and the fleet found at
+    first, hold it up. Raises ValueError on input outside these ranges.
+
+    >>> policy = hpa(0.5)
+    >>> [policy(15.0 * k, 10, 10, u, 0.0) for k, u in enumerate((0.5, 0.2, 0.8))]
+    [10, 10, 16]
+    """
+    _require(
+        signal in ("utilization", "concurrency"), "signal", "'utilization' or 'concurrency'", signal
+    )
+    highest = 1.0 if signal == "utilization" else math.inf
+    _require(
+        0 < target <= highest and target < math.inf,
+        "target",
+        f"in (0, {highest:g}] and finite",
+        target,
+    )
+    _require(
+        0 <= stabilization_s < math.inf,
+        "stabilization_s",
+        "non-negative and finite",
+        stabilization_s,
+    )
+    recommended: deque[tuple[float, int]] = deque()  # (time [s], replicas), oldest first
+
+    def policy(
+        time_s: float, replicas: int, ready: int, utilization: float, concurrency: float
+    ) -> int:
+        metric = utilization if signal == "utilization" else concurrency / ready
+        wanted = hpa_replicas(replicas, metric, target, not_ready=replicas - ready)
+        if not recommended:  # the controller starts from the fleet that it finds
+            recommended.append((time_s, replicas))
+        recommended.append((time_s, wanted))
+        while recommended[0][0] <= time_s - stabilization_s and len(recommended) > 1:
+            recommended.popleft()
+        if wanted < replicas:
+            return min(replicas, max([count for _, count in recommended]))
+        return min(wanted, max(HPA_SCALE_UP_RATIO * replicas, replicas + HPA_SCALE_UP_REPLICAS))
+
+    return policy
+
+
+def knative(
+    target: float,
+    *,
+    tick_s: float = KNATIVE_TICK_S,
+    stable_window_s: float = KNATIVE_STABLE_WINDOW_S,
+    panic_window_s: float = KNATIVE_PANIC_WINDOW_S,
+    scale_down_delay_s: float = 0.0,
+) -> Policy:
+    """Knative's autoscaler: the stable window of concurrency rules until the panic window asks for
+    twice what is ready.
+
+    While it panics, and for a stable window after, the fleet only grows. target: requests per
+    replica, waiting ones included. tick_s: time between ticks [s]; windows average whole ticks, as
+    many as there are until they are full. scale_down_delay_s: the highest count asked for in this
+    time rules [s]. It never scales to zero. Raises ValueError unless 0 < tick_s ≤ panic_window_s ≤
+    stable_window_s < ∞, or on another bad argument.
+
+    >>> policy = knative(1.0)
+    >>> [policy(2.0 * k, 5, 5, 1.0, c) for k, c in enumerate((5.0, 25.0, 0.0))]
+    [5, 15, 15]
+    """
+    _require(0 < target < math.inf, "target", "positive and finite", target)
+    _require(0 < tick_s < math.inf, "tick_s", "positive and finite", tick_s)
+    _require(
+        tick_s <= panic_window_s < math.inf,
+        "panic_window_s",
+        f"at least tick_s = {tick_s:g} and finite",
+        panic_window_s,
+    )
+    _require(
+        panic_window_s <= stable_window_s < math.inf,
+        "stable_window_s",
+        f"at least panic_window_s = {panic_window_s:g} and finite",
+        stable_window_s,
+    )
+    _require(
+        0 <= scale_down_delay_s < math.inf,
+        "scale_down_delay_s",
+        "non-negative and finite",
+        scale_down_delay_s,
+    )
+    window: deque[float] = deque(maxlen=round(stable_window_s / tick_s))
+    asked: deque[int] = deque(maxlen=max(1, round(scale_down_delay_s / tick_s)))
+    recent = round(panic_window_s / tick_s)
+    panicked_at, highest = -math.inf, 0
+
+    def policy(
+        time_s: float, _replicas: int, ready: int, _utilization: float, concurrency: float
+    ) -> int:
+        nonlocal panicked_at, highest
+        window.append(concurrency)
+        short = list(window)[-recent:]
+        stable, panic, over = knative_replicas(
+            sum(window) / len(window), sum(short) / len(short), target, ready
+        )
+        if over:
+            panicked_at = time_s
+        panicking = time_s <= panicked_at + stable_window_s
+        highest = max(highest, stable, panic) if panicking else 0
+        asked.append(highest if panicking else stable)
+        return max(1, *asked)
+
+    return policy
+
+
+def planned(times_s: npt.ArrayLike, replicas: npt.ArrayLike, *, lead_s: float) -> Policy:
+    """A timetable, ordered ahead: at every moment the highest count planned from now to now + lead.
+
+    times_s: increasing starts of the pieces of the plan [s], shape (n,); the first also covers what
+    is before. replicas: whole counts of at least 1, same shape. lead_s: the start-up time [s].
+    Raises ValueError on input outside these ranges.
+
+    >>> policy = planned([0.0, 100.0], [3, 14], lead_s=30.0)
+    >>> [policy(t, 3, 3, 0.5, 1.0) for t in (60.0, 70.0)]
+    [3, 14]
+    """
+    starts, counts = np.asarray(times_s, dtype=float), np.asarray(replicas, dtype=float)
+    _require(
+        starts.ndim == 1 and starts.size > 0,
+        "times_s",
+        "a non-empty array in one dimension",
+        starts.shape,
+    )
+    _require(
+        np.all(np.isfinite(starts)) and np.all(np.diff(starts) > 0),
+        "times_s",
+        "finite and increasing",
+        starts,
+    )
+    _require(counts.shape == starts.shape, "replicas", f"of shape {starts.shape}", counts.shape)
+    _require(
+        np.all((counts >= 1) & (counts < math.inf) & (counts == np.floor(counts))),
+        "replicas",
+        "whole and at least 1",
+        counts,
+    )
+    _require(0 <= lead_s < math.inf, "lead_s", "non-negative and finite", lead_s)
+    edges, plan = starts.tolist(), [int(count) for count in counts]
+
+    def policy(
+        time_s: float, _replicas: int, _ready: int, _utilization: float, _concurrency: float
+    ) -> int:
+        first, last = (bisect.bisect_right(edges, time_s + ahead) for ahead in (0.0, lead_s))
+        return max(plan[max(0, first - 1) : max(1, last)])
+
+    return policy
+
+
+def largest(*policies: Policy) -> Policy:
+    """The highest count that any of the policies asks for; raises ValueError when there are none.
+
+    >>> largest(lambda *_: 3, lambda *_: 5)(0.0, 3, 3, 0.5, 1.5)
+    5
+    """
+    _require(len(policies) > 0, "policies", "at least one policy", len(policies))
+    return lambda *seen: max([policy(*seen) for policy in policies])
+
+
+@dataclass(frozen=True)
+class Example:
+    """Counts that the rules ask for, and what follows from the tolerance [%]."""
+
+    hpa_90_of_75: int
+    hpa_56_of_50: int
+    hpa_54_of_50: int
+    hpa_44_of_50: int
+    hpa_half_ready: int
+    float_noise_replicas: int
+    exact_replicas: int
+    utilization_ceiling: float
+    knative_70: int
+
+
+def example() -> Example:
+    """The numbers quoted in the text."""
+    return Example(
+        hpa_90_of_75=hpa_replicas(50, 90, 75),
+        hpa_56_of_50=hpa_replicas(10, 56, 50),
+        hpa_54_of_50=hpa_replicas(10, 54, 50),
+        hpa_44_of_50=hpa_replicas(10, 44, 50),
+        hpa_half_ready=hpa_replicas(20, 100, 70, not_ready=10),
+        float_noise_replicas=math.ceil(84 / 75 * 25),
+        exact_replicas=hpa_replicas(25, 84, 75),
+        utilization_ceiling=100 / (1 + HPA_TOLERANCE),
+        knative_70=knative_replicas(100, 100, 7, 10)[0],
+    )
+
+
+def check_hpa_asks_for() -> None:
+    """Kubernetes' rule gives the replica counts of its documentation, and leaves ratios within ten
+    percent alone.
+
+    Source: Kubernetes blog of 28 April 2025 (50 replicas, 90% against 75%); Horizontal Pod
+    Autoscaling, "Algorithm details" (200m against 100m doubles, 50m halves); Tolerances.isWithin
+    for the band [0.9, 1.1].
+    """
+    checks.equal("50 replicas, 90 for 75", hpa_replicas(50, 90, 75), 60, kind="published")
+    checks.equal("4 replicas, 200 for 100", hpa_replicas(4, 200, 100), 8, kind="published")
+    checks.equal("4 replicas, 50 for 100", hpa_replicas(4, 50, 100), 2, kind="published")
+    checks.equal("10 replicas, 56 for 50", hpa_replicas(10, 56, 50), 12)
+    checks.equal("10 replicas, 54 for 50", hpa_replicas(10, 54, 50), 10)
+    checks.equal("10 replicas, 44 for 50", hpa_replicas(10, 44, 50), 9)
+    checks.equal(
+        "edges of the band",
+        [hpa_replicas(10, m, 50) for m in (44.9, 45, 55, 55.1)],
+        [9, 10, 10, 12],
+    )
+
+
+def check_starting_replicas_damp_the_growth() -> None:
+    """Replicas that are still starting count as idle when the fleet must grow, so one burst is not
+    ordered twice.
+
+    Source: Kubernetes, Horizontal Pod Autoscaling, "Algorithm details"; total work 10·100 at a
+    target of 70 needs 15.
+    """
+    checks.equal("10 ready at 100 for 70", hpa_replicas(10, 100, 70), 15)
+    checks.equal("5 more starting", hpa_replicas(15, 100, 70, not_ready=5), 15)
+    checks.equal("10 more starting, reversed, so held", hpa_replicas(20, 100, 70, not_ready=10), 20)
+    checks.equal("starting ones left out when shrinking", hpa_replicas(15, 35, 70, not_ready=5), 5)
+
+
+def check_knative_asks_for() -> None:
+    """Knative asks for concurrency over target, panics at twice the ready replicas, and always lets
+    a fleet of two grow.
+
+    Source: comment in autoscaler.go (rate limit 1.1, 2 replicas, concurrency 3, target 1: 3
+    replicas); Alibaba Cloud's description of the algorithm (100 requests, 10 per container at 70%:
+    15 replicas); the rest by hand.
+    """
+    limited = knative_replicas(3, 3, 1, 2, max_scale_up=1.1)
+    checks.equal("2 replicas, 3 wanted, limit 1.1", limited[0], 3, kind="published")
+    checks.equal("100 requests for 7", knative_replicas(100, 100, 7, 10)[0], 15, kind="published")
+    checks.equal(
+        "short window at 19, 20 of 10 ready",
+        [knative_replicas(9, c, 1, 10)[2] for c in (19, 20)],
+        [False, True],
+    )
+    checks.equal("no faster down than half", knative_replicas(0, 1, 1, 9)[:2], (4, 4))
+
+
+def _ticks(policy: Policy, step_s: float, seen: list[tuple[int, int, float, float]]) -> list[int]:
+    """What a policy asks for at ticks 0, step, 2·step, … given (replicas, ready, utilization,
+    concurrency) at each.
+    """
+    return [policy(step_s * k, *values) for k, values in enumerate(seen)]
+
+
+def check_downscale_waits_five_minutes() -> None:
+    """After the last busy reading the HPA keeps the fleet for exactly 300 s, then falls to what it
+    needs.
+
+    Source: Kubernetes, stabilizeRecommendationWithBehaviors: the highest recommendation younger
+    than the window; by hand.
+    """
+    counts = _ticks(hpa(0.7), 15.0, [(20, 20, 0.7, 0.0)] + [(20, 20, 0.35, 0.0)] * 21)
+    checks.equal("readings at 20 after the busy one", counts[1:].count(20), 19)
+    checks.equal("counts from 285 s on", counts[19:], [20, 10, 10])
+
+
+def check_scale_up_is_rate_limited() -> None:
+    """In one sync the HPA adds four replicas or doubles the fleet, whichever is more.
+
+    Source: Kubernetes, Horizontal Pod Autoscaling, "Default Behavior".
+    """
+    for fleet, most in ((1, 5), (3, 7), (4, 8), (10, 20)):
+        checks.equal(f"from {fleet}", _ticks(hpa(0.05), 15.0, [(fleet, fleet, 1.0, 0.0)]), [most])
+
+
+def check_panic_never_shrinks() -> None:
+    """One burst of 100 in a single tick lifts a fleet of 5 to 37 until 60 s after the short window
+    has seen the last of it.
+
+    Source: Knative Serving, autoscaler.go; by hand, (5 + 5 + 100)/3 = 36.7, seen by three windows,
+    from 60 to 64 s.
+    """
+    quiet, burst = (5, 5, 1.0, 5.0), (5, 5, 1.0, 100.0)
+    counts = _ticks(knative(1.0), 2.0, [quiet] * 30 + [burst] + [quiet] * 40)
+    checks.equal("ticks at 37", counts.count(37), 33)
+    checks.equal(
+        "first and last of them [s]",
+        [2 * counts.index(37), 2 * (len(counts) - 1 - counts[::-1].index(37))],
+        [60, 124],
+    )
+    checks.equal("before and after", (counts[29], counts[63]), (5, 5))
+    delayed = _ticks(
+        knative(1.0, scale_down_delay_s=20.0), 2.0, [quiet] * 30 + [burst] + [quiet] * 50
+    )
+    checks.equal("ticks at 37 with a scale-down delay of 20 s", delayed.count(37), 33 + 9)
+
+
+def check_plan_is_ordered_ahead() -> None:
+    """A rise of the plan at noon, from 14 to 111, is ordered one start-up before noon.
+
+    Source: by hand.
+    """
+    policy = planned([0.0, 43_200.0], [14, 111], lead_s=180.0)
+    counts = [policy(t, 14, 14, 0.7, 10.0) for t in (0.0, 43_019.0, 43_020.0, 80_000.0)]
+    checks.equal("midnight, 181 s before, 180 s before, evening", counts, [14, 14, 111, 111])
+    both = largest(policy, fixed(20))
+    checks.equal(
+        "with a floor of 20", [both(t, 14, 14, 0.7, 10.0) for t in (0.0, 43_200.0)], [20, 111]
+    )
+
+
+def check_bad_input_is_refused() -> None:
+    """NaN metrics, zero or unreachable targets, windows below a tick and plans with gaps are
+    errors.
+    """
+    checks.raises(
+        "NaN metric", hpa_replicas, 3, math.nan, 50, match="metric must be non-negative and finite"
+    )
+    checks.raises("zero target", hpa_replicas, 3, 10, 0, match="target must be positive and finite")
+    checks.raises(
+        "nobody ready",
+        hpa_replicas,
+        3,
+        10,
+        50,
+        not_ready=3,
+        match="not_ready must be an integer in [0, 3)",
+    )
+    checks.raises(
+        "infinite concurrency",
+        knative_replicas,
+        math.inf,
+        1,
+        1,
+        1,
+        match="stable_concurrency must be",
+    )
+    checks.raises("no replicas", fixed, 0, match="replicas must be a positive integer, got 0")
+    checks.raises("above 100%", hpa, 1.2, match="target must be in (0, 1] and finite, got 1.2")
+    checks.raises(
+        "unknown signal",
+        hpa,
+        0.5,
+        signal="memory",
+        match="signal must be 'utilization' or 'concurrency'",
+    )
+    checks.raises(
+        "window below a tick",
+        knative,
+        1.0,
+        tick_s=10.0,
+        match="panic_window_s must be at least tick_s = 10",
+    )
+    checks.raises(
+        "counts missing",
+        planned,
+        [0.0, 1.0],
+        [1],
+        lead_s=0.0,
+        match="replicas must be of shape (2,)",
+    )
+    checks.raises("nobody to ask", largest, match="policies must be at least one policy, got 0")

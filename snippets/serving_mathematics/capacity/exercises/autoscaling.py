@@ -1,0 +1,218 @@
+"""Solutions to the exercises of Autoscaling: draining on time, ramps, keep-alive and a safe target.
+
+Each solves for the setting that meets a goal: a fleet that clears a backlog by a deadline, (λ +
+B/T)/μ; a target that leaves room for growth during start-up, 1/(1 + rD); a keep-alive that makes
+cold starts rare, ln(1/p)/λ, and its price, 1 − p; a target that is safe up to the edge of the
+tolerance band.
+
+Assumes: fluid flow in the first two, Poisson arrivals with service much shorter than the gaps in
+the third, M/M/c in the fourth.
+
+Source: balance of flows; the exponential distribution; Erlang (1917); Kubernetes,
+Tolerances.isWithin.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from serving_mathematics import checks
+from serving_mathematics.capacity.autoscaling import HPA_TOLERANCE, hpa_replicas
+from serving_mathematics.capacity.cold_starts import cold_start
+from serving_mathematics.capacity.server_staffing import safety_factor
+from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.definitions.utilization import erlang_c
+
+HINTS = {
+    "replicas_to_drain": (
+        "Two flows must be carried at once: the load that keeps coming, and the backlog spread "
+        "over the deadline. Round up, but not because of a rounding error in the last digit."
+    ),
+    "target_for_ramp": (
+        "When the order takes effect, the load has grown by r·D times its value at the order. "
+        "The replicas ordered for load/target must just carry that; 1 − rD is right only for "
+        "small rD."
+    ),
+    "keep_alive": (
+        "A request starts cold when the gap before it outlasts the keep-alive, and gaps are "
+        "exponential. Paid time per gap is the shorter of gap and keep-alive, so compare its "
+        "mean with the mean gap."
+    ),
+    "hottest_target": (
+        "Invert Erlang C for the load at the edge of the band first. The fleet may run there "
+        "for ever, so the target is lower than that utilization, by the factor 1 + tolerance."
+    ),
+}
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def replicas_to_drain(
+    arrival_rate: float, replica_rate: float, backlog: float, drain_s: float
+) -> int:
+    """Fewest ready replicas that serve the load and clear a backlog within a time: ⌈(λ + B/T)/μ⌉.
+
+    arrival_rate: λ [1/s]. replica_rate: μ [1/s]. backlog: B, waiting requests. drain_s: T [s].
+    Raises ValueError on a negative load or backlog, or a rate or time that is not positive.
+
+    >>> replicas_to_drain(arrival_rate=15.0, replica_rate=1.0, backlog=300.0, drain_s=60.0)
+    20
+    """
+    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
+    _require(0 < replica_rate < math.inf, "replica_rate", "positive and finite", replica_rate)
+    _require(0 <= backlog < math.inf, "backlog", "non-negative and finite", backlog)
+    _require(0 < drain_s < math.inf, "drain_s", "positive and finite", drain_s)
+    return math.ceil(round((arrival_rate + backlog / drain_s) / replica_rate, 9))
+
+
+def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
+    """Highest target utilization at which a steady ramp never finds the fleet too small: 1/(1 +
+    rD).
+
+    growth_per_s: r, growth of the load per second as a share of the load at the time of an order.
+    delay_s: D, from the reading of the metric to readiness [s]. Raises ValueError on negative
+    input.
+
+    >>> round(target_for_ramp(growth_per_s=1 / 600, delay_s=200.0), 6)  # doubles in ten minutes
+    0.75
+    """
+    _require(0 <= growth_per_s < math.inf, "growth_per_s", "non-negative and finite", growth_per_s)
+    _require(0 <= delay_s < math.inf, "delay_s", "non-negative and finite", delay_s)
+    return 1 / (1 + growth_per_s * delay_s)
+
+
+def keep_alive(arrival_rate: float, cold_share: float) -> tuple[float, float]:
+    """How long an idle replica must be kept so that few requests start cold, and what that costs.
+
+    arrival_rate: λ of a Poisson stream whose service is short against its gaps [1/s].
+    cold_share: largest share p of requests that may find no replica, in (0, 1).
+    Returns (keep-alive ln(1/p)/λ [s], share 1 − p of the time for which a replica is paid).
+    Raises ValueError on input outside these ranges.
+
+    >>> seconds, paid = keep_alive(arrival_rate=1 / 600, cold_share=0.1)
+    >>> round(seconds), paid
+    (1382, 0.9)
+    """
+    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
+    _require(0 < cold_share < 1, "cold_share", "in (0, 1)", cold_share)
+    return -math.log(cold_share) / arrival_rate, 1 - cold_share
+
+
+def hottest_target(
+    replicas: int, wait_probability: float, *, tolerance: float = HPA_TOLERANCE
+) -> float:
+    """Highest target utilization with which a fleet of one-slot replicas meets a waiting
+    probability at every load at which the HPA leaves it alone, which is up to (1 +
+    tolerance)·target.
+
+    replicas: n. wait_probability: in (0, 1). tolerance: non-negative.
+    Raises ValueError on input outside these ranges. Erlang C is inverted by bisection.
+
+    >>> round(hottest_target(1, wait_probability=0.55), 9)  # C(1, ρ) = ρ, so 0.55/1.1
+    0.5
+    """
+    _require(
+        float(replicas).is_integer() and replicas >= 1, "replicas", "a positive integer", replicas
+    )
+    _require(0 < wait_probability < 1, "wait_probability", "in (0, 1)", wait_probability)
+    _require(0 <= tolerance < math.inf, "tolerance", "non-negative and finite", tolerance)
+    low, high = 0.0, float(replicas)
+    for _ in range(60):
+        middle = (low + high) / 2
+        if middle < replicas and erlang_c(replicas, middle) <= wait_probability:
+            low = middle
+        else:
+            high = middle
+    return low / replicas / (1 + tolerance)
+
+
+def check_draining_on_time() -> None:
+    """The backlog of a cold start is gone in time with the count found, and not with one fewer.
+
+    Source: cold_start for the drain time of a given fleet, the inverse problem.
+    """
+    for rate, deadline in ((150.0, 200.0), (150.0, 300.0), (137.0, 60.0)):
+        backlog = cold_start(rate, 10.0, 10, 120.0, 100)[0]
+        count = replicas_to_drain(rate, 10.0, backlog, deadline)
+        drains = [cold_start(rate, 10.0, 10, 120.0, c)[1] for c in (count - 1, count)]
+        checks.holds(
+            f"λ = {rate:g}, T = {deadline:g} s: {count} replicas",
+            drains[0] > deadline >= drains[1] * (1 - 1e-12),
+            got=f"{drains[1]:.4g} s, with one fewer {drains[0]:.4g} s",
+        )
+
+
+def check_ramp_needs_headroom() -> None:
+    """On a linear ramp, a fleet sized late at the target found is just large enough, and a hotter
+    one is not.
+
+    Source: fluid on a ramp from load 1, ordering load/target at each instant, ready D later.
+    """
+    growth, delay = 1 / 400, 180.0
+    target = target_for_ramp(growth, delay)
+    time = np.linspace(0.0, 2000.0, 4001)
+    load = 1 + growth * time
+    ordered_at = np.maximum(time - delay, 0.0)
+    for label, factor, expected in (("at the target", 1.0, 0.0), ("2% hotter", 1.02, 1.0)):
+        ready = (1 + growth * ordered_at) / (target * factor)
+        short = float(np.any(load > ready + 1e-9))
+        checks.close(f"{label}: overloaded at some time", short, expected)
+    checks.close("tightest at the start of the ramp", load[360] * target, 1.0, rtol=1e-12)
+
+
+def check_keep_alive_costs_what_it_saves() -> None:
+    """To warm 90% of Poisson requests one pays for 90% of the time, whatever the rate.
+
+    Source: 400,000 exponential gaps; a gap is cold when it outlasts the keep-alive, and is paid up
+    to it.
+    """
+    rng = np.random.default_rng(90)
+    for rate, cold in ((1 / 600, 0.1), (0.02, 0.01)):
+        seconds, paid = keep_alive(rate, cold)
+        gaps = rng.exponential(1 / rate, 400_000)
+        for label, values, expected in (
+            ("cold starts", (gaps > seconds).astype(float), cold),
+            ("paid share", np.minimum(gaps, seconds) * rate, paid),
+        ):
+            error = float(values.std()) / math.sqrt(values.size)
+            estimate = MeanEstimate(float(values.mean()), error, 1.96 * error)
+            checks.covers(f"{label}, one request in {1 / rate:g} s", estimate, expected)
+
+
+def check_hottest_target_is_safe_across_the_band() -> None:
+    """At the edge of the band the fleet still meets its waiting probability, and just beyond the
+    HPA grows.
+
+    Source: Erlang C at the edge; the HPA rule itself; Halfin and Whitt's limit for 2500 replicas.
+    """
+    for replicas, probability in ((4, 0.2), (30, 0.2), (30, 0.05)):
+        target = hottest_target(replicas, probability)
+        load = target * (1 + HPA_TOLERANCE) * replicas
+        checks.close(
+            f"C at the edge, n = {replicas}", erlang_c(replicas, load), probability, rtol=1e-9
+        )
+        edge = 1 + HPA_TOLERANCE
+        grows = [
+            hpa_replicas(replicas, target * edge * f, target) > replicas for f in (0.999, 1.001)
+        ]
+        checks.equal(f"HPA grows below, above the edge, n = {replicas}", grows, [False, True])
+    load = hottest_target(2500, 0.2, tolerance=0.0) * 2500
+    checks.close("β for 2500", (2500 - load) / math.sqrt(load), safety_factor(0.2), atol=0.01)
+
+
+def check_bad_input_is_refused() -> None:
+    """Backlogs of NaN, ramps that shrink, certainties and fractional fleets are errors."""
+    checks.raises(
+        "NaN backlog", replicas_to_drain, 1.0, 1.0, math.nan, 1.0, match="backlog must be"
+    )
+    checks.raises("negative growth", target_for_ramp, -0.1, 10.0, match="growth_per_s must be")
+    checks.raises("never cold", keep_alive, 1.0, 0.0, match="cold_share must be in (0, 1), got 0.0")
+    checks.raises(
+        "half a replica", hottest_target, 0.5, 0.2, match="replicas must be a positive integer"
+    )

@@ -1,0 +1,353 @@
+"""Throughput of a closed loop: clients buy it until one server is always busy, and then only wait.
+
+N clients think for Z and then need D_k of server k. Whatever the distributions and the order of
+service, X ≤ min(1/D_max, N/(D + Z)) with D = ΣD_k, and the two meet at N* = (D + Z)/D_max. With
+exponential service the throughput is exact, one client at a time: an arrival finds the queues of a
+loop with one client less, R_k(n) = D_k·(1 + Q_k(n−1)), X(n) = n/(Z + ΣR_k(n)), Q_k(n) = X(n)R_k(n).
+
+Assumes: for the bounds, that a request is at one server at a time. For the rest, single servers,
+one class of clients, exponential service if the order is first come first served.
+
+Source: Denning and Buzen (1978) for the upper bounds; Reiser and Lavenberg (1980) for the
+recursion; Zahorjan, Sevcik, Eager and Galler (1982) for the balanced bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+from serving_mathematics.definitions.closed_network import (
+    AWAY_S,
+    SERVER_S,
+    convolution_throughput,
+    mean_gap,
+    simulate_cycles,
+)
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def _network(clients: int, demands_s: npt.ArrayLike, think_time_s: float) -> FloatArray:
+    """The demands as an array, when the network makes sense."""
+    _require(float(clients).is_integer() and clients >= 1, "clients", "a positive integer", clients)
+    demands = np.asarray(demands_s, dtype=float)
+    _require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
+    _require(
+        np.all((demands > 0) & (demands < math.inf)), "demands_s", "positive and finite", demands
+    )
+    _require(0 <= think_time_s < math.inf, "think_time_s", "non-negative and finite", think_time_s)
+    return demands
+
+
+def saturation_clients(demands_s: npt.ArrayLike, think_time_s: float) -> float:
+    """Number of clients N* = (D + Z)/D_max at which the two upper bounds on throughput meet.
+
+    demands_s: D_k, time that a request keeps server k busy [s], shape (K,). think_time_s: Z [s].
+    Raises ValueError on empty or non-positive demands, or a negative Z.
+
+    >>> saturation_clients([1.0, 4.0], think_time_s=15.0)
+    5.0
+    """
+    demands = _network(1, demands_s, think_time_s)
+    return (float(demands.sum()) + think_time_s) / float(demands.max())
+
+
+def asymptotic_bounds(
+    clients: int, demands_s: npt.ArrayLike, think_time_s: float
+) -> tuple[float, float]:
+    """Least and greatest throughput [1/s] of N clients, whatever the distributions.
+
+    clients: N. Other arguments and errors as for `saturation_clients`.
+    Least: whoever waits, waits for work on the others, so R ≤ ND. Greatest: nobody ever waits, or
+    the slowest server never rests. Source: Denning and Buzen (1978) for the greatest.
+
+    >>> asymptotic_bounds(2, [1.0, 4.0], think_time_s=10.0)
+    (0.1, 0.13333333333333333)
+    """
+    demands = _network(clients, demands_s, think_time_s)
+    total = float(demands.sum())
+    least = clients / (clients * total + think_time_s)
+    return least, min(1 / float(demands.max()), clients / (total + think_time_s))
+
+
+def balanced_job_bounds(
+    clients: int, demands_s: npt.ArrayLike, think_time_s: float
+) -> tuple[float, float]:
+    """Narrower bounds on throughput [1/s] for exponential service, from networks of equal servers.
+
+    Arguments and errors as for `asymptotic_bounds`. Moving all demands to the mean cannot slow the
+    loop down, moving all to the maximum cannot speed it up.
+    Source: Zahorjan et al. (1982), in the form of the Octave queueing package (qncsbsb).
+
+    >>> balanced_job_bounds(2, [1.0, 1.0], think_time_s=0.0)  # balanced: N/((N + K − 1)·D) exactly
+    (0.6666666666666666, 0.6666666666666666)
+    """
+    demands = _network(clients, demands_s, think_time_s)
+    total, largest = float(demands.sum()), float(demands.max())
+    others = clients - 1
+    queued_least = others * largest / (1 + think_time_s / (clients * total))
+    queued_greatest = others * float(demands.mean()) / (1 + think_time_s / total)
+    least = clients / (total + think_time_s + queued_least)
+    return least, min(1 / largest, clients / (total + think_time_s + queued_greatest))
+
+
+def exact_mva(
+    clients: int, demands_s: npt.ArrayLike, think_time_s: float
+) -> tuple[FloatArray, FloatArray]:
+    """Exact throughput and time at each server with 1, 2, …, N clients: mean value analysis.
+
+    Arguments and errors as for `asymptotic_bounds`.
+    Returns throughput [1/s], shape (N,), and residence times, wait and service [s], shape (N, K);
+    their product is the mean number at each server. Source: Reiser and Lavenberg (1980).
+
+    >>> throughput, residence = exact_mva(2, [1.0, 1.0], think_time_s=2.0)
+    >>> throughput.round(9).tolist(), residence.tolist()  # X(1) = 1/4, so each queue holds 1/4
+    ([0.25, 0.444444444], [[1.0, 1.0], [1.25, 1.25]])
+    """
+    demands = _network(clients, demands_s, think_time_s)
+    throughput = np.empty(int(clients))
+    residence = np.empty((int(clients), demands.size))
+    queues = np.zeros(demands.size)
+    for n in range(1, int(clients) + 1):
+        residence[n - 1] = demands * (1 + queues)
+        throughput[n - 1] = n / (think_time_s + residence[n - 1].sum())
+        queues = throughput[n - 1] * residence[n - 1]
+    return throughput, residence
+
+
+@dataclass(frozen=True)
+class Example:
+    """Numbers quoted in the text: tokenizer 6 ms, GPU 20 ms, detokenizer 2 ms, 100 ms away."""
+
+    ceiling: float
+    knee: float
+    alone_per_s: float
+    alone_ms: float
+    six_per_s: float
+    six_ms: float
+    six_ceiling_share: float
+    twelve_per_s: float
+    twelve_ms: float
+    twenty_four_per_s: float
+    twenty_four_ms: float
+    clients_for_95: int
+    fast_gpu_ceiling: float
+    fast_gpu_knee: float
+    fast_gpu_gain_at_eight: float
+    fast_tokenizer_gain_percent: float
+    fourfold_gpu_ceiling: float
+    fourfold_gpu_gain: float
+    textbook_throughput: float
+    textbook_response_s: float
+    textbook_bound: float
+    textbook_knee: float
+    loop_knee: float
+    human_knee: float
+
+
+def _faster(server: int, times: float) -> tuple[float, ...]:
+    """The chapter's demands with one server sped up."""
+    return tuple(d / times if k == server else d for k, d in enumerate(SERVER_S))
+
+
+TEXTBOOK_S, TEXTBOOK_THINK_S, TEXTBOOK_CLIENTS = (
+    (0.605, 2.1, 1.35),
+    15.0,
+    3,
+)  # Lazowska et al., ch. 6
+
+
+def example() -> Example:
+    """The numbers quoted in the text."""
+    throughput, residence = exact_mva(64, SERVER_S, AWAY_S)
+    response = residence.sum(axis=1)
+    book, book_residence = exact_mva(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)
+    fast_gpu, _ = exact_mva(8, _faster(1, 2), AWAY_S)
+    tokenizer = exact_mva(12, _faster(0, 2), AWAY_S)[0][11]
+    return Example(
+        ceiling=1 / max(SERVER_S),
+        knee=saturation_clients(SERVER_S, AWAY_S),
+        alone_per_s=float(throughput[0]),
+        alone_ms=1000 * float(response[0]),
+        six_per_s=float(throughput[5]),
+        six_ms=1000 * float(response[5]),
+        six_ceiling_share=float(throughput[5]) * max(SERVER_S),
+        twelve_per_s=float(throughput[11]),
+        twelve_ms=1000 * float(response[11]),
+        twenty_four_per_s=float(throughput[23]),
+        twenty_four_ms=1000 * float(response[23]),
+        clients_for_95=1 + int(np.argmax(throughput * max(SERVER_S) >= 0.95)),
+        fast_gpu_ceiling=1 / max(_faster(1, 2)),
+        fast_gpu_knee=saturation_clients(_faster(1, 2), AWAY_S),
+        fast_gpu_gain_at_eight=100 * (float(fast_gpu[7] / throughput[7]) - 1),
+        fast_tokenizer_gain_percent=100 * (float(tokenizer / throughput[11]) - 1),
+        fourfold_gpu_ceiling=1 / max(_faster(1, 4)),
+        fourfold_gpu_gain=max(SERVER_S) / max(_faster(1, 4)),
+        textbook_throughput=float(book[-1]),
+        textbook_response_s=float(book_residence[-1].sum()),
+        textbook_bound=asymptotic_bounds(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)[1],
+        textbook_knee=saturation_clients(TEXTBOOK_S, TEXTBOOK_THINK_S),
+        loop_knee=saturation_clients(SERVER_S, 0.0),
+        human_knee=saturation_clients(SERVER_S, 20.0),
+    )
+
+
+def figure_bounds() -> Figure:
+    """Two straight lines hold the whole curve, and they are furthest from it where they meet.
+
+    One model server (6, 20 and 2 ms; 100 ms away). Line: exact; band: balanced job bounds; dashed:
+    asymptotic bounds; points: 8,000 simulated requests each, with 95% intervals.
+
+    Alt: Line chart of throughput against clients from 0 to 24. The exact curve rises along a dashed
+    line through the origin, bends below the point where that line meets a dashed ceiling of 50 per
+    second at 6.4 clients, and follows the ceiling from 15 clients on. A band
+    surrounds it, five simulated points lie on it, and a dashed curve far below it approaches 36 per
+    second.
+    """
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    n = np.arange(1, 25)
+    throughput, _ = exact_mva(24, SERVER_S, AWAY_S)
+    band = np.array([balanced_job_bounds(k, SERVER_S, AWAY_S) for k in n.tolist()])
+    lowest = [asymptotic_bounds(k, SERVER_S, AWAY_S)[0] for k in n.tolist()]
+    knee, cycle = saturation_clients(SERVER_S, AWAY_S), sum(SERVER_S) + AWAY_S
+    axes.fill_between(n, band[:, 0], band[:, 1], color="C0", alpha=0.2)
+    axes.plot([0, knee * 1.1], [0, knee * 1.1 / cycle], "--", color="C4", linewidth=1.4)
+    axes.axhline(1 / max(SERVER_S), linestyle="--", color="C4", linewidth=1.4)
+    axes.plot(n, lowest, "--", color="C3", linewidth=1.4)
+    axes.plot(n, throughput, color="C0")
+    for clients in (2, 4, 7, 11, 18):
+        rng = np.random.default_rng(40 + clients)
+        gap = mean_gap(simulate_cycles(rng, clients, SERVER_S, AWAY_S, cycles=8000)[0])
+        error = gap.half_width / gap.mean**2
+        axes.errorbar(clients, 1 / gap.mean, error, fmt="o", color="C1")
+    axes.axvline(knee, color="C4", linestyle=":", linewidth=1.2)
+    axes.annotate("1/D$_{max}$", (0.3, 50.7), color="C4", va="bottom")
+    axes.annotate("N/(D + Z)", (3.8, 31), color="C4", ha="right")
+    axes.annotate("N*", (knee + 0.2, 2), color="C4")
+    axes.annotate("exact", (9.4, 44.5), color="C0", va="top")
+    axes.annotate("everybody queues everywhere", (23.5, 25.5), color="C3", ha="right")
+    axes.set(xlim=(0, 24), ylim=(0, 58), xlabel="clients N", ylabel="throughput X [1/s]")
+    return figure
+
+
+def figure_upgrades() -> Figure:
+    """Only the slowest server is worth an upgrade, and only until another one is the slowest.
+
+    Exact throughput. A tokenizer twice as fast changes little and no ceiling; a GPU four times as
+    fast stops at the tokenizer's 1/(6 ms).
+
+    Alt: Line chart of throughput against clients from 0 to 48 for four servers. The base curve and
+    the one with a faster tokenizer both flatten at 50 per second. With a GPU twice as fast it
+    flattens at 100, with a GPU four times as fast at 167, marked as the tokenizer's limit.
+    """
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    n = np.arange(1, 49)
+    for demands, colour, style, text, spot in (
+        (_faster(1, 4), "C5", "-", "GPU × 4: the tokenizer is full", (47, 171)),
+        (_faster(1, 2), "C2", "-", "GPU × 2", (47, 104)),
+        (_faster(0, 2), "C1", "--", "tokenizer × 2", (47, 54)),
+        (SERVER_S, "C0", "-", "as it is", (47, 36)),
+    ):
+        axes.plot(n, exact_mva(48, demands, AWAY_S)[0], linestyle=style, color=colour)
+        axes.annotate(text, spot, color=colour, ha="right", va="bottom")
+    axes.set(xlim=(0, 48), ylim=(0, 190), xlabel="clients N", ylabel="throughput X [1/s]")
+    return figure
+
+
+def check_textbook_example() -> None:
+    """Three users of a CPU and two disks, who think 15 s: X = 0.1515 per second in 4.80 s.
+
+    Source: demands of Lazowska et al. (1984), chapter 6; queue lengths as the regression test of
+    the LQN solver prints them for that example; X and R by convolution over the states.
+    """
+    throughput, residence = exact_mva(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)
+    response = float(residence[-1].sum())
+    checks.close("X [1/s]", throughput[-1], 0.15151649, atol=5e-9)
+    checks.close("R [s]", response, 4.79982478, atol=5e-9)
+    states = convolution_throughput(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)[-1]
+    checks.close("R from the states, N/X − Z [s]", response, 3 / states - 15, rtol=1e-12)
+    queues = throughput[-1] * residence[-1]
+    checks.close("queues", queues, [0.0976, 0.3947, 0.2350], atol=5.5e-5, kind="published")
+
+
+def check_recursion_against_states() -> None:
+    """The recursion, which never looks at a state, gives the throughput that all states give.
+
+    Source: convolution of the normalizing constants (Buzen 1973), up to 300 clients.
+    """
+    for label, demands, think in (
+        ("model server", SERVER_S, AWAY_S),
+        ("no thinking", SERVER_S, 0.0),
+        ("people", SERVER_S, 20.0),
+    ):
+        got, _ = exact_mva(300, demands, think)
+        checks.close(label, got, convolution_throughput(300, demands, think), rtol=1e-10)
+
+
+def check_bounds_hold() -> None:
+    """Exact throughput lies within the balanced bounds, and they within the asymptotic ones.
+
+    Source: 60 random networks of one to six servers, evaluated at up to 40 clients.
+    """
+    rng = np.random.default_rng(82)
+    wide_low, narrow_low, narrow_high, wide_high = [], [], [], []
+    for _ in range(60):
+        demands = rng.exponential(1.0, rng.integers(1, 7)) + 0.01
+        think, clients = float(rng.exponential(5.0)), int(rng.integers(1, 41))
+        exact = float(exact_mva(clients, demands, think)[0][-1]) * (1 + np.array([1, -1]) * 1e-12)
+        wide, narrow = (
+            f(clients, demands, think) for f in (asymptotic_bounds, balanced_job_bounds)
+        )
+        wide_low.append(narrow[0] * (1 + 1e-12) >= wide[0])
+        narrow_low.append(exact[0] >= narrow[0])
+        narrow_high.append(exact[1] <= narrow[1])
+        wide_high.append(narrow[1] <= wide[1] * (1 + 1e-12))
+    checks.holds("asymptotic ≤ balanced, below", all(wide_low))
+    checks.holds("balanced ≤ exact", all(narrow_low))
+    checks.holds("exact ≤ balanced", all(narrow_high))
+    checks.holds("balanced ≤ asymptotic, above", all(wide_high))
+
+
+def check_bounds_of_any_distribution() -> None:
+    """Constant or very variable service: simulated throughput stays within the asymptotic bounds.
+
+    Source: simulation, three standard errors; with constant service two clients who never wait for
+    each other reach N/(D + Z).
+    """
+    for scv in (0.0, 4.0):
+        done, _ = simulate_cycles(np.random.default_rng(83), 8, SERVER_S, AWAY_S, service_scv=scv)
+        gap = mean_gap(done)
+        noise = 3 * gap.standard_error
+        least, greatest = asymptotic_bounds(8, SERVER_S, AWAY_S)
+        label = f"gap between completions, C² = {scv:g} [s]"
+        checks.inside(label, gap.mean, 1 / greatest - noise - 1e-12, 1 / least + noise)
+    done, _ = simulate_cycles(np.random.default_rng(2), 2, SERVER_S, AWAY_S, service_scv=0.0)
+    bound = asymptotic_bounds(2, SERVER_S, AWAY_S)[1]
+    checks.close("two clients, constant service", 1 / mean_gap(done).mean, bound, rtol=1e-9)
+
+
+def check_bad_input_is_refused() -> None:
+    """Half clients, free or missing servers, NaN and negative pauses are errors."""
+    checks.raises("half a client", exact_mva, 2.5, [1.0], 1.0, match="clients must be a positive")
+    checks.raises("no server", saturation_clients, [], 1.0, match="demands_s must be a (K,) array")
+    checks.raises(
+        "free server", asymptotic_bounds, 3, [1.0, 0.0], 1.0, match="demands_s must be positive"
+    )
+    checks.raises(
+        "NaN", balanced_job_bounds, 3, [math.nan], 1.0, match="demands_s must be positive"
+    )
+    checks.raises("Z < 0", exact_mva, 3, [1.0], -1.0, match="think_time_s must be non-negative")

@@ -1,0 +1,222 @@
+"""Tell a reader whether an answer to an exercise is right, against inputs that no page prints.
+
+A chapter's exercises live in `snippets/serving_mathematics/<part>/exercises/<chapter>.py`:
+solutions, and `check_*` functions that hold a solution against something independent. Here the
+reader's function takes the place of the solution while those checks run.
+
+    serving-mathematics exercises                                 list the chapters
+    serving-mathematics exercises definitions/utilization         print functions to fill in
+    serving-mathematics exercises definitions/utilization FILE    check the answers in FILE
+    verify("definitions/utilization", busy_from_log)             in a notebook cell
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import inspect
+import io
+import runpy
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from serving_mathematics import checks
+
+FOLDER = Path(__file__).parent
+
+
+class ExerciseError(ValueError):
+    """A chapter, an exercise or a file of answers that is not there, or cannot be read."""
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """What the checks said of one answer: how many comparisons passed, and what went wrong."""
+
+    exercise: str
+    passed: int
+    problem: str
+    hint: str
+
+    @property
+    def right(self) -> bool:
+        """True when every comparison passed, and there were some."""
+        return not self.problem
+
+    def __repr__(self) -> str:
+        """One line, and the hint below it where the answer is wrong."""
+        if self.right:
+            return f"{self.exercise}: right, {self.passed} comparisons passed"
+        hint = f"\n    Hint: {self.hint}" if self.hint else ""
+        return f"{self.exercise}: not yet. {self.problem}{hint}"
+
+
+def chapters() -> list[str]:
+    """Every chapter with exercises, as in the address of its page."""
+    files = sorted(FOLDER.glob("*/exercises/[!_]*.py"))
+    return [f"{file.parts[-3]}/{file.stem.replace('_', '-')}" for file in files]
+
+
+def exercises(chapter: str) -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
+    """The module of a chapter's exercises, and its solutions by name.
+
+    Raises ExerciseError when there is no such chapter.
+
+    >>> sorted(exercises("capacity/littles-law")[1])[0]
+    'expected_in_flight'
+    """
+    if chapter not in chapters():
+        raise ExerciseError(f"chapter must be one of {', '.join(chapters())}, got {chapter!r}")
+    part, _, slug = chapter.replace("-", "_").partition("/")
+    module = importlib.import_module(f"serving_mathematics.{part}.exercises.{slug}")
+    own = {
+        name: function
+        for name, function in checks.functions(module, "").items()
+        if not name.startswith(("_", "check_", "figure_")) and name not in ("example", "main")
+    }
+    return module, own
+
+
+def verify(chapter: str, answer: Callable[..., Any], name: str | None = None) -> Verdict:
+    """Run the checks of an exercise with the answer in the place of its solution.
+
+    chapter: as in the address of the page. answer: the reader's function. name: the exercise, by
+    default the name of the answer. Raises ExerciseError when there is no such exercise.
+    """
+    module, solutions = exercises(chapter)
+    name = name or getattr(answer, "__name__", "")
+    if name not in solutions:
+        raise ExerciseError(f"the exercises of {chapter} are {', '.join(solutions)}; not {name!r}")
+    hint = getattr(module, "HINTS", {}).get(name, "")
+    found = {
+        title: check
+        for title, check in checks.functions(module, "check_").items()
+        if name in _names_used(check, module)
+    }
+    passed, problem = 0, "" if found else "no check looks at this exercise"
+    solution = getattr(module, name)
+    setattr(module, name, answer)
+    try:
+        for title, check in sorted(found.items(), key=lambda item: "refused" in item[0]):
+            with checks.recording() as rows, contextlib.redirect_stdout(io.StringIO()):
+                try:
+                    check()
+                except Exception as failure:
+                    problem = _told(failure, rows, title)
+            passed += sum(row.passed for row in rows)
+            if problem:
+                break
+    finally:
+        setattr(module, name, solution)
+    return Verdict(name, passed, problem, hint)
+
+
+def _told(failure: Exception, rows: list[checks.Comparison], title: str) -> str:
+    """What went wrong, without the expected value: that would be the answer."""
+    wrong = [row for row in rows if not row.passed]
+    if wrong:
+        late = " It is right where the input is." if "refused" in title else ""
+        return f"{wrong[0].label}: got {wrong[0].got}.{late}"
+    where = traceback.extract_tb(failure.__traceback__)[-1]
+    return f"{type(failure).__name__}: {failure} ({Path(where.filename).name}:{where.lineno})"
+
+
+def _names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
+    """Every global name that a function uses, also through other functions of its module."""
+    seen: set[str] = set()
+    pending = [inspect.unwrap(function).__code__]
+    while pending:
+        code = pending.pop()
+        pending += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        for name in set(code.co_names) - seen:
+            seen.add(name)
+            value = inspect.unwrap(vars(module).get(name, len))
+            if getattr(value, "__module__", "") == module.__name__ and inspect.isfunction(value):
+                pending.append(value.__code__)
+    return seen
+
+
+def stubs(chapter: str) -> str:
+    """The exercises of a chapter as functions to fill in: imports, signatures and contracts."""
+    module, solutions = exercises(chapter)
+    head, blocks = [f'"""Exercises of {chapter}."""\n'], []
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in solutions:
+            contract = ast.get_docstring(node, clean=False) or ""
+            node.body = [ast.parse("raise NotImplementedError").body[0]]
+            signature, _, body = ast.unparse(node).rpartition("\n")
+            blocks.append(f'{signature}\n    """{contract}"""\n{body}\n')
+        elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
+            text = ast.unparse(node)
+            if text != "from serving_mathematics import checks" and not text.startswith("HINTS"):
+                head.append(text)
+        elif isinstance(node, ast.ClassDef) and node.name != "Example":
+            blocks.append(ast.unparse(node) + "\n")
+    return "\n\n\n".join(["\n".join(head) + "\n", *blocks])
+
+
+def answers(file: Path) -> dict[str, Callable[..., Any]]:
+    """The functions that a file defines. Raises ExerciseError when it cannot be run."""
+    try:
+        found = runpy.run_path(str(file), run_name="answers")
+    except FileNotFoundError as problem:
+        raise ExerciseError(f"there is no file {file}") from problem
+    except (Exception, SystemExit) as problem:
+        text = traceback.format_exception_only(problem)[-1].strip()
+        lines = [
+            f.lineno for f in traceback.extract_tb(problem.__traceback__) if f.filename == str(file)
+        ]
+        line = f":{problem.lineno}" if isinstance(problem, SyntaxError) else ""
+        line = f":{lines[-1]}" if lines else line
+        raise ExerciseError(f"{file}{line} cannot be run: {text}") from problem
+    return {
+        name: value
+        for name, value in found.items()
+        if callable(value)
+        and not inspect.isclass(value)  # what a function returns, printed with the stubs
+        and getattr(value, "__module__", "") == "answers"
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """The command; 0 when every answer is right, 1 when one is not, 2 when nothing was checked."""
+    try:
+        if not arguments:
+            for chapter in chapters():
+                print(f"{chapter:40} {', '.join(exercises(chapter)[1])}")
+        elif len(arguments) == 1 and not arguments[0].startswith("-"):
+            print(stubs(arguments[0]), end="")
+        elif len(arguments) == 2:
+            return _check_file(arguments[0], Path(arguments[1]))
+        else:
+            print(textwrap.dedent(__doc__ or "").split("\n\n")[2])
+            return 0 if arguments[0] in ("-h", "--help") else 2
+    except ExerciseError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _check_file(chapter: str, file: Path) -> int:
+    _, solutions = exercises(chapter)
+    given = answers(file)
+    mine = [name for name in solutions if name in given]
+    if not mine:
+        raise ExerciseError(f"{file} defines none of {', '.join(solutions)}")
+    right = True
+    for name in mine:
+        verdict = verify(chapter, given[name], name)
+        print(verdict)
+        right &= verdict.right
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,545 @@
+"""The batch size buys throughput with latency: a decode step reads the weights once for everybody.
+
+A kernel of intensity I [FLOP/byte] runs at min(π, βI). A decode step of B sequences takes
+max(2BN/π, weights/β) + B·KV/β. That is the time between two tokens of every client (TPOT);
+throughput is B per step, and a million tokens cost 10⁶ · price per hour / (3600 · throughput).
+
+Assumes: peaks are reached, weights and cache come from memory once per step, equal contexts.
+
+Source: Williams, Waterman and Patterson (2009) for the roofline; Austin et al. (2025), part 7, for
+the intensity of a matrix product and the general step time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+
+H100_PEAK, H100_BANDWIDTH = 989.4e12, 3.35e12  # [FLOP/s] bf16 dense, [B/s], SXM; Lockwood, H100
+A100_PEAK, A100_BANDWIDTH = 312e12, 2.039e12  # [FLOP/s] fp16 dense, [B/s], 80 GB SXM; Lockwood
+TPU_V5E_PEAK, TPU_V5E_BANDWIDTH = 1.97e14, 8.2e11  # [FLOP/s], [B/s], Austin et al. (2025), part 7
+LLAMA_7B_PARAMETERS = 6_738_415_616  # Llama 2 7B, all of them, embeddings too
+LLAMA_7B_KV = 2 * 32 * 4096 * 2  # [B/token] keys and values, 32 layers of width 4096, fp16
+CONTEXT = 2048  # [tokens] of the worked example
+HBM_BYTES = 80 * 2**30  # [B] of the worked example
+PRICE_PER_HOUR = 2.5  # [$] of the worked example, an assumption
+TPOT_LIMIT_S = 0.020  # [s] objective of the worked example
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def ridge_intensity(peak_flops: float, bandwidth: float) -> float:
+    """Intensity at which the two roofs meet, R = π/β [FLOP/byte].
+
+    peak_flops: π [FLOP/s]. bandwidth: β [B/s]. Raises ValueError unless both are positive, finite.
+
+    >>> ridge_intensity(peak_flops=600.0, bandwidth=3.0)
+    200.0
+    """
+    _require(0 < peak_flops < math.inf, "peak_flops", "positive and finite", peak_flops)
+    _require(0 < bandwidth < math.inf, "bandwidth", "positive and finite", bandwidth)
+    return peak_flops / bandwidth
+
+
+def attainable_flops(
+    intensity: npt.ArrayLike, peak_flops: float, bandwidth: float
+) -> npt.NDArray[np.float64]:
+    """Highest rate that a kernel of this intensity can reach, min(π, βI) [FLOP/s].
+
+    intensity: I [FLOP/byte], any shape. peak_flops: π [FLOP/s]. bandwidth: β [B/s]. Returns the
+    shape of intensity. Raises ValueError unless all are positive and finite.
+
+    >>> attainable_flops([1.0, 500.0], peak_flops=600.0, bandwidth=3.0).tolist()
+    [3.0, 600.0]
+    """
+    values = np.asarray(intensity, dtype=float)
+    _require(
+        values.size > 0 and np.all((values > 0) & (values < math.inf)),
+        "intensity",
+        "non-empty, positive and finite",
+        intensity,
+    )
+    return np.asarray(bandwidth * np.minimum(ridge_intensity(peak_flops, bandwidth), values))
+
+
+def matmul_intensity(batch: float, width: float, hidden: float) -> float:
+    """Intensity of [B, D] times [D, F] in two-byte numbers, BDF/(BD + DF + BF) [FLOP/byte].
+
+    batch: B tokens. width: D. hidden: F. 2BDF operations on 2(BD + DF + BF) bytes. Raises
+    ValueError unless all are positive and finite.
+
+    >>> matmul_intensity(batch=2.0, width=4.0, hidden=4.0)
+    1.0
+    """
+    _require(0 < batch < math.inf, "batch", "positive and finite", batch)
+    _require(0 < width < math.inf, "width", "positive and finite", width)
+    _require(0 < hidden < math.inf, "hidden", "positive and finite", hidden)
+    return 1 / (1 / batch + 1 / width + 1 / hidden)
+
+
+def critical_batch(ridge: float, width: float, hidden: float) -> float:
+    """Tokens from which on that product is limited by arithmetic, R/(1 − R(1/D + 1/F)).
+
+    ridge: R [FLOP/byte]. width: D. hidden: F. Raises ValueError unless all are positive and finite,
+    and when R(1/D + 1/F) ≥ 1, where no batch suffices.
+
+    >>> critical_batch(ridge=1.0, width=4.0, hidden=4.0)
+    2.0
+    """
+    _require(0 < ridge < math.inf, "ridge", "positive and finite", ridge)
+    largest = matmul_intensity(1e300, width, hidden)
+    _require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
+    return ridge / (1 - ridge * (1 / width + 1 / hidden))
+
+
+def decode_step_time(
+    batch: npt.ArrayLike,
+    parameters: float,
+    weight_bytes: float,
+    kv_bytes: float,
+    peak_flops: float,
+    bandwidth: float,
+) -> npt.NDArray[np.float64]:
+    """Least time of a step that gives each of B sequences one token, which is TPOT [s].
+
+    batch: B ≥ 1, any shape. parameters: N. weight_bytes: all of them [B]. kv_bytes: cache of one
+    sequence [B], 0 to leave it out. peak_flops, bandwidth: π [FLOP/s] and β [B/s], of all devices
+    together. Returns max(2BN/π, weights/β) + B·KV/β, shape of batch. Raises ValueError outside
+    these ranges.
+
+    >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
+    4.0
+    """
+    sequences = np.asarray(batch, dtype=float)
+    _require(
+        sequences.size > 0 and np.all((sequences >= 1) & (sequences < math.inf)),
+        "batch",
+        "non-empty, at least 1 and finite",
+        batch,
+    )
+    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
+    _require(0 < weight_bytes < math.inf, "weight_bytes", "positive and finite", weight_bytes)
+    _require(0 <= kv_bytes < math.inf, "kv_bytes", "non-negative and finite", kv_bytes)
+    ridge_intensity(peak_flops, bandwidth)
+    linear = np.maximum(2 * sequences * parameters / peak_flops, weight_bytes / bandwidth)
+    return np.asarray(linear + sequences * kv_bytes / bandwidth)
+
+
+def largest_batch(
+    limit_s: float,
+    parameters: float,
+    weight_bytes: float,
+    kv_bytes: float,
+    peak_flops: float,
+    bandwidth: float,
+) -> int:
+    """Most sequences whose step still takes at most the limit, by doubling and halving.
+
+    limit_s: objective for TPOT [s]. The other arguments are those of decode_step_time. Raises
+    ValueError outside their ranges, and when one sequence already takes longer.
+
+    >>> largest_batch(4.5, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0)
+    3
+    """
+    model = (parameters, weight_bytes, kv_bytes, peak_flops, bandwidth)
+    alone = float(decode_step_time(1, *model))
+    _require(alone <= limit_s < math.inf, "limit_s", f"finite and at least {alone:.3g}", limit_s)
+    fits, too_many = 1, 2
+    while decode_step_time(too_many, *model) <= limit_s:
+        fits, too_many = too_many, 2 * too_many
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if decode_step_time(middle, *model) <= limit_s:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
+
+
+def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Price of a million tokens, 10⁶·C/(3600·X) [currency of the price].
+
+    price_per_hour: C of all devices together. tokens_per_s: X, any shape. Raises ValueError unless
+    both are positive and finite.
+
+    >>> float(cost_per_million(3.6, tokens_per_s=500.0))
+    2.0
+    """
+    rate = np.asarray(tokens_per_s, dtype=float)
+    _require(0 < price_per_hour < math.inf, "price_per_hour", "positive, finite", price_per_hour)
+    _require(
+        rate.size > 0 and np.all((rate > 0) & (rate < math.inf)),
+        "tokens_per_s",
+        "non-empty, positive and finite",
+        tokens_per_s,
+    )
+    return np.asarray(1e6 * price_per_hour / (3600 * rate))
+
+
+def _step(batch: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Step time of the worked example: Llama 2 7B, fp16, context 2048, one H100."""
+    parameters, kv = LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT
+    return decode_step_time(batch, parameters, 2 * parameters, kv, H100_PEAK, H100_BANDWIDTH)
+
+
+def _marks() -> dict[str, int]:
+    """Batches of the worked example that the text and the figure name."""
+    weights, kv = 2 * LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT
+    objective = largest_batch(
+        TPOT_LIMIT_S, LLAMA_7B_PARAMETERS, weights, kv, H100_PEAK, H100_BANDWIDTH
+    )
+    return {
+        "alone": 1,
+        "knee": round(weights / kv),
+        "objective": objective,
+        "memory full": int((HBM_BYTES - weights) / kv),
+    }
+
+
+@dataclass(frozen=True)
+class Example:
+    """The worked example, one H100 with Llama 2 7B, in the unit that the name says."""
+
+    ridge_h100: float
+    critical_h100: float
+    floor_ms: float
+    cache_gb: float
+    cache_step_ms: float
+    price: float
+    context: int
+    objective_ms: float
+    alone_ms: float
+    alone_rate: float
+    alone_price: float
+    knee_batch: int
+    knee_ms: float
+    knee_rate: float
+    knee_price: float
+    objective_batch: int
+    objective_rate: float
+    objective_price: float
+    full_batch: int
+    full_ms: float
+    full_rate: float
+    full_price: float
+    rate_ceiling: float
+    price_floor: float
+    wrong_tpot_ms: float
+
+
+def example() -> Example:
+    """The numbers quoted in the text."""
+    marks = _marks()
+    batches = np.array(list(marks.values()))
+    steps = _step(batches)
+    rates = batches / steps
+    prices = cost_per_million(PRICE_PER_HOUR, rates)
+    ceiling = H100_BANDWIDTH / (LLAMA_7B_KV * CONTEXT)
+    ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
+    return Example(
+        ridge_h100=ridge,
+        critical_h100=critical_batch(ridge, 8192, 28672),
+        floor_ms=1e3 * 2 * LLAMA_7B_PARAMETERS / H100_BANDWIDTH,
+        cache_gb=LLAMA_7B_KV * CONTEXT / 1e9,
+        cache_step_ms=1e3 / ceiling,
+        price=PRICE_PER_HOUR,
+        context=CONTEXT,
+        objective_ms=1e3 * TPOT_LIMIT_S,
+        alone_ms=1e3 * steps[0],
+        alone_rate=rates[0],
+        alone_price=prices[0],
+        knee_batch=marks["knee"],
+        knee_ms=1e3 * steps[1],
+        knee_rate=rates[1],
+        knee_price=prices[1],
+        objective_batch=marks["objective"],
+        objective_rate=rates[2],
+        objective_price=prices[2],
+        full_batch=marks["memory full"],
+        full_ms=1e3 * steps[3],
+        full_rate=rates[3],
+        full_price=prices[3],
+        rate_ceiling=ceiling,
+        price_floor=float(cost_per_million(PRICE_PER_HOUR, ceiling)),
+        wrong_tpot_ms=1e3 * steps[2] / marks["objective"],
+    )
+
+
+def figure_roofline() -> Figure:
+    """Prefill reaches the flat roof; decoding climbs the slope with the batch, its attention never.
+
+    An H100 in bf16. Points are products with a weight matrix of 8192 by 28672, by tokens in the
+    batch, and attention over a cache that each sequence has for itself.
+
+    Alt: Log-log chart of attainable TFLOP/s against intensity. A line rises with slope one and
+    turns flat at 989 where intensity is 295. Decode points for batches of 1, 16 and 128 lie on the
+    slope, a prefill of 2048 tokens on the flat part, attention while decoding far down on the left.
+    """
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    line = np.geomspace(0.4, 4000, 200)
+    axes.loglog(line, attainable_flops(line, H100_PEAK, H100_BANDWIDTH) / 1e12, color="C0")
+    ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
+    axes.axvline(ridge, color="C4", linestyle=":", linewidth=1.2)
+    axes.annotate(f"ridge {ridge:.0f}", (ridge, 1.6), xytext=(4, 0), textcoords="offset points")
+    for tokens, text, colour, shift, side in (
+        (1, "decode, batch 1", "C1", (8, -6), "left"),
+        (16, "batch 16", "C1", (8, -6), "left"),
+        (128, "batch 128", "C1", (-8, 2), "right"),
+        (2048, "prefill,\n2048 tokens", "C2", (0, -32), "center"),
+    ):
+        x = matmul_intensity(tokens, 8192, 28672)
+        y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12
+        axes.plot(x, y, "o", color=colour)
+        axes.annotate(text, (x, y), xytext=shift, textcoords="offset points", color=colour, ha=side)
+    axes.plot(1, H100_BANDWIDTH / 1e12, "s", color="C3", markersize=9, fillstyle="none")
+    axes.annotate(
+        "attention,\nany batch",
+        (1, 1.15 * H100_BANDWIDTH / 1e12),
+        xytext=(0.45, 40),
+        color="C3",
+        arrowprops={"arrowstyle": "-", "color": "C3", "linewidth": 1.2},
+    )
+    axes.set(ylim=(1, 2500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
+    return figure
+
+
+def figure_frontier() -> Figure:
+    """Up to the knee throughput is cheap; beyond it each token costs latency and saves little.
+
+    Llama 2 7B in fp16 on one H100 with a context of 2048 tokens, at $2.50 an hour. The points are
+    batches; the curve ends where the memory is full. Vertical line: the objective of 20 ms.
+
+    Alt: Two charts over time per output token from 4 to 26 milliseconds. Tokens per second rise
+    steeply from 230, pass a knee near 1590 and flatten below a dashed ceiling of 3120. Dollars per
+    million tokens fall from 3.02 to 0.44 at the knee and 0.26 at the end. A dotted line at 20
+    milliseconds marks the objective.
+    """
+    figure = Figure(figsize=(5.8, 4.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    marks = _marks()
+    batches = np.linspace(1, marks["memory full"], 200)
+    steps = _step(batches)
+    prices = cost_per_million(PRICE_PER_HOUR, batches / steps)
+    upper.plot(1e3 * steps, batches / steps, color="C0")
+    lower.plot(1e3 * steps, prices, color="C0")
+    ceiling = H100_BANDWIDTH / (LLAMA_7B_KV * CONTEXT)
+    upper.axhline(ceiling, color="C4", linestyle="--", linewidth=1.2)
+    upper.annotate(
+        "ceiling: bandwidth / cache",
+        (5, ceiling),
+        xytext=(0, 4),
+        textcoords="offset points",
+    )
+    for axes in (upper, lower):
+        axes.axvline(1e3 * TPOT_LIMIT_S, color="C3", linestyle=":", linewidth=1.4)
+    for name, batch in marks.items():
+        step = float(_step(batch))
+        values = (batch / step, float(cost_per_million(PRICE_PER_HOUR, batch / step)))
+        near, end = batch <= marks["knee"], name == "memory full"
+        shift = {"alone": (8, -4), "objective": (-6, -30), "memory full": (8, -18)}
+        for axes, value in zip((upper, lower), values, strict=True):
+            axes.plot(1e3 * step, value, "o", color="C1")
+        upper.annotate(
+            f"{name.removeprefix('memory ')}, B = {batch}",
+            (1e3 * step, values[0]),
+            xytext=shift.get(name, (6, -12)),
+            textcoords="offset points",
+            ha="left" if near else "right",
+        )
+        lower.annotate(
+            f"${values[1]:.2f}",
+            (1e3 * step, values[1]),
+            xytext=(8 if end else 5, 6),
+            textcoords="offset points",
+            ha="right" if end else "left",
+        )
+    upper.set(ylim=(0, 3900), xlabel="time per output token [ms]", ylabel="throughput [token/s]")
+    lower.set(
+        xlim=(3, 28),
+        ylim=(0, 3.6),
+        xlabel="time per output token [ms]",
+        ylabel="price [$ per million]",
+    )
+    return figure
+
+
+def slider_frontier() -> dict[str, Any]:
+    """Add sequences to the batch, and watch what the next one buys and costs."""
+    contexts, weights = [512, 1024, 2048, 4096, 8192], 2 * LLAMA_7B_PARAMETERS
+    batches = sorted({*np.geomspace(1, 256, 40).round().astype(int).tolist(), *_marks().values()})
+    steps, rates, prices, filled = (
+        np.full((len(batches), len(contexts)), None, dtype=object) for _ in range(4)
+    )
+    for (i, j), _ in np.ndenumerate(steps):
+        kv = LLAMA_7B_KV * contexts[j]
+        held = weights + batches[i] * kv
+        if held <= HBM_BYTES:
+            step = float(
+                decode_step_time(
+                    batches[i], LLAMA_7B_PARAMETERS, weights, kv, H100_PEAK, H100_BANDWIDTH
+                )
+            )
+            steps[i, j], rates[i, j] = 1e3 * step, batches[i] / step
+            prices[i, j] = float(cost_per_million(PRICE_PER_HOUR, batches[i] / step))
+            filled[i, j] = 100 * held / HBM_BYTES
+    return {
+        "controls": [
+            {"label": "batch", "values": batches, "text": "B = {}", "start": _marks()["knee"]},
+            {"label": "context", "values": contexts, "text": "{:,} tokens", "start": CONTEXT},
+        ],
+        "x": {
+            "label": "time per output token",
+            "unit": "ms",
+            "values": steps,
+            "range": (0, 28),
+            "limit": {"at": 1e3 * TPOT_LIMIT_S, "label": "objective"},
+        },
+        "y": {"label": "throughput", "unit": "token/s"},
+        "curves": [
+            {"label": "throughput", "unit": "tokens a second", "values": rates, "decimals": 0}
+        ],
+        "readouts": [
+            {"label": "step", "unit": "ms", "values": steps},
+            {"label": "price", "unit": "", "values": prices, "decimals": 2},
+            {"label": "memory", "unit": "%", "values": filled, "decimals": 0},
+        ],
+        "reading": "At {batch} and a context of {context} the device gives {throughput} at ${price}"
+        " a million, every client waits {step} for a token, and the memory is {memory} full.",
+        "absent": "So many sequences of this length do not fit into the memory beside the weights.",
+    }
+
+
+def check_ridges() -> None:
+    """A byte is worth 295 operations on an H100, 153 on an A100 and 240 on a TPU v5e.
+
+    Source: Austin et al. (2025), part 7, print 240 for the TPU v5e; the others follow from peaks
+    and bandwidths that Lockwood's processor pages collect from NVIDIA's data sheets.
+    """
+    for name, peak, bandwidth, expected in (
+        ("H100 SXM", 989.4, 3.35, 295.3),
+        ("A100 80 GB", 312, 2.039, 153.0),
+        ("TPU v5e", 197, 0.82, 240.2),
+    ):
+        got = ridge_intensity(peak * 1e12, bandwidth * 1e12)
+        checks.close(name, got, expected, atol=0.05, kind="published")
+
+
+def check_critical_batch() -> None:
+    """The product with an 8192 by 28672 matrix turns from bandwidth to arithmetic at 309.7 tokens.
+
+    Source: operations and bytes counted directly; there the two times are equal.
+    """
+    batch = critical_batch(H100_PEAK / H100_BANDWIDTH, 8192, 28672)
+    checks.close("critical batch, H100", batch, 309.7, atol=0.05)
+    moved = 2 * (batch * 8192 + 8192 * 28672 + batch * 28672)
+    arithmetic_s = 2 * batch * 8192 * 28672 / H100_PEAK
+    checks.close("time of arithmetic", arithmetic_s, moved / H100_BANDWIDTH, rtol=1e-12)
+    ridge = matmul_intensity(batch, 8192, 28672)
+    checks.close("intensity there", ridge, H100_PEAK / H100_BANDWIDTH, rtol=1e-12)
+
+
+def check_weight_floor() -> None:
+    """No token of Llama 2 7B in fp16 comes faster than 6.61 ms from an A100, 4.02 from an H100.
+
+    Source: 6,738,415,616 parameters of two bytes over the bandwidth, in exact integers.
+    """
+    for name, peak, bandwidth, expected in (
+        ("A100", A100_PEAK, A100_BANDWIDTH, 6.61),
+        ("H100", H100_PEAK, H100_BANDWIDTH, 4.02),
+    ):
+        step = decode_step_time(1, LLAMA_7B_PARAMETERS, 2 * LLAMA_7B_PARAMETERS, 0, peak, bandwidth)
+        checks.close(f"floor [ms], {name}", 1e3 * float(step), expected, atol=0.005)
+
+
+def check_scaling_book_table() -> None:
+    """Step time and throughput of Llama 2 13B on eight TPU v5e are those of the scaling book.
+
+    Source: Austin et al. (2025), part 7, table of Llama 2 13B: 26 GB of weights, 6.7 GB of cache
+    per sequence, 8 times 0.82 TB/s. The same table ignores arithmetic, and so stays below it.
+    """
+    batches = np.array([1, 8, 16, 32, 64, 240])
+    steps = decode_step_time(batches, 13e9, 26e9, 6.7e9, 8 * TPU_V5E_PEAK, 8 * TPU_V5E_BANDWIDTH)
+    published_ms = [4.98, 12.13, 20.30, 36.65, 69.33, 249.09]
+    published_rates = [200.61, 659.30, 787.99, 873.21, 923.13, 963.53]
+    checks.close("step [ms]", 1e3 * steps, published_ms, atol=0.0051, kind="published")
+    checks.close("tokens/s", batches / steps, published_rates, atol=0.0051, kind="published")
+
+
+def check_general_step_time() -> None:
+    """At 4 sequences a 30B model in int8 on sixteen TPU v5e is bound by memory, at 256 by both.
+
+    Source: Austin et al. (2025), part 7, pop quiz: 2.5 ms and 21 ms.
+    """
+    arguments = (30e9, 30e9, 819e6, 16 * 1.97e14, 16 * 8.1e11)
+    small, large = 1e3 * decode_step_time([4, 256], *arguments)
+    checks.close("4 sequences [ms]", small, 2.5, atol=0.1, kind="published")
+    checks.close("256 sequences [ms]", large, 21.0, rtol=0.05, kind="published")
+
+
+def check_tpot_is_the_step() -> None:
+    """Five tokens in one step of 10 ms reach five clients: each waits 10 ms for one, not 2 ms.
+
+    Source: (last − first)/(n − 1) of the arrival times, client by client. OpenVINO GenAI divided by
+    the batch in perf_metrics.cpp: “10 / 5 = 2”; its pull request 1100 points the mistake out.
+    """
+    batch, tokens, step_s = 5, 101, 0.010
+    arrivals = np.cumsum(np.full((batch, tokens), step_s), axis=1)
+    seen = (arrivals[:, -1] - arrivals[:, 0]) / (tokens - 1)
+    modelled = float(decode_step_time(batch, 1.0, 5.0, 1.0, 1e9, 1000.0))
+    checks.close("what each client sees [ms]", 1e3 * seen, np.full(5, 10.0), rtol=1e-12)
+    checks.close("the model's step [ms]", 1e3 * modelled, 10.0, rtol=1e-12)
+    checks.holds("10 ms / 5 is seen by no client", bool(np.all(seen > 4 * step_s / batch)))
+    last = arrivals.size / float(arrivals[0, -1])
+    checks.close("1 / (step / B) is the throughput", batch / step_s, last, rtol=1e-12)
+
+
+def check_price() -> None:
+    """At $2.50 an hour and 1000 tokens a second a million tokens cost $0.694.
+
+    Source: a million tokens take 1000 s, which is 10/36 of an hour.
+    """
+    checks.close("$/Mtok", float(cost_per_million(2.5, 1000.0)), 0.694, atol=5e-4)
+    checks.close("exact", float(cost_per_million(2.5, 1000.0)), 2.5 * 10 / 36, rtol=1e-12)
+
+
+def check_largest_batch() -> None:
+    """The largest batch meets the objective and one more would miss it, in both regimes.
+
+    Source: step times of all batches up to 2000, tried one by one.
+    """
+    for name, limit, kv in (("memory", 0.020, 1e9), ("arithmetic", 0.012, 1e6)):
+        arguments = (7e9, 14e9, kv, H100_PEAK, H100_BANDWIDTH)
+        met = decode_step_time(np.arange(1, 2001), *arguments) <= limit
+        checks.equal(f"bound by {name}", largest_batch(limit, *arguments), int(met.sum()))
+
+
+def check_knee() -> None:
+    """When the caches weigh what the weights weigh, throughput is half its ceiling at double time.
+
+    Source: substitution of B = weights/KV in the step time.
+    """
+    step = float(decode_step_time(20, 1.0, 40.0, 2.0, 1e9, 10.0))
+    checks.close("step over floor", step / 4.0, 2.0, rtol=1e-12)
+    checks.close("throughput over ceiling", 20 / step / 5.0, 0.5, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """Impossible machines, batches, objectives and prices are refused by name."""
+    checks.raises("bandwidth 0", ridge_intensity, 1.0, 0.0, match="bandwidth must be positive")
+    checks.raises("NaN", attainable_flops, math.nan, 1.0, 1.0, match="intensity must be")
+    checks.raises("half a token", decode_step_time, 0.5, 1, 1, 1, 1, 1, match="batch must be")
+    checks.raises("narrow matrix", critical_batch, 300.0, 512, 512, match="ridge must be below")
+    checks.raises("too strict", largest_batch, 1e-9, 1, 1, 1, 1, 1, match="limit_s must be")
+    checks.raises("no tokens", cost_per_million, 2.5, 0.0, match="tokens_per_s must be")

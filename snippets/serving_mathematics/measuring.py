@@ -1,0 +1,70 @@
+"""Recorded measurements: written whole, with where and when and by which command; read by name.
+
+A measurement depends on its machine, so a page shows a record that a command made, and anyone can
+make again: `records/<name>.json`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent / "records"
+
+
+def read_record(name: str) -> dict[str, Any]:
+    """The record of this name, as it was written."""
+    record: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return record
+
+
+def provenance(command: str, packages: Iterable[str] = ()) -> dict[str, Any]:
+    """What a record says of its making: command, day, machine, and versions of Python and packages.
+
+    packages: names as pip knows them.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "command": command,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "processors": len(affinity(0)) if affinity else os.cpu_count(),
+        },
+        "versions": {"python": platform.python_version()}
+        | {package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def write_record(name: str, content: Mapping[str, Any], folder: Path | None = None) -> Path:
+    """Write a record as JSON, whole or not at all, and return its path. NaN is an error."""
+    path = (folder or FOLDER) / f"{name}.json"
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    unfinished = path.with_name(f".{name}.{os.getpid()}")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(path)
+    return path
+
+
+def digits(value: float) -> str:
+    """A number in three significant digits, with separators of thousands."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def spread_text(values: Mapping[str, float]) -> str:
+    """The `median`, `least` and `most` of repeated measurements, as `median (least–most)`."""
+    ends = f"{digits(values['least'])}–{digits(values['most'])}"
+    return f"{digits(values['median'])} ({ends})"
+
+
+def runs_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each run of a record that was measured several times found."""
+    return [run["found"] for run in record["runs"]]

@@ -1,0 +1,359 @@
+"""Continuous batching, from event to event: the same engine, without walking every step.
+
+Between two events (an arrival that can be admitted, the end of a prompt or of a request, a
+preemption) the batch is fixed. With b decoding sequences that hold c tokens together, k steps read
+k·c + b·k(k+1)/2 tokens of context, so their time is a closed form in k, and the k at which an
+arrival is noticed is the root of a quadratic. Requests finish in the order of a heap whose keys
+are step numbers, because every decoding sequence emits one token in every step.
+
+Assumes: what the step-by-step simulator assumes; it computes the same times from the same whole
+numbers, to the last bit.
+
+Source: the rules of `continuous_batching`; Yu et al. (2022), Kwon et al. (2023), Agrawal et al.
+(2024).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics import checks
+from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
+from serving_mathematics.optimization.continuous_batching import (
+    EIGHT_BILLION,
+    Engine,
+    Served,
+    Workload,
+    chat_workload,
+    simulate_steps,
+)
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def simulate(workload: Workload, engine: Engine) -> Served:
+    """Serve a workload, one event after the other.
+
+    workload: what is asked. engine: what serves it. Raises ValueError when one request alone
+    outgrows the memory.
+
+    >>> asked = Workload([0, 0, 2], [4, 4, 4], [3, 3, 1])
+    >>> simulate(asked, Engine(step_s=2.0, token_budget=8, max_sequences=8)).completion_s.tolist()
+    [6.0, 6.0, 4.0]
+    """
+    kept = workload.prompt_tokens + workload.output_tokens - 1  # the last token is never stored
+    block, blocks, most = engine.block_tokens, engine.kv_blocks, int(kept.max())
+    _require(most <= blocks * block, "kv_blocks", f"enough for a request of {most} tokens", blocks)
+    size = kept.size
+    arrival = [*workload.arrival_s.tolist(), math.inf]
+    prompt: list[int] = workload.prompt_tokens.tolist()
+    output: list[int] = workload.output_tokens.tolist()
+    stored: list[int] = kept.tolist()  # at the end of a request, as its footprint
+    footprint: list[int] = (-(-kept // block)).tolist()
+    admitted_s, first_s, completion_s = [math.nan] * size, [math.nan] * size, [math.nan] * size
+    preemptions, generated, turn = [0] * size, [0] * size, [0] * size
+    step_s, prefill_s = engine.step_s, engine.prefill_token_s
+    decode_s, context_s = engine.decode_token_s, engine.context_token_s
+    budget, places = engine.token_budget, engine.max_sequences
+    shift = size.bit_length()
+    mask = (1 << shift) - 1
+    heappush, heappop = heapq.heappush, heapq.heappop
+    decoding: list[int] = []  # a heap of keys: step of the last token << shift | request
+    preempted: list[int] = []  # the head of the queue, its first one last
+    fresh = turns = 0  # next request that was never admitted; admissions so far
+    partial, partial_left = -1, 0  # the request that is prefilled in part
+    batch = held = promised = 0  # decoding sequences, their tokens, final blocks of all admitted
+    now = steps = prefill = decode = context = 0  # now: steps so far; the others: since last idle
+    totals, busy_s = np.zeros(4, dtype=np.int64), 0.0
+    since = clock = arrival[0]
+
+    def used(k: int) -> int:
+        """Blocks in use during the k-th step from now on."""
+        prefilling = [*ended, partial] if partial >= 0 else ended
+        return sum(-(-(prompt[i] + generated[i]) // block) for i in prefilling) + sum(
+            -(-(stored[key & mask] - (key >> shift) + now + k) // block) for key in decoding
+        )
+
+    while fresh < size or decoding or partial >= 0 or preempted:
+        ended: list[int] = []  # prompts that end in this step
+        while promised > blocks and used(1) > blocks:  # the youngest gives its memory back
+            if partial >= 0:
+                victim, partial = partial, -1
+            else:
+                key = max(decoding, key=lambda key: turn[key & mask])
+                decoding.remove(key)
+                heapq.heapify(decoding)
+                victim = key & mask
+                generated[victim] = output[victim] - (key >> shift) + now
+                held -= prompt[victim] + generated[victim] - 1
+                batch -= 1
+            promised -= footprint[victim]
+            preemptions[victim] += 1
+            preempted.append(victim)
+        # the prompt that is under way, then those that wait, share what decoding leaves
+        left, room, chunk, k = budget - batch, places - batch, 0, 1
+        if partial >= 0:
+            room -= 1
+            if partial_left > left:
+                chunk = left
+                k = (partial_left - 1) // left
+                if decoding:
+                    k = min(k, (decoding[0] >> shift) - now)
+                if promised > blocks:
+                    k = _most(k, used, blocks)
+                partial_left -= k * chunk
+            else:
+                chunk = partial_left
+                ended.append(partial)
+                partial = -1
+        while room > 0 and chunk < left:
+            if preempted:
+                i = preempted[-1]
+            elif arrival[fresh] <= clock:
+                i = fresh
+            else:
+                break
+            todo = prompt[i] + generated[i]
+            if promised + footprint[i] > blocks and used(1) - (-todo // block) > blocks:
+                break
+            if preempted:
+                preempted.pop()
+            else:
+                fresh += 1
+            if not turn[i]:
+                admitted_s[i] = clock
+            turns += 1
+            turn[i] = turns
+            promised += footprint[i]
+            room -= 1
+            if todo <= left - chunk:
+                chunk += todo
+                ended.append(i)
+            else:
+                partial, partial_left = i, todo - left + chunk
+                chunk = left
+        # no prompt in this step: decode until somebody ends, arrives or runs out of memory
+        if not chunk:
+            if not batch:
+                totals += (steps, prefill, decode, context)
+                steps = prefill = decode = context = 0
+                busy_s += clock - since
+                since = clock = arrival[fresh]
+                continue
+            k = (decoding[0] >> shift) - now
+            if promised > blocks:
+                k = _most(k, used, blocks)
+            gap = arrival[fresh] - clock
+            if gap > 0 and room > 0 and not preempted:
+                slope = step_s + decode_s * batch + context_s * (held + 0.5 * batch)
+                bend = 2 * context_s * batch * gap
+                root = 2 * gap / (slope + math.sqrt(slope * slope + bend))
+                if root < k:
+                    k = math.ceil(root)
+                    if not 1e-3 < k - root < 0.999:  # nearly a tie, which rounding must not decide
+                        work = (steps, prefill, decode, context)
+                        k = _notice(arrival[fresh], k, since, work, batch, held, engine)
+        # k steps at once
+        now += k
+        steps += k
+        prefill += k * chunk
+        decode += k * batch
+        context += k * held + batch * k * (k + 1) // 2
+        held += k * batch
+        clock = since + (
+            step_s * steps + prefill_s * prefill + decode_s * decode + context_s * context
+        )
+        limit = (now + 1) << shift
+        while decoding and decoding[0] < limit:
+            i = heappop(decoding) & mask
+            completion_s[i] = clock
+            batch -= 1
+            held -= stored[i]
+            promised -= footprint[i]
+        for i in ended:
+            if not generated[i]:
+                first_s[i] = clock
+            remaining = output[i] - generated[i] - 1
+            if remaining:
+                heappush(decoding, (now + remaining) << shift | i)
+                batch += 1
+                held += prompt[i] + generated[i]
+            else:
+                completion_s[i] = clock
+                promised -= footprint[i]
+    totals += (steps, prefill, decode, context)
+    return Served(
+        np.array(admitted_s),
+        np.array(first_s),
+        np.array(completion_s),
+        np.array(preemptions),
+        int(totals[0]),
+        int(totals[1]),
+        int(totals[2]),
+        int(totals[3]),
+        busy_s + clock - since,
+    )
+
+
+def _most(k: int, used: Callable[[int], int], blocks: int) -> int:
+    """The largest number of steps up to k for which the memory lasts, at least 1."""
+    low = 1
+    while low < k:
+        middle = (low + k + 1) // 2
+        if used(middle) <= blocks:
+            low = middle
+        else:
+            k = middle - 1
+    return low
+
+
+def _notice(
+    arrival_s: float,
+    k: int,
+    since_s: float,
+    work: tuple[int, int, int, int],
+    batch: int,
+    held: int,
+    engine: Engine,
+) -> int:
+    """The first of the coming decode steps that ends at or after an arrival; k is nearly right."""
+
+    def reached(k: int) -> bool:
+        steps, prefill, decode, context = work
+        read = context + k * held + batch * k * (k + 1) // 2
+        return since_s + engine.elapsed_s(steps + k, prefill, decode + k * batch, read) >= arrival_s
+
+    while not reached(k):
+        k += 1
+    while k > 1 and reached(k - 1):
+        k -= 1
+    return k
+
+
+def saturated_rate(
+    prompt_tokens: npt.ArrayLike, output_tokens: npt.ArrayLike, engine: Engine
+) -> float:
+    """Requests a second of an engine whose places are always taken.
+
+    prompt_tokens, output_tokens: a sample of requests, from 1, shape (n,). engine: its costs and
+    places; memory must last and prompts fit into what the budget leaves. With b places a request
+    has the share 1/b of its N steps, and alone the time for its tokens:
+    β·N/b + α_p·P + α·(N − 1) + context. Raises ValueError on other shapes or numbers.
+
+    >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
+    10.0
+    """
+    prompts = np.asarray(prompt_tokens, dtype=float)
+    outputs = np.asarray(output_tokens, dtype=float)
+    for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
+        _require(tokens.ndim == 1 and tokens.size > 0, name, "of shape (n,), n ≥ 1", tokens.shape)
+        _require(np.all((tokens >= 1) & (tokens < 2**31)), name, "positive and below 2³¹", tokens)
+    _require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
+    later = outputs - 1
+    read = later * prompts + later * outputs / 2
+    own_s = (
+        engine.prefill_token_s * prompts
+        + engine.decode_token_s * later
+        + engine.context_token_s * read
+    )
+    return float(1 / (engine.step_s * outputs / engine.max_sequences + own_s).mean())
+
+
+def _random_case(rng: np.random.Generator) -> tuple[Workload, Engine]:
+    """A small workload with ties, and an engine whose memory, budget or places may be scarce."""
+    size, block, places = (
+        int(rng.integers(1, 30)),
+        int(rng.choice([1, 2, 16])),
+        int(rng.integers(1, 9)),
+    )
+    times = np.sort(rng.integers(0, 40, size) * rng.choice([0.5, 0.013]))
+    prompts, outputs = rng.integers(1, 60, size), rng.integers(1, 40, size)
+    least = int((-(-(prompts + outputs - 1) // block)).max())
+    engine = Engine(
+        step_s=float(rng.choice([0.5, 0.01])),
+        prefill_token_s=float(rng.choice([0, 0.5])),
+        decode_token_s=float(rng.choice([0, 0.25])),
+        context_token_s=float(rng.choice([0, 0.001])),
+        kv_blocks=least + int(rng.choice([0, 5, 1000])),
+        block_tokens=block,
+        token_budget=places + int(rng.choice([0, 5, 50])),
+        max_sequences=places,
+    )
+    return Workload(times, prompts, outputs), engine
+
+
+def check_both_simulators_agree() -> None:
+    """Skipping from event to event gives the times, preemptions and totals of walking every step.
+
+    Source: `simulate_steps` on 150 random workloads and engines, with arrivals on step ends.
+    """
+    rng = np.random.default_rng(20)
+    worst, different, preempted = 0.0, 0, 0
+    for _ in range(150):
+        asked, engine = _random_case(rng)
+        slow, fast = simulate_steps(asked, engine), simulate(asked, engine)
+        for name in ("admitted_s", "first_token_s", "completion_s", "busy_s"):
+            worst = max(worst, float(np.abs(getattr(slow, name) - getattr(fast, name)).max()))
+        for name in ("preemptions", "steps", "prefill_tokens", "decode_tokens", "context_tokens"):
+            different += not np.array_equal(getattr(slow, name), getattr(fast, name))
+        preempted += int((slow.preemptions > 0).sum())
+    checks.close("largest difference in time [s]", worst, 0.0, atol=1e-9)
+    checks.equal("totals that differ", different, 0)
+    checks.inside("requests preempted", preempted, 100, 10_000)
+
+
+def check_batch_of_one_is_mg1() -> None:
+    """With one sequence at a time the mean wait is that of M/G/1.
+
+    Source: Pollaczek–Khinchine, λE[S²]/(2(1 − ρ)), with the moments of the service times; 20,000
+    requests, standard error from batch means, and each wait against `fifo_waits`.
+    """
+    engine = replace(EIGHT_BILLION, max_sequences=1, token_budget=10**6, context_token_s=0.0)
+    asked = chat_workload(np.random.default_rng(16), 0.5, 20_000)
+    outputs = asked.output_tokens
+    service_s = engine.step_s * outputs + engine.prefill_token_s * asked.prompt_tokens
+    service_s += engine.decode_token_s * (outputs - 1)
+    waits = simulate(asked, engine).admitted_s - asked.arrival_s
+    exact = fifo_waits(asked.arrival_s, service_s)
+    checks.close("largest difference [s]", np.abs(waits - exact).max(), 0.0, atol=1e-9)
+    per_output, per_prompt = engine.step_s + engine.decode_token_s, engine.prefill_token_s
+    mean = per_output * 120 - engine.decode_token_s + per_prompt * 250
+    variance = per_output**2 * 120 * 119 + per_prompt**2 * 250 * 249  # of geometric lengths
+    expected = 0.5 * (variance + mean**2) / (2 * (1 - 0.5 * mean))
+    checks.covers("mean wait [s]", batch_means(waits), expected)
+
+
+def check_saturated_rate() -> None:
+    """When places never empty, requests leave at the rate of the closed form.
+
+    Source: gaps between completions of a burst of 4,000 requests, the first and last tenth left
+    out, standard error from batch means.
+    """
+    asked = chat_workload(np.random.default_rng(16), math.inf, 4000)
+    lengths = asked.prompt_tokens, asked.output_tokens
+    for places in (4, 16, 64):
+        engine = replace(EIGHT_BILLION, max_sequences=places)
+        ends = np.sort(simulate(asked, engine).completion_s)
+        gaps = np.diff(ends)[400:3600]
+        label = f"{places} places: gap between completions [s]"
+        checks.covers(label, batch_means(gaps), 1 / saturated_rate(*lengths, engine))
+
+
+def check_bad_input_is_refused() -> None:
+    """Requests beyond the memory and lengths that do not match name the argument."""
+    tight = Engine(1.0, kv_blocks=2, block_tokens=4)
+    checks.raises("too long", simulate, Workload([0], [8], [2]), tight, match="kv_blocks must be")
+    checks.raises(
+        "no sample", saturated_rate, [], [], tight, match="prompt_tokens must be of shape"
+    )
+    checks.raises("shapes", saturated_rate, [1, 2], [1], tight, match="output_tokens must be of")

@@ -1,0 +1,286 @@
+"""Solutions: context under a budget, waste of a block size, a size for a hit ratio, a threshold for
+a semantic cache, and loading against recomputing.
+
+Source: the chapter's formulas; for the mean of rounded-up geometric lengths, that a geometric
+number of tokens fills a geometric number of blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics import checks
+from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.optimization.cache_replacement import hit_ratio, simulate_hits, zipf
+from serving_mathematics.optimization.caching import sequence_bytes
+from serving_mathematics.optimization.paged_memory import paged_waste
+
+HINTS = {
+    "longest_context": (
+        "A layer with a window stops growing at W tokens, the others go on. First ask whether "
+        "the windows are full at all; if so, subtract what they hold for good and divide the "
+        "rest among the other layers."
+    ),
+    "block_waste": (
+        "The chance that one more block is begun is the chance that the length exceeds a "
+        "multiple of B, a power of q: so the number of blocks is geometric too. Waste is mean "
+        "slots less mean tokens."
+    ),
+    "items_for": (
+        "The hit ratio rises with the places, so bisect on `hit_ratio` between 0 and all items."
+        " Return the side that reaches the target, and remember that with all items everything "
+        "hits."
+    ),
+    "semantic_threshold": (
+        "Sort by similarity and add the gain of answering each request from the cache, from the"
+        " most similar down: the best prefix gives the threshold. Requests of equal similarity "
+        "go in together or not at all."
+    ),
+    "break_even_bandwidth": (
+        "Write both times for one token: 2N operations at the rate of prefill, or its cache "
+        "bytes over the bandwidth. Equate them; the number of tokens stands on both sides."
+    ),
+}
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def longest_context(
+    memory_bytes: float,
+    sequences: int,
+    bytes_per_token: float,
+    windowed_share: float = 0.0,
+    window: int = 0,
+) -> float:
+    """Tokens that each of several equal sequences may reach in the memory for the cache.
+
+    memory_bytes: [B], non-negative. sequences: positive integer. bytes_per_token: of all layers
+    [B]. windowed_share: layers with a window over all layers, in [0, 1]. window: W tokens. Returns
+    a whole number, or infinity when every layer has a window and all windows fit. Raises ValueError
+    outside these ranges.
+
+    >>> longest_context(1000.0, sequences=2, bytes_per_token=2.0, windowed_share=0.5, window=100)
+    400.0
+    """
+    _require(0 <= memory_bytes < math.inf, "memory_bytes", "non-negative, finite", memory_bytes)
+    _require(
+        1 <= sequences < math.inf and sequences % 1 == 0,
+        "sequences",
+        "a positive integer",
+        sequences,
+    )
+    _require(0 < bytes_per_token < math.inf, "bytes_per_token", "positive, finite", bytes_per_token)
+    _require(0 <= windowed_share <= 1, "windowed_share", "in [0, 1]", windowed_share)
+    _require(0 <= window < math.inf and window % 1 == 0, "window", "a non-negative int", window)
+    tokens = memory_bytes / sequences / bytes_per_token  # as if no window were full
+    if windowed_share == 0 or tokens <= window:
+        return float(math.floor(tokens))
+    if windowed_share == 1:
+        return math.inf
+    return float(math.floor((tokens - windowed_share * window) / (1 - windowed_share)))
+
+
+def block_waste(mean_tokens: float, block_tokens: int) -> float:
+    """Mean slots left empty in the last block, when lengths are geometric: B/(1 − q^B) − m.
+
+    mean_tokens: m = 1/(1 − q), at least 1. block_tokens: B, a positive integer. A geometric number
+    of tokens fills a geometric number of blocks. Raises ValueError outside these ranges.
+
+    >>> block_waste(mean_tokens=1.0, block_tokens=16)
+    15.0
+    """
+    _require(1 <= mean_tokens < math.inf, "mean_tokens", "at least 1 and finite", mean_tokens)
+    _require(
+        1 <= block_tokens < math.inf and block_tokens % 1 == 0,
+        "block_tokens",
+        "a positive integer",
+        block_tokens,
+    )
+    more = 1 - 1 / mean_tokens  # q
+    return block_tokens / (1 - more**block_tokens) - mean_tokens
+
+
+def items_for(popularity: npt.ArrayLike, target: float) -> int:
+    """Fewest places of an LRU cache whose hit ratio reaches a target, by Che's approximation.
+
+    popularity: probabilities, shape (n,), n ≥ 2. target: hit ratio in (0, 1). By bisection over
+    the places; n when n − 1 are not enough. Raises ValueError on other numbers.
+
+    >>> items_for([0.25] * 4, target=0.5)
+    2
+    """
+    _require(0 < target < 1, "target", "in (0, 1)", target)
+    p = np.asarray(popularity, dtype=float)
+    fine = p.ndim == 1 and p.size > 1 and np.all(p > 0) and abs(float(p.sum()) - 1) < 1e-9
+    _require(fine, "popularity", "two or more positive numbers with sum 1", p)
+    low, high = 0, p.size
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = hit_ratio(p, middle, renewed=True) >= target - 1e-12
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def semantic_threshold(
+    similarities: npt.ArrayLike, same: npt.ArrayLike, call_cost: float, false_hit_loss: float
+) -> tuple[float, float]:
+    """Similarity from which a cached answer is worth giving, and its gain per request.
+
+    similarities: of each request to its nearest cached one, finite, shape (n,). same: whether the
+    cached answer is right for it, shape (n,). call_cost: c ≥ 0, saved by every hit. false_hit_loss:
+    L ≥ 0, lost by every wrong one. Returns the threshold with the largest gain on these requests,
+    infinity and 0 when answering from the cache never gains. Raises ValueError on other input.
+
+    >>> semantic_threshold([0.9, 0.8, 0.7], [True, True, False], call_cost=1.0, false_hit_loss=5.0)
+    (0.8, 0.6666666666666666)
+    """
+    s, right = np.asarray(similarities, dtype=float), np.asarray(same)
+    _require(s.ndim == 1 and s.size > 0, "similarities", "a non-empty (n,) array", s.shape)
+    _require(np.all(np.isfinite(s)), "similarities", "finite", s)
+    fine = right.shape == s.shape and right.dtype == np.bool_
+    _require(fine, "same", f"booleans of shape {s.shape}", right)
+    _require(0 <= call_cost < math.inf, "call_cost", "non-negative and finite", call_cost)
+    _require(
+        0 <= false_hit_loss < math.inf, "false_hit_loss", "non-negative and finite", false_hit_loss
+    )
+    order = np.argsort(-s, kind="stable")
+    gains = np.cumsum(call_cost - false_hit_loss * ~right[order]) / s.size
+    last = np.append(np.diff(s[order]) < 0, True)  # a threshold takes all of one similarity
+    best = int(np.argmax(np.where(last, gains, -math.inf)))
+    return (float(s[order][best]), float(gains[best])) if gains[best] > 0 else (math.inf, 0.0)
+
+
+def break_even_bandwidth(parameters: float, kv_bytes_per_token: float, flops_per_s: float) -> float:
+    """Bandwidth above which loading a cached prefix beats computing it again [B/s].
+
+    parameters: N of the dense model. kv_bytes_per_token: κ [B]. flops_per_s: π that prefill
+    reaches. A token costs 2N operations or κ bytes, so the length cancels (attention, which only
+    recomputing pays, is left out): β = κ·π/(2N). Raises ValueError unless all are positive, finite.
+
+    >>> break_even_bandwidth(parameters=5.0, kv_bytes_per_token=10.0, flops_per_s=4.0)
+    4.0
+    """
+    for name, value in (
+        ("parameters", parameters),
+        ("kv_bytes_per_token", kv_bytes_per_token),
+        ("flops_per_s", flops_per_s),
+    ):
+        _require(0 < value < math.inf, name, "positive and finite", value)
+    return kv_bytes_per_token * flops_per_s / (2 * parameters)
+
+
+@dataclass(frozen=True)
+class Example:
+    """The numbers quoted in the text."""
+
+    mha_bandwidth_gb: float
+    gqa_bandwidth_gb: float
+
+
+def example() -> Example:
+    """The numbers quoted in the text."""
+    return Example(
+        mha_bandwidth_gb=break_even_bandwidth(6.738e9, 524_288, 400e12) / 1e9,
+        gqa_bandwidth_gb=break_even_bandwidth(8.030e9, 131_072, 400e12) / 1e9,
+    )
+
+
+def check_longest_context() -> None:
+    """One token more than the longest context does not fit, with and without windows.
+
+    Source: the bytes of the sequences at that length and at the next; a shape where every layer has
+    a window has no limit.
+    """
+    for share, window in ((0.0, 0), (52 / 62, 1024), (0.5, 4096)):
+        for sequences in (3, 40):
+            tokens = longest_context(20e9, sequences, 507_904.0, share, window)
+            sizes = sequences * sequence_bytes([tokens, tokens + 1], 507_904.0, share, window)
+            fits = bool(sizes[0] <= 20e9 < sizes[1])
+            checks.holds(f"{sequences} sequences, share {share:.2f}", fits, got=tokens)
+    checks.equal("all layers", longest_context(1e6, 1, 100.0, 1.0, 4096), math.inf)
+
+
+def check_block_waste() -> None:
+    """The mean waste is a little above (B − 1)/2 for long sequences and far above it for short.
+
+    Source: the sum over lengths, cut where nothing is left; 200,000 drawn lengths.
+    """
+    for mean, block in ((8.0, 16), (200.0, 16), (500.0, 128)):
+        lengths = np.arange(1, int(60 * mean))
+        chances = (1 - 1 / mean) ** (lengths - 1) / mean
+        expected = float(chances @ paged_waste(lengths, block))
+        checks.close(f"m = {mean:g}, B = {block}", block_waste(mean, block), expected, rtol=1e-9)
+    drawn = np.random.default_rng(183).geometric(1 / 200, 200_000)
+    checks.covers("drawn", batch_means(paged_waste(drawn, 16).astype(float)), block_waste(200, 16))
+
+
+def check_items_for_a_target() -> None:
+    """For 80% of hits on 1,000 Zipf items LRU needs a third of them; the size below misses.
+
+    Source: a simulated cache of that size, and the approximation at the size and one less.
+    """
+    p = zipf(1000, 1.0)
+    size = items_for(p, 0.8)
+    values = [hit_ratio(p, places, renewed=True) for places in (size - 1, size)]
+    checks.holds(f"{size} places", bool(values[0] < 0.8 <= values[1]), got=values)
+    requests = np.random.default_rng(184).choice(1000, 60_000, p=p)
+    hits = batch_means(simulate_hits(requests, size)[10_000:].astype(float))
+    checks.covers("simulated", hits, values[1])
+
+
+def check_semantic_threshold() -> None:
+    """The best threshold answers from the cache where the chance of being right exceeds 1 − c/L.
+
+    Source: every threshold tried on 400 requests; for normal similarities of right and wrong
+    neighbours, Bayes' rule, whose gain the fitted threshold reaches within its standard error.
+    """
+    rng = np.random.default_rng(185)
+    right = rng.random(400) < 0.6
+    scores = np.round(rng.normal(np.where(right, 0.9, 0.7), 0.1), 2)
+    best = semantic_threshold(scores, right, 1.0, 8.0)
+    tried = [float(np.mean((scores >= t) * (1.0 - 8.0 * ~right))) for t in np.unique(scores)]
+    checks.close("gain", best[1], max(tried), rtol=1e-12)
+    rule = 0.8 + 0.1**2 / 0.2 * math.log((1 - 1 / 8) / (1 / 8) * 0.4 / 0.6)
+    right = rng.random(200_000) < 0.6
+    scores = rng.normal(np.where(right, 0.9, 0.7), 0.1)
+    fitted = semantic_threshold(scores[:100_000], right[:100_000], 1.0, 8.0)[0]
+    fresh, judged = scores[100_000:], right[100_000:]
+    gap = ((fresh >= fitted).astype(float) - (fresh >= rule)) * (1.0 - 8.0 * ~judged)
+    checks.covers("gain against Bayes' threshold", batch_means(gap), 0.0)
+    checks.equal("never", semantic_threshold([0.9, 0.8], [False, False], 1.0, 3.0), (math.inf, 0.0))
+
+
+def check_break_even_bandwidth() -> None:
+    """At the break-even bandwidth 3,000 tokens take as long to load as to compute.
+
+    Source: both times, for the shapes of Llama-2-7B and Llama-3-8B; grouped heads lower the
+    bandwidth that is needed almost fivefold.
+    """
+    needed = []
+    for parameters, per_token in ((6.738e9, 524_288.0), (8.030e9, 131_072.0)):
+        bandwidth = break_even_bandwidth(parameters, per_token, 400e12)
+        load, compute = 3000 * per_token / bandwidth, 3000 * 2 * parameters / 400e12
+        checks.close(f"{parameters / 1e9:g} billion parameters", load, compute, rtol=1e-12)
+        needed.append(bandwidth)
+    checks.close("ratio", needed[0] / needed[1], 4 * 8.030 / 6.738, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """Negative memory, half a block, a certain hit and unequal lists are errors."""
+    checks.raises("memory", longest_context, -1.0, 1, 8.0, match="memory_bytes must be non-neg")
+    checks.raises("block", block_waste, 9.0, 0.5, match="block_tokens must be a positive integer")
+    checks.raises("target", items_for, [0.5, 0.5], 1.0, match="target must be in (0, 1)")
+    checks.raises(
+        "lists", semantic_threshold, [0.5], [True, False], 1.0, 1.0, match="same must be booleans"
+    )
+    checks.raises(
+        "speed", break_even_bandwidth, 1.0, 1.0, 0.0, match="flops_per_s must be positive"
+    )

@@ -1,0 +1,326 @@
+"""The capacity planner as a command: options or files in, a table, JSON or CSV out.
+
+serving-mathematics plan --rate-per-s 20 --model Llama-3-8B --device A100-80GB
+serving-mathematics plan --trace requests.csv --ttft-s 2 --out plan.json
+serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
+
+It exits with 0 when it answered, 1 when no fleet keeps the objective, and 2 when the input is
+wrong, with one line on standard error that says where. Progress goes to standard error too.
+
+Assumes: with --dask, workers that can import this package.
+
+Source: Python documentation, argparse and concurrent.futures; RFC 4180 for the CSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import importlib
+import io
+import json
+import multiprocessing
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from pathlib import Path
+from typing import TextIO
+
+from serving_mathematics import checks
+from serving_mathematics.planner.answers import answer_lines, answer_record, answer_summary
+from serving_mathematics.planner.capacity_planner import Infeasible, Told, plan
+from serving_mathematics.planner.presets import devices, models
+from serving_mathematics.planner.questions import FIELDS, read_grid
+from serving_mathematics.planner.sweeps import Record, read_questions, sweep
+
+EXAMPLE = """\
+example:
+  serving-mathematics plan --rate-per-s 20 --ttft-s 1 --tpot-s 0.05
+  a grid in a file: {"rate_per_s": [5, 10, 20], "weight_bits": [16, 8]}, then
+  serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
+"""
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The options of the command: one for each field, and those for files and workers.
+
+    >>> command_parser().parse_args(["--rate-per-s", "5"]).rate_per_s
+    '5'
+    """
+    parser = argparse.ArgumentParser(
+        prog="serving-mathematics plan",
+        description="How many replicas of a language model keep a latency objective.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--question", metavar="FILE.json", help="fields by name; options win")
+    parser.add_argument("--grid", metavar="FILE", help="many questions, .json or .csv; options win")
+    parser.add_argument("--out", metavar="FILE", help="write .json or .csv instead of a table")
+    parser.add_argument("--workers", metavar="N", help="processes for a grid")
+    parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for a grid")
+    parser.add_argument("--presets", action="store_true", help="list models and devices")
+    fields = parser.add_argument_group(
+        "fields", "text or a number; ranges and defaults in brackets"
+    )
+    for field in FIELDS.values():
+        span = field.span if field.high else ""
+        default = "" if field.default is None else f"default {field.default}"
+        brackets = "; ".join(part for part in (span, default) if part)
+        told = f"{field.meaning} [{brackets}]" if brackets else field.meaning
+        option = f"--{field.name.replace('_', '-')}"
+        fields.add_argument(option, dest=field.name, metavar="X", help=told.replace("%", "%%"))
+    return parser
+
+
+def table_text(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as text, in columns as wide as their widest cell.
+
+    rows: all of one length, at least one row. Raises ValueError otherwise.
+
+    >>> print(table_text([["a", "b"], ["long", "c"]]))
+    a     b
+    long  c
+    """
+    if not rows or len({len(row) for row in rows}) != 1:
+        raise ValueError(f"rows must be of one length, got {[len(row) for row in rows]}")
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines)
+
+
+def records_text(records: Sequence[Record], kind: str) -> str:
+    """Records as JSON or CSV, with the columns of all of them in the order of first appearance.
+
+    records: flat. kind: "json" or "csv". Raises ValueError on another kind.
+
+    >>> records_text([{"replicas": 2, "binding": "TTFT, TPOT"}], "csv").splitlines()
+    ['replicas,binding', '2,"TTFT, TPOT"']
+    """
+    if kind == "json":
+        return json.dumps(list(records), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if kind != "csv":
+        raise ValueError(f"kind must be json or csv, got {kind}")
+    names = dict.fromkeys(name for record in records for name in record)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(names), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return file.getvalue()
+
+
+class _Wrong(Exception):
+    """Input that cannot be used; the message is what the user reads."""
+
+
+def _kind(name: str, option: str) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix not in (".json", ".csv"):
+        raise _Wrong(f"{option} must end in .json or .csv, got {name!r}")
+    return suffix.removeprefix(".")
+
+
+def _read(name: str, option: str, kind: str) -> list[dict[str, object]]:
+    try:
+        return read_grid(Path(name).read_bytes().decode("utf-8"), kind)
+    except UnicodeDecodeError as error:
+        raise _Wrong(f"{option} {name} must be UTF-8 text, got {error.reason}") from error
+    except ValueError as error:
+        raise _Wrong(f"{name}: {error}") from error
+
+
+def _write(name: str, text: str) -> None:
+    """Whole or not at all."""
+    target = Path(name)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _executor(workers: str | None, address: str | None) -> Iterator[futures.Executor | None]:
+    if workers is not None and address is not None:
+        raise _Wrong("--workers must be left out where --dask is given, got both")
+    if address is not None:
+        try:
+            module = importlib.import_module("serving_mathematics.architecture.cluster_executor")
+        except ImportError as error:
+            raise _Wrong("--dask needs a package: pip install distributed") from error
+        try:
+            cluster = contextlib.ExitStack()
+            executor = cluster.enter_context(module.cluster_executor(address))
+        except (OSError, ValueError, TypeError) as error:
+            raise _Wrong(f"--dask {address} cannot be reached: {error}") from error
+        with cluster:
+            yield executor
+        return
+    if workers is None:
+        yield None
+        return
+    if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024):
+        raise _Wrong(f"--workers must be a whole number from 1 to 1024, got {workers!r}")
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(int(workers), context) as pool:
+        yield pool
+
+
+def _told(to: TextIO) -> Callable[[int, int], None]:
+    """Prints how far a sweep is, once a second at most."""
+    started = last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 1 or (done == total and last > started):
+            last = now
+            print(f"{done} of {total} questions, {now - started:.0f} s", file=to, flush=True)
+
+    return progress
+
+
+def _watched(to: TextIO) -> Told:
+    """Prints which fleet is being simulated, every five seconds."""
+    last, fleets = time.monotonic(), 0
+
+    def told(replicas: int, places: int) -> None:
+        nonlocal last, fleets
+        fleets, now = fleets + 1, time.monotonic()
+        if now - last >= 5:
+            last = now
+            print(f"fleet {fleets}: {replicas} replicas, batch limit {places}", file=to, flush=True)
+
+    return told
+
+
+def _presets() -> str:
+    rows = [["model", "parameters [10⁹]", "KV cache [B/token]"]]
+    for model in models().values():
+        rows.append([model.name, f"{model.parameters / 1e9:.2f}", f"{model.token_bytes:,.0f}"])
+    sheet = [["device", "peak [TFLOP/s]", "bandwidth [GB/s]", "memory [GB]"]]
+    for device in devices().values():
+        sizes = (device.peak_flops / 1e12, device.bandwidth / 1e9, device.memory_bytes / 1e9)
+        sheet.append([device.name, *(f"{size:,.1f}" for size in sizes)])
+    return f"{table_text(rows)}\n\n{table_text(sheet)}"
+
+
+def main(arguments: list[str]) -> int:
+    """The command; the process's exit status."""
+    options = command_parser().parse_args(arguments)
+    try:
+        return _answer(options)
+    except Infeasible as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except (_Wrong, ValueError) as problem:
+        print(problem, file=sys.stderr)
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        print(f"{where}{problem.strerror or problem}", file=sys.stderr)
+    except (futures.BrokenExecutor, futures.CancelledError) as problem:
+        print(f"a worker ended before its work did: {problem}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _answer(options: argparse.Namespace) -> int:
+    if options.presets:
+        print(_presets())
+        return 0
+    if options.question is not None and options.grid is not None:
+        raise _Wrong("--question must be left out where --grid is given, got both")
+    if options.grid is None and (options.workers or options.dask):
+        raise _Wrong("--workers and --dask are for a --grid, got none")
+    kind = _kind(options.out, "--out") if options.out else ""
+    if kind and not Path(options.out).absolute().parent.is_dir():
+        raise _Wrong(f"--out must be in a folder that exists, got {options.out!r}")
+    rows: list[dict[str, object]] = [{}]
+    if options.grid is not None:
+        rows = _read(options.grid, "--grid", _kind(options.grid, "--grid"))
+    elif options.question is not None:
+        rows = _read(options.question, "--question", "json")
+        if len(rows) > 1:
+            raise _Wrong(f"{options.question}: lists are for --grid, got {len(rows)} questions")
+    typed = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
+    questions = read_questions([row | typed for row in rows])
+    if options.grid is None:
+        question = questions[0]
+        found = plan(question, told=_watched(sys.stderr))
+        records: list[Record] = [answer_record(question, found)]
+        head = ["", "simulated", "closed form", "chapter"]
+        body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(question, found)]
+        text = f"{answer_summary(question, found)}\n\n{table_text([head, *body])}"
+    else:
+        with _executor(options.workers, options.dask) as executor:
+            records = sweep(questions, executor, progress=_told(sys.stderr))
+        asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
+        records = [row | record for row, record in zip(asked, records, strict=True)]
+        text = _overview(rows, records)
+    if kind:
+        _write(options.out, records_text(records, kind))
+    else:
+        print(text)
+    return 0
+
+
+def _overview(rows: Sequence[dict[str, object]], records: Sequence[Record]) -> str:
+    """What changes over a grid, and the main answers."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    varied = [name for name in names if len({str(row.get(name)) for row in rows}) > 1]
+    table = [[*varied, "replicas", "limit", "p99 TTFT [s]", "p99 TPOT [ms]", "$/10⁶", "binding"]]
+    for row, record in zip(rows, records, strict=True):
+        cells = [str(row.get(name, "")) for name in varied]
+        if record["problem"]:
+            cells += ["-"] * 5 + [str(record["problem"])]
+        else:
+            cells += [
+                str(record["replicas"]),
+                str(record["batch_limit"]),
+                f"{record['ttft_p99_s']:.3g}",
+                f"{1e3 * float(record['tpot_p99_s']):.3g}",
+                f"{record['usd_per_million_tokens']:.3f}",
+                str(record["binding"]),
+            ]
+        table.append(cells)
+    return table_text(table)
+
+
+def check_csv_reads_back() -> None:
+    """What is written as CSV or JSON reads back as the same records.
+
+    Source: the readers of the standard library.
+    """
+    records: list[Record] = [{"a": 1, "b": 'say "x", or y'}, {"a": 2.5, "c": "line\nbreak"}]
+    rows = list(csv.DictReader(io.StringIO(records_text(records, "csv"), newline="")))
+    expected = [{name: str(record.get(name, "")) for name in "abc"} for record in records]
+    checks.equal("CSV", rows == expected, True)
+    checks.equal("JSON", json.loads(records_text(records, "json")) == records, True)
+
+
+def check_help_names_every_field() -> None:
+    """The help has every field with its range, and an example.
+
+    Source: the table of fields.
+    """
+    text = " ".join(command_parser().format_help().split())
+    missing = [name for name in FIELDS if f"--{name.replace('_', '-')}" not in text]
+    checks.equal("fields that are missing", missing, [])
+    example = " ".join(textwrap.dedent(EXAMPLE).split())
+    checks.equal("example", example in text, True)
+
+
+def check_bad_input_is_refused() -> None:
+    """Ragged tables and unknown formats are errors."""
+    checks.raises("ragged", table_text, [["a"], []], match="rows must be of one length")
+    checks.raises("format", records_text, [], "xml", match="kind must be json or csv")

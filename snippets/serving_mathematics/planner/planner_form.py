@@ -1,0 +1,244 @@
+"""The form of the page, made from the table of fields, and what it is answered.
+
+The reader's browser runs the same functions as the command: it hands over named values as JSON and
+gets lines, or a problem with the field to which it belongs.
+
+Assumes: a browser that runs Python, after a click; without one the page shows the worked example.
+
+Source: HTML standard, forms and their labels.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+from serving_mathematics import checks
+from serving_mathematics.capacity.arrival_trace import parse_trace
+from serving_mathematics.planner.answers import CHAPTERS, Line, answer_lines, answer_summary
+from serving_mathematics.planner.capacity_planner import plan
+from serving_mathematics.planner.presets import devices, models
+from serving_mathematics.planner.questions import (
+    DRAWN,
+    FIELDS,
+    SHAPE,
+    SHEET,
+    Field,
+    read_question,
+    read_value,
+)
+from serving_mathematics.planner.traffic import traced_requests
+
+GROUPS = {
+    "Model": ("model", *SHAPE, "weight_bits", "cache_bits"),
+    "Device": ("device", *SHEET, "devices", "price_per_hour"),
+    "Traffic": (*DRAWN, "trace"),
+    "Objective": ("ttft_s", "tpot_s", "quantile"),
+    "Engine and simulation": (
+        *("efficiency", "memory_share", "token_budget", "batch_limit", "requests", "seed"),
+    ),
+}
+FOLDED = "Engine and simulation"
+TRAFFIC = (  # which is no field, and shows those that are
+    '<p><label for="planner-traffic">where it comes from</label><select id="planner-traffic">'
+    '<option value="rate">a rate and mean lengths</option>'
+    '<option value="">a trace file, read in this page and sent nowhere</option></select>'
+    '<span class="planner-problem"></span></p>'
+)
+START = {"rate_per_s": "20"}  # what a field without a default holds at first
+WHEN = {  # a field is asked for when another control has this value
+    **dict.fromkeys(SHAPE, "model="),
+    **dict.fromkeys(SHEET, "device="),
+    **dict.fromkeys(DRAWN, "traffic=rate"),
+    "trace": "traffic=",
+}
+LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
+    ("no fleet keeps a TTFT", "ttft_s"),
+    ("no fleet keeps a TPOT", "tpot_s"),
+    ("no fleet holds the longest request", "memory_share"),
+    ("row ", "trace"),
+    ("the trace ", "trace"),
+    ("the log ", "trace"),
+)
+
+
+def form_html() -> str:
+    """The form on one line of HTML: a labelled control for each field, with a place for what is
+    wrong with it. Some are asked for only when another control has the value in `data-when`.
+
+    >>> form_html().count("<fieldset>") == len(GROUPS)
+    True
+    """
+    groups = ""
+    for title, names in GROUPS.items():
+        fields = "".join(_control(FIELDS[name]) for name in names)
+        if title == "Traffic":
+            fields = TRAFFIC + fields
+        group = f"<fieldset><legend>{html.escape(title)}</legend>{fields}</fieldset>"
+        if title == FOLDED:
+            group = f"<details><summary>{html.escape(title)}</summary>{group}</details>"
+        groups += group
+    return (
+        '<form class="planner" novalidate aria-label="Capacity planner" data-search-exclude>'
+        f'{groups}<p class="live-tools"><button type="submit">Plan</button> '
+        '<button type="button" disabled>Stop</button></p>'
+        '<p class="live-status" role="status"></p>'
+        '<div class="planner-answer" role="region" aria-label="Plan" tabindex="-1" hidden></div>'
+        "</form>"
+    )
+
+
+def _control(field: Field) -> str:
+    known = {"model": list(models()), "device": list(devices())}.get(field.name, [])
+    known = known or [f"{value:g}" for value in field.allowed]
+    attributes = f'id="planner-{field.name}" name="{field.name}"'
+    attributes += f' aria-describedby="planner-{field.name}-problem"'
+    default = str(START.get(field.name, "" if field.default is None else field.default))
+    if known:
+        options = "".join(
+            f"<option{' selected' if name == default else ''}>{html.escape(name)}</option>"
+            for name in known
+        )
+        other = "" if field.allowed else '<option value="">another</option>'
+        control = f"<select {attributes}>{options}{other}</select>"
+    elif field.name == "trace":
+        control = f'<input type="file" accept=".csv,text/csv" {attributes}>'
+    else:
+        control = (
+            f'<input type="text" inputmode="decimal" autocomplete="off" spellcheck="false" '
+            f'{attributes} value="{default}">'
+        )
+    when = f' data-when="{WHEN[field.name]}"' if field.name in WHEN else ""
+    when += " hidden" if WHEN.get(field.name, "").endswith("=") else ""  # a preset, and a rate
+    return (
+        f'<p{when}><label for="planner-{field.name}">{html.escape(field.meaning)} '
+        f"<code>{field.name}</code></label>{control}"
+        f'<span class="planner-problem" id="planner-{field.name}-problem"></span></p>'
+    )
+
+
+def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> str:
+    """What the form on the page gets for its fields, JSON for JSON.
+
+    text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
+    which fleet is being simulated. The answer has a `summary`, `lines` with the titles of their
+    chapters and the `command` that says the same, or `problem` and the `field` that it names. Bad
+    input is a problem, not an error.
+
+    >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
+    'rate_per_s'
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return json.dumps({"problem": f"the form must be JSON, got {error}", "field": ""})
+    if not isinstance(values, dict):
+        return json.dumps({"problem": "the form must be one object of fields", "field": ""})
+    if values.get("trace") == "":
+        return json.dumps({"problem": "trace must be a file, got none", "field": "trace"})
+    log, name = str(values.pop("trace_text", "")), str(values.get("trace", ""))
+    fleets = 0
+
+    def told(replicas: int, places: int) -> None:
+        nonlocal fleets
+        fleets += 1
+        if tell:
+            tell("status", f"Simulating fleet {fleets}: replicas {replicas}, batch limit {places}…")
+
+    try:
+        question = read_question(values, lambda _: traced_requests(parse_trace(log)))
+        found = plan(question, told=told)
+        lines = answer_lines(question, found)
+    except ValueError as error:
+        said = str(error)
+        named = [field for field in FIELDS if said.startswith(f"{field} ")]
+        named += [field for begins, field in LIMITS if said.startswith(begins)]
+        if named[:1] == ["trace"] and name:
+            said = f"{name[:60]}: {said}"
+        return json.dumps({"problem": said, "field": named[0] if named else ""})
+    answer = {
+        "summary": answer_summary(question, found),
+        "lines": [vars(line) | {"title": CHAPTERS[line.chapter]} for line in lines],
+        "command": _command(values),
+    }
+    return json.dumps(answer)
+
+
+def _command(values: dict[str, object]) -> str:
+    """The command with the options that differ from their defaults."""
+    words = ["serving-mathematics", "plan"]
+    for name, value in values.items():
+        field = FIELDS[name]
+        if field.default is None or read_value(name, value) != field.default:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the page takes from this module."""
+
+    form: str
+
+
+def example() -> Example:
+    """The form."""
+    return Example(form_html())
+
+
+class _Labels(HTMLParser):
+    """Names of controls, and what labels and descriptions point to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.ids: set[str] = set()
+        self.labelled: list[str] = []
+        self.described: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what the element is called."""
+        found = {name: value or "" for name, value in attrs}
+        self.ids |= {found["id"]} if "id" in found else set()
+        if tag == "label":
+            self.labelled.append(found["for"])
+        if "name" in found:
+            self.names.append(found["name"])
+            self.described.append(found["aria-describedby"])
+
+
+def check_form_has_every_field() -> None:
+    """Every field has one control, with a label and a place for its problem.
+
+    Source: the table of fields, and the standard library's HTML parser.
+    """
+    page = _Labels()
+    page.feed(form_html())
+    checks.equal("controls", sorted(page.names), sorted(FIELDS))
+    labels = {f"planner-{name}" for name in (*page.names, "traffic")}
+    checks.equal("labels", sorted(page.labelled), sorted(labels))
+    checks.holds("places exist", {*page.described, *page.labelled} <= page.ids)
+
+
+def check_form_answers() -> None:
+    """The form gets the lines of the plan, or a problem with its field.
+
+    Source: the plan itself; a trace with a broken row.
+    """
+    asked = {"rate_per_s": 2, "requests": 200}
+    question = read_question(asked)
+    expected = [vars(line) for line in answer_lines(question, plan(question))]
+    got = json.loads(form_answer(json.dumps(asked)))
+    lines = [{name: line[name] for name in vars(Line("", "", "", ""))} for line in got["lines"]]
+    checks.equal("the same lines", lines == expected, True)
+    command = "serving-mathematics plan --rate-per-s 2 --requests 200"
+    checks.equal("the same as a command", got["command"], command)
+    log = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,3,x\n"
+    told = json.loads(form_answer(json.dumps({"trace": "my.csv", "trace_text": log})))
+    checks.equal("field of a broken trace", told["field"], "trace")
+    where = "my.csv: row 2, column GeneratedTokens must be"
+    checks.holds("row and column", told["problem"].startswith(where), got=told["problem"])

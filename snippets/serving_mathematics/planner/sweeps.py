@@ -1,0 +1,212 @@
+"""Many questions on any executor, with the same answers to the bit whichever runs them.
+
+Every question draws its random numbers from its own seed, as if it were asked alone; questions of
+one seed get the same requests, so that rows differ by what was asked and not by chance. Workers get
+chunks of questions, as many as take 50 ms, so that handing them out is a small part of the work,
+and return flat records, not samples; the records are put back in order. A question without an
+answer gets a record with the problem.
+
+Assumes: workers that import this package; a trace is read before, once, and sent along.
+
+Source: NumPy documentation, `default_rng`; Python documentation, `concurrent.futures`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving_mathematics import checks
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.answers import answer_record
+from serving_mathematics.planner.capacity_planner import Question, plan
+from serving_mathematics.planner.questions import read_question, read_trace
+
+Record = dict[str, float | int | str]
+LEAST_TASK_S = 0.05  # work of a task [s]
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Question]:
+    """The questions of a grid; a trace is read once.
+
+    grid: named values, as `read_grid` returns them. Raises ValueError that names the question by
+    its place, from 1, and the field; OSError when a trace cannot be read.
+
+    >>> [question.seed for question in read_questions([{"rate_per_s": 1, "seed": 3}] * 2)]
+    [3, 3]
+    """
+    traces: dict[str, Workload] = {}
+
+    def load(path: str) -> Workload:
+        if path not in traces:
+            traces[path] = read_trace(path)
+        return traces[path]
+
+    questions = []
+    for place, values in enumerate(grid):
+        try:
+            questions.append(read_question(values, load))
+        except ValueError as error:
+            where = f"question {place + 1}: " if len(grid) > 1 else ""
+            raise ValueError(f"{where}{error}") from error
+    return questions
+
+
+def answer_chunk(questions: Sequence[Question]) -> list[Record]:
+    """Records of some questions, the work of one task. Those without a fleet say why under
+    `problem`, which is otherwise empty.
+
+    questions: with their seeds. A question that is refused when it is planned says so there too.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked = read_question({"rate_per_s": 1, "ttft_s": 0.001, "requests": 100})
+    >>> answer_chunk([asked])[0]["problem"][:26]
+    'no fleet keeps a TTFT of 0'
+    """
+    records: list[Record] = []
+    for question in questions:
+        try:
+            records.append(answer_record(question, plan(question)) | {"problem": ""})
+        except ValueError as error:
+            records.append({"problem": str(error)})
+    return records
+
+
+def _timed_sample(questions: Sequence[Question]) -> dict[int, Record]:
+    """Records by place of questions picked at random until LEAST_TASK_S is over, one at least: as
+    many as a task should have."""
+    records: dict[int, Record] = {}
+    started = time.perf_counter()
+    for place in np.random.default_rng(0).permutation(len(questions)).tolist():
+        (records[place],) = answer_chunk([questions[place]])
+        if time.perf_counter() - started >= LEAST_TASK_S:
+            break
+    return records
+
+
+def sweep(
+    questions: Sequence[Question],
+    executor: futures.Executor | None = None,
+    chunk: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[Record]:
+    """Records of all questions, in their order.
+
+    questions: from `read_questions`. executor: any of `concurrent.futures`, or None for this
+    process. chunk: questions in a task, or None for as many as take 50 ms, which a few answered in
+    this process tell while the workers start. progress: told how many of how many are done. Raises
+    ValueError unless chunk is a positive integer, and what a task raises.
+
+    >>> from serving_mathematics.planner.sweeps import read_questions
+    >>> asked = read_questions([{"rate_per_s": 1, "ttft_s": 0.001, "requests": 100}])
+    >>> len(sweep(asked))
+    1
+    """
+    if chunk is not None:
+        _require(chunk >= 1 and chunk % 1 == 0, "chunk", "a positive integer", chunk)
+    total = len(questions)
+    records: dict[int, Record] = {}
+
+    def done(places: Sequence[int], answers: Sequence[Record]) -> None:
+        records.update(zip(places, answers, strict=True))
+        if progress:
+            progress(len(records), total)
+
+    if chunk is None and executor is not None and questions:
+        executor.submit(answer_chunk, [])  # wakes the workers
+        sample = _timed_sample(questions)
+        chunk = len(sample)
+        done(list(sample), list(sample.values()))
+    chunk = chunk or 1
+    left = [place for place in range(total) if place not in records]
+    parts = [left[first : first + chunk] for first in range(0, len(left), chunk)]
+    if executor is None:
+        for part in parts:
+            done(part, answer_chunk([questions[place] for place in part]))
+        return [records[place] for place in range(total)]
+    tasks = {
+        executor.submit(answer_chunk, [questions[place] for place in part]): part for part in parts
+    }
+    try:
+        for task in futures.as_completed(tasks):
+            done(tasks[task], task.result())
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
+    return [records[place] for place in range(total)]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Rows of the sweep that the text shows: bits, replicas, limit, TTFT, TPOT, price, binding."""
+
+    sweep_rows: str
+
+
+def example() -> Example:
+    """The worked example with weights of fewer and fewer bits."""
+    grid = [{"rate_per_s": 20, "weight_bits": bits} for bits in (16, 8, 4)]
+    rows = []
+    for row in sweep(read_questions(grid)):
+        ttft, tpot = float(row["ttft_p99_s"]), 1e3 * float(row["tpot_p99_s"])
+        cells = (
+            f"{row['weight_bits']}",
+            f"{row['replicas']}",
+            f"{row['batch_limit']}",
+            f"{ttft:.3g}",
+            f"{tpot:.3g}",
+            f"{row['usd_per_million_tokens']:.3f}",
+            f"{row['binding']}",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return Example("\n".join(rows))
+
+
+def check_any_executor_same_records() -> None:
+    """In this process or on threads, one by one, in chunks or as many as take 50 ms: the same
+    records.
+
+    Source: comparison of all values, to the bit.
+    """
+    goals = ((1, 2.0), (5, 2.0), (9, 2.0), (1, 0.01))
+    grid = [{"rate_per_s": rate, "requests": 200, "ttft_s": goal} for rate, goal in goals]
+    questions = read_questions(grid)
+    alone = sweep(questions)
+    with futures.ThreadPoolExecutor(3) as pool:
+        for chunk in (1, 3, None):
+            name = f"chunks of {chunk}" if chunk else "as many as take 50 ms"
+            checks.equal(name, sweep(questions, pool, chunk) == alone, True)
+    checks.equal("problems", [bool(record["problem"]) for record in alone], [0, 0, 0, 1])
+
+
+def check_row_is_the_question_alone() -> None:
+    """A row of a grid is what the question gets when it is asked alone, and other seeds draw other
+    requests.
+
+    Source: the plan of the question; comparison of all values, to the bit.
+    """
+    grid = [{"rate_per_s": 3, "requests": 200, "ttft_s": 2, "seed": seed} for seed in (0, 0, 5)]
+    question = read_question(grid[0])
+    alone = answer_record(question, plan(question)) | {"problem": ""}
+    rows = sweep(read_questions(grid))
+    checks.equal("rows of one seed", rows[:2] == [alone, alone], True)
+    differs = rows[2]["ttft_p99_s"] != alone["ttft_p99_s"]
+    checks.holds("another seed draws other numbers", differs)
+
+
+def check_bad_input_is_refused() -> None:
+    """Half a chunk, and a grid with a bad question, name argument, place and field."""
+    checks.raises("chunk", sweep, [], None, 0.5, match="chunk must be a positive integer")
+    grid = [{"rate_per_s": 1}, {"rate_per_s": 1, "layers": 3}]
+    checks.raises("grid", read_questions, grid, match="question 2: parameters_billion must be")

@@ -1,0 +1,202 @@
+"""What one replica of n sees when every request goes to a replica at random.
+
+A stream whose gaps are independent with squared coefficient of variation C, split at random, leaves
+each replica gaps that are sums of a geometric number of the old ones: mean n times as long, squared
+coefficient of variation 1 + (C − 1)/n. So a share is drawn directly, whatever n. A trace is split
+request by request, and a share of n + 1 is then contained in one of n.
+
+Assumes: replicas know nothing of each other (no least-loaded routing); lengths are independent of
+arrivals, geometric unless a trace gives them.
+
+Source: `arrival_trace` for the format, `continuous_batching` for Poisson arrivals with geometric
+lengths; the mean and variance of a geometric sum.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics import checks
+from serving_mathematics.capacity.arrival_rates import gap_cv
+from serving_mathematics.capacity.arrival_trace import Trace
+from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
+
+FloatArray = npt.NDArray[np.float64]
+LEAST = 100  # requests of a trace; fewer say nothing about a p99
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Requests to the whole fleet: a rate, a burstiness and mean lengths. Raises ValueError outside
+    the ranges that the fields name.
+
+    >>> Traffic(rate_per_s=0.0)
+    Traceback (most recent call last):
+    ValueError: rate_per_s must be positive and finite, got 0.0
+    """
+
+    rate_per_s: float  # λ
+    arrival_scv: float = 1.0  # squared coefficient of variation of the gaps; 1 is Poisson
+    mean_prompt_tokens: float = 1000.0  # at least 1
+    mean_output_tokens: float = 250.0  # at least 1
+
+    def __post_init__(self) -> None:
+        """Refuse what is not traffic."""
+        _require(
+            0 < self.rate_per_s < math.inf, "rate_per_s", "positive and finite", self.rate_per_s
+        )
+        finite = 0 <= self.arrival_scv < math.inf
+        _require(finite, "arrival_scv", "non-negative and finite", self.arrival_scv)
+        for name in ("mean_prompt_tokens", "mean_output_tokens"):
+            value = getattr(self, name)
+            _require(1 <= value < math.inf, name, "finite and at least 1", value)
+
+
+def traced_requests(trace: Trace) -> Workload:
+    """A trace as a workload for the simulator.
+
+    trace: from `parse_trace`, 100 requests or more over some time. Raises ValueError that names row
+    (the header is row 1) and column where a request has no token in or out.
+
+    >>> tokens = np.ones(200, dtype=np.int64)
+    >>> traced_requests(Trace(np.arange(200.0), tokens, tokens)).output_tokens.size
+    200
+    """
+    size = trace.arrival_s.size
+    _require(size >= LEAST, "the trace", f"at least {LEAST} requests long", size)
+    _require(trace.arrival_s[-1] > trace.arrival_s[0], "the trace", "longer than an instant", "0 s")
+    for column, tokens in (
+        ("ContextTokens", trace.context_tokens),
+        ("GeneratedTokens", trace.generated_tokens),
+    ):
+        empty = np.flatnonzero(tokens < 1)
+        if empty.size:
+            where = f"row {int(empty[0]) + 2}, column {column}"
+            raise ValueError(f"{where} must be at least 1 to be planned for, got 0")
+    return Workload(trace.arrival_s, trace.context_tokens, trace.generated_tokens)
+
+
+def share_of_traffic(
+    rng: np.random.Generator, traffic: Traffic, replicas: int, requests: int
+) -> Workload:
+    """Requests to one of the replicas, as many as asked for. Poisson traffic comes from
+    `chat_workload`; other gaps are geometric sums of gamma times.
+
+    replicas: n. requests: how many the replica gets. Raises ValueError unless both are positive
+    integers.
+    """
+    _require(replicas >= 1 and replicas % 1 == 0, "replicas", "a positive integer", replicas)
+    rate = traffic.rate_per_s / replicas
+    asked = chat_workload(
+        rng, rate, requests, traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    )
+    if traffic.arrival_scv == 1:
+        return asked
+    merged = rng.geometric(1 / replicas, requests).astype(float)  # gaps that became one
+    if traffic.arrival_scv > 0:
+        merged = traffic.arrival_scv * rng.gamma(merged / traffic.arrival_scv)
+    times = np.cumsum(merged) / traffic.rate_per_s
+    return Workload(times, asked.prompt_tokens, asked.output_tokens)
+
+
+def shares_of_trace(
+    rng: np.random.Generator, asked: Workload, replicas: int, requests: int
+) -> list[Workload]:
+    """Random shares of a trace, of the replicas with the lowest numbers that hold enough requests
+    together.
+
+    asked: the trace. replicas: n. requests: enough; all replicas are returned when they hold fewer.
+    Those that get no request are left out. Raises ValueError unless both are positive.
+    """
+    _require(replicas >= 1 and replicas % 1 == 0, "replicas", "a positive integer", replicas)
+    _require(requests >= 1, "requests", "positive", requests)
+    chosen = np.floor(rng.random(asked.arrival_s.size) * replicas)
+    order = np.argsort(chosen, kind="stable")  # by replica, in order of arrival
+    ends = np.append(np.flatnonzero(np.diff(chosen[order])) + 1, order.size)
+    last = int(np.searchsorted(ends, min(requests, order.size)))
+    return [
+        Workload(asked.arrival_s[mine], asked.prompt_tokens[mine], asked.output_tokens[mine])
+        for mine in np.split(order, ends[:-1])[: last + 1]
+    ]
+
+
+def _cv_squared(scv: float, replicas: int) -> MeanEstimate:
+    """Squared coefficient of variation of a share's gaps, over 20 independent shares."""
+    rng, traffic = np.random.default_rng(3), Traffic(10.0, scv, 1.0, 1.0)
+    found = [
+        gap_cv(share_of_traffic(rng, traffic, replicas, 4000).arrival_s) ** 2 for _ in range(20)
+    ]
+    return MeanEstimate(float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(20)), 0.0)
+
+
+def check_share_of_bursty_traffic() -> None:
+    """Splitting at random makes bursty and regular traffic more like Poisson.
+
+    Source: variance of a geometric sum, 1 + (C − 1)/n; 20 shares of 4,000 requests, their own
+    standard error.
+    """
+    for scv, replicas in ((4.0, 1), (4.0, 6), (0.0, 2), (1.0, 5)):
+        label = f"C = {scv:g}, one of {replicas}"
+        checks.covers(label, _cv_squared(scv, replicas), 1 + (scv - 1) / replicas)
+
+
+def check_share_as_if_split() -> None:
+    """A share drawn directly has the rate and the gaps of one that is split off request by request.
+
+    Source: a stream of 200,000 gamma gaps with C = 4, of which each request is kept with
+    probability 1/3.
+    """
+    rng = np.random.default_rng(5)
+    times = np.cumsum(rng.gamma(1 / 4, 4 / 6.0, 200_000))
+    gaps = np.diff(times[rng.random(times.size) < 1 / 3])
+    drawn = np.diff(share_of_traffic(rng, Traffic(6.0, 4.0), 3, 60_000).arrival_s)
+    error = math.sqrt(gaps.var() / gaps.size + drawn.var() / drawn.size)
+    difference = MeanEstimate(float(gaps.mean() - drawn.mean()), error, 0.0)
+    checks.covers("difference of the mean gaps [s]", difference, 0.0)
+    for level in (0.1, 1.0):
+        shares = [float((part < level).mean()) for part in (gaps, drawn)]
+        spread = math.sqrt(sum(s * (1 - s) for s in shares) / drawn.size)
+        label = f"difference of the shares below {level:g} s"
+        checks.covers(label, MeanEstimate(shares[0] - shares[1], spread, 0.0), 0.0)
+
+
+def check_every_request_goes_somewhere() -> None:
+    """The shares of a trace hold every request once, and one of seven lies within one of six.
+
+    Source: counting.
+    """
+    size = 500
+    asked = Workload(np.arange(size), np.arange(1, size + 1), np.ones(size))
+    shares = shares_of_trace(np.random.default_rng(1), asked, 7, size)
+    together = np.sort(np.concatenate([share.prompt_tokens for share in shares]))
+    checks.equal("requests of all shares", together.tolist() == asked.prompt_tokens.tolist(), True)
+    six = shares_of_trace(np.random.default_rng(1), asked, 6, 1)[0]
+    within = np.isin(shares[0].prompt_tokens, six.prompt_tokens).all()
+    checks.holds("the first of seven in the first of six", bool(within))
+
+
+def check_bad_input_is_refused() -> None:
+    """No traffic, short traces and requests without tokens name argument, row and column."""
+    checks.raises("no rate", Traffic, float("nan"), match="rate_per_s must be positive")
+    ones, times = np.ones(200, dtype=np.int64), np.arange(200.0)
+    none = ones.copy()
+    none[7] = 0
+    checks.raises(
+        "no answer",
+        traced_requests,
+        Trace(times, ones, none),
+        match="row 9, column GeneratedTokens must be at least 1",
+    )
+    checks.raises("short", traced_requests, Trace(times[:9], ones[:9], ones[:9]), match="at least")
+    checks.raises("one instant", traced_requests, Trace(0 * times, ones, ones), match="longer than")

@@ -1,0 +1,252 @@
+"""How long builds take, here and with other builders, from the record of `make bench-build`.
+
+The same chapters were given to each builder, with the same checks and figures to run, and the
+builders took turns in rounds. A ratio is formed within a round, so that a machine that was slower
+for a while slows both of its sides; what is shown is the median over the rounds with its range.
+
+Assumes: the record of `benchmarks/build.py --peers`; nothing of the machine.
+
+Source: records/site_builders.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+from serving_mathematics.measuring import read_record, spread_text
+
+RECORD = "site_builders"
+CASES = {
+    "cold": "cold",
+    "unchanged": "nothing changed",
+    "snippet": "one function edited",
+    "serve": "edited under the server",
+}
+BUILDERS = {
+    "ours": "this site",
+    "plain": "plain Material",
+    "sphinx-gallery": "sphinx-gallery",
+    "mkdocs-jupyter": "mkdocs-jupyter",
+    "myst-nb": "MyST-NB",
+}
+PEERS = ("sphinx-gallery", "mkdocs-jupyter", "myst-nb")
+NO_CHANGE_AIM = 1.2  # times the build of the plain site
+SERVE_AIM_S = 1.0  # met by what rounds to it
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """Median, least and most of the ratios of two series that were measured in turn [1].
+
+    times, reference: seconds, in the order of the rounds; the ratio is formed within a round.
+    Raises ValueError for series that are empty or of different lengths, and for times that are not
+    positive and finite.
+
+    >>> paired_ratios([2.0, 6.0, 12.0], [1.0, 2.0, 3.0])
+    (3.0, 2.0, 4.0)
+    """
+    for name, series in (("times", times), ("reference", reference)):
+        values = np.asarray(series, dtype=float)
+        usable = values.size and bool(np.all(np.isfinite(values) & (values > 0)))
+        _require(bool(usable), name, "positive and finite, and at least one", list(series))
+    _require(len(times) == len(reference), "times", f"of length {len(reference)}", len(times))
+    ratios = np.asarray(times, dtype=float) / np.asarray(reference, dtype=float)
+    return float(np.median(ratios)), float(ratios.min()), float(ratios.max())
+
+
+def _results() -> dict[str, Any]:
+    """Case, builder, and what was found."""
+    found: dict[str, Any] = read_record(RECORD)["results"]
+    return found
+
+
+def _ratio(case: str, builder: str, reference: str = "ours") -> tuple[float, float, float]:
+    """How many times as long as the reference a builder takes."""
+    row = _results()[case]
+    return paired_ratios(row[builder]["samples"], row[reference]["samples"])
+
+
+def _rows() -> str:
+    """A row of the table for each builder: seconds of every case, and memory."""
+    results = _results()
+    lines = []
+    for builder, name in BUILDERS.items():
+        cells = [spread_text(results[case][builder]) for case in CASES]
+        memory = results.get("cold_pss", {}).get(builder)
+        lines.append(f"| {' | '.join([name, *cells, spread_text(memory) if memory else '–'])} |")
+    return "\n".join(lines)
+
+
+def _ratio_rows() -> str:
+    """A row of the table for each peer: the ratio to this site in every case."""
+    lines = []
+    for builder in PEERS:
+        found = [zip(("median", "least", "most"), _ratio(c, builder), strict=True) for c in CASES]
+        cells = [spread_text(dict(values)) for values in found]
+        lines.append(f"| {' | '.join([BUILDERS[builder], *cells])} |")
+    return "\n".join(lines)
+
+
+def _faster(case: str) -> str:
+    """The peers that are faster than this site in a case."""
+    return ", ".join(BUILDERS[b] for b in PEERS if _ratio(case, b)[0] < 1) or "none"
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the page quotes."""
+
+    builds_made_on: str
+    builds_processor: str
+    builds_cores: int
+    builds_load: float
+    builds_rounds: int
+    our_pages: int
+    our_modules: int
+    our_figures: int
+    peer_pages: int
+    peer_modules: int
+    peer_figures: int
+    peer_comparisons: int
+    peer_versions: str
+    build_rows: str
+    build_ratio_rows: str
+    cold_s: float
+    cold_peer: str
+    cold_peer_ratio: float
+    unchanged_ratio: float
+    unchanged_aim: float
+    unchanged_verdict: str
+    edit_ratio: float
+    serve_s: float
+    serve_plain_s: float
+    serve_aim_s: float
+    serve_verdict: str
+    faster_cold: str
+    faster_unchanged: str
+    faster_snippet: str
+    faster_serve: str
+
+
+def example() -> Example:
+    """Read from the record."""
+    record = read_record(RECORD)
+    results, ours, peers = record["results"], record["ours"], record["peers"]
+    nearest = min(PEERS, key=lambda builder: _ratio("cold", builder)[0])
+    unchanged = _ratio("unchanged", "ours", "plain")[0]
+    serve = results["serve"]["ours"]["median"]
+    versions = {peer: record["versions"][peer].get(peer, "") for peer in PEERS}
+    return Example(
+        builds_made_on=record["date"],
+        builds_processor=record["machine"]["cpu"],
+        builds_cores=record["machine"]["cores"],
+        builds_load=record["load_before"],
+        builds_rounds=record["rounds"],
+        our_pages=ours["pages"],
+        our_modules=ours["modules"],
+        our_figures=ours["figures"],
+        peer_pages=peers["pages"],
+        peer_modules=peers["modules"],
+        peer_figures=peers["figures"],
+        peer_comparisons=peers["comparisons"],
+        peer_versions=", ".join(f"{BUILDERS[peer]} {versions[peer]}" for peer in PEERS),
+        build_rows=_rows(),
+        build_ratio_rows=_ratio_rows(),
+        cold_s=results["cold"]["ours"]["median"],
+        cold_peer=BUILDERS[nearest],
+        cold_peer_ratio=_ratio("cold", nearest)[0],
+        unchanged_ratio=unchanged,
+        unchanged_aim=NO_CHANGE_AIM,
+        unchanged_verdict="met" if unchanged <= NO_CHANGE_AIM else "missed",
+        edit_ratio=_ratio("snippet", "ours", "plain")[0],
+        serve_s=serve,
+        serve_plain_s=results["serve"]["plain"]["median"],
+        serve_aim_s=SERVE_AIM_S,
+        serve_verdict="met" if round(serve) <= SERVE_AIM_S else "missed",
+        faster_cold=_faster("cold"),
+        faster_unchanged=_faster("unchanged"),
+        faster_snippet=_faster("snippet"),
+        faster_serve=_faster("serve"),
+    )
+
+
+def figure_site_builds() -> Figure:
+    """A cold build, which runs everything, takes several times as long as any rebuild, with every
+    builder that runs code.
+
+    Alt: Seconds on a logarithmic axis in four rows: cold build, nothing changed, one function
+    edited, edited under the server. Each row has a dot with a range for this site, plain Material,
+    sphinx-gallery, mkdocs-jupyter and MyST-NB, one below the other.
+    """
+    results = _results()
+    figure = Figure(figsize=(5.8, 4.2))
+    axes = figure.add_subplot(xlabel="time, median and range [s]", xscale="log")
+    for place, (builder, name) in enumerate(BUILDERS.items()):
+        rows = [results[case][builder] for case in CASES]
+        heights = [line + 0.13 * (place - 2) for line in range(len(CASES))]
+        medians = [row["median"] for row in rows]
+        low = [row["median"] - row["least"] for row in rows]
+        high = [row["most"] - row["median"] for row in rows]
+        axes.errorbar(
+            medians, heights, xerr=[low, high], fmt="os^Dv"[place], color=f"C{place}", label=name
+        )
+    axes.set_yticks(range(len(CASES)), list(CASES.values()))
+    axes.set_ylabel("build")
+    axes.set_ylim(len(CASES) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def check_summaries_of_builds() -> None:
+    """Every median and range of the record is that of its samples, and every builder was timed
+    equally often.
+
+    Source: the samples, which the record holds in the order of the rounds.
+    """
+    rounds = read_record(RECORD)["rounds"]
+    for case in CASES:
+        rows = _results()[case]
+        lengths = {builder: len(rows[builder]["samples"]) for builder in BUILDERS}
+        fewest = min(lengths.values())
+        checks.equal(f"{case}: samples", lengths, dict.fromkeys(BUILDERS, fewest), kind="measured")
+        checks.equal(f"{case}: samples in a round", fewest % rounds, 0, kind="measured")
+        for builder in BUILDERS:
+            ordered = sorted(rows[builder]["samples"])
+            half = len(ordered) // 2
+            median = (ordered[half] + ordered[~half]) / 2
+            got = [rows[builder][key] for key in ("median", "least", "most")]
+            checks.close(
+                f"{case}, {BUILDERS[builder]}",
+                got,
+                [median, ordered[0], ordered[-1]],
+                atol=1e-4,
+                kind="measured",
+            )
+
+
+def check_builders_computed_with_the_same() -> None:
+    """Every builder that runs code ran it with the same numpy and matplotlib.
+
+    Source: the versions that each environment reported.
+    """
+    versions = read_record(RECORD)["versions"]
+    for package in ("numpy", "matplotlib"):
+        for peer in PEERS:
+            checks.equal(
+                f"{package} of {BUILDERS[peer]}",
+                versions[peer][package],
+                versions["ours"][package],
+                kind="measured",
+            )

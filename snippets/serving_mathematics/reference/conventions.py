@@ -1,0 +1,548 @@
+"""One word, several numbers: what each reading of a term in common use gives for the same thing.
+
+TPOT is the mean over requests of each one's mean gap, ITL is every gap: Σ_r (g̅_r)/R against
+Σ_r Σ_i g_ri/Σ_r n_r. A binary prefix exceeds the decimal one of the same letter by 1.024^n − 1. A
+gamma gap of shape k has C_a² = 1/k, one of coefficient of variation c has c², one of dispersion I
+has I, and one of Goh and Barabási's B has ((1+B)/(1−B))². A quantile of buckets is interpolated
+within the bucket that holds its rank. MFU is 2NX/π.
+
+Assumes: what the chapters assume whose functions are called for the worked numbers.
+
+Source: vLLM, benchmarks/serve.py, for TPOT, ITL and burstiness; AIPerf, Arrival patterns; Kim and
+Jo (2016) for B; Prometheus, histogram_quantile; Chowdhery et al. (2022) for MFU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+from serving_mathematics.architecture.model_routers import cascade_cost, router_cost
+from serving_mathematics.architecture.streaming import end_to_end_s, tpot_conventions
+from serving_mathematics.definitions.latency_distribution import TEN_MS, quantile
+from serving_mathematics.definitions.queue_approximations import gamma_arrivals_wait
+from serving_mathematics.definitions.utilization_gauge import any_busy, most_load_behind
+from serving_mathematics.intuition.failure_budgets import DAY, MINUTE, error_budget
+from serving_mathematics.intuition.latency_throughput_cost import (
+    CONTEXT,
+    H100_BANDWIDTH,
+    H100_PEAK,
+    LLAMA_7B_KV,
+    LLAMA_7B_PARAMETERS,
+    critical_batch,
+    decode_step_time,
+    ridge_intensity,
+)
+from serving_mathematics.optimization.caching import GIB, how_many_fit, kv_bytes_per_token
+
+Reading = Literal["shape", "variation", "dispersion", "goh-barabasi"]
+
+H100_SPARSE_PEAK = 1978.9e12  # [FLOP/s] bf16 with 2:4 sparsity, SXM; Lockwood, H100
+BUCKETS_MS = (50.0, 100.0, 250.0)  # [ms] upper bounds of the example's histogram
+SLOTS = 64  # of the example's engine
+OUTAGE_MIN = 42.0  # [min] downtime of the example's February
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+@dataclass(frozen=True)
+class MeanPace:
+    """Two means of the gaps between the tokens of several streams [s]."""
+
+    tpot_s: float  # over requests: each stream's mean gap counts once
+    itl_s: float  # over gaps: each gap counts once, so that long answers weigh more
+
+
+def mean_pace(streams_s: Sequence[npt.ArrayLike]) -> MeanPace:
+    """Mean TPOT and mean ITL of the same streams.
+
+    streams_s: arrival times of the tokens of each stream [s], at least one stream, each of shape
+    (N,) with N ≥ 2, not decreasing. Raises ValueError on anything else.
+
+    >>> mean_pace([[0.0, 1.0, 2.0], [0.0, 4.0]])
+    MeanPace(tpot_s=2.5, itl_s=2.0)
+    """
+    gaps = [np.diff(np.asarray(stream, dtype=float)) for stream in streams_s]
+    _require(len(gaps) > 0, "streams_s", "at least one stream", streams_s)
+    for stream, steps in zip(streams_s, gaps, strict=True):
+        sound = steps.ndim == 1 and steps.size > 0 and np.all((steps >= 0) & (steps < math.inf))
+        _require(sound, "streams_s", "two or more sorted, finite times in each stream", stream)
+    every = np.concatenate(gaps)
+    return MeanPace(float(np.mean([steps.mean() for steps in gaps])), float(every.mean()))
+
+
+def binary_excess(prefix: str) -> float:
+    """How much more Ki, Mi, Gi, Ti or Pi is than k, M, G, T or P, as a share of the latter.
+
+    prefix: one letter of "kMGTP". Raises ValueError on another.
+
+    >>> round(binary_excess("G"), 6)
+    0.073742
+    """
+    _require(len(prefix) == 1 and prefix in "kMGTP", "prefix", "a letter of kMGTP", prefix)
+    return float(1.024 ** (1 + "kMGTP".index(prefix)) - 1)
+
+
+def bucket_quantile(bounds: npt.ArrayLike, counts: npt.ArrayLike, probability: float) -> float:
+    """Quantile of a histogram as PromQL interpolates it, in the unit of the bounds.
+
+    bounds: upper bounds of the buckets, increasing, from 0 on, the last may be math.inf, shape
+    (k,). counts: values in each bucket (not cumulative), shape (k,), not all zero. probability: q
+    in [0, 1]. The rank q·n is interpolated linearly within its bucket, whose lower end is 0 for the
+    first; in a bucket without an upper end the answer is its lower end. Raises ValueError on other
+    input.
+
+    >>> bucket_quantile([10.0, 20.0], counts=[1, 1], probability=0.75)
+    15.0
+    """
+    upper, held = np.asarray(bounds, dtype=float), np.asarray(counts, dtype=float)
+    ordered = upper.ndim == 1 and upper.size > 0 and np.all(np.diff(upper) > 0)
+    _require(ordered and upper[0] >= 0, "bounds", "an increasing series from 0 on", bounds)
+    _require(held.shape == upper.shape, "counts", f"of shape {upper.shape}", counts)
+    _require(np.all((held >= 0) & (held < math.inf)), "counts", "finite and non-negative", counts)
+    _require(held.sum() > 0, "counts", "not all zero", counts)
+    _require(0 <= probability <= 1, "probability", "in [0, 1]", probability)
+    below = np.concatenate(([0.0], np.cumsum(held)))
+    rank = probability * below[-1]
+    bucket = int(np.searchsorted(below[1:], rank))
+    low = upper[bucket - 1] if bucket else 0.0
+    if math.isinf(upper[bucket]):
+        return float(low)
+    share = (rank - below[bucket]) / held[bucket] if held[bucket] else 0.0
+    return float(low + share * (upper[bucket] - low))
+
+
+def gap_scv(burstiness: float, reading: Reading) -> float:
+    """Squared coefficient of variation of independent gaps, C_a², that a “burstiness” stands for.
+
+    burstiness: the number. reading: "shape" of a gamma distribution (> 0, 1/k), "variation", the
+    coefficient itself (≥ 0, squared), "dispersion" of counts in long windows (≥ 0, as it is), or
+    "goh-barabasi", B = (σ − μ)/(σ + μ) in [−1, 1). 1 is Poisson in the first three, 0 in the last.
+    Raises ValueError outside these ranges.
+
+    >>> [gap_scv(0.5, how) for how in ("shape", "variation", "dispersion", "goh-barabasi")]
+    [2.0, 0.25, 0.5, 9.0]
+    """
+    if reading == "shape":
+        _require(0 < burstiness < math.inf, "burstiness", "positive and finite", burstiness)
+        return 1 / burstiness
+    if reading == "goh-barabasi":
+        _require(-1 <= burstiness < 1, "burstiness", "in [-1, 1)", burstiness)
+        return ((1 + burstiness) / (1 - burstiness)) ** 2
+    _require(reading in ("variation", "dispersion"), "reading", "one of the four readings", reading)
+    _require(0 <= burstiness < math.inf, "burstiness", "non-negative and finite", burstiness)
+    return burstiness**2 if reading == "variation" else burstiness
+
+
+def model_flops_utilization(tokens_per_s: float, parameters: float, peak_flops: float) -> float:
+    """Share of a device's peak arithmetic that a model's tokens need, MFU = 2NX/π.
+
+    tokens_per_s: X ≥ 0, read and written [1/s]. parameters: N > 0. peak_flops: π > 0, dense
+    [FLOP/s]. Attention is left out. More than 1 says that one of the three is wrong. Raises
+    ValueError outside these ranges.
+
+    >>> model_flops_utilization(tokens_per_s=100.0, parameters=7e9, peak_flops=1.4e14)
+    0.01
+    """
+    _require(0 <= tokens_per_s < math.inf, "tokens_per_s", "non-negative, finite", tokens_per_s)
+    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
+    _require(0 < peak_flops < math.inf, "peak_flops", "positive and finite", peak_flops)
+    return 2 * parameters * tokens_per_s / peak_flops
+
+
+def _streams() -> list[npt.NDArray[np.float64]]:
+    """Two answers whose first token comes after 0.5 s: 11 tokens 100 ms apart, 1001 10 ms apart."""
+    steps = ((0.1, 11), (0.01, 1001))
+    return [np.asarray(0.5 + step * np.arange(n), dtype=np.float64) for step, n in steps]
+
+
+def _bucket_p95_ms() -> float:
+    """The p95 of the ten latencies when only their histogram was kept [ms]."""
+    counts = np.bincount(np.searchsorted(BUCKETS_MS, TEN_MS))  # a value on a bound lies below it
+    return bucket_quantile(BUCKETS_MS, counts, 0.95)
+
+
+def _mfu(batch: float, peak: float = H100_PEAK) -> float:
+    """MFU of a decode step of the chapter on latency and cost: Llama 2 7B on one H100."""
+    parameters, kv = LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT
+    step = decode_step_time(batch, parameters, 2 * parameters, kv, H100_PEAK, H100_BANDWIDTH)
+    return model_flops_utilization(batch / float(step), parameters, peak)
+
+
+def _waits() -> dict[str, float]:
+    """Mean waits [service times] at 80% load for a burstiness of 0.5 in each reading."""
+    readings: tuple[Reading, ...] = ("shape", "variation", "dispersion", "goh-barabasi")
+    return {how: gamma_arrivals_wait(0.8, gap_scv(0.5, how)) for how in readings}
+
+
+@dataclass(frozen=True)
+class Example:
+    """Numbers quoted in the text, in the unit that the name says."""
+
+    pace_tpot_ms: float
+    pace_itl_ms: float
+    pace_with_ttft_ms: float
+    total_s: float
+    total_counted_twice_s: float
+    short_gap_ms: float
+    short_implied_ms: float
+    short_implied_percent: float
+    excess_k_percent: float
+    excess_m_percent: float
+    excess_g_percent: float
+    excess_t_percent: float
+    slots_gib: int
+    slots_gb: int
+    peak_dense_tflops: float
+    peak_sparse_tflops: float
+    ridge_dense: float
+    ridge_sparse: float
+    batch_dense: float
+    batch_sparse: float
+    achieved_tflops: float
+    mfu_dense_percent: float
+    mfu_sparse_percent: float
+    router_far: float
+    cascade_far: float
+    far_percent: float
+    router_near: float
+    cascade_near: float
+    near_percent: float
+    minutes_30_days: float
+    minutes_28_days: float
+    minutes_31_days: float
+    minutes_mean_month: float
+    outage_min: float
+    attained_30_percent: float
+    attained_28_percent: float
+    p95_linear_ms: float
+    p95_rank_ms: float
+    p95_weibull_ms: float
+    p95_buckets_ms: float
+    p95_least_ms: float
+    exc_rank: float
+    scv_shape: float
+    scv_variation: float
+    scv_dispersion: float
+    scv_goh: float
+    wait_shape: float
+    wait_variation: float
+    wait_dispersion: float
+    wait_goh: float
+    engine_slots: int
+    engine_load_percent: float
+    engine_gauge_percent: float
+    engine_mfu_percent: float
+    engine_full_mfu_percent: float
+    engine_held_percent: float
+
+
+def example() -> Example:
+    """The numbers quoted in the text."""
+    pace, waits = mean_pace(_streams()), _waits()
+    with_ttft = [tpot_conventions(0.5, float(s[-1]), s.size).with_ttft_s for s in _streams()]
+    total, short = end_to_end_s(0.5, 0.025, 101), tpot_conventions(0.5, 0.75, 11)
+    opt, ridges = (
+        kv_bytes_per_token(40, 40, 128),
+        [ridge_intensity(peak, H100_BANDWIDTH) for peak in (H100_PEAK, H100_SPARSE_PEAK)],
+    )
+    far, near = (0.10, 15.0), (1.0, 7.0)
+    router = [router_cost(costs, [0.8, 0.2]) for costs in (far, near)]
+    cascade = [cascade_cost(costs, [0.2]) for costs in (far, near)]
+    minutes = {days: error_budget(0.999, days * DAY) / MINUTE for days in (28, 30, 365.25 / 12, 31)}
+    every_p95 = [quantile(TEN_MS, 0.95, definition) for definition in range(1, 10)]
+    gauge, load = any_busy(SLOTS, 0.1 * SLOTS), 0.1
+    return Example(
+        pace_tpot_ms=1000 * pace.tpot_s,
+        pace_itl_ms=1000 * pace.itl_s,
+        pace_with_ttft_ms=1000 * float(np.mean(with_ttft)),
+        total_s=total,
+        total_counted_twice_s=0.5 + 101 * 0.025,
+        short_gap_ms=1000 * short.per_gap_s,
+        short_implied_ms=1000 * short.per_token_s,
+        short_implied_percent=100 * (1 - short.per_token_s / short.per_gap_s),
+        excess_k_percent=100 * binary_excess("k"),
+        excess_m_percent=100 * binary_excess("M"),
+        excess_g_percent=100 * binary_excess("G"),
+        excess_t_percent=100 * binary_excess("T"),
+        slots_gib=how_many_fit(12 * GIB, opt),
+        slots_gb=how_many_fit(12e9, opt),
+        peak_dense_tflops=H100_PEAK / 1e12,
+        peak_sparse_tflops=H100_SPARSE_PEAK / 1e12,
+        ridge_dense=ridges[0],
+        ridge_sparse=ridges[1],
+        batch_dense=critical_batch(ridges[0], 8192, 28672),
+        batch_sparse=critical_batch(ridges[1], 8192, 28672),
+        achieved_tflops=400.0,
+        mfu_dense_percent=100 * 400e12 / H100_PEAK,
+        mfu_sparse_percent=100 * 400e12 / H100_SPARSE_PEAK,
+        router_far=router[0],
+        cascade_far=cascade[0],
+        far_percent=100 * (cascade[0] / router[0] - 1),
+        router_near=router[1],
+        cascade_near=cascade[1],
+        near_percent=100 * (cascade[1] / router[1] - 1),
+        minutes_30_days=minutes[30],
+        minutes_28_days=minutes[28],
+        minutes_31_days=minutes[31],
+        minutes_mean_month=minutes[365.25 / 12],
+        outage_min=OUTAGE_MIN,
+        attained_30_percent=100 * (1 - OUTAGE_MIN * MINUTE / (30 * DAY)),
+        attained_28_percent=100 * (1 - OUTAGE_MIN * MINUTE / (28 * DAY)),
+        p95_linear_ms=every_p95[6],
+        p95_rank_ms=every_p95[0],
+        p95_weibull_ms=every_p95[5],
+        p95_buckets_ms=_bucket_p95_ms(),
+        p95_least_ms=min(every_p95),
+        exc_rank=0.95 * (len(TEN_MS) + 1),
+        scv_shape=gap_scv(0.5, "shape"),
+        scv_variation=gap_scv(0.5, "variation"),
+        scv_dispersion=gap_scv(0.5, "dispersion"),
+        scv_goh=gap_scv(0.5, "goh-barabasi"),
+        wait_shape=waits["shape"],
+        wait_variation=waits["variation"],
+        wait_dispersion=waits["dispersion"],
+        wait_goh=waits["goh-barabasi"],
+        engine_slots=SLOTS,
+        engine_load_percent=100 * load,
+        engine_gauge_percent=100 * gauge,
+        engine_mfu_percent=100 * _mfu(0.1 * SLOTS / gauge),
+        engine_full_mfu_percent=100 * _mfu(SLOTS),
+        engine_held_percent=100 * most_load_behind(0.8) / SLOTS,
+    )
+
+
+def figure_factors() -> Figure:
+    """What mixing two readings of each term costs in the examples of this page, as a factor.
+
+    Alt: Dot plot with one row per term on a logarithmic axis from 1 to 20. N or N − 1, GB or GiB,
+    cascade or router and the month lie between 1.07 and 1.11, the definition of p95 at 1.47, dense
+    or sparse peak at 2, TPOT or ITL at 5.1, burstiness and GPU utilization at about 10.
+    """
+    numbers = example()
+    rows = (
+        ("TPOT or ITL", numbers.pace_tpot_ms / numbers.pace_itl_ms),
+        ("N or N − 1, solved for TPOT", numbers.short_gap_ms / numbers.short_implied_ms),
+        ("GB or GiB", 1 + numbers.excess_g_percent / 100),
+        ("dense or sparse peak", numbers.peak_sparse_tflops / numbers.peak_dense_tflops),
+        ("cascade or router", 1 + numbers.near_percent / 100),
+        ("31 days or 28", numbers.minutes_31_days / numbers.minutes_28_days),
+        ("definition of p95", numbers.p95_buckets_ms / numbers.p95_least_ms),
+        ("burstiness", numbers.wait_goh / numbers.wait_variation),
+        ("GPU utilization", numbers.engine_gauge_percent / numbers.engine_load_percent),
+    )
+    figure = Figure(layout="constrained", figsize=(5.8, 3.6))
+    axes = figure.subplots()
+    for place, (_, factor) in enumerate(rows):
+        axes.plot([1, factor], [place, place], color="C0", linewidth=1.2)
+        axes.plot(factor, place, "o", color="C0")
+        text = f"{factor:.2f}" if factor < 2.5 else f"{factor:.1f}"
+        axes.annotate(text, (factor, place), xytext=(7, 0), textcoords="offset points", va="center")
+    axes.set(xscale="log", xlim=(1, 20), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    axes.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    axes.minorticks_off()
+    axes.grid(visible=False, axis="y")
+    axes.set(xlabel="one reading / the other [1]", ylabel="term")
+    return figure
+
+
+def figure_burstiness() -> Figure:
+    """The same “burstiness” means more waiting or less, according to who reads it.
+
+    Mean wait at one server with exponential service, 80% busy, for independent gamma gaps. Three
+    readings agree at 1, which is Poisson for them and the end of the scale for the fourth.
+
+    Alt: Line chart of the mean wait, on a logarithmic axis, against a burstiness from 0.05 to 4.
+    The curve for the gamma shape falls; the curves for the coefficient of variation and for the
+    dispersion rise, and all three cross at a burstiness of 1 and a wait of 4. The fourth curve,
+    Goh and Barabási's, starts above 4 and rises steeply before 1.
+    """
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    grid = np.geomspace(0.05, 4.0, 80)
+    curves: tuple[tuple[Reading, str, str, float, float], ...] = (
+        ("shape", "C0", "gamma shape", 0.115, 27.0),
+        ("variation", "C1", "coefficient of variation", 2.9, 27.0),
+        ("dispersion", "C2", "dispersion", 1.75, 4.6),
+        ("goh-barabasi", "C5", "Goh–Barabási", 0.69, 45.0),
+    )
+    for reading, colour, label, x, y in curves:
+        shown = grid[grid < 0.72] if reading == "goh-barabasi" else grid
+        waits = [gamma_arrivals_wait(0.8, gap_scv(float(b), reading)) for b in shown]
+        axes.plot(shown, waits, color=colour)
+        side = "right" if reading == "variation" else "left"
+        axes.annotate(label, (x, y), color=colour, ha=side, va="center")
+    axes.plot(1, 4, "o", color="C4")
+    axes.set(xscale="log", yscale="log", xlim=(0.05, 4.4), ylim=(1.2, 60))
+    axes.set_xticks([0.1, 0.5, 1, 2, 4], ["0.1", "0.5", "1", "2", "4"])
+    axes.set_yticks([2, 4, 10, 40], ["2", "4", "10", "40"])
+    axes.minorticks_off()
+    axes.set(xlabel="burstiness [1]", ylabel="mean wait [service times]")
+    return figure
+
+
+def check_mean_over_requests_or_over_gaps() -> None:
+    """Ten gaps of 100 ms and a thousand of 10 ms are 55 ms over requests and 10.9 ms over gaps.
+
+    Source: (100 + 10)/2 and (10·100 + 1000·10)/1010 ms by hand, as vLLM's `mean_tpot_ms` and
+    `mean_itl_ms` average; equal lengths, for which the two agree.
+    """
+    pace = mean_pace(_streams())
+    checks.close("mean TPOT [ms]", 1000 * pace.tpot_s, 55.0, rtol=1e-12)
+    checks.close("mean ITL [ms]", 1000 * pace.itl_s, 11_000 / 1010, rtol=1e-12)
+    equal = mean_pace([[0.0, 1.0, 3.0], [0.0, 2.0, 9.0]])
+    checks.close("equal lengths", equal.tpot_s, equal.itl_s, rtol=1e-12)
+
+
+def check_one_token_too_many() -> None:
+    """TTFT + N·TPOT is one TPOT above the total, and solved for TPOT it is low by 1/N.
+
+    Source: the chapter Streaming's functions against each other, N from 2 to 1000.
+    """
+    counts = (2, 11, 101, 1000)
+    totals = [end_to_end_s(0.5, 0.025, n) for n in counts]
+    above = [0.5 + 0.025 * n - total for n, total in zip(counts, totals, strict=True)]
+    checks.close("excess of the total [s]", above, [0.025] * 4, rtol=1e-9)
+    pace = [tpot_conventions(0.5, total, n) for n, total in zip(counts, totals, strict=True)]
+    low = [1 - each.per_token_s / each.per_gap_s for each in pace]
+    checks.close("share by which TPOT is low", low, [1 / n for n in counts], rtol=1e-9)
+
+
+def check_binary_prefixes() -> None:
+    """A GiB is 7.37% more than a GB, and the 12 GB printed for a cache are GiB.
+
+    Source: powers of 1024 and 1000 in integers; Kwon et al. (2023), table 1: 12 GB and 15.7K slots.
+    """
+    for power, prefix in enumerate("kMGTP", start=1):
+        exact = (1024**power - 1000**power) / 1000**power
+        checks.close(f"{prefix}i over {prefix}", binary_excess(prefix), exact, rtol=1e-12)
+    slots = how_many_fit(12 * GIB, kv_bytes_per_token(40, 40, 128))
+    checks.close("slots in 12 GiB", slots, 15_700, atol=50, kind="published")
+
+
+def check_sparsity_doubles_the_peak() -> None:
+    """The peak “with sparsity” is twice the dense one, and halves every utilization made from it.
+
+    Source: NVIDIA's H100 data sheet as resellers reprint it, 1,979 TFLOP/s, “1/2 lower without
+    sparsity”; 400/989.4 and 400/1978.9 by hand.
+    """
+    checks.close("sparse [TFLOP/s]", H100_SPARSE_PEAK / 1e12, 1979, atol=0.5, kind="published")
+    checks.close("sparse / dense", H100_SPARSE_PEAK / H100_PEAK, 2.0, rtol=1e-3, kind="published")
+    numbers = example()
+    checks.close("of the dense peak [%]", numbers.mfu_dense_percent, 40.43, atol=5e-3)
+    checks.close("of the sparse peak [%]", numbers.mfu_sparse_percent, 20.21, atol=5e-3)
+
+
+def check_cascade_costs_the_first_look() -> None:
+    """At equal shares a cascade costs δ·c₁ more than a router: 0.6% or 9% in the examples.
+
+    Source: 0.8·0.10 + 0.2·15 and 0.10 + 0.2·15; 0.8·1 + 0.2·7 and 1 + 0.2·7; by hand.
+    """
+    numbers = example()
+    checks.close("1 : 150", [numbers.router_far, numbers.cascade_far], [3.08, 3.10], rtol=1e-12)
+    checks.close("1 : 7", [numbers.router_near, numbers.cascade_near], [2.2, 2.4], rtol=1e-12)
+    checks.close("more at 1 : 7 [%]", numbers.near_percent, 100 * 0.2 / 2.2, rtol=1e-12)
+
+
+def check_months() -> None:
+    """Three nines allow 40.3, 43.2, 43.8 or 44.6 minutes, according to the month.
+
+    Source: 99.9% of slatools.com, “43 minutes and 50 seconds” in its text and 43:12 in its table;
+    the others in integers.
+    """
+    numbers = example()
+    checks.close(
+        "text [min]", numbers.minutes_mean_month, 43 + 50 / 60, atol=0.01, kind="published"
+    )
+    checks.close("table [min]", numbers.minutes_30_days, 43 + 12 / 60, rtol=1e-9, kind="published")
+    checks.close("28 days [min]", numbers.minutes_28_days, 28 * 1440 / 1000, rtol=1e-9)
+    checks.close("31 days [min]", numbers.minutes_31_days, 31 * 1440 / 1000, rtol=1e-9)
+    checks.holds("42 minutes keep 30 days", numbers.attained_30_percent > 99.9)
+    checks.holds("and break February", numbers.attained_28_percent < 99.9)
+
+
+def check_spreadsheet_quantiles() -> None:
+    """PERCENTILE.EXC is definition 6: 26 and 48 in Google's example, an error for our ten.
+
+    Source: Google's help page: 15, 20, 35, 40, 50 give 26 at 0.4 and 48 at 0.8; Microsoft's: a rank
+    k·(n + 1) beyond n is #NUM!. Definitions 1 and 7 of the ten latencies by numpy.
+    """
+    values = [15, 20, 35, 40, 50]
+    got = [quantile(values, q, 6) for q in (0.4, 0.8)]
+    checks.close("PERCENTILE.EXC", got, [26, 48], rtol=1e-12, kind="published")
+    checks.holds("rank of our p95 beyond 10", example().exc_rank > len(TEN_MS))
+    ranked = np.quantile(TEN_MS, 0.95, method="inverted_cdf")
+    checks.close("nearest rank [ms]", quantile(TEN_MS, 0.95, 1), float(ranked), rtol=1e-12)
+    linear = np.quantile(TEN_MS, 0.95)
+    checks.close("linear [ms]", quantile(TEN_MS, 0.95, 7), float(linear), rtol=1e-12)
+
+
+def check_quantile_of_buckets() -> None:
+    """A quantile read off buckets can exceed every value that was put into them.
+
+    Source: ClickHouse's documented example of the PromQL rule, 0.35 at the median of 6, 5, 3 and 5
+    values up to 0, 0.5, 1 and ∞; the ten latencies by hand, 100 + 150·(9.5 − 8)/2 ms.
+    """
+    median = bucket_quantile([0.0, 0.5, 1.0, math.inf], [6, 5, 3, 5], 0.5)
+    checks.close("ClickHouse", median, 0.35, rtol=1e-12, kind="published")
+    checks.close("p95 of the ten [ms]", _bucket_p95_ms(), 212.5, rtol=1e-12)
+    checks.holds("more than the slowest", _bucket_p95_ms() > max(TEN_MS), got=max(TEN_MS))
+
+
+def check_burstiness_by_reading() -> None:
+    """A burstiness of 0.5 is a C_a² of 2, 0.25, 0.5 or 9, and at Poisson all four readings agree.
+
+    Source: the definitions: gamma gaps drawn with numpy for the shape, C_a² of 200,000 of them with
+    the standard error of 40 batches; B = (σ − μ)/(σ + μ) put back in; M/M/1 waits 4.
+    """
+    gaps = np.random.default_rng(8).gamma(0.5, 2.0, (40, 5000))
+    scv = gaps.var(axis=1) / gaps.mean(axis=1) ** 2
+    error = float(scv.std(ddof=1)) / math.sqrt(scv.size)
+    got = gap_scv(0.5, "shape")
+    checks.close("shape, simulated", float(scv.mean()), got, atol=4 * error, kind="simulation")
+    sigma = math.sqrt(gap_scv(0.5, "goh-barabasi"))
+    checks.close("B of σ = 3, μ = 1", (sigma - 1) / (sigma + 1), 0.5, rtol=1e-12)
+    neutral = [gap_scv(1.0, how) for how in ("shape", "variation", "dispersion")]
+    waits = [gamma_arrivals_wait(0.8, scv) for scv in (*neutral, gap_scv(0.0, "goh-barabasi"))]
+    checks.close("waits at Poisson", waits, [4.0] * 4, rtol=1e-9)
+
+
+def check_three_utilizations() -> None:
+    """At a tenth of its load an engine of 64 slots shows 99.8% and does 1.4% of its arithmetic.
+
+    Source: 1 − e^{−6.4} for the gauge without a queue; 2·N·B over π times the bytes of weights and
+    caches over β for a batch of 6.4/0.998, by hand.
+    """
+    numbers = example()
+    checks.close("gauge [%]", numbers.engine_gauge_percent, 100 * (1 - math.exp(-6.4)), atol=1e-6)
+    batch = 6.4 / (1 - math.exp(-6.4))
+    read_s = (2 * 6_738_415_616 + batch * 2048 * 524_288) / 3.35e12
+    share = 100 * 2 * 6_738_415_616 * batch / (read_s * 989.4e12)
+    checks.close("MFU while it runs [%]", numbers.engine_mfu_percent, share, rtol=1e-6)
+    read_s = (2 * 6_738_415_616 + 64 * 2048 * 524_288) / 3.35e12
+    share = 100 * 2 * 6_738_415_616 * 64 / (read_s * 989.4e12)
+    checks.close("MFU with all slots [%]", numbers.engine_full_mfu_percent, share, rtol=1e-9)
+    held = 100 * math.log(5) / 64
+    checks.close("load at a gauge of 80% [%]", numbers.engine_held_percent, held, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """One token, unknown letters and readings, empty histograms and NaN name the argument."""
+    checks.raises("one token", mean_pace, [[0.5]], match="streams_s must be two or more")
+    checks.raises("letter", binary_excess, "X", match="prefix must be a letter of kMGTP, got X")
+    checks.raises("empty", bucket_quantile, [1.0], [0], 0.5, match="counts must be not all zero")
+    checks.raises("B = 1", gap_scv, 1.0, "goh-barabasi", match="burstiness must be in [-1, 1)")
+    checks.raises("reading", gap_scv, 1.0, "cv", match="reading must be one of the four readings")
+    checks.raises("NaN", model_flops_utilization, math.nan, 1.0, 1.0, match="tokens_per_s must be")

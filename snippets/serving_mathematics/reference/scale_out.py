@@ -1,0 +1,600 @@
+"""Many independent scenarios on many workers: how large a task must be, how many workers the work
+can use, and what a million scenarios cost.
+
+N scenarios of w seconds go out in N/k tasks of k each. One process hands them out and collects
+them, d seconds a task, and W workers do them. If nothing overlaps, that takes N·d/k + N·w/W, of
+which the overhead is the share W·d/(W·d + k·w): below ε for k ≥ W·d·(1−ε)/(ε·w). The last task may
+keep the others waiting for s·k·w·(1−1/W), s being the longest task's work over the mean: less than
+a share ε for k ≤ ε·N/(s·(W−1)). Both limits meet where W(W−1) = ε²·N·w/((1−ε)·s·d), the most
+workers that the work can use; in between, k = √(N·d/(s·w·(1−1/W))) ends first.
+
+Assumes: independent scenarios; workers of one speed; w measured while all cores are busy; the
+overhead of a task does not depend on its size.
+
+Source: Graham (1966) for the last task; Gunther (2007) for Amdahl's law; Chan, Golub and LeVeque
+(1982) for merging moments; NumPy documentation, parallel random number generation.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.definitions.scalability_fit import usl_throughput
+from serving_mathematics.measuring import read_record
+
+FloatArray = npt.NDArray[np.float64]
+
+RECORD = "scale_out"
+GOAL = 0.05  # share of the workers' time that overhead may take, and waiting at the end
+MILLION = 1_000_000  # scenarios of the worked example
+SPREAD = 3.0  # its longest task over the mean
+WORKERS = 256  # its workers, on sixteen machines of sixteen cores
+PRICE_PER_CORE_HOUR = 0.05  # its assumption [$]
+KINDS = {"threads": ("threads", "C2"), "processes": ("processes", "C0"), "dask": ("Dask", "C1")}
+
+
+def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{argument} must be {rule}, got {value}")
+
+
+def place_rng(seed: int, place: int) -> np.random.Generator:
+    """The random numbers of one scenario, whoever runs it, when, and beside which others.
+
+    seed: of the sweep. place: of the scenario, from 0. Raises ValueError unless both are whole
+    numbers from 0.
+
+    >>> child = np.random.SeedSequence(7).spawn(4)[3]
+    >>> bool(place_rng(7, 3).random() == np.random.default_rng(child).random())
+    True
+    """
+    for name, value in (("seed", seed), ("place", place)):
+        _require(float(value).is_integer() and value >= 0, name, "a whole number from 0", value)
+    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(int(place),)))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations: what a task returns in place of its sample."""
+
+    count: int
+    mean: float
+    squares: float
+
+    def merged(self, other: Moments) -> Moments:
+        """The moments of both samples together."""
+        count = self.count + other.count
+        step = other.mean - self.mean
+        mean = self.mean + step * other.count / count
+        squares = self.squares + other.squares + step**2 * self.count * other.count / count
+        return Moments(count, mean, squares)
+
+    def standard_error(self) -> float:
+        """Of the mean, for independent observations; at least two."""
+        _require(self.count >= 2, "count", "at least 2", self.count)
+        return math.sqrt(self.squares / (self.count - 1) / self.count)
+
+
+def sample_moments(values: npt.ArrayLike) -> Moments:
+    """Moments of a sample.
+
+    values: finite, shape (n,), n ≥ 1. Raises ValueError on anything else.
+
+    >>> first, second = sample_moments([1.0, 2.0]), sample_moments([6.0])
+    >>> first.merged(second), sample_moments([1.0, 2.0, 6.0])
+    (Moments(count=3, mean=3.0, squares=14.0), Moments(count=3, mean=3.0, squares=14.0))
+    """
+    sample = np.asarray(values, dtype=float)
+    _require(sample.ndim == 1 and sample.size > 0, "values", "non-empty (n,)", sample.shape)
+    _require(np.all(np.isfinite(sample)), "values", "finite", sample)
+    mean = float(sample.mean())
+    return Moments(sample.size, mean, float(((sample - mean) ** 2).sum()))
+
+
+def chunk_limits(
+    items: int,
+    item_s: float,
+    workers: int,
+    dispatch_s: float,
+    share: float = 0.05,
+    spread: float = 1.0,
+) -> tuple[int, int]:
+    """Fewest and most scenarios in a task for which neither overhead nor the wait for the last task
+    takes more than a share of the workers' time.
+
+    items: N. item_s: w, of one scenario [s]. workers: W. dispatch_s: d, of the process that hands
+    out the tasks, each [s]. share: ε in (0, 1). spread: s ≥ 1, work of the longest task over the
+    mean. When the first exceeds the second, the work is too little for so many workers. Raises
+    ValueError outside these ranges.
+
+    >>> chunk_limits(10_000, item_s=0.01, workers=5, dispatch_s=0.001)  # 0.095 s, and 1.25 s
+    (10, 125)
+    """
+    for name, count in (("items", items), ("workers", workers)):
+        _require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+    _require(0 < item_s < math.inf, "item_s", "positive and finite", item_s)
+    _require(0 <= dispatch_s < math.inf, "dispatch_s", "non-negative and finite", dispatch_s)
+    _require(0 < share < 1, "share", "in (0, 1)", share)
+    _require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
+    least = workers * dispatch_s * (1 - share) / (share * item_s)
+    most = share * items / (spread * (workers - 1)) if workers > 1 else items
+    return max(1, math.ceil(least)), max(1, math.floor(min(most, items)))
+
+
+def most_workers(
+    items: int, item_s: float, dispatch_s: float, share: float = 0.05, spread: float = 1.0
+) -> int:
+    """How many workers the work can use before overhead or the last task take more than a share:
+    the largest W with W(W−1) ≤ ε²·N·w/((1−ε)·s·d).
+
+    Arguments as for `chunk_limits`, with dispatch_s positive. Raises ValueError outside these
+    ranges.
+
+    >>> most_workers(11_400, item_s=0.02, dispatch_s=0.01)  # W(W−1) ≤ 60
+    8
+    """
+    _require(float(items).is_integer() and items >= 1, "items", "a positive integer", items)
+    for name, seconds in (("item_s", item_s), ("dispatch_s", dispatch_s)):
+        _require(0 < seconds < math.inf, name, "positive and finite", seconds)
+    _require(0 < share < 1, "share", "in (0, 1)", share)
+    _require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
+    product = share**2 * items * item_s / ((1 - share) * spread * dispatch_s)
+    return max(1, math.floor((1 + math.sqrt(1 + 4 * product)) / 2 + 1e-9))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep takes: the size and number of its tasks, time, money and bytes."""
+
+    chunk: int
+    tasks: int
+    overhead_share: float  # of the workers' time
+    finish_s: float  # at the latest, with the wait for the last task
+    core_hours: float  # rented
+    price: float
+    result_bytes: float
+
+
+def sweep_estimate(
+    items: int,
+    item_s: float,
+    workers: int,
+    dispatch_s: float,
+    *,
+    spread: float = 1.0,
+    item_bytes: float = 0.0,
+    price_per_core_hour: float = 0.0,
+) -> Estimate:
+    """The chunk that ends first, and what the sweep takes with it.
+
+    Arguments as for `chunk_limits`. item_bytes: of a scenario's result. price_per_core_hour: of a
+    worker's core, which is paid until the end. Nothing is taken to overlap, so that this is what it
+    takes at the latest. Raises ValueError outside these ranges.
+
+    >>> found = sweep_estimate(400, item_s=1.0, workers=2, dispatch_s=0.5, price_per_core_hour=9.0)
+    >>> found.chunk, found.tasks, found.finish_s, round(found.price, 9)  # 10 + 200 + 10 seconds
+    (20, 20, 220.0, 1.1)
+    """
+    chunk_limits(items, item_s, workers, dispatch_s, spread=spread)  # refuses
+    for name, value in (("item_bytes", item_bytes), ("price_per_core_hour", price_per_core_hour)):
+        _require(0 <= value < math.inf, name, "non-negative and finite", value)
+    waiting = 1 - 1 / workers  # of the workers, for the last task
+    chunk = math.sqrt(items * dispatch_s / (spread * item_s * waiting)) if workers > 1 else items
+    whole = min(max(1, round(chunk)), items)
+    tasks = math.ceil(items / whole)
+    handing, work = tasks * dispatch_s, items * item_s / workers
+    finish_s = handing + work + waiting * spread * whole * item_s
+    core_hours = workers * finish_s / 3600
+    return Estimate(
+        whole,
+        tasks,
+        handing / (handing + work),
+        finish_s,
+        core_hours,
+        core_hours * price_per_core_hour,
+        items * item_bytes,
+    )
+
+
+def dispatched_finish_s(durations: Sequence[float], workers: int, dispatch_s: float) -> float:
+    """When the last of many tasks ends that one process hands out one after the other, to whichever
+    worker is free first, while the workers work.
+
+    durations: of the tasks, in order [s], at least one, non-negative. workers: W. dispatch_s: d
+    [s]. Raises ValueError outside these ranges.
+
+    >>> dispatched_finish_s([3.0, 3.0, 3.0], workers=2, dispatch_s=1.0)  # from 1 to 4, 2 to 5
+    7.0
+    """
+    times = np.asarray(durations, dtype=float)
+    _require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
+    _require(np.all((times >= 0) & (times < math.inf)), "durations", "finite and ≥ 0", times)
+    _require(float(workers).is_integer() and workers >= 1, "workers", "a positive integer", workers)
+    _require(0 <= dispatch_s < math.inf, "dispatch_s", "non-negative and finite", dispatch_s)
+    free_at, last = [0.0] * int(workers), 0.0
+    for number, duration in enumerate(times.tolist()):
+        end = max((number + 1) * dispatch_s, free_at[0]) + duration
+        heapq.heapreplace(free_at, end)
+        last = max(last, end)
+    return last
+
+
+def simulate_chunk(seed: int, first: int, last: int, customers: int = 200) -> Moments:
+    """What a task of a sweep does: scenarios from one place to another, each with its own random
+    numbers, and their moments back. The scenario is the mean wait of a queue that opens empty, 80%
+    busy, in service times.
+
+    seed: of the sweep. first, last: places, first < last. customers: of a scenario. Raises
+    ValueError outside these ranges.
+
+    >>> simulate_chunk(0, 0, 3) == simulate_chunk(0, 0, 3), simulate_chunk(0, 0, 3).count
+    (True, 3)
+    """
+    _require(0 <= first < last, "first", f"from 0 and below last = {last}", first)
+    _require(customers >= 1, "customers", "at least 1", customers)
+    means = []
+    for place in range(first, last):
+        rng = place_rng(seed, place)
+        arrivals = np.cumsum(rng.exponential(1.25, customers))
+        means.append(float(fifo_waits(arrivals, rng.exponential(1.0, customers)).mean()))
+    return sample_moments(means)
+
+
+@functools.cache
+def _record() -> dict[str, Any]:
+    """What was measured."""
+    return read_record(RECORD)
+
+
+def _empty_s(kind: str, workers: int) -> float:
+    """Measured time of a task without work [s]."""
+    return float(_record()["empty_s"][kind][str(workers)])
+
+
+def _busy_question_s() -> float:
+    """A question of the planner on a core of a machine whose cores are all busy [s]."""
+    planner = _record()["planner"]
+    return float(planner["question_s"]) / float(_record()["efficiency"])
+
+
+@dataclass(frozen=True)
+class Example:
+    """Numbers quoted in the text."""
+
+    measured_on: str
+    measured_python: str
+    measured_dask: str
+    measured_system: str
+    workers: int
+    question_s: float
+    question_low_s: float
+    question_high_s: float
+    question_requests: int
+    hundred_min: float
+    ten_thousand_h: float
+    million_days: float
+    sixteen_days: float  # a million questions on sixteen cores
+    load: float  # of the machine when the record began: processes that ran or waited
+    empty_threads_us: float  # with all workers
+    empty_processes_us: float
+    empty_dask_us: float
+    empty_threads_one_us: float  # with one
+    empty_processes_one_us: float
+    empty_dask_one_us: float
+    task_threads_ms: float  # for overhead of 5%, with all workers
+    task_processes_ms: float
+    task_dask_ms: float
+    efficiency_percent: float
+    rate_none: float  # scenarios a second, the largest chunk
+    rate_threads: float
+    rate_processes: float
+    rate_dask: float
+    dispatch_million_min: float  # a million tasks of one question each
+    chunk: int
+    tasks: int
+    task_s: float
+    least: int
+    most: int
+    most_workers: int
+    finish_h: float
+    core_hours: float
+    price: float
+    price_per_core_hour: float
+    cluster_workers: int
+    machines: int
+    overhead_percent: float
+    record_bytes: int
+    results_gb: float
+    sample_bytes: int
+    samples_tb: float
+    few_workers_cheap: int
+
+
+def example() -> Example:
+    """The numbers quoted in the text."""
+    record = _record()
+    planner, workers = record["planner"], int(record["workers"])
+    dask_s, question = _empty_s("dask", workers), _busy_question_s()
+    found = sweep_estimate(
+        MILLION,
+        question,
+        WORKERS,
+        dask_s,
+        spread=SPREAD,
+        item_bytes=planner["record_bytes"],
+        price_per_core_hour=PRICE_PER_CORE_HOUR,
+    )
+    least, most = chunk_limits(MILLION, question, WORKERS, dask_s, GOAL, SPREAD)
+    empty = {kind: [1e6 * _empty_s(kind, count) for count in (workers, 1)] for kind in KINDS}
+    task_ms = {kind: 1e3 * workers * _empty_s(kind, workers) * (1 - GOAL) / GOAL for kind in KINDS}
+    rates = {
+        kind: max(row["items"] / row["wall_s"] for row in record["cells"] if row["kind"] == kind)
+        for kind in ("none", *KINDS)
+    }
+    return Example(
+        measured_on=record["date"],
+        measured_python=record["versions"]["python"],
+        measured_dask=record["versions"]["distributed"],
+        measured_system=f"{record['machine']['system']} on {record['machine']['architecture']}",
+        workers=workers,
+        question_s=planner["question_s"],
+        question_low_s=planner["question_quartiles_s"][0],
+        question_high_s=planner["question_quartiles_s"][1],
+        question_requests=planner["requests"],
+        hundred_min=100 * planner["question_s"] / 60,
+        ten_thousand_h=10_000 * planner["question_s"] / 3600,
+        million_days=MILLION * planner["question_s"] / 86_400,
+        sixteen_days=MILLION * _busy_question_s() / 16 / 86_400,
+        load=record["load"],
+        empty_threads_us=empty["threads"][0],
+        empty_processes_us=empty["processes"][0],
+        empty_dask_us=empty["dask"][0],
+        empty_threads_one_us=empty["threads"][1],
+        empty_processes_one_us=empty["processes"][1],
+        empty_dask_one_us=empty["dask"][1],
+        task_threads_ms=task_ms["threads"],
+        task_processes_ms=task_ms["processes"],
+        task_dask_ms=task_ms["dask"],
+        efficiency_percent=100 * record["efficiency"],
+        rate_none=rates["none"],
+        rate_threads=rates["threads"],
+        rate_processes=rates["processes"],
+        rate_dask=rates["dask"],
+        dispatch_million_min=MILLION * dask_s / 60,
+        chunk=found.chunk,
+        tasks=found.tasks,
+        task_s=found.chunk * question,
+        least=least,
+        most=most,
+        most_workers=most_workers(MILLION, question, dask_s, GOAL, SPREAD),
+        finish_h=found.finish_s / 3600,
+        core_hours=found.core_hours,
+        price=found.price,
+        price_per_core_hour=PRICE_PER_CORE_HOUR,
+        cluster_workers=WORKERS,
+        machines=WORKERS // 16,
+        overhead_percent=100 * found.overhead_share,
+        record_bytes=planner["record_bytes"],
+        results_gb=found.result_bytes / 1e9,
+        sample_bytes=planner["sample_bytes"],
+        samples_tb=MILLION * planner["sample_bytes"] / 1e12,
+        few_workers_cheap=most_workers(10_000, 0.001, dask_s, GOAL, SPREAD),
+    )
+
+
+def figure_overhead() -> Figure:
+    """However tasks are handed out, overhead falls as they last longer; on threads they may be
+    short, on processes less so, and on Dask they have to be longest.
+
+    Points: share of the workers' time that was not spent inside tasks, recorded for tasks of 1 to
+    1,024 scenarios. Curves: W·d/(W·d + task), from the time of tasks without work alone; what lies
+    above them is waiting for the last tasks, and whatever else the machine did.
+
+    Alt: Share of overhead against the length of a task on logarithmic axes, from 0.05 ms to more
+    than a second. Three falling curves with points about them, threads lowest, then processes, then
+    Dask. A dashed line marks 5 percent.
+    """
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    workers = int(_record()["workers"])
+    lengths = np.geomspace(5e-5, 3.0, 60)
+    for kind, (name, colour) in KINDS.items():
+        handing = workers * _empty_s(kind, workers)
+        axes.plot(1e3 * lengths, handing / (handing + lengths), color=colour, label=name)
+        rows = [row for row in _record()["cells"] if row["kind"] == kind]
+        task_ms = [1e3 * row["inside_s"] / row["tasks"] for row in rows]
+        share = [1 - row["inside_s"] / (workers * row["wall_s"]) for row in rows]
+        axes.plot(task_ms, share, "o", color=colour, markersize=5)
+    axes.axhline(GOAL, color="C4", linestyle="--")
+    axes.annotate("5%", (2500, GOAL * 1.1), color="C4", ha="right")
+    axes.legend(loc="lower left")
+    axes.set(xscale="log", yscale="log", xlim=(0.04, 3500), ylim=(1e-3, 1.3))
+    axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.1%", "1%", "10%", "100%"])
+    axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1000"])
+    axes.set(xlabel="work of a task [ms]", ylabel="overhead [share of the workers' time]")
+    return figure
+
+
+def figure_window() -> Figure:
+    """Between too small and too large there is room, and less of it the more workers there are:
+    where the limits meet, the work can use no more.
+
+    A million questions to the planner, handed out by Dask, with the recorded times; the longest
+    task has three times the mean work.
+
+    Alt: Questions in a task against the number of workers, both logarithmic. A rising line, least
+    for 5 percent overhead, and a falling one, most for 5 percent waiting at the end, with the area
+    between them shaded; they cross at the right. A flat line in between is the chunk that ends
+    first.
+    """
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    question = _busy_question_s()
+    dask_s = _empty_s("dask", int(_record()["workers"]))
+    end = most_workers(MILLION, question, dask_s, GOAL, SPREAD)
+    workers = np.geomspace(2, 3 * end, 80)
+    least = workers * dask_s * (1 - GOAL) / (GOAL * question)
+    most = GOAL * MILLION / (SPREAD * (workers - 1))
+    best = np.sqrt(MILLION * dask_s / (SPREAD * question * (1 - 1 / workers)))
+    inside = workers <= end
+    axes.fill_between(workers, least, most, where=inside, color="C2", alpha=0.15, linewidth=0)
+    axes.plot(workers, least, color="C1")
+    axes.plot(workers, most, color="C0")
+    axes.plot(workers[inside], best[inside], color="C2")
+    axes.annotate("overhead 5%", (end / 8, 0.6 * least[0] * end / 16), color="C1", va="top")
+    axes.annotate("waiting 5%", (8, 1.3 * GOAL * MILLION / SPREAD / 7), color="C0", va="bottom")
+    axes.annotate("ends first", (4, 1.3 * best[-1]), color="C2")
+    axes.axvline(end, color="C4", linestyle="--")
+    axes.annotate(f"{end:,} workers", (0.9 * end, 0.5 * most[0]), color="C4", ha="right")
+    axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="questions in a task")
+    axes.set_ylim(bottom=0.3 * min(1.0, least[0] * end / 16))
+    return figure
+
+
+def check_places_have_their_own_numbers() -> None:
+    """The random numbers of a place are those of NumPy's spawned child, so that no two places of
+    two sweeps share them; seed plus place shares nearly all.
+
+    Source: `SeedSequence.spawn`; NumPy's warning against adding the worker's number to the seed.
+    """
+    spawned = [
+        np.random.default_rng(child).random() for child in np.random.SeedSequence(5).spawn(3)
+    ]
+    by_place = [place_rng(5, place).random() for place in range(3)]
+    checks.equal("as spawned", by_place == spawned, True)
+    firsts = {
+        (seed, place): place_rng(seed, place).random() for seed in (0, 1) for place in range(50)
+    }
+    checks.equal("different streams of two sweeps of 50", len(set(firsts.values())), 100)
+    added = {np.random.default_rng(seed + place).random() for seed in (0, 1) for place in range(50)}
+    checks.equal("different streams of seed + place", len(added), 51)
+
+
+def check_chunks_and_order() -> None:
+    """Chunks of any size, done in any order, give the same sample; merged in the order of places
+    the moments are the same to the bit, and across sizes to rounding.
+
+    Source: the sample in one piece; chunks done in reverse.
+    """
+    whole = simulate_chunk(3, 0, 60)
+    for size in (7, 20):
+        spans = [(first, min(first + size, 60)) for first in range(0, 60, size)]
+        done = {span: simulate_chunk(3, *span) for span in spans}
+        backwards = {span: simulate_chunk(3, *span) for span in reversed(spans)}
+        merged = functools.reduce(Moments.merged, [done[span] for span in spans])
+        again = functools.reduce(Moments.merged, [backwards[span] for span in spans])
+        checks.equal(f"chunks of {size}, in another order, the same", merged == again, True)
+        checks.close(f"mean, chunks of {size}", merged.mean, whole.mean, rtol=1e-13)
+        checks.close(f"squares, chunks of {size}", merged.squares, whole.squares, rtol=1e-12)
+
+
+def check_model_bounds_the_simulation() -> None:
+    """What takes time if nothing overlaps is the latest that a sweep ends, and the longer of
+    handing out and working is the earliest; small tasks are near the first, long ones near the
+    second.
+
+    Source: a simulation from task to task of one process that hands out and of workers that work,
+    10,000 scenarios of gamma durations.
+    """
+    rng = np.random.default_rng(2)
+    durations = rng.gamma(2.0, 0.005, 10_000)
+    for chunk, workers, dispatch_s in (
+        (1, 4, 0.001),
+        (1, 40, 0.001),
+        (25, 40, 0.001),
+        (500, 4, 0.01),
+    ):
+        tasks = durations.reshape(-1, chunk).sum(axis=1)
+        found = dispatched_finish_s(tasks.tolist(), workers, dispatch_s)
+        handing, work = tasks.size * dispatch_s, float(durations.sum()) / workers
+        latest = handing + work + (1 - 1 / workers) * float(tasks.max())
+        label = f"chunks of {chunk}, {workers} workers"
+        checks.inside(label, found, max(handing, work), latest)
+
+
+def check_chunk_limits() -> None:
+    """At the least chunk the overhead is 5%, at the most the wait for the last task is, and at the
+    largest number of workers both are the same chunk.
+
+    Source: the time with nothing overlapped, computed term by term.
+    """
+    items, item_s, dispatch_s = MILLION, 0.3, 0.006
+    least, most = chunk_limits(items, item_s, 100, dispatch_s, GOAL, SPREAD)
+    handing, work = items / least * dispatch_s, items * item_s / 100
+    checks.close("overhead at the least", handing / (handing + work), GOAL, rtol=0.02)
+    wait = 0.99 * SPREAD * most * item_s
+    checks.close("waiting at the most", wait / work, GOAL, rtol=0.02)
+    end = most_workers(items, item_s, dispatch_s, GOAL, SPREAD)
+    least, most = chunk_limits(items, item_s, end, dispatch_s, GOAL, SPREAD)
+    checks.close("limits at the most workers", least, most, atol=2)
+
+
+def check_best_chunk() -> None:
+    """The estimate's chunk ends first: twice and half as many scenarios in a task end later.
+
+    Source: the latest finish at other chunks, term by term.
+    """
+    found = sweep_estimate(MILLION, 0.3, 100, 0.0006, spread=SPREAD)
+
+    def finish(chunk: float) -> float:
+        return MILLION / chunk * 0.0006 + MILLION * 0.003 + 0.99 * SPREAD * chunk * 0.3
+
+    checks.close("finish [s]", found.finish_s, finish(found.chunk), rtol=1e-4)
+    for factor in (0.5, 0.9, 1.1, 2.0):
+        later = finish(factor * found.chunk)
+        checks.holds(f"chunk × {factor:g} is later", later > finish(found.chunk), got=later)
+
+
+def check_handing_out_is_amdahls_serial_part() -> None:
+    """With the chunk held, more workers speed a sweep up by Amdahl's law, whose serial share is
+    that of handing out.
+
+    Source: `usl_throughput` of the chapter on throughput, with coherency 0.
+    """
+    handing, work = 0.0006, 25 * 0.3  # of a task [s]
+    serial = handing / (handing + work)
+    workers = np.array([1, 10, 1000, 100_000])
+    speedup = (handing + work) / (handing + work / workers)
+    checks.close("speed-up", speedup, usl_throughput(workers, serial, 0.0, 1.0), rtol=1e-12)
+
+
+def check_recorded_overhead() -> None:
+    """Longer tasks have less overhead on every executor, a task costs least on threads and most on
+    Dask, and every executor had the same answers to the bit.
+
+    Source: the record.
+    """
+    record, workers = _record(), int(_record()["workers"])
+    empty = [_empty_s(kind, workers) for kind in KINDS]
+    checks.holds("threads, processes, Dask", bool(np.all(np.diff(empty) > 0)), got=empty)
+    for kind in KINDS:
+        rows = [row for row in record["cells"] if row["kind"] == kind]
+        shares = [1 - row["inside_s"] / (workers * row["wall_s"]) for row in rows]
+        checks.holds(f"{kind}: least of the longest tasks", shares[-1] < shares[0], got=shares)
+    checks.equal("same moments", len(set(record["digests"].values())), 1)
+    checks.equal("same plans", len(set(record["planner"]["digests"].values())), 1)
+
+
+def check_bad_input_is_refused() -> None:
+    """No workers, no work, negative overhead and reversed places name the argument."""
+    checks.raises("workers", chunk_limits, 10, 1.0, 0, 0.1, match="workers must be a positive int")
+    checks.raises("work", chunk_limits, 10, 0.0, 2, 0.1, match="item_s must be positive")
+    checks.raises("overhead", chunk_limits, 10, 1.0, 2, -0.1, match="dispatch_s must be non-neg")
+    checks.raises("share", most_workers, 10, 1.0, 0.1, 1.0, match="share must be in (0, 1)")
+    checks.raises("price", sweep_estimate, 9, 1.0, 2, 0.1, item_bytes=-1, match="item_bytes must")
+    checks.raises("places", simulate_chunk, 0, 3, 3, match="first must be from 0 and below last")
+    checks.raises("sample", sample_moments, [], match="values must be non-empty")
+    checks.raises("seed", place_rng, -1, 0, match="seed must be a whole number from 0")
+    checks.raises("tasks", dispatched_finish_s, [], 1, 0.0, match="durations must be non-empty")

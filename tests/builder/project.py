@@ -1,0 +1,252 @@
+"""A miniature project in a folder of its own: the real builder, and whatever a test writes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+from builder import ROOT, SOURCES
+from builder.runner import Run, cached
+
+PATIENCE_S = 60.0  # how long anything may take on a machine with other work
+
+CONFIG = """\
+site_name: Miniature
+theme: {{name: null, custom_dir: theme}}
+hooks: [builder/hook.py]
+plugins: []
+watch: [snippets]
+dev_addr: 127.0.0.1:{port}
+markdown_extensions:
+  - attr_list
+  - pymdownx.arithmatex: {{generic: true}}
+  - pymdownx.details
+  - pymdownx.superfences
+"""
+
+GOOD = '''
+"""Doubling.
+
+Source: hand.
+"""
+
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+
+
+def double(value: float) -> float:
+    """Twice the value."""
+    return 2.0 * value
+
+
+@dataclass(frozen=True)
+class Example:
+    doubled: float
+
+
+def example() -> Example:
+    """The number that the page quotes."""
+    return Example(double(2.0))
+
+
+def figure_line() -> Figure:
+    """Doubling is a straight line.
+
+    Alt: A line from zero to two.
+    """
+    figure = Figure()
+    axes = figure.add_subplot(xlabel="value [1]", ylabel="double [1]")
+    axes.plot([0, 1], [double(0.0), double(1.0)])
+    return figure
+
+
+def check_double_of_two() -> None:
+    """Twice two is four.
+
+    Source: hand.
+    """
+    checks.close("double(2)", double(2.0), 4.0)
+'''
+
+SLIDER = '''
+
+def slider_line() -> dict[str, object]:
+    """Move the value."""
+    values, factors = [0.5, 1.0, 4.0], ["once", "twice"]
+    doubled = [[double(v * k) for k in (1, 2)] for v in values]
+    return {
+        "controls": [
+            {"label": "value", "values": values, "text": "v = {:.1f}", "start": 1.0},
+            {"label": "times", "values": factors, "start": "twice"},
+        ],
+        "x": {"label": "value", "unit": "", "limit": {"at": 2, "label": "limit"}},
+        "y": {"label": "double", "unit": "m"},
+        "curves": [{"label": "double", "unit": "m", "values": doubled}],
+        "reading": "Doubled {times}, {value} is {double}.",
+    }
+'''
+
+CHAPTER = """\
+---
+title: {title}
+question: What is {title}?
+---
+
+# {title}
+
+Doubled, two is {{{{ doubled:.1f }}}}.
+
+{{{{ code double }}}}
+
+{{{{ figure line }}}}
+
+{{{{ checks }}}}
+
+{{{{ downloads }}}}
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and everything it printed."""
+
+    status: int
+    text: str
+
+    @property
+    def ran(self) -> set[str]:
+        """The modules that were run and not taken from the cache."""
+        return set(re.findall(r"\[\d+/\d+\] ([\w.]+): ", self.text))
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+    cache: Path
+
+    @classmethod
+    def make(cls, folder: Path, port: int = 8000) -> Project:
+        project = cls(folder / "project", folder / "cache")
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "builder", project.root / "builder", ignore=without)
+        (project.root / SOURCES).mkdir(parents=True)
+        for name in ("__init__.py", "__main__.py", "checks.py", "house.mplstyle"):
+            shutil.copy(ROOT / SOURCES / name, project.root / SOURCES / name)
+        project.write("mkdocs.yml", CONFIG.format(port=port))
+        project.write("theme/main.html", "<title>{{ page.title }}</title>{{ page.content }}\n")
+        project.write("docs/index.md", "# Home\n")
+        return project
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dedent(text), encoding="utf-8")
+        return file
+
+    def module(self, name: str, text: str = GOOD) -> Path:
+        path = self.write(f"{SOURCES}/{name.replace('.', '/')}.py", text.lstrip("\n"))
+        (path.parent / "__init__.py").touch()
+        return path
+
+    def chapter(self, name: str, text: str = GOOD) -> None:
+        """A module and the page that shows it."""
+        self.module(name, text)
+        self.write(f"docs/{name.replace('.', '/')}.md", CHAPTER.format(title=name))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "SNIPPETS_CACHE": str(self.cache),
+            "NO_MKDOCS_2_WARNING": "1",
+            "TMPDIR": str(self.root.parent),
+        }
+
+    def command(self, *arguments: str, **environment: str) -> Outcome:
+        """`python -m …` in the project."""
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.root,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=2 * PATIENCE_S,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout.decode(errors="backslashreplace"))
+
+    def run(self, *arguments: str, **environment: str) -> Outcome:
+        return self.command("builder", *arguments, **environment)
+
+    def build(self, *arguments: str, **environment: str) -> Outcome:
+        return self.command("mkdocs", "build", *arguments, **environment)
+
+    @contextmanager
+    def started(self, *arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """`python -m …` in the background, ended by its own id when the block is left."""
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=self.root,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                    try:
+                        process.wait(timeout=5)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait()
+
+    def record(self, name: str) -> Run:
+        """The whole and fresh record of a module."""
+        run = cached(self.root, self.cache, name)
+        assert run is not None, f"no whole record of {name}"
+        return run
+
+    @property
+    def leftovers(self) -> list[str]:
+        return sorted(path.name for path in self.cache.glob("tmp-*"))
+
+    @property
+    def site_files(self) -> list[Path]:
+        return [path for path in (self.root / "site").rglob("*") if path.is_file()]
+
+
+def wait_until(condition: Callable[[], object], what: str, limit_s: float = PATIENCE_S) -> None:
+    """Poll; fail with what was waited for."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {limit_s:g} s for {what}"
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """True when a process exists and is not merely waiting to be reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return not Path("/proc/self").exists()

@@ -1,0 +1,596 @@
+"""Runs once, again only when something it depends on changed, and never leaves half a record."""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import py_compile
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder import BuildError, runner, worker
+from builder.runner import KEPT_ENTRIES, STALE_S, cached, default_cache
+from builder.source import module_names
+
+from .project import GOOD, SLIDER, Project, is_alive, wait_until
+
+CHECK = """
+from serving_mathematics import checks
+
+
+def check_value() -> None:
+    checks.equal("value", value, value)
+"""
+
+
+def chain(project: Project) -> None:
+    """`base` ← `middle` ← `top`, and `stranger` by itself."""
+    project.module("part.base", f"value = 1\n{CHECK}")
+    project.module("part.middle", f"from .base import value\n{CHECK}")
+    project.module(
+        "part.top", f"import serving_mathematics.part.middle as m\n\nvalue = m.value\n{CHECK}"
+    )
+    project.module("part.stranger", f"value = 1\n{CHECK}")
+
+
+ALL = {"part.base", "part.middle", "part.top", "part.stranger"}
+
+
+def stale(project: Project) -> set[str]:
+    return {n for n in module_names(project.root) if not cached(project.root, project.cache, n)}
+
+
+def test_edit_runs_the_module_and_what_imports_it_and_nothing_else(project: Project) -> None:
+    chain(project)
+    assert project.run().ran == ALL
+    assert stale(project) == set()
+    middle = project.root / "snippets/serving_mathematics/part/middle.py"
+    before = middle.read_text(encoding="utf-8")
+    middle.write_text(before + "value += 1\n", encoding="utf-8")
+    assert project.run().ran == {"part.middle", "part.top"}
+    unchanged = project.run()
+    assert (unchanged.status, unchanged.ran) == (0, set())
+    assert "4 modules: 0 run, 4 from the cache" in unchanged.text
+
+    middle.write_text(before, encoding="utf-8")
+    assert stale(project) == set(), "the record of the earlier version is still there"
+    project.module("part.base", f"value = 2\n{CHECK}")
+    assert stale(project) == {"part.base", "part.middle", "part.top"}
+    with (project.root / "snippets/serving_mathematics/house.mplstyle").open(
+        "a", encoding="utf-8"
+    ) as style:
+        style.write("\n")
+    assert stale(project) == ALL
+
+
+READS = """
+import os
+from pathlib import Path
+
+import numpy as np
+
+from serving_mathematics import checks
+
+DATA = Path(__file__).parents[1] / "records"
+
+
+def check_data() -> None:
+    rows = np.loadtxt(DATA / "rows.csv")
+    with open(os.fsencode(DATA / "count.txt")) as file:
+        checks.equal("rows", len(rows), int(file.read()))
+    upwards = DATA / ".." / ".." / "serving_mathematics" / "records" / "upwards.txt"
+    checks.holds("upwards", bool(upwards.read_text()))
+    try:
+        (DATA / "optional.txt").read_text()
+    except FileNotFoundError:
+        pass
+"""
+
+
+def test_change_of_a_file_that_a_module_reads_makes_it_stale(project: Project) -> None:
+    project.module("part.reads", READS)
+    rows = project.write("snippets/serving_mathematics/records/rows.csv", "1\n2\n3\n")
+    count = project.write("snippets/serving_mathematics/records/count.txt", "3")
+    upwards = project.write("snippets/serving_mathematics/records/upwards.txt", "up")
+    outcome = project.run()
+    assert outcome.status == 0, outcome.text
+
+    def fresh() -> bool:
+        return cached(project.root, project.cache, "part.reads") is not None
+
+    assert fresh()
+    for file in (rows, count, upwards):
+        content = file.read_bytes()
+        file.write_bytes(content + b"\n")
+        assert not fresh(), file.name
+        file.unlink()
+        assert not fresh(), file.name
+        file.write_bytes(content)
+        assert fresh(), file.name
+    project.write("snippets/serving_mathematics/records/optional.txt", "")
+    assert not fresh()
+    (project.root / "snippets/serving_mathematics/records/optional.txt").unlink()
+    project.write("snippets/serving_mathematics/records/other.txt", "")
+    assert fresh()
+
+    count.write_text("4")
+    outcome = project.run()
+    assert outcome.ran == {"part.reads"}
+    assert "rows: got 3, expected 4" in outcome.text
+
+
+def truncate(entry: Path) -> None:
+    record = entry / "record.json"
+    record.write_bytes(record.read_bytes()[:-100])
+
+
+def garble(entry: Path) -> None:
+    (entry / "record.json").write_bytes(b"\xff\x00garbage")
+
+
+def forge(entry: Path) -> None:
+    record = entry / "record.json"
+    record.write_bytes(record.read_bytes().replace(b'"doubled": 4.0', b'"doubled": 5.0'))
+
+
+def empty(entry: Path) -> None:
+    (entry / "record.json").write_bytes(b"")
+
+
+def seal_nonsense(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.mkdir()
+    worker.seal(entry, {"checks": []})
+
+
+def lose_figure(entry: Path) -> None:
+    (entry / "line-dark.svg").unlink()
+
+
+def damage_figure(entry: Path) -> None:
+    figure = entry / "line-light.svg"
+    figure.write_bytes(figure.read_bytes() + b" ")
+
+
+def replace_by_file(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.write_text("a file")
+
+
+def replace_by_loop(entry: Path) -> None:
+    (entry / "record.json").unlink()
+    (entry / "record.json").symlink_to("record.json")
+
+
+UNDRAWN = GOOD.replace("def figure_line", "def line")
+DAMAGES = [
+    *(truncate, garble, forge, empty, seal_nonsense),
+    *(lose_figure, damage_figure, replace_by_file, replace_by_loop),
+]
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, set[str], set[str]]:
+    """A project whose records were each damaged in one way; what the next run and the one after
+    it ran.
+    """
+    project = Project.make(tmp_path_factory.mktemp("damaged"))
+    for damage in DAMAGES:
+        drawn = damage in (lose_figure, damage_figure)
+        project.module(f"part.{damage.__name__}", GOOD if drawn else UNDRAWN)
+    project.module("part.intact", UNDRAWN)
+    outcome = project.run()
+    assert outcome.status == 0, outcome.text
+    for damage in DAMAGES:
+        damage(project.record(f"part.{damage.__name__}").folder)
+    second, third = project.run(), project.run()
+    assert (second.status, third.status) == (0, 0), second.text + third.text
+    return project, second.ran, third.ran
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_record_is_noticed_and_made_anew(
+    damage: Callable[[Path], None], damaged: tuple[Project, set[str], set[str]]
+) -> None:
+    project, second, third = damaged
+    name = f"part.{damage.__name__}"
+    assert name in second
+    assert name not in third
+    assert project.record(name).record["example"] == {"doubled": 4.0}
+
+
+def test_what_is_whole_is_not_run_again_beside_damage(
+    damaged: tuple[Project, set[str], set[str]],
+) -> None:
+    project, second, third = damaged
+    assert "part.intact" not in second
+    assert third == set()
+    assert project.leftovers == []
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose only module, `part.twice`, ran."""
+    project = Project.make(tmp_path_factory.mktemp("ran"))
+    project.module("part.twice")
+    assert project.run().status == 0
+    return project
+
+
+def test_cache_that_is_a_file_is_refused(project: Project) -> None:
+    project.module("part.twice")
+    project.cache.write_text("a file")
+    outcome = project.run()
+    assert outcome.status == 2
+    assert outcome.text == (
+        f"error: cannot write the cache {project.cache}: File exists;"
+        " set SNIPPETS_CACHE to a folder that can be written\n"
+    )
+    assert project.cache.read_text() == "a file"
+
+
+def test_cache_that_cannot_be_written_is_refused_only_when_something_must_run(
+    ran: Project,
+) -> None:
+    below_a_file = ran.write("file", "") / "cache"
+    outcome = ran.run("--cache", str(below_a_file))
+    assert outcome.status == 2
+    assert f"error: cannot write the cache {below_a_file}: Not a directory; set" in outcome.text
+
+    # A cache that holds everything is only read: neither it nor any folder in it changes.
+    folders = [ran.cache, *(path for path in ran.cache.rglob("*") if path.is_dir())]
+    before = {folder: folder.stat().st_mtime_ns for folder in folders}
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        assert ran.run().status == 0
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert {folder: folder.stat().st_mtime_ns for folder in folders} == before
+
+
+def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
+    project.module("part.twice")
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512));"
+        " sys.argv[0] = 'engine'; runpy.run_module('builder', run_name='__main__')"
+    )
+    assert hasattr(resource, "RLIMIT_FSIZE")
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", limited],
+        cwd=project.root,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"error: cannot write the cache {project.cache}: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    small = project.cache / "bytecode" / "serving_mathematics.part.pyc"  # which fits, and is whole
+    assert [path for path in project.cache.rglob("*") if path.is_file()] == [small]
+    assert marshal.loads(small.read_bytes().partition(b"\n")[2]).co_filename.endswith("__init__.py")
+    assert [path.name for path in project.cache.iterdir()] == ["bytecode"]
+
+
+def test_cache_is_relative_to_the_project(
+    monkeypatch: pytest.MonkeyPatch, project: Project
+) -> None:
+    monkeypatch.setenv("SNIPPETS_CACHE", "records")
+    assert default_cache(project.root) == project.root / "records"
+    monkeypatch.setenv("SNIPPETS_CACHE", str(project.cache))
+    assert default_cache(project.root) == project.cache
+    monkeypatch.delenv("SNIPPETS_CACHE")
+    assert default_cache(project.root) == project.root / ".cache" / "snippets"
+
+
+def test_record_that_another_run_put_there_first_is_kept(ran: Project) -> None:
+    entry = ran.record("part.twice").folder
+    folder = ran.cache / "tmp-part.twice-later"
+    shutil.copytree(entry, folder)
+    identity = entry.stat().st_ino
+    job = runner._Job("part.twice", entry.name, folder, None, 0.0)
+    run = runner._finish(ran.root, ran.cache, job, 1.0)
+    assert run is not None
+    assert run.folder == entry
+    assert entry.stat().st_ino == identity
+    assert ran.leftovers == []
+
+
+WAITS = """
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+unfinished = ROOT / "pids.unfinished"
+unfinished.write_text(f"{os.getpid()} {child.pid}")
+unfinished.rename(ROOT / "pids")
+time.sleep(600)
+"""
+
+
+def killed(project: Project, *command: str) -> None:
+    """Kill a command while `part.waits` runs; wait until the module and its child are gone."""
+    project.module("part.waits", WAITS)
+    pids = project.root / "pids"
+    with project.started(*command, log=project.root.parent / "log") as process:
+        wait_until(pids.exists, "the module to run")
+        process.kill()
+        process.wait()
+    running = [int(pid) for pid in pids.read_text().split()]
+    wait_until(lambda: not any(is_alive(pid) for pid in running), "the workers to end", 15)
+    assert not (project.cache / "part.waits").exists()
+
+
+def test_killed_build_takes_its_workers_along(project: Project) -> None:
+    killed(project, "mkdocs", "build", "-q")
+    assert project.site_files == []
+
+
+def test_build_after_a_killed_run_is_clean(project: Project) -> None:
+    project.chapter("part.twice")
+    killed(project, "builder")
+    project.module("part.waits", "value = 1\n")
+    project.write("docs/part/waits.md", "# Waits\n")
+    assert project.leftovers
+    for name in project.leftovers:
+        os.utime(project.cache / name, (0, time.time() - STALE_S - 1))
+    fresh = project.cache / "tmp-part.other-running"
+    fresh.mkdir()
+    outcome = project.build("-q")
+    assert (outcome.status, outcome.text) == (0, "")
+    assert project.leftovers == [fresh.name]
+    assert not project.record("part.waits").failed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_leaves_nothing(number: signal.Signals, project: Project) -> None:
+    project.module("part.waits", WAITS)
+    pids = project.root / "pids"
+    log = project.root.parent / "log"
+    with project.started("builder", log=log) as run:
+        wait_until(pids.exists, "the module to run")
+        run.send_signal(number)
+        assert run.wait(timeout=15) == 128 + number
+    assert project.leftovers == []
+    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
+    assert "Traceback" not in log.read_text()
+
+
+EDITED = """
+import time
+from pathlib import Path
+
+from serving_mathematics import checks
+from serving_mathematics.part.limit import LIMIT
+
+ROOT = Path(__file__).parents[3]
+DATA = int((ROOT / "data.txt").read_text())
+
+
+def check_limit() -> None:
+    checks.equal("limit", (LIMIT, DATA), (1, 1))
+    if not (ROOT / "seen").exists():
+        (ROOT / "seen").write_text("")
+        while not (ROOT / "edited").exists():
+            time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("snippets/serving_mathematics/part/limit.py", "LIMIT = 2\n"), ("data.txt", "2")],
+)
+def test_edit_during_the_run_makes_it_run_again(path: str, text: str, project: Project) -> None:
+    project.module("part.limit", "LIMIT = 1\n")
+    project.module("part.edited", EDITED)
+    project.write("data.txt", "1")
+    log = project.root.parent / "log"
+    with project.started("builder", "part.edited", log=log) as run:
+        wait_until((project.root / "seen").exists, "the module to run")
+        project.write(path, text)
+        project.write("edited", "")
+        assert run.wait(timeout=60) == 1
+    assert "limit: got [" in log.read_text()  # what stood there when the check ran again
+    assert project.record("part.edited").failed
+    assert len(list((project.cache / "part.edited").iterdir())) == 1
+
+
+def test_module_that_changes_what_it_reads_is_given_up(project: Project) -> None:
+    project.write("data.txt", "1")
+    project.module(
+        "part.restless",
+        """
+        from pathlib import Path
+
+        data = Path(__file__).parents[3] / "data.txt"
+        data.write_text(data.read_text() + "1")
+        """,
+    )
+    outcome = project.run()
+    assert outcome.status == 2
+    assert "error: part.restless: its files changed during each of 5 runs" in outcome.text
+    assert project.leftovers == []
+
+
+def test_old_records_are_pruned_and_the_last_ones_stay(project: Project) -> None:
+    folder = project.cache / "part.twice"
+    for age in range(KEPT_ENTRIES + 3):
+        entry = folder / f"entry{age:02}"
+        entry.mkdir(parents=True)
+        os.utime(entry, (0, 1e9 - age))
+    runner._prune(folder)
+    kept = sorted(path.name for path in folder.iterdir())
+    assert kept == [f"entry{age:02}" for age in range(KEPT_ENTRIES)]
+
+
+def test_failed_module_runs_again(project: Project) -> None:
+    project.module("part.broken", "raise RuntimeError('broken')\n")
+    project.module("part.fine", f"value = 1\n{CHECK}")
+    assert project.run().status == 1
+    again = project.run()
+    assert (again.status, again.ran) == (1, {"part.broken"})
+
+
+DRAWS = """
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def figure_walk() -> Figure:
+    \"\"\"A walk.\"\"\"
+    figure = Figure()
+    axes = figure.add_subplot(xlabel="step [1]", ylabel=r"place $x$ [1]")
+    rng = np.random.default_rng(7)
+    for label in "ab":
+        axes.plot(rng.normal(size=200).cumsum(), label=label)
+    axes.scatter(np.arange(20), rng.normal(size=20))
+    axes.legend()
+    return figure
+
+
+def figure_map() -> Figure:
+    \"\"\"A map.\"\"\"
+    figure = Figure()
+    axes = figure.add_subplot(xlabel="x", ylabel="y")
+    figure.colorbar(axes.imshow(np.random.default_rng(7).random((9, 9))))
+    return figure
+"""
+
+
+def test_two_cold_runs_draw_the_same_bytes(project: Project) -> None:
+    project.module("part.drawn", DRAWS)
+    project.module("part.slid", GOOD + SLIDER)
+    caches = [project.root.parent / name for name in ("first", "second")]
+    drawn: list[dict[str, bytes]] = []
+    slid: list[str] = []
+    for seed, cache in enumerate(caches):
+        outcome = project.run("--cache", str(cache), PYTHONHASHSEED=str(seed))
+        assert outcome.status == 0, outcome.text
+        files = sorted(cache.rglob("*.svg"))
+        drawn.append({file.relative_to(cache).as_posix(): file.read_bytes() for file in files})
+        run = cached(project.root, cache, "part.slid")
+        assert run is not None
+        slid.append(json.dumps(run.record["sliders"]))
+    assert len(drawn[0]) == 12
+    assert drawn[0] == drawn[1]
+    assert "Doubled {times}" in slid[0]
+    assert slid[0] == slid[1]
+
+
+def test_record_is_plain_data_beside_its_figures(ran: Project) -> None:
+    folder = ran.record("part.twice").folder
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("line-dark-card.svg", "line-dark.svg", "line-light-card.svg", "line-light.svg"),
+        "record.json",
+    ]
+    record = json.loads((folder / "record.json").read_text().partition("\n")[2])
+    assert record["figures"][0]["alt"] == "A line from zero to two."
+    assert record["checks"][0]["comparisons"][0]["passed"] is True
+
+
+def test_unknown_module_is_refused_before_anything_runs(project: Project) -> None:
+    project.module("part.twice")
+    with pytest.raises(BuildError, match=r"no module part\.nowhere: .*nowhere\.py does not exist"):
+        runner.run_all(project.root, project.cache, names=["part.twice", "part.nowhere"])
+    assert not project.cache.exists()
+
+
+def test_engine_that_was_edited_since_it_started_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch, project: Project
+) -> None:
+    project.module("part.twice")
+    monkeypatch.setattr(runner, "_LOADED", "another")
+    with pytest.raises(BuildError, match="the builder was edited since it started; stop it and"):
+        runner.run_all(project.root, project.cache)
+    assert not project.cache.exists()
+
+
+def test_bytecode_of_an_earlier_text_is_not_run(project: Project) -> None:
+    """An edit within a second, of the same length, leaves bytecode that Python takes for fresh."""
+    project.module("part.base", f"value = 1\n{CHECK}")
+    path = project.module("part.top", f"from serving_mathematics.part.base import value\n{CHECK}")
+    base = path.with_name("base.py")
+    py_compile.compile(str(base), doraise=True)
+    made = base.stat()
+    base.write_text(f"value = 2\n{CHECK}", encoding="utf-8")
+    os.utime(base, ns=(made.st_atime_ns, made.st_mtime_ns))
+    assert project.run().status == 0
+    rows = project.record("part.top").record["checks"][0]["comparisons"]
+    assert rows[0]["got"] == "2"
+
+
+def test_sets_have_one_order_in_every_run(project: Project) -> None:
+    text = f"value = str(list({{'one', 'two', 'three', 'four', 'five', 'six'}}))\n{CHECK}"
+    seen = set()
+    for folder in ("first", "second", "third"):
+        project.module("part.base", text)
+        assert project.run(SNIPPETS_CACHE=folder, PYTHONHASHSEED="random").status == 0
+        record = cached(project.root, project.root / folder, "part.base")
+        assert record is not None
+        seen.add(record.record["checks"][0]["comparisons"][0]["got"])
+    assert len(seen) == 1
+
+
+def test_what_took_longest_starts_first(project: Project) -> None:
+    chain(project)
+    project.run()
+    for name, seconds in (("base", 1.0), ("stranger", 3.0), ("middle", 2.0)):
+        (file,) = (project.cache / f"part.{name}").glob("*/record.json")
+        record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
+        file.write_text("\n" + json.dumps(record | {"seconds": {"import": seconds}}), "utf-8")
+    shutil.rmtree(project.cache / "part.top")
+    text = project.run("--jobs", "1").text  # the records with other seconds are damaged
+    order = re.findall(r"\[\d/4\] part\.(\w+):", text)
+    assert order == ["top", "stranger", "middle", "base"]
+
+
+def test_a_text_is_compiled_once(project: Project) -> None:
+    project.module("part.base", f"value = 1\n{CHECK}")
+    top = project.module("part.top", f"from serving_mathematics.part.base import value\n{CHECK}")
+    assert project.run().status == 0
+    file = project.cache / "bytecode" / "serving_mathematics.part.base.pyc"
+    whole, made = file.read_bytes(), file.stat().st_mtime_ns
+    top.write_text(top.read_text(encoding="utf-8") + "value += 1\n", encoding="utf-8")
+    assert project.run().ran == {"part.top"}
+    assert file.stat().st_mtime_ns == made
+    project.module("part.base", f"value = 3\n{CHECK}")
+    assert project.run().ran == {"part.base", "part.top"}
+    assert file.read_bytes() != whole
+
+
+@pytest.mark.parametrize("damage", [b"", b"damaged", b"\0" * 200])
+def test_damaged_bytecode_is_compiled_again(project: Project, damage: bytes) -> None:
+    project.module("part.base", f"value = 1\n{CHECK}")
+    assert project.run().status == 0
+    file = project.cache / "bytecode" / "serving_mathematics.checks.pyc"
+    whole = file.read_bytes()
+    for content in (damage, whole[:64] + damage):
+        file.write_bytes(content)
+        project.module("part.base", f"value = {len(content)}\n{CHECK}")
+        outcome = project.run()
+        assert (outcome.status, outcome.ran) == (0, {"part.base"}), outcome.text
+        assert file.read_bytes() == whole
+
+
+def test_what_imports_most_starts_first_when_nothing_is_known(project: Project) -> None:
+    chain(project)
+    project.module("part.stranger", f"value = 1\n{CHECK}\n# {'much ' * 100}\n")
+    order = re.findall(r"\[\d/4\] part\.(\w+):", project.run("--jobs", "1").text)
+    assert order == ["stranger", "top", "middle", "base"]

@@ -1,0 +1,484 @@
+"""Whatever a snippet does wrong ends as one clear message, and a build with it does not pass.
+
+One run meets every fault at once: so all of them are reported, and none stops the others.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from textwrap import dedent
+
+import pytest
+
+from .project import GOOD, Outcome, Project, is_alive
+
+IMPORTS = """\
+import os
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from serving_mathematics import checks
+
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A module that goes wrong, and the function, the code on the line, and the message."""
+
+    text: str
+    function: str
+    at: str  # the text of the line that the message names
+    message: str
+
+
+def fault(text: str, function: str, at: str, message: str, imports: str = IMPORTS) -> Fault:
+    return Fault(imports + dedent(text), function, at, message)
+
+
+FAULTS = {
+    "check_fails": fault(
+        """
+        def check_doubling() -> None:
+            checks.close("double(2)", 2 * 2.5, 4.0, atol=0.1)
+        """,
+        "check_doubling",
+        '    checks.close("double(2)", 2 * 2.5, 4.0, atol=0.1)',
+        "AssertionError: double(2): got 5, expected 4 (± 0.1)",
+    ),
+    "check_in_a_helper_fails": fault(
+        """
+        def compare() -> None:
+            checks.equal("answer", 41, 42)
+
+
+        def check_answer() -> None:
+            compare()
+        """,
+        "check_answer",
+        '    checks.equal("answer", 41, 42)',
+        "AssertionError: answer: got 41, expected 42 (exact)",
+    ),
+    "check_compares_nothing": fault(
+        """
+        def check_nothing() -> None:
+            assert 1 + 1 == 2
+        """,
+        "check_nothing",
+        "def check_nothing() -> None:",
+        "AssertionError: check_nothing compared nothing",
+    ),
+    "check_is_asynchronous": fault(
+        """
+        async def check_later() -> None:
+            checks.equal("answer", 42, 42)
+        """,
+        "check_later",
+        "async def check_later() -> None:",
+        "AssertionError: check_later compared nothing",
+    ),
+    "check_returns": fault(
+        """
+        def check_returned() -> bool:
+            checks.equal("answer", 42, 42)
+            return False
+        """,
+        "check_returned",
+        "def check_returned() -> bool:",
+        "TypeError: check_returned returned False; a check returns nothing",
+    ),
+    "check_of_nan": fault(
+        """
+        def check_nan() -> None:
+            checks.close("mean", float("nan"), 1.0, atol=5.0)
+        """,
+        "check_nan",
+        '    checks.close("mean", float("nan"), 1.0, atol=5.0)',
+        "AssertionError: mean: got nan, expected 1 (± 5)",
+    ),
+    "check_swallows_its_failure": fault(
+        """
+        def check_swallowed() -> None:
+            try:
+                checks.equal("answer", 41, 42)
+            except AssertionError:
+                pass
+        """,
+        "check_swallowed",
+        "def check_swallowed() -> None:",
+        "AssertionError: answer: got 41, expected 42 (exact)",
+    ),
+    "raises_at_import": fault(
+        """
+        LIMIT = 1 // 0
+        """,
+        "import",
+        "LIMIT = 1 // 0",
+        "ZeroDivisionError: integer division or modulo by zero",
+    ),
+    "import_missing": fault(
+        """
+        from serving_mathematics.faults import nowhere
+        """,
+        "import",
+        "from serving_mathematics.faults import nowhere",
+        "ImportError: cannot import name 'nowhere'",
+    ),
+    "syntax_error": fault(
+        """
+        def broken(:
+            pass
+        """,
+        "import",
+        "def broken(:",
+        "SyntaxError: invalid syntax",
+    ),
+    "imports_syntax_error": fault(
+        """
+        from serving_mathematics.faults import syntax_error
+        """,
+        "import",
+        "from serving_mathematics.faults import syntax_error",
+        "SyntaxError: invalid syntax (syntax_error.py, line 11)",
+    ),
+    "exits_at_import": fault(
+        """
+        sys.exit(0)
+        """,
+        "import",
+        "sys.exit(0)",
+        "SystemExit: 0",
+    ),
+    "interrupts": fault(
+        """
+        def check_interrupt() -> None:
+            raise KeyboardInterrupt
+        """,
+        "check_interrupt",
+        "    raise KeyboardInterrupt",
+        "KeyboardInterrupt: KeyboardInterrupt()",
+    ),
+    "leaves_with_0": fault(
+        """
+        def check_leaving() -> None:
+            checks.equal("answer", 42, 42)
+            os._exit(0)
+        """,
+        "check_leaving",
+        "def check_leaving() -> None:",
+        "ended its process with exit status 0 before it was done",
+    ),
+    "leaves_with_3": fault(
+        """
+        os._exit(3)
+        """,
+        "import",
+        "import os",
+        "ended its process with exit status 3 before it was done",
+    ),
+    "kills_itself": fault(
+        f"""
+        def figure_death() -> Figure:
+            os.kill(os.getpid(), {int(signal.SIGKILL)})
+        """,
+        "figure_death",
+        "def figure_death() -> Figure:",
+        "was ended by signal SIGKILL",
+    ),
+    "figure_of_nothing": fault(
+        """
+        def figure_empty() -> Figure:
+            figure = Figure()
+            figure.add_subplot()
+            return figure
+        """,
+        "figure_empty",
+        "def figure_empty() -> Figure:",
+        "ValueError: figure_empty returned a figure with nothing drawn on it",
+    ),
+    "slider_with_nan": fault(
+        """
+        def figure_wait() -> Figure:
+            figure = Figure()
+            figure.add_subplot().plot([0, 1])
+            return figure
+
+
+        def slider_wait() -> dict[str, object]:
+            return {
+                "controls": [{"label": "load", "values": [0.0, 0.5], "start": 0.0}],
+                "x": {"label": "load", "unit": ""},
+                "y": {"label": "wait", "unit": "s"},
+                "curves": [{"label": "wait", "unit": "s", "values": [0.0, np.nan]}],
+                "reading": "{wait}",
+            }
+        """,
+        "slider_wait",
+        "def slider_wait() -> dict[str, object]:",
+        "ValueError: curves[0] (wait) must have finite numbers (or None, and a text `absent`),"
+        " got nan at (1,)",
+    ),
+    "slider_that_stumbles": fault(
+        """
+        def figure_wait() -> Figure:
+            figure = Figure()
+            figure.add_subplot().plot([0, 1])
+            return figure
+
+
+        def slider_wait() -> dict[str, object]:
+            values = [1 / load for load in (1, 0)]
+            return {"curves": values}
+        """,
+        "slider_wait",
+        "    values = [1 / load for load in (1, 0)]",
+        "ZeroDivisionError: division by zero",
+    ),
+    "slider_without_figure": fault(
+        """
+        def slider_wait() -> dict[str, object]:
+            return {}
+        """,
+        "slider_wait",
+        "def slider_wait() -> dict[str, object]:",
+        "ValueError: slider_wait needs figure_wait, which stands above it and on paper",
+    ),
+    "figure_of_wrong_type": fault(
+        """
+        def figure_axes() -> object:
+            return Figure().add_subplot()
+        """,
+        "figure_axes",
+        "def figure_axes() -> object:",
+        "TypeError: figure_axes must return a matplotlib Figure, got Axes",
+    ),
+    "figure_cannot_be_saved": fault(
+        r"""
+        def figure_label() -> Figure:
+            figure = Figure()
+            figure.add_subplot(xlabel=r"$\nocommand$").plot([1, 2])
+            return figure
+        """,
+        "figure_label",
+        "def figure_label() -> Figure:",
+        r"Unknown symbol: \nocommand",
+    ),
+    "figure_lacks_a_glyph": fault(
+        """
+        def figure_glyph() -> Figure:
+            figure = Figure()
+            figure.add_subplot(xlabel="\\U0001f0e1 [1]").plot([1, 2])
+            return figure
+        """,
+        "figure_glyph",
+        "def figure_glyph() -> Figure:",
+        "UserWarning: Glyph 127201",
+    ),
+    "example_of_wrong_type": fault(
+        """
+        def example() -> dict[str, float]:
+            return {"wait": 1.0}
+        """,
+        "example",
+        "def example() -> dict[str, float]:",
+        "TypeError: example must return a dataclass instance, got dict",
+    ),
+    "example_of_nan": fault(
+        """
+        @dataclass
+        class Example:
+            wait: float
+
+
+        def example() -> Example:
+            return Example(np.float64("nan"))
+        """,
+        "example",
+        "def example() -> Example:",
+        "TypeError: example field wait must be a number or a text, got",
+    ),
+    "example_of_an_array": fault(
+        """
+        @dataclass
+        class Example:
+            waits: np.ndarray
+
+
+        def example() -> Example:
+            return Example(np.arange(3))
+        """,
+        "example",
+        "def example() -> Example:",
+        "TypeError: example field waits must be a number or a text, got",
+    ),
+    "divides_by_zero": fault(
+        """
+        def rate() -> np.ndarray:
+            return np.ones(2) / np.zeros(2)
+
+
+        def check_rate() -> None:
+            checks.equal("values", rate().size, 2)
+        """,
+        "check_rate",
+        "    return np.ones(2) / np.zeros(2)",
+        "RuntimeWarning: divide by zero encountered",
+    ),
+    "message_not_in_unicode": fault(
+        """
+        def check_bytes() -> None:
+            raise ValueError(os.fsdecode(b"bad \\xff byte"))
+        """,
+        "check_bytes",
+        '    raise ValueError(os.fsdecode(b"bad \\xff byte"))',
+        "ValueError: bad \\udcff byte",
+    ),
+}
+
+ODD = {
+    "prints_binary": """
+        sys.stdout.buffer.write(bytes(range(256)))
+        os.write(2, bytes(range(256)))
+        """,
+    "prints_megabytes": """
+        sys.stdout.write("x" * 8_000_000)
+        """,
+    "prints_to_the_last": """
+        import atexit
+        import subprocess
+        import threading
+
+        atexit.register(print, "the last word")
+        threading.Timer(0.3, print, ["from a thread"]).start()
+        threading.Thread(target=threading.Event().wait).start()
+        subprocess.Popen([sys.executable, "-c", "while True: print('from a child')"])
+        """,
+    "changes_folder": """
+        os.chdir("/")
+        """,
+    "closes_its_output": """
+        def check_output() -> None:
+            checks.equal("answer", 42, 42)
+            sys.stdout.close()
+        """,
+}
+CHECK = """
+def check_answer() -> None:
+    checks.equal("≤ answer", 42, 42)
+
+
+"""
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
+    """Every fault in one run, beside modules that are odd but right."""
+    project = Project.make(tmp_path_factory.mktemp("faults"))
+    for name, case in FAULTS.items():
+        project.module(f"faults.{name}", case.text)
+    for name, text in ODD.items():
+        project.module(f"faults.{name}", IMPORTS + CHECK + dedent(text))
+    return project, project.run(
+        "--jobs", "3", "--timeout", "600", "--cache", "../cache", PYTHONIOENCODING="ascii"
+    )
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_reported_with_function_line_and_message(
+    name: str, faulty: tuple[Project, Outcome]
+) -> None:
+    project, outcome = faulty
+    case = FAULTS[name]
+    line = case.text.split("\n").index(case.at) + 1
+    place = f"snippets/serving_mathematics/faults/{name}.py:{line}: {case.function}: "
+    assert outcome.text.count(place) == 1, f"not once: {place}\n{outcome.text}"
+    report = outcome.text.partition(place)[2].partition("\nsnippets/")[0]
+    assert case.message.encode("ascii", "backslashreplace").decode() in report
+    assert project.record(f"faults.{name}").failed
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_module_passes(name: str, faulty: tuple[Project, Outcome]) -> None:
+    run = faulty[0].record(f"faults.{name}")
+    assert run.record["failures"] == []
+    assert run.record["checks"][0]["comparisons"][0]["label"] == "≤ answer"
+
+
+def test_run_with_failures_exits_with_1_and_leaves_nothing_half_done(
+    faulty: tuple[Project, Outcome],
+) -> None:
+    project, outcome = faulty
+    assert outcome.status == 1
+    assert outcome.ran == {f"faults.{name}" for name in [*FAULTS, *ODD]}
+    assert len(
+        re.findall(r"^snippets/serving_mathematics/faults/", outcome.text, re.MULTILINE)
+    ) == len(FAULTS)
+    assert "Traceback" not in outcome.text
+    assert project.leftovers == []
+
+
+HANGS = """
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from serving_mathematics import checks
+
+
+def check_endless() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(__file__, "../../../../child").resolve().write_text(str(child.pid))
+    threading.Event().wait()
+"""
+
+
+def test_hanging_module_is_ended_with_its_children(project: Project) -> None:
+    project.module("part.endless", HANGS)
+    outcome = project.run("--timeout", "2")
+    assert outcome.status == 1
+    line = HANGS.lstrip("\n").split("\n").index("def check_endless() -> None:") + 1
+    assert (
+        f"snippets/serving_mathematics/part/endless.py:{line}: check_endless: Ended:"
+        " ran longer than the limit of 2 s and was ended" in outcome.text
+    )
+    assert not is_alive(int((project.root / "child").read_text()))
+    assert project.leftovers == []
+
+
+def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:
+    number = signal.SIGRTMIN + 6
+    project.module("part.signal", f"import os\nos.kill(os.getpid(), {number})\n")
+    outcome = project.run()
+    assert outcome.status == 1
+    assert f"was ended by signal {number}" in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["part.nowhere"], "error: no module part.nowhere: "),
+        (["--jobs", "0"], "error: --jobs must be at least 1, got 0"),
+        (["--timeout", "-1"], "error: --timeout must be a positive number, got -1"),
+        (["--timeout", "nan"], "error: --timeout must be a positive number, got nan"),
+        (["--timeout", "inf"], "error: --timeout must be a positive number, got inf"),
+    ],
+)
+def test_wrong_argument_is_refused(arguments: list[str], message: str, project: Project) -> None:
+    outcome = project.run(*arguments)
+    assert outcome.status == 2
+    assert message in outcome.text
+    assert "Traceback" not in outcome.text
+
+
+def test_a_style_that_cannot_be_read_is_the_failure_of_figures(project: Project) -> None:
+    project.module("part.twice", GOOD)
+    (project.root / "snippets/serving_mathematics/house.mplstyle").write_bytes(b"\xff\xfe: \x00\n")
+    outcome = project.run()
+    assert outcome.status == 1, outcome.text
+    assert ": figure_line: UnicodeDecodeError: " in outcome.text

@@ -1,0 +1,75 @@
+"""One drawing for two pages: the same bytes every time, and only the inks differ."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from builder import ROOT, SOURCES
+from builder.figures import PALETTE, house_style, light_and_dark
+
+
+def drawing() -> Figure:
+    """Lines, dots, text and clipping in every ink of the house."""
+    figure = Figure(layout="constrained")
+    axes = figure.add_subplot(xlabel=r"utilization $\rho$ [1]", ylabel="wait [s]", title="#0077bb")
+    x = np.linspace(0, 0.95, 50)
+    for slope in range(6):
+        axes.plot(x, slope / (1 - x), label=f"slope {slope}")
+    axes.scatter(x, x, alpha=0.5)
+    axes.fill_between(x, 0, x, alpha=0.2)
+    axes.imshow(np.eye(3), extent=(0, 1, 0, 1))
+    axes.legend()
+    return figure
+
+
+def draw(salt: str) -> tuple[str, str]:
+    with house_style(ROOT / SOURCES / "house.mplstyle"):
+        return light_and_dark(drawing(), salt)
+
+
+@pytest.fixture(scope="module")
+def themes() -> tuple[str, str]:
+    return draw("part.module.drawing")
+
+
+def test_two_drawings_are_the_same_bytes(themes: tuple[str, str]) -> None:
+    assert draw("part.module.drawing") == themes
+
+
+def test_themes_differ_in_inks_only(themes: tuple[str, str]) -> None:
+    light, dark = themes
+    colour = re.compile("|".join([*PALETTE, *PALETTE.values()]))
+    assert colour.sub("ink", light) == colour.sub("ink", dark)
+    assert colour.findall(dark) == [PALETTE[ink] for ink in colour.findall(light)]
+    assert len(set(colour.findall(light))) >= 8
+
+
+def test_no_ink_of_the_style_is_missing_from_the_palette() -> None:
+    style = (ROOT / SOURCES / "house.mplstyle").read_text(encoding="utf-8")
+    settings = re.sub(r"^#.*$", "", style, flags=re.MULTILINE)
+    inks = {f"#{ink}" for ink in re.findall(r"\b[0-9a-f]{6}\b", settings)}
+    assert inks <= PALETTE.keys()
+
+
+def test_no_ink_is_replaced_twice() -> None:
+    assert not PALETTE.keys() & set(PALETTE.values())
+
+
+def test_ids_of_two_figures_do_not_collide(themes: tuple[str, str]) -> None:
+    clips = [set(re.findall(r'<clipPath id="([^"]+)"', text)) for text in (themes[0], draw("b")[0])]
+    assert clips[0]
+    assert not clips[0] & clips[1]
+
+
+def test_drawing_carries_no_date_and_no_version(themes: tuple[str, str]) -> None:
+    assert not re.search(r"<dc:date>|Matplotlib v", themes[0])
+
+
+def test_short_coordinates_stay_numbers(themes: tuple[str, str]) -> None:
+    paths = re.findall(r' d="([^"]*)"', themes[0])
+    tokens = {token for path in paths for token in path.split()}
+    assert all(re.fullmatch(r"[MLQCz]|-?\d+(\.\d{1,2})?|-?\d(\.\d+)?e-?\d+", t) for t in tokens)

@@ -1,0 +1,529 @@
+"""Directives in a page become what ran; every one that cannot is an error that says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder import figures, pages
+from builder.pages import Card, Page, expand, module_names_of
+from builder.runner import Run
+from builder.sliders import grid
+from builder.source import outline
+from builder.worker import empty_record
+
+from .project import GOOD
+
+COMPARISON = {
+    "label": "a < b & `c`",
+    "kind": "identity",
+    "expected": "4",
+    "got": "4",
+    "tolerance": "exact",
+    "source": "",
+    "passed": True,
+}
+CHECK = {
+    "name": "check_double",
+    "claim": "Twice two is four.",
+    "source": "",
+    "line": 1,
+    "comparisons": [COMPARISON],
+}
+FIGURE = {
+    "name": "line",
+    "caption": ["Doubling is a `straight` line."],
+    "alt": 'A line, "rising".',
+    "width": 557,
+    "height": 336,
+    "labels": [],
+}
+
+
+def run_of(name: str, source: str = GOOD, **changes: Any) -> Run:
+    record = empty_record() | {"source": source, "outline": outline(source).as_json()}
+    record |= {"checks": [CHECK], "figures": [FIGURE], "example": {"doubled": 4.0}} | changes
+    return Run(name, Path("nowhere"), record)
+
+
+def page_of(*runs: Run, path: str = "part/twice.md", **meta: Any) -> Page:
+    return Page(path, meta, "../../", list(runs), list(runs))
+
+
+def whole(text: str, page: Page) -> str:
+    """The expanded Markdown with the finished HTML in its places, without Markdown between."""
+    return page.fill("\n".join(f"<p>{line}</p>" for line in expand(text, page).split("\n")))
+
+
+def test_value_is_formatted_in_a_line() -> None:
+    page = page_of(run_of("part.twice"))
+    text = "Two {{ doubled:.2f }}, {{ doubled }} and {{ doubled:.0%}}, of {{ site.modules }}."
+    assert expand(text, page) == "Two 4.00, 4.0 and 400%, of 1."
+    assert page.errors == []
+
+
+def test_code_shows_the_definition_and_copies_what_it_needs() -> None:
+    page = page_of(run_of("part.twice"))
+    html = whole("{{ code example double }}", page)
+    assert page.errors == []
+    assert 'title="snippets/serving_mathematics/part/twice.py"' in html
+    assert "<p>def example() -&gt; Example:</p>" not in html  # Markdown escapes, not the engine
+    assert html.index("def example() -> Example:") < html.index("def double(value: float)")
+    assert "from dataclasses import dataclass" in html  # in the text that the button copies
+    assert 'href="../../downloads/serving_mathematics/part/twice.py"' in html
+
+
+@pytest.mark.parametrize(("lines", "folded"), [(32, False), (33, True)])
+def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
+    source = "def long() -> None:\n" + "    pass\n" * (lines - 1)
+    page = page_of(run_of("part.twice", source))
+    html = whole("{{ code long }}", page)
+    assert page.errors == []
+    assert ("{ .python .snippet .is-folded title=" in html) == folded
+    assert (f">Show all {lines} lines</button>" in html) == folded
+
+
+def test_solution_is_folded_and_indented() -> None:
+    page = page_of(run_of("part.twice"))
+    lines = expand("{{ solution double }}", page).split("\n")
+    assert lines[0] == '??? success "Solution"'
+    assert all(line.startswith("    ") or not line for line in lines[1:])
+
+
+def test_directive_keeps_its_indentation() -> None:
+    page = page_of(run_of("part.twice"))
+    lines = expand("=== Tab\n\n    {{ code double }}", page).split("\n")
+    assert all(line.startswith("    ") or not line for line in lines[2:])
+
+
+def test_figure_has_both_themes_caption_and_alt_text() -> None:
+    html = whole("{{ figure line }}", page_of(run_of("part.twice")))
+    for theme in ("light", "dark"):
+        assert f'class="only-{theme}" alt="A line, &quot;rising&quot;."' in html
+        assert f'src="../../figures/part/twice/line-{theme}.svg"' in html
+    assert "<strong>Figure 1.</strong> Doubling is a <code>straight</code> line." in html
+    assert 'width="557" height="336"' in html
+
+
+GRID = grid(
+    {
+        "controls": [{"label": "a < b", "values": [1, 2, 3], "text": "{} & more", "start": 2}],
+        "x": {"label": "value", "unit": ""},
+        "y": {"label": "double", "unit": "s"},
+        "curves": [{"label": "double", "unit": "s", "values": [2, 4000, None], "decimals": 0}],
+        "reading": "At {a < b}: {double}.",
+        "absent": "None.",
+    }
+)
+SLIDER = {"name": "line", "lead": "Move `it`.", "data": GRID}
+
+
+def test_slider_stands_below_its_figure_with_controls_and_its_first_reading() -> None:
+    page = page_of(run_of("part.twice", sliders=[SLIDER]))
+    html = whole("{{ slider line }}", page)
+    assert page.errors == []
+    assert html.index("Figure 1.") < html.index('<div class="slider" id="slider-line"')
+    assert 'data-grid="../../figures/part/twice/line.json"' in html
+    assert ">Move <code>it</code>.</p>" in html
+    assert '<label for="slider-line-0">a &lt; b</label>' in html
+    assert 'max="2" value="1" aria-valuetext="2 &amp; more"' in html
+    assert "<span>At 2 &amp; more: 4,000 s.</span>" in html
+    assert 'data-longest="At 2 &amp; more: 4,000 s."' in html
+
+
+def test_slider_of_a_figure_that_failed_is_an_error() -> None:
+    page = page_of(run_of("part.twice", sliders=[SLIDER], figures=[]))
+    whole("{{ slider line }}", page)
+    assert page.errors == [
+        "docs/part/twice.md:1: no single figure line; the page's modules have: none"
+    ]
+
+
+def test_gallery_keeps_the_order_of_the_page() -> None:
+    text = "{{ slider line }}\n\n{{ figure other }}\n"
+    places = [pages.place_of_figure(text, name) for name in ("line", "other", "lin")]
+    assert places == [0, 19, -1]
+
+
+def test_figures_are_numbered_in_the_order_of_the_page() -> None:
+    other = FIGURE | {"name": "other"}
+    page = page_of(run_of("part.twice", figures=[FIGURE, other]))
+    html = whole("{{ figure other }}\n\n{{ figure line }}", page)
+    assert html.index('id="figure-other"') < html.index("Figure 1.") < html.index('id="figure-line')
+    assert "Figure 2." in html
+
+
+def test_card_has_the_figure_without_its_words() -> None:
+    svg = (
+        '<svg><g id="axes_1"><g id="text_1"><g><use/></g><defs/></g><path d="M1.25 3.987"/></g>'
+        '<g id="text_2"></g><g id="line2d_1"><g/></g></svg>'
+    )
+    kept = '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="line2d_1"><g/></g></svg>'
+    assert figures.without_words(svg) == kept
+    card = pages.figure_image("../", "part.twice", FIGURE, card=True)
+    assert 'alt="" src="../figures/part/twice/line-dark-card.svg"' in card
+
+
+def test_checks_are_a_table_with_escaped_text() -> None:
+    html = whole("{{ checks }}", page_of(run_of("part.twice")))
+    assert "<td>a &lt; b &amp; <code>c</code></td><td>4</td><td>4</td><td>exact</td>" in html
+    assert "1 of 1 comparisons in 1 checks" in html
+    assert "Twice two is four." in html
+    assert "identity" in html
+
+
+def test_cards_of_a_part() -> None:
+    page = page_of(path="part/index.md")
+    page.cards = [
+        Card("part", "Twice & more", "What is <twice>?", "part/twice/", ("part.twice", FIGURE)),
+        Card("elsewhere", "Other", "What?", "elsewhere/other/", None),
+    ]
+    html = whole("{{ chapters }}", page)
+    assert '<a href="../../part/twice/">' in html
+    assert "Twice &amp; more" in html
+    assert "What is &lt;twice&gt;?" in html
+    assert "Other" not in html
+    assert "Other" in whole("{{ chapters elsewhere }}", page)
+    assert page.errors == []
+
+
+def test_report_lists_every_module() -> None:
+    page = page_of(path="report.md")
+    page.every_run = [run_of("part.twice", seconds={"import": 0.25, "check_double": 1.0})]
+    html = whole("{{ report }}", page)
+    assert "<code>part/twice.py</code></th><td>1.25</td><td>1</td><td>1</td>" in html
+
+
+def test_question_stands_under_the_title() -> None:
+    page = page_of(run_of("part.twice"), question="How <much>?")
+    html = whole("# Twice\n\nText.", page)
+    assert html.startswith('<p># Twice</p>\n<p></p>\n<p class="question">How &lt;much&gt;?</p>')
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "{{ code triple }}",
+            "triple is not defined in snippets/serving_mathematics/part/twice.py",
+        ),
+        (
+            "{{ code double triple }}",
+            "triple is not defined in snippets/serving_mathematics/part/twice.py",
+        ),
+        ("{{ code }}", "name what to show: {{ code function }}"),
+        (
+            "{{ solution triple }}",
+            "triple is not defined in snippets/serving_mathematics/part/twice.py",
+        ),
+        ("{{ figure curve }}", "no single figure curve; the page's modules have: line"),
+        ("{{ figure }}", "name one figure: {{ figure name }}"),
+        ("{{ slider curve }}", "no single slider curve; the page's modules have: none"),
+        ("{{ slider }}", "name one slider: {{ slider name }}"),
+        ("{{ figure line line }}", "name one figure: {{ figure name }}"),
+        ("{{ checks double }}", "{{ checks }} shows all checks of the page and takes no names"),
+        ("{{ downloads double }}", "{{ downloads }} takes no names and needs a page with modules"),
+        ("{{ report all }}", "{{ report }} takes no names"),
+        ("{{ chapters nowhere }}", "no chapter in part 'nowhere' to show"),
+        ("{{ codes double }}", "not a directive: {{ codes double }}"),
+        ("See {{ code double }} here", "not a directive: See {{ code double }} here"),
+        ("{{ tripled }}", "no single example value tripled: no module of the page has it"),
+        ("{{ site.pages }}", "no single example value site.pages: no module of the page has it"),
+        ("{{ doubled:.2q }}", "value doubled = 4.0 cannot be formatted with '.2q'"),
+        ("{{ doubled:d }}", "value doubled = 4.0 cannot be formatted with 'd'"),
+    ],
+)
+def test_wrong_directive_names_page_line_and_reason(text: str, message: str) -> None:
+    page = page_of(run_of("part.twice"), question="Why?")
+    page.first_line = 11
+    html = whole(f"# One\n\n{text}\n\nTwo {{{{ doubled }}}}", page)
+    assert page.errors == [f"docs/part/twice.md:13: {message}"]
+    assert '<pre class="build-error" role="alert">' in html
+    assert "<p>Two 4.0</p>" in html
+
+
+def test_every_error_of_a_page_is_reported() -> None:
+    page = page_of(run_of("part.twice"))
+    expand("{{ code a }}\n{{ b }} and {{ doubled }}\n{{ figure c }}", page)
+    assert [error.split(":")[1] for error in page.errors] == ["1", "2", "3"]
+
+
+def test_page_without_modules_says_so() -> None:
+    page = page_of()
+    expand("{{ code double }}\n{{ checks }}\n{{ downloads }}", page)
+    assert "is not defined in any module, because the page has none" in page.errors[0]
+    assert "the page's modules have no checks" in page.errors[1]
+    assert "needs a page with modules" in page.errors[2]
+
+
+def test_name_in_two_modules_is_ambiguous() -> None:
+    page = page_of(run_of("part.twice"), run_of("part.again"))
+    expand("{{ code double }}\n{{ figure line }}\n{{ doubled }}", page)
+    assert (
+        "double is defined more than once in snippets/serving_mathematics/part/twice.py, snippets/"
+        in page.errors[0]
+    )
+    assert "no single figure line" in page.errors[1]
+    assert "several modules of the page have it" in page.errors[2]
+
+
+def test_code_of_two_modules_does_not_go_into_one_block() -> None:
+    page = page_of(run_of("part.twice"), run_of("part.half", "def half(): ...\n"))
+    expand("{{ code double half }}", page)
+    assert "double half come from several modules (part.half, part.twice)" in page.errors[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\n{{ code nowhere }}\n```",
+        "``` { .markdown title=x }\n{{ nowhere }}\n```",
+        "~~~\n{{ code nowhere }}\n~~~",
+        "````\n```\n{{ code nowhere }}\n```\n{{ nowhere }}\n````",
+        "~~~\n```\n{{ code nowhere }}\n~~~",
+        "```\n```python\n{{ nowhere }}\n```",
+        "    ```\n    {{ code nowhere }}\n    ```",
+    ],
+)
+def test_directives_in_fenced_code_are_left_alone(text: str) -> None:
+    page = page_of(run_of("part.twice"))
+    after = "\n\nTwo {{ doubled }}"
+    assert expand(text + after, page) == text + "\n\nTwo 4.0"
+    assert page.errors == []
+
+
+def test_fence_that_never_ends_is_an_error() -> None:
+    page = page_of(run_of("part.twice"))
+    expand("One\n\n```\n{{ code double }}\n", page)
+    assert page.errors == ["docs/part/twice.md:3: this fence never ends: ```"]
+
+
+def test_double_braces_of_other_languages_are_left_alone() -> None:
+    page = page_of(run_of("part.twice"))
+    text = r"$\frac{{a}}{b}$ and {{{{, `{{}}` and {% raw %}"
+    assert expand(text, page) == text
+    assert page.errors == []
+
+
+KNOWN = ["part.twice", "part.helper", "part.exercises.twice", "other.helper"]
+
+
+def test_page_takes_its_module_its_extras_and_its_exercises() -> None:
+    meta = {"modules": ["helper", "other/helper"]}
+    names, problems = module_names_of("part/twice.md", meta, KNOWN)
+    assert names == ["part.twice", "part.helper", "other.helper", "part.exercises.twice"]
+    assert problems == []
+
+
+def test_hyphens_of_an_address_are_underscores_of_a_module() -> None:
+    assert module_names_of("part/two-by-two.md", {}, ["part.two_by_two"])[0] == ["part.two_by_two"]
+
+
+def test_extra_module_that_does_not_exist_is_named() -> None:
+    problems = module_names_of("part/twice.md", {"modules": ["nowhere"]}, KNOWN)[1]
+    assert problems == [
+        "docs/part/twice.md: front matter lists module nowhere, which does not exist"
+    ]
+
+
+TABLE = """\
+## Symbols
+
+| Symbol | Meaning | Unit | Argument |
+|---|---|---|---|
+| $N$, $\\rho = a/c$ | {meaning} | 1 | `n` |
+
+## Next
+"""
+
+
+def test_letter_with_two_meanings_must_be_admitted() -> None:
+    one = pages.symbol_uses("a/one.md", "One", TABLE.format(meaning="servers"))
+    other = pages.symbol_uses("b/two.md", "Two", TABLE.format(meaning="clients"))
+    assert [use.symbol for use in one] == ["N", "\\rho"]
+    assert set(pages.several_meanings([*one, *other])) == {"N", "\\rho"}
+    assert not pages.several_meanings([*one, *one])
+
+    problems = pages.notation_problems("notation.md", {"several_meanings": ["N"]}, [*one, *other])
+    assert len(problems) == 1
+    assert "$\\rho$ means several things: servers (a/one.md); clients (b/two.md)" in problems[0]
+    stale = pages.notation_problems("notation.md", {"several_meanings": ["N", "\\rho"]}, one)
+    assert stale == [
+        "docs/notation.md: N has one meaning now",
+        "docs/notation.md: \\rho has one meaning now",
+    ]
+
+
+def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
+    uses = [
+        use
+        for path, meaning in (("a/one.md", "servers"), ("b/two.md", "clients"))
+        for use in pages.symbol_uses(path, path[2:5], TABLE.format(meaning=meaning))
+    ]
+    page = pages.Page("notation.md", {}, "", [], uses=uses)
+    text = pages.expand("{{ notation }}", page)
+    assert not page.errors
+    assert "| $N$ | servers | [one](a/one.md#symbols) |" in text
+    assert "|  | clients | [two](b/two.md#symbols) |" in text
+
+    chapter = pages.Page("a/one.md", {}, "", [], uses=uses)
+    told = pages.expand(TABLE.format(meaning="servers"), chapter)
+    note = "All symbols: [Notation](../notation.md). With other meanings elsewhere: $N$, $\\rho$."
+    assert f"`n` |\n\n{note}\n\n## Next" in told
+    alone = pages.Page("a/one.md", {}, "", [], uses=uses[:2])
+    told = pages.expand(TABLE.format(meaning="servers"), alone)
+    assert "`n` |\n\nAll symbols: [Notation](../notation.md).\n\n## Next" in told
+    elsewhere = pages.Page("c/three.md", {}, "", [], uses=uses)
+    text = TABLE.format(meaning="servers")
+    assert pages.expand(text, elsewhere) == text
+
+
+GLOSSARY = """\
+# Glossary
+
+- **burn rate** — Speed at which the budget
+  is spent; see [goodput](#goodput). [One](a/one.md#speed), [One](a/one.md), [Two](b/two.md)
+  { #burn-rate }
+- **Erlang C** — Chance to wait. [Two](b/two.md#erlang-c)
+  { #erlang-c }
+"""
+
+
+def test_terms_stand_under_the_symbols_of_the_chapters_they_link_to() -> None:
+    terms, problems = pages.terms_of("glossary.md", GLOSSARY)
+    assert problems == []
+    assert [(term.name, term.address) for term in terms] == [
+        ("burn rate", "glossary.md#burn-rate"),
+        ("Erlang C", "glossary.md#erlang-c"),
+    ]
+    assert [term.pages for term in terms] == [("a/one.md", "b/two.md"), ("b/two.md",)]
+    text = TABLE.format(meaning="servers")
+    told = pages.expand(text, pages.Page("b/two.md", {}, "", [], terms=terms))
+    burn, erlang = "[burn rate](../glossary.md#burn-rate)", "[Erlang C](../glossary.md#erlang-c)"
+    assert f"`n` |\n\nTerms: {burn}, {erlang}.\n\n## Next" in told
+    assert pages.expand(text, pages.Page("c/three.md", {}, "", [], terms=terms)) == text
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("- **batch** — Many. [One](a/one.md)\n", "the entry batch has no text or no anchor"),
+        ("- **batch** Many. [One](a/one.md)\n  { #batch }\n", "the entry batch has no text or no"),
+        (
+            "- **batch** — Many, see [goodput](#goodput).\n  { #batch }\n",
+            "batch links to no chapter",
+        ),
+        ("- **arc** — A. [One](a/one.md)\n  { #arc }\n", "arc stands below Erlang C"),
+    ],
+)
+def test_entry_that_is_not_a_term_is_named(entry: str, problem: str) -> None:
+    terms, problems = pages.terms_of("glossary.md", GLOSSARY + entry)
+    assert len(problems) == 1
+    assert problems[0].startswith("docs/glossary.md: ")
+    assert problem in problems[0]
+    assert [term.name for term in terms[:2]] == ["burn rate", "Erlang C"]
+
+
+def test_overview_for_language_models() -> None:
+    modules = ["a.one_two", "b.other", "a.exercises.one_two"]
+    cards = [
+        Card("a", "One", "Why?", "a/one-two/", None, description="Because.", modules=modules),
+        Card("b", "Idle", "When?", "b/idle/", None, description="Never."),
+    ]
+    text = pages.llms_text("Site", "A site.", "https://site.test/", cards, {"a": "Part A"})
+    assert text.split("\n") == [
+        "# Site",
+        "",
+        "> A site.",
+        "",
+        "## Part A",
+        "",
+        "- [One](https://site.test/a/one-two/): Because.",
+        "",
+        "## b",
+        "",
+        "- [Idle](https://site.test/b/idle/): Never.",
+        "",
+        "## Modules",
+        "",
+        "- [one-two.zip](https://site.test/downloads/one-two.zip): One."
+        " [one_two.py](https://site.test/downloads/serving_mathematics/a/one_two.py),"
+        " [other.py](https://site.test/downloads/serving_mathematics/b/other.py)",
+        "",
+    ]
+
+
+SOURCES = """\
+# One
+
+## Exercises
+
+### 1. Double it
+
+### 2. Halve it
+
+## Sources
+
+- Little (1961). *A proof*, continued
+  here.
+  { #little-1961 }
+- Erlang (1917).
+  { #erlang-1917 }
+"""
+
+
+def test_references_of_all_chapters_are_one_list_with_links_back() -> None:
+    one = pages.references_of("a/one.md", "One", SOURCES)
+    other = pages.references_of("b/other.md", "Other", SOURCES)
+    assert [r.anchor for r in one] == ["little-1961", "erlang-1917"]
+    page = pages.Page("references.md", {}, "", [], references=[*one, *other])
+    assert pages.expand("{{ references }}", page).split("\n") == [
+        "- Erlang (1917). Cited in [One](a/one.md#erlang-1917), [Other](b/other.md#erlang-1917).",
+        "  { #erlang-1917 }",
+        "- Little (1961). *A proof*, continued here."
+        " Cited in [One](a/one.md#little-1961), [Other](b/other.md#little-1961).",
+        "  { #little-1961 }",
+        "",
+    ]
+
+
+def test_sections_of_one_work_are_listed_apart_and_other_works_are_a_problem() -> None:
+    one = pages.references_of("a/one.md", "One", SOURCES)
+    other = pages.references_of("b/other.md", "Other", SOURCES.replace("(1917)", "(1918)"))
+    third = pages.references_of("c/third.md", "C", SOURCES.replace("(1917).", "(1917). Part 2."))
+    assert pages.reference_problems([*one, *third]) == []
+    assert pages.reference_problems([*one, *other]) == [
+        "docs/b/other.md: source erlang-1917 is another work than in docs/a/one.md"
+    ]
+    page = pages.Page("references.md", {}, "", [], references=[*one, *third])
+    listed = pages.expand("{{ references }}", page)
+    assert listed.count("Erlang (1917).") == 2
+    assert listed.count("{ #erlang-1917 }") == 1
+
+
+def test_exercises_of_all_chapters_are_listed_with_their_command() -> None:
+    titles = pages.exercise_titles(SOURCES)
+    assert titles == ["Double it", "Halve it"]
+    card = Card("a", "One & only", "Why?", "a/one/", None, titles)
+    page = pages.Page("exercises.md", {}, "../", [], cards=[card])
+    listed = whole("{{ exercises }}", page)
+    assert '<a href="../a/one/#exercises">One &amp; only</a>' in listed
+    assert "python -m serving_mathematics exercises a/one</code>" in listed
+    assert "<li>Double it</li><li>Halve it</li>" in listed
+
+
+def test_hint_is_folded_above_the_solution() -> None:
+    page = page_of(run_of("part.exercises.twice", hints={"double": "Add it to itself."}))
+    text = expand("{{ solution double }}", page)
+    assert text.index('??? tip "Hint"') < text.index("Add it to itself.")
+    assert text.index("Add it to itself.") < text.index('??? success "Solution"')
+    assert "Hint" not in expand("{{ solution double }}", page_of(run_of("part.exercises.twice")))
+
+
+@pytest.mark.parametrize("directive", ["{{ references }}", "{{ exercises }}", "{{ notation }}"])
+def test_lists_need_chapters(directive: str) -> None:
+    page = page_of(run_of("part.twice"))
+    expand(directive, page)
+    assert "takes no names and needs" in page.errors[0]

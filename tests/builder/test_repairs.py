@@ -1,0 +1,111 @@
+"""Rendered pages: landmarks with names, code with less markup and the same text."""
+
+from __future__ import annotations
+
+import re
+
+from builder.repairs import (
+    copied_from_the_page,
+    named_landmarks,
+    plain_names,
+    settled,
+    with_colours,
+    with_copy_buttons,
+    with_late_search,
+    with_preview,
+)
+
+SECTION = (
+    '<nav class="md-nav" aria-labelledby="__nav_2_label"><label class="md-nav__title"'
+    ' for="__nav_2">\n<span class="md-nav__icon"></span>\n Intuition\n</label></nav>'
+)
+
+
+def test_section_is_named_by_its_title() -> None:
+    assert '<nav class="md-nav" aria-label="Intuition">' in named_landmarks(SECTION)
+
+
+def test_section_without_a_title_keeps_its_label() -> None:
+    bare = '<nav aria-labelledby="__nav_3_label"></nav>'
+    assert named_landmarks(bare) == bare
+
+
+def test_search_dialog_has_a_name() -> None:
+    dialog = '<div class="md-search" data-md-component="search" role="dialog">'
+    assert named_landmarks(dialog).endswith('role="dialog" aria-label="Search">')
+
+
+def test_scripts_and_the_font_of_formulas_are_known_before_the_page_is_drawn() -> None:
+    head = '<title>t</title><link rel="stylesheet" href="../../assets/handbook.css">'
+    told = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
+    assert settled(f"{head}<p>x</p>") == f"{head}<p>x</p>".replace("</title>", f"</title>{told}")
+    page = settled(f"{head}<math>x</math>")
+    assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
+    assert page.index(told) < page.index("preload") < page.index("stylesheet")
+    scripts = '<script src="../{}.a5f9d56c.min.js"></script>'
+    theme = settled(scripts.format("javascripts/bundle") + scripts.format("other"))
+    assert theme == scripts.replace(" ", " defer ").format("javascripts/bundle") + scripts.format(
+        "other"
+    )
+
+
+def test_code_keeps_its_text_and_its_colours() -> None:
+    code = (
+        '<span class="k">def</span><span class="w"> </span><span class="nf">f</span>'
+        '<span class="p">(</span><span class="n">x</span><span class="p">):</span>'
+        '<span class="s2">"&lt;n&gt;"</span><span class="o">+</span><span class="mi">1</span>'
+        '\n<span class="sd">"""One</span>\n\n<span class="sd">    two</span>\n'
+        '<span class="sd">    """</span>\n<span class="c1"># a</span>\n<span class="c1"># b</span>'
+    )
+    lighter = plain_names(code)
+    assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
+    assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi", "sd", "c1"]
+
+
+def test_preview_stands_in_the_head_and_is_escaped() -> None:
+    page = with_preview("<head><title>t</title></head><body></head>", {"og:title": 'A & "B"'})
+    meta = '<meta property="og:title" content="A &amp; &quot;B&quot;">'
+    assert page == f"<head><title>t</title>{meta}</head><body></head>"
+
+
+def test_copy_button_names_what_the_page_shows() -> None:
+    button = '<button class="snippet-copy" data-clipboard-text="{}">Copy</button>'
+    code = '<div class="language-python snippet highlight"><pre><span></span><code>{}</code></pre>'
+    twice = "def twice(x):\n    return 2 &lt; <span>x</span>"
+    content = (
+        code.format(f"LIMIT = 3\n\n\n{twice}\n")
+        + button.format("import math\n\n\ndef twice(x):\n    return 2 &lt; x\n")
+        + code.format("def other():\n    pass\n")
+        + button.format("LIMIT = 3\n\n\ndef hidden(): ...\n\n\ndef other():\n    pass\n")
+    )
+    buttons = re.findall(r'data-copied="([^"]*)"', copied_from_the_page(content))
+    assert buttons == ["import math\n\n\n§0.1", "§0.0\n\n\ndef hidden(): ...\n\n\n§1.0"]
+    assert "data-clipboard-text" not in copied_from_the_page(content)
+
+
+def test_search_of_the_theme_is_put_off() -> None:
+    config = '{"base": "../..", "search": "../../assets/javascripts/workers/search.a76.min.js"}'
+    late = '{"base": "../..", "search": "../../assets/search-later.js?search.a76.min.js"}'
+    assert with_late_search(config) == late
+    assert with_late_search(late) == late
+
+
+def test_each_block_of_code_has_a_button_that_copies_it() -> None:
+    block = "<pre><span></span><code>{}</code></pre>"
+    content = f"{block.format('a')}<pre>output</pre><pre><code>b</code></pre>"
+    page = with_copy_buttons(content)
+    targets = re.findall(r'data-clipboard-target="#([\w-]+)"', page)
+    assert targets == re.findall(r'<code id="([\w-]+)">', page) == ["code-block-1", "code-block-2"]
+    assert re.findall(r'<nav[^>]* aria-label="([^"]*)"', page) == ["Code block 1", "Code block 2"]
+    assert re.sub(r"<nav.*?</nav>| id=\"[^\"]*\"", "", page) == content
+
+
+def test_colours_are_chosen_in_the_page_and_not_by_the_theme() -> None:
+    form = '<form class="md-header__option" data-md-component="palette">\n<input></form>'
+    page = (
+        f'{form}<script>var palette=__md_get("__palette");if(palette){{}}</script><script></script>'
+    )
+    told = (
+        '<form class="md-header__option">\n<input></form><script>\\1 = 1</script><script></script>'
+    )
+    assert with_colours(page, r"\1 = 1") == told

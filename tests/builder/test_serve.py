@@ -1,0 +1,155 @@
+"""`mkdocs serve`: an edit shows in the page, a failure shows there too, and nothing runs for
+nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .project import GOOD, Project, wait_until
+
+CALM_S = 3.0  # no second build may follow within
+
+
+@dataclass
+class Served:
+    project: Project
+    port: int
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def builds(self) -> int:
+        return self.log.count("Building documentation...")
+
+    @property
+    def runs(self) -> list[str]:
+        """Every run of a module since the server started."""
+        return re.findall(r"\[\d+/\d+\] ([\w.]+): ", self.log, re.MULTILINE)
+
+    def page(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=30) as answer:
+            content: bytes = answer.read()
+        return content.decode()
+
+    def edit(self, path: str, before: str, after: str) -> None:
+        file = self.project.root / path
+        text = file.read_text(encoding="utf-8")
+        assert before in text
+        whole = self.project.root.parent / "edited"
+        whole.write_text(text.replace(before, after), encoding="utf-8")
+        whole.replace(file)
+
+    def wait_for(self, path: str, text: str) -> str:
+        wait_until(lambda: text in self.page(path), f"{text!r} in {path}; log:\n{self.log}")
+        return self.page(path)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    port = free_port()
+    project = Project.make(folder, port)
+    project.chapter("part.twice")
+    project.chapter("part.thrice", GOOD.replace("2.0 * value", "3.0 * value").replace("4.0", "6.0"))
+    project.module("part.broken", "raise RuntimeError('from the start')\n")
+    project.write("docs/part/broken.md", "# Broken\n")
+    served = Served(project, port, folder / "log")
+    with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
+        wait_until(
+            lambda: process.poll() is not None or "Serving on" in served.log, "the server to start"
+        )
+        assert process.poll() is None, served.log
+        time.sleep(1)  # the server looks at the folders for the first time after it says so
+        yield served
+        assert process.poll() is None, served.log
+
+
+def test_server_starts_although_a_module_fails(served: Served) -> None:
+    assert "RuntimeError: from the start" in served.page("part/broken/")
+    assert "Doubled, two is 4.0." in served.page("part/twice/")
+    assert "RuntimeError" not in served.page("part/twice/")
+
+
+def test_edit_of_a_snippet_shows_in_the_page_and_runs_it_once(served: Served) -> None:
+    builds, runs = served.builds, served.runs
+    served.edit("snippets/serving_mathematics/part/twice.py", "double(2.0))", "double(4.0))")
+    served.wait_for("part/twice/", "Doubled, two is 8.0.")
+    time.sleep(CALM_S)
+    assert served.runs[len(runs) :] == ["part.twice"]
+    assert served.builds == builds + 1
+    served.edit("snippets/serving_mathematics/part/twice.py", "double(4.0))", "double(2.0))")
+    served.wait_for("part/twice/", "Doubled, two is 4.0.")
+    assert served.runs[len(runs) :] == ["part.twice"], "the earlier version is in the cache"
+
+
+def test_edit_of_prose_runs_nothing(served: Served) -> None:
+    builds, runs = served.builds, served.runs
+    served.edit("docs/part/twice.md", "Doubled, two", "Doubled, so says prose, two")
+    served.wait_for("part/twice/", "so says prose")
+    assert served.runs == runs
+    assert served.builds == builds + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "error"),
+    [
+        (
+            "snippets/serving_mathematics/part/twice.py",
+            '"double(2)", double(2.0), 4.0',
+            '"double(2)", double(2.0), 5.0',
+            "check_double_of_two: AssertionError: double(2): got 4, expected 5 (exact)",
+        ),
+        (
+            "snippets/serving_mathematics/part/twice.py",
+            "def double(value: float)",
+            "def double(value: float",
+            "import: SyntaxError: ",
+        ),
+        (
+            "docs/part/twice.md",
+            "{{ figure line }}",
+            "{{ figure curve }}",
+            "no single figure curve; the page&#x27;s modules have: line",
+        ),
+        ("docs/part/twice.md", "Doubled,", "$\\nocommand$ doubled,", "formula &#x27;\\\\nocommand"),
+    ],
+)
+def test_failure_shows_on_its_page_until_it_is_mended(
+    path: str, before: str, after: str, error: str, served: Served
+) -> None:
+    served.edit(path, before, after)
+    page = served.wait_for("part/twice/", error)
+    assert "build-error" in page
+    assert "build-error" not in served.page("part/thrice/")
+    served.edit(path, after, before)
+    wait_until(lambda: "build-error" not in served.page("part/twice/"), "the error to go")
+    assert "two is 4.0." in served.page("part/twice/")
+
+
+def test_module_that_failed_is_not_run_again_for_the_edits_of_others(served: Served) -> None:
+    assert served.runs.count("part.broken") == 1
+
+
+def test_new_chapter_appears(served: Served) -> None:
+    served.project.chapter("part.newcomer")
+    wait_until(lambda: "part.newcomer" in served.runs, "the new module to run")
+    served.wait_for("part/newcomer/", "Doubled, two is 4.0.")

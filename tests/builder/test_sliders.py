@@ -1,0 +1,160 @@
+"""Grids of sliders: what is kept of them, what is refused and how, and the sentences they make."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builder.readings import reading, readings, told
+from builder.sliders import LARGEST, as_json, grid
+
+LOADS, SERVERS = np.array([0.1, 0.5, 0.9]), [1, 16]
+
+
+def slider(**changes: Any) -> dict[str, Any]:
+    """A slider of two controls; a change is put at a path such as `curves.0.values`."""
+    told: dict[str, Any] = {
+        "controls": [
+            {"label": "load", "values": LOADS, "text": "ρ = {:.2f}", "start": 0.5},
+            {"label": "servers", "values": SERVERS, "start": 16},
+        ],
+        "x": {"label": "load", "unit": "", "range": (0, 1)},
+        "y": {"label": "wait", "unit": "s"},
+        "curves": [{"label": "wait", "unit": "s", "values": np.outer(LOADS, SERVERS) / 3}],
+        "readouts": [{"label": "late", "unit": "%", "values": np.ones((3, 2)), "decimals": 0}],
+        "reading": "{load}, {servers} servers: {wait}, {late} late.",
+    }
+    told = copy.deepcopy(told)
+    for path, value in changes.items():
+        *way, last = path.split("__")
+        place: Any = told
+        for step in way:
+            place = place[int(step) if step.isdigit() else step]
+        place[last] = value
+    return told
+
+
+def test_grid_is_plain_small_and_in_the_order_of_the_controls() -> None:
+    data = grid(slider())
+    assert json.loads(as_json(data)) == data
+    assert data["controls"][0] == {
+        "label": "load",
+        "texts": ["ρ = 0.10", "ρ = 0.50", "ρ = 0.90"],
+        "start": 1,
+    }
+    assert data["controls"][1]["texts"] == ["1", "16"]
+    assert data["curves"][0]["values"] == [0.03333, 0.5333, 0.1667, 2.667, 0.3, 4.8]
+    assert data["readouts"][0]["values"] == [1] * 6
+    assert data["x"]["values"] == [0.1, 0.5, 0.9]
+    assert data["x"]["range"] == [0, 1]
+    assert data["y"]["range"] == [0, 4.8]
+    assert "limit" not in data["y"]
+
+
+def test_four_digits_are_kept_and_whole_numbers_have_no_point() -> None:
+    values = [[0.000123456, 123456.7], [2.0, 1e-12], [3, np.int64(7)]]
+    found = grid(slider(curves__0__values=values))["curves"][0]["values"]
+    assert found == [0.0001235, 123500, 2, 1e-12, 3, 7]
+    assert [type(value) for value in found] == [float, int, int, float, int, int]
+
+
+def test_axis_may_be_a_quantity_of_its_own_and_have_a_limit() -> None:
+    limit = {"at": 0.2, "label": "objective"}
+    values = np.outer(LOADS, SERVERS)
+    data = grid(slider(x__values=values, x__range=(0.1, 20), x__log=True, x__limit=limit))
+    assert data["x"]["values"] == [0.1, 1.6, 0.5, 8, 0.9, 14.4]
+    assert data["x"]["log"]
+    assert data["x"]["limit"] == limit
+
+
+def test_what_is_absent_is_said() -> None:
+    values = [[1.0, 2.0], [3.0, None], [None, None]]
+    data = grid(slider(curves__0__values=values, absent="Nothing there."))
+    assert data["curves"][0]["values"] == [1, 2, 3, None, None, None]
+    assert reading(data, [1, 0]) == "ρ = 0.50, 1 servers: 3.0 s, 1% late."
+    assert reading(data, [1, 1]) == "Nothing there."
+    assert len(list(readings(data))) == 6
+
+
+def test_rates_below_the_last_digit_are_less_than_it() -> None:
+    texts = [told(0.0004, "s", 3), told(0.0005, "s", 3), told(0, "s", 3), told(-0.4, "", 1)]
+    assert texts == ["less than 0.001 s", "0.001 s", "0.000 s", "−0.4"]
+    assert told(1234567, "%", 0) == "1,234,567%"
+    assert [told(value, "", 0) for value in (0.5, 1.5, 2.5)] == ["1", "2", "3"]  # as JavaScript
+
+
+WRONG = [
+    ({"controls": []}, "controls must be a list of one or more"),
+    ({"curves": []}, "curves must be a list of one or more"),
+    ({"colour": "red"}, "the slider has unknown fields: colour"),
+    ({"x__title": "load"}, "x has unknown fields: title"),
+    ({"controls__0__values": [0.5]}, r"controls\[0\] must have two or more values, got \[0.5\]"),
+    ({"controls__0__start": 0.4}, r"controls\[0\] starts at 0.4, which is none of its values"),
+    ({"controls__0__text": "{:.0f}"}, r"controls\[0\] has two values that read alike"),
+    ({"controls__0__values": [0.9, 0.5, 0.1]}, r"controls\[0\], .* must have increasing numbers"),
+    ({"controls__0__label": ""}, r"controls\[0\] label must be a text, got ''"),
+    (
+        {
+            "controls__0__values": ["a", "b", "c"],
+            "controls__0__start": "a",
+            "controls__0__text": "{}",
+        },
+        r"controls\[0\] must have finite numbers .* got 'a' at \(0,\)",
+    ),
+    ({"curves__0__values": [[1, 2], [3, 4]]}, r"curves\[0\] \(wait\) must have shape \(3, 2\)"),
+    (
+        {"curves__0__values": [1, 2, 3]},
+        r"curves\[0\] \(wait\) must have shape \(3, 2\), got \(3,\)",
+    ),
+    ({"curves__0__values": [[1, 2], [3, np.inf], [5, 6]]}, r"finite numbers .* inf at \(1, 1\)"),
+    (
+        {"curves__0__values": [[1, 2], [3, None], [5, 6]]},
+        r"or None, and a text `absent`\), got None",
+    ),
+    (
+        {"curves__0__values": [[1, 2], [3, 4], [5, "6"]]},
+        r"finite numbers .* got '6' at \(2, 1\)",
+    ),
+    ({"readouts__0__decimals": 7}, r"readouts\[0\] decimals must be an integer in \[0, 6\], got 7"),
+    ({"readouts__0__label": "wait"}, "labels must differ, got"),
+    ({"x__values": [[1, 2, 3]]}, r"x must have shape \(3,\) or \(3, 2\), got \(1, 3\)"),
+    ({"y__range": (3, 1)}, r"y range must be finite and increase, got \(3, 1\)"),
+    ({"x__log": True}, "x is logarithmic and must be positive, got 0"),
+    ({"y__limit": {"at": 9, "label": "SLO"}}, r"y limit must be in \(0, 4.8\), got 9"),
+    ({"y__limit": {"at": 1}}, "y limit lacks label"),
+    ({"reading": "At {rho}."}, r"reading names \['rho'\], which is none of"),
+    ({"reading": "{load}: {wait}."}, r"reading never says \['late'\]"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG)
+def test_wrong_grid_names_part_rule_and_value(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        grid(slider(**changes))
+
+
+def test_what_is_no_dictionary_is_refused() -> None:
+    with pytest.raises(TypeError, match="the slider must be a dictionary, got list"):
+        grid([1, 2])
+    with pytest.raises(TypeError, match="y must be a dictionary, got str"):
+        grid(slider(y="wait"))
+    with pytest.raises(ValueError, match="the slider lacks controls, curves, reading, x, y"):
+        grid({})
+
+
+def test_heavy_grid_is_refused_with_its_weight() -> None:
+    loads = np.linspace(0, 1, 4000)
+    values = np.repeat(loads[:, None], 2, axis=1) + 0.00123
+    heavy = slider(
+        controls__0__values=loads,
+        controls__0__start=0.0,
+        controls__0__text="{:.6f}",
+        curves__0__values=values,
+        readouts__0__values=values,
+    )
+    with pytest.raises(ValueError, match=f"may weigh {LARGEST} characters, this one is [0-9]+"):
+        grid(heavy)

@@ -1,0 +1,269 @@
+"""What the engine knows of a module without running it: symbols, imports, digest."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from textwrap import dedent
+
+import pytest
+
+from builder import BuildError
+from builder.pages import bundle
+from builder.source import (
+    Outline,
+    Sources,
+    digest,
+    module_names,
+    outline,
+    self_contained,
+    shown,
+)
+
+from .project import Project
+
+SOURCE = dedent(
+    '''
+    """A module."""
+
+    from __future__ import annotations
+
+    import functools
+    import math, os.path
+    import numpy as np
+    from collections import (
+        Counter as Bag,
+        deque,  # (unused)
+    )
+
+    BASE: float = 2.0
+    LOW, (HIGH, *REST) = 1.0, (3.0, 4.0)
+    LABEL = "unused"
+
+
+    def half(value: float) -> float:
+        """Half of it, in
+        two lines."""
+        return value / BASE
+
+
+    @functools.cache
+    def quarter(value: float) -> float:
+        return half(half(value)) if value > LOW else np.nan
+
+
+    class Tally:
+        bag: Bag[str] = Bag()
+
+        def add(self, name: str) -> None:
+            self.bag[name] += 1
+
+
+    def drawing() -> deque:
+        return deque()
+    '''
+).lstrip("\n")
+
+
+def test_modules_are_found_and_what_is_private_is_not(project: Project) -> None:
+    for path in ("b/two", "a/one", "a/_hidden", "a/exercises/one", "_engine/own", "top"):
+        project.write(f"snippets/serving_mathematics/{path}.py", "")
+    assert module_names(project.root) == ["a.exercises.one", "a.one", "b.two"]
+
+
+def test_outline_names_every_definition_in_order() -> None:
+    assert list(outline(SOURCE).symbols) == [
+        *("BASE", "LOW", "HIGH", "REST", "LABEL"),
+        *("half", "quarter", "Tally", "drawing"),
+    ]
+
+
+def test_outline_survives_its_record() -> None:
+    known = outline(SOURCE)
+    again = Outline.from_json(json.loads(json.dumps(known.as_json())))
+    assert again.symbols == known.symbols
+    assert self_contained(SOURCE, ["quarter", "Tally"], again) == self_contained(
+        SOURCE, ["quarter", "Tally"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("BASE", "BASE: float = 2.0", "BASE: float = 2.0"),
+        ("HIGH", "LOW, (HIGH, *REST) = 1.0, (3.0, 4.0)", "LOW, (HIGH, *REST) = 1.0, (3.0, 4.0)"),
+        ("half", "def half(value: float) -> float:", "    return value / BASE"),
+        (
+            "quarter",
+            "@functools.cache",
+            "    return half(half(value)) if value > LOW else np.nan",
+        ),
+        ("Tally", "class Tally:", "        self.bag[name] += 1"),
+    ],
+)
+def test_definition_is_shown_with_its_decorators(name: str, first: str, last: str) -> None:
+    lines = shown(SOURCE, outline(SOURCE).symbols[name]).split("\n")
+    assert (lines[0], lines[-1]) == (first, last)
+
+
+@pytest.mark.parametrize("separator", ["\f", "\x1c", "\x85", "\u2028", "\v"])
+def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> None:
+    source = f'TEXT = "a{separator}b"\n# {separator}\nVALUE = 1\nREST = 2\n'
+    assert shown(source, outline(source).symbols["VALUE"]) == "VALUE = 1"
+    assert self_contained(source, ["VALUE"]) == "VALUE = 1\n"
+
+
+def test_copied_code_brings_what_it_needs_and_nothing_else() -> None:
+    assert self_contained(SOURCE, ["quarter"]) == dedent(
+        '''
+        from __future__ import annotations
+        import functools
+        import numpy as np
+
+
+        BASE: float = 2.0
+
+
+        LOW, (HIGH, *REST) = 1.0, (3.0, 4.0)
+
+
+        def half(value: float) -> float:
+            """Half of it, in
+            two lines."""
+            return value / BASE
+
+
+        @functools.cache
+        def quarter(value: float) -> float:
+            return half(half(value)) if value > LOW else np.nan
+        '''
+    ).lstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "result"),
+    [
+        ("half", "half(3.0)", 1.5),
+        ("quarter", "quarter(6.0)", 1.5),
+        ("REST", "REST", [4.0]),
+        ("Tally", "(tally := Tally(), tally.add('x'), tally.bag['x'])[-1]", 1),
+        ("drawing", "len(drawing())", 0),
+    ],
+)
+def test_copied_code_runs_in_an_empty_namespace(name: str, call: str, result: object) -> None:
+    namespace: dict[str, object] = {}
+    exec(self_contained(SOURCE, [name]), namespace)
+    assert eval(call, namespace) == result
+
+
+IMPORTS = {
+    "absolute": "import serving_mathematics.lib.base",
+    "renamed": "import serving_mathematics.lib.base as b",
+    "from_package": "from serving_mathematics.lib import base",
+    "from_module": "from serving_mathematics.lib.base import value",
+    "relative": "from ..lib import base",
+    "relative_to_module": "from ..lib.base import value",
+    "from_nothing": "from . import neighbour",
+    "indented": "def f():\n    from serving_mathematics.lib import base\n    return base",
+    "on_lines": "from serving_mathematics.lib import (\n    other,\n    base,\n)",
+    "after_comment": "from serving_mathematics.lib import (\n    other,  # (see)\n    base,\n)",
+    "after_semicolon": "import os; from serving_mathematics.lib import base",
+    "after_colon": "if True: import serving_mathematics.lib.base",
+    "continued": "from serving_mathematics.lib \\\n    import base",
+    "beside_prose": '"""\nimport everything you need,\nfrom here import nothing\n"""\n'
+    "from serving_mathematics.lib import (  # (one\n    base,\n)",
+    "in_broken_module": "from serving_mathematics.lib import base\ndef broken(:",
+    "transitive": "from serving_mathematics.lib import through",
+}
+
+
+@pytest.mark.parametrize("form", IMPORTS)
+def test_digest_follows_an_import(form: str, project: Project) -> None:
+    base = project.module("lib.base", "value = 1\n")
+    project.module("lib.other", "")
+    project.module("lib.through", "from . import base\n")
+    project.module("part.neighbour", "from ..lib import base\n")
+    project.module("part.user", IMPORTS[form] + "\n")
+    project.module("part.stranger", "from serving_mathematics.lib import other\n")
+    names = ["part.user", "part.stranger"]
+    user, stranger = (digest(project.root, name) for name in names)
+    base.write_text("value = 2\n", encoding="utf-8")
+    assert digest(project.root, "part.user") != user
+    assert digest(project.root, "part.stranger") == stranger
+
+
+def test_digest_follows_the_packages_that_imports_pass_through(project: Project) -> None:
+    project.module("lib.base", "")
+    project.module("part.user", "import serving_mathematics.lib.base\n")
+    before = digest(project.root, "part.user")
+    project.write("snippets/serving_mathematics/lib/__init__.py", "LIMIT = 3\n")
+    assert digest(project.root, "part.user") != before
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["snippets/serving_mathematics/house.mplstyle", "snippets/serving_mathematics/checks.py"],
+)
+def test_digest_follows_style_and_checks(path: str, project: Project) -> None:
+    project.module("part.user", "from serving_mathematics import checks\n")
+    before = digest(project.root, "part.user")
+    file = project.root / path
+    file.write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert digest(project.root, "part.user") != before
+
+
+def test_modules_that_import_each_other_have_a_digest(project: Project) -> None:
+    project.module("part.a", "from serving_mathematics.part import b\n")
+    project.module("part.b", "from serving_mathematics.part import a\n")
+    assert digest(project.root, "part.a") != digest(project.root, "part.b")
+
+
+def test_absent_module_is_named(project: Project) -> None:
+    with pytest.raises(BuildError, match=r"cannot read .*nowhere\.py: No such file"):
+        digest(project.root, "part.nowhere")
+
+
+def test_packages_are_named_and_the_standard_library_is_not(project: Project) -> None:
+    path = project.module("part.user", "import json\nimport scipy.stats\nfrom yaml import load\n")
+    assert Sources(project.root).dependencies(path)[1] == ["matplotlib", "numpy", "scipy", "yaml"]
+
+
+CHECKED = """
+from serving_mathematics import checks
+from serving_mathematics.lib.base import value
+
+
+def check_value() -> None:
+    checks.equal("value", value, 1)
+"""
+
+
+def test_bundle_runs_in_an_empty_folder_and_its_bytes_repeat(project: Project) -> None:
+    project.module("lib.base", "from . import deep\n\nvalue = deep.value\n")
+    project.module("lib.deep", "value = 1\n")
+    project.module("lib.stranger", "")
+    path = project.module("part.user", CHECKED)
+    archive = bundle(Sources(project.root), ["part.user"])
+    path.touch()
+    assert bundle(Sources(project.root), ["part.user"]) == archive
+
+    folder = project.root.parent / "unpacked"
+    folder.mkdir()
+    with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
+        assert {entry.date_time for entry in unpacked.infolist()} == {(2020, 1, 1, 0, 0, 0)}
+        unpacked.extractall(folder)
+    assert not (folder / "serving_mathematics/lib/stranger.py").exists()
+    command = [sys.executable, "-m", "serving_mathematics", "check", "part.user"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PASS value: got 1, expected 1 (exact)" in done.stdout
+
+    (folder / "serving_mathematics/lib/deep.py").write_text(
+        "value = 2  # another size\n", encoding="utf-8"
+    )
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "FAIL check_value: value: got 2, expected 1 (exact)" in done.stdout
