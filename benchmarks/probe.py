@@ -43,7 +43,7 @@ def expand(target: Path) -> dict[str, Any]:
     return {
         "workers": runner.cores(),
         "pages": len(made.pages),
-        "figures": len([path for path in made.files if path.endswith("-light.svg")]),
+        "figures": len([file for file in made.files if file.endswith("-light.svg")]),
         "edits": edits,
         "needs": {
             name: [path.relative_to(ROOT).as_posix() for path in paths]
@@ -95,7 +95,7 @@ def chapters(_: Path) -> dict[str, Any]:
         if not path.endswith(".md"):
             continue
         written = (ROOT / "docs" / path).read_text(encoding="utf-8")
-        _, body, front = expansion.front_matter(path, written)
+        _head, body, front = expansion.front_matter(path, written)
         if "question" not in front:
             continue
         used = pages.module_names_of(path, front, names)[0]
