@@ -1,6 +1,6 @@
 // The page for addresses that are not there: names pages whose address is like it, and offers to search for its words.
 const MOST = 3; // pages that are named
-const LEAST = 0.4; // how alike they must be
+const LEAST = 0.5; // how alike they must be
 
 const pairs = (text) => new Set(Array.from(text.slice(1), (letter, i) => text[i] + letter));
 
