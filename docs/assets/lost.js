@@ -1,6 +1,7 @@
 // The page for addresses that are not there: names pages whose address is like it, and offers to search for its words.
 const MOST = 3; // pages that are named
-const LEAST = 0.5; // how alike they must be
+const LEAST = 0.5; // how alike they must be, and
+const BESIDE = 0.85; // compared with the one that is most alike
 
 const pairs = (text) => new Set(Array.from(text.slice(1), (letter, i) => text[i] + letter));
 
@@ -18,6 +19,7 @@ export function open(pages) {
     .map((link) => [likeness(asked, name(link.pathname)), link])
     .filter(([alike]) => alike >= LEAST)
     .sort(([a], [b]) => b - a)
+    .filter(([alike], _, [[best]]) => alike >= BESIDE * best)
     .slice(0, MOST);
   const told = document.querySelector(".lost-near");
   told.querySelector("span").append(...near.flatMap(([, link], i) => [i ? ", " : "", link.cloneNode(true)]), "?");
