@@ -298,3 +298,13 @@ def test_what_was_wrong_in_the_form_is_forgotten_when_it_is_mended(page: Page, o
     field.fill("2")
     expect(told).to_be_empty()
     expect(field).to_have_attribute("aria-invalid", "false")
+
+
+def test_a_definition_is_shown_once_on_a_page(site: Path) -> None:
+    block = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code[^>]*>(.*?)</code>', re.DOTALL)
+    for file in site.rglob("index.html"):
+        shown: set[str] = set()
+        for code in block.findall(file.read_text(encoding="utf-8")):
+            for definition in re.sub(r"<[^>]*>", "", code).rstrip().split("\n\n\n"):
+                assert definition not in shown, f"{file.parent.name}: {definition[:60]}"
+                shown.add(definition)
