@@ -641,8 +641,8 @@ def check_problems(page: Chapter, records: Records) -> list[str]:
 def line_problems(page: Chapter, _records: Records) -> list[str]:
     """One sentence a line, in paragraphs."""
     problems = []
-    offset = _first_line(page)
-    for number, line in _prose(page.text):
+    offset = first_line(page)
+    for number, line in prose(page.text):
         bare = re.sub(r"\[[^\]]*\]\([^)]*\)|`[^`]*`|\$[^$]*\$", "x", line)
         if re.search(r"[a-z)x%]{2}[.?!] [A-Z][a-z]+ ", bare):
             problems.append(
@@ -652,13 +652,13 @@ def line_problems(page: Chapter, _records: Records) -> list[str]:
     return problems
 
 
-def _first_line(page: Chapter) -> int:
+def first_line(page: Chapter) -> int:
     """Lines of the file above the page's text."""
     whole = (ROOT / "docs" / page.path).read_text(encoding="utf-8")
     return whole.rstrip("\n").count("\n") - page.text.rstrip("\n").count("\n")
 
 
-def _prose(text: str) -> Iterator[tuple[int, str]]:
+def prose(text: str) -> Iterator[tuple[int, str]]:
     """The lines of paragraphs, with their numbers: no lists, tables, code, formulas or headings."""
     fence, above = False, ""
     for number, line in enumerate(text.split("\n"), 1):

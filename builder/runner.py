@@ -17,6 +17,7 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
+import re
 import shutil
 import signal
 import sys
@@ -423,10 +424,42 @@ def failure_report(runs: Iterable[Run]) -> str:
 
 
 def failures(runs: Iterable[Run]) -> list[str]:
-    """Every failure of the runs, each with file, line, function and what was said."""
-    lines = []
+    """Every failure of the runs, each with file, line, function and what was said. What keeps
+    several modules from being imported is told once, where it stands.
+    """
+    lines: list[str] = []
+    importing: dict[str, list[str]] = {}  # what went wrong: the modules that could not be imported
     for run in runs:
         for failure in run.record["failures"]:
-            place = f"{run.path}:{failure['line']}: {failure['function']}"
-            lines.append(f"{place}: {failure['error']}: {failure['message']}")
-    return lines
+            if failure["function"] == "import":
+                told = _failed_import(run.path, failure)
+                importing.setdefault(told, []).append(run.path)
+                lines.append(told)
+            else:
+                place = f"{run.path}:{failure['line']}: {failure['function']}"
+                lines.append(f"{place}: {failure['error']}: {failure['message']}")
+    for told, paths in importing.items():
+        others = sum(not told.startswith(f"{path}:") for path in paths)
+        if others:
+            stopped = f"{others} module{'s that import' if others > 1 else ' that imports'} it"
+            lines[lines.index(told)] = f"{told} ({stopped} did not run)"
+    return [line for line in dict.fromkeys(lines) if len(importing.get(line, ())) < 2]
+
+
+_FRAME = re.compile(r'^ *File "(.+?)", line (\d+).*\n *(.*)', re.MULTILINE)
+
+
+def _failed_import(path: str, failure: dict[str, Any]) -> str:
+    """Where an import went wrong, which may be in another module, and what was said."""
+    place, message = f"{path}:{failure['line']}", failure["message"]
+    frames = [
+        (file, line, text)
+        for file, line, text in _FRAME.findall(failure["traceback"])
+        if f"/{SOURCES}/" in file.replace("\\", "/")
+    ]
+    if frames:
+        file, line, text = frames[-1]
+        place = f"{SOURCES}/{file.replace(chr(92), '/').rpartition(f'/{SOURCES}/')[2]}:{line}"
+        if failure["error"] in ("SyntaxError", "IndentationError", "TabError"):
+            message = f"{message.rpartition(' (')[0] or message}: {text.strip()}"
+    return f"{place}: import: {failure['error']}: {message}"
