@@ -26,6 +26,12 @@ serve: $(READY) ## run the snippets and serve the site with live reload
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
 
+chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TITLE="…" TASK="…"
+	@$(BIN)/python -m builder.scaffold "$$PART" "$$NAME" --title "$$TITLE" --task "$$TASK"
+
+check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
+	@$(BIN)/python -m builder.chapter_check "$$NAME"
+
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest
 

@@ -117,8 +117,8 @@ def complaints(path: str, deadline: float) -> Iterator[tuple[str, list[str]]]:
         yield "Missing", [*listed, *_rules(page, runs if imported else {}, imported)]
         yield "The page", _page_problems(page, runs) if imported else []
         for title, task in tasks.items():
-            told = task.result()
-            yield title, told if imported or title == "Lint" else []
+            result = task.result()
+            yield title, result if imported or title == "Lint" else []
         yield ADVICE, _advice(page)
 
 
@@ -224,7 +224,7 @@ def _command(arguments: Sequence[str], deadline: float) -> tuple[int | None, str
 
 
 def _tests(page: Chapter, deadline: float) -> list[str]:
-    """The tests of the chapter's modules, and the examples in docstrings, which fail or are slow."""
+    """Tests of the chapter's modules and examples in docstrings that fail, or take too long."""
     files = [module_path(ROOT, name) for name in page.modules]
     files += [file for name in page.modules if (file := contracts.tests_of(name)).is_file()]
     if not files:
@@ -311,10 +311,10 @@ def _advice(page: Chapter) -> list[str]:
                 f" {MANY_NUMBERS} read better as a table or a figure."
             )
     for name in page.modules:
-        lines = contracts.source_of(name).count("\n")
-        if lines > LONG_MODULE and ".exercises." not in name:
+        length = contracts.source_of(name).count("\n")
+        if length > LONG_MODULE and ".exercises." not in name:
             found.append(
-                f"{contracts.file_of(name)} has {lines} lines: move a concept to a module of its"
+                f"{contracts.file_of(name)} has {length} lines: move a concept to a module of its"
                 " own, and list it under `modules:`."
             )
     return found

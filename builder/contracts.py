@@ -288,7 +288,7 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
     problems += [
         f"{where}: the section `## {section}` says nothing."
         for section in headings
-        if not page.section(re.escape(section)).strip()
+        if section != "Sources" and not page.section(re.escape(section)).strip()
     ]
     for name, place in (("checks", "Checks"), ("downloads", "Checks")):
         count = page.text.count(f"{{{{ {name} }}}}")
@@ -822,9 +822,9 @@ def unwritten(file: Path) -> list[str]:
     """Every gap that the scaffold left in a file, as a sentence."""
     where = file.relative_to(ROOT).as_posix()
     return [
-        f"{where}:{number}: write {found[1].strip().rstrip('.')}."
+        f"{where}:{number}: write {gap[1].strip().rstrip('.?')}."
         for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1)
-        if (found := re.search(rf"\b{UNWRITTEN}: ([^<*`\"|]+)", line))
+        for gap in re.finditer(rf"\b{UNWRITTEN}: ([^<*`\"|]+)", line)
     ]
 
 
