@@ -162,7 +162,9 @@ def in_readme(text: str, part: str, title: str) -> str:
     """The README with the chapter at the end of its part's row, where there is one."""
     name = title if re.search(r"[A-Z]", title[1:]) else title[:1].lower() + title[1:]
     row = re.compile(rf"^(\| {re.escape(part)} \| .*?)( \|)$", re.MULTILINE)
-    return row.sub(lambda found: f"{found[1]}; {name}{found[2]}", text, count=1)
+    found = row.search(text)
+    comma = "; " if found and ";" in found[1] else ", "
+    return row.sub(rf"\g<1>{comma}{name}\g<2>", text, count=1)
 
 
 def _title_of(part: str) -> str:

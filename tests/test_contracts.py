@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from mkdocs.utils import meta as front_matter
 
 from builder import ROOT, contracts
 from builder.contracts import CHAPTER_RULES, MODULE_RULES, PAGE_RULES, source_problem
 from builder.pages import symbol_uses
 from builder.runner import Run
-from builder.source import module_names
+from builder.source import module_names, module_path
 
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
 
@@ -83,3 +88,90 @@ def test_every_part_has_a_slider(records: dict[str, Run]) -> None:
 def test_source_problems_are_found(text: str, problem: str) -> None:
     assert problem in source_problem(text)
     assert bool(problem) == bool(source_problem(text))
+
+
+FAULTS = [  # what the chapter on utilization becomes, and what its rules say then
+    ("front matter", "may I run?", "may I run", "must end with a question mark"),
+    ("front matter", "thumbnail: hockey_stick", "thumbnail: stick", "is no figure of the page's"),
+    ("front matter", "check_pooling]", "check_none]", "lists check_none, which is no check"),
+    ("front matter", "lesson: Derive", "other: Derive", "lacks `lesson:`, the sentence with which"),
+    ("sections", "## Where it breaks", "## Where", "no section `## Where it breaks`: write it, af"),
+    ("sections", "{{ downloads }}", "", "has `{{ downloads }}` 0 times; put it once"),
+    ("sections", "## In production", "## Exercises", "`## Exercises` is there 2 times; keep one"),
+    ("symbols", "`arrival_rate`", "`rates_in`", "names `rates_in`, which is not in the page's"),
+    ("symbols", "| Symbol |", "| Letter |", "there is no table: begin it with"),
+    ("exercises", "### 3. ", "### 4. ", "number the exercises 1 to 3 in order"),
+    ("exercises", "### 3. ", "", "has 2 exercises; write 3 or more, each under `### 3. Its title`"),
+    ("exercises", "{{ solution busy_from_log }}", "", "3 exercises and 2 solutions: end each"),
+    ("citations", "](#pollaczek-1930)", "](https://a.test)", "`pollaczek-1930` is never cited"),
+    ("citations", "Kleinrock, L. (1975). ", "Kleinrock: ", "`kleinrock-1975` begins with no name"),
+    ("citations", "{ #kleinrock-1975 }", "", "anchors: give each source its"),
+    ("shown", "{{ code response_quantile max_utilization }}", "", "`max_utilization` of snippets/"),
+    ("figures", "{{ slider pooling }}", "{{ slider pole }}", "`pole`, which no module of the page"),
+    ("figures", "{{ slider pooling }}", "", "the figure `pooling` is not shown: put `{{ figure"),
+    (
+        "sliders",
+        "{{ slider pooling }}",
+        "{{ figure pooling }}",
+        "slider `pooling` is not shown",
+    ),
+    ("example", "{{ idle_p99:.2f }}", "4.61", "`idle_p99` of snippets/serving_mathematics/def"),
+    (
+        "lines",
+        "looks half wasted.",
+        "looks half wasted. Give it more.",
+        "two sentences on one line",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "before", "after", "said"), FAULTS)
+def test_faults_are_found_and_say_what_to_do(
+    rule: str, before: str, after: str, said: str, records: dict[str, Run]
+) -> None:
+    page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
+    written = (ROOT / "docs" / page.path).read_text(encoding="utf-8")
+    assert before in written
+    text, meta = front_matter.get_data(written.replace(before, after, 1))
+    changed = replace(page, text=text, meta=meta)
+    problems = (PAGE_RULES | CHAPTER_RULES)[rule](changed, records)
+    assert any(said in problem for problem in problems), problems
+    assert all(problem.startswith(("docs/", "snippets/", "tests/")) for problem in problems)
+
+
+def test_every_fault_is_told_at_once(records: dict[str, Run]) -> None:
+    page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
+    empty = replace(page, text="# Utilization\n", meta={"question": "How hot"})
+    told = [
+        problem
+        for rule in (PAGE_RULES | CHAPTER_RULES).values()
+        for problem in rule(empty, records)
+    ]
+    assert len(told) > 60
+    for said in ("lacks `title:`", "no section `## Symbols`", "0 sources", "0 exercises"):
+        assert any(said in problem for problem in told), said
+
+
+MODULE_FAULTS = [
+    ("definitions", ">>> utilization(", "utilization(", "has no worked example: show a call"),
+    ("definitions", "Source: Erlang (1917); K", "K", "names no source: add `Source: …`"),
+    ("copies", "servers=5)\n    0.8", "servers=5)\n    0.9", "example fails: Failed example: util"),
+    ("style", "import math\n", "import math  # TODO: more\n", ": unfinished work: finish it"),
+    ("parameters", "servers: int = 1) ->", "servers: int = 1, x: int = 2) ->", "its argument `x`"),
+]
+
+
+@pytest.mark.parametrize(("rule", "before", "after", "said"), MODULE_FAULTS)
+def test_faults_of_a_module_are_found(
+    rule: str, before: str, after: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "definitions.utilization"
+    shutil.copytree(ROOT / "snippets", tmp_path / "snippets")
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    file = module_path(tmp_path, name)
+    text = file.read_text(encoding="utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after, 1), encoding="utf-8")
+    problems = MODULE_RULES[rule](name)
+    assert len(problems) == 1
+    assert said in problems[0]
