@@ -166,12 +166,7 @@ def _rules(page: Chapter, runs: dict[str, Run], imported: bool) -> list[str]:
     uses = [u for c in chapters for u in symbol_uses(c.path, str(c.meta.get("title")), c.text)]
     found += contracts.notation_problems(page, uses)
     found += [told for told in contracts.navigation_problems() if page.path in told]
-    mine = set(page.modules)
-    found += [
-        told
-        for told in contracts.body_problems(module_names(ROOT))
-        if any(f"{name}." in told for name in mine)
-    ]
+    found += contracts.body_problems(module_names(ROOT), page.modules)
     return list(dict.fromkeys(found))
 
 

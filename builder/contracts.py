@@ -15,7 +15,7 @@ import io
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -769,19 +769,37 @@ def parameter_problems(name: str) -> list[str]:
 # Rules of the whole
 
 
-def body_problems(names: Sequence[str]) -> list[str]:
-    """No two modules share a function's body."""
+def body_problems(names: Sequence[str], of: Collection[str] = ()) -> list[str]:
+    """No two modules share a function's body.
+
+    of: look only for bodies of these modules, which need not parse the others.
+    """
+    lines = {_longest_line(name, body) for name in of for _, body in _bodies(name)}
     bodies = defaultdict(list)
     for name in names:
-        for node in tree_of(name).body:
-            if isinstance(node, ast.FunctionDef):
-                code = [statement for statement in node.body if not _is_docstring(statement)]
-                bodies[tuple(ast.dump(part) for part in code)].append(f"{name}.{node.name}")
+        if not of or name in of or any(line in source_of(name) for line in lines):
+            for function, body in _bodies(name):
+                bodies[tuple(ast.dump(part) for part in body)].append((name, function))
     return [
-        f"{', '.join(places)} have one body: write it once and import it."
+        f"{file_of(places[0][0])}: `{places[0][1]}` has the same body as"
+        f" {', '.join(f'`{function}` in {file_of(name)}' for name, function in places[1:])}:"
+        " write it once and import it."
         for places in bodies.values()
-        if len(places) > 1
+        if len(places) > 1 and (not of or any(name in of for name, _ in places))
     ]
+
+
+def _bodies(name: str) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """The functions of a module and their statements, without docstrings."""
+    for node in tree_of(name).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, [statement for statement in node.body if not _is_docstring(statement)]
+
+
+def _longest_line(name: str, body: Sequence[ast.stmt]) -> str:
+    lines = source_of(name).split("\n")
+    own = [lines[n - 1] for s in body for n in range(s.lineno, (s.end_lineno or s.lineno) + 1)]
+    return max((line.strip() for line in own), key=len, default="")
 
 
 def _is_docstring(node: ast.stmt) -> bool:

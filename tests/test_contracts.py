@@ -64,6 +64,23 @@ def test_no_two_modules_share_a_function_body() -> None:
     assert not problems, "\n".join(problems)
 
 
+def test_a_function_that_was_copied_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "snippets", tmp_path / "snippets")
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    file = module_path(tmp_path, "definitions.utilization")
+    node = contracts.public_definitions("definitions.utilization")["utilization"]
+    lines = file.read_text(encoding="utf-8").split("\n")[node.lineno - 1 : node.end_lineno]
+    other = module_path(tmp_path, "capacity.littles_law")
+    copied = "\n".join(lines).replace("def utilization", "def copied")
+    other.write_text(f"{other.read_text(encoding='utf-8')}\n\n{copied}\n", encoding="utf-8")
+    (told,) = contracts.body_problems(MODULES)
+    assert "`copied` has the same body as `utilization` in snippets/" in told
+    assert contracts.body_problems(MODULES, ["definitions.utilization"]) == [told]
+    assert contracts.body_problems(MODULES, ["definitions.service"]) == []
+
+
 def test_every_part_has_a_slider(records: dict[str, Run]) -> None:
     parts = {name.partition(".")[0] for name, run in records.items() if run.record["sliders"]}
     assert parts >= {chapter.slug.partition("/")[0] for chapter in CHAPTERS}

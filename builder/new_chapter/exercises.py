@@ -55,7 +55,8 @@ def servers_for_share(share: float, arrival_rate: float, mean_service_s: float) 
     4
     """
     require_in("(0, 1]", share=share)
-    return max(1, math.ceil(busy_servers(arrival_rate, mean_service_s) / share))
+    busy: float = busy_servers(arrival_rate, mean_service_s)
+    return max(1, math.ceil(busy / share))
 
 
 def busy_with_classes(arrival_rates: npt.ArrayLike, mean_services_s: npt.ArrayLike) -> float:
