@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewe
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help serve build chapter check-chapter test lint pyodide bench bench-speed bench-build \
+.PHONY: help serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
 	measure font lock audit clean
 
 help: ## list the targets
@@ -25,6 +25,10 @@ serve: $(READY) ## run the snippets and serve the site with live reload
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
+
+zensical: $(READY) ## build the same pages with Zensical, to .cache/plain/site/
+	$(BIN)/python -m builder expand .cache/plain
+	PYTHONPATH=. $(BIN)/zensical build --config-file .cache/plain/mkdocs.yml
 
 chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TITLE="…" TASK="…"
 	@$(BIN)/python -m builder.scaffold "$$PART" "$$NAME" --title "$$TITLE" --task "$$TASK"

@@ -54,11 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     count = 0
-    for title, told in complaints(path, started + LIMIT_S, options.quick):
-        if told:
-            print(f"\n{title}")
-            print("\n".join(f"  {line}" for line in told), flush=True)
-        count += len(told) if title != ADVICE else 0
+    try:
+        for title, told in complaints(path, started + LIMIT_S, options.quick):
+            if told:
+                print(f"\n{title}")
+                print("\n".join(f"  {line}" for line in told), flush=True)
+            count += len(told) if title != ADVICE else 0
+    except BuildError as problem:
+        print(f"\nMend this first\n  {problem}")
+        return 1
     elapsed = time.monotonic() - started
     if count:
         things = "1 thing is" if count == 1 else f"{count} things are"
@@ -176,6 +180,7 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> list[str]:
     shown = [runs[name] for name in page.modules if name in runs]
     offset = contracts.first_line(page)
     expanded = Page(page.path, dict(page.meta), "../../", shown, shown, first_line=1 + offset)
+    # no cards, uses, references or terms: a chapter shows none
     expand(page.text, expanded)
     problems = [told if told.endswith(".") else f"{told}." for told in expanded.errors]
     text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)

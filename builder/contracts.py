@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mkdocs.utils import meta as front_matter
 
 from builder import ROOT, SOURCES, BuildError
+from builder.expansion import front_matter
 from builder.pages import SymbolUse, module_names_of, references_of, several_meanings, terms_of
 from builder.runner import Run
 from builder.source import Sources, module_names, module_path, self_contained
@@ -96,11 +96,12 @@ class Chapter:
 
 
 def read_page(path: str, known: Sequence[str]) -> tuple[Chapter, list[str]]:
-    """A page of the docs folder, and what is wrong with the modules that it lists.
+    """A page of the docs folder, and what is wrong with the modules that it lists. Raises
+    BuildError when its front matter cannot be read.
 
     known: the modules that there are.
     """
-    text, meta = front_matter.get_data((ROOT / "docs" / path).read_text(encoding="utf-8"))
+    _, text, meta = front_matter(path, (ROOT / "docs" / path).read_text(encoding="utf-8"))
     names, problems = module_names_of(path, meta, known)
     return Chapter(path, text, meta, tuple(names)), problems
 
@@ -338,7 +339,8 @@ def notation_problems(page: Chapter, uses: Sequence[SymbolUse]) -> list[str]:
     """Letters of a chapter that mean something else in another, which the notation page does not
     admit.
     """
-    _, meta = front_matter.get_data((ROOT / "docs/notation.md").read_text(encoding="utf-8"))
+    written = (ROOT / "docs" / "notation.md").read_text(encoding="utf-8")
+    _, _, meta = front_matter("notation.md", written)
     admitted = {str(symbol) for symbol in meta.get("several_meanings") or ()}
     problems = []
     for symbol, found in several_meanings(uses).items():
@@ -654,8 +656,8 @@ def line_problems(page: Chapter, _records: Records) -> list[str]:
 
 def first_line(page: Chapter) -> int:
     """Lines of the file above the page's text."""
-    whole = (ROOT / "docs" / page.path).read_text(encoding="utf-8")
-    return whole.rstrip("\n").count("\n") - page.text.rstrip("\n").count("\n")
+    head, _, _ = front_matter(page.path, (ROOT / "docs" / page.path).read_text(encoding="utf-8"))
+    return head.count("\n")
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:

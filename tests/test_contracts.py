@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mkdocs.utils import meta as front_matter
 
 from builder import ROOT, contracts
 from builder.contracts import CHAPTER_RULES, MODULE_RULES, PAGE_RULES, source_problem
+from builder.expansion import front_matter
 from builder.pages import symbol_uses
 from builder.runner import Run
 from builder.source import module_names, module_path
@@ -149,7 +149,7 @@ def test_faults_are_found_and_say_what_to_do(
     page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
     written = (ROOT / "docs" / page.path).read_text(encoding="utf-8")
     assert before in written
-    text, meta = front_matter.get_data(written.replace(before, after, 1))
+    _, text, meta = front_matter(page.path, written.replace(before, after, 1))
     changed = replace(page, text=text, meta=meta)
     problems = (PAGE_RULES | CHAPTER_RULES)[rule](changed, records)
     assert any(said in problem for problem in problems), problems
