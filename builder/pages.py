@@ -10,6 +10,8 @@ HTML stands in a line of its own, because Markdown reads what is indented or bla
 
 from __future__ import annotations
 
+import ast
+import doctest
 import functools
 import html
 import io
@@ -289,20 +291,9 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if "{{ " in line:
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
-        if any(run.pending for run in page.runs):
-            return block('<p class="pending">…</p>') if directive else _VALUE.sub("…", line)
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return block(error_box(str(problem)))
     return line
-
-
-def pending_box(runs: Sequence[Run]) -> str:
-    """What a reader of `mkdocs serve` sees above a page whose modules have not all run yet."""
-    left = sum(run.pending for run in runs)
-    return (
-        f'<p class="pending" role="status">{len(runs) - left} of {len(runs)} modules have run.'
-        " Figures and numbers of this page fill in as they finish.</p>"
-    )
 
 
 def error_box(message: str) -> str:
@@ -421,9 +412,29 @@ def _solution(page: Page, names: list[str]) -> str:
     hint = f"<p>{_inline(' '.join(hints))}</p>"
     folds = [f'<details class="tip"><summary>Hint</summary>{hint}</details>'] if hints else []
     return (
-        f'{block(*folds, """<details class="success" markdown="1">""")}'
+        f'{_examples(page, names)}{block(*folds, """<details class="success" markdown="1">""")}'
         f"<summary>Solution</summary>\n\n{_code(page, names)}\n</details>\n"
     )
+
+
+def _examples(page: Page, names: list[str]) -> str:
+    """What stands above an exercise's folds: the examples of the solution's docstrings, which ran
+    as doctests, so that the reader sees what is asked before the answer.
+    """
+    lines = []
+    for name in names:
+        run, symbol = _find_symbol(page, name)
+        [node] = ast.parse(shown(run.record["source"], symbol)).body
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        for example in doctest.DocTestParser().get_examples(ast.get_docstring(node) or ""):
+            first, *more = example.source.rstrip("\n").split("\n")
+            lines += [f">>> {first}", *(f"... {line}".rstrip() for line in more)]
+            lines += example.want.rstrip("\n").split("\n") if example.want else []
+    if not lines:
+        return ""
+    body = "\n".join(lines)
+    return f'``` {{ .pycon data-search-exclude="" }}\n{body}\n```\n\n'
 
 
 def figure_image(base: str, run_name: str, figure: dict[str, Any], *, card: bool = False) -> str:
