@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_mathematics.optimization.speculative_decoding import (
     best_draft_length,
+    example,
     expected_tokens,
     operations_factor,
     speedup,
@@ -54,6 +55,12 @@ def test_speed_and_operations(alpha: float, gamma: int, cost: float) -> None:
     assert operations_factor(alpha, gamma, cost) * tokens == pytest.approx(gamma + 1 + gamma * cost)
     assert operations_factor(alpha, gamma) >= 1 - 1e-12
     assert speedup(alpha, 0, cost) == operations_factor(alpha, 0, cost) == 1
+
+
+def test_quoted_factors_are_of_one_draft() -> None:
+    quoted = example()
+    assert quoted.best_speedup == speedup(0.8, quoted.best_length, 0.05)
+    assert quoted.best_operations == operations_factor(0.8, quoted.best_length, 0.05)
 
 
 @settings(deadline=None, max_examples=50)

@@ -201,7 +201,8 @@ def check_answers() -> None:
 
 def check_a_small_model_turns_the_order() -> None:
     """Eight bits are faster than 32 in a model of millions of weights and slower in one of a few
-    thousand; the fourfold in bytes is not all of the gain.
+    thousand; the factor of four in bytes is not all of the gain, for the smaller file is read at more
+    bytes a second.
 
     Source: medians in the record for one row; bytes of the files over these times.
     """
@@ -209,9 +210,6 @@ def check_a_small_model_turns_the_order() -> None:
     checks.inside("large: 32 over 8 bits", _speedup(FOUND, 1), 1.5, 20.0, kind="measured")
     checks.inside("digits: 8 over 32 bits", _digits_ratio(FOUND), 1.0, 3.0, kind="measured")
     rates = [large[name]["bytes"] / float(_times(large[name])[1, 0]) for name in (FLOAT, FOUND)]
-    bytes_ratio = large[FLOAT]["bytes"] / large[FOUND]["bytes"]
-    got = bytes_ratio * rates[1] / rates[0]
-    checks.close("bytes times rate", got, _speedup(FOUND, 1), rtol=1e-9, kind="measured")
     checks.inside(
         "8 bits: bytes a second over 32 bits", rates[1] / rates[0], 1.2, 5, kind="measured"
     )
