@@ -201,8 +201,8 @@ def check_answers() -> None:
 
 def check_a_small_model_turns_the_order() -> None:
     """Eight bits are faster than 32 in a model of millions of weights and slower in one of a few
-    thousand; the factor of four in bytes is not all of the gain, for the smaller file is read at more
-    bytes a second.
+    thousand; the factor of four in bytes is not all of the gain, for the smaller file is read at
+    more bytes a second.
 
     Source: medians in the record for one row; bytes of the files over these times.
     """
