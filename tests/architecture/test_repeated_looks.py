@@ -81,3 +81,9 @@ def test_bad_input_is_refused() -> None:
     for bad in (0.0, 0.9, math.nan):
         with pytest.raises(ValueError, match="alpha must be in"):
             pocock_constant(3, bad)
+
+
+def test_one_number_is_no_list_of_looks() -> None:
+    for bad in (1.96, [[1.96]], "1.96"):
+        with pytest.raises(ValueError, match="thresholds must be a list with one number for every"):
+            crossing_probability(bad)  # type: ignore[arg-type]

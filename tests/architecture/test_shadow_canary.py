@@ -21,6 +21,7 @@ from serving_mathematics.architecture.shadow_canary import (
     PairedDifference,
     allocation_cost,
     mcnemar_exact,
+    noisy_shares,
     paired_difference,
     samples_per_arm,
     shadow_pairs,
@@ -234,3 +235,25 @@ def test_bad_input_is_refused() -> None:
         rank_judge([1.0] * 5, [math.nan] * 5)
     with pytest.raises(ValueError, match="tolerance must be in"):
         rank_judge([1.0] * 5, [1.0] * 5, tolerance=1.0)
+
+
+@given(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_flipped_verdicts_keep_the_sign_and_lose_the_size(w: float, r: float, flip: float) -> None:
+    """Both verdicts of a pair, flipped or not, counted over all cases."""
+    lost = won = 0.0
+    for old, new, share in ((1, 0, w), (0, 1, r), (1, 1, 1 - w - r)):
+        for first in (0, 1):
+            for second in (0, 1):
+                chance = share * (flip if first else 1 - flip) * (flip if second else 1 - flip)
+                seen = old ^ first, new ^ second
+                lost, won = lost + chance * (seen == (1, 0)), won + chance * (seen == (0, 1))
+    assert noisy_shares(w, r, flip) == pytest.approx((lost, won), abs=1e-12)
+    assert lost - won == pytest.approx((w - r) * (1 - 2 * flip), abs=1e-12)
+
+
+def test_flips_beyond_a_coin_are_refused() -> None:
+    for bad in (-0.1, 0.6, math.nan):
+        with pytest.raises(ValueError, match=r"flip must be in \[0, 0.5\]"):
+            noisy_shares(0.1, 0.1, bad)
+    with pytest.raises(ValueError, match="newly_right_share must be in"):
+        noisy_shares(0.6, 0.5, 0.1)
