@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_mathematics.optimization.admission_order import completions_by_key
+from serving_mathematics.optimization.admission_order import gap_quantile, serve_in_order
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
@@ -68,14 +68,14 @@ def test_equals_a_walk_by_steps(seed: int, places: int, more: int) -> None:
     )
     engine = Engine(0.1, 0.01, 0.02, 0.001, token_budget=places + more + 1, max_sequences=places)
     key = rng.integers(0, 6, 14).astype(float)
-    got = completions_by_key(asked, engine, key)
+    got = serve_in_order(asked, engine, key).completion_s
     assert got.tolist() == pytest.approx(by_steps(asked, engine, key.tolist()), abs=1e-9)
 
 
 def test_arrival_as_key_is_the_engine_of_the_batching_chapter() -> None:
     asked = chat_workload(np.random.default_rng(11), 12.0, 300)
     engine = replace(EIGHT_BILLION, max_sequences=16)
-    got = completions_by_key(asked, engine, asked.arrival_s)
+    got = serve_in_order(asked, engine, asked.arrival_s).completion_s
     assert np.abs(got - simulate_steps(asked, engine).completion_s).max() < 1e-9
 
 
@@ -83,7 +83,7 @@ def test_with_a_place_for_everybody_no_order_matters() -> None:
     asked = chat_workload(np.random.default_rng(12), 5.0, 200)
     engine = replace(EIGHT_BILLION, max_sequences=256, token_budget=10**6)
     shortest, longest = (
-        completions_by_key(asked, engine, sign * asked.output_tokens) for sign in (1, -1)
+        serve_in_order(asked, engine, sign * asked.output_tokens).completion_s for sign in (1, -1)
     )
     assert np.array_equal(shortest, longest)
 
@@ -91,7 +91,20 @@ def test_with_a_place_for_everybody_no_order_matters() -> None:
 def test_shortest_first_is_refused_without_numbers() -> None:
     asked = Workload([0.0, 1.0], [2, 2], [2, 2])
     with pytest.raises(ValueError, match=r"key must be finite, of shape \(2,\)"):
-        completions_by_key(asked, EIGHT_BILLION, [0.0, np.inf])
+        serve_in_order(asked, EIGHT_BILLION, [0.0, np.inf])
     full = Workload(np.zeros(64), np.full(64, 16), np.ones(64))
     with pytest.raises(ValueError, match="kv_blocks must be at least 64"):
-        completions_by_key(full, replace(EIGHT_BILLION, kv_blocks=63), np.zeros(64))
+        serve_in_order(full, replace(EIGHT_BILLION, kv_blocks=63), np.zeros(64))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 9)), min_size=1, max_size=30),
+    st.integers(1, 100),
+)
+def test_gap_quantile_is_that_of_the_tokens(pairs: list[tuple[int, int]], percent: int) -> None:
+    gaps, tokens = (np.array(some) for some in zip(*pairs, strict=True))
+    tokens[0] += 1
+    each = np.sort(np.repeat(gaps, tokens))
+    place = -(-percent * each.size // 100) - 1
+    assert gap_quantile(gaps, tokens, percent / 100) in each[max(place - 1, 0) : place + 2]
+    assert gap_quantile(gaps, tokens, 1.0) == each[-1]

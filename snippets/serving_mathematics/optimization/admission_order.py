@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import heapq
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,7 +33,7 @@ from serving_mathematics.optimization.continuous_batching import (
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
 from serving_mathematics.optimization.size_scheduler import noisy_predictions, simulate_responses
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_all_finite, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,16 +41,48 @@ RUNS, REQUESTS = 10, 4_000  # independent runs of so many requests, the first te
 LENGTHS = ("prompt_tokens", "output_tokens")
 
 
-def completions_by_key(workload: Workload, engine: Engine, key: npt.ArrayLike) -> FloatArray:
-    """When each request ends [s], shape (n,), if the smallest key among those that wait is next.
+@dataclass(frozen=True, eq=False)
+class Ordered:
+    """When each request ended [s], shape (n,); and the gaps between tokens [s] in order of time,
+    with the number of sequences that waited through each, both of shape (changes of the batch,).
+    """
+
+    completion_s: FloatArray
+    gap_s: FloatArray
+    gap_tokens: FloatArray
+
+
+def gap_quantile(gap_s: npt.ArrayLike, gap_tokens: npt.ArrayLike, probability: float) -> float:
+    """The gap [s] that a share of the tokens does not exceed.
+
+    gap_s: [s], shape (m,). gap_tokens: tokens that waited for so long, non-negative, not all 0,
+    shape (m,). probability: in (0, 1]. Raises ValueError on anything else.
+
+    >>> gap_quantile([0.01, 0.2, 0.02], [90, 1, 9], probability=0.98)
+    0.02
+    """
+    gaps, tokens = np.asarray(gap_s, dtype=float), np.asarray(gap_tokens, dtype=float)
+    shaped = gaps.ndim == 1 and gaps.shape == tokens.shape
+    require(shaped, "gap_tokens", f"of the shape of gap_s, {gaps.shape}", tokens.shape)
+    fine = bool(np.all((tokens >= 0) & np.isfinite(tokens))) and tokens.sum() > 0
+    require(fine, "gap_tokens", "non-negative and not all 0", tokens)
+    require_all_finite(gap_s=gaps)
+    require_in("(0, 1]", probability=probability)
+    order = np.argsort(gaps)
+    below = np.cumsum(tokens[order])
+    return float(gaps[order][np.searchsorted(below, probability * below[-1])])
+
+
+def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Ordered:
+    """Serve a workload, of those that wait the smallest key next.
 
     workload: what is asked. engine: what serves it. key: finite numbers, shape (n,); of equals the
-    earlier goes first. Raises ValueError on other keys, and when the places together could outgrow
-    the memory.
+    earlier goes first. Steps between two changes of the batch count as gaps of their mean. Raises
+    ValueError on other keys, and when the places together could outgrow the memory.
 
     >>> asked = Workload([0.0, 0.0, 0.0], [1, 1, 1], [3, 2, 1])
     >>> one_place = Engine(step_s=1.0, token_budget=8, max_sequences=1)
-    >>> completions_by_key(asked, one_place, key=[3, 2, 1]).tolist()
+    >>> serve_in_order(asked, one_place, key=[3, 2, 1]).completion_s.tolist()
     [6.0, 3.0, 1.0]
     """
     keys = np.asarray(key, dtype=float)
@@ -64,7 +96,7 @@ def completions_by_key(workload: Workload, engine: Engine, key: npt.ArrayLike) -
     rank: list[float] = keys.tolist()
     prompt: list[int] = workload.prompt_tokens.tolist()
     output: list[int] = workload.output_tokens.tolist()
-    ends = [0.0] * size
+    ends, gaps, gap_tokens = [0.0] * size, [], []
     waiting: list[tuple[float, int]] = []  # the smallest key first
     decoding: list[tuple[int, int]] = []  # step of the last token, request
     partial, todo = -1, 0  # the request whose prompt is under way
@@ -101,7 +133,10 @@ def completions_by_key(workload: Workload, engine: Engine, key: npt.ArrayLike) -
                 root = 2 * gap / (slope + math.sqrt(slope**2 + bend))
                 steps = max(1, math.ceil(root)) if root < steps else steps
         read = steps * held + batch * steps * (steps + 1) // 2
-        clock += engine.elapsed_s(steps, chunk, batch * steps, read)
+        elapsed_s = engine.elapsed_s(steps, chunk, batch * steps, read)
+        clock += elapsed_s
+        gaps.append(elapsed_s / steps)
+        gap_tokens.append(batch * steps)
         step, held = step + steps, held + batch * steps
         while decoding and decoding[0][0] == step:
             i = heapq.heappop(decoding)[1]
@@ -113,7 +148,7 @@ def completions_by_key(workload: Workload, engine: Engine, key: npt.ArrayLike) -
                 held += prompt[i]
             else:
                 ends[i] = clock
-    return np.array(ends)
+    return Ordered(np.array(ends), np.array(gaps), np.array(gap_tokens, dtype=float))
 
 
 def _asked(rng: np.random.Generator, rate: float, uneven: bool) -> Workload:
@@ -143,7 +178,8 @@ def _responses(
         else:
             rng = np.random.default_rng(300 + run)
             key = noisy_predictions(rng, asked.output_tokens, log_error)
-        responses = (completions_by_key(asked, engine, key) - asked.arrival_s)[REQUESTS // 10 :]
+        ends = serve_in_order(asked, engine, key).completion_s
+        responses = (ends - asked.arrival_s)[REQUESTS // 10 :]
         means[run], p99s[run] = responses.mean(), np.quantile(responses, 0.99)
     return means, p99s
 
@@ -210,9 +246,27 @@ def check_order_of_arrival_is_the_engine() -> None:
     for places, rate in ((4, 2.0), (16, 9.0), (64, 30.0)):
         engine = replace(EIGHT_BILLION, max_sequences=places)
         asked = chat_workload(np.random.default_rng(places), rate, 1_000)
-        ends = completions_by_key(asked, engine, asked.arrival_s)
+        ends = serve_in_order(asked, engine, asked.arrival_s).completion_s
         gap = float(np.abs(ends - simulate(asked, engine).completion_s).max())
         checks.close(f"{places} places: largest difference [s]", gap, 0.0, atol=1e-8)
+
+
+def check_gaps_add_up() -> None:
+    """The gaps of all tokens together are the times from the first to the last token of every
+    request, and there are as many as tokens after the first.
+
+    Source: first and last tokens from `simulate`, with 16 places.
+    """
+    engine = replace(EIGHT_BILLION, max_sequences=16)
+    asked = chat_workload(np.random.default_rng(9), 9.0, 1_000)
+    run, served = serve_in_order(asked, engine, asked.arrival_s), simulate(asked, engine)
+    total = float((served.completion_s - served.first_token_s).sum())
+    checks.close("sum of the gaps [s]", run.gap_s @ run.gap_tokens, total, rtol=1e-9)
+    later = int((asked.output_tokens - 1).sum())
+    checks.close("gaps", run.gap_tokens.sum(), later, rtol=1e-12)
+    median = gap_quantile(run.gap_s, run.gap_tokens, 0.5)
+    each = np.repeat(run.gap_s, run.gap_tokens.astype(int))
+    checks.close("median [s]", median, np.quantile(each, 0.5, method="inverted_cdf"), rtol=1e-12)
 
 
 def check_one_place_is_the_single_server() -> None:
@@ -225,7 +279,7 @@ def check_one_place_is_the_single_server() -> None:
     engine = Engine(step_s=1.0, token_budget=10**6, max_sequences=1, kv_blocks=10**6)
     sizes = asked.output_tokens.astype(float)
     for policy, key in (("fcfs", asked.arrival_s), ("sjf", sizes)):
-        got = completions_by_key(asked, engine, key) - asked.arrival_s
+        got = serve_in_order(asked, engine, key).completion_s - asked.arrival_s
         expected = simulate_responses(asked.arrival_s, sizes, policy)
         checks.close(
             f"{policy}: largest difference [s]", np.abs(got - expected).max(), 0, atol=1e-6
@@ -253,8 +307,11 @@ def check_bad_input_is_refused() -> None:
     """Keys that are missing or NaN and memory that could run out are errors."""
     asked = Workload([0.0, 0.0], [4, 4], [2, 2])
     tight = Engine(1.0, kv_blocks=1, token_budget=8, max_sequences=2)
+    checks.raises("one key", serve_in_order, asked, tight, [1.0], match="key must be finite, of")
+    checks.raises("NaN", serve_in_order, asked, tight, [1.0, math.nan], match="key must be fin")
+    checks.raises("shapes", gap_quantile, [1.0], [1.0, 2.0], 0.5, match="gap_tokens must be of the")
     checks.raises(
-        "one key", completions_by_key, asked, tight, [1.0], match="key must be finite, of"
+        "nobody", gap_quantile, [1.0], [0.0], 0.5, match="gap_tokens must be non-negative"
     )
-    checks.raises("NaN", completions_by_key, asked, tight, [1.0, math.nan], match="key must be fin")
-    checks.raises("memory", completions_by_key, asked, tight, [1, 2], match="kv_blocks must be at")
+    checks.raises("q = 0", gap_quantile, [1.0], [1.0], 0.0, match="probability must be in (0, 1]")
+    checks.raises("memory", serve_in_order, asked, tight, [1, 2], match="kv_blocks must be at")
