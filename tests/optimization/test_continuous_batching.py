@@ -235,3 +235,23 @@ def test_counts_from_numpy_are_counts() -> None:
     for kind in (np.int32, np.int64):
         asked = chat_workload(np.random.default_rng(0), 1.0, kind(4))  # type: ignore[arg-type]
         assert asked.arrival_s.shape == (4,)
+
+
+@given(cases())
+@settings(deadline=None, max_examples=50)
+def test_a_watermark_serves_everybody_and_none_is_the_default(
+    case: tuple[Workload, Engine],
+) -> None:
+    asked, engine = case
+    plain = simulate_steps(asked, engine)
+    assert np.array_equal(simulate_steps(asked, engine, 0).completion_s, plain.completion_s)
+    alone = simulate_steps(asked, engine, engine.kv_blocks)  # admits only to an empty engine
+    assert np.all(np.isfinite(alone.completion_s))
+    assert alone.preemptions.sum() == 0
+    assert alone.decode_tokens == (asked.output_tokens - 1).sum()
+
+
+def test_a_watermark_is_a_count() -> None:
+    for bad in (-1, 0.5, math.nan):
+        with pytest.raises(ValueError, match="watermark_blocks must be a non-negative integer"):
+            simulate_steps(Workload([0], [1], [1]), Engine(1.0), bad)  # type: ignore[arg-type]
