@@ -132,8 +132,8 @@ def check_streams_are_whole() -> None:
 
 
 def check_the_path_keeps_the_rhythm() -> None:
-    """Server, wire and client are late by less than a chunk's gap of 89 ms in 99% of the tokens, and
-    not later and later: the last token is no more than twice as late as the middle one.
+    """Server, wire and client are late by less than a chunk's gap of 89 ms in 99% of the tokens,
+    and not later and later: the last token is no more than twice as late as the middle one.
 
     Source: arrivals in the record less what the stand-in was asked for, added up.
     """
