@@ -285,6 +285,7 @@ def example() -> SimpleNamespace:
         rounded_canary=2 * samples_per_arm(old, new),
         errors_per_arm=samples_per_arm(0.001, 0.002),
         cost_at_5=allocation_cost(0.05),
+        harmed_percent_at_5=100 * 0.05 * allocation_cost(0.05) / 0.5,
         cost_at_1=allocation_cost(0.01),
         shadow_if_independent=shadow_pairs(0.002 * 0.999, 0.001 * 0.998),
     )

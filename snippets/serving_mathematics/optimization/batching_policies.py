@@ -101,6 +101,15 @@ def _chat(rate: float) -> Workload:
     return chat_workload(np.random.default_rng(16), rate, REQUESTS)
 
 
+def _alone_s(asked: Workload) -> FloatArray:
+    """How long each request takes when nobody else is there [s]."""
+    prompts, outputs, later = asked.prompt_tokens, asked.output_tokens, asked.output_tokens - 1
+    own_s = SIXTEEN.step_s * outputs + SIXTEEN.prefill_token_s * prompts
+    read = later * prompts + later * outputs / 2
+    own_s += SIXTEEN.decode_token_s * later + SIXTEEN.context_token_s * read
+    return np.asarray(own_s)
+
+
 def _in_batches(asked: Workload, engine: Engine, window_s: float) -> FloatArray:
     """Completions [s] when batches run to their end before the next one starts."""
 
@@ -207,6 +216,7 @@ def example() -> SimpleNamespace:
         greedy_p99_s=p99["greedy"][0],
         greedy_p99_half_s=p99["greedy"][1],
         continuous_p99_s=p99["continuous"][0],
+        alone_p99_s=_p99(_alone_s(_chat(3.0))[REQUESTS // 10 :])[0],
         continuous_p99_half_s=p99["continuous"][1],
         small_budget_ttft_s=small[0][0],
         small_budget_ttft_half_s=small[0][1],

@@ -102,6 +102,7 @@ def example() -> SimpleNamespace:
         best_operations=operations_factor(0.8, best, 0.05),
         shared_length=shared,
         shared_speedup=speedup(0.8, shared, 0.05 + 0.1),
+        other_log_percent=100 * (1 - expected_tokens(18180 / 23780, 5) / (16447 / (23780 / 5))),
         logged_short=logged,
         predicted_short=expected_tokens(logged, 3),
         emitted_short=10616 / (13311 / 3),
