@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_mathematics.optimization.admission_order import gap_quantile, serve_in_order
+from serving_mathematics.optimization.admission_order import (
+    Ordered,
+    gap_quantile,
+    serve_in_order,
+)
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
@@ -77,6 +81,16 @@ def test_arrival_as_key_is_the_engine_of_the_batching_chapter() -> None:
     engine = replace(EIGHT_BILLION, max_sequences=16)
     got = serve_in_order(asked, engine, asked.arrival_s).completion_s
     assert np.abs(got - simulate_steps(asked, engine).completion_s).max() < 1e-9
+
+
+def test_gaps_are_those_between_tokens() -> None:
+    """One decodes while another's prompt comes in: a step takes 1 s, and 0.5 s a prompt token."""
+    asked = Workload([0.0, 1.2], [2, 4], [4, 1])
+    run = serve_in_order(asked, Engine(1.0, 0.5, token_budget=5, max_sequences=2), [0, 1])
+    assert isinstance(run, Ordered)
+    assert run.gap_s.tolist() == [2.0, 3.0, 1.0]  # the prompt, both, and the last two tokens
+    assert run.gap_tokens.tolist() == [0.0, 1.0, 2.0]
+    assert run.completion_s.tolist() == [7.0, 5.0]
 
 
 def test_with_a_place_for_everybody_no_order_matters() -> None:

@@ -350,7 +350,6 @@ def example() -> SimpleNamespace:
         affinity_row_bounded=_row("bounded hash", 2.0),
         affinity_load_percent=100 * RATE / 8 * (0.4 + 0.6 * (1 - random.hit_rate)),
         affinity_hash_busiest=8 * hashed.busiest_share,
-        affinity_hash_load=100 * _busiest_load(hashed),
         affinity_hits_half=max(halves),
         affinity_two_less_percent=_less_percent(1),
         affinity_two_less_slots_percent=_less_percent(8),
