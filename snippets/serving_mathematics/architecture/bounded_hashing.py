@@ -383,9 +383,9 @@ def figure_affinity_balance(figure: Figure) -> None:
     once, each eight times as long, and times are divided by eight.
 
     Alt: Two charts of mean response in seconds against the balance factor c from 1 to 6. On the
-    left, one at a time, the curve is flat near 0.76 from 1 to 2 and rises to 1.2 at 6; hashing is
-    near 1.4, the shortest queue near 0.9. On the right, eight at a time, it falls from 0.58 at 1 to
-    0.43 at 2 and rises a little; hashing is near 0.48 and the shortest queue above it at 0.65.
+    left, one at a time, the curve is flat near 0.75 from 1 to 2 and rises to 1.1 at 6; hashing is
+    near 1.2, the shortest queue near 0.9. On the right, eight at a time, it falls from 0.58 at 1 to
+    0.41 at 2 and rises a little; hashing is near 0.44 and the shortest queue above it at 0.65.
     """
     figure.set_size_inches(5.8, 3.3)
     factors = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -403,9 +403,10 @@ def figure_affinity_balance(figure: Figure) -> None:
         ):
             mean = _mean_s(policy, slots=slots).mean
             axes.axhline(mean, color=colour, linestyle=style, linewidth=1.4)
-            axes.annotate(label, (1.0, 1.02 * mean), color=colour)
+            x, side = (1.05, "left") if slots == 1 else (6.2, "right")
+            axes.annotate(label, (x, 1.04 * mean), color=colour, ha=side)
         low = min(m.mean for m in means)
-        axes.annotate("bounded hash", (1.0, 0.88 * low), color="C0")
+        axes.annotate("bounded hash", (1.05, 0.8 * low), color="C0")
         axes.set(xscale="log", xlim=(0.95, 6.5), ylim=(0, 1.6 if slots == 1 else 0.8))
         axes.set(xlabel="balance factor c [1]", ylabel="mean response [s]", title=title)
         axes.set_xticks([1, 1.5, 2, 3, 4, 6], ["1", "1.5", "2", "3", "4", "6"])

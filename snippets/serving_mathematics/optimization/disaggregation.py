@@ -304,8 +304,8 @@ def figure_ttft_by_rate(figure: Figure) -> None:
     decodes on one.
 
     Alt: Two line charts over the rate per GPU from 0.5 to 6.5 requests a second. Above, time to
-    first token in seconds, logarithmic: whole prompts and chunks of 512 rise together from 0.3 to
-    about 1 at rate 5.5, two prefill GPUs leave them near rate 2 and reach 1 near 4 and 14 at 6.5,
+    first token in seconds, logarithmic: whole prompts rise from 0.3 to 1, chunks of 512 to 1 at 5.5
+    and 3 at the end, two prefill GPUs leave them near rate 2 and reach 1 near 4 and 14 at 6.5,
     chunks of 192 start at 0.4 and reach 1 near 3.8 and 19 at the end. Below, time per output token
     in milliseconds: separate GPUs stay between 10 and 12, chunks of 192 level off at 24, chunks of
     512 near 50, whole prompts pass 24 near rate 3 and 60 near 5.
@@ -317,9 +317,10 @@ def figure_ttft_by_rate(figure: Figure) -> None:
         ttft, tpot = _p90(_latencies("geometric", prefilling, budget))
         upper.plot(RATES, ttft, "o-", color=colour, markersize=3)
         lower.plot(RATES, 1000 * tpot, "o-", color=colour, markersize=3)
-    upper.annotate("whole prompts", (5.2, 0.42), color="C1")
-    upper.annotate("chunks of 192", (4.6, 3.0), color="C2", ha="right")
-    upper.annotate("2 prefill, 1 decode", (6.6, 1.15), color="C0", ha="right")
+    upper.annotate("chunks of 192", (0.6, 12.0), color="C2")
+    upper.annotate("2 prefill, 1 decode", (0.6, 6.5), color="C0")
+    upper.annotate("chunks of 512", (0.6, 3.5), color="C3")
+    upper.annotate("whole prompts", (0.6, 1.9), color="C1")
     lower.annotate("whole prompts", (4.3, 62), color="C1", ha="right")
     lower.annotate("chunks of 192", (5.3, 28), color="C2")
     lower.annotate("chunks of 512", (5.3, 53), color="C3")
