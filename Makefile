@@ -20,8 +20,8 @@ $(READY): requirements.txt locks/uv.txt pyproject.toml
 	$(BIN)/uv pip install --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-serve: $(READY) ## run the snippets and serve the site with live reload
-	$(BIN)/mkdocs serve --livereload
+serve: $(READY) ## serve the site with live reload; figures fill in as the snippets finish
+	$(BIN)/mkdocs serve --livereload --dirty
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict

@@ -80,6 +80,11 @@ class Run:
         return bool(self.record["failures"])
 
     @property
+    def pending(self) -> bool:
+        """True when the module has not run yet, and its record has nothing but its text."""
+        return bool(self.record.get("pending"))
+
+    @property
     def seconds(self) -> float:
         """Processor time that the module took."""
         return float(sum(self.record["seconds"].values()))

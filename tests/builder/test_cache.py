@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import marshal
 import os
 import py_compile
 import re
@@ -282,8 +281,7 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     left = [path for path in project.cache.rglob("*") if path.is_file()]
     assert [path for path in left if path.parent.name not in whole] == []
     assert all(path.suffix in (".py", ".pyc") for path in left)
-    assert marshal.loads(small.read_bytes().partition(b"\n")[2]).co_filename.endswith("__init__.py")
-    assert [path.name for path in project.cache.iterdir()] == ["bytecode"]
+    assert {path.name for path in project.cache.iterdir()} <= {*whole}
 
 
 def test_cache_is_relative_to_the_project(
@@ -507,7 +505,7 @@ def test_unknown_module_is_refused_before_anything_runs(project: Project) -> Non
     project.module("part.twice")
     with pytest.raises(BuildError, match=r"no module part\.nowhere: .*nowhere\.py does not exist"):
         runner.run_all(project.root, project.cache, names=["part.twice", "part.nowhere"])
-    assert [path.name for path in project.cache.iterdir()] == ["behaviour"]
+    assert not project.cache.exists()
 
 
 def test_engine_that_was_edited_since_it_started_runs_nothing(
@@ -517,7 +515,7 @@ def test_engine_that_was_edited_since_it_started_runs_nothing(
     monkeypatch.setattr(runner, "_LOADED", "another")
     with pytest.raises(BuildError, match="the builder was edited since it started; stop it and"):
         runner.run_all(project.root, project.cache)
-    assert not project.cache.exists()
+    assert [path.name for path in project.cache.iterdir()] == ["behaviour"]
 
 
 def test_bytecode_of_an_earlier_text_is_not_run(project: Project) -> None:
