@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PROCESSES ?= 2
 export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help serve build test lint pyodide bench bench-speed bench-build measure font lock clean
@@ -21,8 +22,8 @@ serve: $(READY) ## run the snippets and serve the site with live reload
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
 
-test: $(READY) ## run every test
-	$(BIN)/python -m pytest
+test: $(READY) ## run every test, in two processes
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .

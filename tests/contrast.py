@@ -15,6 +15,9 @@ from typing import Any
 from playwright.sync_api import Page
 
 COLLECT = """() => {
+    for (const moving of document.getAnimations())  // a change of colours is not its end
+        if (Number.isFinite(moving.effect.getComputedTiming().endTime)) moving.finish();
+    const wide = document.documentElement.scrollWidth;
     const shown = (element) =>
         element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
     const styles = new Map();
@@ -50,7 +53,8 @@ COLLECT = """() => {
         if (!shown(element) || element.closest(":disabled, [aria-disabled=true], script, style"))
             continue;
         const box = element.getBoundingClientRect();
-        if (box.width <= 1 || box.height <= 1 || box.right <= 0) continue;  // for screen readers
+        if (box.width <= 1 || box.height <= 1) continue;  // for screen readers
+        if (box.right <= 0 || box.left >= wide) continue;
         note_text(element, style(element).color);
         const link = element.closest("a[href]");
         const block = link?.parentElement.closest("p, li, td, th, dd, figcaption, summary");

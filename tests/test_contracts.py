@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import functools
 import re
 import sys
 from collections import defaultdict
@@ -15,7 +16,7 @@ import yaml
 from builder import ROOT
 from builder.pages import references_of
 from builder.runner import Run
-from builder.source import module_names, module_path, outline, self_contained, shown
+from builder.source import Outline, module_names, module_path, outline, self_contained, shown
 
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
 
@@ -38,8 +39,20 @@ MODULES = module_names(ROOT)
 NOT_PURE = ("check_", "figure_", "slider_")
 
 
+@functools.cache
+def source_of(name: str) -> str:
+    return module_path(ROOT, name).read_text(encoding="utf-8")
+
+
+@functools.cache
 def tree_of(name: str) -> ast.Module:
-    return ast.parse(module_path(ROOT, name).read_text(encoding="utf-8"))
+    """Parsed once, for all that only read it."""
+    return ast.parse(source_of(name))
+
+
+@functools.cache
+def outline_of(name: str) -> Outline:
+    return outline(source_of(name))
 
 
 def public_definitions(
@@ -288,9 +301,8 @@ def test_public_definitions_are_documented_and_tested(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_copied_functions_work_in_an_empty_file(name: str) -> None:
     """A public function, taken with what it needs, passes its own example without the handbook."""
-    source = module_path(ROOT, name).read_text(encoding="utf-8")
     for function in public_definitions(name):
-        text = self_contained(source, [function])
+        text = self_contained(source_of(name), [function], outline_of(name))
         imports = set(
             re.findall(r"^from (?:serving_mathematics\.)([\w.]+) import", text, re.MULTILINE)
         )
@@ -328,10 +340,9 @@ def test_no_two_modules_share_a_function_body() -> None:
 def test_twins_are_identical() -> None:
     texts = defaultdict(set)
     for name in MODULES:
-        source = module_path(ROOT, name).read_text(encoding="utf-8")
-        for function, symbol in outline(source).symbols.items():
+        for function, symbol in outline_of(name).symbols.items():
             if function in TWINS:
-                texts[function].add(shown(source, symbol))
+                texts[function].add(shown(source_of(name), symbol))
     assert texts.keys() == TWINS
     assert all(len(versions) == 1 for versions in texts.values())
 
@@ -352,9 +363,8 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_avoid_what_the_house_style_forbids(name: str) -> None:
-    source = module_path(ROOT, name).read_text(encoding="utf-8")
     for pattern, reason in FORBIDDEN.items():
-        assert not re.search(pattern, source), f"{pattern}: {reason}"
+        assert not re.search(pattern, source_of(name)), f"{pattern}: {reason}"
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -4,49 +4,100 @@ from __future__ import annotations
 
 import functools
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, Page
+
+from builder import ROOT
+from builder.source import module_path, outline, self_contained
 
 from . import contrast
-from .visits import AXE, COLOURS, DESK, PHONE, RUN_AXE, SCHEMES, Visit, addresses, turned, visit
+from .conftest import PAGES
+from .visits import (
+    AXE,
+    COLOURS,
+    DESK,
+    PHONE,
+    RUN_AXE,
+    SCHEMES,
+    WHOLE,
+    Visit,
+    address_of,
+    addresses,
+    structure,
+    turned,
+    visit,
+)
 
-WHOLE = "definitions/utilization/"  # a page on which axe itself looks at every colour
 LIGHT_BYTES = 150 * 1024
 PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed
 
 
-@pytest.fixture(scope="module", params=[DESK, PHONE], ids=["desk", "phone"])
-def size(request: pytest.FixtureRequest) -> ViewportSize:
-    value: ViewportSize = request.param
-    return value
-
-
 @pytest.fixture(scope="module")
-def visits(browser: Browser, origin: str, size: ViewportSize) -> list[Visit]:
-    """Each page opened once at a width."""
-    return [visit(browser, origin, address, size) for address in addresses()]
+def visits(browser: Browser, origin: str) -> list[Visit]:
+    """Each page, opened once."""
+    return [visit(browser, origin, address) for address in addresses()]
 
 
 def test_no_page_has_a_violation_that_axe_knows(visits: list[Visit]) -> None:
-    assert not {visit.address: visit.structure for visit in visits if visit.structure}
+    found = {visit.address: visit.desk.structure + visit.phone.structure for visit in visits}
+    assert not {address: broken for address, broken in found.items() if broken}
 
 
 def test_every_colour_of_text_can_be_read_in_both_themes(visits: list[Visit]) -> None:
-    assert not {visit.address: visit.unreadable for visit in visits if visit.unreadable}
+    found = {visit.address: visit.desk.unreadable + visit.phone.unreadable for visit in visits}
+    assert not {address: bad for address, bad in found.items() if bad}
 
 
-def test_pages_fit_their_window(visits: list[Visit], size: ViewportSize) -> None:
-    assert not {visit.address: visit.width for visit in visits if visit.width > size["width"]}
+def test_pages_fit_a_phone(visits: list[Visit]) -> None:
+    assert not {v.address: v.phone.width for v in visits if v.phone.width > PHONE["width"]}
+    assert not {v.address: v.desk.width for v in visits if v.desk.width > DESK["width"]}
+
+
+def test_axe_finds_what_is_wrong(page: Page) -> None:
+    """The rules that are left to it, on a page where something is broken on purpose."""
+    assert structure(page, whole=True) == []
+    page.evaluate("""() => {
+        document.querySelector("article img").removeAttribute("alt");
+        document.querySelector("article").append(document.createElement("button"));
+    }""")
+    try:
+        assert {found[0] for found in structure(page)} == {"image-alt", "button-name"}
+    finally:
+        page.evaluate("""() => {
+            document.querySelector("article img").alt = "again";
+            document.querySelector("article > button").remove();
+        }""")
 
 
 def test_pages_ask_no_other_origin_and_say_nothing(visits: list[Visit], origin: str) -> None:
     assert not {visit.address: visit.said for visit in visits if visit.said}
     asked = {urlsplit(url).netloc for visit in visits for url in visit.asked}
     assert asked == {urlsplit(origin).netloc}
+
+
+def test_every_copy_button_takes_its_names_with_what_they_need(visits: list[Visit]) -> None:
+    taken = {visit.address: visit.copied for visit in visits}
+    directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
+    buttons = 0
+    for page in PAGES:
+        texts = [module_path(ROOT, name).read_text(encoding="utf-8") for name in page.modules]
+        sources = [(text, outline(text)) for text in texts]
+        expected = []
+        for line in directive.findall(page.text):
+            names = line.split()
+            expected += [
+                self_contained(text, names, known)
+                for text, known in sources
+                if names[0] in known.symbols
+            ]
+        assert taken[address_of(page.slug)] == expected, page.path
+        buttons += len(expected)
+    assert buttons > 300
 
 
 def test_pages_are_light_before_anything_is_run(visits: list[Visit], site: Path) -> None:
@@ -95,12 +146,12 @@ BAD_COLOURS = {  # what a style sheet might say by mistake, and the scheme in wh
     "prose": ("light", ".md-typeset p", "color: #999"),
     "prose in the dark": ("dark", f"{DARK} .md-typeset p", "color: #667"),
     "transparent item": ("light", ".md-typeset li", "opacity: .4"),
-    "background": ("light", ".md-typeset td", "background: #555"),
+    "background": ("light", ".md-typeset th", "background: #555"),
     "text just too pale": ("light", ".md-typeset p", "color: #777; background: #fff"),
     "link like its text": (
         "light",
         ".md-typeset p a",
-        "color: inherit; text-decoration: none; border: 0; font-weight: inherit",
+        "color: #333; text-decoration: none; border: 0; font-weight: inherit",
     ),
 }
 
@@ -112,9 +163,8 @@ def test_a_bad_colour_is_found_and_axe_agrees(
     turned(page, scheme)
     assert contrast.problems(page) == []
     mark = "[data-looked-at]"
-    page.locator(f"article {selector.removeprefix(DARK).strip()}").locator(
-        "visible=true"
-    ).first.evaluate("one => one.setAttribute('data-looked-at', '')")
+    first = page.locator(selector.removeprefix(DARK)).locator("visible=true").first
+    first.evaluate("one => one.setAttribute('data-looked-at', '')")
     assert not seen_by_axe(page, mark)
     important = "; ".join(f"{rule.strip()} !important" for rule in rules.split(";"))
     sheet = page.add_style_tag(content=f"{selector}{{{important}}}")

@@ -17,9 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 SHARES = {  # of the time of all tests, in percent: about twice what each took when it was written
     "tests/test_site.py": 40.0,
     "tests/test_live.py": 40.0,
-    "tests/test_every_page.py desk": 30.0,
-    "tests/test_every_page.py phone": 30.0,
-    "tests/test_every_page.py": 20.0,
+    "tests/test_every_page.py": 40.0,
     "tests/builder/test_cache.py": 20.0,
     "tests/test_sliders.py": 20.0,
     "tests/test_planner_page.py": 16.0,

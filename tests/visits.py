@@ -21,7 +21,23 @@ RUN_AXE = """async ([place, options]) => {
     const result = await axe.run(place, { resultTypes: ["violations"], ...options });
     return result.violations.map(({ id, nodes }) => [id, nodes.length, nodes[0].html]);
 }"""
-UNFOLD = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
+UNFOLD = """() => {
+    const folded = [...document.querySelectorAll("details:not([open])")];
+    for (const one of folded) one.open = true;
+    return folded;
+}"""
+PLAIN = """() => {  // thousands of coloured words and rows, which are alike but in their colours
+    const inner = [...document.querySelectorAll(".highlight pre code")];
+    const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
+    const kept = inner.map((code) => [code, [...code.childNodes]]);
+    for (const code of inner) code.textContent = code.textContent;
+    for (const row of rows) row.hidden = true;
+    return () => {
+        for (const [code, nodes] of kept) code.replaceChildren(...nodes);
+        for (const row of rows) row.hidden = false;
+    };
+}"""
+WHOLE = "definitions/utilization/"  # a page on which axe looks at every one of them
 SCHEMES = {"light": "default", "dark": "slate"}
 
 
@@ -31,8 +47,13 @@ def addresses() -> list[str]:
     for file in sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/*.ipynb")]):
         path = file.relative_to(ROOT / "docs").with_suffix("").as_posix()
         if not path.startswith("overrides/"):
-            found.append("" if path == "index" else path.removesuffix("index").rstrip("/") + "/")
+            found.append(address_of(path))
     return [*found, "notebook/"]
+
+
+def address_of(slug: str) -> str:
+    """Where a page lies on the site: `part/` for `part/index`."""
+    return f"{slug}/".removesuffix("index/")
 
 
 def turned(page: Page, scheme: str) -> None:
@@ -41,37 +62,65 @@ def turned(page: Page, scheme: str) -> None:
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
 
 
-def structure(page: Page) -> list[Any]:
-    """What axe finds on the page but for its colours."""
-    page.evaluate(AXE)
+def structure(page: Page, whole: bool = False) -> list[Any]:
+    """What axe finds on the page but for its colours.
+
+    whole: also in every word of code and in every row of checks.
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
     off = {name: {"enabled": False} for name in COLOURS}
-    return list(page.evaluate(RUN_AXE, [{"include": [["body"]]}, {"rules": off}]))
+    options = {"rules": off, "preload": False}  # which is for sounds and rotated pages
+    coloured = page.evaluate_handle("(plain) => plain ? (" + PLAIN + ")() : () => {}", not whole)
+    found = list(page.evaluate(RUN_AXE, [{"include": [["body"]]}, options]))
+    page.evaluate("(restore) => restore()", coloured)
+    return found
 
 
 def unreadable(page: Page) -> list[str]:
     """The colours of the page that cannot be read, in either theme."""
     found = []
+    opened = page.evaluate_handle(UNFOLD)
     for scheme in reversed(SCHEMES):  # and back to the light one
         turned(page, scheme)
         found += [f"{scheme}: {problem}" for problem in contrast.problems(page)]
+    page.evaluate("(all) => all.forEach((one) => { one.open = false; })", opened)
     return found
+
+
+WIDTH = "document.documentElement.scrollWidth"
+COPIED = """() => [...document.querySelectorAll(".snippet-copy")].map((button) => {
+    button.click();
+    return button.dataset.clipboardText;
+})"""  # what each button takes
+
+
+@dataclass(frozen=True)
+class Look:
+    """A page at a width: how wide it is, the colours that cannot be read, and what axe finds."""
+
+    width: int
+    unreadable: list[str]
+    structure: list[Any]
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A page as it came, and what it had asked for and said before anybody touched it."""
+    """A page as it came: what it asked for and said before anybody touched it, how it looks wide
+    and on a phone, and what its buttons copy.
+    """
 
     address: str
     asked: frozenset[str]
     said: tuple[str, ...]
-    width: int
-    structure: list[Any]
-    unreadable: list[str]
+    desk: Look
+    phone: Look
+    copied: list[str]
 
 
-def visit(browser: Browser, origin: str, address: str, size: ViewportSize) -> Visit:
+def visit(browser: Browser, origin: str, address: str) -> Visit:
     """Open a page for the first time, wait until it asks for nothing more, and look at it."""
-    context = browser.new_context(viewport=size, color_scheme="light")
+    context = browser.new_context(viewport=DESK, color_scheme="light")
     try:
         page = context.new_page()
         asked: set[str] = set()
@@ -80,12 +129,14 @@ def visit(browser: Browser, origin: str, address: str, size: ViewportSize) -> Vi
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda problem: said.append(str(problem)))
         page.goto(origin + address)
-        found = structure(page)
+        desk = structure(page, whole=address == WHOLE)  # while it waits for what it asked for
         page.wait_for_load_state("networkidle")
-        width = page.evaluate("document.documentElement.scrollWidth")
         before = frozenset(url for url in asked if not url.startswith("data:"))
-        page.evaluate(UNFOLD)
-        colours = unreadable(page)
-        return Visit(address, before, tuple(said), width, found, colours)
+        wide, bad = page.evaluate(WIDTH), unreadable(page)
+        page.set_viewport_size(PHONE)
+        phone = Look(page.evaluate(WIDTH), unreadable(page), structure(page))
+        heard = tuple(said)
+        copied = page.evaluate(COPIED)
+        return Visit(address, before, heard, Look(wide, bad, desk), phone, copied)
     finally:
         context.close()
