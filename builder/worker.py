@@ -22,6 +22,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import re
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
@@ -44,6 +45,7 @@ from builder.source import (
 )
 
 OUTPUT = "output.txt"  # what the module printed, until its record is written
+_CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 STEP = "step.txt"  # where the module is: line and function
 
 
@@ -186,27 +188,26 @@ class _Run:
             )
         return results
 
-    def figures(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+    def figures(self, functions: dict[str, Callable[..., Any]]) -> list[dict[str, Any]]:
         drawn = [
             self.guarded(name, partial(self.figure, name, function), _line(function))
             for name, function in functions.items()
         ]
         return [figure for figure in drawn if figure]
 
-    def figure(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
+    def figure(self, name: str, function: Callable[..., Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
 
         from builder.figures import house_style, light_and_dark, on_dark, without_words
 
         with house_style(self.root / SOURCES / "house.mplstyle"):
-            figure = function()
-            if not isinstance(figure, Figure):
-                raise TypeError(
-                    f"{name} must return a matplotlib Figure, got {type(figure).__name__}"
-                )
+            figure = Figure()
+            returned = function(figure)
+            if returned is not None:
+                raise TypeError(f"{name} draws on the figure that it gets and returns nothing")
             drawn = [axes for axes in figure.axes if axes.has_data()]
             if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
-                raise ValueError(f"{name} returned a figure with nothing drawn on it")
+                raise ValueError(f"{name} drew nothing")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
         card = without_words(light)
@@ -247,17 +248,19 @@ class _Run:
 
     def example(self, function: Callable[[], Any]) -> dict[str, Any]:
         result = function()
-        if not dataclasses.is_dataclass(result) or isinstance(result, type):
-            raise TypeError(
-                f"example must return a dataclass instance, got {type(result).__name__}"
-            )
+        if not isinstance(result, SimpleNamespace):
+            raise TypeError(f"example must return a SimpleNamespace, got {type(result).__name__}")
         values = {}
-        for key, value in dataclasses.asdict(result).items():
+        for key, value in vars(result).items():
             plain = value.item() if getattr(value, "shape", None) == () else value
             if not isinstance(plain, int | float | str) or (
                 isinstance(plain, float) and math.isnan(plain)
             ):
                 raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
+            if isinstance(plain, str) and (
+                odd := re.search(r"[^\n\x20-\x7e\xa0-\U0010ffff]", plain)
+            ):
+                raise TypeError(f"example field {key} holds the control character {odd[0]!r}")
             values[key] = plain
         return values
 

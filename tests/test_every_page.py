@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from builder import ROOT
-from builder.source import module_path, outline, self_contained
+from builder.source import Sources, self_contained
 
 from . import contrast
 from .conftest import PAGES
@@ -33,6 +33,7 @@ from .visits import (
     visit,
 )
 
+SOURCE_FILES = Sources(ROOT)
 LIGHT_BYTES = 150 * 1024
 PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed
 
@@ -85,15 +86,14 @@ def test_every_copy_button_takes_its_names_with_what_they_need(visits: list[Visi
     directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
     buttons = 0
     for page in PAGES:
-        texts = [module_path(ROOT, name).read_text(encoding="utf-8") for name in page.modules]
-        sources = [(text, outline(text)) for text in texts]
+        modules = [SOURCE_FILES.module(name) for name in page.modules]
         expected = []
         for line in directive.findall(page.text):
             names = line.split()
             expected += [
-                self_contained(text, names, known)
-                for text, known in sources
-                if names[0] in known.symbols
+                self_contained(module, names, SOURCE_FILES.module)
+                for module in modules
+                if names[0] in module.outline.symbols
             ]
         assert taken[address_of(page.slug)] == expected, page.path
         buttons += len(expected)
