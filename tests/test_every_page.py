@@ -33,6 +33,7 @@ from .visits import (
     visit,
 )
 
+pytestmark = pytest.mark.timeout(600)  # all pages are looked at before the first test
 SOURCE_FILES = Sources(ROOT)
 LIGHT_BYTES = 150 * 1024
 PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed

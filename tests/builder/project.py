@@ -189,10 +189,10 @@ class Project:
         return Outcome(done.returncode, done.stdout.decode(errors="backslashreplace"))
 
     def run(self, *arguments: str, **environment: str) -> Outcome:
-        """`python -m builder` in the project: a process of its own where one is asked for by its
-        environment, otherwise here, where its workers fork from what is loaded already.
+        """`python -m builder` in the project: modules run here, where their workers fork from what
+        is loaded already; in another environment and for pages, in a process of its own.
         """
-        if environment:
+        if environment or arguments[:1] == ("expand",):
             return self.command("builder", *arguments, **environment)
         with (
             mock.patch.object(__main__, "ROOT", self.root),
