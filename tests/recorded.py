@@ -46,7 +46,7 @@ class RecordedChecks:
     @functools.cached_property
     def sources(self) -> Sources:
         """Shared by all modules."""
-        return Sources(self.root)
+        return Sources(self.root, self.cache)
 
     @functools.cache  # noqa: B019 (one object lives as long as the run)
     def run_of(self, file: Path) -> tuple[Run, str] | None:

@@ -91,7 +91,8 @@ FOREIGN: dict[str, Callable[[dict[str, Any]], object]] = {
     "with the check twice": lambda record: record["checks"].extend(record["checks"]),
     "with a failure elsewhere": lambda record: record["failures"].append({"function": "example"}),
     "of what did not run": lambda record: record["absent"].append("httpx"),
-    "of another text": lambda record: record.update(source=record["source"] + "\n"),
+    "of another module": lambda record: record.update(of=["part.other", record["of"][1]]),
+    "of another version": lambda record: record.update(of=["part.twice", "0" * 64]),
 }
 
 
