@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.bounded_hashing import (
     POLICIES,
@@ -53,7 +53,6 @@ def test_order_is_clockwise_on_the_circle() -> None:
     assert ring.servers == 7
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=12), st.integers(0, 6))
 def test_taking_a_server_away_keeps_the_order_of_the_others(key: str, gone: int) -> None:
     rest = NAMES[:gone] + NAMES[gone + 1 :]
@@ -61,7 +60,6 @@ def test_taking_a_server_away_keeps_the_order_of_the_others(key: str, gone: int)
     assert [rest[i] for i in HashRing(rest).order(key)] == before
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 150), st.floats(1, 3))
 def test_no_server_exceeds_its_capacity(count: int, balance: float) -> None:
     keys, ring = [f"key-{i}" for i in range(count)], HashRing(NAMES, 4)

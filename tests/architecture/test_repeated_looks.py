@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.repeated_looks import crossing_probability, pocock_constant
 
 
 @given(st.lists(st.floats(0.3, 4.0), min_size=2, max_size=2), st.floats(-3, 3))
-@settings(max_examples=30, deadline=None)
 def test_two_looks_are_a_bivariate_rectangle(thresholds: list[float], effect: float) -> None:
     mean = effect * np.array([math.sqrt(0.5), 1.0])
     law = stats.multivariate_normal(mean, [[1, math.sqrt(0.5)], [math.sqrt(0.5), 1]])
@@ -32,14 +31,12 @@ def test_three_looks_are_a_trivariate_rectangle() -> None:
 
 
 @given(st.floats(0.1, 6), st.floats(-4, 4))
-@settings(max_examples=30, deadline=None)
 def test_one_look_is_the_normal_tail(threshold: float, effect: float) -> None:
     expected = stats.norm.sf(threshold - effect) + stats.norm.cdf(-threshold - effect)
     assert crossing_probability([threshold], effect) == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.lists(st.floats(1.0, 3.0), min_size=1, max_size=8))
-@settings(max_examples=30, deadline=None)
 def test_another_look_only_adds(thresholds: list[float]) -> None:
     fewer = crossing_probability(thresholds)
     more = crossing_probability([*thresholds, 2.0])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.exercises.shadow_canary import (
@@ -30,7 +30,6 @@ from serving_mathematics.architecture.shadow_canary import (
 
 
 @given(st.floats(0.0005, 0.9995), st.floats(1, 1e6) | st.floats(1, 10))
-@settings(max_examples=50, deadline=None)
 def test_student_quantile_is_scipy(probability: float, degrees: float) -> None:
     expected = stats.t.ppf(probability, degrees)
     assert student_quantile(probability, degrees) == pytest.approx(expected, rel=1e-5, abs=1e-9)
@@ -45,7 +44,6 @@ def test_student_quantile_far_out_and_normal_limit() -> None:
 
 
 @given(st.integers(2, 30), st.floats(0.5, 0.999))
-@settings(max_examples=30, deadline=None)
 def test_paired_difference_is_scipy(count: int, confidence: float) -> None:
     rng = np.random.default_rng(count)
     x, y = rng.normal(size=(2, count))
@@ -64,7 +62,6 @@ def test_paired_difference_turns_round() -> None:
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
-@settings(max_examples=50, deadline=None)
 def test_mcnemar_is_the_sign_test(wrong: int, right: int) -> None:
     expected = 1.0
     if wrong + right:
@@ -82,7 +79,6 @@ def test_mcnemar_of_many_pairs_does_not_overflow() -> None:
 
 
 @given(st.floats(0.001, 0.5), st.floats(0.001, 0.5), st.floats(0.01, 0.2), st.floats(0.5, 0.99))
-@settings(max_examples=50, deadline=None)
 def test_samples_have_the_power_of_the_normal_model(
     old: float, new: float, alpha: float, power: float
 ) -> None:
@@ -157,7 +153,6 @@ def walsh_interval(x: np.ndarray, y: np.ndarray, confidence: float) -> tuple[flo
 
 
 @given(st.integers(0, 1000), st.floats(-3, 3))
-@settings(max_examples=30, deadline=None)
 def test_rank_judge_inverts_the_mann_whitney_test(seed: int, shift: float) -> None:
     rng = np.random.default_rng(seed)
     x, y = rng.normal(10, 1, 12), rng.normal(10 + shift, 1, 9)

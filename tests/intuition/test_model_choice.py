@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.intuition.model_choice import (
@@ -36,7 +36,6 @@ def test_p99_is_that_of_an_exponential(service: float, utilization: float) -> No
     assert response_p99(service, utilization) == pytest.approx(stats.expon.ppf(0.99, scale=scale))
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.1, 500.0), st.floats(0.05, 5.0), st.integers(1, 64), st.floats(1.01, 20.0))
 def test_fleet_is_just_large_enough(rate: float, service: float, slots: int, room: float) -> None:
     slo = room * service * math.log(100)
@@ -83,7 +82,6 @@ def test_a_longer_step_ends_the_search_and_keeps_the_plan() -> None:
     assert best.replicas == math.ceil(3.5 / (1 - 3.5 * math.log(100) / 20))
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.floats(8.0, 40.0), st.floats(0.0, 87.0), st.floats(0.5, 200.0))
 def test_choice_keeps_every_promise(slo: float, floor: float, rate: float) -> None:
     demand = dataclasses.replace(CHAT, slo_s=slo, quality_floor=floor, requests_per_s=rate)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import (
     Engine,
@@ -44,7 +44,6 @@ def cases(draw: st.DrawFn) -> tuple[Workload, Engine]:
 
 
 @given(cases())
-@settings(deadline=None, max_examples=50)
 def test_every_request_is_served_once_and_in_order(case: tuple[Workload, Engine]) -> None:
     asked, engine = case
     served = simulate_steps(asked, engine)
@@ -68,7 +67,6 @@ def test_every_request_is_served_once_and_in_order(case: tuple[Workload, Engine]
 
 
 @given(cases())
-@settings(deadline=None, max_examples=30)
 def test_engine_is_busy_while_anybody_is_inside(case: tuple[Workload, Engine]) -> None:
     asked, engine = case
     served = simulate_steps(asked, engine)
@@ -82,7 +80,6 @@ def test_engine_is_busy_while_anybody_is_inside(case: tuple[Workload, Engine]) -
 
 
 @given(cases())
-@settings(deadline=None, max_examples=30)
 def test_costs_add_up(case: tuple[Workload, Engine]) -> None:
     """In a burst the schedule does not depend on the costs, so times are linear in them."""
     asked, engine = case

@@ -1,0 +1,89 @@
+"""One drawing, two themes: a figure is saved once and its inks are replaced for the dark
+background.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.style
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+PALETTE = {  # ink on a light page: ink on a dark page
+    "#23272e": "#e3e6ea",  # text
+    "#6f7680": "#9aa3ae",  # axes
+    "#dfe3e8": "#3a414b",  # grid
+    "#0077bb": "#56b4f5",  # primary
+    "#ee7733": "#ff9a5c",  # secondary
+    "#009988": "#2ec4b0",  # tertiary
+    "#cc3311": "#ff6b4a",  # error
+    "#555555": "#a9b1ba",  # neutral
+    "#ee3377": "#ff6fa3",  # highlight
+}
+
+_INK = re.compile("|".join(PALETTE))
+_GROUP = re.compile(r"(<g\b[^>]*>|</g>)")
+_COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d)\d+")
+_PATH_DATA = re.compile(r' d="[^"]*"')
+_LONG_FRACTION = re.compile(r"(\.\d\d)\d+")
+
+
+@contextlib.contextmanager
+def house_style(file: Path) -> Iterator[None]:
+    """Draw meanwhile in the style of a `.mplstyle` file, with everything in a place of its own."""
+    with mpl.rc_context():
+        matplotlib.style.use(file)
+        mpl.rcParams["figure.constrained_layout.use"] = True
+        yield
+
+
+def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
+    """The figure as SVG text for a light and for a dark page; the same bytes for the same drawing.
+
+    salt: keeps the ids of different figures apart, and one figure's ids the same from build to
+    build.
+    """
+    _lay_out(figure)
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
+    return svg, on_dark(svg)
+
+
+def on_dark(svg: str) -> str:
+    """A figure with the inks of a dark page."""
+    return _INK.sub(lambda ink: PALETTE[ink[0]], svg)
+
+
+def without_words(svg: str) -> str:
+    """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
+    one digit of its coordinates: a third of its weight.
+    """
+    kept, depth = [], 0
+    for part in _GROUP.split(svg):
+        if depth:
+            depth += part.startswith("<g") - (part == "</g>")
+        elif part.startswith('<g id="text_'):
+            depth = 1
+        else:
+            kept.append(part)
+    return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give everything its place. Saving would draw the figure once for that, and throw it away."""
+    layout = figure.get_layout_engine()
+    if layout is None or not figure.axes:
+        return
+    FigureCanvasSVG(figure)  # which measures text as it will be drawn
+    layout.execute(figure)
+    with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+        figure.set_layout_engine(None)
