@@ -294,7 +294,6 @@ def example() -> SimpleNamespace:
         rate_ceiling=ceiling,
         knee_of_full=100 * rates[1] / rates[3],
         knee_of_ceiling=100 * rates[1] / ceiling,
-        knee_step_ratio=steps[1] / (2 * LLAMA_7B_PARAMETERS / H100_BANDWIDTH),
         mfu_percent=100 * MFU,
         prompt_ms=1e3 * prompt,
         prompt_steps=prompt / steps[2],

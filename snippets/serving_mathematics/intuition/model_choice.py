@@ -348,7 +348,6 @@ def example() -> SimpleNamespace:
         chosen=best.name,
         chosen_slots=best.slots,
         chosen_replicas=best.replicas,
-        chosen_p99_s=best.p99_s,
         chosen_cost=best.cost_per_h,
         chosen_idle_p99_s=chosen_service * math.log(100),
         chosen_load_percent=100
@@ -368,7 +367,6 @@ def example() -> SimpleNamespace:
         near_replicas=near.replicas,
         near_cost=near.cost_per_h,
         later_slots=later.slots,
-        later_replicas=later.replicas,
         later_cost=later.cost_per_h,
         tight=tight.name,
         tight_cost=tight.cost_per_h,
