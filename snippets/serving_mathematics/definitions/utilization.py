@@ -170,6 +170,7 @@ def sticky_break_even(replicas: int, utilization: float) -> float:
     >>> round(sticky_break_even(1, 0.8), 12)  # one replica: the same queue
     1.0
     """
+    require_positive_integer(replicas=replicas)
     require_in("(0, 1)", utilization=utilization)
     response = 1 + mean_wait(utilization * replicas, 1.0, replicas)
     return response / (1 + utilization * response)
