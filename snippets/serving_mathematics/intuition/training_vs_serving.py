@@ -233,6 +233,8 @@ def example() -> SimpleNamespace:
         ratio_unrounded=tokens / size,
         ratio_printed=compute_optimal_tokens(PRINTED, size) / size,
         ratio_refit=compute_optimal_tokens(REFITTED, size) / size,
+        size_change=100 * (1e11 ** (PRINTED.alpha - UNROUNDED.alpha) - 1),
+        data_change=100 * (1e12 ** (UNROUNDED.beta - PRINTED.beta) - 1),
         regret_percent=100 * (paid / optima[REFITTED].flops - 1),
         best_ratio=best.tokens / best.parameters,
         best_refit_b=optima[REFITTED].parameters / 1e9,
