@@ -46,8 +46,9 @@ class ChatContract:
 def chat_violations(old: ChatContract, new: ChatContract) -> list[str]:
     """Every way in which `new` breaks the code of a caller of `old`; empty if none.
 
-    >>> old = ChatContract(frozenset({"tools"}), 8192, frozenset({"stop"}), frozenset({"usage"}))
-    >>> chat_violations(old, replace(old, context_tokens=4096))
+    >>> tools, stop, usage = frozenset({"tools"}), frozenset({"stop"}), frozenset({"usage"})
+    >>> old, new = (ChatContract(tools, tokens, stop, usage) for tokens in (8192, 4096))
+    >>> chat_violations(old, new)
     ['context_tokens: 8192 were accepted, only 4096 are']
     """
     found = [f"parameters.{n}: no longer accepted" for n in sorted(old.parameters - new.parameters)]
@@ -66,9 +67,9 @@ def chat_violations(old: ChatContract, new: ChatContract) -> list[str]:
 def answer_changes(old: ChatContract, new: ChatContract) -> list[str]:
     """What may change the answers though no schema shows it: parts whose fingerprints differ.
 
-    >>> reasons = frozenset({"stop"})
-    >>> old = ChatContract(frozenset(), 8192, reasons, frozenset(), {"tokenizer": "a", "lora": "b"})
-    >>> answer_changes(old, replace(old, answers={"tokenizer": "c"}))
+    >>> none, stop = frozenset(), frozenset({"stop"})
+    >>> old = ChatContract(none, 8192, stop, none, {"tokenizer": "a", "lora": "b"})
+    >>> answer_changes(old, ChatContract(none, 8192, stop, none, {"tokenizer": "c"}))
     ['lora', 'tokenizer']
     """
     names = sorted(old.answers.keys() | new.answers.keys())
@@ -78,9 +79,9 @@ def answer_changes(old: ChatContract, new: ChatContract) -> list[str]:
 def may_go_out(old: ChatContract, new: ChatContract) -> str:
     """What the build may do with a new version: "deploy", "evaluate" first, or a "new path".
 
-    >>> reasons = frozenset({"stop"})
-    >>> old = ChatContract(frozenset(), 8192, reasons, frozenset(), {"weights": "a"})
-    >>> may_go_out(old, replace(old, answers={"weights": "b"}))
+    >>> none, stop = frozenset(), frozenset({"stop"})
+    >>> old, new = (ChatContract(none, 9, stop, none, {"weights": w}) for w in ("a", "b"))
+    >>> may_go_out(old, new)
     'evaluate'
     """
     if chat_violations(old, new):
