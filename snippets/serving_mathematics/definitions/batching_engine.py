@@ -108,7 +108,7 @@ def engine_ceiling(
     demands = np.asarray(demands_s, dtype=float)
     require(demands.ndim == 1, "demands_s", "a (K,) array", demands.shape)
     require(np.all((demands > 0) & (demands < math.inf)), "demands_s", "positive", demands)
-    return min([full, *(1 / demands).tolist()])
+    return float(min([full, *(1 / demands).tolist()]))
 
 
 def engine_saturation(
@@ -174,12 +174,12 @@ def example() -> SimpleNamespace:
     batched, single = _server(), _one_at_a_time()
     at, crowd = 24, 48
     gains = {
-        f"{name}_{part}_gain": 100 * float(model(**{part: 2.0})[crowd - 1] / now[crowd - 1] - 1)
+        f"{name}_{part}_gain": 100 * float(model(gpu, tokenizer)[crowd - 1] / now[crowd - 1] - 1)
         for name, model, now in (
             ("batched", _server, batched),
             ("single", _one_at_a_time, single),
         )
-        for part in ("gpu", "tokenizer")
+        for part, gpu, tokenizer in (("gpu", 2.0, 1.0), ("tokenizer", 1.0, 2.0))
     }
     alone = load_dependent_mva([], AWAY_S, engine_rates(crowd, fixed, item, MAX_BATCH))
     return SimpleNamespace(
@@ -252,12 +252,12 @@ def figure_upgrades(figure: Figure) -> None:
         ("one request at a time", "batches of up to 16"),
         strict=True,
     ):
-        for parts, colour, style in (
-            ({}, "C0", "-"),
-            ({"gpu": 2.0}, "C2", "--"),
-            ({"tokenizer": 2.0}, "C1", "-."),
+        for gpu, tokenizer, colour, style in (
+            (1.0, 1.0, "C0", "-"),
+            (2.0, 1.0, "C2", "--"),
+            (1.0, 2.0, "C1", "-."),
         ):
-            axes.plot(n, model(clients=64, **parts), color=colour, linestyle=style)
+            axes.plot(n, model(gpu, tokenizer, 64), color=colour, linestyle=style)
         axes.set(xlim=(0, 64), xlabel="clients N", ylabel="throughput X [1/s]", title=title)
     left, right = figure.axes
     left.set_ylim(0, 120)
@@ -345,7 +345,8 @@ def check_throughput_stays_below_its_bounds() -> None:
     rng, below, rising = np.random.default_rng(86), [], []
     for _ in range(40):
         demands = rng.exponential(0.01, rng.integers(0, 4)) + 0.001
-        fixed, item, most = *rng.exponential(0.02, 2).tolist(), int(rng.integers(1, 40))
+        fixed, item = (float(time) for time in rng.exponential(0.02, 2))
+        most = int(rng.integers(1, 40))
         think = float(rng.exponential(0.2)) + 0.01
         got = load_dependent_mva(demands, think, engine_rates(120, fixed, item, most))
         n = np.arange(1, 121)
@@ -368,7 +369,7 @@ def check_upgrade_ranking_turns() -> None:
         ("batches", _server, 1 / 0.006, "tokenizer"),
     ):
         checks.close(f"{label} [1/s]", float(model()[47]), ceiling, rtol=1e-4)
-        gains = {part: float(model(**{part: 2.0})[47]) for part in ("gpu", "tokenizer")}
+        gains = {"gpu": float(model(2.0, 1.0)[47]), "tokenizer": float(model(1.0, 2.0)[47])}
         checks.equal(f"worth an upgrade, {label}", max(gains, key=lambda p: gains[p]), winner)
 
 

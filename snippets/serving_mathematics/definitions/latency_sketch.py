@@ -143,11 +143,9 @@ def native_bucket(latencies: npt.ArrayLike, schema: int) -> npt.NDArray[np.int64
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_positive(latencies=x)
     require(schema in range(-4, 9), "schema", "an integer from -4 to 8", schema)
-    mantissa, exponent = np.frexp(x)  # powers of two stay exact
-    whole = mantissa == 0.5
-    per_octave = 2.0**schema
-    places = np.ceil(np.where(whole, -1.0, np.log2(mantissa)) * per_octave + exponent * per_octave)
-    return places.astype(np.int64)
+    mantissa, exponent = np.frexp(x)  # so that powers of two stay exact
+    places = np.ceil((np.log2(mantissa) + exponent) * 2.0**schema)
+    return np.asarray(places, dtype=np.int64)
 
 
 def native_relative_error(schema: int) -> float:
@@ -161,7 +159,7 @@ def native_relative_error(schema: int) -> float:
     """
     require(schema in range(-4, 9), "schema", "an integer from -4 to 8", schema)
     ratio = 2.0**2.0**-schema
-    return (ratio - 1) / (ratio + 1)
+    return float((ratio - 1) / (ratio + 1))
 
 
 REPLICA_MEANS_MS = (10.0,) * 9 + (
