@@ -437,7 +437,7 @@ def figure_price_of_speed(figure: Figure) -> None:
     sixteen lies at 40 and above.
     """
     axes = figure.subplots()
-    slos = np.linspace(7.35, 24, 334)
+    slos = np.linspace(7.35, 24, 112)
     by_name = {one.name: one for one in ZOO}
     for name, colour, place in (
         ("70B on 4", "C5", (8.0, 11.5)),
