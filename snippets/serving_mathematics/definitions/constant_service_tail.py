@@ -127,7 +127,7 @@ def figure_wait_tails(figure: Figure) -> None:
     for text, spot, colour in (
         ("ρ = 0.8, exponential", (11.5, 0.11), "C3"),
         ("ρ = 0.8, constant", (13.2, 3.2e-3), "C3"),
-        ("ρ = 0.5, exponential", (8.6, 1.2e-3), "C0"),
+        ("ρ = 0.5, exponential", (7.2, 4e-4), "C0"),
         ("ρ = 0.5, constant", (0.6, 4e-4), "C0"),
     ):
         axes.annotate(text, spot, color=colour)

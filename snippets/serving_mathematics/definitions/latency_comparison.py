@@ -150,7 +150,7 @@ def figure_power(figure: Figure) -> None:
     rng = np.random.default_rng(72)
     shares = 100 * np.array([_decisions(rng, 1 + s, 150)[:2] for s in slower])
     for column, colour, text, spot in (
-        (0, "C0", "interval of the difference", (14, 62)),
+        (0, "C0", "interval of\nthe difference", (16, 68)),
         (1, "C3", "intervals apart", (27, 40)),
     ):
         share = shares[:, column]

@@ -440,7 +440,7 @@ def figure_price_of_speed(figure: Figure) -> None:
     slos = np.linspace(7.35, 24, 112)
     by_name = {one.name: one for one in ZOO}
     for name, colour, place in (
-        ("70B on 4", "C5", (8.0, 11.5)),
+        ("70B on 4", "C5", (9.7, 12)),
         ("70B on 2", "C0", (15.4, 110)),
         ("405B on 16", "C1", (11.9, 125)),
     ):
