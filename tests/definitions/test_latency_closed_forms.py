@@ -13,6 +13,7 @@ from serving_mathematics.definitions.latency_closed_forms import (
     averaged_quantiles,
     branch_quantile,
     branch_survival,
+    erlang_quantile,
     erlang_survival,
     hypoexponential_survival,
     slowest_survival,
@@ -112,3 +113,20 @@ def test_bad_shapes_and_shares_are_refused() -> None:
     for shares in ([0.5, 0.6], [1.5, -0.5], [1.0, 0.0], [math.nan, 0.5]):
         with pytest.raises(ValueError, match="shares must be positive and summing to 1"):
             branch_quantile(0.9, shares, [1.0, 2.0])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.01, 0.9999), st.integers(1, 40), st.floats(0.001, 50.0))
+def test_erlang_quantile_is_that_of_a_gamma(q: float, stages: int, mean: float) -> None:
+    expected = stats.gamma(stages, scale=mean).ppf(q)
+    assert erlang_quantile(q, stages, mean) == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [1.0, -0.1, math.nan])
+def test_erlang_quantile_refuses(bad: float) -> None:
+    with pytest.raises(ValueError, match="probability must be in"):
+        erlang_quantile(bad, 2, 1.0)
+    with pytest.raises(ValueError, match="mean_s must be positive"):
+        erlang_quantile(0.5, 2, 0.0)
+    with pytest.raises(ValueError, match="stages must be a positive integer"):
+        erlang_quantile(0.5, 0, 1.0)

@@ -17,6 +17,7 @@ from serving_mathematics.definitions.exercises.latency_distribution import (
 from serving_mathematics.definitions.latency_distribution import (
     RankInterval,
     band_half_width,
+    band_sample_size,
     quantile,
     quantile_interval,
     quantile_ranks,
@@ -211,3 +212,18 @@ def test_the_rest_is_refused() -> None:
         hdr_printed_value(1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="digits must be an integer from 1 to 5"):
         hdr_printed_value(1, 0)
+
+
+@given(st.floats(0.002, 0.9), C)
+def test_band_sample_size_is_the_fewest(width: float, confidence: float) -> None:
+    count = band_sample_size(width, confidence)
+    assert band_half_width(count, confidence) <= width * (1 + 1e-9)
+    assert count == 1 or band_half_width(count - 1, confidence) > width * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("bad", BAD_Q)
+def test_band_sample_size_refuses(bad: float) -> None:
+    with pytest.raises(ValueError, match="half_width must be in"):
+        band_sample_size(bad)
+    with pytest.raises(ValueError, match="confidence must be in"):
+        band_sample_size(0.1, bad)

@@ -16,6 +16,8 @@ from serving_mathematics.definitions.latency_sketch import (
     bucket_count,
     bucket_ratio,
     merge,
+    native_bucket,
+    native_relative_error,
     sketch,
     sketch_quantile,
 )
@@ -141,3 +143,34 @@ def test_what_is_no_sketch_is_refused(
     error, keys, counts = arguments
     with pytest.raises(ValueError, match=f"^{name} must be"):
         LatencySketch(error, np.array(keys), np.array(counts))
+
+
+@settings(deadline=None, max_examples=50)
+@given(LATENCIES, st.integers(-4, 8))
+def test_native_bucket_holds_its_value(latencies: list[float], schema: int) -> None:
+    ratio = 2.0**2.0**-schema
+    for value, place in zip(latencies, native_bucket(latencies, schema).tolist(), strict=True):
+        assert ratio ** (place - 1) * (1 - 1e-9) < value <= ratio**place * (1 + 1e-9)
+
+
+@given(st.integers(-30, 30), st.integers(0, 8))
+def test_a_power_of_two_is_the_upper_bound_of_its_bucket(power: int, schema: int) -> None:
+    assert native_bucket([2.0**power], schema).tolist() == [power * 2**schema]
+    just_above = 2.0**power * (1 + 1e-12)
+    assert native_bucket([just_above], schema).tolist() == [power * 2**schema + 1]
+
+
+def test_native_error_is_that_of_a_sketch_with_its_ratio() -> None:
+    for schema in range(-4, 9):
+        error = native_relative_error(schema)
+        assert bucket_ratio(error) == pytest.approx(2**2.0**-schema, rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [-5, 9, 0.5, math.nan])
+def test_schemas_that_are_none(bad: float) -> None:
+    with pytest.raises(ValueError, match="schema must be an integer from -4 to 8"):
+        native_bucket([1.0], bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="schema must be an integer from -4 to 8"):
+        native_relative_error(bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="latencies must be"):
+        native_bucket([0.0], 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.closed_loop import mean_value_analysis
 from serving_mathematics.definitions.closed_network import convolution_throughput
 from serving_mathematics.definitions.exercises.throughput import (
-    batching_throughput,
+    engine_from_tests,
     fit_by_parabola,
     forecast_throughput,
     schweitzer_mva,
@@ -180,47 +180,34 @@ def test_schweitzer_is_exact_for_one_and_for_very_many() -> None:
         assert approximate == pytest.approx(exact_mva(clients, [0.02, 0.006], 1.0)[0][-1], rel=1e-5)
 
 
-def test_batching_by_hand() -> None:
-    # N = 2, Z = 1, rates 1/(1+1) = 1/2 and 2/(1+2) = 2/3: weights 1, 2/(1/2) = 4, 4·1/(2/3) = 6
-    assert batching_throughput(2, 1.0, 1.0, 2, 1.0) == pytest.approx((4 / 2 + 6 * 2 / 3) / 11)
-    # the second request waits when batches hold one: weights 1, 4, 8
-    assert batching_throughput(2, 1.0, 1.0, 1, 1.0) == pytest.approx(12 / 2 / 13)
-
-
-@given(st.integers(1, 200), st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.integers(1, 64))
-def test_batching_stays_below_its_ceilings(
-    clients: int, fixed: float, item: float, most: int
-) -> None:
-    got = batching_throughput(clients, fixed, item, most, 1.0)
-    ceiling = min(most / (fixed + item * most), clients / (1.0 + fixed + item))
-    assert 0 < got <= ceiling * (1 + 1e-9)
-    assert got >= batching_throughput(clients, fixed, item, 1, 1.0) * (1 - 1e-9)
-
-
-def test_batching_reaches_its_ceiling() -> None:
-    assert batching_throughput(2000, 0.018, 0.002, 16, 0.1) == pytest.approx(320.0, rel=1e-9)
+@given(st.floats(0.001, 1.0), st.floats(0.0, 0.5), st.integers(1, 64))
+def test_two_tests_give_the_engine_back(fixed: float, item: float, most: int) -> None:
+    sizes = np.array([1.0, 3.0, 8.0])
+    got = engine_from_tests(sizes, fixed + item * sizes, most)
+    assert got[:2] == pytest.approx((fixed, item), abs=1e-9)
+    assert got[2] == pytest.approx(most / (fixed + item * most))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("batches", "steps", "most", "message"),
     [
-        ((0, 1.0, 1.0, 2, 1.0), "clients must be a positive integer"),
-        ((1.5, 1.0, 1.0, 2, 1.0), "clients must be a positive integer"),
-        ((1, 1.0, 1.0, 0, 1.0), "max_batch must be a positive integer"),
-        ((1, 1.0, 1.0, math.nan, 1.0), "max_batch must be a positive integer"),
-        ((1, 0.0, 1.0, 2, 1.0), "fixed_s must be positive and finite"),
-        ((1, math.nan, 1.0, 2, 1.0), "fixed_s must be positive and finite"),
-        ((1, 1.0, -1.0, 2, 1.0), "per_item_s must be non-negative and finite"),
-        ((1, 1.0, math.inf, 2, 1.0), "per_item_s must be non-negative and finite"),
-        ((1, 1.0, 1.0, 2, 0.0), "think_time_s must be positive and finite"),
-        ((1, 1.0, 1.0, 2, math.inf), "think_time_s must be positive and finite"),
+        ([4], [1.0], 8, "batches must be of two sizes"),
+        ([[1, 2]], [[1.0, 2.0]], 8, "batches must be of two sizes"),
+        ([1, 2], [1.0], 8, r"steps_s must be of shape \(2,\)"),
+        ([0.5, 2], [1.0, 2.0], 8, "batches must be finite and at least 1"),
+        ([1, math.inf], [1.0, 2.0], 8, "batches must be finite and at least 1"),
+        ([1, 2], [1.0, 0.0], 8, "steps_s must be positive and finite"),
+        ([1, 2], [1.0, math.nan], 8, "steps_s must be positive and finite"),
+        ([1, 2], [1.0, 2.5], 8, "steps_s must be a rising line above 0"),
+        ([1, 2], [2.0, 1.0], 8, "steps_s must be a rising line above 0"),
+        ([1, 2], [1.0, 1.5], 0, "max_batch must be a positive integer"),
     ],
 )
-def test_bad_engines_are_refused(
-    arguments: tuple[int, float, float, int, float], message: str
+def test_bad_engine_tests_are_refused(
+    batches: list[float], steps: list[float], most: int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        batching_throughput(*arguments)
+        engine_from_tests(batches, steps, most)
 
 
 @given(st.floats(0.0, 0.9), st.floats(0.0, 0.1), st.floats(0.1, 1e4))

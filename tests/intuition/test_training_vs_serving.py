@@ -100,7 +100,9 @@ def test_serving_equals_training_at_three_tokens_per_token() -> None:
 
 def test_forward_flops_by_hand() -> None:
     assert forward_flops(50.0) == 100.0
-    assert forward_flops(50.0, 3, 7.0, 11.0) == 100 + 2 * 3 * 7 * 11
+    assert forward_flops(50.0, 3, 7.0, 11.0) == 100 + 4 * 3 * 7 * 11
+    one = forward_flops(70e9, 80, 131_072, 8192) / forward_flops(70e9)
+    assert one == pytest.approx(3.454, abs=5e-4)  # 245% more, not 123%
 
 
 def test_efficient_with_ties() -> None:
