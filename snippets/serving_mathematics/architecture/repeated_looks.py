@@ -51,6 +51,9 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
     >>> round(crossing_probability([1.959964, 1.959964]), 6)
     0.083118
     """
+    require(
+        np.ndim(thresholds) == 1, "thresholds", "a list, one positive number per look", thresholds
+    )
     looks = len(thresholds)
     require(1 <= looks <= 200, "thresholds", "1 to 200 numbers", looks)
     for c in thresholds:
