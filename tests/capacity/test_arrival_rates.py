@@ -13,8 +13,8 @@ from serving_mathematics.capacity import arrival_rates as chapter
 from serving_mathematics.capacity.arrival_models import mmpp_mean_time, switching_generator
 from serving_mathematics.capacity.arrival_rates import (
     chi_square_tail,
-    dispersion_mean_work,
     dispersion_index,
+    dispersion_mean_work,
     dispersion_p_value,
     gap_cv,
     window_counts,

@@ -453,7 +453,12 @@ def check_bad_input_is_refused() -> None:
         match="counts must be positive somewhere in every row",
     )
     checks.raises(
-        "saturated", dispersion_mean_work, 5.0, 0.2, 1.0, match="below 1 for a stable queue, got 1.0"
+        "saturated",
+        dispersion_mean_work,
+        5.0,
+        0.2,
+        1.0,
+        match="below 1 for a stable queue, got 1.0",
     )
     checks.raises(
         "NaN dispersion",

@@ -28,8 +28,8 @@ COMMAND = "python -m serving_mathematics.capacity.policy_measurement"
 SETTINGS = {
     "utilization": (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9),
     "concurrency": (0.6, 0.7, 0.8, 0.9, 1.0, 1.1),
-    "knative": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    "forecast": (0.001, 0.01, 0.05, 0.2),
+    "knative": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "forecast": (0.001, 0.01, 0.05, 0.2, 0.5, 0.9),
 }
 OTHERS = (  # policy, setting, start-up [s], error of the forecast; with one slot
     *(("static", float(size), STARTUP_S, 0.0) for size in (*_static_sizes(), 34, 38)),
@@ -85,6 +85,7 @@ def check_record_can_be_made_again() -> None:
     cells = {
         (c["policy"], c["setting"], c["startup_s"], c["slots"]): c["days"]
         for c in read_record(RECORD)["cells"]
+        if c["forecast_error"] == 0
     }
     for policy, setting, slots in (
         ("utilization", 0.8, 1),

@@ -50,9 +50,7 @@ def running_noise(arrival_rate: float, sojourns_s: npt.ArrayLike, window_s: floa
     fine = sample.ndim == 1 and sample.size > 0 and np.all((sample >= 0) & (sample < math.inf))
     require(fine and sample.max() > 0, "sojourns_s", "a list of times that are not all 0", sample)
     cube = float((sample**3).mean())
-    return math.sqrt(2 * arrival_rate * cube / 3) / (
-        arrival_rate * float(sample.mean()) * window_s
-    )
+    return math.sqrt(2 * arrival_rate * cube / 3) / (arrival_rate * float(sample.mean()) * window_s)
 
 
 def own_spread(utilization: float, window: float) -> float:

@@ -221,7 +221,8 @@ def _decided(question: Question, found: Plan) -> str:
     """Whether the intervals of this fleet, and of one replica fewer, lie on one side of the
     objectives."""
     doubts = [
-        f"the interval of {name} reaches beyond its objective" for name in _beyond(question, found.best)
+        f"the interval of {name} reaches beyond its objective"
+        for name in _beyond(question, found.best)
     ]
     if found.one_fewer_may_do:
         doubts.append("by its intervals one replica fewer may do")

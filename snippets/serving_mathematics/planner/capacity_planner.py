@@ -404,7 +404,6 @@ class Fleet:
         assert found is not None
         return found
 
-
     def near(self, replicas: int) -> list[int]:
         """Batch limits, largest first, at which so many replicas might do: intervals of twice
         their width reach into the objective. Of limits that are never reached, the largest."""

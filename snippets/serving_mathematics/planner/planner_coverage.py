@@ -46,14 +46,14 @@ ASKED: dict[str, dict[str, object]] = {
     "the worked example": {"rate_per_s": 20},
     "objectives twice as loose": {"rate_per_s": 20, "ttft_s": 2, "tpot_s": 0.1},
     "long prompts": {
-        **{"rate_per_s": 4, "mean_prompt_tokens": 3000, "token_budget": 2048},
-        **{"ttft_s": 4, "tpot_s": 0.1},
+        "rate_per_s": 4, "mean_prompt_tokens": 3000, "token_budget": 2048,
+        "ttft_s": 4, "tpot_s": 0.1,
     },
     "bursts": {"rate_per_s": 12, "arrival_scv": 9, "ttft_s": 1.5, "tpot_s": 0.06},
     "a batch limit of 16": {"rate_per_s": 8, "batch_limit": 16, "ttft_s": 2, "tpot_s": 0.1},
     "70 billion on four devices": {
-        **{"model": "Llama-2-70B", "devices": 4, "rate_per_s": 3},
-        **{"ttft_s": 3, "tpot_s": 0.1},
+        "model": "Llama-2-70B", "devices": 4, "rate_per_s": 3,
+        "ttft_s": 3, "tpot_s": 0.1,
     },
 }
 NAMES = [f"{what} p{100 * q:g}" for what in ("TTFT", "TPOT") for q in QUANTILES]
@@ -179,9 +179,7 @@ def check_a_coin_flip_is_never_called_decided() -> None:
     counts = Counter(seed["replicas"] for seed in seeds)
     checks.equal("replicas", sorted(counts), [5, 6], kind="simulation")
     error = math.sqrt(len(seeds) / 4)
-    checks.inside(
-        "of six", counts[6], len(seeds) / 2 - 12 * error, len(seeds) / 2 + 12 * error
-    )
+    checks.inside("of six", counts[6], len(seeds) / 2 - 12 * error, len(seeds) / 2 + 12 * error)
 
 
 def check_record_can_be_made_again() -> None:
