@@ -144,6 +144,7 @@ def example() -> SimpleNamespace:
     most, second = (count for _, count in worked.most_common(2))
     return SimpleNamespace(
         coverage_rows="\n".join(_row(row) for row in record["questions"]),
+        true_requests_million=TRUE_REQUESTS / 1e6,
         coverage_seeds=len(rows["the worked example"]),
         decided_plans=len(decided),
         least_held_percent=min(shares),

@@ -78,8 +78,8 @@ def _rows() -> str:
     for name, row in runs_of(read_record(RECORD))[0].items():
         span = f"{row['sizes'][0]:,} to {row['sizes'][-1]:,} {row['unit']}"
         exponent = f"{row['exponent']:.2f} ± {row['half_width']:.2f}"
-        each, spread = _cost(_each(row)[-1]), spread_text(row["exponents"])
-        lines.append(f"| {name} | {span} | {exponent} | {spread} | {each} |")
+        spread = spread_text(row["exponents"])
+        lines.append(f"| {name} | {span} | {exponent} | {spread} |")
     return "\n".join(lines)
 
 
