@@ -1,0 +1,202 @@
+"""What is done to finished HTML for the theme that the site has now: names for a screen reader,
+less markup in code, a search that waits until it is used, and a preview for those to whom a link is
+sent.
+
+All of it can be deleted without losing a word or a number of a page. It stands on the markup of
+Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
+as it is, and its test says what changed.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PREVIEW = "assets/screenshot-light.png"  # the picture that a link to the site is shown with
+
+_PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
+_AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
+_SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
+_SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+_COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
+BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
+_BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
+_SWITCH = '<form class="md-header__option" data-md-component="palette">'
+_COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
+_BUNDLE = re.compile(r'<script (?=src="[^"]*/bundle\.\w+\.min\.js")')
+_SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
+_DIALOG = 'data-md-component="search" role="dialog"'
+
+
+def named_landmarks(page: str) -> str:
+    """A rendered page whose search dialog has a name, and each section of the navigation its own.
+
+    A section with an index page is labelled by an element that holds an icon only; its title stands
+    in another label.
+    """
+
+    def name(match: re.Match[str]) -> str:
+        title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', page)
+        return f'aria-label="{title[1]}"' if title else match[0]
+
+    return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
+
+
+def copied_from_the_page(content: str) -> str:
+    """A rendered page whose copy buttons hold what the page has nowhere else: a definition that
+    stands in its code is named by the block of code and the place in it, one that several buttons
+    take by its place in a list, and docs/assets/handbook.js puts them back. A third of a page's
+    weight.
+    """
+    places: dict[str, str] = {}
+    for block, code in enumerate(_SHOWN.findall(content)):
+        text = html.unescape(_TAG.sub("", code)).rstrip("\n")
+        for place, definition in enumerate(text.split(BETWEEN)):
+            places.setdefault(definition, f"§{block}.{place}")
+    buttons = [html.unescape(text).rstrip("\n").split(BETWEEN) for text in _COPIED.findall(content)]
+    count = Counter(part for parts in buttons for part in parts if part not in places)
+    shared = [part for part, times in count.items() if times > 1]
+    places |= {part: f"§+{number}" for number, part in enumerate(shared)}
+
+    def short(match: re.Match[str]) -> str:
+        parts = html.unescape(match[1]).rstrip("\n").split(BETWEEN)
+        kept = BETWEEN.join(places.get(part, part) for part in parts)
+        quoted = html.escape(kept, quote=False).replace('"', "&quot;")
+        return f' data-copied="{quoted}"'
+
+    listed = json.dumps(shared, ensure_ascii=False).replace("<", "\\u003c")
+    script = f'<script type="application/json" id="copied">{listed}</script>' if shared else ""
+    return _COPIED.sub(short, content) + script
+
+
+def with_copy_buttons(content: str) -> str:
+    """A rendered page whose blocks of code have the theme's copy button, in a landmark with a name
+    of its own. The theme's feature adds them in the browser, and lays the page out once for each.
+    """
+    number = itertools.count(1)
+
+    def block(match: re.Match[str]) -> str:
+        place = next(number)
+        return (
+            f'<pre>{match[1] or ""}<nav class="md-code__nav" aria-label="Code block {place}">'
+            '<button class="md-code__button" title="Copy to clipboard" data-md-type="copy"'
+            f' data-clipboard-target="#code-block-{place}"></button></nav>'
+            f'<code id="code-block-{place}">'
+        )
+
+    return _BLOCK_OF_CODE.sub(block, content)
+
+
+def settled(page: str) -> str:
+    """A rendered page that knows before it is drawn whether scripts run (the other class is of the
+    theme's scripts too, which would have every element styled again), and asks for the font of its
+    formulas beside its style, so that little moves when either is there. The theme's scripts wait
+    until the page is drawn, and its search until somebody searches.
+    """
+    first = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
+    sheet = _SHEET.search(page)
+    if sheet and "<math" in page:
+        font = f"{sheet[1]}assets/stix-two-math.woff2"
+        first += f'<link rel="preload" href="{font}" as="font" type="font/woff2" crossorigin>'
+    search = f"<script>{_script('late-search.js')}</script>" if _DIALOG in page else ""
+    page = page.replace("</title>", f"</title>{first}", 1)
+    return _BUNDLE.sub(lambda _: f"{search}<script defer ", page, count=1)
+
+
+def with_colours(page: str) -> str:
+    """A rendered page whose colours are those of the system, or the reader's choice, when it is
+    drawn (colours.js). The theme's own script is at the end of the page: to the eyes of those who
+    read in the dark it flashes, and all elements are styled three more times.
+    """
+    told = page.replace(_SWITCH, '<form class="md-header__option">')
+    return _COLOURS.sub(lambda _: f"<script>{_script('colours.js')}</script>", told)
+
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def plain_names(content: str) -> str:
+    """Highlighted code without the markup of names, operators, brackets and blanks, which look like
+    plain text, and with that of a docstring around it and not around each of its lines: a third of
+    a page's weight.
+    """
+    found, count = _PLAIN.sub(r"\1", content), 1
+    while count:  # two lines become one piece, and that one with the next
+        found, count = _AGAIN.subn(r"\1\3", found)
+    return found
+
+
+def with_preview(page: str, preview: Mapping[str, str]) -> str:
+    """A rendered page with Open Graph properties in its head."""
+    tags = "".join(
+        f'<meta property="{name}" content="{html.escape(content)}">'
+        for name, content in preview.items()
+    )
+    return page.replace("</head>", f"{tags}</head>", 1)
+
+
+def content(html_of_page: str) -> str:
+    """What Markdown made of a page, lighter."""
+    return with_copy_buttons(copied_from_the_page(plain_names(html_of_page)))
+
+
+def page(output: str, preview: Mapping[str, str]) -> str:
+    """A page as the theme made it, finished. preview: Open Graph properties."""
+    return with_preview(settled(with_colours(named_landmarks(output))), preview)
+
+
+_TRIMMED = (
+    (r"<(style|script)\b.*?</\1>|<!--.*?-->", ""),  # all of JupyterLab's, and loaders of MathJax
+    (r"<clipboard-copy\b.*?</clipboard-copy>", ""),  # the theme copies code
+    (r'<div class="clipboard-copy-txt"[^>]*>.*?</div>', ""),
+    (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
+    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
+    (r' tabindex="0"', ""),
+    (r'class="anchor-link"', 'class="headerlink" title="Link to this section"'),
+    (
+        r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
+        r'<div class="highlight"><pre><code>\1</code></pre></div>',
+    ),
+)
+_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
+
+
+def notebook(page: str, images: Sequence[str]) -> str:
+    """A notebook as mkdocs-jupyter rendered it, in the clothes of the site.
+
+    images: what takes the place of the figures, in their order.
+    """
+    for pattern, replacement in _TRIMMED:
+        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
+    remaining = iter(images)
+    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
+
+
+def read_index(site: Path) -> list[dict[str, Any]]:
+    """What the search of a built site knows, page by page; nothing where there is none."""
+    try:
+        found: list[dict[str, Any]] = json.loads(_index(site).read_text(encoding="utf-8"))["docs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return found
+
+
+def add_to_index(site: Path, before: Sequence[Mapping[str, Any]]) -> None:
+    """Put back what the search knew of pages that it knows nothing of now."""
+    if before and _index(site).is_file():
+        known = json.loads(_index(site).read_text(encoding="utf-8"))
+        pages = {entry["location"].partition("#")[0] for entry in known["docs"]}
+        known["docs"] += [e for e in before if e["location"].partition("#")[0] not in pages]
+        _index(site).write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
+
+
+def _index(site: Path) -> Path:
+    return site / "search" / "search_index.json"
