@@ -14,9 +14,10 @@ from serving_mathematics.planner.planner_coverage import (
     ASKED,
     NAMES,
     RECORD,
-    SEEDS,
+    WORKED_NAME,
     _measure,
     _one,
+    _seeds,
     _shares,
     main,
 )
@@ -29,10 +30,10 @@ def test_the_record_has_every_seed() -> None:
     assert record["intervals"] == NAMES
     assert {row["name"]: row["question"] for row in record["questions"]} == ASKED
     for row in record["questions"]:
-        assert len(row["seeds"]) == SEEDS == 400
+        assert len(row["seeds"]) == _seeds(row["name"]) in (100, 400)
         assert {len(seed["held"]) for seed in row["seeds"]} == {len(NAMES)}
     decided = [seed for row in record["questions"] for seed in row["seeds"] if seed["decided"]]
-    assert len(decided) >= 800
+    assert len(decided) >= 600
     assert all(92 <= share <= 97 for share in _shares(decided))
 
 
@@ -47,6 +48,7 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     record = measuring.read_record(RECORD)
     assert record == _measure()
     assert record["questions"][0]["seeds"] == [_one("small", seed) for seed in range(3)]
+    assert _seeds("small") == 3
     planner_coverage._truth.cache_clear()
 
 
@@ -56,12 +58,13 @@ def test_shares_are_counted_by_interval() -> None:
 
 
 def test_the_worked_example_says_what_it_is_not_sure_of() -> None:
-    """With four seeds, of which the record has both answers: five and six are always named."""
-    seeds = measuring.read_record(RECORD)["questions"][0]["seeds"]
+    """A seed of each answer in the record: five and six are always named."""
+    rows = {row["name"]: row["seeds"] for row in measuring.read_record(RECORD)["questions"]}
+    seeds = rows[WORKED_NAME]
     assert set(Counter(seed["replicas"] for seed in seeds)) == {5, 6}
     picked = [next(i for i, s in enumerate(seeds) if s["replicas"] == n) for n in (5, 6)]
     for seed in picked:
-        question = read_question(ASKED["the worked example"] | {"seed": seed})
+        question = read_question(ASKED[WORKED_NAME] | {"seed": seed})
         found = plan(question, alternatives=False)
         text = answer_summary(question, found)
         assert found.best.replicas == seeds[seed]["replicas"]

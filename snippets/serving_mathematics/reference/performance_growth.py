@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -57,19 +57,6 @@ def growth_exponent(sizes: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, 
     rest = y - exponent * x
     error = math.sqrt(float(rest @ rest) / (n.size - 2) / float(x @ x))
     return exponent, STUDENT_T_975[n.size - 3] * error
-
-
-def _each(row: dict[str, Any]) -> list[float]:
-    """Nanoseconds for one of the things that are counted, at every size."""
-    return [1e9 * s / n for s, n in zip(row["seconds"], row["sizes"], strict=True)]
-
-
-def _cost(nanoseconds: float) -> str:
-    """A duration in the unit that makes it short."""
-    for unit, factor in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
-        if nanoseconds < 1000 * factor or unit == "ms":
-            break
-    return f"{digits(nanoseconds / factor)} {unit}"
 
 
 def _rows() -> str:

@@ -2,8 +2,8 @@
 
 Each solves for the setting that meets a goal: a fleet that clears a backlog by a deadline, (λ +
 B/T)/μ; a target that leaves room for growth during start-up, 1/(1 + rD); a keep-alive that makes
-cold starts rare, ln(1/q)/λ with q = p/(p + (1 + λD)(1 − p)), and its price, 1 − p/(1 + λD); a target
-that is safe up to the edge of the tolerance band.
+cold starts rare, ln(1/q)/λ with q = p/(p + (1 + λD)(1 − p)), and its price, 1 − p/(1 + λD); a
+target that is safe up to the edge of the tolerance band.
 
 Assumes: fluid flow in the first two, Poisson arrivals with service much shorter than the gaps in
 the third, M/M/c in the fourth.
