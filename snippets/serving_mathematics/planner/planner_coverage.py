@@ -179,9 +179,7 @@ def check_a_coin_flip_is_never_called_decided() -> None:
     Source: the record; with half and half 100 seeds have a standard error of five.
     """
     (seeds,) = (
-        row["seeds"]
-        for row in read_record(RECORD)["questions"]
-        if row["name"] == WORKED_NAME
+        row["seeds"] for row in read_record(RECORD)["questions"] if row["name"] == WORKED_NAME
     )
     checks.equal("decided", sum(seed["decided"] for seed in seeds), 0, kind="simulation")
     counts = Counter(seed["replicas"] for seed in seeds)
