@@ -70,6 +70,9 @@ def test_bad_input_is_refused() -> None:
     for bad in (0.0, -1.0, math.nan, 13.0):
         with pytest.raises(ValueError, match=r"thresholds must be in \(0, 12\]"):
             crossing_probability([2.0, bad])
+    for bare in (1.96, 2, np.float64(1.96), np.array(1.96), [[1.96]]):
+        with pytest.raises(ValueError, match="thresholds must be a list, one positive number per"):
+            crossing_probability(bare)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="effect must be finite"):
         crossing_probability([2.0], math.nan)
     for looks in (0, 201, 1.5, math.nan):

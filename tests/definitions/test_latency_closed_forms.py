@@ -115,7 +115,6 @@ def test_bad_shapes_and_shares_are_refused() -> None:
             branch_quantile(0.9, shares, [1.0, 2.0])
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 0.9999), st.integers(1, 40), st.floats(0.001, 50.0))
 def test_erlang_quantile_is_that_of_a_gamma(q: float, stages: int, mean: float) -> None:
     expected = stats.gamma(stages, scale=mean).ppf(q)

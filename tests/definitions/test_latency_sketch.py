@@ -145,7 +145,6 @@ def test_what_is_no_sketch_is_refused(
         LatencySketch(error, np.array(keys), np.array(counts))
 
 
-@settings(deadline=None, max_examples=50)
 @given(LATENCIES, st.integers(-4, 8))
 def test_native_bucket_holds_its_value(latencies: list[float], schema: int) -> None:
     ratio = 2.0**2.0**-schema

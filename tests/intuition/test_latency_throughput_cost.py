@@ -71,7 +71,6 @@ def test_largest_batch_with_a_cache_that_weighs_nothing() -> None:
 
 
 @given(st.floats(0.1, 1e3), st.floats(0, 1e3), positive, positive, st.floats(1.0, 1e6))
-@settings(deadline=None, max_examples=50)
 def test_no_batch_reaches_the_ceiling(
     parameters: float, kv: float, peak: float, bandwidth: float, batch: float
 ) -> None:
@@ -89,7 +88,6 @@ def test_ceiling_of_the_example_has_the_arithmetic_in_it() -> None:
 
 
 @given(st.integers(1, 3000), st.integers(0, 100), st.floats(0, 1e4), st.floats(0.01, 1.0))
-@settings(deadline=None, max_examples=50)
 def test_prompt_time_is_that_of_its_tokens(
     tokens: int, layers: int, width: float, mfu: float
 ) -> None:
