@@ -71,7 +71,7 @@ def test_bad_input_is_refused() -> None:
         with pytest.raises(ValueError, match=r"thresholds must be in \(0, 12\]"):
             crossing_probability([2.0, bad])
     for bare in (1.96, 2, np.float64(1.96), np.array(1.96), [[1.96]]):
-        with pytest.raises(ValueError, match="thresholds must be a list, one positive number per"):
+        with pytest.raises(ValueError, match="thresholds must be a list with one number for every"):
             crossing_probability(bare)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="effect must be finite"):
         crossing_probability([2.0], math.nan)
