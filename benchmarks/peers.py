@@ -49,11 +49,9 @@ REQUIREMENTS = {
     ),
 }
 SETUP = """\
-from importlib.resources import files
-import matplotlib.style
 from serving_mathematics.checks import show
-matplotlib.style.use(str(files("serving_mathematics") / "house.mplstyle"))
-matplotlib.rcParams["figure.constrained_layout.use"] = True"""
+from serving_mathematics.drawing import drawn, use_house_style
+use_house_style()"""
 IN_A_NOTEBOOK = """\
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
@@ -188,11 +186,13 @@ class Chapter:
                 checks = []
             elif text in owners:
                 asked.append(text)
-                found.append(("code", show_figure.format(f"{owners[text].short}.figure_{text}()")))
+                found.append(
+                    ("code", show_figure.format(f"drawn({owners[text].short}.figure_{text})"))
+                )
         if checks:
             found.append(("code", "\n".join(checks)))
         found += [
-            ("code", show_figure.format(f"{module.short}.figure_{figure}()"))
+            ("code", show_figure.format(f"drawn({module.short}.figure_{figure})"))
             for figure, module in owners.items()
             if figure not in asked
         ]

@@ -139,6 +139,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             terms, wrong = pages.terms_of(path, text)
             problems += wrong
     _State.pages, _State.texts, _State.formulas, _State.around = {}, {}, [], ""
+    sources_now = Sources(ROOT)
     for path, (text, meta) in sources.items():
         file = files.get_file_from_path(path)
         assert file is not None
@@ -152,6 +153,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             uses if told else [],
             references,
             terms,
+            sources_now,
             str(config.extra.get("pyodide") or ""),
             1 + file.content_string.count("\n") - text.count("\n"),
         )

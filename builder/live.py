@@ -12,7 +12,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 ABSENT = (ImportError, NotImplementedError, OSError)  # what asking for a socket or a process raises
@@ -59,33 +58,24 @@ def answer(name: str, function: str, text: str, tell: Callable[[str, str], objec
     name: dotted, in the package. function: its name; it gets text and tell. tell: called with
     "status" and what the reader should see while it works.
     """
-    if "matplotlib" not in sys.modules and not importlib.util.find_spec("matplotlib"):
-        _stand_in_for_matplotlib()
-    found: str = getattr(importlib.import_module(f"serving_mathematics.{name}"), function)(
-        text, tell
-    )
+    module = importlib.import_module(f"serving_mathematics.{name}")
+    found: str = getattr(module, function)(text, tell)
     return found
 
 
-def _stand_in_for_matplotlib() -> None:
-    """A page with a form does not load what draws: most of the time and bytes of a start. Its
-    modules name `Figure` when they are imported, and draw nothing when they answer.
-    """
-    drawing, figure = ModuleType("matplotlib"), ModuleType("matplotlib.figure")
-    figure.Figure = type("Figure", (), {})  # type: ignore[attr-defined]
-    sys.modules |= {"matplotlib": drawing, "matplotlib.figure": figure}
-
-
-def _drawn(name: str, title: str, figure: Callable[[], Any]) -> tuple[str, str, str, str]:
+def _drawn(name: str, title: str, draw: Callable[..., Any]) -> tuple[str, str, str, str]:
     from figures import house_style, light_and_dark  # type: ignore[import-not-found]
+    from matplotlib.figure import Figure
 
     style = Path(sys.modules["serving_mathematics.checks"].__file__ or "").with_name(
         "house.mplstyle"
     )
     short = title.removeprefix("figure_")
     with house_style(style):
-        light, dark = light_and_dark(figure(), f"live.{name}.{short}")
-    caption = " ".join((figure.__doc__ or short).split("\n\n")[0].split())
+        figure = Figure()
+        draw(figure)
+        light, dark = light_and_dark(figure, f"live.{name}.{short}")
+    caption = " ".join((draw.__doc__ or short).split("\n\n")[0].split())
     return short, caption, light, dark
 
 

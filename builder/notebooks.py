@@ -21,13 +21,10 @@ from builder.runner import Run
 SETUP = """\
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
-from importlib.resources import files
-
-import matplotlib.style
-
 from serving_mathematics.checks import show
+from serving_mathematics.drawing import drawn, use_house_style
 
-matplotlib.style.use(str(files("serving_mathematics") / "house.mplstyle"))"""
+use_house_style()"""
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
     for figure in figures:
         cells.append(
             _code(
-                "\n".join([*source, f"{module}.figure_{figure['name']}()"]),
+                "\n".join([*source, f"drawn({module}.figure_{figure['name']})"]),
                 {
                     "output_type": "execute_result",
                     "execution_count": None,

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from builder import PACKAGE, SOURCES, BuildError
+from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.readings import reading, readings
 from builder.runner import Run
-from builder.source import Sources, Symbol, module_path, self_contained, shown
+from builder.source import Module, Sources, Symbol, module_path, self_contained, shown
 
 _BLOCK = re.compile(r"^([ \t]*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
@@ -192,6 +192,7 @@ class Page:
     uses: Sequence[SymbolUse] = ()
     references: Sequence[Reference] = ()
     terms: Sequence[Term] = ()
+    sources: Sources = field(default_factory=lambda: Sources(ROOT))
     pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
@@ -348,12 +349,14 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
     run = found[0][0]
     source = run.record["source"]
     text = "\n\n\n".join(shown(source, symbol) for _, symbol in found)
-    return run, text, self_contained(source, names, run.outline)
+    module = Module(run.name, source, run.outline)
+    return run, text, self_contained(module, names, page.sources.module)
 
 
 def _code(page: Page, names: list[str]) -> str:
     run, text, whole = _code_block(page, names)
-    needs = " ".join(run.record["needs"])
+    ours = re.search(rf"^from {PACKAGE}\.", whole, re.MULTILINE)
+    needs = " ".join([*run.record["needs"], *(["serving-mathematics"] if ours else [])])
     wanted = f" <span>Needs <code>pip install {needs}</code></span>" if needs else ""
     lines = text.count("\n") + 1
     folded = lines > LINES_OPEN + LINES_OVER

@@ -12,7 +12,7 @@ import platform
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,31 +122,117 @@ def _lines(source: str) -> list[str]:
     return source.split("\n")
 
 
-def self_contained(source: str, names: Iterable[str], known: Outline | None = None) -> str:
-    """The named definitions with the imports and definitions they need, ready for an empty file.
+@dataclass(frozen=True)
+class Module:
+    """A module as text: its dotted name in the package, its source, and its outline."""
 
-    known: the outline of the source, where it has been made already.
+    name: str
+    source: str
+    outline: Outline
+
+
+def self_contained(module: Module, names: Iterable[str], find: Callable[[str], Module]) -> str:
+    """The named definitions with the imports and definitions that they need, from whichever modules
+    of the package, ready for an empty file: what is needed first stands first.
+
+    A definition that reads a file of the package is imported and not copied.
+
+    find: the module of a dotted name in the package. Raises BuildError when two modules define
+    something else under one name that both need.
     """
-    known = known or outline(source)
-    needed: set[str] = set()
-    pending = list(names)
-    while pending:
-        name = pending.pop()
-        if name not in needed:
+    kept: dict[str, tuple[str, str]] = {}  # name: module it is from and its text
+    imports: dict[str, dict[str, None]] = {}  # a line, or its beginning: what
+    wanted: dict[str, tuple[Module, set[str]]] = {}
+    order: list[Module] = []
+
+    def gather(place: Module, asked: Iterable[str]) -> None:
+        _, needed = wanted.setdefault(place.name, (place, set()))
+        pending = [name for name in asked if name not in needed]
+        bound = {name: (s, written) for s in place.outline.imports for written, name in s.names}
+        while pending:
+            name = pending.pop()
+            if name in needed:
+                continue
             needed.add(name)
-            pending += known.symbols[name].uses if name in known.symbols else []
-    lines = []
-    for statement in known.imports:
-        future = statement.head.startswith("from __future__")
-        kept = [written for written, bound in statement.names if future or bound in needed]
-        if kept:
-            lines.append(statement.head + ", ".join(kept))
-    symbols = [known.symbols[name] for name in needed if name in known.symbols]
-    spans = sorted({(symbol.first_line, symbol.last_line) for symbol in symbols})
-    code = _lines(source)
-    blocks = ["\n".join(lines)] if lines else []
-    blocks += ["\n".join(code[first - 1 : last]) for first, last in spans]
-    return "\n\n\n".join(blocks) + "\n"
+            if name in place.outline.symbols:
+                pending += place.outline.symbols[name].uses
+            elif name in bound:
+                statement, written = bound[name]
+                source = _package_module(statement, place.name)
+                if source is None or _reads_package(find(source), name):
+                    plain = statement.head == "import "
+                    line, what = (f"import {written}", "") if plain else (statement.head, written)
+                    imports.setdefault(line, {})[what] = None
+                elif written != name or name not in find(source).outline.symbols:
+                    raise BuildError(
+                        f"{place.name}:{statement.line}: {written} cannot be copied with what it"
+                        " needs: import the definition itself, under its own name"
+                    )
+                else:
+                    gather(find(source), [name])
+        if place not in order:
+            order.append(place)
+
+    gather(module, names)
+    blocks = []
+    for place in order:
+        symbols = place.outline.symbols
+        spans: dict[tuple[int, int], None] = {}
+        for name in sorted(wanted[place.name][1] & symbols.keys()):
+            span = (symbols[name].first_line, symbols[name].last_line)
+            text = shown(place.source, symbols[name])
+            owner, other = kept.setdefault(name, (place.name, text))
+            if owner != place.name and other != text:
+                raise BuildError(
+                    f"{name} of {owner} and {name} of {place.name} are different and would be"
+                    f" copied together with {', '.join(names)}: rename one"
+                )
+            if owner == place.name:
+                spans[span] = None
+        code = _lines(place.source)
+        blocks += ["\n".join(code[first - 1 : last]) for first, last in sorted(spans)]
+    future = [s for place in order for s in place.outline.imports if "__future__" in s.head]
+    lines = [future[0].head + "annotations"] if future else []
+    lines += [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
+    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
+
+
+def _reads_package(module: Module, name: str) -> bool:
+    """Whether a definition finds data beside its module, which a copy would not have."""
+    here = {"__file__"} | {
+        bound
+        for statement in module.outline.imports
+        if "importlib.resources" in statement.head
+        for _, bound in statement.names
+    }
+    seen: set[str] = set()
+    pending = [name]
+    while pending:
+        current = pending.pop()
+        if current in here:
+            return True
+        if current not in seen and current in module.outline.symbols:
+            seen.add(current)
+            pending += module.outline.symbols[current].uses
+    return False
+
+
+def _rank(item: tuple[str, dict[str, None]]) -> tuple[bool, bool, str]:
+    """Standard library first, then `import`, then `from`: as linters sort."""
+    name = item[0].split()[1].partition(".")[0]
+    return name not in sys.stdlib_module_names, item[0].startswith("from "), item[0]
+
+
+def _package_module(statement: Import, within: str) -> str | None:
+    """The module of this package that an import takes names from; None for another package."""
+    if not statement.head.startswith("from "):
+        return None
+    target = statement.head.split()[1]
+    level = len(target) - len(target.lstrip("."))
+    if level:
+        return ".".join([*within.split(".")[:-level], target.lstrip(".")])
+    package, _, rest = target.partition(".")
+    return rest if package == PACKAGE else None
 
 
 _IMPORT = re.compile(
@@ -186,6 +272,7 @@ class Sources:
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
         self._contents: dict[Path, bytes] = {}
+        self._modules: dict[str, Module] = {}
 
     def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
@@ -237,6 +324,17 @@ class Sources:
             files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
             self._files[target] = [file for file in files if file.is_file()]
         return self._files[target]
+
+    def module(self, name: str) -> Module:
+        """A module of the package as text. Raises BuildError when it is no module or no Python."""
+        if name not in self._modules:
+            file = module_path(self.root, name)
+            try:
+                text = self.content(file).decode("utf-8")
+                self._modules[name] = Module(name, text, outline(text))
+            except (OSError, ValueError, SyntaxError) as problem:
+                raise BuildError(f"cannot read module {name}: {problem}") from problem
+        return self._modules[name]
 
     def needs(self, name: str) -> list[str]:
         """A module's optional packages, as pip calls them."""

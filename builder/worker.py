@@ -31,7 +31,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
@@ -186,27 +186,26 @@ class _Run:
             )
         return results
 
-    def figures(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+    def figures(self, functions: dict[str, Callable[..., Any]]) -> list[dict[str, Any]]:
         drawn = [
             self.guarded(name, partial(self.figure, name, function), _line(function))
             for name, function in functions.items()
         ]
         return [figure for figure in drawn if figure]
 
-    def figure(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
+    def figure(self, name: str, function: Callable[..., Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
 
         from builder.figures import house_style, light_and_dark, on_dark, without_words
 
         with house_style(self.root / SOURCES / "house.mplstyle"):
-            figure = function()
-            if not isinstance(figure, Figure):
-                raise TypeError(
-                    f"{name} must return a matplotlib Figure, got {type(figure).__name__}"
-                )
+            figure = Figure()
+            returned = function(figure)
+            if returned is not None:
+                raise TypeError(f"{name} draws on the figure that it gets and returns nothing")
             drawn = [axes for axes in figure.axes if axes.has_data()]
             if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
-                raise ValueError(f"{name} returned a figure with nothing drawn on it")
+                raise ValueError(f"{name} drew nothing")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
         card = without_words(light)
@@ -247,12 +246,10 @@ class _Run:
 
     def example(self, function: Callable[[], Any]) -> dict[str, Any]:
         result = function()
-        if not dataclasses.is_dataclass(result) or isinstance(result, type):
-            raise TypeError(
-                f"example must return a dataclass instance, got {type(result).__name__}"
-            )
+        if not isinstance(result, SimpleNamespace):
+            raise TypeError(f"example must return a SimpleNamespace, got {type(result).__name__}")
         values = {}
-        for key, value in dataclasses.asdict(result).items():
+        for key, value in vars(result).items():
             plain = value.item() if getattr(value, "shape", None) == () else value
             if not isinstance(plain, int | float | str) or (
                 isinstance(plain, float) and math.isnan(plain)

@@ -65,7 +65,7 @@ def test_a_module_runs_whole_and_once_whatever_the_page_asks_for() -> None:
     for pieces in (PIECES, PIECES[:1]):
         cells = Chapter("part/twice.md", "Twice", pieces, [MODULE]).cells("SETUP", show_figure="{}")
         code = "\n".join(text for kind, text in cells if kind == "code")
-        assert code.count("part_twice.figure_line()") == 1
+        assert code.count("drawn(part_twice.figure_line)") == 1
         assert code.count("show(part_twice.check_double_of_two)") == 1
         assert code.count("part_twice.example()") == 1
         assert cells[1] == (
@@ -80,7 +80,7 @@ def test_a_module_runs_whole_and_once_whatever_the_page_asks_for() -> None:
 def test_cells_stand_in_the_order_of_the_page() -> None:
     cells = CHAPTER.cells("SETUP", show_figure="shown = {}")
     assert [kind for kind, _ in cells] == ["text", "code", "code", "text", "code"]
-    assert cells[2][1] == "shown = part_twice.figure_line()"
+    assert cells[2][1] == "shown = drawn(part_twice.figure_line)"
 
 
 def test_a_figure_of_another_chapters_module_is_not_drawn_again() -> None:
@@ -359,7 +359,7 @@ def test_every_chapter_is_given_whole(records: dict[str, Run], tmp_path: Path) -
         assert not re.search(r"^\s*\{\{ \w", prose, re.MULTILINE)
         calls = [
             *(f"show({m.short}.{check})" for m in chapter.modules for check in m.checks),
-            *(f"{m.short}.figure_{figure}()" for m in chapter.modules for figure in m.figures),
+            *(f"drawn({m.short}.figure_{figure})" for m in chapter.modules for figure in m.figures),
         ]
         assert sorted(line for line in code if "(" in line and ".example()" not in line) == sorted(
             calls

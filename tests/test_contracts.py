@@ -15,7 +15,7 @@ import yaml
 from builder import ROOT
 from builder.pages import references_of
 from builder.runner import Run
-from builder.source import module_names, module_path, outline, self_contained, shown
+from builder.source import Sources, module_names, module_path, self_contained
 
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
 
@@ -28,13 +28,8 @@ SECTIONS = [
     "Exercises",
     "Sources",
 ]
-TWINS = {"_require", "PunctualProtocol"}  # repeated on purpose, so that a copied function works
-SIMULATORS = {
-    "definitions.queue_simulator",
-    "architecture.digits_classifier",
-    "optimization.continuous_batching",
-}  # modules that others import, and whose page says so
 MODULES = module_names(ROOT)
+SOURCE_FILES = Sources(ROOT)
 NOT_PURE = ("check_", "figure_", "slider_")
 
 
@@ -51,7 +46,7 @@ def public_definitions(
         for node in tree_of(name).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
         and not node.name.startswith(("_", *NOT_PURE))
-        and node.name not in {"Example", "example", "main"}
+        and node.name not in {"example", "main"}
     }
 
 
@@ -287,17 +282,13 @@ def test_public_definitions_are_documented_and_tested(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_copied_functions_work_in_an_empty_file(name: str) -> None:
-    """A public function, taken with what it needs, passes its own example without the handbook."""
-    source = module_path(ROOT, name).read_text(encoding="utf-8")
+    """A public function, taken with what it needs, passes its own example without the handbook,
+    unless it reads the handbook's records.
+    """
     for function in public_definitions(name):
-        text = self_contained(source, [function])
-        imports = set(
-            re.findall(r"^from (?:serving_mathematics\.)([\w.]+) import", text, re.MULTILINE)
-        )
-        allowed = SIMULATORS if ".exercises." not in name else set(MODULES)
-        if name.startswith("planner."):  # it calls the chapters' functions: that is its purpose
-            allowed = {*MODULES, "measuring"}
-        assert imports <= allowed, f"{function} takes {imports} along"
+        text = self_contained(SOURCE_FILES.module(name), [function], SOURCE_FILES.module)
+        ours = re.findall(r"^(?:from|import) serving_mathematics.*", text, re.MULTILINE)
+        assert set(ours) <= {"from serving_mathematics.measuring import read_record"}, function
         assert "matplotlib" not in text, f"{function} drags a figure along"
         module = sys.modules["copied"] = type(sys)("copied")  # classes look their module up,
         namespace: dict[str, object] = vars(module)  # and pydantic the names in it
@@ -321,19 +312,7 @@ def test_no_two_modules_share_a_function_body() -> None:
                 code = [statement for statement in node.body if not _is_docstring(statement)]
                 bodies[tuple(ast.dump(statement) for statement in code)].append((name, node.name))
     for places in bodies.values():
-        names = {function for _, function in places}
-        assert len(places) == 1 or names <= TWINS, f"the same body in {places}"
-
-
-def test_twins_are_identical() -> None:
-    texts = defaultdict(set)
-    for name in MODULES:
-        source = module_path(ROOT, name).read_text(encoding="utf-8")
-        for function, symbol in outline(source).symbols.items():
-            if function in TWINS:
-                texts[function].add(shown(source, symbol))
-    assert texts.keys() == TWINS
-    assert all(len(versions) == 1 for versions in texts.values())
+        assert len(places) == 1, f"the same body in {places}"
 
 
 def _is_docstring(node: ast.stmt) -> bool:

@@ -40,11 +40,15 @@ GOOD = '''
 Source: hand.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from matplotlib.figure import Figure
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from serving_mathematics import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def double(value: float) -> float:
@@ -52,25 +56,18 @@ def double(value: float) -> float:
     return 2.0 * value
 
 
-@dataclass(frozen=True)
-class Example:
-    doubled: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The number that the page quotes."""
-    return Example(double(2.0))
+    return SimpleNamespace(doubled=double(2.0))
 
 
-def figure_line() -> Figure:
+def figure_line(figure: Figure) -> None:
     """Doubling is a straight line.
 
     Alt: A line from zero to two.
     """
-    figure = Figure()
     axes = figure.add_subplot(xlabel="value [1]", ylabel="double [1]")
     axes.plot([0, 1], [double(0.0), double(1.0)])
-    return figure
 
 
 def check_double_of_two() -> None:
@@ -143,7 +140,7 @@ class Project:
         without = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "builder", project.root / "builder", ignore=without)
         (project.root / SOURCES).mkdir(parents=True)
-        for name in ("__init__.py", "__main__.py", "checks.py", "house.mplstyle"):
+        for name in ("__init__.py", "__main__.py", "checks.py", "drawing.py", "house.mplstyle"):
             shutil.copy(ROOT / SOURCES / name, project.root / SOURCES / name)
         project.write("mkdocs.yml", CONFIG.format(port=port))
         project.write("theme/main.html", "<title>{{ page.title }}</title>{{ page.content }}\n")

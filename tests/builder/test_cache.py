@@ -453,24 +453,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 
-def figure_walk() -> Figure:
+def figure_walk(figure: Figure) -> None:
     \"\"\"A walk.\"\"\"
-    figure = Figure()
     axes = figure.add_subplot(xlabel="step [1]", ylabel=r"place $x$ [1]")
     rng = np.random.default_rng(7)
     for label in "ab":
         axes.plot(rng.normal(size=200).cumsum(), label=label)
     axes.scatter(np.arange(20), rng.normal(size=20))
     axes.legend()
-    return figure
 
 
-def figure_map() -> Figure:
+def figure_map(figure: Figure) -> None:
     \"\"\"A map.\"\"\"
-    figure = Figure()
     axes = figure.add_subplot(xlabel="x", ylabel="y")
     figure.colorbar(axes.imshow(np.random.default_rng(7).random((9, 9))))
-    return figure
 """
 
 

@@ -17,7 +17,7 @@ from .project import GOOD, Outcome, Project, is_alive
 IMPORTS = """\
 import os
 import sys
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -183,30 +183,26 @@ FAULTS = {
     ),
     "kills_itself": fault(
         f"""
-        def figure_death() -> Figure:
+        def figure_death(figure: Figure) -> None:
             os.kill(os.getpid(), {int(signal.SIGKILL)})
         """,
         "figure_death",
-        "def figure_death() -> Figure:",
+        "def figure_death(figure: Figure) -> None:",
         "was ended by signal SIGKILL",
     ),
     "figure_of_nothing": fault(
         """
-        def figure_empty() -> Figure:
-            figure = Figure()
+        def figure_empty(figure: Figure) -> None:
             figure.add_subplot()
-            return figure
         """,
         "figure_empty",
-        "def figure_empty() -> Figure:",
-        "ValueError: figure_empty returned a figure with nothing drawn on it",
+        "def figure_empty(figure: Figure) -> None:",
+        "ValueError: figure_empty drew nothing",
     ),
     "slider_with_nan": fault(
         """
-        def figure_wait() -> Figure:
-            figure = Figure()
+        def figure_wait(figure: Figure) -> None:
             figure.add_subplot().plot([0, 1])
-            return figure
 
 
         def slider_wait() -> dict[str, object]:
@@ -225,10 +221,8 @@ FAULTS = {
     ),
     "slider_that_stumbles": fault(
         """
-        def figure_wait() -> Figure:
-            figure = Figure()
+        def figure_wait(figure: Figure) -> None:
             figure.add_subplot().plot([0, 1])
-            return figure
 
 
         def slider_wait() -> dict[str, object]:
@@ -248,35 +242,31 @@ FAULTS = {
         "def slider_wait() -> dict[str, object]:",
         "ValueError: slider_wait needs figure_wait, which stands above it and on paper",
     ),
-    "figure_of_wrong_type": fault(
+    "figure_that_returns_something": fault(
         """
-        def figure_axes() -> object:
-            return Figure().add_subplot()
+        def figure_axes(figure: Figure) -> object:
+            return figure.add_subplot()
         """,
         "figure_axes",
-        "def figure_axes() -> object:",
-        "TypeError: figure_axes must return a matplotlib Figure, got Axes",
+        "def figure_axes(figure: Figure) -> object:",
+        "TypeError: figure_axes draws on the figure that it gets and returns nothing",
     ),
     "figure_cannot_be_saved": fault(
         r"""
-        def figure_label() -> Figure:
-            figure = Figure()
+        def figure_label(figure: Figure) -> None:
             figure.add_subplot(xlabel=r"$\nocommand$").plot([1, 2])
-            return figure
         """,
         "figure_label",
-        "def figure_label() -> Figure:",
+        "def figure_label(figure: Figure) -> None:",
         r"Unknown symbol: \nocommand",
     ),
     "figure_lacks_a_glyph": fault(
         """
-        def figure_glyph() -> Figure:
-            figure = Figure()
+        def figure_glyph(figure: Figure) -> None:
             figure.add_subplot(xlabel="\\U0001f0e1 [1]").plot([1, 2])
-            return figure
         """,
         "figure_glyph",
-        "def figure_glyph() -> Figure:",
+        "def figure_glyph(figure: Figure) -> None:",
         "UserWarning: Glyph 127201",
     ),
     "example_of_wrong_type": fault(
@@ -286,34 +276,24 @@ FAULTS = {
         """,
         "example",
         "def example() -> dict[str, float]:",
-        "TypeError: example must return a dataclass instance, got dict",
+        "TypeError: example must return a SimpleNamespace, got dict",
     ),
     "example_of_nan": fault(
         """
-        @dataclass
-        class Example:
-            wait: float
-
-
-        def example() -> Example:
-            return Example(np.float64("nan"))
+        def example() -> SimpleNamespace:
+            return SimpleNamespace(wait=np.float64("nan"))
         """,
         "example",
-        "def example() -> Example:",
+        "def example() -> SimpleNamespace:",
         "TypeError: example field wait must be a number or a text, got",
     ),
     "example_of_an_array": fault(
         """
-        @dataclass
-        class Example:
-            waits: np.ndarray
-
-
-        def example() -> Example:
-            return Example(np.arange(3))
+        def example() -> SimpleNamespace:
+            return SimpleNamespace(waits=np.arange(3))
         """,
         "example",
-        "def example() -> Example:",
+        "def example() -> SimpleNamespace:",
         "TypeError: example field waits must be a number or a text, got",
     ),
     "divides_by_zero": fault(

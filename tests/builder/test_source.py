@@ -14,6 +14,7 @@ import pytest
 from builder import BuildError
 from builder.pages import bundle
 from builder.source import (
+    Module,
     Outline,
     Sources,
     digest,
@@ -68,6 +69,13 @@ SOURCE = dedent(
 ).lstrip("\n")
 
 
+def copied(source: str, *names: str, **others: str) -> str:
+    """What the button copies of a module, which may import the others from the package."""
+    texts = {"part.own": source} | {f"part.{name}": text for name, text in others.items()}
+    modules = {name: Module(name, text, outline(text)) for name, text in texts.items()}
+    return self_contained(modules["part.own"], names, modules.__getitem__)
+
+
 def test_modules_are_found_and_what_is_private_is_not(project: Project) -> None:
     for path in ("b/two", "a/one", "a/_hidden", "a/exercises/one", "_engine/own", "top"):
         project.write(f"snippets/serving_mathematics/{path}.py", "")
@@ -85,9 +93,6 @@ def test_outline_survives_its_record() -> None:
     known = outline(SOURCE)
     again = Outline.from_json(json.loads(json.dumps(known.as_json())))
     assert again.symbols == known.symbols
-    assert self_contained(SOURCE, ["quarter", "Tally"], again) == self_contained(
-        SOURCE, ["quarter", "Tally"]
-    )
 
 
 @pytest.mark.parametrize(
@@ -113,11 +118,11 @@ def test_definition_is_shown_with_its_decorators(name: str, first: str, last: st
 def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> None:
     source = f'TEXT = "a{separator}b"\n# {separator}\nVALUE = 1\nREST = 2\n'
     assert shown(source, outline(source).symbols["VALUE"]) == "VALUE = 1"
-    assert self_contained(source, ["VALUE"]) == "VALUE = 1\n"
+    assert copied(source, "VALUE") == "VALUE = 1\n"
 
 
 def test_copied_code_brings_what_it_needs_and_nothing_else() -> None:
-    assert self_contained(SOURCE, ["quarter"]) == dedent(
+    assert copied(SOURCE, "quarter") == dedent(
         '''
         from __future__ import annotations
         import functools
@@ -155,8 +160,85 @@ def test_copied_code_brings_what_it_needs_and_nothing_else() -> None:
 )
 def test_copied_code_runs_in_an_empty_namespace(name: str, call: str, result: object) -> None:
     namespace: dict[str, object] = {}
-    exec(self_contained(SOURCE, [name]), namespace)
+    exec(copied(SOURCE, name), namespace)
     assert eval(call, namespace) == result
+
+
+HALVES = """\
+from serving_mathematics.part.checked import ok
+
+
+def half(value):
+    return ok(value) / _two()
+
+
+def _two():
+    return 2.0
+"""
+FINITE = """\
+import math
+
+
+def ok(value):
+    assert math.isfinite(value)
+    return value
+"""
+
+
+def test_copied_code_brings_what_it_needs_from_other_modules() -> None:
+    source = """\
+    from __future__ import annotations
+    from serving_mathematics.part.checked import ok
+    from .halves import half
+
+
+    def quarter(value):
+        return half(half(ok(value)))
+    """
+    text = copied(dedent(source), "quarter", halves=HALVES, checked=FINITE)
+    namespace: dict[str, object] = {}
+    exec(text, namespace)
+    assert eval("quarter(6.0)", namespace) == 1.5
+    assert text.startswith("from __future__ import annotations\nimport math\n")
+    assert "serving_mathematics" not in text
+    assert text.count("def ok(") == 1
+    assert text.index("def ok(") < text.index("def half(") < text.index("def quarter(")
+
+
+def test_copied_names_that_clash_are_an_error() -> None:
+    own = """\
+    from serving_mathematics.part.halves import half
+
+
+    def _two():
+        return 3.0
+
+
+    def sixth(value):
+        return half(value) / _two()
+    """
+    with pytest.raises(BuildError, match=r"_two of part\.halves and _two of part\.own are"):
+        copied(dedent(own), "sixth", halves=HALVES, checked=FINITE)
+    same = dedent(own).replace("3.0", "2.0")
+    assert copied(same, "sixth", halves=HALVES, checked=FINITE).count("def _two():") == 1
+
+
+def test_renamed_import_cannot_be_copied() -> None:
+    own = "from serving_mathematics.part.halves import half as h\n\n\ndef f(x):\n    return h(x)\n"
+    with pytest.raises(BuildError, match=r"part\.own:1: half as h cannot be copied"):
+        copied(own, "f", halves=HALVES, checked=FINITE)
+
+
+def test_what_reads_the_package_is_imported_and_not_copied() -> None:
+    record = "HERE = __file__\n\n\ndef read():\n    return HERE\n\n\ndef plain():\n    return 1\n"
+    own = (
+        "from serving_mathematics.part.record import plain, read\n\n\n"
+        "def both():\n    return read(), plain()\n"
+    )
+    text = copied(own, "both", record=record)
+    assert text.startswith("from serving_mathematics.part.record import read\n")
+    assert "def plain():" in text
+    assert "def read():" not in text
 
 
 IMPORTS = {

@@ -178,7 +178,7 @@ def test_outcome_counts() -> None:
         ({"arrival_times": [-1.0]}, "not before 0"),
         ({"arrival_times": [math.nan]}, "arrival_times must be finite"),
         ({"service_times": [1.0, 1.0]}, r"service_times must be of shape \(1,\)"),
-        ({"service_times": [math.inf]}, "service_times must be finite"),
+        ({"service_times": [math.inf]}, "service_times must be non-negative"),
         ({"replicas": 0}, "replicas must be a positive integer"),
         ({"slots": 0}, "slots must be a positive integer"),
         ({"slots": 1.5}, "slots must be a positive integer"),

@@ -77,8 +77,8 @@ def test_rates_refuse(arguments: dict[str, Any], message: str) -> None:
     [
         ([], [], 1.0, "times_s must be a non-empty array"),
         ([0.0], [1.0, 1.0], 1.0, r"rates must be of shape \(1,\)"),
-        ([0.0], [-1.0], 1.0, "rates must be finite and non-negative"),
-        ([0.0], [math.inf], 1.0, "rates must be finite and non-negative"),
+        ([0.0], [-1.0], 1.0, "rates must be non-negative and finite"),
+        ([0.0], [math.inf], 1.0, "rates must be non-negative and finite"),
         ([1.0, 0.0], [1.0, 1.0], 2.0, "times_s and end_s must be finite and increasing"),
         ([0.0], [1.0], math.inf, "times_s and end_s must be finite and increasing"),
         ([0.0], [1.0], 0.0, "times_s and end_s must be finite and increasing"),

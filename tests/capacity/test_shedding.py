@@ -147,7 +147,7 @@ def test_erlang_a_refuses(bad: float) -> None:
 
 def test_patience_has_a_limit() -> None:
     with pytest.raises(
-        ValueError, match=r"abandonment_rate must be positive, finite and above 0\.1"
+        ValueError, match=r"abandonment_rate must be positive and finite and above 0\.1"
     ):
         erlang_a(1e6, 1.0, 1, 0.1)
 

@@ -117,9 +117,9 @@ def test_simulated_fork_join_of_two_queues_at_half_load() -> None:
     ("call", "match"),
     [
         (lambda: tail_summary([[1.0]]), r"latencies must be non-empty \(n,\), got \(1, 1\)"),
-        (lambda: tail_summary([1.0, -1.0]), "latencies must be finite and non-negative"),
-        (lambda: tail_summary([1.0, math.nan]), "latencies must be finite and non-negative"),
-        (lambda: tail_summary([1.0, math.inf]), "latencies must be finite and non-negative"),
+        (lambda: tail_summary([1.0, -1.0]), "latencies must be non-negative and finite"),
+        (lambda: tail_summary([1.0, math.nan]), "latencies must be non-negative and finite"),
+        (lambda: tail_summary([1.0, math.inf]), "latencies must be non-negative and finite"),
         (lambda: fan_out_slow_share(-0.1, 2), r"slow_probability must be in \[0, 1\], got -0.1"),
         (lambda: fan_out_slow_share(1.1, 2), r"slow_probability must be in \[0, 1\], got 1.1"),
         (lambda: fan_out_slow_share(0.1, 0), "fan_out must be a positive integer, got 0"),

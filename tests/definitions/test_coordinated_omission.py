@@ -138,13 +138,13 @@ def test_samples_are_refused(bad: list[float]) -> None:
 
 @pytest.mark.parametrize("bad", BAD_INTERVALS)
 def test_intervals_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="interval must be finite and positive"):
+    with pytest.raises(ValueError, match="interval must be positive and finite"):
         corrected_latencies([1.0], bad)
-    with pytest.raises(ValueError, match="interval_s must be finite and positive"):
+    with pytest.raises(ValueError, match="interval_s must be positive and finite"):
         closed_loop_latencies([1.0], bad)
-    with pytest.raises(ValueError, match="interval_s must be finite and positive"):
+    with pytest.raises(ValueError, match="interval_s must be positive and finite"):
         asyncio.run(load_run(9, 1, bad, wait_for_answer=True))
-    with pytest.raises(ValueError, match="total_s must be finite and positive"):
+    with pytest.raises(ValueError, match="total_s must be positive and finite"):
         stall_quantile(0.0, bad, 0.5)
 
 

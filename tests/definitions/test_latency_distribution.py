@@ -200,7 +200,7 @@ def test_the_rest_is_refused() -> None:
         with pytest.raises(ValueError, match="definition must be an integer from 1 to 9"):
             quantile([1.0], 0.5, bad)  # type: ignore[arg-type]
     for density in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="density must be finite and positive"):
+        with pytest.raises(ValueError, match="density must be positive and finite"):
             quantile_standard_error(0.5, 10, density)
     with pytest.raises(ValueError, match="late must be an integer from 0 to 5"):
         objective_verdict(-1, 5, 0.5)

@@ -116,7 +116,7 @@ def test_the_rest_is_refused() -> None:
         with pytest.raises(ValueError, match=r"probability must be in \[0, 1\]"):
             sketch_quantile(sketch([1.0]), q)
     for shortest in (0.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="shortest must be finite and positive"):
+        with pytest.raises(ValueError, match="shortest must be positive and finite"):
             bucket_count(shortest, 1.0)
     for longest in (0.5, math.nan, math.inf):
         with pytest.raises(ValueError, match="longest must be finite and"):

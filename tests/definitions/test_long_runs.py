@@ -202,9 +202,9 @@ FREE = np.array([-math.inf, 1.0])
         ({"arrivals": BLOCK + math.inf}, "arrivals must be finite"),
         ({"arrivals": BLOCK * math.nan}, "arrivals must be finite"),
         ({"services": BLOCK[:1]}, r"services must be of shape \(2, 2\)"),
-        ({"services": BLOCK - 1}, "services must be finite and non-negative"),
-        ({"services": BLOCK * math.nan}, "services must be finite and non-negative"),
-        ({"services": BLOCK + math.inf}, "services must be finite and non-negative"),
+        ({"services": BLOCK - 1}, "services must be non-negative and finite"),
+        ({"services": BLOCK * math.nan}, "services must be non-negative and finite"),
+        ({"services": BLOCK + math.inf}, "services must be non-negative and finite"),
         ({"free_at": FREE[::-1]}, r"free_at must be of shape \(c,\), sorted"),
         ({"free_at": np.array([])}, "free_at must be of shape"),
         ({"free_at": np.array([[1.0]])}, "free_at must be of shape"),
@@ -238,9 +238,9 @@ def test_other_bad_input_of_the_lanes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scratch must be \(2, 2\)"):
         lindley_lanes(BLOCK.copy(), 0.0, np.zeros((2, 3)))
     for wait in (-1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="wait must be finite and non-negative"):
+        with pytest.raises(ValueError, match="wait must be non-negative and finite"):
             lindley_loop([1.0], wait)
-        with pytest.raises(ValueError, match="wait must be finite and non-negative"):
+        with pytest.raises(ValueError, match="wait must be non-negative and finite"):
             lindley_lanes(BLOCK.copy(), wait)
     for servers in (0, 1.5, math.nan):
         with pytest.raises(ValueError, match="servers must be a positive integer"):

@@ -256,9 +256,9 @@ def test_merged_quantile_has_its_share_below(counts: list[list[int]], q: float) 
     ("arguments", "message"),
     [
         (([[1.0]], [[1]], 0.5), r"bounds_s must be of shape \(b,\)"),
-        (([0.0, 1.0], [[1, 1]], 0.5), "bounds_s must be positive, finite and rising"),
-        (([1.0, 1.0], [[1, 1]], 0.5), "bounds_s must be positive, finite and rising"),
-        (([1.0, math.inf], [[1, 1]], 0.5), "bounds_s must be positive, finite and rising"),
+        (([0.0, 1.0], [[1, 1]], 0.5), "bounds_s must be positive and finite and rising"),
+        (([1.0, 1.0], [[1, 1]], 0.5), "bounds_s must be positive and finite and rising"),
+        (([1.0, math.inf], [[1, 1]], 0.5), "bounds_s must be positive and finite and rising"),
         (([1.0, 2.0], [1, 1], 0.5), r"counts must be of shape \(replicas, 2\)"),
         (([1.0, 2.0], [[1]], 0.5), r"counts must be of shape \(replicas, 2\)"),
         (([1.0, 2.0], [[1, -1]], 0.5), "counts must be non-negative and finite"),

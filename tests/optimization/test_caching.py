@@ -81,13 +81,13 @@ def test_counts_are_refused(bad: float) -> None:
 
 @pytest.mark.parametrize("bad", BAD_SIZES)
 def test_sizes_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="bytes_per_number must be positive, finite"):
+    with pytest.raises(ValueError, match="bytes_per_number must be positive and finite"):
         kv_bytes_per_token(1, 1, 1, bad)
-    with pytest.raises(ValueError, match="bytes_per_number must be positive, finite"):
+    with pytest.raises(ValueError, match="bytes_per_number must be positive and finite"):
         latent_bytes_per_token(1, 1, 1, bad)
-    with pytest.raises(ValueError, match="bytes_per_token must be positive, finite"):
+    with pytest.raises(ValueError, match="bytes_per_token must be positive and finite"):
         sequence_bytes(1, bad)
-    with pytest.raises(ValueError, match="bytes_each must be positive, finite"):
+    with pytest.raises(ValueError, match="bytes_each must be positive and finite"):
         how_many_fit(1.0, bad)
 
 
@@ -95,7 +95,7 @@ def test_sizes_are_refused(bad: float) -> None:
 def test_amounts_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="tokens must be non-empty, non-negative"):
         sequence_bytes([1.0, bad], 1.0)
-    with pytest.raises(ValueError, match="memory_bytes must be non-negative, finite"):
+    with pytest.raises(ValueError, match="memory_bytes must be non-negative and finite"):
         how_many_fit(bad, 1.0)
     with pytest.raises(ValueError, match=r"windowed_share must be in \[0, 1\]"):
         sequence_bytes(1, 1.0, bad if bad != math.inf else 1.1, 4)

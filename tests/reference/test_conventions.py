@@ -187,4 +187,4 @@ def test_no_tokens_need_no_arithmetic_and_nothing_has_no_peak() -> None:
 
 
 def test_numbers_of_the_page_are_finite() -> None:
-    assert all(math.isfinite(value) for value in asdict(example()).values())
+    assert all(math.isfinite(value) for value in vars(example()).values())

@@ -25,12 +25,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_all_non_negative,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROWS = 10_000_000
 ROW_S = 0.02  # [s] to score one row on one worker
@@ -38,12 +50,6 @@ OVERHEAD_S = 2.0  # [s] per shard: start, read, commit
 WORKERS = 16
 SPREAD = 3.0  # longest shard over the mean
 SIXTEEN_MIN = (9, 31, 5, 12, 7, 22, 4, 6, 15, 3, 8, 5, 11, 4, 6, 28)  # [min] shards as they arrive
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -78,17 +84,15 @@ def list_schedule(
     ([0, 1, 1, 1], [0.0, 0.0, 1.0, 2.0], 4.0)
     """
     times = np.asarray(durations, dtype=float)
-    _require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
-    _require(
-        np.all((times >= 0) & (times < math.inf)), "durations", "non-negative and finite", times
-    )
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
+    require_all_non_negative(durations=times)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
     turns = np.arange(times.size) if order is None else np.asarray(order)
     complete = np.array_equal(np.sort(turns), np.arange(times.size))
-    _require(complete, "order", f"a permutation of 0 … {times.size - 1}", turns)
+    require(complete, "order", f"a permutation of 0 … {times.size - 1}", turns)
     free_at = np.zeros(int(machines)) if ready is None else np.asarray(ready, dtype=float)
-    _require(free_at.shape == (machines,), "ready", f"of shape ({machines},)", free_at.shape)
-    _require(np.isfinite(free_at).all(), "ready", "finite", free_at)
+    require(free_at.shape == (machines,), "ready", f"of shape ({machines},)", free_at.shape)
+    require_all_finite(ready=free_at)
     free = [(float(time), number) for number, time in enumerate(free_at)]
     heapq.heapify(free)
     machine, start = np.zeros(times.size, dtype=np.int64), np.zeros(times.size)
@@ -107,7 +111,7 @@ def lpt_schedule(durations: npt.ArrayLike, machines: int) -> Schedule:
     4.0
     """
     times = np.asarray(durations, dtype=float)
-    _require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
+    require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     return list_schedule(times, machines, order=np.argsort(-times, kind="stable"))
 
 
@@ -122,11 +126,9 @@ def makespan_floor(durations: npt.ArrayLike, machines: int) -> float:
     4.0
     """
     times = np.asarray(durations, dtype=float)
-    _require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
-    _require(
-        np.all((times >= 0) & (times < math.inf)), "durations", "non-negative and finite", times
-    )
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
+    require_all_non_negative(durations=times)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
     longest = np.sort(times)[::-1]
     together = [
         longest[k * machines - k : k * machines + 1].sum()
@@ -143,7 +145,7 @@ def list_ratio(machines: int) -> float:
     >>> list_ratio(machines=4)
     1.75
     """
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
     return 2 - 1 / machines
 
 
@@ -155,7 +157,7 @@ def lpt_ratio(machines: int) -> float:
     >>> round(lpt_ratio(machines=2), 12) == round(7 / 6, 12)
     True
     """
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
     return 4 / 3 - 1 / (3 * machines)
 
 
@@ -169,7 +171,7 @@ def optimal_makespan(durations: Sequence[float], machines: int) -> float:
     >>> optimal_makespan([3.0, 3.0, 2.0, 2.0, 2.0], machines=2)
     6.0
     """
-    _require(len(durations) <= 20, "durations", "at most 20 jobs", len(durations))
+    require(len(durations) <= 20, "durations", "at most 20 jobs", len(durations))
     best = lpt_schedule(durations, machines).makespan
     floor = makespan_floor(durations, machines)
     jobs, loads = sorted((float(time) for time in durations), reverse=True), [0.0] * int(machines)
@@ -202,11 +204,11 @@ def latest_finish_s(
     >>> latest_finish_s(work_s=80.0, machines=4, overhead_s=1.0, shards=40, spread=2.0)
     33.75
     """
-    _require(0 <= work_s < math.inf, "work_s", "non-negative and finite", work_s)
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
-    _require(0 <= overhead_s < math.inf, "overhead_s", "non-negative and finite", overhead_s)
-    _require(float(shards).is_integer() and shards >= 1, "shards", "a positive integer", shards)
-    _require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
+    require_non_negative(work_s=work_s)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_non_negative(overhead_s=overhead_s)
+    require_positive_integer(shards=shards)
+    require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
     last = min(spread, shards) * work_s / shards + overhead_s
     return (work_s + shards * overhead_s) / machines + (1 - 1 / machines) * last
 
@@ -220,10 +222,9 @@ def best_shards(work_s: float, machines: int, overhead_s: float, spread: float) 
     >>> best_shards(work_s=100.0, machines=5, overhead_s=1.0, spread=1.0)
     20
     """
-    _require(0 < work_s < math.inf, "work_s", "positive and finite", work_s)
-    _require(0 < overhead_s < math.inf, "overhead_s", "positive and finite", overhead_s)
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
-    _require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
+    require_positive(work_s=work_s, overhead_s=overhead_s)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
     root = math.floor(math.sqrt(spread * (machines - 1) * work_s / overhead_s))
     sides = [max(root, machines), max(root + 1, machines)]
     return min(
@@ -231,28 +232,7 @@ def best_shards(work_s: float, machines: int, overhead_s: float, spread: float) 
     )
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    arrival_min: float
-    lpt_min: float
-    optimum_min: float
-    job_workers: int
-    one_worker_h: float
-    ideal_h: float
-    shard_count: int
-    shards_per_worker: int
-    shard_rows: int
-    shard_s: float
-    finish_h: float
-    few_shards_h: float
-    many_shards_h: float
-    list_ratio_16: float
-    lpt_ratio_16: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     work_s = ROWS * ROW_S
     shards = best_shards(work_s, WORKERS, OVERHEAD_S, SPREAD)
@@ -260,7 +240,7 @@ def example() -> Example:
         latest_finish_s(work_s, WORKERS, OVERHEAD_S, n, SPREAD) / 3600
         for n in (shards, 2 * WORKERS, ROWS // 100)
     ]
-    return Example(
+    return SimpleNamespace(
         arrival_min=list_schedule(SIXTEEN_MIN, 4).makespan,
         lpt_min=lpt_schedule(SIXTEEN_MIN, 4).makespan,
         optimum_min=optimal_makespan(SIXTEEN_MIN, 4),
@@ -279,7 +259,7 @@ def example() -> Example:
     )
 
 
-def figure_gantt() -> Figure:
+def figure_gantt(figure: Figure) -> None:
     """The same sixteen shards on four workers: in order of arrival a long one starts late and three
     workers wait for it; with the longest first they finish nearly together.
 
@@ -290,7 +270,7 @@ def figure_gantt() -> Figure:
     after 62. With the longest first all four finish after 43 to 45 minutes, next to the dashed line
     at 44.
     """
-    figure = Figure(figsize=(5.8, 4.2), layout="constrained")
+    figure.set_size_inches(5.8, 4.2)
     upper, lower = figure.subplots(2, sharex=True)
     plans = (
         (upper, list_schedule(SIXTEEN_MIN, 4), "order of arrival"),
@@ -317,10 +297,9 @@ def figure_gantt() -> Figure:
         axes.set(yticks=range(4), yticklabels=range(1, 5), ylabel="worker", xlabel="time [min]")
         axes.invert_yaxis()
         axes.grid(False)
-    return figure
 
 
-def figure_shard_count() -> Figure:
+def figure_shard_count(figure: Figure) -> None:
     """Few shards leave workers waiting for the last one, many shards drown in overhead; between
     them lies a wide optimum.
 
@@ -335,7 +314,6 @@ def figure_shard_count() -> Figure:
     """
     rng = np.random.default_rng(21)
     work_s = ROWS * ROW_S
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     counts = np.unique(np.geomspace(WORKERS, 100_000, 120).astype(int))
     bound = [latest_finish_s(work_s, WORKERS, OVERHEAD_S, int(n), SPREAD) / 3600 for n in counts]
@@ -357,7 +335,6 @@ def figure_shard_count() -> Figure:
     axes.annotate("no waiting, no overhead", (2600, 2.9), color="C4")
     axes.annotate(f"√(s(m−1)W/o) = {best}", (2400, 11.5), color="C4")
     axes.set(xscale="log", ylim=(2.5, 13), xlabel="shards n [1]", ylabel="finish [h]")
-    return figure
 
 
 def check_published_instances() -> None:

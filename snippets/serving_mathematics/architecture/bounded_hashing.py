@@ -24,10 +24,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.model_routers import (
@@ -36,16 +37,19 @@ from serving_mathematics.architecture.model_routers import (
     shorter_of_two_found,
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 POLICIES = ("random", "round robin", "two choices", "shortest", "hash", "bounded hash")
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def bounded_capacity(requests: int, servers: int, balance: float) -> int:
@@ -57,9 +61,9 @@ def bounded_capacity(requests: int, servers: int, balance: float) -> int:
     >>> bounded_capacity(1000, servers=10, balance=1.25)
     125
     """
-    _require(0 <= requests < math.inf and requests % 1 == 0, "requests", "a count", requests)
-    _require(1 <= servers < math.inf and servers % 1 == 0, "servers", "a positive integer", servers)
-    _require(1 <= balance < math.inf, "balance", "at least 1 and finite", balance)
+    require(0 <= requests < math.inf and requests % 1 == 0, "requests", "a count", requests)
+    require_positive_integer(servers=servers)
+    require(1 <= balance < math.inf, "balance", "at least 1 and finite", balance)
     return math.ceil(Fraction(str(balance)) * int(requests) / int(servers))
 
 
@@ -76,8 +80,8 @@ class HashRing:
     def __init__(self, servers: Sequence[str], points: int = 64) -> None:
         """Place every server at the hashes of name#0, name#1, …"""
         names = list(servers)
-        _require(0 < len(names) == len(set(names)), "servers", "different names", names)
-        _require(1 <= points < math.inf and points % 1 == 0, "points", "a positive integer", points)
+        require(0 < len(names) == len(set(names)), "servers", "different names", names)
+        require_positive_integer(points=points)
         self.servers = len(names)
         self._points = sorted(
             (self.place(f"{name}#{i}"), owner)
@@ -109,8 +113,8 @@ def assign_bounded(keys: Sequence[str], ring: HashRing, balance: float = math.in
     >>> sorted(assign_bounded(["a", "b"], HashRing(["east", "west"]), balance=1.0))
     [0, 1]
     """
-    _require(len(keys) > 0, "keys", "one or more", keys)
-    _require(balance >= 1, "balance", "at least 1", balance)
+    require(len(keys) > 0, "keys", "one or more", keys)
+    require(balance >= 1, "balance", "at least 1", balance)
     capacity = len(keys)
     if balance < math.inf:
         capacity = bounded_capacity(len(keys), ring.servers, balance)
@@ -163,20 +167,20 @@ def simulate_affinity(
     loads that "two choices" and "shortest" see are read again, 0 for always. requests: length of
     the run, of which the first tenth is discarded. Raises ValueError outside these ranges.
     """
-    _require(policy in POLICIES, "policy", f"one of {POLICIES}", policy)
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(1 <= servers < math.inf and servers % 1 == 0, "servers", "a positive integer", servers)
+    require(policy in POLICIES, "policy", f"one of {POLICIES}", policy)
+    require_positive(arrival_rate=arrival_rate)
+    require_positive_integer(servers=servers)
     shares = np.asarray(popularity, dtype=float)
-    _require(shares.ndim == 1 and np.all(shares >= 0), "popularity", "probabilities", shares)
-    _require(abs(shares.sum() - 1) < 1e-9, "popularity", "summing to 1", shares.sum())
+    require(shares.ndim == 1 and np.all(shares >= 0), "popularity", "probabilities", shares)
+    require(abs(shares.sum() - 1) < 1e-9, "popularity", "summing to 1", shares.sum())
     whole = 0 <= cache_slots < math.inf and cache_slots % 1 == 0
-    _require(whole, "cache_slots", "a count", cache_slots)
-    _require(0 <= prefill_s < math.inf, "prefill_s", "non-negative and finite", prefill_s)
-    _require(0 < decode_s < math.inf, "decode_s", "positive and finite", decode_s)
-    _require(balance >= 1, "balance", "at least 1", balance)
-    _require(0 <= refresh_s < math.inf, "refresh_s", "non-negative and finite", refresh_s)
+    require(whole, "cache_slots", "a count", cache_slots)
+    require_non_negative(prefill_s=prefill_s)
+    require_positive(decode_s=decode_s)
+    require(balance >= 1, "balance", "at least 1", balance)
+    require_non_negative(refresh_s=refresh_s)
     enough = 100 <= requests < math.inf and requests % 1 == 0
-    _require(enough, "requests", "an integer of at least 100", requests)
+    require(enough, "requests", "an integer of at least 100", requests)
     ring = HashRing([f"replica-{i}" for i in range(servers)])
     orders = [ring.order(f"prefix-{i}") for i in range(shares.size)] if "hash" in policy else []
     arrivals = np.cumsum(rng.exponential(1 / arrival_rate, requests)).tolist()
@@ -266,47 +270,7 @@ def _herd(refresh_s: float) -> MeanEstimate:
     return batch_means(_stale("shortest", refresh_s) - _stale("two choices", refresh_s))
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text; times in seconds, shares in percent."""
-
-    capacity: int
-    plain_most: int
-    bounded_most: int
-    moved_plain: int
-    moved_bounded: int
-    affinity_random_hits: float
-    affinity_random_mean: float
-    affinity_shortest_mean: float
-    affinity_hash_hits: float
-    affinity_hash_mean: float
-    affinity_hash_busiest: float
-    affinity_hash_load: float
-    affinity_random_load: float
-    affinity_random_load_half: float
-    affinity_hits_half: float
-    affinity_bounded_hits: float
-    affinity_bounded_mean: float
-    affinity_bounded_half: float
-    affinity_bounded_p99: float
-    affinity_bounded_p99_low: float
-    affinity_bounded_p99_high: float
-    affinity_hash_p99: float
-    fresh_shortest: float
-    fresh_half: float
-    second_old_shortest: float
-    second_old_half: float
-    second_old_two: float
-    second_old_gain: float
-    second_old_gain_half: float
-    old_shortest: float
-    old_half: float
-    old_two: float
-    old_gain: float
-    old_gain_half: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     names, keys = [f"replica-{i}" for i in range(10)], [f"prefix-{i}" for i in range(1000)]
     ring, fewer = HashRing(names, 8), HashRing(names[:-1], 8)
@@ -319,7 +283,7 @@ def example() -> Example:
     p99_low, p99_high = np.quantile(best.responses_s, (0.99 - beyond, 0.99 + beyond))
     halves = [100 * batch_means(run.hits).half_width for run in (random, hashed, best)]
     fresh, second_old, old = (batch_means(_stale("shortest", age)) for age in (0.0, 1.0, 10.0))
-    return Example(
+    return SimpleNamespace(
         capacity=bounded_capacity(1000, 10, 1.25),
         plain_most=max(map(plain.count, range(10))),
         bounded_most=max(map(bounded.count, range(10))),
@@ -357,7 +321,7 @@ def example() -> Example:
     )
 
 
-def figure_affinity_balance() -> Figure:
+def figure_affinity_balance(figure: Figure) -> None:
     """Between balance and affinity lies the router that is better than both.
 
     Eight replicas with 12 requests a second, of which a cached prefix saves 0.6 of 1 s. Left: share
@@ -371,7 +335,7 @@ def figure_affinity_balance() -> Figure:
     c = 6; dashed lines of random and unbounded hashing lie near ten seconds, that of the shortest
     queue near 3.
     """
-    figure = Figure(figsize=(5.8, 3.5))
+    figure.set_size_inches(5.8, 3.5)
     left, right = figure.subplots(1, 2)
     factors = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
     runs = [_scenario("bounded hash", c) for c in factors]
@@ -400,7 +364,6 @@ def figure_affinity_balance() -> Figure:
     right.set(yscale="log", ylim=(0.5, 20), ylabel="mean response [s]")
     right.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
     right.minorticks_off()
-    return figure
 
 
 def check_capacity() -> None:

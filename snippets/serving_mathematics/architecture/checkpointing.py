@@ -19,24 +19,22 @@ the page.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import require, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MIN_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 CHECKPOINT_S = 5 * MIN_S  # δ of the worked numbers
 RESTART_S = 10 * MIN_S  # R of the worked numbers
 WORK_S = 20 * DAY_S  # T of the worked numbers
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def young_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
@@ -48,8 +46,7 @@ def young_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
     >>> young_interval_s(checkpoint_s=5 * 60, failure_gap_s=24 * 3600) / 60
     120.0
     """
-    _require(0 < checkpoint_s < math.inf, "checkpoint_s", "positive and finite", checkpoint_s)
-    _require(0 < failure_gap_s < math.inf, "failure_gap_s", "positive and finite", failure_gap_s)
+    require_positive(checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s)
     return math.sqrt(2 * checkpoint_s * failure_gap_s)
 
 
@@ -61,8 +58,7 @@ def daly_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
     >>> round(daly_interval_s(checkpoint_s=5 * 60, failure_gap_s=24 * 3600) / 60, 1)
     116.7
     """
-    _require(0 < checkpoint_s < math.inf, "checkpoint_s", "positive and finite", checkpoint_s)
-    _require(0 < failure_gap_s < math.inf, "failure_gap_s", "positive and finite", failure_gap_s)
+    require_positive(checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s)
     share = checkpoint_s / (2 * failure_gap_s)
     if share >= 1:
         return failure_gap_s
@@ -79,8 +75,7 @@ def best_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
     >>> round(best_interval_s(checkpoint_s=5 * 60, failure_gap_s=24 * 3600) / 60, 1)
     116.7
     """
-    _require(0 < checkpoint_s < math.inf, "checkpoint_s", "positive and finite", checkpoint_s)
-    _require(0 < failure_gap_s < math.inf, "failure_gap_s", "positive and finite", failure_gap_s)
+    require_positive(checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s)
     low, high = 0.0, 1.0
     for _ in range(100):
         x = (low + high) / 2
@@ -108,11 +103,11 @@ def expected_completion_s(
     >>> round(expected_completion_s(100.0, 50.0, 0.0, failure_gap_s=50.0), 3)
     171.828
     """
-    _require(0 < work_s < math.inf, "work_s", "positive and finite", work_s)
-    _require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
-    _require(0 <= checkpoint_s < math.inf, "checkpoint_s", "non-negative", checkpoint_s)
-    _require(0 < failure_gap_s < math.inf, "failure_gap_s", "positive and finite", failure_gap_s)
-    _require(0 <= restart_s < math.inf, "restart_s", "non-negative and finite", restart_s)
+    require_positive(work_s=work_s)
+    require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
+    require(0 <= checkpoint_s < math.inf, "checkpoint_s", "non-negative", checkpoint_s)
+    require_positive(failure_gap_s=failure_gap_s)
+    require_non_negative(restart_s=restart_s)
     whole = math.floor(work_s / interval_s)
     rest = work_s - whole * interval_s
     if rest <= 1e-12 * work_s:
@@ -144,13 +139,13 @@ def simulate_completion(
     last failure strikes and runs on through work, checkpoints and restarts. runs: at least 10.
     Raises ValueError outside these ranges.
     """
-    _require(0 < work_s < math.inf, "work_s", "positive and finite", work_s)
-    _require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
-    _require(0 <= checkpoint_s < math.inf, "checkpoint_s", "non-negative", checkpoint_s)
-    _require(0 < failure_gap_s < math.inf, "failure_gap_s", "positive and finite", failure_gap_s)
-    _require(0 <= restart_s < math.inf, "restart_s", "non-negative and finite", restart_s)
-    _require(0 < shape < math.inf, "shape", "positive and finite", shape)
-    _require(float(runs).is_integer() and runs >= 10, "runs", "an integer of at least 10", runs)
+    require_positive(work_s=work_s)
+    require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
+    require(0 <= checkpoint_s < math.inf, "checkpoint_s", "non-negative", checkpoint_s)
+    require_positive(failure_gap_s=failure_gap_s)
+    require_non_negative(restart_s=restart_s)
+    require_positive(shape=shape)
+    require(float(runs).is_integer() and runs >= 10, "runs", "an integer of at least 10", runs)
     scale = failure_gap_s / math.gamma(1 + 1 / shape)
     done, clock = np.zeros(runs), np.zeros(runs)
     owed = np.zeros(runs)  # of a restart that was not completed
@@ -170,27 +165,7 @@ def simulate_completion(
     return MeanEstimate(float(clock.mean()), error, 1.96 * error)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    young_min: float
-    daly_min: float
-    best_min: float
-    hostile_young_min: float
-    hostile_daly_min: float
-    hostile_best_min: float
-    overhead_percent: float
-    young_excess_percent: float
-    half_excess_percent: float
-    twice_excess_percent: float
-    rare_percent: float
-    never_days: float
-    shard_young_s: float
-    clustered_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     best = best_interval_s(CHECKPOINT_S, DAY_S)
 
@@ -204,7 +179,7 @@ def example() -> Example:
     clustered = simulate_completion(
         np.random.default_rng(2), WORK_S, best, CHECKPOINT_S, DAY_S, RESTART_S, shape=0.6
     )
-    return Example(
+    return SimpleNamespace(
         young_min=young_interval_s(CHECKPOINT_S, DAY_S) / MIN_S,
         daly_min=daly_interval_s(CHECKPOINT_S, DAY_S) / MIN_S,
         best_min=best / MIN_S,
@@ -222,7 +197,7 @@ def example() -> Example:
     )
 
 
-def figure_completion() -> Figure:
+def figure_completion(figure: Figure) -> None:
     """Too many checkpoints and too few both cost time; a factor of two either way costs little.
 
     Twenty days of work, five minutes for a checkpoint, ten to restart. Lines are the exact means,
@@ -235,7 +210,6 @@ def figure_completion() -> Figure:
     intervals at both minima.
     """
     rng = np.random.default_rng(31)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     interval = np.geomspace(8 * MIN_S, DAY_S, 160)
     for gap_s, colour, text, place in (
@@ -265,7 +239,6 @@ def figure_completion() -> Figure:
     axes.set_xticklabels(["¼", "½", "1", "2", "4", "8", "24"])
     axes.minorticks_off()
     axes.set(xlabel="work between checkpoints τ [h]", ylabel="time lost [% of the work]")
-    return figure
 
 
 def check_young() -> None:

@@ -13,15 +13,19 @@ Source: Bayley and Hammersley (1946) for I; Asmussen and Glynn (2007) for batch 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_in, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,12 +33,6 @@ MINUTES = 720  # half a day of one value a minute
 BATCHES = 12  # of an hour each
 STUDENT_T_975_DF11 = 2.201  # 97.5% point of Student's t with BATCHES − 1 degrees of freedom
 NORMAL_975 = NormalDist().inv_cdf(0.975)
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def variance_inflation(correlation: float, count: int) -> float:
@@ -46,8 +44,8 @@ def variance_inflation(correlation: float, count: int) -> float:
     >>> variance_inflation(0.5, count=2)
     1.5
     """
-    _require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
-    _require(1 <= count < math.inf and count % 1 == 0, "count", "a positive integer", count)
+    require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
+    require_positive_integer(count=count)
     phi, n = correlation, int(count)
     return (1 + phi) / (1 - phi) - 2 * phi * (1 - phi**n) / (n * (1 - phi) ** 2)
 
@@ -61,7 +59,7 @@ def false_alarm_rate(correlation: float, count: int, alpha: float = 0.05) -> flo
     >>> round(false_alarm_rate(0.0, count=720), 12)
     0.05
     """
-    _require(0 < alpha < 1, "alpha", "in (0, 1)", alpha)
+    require_in("(0, 1)", alpha=alpha)
     z = NormalDist().inv_cdf(1 - alpha / 2)
     return 2 * NormalDist().cdf(-z / math.sqrt(variance_inflation(correlation, count)))
 
@@ -109,7 +107,7 @@ def batch_t(series: npt.ArrayLike, batches: int) -> FloatArray:
     >>> float(batch_t([1.0, 1.0, 3.0, 3.0], batches=2))
     2.0
     """
-    _require(2 <= batches < math.inf and batches % 1 == 0, "batches", "an integer ≥ 2", batches)
+    require(2 <= batches < math.inf and batches % 1 == 0, "batches", "an integer ≥ 2", batches)
     values = _series(series, 2 * int(batches))
     kept = values[..., values.shape[-1] % batches :]
     means = kept.reshape(*kept.shape[:-1], int(batches), -1).mean(axis=-1)
@@ -123,9 +121,8 @@ def simulate_ar1(rng: np.random.Generator, correlation: float, runs: int, count:
     correlation: φ in (−1, 1). runs, count: positive integers. x_t = φ·x_{t−1} + √(1 − φ²)·noise.
     Raises ValueError outside these ranges.
     """
-    _require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
-    _require(1 <= runs < math.inf and runs % 1 == 0, "runs", "a positive integer", runs)
-    _require(1 <= count < math.inf and count % 1 == 0, "count", "a positive integer", count)
+    require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
+    require_positive_integer(runs=runs, count=count)
     noise = rng.standard_normal((int(count), int(runs)))
     noise[1:] *= math.sqrt(1 - correlation**2)
     for t in range(1, int(count)):
@@ -137,15 +134,15 @@ def _series(values: npt.ArrayLike, shortest: int) -> FloatArray:
     """Finite values along the last axis, at least `shortest`."""
     array = np.asarray(values, dtype=float)
     enough = array.ndim >= 1 and array.shape[-1] >= shortest
-    _require(enough, "series", f"at least {shortest} values", array.shape)
-    _require(np.isfinite(array).all(), "series", "finite", values)
+    require(enough, "series", f"at least {shortest} values", array.shape)
+    require(np.isfinite(array).all(), "series", "finite", values)
     return array
 
 
 def _spread(values: FloatArray) -> FloatArray:
     """Standard error of the mean along the last axis, if the values were independent."""
     errors: FloatArray = values.std(axis=-1, ddof=1) / math.sqrt(values.shape[-1])
-    _require((errors > 0).all(), "series", "not constant", values)
+    require((errors > 0).all(), "series", "not constant", values)
     return errors
 
 
@@ -156,28 +153,12 @@ def _alarms(z: FloatArray, limit: float, decimals: int) -> str:
     return f"{100 * share:.{decimals}f} ± {half:.{decimals}f}"
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text; percent of half days without any change."""
-
-    inflation_at_90: float
-    worth_at_90: float
-    alarms_at_50: float
-    alarms_at_90: float
-    adjusted_at_90: str
-    batched_at_90: str
-    batched_at_97: str
-    alarms_at_97: float
-    before_after: str
-    side_by_side: str
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     rng = np.random.default_rng(41)
     at_90, at_97 = (simulate_ar1(rng, phi, 1500, MINUTES) for phi in (0.9, 0.97))
     apart, together = _shared_cause(rng)
-    return Example(
+    return SimpleNamespace(
         inflation_at_90=variance_inflation(0.9, MINUTES),
         worth_at_90=MINUTES / variance_inflation(0.9, MINUTES),
         alarms_at_50=100 * false_alarm_rate(0.5, MINUTES),
@@ -202,7 +183,7 @@ def _shared_cause(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     return naive_z(before_after), naive_z(new[:, half:] - old[:, half:])
 
 
-def figure_autocorrelation() -> Figure:
+def figure_autocorrelation(figure: Figure) -> None:
     """A test that takes correlated minutes for independent ones raises an alarm in two of three
     half days without any change; hourly means bring it back to 7%.
 
@@ -215,7 +196,6 @@ def figure_autocorrelation() -> Figure:
     until 0.8, are at 7 at 0.9 and rise to 12 and 15 at the right end.
     """
     rng = np.random.default_rng(42)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     grid = np.linspace(0, 0.975, 200)
     axes.plot(grid, [100 * false_alarm_rate(float(p), MINUTES) for p in grid], color="C3")
@@ -238,7 +218,6 @@ def figure_autocorrelation() -> Figure:
         axes.annotate(text, (x, y), color=colour)
     axes.set(xlim=(-0.03, 1.0), ylim=(0, 85))
     axes.set(xlabel="correlation of neighbouring minutes φ", ylabel="false alarms [%]")
-    return figure
 
 
 def check_inflation() -> None:

@@ -24,9 +24,9 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable
 from concurrent import futures
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -91,14 +91,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((folder / "out").iterdir())}
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    crash_points: int
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     with tempfile.TemporaryDirectory() as name:
         _score(_prepared(Path(name) / "whole"))  # imports what is imported late
@@ -107,7 +100,7 @@ def example() -> Example:
             True,
             key=lambda k: not killed_at(partial(_score, _prepared(Path(name) / str(k))), k),
         )
-        return Example(crash_points=finishing)
+        return SimpleNamespace(crash_points=finishing)
 
 
 def check_every_crash_point() -> None:

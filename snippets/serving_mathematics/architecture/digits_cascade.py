@@ -18,10 +18,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import (
@@ -34,6 +35,10 @@ from serving_mathematics.architecture.digits_classifier import (
 from serving_mathematics.architecture.model_routers import cascade_cost, router_cost
 from serving_mathematics.capacity.hedging_collapse import wilson_interval
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import require, require_in, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -41,12 +46,6 @@ BoolArray = npt.NDArray[np.bool_]
 NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution
 SMALL, MIDDLE, LARGE = 0, 16, 64  # hidden units; 0 is the linear model
 INPUTS, CLASSES = 64, 10
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def confidences(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
@@ -59,8 +58,8 @@ def confidences(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
     [0.5, 0.75]
     """
     z = np.asarray(logits, dtype=float)
-    _require(z.ndim == 2 and z.size > 0 and np.isfinite(z).all(), "logits", "finite rows", z.shape)
-    _require(0 < temperature < math.inf, "temperature", "positive and finite", temperature)
+    require(z.ndim == 2 and z.size > 0 and np.isfinite(z).all(), "logits", "finite rows", z.shape)
+    require_positive(temperature=temperature)
     scaled = (z - z.max(axis=1, keepdims=True)) / temperature
     return np.asarray(1.0 / np.exp(scaled).sum(axis=1))
 
@@ -77,9 +76,9 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     1.0
     """
     z, y = np.asarray(logits, dtype=float), np.asarray(labels)
-    _require(z.ndim == 2 and z.size > 0 and np.isfinite(z).all(), "logits", "finite rows", z.shape)
+    require(z.ndim == 2 and z.size > 0 and np.isfinite(z).all(), "logits", "finite rows", z.shape)
     known = y.shape == z.shape[:1] and np.isin(y, np.arange(z.shape[1])).all()
-    _require(known, "labels", "one class per row", labels)
+    require(known, "labels", "one class per row", labels)
     above = z - z[np.arange(len(z)), y.astype(np.int64)][:, None]
     low, high = 0.01, 100.0
     for _ in range(60):
@@ -115,12 +114,12 @@ def cascade_frontier(
     ([0.0, 0.5, 1.0], [0.5, 1.0, 1.0])
     """
     p = np.asarray(confidence, dtype=float)
-    _require(p.ndim == 1 and p.size > 0, "confidence", "a non-empty sequence", confidence)
-    _require(np.all((p >= 0) & (p <= 1)), "confidence", "in [0, 1]", confidence)
+    require(p.ndim == 1 and p.size > 0, "confidence", "a non-empty sequence", confidence)
+    require(np.all((p >= 0) & (p <= 1)), "confidence", "in [0, 1]", confidence)
     answers = [np.asarray(small_right), np.asarray(large_right)]
     for name, right in zip(("small_right", "large_right"), answers, strict=True):
         rule = f"booleans of shape {p.shape}"
-        _require(right.dtype == np.bool_ and right.shape == p.shape, name, rule, right)
+        require(right.dtype == np.bool_ and right.shape == p.shape, name, rule, right)
     order = np.argsort(p)
     small, large = (np.concatenate([[0], np.cumsum(right[order])]) for right in answers)
     thresholds = np.append(np.unique(p), math.inf)
@@ -139,7 +138,7 @@ def choose_threshold(frontier: Frontier, tolerance: float = 0.0) -> float:
     >>> choose_threshold(Frontier(np.array([0.6, 0.9, 1.0]), np.array([0.0, 0.5, 1.0]), accuracy))
     0.9
     """
-    _require(0 <= tolerance <= 1, "tolerance", "in [0, 1]", tolerance)
+    require_in("[0, 1]", tolerance=tolerance)
     good = frontier.accuracy >= frontier.accuracy[-1] - tolerance - 1e-12
     return float(frontier.thresholds[np.argmax(good)])
 
@@ -155,10 +154,10 @@ def paired_difference(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -
     0.25
     """
     first, second = np.asarray(first_right), np.asarray(second_right)
-    _require(first.ndim == 1 and first.size >= 2, "first_right", "two or more", first.shape)
+    require(first.ndim == 1 and first.size >= 2, "first_right", "two or more", first.shape)
     for name, right in (("first_right", first), ("second_right", second)):
         rule = f"booleans of shape {first.shape}"
-        _require(right.dtype == np.bool_ and right.shape == first.shape, name, rule, right)
+        require(right.dtype == np.bool_ and right.shape == first.shape, name, rule, right)
     difference = first.astype(float) - second.astype(float)
     error = float(difference.std(ddof=1)) / math.sqrt(difference.size)
     return MeanEstimate(float(difference.mean()), error, NORMAL_975 * error)
@@ -172,7 +171,7 @@ def multiplications(hidden: int) -> int:
     >>> multiplications(0), multiplications(64)
     (640, 4736)
     """
-    _require(0 <= hidden < math.inf and hidden % 1 == 0, "hidden", "a count", hidden)
+    require(0 <= hidden < math.inf and hidden % 1 == 0, "hidden", "a count", hidden)
     return hidden * (INPUTS + CLASSES) if hidden else INPUTS * CLASSES
 
 
@@ -245,40 +244,8 @@ def _resplit() -> tuple[float, MeanEstimate, MeanEstimate]:
     return float(np.mean(promised)), means[0], means[1]
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, accuracies and shares in percent of the test images."""
-
-    small_percent: float
-    large_percent: float
-    cascade_percent: float
-    cascade_low: float
-    cascade_high: float
-    loss_points: float
-    loss_half_points: float
-    fitted_temperature: float
-    raw_confidence: float
-    calibrated_confidence: float
-    threshold: float
-    deferred_validation: float
-    deferred_test: float
-    cascade_multiplications: float
-    large_multiplications: int
-    saved_percent: float
-    middle_percent: float
-    middle_multiplications: int
-    middle_difference: float
-    middle_half: float
-    promised_points: float
-    delivered_points: float
-    delivered_half: float
-    splits_that_lost: float
-    splits_half: float
-    perfect_multiplications: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     validation, test = _readings()
     temperature, threshold = _chosen()
     deferred, answers = _cascade(test)
@@ -289,7 +256,7 @@ def example() -> Example:
     cost = cascade_cost([small, large], [float(deferred.mean())])
     promised, delivered, lost = _resplit()
     needs = float((test.right[LARGE] & ~test.right[SMALL]).mean())
-    return Example(
+    return SimpleNamespace(
         small_percent=100 * float(test.right[SMALL].mean()),
         large_percent=100 * float(test.right[LARGE].mean()),
         cascade_percent=100 * float(answers.mean()),
@@ -319,7 +286,7 @@ def example() -> Example:
     )
 
 
-def figure_accuracy_cost() -> Figure:
+def figure_accuracy_cost(figure: Figure) -> None:
     """A few percent of deferred images buy most of the large model's accuracy, and one model of the
     middle size is nearly as good.
 
@@ -334,7 +301,6 @@ def figure_accuracy_cost() -> Figure:
     1,184 and 0.983, just below the cascade. Intervals are about 0.015 to each side.
     """
     _, test = _readings()
-    figure = Figure()
     axes = figure.subplots()
     small, large = multiplications(SMALL), multiplications(LARGE)
     sure = confidences(test.logits, _chosen()[0])
@@ -372,7 +338,6 @@ def figure_accuracy_cost() -> Figure:
         axes.annotate(text, place, color=colour)
     axes.set(xlim=(500, 5500), ylim=(0.955, 1.0))
     axes.set(xlabel="cost [multiplications per image]", ylabel="accuracy [share of test images]")
-    return figure
 
 
 def check_temperature() -> None:

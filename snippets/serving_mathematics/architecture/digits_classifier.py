@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.require import require
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -35,12 +36,6 @@ DIGITS = 10
 INK = 16  # the largest count of a pixel
 TRAIN, VALIDATION = 1077, 360  # images; the remaining 360 are the test set
 FIRST_DECAY, SECOND_DECAY, TINY = 0.9, 0.999, 1e-8  # β₁, β₂ and ε of Kingma and Ba (2015)
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -71,10 +66,10 @@ def load_digits(path: Path = DATA) -> Digits:
     ((1077, 64), (360,), np.float64(1.0))
     """
     table = np.loadtxt(path, delimiter=",", ndmin=2)
-    _require(table.shape == (1797, 65), "path", "a file of 1797 rows of 65 numbers", table.shape)
+    require(table.shape == (1797, 65), "path", "a file of 1797 rows of 65 numbers", table.shape)
     counts, labels = table[:, :64], table[:, 64].astype(np.int64)
     inside = ((counts >= 0) & (counts <= INK)).all() and ((labels >= 0) & (labels < DIGITS)).all()
-    _require(inside, "path", "a file of counts from 0 to 16 and labels from 0 to 9", path)
+    require(inside, "path", "a file of counts from 0 to 16 and labels from 0 to 9", path)
     order = np.random.default_rng(0).permutation(len(table))
     parts = np.split(order, [TRAIN, TRAIN + VALIDATION])
     return Digits(*(Images(counts[rows] / INK, labels[rows]) for rows in parts))
@@ -90,7 +85,7 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     [0.5, 0.5]
     """
     z = np.asarray(logits, dtype=float)
-    _require(z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "logits", "finite numbers", z)
+    require(z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "logits", "finite numbers", z)
     weights: FloatArray = np.exp(z - z.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     return weights
@@ -109,8 +104,8 @@ class Classifier:
         """
         x = np.asarray(pixels, dtype=float)
         inputs = self.layers[0][0].shape[0]
-        _require(x.ndim == 2 and x.shape[1] == inputs, "pixels", f"of shape (n, {inputs})", x.shape)
-        _require(np.isfinite(x).all(), "pixels", "finite numbers", x[~np.isfinite(x)][:1])
+        require(x.ndim == 2 and x.shape[1] == inputs, "pixels", f"of shape (n, {inputs})", x.shape)
+        require(np.isfinite(x).all(), "pixels", "finite numbers", x[~np.isfinite(x)][:1])
         for depth, (weights, bias) in enumerate(self.layers):
             x = np.maximum(x, 0.0) if depth else x
             x = x @ weights + bias
@@ -138,7 +133,7 @@ def cross_entropy_gradient(labels: npt.ArrayLike) -> OutputGradient:
     """
     digits = np.asarray(labels)
     valid = digits.ndim == 1 and digits.size > 0 and np.isin(digits, np.arange(DIGITS)).all()
-    _require(valid, "labels", "a sequence of digits from 0 to 9", labels)
+    require(valid, "labels", "a sequence of digits from 0 to 9", labels)
     wanted = np.eye(DIGITS)[digits.astype(np.int64)]
 
     def gradient(logits: FloatArray, rows: IntArray) -> FloatArray:
@@ -172,12 +167,12 @@ def train_classifier(
     array([3, 8])
     """
     x = np.asarray(pixels, dtype=float)
-    _require(x.ndim == 2 and x.size > 0 and np.isfinite(x).all(), "pixels", "finite rows", x.shape)
-    _require(0 <= hidden < math.inf and hidden == int(hidden), "hidden", "a count", hidden)
+    require(x.ndim == 2 and x.size > 0 and np.isfinite(x).all(), "pixels", "finite rows", x.shape)
+    require(0 <= hidden < math.inf and hidden == int(hidden), "hidden", "a count", hidden)
     for name, count in (("epochs", epochs), ("batch_size", batch_size)):
-        _require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
-    _require(0 < learning_rate < math.inf, "learning_rate", "positive", learning_rate)
-    _require(0 <= weight_decay < math.inf, "weight_decay", "non-negative", weight_decay)
+        require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
+    require(0 < learning_rate < math.inf, "learning_rate", "positive", learning_rate)
+    require(0 <= weight_decay < math.inf, "weight_decay", "non-negative", weight_decay)
 
     widths = [x.shape[1], *([hidden] if hidden else []), DIGITS]
     shapes = [shape for a, b in itertools.pairwise(widths) for shape in ((a, b), (b,))]

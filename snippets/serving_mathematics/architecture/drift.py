@@ -13,15 +13,19 @@ follows from the χ² of two samples, as shown on the page and simulated in the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,19 +35,13 @@ FLOOR = 1e-8  # ε, the smallest share that enters a logarithm
 MODERATE, SIGNIFICANT = 0.10, 0.25  # the rule of thumb that Yurdakul and Naranjo (2020) discuss
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def _shares(argument: str, values: npt.ArrayLike) -> FloatArray:
     """Counts or shares along the last axis, divided by their sum."""
     table = np.asarray(values, dtype=float)
-    _require(table.ndim >= 1 and table.shape[-1] >= 2, argument, "two bins or more", table.shape)
-    _require(np.isfinite(table).all() and (table >= 0).all(), argument, "non-negative", values)
+    require(table.ndim >= 1 and table.shape[-1] >= 2, argument, "two bins or more", table.shape)
+    require(np.isfinite(table).all() and (table >= 0).all(), argument, "non-negative", values)
     totals = table.sum(axis=-1, keepdims=True)
-    _require((totals > 0).all(), argument, "more than nothing", values)
+    require((totals > 0).all(), argument, "more than nothing", values)
     shares: FloatArray = table / totals
     return shares
 
@@ -59,10 +57,10 @@ def psi(reference: npt.ArrayLike, current: npt.ArrayLike, floor: float = FLOOR) 
     0.0
     """
     p, q = _shares("reference", reference), _shares("current", current)
-    _require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
-    _require(0 <= floor < 0.1, "floor", "in [0, 0.1)", floor)
+    require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
+    require_in("[0, 0.1)", floor=floor)
     p, q = p + floor, q + floor
-    _require((p > 0).all() and (q > 0).all(), "floor", "positive where a bin is empty", floor)
+    require((p > 0).all() and (q > 0).all(), "floor", "positive where a bin is empty", floor)
     index: FloatArray = ((q - p) * np.log(q / p)).sum(axis=-1)
     return index
 
@@ -76,7 +74,7 @@ def jensen_shannon(reference: npt.ArrayLike, current: npt.ArrayLike) -> FloatArr
     0.693147
     """
     p, q = _shares("reference", reference), _shares("current", current)
-    _require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
+    require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
     p, q = np.broadcast_arrays(p, q)
     divergence: FloatArray = np.zeros(p.shape[:-1])
     for share in (p, q):
@@ -93,9 +91,9 @@ def chi_square_survival(value: float, degrees: int) -> float:
     >>> round(chi_square_survival(2 * math.log(20), degrees=2), 12)
     0.05
     """
-    _require(0 <= value < math.inf, "value", "non-negative and finite", value)
+    require_non_negative(value=value)
     whole = 1 <= degrees <= 300 and degrees % 1 == 0
-    _require(whole, "degrees", "an integer from 1 to 300", degrees)
+    require(whole, "degrees", "an integer from 1 to 300", degrees)
     odd = degrees % 2
     tail = 2 * NormalDist().cdf(-math.sqrt(value)) if odd else 0.0
     term = math.sqrt(2 * value / math.pi) if odd else 1.0
@@ -118,10 +116,10 @@ def psi_null_quantile(
     >>> round(psi_null_quantile(0.95, bins=10, reference_count=1000, current_count=1000), 6)
     0.033838
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(2 <= bins <= 301 and bins % 1 == 0, "bins", "an integer from 2 to 301", bins)
-    _require(reference_count > 0, "reference_count", "positive", reference_count)
-    _require(0 < current_count < math.inf, "current_count", "positive and finite", current_count)
+    require_in("(0, 1)", probability=probability)
+    require(2 <= bins <= 301 and bins % 1 == 0, "bins", "an integer from 2 to 301", bins)
+    require(reference_count > 0, "reference_count", "positive", reference_count)
+    require_positive(current_count=current_count)
     low, high = 0.0, 1000.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -142,37 +140,19 @@ def drift_p_value(reference_counts: npt.ArrayLike, current_counts: npt.ArrayLike
     n, m = np.asarray(reference_counts, dtype=float), np.asarray(current_counts, dtype=float)
     for name, counts in (("reference_counts", n), ("current_counts", m)):
         whole = counts.ndim == 1 and bool(np.isfinite(counts).all()) and bool((counts >= 1).all())
-        _require(whole and bool((counts % 1 == 0).all()), name, "positive counts", counts)
-        _require(counts.size >= 2, name, "of two bins or more", counts.shape)
+        require(whole and bool((counts % 1 == 0).all()), name, "positive counts", counts)
+        require(counts.size >= 2, name, "of two bins or more", counts.shape)
     scale = 1 / float(n.sum()) + 1 / float(m.sum())
     return chi_square_survival(float(psi(n, m, floor=0.0)) / scale, n.size - 1)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    psi_of_shift: float
-    js_of_shift: float
-    null_1000: float
-    null_100: float
-    null_100000: float
-    false_moderate_percent: float
-    shift_p_small: float
-    shift_p_large: float
-    smallest_count: int
-    shift_shows_from: int
-    empty_bin_psi: float
-    empty_bin_js: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     null = {n: psi_null_quantile(0.95, 10, n, n) for n in (100, 1000, 100_000)}
     small, large = ([round(n * share) for share in REFERENCE] for n in (40, 400))
     small_now, large_now = ([round(n * share) for share in CURRENT] for n in (40, 400))
     empty = np.array([0.0, 0.01, 0.49, 0.5]), np.array([0.01, 0.0, 0.49, 0.5])
-    return Example(
+    return SimpleNamespace(
         psi_of_shift=float(psi(REFERENCE, CURRENT)),
         js_of_shift=float(jensen_shannon(REFERENCE, CURRENT)),
         null_1000=null[1000],
@@ -190,7 +170,7 @@ def example() -> Example:
     )
 
 
-def figure_drift_null() -> Figure:
+def figure_drift_null(figure: Figure) -> None:
     """Without any drift the PSI of two samples exceeds 0.1 when they are small, and stays far
     below when they are large: a fixed threshold means something else at every size.
 
@@ -204,7 +184,7 @@ def figure_drift_null() -> Figure:
     for four bins it is half as high.
     """
     rng = np.random.default_rng(31)
-    figure = Figure(figsize=(5.8, 5.2), layout="constrained")
+    figure.set_size_inches(5.8, 5.2)
     bars, null = figure.subplots(2, 1, height_ratios=(2, 3))
     place = np.arange(4)
     for shift, shares, colour, text in (
@@ -234,7 +214,6 @@ def figure_drift_null() -> Figure:
     null.axhline(float(psi(REFERENCE, CURRENT)), color="C0", linestyle="--", linewidth=1.2)
     null.set(xlabel="observations in each of both samples", ylabel="PSI")
     null.set(xlim=(45, 120_000), ylim=(1e-4, 1.5))
-    return figure
 
 
 def check_worked_shift() -> None:

@@ -19,25 +19,28 @@ Chen, Zaharia and Zou (2023) for cascades; Ong et al. (2024) for routers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import mean_wait
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 NEGLIGIBLE = 1e-17  # probabilities below this are dropped
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def best_of_d_found(utilization: float, choices: int = 2) -> FloatArray:
@@ -51,8 +54,8 @@ def best_of_d_found(utilization: float, choices: int = 2) -> FloatArray:
     >>> best_of_d_found(0.5, choices=2)[:4].tolist()  # 2^-(2^(j+1) - 2)
     [1.0, 0.25, 0.015625, 6.103515625e-05]
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(1 <= choices < math.inf and choices % 1 == 0, "choices", "a positive integer", choices)
+    require_in("[0, 1)", utilization=utilization)
+    require_positive_integer(choices=choices)
     found = [1.0]
     while (following := (utilization * found[-1]) ** choices) > NEGLIGIBLE:
         found.append(following)
@@ -69,8 +72,8 @@ def round_robin_found(utilization: float, servers: int) -> FloatArray:
     >>> round_robin_found(0.5, servers=1)[:3].round(12).tolist()
     [1.0, 0.5, 0.25]
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(1 <= servers < math.inf and servers % 1 == 0, "servers", "a positive integer", servers)
+    require_in("[0, 1)", utilization=utilization)
+    require_positive_integer(servers=servers)
     rate, root = servers * utilization, 0.0
     for _ in range(100):
         value = (rate / (rate + 1 - root)) ** servers
@@ -91,9 +94,9 @@ def shorter_of_two_found(utilization: float, differences: int = 40) -> FloatArra
     >>> round(float(shorter_of_two_found(0.8).sum()), 6)
     2.955737
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
+    require_in("[0, 1)", utilization=utilization)
     whole = 2 <= differences < math.inf and differences % 1 == 0
-    _require(whole, "differences", "an integer of at least 2", differences)
+    require(whole, "differences", "an integer of at least 2", differences)
     size, arrivals = int(differences) + 1, 2 * utilization
     up, stay, down, first = (np.zeros((size, size)) for _ in range(4))
     for k in range(size):
@@ -138,9 +141,9 @@ def response_exceeds(found: npt.ArrayLike, time: float) -> float:
     0.0
     """
     f = np.asarray(found, dtype=float)
-    _require(f.ndim == 1 and f.size > 0 and f[0] == 1, "found", "a sequence from 1 on", found)
-    _require(np.all(np.diff(f) <= 0) and f[-1] >= 0, "found", "probabilities that fall", found)
-    _require(0 <= time < math.inf, "time", "non-negative and finite", time)
+    require(f.ndim == 1 and f.size > 0 and f[0] == 1, "found", "a sequence from 1 on", found)
+    require(np.all(np.diff(f) <= 0) and f[-1] >= 0, "found", "probabilities that fall", found)
+    require_non_negative(time=time)
     if time == 0:
         return 1.0
     steps = np.arange(f.size)
@@ -156,7 +159,7 @@ def response_quantile(found: npt.ArrayLike, probability: float) -> float:
     >>> round(response_quantile([1.0], 0.99), 5)  # ln 100
     4.60517
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     low, high = 0.0, 1.0
     while response_exceeds(found, high) > 1 - probability:
         low, high = high, 2 * high
@@ -178,10 +181,10 @@ def cascade_cost(costs: npt.ArrayLike, deferrals: npt.ArrayLike) -> float:
     3.1
     """
     c, onward = np.asarray(costs, dtype=float), np.asarray(deferrals, dtype=float)
-    _require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
-    _require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
-    _require(onward.shape == (c.size - 1,), "deferrals", "one fewer than the costs", deferrals)
-    _require(np.all((onward >= 0) & (onward <= 1)), "deferrals", "in [0, 1]", deferrals)
+    require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
+    require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
+    require(onward.shape == (c.size - 1,), "deferrals", "one fewer than the costs", deferrals)
+    require(np.all((onward >= 0) & (onward <= 1)), "deferrals", "in [0, 1]", deferrals)
     return float(c @ np.cumprod(np.concatenate([[1.0], onward])))
 
 
@@ -196,41 +199,18 @@ def router_cost(costs: npt.ArrayLike, shares: npt.ArrayLike, routing_cost: float
     3.08
     """
     c, parts = np.asarray(costs, dtype=float), np.asarray(shares, dtype=float)
-    _require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
-    _require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
-    _require(parts.shape == c.shape and np.all(parts >= 0), "shares", "one per model", shares)
-    _require(abs(parts.sum() - 1) < 1e-9, "shares", "parts of 1", shares)
-    _require(0 <= routing_cost < math.inf, "routing_cost", "non-negative", routing_cost)
+    require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
+    require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
+    require(parts.shape == c.shape and np.all(parts >= 0), "shares", "one per model", shares)
+    require(abs(parts.sum() - 1) < 1e-9, "shares", "parts of 1", shares)
+    require(0 <= routing_cost < math.inf, "routing_cost", "non-negative", routing_cost)
     return float(c @ parts) + routing_cost
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, in mean services; costs in dollars."""
-
-    random_at_80: float
-    round_robin_two: float
-    shorter_of_two: float
-    one_queue_two: float
-    random_at_90: float
-    two_choices_at_90: float
-    three_choices_at_90: float
-    random_at_99: float
-    two_choices_at_99: float
-    round_robin_at_90: float
-    random_p99: float
-    round_robin_p99: float
-    two_choices_p99: float
-    single_service_p99: float
-    cascade_dollars: float
-    router_dollars: float
-    both_share: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     two, turns = best_of_d_found(0.9, 2), round_robin_found(0.9, 10)
-    return Example(
+    return SimpleNamespace(
         random_at_80=float(best_of_d_found(0.8, 1).sum()),
         round_robin_two=float(round_robin_found(0.8, 2).sum()),
         shorter_of_two=float(shorter_of_two_found(0.8).sum()),
@@ -251,7 +231,7 @@ def example() -> Example:
     )
 
 
-def figure_found_at_the_server() -> Figure:
+def figure_found_at_the_server(figure: Figure) -> None:
     """A second choice makes long queues doubly exponentially rare; taking turns only shortens them.
 
     Probability that a request finds at least j others at its server at 90% load: random, round
@@ -262,7 +242,6 @@ def figure_found_at_the_server() -> Figure:
     and 0.02. The curves of two and three choices bend downwards and leave the chart at six and
     four.
     """
-    figure = Figure()
     axes = figure.subplots()
     for label, found, colour, place in (
         ("random", best_of_d_found(0.9, 1), "C4", (14.6, 0.3)),
@@ -275,7 +254,6 @@ def figure_found_at_the_server() -> Figure:
         axes.annotate(label, place, color=colour)
     axes.set(xlim=(0, 20), ylim=(1e-6, 1.3), yscale="log", xticks=range(0, 21, 5))
     axes.set(xlabel="others found, j [requests]", ylabel="probability of j or more [1]")
-    return figure
 
 
 def check_two_choices() -> None:

@@ -14,23 +14,21 @@ Source: Kleinrock (1975), G/M/1 waiting time, for the probability; the delay is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WORDS_PER_TOKEN = 0.75  # 10 tokens/s are about 450 words/min (Databricks 2023) [words/token]
 WORDS_PER_MINUTE = 238.0  # silent reading of English non-fiction (Brysbaert 2019) [words/min]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def reading_gap_s(words_per_minute: float, words_per_token: float) -> float:
@@ -43,8 +41,7 @@ def reading_gap_s(words_per_minute: float, words_per_token: float) -> float:
     0.1875
     """
     speed, length = words_per_minute, words_per_token
-    _require(0 < speed < math.inf, "words_per_minute", "positive and finite", speed)
-    _require(0 < length < math.inf, "words_per_token", "positive and finite", length)
+    require_positive(words_per_minute=speed, words_per_token=length)
     return 60 * words_per_token / words_per_minute
 
 
@@ -63,10 +60,10 @@ def read_times_s(
     """
     times = np.asarray(arrival_s, dtype=float)
     ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
-    _require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
-    _require(0 < gap_s < math.inf, "gap_s", "positive and finite", gap_s)
+    require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
+    require_positive(gap_s=gap_s)
     delay = start_delay_s
-    _require(0 <= delay < math.inf, "start_delay_s", "nonnegative and finite", delay)
+    require_non_negative(start_delay_s=delay)
     schedule = gap_s * np.arange(times.size)
     earliest = times - schedule
     earliest[0] += delay
@@ -84,8 +81,8 @@ def smallest_start_delay_s(arrival_s: npt.ArrayLike, gap_s: float) -> float:
     """
     times = np.asarray(arrival_s, dtype=float)
     ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
-    _require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
-    _require(0 < gap_s < math.inf, "gap_s", "positive and finite", gap_s)
+    require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
+    require_positive(gap_s=gap_s)
     return float(np.max(times - gap_s * np.arange(times.size)) - times[0])
 
 
@@ -100,9 +97,9 @@ def stall_probability(start_delay_s: float, mean_itl_s: float, gap_s: float) -> 
     0.203188
     """
     delay = start_delay_s
-    _require(0 <= delay < math.inf, "start_delay_s", "nonnegative and finite", delay)
-    _require(0 < mean_itl_s < math.inf, "mean_itl_s", "positive and finite", mean_itl_s)
-    _require(mean_itl_s < gap_s < math.inf, "gap_s", f"finite and above {mean_itl_s:g}", gap_s)
+    require_non_negative(start_delay_s=delay)
+    require_positive(mean_itl_s=mean_itl_s)
+    require(mean_itl_s < gap_s < math.inf, "gap_s", f"finite and above {mean_itl_s:g}", gap_s)
     ratio, sigma = gap_s / mean_itl_s, 0.0
     for _ in range(100):
         value = math.exp(-(1 - sigma) * ratio)
@@ -123,7 +120,7 @@ def delay_for_stalls_s(probability: float, mean_itl_s: float, gap_s: float) -> f
     >>> round(delay_for_stalls_s(probability=0.01, mean_itl_s=0.5, gap_s=1.0), 4)
     1.8897
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     sigma = stall_probability(0.0, mean_itl_s, gap_s)
     return max(0.0, mean_itl_s * math.log(sigma / probability) / (1 - sigma))
 
@@ -142,40 +139,26 @@ def simulate_stalls(
     streams: number of independent streams. Raises ValueError on bad input.
     """
     delay = start_delay_s
-    _require(0 <= delay < math.inf, "start_delay_s", "nonnegative and finite", delay)
-    _require(0 < mean_itl_s < math.inf, "mean_itl_s", "positive and finite", mean_itl_s)
-    _require(0 < gap_s < math.inf, "gap_s", "positive and finite", gap_s)
-    _require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
+    require_non_negative(start_delay_s=delay)
+    require_positive(mean_itl_s=mean_itl_s, gap_s=gap_s)
+    require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
     enough = 100 <= streams < math.inf and streams % 1 == 0
-    _require(enough, "streams", "an integer of at least 100", streams)
+    require(enough, "streams", "an integer of at least 100", streams)
     steps = rng.exponential(mean_itl_s, (int(streams), int(tokens) - 1)) - gap_s
     share = float(np.mean(np.cumsum(steps, axis=1).max(axis=1) > start_delay_s))
     error = math.sqrt(max(share * (1 - share), 1 / streams) / streams)
     return MeanEstimate(share, error, 1.96 * error)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    reader_gap_ms: float
-    reader_tokens_per_s: float
-    steady_delay_s: float
-    stall_percent: float
-    slow_mean_ms: float
-    delay_1_percent_s: float
-    busy_delay_1_percent_s: float
-
-
 def _reader() -> float:
     return reading_gap_s(WORDS_PER_MINUTE, WORDS_PER_TOKEN)
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     gap = _reader()
     steady = 0.5 + 0.200 * np.arange(401)
-    return Example(
+    return SimpleNamespace(
         reader_gap_ms=1000 * gap,
         reader_tokens_per_s=1 / gap,
         steady_delay_s=smallest_start_delay_s(steady, gap),
@@ -186,7 +169,7 @@ def example() -> Example:
     )
 
 
-def figure_start_delay() -> Figure:
+def figure_start_delay(figure: Figure) -> None:
     """Tokens that come every 150 ms on average stall three of five readers who start at once, and
     one in a hundred who start 1.6 s later.
 
@@ -199,7 +182,6 @@ def figure_start_delay() -> Figure:
     seconds, 150 ms reach 0.01 at 1.6 s, 175 ms fall slowly. Points lie on the lines.
     """
     rng = np.random.default_rng(131)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     gap, delays = _reader(), np.linspace(0, 4, 50)
     for mean, colour, x, y in (
@@ -215,7 +197,6 @@ def figure_start_delay() -> Figure:
         axes.annotate(f"{1000 * mean:.0f} ms", (x, y), color=colour)
     axes.set(yscale="log", xlim=(-0.08, 4), ylim=(1e-3, 1.2))
     axes.set(xlabel="start delay after the first token [s]", ylabel="chance of a stall [1]")
-    return figure
 
 
 def check_reading_speed() -> None:
@@ -290,7 +271,7 @@ def check_bad_input_is_refused() -> None:
     """Readers faster than the stream, negative delays and impossible chances are errors."""
     checks.raises("τ = g", stall_probability, 0.0, 0.2, 0.2, match="gap_s must be finite and above")
     checks.raises(
-        "d < 0", read_times_s, [1.0], 0.2, -1.0, match="start_delay_s must be nonnegative"
+        "d < 0", read_times_s, [1.0], 0.2, -1.0, match="start_delay_s must be non-negative"
     )
     checks.raises("ε = 0", delay_for_stalls_s, 0.0, 0.1, 0.2, match="probability must be in (0, 1)")
     checks.raises("g = 0", smallest_start_delay_s, [1.0], 0.0, match="gap_s must be positive")

@@ -17,26 +17,23 @@ from conservation of work.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+from serving_mathematics.require import require, require_positive, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEP_S = 0.025  # ℓ of the worked numbers [s]
 PREFILL_PER_S = 16_000.0  # r of the worked numbers [tokens/s]
 PROMPT_TOKENS = 8192  # prompt of the worked numbers
 PROMPTS_PER_S = 0.4  # of that length, arriving at random [1/s]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def gaps_during_prefill_s(
@@ -51,10 +48,9 @@ def gaps_during_prefill_s(
     >>> gaps_during_prefill_s(step_s=0.5, prompt_tokens=500, prefill_per_s=100.0, chunk_tokens=200)
     array([2.5, 2.5, 1.5])
     """
-    _require(0 < step_s < math.inf, "step_s", "positive and finite", step_s)
-    _require(0 < prefill_per_s < math.inf, "prefill_per_s", "positive and finite", prefill_per_s)
+    require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     for name, value in (("prompt_tokens", prompt_tokens), ("chunk_tokens", chunk_tokens)):
-        _require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
+        require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
     chunks = np.full(-(-int(prompt_tokens) // int(chunk_tokens)), float(chunk_tokens))
     chunks[-1] = prompt_tokens - chunk_tokens * (chunks.size - 1)
     return step_s + chunks / prefill_per_s
@@ -69,10 +65,9 @@ def mean_itl_s(step_s: float, prompt_tokens_per_s: float, prefill_per_s: float) 
     >>> mean_itl_s(step_s=0.5, prompt_tokens_per_s=50.0, prefill_per_s=100.0)
     1.0
     """
-    _require(0 < step_s < math.inf, "step_s", "positive and finite", step_s)
-    _require(0 < prefill_per_s < math.inf, "prefill_per_s", "positive and finite", prefill_per_s)
+    require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     stable = 0 <= prompt_tokens_per_s < prefill_per_s
-    _require(stable, "prompt_tokens_per_s", f"in [0, {prefill_per_s:g})", prompt_tokens_per_s)
+    require(stable, "prompt_tokens_per_s", f"in [0, {prefill_per_s:g})", prompt_tokens_per_s)
     return step_s / (1 - prompt_tokens_per_s / prefill_per_s)
 
 
@@ -89,13 +84,12 @@ def chunk_window(
     >>> chunk_window(2.5, step_s=0.5, prompt_tokens_per_s=50.0, prefill_per_s=100.0)
     (50.0, 200.0)
     """
-    _require(0 < step_s < math.inf, "step_s", "positive and finite", step_s)
-    _require(0 < prefill_per_s < math.inf, "prefill_per_s", "positive and finite", prefill_per_s)
+    require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     stable = 0 <= prompt_tokens_per_s < prefill_per_s
-    _require(stable, "prompt_tokens_per_s", f"in [0, {prefill_per_s:g})", prompt_tokens_per_s)
+    require(stable, "prompt_tokens_per_s", f"in [0, {prefill_per_s:g})", prompt_tokens_per_s)
     low = prompt_tokens_per_s * step_s / (1 - prompt_tokens_per_s / prefill_per_s)
     least = step_s + low / prefill_per_s
-    _require(least < longest_itl_s < math.inf, "longest_itl_s", f"above {least:g}", longest_itl_s)
+    require(least < longest_itl_s < math.inf, "longest_itl_s", f"above {least:g}", longest_itl_s)
     return low, (longest_itl_s - step_s) * prefill_per_s
 
 
@@ -115,14 +109,12 @@ def simulate_itl_s(
     of each. chunk_tokens: C, most prompt tokens in a step. Raises ValueError on bad input and when
     chunks of that size cannot keep up.
     """
-    _require(0 < step_s < math.inf, "step_s", "positive and finite", step_s)
-    _require(0 < prefill_per_s < math.inf, "prefill_per_s", "positive and finite", prefill_per_s)
-    _require(0 < prompts_per_s < math.inf, "prompts_per_s", "positive and finite", prompts_per_s)
+    require_positive(step_s=step_s, prefill_per_s=prefill_per_s, prompts_per_s=prompts_per_s)
     for name, value in (("prompt_tokens", prompt_tokens), ("chunk_tokens", chunk_tokens)):
-        _require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
-    _require(1 <= steps < math.inf and steps % 1 == 0, "steps", "a positive integer", steps)
+        require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
+    require_positive_integer(steps=steps)
     keeps_up = prompts_per_s * prompt_tokens < 1 / (step_s / chunk_tokens + 1 / prefill_per_s)
-    _require(keeps_up, "chunk_tokens", "enough to keep up with the prompts", chunk_tokens)
+    require(keeps_up, "chunk_tokens", "enough to keep up with the prompts", chunk_tokens)
     gaps = np.empty(int(steps))
     now, backlog, next_prompt = 0.0, 0, float(rng.exponential(1 / prompts_per_s))
     for i in range(int(steps)):
@@ -136,26 +128,6 @@ def simulate_itl_s(
     return gaps
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: ℓ = 25 ms, prompts of 8192 tokens, 16,000 tokens a second."""
-
-    pause_ms: float
-    chunked_itl_ms: float
-    chunk_steps: int
-    first_token_chunked_ms: float
-    mean_itl_ms: float
-    prefill_share_percent: float
-    smallest_chunk: float
-    largest_chunk: float
-    p99_whole_ms: float
-    p99_chunked_ms: float
-    interrupted_percent: float
-    interrupted_half: float
-    chunked_percent: float
-    chunked_half: float
-
-
 def _gaps(chunk_tokens: int, steps: int = 40_000) -> npt.NDArray[np.float64]:
     """Simulated gaps with the numbers of the text, the same prompts for every chunk size."""
     rng = np.random.default_rng(13)
@@ -164,15 +136,15 @@ def _gaps(chunk_tokens: int, steps: int = 40_000) -> npt.NDArray[np.float64]:
     )
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: ℓ = 25 ms, prompts of 8192 tokens, 16,000 tokens a second."""
     whole = gaps_during_prefill_s(STEP_S, PROMPT_TOKENS, PREFILL_PER_S, PROMPT_TOKENS)
     chunked = gaps_during_prefill_s(STEP_S, PROMPT_TOKENS, PREFILL_PER_S, 1024)
     rate = PROMPTS_PER_S * PROMPT_TOKENS
     low, high = chunk_window(0.100, STEP_S, rate, PREFILL_PER_S)
     gaps, chunked_gaps = _gaps(10**9), _gaps(1024)
     shares = [batch_means(seen > STEP_S * 1.001) for seen in (gaps, chunked_gaps)]
-    return Example(
+    return SimpleNamespace(
         pause_ms=1000 * float(whole.max()),
         chunked_itl_ms=1000 * float(chunked.max()),
         chunk_steps=chunked.size,
@@ -190,7 +162,7 @@ def example() -> Example:
     )
 
 
-def figure_itl_distribution() -> Figure:
+def figure_itl_distribution(figure: Figure) -> None:
     """With whole prompts one gap in a hundred lasts half a second; with chunks none is longer than
     ℓ + C/r, and the mean is the same.
 
@@ -203,7 +175,6 @@ def figure_itl_distribution() -> Figure:
     to 153 ms, then zero. Chunks of 1024: flat at 0.1 up to 89 ms, then zero. A dotted line marks
     the common mean at 31 ms.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     for chunk, colour, text, x, y in (
         (10**9, "C3", "whole prompts", 0.20, 0.02),
@@ -220,7 +191,6 @@ def figure_itl_distribution() -> Figure:
     axes.annotate("mean", (mean * 1.06, 3e-4), color="C4")
     axes.set(xscale="log", yscale="log", xlim=(0.02, 3), ylim=(1e-4, 1.3))
     axes.set(xlabel="gap between tokens [s]", ylabel="share of longer gaps [1]")
-    return figure
 
 
 def slider_itl_distribution() -> dict[str, Any]:

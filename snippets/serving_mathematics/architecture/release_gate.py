@@ -21,19 +21,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_in, require_positive_integer
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,11 @@ def quality_harm(newly_wrong: int, newly_right: int, pairs: int, level: float) -
     (0.01, 0.02, 0.0312)
     """
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
-        _require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
+        require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     w, r, n = newly_wrong, newly_right, pairs
     whole = 1 <= n < math.inf and n % 1 == 0
-    _require(whole and n >= w + r, "pairs", "a count, no less than discordant", n)
-    _require(0 < level < 0.5, "level", "in (0, 0.5)", level)
+    require(whole and n >= w + r, "pairs", "a count, no less than discordant", n)
+    require_in("(0, 0.5)", level=level)
     upper = NormalDist().inv_cdf(1 - level)
     estimate, bounds = (w - r) / n, []
     for z, low, high in ((upper, -1.0, estimate), (-upper, estimate, 1.0)):
@@ -92,7 +91,7 @@ def error_harm(
     >>> round(bounds.low, 4), bounds.estimate, round(bounds.high, 4)
     (0.2426, 0.5, 0.7007)
     """
-    _require(0 < level < 0.5, "level", "in (0, 0.5)", level)
+    require_in("(0, 0.5)", level=level)
     z = NormalDist().inv_cdf(1 - level)
     wilson = []
     for name, events, total in (
@@ -100,7 +99,7 @@ def error_harm(
         ("candidate_errors", candidate_errors, candidate_requests),
     ):
         whole = 1 <= total < math.inf and total % 1 == 0 and events % 1 == 0
-        _require(whole and 0 <= events <= total, name, "a count, at most the requests", events)
+        require(whole and 0 <= events <= total, name, "a count, at most the requests", events)
         rate, spread = events / total, z**2 / total
         centre = (rate + spread / 2) / (1 + spread)
         half = math.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
@@ -126,13 +125,13 @@ def latency_harm(
     >>> latency_harm([1.0] * 100, [2.0] * 100, probability=0.5, level=0.05)
     Bounds(low=1.0, estimate=1.0, high=1.0)
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(0 < level < 0.5, "level", "in (0, 0.5)", level)
+    require_in("(0, 1)", probability=probability)
+    require_in("(0, 0.5)", level=level)
     arms = []
     for name, latencies in (("baseline_s", baseline_s), ("candidate_s", candidate_s)):
         values = np.sort(np.asarray(latencies, dtype=float))
-        _require(values.ndim == 1 and values.size > 0, name, "a non-empty sequence", values.shape)
-        _require(values[0] > 0 and values[-1] < math.inf, name, "positive and finite", latencies)
+        require(values.ndim == 1 and values.size > 0, name, "a non-empty sequence", values.shape)
+        require(values[0] > 0 and values[-1] < math.inf, name, "positive and finite", latencies)
         n, k = values.size, np.arange(values.size + 1)
         log_factorial = np.concatenate(([0.0], np.cumsum(np.log(k[1:]))))
         logs = log_factorial[-1] - log_factorial - log_factorial[::-1]
@@ -159,13 +158,13 @@ def cost_harm(baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float) -
     >>> cost_harm([1.0, 1.0], [1.5, 1.5], level=0.05).estimate
     0.5
     """
-    _require(0 < level < 0.5, "level", "in (0, 0.5)", level)
+    require_in("(0, 0.5)", level=level)
     means, variance = [], 0.0
     for name, costs in (("baseline", baseline), ("candidate", candidate)):
         values = np.asarray(costs, dtype=float)
-        _require(values.ndim == 1 and values.size >= 2, name, "two costs or more", values.shape)
+        require(values.ndim == 1 and values.size >= 2, name, "two costs or more", values.shape)
         valid = np.isfinite(values).all() and (values >= 0).all() and values.any()
-        _require(valid, name, "non-negative and finite, not all 0", costs)
+        require(valid, name, "non-negative and finite, not all 0", costs)
         means.append(float(values.mean()))
         variance += float(values.var(ddof=1)) / (values.size * means[-1] ** 2)
     ratio, half = means[1] / means[0], NormalDist().inv_cdf(1 - level) * math.sqrt(variance)
@@ -210,10 +209,10 @@ def decide(harms: Sequence[Harm]) -> Decision:
     >>> decide([Harm("errors", -0.01, 0.02, 0.05), Harm("p99 latency", -0.02, 0.15, 0.10)]).action
     'hold'
     """
-    _require(len(harms) > 0, "harms", "non-empty", harms)
+    require(len(harms) > 0, "harms", "non-empty", harms)
     for harm in harms:
-        _require(harm.low <= harm.high, "harms", "intervals with low ≤ high", harm)
-        _require(math.isfinite(harm.margin), "harms", "given finite margins", harm)
+        require(harm.low <= harm.high, "harms", "intervals with low ≤ high", harm)
+        require(math.isfinite(harm.margin), "harms", "given finite margins", harm)
     too_bad = tuple(harm for harm in harms if harm.low > harm.margin)
     unknown = tuple(harm for harm in harms if harm.high >= harm.margin)
     if too_bad:
@@ -272,8 +271,8 @@ def release_harms(
     >>> [harm.metric for harm in harms if harm.high < harm.margin]
     ['quality lost', 'errors', 'p99 latency', 'cost']
     """
-    _require(0 < alpha < 0.5, "alpha", "in (0, 0.5)", alpha)
-    _require(1 <= looks < math.inf and looks % 1 == 0, "looks", "a positive integer", looks)
+    require_in("(0, 0.5)", alpha=alpha)
+    require_positive_integer(looks=looks)
     names = ("quality lost", "errors", "p99 latency", "cost")
     allowed = (margins.quality, margins.errors, margins.latency, margins.cost)
     at_low, at_high = (
@@ -334,30 +333,16 @@ def _harms_of_releases() -> list[tuple[Harm, ...]]:
     ]
 
 
-@dataclass(frozen=True)
-class Example:
-    """Decisions quoted in the text."""
-
-    verdict_a: str
-    verdict_b: str
-    verdict_c: str
-    uncorrected_percent: float
-    promoted_at_margin: str
-    promoted_half: float
-    rolled_back: str
-    rolled_back_uncorrected: str
-
-
 def _half(count: int, runs: int) -> float:
     """Half-width of the 95% interval of a count among independent runs."""
     return 1.96 * math.sqrt(count * (1 - count / runs))
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The decisions quoted in the text."""
     a, b, c = (decide(harms) for harms in _harms_of_releases())
     corrected, uncorrected = (f"{k} ± {_half(k, 400):.0f}" for k in _rolled_back())
-    return Example(
+    return SimpleNamespace(
         verdict_a=a.action,
         verdict_b=str(b),
         verdict_c=str(c),
@@ -414,7 +399,7 @@ def _rolled_back() -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def figure_release_gate() -> Figure:
+def figure_release_gate(figure: Figure) -> None:
     """Three releases, one rule: all bars left of the margin promote, one bar right of it rolls
     back, anything else waits.
 
@@ -426,7 +411,7 @@ def figure_release_gate() -> Figure:
     the second, hold, the long bar of errors lies across it. In the third, roll back, the bar of
     p99 latency lies to the right of it at 2.6 to 3.4, the others to the left.
     """
-    figure = Figure(figsize=(5.8, 5.4), layout="constrained")
+    figure.set_size_inches(5.8, 5.4)
     panels = figure.subplots(3, 1, sharex=True)
     colours = {"promote": "C2", "hold": "C1", "roll back": "C3"}
     for axes, (label, *_), harms in zip(panels, RELEASES, _harms_of_releases(), strict=True):
@@ -447,7 +432,6 @@ def figure_release_gate() -> Figure:
         axes.set_xlabel("harm [margins]")
         axes.set_title(f"{label}: {decision.action}", loc="left", fontsize="medium")
         axes.grid(visible=False, axis="y")
-    return figure
 
 
 def check_bounds_on_error_rates() -> None:

@@ -15,26 +15,24 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.sequential_tests import msprt_ratio
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+from serving_mathematics.require import require, require_finite, require_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 NODES = 64  # Gauss–Legendre points for every 16 standard deviations of a step to the bound
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @functools.cache
@@ -54,10 +52,10 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
     0.083118
     """
     looks = len(thresholds)
-    _require(1 <= looks <= 200, "thresholds", "1 to 200 numbers", looks)
+    require(1 <= looks <= 200, "thresholds", "1 to 200 numbers", looks)
     for c in thresholds:
-        _require(0 < c <= 12, "thresholds", "in (0, 12]", c)
-    _require(math.isfinite(effect), "effect", "finite", effect)
+        require_in("(0, 12]", thresholds=c)
+    require_finite(effect=effect)
     step = effect / math.sqrt(looks)  # mean of one increment
     widest = max(c * math.sqrt(k) for k, c in enumerate(thresholds, start=1))
     unit, weight = _legendre(NODES * (1 + int(widest / 16)))
@@ -79,8 +77,8 @@ def pocock_constant(looks: int, alpha: float = 0.05) -> float:
     >>> round(pocock_constant(1), 5)
     1.95996
     """
-    _require(1 <= looks <= 200 and looks % 1 == 0, "looks", "an integer from 1 to 200", looks)
-    _require(1e-4 <= alpha <= 0.5, "alpha", "in [0.0001, 0.5]", alpha)
+    require(1 <= looks <= 200 and looks % 1 == 0, "looks", "an integer from 1 to 200", looks)
+    require_in("[0.0001, 0.5]", alpha=alpha)
     low, high = (NormalDist().inv_cdf(1 - alpha / 2 / n) for n in (1, looks))
     for _ in range(40):
         middle = (low + high) / 2
@@ -89,24 +87,7 @@ def pocock_constant(looks: int, alpha: float = 0.05) -> float:
     return (low + high) / 2
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    two_looks_percent: float
-    five_looks_percent: float
-    twenty_looks_percent: float
-    hundred_looks_percent: float
-    pocock_five: float
-    pocock_level_percent: float
-    pocock_power_percent: float
-    pocock_more_percent: float
-    pocock_mean_percent: float
-    looks_found: str
-    pocock_found: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     single = NormalDist().inv_cdf(0.975)
     planned = single + NormalDist().inv_cdf(0.8)
@@ -118,7 +99,7 @@ def example() -> Example:
         low, high = (middle, high) if weak else (low, middle)
     going = [1 - crossing_probability([five] * k, high * math.sqrt(k / 5)) for k in range(1, 5)]
     plain, pocock = _simulated_alarms()
-    return Example(
+    return SimpleNamespace(
         two_looks_percent=100 * crossing_probability([single] * 2),
         five_looks_percent=100 * crossing_probability([single] * 5),
         twenty_looks_percent=100 * crossing_probability([single] * 20),
@@ -145,7 +126,7 @@ def _simulated_alarms() -> tuple[MeanEstimate, MeanEstimate]:
     return plain, pocock
 
 
-def figure_peeking() -> Figure:
+def figure_peeking(figure: Figure) -> None:
     """Looking at a 5% test twenty times makes it a 25% test; tests built for looking stay at 5%.
 
     Curves are the recursion of Armitage, McPherson and Rowe. Points are 5,000 simulated canaries
@@ -159,7 +140,6 @@ def figure_peeking() -> Figure:
     from 0 to 2 percent.
     """
     rng = np.random.default_rng(16)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     single = NormalDist().inv_cdf(0.975)
     looks = np.unique(np.geomspace(1, 200, 24).astype(int))
@@ -190,7 +170,6 @@ def figure_peeking() -> Figure:
     )
     axes.minorticks_off()
     axes.set(xlabel="looks at the data", ylabel="false alarms [%]")
-    return figure
 
 
 def check_peeking() -> None:

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.model_routers import (
@@ -34,6 +34,10 @@ from serving_mathematics.architecture.model_routers import (
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.utilization import mean_wait
+from serving_mathematics.require import require, require_in, require_non_negative
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,12 +45,6 @@ GROUPS = 16  # groups of lanes of which quantiles are taken
 MOST_SERVERS = 32_767  # of a simulated fleet: counts are 16 bits wide
 STUDENT_T_975_DF15 = 2.13144954556  # 97.5% point of Student's t, GROUPS − 1 degrees (scipy)
 NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def _rest_point(utilization: float, choices: int) -> tuple[FloatArray, FloatArray]:
@@ -71,10 +69,10 @@ def finite_fleet_mean(utilization: float, choices: int, servers: int) -> float:
     >>> round(finite_fleet_mean(0.9, choices=2, servers=10), 4)
     2.9224
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(2 <= choices < math.inf and choices % 1 == 0, "choices", "an integer ≥ 2", choices)
+    require_in("(0, 1)", utilization=utilization)
+    require(2 <= choices < math.inf and choices % 1 == 0, "choices", "an integer ≥ 2", choices)
     rule = f"an integer of at least {choices}"
-    _require(choices <= servers < math.inf and servers % 1 == 0, "servers", rule, servers)
+    require(choices <= servers < math.inf and servers % 1 == 0, "servers", rule, servers)
     s, jacobian = _rest_point(utilization, choices)
     size = len(jacobian)
     noise = np.diag(2 * (s[1:-1] - s[2:]))  # jumps up and down are equally frequent at rest
@@ -118,15 +116,15 @@ def simulate_fleet(
     queue to the shortest, the best of d is the last of d random places. Raises ValueError outside
     these ranges.
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    require_in("(0, 1)", utilization=utilization)
     counted = 1 <= servers <= MOST_SERVERS and servers % 1 == 0
-    _require(counted, "servers", f"an integer from 1 to {MOST_SERVERS}", servers)
+    require(counted, "servers", f"an integer from 1 to {MOST_SERVERS}", servers)
     whole = 1 <= choices <= servers and choices % 1 == 0
-    _require(whole, "choices", f"an integer from 1 to {servers}", choices)
+    require(whole, "choices", f"an integer from 1 to {servers}", choices)
     grouped = GROUPS <= lanes < math.inf and lanes % GROUPS == 0
-    _require(grouped, "lanes", f"a multiple of {GROUPS}", lanes)
-    _require(0 <= warm_up < math.inf, "warm_up", "non-negative and finite", warm_up)
-    _require(warm_up + 1 <= horizon < math.inf, "horizon", "at least warm_up + 1", horizon)
+    require(grouped, "lanes", f"a multiple of {GROUPS}", lanes)
+    require_non_negative(warm_up=warm_up)
+    require(warm_up + 1 <= horizon < math.inf, "horizon", "at least warm_up + 1", horizon)
     s, jacobian = _rest_point(utilization, choices)
     levels, place = len(jacobian), np.arange(lanes)
     weight = np.linalg.solve(jacobian.T, -np.ones(levels))[:, None]
@@ -175,32 +173,14 @@ def _p99(sample: FleetSample) -> MeanEstimate:
     return replace(groups, half_width=STUDENT_T_975_DF15 * groups.standard_error)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: ρ = 0.9."""
-
-    gap_constant: float
-    gap_percent_of_ten: float
-    gap_percent_of_hundred: float
-    shorter_of_two_at_90: float
-    shortest_of_ten: float
-    shortest_of_ten_half: float
-    shortest_of_ten_p99: float
-    shortest_of_ten_p99_half: float
-    two_of_ten: float
-    two_of_ten_half: float
-    two_of_ten_p99: float
-    two_of_ten_p99_half: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     rng = np.random.default_rng(143)
     limit = float(best_of_d_found(0.9, 2).sum())
     constant = 1000 * (finite_fleet_mean(0.9, 2, 1000) - limit)
     two = simulate_fleet(rng, 0.9, 2, 10)
     shortest = simulate_fleet(rng, 0.9, 10, 10)
-    return Example(
+    return SimpleNamespace(
         gap_constant=constant,
         gap_percent_of_ten=100 * (finite_fleet_mean(0.9, 2, 10) / limit - 1),
         gap_percent_of_hundred=100 * (finite_fleet_mean(0.9, 2, 100) / limit - 1),
@@ -216,7 +196,7 @@ def example() -> Example:
     )
 
 
-def figure_mean_and_p99() -> Figure:
+def figure_mean_and_p99(figure: Figure) -> None:
     """Two choices get most of what knowing all queues would, and the tail gains more than the mean.
 
     Mean (left) and p99 (right) of the response against load for ten servers. Lines of random and
@@ -229,7 +209,7 @@ def figure_mean_and_p99() -> Figure:
     lie slightly above their line at high load.
     """
     rng = np.random.default_rng(144)
-    figure = Figure(figsize=(5.8, 3.5))
+    figure.set_size_inches(5.8, 3.5)
     left, right = figure.subplots(1, 2)
     load = np.linspace(0.3, 0.95, 30)
     points = (0.5, 0.8, 0.9, 0.94)
@@ -258,7 +238,6 @@ def figure_mean_and_p99() -> Figure:
     for axes, top, what in ((left, 11, "mean"), (right, 50, "p99")):
         axes.set(xlim=(0.3, 1.0), ylim=(0, top))
         axes.set(xlabel="load ρ [1]", ylabel=f"{what} response [mean services]")
-    return figure
 
 
 def slider_mean_and_p99() -> dict[str, Any]:

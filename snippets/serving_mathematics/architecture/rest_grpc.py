@@ -16,13 +16,17 @@ google.rpc.Code for the status codes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.wire_format import FRAME_HEADER_BYTES, GRPC_PREFIX_BYTES
+from serving_mathematics.require import require, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INITIAL_WINDOW_BYTES = 14_600  # W: 10 segments of 1460 B; RFC 6928, equation 1
 HANDSHAKES = {"kept": 0, "TCP": 1, "TCP and TLS 1.3": 2}  # round trips; RFC 8446
@@ -39,12 +43,6 @@ OUTCOMES = {  # what happened: HTTP status and gRPC code that the two servers an
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def flights(size_bytes: float, window_bytes: float = INITIAL_WINDOW_BYTES) -> int:
     """Number of flights in which TCP's slow start sends so many bytes.
 
@@ -54,8 +52,7 @@ def flights(size_bytes: float, window_bytes: float = INITIAL_WINDOW_BYTES) -> in
     >>> flights(14_600), flights(14_601), flights(43_800), flights(43_801)
     (1, 2, 2, 3)
     """
-    _require(0 < size_bytes < math.inf, "size_bytes", "positive and finite", size_bytes)
-    _require(0 < window_bytes < math.inf, "window_bytes", "positive and finite", window_bytes)
+    require_positive(size_bytes=size_bytes, window_bytes=window_bytes)
     count, sent, window = 0, 0.0, float(window_bytes)
     while sent < size_bytes:
         count, sent, window = count + 1, sent + window, 2 * window
@@ -72,9 +69,9 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
     (1, 4)
     """
     for name, size in (("request_bytes", request_bytes), ("answer_bytes", answer_bytes)):
-        _require(0 < size < math.inf, name, "positive and finite", size)
+        require(0 < size < math.inf, name, "positive and finite", size)
     counts = 0 <= handshakes < math.inf and handshakes == int(handshakes)
-    _require(counts, "handshakes", "a count", handshakes)
+    require(counts, "handshakes", "a count", handshakes)
     return int(handshakes) + flights(request_bytes) + flights(answer_bytes) - 1
 
 
@@ -90,14 +87,14 @@ def call_latency_s(
     >>> round(call_latency_s(1, 0.05, 12_500, 12.5e6, work_s=0.002), 6)
     0.053
     """
-    _require(1 <= trips < math.inf, "trips", "at least 1", trips)
-    _require(0 < bytes_per_s < math.inf, "bytes_per_s", "positive and finite", bytes_per_s)
+    require(1 <= trips < math.inf, "trips", "at least 1", trips)
+    require_positive(bytes_per_s=bytes_per_s)
     for name, value in (
         ("round_trip_s", round_trip_s),
         ("size_bytes", size_bytes),
         ("work_s", work_s),
     ):
-        _require(0 <= value < math.inf, name, "non-negative and finite", value)
+        require(0 <= value < math.inf, name, "non-negative and finite", value)
     return trips * round_trip_s + size_bytes / bytes_per_s + work_s
 
 
@@ -114,32 +111,13 @@ def worthwhile_work_s(
     >>> round(worthwhile_work_s(40_000, 14_000, 0.05, 12.5e6), 5)
     0.05208
     """
-    _require(before_bytes < math.inf, "before_bytes", "finite", before_bytes)
-    _require(0 < after_bytes <= before_bytes, "after_bytes", "in (0, before]", after_bytes)
+    require(before_bytes < math.inf, "before_bytes", "finite", before_bytes)
+    require(0 < after_bytes <= before_bytes, "after_bytes", "in (0, before]", after_bytes)
     before, after = (
         call_latency_s(flights(size), round_trip_s, size, bytes_per_s)
         for size in (before_bytes, after_bytes)
     )
     return before - after
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: random float32 as JSON and as packed protobuf."""
-
-    far_json_ms: float
-    far_protobuf_ms: float
-    far_large_json_ms: float
-    far_large_protobuf_ms: float
-    far_large_json_trips: int
-    far_large_protobuf_trips: int
-    far_new_json_ms: float
-    near_json_ms: float
-    near_protobuf_ms: float
-    one_flight_json: float
-    one_flight_protobuf: float
-    worthwhile_far_ms: float
-    worthwhile_near_us: float
 
 
 def _request_ms(numbers: float, per_number: float, network: tuple[float, float], new: int) -> float:
@@ -149,10 +127,10 @@ def _request_ms(numbers: float, per_number: float, network: tuple[float, float],
     return 1000 * call_latency_s(trips, network[0], size + 1000, network[1])
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: random float32 as JSON and as packed protobuf."""
     thousand, many = 1000 * JSON_BYTES, 10_000 * JSON_BYTES
-    return Example(
+    return SimpleNamespace(
         far_json_ms=_request_ms(1000, JSON_BYTES, CONTINENT, 0),
         far_protobuf_ms=_request_ms(1000, PROTOBUF_BYTES, CONTINENT, 0),
         far_large_json_ms=_request_ms(10_000, JSON_BYTES, CONTINENT, 0),
@@ -169,7 +147,7 @@ def example() -> Example:
     )
 
 
-def figure_flights() -> Figure:
+def figure_flights(figure: Figure) -> None:
     """Far away a smaller encoding saves time in steps of a round trip, and between the steps hardly
     any.
 
@@ -180,7 +158,6 @@ def figure_flights() -> Figure:
     The far pair climbs in stairs from 50 to 400 ms, JSON's steps coming at 2.7 times fewer numbers
     than protobuf's. The near pair does the same a hundred times lower.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     numbers = np.geomspace(100, 100_000, 400)
     for network, y in ((CONTINENT, 31), (ZONE, 0.33)):
@@ -193,7 +170,6 @@ def figure_flights() -> Figure:
     axes.annotate("protobuf", (16_000, 66), color="C0")
     axes.set(xscale="log", yscale="log", ylim=(0.2, 700))
     axes.set(xlabel="numbers in the request", ylabel="time of a call [ms]")
-    return figure
 
 
 def check_flights() -> None:

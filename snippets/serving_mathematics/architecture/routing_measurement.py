@@ -13,18 +13,20 @@ Source: simulation with `simulate_fleet`; theory from `best_of_d_found` and `fin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.model_routers import best_of_d_found, shorter_of_two_found
 from serving_mathematics.architecture.replica_routing import finite_fleet_mean, simulate_fleet
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.measuring import provenance, read_record, write_record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "routing_fleets"
 COMMAND = "python -m serving_mathematics.architecture.routing_measurement"
@@ -82,29 +84,13 @@ def _gap_constant(load: float) -> float:
     return 2 * (finite_fleet_mean(load, 2, 2) - float(best_of_d_found(load, 2).sum()))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, from the record."""
-
-    recorded_on: str
-    recorded_python: str
-    hundred_at_99: float
-    hundred_at_99_half: float
-    hundred_at_99_percent: float
-    five_hundred_at_99: float
-    five_hundred_at_99_half: float
-    gap_constant_at_99: float
-    steadier: float
-    steadier_squared: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     record = read_record(RECORD)
     hundred, five_hundred = _run(0.99, 100), _run(0.99, 500)
     (row,) = [row for row in record["runs"] if row["load"] == 0.9 and row["servers"] == 300]
     steadier = row["uncontrolled_standard_error"] / row["standard_error"]
-    return Example(
+    return SimpleNamespace(
         recorded_on=record["date"],
         recorded_python=record["versions"]["python"],
         hundred_at_99=hundred.mean,
@@ -118,7 +104,7 @@ def example() -> Example:
     )
 
 
-def figure_finite_gap() -> Figure:
+def figure_finite_gap(figure: Figure) -> None:
     """A fleet of n servers is slower than the mean-field formula says by a/n, and a grows quickly
     with the load.
 
@@ -131,7 +117,6 @@ def figure_finite_gap() -> Figure:
     from ten servers on at 90% load, and from a hundred on at 99%; the exact points at two servers
     lie above their lines at 110 and 900 percent.
     """
-    figure = Figure()
     axes = figure.subplots()
     sizes = np.array([2.0, 600.0])
     for load, colour, place in ((0.9, "C0", (2.3, 8.0)), (0.99, "C1", (40, 38.0))):
@@ -151,7 +136,6 @@ def figure_finite_gap() -> Figure:
     axes.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
     axes.minorticks_off()
     axes.set(xlabel="servers n [1]", ylabel="mean response above the formula [%]")
-    return figure
 
 
 def check_recorded_fleets() -> None:

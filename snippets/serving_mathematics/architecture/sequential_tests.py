@@ -16,25 +16,24 @@ import functools
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+from serving_mathematics.require import require, require_in, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 CHUNK = 256  # observations that simulate_sprt draws at a time
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def sprt_bounds(alpha: float, beta: float) -> tuple[float, float]:
@@ -46,8 +45,8 @@ def sprt_bounds(alpha: float, beta: float) -> tuple[float, float]:
     >>> [round(bound, 6) for bound in sprt_bounds(0.05, 0.2)]
     [2.772589, -1.558145]
     """
-    _require(0 < alpha < 1, "alpha", "in (0, 1)", alpha)
-    _require(0 < beta < 1 - alpha, "beta", "positive and below 1 − alpha", beta)
+    require_in("(0, 1)", alpha=alpha)
+    require(0 < beta < 1 - alpha, "beta", "positive and below 1 − alpha", beta)
     return math.log((1 - beta) / alpha), math.log(beta / (1 - alpha))
 
 
@@ -61,8 +60,8 @@ def sprt_expected_samples(p0: float, p1: float, alpha: float, beta: float) -> tu
     >>> [round(n, 1) for n in sprt_expected_samples(0.01, 0.02, 0.05, 0.2)]
     [430.1, 487.1]
     """
-    _require(0 < p0 < 1, "p0", "in (0, 1)", p0)
-    _require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
+    require_in("(0, 1)", p0=p0)
+    require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
     upper, lower = sprt_bounds(alpha, beta)
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
     under_h0 = (alpha * upper + (1 - alpha) * lower) / (p0 * error + (1 - p0) * success)
@@ -79,10 +78,10 @@ def fixed_samples(p0: float, p1: float, alpha: float, beta: float) -> float:
     >>> round(fixed_samples(0.01, 0.02, 0.05, 0.2), 1)
     792.4
     """
-    _require(0 < p0 < 1, "p0", "in (0, 1)", p0)
-    _require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
-    _require(0 < alpha < 1, "alpha", "in (0, 1)", alpha)
-    _require(0 < beta < 1 - alpha, "beta", "positive and below 1 − alpha", beta)
+    require_in("(0, 1)", p0=p0)
+    require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
+    require_in("(0, 1)", alpha=alpha)
+    require(0 < beta < 1 - alpha, "beta", "positive and below 1 − alpha", beta)
     z_alpha, z_beta = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(1 - beta)
     root = z_alpha * math.sqrt(p0 * (1 - p0)) + z_beta * math.sqrt(p1 * (1 - p1))
     return (root / (p1 - p0)) ** 2
@@ -110,10 +109,9 @@ def simulate_sprt(
     true_rate: error rate of the simulated requests, in (0, 1). runs: independent runs, at least 1.
     Others and errors as for `sprt_expected_samples`.
     """
-    _require(0 < true_rate < 1, "true_rate", "in (0, 1)", true_rate)
-    _require(0 < p0 < 1, "p0", "in (0, 1)", p0)
-    _require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
-    _require(1 <= runs < math.inf and runs % 1 == 0, "runs", "a positive integer", runs)
+    require_in("(0, 1)", true_rate=true_rate, p0=p0)
+    require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
+    require_positive_integer(runs=runs)
     upper, lower = sprt_bounds(alpha, beta)
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
     accepted, samples = np.zeros(runs, dtype=bool), np.zeros(runs, dtype=np.int64)
@@ -145,10 +143,10 @@ def msprt_ratio(
     18.028637
     """
     n, delta = np.asarray(count, dtype=float), np.asarray(mean_difference, dtype=float)
-    _require(n.size > 0 and ((n > 0) & (n < math.inf)).all(), "count", "positive", count)
-    _require(np.isfinite(delta).all(), "mean_difference", "finite", mean_difference)
-    _require(0 < variance < math.inf, "variance", "positive", variance)
-    _require(0 < mixing_variance < math.inf, "mixing_variance", "positive", mixing_variance)
+    require(n.size > 0 and ((n > 0) & (n < math.inf)).all(), "count", "positive", count)
+    require(np.isfinite(delta).all(), "mean_difference", "finite", mean_difference)
+    require(0 < variance < math.inf, "variance", "positive", variance)
+    require(0 < mixing_variance < math.inf, "mixing_variance", "positive", mixing_variance)
     spread = variance + n * mixing_variance
     exponent = n**2 * mixing_variance * delta**2 / (2 * variance * spread)
     ratio: FloatArray = np.sqrt(variance / spread) * np.exp(np.minimum(exponent, 700.0))
@@ -168,40 +166,19 @@ def always_valid_p(ratios: npt.ArrayLike) -> FloatArray:
     valid = (
         values.ndim >= 1 and values.size > 0 and (values > 0).all() and (values < math.inf).all()
     )
-    _require(valid, "ratios", "positive and finite", ratios)
+    require(valid, "ratios", "positive and finite", ratios)
     p: FloatArray = np.minimum.accumulate(np.minimum(1.0, 1.0 / values), axis=-1)
     return p
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    sprt_upper: float
-    sprt_lower: float
-    sprt_h0: float
-    sprt_h1: float
-    sprt_fixed: float
-    sprt_alpha_percent: float
-    sprt_beta_percent: float
-    sprt_exact_h0: float
-    sprt_exact_h1: float
-    msprt_lambda: float
-    msprt_p: float
-    fixed_p: float
-    alpha_found: str
-    beta_found: str
-    mixture_found: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     upper, lower = sprt_bounds(0.05, 0.2)
     h0, h1 = sprt_expected_samples(0.01, 0.02, 0.05, 0.2)
     false, exact_h0 = _sprt_exactly(0.01)
     power, exact_h1 = _sprt_exactly(0.02)
     ratio = float(msprt_ratio(100, 0.3, 1.0, 0.1))
-    return Example(
+    return SimpleNamespace(
         sprt_upper=upper,
         sprt_lower=lower,
         sprt_h0=h0,
@@ -265,7 +242,7 @@ def _sprt_exactly(rate: float) -> tuple[float, float]:
     return accepted, mean
 
 
-def figure_sequential_paths() -> Figure:
+def figure_sequential_paths(figure: Figure) -> None:
     """The sequential test stops when the evidence is in, mostly long before the fixed test would.
 
     Twelve simulated canaries, six with 1% of errors (blue) and six with 2% (red). Every error
@@ -276,7 +253,6 @@ def figure_sequential_paths() -> Figure:
     at 792 requests, where the fixed test would decide; blue ones mostly below, red ones above.
     """
     rng = np.random.default_rng(15)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     upper, lower = sprt_bounds(0.05, 0.2)
     steps = math.log(0.98 / 0.99), math.log(2.0)
@@ -300,7 +276,6 @@ def figure_sequential_paths() -> Figure:
     axes.annotate("fixed test", (805, -1.2), color="C4")
     axes.set(xlim=(0, 1300), ylim=(-2.6, 4.2))
     axes.set(xlabel="requests to the canary", ylabel="log likelihood ratio")
-    return figure
 
 
 def check_sprt_bounds() -> None:

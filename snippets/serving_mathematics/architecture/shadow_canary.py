@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 from itertools import product
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +32,12 @@ from serving_mathematics.architecture.digits_classifier import (
     train_classifier,
 )
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
 BASELINE_QUALITY = (0.72, 0.73, 0.71, 0.74, 0.72)  # one metric on five evaluation sets
 CANDIDATE_QUALITY = (0.74, 0.75, 0.73, 0.76, 0.75)  # the same sets, the new version
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @functools.cache
@@ -61,8 +57,8 @@ def student_quantile(probability: float, degrees: float) -> float:
     >>> round(student_quantile(0.975, degrees=4), 5)
     2.77645
     """
-    _require(0.0005 <= probability <= 0.9995, "probability", "in [0.0005, 0.9995]", probability)
-    _require(1 <= degrees <= 1e6, "degrees", "in [1, 1e6]", degrees)
+    require_in("[0.0005, 0.9995]", probability=probability)
+    require(1 <= degrees <= 1e6, "degrees", "in [1, 1e6]", degrees)
     upper = max(probability, 1 - probability)
     scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
     nodes, weights = _legendre()
@@ -99,14 +95,14 @@ def paired_difference(
     2.0
     """
     x, y = np.asarray(baseline, dtype=float), np.asarray(candidate, dtype=float)
-    _require(x.ndim == 1 and x.size >= 2, "baseline", "a sequence of at least two", x.shape)
-    _require(y.shape == x.shape, "candidate", f"of shape {x.shape}", y.shape)
-    _require(np.isfinite(x).all(), "baseline", "finite", baseline)
-    _require(np.isfinite(y).all(), "candidate", "finite", candidate)
-    _require(0 < confidence <= 0.999, "confidence", "in (0, 0.999]", confidence)
+    require(x.ndim == 1 and x.size >= 2, "baseline", "a sequence of at least two", x.shape)
+    require(y.shape == x.shape, "candidate", f"of shape {x.shape}", y.shape)
+    require(np.isfinite(x).all(), "baseline", "finite", baseline)
+    require(np.isfinite(y).all(), "candidate", "finite", candidate)
+    require_in("(0, 0.999]", confidence=confidence)
     differences = y - x
     error = float(differences.std(ddof=1)) / math.sqrt(x.size)
-    _require(error > 0, "candidate", "different from the baseline by more than a constant", y)
+    require(error > 0, "candidate", "different from the baseline by more than a constant", y)
     mean = float(differences.mean())
     half = student_quantile((1 + confidence) / 2, x.size - 1) * error
     return PairedDifference(mean, error, mean - half, mean + half)
@@ -123,7 +119,7 @@ def mcnemar_exact(newly_wrong: int, newly_right: int) -> float:
     0.0625
     """
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
-        _require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
+        require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     pairs, smaller = int(newly_wrong + newly_right), int(min(newly_wrong, newly_right))
     if pairs <= 10_000:
         term = math.comb(pairs, smaller) / (1 << pairs)  # of the binomial sum, the largest
@@ -153,11 +149,10 @@ def shadow_pairs(
     23
     """
     wrong, right = newly_wrong_share, newly_right_share
-    _require(0 <= wrong <= 1, "newly_wrong_share", "in [0, 1]", wrong)
-    _require(0 <= right <= 1 - wrong, "newly_right_share", "in [0, 1 − newly_wrong_share]", right)
-    _require(wrong != right, "newly_right_share", "different from newly_wrong_share", right)
-    _require(0 < alpha < 1, "alpha", "in (0, 1)", alpha)
-    _require(0 < power < 1, "power", "in (0, 1)", power)
+    require_in("[0, 1]", newly_wrong_share=wrong)
+    require(0 <= right <= 1 - wrong, "newly_right_share", "in [0, 1 − newly_wrong_share]", right)
+    require(wrong != right, "newly_right_share", "different from newly_wrong_share", right)
+    require_in("(0, 1)", alpha=alpha, power=power)
     z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
     discordant, delta = wrong + right, wrong - right
     root = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - delta**2)
@@ -176,12 +171,10 @@ def samples_per_arm(
     >>> samples_per_arm(0.4, 0.6)
     97
     """
-    _require(0 < baseline_rate < 1, "baseline_rate", "in (0, 1)", baseline_rate)
-    _require(0 < candidate_rate < 1, "candidate_rate", "in (0, 1)", candidate_rate)
+    require_in("(0, 1)", baseline_rate=baseline_rate, candidate_rate=candidate_rate)
     different = candidate_rate != baseline_rate
-    _require(different, "candidate_rate", "different from baseline_rate", candidate_rate)
-    _require(0 < alpha < 1, "alpha", "in (0, 1)", alpha)
-    _require(0 < power < 1, "power", "in (0, 1)", power)
+    require(different, "candidate_rate", "different from baseline_rate", candidate_rate)
+    require_in("(0, 1)", alpha=alpha, power=power)
     z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
     pooled = (baseline_rate + candidate_rate) / 2
     separate = baseline_rate * (1 - baseline_rate) + candidate_rate * (1 - candidate_rate)
@@ -198,7 +191,7 @@ def allocation_cost(canary_share: float) -> float:
     >>> round(allocation_cost(0.2), 12)
     1.5625
     """
-    _require(0 < canary_share < 1, "canary_share", "in (0, 1)", canary_share)
+    require_in("(0, 1)", canary_share=canary_share)
     return (1 / canary_share + 1 / (1 - canary_share)) / 4
 
 
@@ -239,31 +232,7 @@ def _shadow_of_rounded_weights(bits: int) -> _Shadow:
     return _Shadow(int((old & ~new).sum()), int((~old & new).sum()), int((~old).sum()), len(old))
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    quality_difference: float
-    quality_error: float
-    quality_low: float
-    quality_high: float
-    unpaired_error: float
-    rounded_wrong: int
-    rounded_right: int
-    rounded_images: int
-    rounded_p: float
-    rounded_loss_percent: float
-    canary_error_percent: float
-    shadow_error_percent: float
-    rounded_pairs: int
-    rounded_canary: int
-    errors_per_arm: int
-    cost_at_5: float
-    cost_at_1: float
-    shadow_if_independent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     quality = paired_difference(BASELINE_QUALITY, CANDIDATE_QUALITY)
     variances = [float(np.var(x, ddof=1)) for x in (BASELINE_QUALITY, CANDIDATE_QUALITY)]
@@ -271,7 +240,7 @@ def example() -> Example:
     n, wrong, right = shadow.images, shadow.newly_wrong, shadow.newly_right
     old, loss = shadow.baseline_wrong / n, (wrong - right) / n
     new = old + loss
-    return Example(
+    return SimpleNamespace(
         quality_difference=quality.mean,
         quality_error=quality.standard_error,
         quality_low=quality.low,

@@ -42,16 +42,11 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_all_finite
 
 Array = npt.NDArray[np.float64]
 Score = Callable[[Array], Array]  # rows (n, …) to scores (n,)
 PARTIAL = ".partial-"  # how the names of files begin that are not committed yet
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -123,19 +118,19 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     3
     """
     whole = 1 <= rows_per_shard < math.inf and rows_per_shard % 1 == 0
-    _require(whole, "rows_per_shard", "a positive integer", rows_per_shard)
+    require(whole, "rows_per_shard", "a positive integer", rows_per_shard)
     code = getattr(score, "__code__", None)
-    _require(
+    require(
         isinstance(code, CodeType), "score", "a Python function", getattr(score, "__name__", score)
     )
     assert code is not None
     file = Path(code.co_filename)
     text = file.read_bytes() if file.is_file() else code.co_code + repr(code.co_consts).encode()
     rows = np.load(source, mmap_mode="r")
-    _require(rows.ndim >= 1 and len(rows) > 0, "source", "a non-empty array of rows", rows.shape)
-    _require(rows.dtype.kind in "biuf", "source", "an array of numbers", rows.dtype)
+    require(rows.ndim >= 1 and len(rows) > 0, "source", "a non-empty array of rows", rows.shape)
+    require(rows.dtype.kind in "biuf", "source", "an array of numbers", rows.dtype)
     shards = math.ceil(len(rows) / rows_per_shard)
-    _require(shards <= 10**6, "rows_per_shard", "enough for at most a million shards", shards)
+    require(shards <= 10**6, "rows_per_shard", "enough for at most a million shards", shards)
     digests = tuple(
         _digest(rows[first : first + rows_per_shard])
         for first in range(0, len(rows), rows_per_shard)
@@ -169,7 +164,7 @@ def open_job(source: Path, target: Path, manifest: Manifest) -> list[Shard]:
     if file.exists():
         there, here = json.loads(file.read_bytes()), json.loads(wanted)
         other = [name for name in here if there.get(name) != here[name]]
-        _require(not other, "target", "a folder of the same job", f"one that differs in {other}")
+        require(not other, "target", "a folder of the same job", f"one that differs in {other}")
     else:
         write_atomically(file, wanted.encode())
     job = hashlib.sha256(wanted.encode()).hexdigest()
@@ -204,10 +199,10 @@ def score_shard(shard: Shard, score: Score) -> None:
     """
     rows = np.array(np.load(shard.source, mmap_mode="r")[shard.first : shard.last])
     found = _digest(rows)
-    _require(found == shard.input_sha256, "source", "as in the manifest", f"digest {found}")
+    require(found == shard.input_sha256, "source", "as in the manifest", f"digest {found}")
     scores = np.asarray(score(rows), dtype=float)
-    _require(scores.shape == (len(rows),), "score", f"of shape ({len(rows)},)", scores.shape)
-    _require(np.isfinite(scores).all(), "score", "finite", scores)
+    require(scores.shape == (len(rows),), "score", f"of shape ({len(rows)},)", scores.shape)
+    require_all_finite(score=scores)
     lines = (f"{shard.first + i},{value!r}\n" for i, value in enumerate(scores.tolist()))
     body = "".join(lines).encode()
     write_atomically(shard.target, _first_line(shard, body) + body)
@@ -315,12 +310,12 @@ def read_scores(target: Path) -> Array:
     for name, digest in sorted(json.loads((target / "complete.json").read_bytes()).items()):
         content = (target / name).read_bytes()
         found = hashlib.sha256(content).hexdigest()
-        _require(found == digest, "target", f"unchanged, with {name} of digest {digest}", found)
+        require(found == digest, "target", f"unchanged, with {name} of digest {digest}", found)
         lines = content.decode().splitlines()[1:]
         parts.append(np.array([line.split(",") for line in lines], dtype=float))
     table = np.concatenate(parts)
     once = np.array_equal(table[:, 0], np.arange(len(table)))
-    _require(once, "target", "every row once, in order", table[:, 0])
+    require(once, "target", "every row once, in order", table[:, 0])
     return table[:, 1]
 
 
@@ -346,7 +341,7 @@ def root_mean_square(rows: Array) -> Array:
     >>> root_mean_square(np.array([[3.0, 4.0, 0.0, 0.0]])).tolist()
     [2.5]
     """
-    _require(rows.ndim == 2 and rows.shape[1] > 0, "rows", "of shape (n, d)", rows.shape)
+    require(rows.ndim == 2 and rows.shape[1] > 0, "rows", "of shape (n, d)", rows.shape)
     result: Array = np.sqrt((rows * rows).mean(axis=1))
     return result
 

@@ -18,22 +18,21 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import require, require_in, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MACHINES = 50
 SLOW_SHARE, SLOWDOWN = 0.02, 5.0  # share of slow attempts, and how much longer they take
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,11 @@ def run_with_copies(
     copies = None if second is None else np.asarray(second, dtype=float)
     for name, values in (("first", durations), ("second", copies)):
         if values is not None:
-            _require(values.ndim == 1 and values.size > 0, name, "non-empty (n,)", values.shape)
-            _require(values.shape == durations.shape, name, "as long as first", values.shape)
+            require(values.ndim == 1 and values.size > 0, name, "non-empty (n,)", values.shape)
+            require(values.shape == durations.shape, name, "as long as first", values.shape)
             positive = np.all((values > 0) & (values < math.inf))
-            _require(positive, name, "positive and finite", values)
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+            require(positive, name, "positive and finite", values)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
     ends: list[tuple[float, int]] = []  # of attempts
     started: dict[int, list[float]] = {}  # by task that runs, in order of start
     now, busy, begun, free = 0.0, 0.0, 0, int(machines)
@@ -103,8 +102,8 @@ def mean_makespan(tasks: int, machines: int, *, copies: bool) -> float:
     >>> mean_makespan(4, machines=2, copies=False), mean_makespan(4, machines=2, copies=True)
     (2.5, 2.0)
     """
-    _require(float(tasks).is_integer() and tasks >= 1, "tasks", "a positive integer", tasks)
-    _require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(tasks=tasks)
+    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
     attempts = (min((1 + copies) * left, machines) for left in range(1, int(tasks) + 1))
     return math.fsum(1 / running for running in attempts)
 
@@ -125,10 +124,10 @@ def simulate_makespan(
     much longer it then takes, at least 1. copies: as in `run_with_copies`. runs: independent jobs,
     at least 10. Raises ValueError outside these ranges.
     """
-    _require(float(tasks).is_integer() and tasks >= 1, "tasks", "a positive integer", tasks)
-    _require(0 <= slow_share <= 1, "slow_share", "in [0, 1]", slow_share)
-    _require(1 <= slowdown < math.inf, "slowdown", "at least 1 and finite", slowdown)
-    _require(float(runs).is_integer() and runs >= 10, "runs", "an integer of at least 10", runs)
+    require_positive_integer(tasks=tasks)
+    require_in("[0, 1]", slow_share=slow_share)
+    require(1 <= slowdown < math.inf, "slowdown", "at least 1 and finite", slowdown)
+    require(float(runs).is_integer() and runs >= 10, "runs", "an integer of at least 10", runs)
     outcomes = []
     for _ in range(runs):
         drawn = rng.uniform(0.9, 1.1, (2, tasks))
@@ -143,33 +142,13 @@ def simulate_makespan(
     return end, busy
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    tail_machines: int
-    tail_alone: float
-    tail_copied: float
-    tail_alone_1000: float
-    tail_copied_1000: float
-    slow_alone: float
-    slow_alone_half: float
-    slow_copied: float
-    slow_copied_half: float
-    slow_cut_percent: float
-    slow_cut_half: float
-    slow_extra_percent: float
-    slow_extra_half: float
-    mapreduce_percent: float
-
-
 def _ratio_percent(of: MeanEstimate, to: MeanEstimate) -> tuple[float, float]:
     """Ratio of two independent means in percent, with the half-width of its 95% interval."""
     ratio = 100 * of.mean / to.mean
     return ratio, ratio * math.hypot(of.half_width / of.mean, to.half_width / to.mean)
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     rng = np.random.default_rng(6)
     (alone, alone_busy), (copied, copied_busy) = (
@@ -180,7 +159,7 @@ def example() -> Example:
     )
     left, left_half = _ratio_percent(copied, alone)
     work, work_half = _ratio_percent(copied_busy, alone_busy)
-    return Example(
+    return SimpleNamespace(
         tail_machines=MACHINES,
         tail_alone=mean_makespan(MACHINES, MACHINES, copies=False),
         tail_copied=mean_makespan(MACHINES, MACHINES, copies=True),
@@ -198,7 +177,7 @@ def example() -> Example:
     )
 
 
-def figure_copies() -> Figure:
+def figure_copies(figure: Figure) -> None:
     """Stragglers hold a job up by a whole slow task; copies at its end bring it close to the work
     per worker.
 
@@ -211,7 +190,6 @@ def figure_copies() -> Figure:
     tasks near 5.1.
     """
     rng = np.random.default_rng(10)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     waves = (1, 2, 3, 4, 6, 8, 10, 12)
     mean = 1 + SLOW_SHARE * (SLOWDOWN - 1)
@@ -237,7 +215,6 @@ def figure_copies() -> Figure:
     axes.annotate("work per worker", (8.9, 7.7), color="C4")
     axes.set(xlim=(0, 12.4), ylim=(0, 17))
     axes.set(xlabel="tasks per worker [1]", ylabel="makespan [durations of a task]")
-    return figure
 
 
 def check_exponential_means() -> None:

@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_non_negative, require_positive_integer
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def stream_metrics(arrival_s: npt.ArrayLike) -> StreamMetrics:
     """
     times = np.asarray(arrival_s, dtype=float)
     ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
-    _require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
+    require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
     gaps = np.diff(times)
     return StreamMetrics(
         tokens=times.size,
@@ -72,9 +71,8 @@ def end_to_end_s(ttft_s: float, tpot_s: float, tokens: int) -> float:
     >>> end_to_end_s(ttft_s=0.5, tpot_s=0.025, tokens=101)
     3.0
     """
-    _require(0 <= ttft_s < math.inf, "ttft_s", "nonnegative and finite", ttft_s)
-    _require(0 <= tpot_s < math.inf, "tpot_s", "nonnegative and finite", tpot_s)
-    _require(1 <= tokens < math.inf and tokens % 1 == 0, "tokens", "a positive integer", tokens)
+    require_non_negative(ttft_s=ttft_s, tpot_s=tpot_s)
+    require_positive_integer(tokens=tokens)
     return ttft_s + (tokens - 1) * tpot_s
 
 
@@ -97,37 +95,20 @@ def tpot_conventions(ttft_s: float, e2e_s: float, tokens: int) -> TpotConvention
     >>> pace.per_gap_s, pace.per_token_s, pace.with_ttft_s
     (0.5, 0.4, 1.0)
     """
-    _require(0 <= ttft_s < math.inf, "ttft_s", "nonnegative and finite", ttft_s)
-    _require(ttft_s <= e2e_s < math.inf, "e2e_s", f"finite and at least {ttft_s}", e2e_s)
-    _require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
+    require_non_negative(ttft_s=ttft_s)
+    require(ttft_s <= e2e_s < math.inf, "e2e_s", f"finite and at least {ttft_s}", e2e_s)
+    require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
     generating = e2e_s - ttft_s
     return TpotConventions(generating / (tokens - 1), generating / tokens, e2e_s / tokens)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
-
-    e2e_s: float
-    e2e_counted_twice_s: float
-    per_gap_ms: float
-    per_token_ms: float
-    with_ttft_ms: float
-    short_per_gap_ms: float
-    short_per_token_ms: float
-    short_with_ttft_ms: float
-    short_ratio: float
-    late_ttft_s: float
-    late_tpot_ms: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     total = end_to_end_s(0.5, 0.025, 101)
     pace = tpot_conventions(0.5, total, 101)
     short = tpot_conventions(0.5, end_to_end_s(0.5, 0.025, 11), 11)
     late = stream_metrics(_late_start())
-    return Example(
+    return SimpleNamespace(
         e2e_s=total,
         e2e_counted_twice_s=0.5 + 101 * 0.025,
         per_gap_ms=1000 * pace.per_gap_s,
@@ -159,7 +140,7 @@ def _interrupted() -> npt.NDArray[np.float64]:
     return 0.5 + np.concatenate(([0.0], np.cumsum(gaps)))
 
 
-def figure_equal_totals() -> Figure:
+def figure_equal_totals(figure: Figure) -> None:
     """Three services deliver 101 tokens in 3 s; two of them even have the same TTFT and TPOT.
 
     The steady one shows its first token after 0.5 s. The late one computes four times as long
@@ -171,7 +152,6 @@ def figure_equal_totals() -> Figure:
     rises steeply, one rises from 0.5 s to 40 tokens at 1.1 s, stays flat for a second, and
     continues.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     for times, colour, text, x, y in (
         (_steady(), "C0", "steady", 1.05, 50),
@@ -182,7 +162,6 @@ def figure_equal_totals() -> Figure:
         axes.annotate(text, (x, y), color=colour, ha="left")
     axes.set(xlim=(0, 3.2), ylim=(0, 108))
     axes.set(xlabel="time since the request was sent [s]", ylabel="tokens received [1]")
-    return figure
 
 
 def check_total_time() -> None:

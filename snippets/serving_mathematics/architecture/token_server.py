@@ -32,9 +32,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving_mathematics import checks
+from serving_mathematics.architecture.rest_server import PunctualProtocol
 
 
 @dataclass(frozen=True)
@@ -229,39 +229,6 @@ def paced(
             due += loop.time() - held  # a client that holds the model up moves the rest
 
     return generate
-
-
-class PunctualProtocol(H11Protocol):
-    """HTTP/1.1 as in uvicorn, but the head of a request must arrive within timeout_keep_alive.
-
-    uvicorn starts that clock after an answer and stops it at the next byte, so that a client which
-    sends half a head, or nothing on a new connection, stays for ever.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
-        super().connection_made(transport)
-        self._expect_head()
-
-    def on_response_complete(self) -> None:
-        """Start the clock for the next request."""
-        super().on_response_complete()
-        self._overdue.cancel()
-        self._expect_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop it."""
-        self._overdue.cancel()
-        super().connection_lost(exc)
-
-    def _expect_head(self) -> None:
-        before = self.cycle
-
-        def close() -> None:
-            if self.cycle is before:  # no request has begun since
-                self.transport.abort()
-
-        self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
 
 
 @contextlib.asynccontextmanager

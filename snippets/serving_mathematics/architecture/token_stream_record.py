@@ -9,16 +9,18 @@ serving_mathematics.architecture.token_stream_measurement`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.streaming import stream_metrics, tpot_conventions
 from serving_mathematics.measuring import read_record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "token_stream"
 KINDS = ("steady", "whole prefill", "chunked prefill")
@@ -40,33 +42,8 @@ def _asked_gaps_s(record: dict[str, Any], name: str) -> npt.NDArray[np.float64]:
     return np.array(gaps + gaps[-1:] * (record["asked"]["tokens"] - len(gaps)))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
-
-    measured_on: str
-    measured_python: str
-    measured_processors: int
-    measured_system: str
-    measured_streams: int
-    measured_ttft_ms: float
-    measured_tpot_ms: float
-    measured_e2e_s: float
-    measured_with_ttft_ms: float
-    measured_whole_tpot_ms: float
-    measured_whole_longest_ms: float
-    measured_chunked_tpot_ms: float
-    measured_chunked_longest_ms: float
-    left_after: int
-    left_asked: int
-    left_generated: int
-    unread_asked_mib: float
-    unread_generated_mib: float
-    unread_read: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     record = read_record(RECORD)
     steady, whole, chunked = (
         [stream_metrics(arrival) for arrival in _arrival_s(record, name)] for name in KINDS
@@ -74,7 +51,7 @@ def example() -> Example:
     typical = sorted(steady, key=lambda metrics: metrics.e2e_s)[len(steady) // 2]
     pace = tpot_conventions(typical.ttft_s, typical.e2e_s, typical.tokens)
     left, unread = record["disconnect"], record["unread"]
-    return Example(
+    return SimpleNamespace(
         measured_on=record["date"],
         measured_python=record["versions"]["python"],
         measured_processors=record["machine"]["processors"],
@@ -97,7 +74,7 @@ def example() -> Example:
     )
 
 
-def figure_measured_gaps() -> Figure:
+def figure_measured_gaps(figure: Figure) -> None:
     """The same prefill as one pause of half a second or as eight gaps of 89 ms: the same TPOT was
     asked for, and only one of the two is noticed.
 
@@ -110,7 +87,7 @@ def figure_measured_gaps() -> Figure:
     scatter around the lines.
     """
     record = read_record(RECORD)
-    figure = Figure(figsize=(5.8, 4.6), layout="constrained")
+    figure.set_size_inches(5.8, 4.6)
     rows = figure.subplots(2, 1, sharex=True, sharey=True)
     for axes, name, colour in zip(rows, KINDS[1:], ("C3", "C0"), strict=True):
         gaps = np.diff(_arrival_s(record, name), axis=1)
@@ -124,7 +101,6 @@ def figure_measured_gaps() -> Figure:
         axes.annotate(name, (60, 180), color=colour)
         axes.set(yscale="log", xlim=(0, 102), ylim=(4, 1000))
         axes.set(xlabel="token [1]", ylabel="gap [ms]")
-    return figure
 
 
 def check_streams_are_whole() -> None:

@@ -18,24 +18,22 @@ from __future__ import annotations
 import json
 import math
 import struct
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VARINT, LENGTH_DELIMITED, FIXED32 = 0, 2, 5  # wire types; Protocol Buffers, Encoding
 GRPC_PREFIX_BYTES = 5  # compressed or not, and the length as 4 bytes; gRPC over HTTP2
 FRAME_HEADER_BYTES = 9  # RFC 9113, section 4.1
 FRAME_BYTES = 16_384  # largest payload that needs no settings; RFC 9113, section 6.5.2
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def varint(value: int) -> bytes:
@@ -48,7 +46,7 @@ def varint(value: int) -> bytes:
     ('96 01', 'ac 02', 10)
     """
     whole = -(2**63) <= value < 2**64 and value == int(value)
-    _require(whole, "value", "an integer in [−2⁶³, 2⁶⁴)", value)
+    require(whole, "value", "an integer in [−2⁶³, 2⁶⁴)", value)
     rest, groups = int(value) % 2**64, []
     while rest >= 128:
         groups.append(rest % 128 + 128)
@@ -65,12 +63,12 @@ def read_varint(data: bytes, start: int = 0) -> tuple[int, int]:
     >>> read_varint(bytes([0x08, 0x96, 0x01]), start=1)
     (150, 3)
     """
-    _require(0 <= start < len(data), "start", f"in [0, {len(data)})", start)
+    require(0 <= start < len(data), "start", f"in [0, {len(data)})", start)
     value = 0
     for place in range(start, min(start + 10, len(data))):
         value += data[place] % 128 << 7 * (place - start)
         if data[place] < 128:
-            _require(value < 2**64, "data", "a varint of at most 64 bits", value)
+            require(value < 2**64, "data", "a varint of at most 64 bits", value)
             return value, place + 1
     raise ValueError(f"data must be a varint that ends, got {data[start : start + 10].hex(' ')}")
 
@@ -84,7 +82,7 @@ def field(number: int, value: int | bytes | str) -> bytes:
     >>> field(1, 150).hex(" "), field(2, "testing").hex(" ")
     ('08 96 01', '12 07 74 65 73 74 69 6e 67')
     """
-    _require(1 <= number < 2**29 and number == int(number), "number", "in [1, 2²⁹)", number)
+    require(1 <= number < 2**29 and number == int(number), "number", "in [1, 2²⁹)", number)
     if isinstance(value, str | bytes):
         content = value.encode() if isinstance(value, str) else value
         return varint(8 * number + LENGTH_DELIMITED) + varint(len(content)) + content
@@ -100,7 +98,7 @@ def raw_floats(values: npt.ArrayLike) -> bytes:
     '00 00 80 3f 00 00 00 c0'
     """
     wide = np.asarray(values, dtype=float)
-    _require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
+    require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
     return wide.astype("<f4").tobytes()
 
 
@@ -115,7 +113,7 @@ def request_protobuf(images: npt.ArrayLike, *, raw: bool = False) -> bytes:
     2
     """
     table = np.asarray(images, dtype=float)
-    _require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
+    require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
     content = raw_floats(table)
     shape = b"".join(varint(size) for size in table.shape)
     tensor = field(1, "pixels") + field(2, "FP32") + field(3, shape)
@@ -135,8 +133,8 @@ def request_json(images: npt.ArrayLike, *, shortest: bool = True) -> bytes:
     (b'data":[0.1,1.0]}]}', b'data":[0.10000000149011612,1.0]}]}')
     """
     table = np.asarray(images, dtype=float)
-    _require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
-    _require(np.all(np.abs(table) <= np.finfo(np.float32).max), "images", "finite float32", images)
+    require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
+    require(np.all(np.abs(table) <= np.finfo(np.float32).max), "images", "finite float32", images)
     floats = table.astype(np.float32).ravel()
     data = [float(str(x)) for x in floats] if shortest else floats.tolist()
     tensor = {"name": "pixels", "shape": list(table.shape), "datatype": "FP32", "data": data}
@@ -152,8 +150,8 @@ def grpc_bytes(message_bytes: int, frame_bytes: int = FRAME_BYTES) -> int:
     >>> grpc_bytes(4003), grpc_bytes(16_380)
     (4017, 16403)
     """
-    _require(0 <= message_bytes < 2**32, "message_bytes", "in [0, 2³²)", message_bytes)
-    _require(2**14 <= frame_bytes < 2**24, "frame_bytes", "in [2¹⁴, 2²⁴)", frame_bytes)
+    require(0 <= message_bytes < 2**32, "message_bytes", "in [0, 2³²)", message_bytes)
+    require(2**14 <= frame_bytes < 2**24, "frame_bytes", "in [2¹⁴, 2²⁴)", frame_bytes)
     content = GRPC_PREFIX_BYTES + message_bytes
     return content + FRAME_HEADER_BYTES * math.ceil(content / frame_bytes)
 
@@ -163,23 +161,11 @@ def _normal_floats(count: int) -> npt.NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(count).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: 1000 float32 from a normal distribution."""
-
-    packed_bytes: int
-    shortest_kb: float
-    double_kb: float
-    image_json_bytes: int
-    image_protobuf_bytes: int
-    image_grpc_bytes: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     sample = _normal_floats(1000)
     image = np.arange(64).reshape(1, 64) % 17 / 16
-    return Example(
+    return SimpleNamespace(
         packed_bytes=len(field(1, raw_floats(sample))),
         shortest_kb=_list_bytes(sample, shortest=True) / 1000,
         double_kb=_list_bytes(sample, shortest=False) / 1000,
@@ -195,7 +181,7 @@ def _list_bytes(values: npt.NDArray[np.float32], *, shortest: bool) -> int:
     return len(json.dumps(numbers, separators=(",", ":")))
 
 
-def figure_bytes_per_number() -> Figure:
+def figure_bytes_per_number(figure: Figure) -> None:
     """JSON spends its bytes on digits: what a number costs depends on how many digits it has, not
     on its type.
 
@@ -206,7 +192,6 @@ def figure_bytes_per_number() -> Figure:
     the envelope is shared: JSON with the digits of doubles to 20 bytes, JSON with the shortest
     digits to 11, JSON of pixels to about 6, and protobuf to 4.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     counts = 2 ** np.arange(2, 17)
     sample = _normal_floats(int(counts[-1]))
@@ -229,7 +214,6 @@ def figure_bytes_per_number() -> Figure:
         axes.annotate(label, (counts[-1], y), color=colour, ha="right")
     axes.set_xscale("log", base=2)
     axes.set(xlabel="numbers in a request", ylabel="bytes per number [B]", ylim=(0, 40))
-    return figure
 
 
 def check_published_examples() -> None:

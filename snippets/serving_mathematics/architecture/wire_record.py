@@ -13,26 +13,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import load_digits
 from serving_mathematics.architecture.wire_format import grpc_bytes, request_json, request_protobuf
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "rest_grpc"
 COLOURS = {"json": "C3", "protobuf": "C0", "raw": "C2"}
 LABELS = {"json": "JSON", "protobuf": "protobuf", "raw": "protobuf, raw bytes"}
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def predicted_ms(
@@ -48,12 +45,12 @@ def predicted_ms(
     >>> predicted_ms(1.0, {"encode": 0.1, "model": 0.1}, {"encode": 2.0, "model": 0.5})
     3.3
     """
-    _require(0 < smallest_ms < math.inf, "smallest_ms", "positive", smallest_ms)
-    _require(smallest.keys() == parts.keys(), "parts", f"named {[*smallest]}", [*parts])
+    require(0 < smallest_ms < math.inf, "smallest_ms", "positive", smallest_ms)
+    require(smallest.keys() == parts.keys(), "parts", f"named {[*smallest]}", [*parts])
     for name, taken in (("smallest", smallest), ("parts", parts)):
-        _require(all(0 < ms < math.inf for ms in taken.values()), name, "positive", dict(taken))
+        require(all(0 < ms < math.inf for ms in taken.values()), name, "positive", dict(taken))
     fixed = smallest_ms - sum(smallest.values())
-    _require(fixed >= 0, "smallest", f"at most {smallest_ms} together", dict(smallest))
+    require(fixed >= 0, "smallest", f"at most {smallest_ms} together", dict(smallest))
     return fixed + sum(parts.values())
 
 
@@ -80,42 +77,8 @@ def _codec(record: dict[str, Any], encoding: str, rows: int) -> float:
     return float(sum(ms for name, ms in steps.items() if name != "model"))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
-
-    recorded_on: str
-    recorded_python: str
-    recorded_system: str
-    recorded_processors: int
-    recorded_fastapi: str
-    recorded_grpc: str
-    calls_each: int
-    small_json_ms: float
-    small_protobuf_ms: float
-    small_raw_ms: float
-    large_json_ms: float
-    large_protobuf_ms: float
-    large_raw_ms: float
-    large_json_model_ms: float
-    large_protobuf_model_ms: float
-    large_raw_model_ms: float
-    json_codec_ms: float
-    protobuf_codec_ms: float
-    raw_codec_ms: float
-    model_ms: float
-    small_json_per_s: float
-    small_protobuf_per_s: float
-    large_json_per_s: float
-    large_raw_per_s: float
-    json_sent: float
-    grpc_sent: float
-    grpc_first_sent: int
-    grpc_heads: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     record = read_record(RECORD)
 
     def rate(encoding: str, rows: int) -> float:
@@ -123,7 +86,7 @@ def example() -> Example:
 
     machine, versions = record["machine"], record["versions"]
     small = _row(record, "wire", "protobuf", 1)
-    return Example(
+    return SimpleNamespace(
         recorded_on=record["date"],
         recorded_python=versions["python"],
         recorded_system=f"{machine['system']} {machine['architecture']}",
@@ -155,7 +118,7 @@ def example() -> Example:
     )
 
 
-def figure_latency_distributions() -> Figure:
+def figure_latency_distributions(figure: Figure) -> None:
     """With one image the protocol makes hardly any difference, with 256 images the encoding does.
 
     Share of the calls that took at most so long, one call at a time over a kept connection on
@@ -166,7 +129,6 @@ def figure_latency_distributions() -> Figure:
     there, packed floats come second and JSON rises far to the right.
     """
     record = read_record(RECORD)
-    figure = Figure(layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, rows in zip(panels, (1, 256), strict=True):
         for encoding, colour in COLOURS.items():
@@ -180,10 +142,9 @@ def figure_latency_distributions() -> Figure:
     axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.set_xlim(right=1.2 * max(_row(record, "latency", e, 256)["ms"][99] for e in COLOURS))
     panels[0].legend(loc="lower right")
-    return figure
 
 
-def figure_parts_of_a_call() -> Figure:
+def figure_parts_of_a_call(figure: Figure) -> None:
     """The sum of the parts predicts the larger requests, and shows what they wait for: in JSON
     numbers become text and text numbers, four times.
 
@@ -195,7 +156,7 @@ def figure_parts_of_a_call() -> Figure:
     bars of raw bytes are nearly all fixed cost. Diamonds of measured medians lie near the ends.
     """
     record = read_record(RECORD)
-    figure = Figure(figsize=(5.8, 3.6), layout="constrained")
+    figure.set_size_inches(5.8, 3.6)
     axes = figure.subplots()
     labels = []
     for y, (rows, encoding) in enumerate((n, e) for n in (256, 16) for e in reversed(COLOURS)):
@@ -217,7 +178,6 @@ def figure_parts_of_a_call() -> Figure:
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="time of a call [ms]", ylabel="encoding, images", xlim=(0, None))
     axes.legend(loc="upper right")
-    return figure
 
 
 def check_answers_are_equal() -> None:

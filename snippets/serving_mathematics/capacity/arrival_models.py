@@ -18,25 +18,23 @@ mean number to the mean time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
+from serving_mathematics.require import require, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 BURSTY_RATES = (10.0, 1.0)  # requests/s in the two phases of the chapter's example
 BURSTY_LEAVES = (0.1, 0.05)  # 1/s: a burst lasts 10 s on average, the quiet between bursts 20 s
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def switching_generator(leave_rates: tuple[float, float]) -> FloatArray:
@@ -49,7 +47,7 @@ def switching_generator(leave_rates: tuple[float, float]) -> FloatArray:
     [[-0.1, 0.1], [0.05, -0.05]]
     """
     first, second = leave_rates
-    _require(
+    require(
         0 < first < math.inf and 0 < second < math.inf,
         "leave_rates",
         "positive and finite",
@@ -65,22 +63,22 @@ def _phases(
     with arrivals.
     """
     intensity, q = np.asarray(rates, dtype=float), np.asarray(generator, dtype=float)
-    _require(
+    require(
         intensity.ndim == 1 and intensity.size > 0,
         "rates",
         "a non-empty array in one dimension",
         intensity.shape,
     )
-    _require(
+    require(
         np.all((intensity >= 0) & (intensity < math.inf)),
         "rates",
         "non-negative and finite",
         rates,
     )
-    _require(
+    require(
         q.shape == (intensity.size,) * 2, "generator", f"of shape {(intensity.size,) * 2}", q.shape
     )
-    _require(
+    require(
         np.all(np.isfinite(q))
         and np.all(q - np.diag(np.diag(q)) >= 0)
         and np.all(np.abs(q.sum(axis=1)) <= 1e-12 * np.abs(q).max()),
@@ -90,14 +88,14 @@ def _phases(
     )
     # Balance equations, one of them replaced by normalisation: full rank for one closed class.
     balance = np.vstack([q.T[1:], np.ones(intensity.size)])
-    _require(
+    require(
         np.linalg.matrix_rank(balance) == intensity.size,
         "generator",
         "of one closed class of phases",
         generator,
     )
     law = np.linalg.solve(balance, np.eye(intensity.size)[-1])
-    _require(law @ intensity > 0, "rates", "positive in a phase that is visited", rates)
+    require(law @ intensity > 0, "rates", "positive in a phase that is visited", rates)
     return intensity, q, law
 
 
@@ -125,7 +123,7 @@ def mmpp_dispersion(window_s: float, rates: npt.ArrayLike, generator: npt.ArrayL
     >>> round(mmpp_dispersion(math.inf, (10.0, 1.0), [[-0.1, 0.1], [0.05, -0.05]]), 9)
     61.0
     """
-    _require(window_s > 0, "window_s", "positive", window_s)
+    require(window_s > 0, "window_s", "positive", window_s)
     intensity, q, law = _phases(rates, generator)
     deviation = _deviation(q, law)
     weight = law * intensity @ deviation
@@ -178,7 +176,7 @@ def mmpp_mean_time(rates: npt.ArrayLike, generator: npt.ArrayLike, service_rate:
     """
     intensity, q, law = _phases(rates, generator)
     mean_rate = float(law @ intensity)
-    _require(
+    require(
         mean_rate < service_rate < math.inf,
         "service_rate",
         f"finite and above the mean arrival rate {mean_rate:.6g}",
@@ -226,7 +224,7 @@ def modulated_arrivals(
     (True, True)
     """
     edges, intensity = np.asarray(edges_s, dtype=float), np.asarray(rates, dtype=float)
-    _require(
+    require(
         edges.ndim == 1
         and edges.size >= 2
         and np.all(np.isfinite(edges))
@@ -235,8 +233,8 @@ def modulated_arrivals(
         "at least two finite, increasing times",
         edges,
     )
-    _require(intensity.shape == (edges.size - 1,), "rates", f"of shape {(edges.size - 1,)}", rates)
-    _require(
+    require(intensity.shape == (edges.size - 1,), "rates", f"of shape {(edges.size - 1,)}", rates)
+    require(
         np.all((intensity >= 0) & (intensity < math.inf)), "rates", "non-negative and finite", rates
     )
     clock = np.concatenate([[0.0], np.cumsum(intensity * np.diff(edges))])
@@ -259,13 +257,13 @@ def switching_edges(
     (0.0, 50.0, [1, 0])
     """
     first, second = leave_rates
-    _require(
+    require(
         0 < first < math.inf and 0 < second < math.inf,
         "leave_rates",
         "positive and finite",
         leave_rates,
     )
-    _require(0 < horizon_s < math.inf, "horizon_s", "positive and finite", horizon_s)
+    require_positive(horizon_s=horizon_s)
     phase = int(rng.random() < first / (first + second))  # phase 2 holds r1/(r1+r2) of the time
     switches = np.empty(0)
     elapsed = 0.0
@@ -291,7 +289,7 @@ def batch_dispersion(sizes: npt.ArrayLike, probabilities: npt.ArrayLike) -> floa
     4.333333333333333
     """
     size, weight = np.asarray(sizes, dtype=float), np.asarray(probabilities, dtype=float)
-    _require(
+    require(
         size.ndim == 1
         and size.size > 0
         and np.all((size >= 1) & (size < math.inf))
@@ -300,7 +298,7 @@ def batch_dispersion(sizes: npt.ArrayLike, probabilities: npt.ArrayLike) -> floa
         "positive integers in one dimension",
         sizes,
     )
-    _require(
+    require(
         weight.shape == size.shape and np.all(weight >= 0) and bool(abs(weight.sum() - 1) <= 1e-9),
         "probabilities",
         f"non-negative, of shape {size.shape} and summing to 1",
@@ -309,29 +307,13 @@ def batch_dispersion(sizes: npt.ArrayLike, probabilities: npt.ArrayLike) -> floa
     return float(weight @ size**2 / (weight @ size))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the two-phase example: rates 10/s and 1/s, stays of 10 s and 20 s, service
     at 5/s.
     """
-
-    mmpp_rate: float
-    mmpp_limit: float
-    mmpp_at_1s: float
-    mmpp_at_10s: float
-    mmpp_cv: float
-    mmpp_cv_squared: float
-    mmpp_time_s: float
-    poisson_time_s: float
-    mmpp_time_above_peak_s: float
-    poisson_time_above_peak_s: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     q = switching_generator(BURSTY_LEAVES)
     cv = mmpp_gap_cv(BURSTY_RATES, q)
-    return Example(
+    return SimpleNamespace(
         mmpp_rate=mmpp_mean_rate(BURSTY_RATES, q),
         mmpp_limit=mmpp_dispersion(math.inf, BURSTY_RATES, q),
         mmpp_at_1s=mmpp_dispersion(1.0, BURSTY_RATES, q),
@@ -356,7 +338,7 @@ def _simulated_time(
     return batch_means(times[arrivals > horizon_s / 50])
 
 
-def figure_delay_by_utilization() -> Figure:
+def figure_delay_by_utilization(figure: Figure) -> None:
     """At the same mean rate and the same server, bursts that last seconds cost tens of times the
     Poisson delay.
 
@@ -371,7 +353,6 @@ def figure_delay_by_utilization() -> Figure:
     """
     rng = np.random.default_rng(21)
     q = switching_generator(BURSTY_LEAVES)
-    figure = Figure()
     axes = figure.subplots()
     rho = np.linspace(0.2, 0.95, 120)
     axes.semilogy(rho, [mmpp_mean_time(BURSTY_RATES, q, 4 / r) for r in rho], color="C1")
@@ -389,10 +370,9 @@ def figure_delay_by_utilization() -> Figure:
         xlabel="utilization ρ",
         ylabel="mean time in system [s]",
     )
-    return figure
 
 
-def figure_burst_length() -> Figure:
+def figure_burst_length(figure: Figure) -> None:
     """Bursts hurt when they outlast the queue's patience: short ones average out, long ones become
     an overload.
 
@@ -405,7 +385,6 @@ def figure_burst_length() -> Figure:
     value of one second and rises in a straight line beyond a burst of one second. For a server of
     12 per second it rises from 0.13 seconds to 0.43 and stays there.
     """
-    figure = Figure()
     axes = figure.subplots()
     burst = np.geomspace(0.01, 1000, 90)
     for service_rate, colour in ((5.0, "C1"), (12.0, "C2")):
@@ -425,7 +404,6 @@ def figure_burst_length() -> Figure:
         xlabel="mean length of a burst [s]",
         ylabel="mean time in system [s]",
     )
-    return figure
 
 
 def check_two_phase_closed_form() -> None:

@@ -18,11 +18,11 @@ is nearly constant.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_models import (
@@ -40,6 +40,15 @@ from serving_mathematics.definitions.queue_simulator import (
     fifo_waits,
     gamma_times,
 )
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -47,24 +56,18 @@ IntArray = npt.NDArray[np.int64]
 MAX_WINDOWS = 10_000_000  # windows; a window this much shorter than the log is a mistake of units
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def _sorted_times(arrival_times: npt.ArrayLike) -> FloatArray:
     """The times as an array, refused unless they are at least two, finite, sorted and not all
     equal.
     """
     times = np.asarray(arrival_times, dtype=float)
-    _require(
+    require(
         times.ndim == 1 and times.size >= 2,
         "arrival_times",
         "at least two times in one dimension",
         times.shape,
     )
-    _require(
+    require(
         np.all(np.isfinite(times)) and np.all(np.diff(times) >= 0) and times[-1] > times[0],
         "arrival_times",
         "finite, sorted and not all equal",
@@ -84,7 +87,7 @@ def gap_cv(arrival_times: npt.ArrayLike) -> float:
     0.7071067811865476
     """
     times = _sorted_times(arrival_times)
-    _require(times.size >= 3, "arrival_times", "at least three times", times.shape)
+    require(times.size >= 3, "arrival_times", "at least three times", times.shape)
     gaps = np.diff(times)
     return float(gaps.std(ddof=1) / gaps.mean())
 
@@ -104,7 +107,7 @@ def window_counts(arrival_times: npt.ArrayLike, window_s: float) -> IntArray:
     """
     times = _sorted_times(arrival_times)
     span = float(times[-1] - times[0])
-    _require(
+    require(
         span / MAX_WINDOWS <= window_s <= span / 2,
         "window_s",
         f"between {span / MAX_WINDOWS:.3g} and {span / 2:.6g}, half the span of the arrivals",
@@ -120,19 +123,19 @@ def _per_row_dispersion(counts: npt.ArrayLike) -> FloatArray:
     dimension.
     """
     rows = np.atleast_2d(np.asarray(counts, dtype=float))
-    _require(
+    require(
         rows.ndim == 2 and rows.shape[1] >= 2,
         "counts",
         "(windows,) or (rows, windows) with at least two windows",
         np.shape(counts),
     )
-    _require(
+    require(
         np.all((rows >= 0) & (rows < math.inf)) and np.all(rows == np.floor(rows)),
         "counts",
         "non-negative integers",
         counts,
     )
-    _require(
+    require(
         np.all(rows.sum(axis=1) > 0), "counts", "positive somewhere in every row", rows.sum(axis=1)
     )
     return np.asarray(rows.var(axis=1, ddof=1) / rows.mean(axis=1))
@@ -182,8 +185,8 @@ def chi_square_tail(x: float, freedom: int) -> float:
     >>> round(chi_square_tail(23.0, 4), 6) == round(math.exp(-11.5) * (1 + 11.5), 6)
     True
     """
-    _require(0 <= x < math.inf, "x", "non-negative and finite", x)
-    _require(float(freedom).is_integer() and freedom >= 1, "freedom", "a positive integer", freedom)
+    require_non_negative(x=x)
+    require_positive_integer(freedom=freedom)
     shape, half = freedom / 2, x / 2
     if half == 0:
         return 1.0
@@ -223,48 +226,30 @@ def dispersion_delay(
     >>> round(dispersion_delay(arrival_rate=0.8, mean_service_s=1.0, dispersion=1.0), 12)
     4.0
     """
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(0 <= dispersion < math.inf, "dispersion", "non-negative and finite", dispersion)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
+    require_non_negative(arrival_rate=arrival_rate)
+    require_positive(mean_service_s=mean_service_s)
+    require_non_negative(dispersion=dispersion, service_scv=service_scv)
     rho = arrival_rate * mean_service_s
-    _require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
+    require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
     return rho * mean_service_s / (1 - rho) * (dispersion + service_scv) / 2
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the text: the bursty stream, the same gaps shuffled, and false alarms."""
-
-    heavy_traffic_time_s: float
-    heavy_above_peak_s: float
-    renewal_time_s: float
-    renewal_error: float
-    paced_p: float
-    false_alarm: float
-    false_alarm_pm: float  # half of the 95% interval
-    drift_alarm: float
-    drift_alarm_pm: float
-    drift_row_alarm: float
-    drift_row_alarm_pm: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     rng = np.random.default_rng(77)
     exact = mmpp_mean_time(BURSTY_RATES, switching_generator(BURSTY_LEAVES), 5.0)
     renewal = _renewal_time(5.0)
     alarms = _false_alarms(rng, np.full((1, 60), 5.5))
     drift = np.repeat(np.linspace(3.0, 8.0, 6), 10).reshape(6, 10)
     pooled, by_rows = _false_alarms(rng, drift.reshape(1, 60)), _false_alarms(rng, drift)
-    return Example(
+    return SimpleNamespace(
         heavy_traffic_time_s=0.2 + dispersion_delay(4.0, 0.2, 61.0),
         heavy_above_peak_s=1 / 12 + dispersion_delay(4.0, 1 / 12, 61.0),
         renewal_time_s=renewal,
         renewal_error=exact / renewal,
         paced_p=dispersion_p_value([10, 10, 11, 10, 9, 10, 10, 11, 10, 9]),
         false_alarm=alarms.mean,
-        false_alarm_pm=alarms.half_width,
+        false_alarm_pm=alarms.half_width,  # half of the 95% interval
         drift_alarm=pooled.mean,
         drift_alarm_pm=pooled.half_width,
         drift_row_alarm=by_rows.mean,
@@ -298,7 +283,7 @@ def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000)
     return MeanEstimate(share, error, 1.96 * error)
 
 
-def figure_shuffled_gaps() -> Figure:
+def figure_shuffled_gaps(figure: Figure) -> None:
     """The same gaps, shuffled: the coefficient of variation stays, the bursts are gone.
 
     Twenty minutes of the two-phase stream, counted in windows of 10 s, and the same gaps in random
@@ -312,7 +297,7 @@ def figure_shuffled_gaps() -> Figure:
     rng = np.random.default_rng(10)
     bursty = _bursty(rng, 1200.0)
     shuffled = np.concatenate([[0.0], np.cumsum(rng.permutation(np.diff(bursty)))])
-    figure = Figure(figsize=(5.8, 4.8))
+    figure.set_size_inches(5.8, 4.8)
     panels = figure.subplots(2, 1)
     for axes, times, name, colour in (
         (panels[0], bursty, "as they came", "C1"),
@@ -324,7 +309,6 @@ def figure_shuffled_gaps() -> Figure:
         )
         axes.set_title(f"{name}: gap CV {gap_cv(times):.2f}, $I$ = {dispersion_index(counts):.1f}")
         axes.set(xlim=(0, 20), ylim=(0, 140), xlabel="time [min]", ylabel="requests per 10 s")
-    return figure
 
 
 def check_counts_by_hand() -> None:

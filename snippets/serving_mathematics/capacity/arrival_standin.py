@@ -22,10 +22,11 @@ import itertools
 import math
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_models import (
@@ -39,17 +40,15 @@ from serving_mathematics.capacity.arrival_rates import dispersion_index, window_
 from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.capacity.arrival_trace import COLUMNS, _recorded
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
+from serving_mathematics.require import require, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 FIT_WINDOWS_S = (1, 10, 60)  # windows whose dispersion the fit meets [s]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -66,14 +65,14 @@ class RateSignal:
 
     def __post_init__(self) -> None:
         """Refuse a signal whose rate could be negative, or that does not move."""
-        _require(0 < self.mean_rate < math.inf, "mean_rate", "positive and finite", self.mean_rate)
-        _require(
+        require_positive(mean_rate=self.mean_rate)
+        require(
             self.slow_swing > 0 and self.fast_swing > 0 and self.slow_swing + self.fast_swing <= 1,
             "slow_swing and fast_swing",
             "positive, with a sum of at most 1",
             (self.slow_swing, self.fast_swing),
         )
-        _require(
+        require(
             0 < self.slow_rate < math.inf and 0 < self.fast_rate < math.inf,
             "slow_rate and fast_rate",
             "positive and finite",
@@ -104,9 +103,7 @@ def signal_dispersion(window_s: npt.ArrayLike, signal: RateSignal) -> FloatArray
     [51.625]
     """
     window = np.asarray(window_s, dtype=float)
-    _require(
-        np.all((window > 0) & (window < math.inf)), "window_s", "positive and finite", window_s
-    )
+    require(np.all((window > 0) & (window < math.inf)), "window_s", "positive and finite", window_s)
     index = np.ones_like(window)
     for swing, rate in (
         (signal.slow_swing, signal.slow_rate),
@@ -145,16 +142,16 @@ def fit_rate_signal(
     >>> round(1 / fit.slow_rate), round(1 / fit.fast_rate, 2)
     (217, 0.13)
     """
-    _require(0 < rate_per_s < math.inf, "rate_per_s", "positive and finite", rate_per_s)
-    _require(1 < gap_cv < math.inf, "gap_cv", "finite and above 1", gap_cv)
+    require_positive(rate_per_s=rate_per_s)
+    require(1 < gap_cv < math.inf, "gap_cv", "finite and above 1", gap_cv)
     windows, target = np.asarray(windows_s, dtype=float), np.asarray(dispersion, dtype=float)
-    _require(
+    require(
         windows.shape == (3,) and 0 < windows[0] < windows[1] < windows[2] < math.inf,
         "windows_s",
         "three increasing windows",
         windows_s,
     )
-    _require(
+    require(
         target.shape == (3,) and 1 < target[0] < target[1] < target[2] < math.inf,
         "dispersion",
         "three increasing numbers above 1",
@@ -207,7 +204,7 @@ def signal_arrivals(rng: np.random.Generator, signal: RateSignal, horizon_s: flo
     >>> 300 < times.size < 900
     True
     """
-    _require(0 < horizon_s < math.inf, "horizon_s", "positive and finite", horizon_s)
+    require_positive(horizon_s=horizon_s)
     slow, fast = (_flips(rng, r, horizon_s) for r in (signal.slow_rate, signal.fast_rate))
     edges = np.union1d(slow, fast)
     x, y = (_sign(rng, flips, edges) for flips in (slow, fast))
@@ -231,7 +228,7 @@ def replay_arrivals(
     (True, True)
     """
     recorded = np.asarray(requests_per_minute, dtype=float)
-    _require(
+    require(
         recorded.ndim == 1
         and recorded.size > 0
         and np.all((recorded >= 0) & (recorded < math.inf)),
@@ -277,7 +274,7 @@ def draw_tokens(
     [7, 7, 7]
     """
     levels, values = np.asarray(percents, dtype=float), np.asarray(quantiles, dtype=float)
-    _require(
+    require(
         levels.ndim == 1
         and levels.size >= 2
         and levels[0] == 0
@@ -287,7 +284,7 @@ def draw_tokens(
         "increasing from 0 to 100",
         percents,
     )
-    _require(
+    require(
         values.shape == levels.shape
         and np.all(np.diff(values) >= 0)
         and 0 <= values[0] <= values[-1] < math.inf,
@@ -372,46 +369,20 @@ def _one_signal() -> FloatArray:
     return np.asarray(1 + np.exp(scale[best] + shapes[best]))
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers of the fit and of the simulated hours that the text quotes."""
-
-    fit_slow_s: float
-    fit_slow_swing: float
-    fit_fast_s: float
-    fit_fast_swing: float
-    fit_top_rate: float
-    server_80_rate: float
-    fit_unseen_worst: float
-    one_signal_worst: float
-    hour_60s_low: float
-    hour_60s_high: float
-    hour_60s_expected: float
-    wait_50_trace_ms: float
-    wait_50_poisson_ms: float
-    wait_80_trace_s: float
-    wait_80_poisson_s: float
-    wait_80_ratio: float
-    wait_80_signal_s: float
-    wait_80_signal_pm: float  # half of the 95% interval over the simulated hours
-    wait_80_replay_s: float
-    wait_80_replay_pm: float
-
-
 def _poisson_wait(utilization: float) -> float:
     """Mean wait of M/D/1 at the recorded rate [s]."""
     return utilization**2 / (2 * (1 - utilization)) / _recorded().rate_per_s
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers of the fit and of the simulated hours that the text quotes."""
     told = _recorded()
     fit, target = _fitted(), np.array(told.dispersion)
     unseen = ~np.isin(told.windows_s, FIT_WINDOWS_S)
     seen_hours, waits = _hours("signal")
     at_80, at_50 = told.utilizations.index(0.8), told.utilizations.index(0.5)
     signal, replay = waits[:, at_80], _hours("replay")[1][:, at_80]
-    return Example(
+    return SimpleNamespace(
         fit_slow_s=1 / fit.slow_rate,
         fit_slow_swing=fit.slow_swing,
         fit_fast_s=1 / fit.fast_rate,
@@ -431,7 +402,9 @@ def example() -> Example:
         wait_80_poisson_s=_poisson_wait(0.8),
         wait_80_ratio=told.mean_waits_s[at_80] / _poisson_wait(0.8),
         wait_80_signal_s=float(signal.mean()),
-        wait_80_signal_pm=1.96 * float(signal.std(ddof=1)) / math.sqrt(signal.size),
+        wait_80_signal_pm=1.96
+        * float(signal.std(ddof=1))
+        / math.sqrt(signal.size),  # half of the 95% interval over the simulated hours
         wait_80_replay_s=float(replay.mean()),
         wait_80_replay_pm=1.96 * float(replay.std(ddof=1)) / math.sqrt(replay.size),
     )
@@ -443,7 +416,7 @@ def _expected_estimate(window_s: float, windows: int, signal: RateSignal) -> flo
     return float(windows / (windows - 1) * (short - whole / windows))
 
 
-def figure_dispersion_by_window() -> Figure:
+def figure_dispersion_by_window(figure: Figure) -> None:
     """The gaps of the trace look Poisson; its counts do so in no window, and less the longer the
     window.
 
@@ -459,7 +432,6 @@ def figure_dispersion_by_window() -> Figure:
     told = _recorded()
     fit, q = _fitted(), switching_generator(BURSTY_LEAVES)
     windows = np.geomspace(0.5, 600, 80)
-    figure = Figure()
     axes = figure.subplots()
     bursty = [mmpp_dispersion(w, BURSTY_RATES, q) for w in windows]
     axes.loglog(windows, bursty, color="C1")
@@ -483,10 +455,9 @@ def figure_dispersion_by_window() -> Figure:
         xlabel="window [s]",
         ylabel="index of dispersion $I(w)$",
     )
-    return figure
 
 
-def figure_waits_of_the_trace() -> Figure:
+def figure_waits_of_the_trace(figure: Figure) -> None:
     """At 50% busy the trace waits a third longer than Poisson traffic; at 80%, 38 times longer.
 
     One server with constant service time, utilization by the hour's mean rate. Dots are the
@@ -500,7 +471,6 @@ def figure_waits_of_the_trace() -> Figure:
     replay covers them. The band of the stationary signal lies below them at 0.7 and 0.8.
     """
     told = _recorded()
-    figure = Figure()
     axes = figure.subplots()
     rho = np.linspace(0.5, 0.92, 60)
     axes.semilogy(rho, [_poisson_wait(r) for r in rho], color="C4")
@@ -517,7 +487,6 @@ def figure_waits_of_the_trace() -> Figure:
         xlabel="utilization at the hour's mean rate",
         ylabel="mean wait [s]",
     )
-    return figure
 
 
 def check_fit_meets_the_statistics() -> None:

@@ -25,11 +25,11 @@ import re
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_rates import (
@@ -40,6 +40,10 @@ from serving_mathematics.capacity.arrival_rates import (
 )
 from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -58,12 +62,6 @@ _TIMESTAMP = re.compile(
     r"(19[7-9]\d|20\d\d)-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?", re.ASCII
 )  # years that 64-bit nanoseconds hold
 _TOKENS = re.compile(r"\d{1,9}", re.ASCII)
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -96,14 +94,14 @@ def parse_trace(text: str) -> Trace:
         raise ValueError(f"the log must be comma-separated values, got {error}") from error
     while rows and not rows[-1]:
         rows.pop()
-    _require(len(rows) > 0, "the log", "a header and at least one request", "an empty file")
+    require(len(rows) > 0, "the log", "a header and at least one request", "an empty file")
     header = rows[0]
     for column in COLUMNS:
-        _require(header.count(column) == 1, "row 1", f"a header with one column {column}", header)
+        require(header.count(column) == 1, "row 1", f"a header with one column {column}", header)
     body = rows[1:]
-    _require(len(body) > 0, "the log", "a header and at least one request", "a header alone")
+    require(len(body) > 0, "the log", "a header and at least one request", "a header alone")
     for number, row in enumerate(body, start=2):
-        _require(len(row) == len(header), f"row {number}", f"{len(header)} fields long", row)
+        require(len(row) == len(header), f"row {number}", f"{len(header)} fields long", row)
     stamps, context, generated = ([row[header.index(name)] for row in body] for name in COLUMNS)
     times = _nanoseconds(stamps)
     late = np.flatnonzero(np.diff(times) < 0)
@@ -204,15 +202,15 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
     (1.0, [60, 60, 60])
     """
     times = trace.arrival_s
-    _require(times.size >= 3, "trace", "at least three requests long", times.size)
+    require(times.size >= 3, "trace", "at least three requests long", times.size)
     span = float(times[-1] - times[0])
-    _require(span >= 2 * MINUTE_S, "trace", "at least two minutes long", f"{span:g} s")
+    require(span >= 2 * MINUTE_S, "trace", "at least two minutes long", f"{span:g} s")
     gaps = np.diff(times)
     gap = span / gaps.size
     windows = [w for w in WINDOWS_S if span / w >= 10]
     minutes = int(span / MINUTE_S)
     by_second = _counts(times, 1.0)[: minutes * 60].reshape(minutes, 60)
-    _require(
+    require(
         np.all(by_second.sum(axis=1) > 0), "trace", "without a minute of silence", by_second.sum(1)
     )
     return TraceStatistics(
@@ -263,11 +261,11 @@ def read_statistics(text: str) -> TraceStatistics:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"the statistics must be {rule}, got {error}") from error
-    _require(isinstance(value, dict), "the statistics", rule, value)
+    require(isinstance(value, dict), "the statistics", rule, value)
     value = value.get("statistics", value)
-    _require(isinstance(value, dict), "the statistics", rule, value)
+    require(isinstance(value, dict), "the statistics", rule, value)
     names = {field.name for field in fields(TraceStatistics)}
-    _require(set(value) == names, "the statistics", rule, list(value))
+    require(set(value) == names, "the statistics", rule, list(value))
     return TraceStatistics(**value)
 
 
@@ -287,43 +285,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers of the recorded traces that the text quotes."""
-
-    trace_requests: int
-    trace_minutes: float
-    trace_rate: float
-    trace_cv: float
-    trace_1s: float
-    trace_10s: float
-    trace_60s: float
-    trace_300s: float
-    trace_minute_p: float
-    trace_within: float
-    trace_within_p: float
-    trace_busiest: float
-    trace_quietest: float
-    trace_peak_share: float
-    trace_prompt: float
-    trace_answer: float
-    trace_partial: float
-    trace_overloaded_minutes: int
-    code_requests: int
-    code_rate: float
-    code_cv: float
-    code_silence_s: float
-    code_silence_bound_s: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     trace, code = _recorded(), _code_trace()
     index = dict(zip(trace.windows_s, trace.dispersion, strict=True))
     busiest, quietest = max(trace.requests_per_minute) / 60, min(trace.requests_per_minute) / 60
     middle = trace.token_quantiles_percent.index(50)
     cut_short = trace.requests - sum(trace.requests_per_minute)
-    return Example(
+    return SimpleNamespace(
         trace_requests=trace.requests,
         trace_minutes=trace.span_s / 60,
         trace_rate=trace.rate_per_s,
@@ -368,7 +337,7 @@ def _code_trace() -> dict[str, Any]:
     return dict(json.loads(RECORD.read_text(encoding="utf-8"))["code_trace"])
 
 
-def figure_rate_over_time() -> Figure:
+def figure_rate_over_time(figure: Figure) -> None:
     """The rate of the conversation service moves by a factor of 2.7 within an hour, far outside
     Poisson scatter.
 
@@ -383,14 +352,12 @@ def figure_rate_over_time() -> Figure:
     trace = _recorded()
     per_second = np.array(trace.requests_per_minute) / 60
     scatter = 1.96 * np.sqrt(trace.rate_per_s / 60)
-    figure = Figure()
     axes = figure.subplots()
     low, high = trace.rate_per_s - scatter, trace.rate_per_s + scatter
     axes.axhspan(low, high, color="C4", alpha=0.25)
     axes.stairs(per_second, baseline=None, color="C0", linewidth=1.8)
     axes.annotate("95% of minutes at a\nconstant rate", (57.5, 6.3), color="C4", ha="right")
     axes.set(xlim=(0, 58), ylim=(0, 9.5), xlabel="time [min]", ylabel="arrival rate [requests/s]")
-    return figure
 
 
 def check_small_log_by_hand() -> None:

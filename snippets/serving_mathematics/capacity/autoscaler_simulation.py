@@ -22,6 +22,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,17 +33,17 @@ from serving_mathematics.capacity.autoscaling import fixed, hpa
 from serving_mathematics.capacity.cold_starts import cold_start
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import erlang_c, mean_wait
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_non_negative,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Policy = Callable[[float, int, int, float, float], int]
 """From (time, ordered, ready, utilization, concurrency) to the number of replicas to order."""
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -96,36 +97,31 @@ def simulate(
         np.asarray(arrival_times, dtype=float),
         np.asarray(service_times, dtype=float),
     )
-    _require(
+    require(
         arrivals.ndim == 1 and arrivals.size > 0,
         "arrival_times",
         "a non-empty array in one dimension",
         arrivals.shape,
     )
-    _require(
+    require(
         services.shape == arrivals.shape,
         "service_times",
         f"of shape {arrivals.shape}",
         services.shape,
     )
-    _require(
+    require(
         np.all(np.isfinite(arrivals)) and arrivals[0] >= 0 and np.all(np.diff(arrivals) >= 0),
         "arrival_times",
         "finite, sorted and not before 0",
         arrivals,
     )
-    _require(
-        np.all((services >= 0) & (services < math.inf)),
-        "service_times",
-        "finite and non-negative",
-        services,
-    )
+    require_all_non_negative(service_times=services)
     for argument, value in (("replicas", replicas), ("slots", slots)):
-        _require(float(value).is_integer() and value >= 1, argument, "a positive integer", value)
-    _require(0 < sync_s < math.inf, "sync_s", "positive and finite", sync_s)
-    _require(0 <= startup_s < math.inf, "startup_s", "non-negative and finite", startup_s)
+        require(float(value).is_integer() and value >= 1, argument, "a positive integer", value)
+    require_positive(sync_s=sync_s)
+    require_non_negative(startup_s=startup_s)
     end = float(arrivals[-1]) if end_s is None else float(end_s)
-    _require(arrivals[-1] <= end < math.inf, "end_s", "finite and not before the last arrival", end)
+    require(arrivals[-1] <= end < math.inf, "end_s", "finite and not before the last arrival", end)
 
     ticks = max(1, math.ceil(end / sync_s))
     tick_times = sync_s * np.arange(1, ticks + 1, dtype=np.float64)
@@ -180,7 +176,7 @@ def simulate(
         busy += served - begun - left[tick]
         paid_s += ordered * sync_s
         wanted = policy(now, ordered, ready, utilization, concurrency)
-        _require(wanted >= 1, "policy", "a function that asks for at least one replica", wanted)
+        require(wanted >= 1, "policy", "a function that asks for at least one replica", wanted)
         if wanted > ordered:
             starting.append((now + startup_s, wanted - ordered))
         surplus = ordered - wanted
@@ -226,7 +222,7 @@ def outcome(run: Run, slo_s: float) -> Outcome:
     >>> result.replica_hours, result.violations, result.direction_changes, result.peak_replicas
     (2.0, 0.5, 1, 4)
     """
-    _require(0 <= slo_s < math.inf, "slo_s", "non-negative and finite", slo_s)
+    require_non_negative(slo_s=slo_s)
     moves = np.sign(np.diff(run.replicas))
     moves = moves[moves != 0]
     return Outcome(
@@ -250,20 +246,10 @@ def _saturating(policy: Policy, arrivals_per_s: float) -> list[int]:
     return [int(count) for count in run.replicas]
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """What two signals order when ten replicas meet a load of forty."""
-
-    overload_first: int
-    overload_second: int
-    overload_third: int
-    overload_queue_order: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     steps = _saturating(hpa(0.7), 4.0)
-    return Example(
+    return SimpleNamespace(
         overload_first=steps[0],
         overload_second=steps[4],
         overload_third=steps[8],

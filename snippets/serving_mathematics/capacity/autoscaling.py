@@ -20,13 +20,21 @@ import bisect
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+    require_positive_integer,
+)
 
 HPA_TOLERANCE = 0.1  # ratio, Kubernetes --horizontal-pod-autoscaler-tolerance, default
 KNATIVE_PANIC_THRESHOLD = 2.0  # ratio, Knative panic-threshold-percentage: "200.0"
@@ -41,12 +49,6 @@ KNATIVE_STABLE_WINDOW_S = 60.0  # [s] config-autoscaler, stable-window
 KNATIVE_PANIC_WINDOW_S = 6.0  # [s] config-autoscaler, panic-window-percentage 10 of the stable one
 
 Policy = Callable[[float, int, int, float, float], int]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def _whole(replicas: float) -> int:
@@ -78,19 +80,17 @@ def hpa_replicas(
     >>> hpa_replicas(10, metric=90, target=75, not_ready=1)  # 9·90/75 = 10.8 is within 10% of 10
     10
     """
-    _require(
-        float(replicas).is_integer() and replicas >= 1, "replicas", "a positive integer", replicas
-    )
-    _require(0 <= metric < math.inf, "metric", "non-negative and finite", metric)
-    _require(0 < target < math.inf, "target", "positive and finite", target)
-    _require(
+    require_positive_integer(replicas=replicas)
+    require_non_negative(metric=metric)
+    require_positive(target=target)
+    require(
         float(not_ready).is_integer() and 0 <= not_ready < replicas,
         "not_ready",
         f"an integer in [0, {replicas})",
         not_ready,
     )
-    _require(0 <= tolerance_up < math.inf, "tolerance_up", "non-negative and finite", tolerance_up)
-    _require(0 <= tolerance_down <= 1, "tolerance_down", "in [0, 1]", tolerance_down)
+    require_non_negative(tolerance_up=tolerance_up)
+    require_in("[0, 1]", tolerance_down=tolerance_down)
     ready = replicas - not_ready
     ratio = metric / target
     if ratio > 1 and not_ready > 0:
@@ -125,25 +125,14 @@ def knative_replicas(
     >>> knative_replicas(stable_concurrency=30, panic_concurrency=100, target=7, ready=5)
     (5, 15, True)
     """
-    _require(
-        0 <= stable_concurrency < math.inf,
-        "stable_concurrency",
-        "non-negative and finite",
-        stable_concurrency,
-    )
-    _require(
-        0 <= panic_concurrency < math.inf,
-        "panic_concurrency",
-        "non-negative and finite",
-        panic_concurrency,
-    )
-    _require(0 < target < math.inf, "target", "positive and finite", target)
-    _require(float(ready).is_integer() and ready >= 0, "ready", "a non-negative integer", ready)
-    _require(
+    require_non_negative(stable_concurrency=stable_concurrency, panic_concurrency=panic_concurrency)
+    require_positive(target=target)
+    require_non_negative_integer(ready=ready)
+    require(
         1 < panic_threshold < math.inf, "panic_threshold", "above 1 and finite", panic_threshold
     )
-    _require(1 < max_scale_up < math.inf, "max_scale_up", "above 1 and finite", max_scale_up)
-    _require(1 < max_scale_down < math.inf, "max_scale_down", "above 1 and finite", max_scale_down)
+    require(1 < max_scale_up < math.inf, "max_scale_up", "above 1 and finite", max_scale_up)
+    require(1 < max_scale_down < math.inf, "max_scale_down", "above 1 and finite", max_scale_down)
     ready = max(1, ready)
     lowest, highest = math.floor(ready / max_scale_down), _whole(max_scale_up * ready)
     stable, panic = _whole(stable_concurrency / target), _whole(panic_concurrency / target)
@@ -157,9 +146,7 @@ def fixed(replicas: int) -> Policy:
     >>> fixed(7)(0.0, 7, 7, 0.9, 40.0)
     7
     """
-    _require(
-        float(replicas).is_integer() and replicas >= 1, "replicas", "a positive integer", replicas
-    )
+    require_positive_integer(replicas=replicas)
     return lambda *_seen: int(replicas)
 
 
@@ -180,22 +167,17 @@ def hpa(
     >>> [policy(15.0 * k, 10, 10, u, 0.0) for k, u in enumerate((0.5, 0.2, 0.8))]
     [10, 10, 16]
     """
-    _require(
+    require(
         signal in ("utilization", "concurrency"), "signal", "'utilization' or 'concurrency'", signal
     )
     highest = 1.0 if signal == "utilization" else math.inf
-    _require(
+    require(
         0 < target <= highest and target < math.inf,
         "target",
         f"in (0, {highest:g}] and finite",
         target,
     )
-    _require(
-        0 <= stabilization_s < math.inf,
-        "stabilization_s",
-        "non-negative and finite",
-        stabilization_s,
-    )
+    require_non_negative(stabilization_s=stabilization_s)
     recommended: deque[tuple[float, int]] = deque()  # (time [s], replicas), oldest first
 
     def policy(
@@ -236,26 +218,20 @@ def knative(
     >>> [policy(2.0 * k, 5, 5, 1.0, c) for k, c in enumerate((5.0, 25.0, 0.0))]
     [5, 15, 15]
     """
-    _require(0 < target < math.inf, "target", "positive and finite", target)
-    _require(0 < tick_s < math.inf, "tick_s", "positive and finite", tick_s)
-    _require(
+    require_positive(target=target, tick_s=tick_s)
+    require(
         tick_s <= panic_window_s < math.inf,
         "panic_window_s",
         f"at least tick_s = {tick_s:g} and finite",
         panic_window_s,
     )
-    _require(
+    require(
         panic_window_s <= stable_window_s < math.inf,
         "stable_window_s",
         f"at least panic_window_s = {panic_window_s:g} and finite",
         stable_window_s,
     )
-    _require(
-        0 <= scale_down_delay_s < math.inf,
-        "scale_down_delay_s",
-        "non-negative and finite",
-        scale_down_delay_s,
-    )
+    require_non_negative(scale_down_delay_s=scale_down_delay_s)
     window: deque[float] = deque(maxlen=round(stable_window_s / tick_s))
     asked: deque[int] = deque(maxlen=max(1, round(scale_down_delay_s / tick_s)))
     recent = round(panic_window_s / tick_s)
@@ -292,26 +268,26 @@ def planned(times_s: npt.ArrayLike, replicas: npt.ArrayLike, *, lead_s: float) -
     [3, 14]
     """
     starts, counts = np.asarray(times_s, dtype=float), np.asarray(replicas, dtype=float)
-    _require(
+    require(
         starts.ndim == 1 and starts.size > 0,
         "times_s",
         "a non-empty array in one dimension",
         starts.shape,
     )
-    _require(
+    require(
         np.all(np.isfinite(starts)) and np.all(np.diff(starts) > 0),
         "times_s",
         "finite and increasing",
         starts,
     )
-    _require(counts.shape == starts.shape, "replicas", f"of shape {starts.shape}", counts.shape)
-    _require(
+    require(counts.shape == starts.shape, "replicas", f"of shape {starts.shape}", counts.shape)
+    require(
         np.all((counts >= 1) & (counts < math.inf) & (counts == np.floor(counts))),
         "replicas",
         "whole and at least 1",
         counts,
     )
-    _require(0 <= lead_s < math.inf, "lead_s", "non-negative and finite", lead_s)
+    require_non_negative(lead_s=lead_s)
     edges, plan = starts.tolist(), [int(count) for count in counts]
 
     def policy(
@@ -329,28 +305,13 @@ def largest(*policies: Policy) -> Policy:
     >>> largest(lambda *_: 3, lambda *_: 5)(0.0, 3, 3, 0.5, 1.5)
     5
     """
-    _require(len(policies) > 0, "policies", "at least one policy", len(policies))
+    require(len(policies) > 0, "policies", "at least one policy", len(policies))
     return lambda *seen: max([policy(*seen) for policy in policies])
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Counts that the rules ask for, and what follows from the tolerance [%]."""
-
-    hpa_90_of_75: int
-    hpa_56_of_50: int
-    hpa_54_of_50: int
-    hpa_44_of_50: int
-    hpa_half_ready: int
-    float_noise_replicas: int
-    exact_replicas: int
-    utilization_ceiling: float
-    knative_70: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
-    return Example(
+    return SimpleNamespace(
         hpa_90_of_75=hpa_replicas(50, 90, 75),
         hpa_56_of_50=hpa_replicas(10, 56, 50),
         hpa_54_of_50=hpa_replicas(10, 54, 50),

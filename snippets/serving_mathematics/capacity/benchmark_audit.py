@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Verdict = Literal["consistent", "time missing", "too many in flight"]
 
@@ -35,12 +39,6 @@ class Audit:
     missing_s: float  # N/X − R − Z, part of the cycle in no printed number; negative: counted twice
     verdict: Verdict
     finding: str  # the verdict in a sentence with its numbers
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def audit_benchmark(
@@ -62,13 +60,11 @@ def audit_benchmark(
     >>> audit.verdict, round(audit.ratio, 9), round(audit.missing_s, 9)
     ('time missing', 0.8, 0.02)
     """
-    _require(0 < concurrency < math.inf, "concurrency", "positive and finite", concurrency)
-    _require(
-        0 < throughput_per_s < math.inf, "throughput_per_s", "positive and finite", throughput_per_s
+    require_positive(
+        concurrency=concurrency, throughput_per_s=throughput_per_s, mean_latency_s=mean_latency_s
     )
-    _require(0 < mean_latency_s < math.inf, "mean_latency_s", "positive and finite", mean_latency_s)
-    _require(0 <= think_time_s < math.inf, "think_time_s", "non-negative and finite", think_time_s)
-    _require(0 < tolerance < 1, "tolerance", "in (0, 1)", tolerance)
+    require_non_negative(think_time_s=think_time_s)
+    require_in("(0, 1)", tolerance=tolerance)
     cycle = concurrency / throughput_per_s
     ratio = (mean_latency_s + think_time_s) / cycle
     missing = cycle - mean_latency_s - think_time_s
@@ -115,7 +111,7 @@ def mean_latency_bounds(
         np.asarray(probabilities, dtype=float),
         np.asarray(latencies_s, dtype=float),
     )
-    _require(
+    require(
         shares.ndim == 1
         and shares.size > 0
         and np.all((shares > 0) & (shares < 1))
@@ -124,7 +120,7 @@ def mean_latency_bounds(
         "an increasing series in (0, 1)",
         shares,
     )
-    _require(
+    require(
         quantiles.shape == shares.shape
         and np.all((quantiles >= 0) & (quantiles < math.inf))
         and np.all(np.diff(quantiles) >= 0),
@@ -132,7 +128,7 @@ def mean_latency_bounds(
         f"{shares.size} non-decreasing, finite times",
         quantiles,
     )
-    _require(
+    require(
         quantiles[-1] <= longest_s < math.inf,
         "longest_s",
         f"finite and at least {quantiles[-1]}",
@@ -192,30 +188,7 @@ def _back_filled_mean(run_s: float, requests: int, stall_s: float) -> float:
     return (run_s + float(added.sum())) / (requests + added.size)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    wrk_in_flight: float
-    wrk_cycle_us: float
-    wrk_missing_us: float
-    wrk_missing_percent: float
-    wrk_finding: str
-    recounted_in_flight: float
-    recounted_missing_us: float
-    wrong_mean_us: float
-    corrected_in_flight: float
-    corrected_limit_us: float
-    corrected_finding: str
-    frozen_in_flight: float
-    backfilled_mean_ms: float
-    echo_least: float
-    echo_greatest: float
-    echo_greatest_percent: float
-    echo_run_s: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     first = WRK_114[0]
     audit = audit_benchmark(1, first.throughput_per_s, first.mean_latency_s)
@@ -224,7 +197,7 @@ def example() -> Example:
         audit_benchmark(r.connections, r.throughput_per_s, r.mean_latency_s) for r in WRK_CORRECTED
     )
     least, greatest = _echo_in_flight(ECHO_LEVELS[-1])
-    return Example(
+    return SimpleNamespace(
         wrk_in_flight=audit.in_flight,
         wrk_cycle_us=audit.cycle_s * 1e6,
         wrk_missing_us=audit.missing_s * 1e6,
@@ -245,7 +218,7 @@ def example() -> Example:
     )
 
 
-def figure_published_reports() -> Figure:
+def figure_published_reports(figure: Figure) -> None:
     """What published numbers imply was in flight, over what the report says was: only 1 is
     possible.
 
@@ -257,7 +230,7 @@ def figure_published_reports() -> Figure:
     Three runs with corrected latencies lie right of it at 2.4, 30 and 1838. Ranges of the
     echo-server levels: 0.24 to 0.85 at a stated 100, falling to 0.006 to 0.02 at 1000.
     """
-    figure = Figure(layout="constrained", figsize=(5.8, 4.2))
+    figure.set_size_inches(5.8, 4.2)
     axes = figure.subplots()
     labels, row = [], 0
     for reports, colour in ((WRK_114, "C0"), (WRK_CORRECTED, "C3")):
@@ -296,7 +269,6 @@ def figure_published_reports() -> Figure:
         ylabel="published run",
     )
     axes.grid(visible=False, axis="y")
-    return figure
 
 
 def check_one_connection_that_holds_three_quarters() -> None:

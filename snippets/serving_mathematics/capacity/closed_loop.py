@@ -17,22 +17,25 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def response_time(users: int, throughput_per_s: float, think_time_s: float) -> float:
@@ -44,13 +47,11 @@ def response_time(users: int, throughput_per_s: float, think_time_s: float) -> f
     >>> response_time(users=200, throughput_per_s=50.0, think_time_s=1.0)
     3.0
     """
-    _require(float(users).is_integer() and users >= 1, "users", "a positive integer", users)
-    _require(
-        0 < throughput_per_s < math.inf, "throughput_per_s", "positive and finite", throughput_per_s
-    )
-    _require(0 <= think_time_s < math.inf, "think_time_s", "non-negative and finite", think_time_s)
+    require_positive_integer(users=users)
+    require_positive(throughput_per_s=throughput_per_s)
+    require_non_negative(think_time_s=think_time_s)
     response = users / throughput_per_s - think_time_s
-    _require(
+    require(
         response >= 0,
         "throughput_per_s",
         f"at most {users}/{think_time_s:g}, what the users can ask for",
@@ -68,8 +69,8 @@ def saturating_users(service_s: float, think_time_s: float) -> float:
     >>> saturating_users(service_s=0.02, think_time_s=1.0)
     51.0
     """
-    _require(0 < service_s < math.inf, "service_s", "positive and finite", service_s)
-    _require(0 <= think_time_s < math.inf, "think_time_s", "non-negative and finite", think_time_s)
+    require_positive(service_s=service_s)
+    require_non_negative(think_time_s=think_time_s)
     return 1 + think_time_s / service_s
 
 
@@ -85,7 +86,7 @@ def mean_value_analysis(
     >>> throughput.tolist(), response.tolist()
     ([0.5, 0.8], [1.0, 1.5])
     """
-    _require(float(users).is_integer() and users >= 1, "users", "a positive integer", users)
+    require_positive_integer(users=users)
     saturating_users(service_s, think_time_s)  # refuses bad times
     throughput, response = np.empty(int(users)), np.empty(int(users))
     waiting = 0.0
@@ -96,31 +97,15 @@ def mean_value_analysis(
     return throughput, response
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: service 20 ms, think time 1 s."""
-
-    knee_users: float
-    response_at_200_s: float
-    throughput_at_200: float
-    in_flight_at_200: float
-    audit_without_think: float
-    response_at_30_ms: float
-    throughput_at_30: float
-    users_for_90_percent: int
-    closed_response_ms: float
-    open_response_ms: float
-
-
 SERVICE_S, THINK_S = 0.02, 1.0  # a 20 ms server and users who pause a second
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: service 20 ms, think time 1 s."""
     throughput, response = mean_value_analysis(200, SERVICE_S, THINK_S)
     busy = int(np.searchsorted(throughput * SERVICE_S, 0.9))
     load = float(throughput[busy]) * SERVICE_S
-    return Example(
+    return SimpleNamespace(
         knee_users=saturating_users(SERVICE_S, THINK_S),
         response_at_200_s=float(response[199]),
         throughput_at_200=float(throughput[199]),
@@ -134,7 +119,7 @@ def example() -> Example:
     )
 
 
-def figure_closed_loop() -> Figure:
+def figure_closed_loop(figure: Figure) -> None:
     """More users stop buying throughput at N* = 51; from there on each adds its 20 ms to everyone.
 
     Server of 20 ms, think time 1 s. Lines: exact; dashed: the bounds N/(S + Z), 1/S, S and NS − Z.
@@ -143,7 +128,7 @@ def figure_closed_loop() -> Figure:
     bends into a dashed ceiling of 50 per second around 51 users. Below, response time stays near
     20 milliseconds and then rises along a dashed straight line to 1.4 seconds at 120 users.
     """
-    figure = Figure(layout="constrained", figsize=(5.8, 4.6))
+    figure.set_size_inches(5.8, 4.6)
     above, below = figure.subplots(2, 1, sharex=True)
     users = np.arange(1, 121)
     throughput, response = mean_value_analysis(120, SERVICE_S, THINK_S)
@@ -163,7 +148,6 @@ def figure_closed_loop() -> Figure:
     for axes in (above, below):
         axes.set_xlabel("users N")
     above.xaxis.label.set_visible(False)  # the axis is shared and labelled below
-    return figure
 
 
 def _simulated_loop(

@@ -14,20 +14,22 @@ Source: balance of flows; Welch (1964), with the decomposition of Fuhrmann and C
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def cold_start(
@@ -45,17 +47,12 @@ def cold_start(
     >>> cold_start(15.0, replica_rate=1.0, replicas=10, startup_s=60.0, replicas_after=20)
     (300.0, 60.0)
     """
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(0 < replica_rate < math.inf, "replica_rate", "positive and finite", replica_rate)
-    _require(
-        float(replicas).is_integer() and replicas >= 0,
-        "replicas",
-        "a non-negative integer",
-        replicas,
-    )
-    _require(0 <= startup_s < math.inf, "startup_s", "non-negative and finite", startup_s)
+    require_non_negative(arrival_rate=arrival_rate)
+    require_positive(replica_rate=replica_rate)
+    require_non_negative_integer(replicas=replicas)
+    require_non_negative(startup_s=startup_s)
     spare = replicas_after * replica_rate - arrival_rate
-    _require(
+    require(
         float(replicas_after).is_integer() and 0 < spare < math.inf,
         "replicas_after",
         f"an integer above arrival_rate/replica_rate = {arrival_rate / replica_rate:.6g}",
@@ -84,13 +81,11 @@ def setup_response_time(
     >>> setup_response_time(arrival_rate=0.5, mean_service_s=1.0, mean_setup_s=3.0)
     5.0
     """
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(0 <= mean_setup_s < math.inf, "mean_setup_s", "non-negative and finite", mean_setup_s)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
-    _require(0 <= setup_scv < math.inf, "setup_scv", "non-negative and finite", setup_scv)
+    require_non_negative(arrival_rate=arrival_rate)
+    require_positive(mean_service_s=mean_service_s)
+    require_non_negative(mean_setup_s=mean_setup_s, service_scv=service_scv, setup_scv=setup_scv)
     rho = arrival_rate * mean_service_s
-    _require(rho < 1, "arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
+    require(rho < 1, "arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
     wait = rho / (1 - rho) * (1 + service_scv) / 2 * mean_service_s
     second_moment = mean_setup_s**2 * (1 + setup_scv)
     setup = (2 * mean_setup_s + arrival_rate * second_moment) / (
@@ -99,23 +94,10 @@ def setup_response_time(
     return mean_service_s + wait + setup
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of start-up; the unit is in the name, setup_* are mean responses [s]."""
-
-    backlog: float
-    drain_s: float
-    drain_s_tight: float
-    newcomer_wait_s: float
-    always_on_s: float
-    setup_s: float
-    setup_constant_s: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     backlog, drain = cold_start(150.0, 10.0, 10, 120.0, 18)
-    return Example(
+    return SimpleNamespace(
         backlog=backlog,
         drain_s=drain,
         drain_s_tight=cold_start(150.0, 10.0, 10, 120.0, 16)[1],
@@ -126,7 +108,7 @@ def example() -> Example:
     )
 
 
-def figure_cold_start() -> Figure:
+def figure_cold_start(figure: Figure) -> None:
     """Two minutes without new replicas cost minutes more: the last few replicas decide how long the
     backlog stays.
 
@@ -137,7 +119,6 @@ def figure_cold_start() -> Figure:
     6000 requests at 120 seconds, then falls: with 24 replicas it is gone after 187 seconds, with 18
     after 320, with 16 only after 720.
     """
-    figure = Figure()
     axes = figure.subplots()
     for after, colour, label_at in (
         (24, "C2", (48, 900)),
@@ -152,7 +133,6 @@ def figure_cold_start() -> Figure:
     axes.set(
         xlim=(0, 750), ylim=(0, 6900), xlabel="time since the jump [s]", ylabel="backlog [requests]"
     )
-    return figure
 
 
 def slider_cold_start() -> dict[str, Any]:

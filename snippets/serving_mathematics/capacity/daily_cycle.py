@@ -14,24 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import require, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 HOUR_S = 3600.0  # seconds
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def thinned_arrivals(
@@ -54,12 +52,11 @@ def thinned_arrivals(
     >>> bool(times.min() > 5.0), 70 < times.size < 130
     (True, True)
     """
-    _require(0 < ceiling < math.inf, "ceiling", "positive and finite", ceiling)
-    _require(0 < horizon_s < math.inf, "horizon_s", "positive and finite", horizon_s)
+    require_positive(ceiling=ceiling, horizon_s=horizon_s)
     candidates = np.sort(rng.uniform(0.0, horizon_s, rng.poisson(ceiling * horizon_s)))
     rates = np.asarray(rate(candidates), dtype=float)
-    _require(rates.shape == candidates.shape, "rate", f"of shape {candidates.shape}", rates.shape)
-    _require(
+    require(rates.shape == candidates.shape, "rate", f"of shape {candidates.shape}", rates.shape)
+    require(
         np.all((rates >= 0) & (rates <= ceiling)),
         "rate",
         f"in [0, {ceiling:g}], the ceiling",
@@ -70,12 +67,11 @@ def thinned_arrivals(
 
 def _cycle(mean_rate: float, amplitude: float, period_s: float, mean_service_s: float) -> None:
     """Refuse a cycle with a negative rate, or times that are not positive."""
-    _require(0 < mean_rate < math.inf, "mean_rate", "positive and finite", mean_rate)
-    _require(
+    require_positive(mean_rate=mean_rate)
+    require(
         0 <= amplitude <= mean_rate, "amplitude", f"in [0, {mean_rate:g}], the mean rate", amplitude
     )
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
+    require_positive(period_s=period_s, mean_service_s=mean_service_s)
 
 
 def peak_lag(period_s: float, mean_service_s: float) -> float:
@@ -112,7 +108,7 @@ def busy_mean(
     """
     _cycle(mean_rate, amplitude, period_s, mean_service_s)
     time = np.asarray(time_s, dtype=float)
-    _require(np.all(np.isfinite(time)), "time_s", "finite", time_s)
+    require(np.all(np.isfinite(time)), "time_s", "finite", time_s)
     omega = 2 * math.pi / period_s
     swing = amplitude * mean_service_s / math.hypot(1.0, omega * mean_service_s)
     late = time - peak_lag(period_s, mean_service_s)
@@ -132,23 +128,11 @@ def peak_busy(mean_rate: float, amplitude: float, period_s: float, mean_service_
     return mean_service_s * (mean_rate + amplitude / math.hypot(1.0, omega * mean_service_s))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the daily cycle: 100 and 60 per hour over 24 h."""
-
-    day_peak: float
-    day_lag_min: float
-    day_naive_peak: float
-    short_lag_s: float
-    session_lag_h: float
-    session_peak_share: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     rate, swing, day = 100 / HOUR_S, 60 / HOUR_S, 24 * HOUR_S
     session = 8 * HOUR_S
-    return Example(
+    return SimpleNamespace(
         day_peak=peak_busy(rate, swing, day, 0.5 * HOUR_S),
         day_lag_min=peak_lag(day, 0.5 * HOUR_S) / 60,
         day_naive_peak=(rate + swing) * 0.5 * HOUR_S,
@@ -173,7 +157,7 @@ def _in_progress(
     return np.asarray(came - went, dtype=float)
 
 
-def figure_daily_lag() -> Figure:
+def figure_daily_lag(figure: Figure) -> None:
     """Long sessions peak hours after the rate does, and lower; short requests follow it.
 
     A rate of 100 ± 60 per hour over a day. Lines are exact means, divided by λ̄S so that they can
@@ -184,7 +168,6 @@ def figure_daily_lag() -> Figure:
     peak at hour 10.3 at about 1.26. Simulated points lie on both curves.
     """
     rng = np.random.default_rng(24)
-    figure = Figure()
     axes = figure.subplots()
     hours = np.linspace(0, 24, 200)
     axes.plot(hours, 1 + 0.6 * np.sin(2 * math.pi * hours / 24), color="C4", linestyle=":")
@@ -204,7 +187,6 @@ def figure_daily_lag() -> Figure:
         xlabel="time of day [h]",
         ylabel="relative to the daily mean",
     )
-    return figure
 
 
 def check_peak_and_lag() -> None:

@@ -14,24 +14,22 @@ Source: Keilson and Servi (1988); Bertsimas and Nakazato (1995).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import number_in_system
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
+from serving_mathematics.require import require, require_all_non_negative, require_non_negative
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 STUDENT_T_975_DF3 = 3.1824463053  # 97.5% point of Student's t, four runs; tested against scipy
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def number_distribution(
@@ -47,16 +45,16 @@ def number_distribution(
     [0.367879, 0.367879, 0.18394]
     """
     sojourns = np.asarray(sojourn_times_s, dtype=float)
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(
+    require_non_negative(arrival_rate=arrival_rate)
+    require(
         sojourns.ndim == 1
         and sojourns.size > 0
         and np.all((sojourns >= 0) & (sojourns < math.inf)),
         "sojourn_times_s",
-        "a non-empty series of non-negative, finite times",
+        "a non-empty series of non-negative and finite times",
         sojourns,
     )
-    _require(float(largest).is_integer() and largest >= 0, "largest", "an integer ≥ 0", largest)
+    require(float(largest).is_integer() and largest >= 0, "largest", "an integer ≥ 0", largest)
     means = arrival_rate * sojourns
     logs = np.log(np.where(means > 0, means, 1.0))
     share = np.empty(int(largest) + 1)
@@ -78,30 +76,25 @@ def lifo_departures(arrival_times: npt.ArrayLike, service_times: npt.ArrayLike) 
     """
     arrivals = np.asarray(arrival_times, dtype=float)
     services = np.asarray(service_times, dtype=float)
-    _require(
+    require(
         arrivals.ndim == 1 and arrivals.size > 0,
         "arrival_times",
         "a non-empty (n,) array",
         arrivals.shape,
     )
-    _require(
+    require(
         services.shape == arrivals.shape,
         "service_times",
         f"of shape {arrivals.shape}",
         services.shape,
     )
-    _require(
+    require(
         np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0),
         "arrival_times",
         "finite and sorted",
         arrivals,
     )
-    _require(
-        np.all((services >= 0) & (services < math.inf)),
-        "service_times",
-        "non-negative and finite",
-        services,
-    )
+    require_all_non_negative(service_times=services)
     departures = np.empty_like(arrivals)
     stack: list[tuple[int, float]] = []  # (request, work that it still needs), the latest on top
     ends = [*arrivals.tolist()[1:], math.inf]
@@ -118,20 +111,6 @@ def lifo_departures(arrival_times: npt.ArrayLike, service_times: npt.ArrayLike) 
             request, work = stack[-1]
             stack[-1] = (request, work - (next_arrival - clock))
     return departures
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: M/M/1 at ρ = 0.8 served in two orders, in mean service times."""
-
-    fifo_second_moment: float
-    lifo_second_moment: float
-    pairs_in_flight: float
-    pairs_from_lifo: float
-    slots_fifo_999: int
-    slots_lifo_999: float  # mean of four runs
-    slots_lifo_999_pm: float  # half of the 95% interval
-    poisson_slots_999: int
 
 
 RHO = 0.8  # utilization: mean sojourn 1/(1−ρ) = 5 service times in any order, N geometric
@@ -151,8 +130,8 @@ def _run(rho: float, count: int, seed: int) -> tuple[FloatArray, FloatArray, Flo
     return arrivals, fifo, lifo_departures(arrivals, services)
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: M/M/1 at ρ = 0.8 served in two orders, in mean service times."""
     share = (np.arange(4000) + 0.5) / 4000
     fifo = number_distribution(RHO, -5.0 * np.log1p(-share), 400)
     slots = []
@@ -161,19 +140,19 @@ def example() -> Example:
         slots.append(_slots(number_distribution(RHO, lifo_left - arrivals, 600), 0.999))
     error = float(np.std(slots, ddof=1)) / math.sqrt(len(slots))
     fifo_square, lifo_square = 2 / (1 - RHO) ** 2, 2 / (1 - RHO) ** 3
-    return Example(
+    return SimpleNamespace(
         fifo_second_moment=fifo_square,
         lifo_second_moment=lifo_square,
         pairs_in_flight=RHO**2 * fifo_square,
         pairs_from_lifo=RHO**2 * lifo_square,
         slots_fifo_999=_slots(fifo, 0.999),
-        slots_lifo_999=float(np.mean(slots)),
-        slots_lifo_999_pm=STUDENT_T_975_DF3 * error,
+        slots_lifo_999=float(np.mean(slots)),  # mean of four runs
+        slots_lifo_999_pm=STUDENT_T_975_DF3 * error,  # half of the 95% interval
         poisson_slots_999=_slots(number_distribution(RHO, [5.0], 40), 0.999),
     )
 
 
-def figure_distribution_of_number() -> Figure:
+def figure_distribution_of_number(figure: Figure) -> None:
     """One queue, two orders of service: the number in flight is the same, the latencies are not.
 
     M/M/1 at ρ = 0.8, the same 60,000 requests in both orders. Bars: measured number in flight.
@@ -185,7 +164,6 @@ def figure_distribution_of_number() -> Figure:
     the bars. The line from last-in-first-out latencies starts twice as high at 0, runs up to three
     times below the bars from 2 to 20 and lies above them from 22 on.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     arrivals, fifo, lifo = _run(RHO, 60_000, 31)
     instants = np.linspace(0, float(arrivals[-1]), 200_000)
@@ -209,7 +187,6 @@ def figure_distribution_of_number() -> Figure:
         xlabel="in flight n [requests]",
         ylabel="P(N = n) [1]",
     )
-    return figure
 
 
 def check_first_in_first_out_gives_the_distribution() -> None:

@@ -15,26 +15,31 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import WindowAverages, window_averages
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 REPLICATIONS = 200  # independent runs behind every interval of this module
 STUDENT_T_975_DF199 = 1.9719565443  # 97.5% point of Student's t, REPLICATIONS − 1 d.f.
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def edge_error(mean_sojourn_s: float, sojourn_scv: float, window_s: float) -> float:
@@ -47,9 +52,9 @@ def edge_error(mean_sojourn_s: float, sojourn_scv: float, window_s: float) -> fl
     >>> edge_error(mean_sojourn_s=5.0, sojourn_scv=1.0, window_s=100.0)
     0.05
     """
-    _require(0 < mean_sojourn_s < math.inf, "mean_sojourn_s", "positive and finite", mean_sojourn_s)
-    _require(0 <= sojourn_scv < math.inf, "sojourn_scv", "non-negative and finite", sojourn_scv)
-    _require(0 < window_s < math.inf, "window_s", "positive and finite", window_s)
+    require_positive(mean_sojourn_s=mean_sojourn_s)
+    require_non_negative(sojourn_scv=sojourn_scv)
+    require_positive(window_s=window_s)
     return (1 + sojourn_scv) * mean_sojourn_s / (2 * window_s)
 
 
@@ -61,7 +66,7 @@ def window_for_error(mean_sojourn_s: float, sojourn_scv: float, relative_error: 
     >>> window_for_error(mean_sojourn_s=5.0, sojourn_scv=1.0, relative_error=0.01)
     500.0
     """
-    _require(0 < relative_error < 1, "relative_error", "in (0, 1)", relative_error)
+    require_in("(0, 1)", relative_error=relative_error)
     return edge_error(mean_sojourn_s, sojourn_scv, relative_error)
 
 
@@ -74,9 +79,9 @@ def simulate_requests(
     Returns two arrays of shape (REPLICATIONS, n), n far enough above the mean count that every run
     arrives beyond the window. Raises ValueError outside these ranges.
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(0 < window_s < math.inf, "window_s", "positive and finite", window_s)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
+    require_in("(0, 1)", utilization=utilization)
+    require_positive(window_s=window_s)
+    require_positive_integer(servers=servers)
     rate = utilization * servers
     size = (REPLICATIONS, int(rate * window_s + 8 * math.sqrt(rate * window_s)) + 20)
     arrivals = np.cumsum(gamma_times(rng, 1 / rate, 1.0, size), axis=1)
@@ -94,31 +99,10 @@ def mean_over_replications(values: npt.ArrayLike) -> MeanEstimate:
     2.0
     """
     numbers = np.asarray(values, dtype=float)
-    _require(numbers.shape == (REPLICATIONS,), "values", f"{REPLICATIONS} numbers", numbers.shape)
-    _require(np.all(np.isfinite(numbers)), "values", "finite", numbers)
+    require(numbers.shape == (REPLICATIONS,), "values", f"{REPLICATIONS} numbers", numbers.shape)
+    require_all_finite(values=numbers)
     error = float(numbers.std(ddof=1)) / math.sqrt(REPLICATIONS)
     return MeanEstimate(float(numbers.mean()), error, STUDENT_T_975_DF199 * error)
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: M/M/1 at ρ = 0.8, where W = 5 and C² = 1, in service times."""
-
-    edge_percent_at_20w: float
-    edge_percent_at_100w: float
-    window_for_1_percent_w: float
-    heavy_window_for_1_percent_w: float
-    chat_window_for_1_percent_min: float
-    full_at_100: float
-    full_at_100_ci: float
-    truncated_at_100: float
-    truncated_at_100_ci: float
-    completed_at_100: float
-    completed_at_100_ci: float
-    truncated_at_5000: float
-    truncated_at_5000_ci: float
-    warm_up_deficit: float
-    edge_deficit: float
 
 
 RHO = 0.8  # utilization of the simulated queue: L = ρ/(1−ρ) = 4, W = 5 service times, C² = 1
@@ -132,14 +116,14 @@ def _windows(seed: int) -> list[WindowAverages]:
     return [window_averages(arrivals, departures, 0.0, window) for window in WINDOWS]
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: M/M/1 at ρ = 0.8, where W = 5 and C² = 1, in service times."""
     windows = dict(zip(WINDOWS, _windows(22), strict=True))
     short, long = windows[100], mean_over_replications(windows[5000].truncated)
     full, truncated, completed = (
         mean_over_replications(values) for values in (short.full, short.truncated, short.completed)
     )
-    return Example(
+    return SimpleNamespace(
         edge_percent_at_20w=100 * edge_error(5.0, 1.0, 20 * 5.0),
         edge_percent_at_100w=100 * edge_error(5.0, 1.0, 100 * 5.0),
         window_for_1_percent_w=window_for_error(1.0, 1.0, 0.01),
@@ -158,7 +142,7 @@ def example() -> Example:
     )
 
 
-def figure_window_convergence() -> Figure:
+def figure_window_convergence(figure: Figure) -> None:
     """Whole sojourns count too much, completed ones too little, and both errors die as one over T.
 
     Above: 200 simulated load tests of an M/M/1 at ρ = 0.8 that start empty, mean estimate with 95%
@@ -172,7 +156,7 @@ def figure_window_convergence() -> Figure:
     relative errors of the outer two fall along a straight dashed line from about 0.4 at 10 to 0.001
     at 5000.
     """
-    figure = Figure(layout="constrained", figsize=(5.8, 5.2))
+    figure.set_size_inches(5.8, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     windows = _windows(22)
     for name, text, colour, shift in (
@@ -198,7 +182,6 @@ def figure_window_convergence() -> Figure:
     for axes in (above, below):
         axes.set_xlabel("window length T [service times]")
     above.xaxis.label.set_visible(False)  # the axis is shared and labelled below
-    return figure
 
 
 def check_edge_error_is_half_the_squared_sojourn() -> None:

@@ -19,21 +19,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_finite, require_in, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GAUSS_POINTS = 48  # nodes per panel; the tests find the same integrals with half of them
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def lognormal_survival(time: float, log_sd: float = 1.0) -> float:
@@ -45,8 +43,8 @@ def lognormal_survival(time: float, log_sd: float = 1.0) -> float:
     >>> lognormal_survival(1.0)
     0.5
     """
-    _require(-math.inf < time < math.inf, "time", "finite", time)
-    _require(0 < log_sd < math.inf, "log_sd", "positive and finite", log_sd)
+    require_finite(time=time)
+    require_positive(log_sd=log_sd)
     return 0.5 * math.erfc(math.log(time) / log_sd / math.sqrt(2)) if time > 0 else 1.0
 
 
@@ -60,8 +58,8 @@ def hedged_survival(time: float, delay: float, survival: Callable[[float], float
     >>> hedged_survival(3.0, delay=1.0, survival=lambda t: 1 / t if t > 1 else 1.0)
     0.16666666666666666
     """
-    _require(-math.inf < time < math.inf, "time", "finite", time)
-    _require(delay >= 0, "delay", "non-negative", delay)
+    require_finite(time=time)
+    require(delay >= 0, "delay", "non-negative", delay)
     return survival(time) * survival(time - delay) if time > delay else survival(time)
 
 
@@ -74,7 +72,7 @@ def hedged_quantile(probability: float, delay: float, survival: Callable[[float]
     >>> round(hedged_quantile(0.75, delay=0.0, survival=lambda t: math.exp(-max(t, 0.0))), 9)
     0.693147181
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     low, high = 0.0, 1.0
     while hedged_survival(high, delay, survival) > 1 - probability:
         low, high = high, 2 * high
@@ -97,7 +95,7 @@ def server_time(delay: float, survival: Callable[[float], float]) -> float:
     >>> round(server_time(delay=0.7, survival=lambda t: math.exp(-max(t, 0.0))), 9)
     1.0
     """
-    _require(delay >= 0, "delay", "non-negative", delay)
+    require(delay >= 0, "delay", "non-negative", delay)
     nodes, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS)
     total, start, width = 0.0, 0.0, 2.0**-10
     while hedged_survival(start, delay, survival) > 1e-14:
@@ -128,8 +126,8 @@ def shared_cause_survival(
     >>> round(shared_cause_survival(1.0, delay=0.0, request_share=0.0), 9)
     0.25
     """
-    _require(0 <= request_share <= 0.999, "request_share", "in [0, 0.999]", request_share)
-    _require(0 < log_sd < math.inf, "log_sd", "positive and finite", log_sd)
+    require_in("[0, 0.999]", request_share=request_share)
+    require_positive(log_sd=log_sd)
     own_sd = log_sd * math.sqrt(1 - request_share)
     step = min(0.5, math.sqrt((1 - request_share) / max(request_share, 1e-9)))
     nodes = step * np.arange(-math.ceil(8.5 / step), math.ceil(8.5 / step) + 1)
@@ -164,29 +162,7 @@ def _shared_cause_p99(delay: float, request_share: float) -> float:
     return _quantile(0.99, lambda t: shared_cause_survival(t, delay, request_share))
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of hedging without load; times in means (exponential) or medians (lognormal),
-    shares in percent.
-    """
-
-    exponential_alone: float
-    exponential_hedged: float
-    exponential_cut: float
-    lognormal_alone: float
-    lognormal_hedged: float
-    lognormal_cut: float
-    lognormal_hedged_at_median: float
-    hedged_2_percent_cut: float
-    work_lognormal: float
-    work_steady: float
-    shared_half_cut: float
-    shared_most_cut: float
-    product_of_tails_percent: float
-    half_shared_tail_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text on hedging; delay at the p95 unless the name says so."""
     normal_95 = _quantile(0.95, lognormal_survival)
     alone, hedged = (
@@ -201,7 +177,7 @@ def example() -> Example:
     def cut(request_share: float) -> float:
         return 100 * (1 - _shared_cause_p99(normal_95, request_share) / alone)
 
-    return Example(
+    return SimpleNamespace(
         exponential_alone=math.log(100),
         exponential_hedged=exponential,
         exponential_cut=100 * (1 - exponential / math.log(100)),
@@ -223,7 +199,7 @@ def example() -> Example:
     )
 
 
-def figure_hedge_tradeoff() -> Figure:
+def figure_hedge_tradeoff(figure: Figure) -> None:
     """The first percent of extra requests buys most of the shorter tail, if the times vary much.
 
     The p99 as a fraction of the unhedged p99 against the share of requests that send a second copy,
@@ -235,7 +211,6 @@ def figure_hedge_tradeoff() -> Figure:
     0.2 in the end, sigma 1 to 0.65 and 0.35, the exponential to 0.83 and 0.5; the steady lognormal
     with sigma 0.25 stays near 1 until almost everything is sent twice.
     """
-    figure = Figure()
     axes = figure.subplots()
     shares = np.concatenate(
         [
@@ -266,10 +241,9 @@ def figure_hedge_tradeoff() -> Figure:
         xlabel="extra requests [%]",
         ylabel="p99 over unhedged p99 [ratio]",
     )
-    return figure
 
 
-def figure_shared_cause() -> Figure:
+def figure_shared_cause(figure: Figure) -> None:
     """A copy cannot outrun what is slow about the request itself.
 
     The p99 of a lognormal time hedged at its p95 and at its median, against the share of the
@@ -280,7 +254,6 @@ def figure_shared_cause() -> Figure:
     steeply near 1. Points lie on the curves.
     """
     rng = np.random.default_rng(31)
-    figure = Figure()
     axes = figure.subplots()
     alone = _quantile(0.99, lognormal_survival)
     shares = 1 - np.geomspace(1, 0.005, 16)
@@ -301,7 +274,6 @@ def figure_shared_cause() -> Figure:
         xlabel="share of the variance of ln T that is the request's own [1]",
         ylabel="p99 over unhedged p99 [ratio]",
     )
-    return figure
 
 
 def _drawn_pairs(

@@ -19,14 +19,19 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.hedging_simulator import hedged_responses, poisson_workload
 from serving_mathematics.capacity.hedging_under_load import hedged_load, tipping_load
+from serving_mathematics.require import require, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,12 +41,6 @@ WINDOW = 25.0  # requests are averaged over this time before it is asked whether
 TIMES = tuple(range(50, 601, 50))  # [mean service times]
 STUDENT_T_975_DF23 = 2.0686576104  # 97.5% point of Student's t, 24 fleets; tested against scipy
 NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution; tested against scipy
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ def wilson_interval(successes: int, trials: int) -> Share:
     >>> wilson_interval(0, 16).low, round(wilson_interval(0, 16).high, 4)
     (0.0, 0.1936)
     """
-    _require(float(trials).is_integer() and trials >= 1, "trials", "a positive integer", trials)
+    require_positive_integer(trials=trials)
     rule = f"an integer from 0 to {trials}"
-    _require(
+    require(
         float(successes).is_integer() and 0 <= successes <= trials, "successes", rule, successes
     )
     share, z2 = successes / trials, NORMAL_975**2
@@ -94,16 +93,14 @@ def mean_response_by_time(
     """
     arrivals, values = np.asarray(arrival_times, float), np.asarray(responses, float)
     lows, highs = np.asarray(starts, float), np.asarray(ends, float)
-    _require(
+    require(
         arrivals.ndim == 2 and np.all(np.diff(arrivals, axis=1) >= 0),
         "arrival_times",
         "sorted rows of shape (r, n)",
         arrivals,
     )
-    _require(
-        values.shape == arrivals.shape, "responses", f"of shape {arrivals.shape}", values.shape
-    )
-    _require(
+    require(values.shape == arrivals.shape, "responses", f"of shape {arrivals.shape}", values.shape)
+    require(
         lows.ndim == 1 and lows.shape == highs.shape and np.all(lows < highs),
         "ends",
         "above the starts, one for each",
@@ -113,7 +110,7 @@ def mean_response_by_time(
     means = np.empty((arrivals.shape[0], lows.size))
     for fleet, row in enumerate(arrivals):
         first, last = np.searchsorted(row, lows), np.searchsorted(row, highs)
-        _require(np.all(last > first), "starts", "of intervals with requests", starts)
+        require(np.all(last > first), "starts", "of intervals with requests", starts)
         means[fleet] = (total[fleet, last] - total[fleet, first]) / (last - first)
     return means
 
@@ -177,37 +174,14 @@ def _tipped_by_time() -> dict[float, list[Share]]:
     }
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the collapse; times in mean service times, shares in percent."""
-
-    outage_none_end: float
-    outage_none_end_pm: float  # half of the 95% interval over the fleets
-    outage_fixed_end: float
-    outage_fixed_end_pm: float
-    outage_budget_end: float
-    outage_budget_end_pm: float
-    outage_budget_60: float
-    outage_budget_60_pm: float
-    outage_none_60: float
-    outage_none_60_pm: float
-    tipped_at_60: float
-    tipped_at_60_low: float
-    tipped_at_60_high: float
-    tipped_at_70: float
-    tipped_at_70_low: float
-    tipped_at_70_high: float
-    budget_limit: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text on collapse."""
     ends = {name: means for name, (means, _) in _recoveries().items()}
     pm = {name: STUDENT_T_975_DF23 * errors for name, (_, errors) in _recoveries().items()}
     at_60, at_70 = (_tipped_by_time()[rho][-1] for rho in (0.6, 0.7))
-    return Example(
+    return SimpleNamespace(
         outage_none_end=float(ends["none"][-1]),
-        outage_none_end_pm=float(pm["none"][-1]),
+        outage_none_end_pm=float(pm["none"][-1]),  # half of the 95% interval over the fleets
         outage_fixed_end=float(ends["fixed"][-1]),
         outage_fixed_end_pm=float(pm["fixed"][-1]),
         outage_budget_end=float(ends["budget"][-1]),
@@ -226,7 +200,7 @@ def example() -> Example:
     )
 
 
-def figure_outage() -> Figure:
+def figure_outage(figure: Figure) -> None:
     """After the same outage a hedged fleet never comes back, and a fleet with a hedge budget does.
 
     Mean response by time of arrival after every server stood still for 15 service times, at 60%
@@ -237,7 +211,6 @@ def figure_outage() -> Figure:
     14. Without hedging and with a budget the response falls to 3 within 60 service times; with
     unlimited hedging it rises steadily to about 45.
     """
-    figure = Figure()
     axes = figure.subplots()
     times = np.linspace(5, 235, 24)
     for name, label, place, colour in (
@@ -256,10 +229,9 @@ def figure_outage() -> Figure:
         xlabel="time since the outage [mean service times]",
         ylabel="mean response\n[mean service times]",
     )
-    return figure
 
 
-def figure_tipped_fleets() -> Figure:
+def figure_tipped_fleets(figure: Figure) -> None:
     """Ten servers tip over by chance at loads where a large fleet stays settled.
 
     Share of 64 fleets of ten servers that have tipped, by time since a start in the unhedged steady
@@ -270,7 +242,6 @@ def figure_tipped_fleets() -> Figure:
     loads of 60, 65 and 70 percent. All start at 0 and rise; the higher the load, the faster, to
     about a third at 70 percent.
     """
-    figure = Figure()
     axes = figure.subplots()
     for (rho, shares), colour in zip(_tipped_by_time().items(), ("C0", "C1", "C3"), strict=True):
         axes.plot([0, *TIMES], [0, *(100 * s.share for s in shares)], color=colour)
@@ -283,7 +254,6 @@ def figure_tipped_fleets() -> Figure:
         xlabel="time since the start [mean service times]",
         ylabel="fleets tipped over [%]",
     )
-    return figure
 
 
 def check_tipping_load_by_simulation() -> None:

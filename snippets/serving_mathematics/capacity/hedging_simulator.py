@@ -25,6 +25,7 @@ import heapq
 import math
 from collections import deque
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -33,6 +34,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import mean_wait
+from serving_mathematics.require import require, require_all_finite, require_in, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -42,12 +44,6 @@ HICCUP_S, HICCUP_SHARE = (
 )  # a pause of the server in one service of fifty [mean services, 1]
 STUDENT_T_975_DF3 = 3.1824463053  # 97.5% point of Student's t, four runs; tested against scipy
 BUDGET_BURST = 10.0  # most second copies that an unused budget saves up [requests]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -74,14 +70,14 @@ def poisson_workload(
     utilization: ρ > 0 without hedges; 1 and more is an overload. fleet: servers, at least 2.
     requests: n per replication. replications: r. Raises ValueError outside these ranges.
     """
-    _require(0 < utilization < math.inf, "utilization", "positive and finite", utilization)
+    require_positive(utilization=utilization)
     for name, value, least in (
         ("fleet", fleet, 2),
         ("requests", requests, 1),
         ("replications", replications, 1),
     ):
         rule = f"an integer of at least {least}"
-        _require(float(value).is_integer() and value >= least, name, rule, value)
+        require(float(value).is_integer() and value >= least, name, rule, value)
     shape = (replications, requests)
     first = rng.integers(fleet, size=shape)
     return Workload(
@@ -121,9 +117,9 @@ def hedged_responses(
     lanes, requests = arrivals.shape
     delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
     work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))
-    _require(np.all(delays >= 0), "delay", "non-negative", delay)
-    _require(budget > 0, "budget", "positive", budget)
-    _require(np.all((work >= 0) & (work < math.inf)), "initial_work", "finite and ≥ 0", work)
+    require(np.all(delays >= 0), "delay", "non-negative", delay)
+    require(budget > 0, "budget", "positive", budget)
+    require(np.all((work >= 0) & (work < math.inf)), "initial_work", "finite and ≥ 0", work)
     # One row of n + 1 slots per lane; the last slot is an arrival or a timer that never comes.
     never = np.full((lanes, 1), math.inf)
     arrival = np.hstack([arrivals, never]).ravel()
@@ -214,9 +210,9 @@ def responses_by_event(
     >>> responses.tolist(), work
     ([3.0, 3.5], 3.5)
     """
-    _require(delay >= 0, "delay", "non-negative", delay)
+    require(delay >= 0, "delay", "non-negative", delay)
     rules = ("never", "completion", "start")
-    _require(cancel in rules, "cancel", f"one of {rules}", cancel)
+    require(cancel in rules, "cancel", f"one of {rules}", cancel)
     arrivals = [*workload.arrivals[0].tolist(), math.inf]
     services, servers = workload.services[:, 0].tolist(), workload.servers[:, 0].tolist()
     requests = len(arrivals) - 1
@@ -283,49 +279,20 @@ def quantile_estimate(responses: FloatArray, probability: float) -> MeanEstimate
     >>> quantile_estimate(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]), 0.5).mean
     3.0
     """
-    _require(
+    require(
         responses.ndim == 2 and responses.shape[0] >= 2 and responses.shape[1] >= 1,
         "responses",
         "of shape (r, n) with r ≥ 2",
         responses.shape,
     )
-    _require(np.all(np.isfinite(responses)), "responses", "finite", responses)
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_all_finite(responses=responses)
+    require_in("(0, 1)", probability=probability)
     each = np.quantile(responses, probability, axis=1)
     error = float(each.std(ddof=1)) / math.sqrt(each.size)
     return MeanEstimate(float(np.quantile(responses, probability)), error, 1.96 * error)
 
 
-@dataclass(frozen=True)
-class Example:
-    """p99 of ten servers at 40% load under seven policies, as “estimate ± 95% half-width” in mean
-    service times.
-    """
-
-    alone: str
-    hedged: str
-    hedged_removed: str
-    twice: str
-    twice_removed: str
-    tied: str
-    pooled: str
-    hiccup_alone: str
-    hiccup_hedged: str
-    hiccup_hedged_removed: str
-    hiccup_twice: str
-    hiccup_twice_removed: str
-    hiccup_tied: str
-    hiccup_pooled: str
-    work_hedged: float
-    work_hedged_removed: float
-    work_twice_removed: float
-    hiccup_work_hedged_removed: float
-    hiccup_work_twice_removed: float
-    work_error: float  # the largest half-width of a 95% interval of work
-    tied_gain: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The table of policies in the text."""
     steady, steady_work = _policies(hiccups=False)
     hiccup, hiccup_work = _policies(hiccups=True)
@@ -333,7 +300,7 @@ def example() -> Example:
         {name: f"{e.mean:.2f} ± {e.half_width:.2f}" for name, e in kind.items()}
         for kind in (steady, hiccup)
     ]
-    return Example(
+    return SimpleNamespace(
         **shown[0],
         **{f"hiccup_{name}": text for name, text in shown[1].items()},
         work_hedged=steady_work["hedged"].mean,
@@ -341,7 +308,9 @@ def example() -> Example:
         work_twice_removed=steady_work["twice_removed"].mean,
         hiccup_work_hedged_removed=hiccup_work["hedged_removed"].mean,
         hiccup_work_twice_removed=hiccup_work["twice_removed"].mean,
-        work_error=max(e.half_width for kind in (steady_work, hiccup_work) for e in kind.values()),
+        work_error=max(
+            e.half_width for kind in (steady_work, hiccup_work) for e in kind.values()
+        ),  # the largest half-width of a 95% interval of work
         tied_gain=100 * (1 - steady["tied"].mean / steady["alone"].mean),
     )
 

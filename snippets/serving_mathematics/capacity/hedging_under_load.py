@@ -25,12 +25,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.hedging_simulator import (
@@ -40,14 +39,12 @@ from serving_mathematics.capacity.hedging_simulator import (
     quantile_estimate,
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import require, require_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
@@ -68,7 +65,7 @@ def smallest_stable_delay(utilization: float) -> float:
     >>> smallest_stable_delay(0.5)
     2.0
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
+    require_in("[0, 1)", utilization=utilization)
     if utilization < 0.5:
         return 0.0
     spare = 1 - utilization
@@ -89,7 +86,7 @@ def hedged_load(utilization: float, delay: float) -> float:
     """
     shortest = smallest_stable_delay(utilization)
     rule = f"above {shortest:.6g} for a steady state" if shortest else "non-negative"
-    _require(delay > shortest or (shortest == 0 and delay == 0), "delay", rule, delay)
+    require(delay > shortest or (shortest == 0 and delay == 0), "delay", rule, delay)
     if delay == math.inf:
         return utilization
     # x − ρ(1 + e^{−(1−x)d}) is negative at ρ and rises up to `turn`.
@@ -126,7 +123,7 @@ def loaded_quantile(probability: float, utilization: float, delay: float) -> flo
     >>> round(loaded_quantile(0.99, utilization=0.5, delay=math.inf), 5)
     9.21034
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     alone = -math.log1p(-probability) / (1 - hedged_load(utilization, delay))
     return alone if alone <= delay else (alone + delay) / 2
 
@@ -141,7 +138,7 @@ def highest_load_for_percentile(percentile: float) -> float:
     >>> round(highest_load_for_percentile(0.95), 4)
     0.7107
     """
-    _require(0 < percentile < 1, "percentile", "in (0, 1)", percentile)
+    require_in("(0, 1)", percentile=percentile)
     scale = -math.log1p(-percentile)
     if scale <= 1:
         return 0.5
@@ -159,9 +156,9 @@ def break_even_load(percentile: float, probability: float) -> float:
     >>> round(break_even_load(percentile=0.95, probability=0.99), 4)
     0.7045
     """
-    _require(0 < percentile < 1, "percentile", "in (0, 1)", percentile)
+    require_in("(0, 1)", percentile=percentile)
     rule = f"in ({percentile}, 1)"
-    _require(percentile < probability < 1, "probability", rule, probability)
+    require(percentile < probability < 1, "probability", rule, probability)
     delay, target = -math.log1p(-percentile), -math.log1p(-probability)
     ratio = target / (2 * target - delay)
     return (1 - ratio) / (1 - ratio + math.exp(-ratio * delay))
@@ -178,44 +175,15 @@ def tracked_quantile(probability: float, utilization: float, hedged_share: float
     >>> round(tracked_quantile(0.99, utilization=0.0, hedged_share=0.05), 5)
     3.80045
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(0 < hedged_share < 1, "hedged_share", "in (0, 1)", hedged_share)
+    require_in("(0, 1)", probability=probability, hedged_share=hedged_share)
     rule = f"in [0, {1 / (1 + hedged_share):.6g}) for a stable queue"
     load = utilization * (1 + hedged_share)
-    _require(0 <= load < 1, "utilization", rule, utilization)
+    require(0 <= load < 1, "utilization", rule, utilization)
     alone, delay = -math.log1p(-probability), -math.log(hedged_share)
     return (alone if alone <= delay else (alone + delay) / 2) / (1 - load)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of hedging under load; loads and shares in percent, times in mean service
-    times.
-    """
-
-    p95_at_60: float
-    p99_alone_at_60: float
-    p99_hedged_at_60: float
-    load_at_60: float
-    extra_at_60: float
-    tip_at_60: float
-    cliff_at_60: float
-    cliff_at_80: float
-    p95_at_80: float
-    cliff_extra_at_90: float
-    highest_for_p95: float
-    highest_for_p99: float
-    break_even_p95: float
-    break_even_best: float
-    best_percentile: float
-    tracked_limit: float
-    tracked_break_even: float
-    twice_break_even: float
-    twice_at_40: float
-    alone_at_40: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text on hedging under load; second copies leave at the unhedged
     p95.
     """
@@ -223,7 +191,7 @@ def example() -> Example:
     percentiles = np.linspace(0.9, 0.989, 90)
     break_even = [100 * break_even_load(float(p), 0.99) for p in percentiles]
     cliff = smallest_stable_delay(0.9)
-    return Example(
+    return SimpleNamespace(
         p95_at_60=p95,
         p99_alone_at_60=math.log(100) / 0.4,
         p99_hedged_at_60=loaded_quantile(0.99, 0.6, p95),
@@ -284,7 +252,7 @@ def _simulated_delays() -> list[tuple[float, float, FloatArray]]:
     return runs
 
 
-def figure_hedge_delay() -> Figure:
+def figure_hedge_delay(figure: Figure) -> None:
     """The busier the fleet, the later the second copy must leave, and too early is not slower but
     unstable.
 
@@ -299,7 +267,7 @@ def figure_hedge_delay() -> Figure:
     0.93. Below, the extra requests fall from 100 percent towards 1 percent; the curves of the
     higher loads begin at crosses on the edge of a shaded region.
     """
-    figure = Figure(figsize=(5.8, 6.2))
+    figure.set_size_inches(5.8, 6.2)
     upper, lower = figure.subplots(2, 1)
     for rho, colour in ((0.3, "C2"), (0.5, "C0"), (0.6, "C1"), (0.7, "C3")):
         alone = math.log(100) / (1 - rho)
@@ -337,7 +305,6 @@ def figure_hedge_delay() -> Figure:
     upper.set(xlim=(0, 16), ylim=(0.7, 1.2), xlabel=axis, ylabel="p99 over unhedged p99\n[ratio]")
     lower.set(xlim=(0, 16), ylim=(0.5, 200), xlabel=axis, ylabel="extra requests [%]")
     lower.set_yticks([1, 10, 100], ["1", "10", "100"])
-    return figure
 
 
 def slider_hedge_delay() -> dict[str, Any]:
@@ -384,7 +351,7 @@ def slider_hedge_delay() -> dict[str, Any]:
     }
 
 
-def figure_hedging_map() -> Figure:
+def figure_hedging_map(figure: Figure) -> None:
     """Hedging on a fixed delay pays in a bounded region, whose lower edge runs along the cliff.
 
     For a large fleet with exponential service and copies that run to their end. The line is a delay
@@ -395,7 +362,7 @@ def figure_hedging_map() -> Figure:
     right. Below it lies a thin region of loss, and below that, from 50 percent load on, the region
     without a steady state. The line of the p95 enters it at 71 percent.
     """
-    figure = Figure(figsize=(5.8, 4.0))
+    figure.set_size_inches(5.8, 4.0)
     axes = figure.subplots()
     rhos, delays = np.linspace(0.002, 0.998, 250), np.geomspace(1, 100, 250)
     gain = np.zeros((delays.size, rhos.size))
@@ -424,7 +391,6 @@ def figure_hedging_map() -> Figure:
         xlabel="load without second copies [%]",
         ylabel="delay of the second copy\n[mean service times]",
     )
-    return figure
 
 
 def check_simulated_fleets_settle_at_the_fixed_point() -> None:

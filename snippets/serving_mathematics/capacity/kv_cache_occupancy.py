@@ -15,27 +15,25 @@ page.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import number_in_system
 from serving_mathematics.definitions.queue_simulator import fifo_waits, gamma_times
+from serving_mathematics.require import require, require_all_finite, require_non_negative
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 VLLM_BLOCKS = 5691  # GPU blocks of an A100 40 GB with Llama 3 8B; vLLM issue 12330
 VLLM_BLOCK_TOKENS = 16  # tokens per block; the default that reproduces the 11.12 of that log
 VLLM_MODEL_LENGTH = 8192  # tokens; the longest request of the same log
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def residence_s(
@@ -50,19 +48,13 @@ def residence_s(
     [0.5, 2.5]
     """
     outputs = np.asarray(output_tokens, dtype=float)
-    _require(
+    require(
         outputs.size > 0 and np.all((outputs >= 1) & (outputs < math.inf)),
         "output_tokens",
         "non-empty and at least 1",
         outputs,
     )
-    _require(0 <= prefill_s < math.inf, "prefill_s", "non-negative and finite", prefill_s)
-    _require(
-        0 <= token_interval_s < math.inf,
-        "token_interval_s",
-        "non-negative and finite",
-        token_interval_s,
-    )
+    require_non_negative(prefill_s=prefill_s, token_interval_s=token_interval_s)
     return np.asarray(prefill_s + (outputs - 1) * token_interval_s)
 
 
@@ -81,7 +73,7 @@ def token_seconds(
     201.5
     """
     prompts = np.asarray(prompt_tokens, dtype=float)
-    _require(
+    require(
         prompts.size > 0 and np.all((prompts >= 0) & (prompts < math.inf)),
         "prompt_tokens",
         "non-empty, non-negative and finite",
@@ -103,8 +95,8 @@ def mean_held(arrival_rate: float, held_over_life: npt.ArrayLike) -> float:
     40.0
     """
     sample = np.asarray(held_over_life, dtype=float)
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(
+    require_non_negative(arrival_rate=arrival_rate)
+    require(
         sample.size > 0 and np.all(np.isfinite(sample)),
         "held_over_life",
         "non-empty and finite",
@@ -133,36 +125,18 @@ def tokens_in_cache(
     admitted, instants = np.asarray(admitted_s, dtype=float), np.asarray(at, dtype=float)
     prompts = np.asarray(prompt_tokens, dtype=float)
     residence = residence_s(output_tokens, prefill_s, token_interval_s)
-    _require(
+    require(
         admitted.ndim == 1 and admitted.shape == prompts.shape == residence.shape,
         "admitted_s",
         f"of shape {residence.shape}, like the tokens",
         admitted.shape,
     )
-    _require(token_interval_s > 0, "token_interval_s", "positive", token_interval_s)
-    _require(np.all(np.isfinite(instants)), "at", "finite", instants)
+    require(token_interval_s > 0, "token_interval_s", "positive", token_interval_s)
+    require_all_finite(at=instants)
     age = instants[:, None] - admitted
     written = np.floor((age - prefill_s) / token_interval_s) + 1
     inside = (age >= 0) & (age < residence)
     return np.asarray(np.where(inside, prompts + np.maximum(written, 0), 0.0).sum(axis=1))
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: 1,000-token prompts, 250 output tokens on average."""
-
-    g_token_s: float
-    residence_mean_s: float
-    cache_capacity_tokens: int
-    worst_case_concurrency: float
-    rate_at_capacity: float
-    in_flight_at_capacity: float
-    naive_error_constant_percent: float
-    naive_error_geometric_percent: float
-    naive_error_heavy_percent: float
-    h_at_four: float
-    naive_at_four: float
-    reasoning_error_percent: float
 
 
 PROMPT, OUTPUT, PREFILL_S, INTERVAL_S = 1000, 250, 0.15, 0.03  # a chat workload [tokens, s]
@@ -187,15 +161,15 @@ def _naive_error(scv: float, prompt: int, mean: int) -> float:
     return float((prompt + outputs.mean()) * residence / held - 1)
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: 1,000-token prompts, 250 output tokens on average."""
     outputs = _outputs(1.0)
     held = token_seconds(PROMPT, outputs, PREFILL_S, INTERVAL_S)
     residence = float(residence_s(outputs, PREFILL_S, INTERVAL_S).mean())
     capacity = VLLM_BLOCKS * VLLM_BLOCK_TOKENS
     rate = capacity / float(held.mean())
     heavy = token_seconds(PROMPT, _outputs(4.0), PREFILL_S, INTERVAL_S)
-    return Example(
+    return SimpleNamespace(
         g_token_s=float(held.mean()),
         residence_mean_s=residence,
         cache_capacity_tokens=capacity,
@@ -211,7 +185,7 @@ def example() -> Example:
     )
 
 
-def figure_three_boxes() -> Figure:
+def figure_three_boxes(figure: Figure) -> None:
     """One run, three boxes: in each, the dashed rate × (time inside, or token-seconds) is the mean.
 
     Two requests per second enter a replica with 14 slots: the queue, the slots, and the cache that
@@ -223,7 +197,7 @@ def figure_three_boxes() -> Figure:
     shape, smoother, up to 19. A dashed line in each chart marks arrival rate times the mean spent
     inside: 0.8 requests, 11.3 requests, 13.6 thousand tokens.
     """
-    figure = Figure(layout="constrained", figsize=(5.8, 4.6))
+    figure.set_size_inches(5.8, 4.6)
     panels = figure.subplots(3, 1, sharex=True)
     rng = np.random.default_rng(12)
     count = 240
@@ -260,7 +234,6 @@ def figure_three_boxes() -> Figure:
         )
         axes.set(xlabel="time [s]", ylabel=label, xlim=(0, end), ylim=(0, None))
         axes.xaxis.label.set_visible(axes is panels[2])  # the axis is shared and labelled below
-    return figure
 
 
 def check_token_seconds_against_a_token_loop() -> None:

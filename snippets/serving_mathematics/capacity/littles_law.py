@@ -16,12 +16,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_finite,
+    require_non_negative,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,12 +47,6 @@ class WindowAverages:
     completed: FloatArray  # XW over those of them that also left within the window
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def mean_in_flight(arrival_rate: float, mean_sojourn_s: float) -> float:
     """Mean number of requests inside a box, L = λW.
 
@@ -52,10 +56,7 @@ def mean_in_flight(arrival_rate: float, mean_sojourn_s: float) -> float:
     >>> mean_in_flight(arrival_rate=20.0, mean_sojourn_s=1.5)
     30.0
     """
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(
-        0 <= mean_sojourn_s < math.inf, "mean_sojourn_s", "non-negative and finite", mean_sojourn_s
-    )
+    require_non_negative(arrival_rate=arrival_rate, mean_sojourn_s=mean_sojourn_s)
     return arrival_rate * mean_sojourn_s
 
 
@@ -73,9 +74,9 @@ def number_in_system(
     [1, 4, 3, 0]
     """
     arrivals, departures = _sojourns(arrival_times, departure_times)
-    _require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
+    require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
     instants = np.asarray(at, dtype=float)
-    _require(not np.any(np.isnan(instants)), "at", "free of NaN", instants)
+    require(not np.any(np.isnan(instants)), "at", "free of NaN", instants)
     entered = np.searchsorted(np.sort(arrivals), instants, side="right")
     left = np.searchsorted(np.sort(departures), instants, side="right")
     return np.asarray(entered - left, dtype=np.int64)
@@ -153,58 +154,40 @@ def _sojourns(
     """Both times as arrays of one shape, refused unless each request leaves after it came."""
     arrivals = np.asarray(arrival_times, dtype=float)
     departures = np.asarray(departure_times, dtype=float)
-    _require(
+    require(
         arrivals.ndim in (1, 2) and arrivals.size > 0,
         "arrival_times",
         "a non-empty (n,) or (r, n) array",
         arrivals.shape,
     )
-    _require(
+    require(
         departures.shape == arrivals.shape,
         "departure_times",
         f"of shape {arrivals.shape}",
         departures.shape,
     )
-    _require(np.all(np.isfinite(arrivals)), "arrival_times", "finite", arrivals)
-    _require(np.all(departures >= arrivals), "departure_times", "at or after arrival", departures)
+    require_all_finite(arrival_times=arrivals)
+    require(np.all(departures >= arrivals), "departure_times", "at or after arrival", departures)
     return arrivals, departures
 
 
 def _window(start_s: float, end_s: float) -> None:
     """Refuse a window that has no length."""
-    _require(-math.inf < start_s < math.inf, "start_s", "finite", start_s)
-    _require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: four requests seen for six seconds, and a service at 20 requests
-    per second.
-    """
-
-    service_in_flight: float
-    window_in_flight: float
-    window_full: float
-    window_completed: float
-    window_area: float
-    requests_per_s: float
-    wait_in_window_s: float
-    wait_completed_s: float
-    wait_full_s: float
-    later_in_flight: float
-    later_carried_in: float
-    later_truncated: float
+    require_finite(start_s=start_s)
+    require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
 
 
 ARRIVALS, DEPARTURES, WINDOW_END = (0, 1, 2, 3), (4, 5, 6, 9), 6  # the hand-worked log [s]
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: four requests seen for six seconds, and a service at 20 requests
+    per second.
+    """
     log = window_averages(ARRIVALS, DEPARTURES, 0, WINDOW_END)
     later = window_averages(ARRIVALS, DEPARTURES, 2.5, 5.5)
     rate = len(ARRIVALS) / WINDOW_END
-    return Example(
+    return SimpleNamespace(
         service_in_flight=mean_in_flight(20.0, 1.5),
         window_in_flight=float(log.in_flight),
         window_full=float(log.full),
@@ -220,7 +203,7 @@ def example() -> Example:
     )
 
 
-def figure_one_area_two_sums() -> Figure:
+def figure_one_area_two_sums(figure: Figure) -> None:
     """The bars above and the steps below have the same area: one is summed over requests, the other
     over time.
 
@@ -232,7 +215,7 @@ def figure_one_area_two_sums() -> Figure:
     it, dashed, for 3 more. Below, the number in flight as a staircase: 1, 2, 3, 4, 3, 2 during the
     six seconds of the window, then 1, dashed. Both areas are 15.
     """
-    figure = Figure(layout="constrained", figsize=(5.8, 4.3))
+    figure.set_size_inches(5.8, 4.3)
     bars, steps = figure.subplots(2, 1, sharex=True)
     inside = time_in_window(ARRIVALS, DEPARTURES, 0, WINDOW_END)
     for i, (arrival, seconds) in enumerate(zip(ARRIVALS, inside, strict=True)):
@@ -267,7 +250,6 @@ def figure_one_area_two_sums() -> Figure:
         yticks=range(5),
         ylabel="in flight [requests]",
     )
-    return figure
 
 
 def check_twenty_per_second() -> None:

@@ -21,15 +21,25 @@ import functools
 import heapq
 import math
 from collections import deque
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.overload_control import fifo_goodput
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,12 +48,6 @@ DEADLINE_S = 0.1  # τ of the worked numbers [s]
 PLACES = 6  # queue limit of the worked numbers, the request in service included
 BUDGET = 0.1  # retries per first attempt; 10% in the SRE book, chapter 21
 BUCKET = 10.0  # most retries that a budget saves up in the simulation
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def late_after_outage_s(
@@ -59,12 +63,12 @@ def late_after_outage_s(
     >>> late_after_outage_s(outage_s=10.0, arrival_rate=40.0, service_rate=100.0, deadline_s=0.1)
     6.5
     """
-    _require(0 <= outage_s < math.inf, "outage_s", "non-negative and finite", outage_s)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(
+    require_non_negative(outage_s=outage_s)
+    require_positive(service_rate=service_rate)
+    require(
         0 < arrival_rate < service_rate, "arrival_rate", f"in (0, {service_rate})", arrival_rate
     )
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(deadline_s=deadline_s)
     excess = arrival_rate * outage_s - service_rate * deadline_s
     return max(0.0, excess) / (service_rate - arrival_rate)
 
@@ -98,22 +102,15 @@ def simulate_outage(
         ("service_rate", service_rate),
         ("deadline_s", deadline_s),
     ):
-        _require(0 < value < math.inf, name, "positive and finite", value)
-    _require(
-        0 <= retries < math.inf and retries % 1 == 0, "retries", "a non-negative integer", retries
-    )
-    _require(budget >= 0, "budget", "non-negative", budget)
+        require(0 < value < math.inf, name, "positive and finite", value)
+    require_non_negative_integer(retries=retries)
+    require(budget >= 0, "budget", "non-negative", budget)
     whole = capacity is None or (1 <= capacity < math.inf and capacity % 1 == 0)
-    _require(whole, "capacity", "None or a positive integer", capacity)
-    _require(
+    require(whole, "capacity", "None or a positive integer", capacity)
+    require(
         0 <= outage_s[0] <= outage_s[1] < math.inf, "outage_s", "begin and end, in order", outage_s
     )
-    _require(
-        1 <= horizon_s < math.inf and horizon_s % 1 == 0,
-        "horizon_s",
-        "a positive integer",
-        horizon_s,
-    )
+    require_positive_integer(horizon_s=horizon_s)
     first = rng.uniform(0, horizon_s, rng.poisson(base_rate * horizon_s))
     attempts = [(time, 0) for time in np.sort(first).tolist()]  # sorted, hence a heap
     services = iter(rng.exponential(1 / service_rate, len(attempts) * (1 + retries)).tolist())
@@ -159,30 +156,21 @@ def _storm_times() -> FloatArray:
     return np.array(times)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    storm_after_s: float
-    storm_after_low_s: float  # 95% interval of the median: the 6th and the 15th of 20
-    storm_after_high_s: float
-    storm_runs: int
-    red_s: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     storms = _storm_times()
-    return Example(
+    return SimpleNamespace(
         storm_after_s=float(np.median(storms)),
-        storm_after_low_s=float(np.sort(storms)[5]),
+        storm_after_low_s=float(
+            np.sort(storms)[5]
+        ),  # 95% interval of the median: the 6th and the 15th of 20
         storm_after_high_s=float(np.sort(storms)[14]),
         storm_runs=int(np.isfinite(storms).sum()),
         red_s=late_after_outage_s(10.0, 40.0, SERVICE_RATE, DEADLINE_S),
     )
 
 
-def figure_recovery() -> Figure:
+def figure_recovery(figure: Figure) -> None:
     """After an outage of 10 s a short queue recovers at once, a long one after its backlog, and
     with retries never.
 
@@ -194,7 +182,6 @@ def figure_recovery() -> Figure:
     it returns after about 27 s, with a retry budget after about 28 s, and with three retries it
     stays at zero to the end.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     axes.axvspan(10, 20, color="C4", alpha=0.12)
     for text, where, colour, style, retries, budget, places in (
@@ -227,7 +214,6 @@ def figure_recovery() -> Figure:
     axes.annotate("outage", (15, 49), ha="center", color="C4")
     axes.set(xlim=(0, 50), ylim=(0, 55))
     axes.set(xlabel="time [s]", ylabel="answers in time [1/s]")
-    return figure
 
 
 def _replicate(

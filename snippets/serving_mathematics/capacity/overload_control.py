@@ -19,23 +19,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+from serving_mathematics.require import require, require_positive, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SERVICE_RATE = 100.0  # μ of the worked numbers [1/s]: 10 ms a request
 DEADLINE_S = 0.1  # τ of the worked numbers [s]: ten service times
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def blocking_probability(arrival_rate: float, service_rate: float, capacity: int) -> float:
@@ -49,11 +47,8 @@ def blocking_probability(arrival_rate: float, service_rate: float, capacity: int
     >>> blocking_probability(arrival_rate=1.0, service_rate=1.0, capacity=4)
     0.2
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(
-        1 <= capacity < math.inf and capacity % 1 == 0, "capacity", "a positive integer", capacity
-    )
+    require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
+    require_positive_integer(capacity=capacity)
     blocking = 1.0
     for _ in range(int(capacity)):
         offered = arrival_rate / service_rate * blocking
@@ -72,9 +67,7 @@ def fifo_goodput(arrival_rate: float, service_rate: float, deadline_s: float) ->
     >>> round(fifo_goodput(arrival_rate=80.0, service_rate=100.0, deadline_s=0.1), 3)
     69.173
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
     return -arrival_rate * math.expm1(-max(0.0, service_rate - arrival_rate) * deadline_s)
 
 
@@ -90,8 +83,7 @@ def peak_load(service_rate: float, deadline_s: float) -> float:
     >>> round(peak_load(service_rate=100.0, deadline_s=0.1), 3)
     78.227
     """
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(service_rate=service_rate, deadline_s=deadline_s)
     x = 0.0
     for _ in range(50):
         x += (service_rate * deadline_s - x - math.log1p(x)) * (1 + x) / (2 + x)
@@ -111,12 +103,8 @@ def bounded_goodput(
     >>> round(bounded_goodput(200.0, service_rate=100.0, deadline_s=0.1, capacity=5), 3)
     96.626
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
-    _require(
-        1 <= capacity < math.inf and capacity % 1 == 0, "capacity", "a positive integer", capacity
-    )
+    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
+    require_positive_integer(capacity=capacity)
     found = np.arange(int(capacity))
     log_factorial = np.cumsum(np.log(np.maximum(found, 1)))
     served = service_rate * deadline_s  # requests that a busy server finishes within τ, on average
@@ -136,8 +124,7 @@ def best_capacity(arrival_rate: float, service_rate: float, deadline_s: float) -
     >>> best_capacity(arrival_rate=200.0, service_rate=100.0, deadline_s=0.1)
     5
     """
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(service_rate=service_rate, deadline_s=deadline_s)
     served = service_rate * deadline_s
     places = range(1, int(served + 10 * math.sqrt(served)) + 11)
     goodput = [bounded_goodput(arrival_rate, service_rate, deadline_s, k) for k in places]
@@ -163,13 +150,11 @@ def simulate_goodput(
     has waited τ when its turn comes, at no cost. customers: length of the run; its first tenth is
     discarded. Raises ValueError on bad input.
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
     whole = capacity is None or (1 <= capacity < math.inf and capacity % 1 == 0)
-    _require(whole, "capacity", "None or a positive integer", capacity)
+    require(whole, "capacity", "None or a positive integer", capacity)
     enough = 1000 <= customers < math.inf and customers % 1 == 0
-    _require(enough, "customers", "an integer of at least 1000", customers)
+    require(enough, "customers", "an integer of at least 1000", customers)
     arrivals = np.cumsum(rng.exponential(1 / arrival_rate, customers)).tolist()
     services = rng.exponential(1 / service_rate, customers).tolist()
     in_time = np.zeros(customers)
@@ -195,29 +180,10 @@ def simulate_goodput(
     )
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: μ = 100/s, τ = 0.1 s."""
-
-    refused_percent: float
-    goodput_at_80: float
-    goodput_at_95: float
-    peak_rate: float
-    peak_goodput: float
-    bounded_at_80: float
-    bounded_at_95: float
-    bounded_at_200: float
-    best_at_80: int
-    best_at_200: int
-    long_queue_at_200: float
-    collapse_at_99: float
-    slow_service_goodput: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     peak = peak_load(SERVICE_RATE, DEADLINE_S)
-    return Example(
+    return SimpleNamespace(
         refused_percent=100 * blocking_probability(0.8, 1.0, 10),
         goodput_at_80=fifo_goodput(80.0, SERVICE_RATE, DEADLINE_S),
         goodput_at_95=fifo_goodput(95.0, SERVICE_RATE, DEADLINE_S),
@@ -234,7 +200,7 @@ def example() -> Example:
     )
 
 
-def figure_goodput_collapse() -> Figure:
+def figure_goodput_collapse(figure: Figure) -> None:
     """Without a limit goodput peaks below capacity and falls to nothing; a queue of six holds it
     at any load.
 
@@ -249,7 +215,6 @@ def figure_goodput_collapse() -> Figure:
     stay near 90 and above.
     """
     rng = np.random.default_rng(25)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     load = np.linspace(1.0, 200.0, 300)
     axes.plot(load, np.minimum(load, SERVICE_RATE), color="C4", linestyle=":", linewidth=1.2)
@@ -278,7 +243,6 @@ def figure_goodput_collapse() -> Figure:
         axes.annotate(text, (x, y), color=colour)
     axes.set(xlim=(0, 200), ylim=(0, 112))
     axes.set(xlabel="offered load λ [1/s]", ylabel="answers in time [1/s]")
-    return figure
 
 
 def check_blocking() -> None:

@@ -22,15 +22,19 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
 from serving_mathematics.measuring import provenance, read_record, write_record
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "overload_server"
 COMMAND = "python -m serving_mathematics.capacity.overload_measurement"
@@ -39,12 +43,6 @@ DEADLINE_S = 0.05  # ten service times [s]
 PLACES = 6  # queue limit, the request in service included
 LOADS = (0.5, 0.8, 1.2, 2.0)  # offered load in units of capacity
 WARM_UP_S, MEASURED_S = 0.4, 1.8  # of each phase [s]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,9 @@ async def drive(
     """
     due, service = np.asarray(due_s, dtype=float), np.asarray(service_s, dtype=float)
     sorted_times = due.ndim == 1 and np.all(np.diff(due, prepend=0.0) >= 0) and np.all(due < np.inf)
-    _require(sorted_times, "due_s", "sorted, finite times from 0 on", due)
-    _require(service.shape == due.shape, "service_s", f"of shape {due.shape}", service.shape)
-    _require(np.all((service >= 0) & (service < 10)), "service_s", "in [0, 10)", service)
+    require(sorted_times, "due_s", "sorted, finite times from 0 on", due)
+    require(service.shape == due.shape, "service_s", f"of shape {due.shape}", service.shape)
+    require(np.all((service >= 0) & (service < 10)), "service_s", "in [0, 10)", service)
     loop = asyncio.get_running_loop()
     start = loop.time()
     timeout = "" if deadline_s is None else f"X-Timeout-Ms: {1000 * deadline_s:.0f}\r\n"
@@ -198,30 +196,11 @@ def _phase(record: dict[str, Any], limit: bool, load: float) -> dict[str, Any]:
     return dict(found)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
-
-    measured_with: float
-    measured_without: float
-    measured_capacity: float
-    measured_refused: int
-    measured_refused_p50_ms: float
-    measured_refused_p99_ms: float
-    measured_late_p50_ms: float
-    measured_sent: int
-    measured_lost: int
-    measured_on: str
-    measured_python: str
-    measured_processors: int
-    measured_system: str
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     record = read_record(RECORD)
     held, fell = _phase(record, True, 2.0), _phase(record, False, 2.0)
-    return Example(
+    return SimpleNamespace(
         measured_with=held["goodput_per_s"],
         measured_without=fell["goodput_per_s"],
         measured_capacity=1000 / held["mean_service_ms"],
@@ -238,7 +217,7 @@ def example() -> Example:
     )
 
 
-def figure_measured_goodput() -> Figure:
+def figure_measured_goodput(figure: Figure) -> None:
     """The real server keeps answering at twice its capacity with six places, and answers almost
     nothing in time without.
 
@@ -251,7 +230,6 @@ def figure_measured_goodput() -> Figure:
     without a limit they are at 94, 124, and then zero.
     """
     record = read_record(RECORD)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     asked = record["asked"]
     deadline_s, capacity = asked["deadline_s"], 1 / asked["mean_service_s"]
@@ -274,7 +252,6 @@ def figure_measured_goodput() -> Figure:
     axes.annotate("no limit", (215, 60), color="C3")
     axes.set(xlim=(0, 430), ylim=(0, None))
     axes.set(xlabel="offered load [1/s]", ylabel="answers in time [1/s]")
-    return figure
 
 
 def check_nothing_accepted_is_lost() -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.autoscaler_simulation import Outcome, Run, outcome, simulate
@@ -34,6 +34,16 @@ from serving_mathematics.capacity.autoscaling import (
 )
 from serving_mathematics.capacity.server_staffing import min_servers
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,12 +58,6 @@ STARTUP_S = 180.0  # [s] from order to readiness: node, image, weights; by choic
 SLO_S = 10.0  # [s] longest acceptable wait, by choice
 DAYS = 4  # independent days per policy
 STUDENT_T_975_DF3 = 3.1824463053  # 97.5% point of Student's t, DAYS − 1 degrees of freedom; tested
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def daily_rates(
@@ -73,11 +77,11 @@ def daily_rates(
     >>> float(rates[720]), float(rates[0])  # noon; midnight, the trough, in a burst
     (3.0, 3.0)
     """
-    _require(0 <= mean_rate < math.inf, "mean_rate", "non-negative and finite", mean_rate)
-    _require(0 <= swing <= 1, "swing", "in [0, 1]", swing)
-    _require(0 <= peak_hour < 24, "peak_hour", "in [0, 24)", peak_hour)
-    _require(0 < burst_s < math.inf, "burst_s", "positive and finite", burst_s)
-    _require(
+    require_non_negative(mean_rate=mean_rate)
+    require_in("[0, 1]", swing=swing)
+    require_in("[0, 24)", peak_hour=peak_hour)
+    require_positive(burst_s=burst_s)
+    require(
         all(0 <= start < 24 and 0 <= factor < math.inf for start, factor in bursts),
         "bursts",
         "pairs of a start in [0, 24) and a non-negative finite factor",
@@ -102,18 +106,16 @@ def poisson_arrivals(
     input.
     """
     starts, pieces = np.asarray(times_s, dtype=float), np.asarray(rates, dtype=float)
-    _require(
+    require(
         starts.ndim == 1 and starts.size > 0,
         "times_s",
         "a non-empty array in one dimension",
         starts.shape,
     )
-    _require(pieces.shape == starts.shape, "rates", f"of shape {starts.shape}", pieces.shape)
-    _require(
-        np.all((pieces >= 0) & (pieces < math.inf)), "rates", "finite and non-negative", pieces
-    )
+    require(pieces.shape == starts.shape, "rates", f"of shape {starts.shape}", pieces.shape)
+    require_all_non_negative(rates=pieces)
     lengths = np.diff(np.append(starts, end_s))
-    _require(
+    require(
         np.all(np.isfinite(starts)) and np.all((lengths > 0) & (lengths < math.inf)),
         "times_s and end_s",
         "finite and increasing",
@@ -211,65 +213,10 @@ def _late_avoided() -> list[float]:
     return [a - b for a, b in zip(by_hpa, by_forecast, strict=True)]
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the simulated day; hours and violations are means over days, pm is the 95%
     half-width.
     """
-
-    mean_load: float
-    top_of_wave: float
-    top_of_burst: float
-    requests_per_day: float
-    demand_hours: float
-    wave_servers: int
-    burst_servers: int
-    wave_hours: float
-    wave_late: float
-    wave_late_pm: float
-    burst_hours: float
-    burst_late: float
-    hpa_hours: float
-    hpa_hours_pm: float
-    hpa_late: float
-    hpa_late_pm: float
-    hpa_turns: float
-    hpa_peak: float
-    queue_hours: float
-    queue_hours_pm: float
-    queue_late: float
-    queue_late_pm: float
-    queue_turns: float
-    queue_peak: float
-    knative_hours: float
-    knative_hours_pm: float
-    knative_late: float
-    knative_late_pm: float
-    knative_turns: float
-    knative_peak: float
-    forecast_hours: float
-    forecast_hours_pm: float
-    forecast_late: float
-    forecast_late_pm: float
-    forecast_turns: float
-    forecast_peak: float
-    late_avoided: float
-    late_avoided_pm: float
-    hpa_surplus: float
-    delayed_hours: float
-    delayed_hours_pm: float
-    delayed_late: float
-    delayed_late_pm: float
-    quick_knative_late: float
-    quick_knative_late_pm: float
-    slow_hpa_late: float
-    slow_hpa_late_pm: float
-    low_forecast_late: float
-    low_forecast_late_pm: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     wave, burst = _static_sizes()
     rates = daily_rates(MEAN_RATE, SWING, PEAK_HOUR, BURSTS)[1]
     load = float(rates.mean()) * SERVICE_S
@@ -294,7 +241,7 @@ def example() -> Example:
     }
     late |= {key: _over_days(values) for key, values in others.items()}
     delayed_hours = _over_days(_days("knative, delayed", 0.7, "replica_hours"))
-    return Example(
+    return SimpleNamespace(
         mean_load=load,
         top_of_wave=MEAN_RATE * (1 + SWING) * SERVICE_S,
         top_of_burst=float(rates.max()) * SERVICE_S,
@@ -347,7 +294,7 @@ def example() -> Example:
     )
 
 
-def figure_day() -> Figure:
+def figure_day(figure: Figure) -> None:
     """Three controllers at about the same cost: reacting to a noisy gauge is late at any hour, a
     forecast only in the bursts.
 
@@ -361,7 +308,7 @@ def figure_day() -> Figure:
     mostly between 0 and 20 for autoscaling on utilization, near zero for the forecast except after
     the bursts, where it reaches 30 and 60 seconds.
     """
-    figure = Figure(figsize=(5.8, 5.8))
+    figure.set_size_inches(5.8, 5.8)
     above, below = figure.subplots(2, 1, height_ratios=(1.2, 1))
     times, rates = daily_rates(MEAN_RATE, SWING, PEAK_HOUR, BURSTS)
     above.plot(times[::6] / 3600, rates[::6] * SERVICE_S, color="C4", linestyle=":")
@@ -402,10 +349,9 @@ def figure_day() -> Figure:
     hours = {"xlabel": "hour of the day [h]", "xlim": (0, 24), "xticks": range(0, 25, 4)}
     above.set(ylabel="replicas ordered", ylim=(0, 110), **hours)
     below.set(ylabel="p99 wait [s]", ylim=(0, 600), **hours)
-    return figure
 
 
-def figure_burst() -> Figure:
+def figure_burst(figure: Figure) -> None:
     """When traffic doubles, nothing helps for one start-up, and then every policy overshoots.
 
     Ready replicas around the burst of 10:30 on one day; the load is the number of busy slots that
@@ -417,7 +363,6 @@ def figure_burst() -> Figure:
     at 10:42. All are back near 32 by 11:00, except Knative's, which keeps wandering between 18 and
     47.
     """
-    figure = Figure()
     axes = figure.subplots()
     times, rates = daily_rates(MEAN_RATE, SWING, PEAK_HOUR, BURSTS)
     shown = slice(615, 705)
@@ -445,10 +390,9 @@ def figure_burst() -> Figure:
     axes.set(
         xlabel="hour of the day [h]", ylabel="ready replicas", xlim=(10.25, 11.75), ylim=(0, 165)
     )
-    return figure
 
 
-def figure_frontier() -> Figure:
+def figure_frontier(figure: Figure) -> None:
     """For the same money, a forecast with the queue as its safety net is late least often.
 
     Large marks are means of four days with 95% intervals, small ones of two days; each curve is one
@@ -460,7 +404,6 @@ def figure_frontier() -> Figure:
     percent at 658; a static fleet needs 720 hours for 5 percent and over 900 for less than 1;
     Knative's defaults stand alone at 675 hours and 15 percent.
     """
-    figure = Figure()
     axes = figure.subplots()
     wave = _static_sizes()[0]
     for name, settings, main, colour, label, spot in (
@@ -499,7 +442,6 @@ def figure_frontier() -> Figure:
         xlim=(500, 950),
         ylim=(0.2, 30),
     )
-    return figure
 
 
 def check_forecast_beats_reaction_at_the_same_cost() -> None:

@@ -18,24 +18,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_non_negative, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 WINDOW_S = 120  # window of adaptive throttling in the SRE book [s]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def throttle_probability(requests: float, accepts: float, multiplier: float = 2.0) -> float:
@@ -48,9 +43,9 @@ def throttle_probability(requests: float, accepts: float, multiplier: float = 2.
     >>> round(throttle_probability(requests=100, accepts=40), 7)
     0.1980198
     """
-    _require(0 <= requests < math.inf, "requests", "non-negative and finite", requests)
-    _require(0 <= accepts <= requests, "accepts", f"in [0, {requests}]", accepts)
-    _require(1 <= multiplier < math.inf, "multiplier", "finite and at least 1", multiplier)
+    require_non_negative(requests=requests)
+    require(0 <= accepts <= requests, "accepts", f"in [0, {requests}]", accepts)
+    require(1 <= multiplier < math.inf, "multiplier", "finite and at least 1", multiplier)
     return max(0.0, (requests - multiplier * accepts) / (requests + 1))
 
 
@@ -64,9 +59,9 @@ def throttled_rate(offered_rate: float, capacity: float, multiplier: float = 2.0
     >>> throttled_rate(offered_rate=500.0, capacity=100.0)
     200.0
     """
-    _require(0 <= offered_rate < math.inf, "offered_rate", "non-negative and finite", offered_rate)
-    _require(0 < capacity < math.inf, "capacity", "positive and finite", capacity)
-    _require(1 <= multiplier < math.inf, "multiplier", "finite and at least 1", multiplier)
+    require_non_negative(offered_rate=offered_rate)
+    require_positive(capacity=capacity)
+    require(1 <= multiplier < math.inf, "multiplier", "finite and at least 1", multiplier)
     return min(offered_rate, multiplier * capacity)
 
 
@@ -82,11 +77,11 @@ def retry_tokens(succeeded: Iterable[bool], max_tokens: int, token_ratio: float)
     [3.0, 4.0, 3.0, 2.0]
     """
     whole = 1 <= max_tokens < math.inf and max_tokens % 1 == 0
-    _require(whole, "max_tokens", "a positive integer", max_tokens)
+    require(whole, "max_tokens", "a positive integer", max_tokens)
     rule = "a positive multiple of 0.001"
-    _require(0.001 <= token_ratio < math.inf, "token_ratio", rule, token_ratio)
+    require(0.001 <= token_ratio < math.inf, "token_ratio", rule, token_ratio)
     earned = round(1000 * token_ratio)
-    _require(abs(1000 * token_ratio - earned) < 1e-6, "token_ratio", rule, token_ratio)
+    require(abs(1000 * token_ratio - earned) < 1e-6, "token_ratio", rule, token_ratio)
     full = 1000 * int(max_tokens)
     thousandths, left = [], full
     for success in succeeded:
@@ -105,7 +100,7 @@ def retries_allowed(tokens: npt.ArrayLike, max_tokens: int) -> BoolArray:
     [True, False]
     """
     left = np.asarray(tokens, dtype=float)
-    _require(np.all((left >= 0) & (left <= max_tokens)), "tokens", f"in [0, {max_tokens}]", left)
+    require(np.all((left >= 0) & (left <= max_tokens)), "tokens", f"in [0, {max_tokens}]", left)
     return np.asarray(left > max_tokens / 2)
 
 
@@ -118,22 +113,13 @@ def tolerated_failures(token_ratio: float) -> float:
     >>> round(tolerated_failures(token_ratio=0.1), 4)
     0.0909
     """
-    _require(0 < token_ratio < math.inf, "token_ratio", "positive and finite", token_ratio)
+    require_positive(token_ratio=token_ratio)
     return token_ratio / (1 + token_ratio)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    throttle_percent: float
-    throttled_to: float
-    tolerated_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    return Example(
+    return SimpleNamespace(
         throttle_percent=100 * throttle_probability(100, 40, 2.0),
         throttled_to=throttled_rate(500.0, 100.0),
         tolerated_percent=100 * tolerated_failures(0.1),

@@ -19,24 +19,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SERVICE_RATE = 100.0  # μ of the worked numbers [1/s]
 DEADLINE_S = 0.1  # τ of the worked numbers [s]
 RETRIES = 3  # R of the worked numbers: four attempts in all
 PLACES = 6  # queue limit of the worked numbers, the request in service included
 BUDGET = 0.1  # retries per first attempt; 10% in the SRE book, chapter 21
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def late_probability(arrival_rate: float, service_rate: float, deadline_s: float) -> float:
@@ -49,9 +53,7 @@ def late_probability(arrival_rate: float, service_rate: float, deadline_s: float
     >>> round(late_probability(arrival_rate=90.0, service_rate=100.0, deadline_s=0.1), 6)
     0.367879
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
     return math.exp(-max(0.0, service_rate - arrival_rate) * deadline_s)
 
 
@@ -64,11 +66,9 @@ def retry_amplification(failure: float, retries: int, budget: float = math.inf) 
     >>> retry_amplification(failure=0.5, retries=2), retry_amplification(1.0, 3, budget=0.1)
     (1.75, 1.1)
     """
-    _require(0 <= failure <= 1, "failure", "in [0, 1]", failure)
-    _require(
-        0 <= retries < math.inf and retries % 1 == 0, "retries", "a non-negative integer", retries
-    )
-    _require(budget >= 0, "budget", "non-negative", budget)
+    require_in("[0, 1]", failure=failure)
+    require_non_negative_integer(retries=retries)
+    require(budget >= 0, "budget", "non-negative", budget)
     return min(1 + budget, sum(failure**attempt for attempt in range(int(retries) + 1)))
 
 
@@ -98,9 +98,9 @@ def fixed_points(
     >>> [(round(p.rate, 6), p.stable) for p in fixed_points(10.0, lambda rate: 0.5, retries=1)]
     [(15.0, True)]
     """
-    _require(0 < base_rate < math.inf, "base_rate", "positive and finite", base_rate)
+    require_positive(base_rate=base_rate)
     whole = 0 <= retries < math.inf and retries % 1 == 0
-    _require(whole, "retries", "a non-negative integer", retries)
+    require(whole, "retries", "a non-negative integer", retries)
 
     def surplus(rate: float) -> float:
         return base_rate * retry_amplification(failure(rate), retries, budget) - rate
@@ -132,7 +132,7 @@ def metastable_band(
     >>> band is None  # 50x/(50 + x) rises up to x = 50, and x/2 after it
     True
     """
-    _require(0 < max_rate < math.inf, "max_rate", "positive and finite", max_rate)
+    require_positive(max_rate=max_rate)
     step = max_rate / 4000
 
     def base(rate: float) -> float:
@@ -166,25 +166,12 @@ def _failed_with_limit(rate: float) -> float:
     return 1 - bounded_goodput(rate, SERVICE_RATE, DEADLINE_S, PLACES) / rate
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    healthy_rate: float
-    tipping_rate: float
-    collapsed_rate: float
-    band_low: float
-    band_high: float
-    budget_band_low: float
-    bounded_rate: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     healthy, tipping, collapsed = fixed_points(60.0, _late, RETRIES)
     band = metastable_band(_late, RETRIES, 2 * SERVICE_RATE) or (math.nan, math.nan)
     (bounded,) = fixed_points(60.0, _failed_with_limit, RETRIES)
-    return Example(
+    return SimpleNamespace(
         healthy_rate=healthy.rate,
         tipping_rate=tipping.rate,
         collapsed_rate=collapsed.rate,
@@ -195,7 +182,7 @@ def example() -> Example:
     )
 
 
-def figure_retry_map() -> Figure:
+def figure_retry_map(figure: Figure) -> None:
     """Three retries give the same 60 requests a second two stable loads; a budget or a short queue
     leaves one.
 
@@ -208,7 +195,6 @@ def figure_retry_map() -> Figure:
     percent it levels off at 66 and crosses once, at 61. With a queue of six places it rises slowly
     and crosses once, at 61 too.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     load = np.linspace(40.0, 260.0, 400)
     axes.plot(load, load, color="C4", linestyle=":", linewidth=1.2)
@@ -230,7 +216,6 @@ def figure_retry_map() -> Figure:
         axes.annotate(text, (x, y), color=colour)
     axes.set(xlim=(40, 260), ylim=(40, 260))
     axes.set(xlabel="offered load [1/s]", ylabel="load it generates [1/s]")
-    return figure
 
 
 def check_fixed_points() -> None:

@@ -13,19 +13,17 @@ Source: Halfin and Whitt (1981); van Leeuwaarden, Mathijsen and Zwart (2019); Er
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.utilization import erlang_c
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def halfin_whitt(safety: float) -> float:
@@ -37,7 +35,7 @@ def halfin_whitt(safety: float) -> float:
     >>> round(halfin_whitt(1.0), 7)
     0.2233613
     """
-    _require(0 < safety < math.inf, "safety", "positive and finite", safety)
+    require_positive(safety=safety)
     below = math.erfc(-safety / math.sqrt(2)) / 2
     density = math.exp(-safety * safety / 2) / math.sqrt(2 * math.pi)
     return density / (density + safety * below)
@@ -52,7 +50,7 @@ def safety_factor(wait_probability: float) -> float:
     >>> round(safety_factor(0.2233613), 6)
     1.0
     """
-    _require(1e-9 <= wait_probability < 1, "wait_probability", "in [1e-9, 1)", wait_probability)
+    require(1e-9 <= wait_probability < 1, "wait_probability", "in [1e-9, 1)", wait_probability)
     low, high = 0.0, 8.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -71,8 +69,7 @@ def square_root_servers(offered_load: float, safety: float) -> int:
     >>> square_root_servers(offered_load=100.0, safety=1.0)
     110
     """
-    _require(0 < offered_load < math.inf, "offered_load", "positive and finite", offered_load)
-    _require(0 < safety < math.inf, "safety", "positive and finite", safety)
+    require_positive(offered_load=offered_load, safety=safety)
     return math.ceil(round(offered_load + safety * math.sqrt(offered_load), 9))
 
 
@@ -86,8 +83,8 @@ def min_servers(offered_load: float, wait_probability: float) -> int:
     >>> min_servers(offered_load=1.0, wait_probability=0.4)  # C(2, 1) = 1/3
     2
     """
-    _require(0 <= offered_load < math.inf, "offered_load", "non-negative and finite", offered_load)
-    _require(0 < wait_probability < 1, "wait_probability", "in (0, 1)", wait_probability)
+    require_non_negative(offered_load=offered_load)
+    require_in("(0, 1)", wait_probability=wait_probability)
     servers, blocking = 0, 1.0
     while True:
         servers += 1
@@ -97,26 +94,10 @@ def min_servers(offered_load: float, wait_probability: float) -> int:
             return servers
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of staffing; spare capacity and waiting probabilities in percent."""
-
-    beta_20: float
-    servers_10: int
-    servers_100: int
-    servers_1000: int
-    spare_10: float
-    spare_100: float
-    spare_1000: float
-    wait_half: float
-    wait_one: float
-    wait_two: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     servers = {load: min_servers(load, 0.2) for load in (10, 100, 1000)}
-    return Example(
+    return SimpleNamespace(
         beta_20=safety_factor(0.2),
         servers_10=servers[10],
         servers_100=servers[100],
@@ -130,7 +111,7 @@ def example() -> Example:
     )
 
 
-def figure_safety_staffing() -> Figure:
+def figure_safety_staffing(figure: Figure) -> None:
     """Spare servers counted in units of √a fix the chance of waiting, from ten servers to a
     thousand.
 
@@ -141,7 +122,6 @@ def figure_safety_staffing() -> Figure:
     Points for loads of 10, 100 and 1000 fall close to one falling curve, from about 0.8 at 0.15
     through 0.22 at 1 to 0.03 at 2; small loads lie slightly above.
     """
-    figure = Figure()
     axes = figure.subplots()
     beta = np.linspace(0.02, 2.6, 200)
     axes.plot(beta, [halfin_whitt(b) for b in beta], color="C4")
@@ -166,7 +146,6 @@ def figure_safety_staffing() -> Figure:
         xlabel="spare servers (c − a)/√a",
         ylabel="probability of waiting",
     )
-    return figure
 
 
 def check_halfin_whitt_limit() -> None:

@@ -17,25 +17,29 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import response_quantile
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 SHORT_S, LONG_S, LONG_SHARE = 0.5, 5.5, 0.1  # two kinds of request of mean 1 s [s, s, 1]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def response_exceeds(threshold_s: float, arrival_rate: float, service_rate: float) -> float:
@@ -47,9 +51,8 @@ def response_exceeds(threshold_s: float, arrival_rate: float, service_rate: floa
     >>> round(response_exceeds(math.log(10), arrival_rate=1.0, service_rate=2.0), 12)
     0.1
     """
-    _require(0 <= threshold_s < math.inf, "threshold_s", "non-negative and finite", threshold_s)
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(
+    require_non_negative(threshold_s=threshold_s, arrival_rate=arrival_rate)
+    require(
         arrival_rate < service_rate < math.inf,
         "service_rate",
         f"finite and above the arrival rate {arrival_rate} for a stable queue",
@@ -68,8 +71,8 @@ def processor_sharing_mean(size_s: float, utilization: float) -> float:
     >>> processor_sharing_mean(size_s=2.0, utilization=0.75)
     8.0
     """
-    _require(0 < size_s < math.inf, "size_s", "positive and finite", size_s)
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
+    require_positive(size_s=size_s)
+    require_in("[0, 1)", utilization=utilization)
     return size_s / (1 - utilization)
 
 
@@ -85,10 +88,10 @@ def first_come_mean(
     >>> first_come_mean(size_s=2.0, utilization=0.75, mean_size_s=1.0, size_scv=1.0)
     5.0
     """
-    _require(0 < size_s < math.inf, "size_s", "positive and finite", size_s)
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(0 < mean_size_s < math.inf, "mean_size_s", "positive and finite", mean_size_s)
-    _require(0 <= size_scv < math.inf, "size_scv", "non-negative and finite", size_scv)
+    require_positive(size_s=size_s)
+    require_in("[0, 1)", utilization=utilization)
+    require_positive(mean_size_s=mean_size_s)
+    require_non_negative(size_scv=size_scv)
     return size_s + utilization / (1 - utilization) * (1 + size_scv) / 2 * mean_size_s
 
 
@@ -104,17 +107,17 @@ def processor_sharing_responses(arrival_times: npt.ArrayLike, sizes: npt.ArrayLi
     [2.5, 1.0]
     """
     arrivals, work = np.asarray(arrival_times, dtype=float), np.asarray(sizes, dtype=float)
-    _require(
+    require(
         arrivals.ndim == 1 and arrivals.size > 0, "arrival_times", "non-empty (n,)", arrivals.shape
     )
-    _require(work.shape == arrivals.shape, "sizes", f"of shape {arrivals.shape}", work.shape)
-    _require(
+    require(work.shape == arrivals.shape, "sizes", f"of shape {arrivals.shape}", work.shape)
+    require(
         np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0),
         "arrival_times",
         "finite and sorted",
         arrivals,
     )
-    _require(np.all((work > 0) & (work < math.inf)), "sizes", "positive and finite", work)
+    require_all_positive(sizes=work)
     responses = np.empty_like(arrivals)
     present: list[tuple[float, int]] = []  # (service received by each at the departure, request)
     clock = received = 0.0
@@ -135,30 +138,13 @@ def processor_sharing_responses(arrival_times: npt.ArrayLike, sizes: npt.ArrayLi
     return responses
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the tail at one server; times in mean service times unless the name says
-    otherwise.
-    """
-
-    late_at_80_percent: float
-    late_at_90_percent: float
-    short_shared: float
-    short_in_order: float
-    long_shared: float
-    long_in_order: float
-    indifferent_size: float
-    all_shared: float
-    all_in_order: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text on queueing tails: a threshold of ten service times, and the
     two kinds at 80%.
     """
     second_moment = (1 - LONG_SHARE) * SHORT_S**2 + LONG_SHARE * LONG_S**2
     scv = second_moment - 1
-    return Example(
+    return SimpleNamespace(
         late_at_80_percent=100 * response_exceeds(10.0, 0.8, 1.0),
         late_at_90_percent=100 * response_exceeds(10.0, 0.9, 1.0),
         short_shared=processor_sharing_mean(SHORT_S, 0.8),
@@ -179,7 +165,7 @@ def _two_kinds(
     return arrivals, np.where(rng.random(requests) < LONG_SHARE, LONG_S, SHORT_S)
 
 
-def figure_service_order() -> Figure:
+def figure_service_order(figure: Figure) -> None:
     """In order of arrival all requests wait alike; sharing makes short requests fast and long
     requests pay.
 
@@ -192,7 +178,6 @@ def figure_service_order() -> Figure:
     with slope 1. They cross at size 1.6. Simulated points lie near both lines.
     """
     rng = np.random.default_rng(6)
-    figure = Figure()
     axes = figure.subplots()
     scv, utilization = 2.25, 0.8
     sizes = np.linspace(0.02, 4, 100)
@@ -222,7 +207,6 @@ def figure_service_order() -> Figure:
         xlabel="size of the request [mean service times]",
         ylabel="mean response\n[mean service times]",
     )
-    return figure
 
 
 def check_tail_of_one_queue() -> None:

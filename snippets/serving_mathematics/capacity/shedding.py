@@ -20,23 +20,26 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
 TARGET_S = 0.005  # CoDel's acceptable standing queue delay [s], RFC 8289
 INTERVAL_S = 0.1  # how long CoDel tolerates more than the target [s], RFC 8289
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,10 @@ def erlang_a(
     >>> round(result.wait, 6), round(result.abandon, 6)
     (0.632121, 0.367879)
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(1 <= servers < math.inf and servers % 1 == 0, "servers", "a positive integer", servers)
-    patience = f"positive, finite and above {arrival_rate / 1e7:g}"
-    _require(
+    require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
+    require_positive_integer(servers=servers)
+    patience = f"positive and finite and above {arrival_rate / 1e7:g}"
+    require(
         arrival_rate / 1e7 < abandonment_rate < math.inf,
         "abandonment_rate",
         patience,
@@ -108,12 +110,10 @@ def priority_waits(
     """
     rates = np.asarray(arrival_rates, dtype=float)
     shape = "a non-empty array of one dimension"
-    _require(rates.ndim == 1 and rates.size > 0, "arrival_rates", shape, rates.shape)
-    _require(
-        np.all((rates >= 0) & (rates < math.inf)), "arrival_rates", "non-negative and finite", rates
-    )
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
+    require(rates.ndim == 1 and rates.size > 0, "arrival_rates", shape, rates.shape)
+    require_all_non_negative(arrival_rates=rates)
+    require_positive(mean_service_s=mean_service_s)
+    require_non_negative(service_scv=service_scv)
     load = np.cumsum(rates) * mean_service_s
     above = np.concatenate([[0.0], load[:-1]])
     residual = min(1.0, float(load[-1])) * mean_service_s * (1 + service_scv) / 2
@@ -134,9 +134,9 @@ def guardrail(signals: Sequence[float], threshold: float) -> list[str]:
     >>> guardrail([0.2, 0.7], threshold=0.7)
     ['allow', 'escalate']
     """
-    _require(0 <= threshold <= 1, "threshold", "in [0, 1]", threshold)
+    require_in("[0, 1]", threshold=threshold)
     for signal in signals:
-        _require(0 <= signal <= 1, "signals", "in [0, 1]", signal)
+        require_in("[0, 1]", signals=signal)
     return ["escalate" if signal >= threshold else "allow" for signal in signals]
 
 
@@ -152,9 +152,7 @@ def wait_limit(since_empty_s: float) -> float:
     >>> wait_limit(since_empty_s=0.02), wait_limit(since_empty_s=3.0)
     (0.1, 0.005)
     """
-    _require(
-        0 <= since_empty_s < math.inf, "since_empty_s", "non-negative and finite", since_empty_s
-    )
+    require_non_negative(since_empty_s=since_empty_s)
     return TARGET_S if since_empty_s > INTERVAL_S else INTERVAL_S
 
 
@@ -168,32 +166,16 @@ def codel_drop_times(drops: int) -> FloatArray:
     >>> codel_drop_times(4).round(4).tolist()
     [0.0, 0.1, 0.1707, 0.2284]
     """
-    _require(1 <= drops < math.inf and drops % 1 == 0, "drops", "a positive integer", drops)
+    require_positive_integer(drops=drops)
     return np.concatenate([[0.0], np.cumsum(INTERVAL_S / np.sqrt(np.arange(1, int(drops))))])
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    abandon_percent: float
-    wait_percent: float
-    abandon_overload_percent: float
-    important_wait: float
-    sheddable_wait: float
-    important_wait_overload: float
-    allowed: int
-    escalated: int
-    drops_first_second: int
-    queue_wait_limit_ms: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     balanced = erlang_a(100.0, 1.0, 100, 1.0)
     important, sheddable = priority_waits([0.3, 0.5], 1.0).tolist()
     decisions = guardrail([0.05, 0.20, 0.45, 0.80, 0.95], 0.70)
-    return Example(
+    return SimpleNamespace(
         abandon_percent=100 * balanced.abandon,
         wait_percent=100 * balanced.wait,
         abandon_overload_percent=100 * erlang_a(200.0, 1.0, 100, 1.0).abandon,

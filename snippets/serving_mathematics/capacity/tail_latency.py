@@ -21,10 +21,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import (
@@ -33,14 +34,17 @@ from serving_mathematics.definitions.queue_simulator import (
     fifo_waits,
     warm_up_length,
 )
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEN_LATENCIES_MS = (42, 45, 47, 50, 52, 55, 61, 75, 110, 180)  # [ms] ten requests of one endpoint
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,8 @@ def tail_summary(latencies: npt.ArrayLike) -> TailSummary:
     TailSummary(mean=3.0, median=1.0, p95=7.8, share_below_mean=0.75)
     """
     values = np.asarray(latencies, dtype=float)
-    _require(values.ndim == 1 and values.size > 0, "latencies", "non-empty (n,)", values.shape)
-    _require(
-        np.all((values >= 0) & (values < math.inf)), "latencies", "finite and non-negative", values
-    )
+    require(values.ndim == 1 and values.size > 0, "latencies", "non-empty (n,)", values.shape)
+    require_all_non_negative(latencies=values)
     median, p95 = (round(float(q), 12) for q in np.quantile(values, [0.5, 0.95]))
     mean = float(values.mean())
     return TailSummary(mean, median, p95, float((values < mean).mean()))
@@ -84,8 +86,8 @@ def fan_out_slow_share(slow_probability: float, fan_out: int) -> float:
     >>> fan_out_slow_share(slow_probability=0.5, fan_out=3)
     0.875
     """
-    _require(0 <= slow_probability <= 1, "slow_probability", "in [0, 1]", slow_probability)
-    _require(float(fan_out).is_integer() and fan_out >= 1, "fan_out", "a positive integer", fan_out)
+    require_in("[0, 1]", slow_probability=slow_probability)
+    require_positive_integer(fan_out=fan_out)
     if slow_probability == 1:
         return 1.0
     return -math.expm1(fan_out * math.log1p(-slow_probability))
@@ -101,8 +103,8 @@ def leaf_level(probability: float, fan_out: int) -> float:
     >>> round(leaf_level(probability=0.25, fan_out=2), 12)
     0.5
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(float(fan_out).is_integer() and fan_out >= 1, "fan_out", "a positive integer", fan_out)
+    require_in("(0, 1)", probability=probability)
+    require_positive_integer(fan_out=fan_out)
     return math.exp(math.log(probability) / fan_out)
 
 
@@ -116,7 +118,7 @@ def mean_of_slowest(fan_out: int) -> float:
     >>> round(mean_of_slowest(fan_out=3), 12)
     1.833333333333
     """
-    _require(float(fan_out).is_integer() and fan_out >= 1, "fan_out", "a positive integer", fan_out)
+    require_positive_integer(fan_out=fan_out)
     return math.fsum(1 / k for k in range(1, int(fan_out) + 1))
 
 
@@ -131,13 +133,13 @@ def fork_join_mean(fan_out: int, utilization: float) -> float:
     >>> fork_join_mean(fan_out=2, utilization=0.5)
     2.875
     """
-    _require(
+    require(
         float(fan_out).is_integer() and 1 <= fan_out <= 32,
         "fan_out",
         "an integer from 1 to 32",
         fan_out,
     )
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
+    require_in("[0, 1)", utilization=utilization)
     single = 1 / (1 - utilization)
     if fan_out == 1:
         return single
@@ -155,9 +157,9 @@ def simulate_fork_join(
     at least 1000. Returns the mean in mean service times with its batch-means interval. Raises
     ValueError outside these ranges.
     """
-    _require(float(fan_out).is_integer() and fan_out >= 1, "fan_out", "a positive integer", fan_out)
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(
+    require_positive_integer(fan_out=fan_out)
+    require_in("(0, 1)", utilization=utilization)
+    require(
         float(requests).is_integer() and requests >= 1000,
         "requests",
         "an integer of at least 1000",
@@ -171,35 +173,10 @@ def simulate_fork_join(
     return batch_means(slowest[warm_up_length(slowest) :])
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of fan-out; shares in percent, times in mean service times unless the name
-    says otherwise.
-    """
-
-    sample_mean_ms: float
-    sample_p50_ms: float
-    sample_p95_ms: float
-    below_mean_percent: float
-    ten_sample_slowest_percent: float
-    slow_of_100_percent: float
-    slow_of_2000_percent: float
-    leaf_percent_for_p99_of_100: float
-    median_leaf_percent: float
-    slowest_of_100: float
-    median_of_100: float
-    p99_of_one: float
-    p99_of_100: float
-    two_queues: float
-    two_independent: float
-    ten_queues: float
-    ten_independent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text on fan-out."""
     sample = tail_summary(TEN_LATENCIES_MS)
-    return Example(
+    return SimpleNamespace(
         sample_mean_ms=sample.mean,
         sample_p50_ms=sample.median,
         sample_p95_ms=sample.p95,
@@ -220,7 +197,7 @@ def example() -> Example:
     )
 
 
-def figure_fan_out() -> Figure:
+def figure_fan_out(figure: Figure) -> None:
     """What happens once in a hundred calls happens to most requests that make a hundred calls.
 
     The share of slow requests against the number of calls they wait for; the dots are the two cases
@@ -231,7 +208,6 @@ def figure_fan_out() -> Figure:
     before. Dots mark 63 percent at 100 calls on the 1 percent curve and 18 percent at 2000 calls on
     the 0.01 percent curve.
     """
-    figure = Figure()
     axes = figure.subplots()
     calls = np.unique(np.geomspace(1, 2000, 160).round().astype(int))
     for probability, colour, x in (
@@ -259,10 +235,9 @@ def figure_fan_out() -> Figure:
         xlabel="calls that a request waits for [count]",
         ylabel="requests with a slow call [%]",
     )
-    return figure
 
 
-def figure_fork_join() -> Figure:
+def figure_fork_join(figure: Figure) -> None:
     """Queues fed by the same requests are slow together, so waiting for all of them costs less than
     independence says.
 
@@ -275,7 +250,6 @@ def figure_fork_join() -> Figure:
     0.8.
     """
     rng = np.random.default_rng(23)
-    figure = Figure()
     axes = figure.subplots()
     queues = np.arange(1, 33)
     for utilization, colour in ((0.8, "C0"), (0.5, "C2")):
@@ -298,7 +272,6 @@ def figure_fork_join() -> Figure:
         xlabel="queues that must all answer [count]",
         ylabel="mean response [service times]",
     )
-    return figure
 
 
 def check_ten_latencies() -> None:

@@ -14,23 +14,21 @@ Source: Beyer et al. (2018), chapter 5, â€œMultiwindow, Multi-Burn-Rate Alertsâ€
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.intuition.burn_rate_alerts import RULES, alert_firing
+from serving_mathematics.require import require, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MINUTE, HOUR = 60.0, 3600.0  # s
 MONTH = 30 * 24 * HOUR  # s
 COLOURS = ("C3", "C1", "C0")  # of the three rules
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def alert_span(
@@ -44,40 +42,23 @@ def alert_span(
     >>> alert_span(burn=144.0, duration_s=900.0, long_s=3600.0, short_s=300.0, threshold=14.4)
     (360.0, 1170.0)
     """
-    _require(0 < burn < math.inf, "burn", "positive and finite", burn)
-    _require(0 < duration_s < math.inf, "duration_s", "positive and finite", duration_s)
-    _require(0 < long_s < math.inf, "long_s", "positive and finite", long_s)
-    _require(0 < short_s <= long_s, "short_s", "positive and at most long_s", short_s)
-    _require(0 < threshold < math.inf, "threshold", "positive and finite", threshold)
+    require_positive(burn=burn, duration_s=duration_s, long_s=long_s)
+    require(0 < short_s <= long_s, "short_s", "positive and at most long_s", short_s)
+    require_positive(threshold=threshold)
     begins = long_s * threshold / burn
     if burn <= threshold or duration_s <= begins:
         return math.inf, math.inf
     return begins, duration_s + short_s * (1 - threshold / burn)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of an incident that fails a share of the requests."""
-
-    failing_percent: float
-    promise_burn: float
-    promise_page_min: float
-    internal_burn: float
-    internal_page_min: float
-    page_reset_min: float
-    paged_percent: float
-    outage_paged_percent: float
-    outage_page_s: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text: 5% errors against 99.9% and against 99.97%."""
     _, long, short, threshold = RULES[0]
     page = [
         alert_span(burn, HOUR, long * MINUTE, short * MINUTE, threshold)
         for burn in (0.05 / 0.001, 0.05 / 0.0003, 1 / 0.001)
     ]
-    return Example(
+    return SimpleNamespace(
         failing_percent=5.0,
         promise_burn=0.05 / 0.001,
         promise_page_min=page[0][0] / MINUTE,
@@ -104,7 +85,7 @@ def _simulated_span(burn: float, minutes: int, rule: tuple[str, int, int, float]
     return [float(firing[0] + 1 - long), float(firing[-1] + 2 - long)] if firing.size else []
 
 
-def figure_alerts() -> Figure:
+def figure_alerts(figure: Figure) -> None:
     """An incident is noticed when its point lies above a line, by the rules whose lines it passed.
 
     Above: time from the start of an incident to each alert, against its burn rate, and the time at
@@ -118,7 +99,7 @@ def figure_alerts() -> Figure:
     three curves rise from zero at the same burn rates to five minutes, half an hour and six hours.
     Points lie on all of them.
     """
-    figure = Figure(figsize=(5.8, 5.6), layout="constrained")
+    figure.set_size_inches(5.8, 5.6)
     axes, reset = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     for rule, colour, x, y in zip(
         RULES, COLOURS, (13, 5.4, 1.2), (0.65 * HOUR, 3.6 * HOUR, 9 * HOUR), strict=True
@@ -162,7 +143,6 @@ def figure_alerts() -> Figure:
         panel.set(xlim=(0.7, 1000), xlabel="burn rate")
     axes.set(ylim=(30, 2 * MONTH), ylabel="time to the alert")
     reset.set(ylim=(20, 12 * HOUR), ylabel="firing after the end")
-    return figure
 
 
 def check_spans_against_counting() -> None:

@@ -16,22 +16,22 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, gamma_times
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_non_negative,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def convolution_throughput(
@@ -46,13 +46,11 @@ def convolution_throughput(
     >>> convolution_throughput(2, [1.0], think_time_s=1.0).round(9).tolist()  # G = 1, 2, 2.5
     [0.5, 0.8]
     """
-    _require(float(clients).is_integer() and clients >= 1, "clients", "a positive integer", clients)
+    require_positive_integer(clients=clients)
     demands = np.asarray(demands_s, dtype=float)
-    _require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
-    _require(
-        np.all((demands > 0) & (demands < math.inf)), "demands_s", "positive and finite", demands
-    )
-    _require(0 <= think_time_s < math.inf, "think_time_s", "non-negative and finite", think_time_s)
+    require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
+    require_all_positive(demands_s=demands)
+    require_non_negative(think_time_s=think_time_s)
     log_g = np.full(int(clients) + 1, -math.inf)  # logarithms: G leaves the floats either way
     log_g[0] = 0.0
     if think_time_s > 0:
@@ -89,8 +87,8 @@ def simulate_cycles(
     """
     demands = np.asarray(demands_s, dtype=float)
     convolution_throughput(clients, demands, think_time_s)  # refuses a bad network
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
-    _require(float(cycles).is_integer() and cycles >= 1, "cycles", "a positive integer", cycles)
+    require_non_negative(service_scv=service_scv)
+    require_positive_integer(cycles=cycles)
     draws = [
         gamma_times(rng, d, service_scv, int(cycles + clients)).tolist() for d in demands.tolist()
     ]
@@ -123,36 +121,23 @@ def mean_gap(completions_s: npt.ArrayLike) -> MeanEstimate:
     0.125
     """
     times = np.asarray(completions_s, dtype=float)
-    _require(
-        times.ndim == 1 and np.all(np.diff(times) >= 0), "completions_s", "sorted", times.shape
-    )
+    require(times.ndim == 1 and np.all(np.diff(times) >= 0), "completions_s", "sorted", times.shape)
     return batch_means(np.diff(times[times.size // 10 :]))
-
-
-@dataclass(frozen=True)
-class Example:
-    """Simulated throughput of the chapter's server with eight clients, by kind of service time."""
-
-    constant_per_s: float
-    constant_per_s_ci: float
-    exponential_per_s: float
-    variable_per_s: float
-    variable_per_s_ci: float
 
 
 SERVER_S = (0.006, 0.020, 0.002)  # tokenizer, GPU, detokenizer: demand per request [s]
 AWAY_S = 0.1  # network and client between two requests [s]
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Simulated throughput of the chapter's server with eight clients, by kind of service time."""
     runs = {
         scv: mean_gap(
             simulate_cycles(np.random.default_rng(81), 8, SERVER_S, AWAY_S, service_scv=scv)[0]
         )
         for scv in (0.0, 4.0)
     }
-    return Example(
+    return SimpleNamespace(
         constant_per_s=1 / runs[0.0].mean,
         constant_per_s_ci=runs[0.0].half_width / runs[0.0].mean ** 2,
         exponential_per_s=float(convolution_throughput(8, SERVER_S, AWAY_S)[-1]),

@@ -25,25 +25,28 @@ import contextlib
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import provenance, read_record, write_record
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "coordinated_omission"
 COMMAND = "python -m serving_mathematics.definitions.coordinated_omission"
 COUNT, INTERVAL_S = 300, 0.01  # requests, one every 10 ms [s]
 STALL_START_S, STALL_S = 1.0, 1.0  # after the first request [s]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def closed_loop_latencies(
@@ -60,14 +63,9 @@ def closed_loop_latencies(
     ([1.0, 5.0, 1.0, 1.0], [1.0, 5.0, 4.0, 3.0])
     """
     service = np.asarray(service_s, dtype=float)
-    _require(service.ndim == 1 and service.size > 0, "service_s", "non-empty (n,)", service.shape)
-    _require(
-        np.all((service >= 0) & (service < math.inf)),
-        "service_s",
-        "finite and non-negative",
-        service,
-    )
-    _require(0 < interval_s < math.inf, "interval_s", "finite and positive", interval_s)
+    require(service.ndim == 1 and service.size > 0, "service_s", "non-empty (n,)", service.shape)
+    require_all_non_negative(service_s=service)
+    require_positive(interval_s=interval_s)
     due = interval_s * np.arange(service.size)
     busy = np.cumsum(service)
     start = np.maximum.accumulate(due - busy + service)  # idle time so far
@@ -85,9 +83,9 @@ def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArra
     [1.0, 35.0, 25.0, 15.0]
     """
     x = np.asarray(latencies, dtype=float)
-    _require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
-    _require(np.all((x >= 0) & (x < math.inf)), "latencies", "finite and non-negative", x)
-    _require(0 < interval < math.inf, "interval", "finite and positive", interval)
+    require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
+    require_all_non_negative(latencies=x)
+    require_positive(interval=interval)
     missing = np.maximum(np.floor(x / interval * (1 + 1e-12)).astype(int) - 1, 0)
     steps = np.concatenate([np.arange(1, m + 1) for m in missing])
     return np.concatenate([x, np.repeat(x, missing) - steps * interval])
@@ -103,9 +101,9 @@ def stall_quantile(stall_s: float, total_s: float, probability: float) -> float:
     >>> stall_quantile(stall_s=6.0, total_s=60.0, probability=0.95)
     3.0
     """
-    _require(0 < total_s < math.inf, "total_s", "finite and positive", total_s)
-    _require(0 <= stall_s <= total_s, "stall_s", f"in [0, {total_s}]", stall_s)
-    _require(0 <= probability <= 1, "probability", "in [0, 1]", probability)
+    require_positive(total_s=total_s)
+    require(0 <= stall_s <= total_s, "stall_s", f"in [0, {total_s}]", stall_s)
+    require_in("[0, 1]", probability=probability)
     return max(0.0, round(stall_s - (1 - probability) * total_s, 12))
 
 
@@ -116,8 +114,8 @@ async def stalling_server(stall_start_s: float, stall_s: float) -> AsyncIterator
     stall_start_s: ≥ 0, from the first request on [s]. stall_s: ≥ 0, in [0, 60) [s]; what arrives
     meanwhile is answered at its end. Raises ValueError outside these ranges.
     """
-    _require(0 <= stall_start_s < math.inf, "stall_start_s", "finite and ≥ 0", stall_start_s)
-    _require(0 <= stall_s < 60, "stall_s", "in [0, 60)", stall_s)
+    require(0 <= stall_start_s < math.inf, "stall_start_s", "finite and ≥ 0", stall_start_s)
+    require_in("[0, 60)", stall_s=stall_s)
     loop, first = asyncio.get_running_loop(), math.inf
     writers: list[asyncio.StreamWriter] = []
 
@@ -158,8 +156,8 @@ async def load_run(port: int, count: int, interval_s: float, wait_for_answer: bo
     next request only after the last answer; False for an open one, which sends when it is due.
     Raises ValueError outside these ranges, ConnectionError when an answer is wrong or missing.
     """
-    _require(float(count).is_integer() and 1 <= count <= 100_000, "count", "1 … 100,000", count)
-    _require(0 < interval_s < math.inf, "interval_s", "finite and positive", interval_s)
+    require(float(count).is_integer() and 1 <= count <= 100_000, "count", "1 … 100,000", count)
+    require_positive(interval_s=interval_s)
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     sent, done = np.zeros(count), np.zeros(count)
@@ -234,40 +232,14 @@ def _ranked(latencies: npt.NDArray[np.float64], probability: float) -> float:
     return float(np.quantile(latencies, probability, method="inverted_cdf"))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text; those of the loops are from the record."""
-
-    omitted: int
-    raw_mean_ms: float
-    raw_p999_ms: float
-    corrected_mean_s: float
-    corrected_p75_s: float
-    corrected_p90_s: float
-    corrected_p99_s: float
-    caught_up_s: float
-    loop_raw_p90_ms: float
-    loop_raw_slow: int
-    loop_due_slow: int
-    loop_open_slow: int
-    loop_corrected_slow: int
-    loop_open_p90_ms: float
-    loop_corrected_p90_ms: float
-    loop_law_p90_ms: float
-    loop_on: str
-    loop_python: str
-    loop_system: str
-    loop_processors: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     raw = _tene()
     full, record, loop = corrected_latencies(raw, 0.01), read_record(RECORD), _latencies()
     later = np.append(raw, np.full(20_000, 0.001))
     late = closed_loop_latencies(later, 0.01)[1] > 0.005
     half_ms = 500 * record["asked"]["stall_s"]
-    return Example(
+    return SimpleNamespace(
         omitted=full.size - raw.size,
         raw_mean_ms=1000 * float(raw.mean()),
         raw_p999_ms=1000 * _ranked(raw, 0.999),
@@ -291,7 +263,7 @@ def example() -> Example:
     )
 
 
-def figure_stalled_loop() -> Figure:
+def figure_stalled_loop(figure: Figure) -> None:
     """The server stood still for a second; the closed loop has one slow request of it, the open
     loop a hundred.
 
@@ -305,7 +277,6 @@ def figure_stalled_loop() -> Figure:
     """
     found, asked = _latencies(), read_record(RECORD)["asked"]
     due = asked["interval_s"] * np.arange(asked["count"])
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     axes.plot(due, found["open_from_due"], "o", color="C0", markersize=3)
     axes.plot(due, found["closed_from_sending"], "x", color="C3", markersize=4)
@@ -321,7 +292,6 @@ def figure_stalled_loop() -> Figure:
     axes.annotate("open loop, from due time", (1.55, 560), color="C0")
     axes.set(xlim=(0, 3), ylim=(-30, 1130))
     axes.set(xlabel="request was due at [s]", ylabel="latency [ms]")
-    return figure
 
 
 def check_hundred_second_stall() -> None:
@@ -406,8 +376,8 @@ def check_bad_input_is_refused() -> None:
     """Empty and negative latencies, no interval and stalls longer than the run are errors that name
     the argument."""
     checks.raises("empty", corrected_latencies, [], 1.0, match="latencies must be non-empty")
-    checks.raises("no interval", corrected_latencies, [1.0], 0.0, match="interval must be finite")
-    checks.raises("negative", closed_loop_latencies, [-1.0], 1.0, match="service_s must be finite")
+    checks.raises("no interval", corrected_latencies, [1.0], 0.0, match="interval must be positive")
+    checks.raises("negative", closed_loop_latencies, [-1.0], 1.0, match="service_s must be non-neg")
     checks.raises("long", stall_quantile, 2.0, 1.0, 0.5, match="stall_s must be in [0, 1.0]")
 
     def sent(count: int) -> object:

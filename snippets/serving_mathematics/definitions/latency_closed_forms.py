@@ -13,11 +13,11 @@ Source: partial fractions of the transform Π 1/(1 + m_i·s); Wolfram Language,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
@@ -30,14 +30,19 @@ from serving_mathematics.definitions.service import (
     in_sequence,
     on_grid,
 )
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def erlang_survival(time_s: float, stages: int, mean_s: float) -> float:
@@ -49,9 +54,9 @@ def erlang_survival(time_s: float, stages: int, mean_s: float) -> float:
     >>> round(erlang_survival(2.0, stages=2, mean_s=1.0), 6)  # 3/e²
     0.406006
     """
-    _require(0 <= time_s < math.inf, "time_s", "non-negative and finite", time_s)
-    _require(1 <= stages < math.inf and stages % 1 == 0, "stages", "a positive integer", stages)
-    _require(0 < mean_s < math.inf, "mean_s", "positive and finite", mean_s)
+    require_non_negative(time_s=time_s)
+    require_positive_integer(stages=stages)
+    require_positive(mean_s=mean_s)
     term = total = math.exp(-time_s / mean_s)
     for k in range(1, int(stages)):
         term *= time_s / mean_s / k
@@ -69,14 +74,14 @@ def hypoexponential_survival(time_s: float, means_s: npt.ArrayLike) -> float:
     >>> round(hypoexponential_survival(2.0, [1.0, 2.0]), 6)  # 2/e − 1/e²
     0.600424
     """
-    _require(0 <= time_s < math.inf, "time_s", "non-negative and finite", time_s)
+    require_non_negative(time_s=time_s)
     means = _means(means_s)
     gaps = means[:, None] - means[None, :]
     np.fill_diagonal(gaps, means)
     apart = "further apart (weights up to 10^6)"
-    _require(np.all(gaps != 0), "means_s", apart, means)
+    require(np.all(gaps != 0), "means_s", apart, means)
     weights = np.prod(means[:, None] / gaps, axis=1)
-    _require(np.all(np.abs(weights) <= 1e6), "means_s", apart, means)
+    require(np.all(np.abs(weights) <= 1e6), "means_s", apart, means)
     return float(weights @ np.exp(-time_s / means))
 
 
@@ -88,7 +93,7 @@ def slowest_survival(time_s: float, means_s: npt.ArrayLike) -> float:
     >>> round(slowest_survival(1.0, [1.0, 1.0]), 6)  # 2/e − 1/e²
     0.600424
     """
-    _require(0 <= time_s < math.inf, "time_s", "non-negative and finite", time_s)
+    require_non_negative(time_s=time_s)
     with np.errstate(divide="ignore"):  # at t = 0 the logarithm of 0 is −∞, as it should be
         return float(-np.expm1(np.log(-np.expm1(-time_s / _means(means_s))).sum()))
 
@@ -102,7 +107,7 @@ def branch_survival(time_s: float, shares: npt.ArrayLike, means_s: npt.ArrayLike
     >>> round(branch_survival(1.0, [0.5, 0.5], [1.0, 2.0]), 6)  # (1/e + 1/√e)/2
     0.487205
     """
-    _require(0 <= time_s < math.inf, "time_s", "non-negative and finite", time_s)
+    require_non_negative(time_s=time_s)
     means = _means(means_s)
     return float(_shares(shares, means) @ np.exp(-time_s / means))
 
@@ -115,7 +120,7 @@ def branch_quantile(probability: float, shares: npt.ArrayLike, means_s: npt.Arra
     >>> round(branch_quantile(0.99, [1.0], [1.0]), 6)
     4.60517
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     means = _means(means_s)
     weights = _shares(shares, means)
     low, high = 0.0, -math.log1p(-probability) * float(means.max())
@@ -139,7 +144,7 @@ def averaged_quantiles(
     >>> [round(x, 6) for x in averaged_quantiles(0.99, [0.75, 0.25], [1.0, 3.0])]
     [9.21034, 6.907755]
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     means = _means(means_s)
     quantiles = -math.log1p(-probability) * means
     return float(quantiles.mean()), float(_shares(shares, means) @ quantiles)
@@ -148,39 +153,25 @@ def averaged_quantiles(
 def _means(means_s: npt.ArrayLike) -> FloatArray:
     """Mean times as an array of one dimension, positive and finite."""
     means = np.asarray(means_s, dtype=float)
-    _require(means.ndim == 1 and means.size > 0, "means_s", "of shape (n,)", means.shape)
-    _require(np.all((means > 0) & (means < math.inf)), "means_s", "positive and finite", means)
+    require(means.ndim == 1 and means.size > 0, "means_s", "of shape (n,)", means.shape)
+    require_all_positive(means_s=means)
     return means
 
 
 def _shares(shares: npt.ArrayLike, means: FloatArray) -> FloatArray:
     """Shares as an array of the shape of the means, positive and summing to 1."""
     weights = np.asarray(shares, dtype=float)
-    _require(weights.shape == means.shape, "shares", f"of shape {means.shape}", weights.shape)
+    require(weights.shape == means.shape, "shares", f"of shape {means.shape}", weights.shape)
     positive = np.all(weights > 0) and abs(float(weights.sum()) - 1) <= 1e-9
-    _require(positive, "shares", "positive and summing to 1", weights)
+    require(positive, "shares", "positive and summing to 1", weights)
     return weights
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    rare_p99_ms: float
-    rare_mean_ms: float
-    mean_of_p99s_ms: float
-    weighted_p99s_ms: float
-    half_percent_p99_ms: float
-    two_percent_p99_ms: float
-    five_percent_p99_ms: float
-    weighted_five_ms: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     means = [10.0, 1000.0]
     plain, weighted = averaged_quantiles(0.99, [0.99, 0.01], means)
-    return Example(
+    return SimpleNamespace(
         rare_p99_ms=branch_quantile(0.99, [0.99, 0.01], means),
         rare_mean_ms=0.99 * 10.0 + 0.01 * 1000.0,
         mean_of_p99s_ms=plain,
@@ -192,7 +183,7 @@ def example() -> Example:
     )
 
 
-def figure_branch_p99() -> Figure:
+def figure_branch_p99(figure: Figure) -> None:
     """Once more than 1% of requests take the slow way, the p99 is the slow way's.
 
     A branch between exponential stages of 10 ms and of 1 s. The weighted mean of the parts' p99 is
@@ -203,7 +194,6 @@ def figure_branch_p99() -> Figure:
     percent, and climbs tenfold just beyond one percent. The weighted mean of the percentiles rises
     slowly and lies far below it from 2 to 50 percent. The plain mean is a constant 2326.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     share = np.logspace(-3, -0.001, 250)
     means = [10.0, 1000.0]
@@ -231,7 +221,6 @@ def figure_branch_p99() -> Figure:
         xlabel="share of requests that take the slow way [%]",
         ylabel="99th percentile [ms]",
     )
-    return figure
 
 
 def check_grid_agrees_with_closed_forms() -> None:

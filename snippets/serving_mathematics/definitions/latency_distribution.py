@@ -17,21 +17,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEN_MS = (42, 45, 47, 50, 52, 55, 61, 75, 110, 180)  # [ms] the ten requests of chapter Tail latency
 LEVELS = {0.5: "p50", 0.95: "p95", 0.99: "p99", 0.999: "p99.9"}  # the percentiles that are quoted
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def quantile(latencies: npt.ArrayLike, probability: float, definition: int = 7) -> float:
@@ -46,10 +51,10 @@ def quantile(latencies: npt.ArrayLike, probability: float, definition: int = 7) 
     (25.0, 20.0)
     """
     x = np.sort(np.asarray(latencies, dtype=float), axis=None)
-    _require(np.ndim(latencies) == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
-    _require(np.all((x >= 0) & (x < math.inf)), "latencies", "finite and non-negative", x)
-    _require(0 <= probability <= 1, "probability", "in [0, 1]", probability)
-    _require(definition in range(1, 10), "definition", "an integer from 1 to 9", definition)
+    require(np.ndim(latencies) == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
+    require_all_non_negative(latencies=x)
+    require_in("[0, 1]", probability=probability)
+    require(definition in range(1, 10), "definition", "an integer from 1 to 9", definition)
     shift = {3: -0.5, 5: 0.5, 6: probability, 7: 1 - probability}.get(definition, 0.0)
     shift = {8: (1 + probability) / 3, 9: 3 / 8 + probability / 4}.get(definition, shift)
     rank = round(x.size * probability + shift, 9)  # 100 × 0.07 is 7.000000000000001 in binary
@@ -85,9 +90,8 @@ def quantile_ranks(count: int, probability: float, confidence: float = 0.95) -> 
     >>> quantile_ranks(6, 0.5)
     RankInterval(lower=1, upper=6, coverage=0.96875)
     """
-    _require(float(count).is_integer() and count >= 1, "count", "a positive integer", count)
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    require_positive_integer(count=count)
+    require_in("(0, 1)", probability=probability, confidence=confidence)
     k = np.arange(1, count + 1)
     odds = math.log(probability) - math.log1p(-probability)
     steps = np.concatenate([[0.0], np.cumsum(np.log((count - k + 1) / k) + odds)])
@@ -117,8 +121,8 @@ def quantile_interval(
     (4.0, inf)
     """
     x = np.sort(np.asarray(latencies, dtype=float), axis=None)
-    _require(np.ndim(latencies) == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
-    _require(np.all((x >= 0) & (x < math.inf)), "latencies", "finite and non-negative", x)
+    require(np.ndim(latencies) == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
+    require_all_non_negative(latencies=x)
     ranks = quantile_ranks(x.size, probability, confidence)
     low = 0.0 if ranks.lower is None else float(x[ranks.lower - 1])
     return low, math.inf if ranks.upper is None else float(x[ranks.upper - 1])
@@ -134,9 +138,8 @@ def wilks_sample_size(probability: float, confidence: float = 0.95, order: int =
     >>> wilks_sample_size(0.5, 0.75), wilks_sample_size(0.5, 0.75, order=2)
     (2, 5)
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
-    _require(float(order).is_integer() and order >= 1, "order", "a positive integer", order)
+    require_in("(0, 1)", probability=probability, confidence=confidence)
+    require_positive_integer(order=order)
 
     def miss(n: int) -> float:
         term, total = probability**n, 0.0
@@ -163,8 +166,8 @@ def band_half_width(count: int, confidence: float = 0.95) -> float:
     >>> round(band_half_width(200, confidence=1 - 2 / math.e**4), 12)
     0.1
     """
-    _require(float(count).is_integer() and count >= 1, "count", "a positive integer", count)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    require_positive_integer(count=count)
+    require_in("(0, 1)", confidence=confidence)
     return math.sqrt(math.log(2 / (1 - confidence)) / (2 * count))
 
 
@@ -177,43 +180,17 @@ def quantile_standard_error(probability: float, count: int, density: float) -> f
     >>> quantile_standard_error(0.5, count=100, density=0.5)
     0.1
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(float(count).is_integer() and count >= 1, "count", "a positive integer", count)
-    _require(0 < density < math.inf, "density", "finite and positive", density)
+    require_in("(0, 1)", probability=probability)
+    require_positive_integer(count=count)
+    require_positive(density=density)
     return math.sqrt(probability * (1 - probability) / count) / density
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    ten_p50_ms: float
-    ten_p95_ms: float
-    ten_p95_lowest_ms: float
-    ten_p95_highest_ms: float
-    ten_p95_low_ms: float
-    ten_confidence_percent: float
-    median_lower: int
-    median_upper: int
-    median_coverage_percent: float
-    wilks_p95: int
-    wilks_p99: int
-    wilks_p999: int
-    wilks_p99_third: int
-    p99_of_1000_lower: int
-    p99_of_1000_upper: int
-    band_1000_percent: float
-    band_end_percentile: float
-    band_for_p999: int
-    error_1000_percent: float
-    error_p999_1000_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     all_p95 = [quantile(TEN_MS, 0.95, definition) for definition in range(1, 10)]
     median, p99 = quantile_ranks(100, 0.5), quantile_ranks(1000, 0.99)
-    return Example(
+    return SimpleNamespace(
         ten_p50_ms=quantile(TEN_MS, 0.5),
         ten_p95_ms=quantile(TEN_MS, 0.95),
         ten_p95_lowest_ms=min(all_p95),
@@ -248,7 +225,7 @@ def _relative_error(probability: float, count: int) -> float:
     return quantile_standard_error(probability, count, density)
 
 
-def figure_ccdf_band() -> Figure:
+def figure_ccdf_band(figure: Figure) -> None:
     """Of a thousand latencies the band says nothing beyond p95.7, where it reaches probability
     zero; intervals of single percentiles exist up to p99.6.
 
@@ -264,7 +241,6 @@ def figure_ccdf_band() -> Figure:
     x = np.sort(50 * np.exp(0.6 * rng.standard_normal(1000)))
     slower = 1 - np.arange(1, x.size + 1) / x.size
     half = band_half_width(x.size)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     keep = np.unique(np.concatenate([np.arange(0, 1000, 5), np.arange(950, 1000)]))
     floor = 4e-4
@@ -292,10 +268,9 @@ def figure_ccdf_band() -> Figure:
     axes.set_xticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
     axes.set(xlabel="latency [ms]", ylabel="share of slower requests")
-    return figure
 
 
-def figure_percentile_error() -> Figure:
+def figure_percentile_error(figure: Figure) -> None:
     """One digit more in the percentile costs ten times as many requests for the same error.
 
     Log-normal latencies (σ = 1). Points: half of the range that holds the middle 95% of 400
@@ -307,7 +282,6 @@ def figure_percentile_error() -> Figure:
     and p99.9 highest, near 58% at a thousand requests. Simulated points lie on the lines, except
     those of p99.9 at few requests.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     counts = np.array([100, 300, 1000, 3000])
     rng = np.random.default_rng(1996)
@@ -329,7 +303,6 @@ def figure_percentile_error() -> Figure:
     axes.set(xscale="log", yscale="log", xlim=(80, 350_000))
     axes.set_yticks([1, 10, 100], ["1%", "10%", "100%"])
     axes.set(xlabel="requests measured", ylabel="95% error of the percentile [%]")
-    return figure
 
 
 def check_ten_latencies() -> None:
@@ -441,10 +414,10 @@ def check_bad_input_is_refused() -> None:
     """Empty samples, negative latencies and impossible probabilities are errors that name the
     argument."""
     checks.raises("empty", quantile, [], 0.5, match="latencies must be non-empty")
-    checks.raises("negative", quantile, [1, -1], 0.5, match="latencies must be finite")
-    checks.raises("NaN", quantile_interval, [math.nan], 0.5, match="latencies must be finite")
+    checks.raises("negative", quantile, [1, -1], 0.5, match="latencies must be non-negative")
+    checks.raises("NaN", quantile_interval, [math.nan], 0.5, match="latencies must be non-neg")
     checks.raises("tenth", quantile, [1.0], 0.5, 10, match="definition must be an integer")
     checks.raises("no one", quantile_ranks, 0, 0.5, match="count must be a positive integer")
     checks.raises("p100", wilks_sample_size, 1.0, match="probability must be in (0, 1)")
     checks.raises("certain", band_half_width, 10, 1.0, match="confidence must be in (0, 1)")
-    checks.raises("flat", quantile_standard_error, 0.5, 9, 0.0, match="density must be finite")
+    checks.raises("flat", quantile_standard_error, 0.5, 9, 0.0, match="density must be positive")

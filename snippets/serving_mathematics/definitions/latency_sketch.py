@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.latency_distribution import quantile_interval
+from serving_mathematics.require import require, require_all_positive, require_in, require_positive
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def bucket_ratio(relative_error: float) -> float:
@@ -37,7 +36,7 @@ def bucket_ratio(relative_error: float) -> float:
     >>> bucket_ratio(0.5)
     3.0
     """
-    _require(0 < relative_error < 1, "relative_error", "in (0, 1)", relative_error)
+    require_in("(0, 1)", relative_error=relative_error)
     return (1 + relative_error) / (1 - relative_error)
 
 
@@ -52,12 +51,12 @@ class LatencySketch:
 
     def __post_init__(self) -> None:
         """Refuse what no sketch looks like."""
-        _require(0 < self.relative_error < 1, "relative_error", "in (0, 1)", self.relative_error)
+        require_in("(0, 1)", relative_error=self.relative_error)
         keys, counts = np.asarray(self.keys), np.asarray(self.counts)
         rising = keys.ndim == 1 and keys.size > 0 and bool(np.all(np.diff(keys) > 0))
-        _require(rising and keys.dtype.kind == "i", "keys", "rising integers", self.keys)
+        require(rising and keys.dtype.kind == "i", "keys", "rising integers", self.keys)
         held = counts.shape == keys.shape and counts.dtype.kind == "i" and bool(np.all(counts > 0))
-        _require(held, "counts", f"positive integers of shape {keys.shape}", self.counts)
+        require(held, "counts", f"positive integers of shape {keys.shape}", self.counts)
 
 
 def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySketch:
@@ -70,8 +69,8 @@ def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySke
     [0, 1, 3]
     """
     x = np.asarray(latencies, dtype=float)
-    _require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
-    _require(np.all((x > 0) & (x < math.inf)), "latencies", "finite and positive", x)
+    require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
+    require_all_positive(latencies=x)
     log_ratio = math.log(bucket_ratio(relative_error))
     keys = np.ceil(np.log(x) / log_ratio).astype(np.int64)
     lowest = keys.min()
@@ -93,7 +92,7 @@ def merge(one: LatencySketch, other: LatencySketch) -> LatencySketch:
     [1, 6, 5]
     """
     same = one.relative_error == other.relative_error
-    _require(same, "other", f"a sketch with error {one.relative_error}", other.relative_error)
+    require(same, "other", f"a sketch with error {one.relative_error}", other.relative_error)
     keys, place = np.unique(np.concatenate([one.keys, other.keys]), return_inverse=True)
     counts = np.zeros(keys.size, dtype=np.int64)
     np.add.at(counts, place, np.concatenate([one.counts, other.counts]))
@@ -110,7 +109,7 @@ def sketch_quantile(summary: LatencySketch, probability: float) -> float:
     >>> sketch_quantile(summary, 0.5), sketch_quantile(summary, 1.0)
     (0.5, 13.5)
     """
-    _require(0 <= probability <= 1, "probability", "in [0, 1]", probability)
+    require_in("[0, 1]", probability=probability)
     rank = probability * (int(summary.counts.sum()) - 1)
     key = int(summary.keys[np.searchsorted(np.cumsum(summary.counts), rank, side="right")])
     ratio = bucket_ratio(summary.relative_error)
@@ -126,8 +125,8 @@ def bucket_count(shortest: float, longest: float, relative_error: float = 0.01) 
     >>> bucket_count(1.0, 80.0, relative_error=0.5)
     5
     """
-    _require(0 < shortest < math.inf, "shortest", "finite and positive", shortest)
-    _require(shortest <= longest < math.inf, "longest", f"finite and ≥ {shortest}", longest)
+    require_positive(shortest=shortest)
+    require(shortest <= longest < math.inf, "longest", f"finite and ≥ {shortest}", longest)
     return math.ceil(math.log(longest / shortest) / math.log(bucket_ratio(relative_error))) + 1
 
 
@@ -159,29 +158,13 @@ def _replicas() -> list[npt.NDArray[np.float64]]:
     return [rng.exponential(mean, _PER_REPLICA) for mean in REPLICA_MEANS_MS]
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    gamma_1_percent: float
-    buckets_to_an_hour: int
-    healthy_p99_ms: float
-    slow_p99_ms: float
-    fleet_p50_ms: float
-    fleet_p99_ms: float
-    average_p50_ms: float
-    average_p99_ms: float
-    merged_p99_ms: float
-    understated_factor: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     replicas = _replicas()
     merged = sketch(replicas[0])
     for latencies in replicas[1:]:
         merged = merge(merged, sketch(latencies))
-    return Example(
+    return SimpleNamespace(
         gamma_1_percent=bucket_ratio(0.01),
         buckets_to_an_hour=bucket_count(1e-3, 3600),
         healthy_p99_ms=min(REPLICA_MEANS_MS) * math.log(100),
@@ -195,7 +178,7 @@ def example() -> Example:
     )
 
 
-def figure_averaged_percentiles() -> Figure:
+def figure_averaged_percentiles(figure: Figure) -> None:
     """The average of ten replicas' percentiles is wrong everywhere: too high for the median, less
     than half of the p99.
 
@@ -210,7 +193,6 @@ def figure_averaged_percentiles() -> Figure:
     """
     requests = np.concatenate(_replicas())
     merged = sketch(requests)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     slower = np.geomspace(0.5, 0.001, 100)
     axes.plot(slower, [_average_quantile(1 - p) for p in slower], color="C3")
@@ -226,7 +208,6 @@ def figure_averaged_percentiles() -> Figure:
     axes.set_xticks([0.5, 0.1, 0.01, 0.001], ["p50", "p90", "p99", "p99.9"])
     axes.set_yticks([10, 100], ["10", "100"])
     axes.set(xlabel="percentile", ylabel="latency [ms]")
-    return figure
 
 
 def check_bucket_ratio() -> None:
@@ -291,7 +272,7 @@ def check_averages_of_percentiles_are_wrong() -> None:
 def check_bad_input_is_refused() -> None:
     """Zero latencies, sketches of different errors and impossible probabilities are errors that
     name the argument."""
-    checks.raises("zero", sketch, [0.0], match="latencies must be finite and positive")
+    checks.raises("zero", sketch, [0.0], match="latencies must be positive and finite")
     checks.raises("empty", sketch, [], match="latencies must be non-empty")
     checks.raises("error 1", bucket_ratio, 1.0, match="relative_error must be in (0, 1)")
     mixed = (sketch([1.0], 0.01), sketch([1.0], 0.02))

@@ -18,13 +18,23 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -34,12 +44,6 @@ ROWS_PER_SERVER = 128  # rows of a log: lanes must be longer than the memory of 
 FEWEST_LANES, MOST_LANES = 32, 512  # of a log: with fewer it is left to the heap
 SHAPE_ONE = (256, 1024)  # of a block of a long run with one server: 2 MiB an array
 SHAPE_MANY = (512, 512)  # with several: longer lanes, of which a smaller share is walked twice
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def _running(operation: np.ufunc, rows: FloatArray) -> None:
@@ -62,9 +66,9 @@ def lindley_loop(increments: npt.ArrayLike, wait: float = 0.0) -> FloatArray:
     [1.0, 0.5, 0.0, 0.25]
     """
     steps = np.asarray(increments, dtype=float)
-    _require(steps.ndim == 1 and steps.size > 0, "increments", "non-empty (n,)", steps.shape)
-    _require(np.all(np.isfinite(steps)), "increments", "finite", steps)
-    _require(0 <= wait < math.inf, "wait", "finite and non-negative", wait)
+    require(steps.ndim == 1 and steps.size > 0, "increments", "non-empty (n,)", steps.shape)
+    require_all_finite(increments=steps)
+    require_non_negative(wait=wait)
     waits = []
     for step in steps.tolist():
         wait = max(0.0, wait + step)
@@ -85,17 +89,17 @@ def lindley_lanes(
     >>> lindley_lanes(block), block.tolist()
     (0.25, [[1.0, 0.0], [0.5, 0.25]])
     """
-    _require(
+    require(
         increments.ndim == 2 and increments.size > 0,
         "increments",
         "a non-empty (rows, lanes) array",
         increments.shape,
     )
-    _require(0 <= wait < math.inf, "wait", "finite and non-negative", wait)
+    require_non_negative(wait=wait)
     lowest = np.empty_like(increments) if scratch is None else scratch
-    _require(lowest.shape == increments.shape, "scratch", f"{increments.shape}", lowest.shape)
+    require(lowest.shape == increments.shape, "scratch", f"{increments.shape}", lowest.shape)
     _running(np.add, increments)
-    _require(np.all(np.isfinite(increments[-1])), "increments", "finite", increments[-1])
+    require_all_finite(increments=increments[-1])
     lowest[0] = increments[0]
     for before, row, low in zip(lowest[:-1], increments[1:], lowest[1:], strict=True):
         np.minimum(before, row, out=low)
@@ -165,19 +169,19 @@ def kiefer_wolfowitz_lanes(
     ([[0.0, 1.0], [0.0, 1.5]], [5.0, 6.0])
     """
     shape = arrivals.shape
-    _require(len(shape) == 2 and arrivals.size > 0, "arrivals", "non-empty (rows, lanes)", shape)
+    require(len(shape) == 2 and arrivals.size > 0, "arrivals", "non-empty (rows, lanes)", shape)
     in_order = np.all(arrivals[1:] >= arrivals[:-1])
     in_order &= np.all(arrivals[0, 1:] >= arrivals[-1, :-1])
     in_order &= np.isfinite(arrivals[0, 0]) & np.isfinite(arrivals[-1, -1])
-    _require(in_order, "arrivals", "finite, sorted down the columns", arrivals)
-    _require(services.shape == shape, "services", f"of shape {shape}", services.shape)
+    require(in_order, "arrivals", "finite, sorted down the columns", arrivals)
+    require(services.shape == shape, "services", f"of shape {shape}", services.shape)
     positive = np.all((services >= 0) & (services < math.inf))
-    _require(positive, "services", "finite and non-negative", services)
+    require(positive, "services", "non-negative and finite", services)
     sorted_up = free_at.ndim == 1 and free_at.size > 0 and bool(np.all(free_at[:-1] <= free_at[1:]))
     sorted_up = sorted_up and bool(free_at[-1] < math.inf)
-    _require(sorted_up, "free_at", "of shape (c,), sorted, below infinity", free_at)
+    require(sorted_up, "free_at", "of shape (c,), sorted, below infinity", free_at)
     waits = np.empty(shape) if waits is None else waits
-    _require(waits.shape == shape, "waits", f"of shape {shape}", waits.shape)
+    require(waits.shape == shape, "waits", f"of shape {shape}", waits.shape)
     marks = np.full((math.ceil(shape[0] / MARK_EVERY), free_at.size, shape[1]), np.nan)
     lanes, states = np.arange(shape[1]), np.full((free_at.size, shape[1]), -np.inf)
     states[:, 0] = free_at
@@ -202,8 +206,8 @@ def fast_waits(
     [0.0, 0.0, 0.0, 0.0, 0.3, 0.0]
     """
     arrivals, services = np.asarray(arrival_times, float), np.asarray(service_times, float)
-    _require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
+    require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
+    require_positive_integer(servers=servers)
     lanes = min(MOST_LANES, arrivals.size // (ROWS_PER_SERVER * int(servers)))
     if servers == 1 or lanes < FEWEST_LANES or services.shape != arrivals.shape:
         return fifo_waits(arrivals, services, servers)
@@ -249,13 +253,13 @@ def long_run_means(
     >>> long_run_means(np.random.default_rng(0), 0.5, 2, arrival_scv=0, service_scv=0).tolist()
     [0.0, 0.0]
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    require_in("(0, 1)", utilization=utilization)
     for name, count in (("blocks", blocks), ("servers", servers)):
-        _require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
     for name, scv in (("arrival_scv", arrival_scv), ("service_scv", service_scv)):
-        _require(0 <= scv < math.inf, name, "non-negative and finite", scv)
+        require(0 <= scv < math.inf, name, "non-negative and finite", scv)
     size = shape or (SHAPE_ONE if servers == 1 else SHAPE_MANY)
-    _require(len(size) == 2 and min(size) >= 1, "shape", "two positive integers", size)
+    require(len(size) == 2 and min(size) >= 1, "shape", "two positive integers", size)
     gaps, services, waits = np.empty(size), np.empty(size), np.empty(size)
     means, wait, clock, free_at = np.empty(int(blocks)), 0.0, 0.0, np.full(int(servers), -np.inf)
     for block in range(means.size):
@@ -312,7 +316,7 @@ def _met(seed: int, utilization: float, servers: int = 8) -> FloatArray:
     return share
 
 
-def figure_coupling() -> Figure:
+def figure_coupling(figure: Figure) -> None:
     """A lane that starts empty soon walks in the footsteps of the true queue: at 80% busy nearly
     all have met it after 200 customers.
 
@@ -324,7 +328,6 @@ def figure_coupling() -> Figure:
     on a logarithmic axis. Three falling curves from 100%: at 50% busy it is gone within 100
     customers, at 80% within 250, at 95% more than a third of the lanes still differ at the end.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     for number, (utilization, place) in enumerate(((0.5, 20), (0.8, 110), (0.95, 300))):
         left = 1 - _met(31 + number, utilization)
@@ -340,7 +343,6 @@ def figure_coupling() -> Figure:
     axes.set(yscale="log", ylim=(0.002, 1.3), xlim=(0, 480))
     axes.set_yticks([0.01, 0.1, 1], ["1%", "10%", "100%"])
     axes.set(xlabel="customers since the lane began", ylabel="lanes that still differ [share]")
-    return figure
 
 
 def check_lindley_lanes() -> None:
@@ -414,6 +416,8 @@ def check_bad_input_is_refused() -> None:
     checks.raises("order", kiefer_wolfowitz_lanes, block, block, free, match="arrivals must be fin")
     checks.raises("flat", lindley_lanes, np.zeros(3), match="increments must be a non-empty (rows")
     checks.raises("NaN", lindley_loop, [math.nan], match="increments must be finite")
-    checks.raises("negative", fast_waits, [0, 1], [1, -1], match="service_times must be finite")
+    checks.raises(
+        "negative", fast_waits, [0, 1], [1, -1], match="service_times must be non-negative"
+    )
     rng = np.random.default_rng(0)
     checks.raises("ρ = 1", long_run_means, rng, 1.0, 9, match="utilization must be in (0, 1)")

@@ -14,24 +14,25 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 MINUTE, DAY = 60.0, 86400.0  # s
 MONTH = 30 * DAY  # s
 OUTAGE = 10 * MINUTE  # s; mean length in the examples
 CALENDAR = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days; a year that is no leap year
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def downtime_exceeds(allowed_s: float, mean_outages: float, mean_outage_s: float) -> float:
@@ -43,9 +44,9 @@ def downtime_exceeds(allowed_s: float, mean_outages: float, mean_outage_s: float
     >>> round(downtime_exceeds(0.0, mean_outages=1.0, mean_outage_s=60.0), 9)  # 1 − 1/e
     0.632120559
     """
-    _require(0 <= allowed_s < math.inf, "allowed_s", "non-negative and finite", allowed_s)
-    _require(0 <= mean_outages <= 600, "mean_outages", "in [0, 600]", mean_outages)
-    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
+    require_non_negative(allowed_s=allowed_s)
+    require_in("[0, 600]", mean_outages=mean_outages)
+    require_positive(mean_outage_s=mean_outage_s)
     ended = allowed_s / mean_outage_s
     terms = int(mean_outages + 12 * math.sqrt(mean_outages)) + 40
     n = np.arange(1, terms)
@@ -71,9 +72,9 @@ def simulated_downtime(
     >>> simulated_downtime(np.random.default_rng(1), 2, mean_outages=0.0, mean_outage_s=60.0)
     array([0., 0.])
     """
-    _require(float(months).is_integer() and months >= 1, "months", "a positive integer", months)
-    _require(0 <= mean_outages < math.inf, "mean_outages", "non-negative and finite", mean_outages)
-    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
+    require_positive_integer(months=months)
+    require_non_negative(mean_outages=mean_outages)
+    require_positive(mean_outage_s=mean_outage_s)
     counts = rng.poisson(mean_outages, months)
     month = np.repeat(np.arange(months), counts)
     total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
@@ -90,13 +91,11 @@ def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: f
     >>> round(downtime_exceeds(2592.0, (1 - target) * 2_592_000 / 600, 600.0), 9)
     0.05
     """
-    _require(0 < sla < 1, "sla", "in (0, 1)", sla)
-    _require(0 < breach < 1, "breach", "in (0, 1)", breach)
-    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
+    require_in("(0, 1)", sla=sla, breach=breach)
+    require_positive(mean_outage_s=mean_outage_s, period_s=period_s)
     allowed = (1 - sla) * period_s
     low, high = 0.0, 600.0
-    _require(
+    require(
         downtime_exceeds(allowed, high, mean_outage_s) > breach,
         "period_s·(1 − sla)",
         "short enough for fewer than 600 outages",
@@ -123,13 +122,11 @@ def worst_rolling_downtime(
     9.0
     """
     starts, lengths = np.asarray(starts_s, dtype=float), np.asarray(lengths_s, dtype=float)
-    _require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
-    _require(np.all(np.diff(starts) >= 0), "starts_s", "rising", starts_s)
-    _require(lengths.shape == starts.shape, "lengths_s", f"of shape {starts.shape}", lengths_s)
-    _require(
-        np.all((lengths >= 0) & (lengths < math.inf)), "lengths_s", "finite and ≥ 0", lengths_s
-    )
-    _require(0 < window_s < math.inf, "window_s", "positive and finite", window_s)
+    require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
+    require(np.all(np.diff(starts) >= 0), "starts_s", "rising", starts_s)
+    require(lengths.shape == starts.shape, "lengths_s", f"of shape {starts.shape}", lengths_s)
+    require(np.all((lengths >= 0) & (lengths < math.inf)), "lengths_s", "finite and ≥ 0", lengths_s)
+    require_positive(window_s=window_s)
     total = np.append(0.0, np.cumsum(lengths))
     first = np.searchsorted(starts, starts - window_s, side="right")
     return float(np.max(total[1:] - total[first], initial=0.0))
@@ -151,28 +148,8 @@ def _simulated_years(
     return months, rolling
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the month."""
-
-    breach_at_sla: float
-    target_5: float
-    target_1: float
-    minutes_28: float
-    minutes_30: float
-    minutes_31: float
-    breach_28: float
-    breach_31: float
-    target_28: float
-    target_31: float
-    target_min: float
-    year_missed: float
-    year_missed_rolling: float
-    year_missed_rolling_ci: float
-
-
 @functools.cache
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text; the year is at the mean that misses 5% of its months."""
     per_day = 0.001 * DAY / OUTAGE
     target = internal_target(0.999, 0.05, OUTAGE, MONTH)
@@ -182,7 +159,7 @@ def example() -> Example:
     ]
     years = _simulated_years(np.random.default_rng(14), 1500, 365 * down_per_day, OUTAGE)
     rolling = float(np.mean(years[1]))
-    return Example(
+    return SimpleNamespace(
         breach_at_sla=downtime_exceeds(0.001 * MONTH, 30 * per_day, OUTAGE),
         target_5=target,
         target_1=internal_target(0.999, 0.01, OUTAGE, MONTH),

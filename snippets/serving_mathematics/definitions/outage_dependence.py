@@ -19,11 +19,11 @@ Source: Panjer (1981) for the recursion; the rest from the definitions.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.monthly_attainment import (
@@ -34,14 +34,18 @@ from serving_mathematics.definitions.monthly_attainment import (
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.sla_credits import BEDROCK, COMPUTE, expected_credit
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Times = npt.NDArray[np.float64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def simulated_bursts(
@@ -59,10 +63,10 @@ def simulated_bursts(
     >>> simulated_bursts(np.random.default_rng(1), 2, 0.0, mean_outage_s=60.0, mean_burst=3.0)
     array([0., 0.])
     """
-    _require(float(months).is_integer() and months >= 1, "months", "a positive integer", months)
-    _require(0 <= mean_outages < math.inf, "mean_outages", "non-negative and finite", mean_outages)
-    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
-    _require(1 <= mean_burst < math.inf, "mean_burst", "finite and at least 1", mean_burst)
+    require_positive_integer(months=months)
+    require_non_negative(mean_outages=mean_outages)
+    require_positive(mean_outage_s=mean_outage_s)
+    require(1 <= mean_burst < math.inf, "mean_burst", "finite and at least 1", mean_burst)
     month = np.repeat(np.arange(months), rng.poisson(mean_outages / mean_burst, months))
     month = np.repeat(month, rng.geometric(1 / mean_burst, month.size))
     total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
@@ -83,14 +87,12 @@ def down_together(
     """
     starts, ends = np.asarray(starts_s, dtype=float), np.asarray(ends_s, dtype=float)
     edges = np.asarray(edges_s, dtype=float)
-    _require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
-    _require(ends.shape == starts.shape, "ends_s", f"of shape {starts.shape}", ends_s)
-    _require(np.all((ends >= starts) & (ends < math.inf)), "ends_s", "≥ starts_s", ends_s)
-    _require(
-        float(together).is_integer() and together >= 1, "together", "a positive integer", together
-    )
-    _require(edges.ndim == 1 and edges.size >= 2, "edges_s", "at least two edges", edges_s)
-    _require(np.all(np.diff(edges) > 0), "edges_s", "rising", edges_s)
+    require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
+    require(ends.shape == starts.shape, "ends_s", f"of shape {starts.shape}", ends_s)
+    require(np.all((ends >= starts) & (ends < math.inf)), "ends_s", "≥ starts_s", ends_s)
+    require_positive_integer(together=together)
+    require(edges.ndim == 1 and edges.size >= 2, "edges_s", "at least two edges", edges_s)
+    require(np.all(np.diff(edges) > 0), "edges_s", "rising", edges_s)
     times = np.concatenate((starts, ends, edges))
     steps = np.repeat([1, -1, 0], [starts.size, ends.size, edges.size])
     order = np.argsort(times, kind="stable")
@@ -112,19 +114,18 @@ def pair_downtime_exceeds(
     >>> round(pair, 9)  # every outage is shared: 1 − 1/e
     0.632120559
     """
-    _require(0 <= allowed_s < math.inf, "allowed_s", "non-negative and finite", allowed_s)
-    _require(0 <= mean_outages < math.inf, "mean_outages", "non-negative and finite", mean_outages)
-    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
-    _require(
+    require_non_negative(allowed_s=allowed_s, mean_outages=mean_outages)
+    require_positive(mean_outage_s=mean_outage_s)
+    require(
         10 * mean_outages * mean_outage_s < period_s < math.inf,
         "period_s",
         "finite and above ten times the mean downtime of a replica",
         period_s,
     )
-    _require(0 <= shared <= 1, "shared", "in [0, 1]", shared)
+    require_in("[0, 1]", shared=shared)
     own, both = (1 - shared) * mean_outages, shared * mean_outages
     overlaps = 2 * own**2 * mean_outage_s / period_s
-    _require(overlaps + both <= 100, "common outages", "at most 100 in the period", both)
+    require(overlaps + both <= 100, "common outages", "at most 100 in the period", both)
     terms = 80 + int(overlaps + 2 * both + 12 * math.sqrt(overlaps + 6 * both))
     j = np.arange(1, terms)
     weights = j * both * 0.5**j  # j × rate of outages with j phases
@@ -167,23 +168,6 @@ REPLICA_OUTAGES = 0.001 * MONTH / OUTAGE  # per month: each replica attains 99.9
 FOUR_NINES = 0.0001 * MONTH  # s
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of dependence: outages of 10 min, months of 30 days."""
-
-    burst_breach: float
-    single_breach: float
-    burst_credit_percent: float
-    burst_mean: float
-    burst_target: float
-    pair_independent: float
-    pair_tenth: float
-    pair_tenth_mean_s: float
-    pair_independent_mean_s: float
-    pair_tenth_credit_percent: float
-    pair_independent_credit_percent: float
-
-
 def _pair_credit(shared: float) -> float:
     below = [
         pair_downtime_exceeds((1 - s) * MONTH, REPLICA_OUTAGES, OUTAGE, MONTH, shared)
@@ -192,14 +176,14 @@ def _pair_credit(shared: float) -> float:
     return expected_credit(below, COMPUTE.credits)
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text: half the promised downtime, and pairs of 99.9% replicas."""
     mean, burst = 0.0005 * MONTH / OUTAGE, 4.0
     below = [
         downtime_exceeds((1 - s) * MONTH, mean / burst, burst * OUTAGE) for s in BEDROCK.floors
     ]
     own = 0.9 * REPLICA_OUTAGES
-    return Example(
+    return SimpleNamespace(
         burst_breach=below[0],
         single_breach=downtime_exceeds(0.001 * MONTH, mean, OUTAGE),
         burst_credit_percent=100 * expected_credit(below, BEDROCK.credits),
@@ -214,7 +198,7 @@ def example() -> Example:
     )
 
 
-def figure_dependence() -> Figure:
+def figure_dependence(figure: Figure) -> None:
     """Bursts double the risk of a careful service, and common causes undo a redundant pair.
 
     Above: the probability of missing 99.9% when outages of ten minutes come in bursts, at the same
@@ -228,7 +212,7 @@ def figure_dependence() -> Figure:
     share from 0.1 to 100 percent, logarithmic in both, rising from 0.6 percent past 25 percent at a
     tenth to the 96 percent of a single replica. Points lie on all curves.
     """
-    figure = Figure(figsize=(5.8, 5.2), layout="constrained")
+    figure.set_size_inches(5.8, 5.2)
     bursts, pair = figure.subplots(2, 1)
     rng = np.random.default_rng(21)
     sizes = np.linspace(1, 12, 60)
@@ -267,7 +251,6 @@ def figure_dependence() -> Figure:
         ylabel="P(below 99.9%)",
     )
     pair.set(ylim=(3e-3, 1.5), xlabel="share of common outages [%]", ylabel="P(below 99.99%)")
-    return figure
 
 
 def _share(months: Times, allowed_s: float) -> MeanEstimate:

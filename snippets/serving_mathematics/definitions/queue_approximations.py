@@ -16,21 +16,25 @@ gamma arrivals; Franx (2001) for the chain of constant service.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import simulate_mean_wait
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NEWTON_STEPS = 60  # a step halves the distance far from the root and doubles the digits near it
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def pollaczek_khinchine_wait(utilization: float, service_scv: float) -> float:
@@ -41,8 +45,8 @@ def pollaczek_khinchine_wait(utilization: float, service_scv: float) -> float:
     >>> round(pollaczek_khinchine_wait(0.8, service_scv=0.0), 12)
     2.0
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
+    require_in("[0, 1)", utilization=utilization)
+    require_non_negative(service_scv=service_scv)
     return utilization / (1 - utilization) * (1 + service_scv) / 2
 
 
@@ -56,9 +60,8 @@ def vut_wait(utilization: float, arrival_scv: float, service_scv: float) -> floa
     >>> round(vut_wait(0.8, arrival_scv=4.0, service_scv=1.0), 12)
     10.0
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(0 <= arrival_scv < math.inf, "arrival_scv", "non-negative and finite", arrival_scv)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
+    require_in("[0, 1)", utilization=utilization)
+    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
     return utilization / (1 - utilization) * (arrival_scv + service_scv) / 2
 
 
@@ -75,12 +78,10 @@ def kingman_bound(
     >>> round(kingman_bound(0.8, 1.0, arrival_sd_s=2.5, service_sd_s=1.0), 12)
     14.5
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(0 <= arrival_sd_s < math.inf, "arrival_sd_s", "non-negative and finite", arrival_sd_s)
-    _require(0 <= service_sd_s < math.inf, "service_sd_s", "non-negative and finite", service_sd_s)
+    require_positive(arrival_rate=arrival_rate, mean_service_s=mean_service_s)
+    require_non_negative(arrival_sd_s=arrival_sd_s, service_sd_s=service_sd_s)
     rho = arrival_rate * mean_service_s
-    _require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1", rho)
+    require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1", rho)
     return arrival_rate * (arrival_sd_s**2 + service_sd_s**2) / (2 * (1 - rho))
 
 
@@ -96,8 +97,8 @@ def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
     >>> round(gamma_arrivals_wait(0.8, arrival_scv=1.0), 12)
     4.0
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(0 <= arrival_scv < math.inf, "arrival_scv", "non-negative and finite", arrival_scv)
+    require_in("(0, 1)", utilization=utilization)
+    require_non_negative(arrival_scv=arrival_scv)
     gap = 1 / utilization
     free = 1.0  # 1 − σ
     for _ in range(NEWTON_STEPS):
@@ -123,10 +124,9 @@ def allen_cunneen_wait(
     >>> round(allen_cunneen_wait(0.5, servers=2, arrival_scv=1.0, service_scv=1.0), 12)
     0.333333333333
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(0 <= arrival_scv < math.inf, "arrival_scv", "non-negative and finite", arrival_scv)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
+    require_in("[0, 1)", utilization=utilization)
+    require_positive_integer(servers=servers)
+    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
     load, blocking = utilization * servers, 1.0
     for k in range(1, int(servers) + 1):
         blocking = load * blocking / (k + load * blocking)
@@ -145,10 +145,9 @@ def sakasegawa_wait(
     >>> round(sakasegawa_wait(0.5, servers=1, arrival_scv=1.0, service_scv=1.0), 12)
     1.0
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(0 <= arrival_scv < math.inf, "arrival_scv", "non-negative and finite", arrival_scv)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
+    require_in("[0, 1)", utilization=utilization)
+    require_positive_integer(servers=servers)
+    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
     exponent = math.sqrt(2 * (servers + 1)) - 1
     crowding = float(utilization**exponent) / (servers * (1 - utilization))
     return crowding * (arrival_scv + service_scv) / 2
@@ -166,8 +165,8 @@ def constant_service_wait(utilization: float, servers: int) -> float:
     >>> round(constant_service_wait(0.8, servers=1), 12)
     2.0
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
+    require_in("(0, 1)", utilization=utilization)
+    require_positive_integer(servers=servers)
     load = utilization * servers
     turns = np.exp(2j * np.pi * np.arange(1, servers) / servers)
     roots = np.zeros_like(turns)
@@ -179,29 +178,11 @@ def constant_service_wait(utilization: float, servers: int) -> float:
     return max(wait, 0.0)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the chapter: waits in mean service times, errors relative to the exact."""
-
-    gamma_wait: float
-    gamma_vut: float
-    gamma_bound: float
-    md5_wait: float
-    md5_allen_cunneen: float
-    md5_allen_cunneen_error: float
-    md5_sakasegawa: float
-    md5_sakasegawa_error: float
-    mm5_sakasegawa_error: float
-    md10_allen_cunneen_error: float
-    md10_sakasegawa_error: float
-    vut_error_at_30: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     md5, md10 = constant_service_wait(0.8, 5), constant_service_wait(0.5, 10)
     allen, sakasegawa = allen_cunneen_wait(0.8, 5, 1, 0), sakasegawa_wait(0.8, 5, 1, 0)
-    return Example(
+    return SimpleNamespace(
         gamma_wait=gamma_arrivals_wait(0.8, 4.0),
         gamma_vut=vut_wait(0.8, 4.0, 1.0),
         gamma_bound=kingman_bound(0.8, 1.0, math.sqrt(4.0) / 0.8, 1.0),
@@ -217,7 +198,7 @@ def example() -> Example:
     )
 
 
-def figure_vut_error() -> Figure:
+def figure_vut_error(figure: Figure) -> None:
     """The VUT formula is right at saturation and off by half where the server is half idle.
 
     One server, gamma arrivals, exponential service: approximation over exact mean wait, minus one.
@@ -227,7 +208,6 @@ def figure_vut_error() -> Figure:
     variability 0 and 0.5 the error is positive and falls from over 80 percent to zero; for 2 and 4
     it is negative, about minus 30 and minus 40 percent at a utilization of 0.3, and rises to zero.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     rho = np.linspace(0.1, 0.995, 180)
     axes.axhline(0, color="C4", linestyle=":", linewidth=1.2)
@@ -243,10 +223,9 @@ def figure_vut_error() -> Figure:
     axes.set(
         xlim=(0, 1), ylim=(-80, 120), xlabel="utilization ρ", ylabel="error of the mean wait [%]"
     )
-    return figure
 
 
-def figure_error_map() -> Figure:
+def figure_error_map(figure: Figure) -> None:
     """Both approximations serve busy small pools; Sakasegawa fails on large pools with slack.
 
     Error of the mean wait against exact M/D/c, in percent: red lines where the formula is too low,
@@ -258,7 +237,7 @@ def figure_error_map() -> Figure:
     by over 20 percent at many servers and moderate load. Sakasegawa is a few percent too low along
     the top and too high below, by 10 to over 100 percent at ten or more servers.
     """
-    figure = Figure(figsize=(5.8, 3.4), layout="constrained")
+    figure.set_size_inches(5.8, 3.4)
     servers = np.unique(np.geomspace(1, 100, 40).astype(int))
     rho = np.linspace(0.3, 0.98, 35)
     exact = np.array([[constant_service_wait(r, c) for c in servers.tolist()] for r in rho])
@@ -285,7 +264,6 @@ def figure_error_map() -> Figure:
         axes.set(xscale="log", xlabel="servers", ylabel="utilization ρ", title=name)
         axes.set(xlim=(1, 100), ylim=(0.3, 1))
         axes.annotate("wait\n< 0.001", (44, 0.42), color="C4", ha="center", va="center")
-    return figure
 
 
 def _embedded_chain_wait(utilization: float, servers: int, states: int) -> float:

@@ -22,6 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_all_non_negative,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,12 +47,6 @@ class MeanEstimate:
     mean: float
     standard_error: float
     half_width: float
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def fifo_waits(
@@ -64,31 +67,26 @@ def fifo_waits(
         np.asarray(arrival_times, dtype=float),
         np.asarray(service_times, dtype=float),
     )
-    _require(
+    require(
         arrivals.ndim in (1, 2) and arrivals.size > 0,
         "arrival_times",
         "a non-empty (n,) or (r, n) array",
         arrivals.shape,
     )
-    _require(
+    require(
         services.shape == arrivals.shape,
         "service_times",
         f"of shape {arrivals.shape}",
         services.shape,
     )
-    _require(
+    require(
         np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0),
         "arrival_times",
         "finite and sorted",
         arrivals,
     )
-    _require(
-        np.all((services >= 0) & (services < math.inf)),
-        "service_times",
-        "finite and non-negative",
-        services,
-    )
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
+    require_all_non_negative(service_times=services)
+    require_positive_integer(servers=servers)
     if servers == 1:
         idle_credit = arrivals - (np.cumsum(services, axis=-1) - services)
         return np.asarray(np.maximum.accumulate(idle_credit, axis=-1) - idle_credit)
@@ -133,10 +131,10 @@ def gamma_times(
     >>> gamma_times(np.random.default_rng(0), mean=2.0, scv=0.0, size=3).tolist()
     [2.0, 2.0, 2.0]
     """
-    _require(0 < mean < math.inf, "mean", "positive and finite", mean)
-    _require(0 <= scv < math.inf, "scv", "non-negative and finite", scv)
+    require_positive(mean=mean)
+    require_non_negative(scv=scv)
     whole = all(float(n).is_integer() and n >= 0 for n in np.atleast_1d(size))
-    _require(whole, "size", "made of integers ≥ 0", size)
+    require(whole, "size", "made of integers ≥ 0", size)
     shape = tuple(int(n) for n in np.atleast_1d(size))
     if scv == 0:
         return np.full(shape, float(mean))
@@ -158,13 +156,13 @@ def warm_up_length(series: npt.ArrayLike) -> int:
     10
     """
     values = np.asarray(series, dtype=float)
-    _require(
+    require(
         values.ndim == 1 and values.size >= 20,
         "series",
         "at least 20 observations in one dimension",
         values.shape,
     )
-    _require(np.all(np.isfinite(values)), "series", "finite", values)
+    require_all_finite(series=values)
     fives = values[: values.size // 5 * 5].reshape(-1, 5).mean(axis=1)
     left = np.arange(fives.size, 0, -1)
     centred = fives - fives.mean()  # keeps the subtraction below from cancelling
@@ -186,13 +184,13 @@ def batch_means(series: npt.ArrayLike) -> MeanEstimate:
     2.0
     """
     values = np.asarray(series, dtype=float)
-    _require(
+    require(
         values.ndim == 1 and values.size >= 2 * BATCHES,
         "series",
         f"at least {2 * BATCHES} observations",
         values.shape,
     )
-    _require(np.all(np.isfinite(values)), "series", "finite", values)
+    require_all_finite(series=values)
     means = values[values.size % BATCHES :].reshape(BATCHES, -1).mean(axis=1)
     error = float(means.std(ddof=1)) / math.sqrt(BATCHES)
     return MeanEstimate(float(means.mean()), error, STUDENT_T_975_DF31 * error)
@@ -216,11 +214,10 @@ def simulate_mean_wait(
     >>> simulate_mean_wait(np.random.default_rng(0), 0.5, arrival_scv=0, service_scv=0).mean
     0.0
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(0 <= arrival_scv < math.inf, "arrival_scv", "non-negative and finite", arrival_scv)
-    _require(0 <= service_scv < math.inf, "service_scv", "non-negative and finite", service_scv)
-    _require(
+    require_in("(0, 1)", utilization=utilization)
+    require_positive_integer(servers=servers)
+    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    require(
         float(customers).is_integer() and customers >= 1000,
         "customers",
         "an integer of at least 1000",
@@ -285,7 +282,7 @@ def check_bad_input_is_refused() -> None:
         fifo_waits,
         [0, 1],
         [1, -1],
-        match="service_times must be finite and non-negative",
+        match="service_times must be non-negative and finite",
     )
     checks.raises("no customers", fifo_waits, [], [], match="arrival_times must be a non-empty")
     checks.raises(

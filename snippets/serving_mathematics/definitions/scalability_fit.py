@@ -17,14 +17,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import product
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.closed_network import AWAY_S, SERVER_S, convolution_throughput
 from serving_mathematics.definitions.throughput import asymptotic_bounds, exact_mva
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,12 +52,6 @@ SDM91_USERS = (
 SDM91_PER_H = (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2)  # scripts per hour, same source
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def usl_throughput(
     concurrency: npt.ArrayLike, contention: float, coherency: float, single: float
 ) -> FloatArray:
@@ -58,10 +64,9 @@ def usl_throughput(
     [10.0, 16.666667, 20.833333]
     """
     n = np.asarray(concurrency, dtype=float)
-    _require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
-    _require(0 <= contention < math.inf, "contention", "non-negative and finite", contention)
-    _require(0 <= coherency < math.inf, "coherency", "non-negative and finite", coherency)
-    _require(0 < single < math.inf, "single", "positive and finite", single)
+    require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
+    require_non_negative(contention=contention, coherency=coherency)
+    require_positive(single=single)
     return np.asarray(single * n / (1 + contention * (n - 1) + coherency * n * (n - 1)))
 
 
@@ -73,8 +78,8 @@ def peak_concurrency(contention: float, coherency: float) -> float:
     >>> peak_concurrency(contention=0.19, coherency=0.01)
     9.0
     """
-    _require(0 <= contention <= 1, "contention", "in [0, 1]", contention)
-    _require(0 <= coherency < math.inf, "coherency", "non-negative and finite", coherency)
+    require_in("[0, 1]", contention=contention)
+    require_non_negative(coherency=coherency)
     return math.sqrt((1 - contention) / coherency) if coherency else math.inf
 
 
@@ -179,11 +184,11 @@ def fit_usl(
     (0.5, 0.25, 88.0)
     """
     n, x = np.asarray(concurrency, dtype=float), np.asarray(throughput, dtype=float)
-    _require(n.ndim == 1, "concurrency", "of one dimension", n.shape)
-    _require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
-    _require(np.unique(n).size >= 4, "concurrency", "at least four different values", n)
-    _require(x.shape == n.shape, "throughput", f"of shape {n.shape}", x.shape)
-    _require(np.all((x > 0) & (x < math.inf)), "throughput", "positive and finite", x)
+    require(n.ndim == 1, "concurrency", "of one dimension", n.shape)
+    require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
+    require(np.unique(n).size >= 4, "concurrency", "at least four different values", n)
+    require(x.shape == n.shape, "throughput", f"of shape {n.shape}", x.shape)
+    require_all_positive(throughput=x)
     parameters = _fit_many(n, x[None, :], with_coherency)[0]
     errors, sd = _standard_errors(n, x, parameters)
     alpha, beta, gamma = parameters.tolist()
@@ -208,15 +213,8 @@ def student_half_width(standard_error: float, degrees_of_freedom: int) -> float:
     >>> round(student_half_width(1.0, 4), 3), round(student_half_width(1.0, 1000), 3)
     (2.776, 1.962)
     """
-    _require(
-        0 <= standard_error < math.inf, "standard_error", "non-negative and finite", standard_error
-    )
-    _require(
-        float(degrees_of_freedom).is_integer() and degrees_of_freedom >= 1,
-        "degrees_of_freedom",
-        "a positive integer",
-        degrees_of_freedom,
-    )
+    require_non_negative(standard_error=standard_error)
+    require_positive_integer(degrees_of_freedom=degrees_of_freedom)
     edges = np.linspace(0, math.pi / 2, 20_001)
     middles = (edges[:-1] + edges[1:]) / 2
     mass = np.cumsum(np.cos(middles) ** (degrees_of_freedom - 1))
@@ -239,12 +237,7 @@ def bootstrap_fits(
     >>> bootstrap_fits(np.random.default_rng(0), exact, replicates=1).round(4).tolist()
     [[0.5, 0.25, 88.0]]
     """
-    _require(
-        float(replicates).is_integer() and replicates >= 1,
-        "replicates",
-        "a positive integer",
-        replicates,
-    )
+    require_positive_integer(replicates=replicates)
     n, x = np.array(fit.concurrency), np.array(fit.throughput)
     fitted = usl_throughput(n, fit.contention, fit.coherency, fit.single)
     size = (int(replicates), n.size)
@@ -256,62 +249,6 @@ def bootstrap_fits(
         spread = np.sqrt(freedom / rng.chisquare(freedom, (int(replicates), 1)))
         noise = fit.residual_sd * spread * rng.standard_normal(size)
     return _fit_many(n, fitted + noise, with_coherency=fit.coherency > 0)
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text; throughput of the benchmark in scripts per hour."""
-
-    alpha: float
-    alpha_error: float
-    alpha_low: float
-    alpha_high: float
-    beta_e4: float
-    beta_error_e4: float
-    beta_low_e4: float
-    beta_high_e4: float
-    gamma: float
-    gamma_error: float
-    gamma_low: float
-    gamma_high: float
-    alpha_boot_low: float
-    alpha_boot_high: float
-    alpha_residual_low: float
-    alpha_residual_high: float
-    beta_boot_low_e4: float
-    beta_boot_high_e4: float
-    beta_residual_low_e4: float
-    beta_residual_high_e4: float
-    gamma_boot_low: float
-    gamma_boot_high: float
-    gamma_residual_low: float
-    gamma_residual_high: float
-    t_multiple: float
-    alpha_gamma_correlation: float
-    residual_spread: float
-    peak_users: float
-    peak_low: float
-    peak_high: float
-    peak_residual_low: float
-    peak_residual_high: float
-    peak_per_h: float
-    amdahl_alpha: float
-    amdahl_limit_per_h: float
-    amdahl_error_ratio: float
-    early_peak_users: float
-    early_at_216_per_h: float
-    measured_at_216_per_h: float
-    early_ratio: float
-    phantom_beta: float
-    phantom_beta_error: float
-    phantom_sigmas: float
-    phantom_worst_percent: float
-    phantom_peak: float
-    phantom_at_48: float
-    phantom_ratio: float
-    exact_at_48: float
-    loop_alpha: float
-    loop_ceiling: float
 
 
 PHANTOM_CLIENTS = (1, 2, 3, 4, 6, 8, 12, 16)  # a load test of the chapter's model server
@@ -328,8 +265,8 @@ def _peaks(fits: FloatArray) -> FloatArray:
     return np.array([peak_concurrency(min(a, 1.0), b) for a, b in fits[:, :2].tolist()])
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text; throughput of the benchmark in scripts per hour."""
     fit, amdahl = (fit_usl(SDM91_USERS, SDM91_PER_H, law) for law in (True, False))
     normal, resampled = (
         bootstrap_fits(np.random.default_rng(91), fit, 4000, resample=r) for r in (False, True)
@@ -350,7 +287,7 @@ def example() -> Example:
     fitted = usl_throughput(
         phantom.concurrency, phantom.contention, phantom.coherency, phantom.single
     )
-    return Example(
+    return SimpleNamespace(
         alpha=fit.contention,
         alpha_error=fit.standard_errors[0],
         alpha_low=fit.contention - half[0],
@@ -405,7 +342,7 @@ def example() -> Example:
     )
 
 
-def figure_usl_fit() -> Figure:
+def figure_usl_fit(figure: Figure) -> None:
     """Beyond the peak each further user costs throughput; Amdahl's law cannot bend that way.
 
     SPEC SDM91, seven points. Blue: the law, with a 95% band from 1,000 parametric refits; dashed:
@@ -416,7 +353,6 @@ def figure_usl_fit() -> Figure:
     users, where a shaded region begins; a horizontal bar marks the peak's interval. A dashed curve
     misses the points: it runs below them around 100 users and above them at 216.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     fit, amdahl = (fit_usl(SDM91_USERS, SDM91_PER_H, law) for law in (True, False))
     refits = bootstrap_fits(np.random.default_rng(92), fit, 1000)
@@ -437,10 +373,9 @@ def figure_usl_fit() -> Figure:
     axes.annotate("Amdahl", (256, 1990), color="C1", ha="right")
     axes.annotate("USL", (256, 1330), color="C0", ha="right")
     axes.set(xlim=(0, 260), ylim=(0, 2300), xlabel="users N", ylabel="throughput X [scripts/h]")
-    return figure
 
 
-def figure_phantom_coherency() -> Figure:
+def figure_phantom_coherency(figure: Figure) -> None:
     """To the law a server that only queues looks retrograde, and it foretells a fall never to come.
 
     Points: exact throughput of the model server at eight loads, to which the law was fitted; lines:
@@ -450,7 +385,6 @@ def figure_phantom_coherency() -> Figure:
     per second by 16 clients. The exact curve stays at 50; the fitted law passes near the points,
     peaks at about 13 clients and falls to 26 per second at 48 clients.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     fit, n = _phantom(), np.arange(1, 49)
     axes.axvspan(max(PHANTOM_CLIENTS), 48, color="C4", alpha=0.08, linewidth=0)
@@ -461,7 +395,6 @@ def figure_phantom_coherency() -> Figure:
     axes.annotate("fitted law", (40, 39.5), color="C3", ha="right", va="top")
     axes.annotate("not tested", (47, 1.5), color="C4", ha="right")
     axes.set(xlim=(0, 48), ylim=(0, 60), xlabel="clients N", ylabel="throughput X [1/s]")
-    return figure
 
 
 def check_published_fit() -> None:

@@ -17,21 +17,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,14 @@ class Service:
         for name in ("ok", "failed"):
             masses = np.asarray(getattr(self, name), dtype=float)
             object.__setattr__(self, name, masses)
-            _require(masses.ndim == 1 and masses.size > 1, name, "of shape (n,)", masses.shape)
-            _require(np.all((masses >= 0) & (masses <= 1)), name, "in [0, 1]", masses)
+            require(masses.ndim == 1 and masses.size > 1, name, "of shape (n,)", masses.shape)
+            require(np.all((masses >= 0) & (masses <= 1)), name, "in [0, 1]", masses)
         same = f"of shape {self.ok.shape} as ok"
-        _require(self.failed.shape == self.ok.shape, "failed", same, self.failed.shape)
+        require(self.failed.shape == self.ok.shape, "failed", same, self.failed.shape)
         total = float(self.ok.sum() + self.failed.sum())
-        _require(total <= 1 + 1e-9, "ok and failed", "at most 1 together", total)
-        _require(0 < self.step_s < math.inf, "step_s", "positive and finite", self.step_s)
-        _require(0 <= self.cost < math.inf, "cost", "non-negative and finite", self.cost)
+        require(total <= 1 + 1e-9, "ok and failed", "at most 1 together", total)
+        require_positive(step_s=self.step_s)
+        require_non_negative(cost=self.cost)
 
 
 def on_grid(cdf: Callable[[FloatArray], FloatArray], step_s: float, cells: int) -> FloatArray:
@@ -75,12 +74,12 @@ def on_grid(cdf: Callable[[FloatArray], FloatArray], step_s: float, cells: int) 
     >>> on_grid(lambda t: np.minimum(t / 4, 1.0), step_s=1.0, cells=4).tolist()
     [0.125, 0.25, 0.25, 0.25]
     """
-    _require(0 < step_s < math.inf, "step_s", "positive and finite", step_s)
-    _require(2 <= cells < math.inf and cells % 1 == 0, "cells", "an integer of 2 or more", cells)
+    require_positive(step_s=step_s)
+    require(2 <= cells < math.inf and cells % 1 == 0, "cells", "an integer of 2 or more", cells)
     below = np.array(cdf((np.arange(cells, dtype=np.float64) + 0.5) * step_s), dtype=np.float64)
-    _require(below.shape == (cells,), "cdf", f"of shape ({cells},)", below.shape)
+    require(below.shape == (cells,), "cdf", f"of shape ({cells},)", below.shape)
     masses = np.diff(below, prepend=0.0)
-    _require(np.all((masses >= 0) & (below <= 1)), "cdf", "rising within [0, 1]", below)
+    require(np.all((masses >= 0) & (below <= 1)), "cdf", "rising within [0, 1]", below)
     return masses
 
 
@@ -132,7 +131,7 @@ def either(share: float, usual: Service, other: Service) -> Service:
     >>> either(0.25, fast, slow).ok.tolist(), either(0.25, fast, slow).cost
     ([0.75, 0.25], 2.0)
     """
-    _require(0 <= share <= 1, "share", "in [0, 1]", share)
+    require_in("[0, 1]", share=share)
     _require_one_grid(usual, other)
     ok = (1 - share) * usual.ok + share * other.ok
     failed = (1 - share) * usual.failed + share * other.failed
@@ -151,7 +150,7 @@ def retried(attempt: Service, attempts: int) -> Service:
     ([0.0, 0.5, 0.25], [0.0, 0.0, 0.25], 1.5)
     """
     whole = 1 <= attempts < math.inf and attempts % 1 == 0
-    _require(whole, "attempts", "a positive integer", attempts)
+    require(whole, "attempts", "a positive integer", attempts)
     cells = attempt.ok.size
     ok, pending, cost = attempt.ok, attempt.failed, attempt.cost
     for _ in range(int(attempts) - 1):
@@ -172,7 +171,7 @@ def answered_within(service: Service, threshold_s: float) -> float:
     """
     edges = np.concatenate([[0.0], (np.arange(service.ok.size) + 0.5) * service.step_s])
     end = float(edges[-1])
-    _require(0 <= threshold_s <= end, "threshold_s", f"in [0, {end:g}]", threshold_s)
+    require(0 <= threshold_s <= end, "threshold_s", f"in [0, {end:g}]", threshold_s)
     below = np.concatenate([[0.0], np.cumsum(service.ok)])
     return float(np.interp(threshold_s, edges, below))
 
@@ -186,10 +185,10 @@ def answer_quantile(service: Service, probability: float) -> float:
     >>> answer_quantile(Service(np.array([0, 0.5, 0.4]), np.array([0, 0.1, 0]), 1.0, 0.0), 0.7)
     2.0
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     below = np.cumsum(service.ok)
     most = float(below[-1])
-    _require(
+    require(
         probability <= most, "probability", f"at most {most:g}, the share answered", probability
     )
     cell = int(np.searchsorted(below, probability))
@@ -201,37 +200,10 @@ def answer_quantile(service: Service, probability: float) -> float:
 def _require_one_grid(first: Service, second: Service) -> None:
     """Refuse to compose services whose latencies are on different grids."""
     grid, other = (first.step_s, first.ok.size), (second.step_s, second.ok.size)
-    _require(grid == other, "grid (step_s, cells)", f"the same for both, {grid}", other)
+    require(grid == other, "grid (step_s, cells)", f"the same for both, {grid}", other)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    lookup_p99_ms: float
-    model_p99_ms: float
-    added_p99_ms: float
-    sequence_p99_ms: float
-    sequence_median_ms: float
-    added_median_ms: float
-    parallel_p99_ms: float
-    branch_p99_ms: float
-    sequence_available: float
-    sequence_cost: float
-    attempt_failed_percent: float
-    retried_failed_percent: float
-    shared_failed_percent: float
-    shared_factor: float
-    retried_cost: float
-    shared_cost: float
-    bad_state_cost: float
-    within_10_percent: float
-    coarse_within_10_percent: float
-    successes_p99_ms: float
-    all_p99_ms: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     lookup, model = _stage(20.0, 0.999, 1.0), _stage(40.0, 0.995, 10.0)
     sequence = in_sequence(lookup, model)
@@ -242,7 +214,7 @@ def example() -> Example:
     lookup_median, model_median = (answer_quantile(s, 0.5) for s in (sure_lookup, sure_model))
     available = float(sequence.ok.sum())
     coarse = in_sequence(_stage(20.0, step_s=0.02), _stage(40.0, step_s=0.02))
-    return Example(
+    return SimpleNamespace(
         lookup_p99_ms=1000 * lookup_p99,
         model_p99_ms=1000 * model_p99,
         added_p99_ms=1000 * (lookup_p99 + model_p99),
@@ -283,7 +255,7 @@ def _retry_cases() -> tuple[Service, Service, Service]:
     return once, retried(once, 3), either(0.02, retried(good, 3), retried(bad, 3))
 
 
-def figure_composition() -> Figure:
+def figure_composition(figure: Figure) -> None:
     """The same two stages, in sequence, in parallel or as a branch, are three different services.
 
     Lines are computed on the grid; points are a simulation of 100,000 requests, counted over 3 ms,
@@ -296,7 +268,6 @@ def figure_composition() -> Figure:
     tail. Simulated points lie on all three curves.
     """
     rng = np.random.default_rng(6)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     first, second = _stage(20.0), _stage(40.0)
     one, two = rng.exponential(20.0, 100_000), rng.exponential(40.0, 100_000)
@@ -318,10 +289,9 @@ def figure_composition() -> Figure:
     axes.set(
         xlim=(0, 200), ylim=(0, 0.038), xlabel="latency [ms]", ylabel="probability density [1/ms]"
     )
-    return figure
 
 
-def figure_shared_state() -> Figure:
+def figure_shared_state(figure: Figure) -> None:
     """Retries repair what fails at random, and little of what fails because of a shared state.
 
     One attempt fails equally often in all three cases. Latency of an attempt is exponential with a
@@ -332,7 +302,6 @@ def figure_shared_state() -> Figure:
     attempts in one shared state level off near 1.5 percent. Three independent attempts level off
     near two in 100,000.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     once, apart, shared = _retry_cases()
     time = np.linspace(0.0, 0.4, 300)
@@ -350,7 +319,6 @@ def figure_shared_state() -> Figure:
         xlabel="time since the request [ms]",
         ylabel="share without an answer",
     )
-    return figure
 
 
 def check_composition_is_simulated() -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.monthly_attainment import (
@@ -27,12 +28,10 @@ from serving_mathematics.definitions.monthly_attainment import (
     simulated_downtime,
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import require
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,15 @@ def credit_due(
     """
     months, edges = np.asarray(attainment, dtype=float), np.asarray(floors, dtype=float)
     paid = np.asarray(credits, dtype=float)
-    _require(np.all((months >= 0) & (months <= 1)), "attainment", "in [0, 1]", attainment)
-    _require(
+    require(np.all((months >= 0) & (months <= 1)), "attainment", "in [0, 1]", attainment)
+    require(
         edges.ndim == 1 and np.all((edges > 0) & (edges <= 1)) and np.all(np.diff(edges) < 0),
         "floors",
         "falling, in (0, 1]",
         floors,
     )
-    _require(paid.shape == edges.shape, "credits", f"of shape {edges.shape}", credits)
-    _require(
+    require(paid.shape == edges.shape, "credits", f"of shape {edges.shape}", credits)
+    require(
         np.all((paid >= 0) & (paid <= 1)) and np.all(np.diff(paid) >= 0),
         "credits",
         "non-decreasing shares of the bill",
@@ -89,15 +88,15 @@ def expected_credit(below: npt.ArrayLike, credits: npt.ArrayLike) -> float:
     0.018
     """
     under, paid = np.asarray(below, dtype=float), np.asarray(credits, dtype=float)
-    _require(under.ndim == 1 and under.size > 0, "below", "a non-empty list", below)
-    _require(paid.shape == under.shape, "credits", f"of shape {under.shape}", credits)
-    _require(
+    require(under.ndim == 1 and under.size > 0, "below", "a non-empty list", below)
+    require(paid.shape == under.shape, "credits", f"of shape {under.shape}", credits)
+    require(
         np.all((under >= 0) & (under <= 1)) and np.all(np.diff(under) <= 0),
         "below",
         "non-increasing probabilities",
         below,
     )
-    _require(
+    require(
         np.all((paid >= 0) & (paid <= 1)) and np.all(np.diff(paid) >= 0),
         "credits",
         "non-decreasing shares of the bill",
@@ -113,25 +112,16 @@ def _credit_of(agreement: Agreement, mean_attainment: float, mean_outage_s: floa
     return expected_credit(below, agreement.credits)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Expected credits of a 30-day month, in percent of the bill."""
-
-    credit_percent: float
-    half_credit_percent: float
-    long_credit_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text: outages of 10 min, “long” ones of four hours."""
-    return Example(
+    return SimpleNamespace(
         credit_percent=100 * _credit_of(BEDROCK, 0.999, OUTAGE),
         half_credit_percent=100 * _credit_of(BEDROCK, 0.9995, OUTAGE),
         long_credit_percent=100 * _credit_of(BEDROCK, 0.999, 24 * OUTAGE),
     )
 
 
-def figure_tiers() -> Figure:
+def figure_tiers(figure: Figure) -> None:
     """Credits are steps, and a month at a mean of 99.9% stands before the first one by chance.
 
     Above: what three published agreements pay back, by the downtime of a month of 30 days. Below:
@@ -144,7 +134,7 @@ def figure_tiers() -> Figure:
     100 percent, Google's at 50. Below, a falling curve from 0.99 to zero at 150 minutes, with
     simulated points on it.
     """
-    figure = Figure(figsize=(5.8, 4.6), layout="constrained")
+    figure.set_size_inches(5.8, 4.6)
     axes, chance = figure.subplots(2, 1, sharex=True)
     for agreement, colour, style in (
         (COMPUTE, "C2", "-"),
@@ -183,10 +173,9 @@ def figure_tiers() -> Figure:
         xlabel="downtime in the month [min]",
         ylabel="probability of more",
     )
-    return figure
 
 
-def figure_margin() -> Figure:
+def figure_margin(figure: Figure) -> None:
     """A service that is on average as good as promised breaks the promise in many months.
 
     Probability of missing 99.9% in 30 days, and the expected credit under the agreement for Amazon
@@ -198,7 +187,7 @@ def figure_margin() -> Figure:
     towards full attainment, the longer the outages the more slowly; at 99.9 percent they lie
     between 0.3 and 0.5 above and between 3 and 5 percent below. Points lie on the curves.
     """
-    figure = Figure(figsize=(5.8, 5.2), layout="constrained")
+    figure.set_size_inches(5.8, 5.2)
     risk_axes, credit_axes = figure.subplots(2, 1, sharex=True)
     rng = np.random.default_rng(12)
     for minutes, colour, x, y in (
@@ -234,7 +223,6 @@ def figure_margin() -> Figure:
     risk_axes.set(ylim=(5e-4, 1), ylabel="P(month below 99.9%)")
     credit_axes.set(ylim=(5e-3, 12), ylabel="expected credit [%]")
     credit_axes.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
-    return figure
 
 
 def check_credit_against_paying_out() -> None:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
@@ -31,12 +31,10 @@ from serving_mathematics.definitions.utilization import (
     mean_wait,
     response_quantile,
 )
+from serving_mathematics.require import require, require_in
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def load_cap(quantile: Callable[[float], float], objective_s: float) -> float:
@@ -48,7 +46,7 @@ def load_cap(quantile: Callable[[float], float], objective_s: float) -> float:
     >>> round(load_cap(lambda rho: 2.0 / (1 - rho), objective_s=8.0), 12)
     0.75
     """
-    _require(
+    require(
         quantile(0.0) <= objective_s < math.inf,
         "objective_s",
         "finite and at least the quantile of an idle server",
@@ -77,13 +75,13 @@ def simulated_quantile(
     >>> simulated_quantile(0.5, 0.5, gaps=[1.0, 1.0, 1.0], services=[1.0, 1.0, 1.0])
     1.0
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
+    require_in("(0, 1)", probability=probability)
+    require_in("[0, 1)", utilization=utilization)
     apart, work = np.asarray(gaps, dtype=float), np.asarray(services, dtype=float)
-    _require(apart.ndim == 1 and apart.size > 0, "gaps", "a non-empty list", gaps)
-    _require(work.shape == apart.shape, "services", f"of shape {apart.shape}", services)
-    _require(np.all(apart >= 0) and 0 < apart.sum() < math.inf, "gaps", "of a positive mean", gaps)
-    _require(
+    require(apart.ndim == 1 and apart.size > 0, "gaps", "a non-empty list", gaps)
+    require(work.shape == apart.shape, "services", f"of shape {apart.shape}", services)
+    require(np.all(apart >= 0) and 0 < apart.sum() < math.inf, "gaps", "of a positive mean", gaps)
+    require(
         np.all(work >= 0) and 0 < work.sum() < math.inf, "services", "of a positive mean", services
     )
     work = work / work.mean()
@@ -103,10 +101,10 @@ def request_attainment(good: npt.ArrayLike, total: npt.ArrayLike) -> float:
     0.5
     """
     right, every = np.asarray(good, dtype=float), np.asarray(total, dtype=float)
-    _require(right.ndim == 1 and right.shape == every.shape, "good", "as long as total", good)
-    _require(np.all((every >= 0) & (every < math.inf)), "total", "non-negative and finite", total)
-    _require(np.all((right >= 0) & (right <= every)), "good", "between 0 and total", good)
-    _require(every.sum() > 0, "total", "positive in some window", total)
+    require(right.ndim == 1 and right.shape == every.shape, "good", "as long as total", good)
+    require(np.all((every >= 0) & (every < math.inf)), "total", "non-negative and finite", total)
+    require(np.all((right >= 0) & (right <= every)), "good", "between 0 and total", good)
+    require(every.sum() > 0, "total", "positive in some window", total)
     return float(right.sum() / every.sum())
 
 
@@ -120,11 +118,11 @@ def window_attainment(good: npt.ArrayLike, total: npt.ArrayLike, threshold: floa
     0.5
     """
     right, every = np.asarray(good, dtype=float), np.asarray(total, dtype=float)
-    _require(right.ndim == 1 and right.size > 0, "good", "a non-empty list", good)
-    _require(every.shape == right.shape, "total", f"of shape {right.shape}", total)
-    _require(np.all((every >= 0) & (every < math.inf)), "total", "non-negative and finite", total)
-    _require(np.all((right >= 0) & (right <= every)), "good", "between 0 and total", good)
-    _require(0 < threshold <= 1, "threshold", "in (0, 1]", threshold)
+    require(right.ndim == 1 and right.size > 0, "good", "a non-empty list", good)
+    require(every.shape == right.shape, "total", f"of shape {right.shape}", total)
+    require(np.all((every >= 0) & (every < math.inf)), "total", "non-negative and finite", total)
+    require(np.all((right >= 0) & (right <= every)), "good", "between 0 and total", good)
+    require_in("(0, 1]", threshold=threshold)
     return float(np.mean(right >= threshold * every))
 
 
@@ -193,28 +191,13 @@ def _simulated_cap(streams: list[Callable[[float], float]]) -> MeanEstimate:
     return _over_streams([load_cap(quantile, 10.0) for quantile in streams])
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the objectives."""
-
-    cap_p99_10: float
-    cap_p95_10: float
-    cap_pool: float
-    cap_bursty: float
-    cap_constant: float
-    cap_constant_ci: float
-    quiet_by_requests: float
-    quiet_by_windows: float
-    peak_by_requests: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     total = np.array([100.0] * 9 + [1100.0])
     quiet, peak = total.copy(), total.copy()
     quiet[0], peak[-1] = 0, 0
     constant = _simulated_cap(_constant_service())
-    return Example(
+    return SimpleNamespace(
         cap_p99_10=load_cap(lambda rho: response_quantile(0.99, rho, 1.0), 10.0),
         cap_p95_10=load_cap(lambda rho: response_quantile(0.95, rho, 1.0), 10.0),
         cap_pool=load_cap(lambda rho: _pool_quantile(rho, 8), 10.0),
@@ -227,7 +210,7 @@ def example() -> Example:
     )
 
 
-def figure_load_cap() -> Figure:
+def figure_load_cap(figure: Figure) -> None:
     """One objective, 99% within ten service times, allows very different loads.
 
     The cap is where a queue's 99th percentile crosses the objective. Points are means of eight
@@ -238,7 +221,6 @@ def figure_load_cap() -> Figure:
     0.54, constant service at 0.77 and eight servers at 0.94, each marked by a diamond. Simulated
     points lie on the curves of the bursty and the constant case.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     bursty, constant = _bursty_arrivals(), _constant_service()
     exponential = partial(response_quantile, 0.99, mean_service_s=1.0)
@@ -282,7 +264,6 @@ def figure_load_cap() -> Figure:
         xlabel="utilization ρ",
         ylabel="99th percentile of the response [S]",
     )
-    return figure
 
 
 def check_load_cap_of_one_server() -> None:

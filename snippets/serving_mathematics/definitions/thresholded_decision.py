@@ -15,23 +15,21 @@ shifted softmax; Guo, Pleiss, Sun and Weinberger (2017) for temperature scaling.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_all_finite, require_in, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def softmax(logits: npt.ArrayLike) -> FloatArray:
@@ -45,8 +43,8 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     """
     values = np.asarray(logits, dtype=float)
     shape = "an array of one class or more"
-    _require(values.ndim >= 1 and values.size > 0, "logits", shape, values.shape)
-    _require(np.all(np.isfinite(values)), "logits", "finite", values)
+    require(values.ndim >= 1 and values.size > 0, "logits", shape, values.shape)
+    require_all_finite(logits=values)
     powers = np.exp(values - values.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
@@ -59,7 +57,7 @@ def escalated(scores: npt.ArrayLike, threshold: float) -> BoolArray:
     >>> escalated([0.2, 0.7], threshold=0.7).tolist()
     [False, True]
     """
-    _require(0 <= threshold <= 1, "threshold", "in [0, 1]", threshold)
+    require_in("[0, 1]", threshold=threshold)
     return _probabilities("scores", scores) >= threshold
 
 
@@ -91,9 +89,9 @@ def expected_cost(
     1.0
     """
     _require_costs(false_positive_cost, false_negative_cost)
-    _require(0 <= threshold <= 1, "threshold", "in [0, 1]", threshold)
+    require_in("[0, 1]", threshold=threshold)
     p = _probabilities("scores", scores)
-    _require(p.size > 0, "scores", "one or more", p.shape)
+    require(p.size > 0, "scores", "one or more", p.shape)
     cost = np.where(p >= threshold, (1 - p) * false_positive_cost, p * false_negative_cost)
     return float(cost.mean())
 
@@ -114,10 +112,10 @@ def incurred_costs(
     [9.0, 0.0, 1.0]
     """
     _require_costs(false_positive_cost, false_negative_cost)
-    _require(0 <= threshold <= 1, "threshold", "in [0, 1]", threshold)
+    require_in("[0, 1]", threshold=threshold)
     p, truth = _probabilities("scores", scores), np.asarray(positive)
     rule = f"booleans of shape {p.shape}"
-    _require(truth.dtype == np.bool_ and truth.shape == p.shape, "positive", rule, positive)
+    require(truth.dtype == np.bool_ and truth.shape == p.shape, "positive", rule, positive)
     acted = p >= threshold
     return np.asarray(
         np.where(acted & ~truth, false_positive_cost, 0.0)
@@ -133,9 +131,9 @@ def at_temperature(scores: npt.ArrayLike, temperature: float) -> FloatArray:
     >>> at_temperature([0.25], temperature=0.5).round(12).tolist()  # odds 1/3 become 1/9
     [0.1]
     """
-    _require(0 < temperature < math.inf, "temperature", "positive and finite", temperature)
+    require_positive(temperature=temperature)
     p = _probabilities("scores", scores)
-    _require(np.all((p > 0) & (p < 1)), "scores", "in (0, 1)", p)
+    require(np.all((p > 0) & (p < 1)), "scores", "in (0, 1)", p)
     logit = (np.log(p) - np.log1p(-p)) / temperature
     return np.asarray(np.exp(-np.logaddexp(0.0, -logit)))
 
@@ -143,7 +141,7 @@ def at_temperature(scores: npt.ArrayLike, temperature: float) -> FloatArray:
 def _probabilities(argument: str, values: npt.ArrayLike) -> FloatArray:
     """An array whose entries all lie in [0, 1]."""
     p = np.asarray(values, dtype=float)
-    _require(np.all((p >= 0) & (p <= 1)), argument, "in [0, 1]", p)
+    require(np.all((p >= 0) & (p <= 1)), argument, "in [0, 1]", p)
     return p
 
 
@@ -153,26 +151,10 @@ def _require_costs(false_positive_cost: float, false_negative_cost: float) -> No
         ("false_positive_cost", false_positive_cost),
         ("false_negative_cost", false_negative_cost),
     ):
-        _require(0 < cost < math.inf, name, "positive and finite", cost)
+        require(0 < cost < math.inf, name, "positive and finite", cost)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    escalated_of_five: int
-    miss_nine_threshold: float
-    best_cost: float
-    handpicked_cost: float
-    handpicked_factor: float
-    sure_true_threshold: float
-    sure_extra_percent: float
-    escalated_by_cost: int
-    guess_double_percent: float
-    guess_half_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     five, uniform = [0.05, 0.20, 0.45, 0.80, 0.95], (np.arange(20_000) + 0.5) / 20_000
     best = cost_threshold(1.0, 9.0)
@@ -182,7 +164,7 @@ def example() -> Example:
         for miss in (18.0, 4.5)
     )
     true = float(at_temperature([best], 2.0)[0])  # what an overconfident 10% really is
-    return Example(
+    return SimpleNamespace(
         escalated_of_five=int(escalated(five, 0.70).sum()),
         miss_nine_threshold=best,
         best_cost=lowest,
@@ -196,7 +178,7 @@ def example() -> Example:
     )
 
 
-def figure_expected_cost() -> Figure:
+def figure_expected_cost(figure: Figure) -> None:
     """The cheapest threshold is where the costs say, and a hand-picked one can cost a multiple.
 
     Calibrated scores, spread evenly over [0, 1]; the unit is the smaller of the two costs. Points
@@ -208,7 +190,6 @@ def figure_expected_cost() -> Figure:
     the minimum lies at 0.75. Simulated points lie on the curves.
     """
     rng = np.random.default_rng(64)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     grid, uniform = np.linspace(0, 1, 101), (np.arange(4000) + 0.5) / 4000
     scores = rng.random(20_000)
@@ -232,7 +213,6 @@ def figure_expected_cost() -> Figure:
     axes.set(
         xlim=(0, 1), ylim=(0, 4.5), xlabel="threshold on the score", ylabel="mean cost per request"
     )
-    return figure
 
 
 def check_softmax() -> None:

@@ -15,11 +15,11 @@ recursion; Zahorjan, Sevcik, Eager and Galler (1982) for the balanced bounds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.closed_network import (
@@ -29,25 +29,26 @@ from serving_mathematics.definitions.closed_network import (
     mean_gap,
     simulate_cycles,
 )
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_non_negative,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def _network(clients: int, demands_s: npt.ArrayLike, think_time_s: float) -> FloatArray:
     """The demands as an array, when the network makes sense."""
-    _require(float(clients).is_integer() and clients >= 1, "clients", "a positive integer", clients)
+    require_positive_integer(clients=clients)
     demands = np.asarray(demands_s, dtype=float)
-    _require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
-    _require(
-        np.all((demands > 0) & (demands < math.inf)), "demands_s", "positive and finite", demands
-    )
-    _require(0 <= think_time_s < math.inf, "think_time_s", "non-negative and finite", think_time_s)
+    require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
+    require_all_positive(demands_s=demands)
+    require_non_negative(think_time_s=think_time_s)
     return demands
 
 
@@ -127,36 +128,6 @@ def exact_mva(
     return throughput, residence
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: tokenizer 6 ms, GPU 20 ms, detokenizer 2 ms, 100 ms away."""
-
-    ceiling: float
-    knee: float
-    alone_per_s: float
-    alone_ms: float
-    six_per_s: float
-    six_ms: float
-    six_ceiling_share: float
-    twelve_per_s: float
-    twelve_ms: float
-    twenty_four_per_s: float
-    twenty_four_ms: float
-    clients_for_95: int
-    fast_gpu_ceiling: float
-    fast_gpu_knee: float
-    fast_gpu_gain_at_eight: float
-    fast_tokenizer_gain_percent: float
-    fourfold_gpu_ceiling: float
-    fourfold_gpu_gain: float
-    textbook_throughput: float
-    textbook_response_s: float
-    textbook_bound: float
-    textbook_knee: float
-    loop_knee: float
-    human_knee: float
-
-
 def _faster(server: int, times: float) -> tuple[float, ...]:
     """The chapter's demands with one server sped up."""
     return tuple(d / times if k == server else d for k, d in enumerate(SERVER_S))
@@ -169,14 +140,14 @@ TEXTBOOK_S, TEXTBOOK_THINK_S, TEXTBOOK_CLIENTS = (
 )  # Lazowska et al., ch. 6
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Answers to the exercises."""
     throughput, residence = exact_mva(64, SERVER_S, AWAY_S)
     response = residence.sum(axis=1)
     book, book_residence = exact_mva(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)
     fast_gpu, _ = exact_mva(8, _faster(1, 2), AWAY_S)
     tokenizer = exact_mva(12, _faster(0, 2), AWAY_S)[0][11]
-    return Example(
+    return SimpleNamespace(
         ceiling=1 / max(SERVER_S),
         knee=saturation_clients(SERVER_S, AWAY_S),
         alone_per_s=float(throughput[0]),
@@ -204,7 +175,7 @@ def example() -> Example:
     )
 
 
-def figure_bounds() -> Figure:
+def figure_bounds(figure: Figure) -> None:
     """Two straight lines hold the whole curve, and they are furthest from it where they meet.
 
     One model server (6, 20 and 2 ms; 100 ms away). Line: exact; band: balanced job bounds; dashed:
@@ -216,7 +187,6 @@ def figure_bounds() -> Figure:
     surrounds it, five simulated points lie on it, and a dashed curve far below it approaches 36 per
     second.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     n = np.arange(1, 25)
     throughput, _ = exact_mva(24, SERVER_S, AWAY_S)
@@ -240,10 +210,9 @@ def figure_bounds() -> Figure:
     axes.annotate("exact", (9.4, 44.5), color="C0", va="top")
     axes.annotate("everybody queues everywhere", (23.5, 25.5), color="C3", ha="right")
     axes.set(xlim=(0, 24), ylim=(0, 58), xlabel="clients N", ylabel="throughput X [1/s]")
-    return figure
 
 
-def figure_upgrades() -> Figure:
+def figure_upgrades(figure: Figure) -> None:
     """Only the slowest server is worth an upgrade, and only until another one is the slowest.
 
     Exact throughput. A tokenizer twice as fast changes little and no ceiling; a GPU four times as
@@ -253,7 +222,6 @@ def figure_upgrades() -> Figure:
     the one with a faster tokenizer both flatten at 50 per second. With a GPU twice as fast it
     flattens at 100, with a GPU four times as fast at 167, marked as the tokenizer's limit.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     n = np.arange(1, 49)
     for demands, colour, style, text, spot in (
@@ -265,7 +233,6 @@ def figure_upgrades() -> Figure:
         axes.plot(n, exact_mva(48, demands, AWAY_S)[0], linestyle=style, color=colour)
         axes.annotate(text, spot, color=colour, ha="right", va="bottom")
     axes.set(xlim=(0, 48), ylim=(0, 190), xlabel="clients N", ylabel="throughput X [1/s]")
-    return figure
 
 
 def check_textbook_example() -> None:

@@ -14,22 +14,25 @@ Source: Erlang (1917); Kleinrock (1975), chapter 3; Gans, Koole and Mandelbaum (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_approximations import pollaczek_khinchine_wait
 from serving_mathematics.definitions.queue_simulator import simulate_mean_wait
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def utilization(arrival_rate: float, mean_service_s: float, servers: int = 1) -> float:
@@ -41,11 +44,11 @@ def utilization(arrival_rate: float, mean_service_s: float, servers: int = 1) ->
     >>> utilization(arrival_rate=8.0, mean_service_s=0.5, servers=5)
     0.8
     """
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
+    require_non_negative(arrival_rate=arrival_rate)
+    require_positive(mean_service_s=mean_service_s)
+    require_positive_integer(servers=servers)
     rho = arrival_rate * mean_service_s / servers
-    _require(
+    require(
         rho < 1,
         "utilization arrival_rate·mean_service_s/servers",
         "below 1 for a stable queue",
@@ -64,8 +67,8 @@ def erlang_c(servers: int, offered_load: float) -> float:
     >>> round(erlang_c(servers=2, offered_load=1.0), 12)
     0.333333333333
     """
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(
+    require_positive_integer(servers=servers)
+    require(
         0 <= offered_load < servers,
         "offered_load",
         f"in [0, {servers}) for a stable queue",
@@ -100,7 +103,7 @@ def wait_exceeds(
     >>> round(wait_exceeds(0.0, arrival_rate=0.8, mean_service_s=1.0), 12)
     0.8
     """
-    _require(0 <= threshold_s < math.inf, "threshold_s", "non-negative and finite", threshold_s)
+    require_non_negative(threshold_s=threshold_s)
     rho = utilization(arrival_rate, mean_service_s, servers)
     return erlang_c(servers, rho * servers) * math.exp(
         -servers * (1 - rho) * threshold_s / mean_service_s
@@ -115,7 +118,7 @@ def response_quantile(probability: float, arrival_rate: float, mean_service_s: f
     >>> round(response_quantile(0.99, arrival_rate=0.8, mean_service_s=1.0), 5)
     23.02585
     """
-    _require(0 <= probability < 1, "probability", "in [0, 1)", probability)
+    require_in("[0, 1)", probability=probability)
     return (
         -math.log1p(-probability) * mean_service_s / (1 - utilization(arrival_rate, mean_service_s))
     )
@@ -130,9 +133,9 @@ def max_utilization(probability: float, slowdown: float) -> float:
     >>> round(max_utilization(probability=0.99, slowdown=10.0), 7)
     0.539483
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     idle = -math.log1p(-probability)
-    _require(
+    require(
         idle < slowdown < math.inf,
         "slowdown",
         f"finite and above {idle:.6g}, the quantile of an idle server",
@@ -141,35 +144,11 @@ def max_utilization(probability: float, slowdown: float) -> float:
     return 1 - idle / slowdown
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the chapter; waits in mean service times unless the name says otherwise."""
-
-    wait_at_50: float
-    wait_at_80: float
-    wait_at_95: float
-    p95_at_80: float
-    p99_at_80: float
-    idle_p99: float
-    max_rho_p99_10: float
-    separate_wait: float
-    pooled_wait: float
-    pooling_gain: float
-    wait_share_pooled: float
-    rho_tenth_one: float
-    rho_tenth_ten: float
-    rho_tenth_hundred: float
-    teller_rho: float
-    one_teller_h: float
-    two_tellers_min: float
-    teller_gain: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Answers to the exercises; waits in short service times."""
     separate, pooled = mean_wait(0.9, 1.0), mean_wait(9.0, 1.0, servers=10)
     one_teller, two_tellers = (mean_wait(5.8 / 3600, 600.0, servers=c) for c in (1, 2))
-    return Example(
+    return SimpleNamespace(
         wait_at_50=mean_wait(0.5, 1.0),
         wait_at_80=mean_wait(0.8, 1.0),
         wait_at_95=mean_wait(0.95, 1.0),
@@ -198,7 +177,7 @@ def _utilization_at_tenth(servers: int) -> float:
     return float(np.interp(0.1, waits, rho))
 
 
-def figure_hockey_stick() -> Figure:
+def figure_hockey_stick(figure: Figure) -> None:
     """The wait turns upward long before ρ = 1, and variability decides how early.
 
     Curves are the exact M/G/1 mean. Points are simulations of 200,000 customers, a million from
@@ -209,7 +188,6 @@ def figure_hockey_stick() -> Figure:
     service, the earlier. Simulated points lie on them.
     """
     rng = np.random.default_rng(20)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     rho = np.linspace(0.05, 0.955, 200)
     for scv, colour in ((4.0, "C3"), (1.0, "C0"), (0.0, "C2")):
@@ -231,7 +209,6 @@ def figure_hockey_stick() -> Figure:
     ):
         axes.annotate(text, (x, y), color=colour, ha=side, va="center", annotation_clip=False)
     axes.set(xlim=(0, 1), ylim=(0, 20), xlabel="utilization ρ", ylabel="mean wait [service times]")
-    return figure
 
 
 def slider_hockey_stick() -> dict[str, Any]:
@@ -256,7 +233,7 @@ def slider_hockey_stick() -> dict[str, Any]:
     }
 
 
-def figure_pooling() -> Figure:
+def figure_pooling(figure: Figure) -> None:
     """Ten servers behind one queue run hotter at the same wait than ten queues of one.
 
     Exact means of M/M/c. The dotted line marks a wait of a tenth of a service time.
@@ -265,7 +242,6 @@ def figure_pooling() -> Figure:
     hundred pooled servers. At any utilization more servers wait less. A dotted line marks a wait of
     one tenth of a service time: one server reaches it at 9 percent, one hundred at 95 percent.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     rho = np.linspace(0.02, 0.99, 300)
     for servers, colour, x, side, shift in (
@@ -290,7 +266,6 @@ def figure_pooling() -> Figure:
         xlabel="utilization ρ of each server",
         ylabel="mean wait [service times]",
     )
-    return figure
 
 
 def slider_pooling() -> dict[str, Any]:

@@ -15,19 +15,22 @@ p_0; Abate and Whitt (1988) for the spectrum of M/M/1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import BATCHES, simulate_mean_wait
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def any_busy(servers: int, offered_load: float) -> float:
@@ -41,8 +44,8 @@ def any_busy(servers: int, offered_load: float) -> float:
     >>> round(any_busy(servers=2, offered_load=1.0), 12)
     0.666666666667
     """
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(
+    require_positive_integer(servers=servers)
+    require(
         0 <= offered_load < servers,
         "offered_load",
         f"in [0, {servers}) for a stable queue",
@@ -66,7 +69,7 @@ def most_load_behind(gauge: float) -> float:
     >>> round(most_load_behind(0.5), 9)
     0.693147181
     """
-    _require(0 <= gauge < 1, "gauge", "in [0, 1)", gauge)
+    require_in("[0, 1)", gauge=gauge)
     return -math.log1p(-gauge)
 
 
@@ -79,8 +82,8 @@ def relaxation_time(utilization: float, mean_service_s: float) -> float:
     >>> round(relaxation_time(utilization=0.25, mean_service_s=1.0), 12)
     4.0
     """
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
+    require_in("[0, 1)", utilization=utilization)
+    require_positive(mean_service_s=mean_service_s)
     return mean_service_s / (1 - math.sqrt(utilization)) ** 2
 
 
@@ -95,8 +98,8 @@ def interval_coverage(
     >>> interval_coverage(np.random.default_rng(0), 0.3, customers=20_000, runs=5)
     1.0
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(float(runs).is_integer() and runs >= 1, "runs", "a positive integer", runs)
+    require_in("(0, 1)", utilization=utilization)
+    require_positive_integer(runs=runs)
     exact, held = utilization / (1 - utilization), 0
     for _ in range(int(runs)):
         run = simulate_mean_wait(rng, utilization, customers=customers)
@@ -112,31 +115,8 @@ def _constants_per_batch(utilization: float, customers: int) -> float:
     return customers / BATCHES / utilization / relaxation_time(utilization, 1.0)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the chapter; shares as fractions, times in mean service times."""
-
-    gauge_slots: int
-    gauge_at_tenth: float
-    gauge_at_nine_tenths: float
-    load_at_99: float
-    rho_at_99: float
-    relaxation_at_80: float
-    relaxation_at_95: float
-    relaxation_at_95_min: float  # for services of 100 ms
-    coverage_runs: int
-    coverage_customers: int
-    coverage_at_50: float
-    coverage_at_50_ci: float
-    coverage_at_90: float
-    coverage_at_90_ci: float
-    batch_at_50: float
-    batch_at_90: float
-    batch_of_figure: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     slots, rng = 64, np.random.default_rng(61)
     held = {
         rho: interval_coverage(rng, rho, COVERAGE_CUSTOMERS, COVERAGE_RUNS) for rho in (0.5, 0.9)
@@ -144,7 +124,7 @@ def example() -> Example:
     half = {
         rho: 196 * math.sqrt(share * (1 - share) / COVERAGE_RUNS) for rho, share in held.items()
     }
-    return Example(
+    return SimpleNamespace(
         gauge_slots=slots,
         gauge_at_tenth=any_busy(slots, 0.1 * slots),
         gauge_at_nine_tenths=any_busy(slots, 0.9 * slots),
@@ -152,7 +132,7 @@ def example() -> Example:
         rho_at_99=most_load_behind(0.995) / slots,
         relaxation_at_80=relaxation_time(0.8, 1.0),
         relaxation_at_95=relaxation_time(0.95, 1.0),
-        relaxation_at_95_min=relaxation_time(0.95, 0.1) / 60,
+        relaxation_at_95_min=relaxation_time(0.95, 0.1) / 60,  # for services of 100 ms
         coverage_runs=COVERAGE_RUNS,
         coverage_customers=COVERAGE_CUSTOMERS,
         coverage_at_50=held[0.5],
@@ -165,14 +145,13 @@ def example() -> Example:
     )
 
 
-def figure_gauge() -> Figure:
+def figure_gauge(figure: Figure) -> None:
     """With 64 slots the gauge reads 99% at a fourteenth of the capacity, 100% from a twelfth on.
 
     Alt: Line chart of the share of time with at least one busy slot against utilization. For one
     slot it is the diagonal; for 8 slots it bends and reaches 98 percent at a utilization of one
     half; for 64 slots it rises almost vertically to 99 percent at 0.07 and stays at 100 percent.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     rho = np.r_[0, np.geomspace(1e-4, 0.999, 250)]
     for slots, colour, x, y in (
@@ -189,7 +168,6 @@ def figure_gauge() -> Figure:
         xlabel="utilization ρ of the slots",
         ylabel="share of time with any slot busy",
     )
-    return figure
 
 
 def check_gauge_of_one_server() -> None:

@@ -14,26 +14,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_in, require_positive_integer
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _parts(availabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
     parts = np.asarray(availabilities, dtype=float)
-    _require(parts.ndim == 1 and parts.size > 0, "availabilities", "a non-empty list", parts)
-    _require(np.all((parts >= 0) & (parts <= 1)), "availabilities", "in [0, 1]", parts)
+    require(parts.ndim == 1 and parts.size > 0, "availabilities", "a non-empty list", parts)
+    require(np.all((parts >= 0) & (parts <= 1)), "availabilities", "in [0, 1]", parts)
     return parts
 
 
@@ -69,7 +67,7 @@ def k_of_n(needed: int, availabilities: npt.ArrayLike) -> float:
     0.5
     """
     parts = _parts(availabilities)
-    _require(
+    require(
         float(needed).is_integer() and 1 <= needed <= parts.size,
         "needed",
         f"an integer in 1…{parts.size}",
@@ -90,8 +88,8 @@ def zero_failure_bound(trials: int, confidence: float = 0.95) -> float:
     >>> round(zero_failure_bound(trials=2, confidence=0.75), 12)
     0.5
     """
-    _require(float(trials).is_integer() and trials >= 1, "trials", "a positive integer", trials)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    require_positive_integer(trials=trials)
+    require_in("(0, 1)", confidence=confidence)
     return -math.expm1(math.log1p(-confidence) / trials)
 
 
@@ -106,14 +104,14 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tup
     >>> low, round(high, 12)
     (0.0, 0.5)
     """
-    _require(float(trials).is_integer() and trials >= 1, "trials", "a positive integer", trials)
-    _require(
+    require_positive_integer(trials=trials)
+    require(
         float(failures).is_integer() and 0 <= failures <= trials,
         "failures",
         f"an integer in 0…{trials}",
         failures,
     )
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    require_in("(0, 1)", confidence=confidence)
     tail = (1 - confidence) / 2
 
     def at_most(x: int, p: float) -> float:
@@ -137,32 +135,13 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tup
     return lower, upper
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the chapter."""
-
-    five_dependencies_percent: float
-    five_times_budget: float
-    two_copies_percent: float
-    ten_of_ten_percent: float
-    ten_of_twelve_percent: float
-    ten_of_eleven_percent: float
-    clean_trials: int
-    clean_bound_percent: float
-    trials_for_three_nines: int
-    seen_failures: int
-    seen_trials: int
-    seen_low_percent: float
-    seen_high_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     needed = 1
     while zero_failure_bound(needed) > 0.001:
         needed += 1
     low, high = clopper_pearson(7, 10_000)
-    return Example(
+    return SimpleNamespace(
         five_dependencies_percent=100 * series([0.9999] * 5),
         five_times_budget=(1 - series([0.9999] * 5)) / (1 - 0.9999),
         two_copies_percent=100 * parallel([0.99, 0.99]),
@@ -179,7 +158,7 @@ def example() -> Example:
     )
 
 
-def figure_evidence() -> Figure:
+def figure_evidence(figure: Figure) -> None:
     """The closer the failures are to the budget, the more requests it takes to prove the objective.
 
     Bars are 95% Clopper–Pearson intervals of services that failed 0, 0.04 and 0.08% of their
@@ -191,7 +170,6 @@ def figure_evidence() -> Figure:
     from 10,000 requests on, at 0.04 percent failed from 30,000 on, and at 0.08 percent failed
     only just at 100,000.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     sizes = np.array([1000, 3000, 10_000, 30_000, 100_000, 300_000])
     for rate, colour, shift, name in (
@@ -212,7 +190,6 @@ def figure_evidence() -> Figure:
     axes.set(xscale="log", yscale="log", xlim=(650, 2e6), ylim=(1e-3, 1))
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.001", "0.01", "0.1", "1"])
     axes.set(xlabel="requests observed", ylabel="failure probability [%]")
-    return figure
 
 
 def check_dependencies_in_series() -> None:

@@ -15,14 +15,24 @@ Source: Erlang (1917) for the wait; Reddi et al. (2020) for the two scenarios; M
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import erlang_c, wait_exceeds
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MLPERF_H200 = {  # Inference v4.1, closed, 8 × H200: (Server, Offline) [samples or tokens/s]
     "BERT (99%)": (58090.2, 73765.6),
@@ -36,12 +46,6 @@ MLPERF_H200 = {  # Inference v4.1, closed, 8 × H200: (Server, Offline) [samples
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def batch_servers(arrival_rate: float, mean_service_s: float) -> int:
     """Servers that keep up with the mean load when any answer may wait: ⌈λS⌉, at least one.
 
@@ -51,8 +55,7 @@ def batch_servers(arrival_rate: float, mean_service_s: float) -> int:
     >>> batch_servers(arrival_rate=100.0, mean_service_s=0.05)
     5
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
+    require_positive(arrival_rate=arrival_rate, mean_service_s=mean_service_s)
     return max(1, math.ceil(round(arrival_rate * mean_service_s, 9)))
 
 
@@ -67,10 +70,9 @@ def peak_servers(
     >>> peak_servers(arrival_rate=100.0, mean_service_s=0.05, peak_to_mean=2.5, max_utilization=0.6)
     21
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(1 <= peak_to_mean < math.inf, "peak_to_mean", "finite and at least 1", peak_to_mean)
-    _require(0 < max_utilization <= 1, "max_utilization", "in (0, 1]", max_utilization)
+    require_positive(arrival_rate=arrival_rate, mean_service_s=mean_service_s)
+    require(1 <= peak_to_mean < math.inf, "peak_to_mean", "finite and at least 1", peak_to_mean)
+    require_in("(0, 1]", max_utilization=max_utilization)
     load = peak_to_mean * arrival_rate * mean_service_s
     return max(1, math.ceil(round(load / max_utilization, 9)))
 
@@ -87,10 +89,9 @@ def online_servers(
     >>> online_servers(peak_rate=1.0, mean_service_s=1.0, wait_s=0.0, late_share=0.4)  # C(2,1)=1/3
     2
     """
-    _require(0 < peak_rate < math.inf, "peak_rate", "positive and finite", peak_rate)
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(0 <= wait_s < math.inf, "wait_s", "non-negative and finite", wait_s)
-    _require(0 < late_share < 1, "late_share", "in (0, 1)", late_share)
+    require_positive(peak_rate=peak_rate, mean_service_s=mean_service_s)
+    require_non_negative(wait_s=wait_s)
+    require_in("(0, 1)", late_share=late_share)
     load = peak_rate * mean_service_s
     servers, blocking = 0, 1.0
     while True:
@@ -112,8 +113,8 @@ def cost_ratio(peak_to_mean: float, max_utilization: float) -> float:
     >>> cost_ratio(peak_to_mean=2.0, max_utilization=0.5)
     4.0
     """
-    _require(1 <= peak_to_mean < math.inf, "peak_to_mean", "finite and at least 1", peak_to_mean)
-    _require(0 < max_utilization <= 1, "max_utilization", "in (0, 1]", max_utilization)
+    require(1 <= peak_to_mean < math.inf, "peak_to_mean", "finite and at least 1", peak_to_mean)
+    require_in("(0, 1]", max_utilization=max_utilization)
     return peak_to_mean / max_utilization
 
 
@@ -129,50 +130,21 @@ def shared_prices(
     >>> shared_prices(servers=6, online_load=2.0, batch_load=2.0, batch_price=0.5)
     (2.0, 1.0)
     """
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(0 < online_load <= servers, "online_load", f"in (0, {servers}]", online_load)
-    _require(
+    require_positive_integer(servers=servers)
+    require(0 < online_load <= servers, "online_load", f"in (0, {servers}]", online_load)
+    require(
         0 <= batch_load <= servers - online_load,
         "batch_load",
         f"in [0, {servers - online_load:g}], what online work leaves",
         batch_load,
     )
-    _require(0 <= batch_price <= 1, "batch_price", "in [0, 1]", batch_price)
+    require_in("[0, 1]", batch_price=batch_price)
     online = servers / (online_load + batch_price * batch_load)
     return online, batch_price * online
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers: λ = 100/s, S = 50 ms, peak over mean 2.5; shares in percent."""
-
-    mean_load: float
-    peak_load: float
-    batch_count: int
-    rule_count: int
-    rule_ratio: float
-    fluid_ratio: float
-    rule_waiting: float
-    p99_count: int
-    p99_rho: float
-    p99_ratio: float
-    big_count: int
-    big_rho: float
-    big_ratio: float
-    big_p99_ratio: float
-    kept_least: float
-    kept_most: float
-    kept_llama: float
-    kept_bert: float
-    implied_peak: float
-    alone_price: float
-    full_batch: float
-    full_online_price: float
-    full_batch_price: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     rate, service, peak = 100.0, 0.05, 2.5
     batch, rule = batch_servers(rate, service), peak_servers(rate, service, peak, 0.6)
     p99 = online_servers(peak * rate, service, service, 0.01)
@@ -182,7 +154,7 @@ def example() -> Example:
     )
     kept = {name: 100 * server / offline for name, (server, offline) in MLPERF_H200.items()}
     online_price, batch_price = shared_prices(rule, rate * service, rule - rate * service, 0.5)
-    return Example(
+    return SimpleNamespace(
         mean_load=rate * service,
         peak_load=peak * rate * service,
         batch_count=batch,
@@ -209,7 +181,7 @@ def example() -> Example:
     )
 
 
-def figure_cost_of_now() -> Figure:
+def figure_cost_of_now(figure: Figure) -> None:
     """The premium for “now” is the peak over the mean, plus a headroom that large fleets hardly
     need.
 
@@ -220,7 +192,6 @@ def figure_cost_of_now() -> Figure:
     and 500 busy servers. All lines rise nearly in proportion; the line of 5 is highest, at 4.2 for
     a peak of 2.5, that of 500 is close to the dotted diagonal. A horizontal line marks 2.
     """
-    figure = Figure()
     axes = figure.subplots()
     peaks = np.linspace(1, 5, 121)
     for load, colour in ((5, "C3"), (50, "C0"), (500, "C2")):
@@ -238,10 +209,9 @@ def figure_cost_of_now() -> Figure:
         xlabel="peak over mean of the arrival rate",
         ylabel="online cost / batch cost",
     )
-    return figure
 
 
-def figure_server_over_offline() -> Figure:
+def figure_server_over_offline(figure: Figure) -> None:
     """A latency target at p99 takes 4% to 21% of the throughput of one machine with eight GPUs.
 
     Server throughput over Offline throughput in the MLPerf Inference v4.1 results of a GIGABYTE
@@ -251,7 +221,6 @@ def figure_server_over_offline() -> Figure:
     ResNet-50 90, DLRM-v2 92, RetinaNet 93, Llama 2 70B 95, Stable Diffusion XL 96, GPT-J 96 and
     Mixtral 96 percent.
     """
-    figure = Figure()
     axes = figure.subplots()
     names = list(MLPERF_H200)
     kept = [100 * server / offline for server, offline in MLPERF_H200.values()]
@@ -275,7 +244,6 @@ def figure_server_over_offline() -> Figure:
         xlabel="Server throughput / Offline throughput [%]",
         ylabel="MLPerf benchmark",
     )
-    return figure
 
 
 def check_hundred_per_second() -> None:

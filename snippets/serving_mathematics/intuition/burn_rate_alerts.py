@@ -12,25 +12,28 @@ Source: Beyer et al. (2018), chapter 5, “Multiwindow, Multi-Burn-Rate Alerts�
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Counts = npt.NDArray[np.int64]
 SLO = 0.999  # objective of the examples
 DAY_MIN = 1440  # min
 RULES = (("1 h page", 60, 5, 14.4), ("6 h page", 360, 30, 6.0), ("3 d ticket", 4320, 360, 1.0))
 # name, long and short window [min], burn rate: SRE Workbook, table 5-8
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def errors_to_fire(requests: npt.ArrayLike, slo: float, burn: float) -> Counts:
@@ -43,14 +46,14 @@ def errors_to_fire(requests: npt.ArrayLike, slo: float, burn: float) -> Counts:
     [1, 1, 2, 15]
     """
     counts = np.asarray(requests, dtype=float)
-    _require(
+    require(
         np.all((counts >= 0) & (counts < math.inf) & (np.rint(counts) == counts)),
         "requests",
         "non-negative integers",
         counts,
     )
-    _require(0 < slo < 1, "slo", "in (0, 1)", slo)
-    _require(0 < burn < math.inf, "burn", "positive and finite", burn)
+    require_in("(0, 1)", slo=slo)
+    require_positive(burn=burn)
     return (np.floor(burn * (1 - slo) * counts + 1e-9) + 1).astype(np.int64)
 
 
@@ -73,11 +76,11 @@ def alert_firing(
     [False, False, True, False]
     """
     served, failed = np.asarray(requests, dtype=float), np.asarray(errors, dtype=float)
-    _require(served.ndim >= 1 and served.size > 0, "requests", "a non-empty array", served.shape)
-    _require(failed.shape == served.shape, "errors", f"of shape {served.shape}", failed.shape)
-    _require(np.all((failed >= 0) & (failed <= served)), "errors", "in 0…requests", failed)
-    _require(float(short).is_integer() and short >= 1, "short", "a positive integer", short)
-    _require(float(long).is_integer() and long >= short, "long", "an integer ≥ short", long)
+    require(served.ndim >= 1 and served.size > 0, "requests", "a non-empty array", served.shape)
+    require(failed.shape == served.shape, "errors", f"of shape {served.shape}", failed.shape)
+    require(np.all((failed >= 0) & (failed <= served)), "errors", "in 0…requests", failed)
+    require_positive_integer(short=short)
+    require(float(long).is_integer() and long >= short, "long", "an integer ≥ short", long)
 
     def exceeds(window: int) -> npt.NDArray[np.bool_]:
         sums = []
@@ -100,9 +103,9 @@ def simulated_month(
     """
     rates = np.full(30 * DAY_MIN, 0.0002)
     for start, length, rate in incidents:
-        _require(0 <= rate <= 1, "incidents", "of error rates in [0, 1]", rate)
+        require(0 <= rate <= 1, "incidents", "of error rates in [0, 1]", rate)
         rates[round(start * DAY_MIN) : round((start + length) * DAY_MIN)] = rate
-    _require(requests_per_min > 0, "requests_per_min", "positive", requests_per_min)
+    require(requests_per_min > 0, "requests_per_min", "positive", requests_per_min)
     requests = rng.poisson(requests_per_min, rates.size)
     return requests, rng.binomial(requests, rates)
 
@@ -116,19 +119,8 @@ def _starts(firing: npt.NDArray[np.bool_]) -> Counts:
     return np.flatnonzero(firing & ~np.r_[False, firing[:-1]])
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the chapter, in the unit that the name says."""
-
-    fast_page_min: float
-    fast_spent_percent: float
-    slow_ticket_h: float
-    slow_spent_percent: float
-    month_left_percent: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     requests, errors = simulated_month(np.random.default_rng(71), 600, [FAST, SLOW])
     page, _, ticket = (
         _starts(alert_firing(requests, errors, long, short, SLO, burn))
@@ -137,7 +129,7 @@ def example() -> Example:
     budget = (1 - SLO) * requests.sum()
     fast, slow = round(FAST[0] * DAY_MIN), round(SLOW[0] * DAY_MIN)
     opened = ticket[ticket > slow][0]
-    return Example(
+    return SimpleNamespace(
         fast_page_min=float(page[0] + 1 - fast),
         fast_spent_percent=100 * float(errors[fast : fast + 20].sum() / budget),
         slow_ticket_h=float(opened + 1 - slow) / 60,
@@ -146,7 +138,7 @@ def example() -> Example:
     )
 
 
-def figure_month() -> Figure:
+def figure_month(figure: Figure) -> None:
     """A fast burn pages within the hour; a slow one, below every page, opens a ticket.
 
     Simulated month of 600 requests a minute, objective 99.9%. Twenty minutes of 25% errors on day
@@ -159,7 +151,7 @@ def figure_month() -> Figure:
     fires on day 8 and from day 18 until day 21.
     """
     requests, errors = simulated_month(np.random.default_rng(71), 600, [FAST, SLOW])
-    figure = Figure(figsize=(5.8, 4.3), layout="constrained")
+    figure.set_size_inches(5.8, 4.3)
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     left = 100 * (1 - np.cumsum(errors) / ((1 - SLO) * requests.sum()))
     shown = np.unique(np.r_[np.arange(0, left.size, 144), np.arange(11_500, 11_560, 2)])
@@ -180,7 +172,6 @@ def figure_month() -> Figure:
     axes.tick_params(labelbottom=True)
     axes.set(ylim=(0, 103), xlabel="day", ylabel="budget left [%]")
     strip.set(xlim=(0, 30), ylim=(-0.6, 2.6), xlabel="day", ylabel="firing")
-    return figure
 
 
 def check_windows_of_the_workbook() -> None:

@@ -15,24 +15,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.intuition.batch_vs_online import online_servers, shared_prices
+from serving_mathematics.require import require, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 SLOTS = 96  # quarter hours of a day, the resolution of the example
 PEAK_SLOT = 60  # the slot that starts at 15:00
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
@@ -44,8 +43,8 @@ def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
     >>> daily_profile(2.0, slots=4).round(6).tolist()  # x² : x : 1 : x with x = 1 + √2
     [2.0, 0.828427, 0.343146, 0.828427]
     """
-    _require(float(slots).is_integer() and slots >= 2, "slots", "an integer of at least 2", slots)
-    _require(
+    require(float(slots).is_integer() and slots >= 2, "slots", "an integer of at least 2", slots)
+    require(
         1 <= peak_to_mean <= slots / 2,
         "peak_to_mean",
         f"in [1, {slots / 2:g}], half of the slots",
@@ -69,10 +68,10 @@ def _day(
     """Both curves as arrays of one shape, refused when empty, negative or not finite."""
     batch = np.asarray(batch_demand, dtype=float)
     held = np.zeros_like(batch) if held_servers is None else np.asarray(held_servers, dtype=float)
-    _require(batch.ndim == 1 and batch.size > 0, "batch_demand", "a non-empty line", batch.shape)
-    _require(held.shape == batch.shape, "held_servers", f"of shape {batch.shape}", held.shape)
+    require(batch.ndim == 1 and batch.size > 0, "batch_demand", "a non-empty line", batch.shape)
+    require(held.shape == batch.shape, "held_servers", f"of shape {batch.shape}", held.shape)
     for name, values in (("batch_demand", batch), ("held_servers", held)):
-        _require(
+        require(
             np.all((values >= 0) & (values < math.inf)), name, "non-negative and finite", values
         )
     return batch, held
@@ -94,7 +93,7 @@ def smallest_fleet(
     3.0
     """
     batch, held = _day(batch_demand, held_servers)
-    _require(float(window).is_integer() and window >= 1, "window", "a positive integer", window)
+    require_positive_integer(window=window)
     n, w = batch.size, int(window)
     days = 3 + w // n
     arrived = np.r_[0.0, np.cumsum(np.tile(batch, days))]
@@ -129,7 +128,7 @@ def backfill(
     """
     batch, held = _day(batch_demand, held_servers)
     least = max(held.max(), batch.mean() + held.mean())
-    _require(
+    require(
         least * (1 - 1e-12) <= capacity < math.inf,
         "capacity",
         f"finite and at least {least:g}, the highest hold and the mean load",
@@ -146,34 +145,14 @@ def backfill(
     return Backfill(done[n : 2 * n], int(np.max(taken[batch > 0], initial=0)))
 
 
-@dataclass(frozen=True)
-class Example:
-    """A day with a mean of 100/s and a peak of 2.5 times that, in servers, hours and percent."""
-
-    held_mean: float
-    held_times: float
-    trough: float
-    trough_times: float
-    separate_fleets: int
-    separate_surplus: float
-    shared_window_h: float
-    trough_online_price: float
-    trough_batch_price: float
-    batch_at_once: float
-    batch_four_hours: float
-    mean_window_h: float
-    week_fleet: float
-    week_mean: float
-
-
 def _held() -> FloatArray:
     """Servers held in each quarter hour so that at most 2% of the online requests wait."""
     rates = 100.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT)
     return np.array([float(online_servers(rate, 0.05, 0.0, 0.02)) for rate in rates.tolist()])
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """A day with a mean of 100/s and a peak of 2.5 times that, in servers, hours and percent."""
     batch, held = 5.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT), _held()
     fleet = int(held.max())
     shared = [smallest_fleet(batch, w, held) <= fleet + 1e-9 for w in range(1, SLOTS + 1)]
@@ -181,7 +160,7 @@ def example() -> Example:
     trough = float(fleet - held.mean())
     week = np.concatenate([batch] * 5 + [0.5 * batch] * 2)
     online_price, batch_price = shared_prices(fleet, 5.0, trough, 0.5)
-    return Example(
+    return SimpleNamespace(
         held_mean=float(held.mean()),
         held_times=float(held.mean()) / 5,
         trough=trough,
@@ -199,7 +178,7 @@ def example() -> Example:
     )
 
 
-def figure_day() -> Figure:
+def figure_day(figure: Figure) -> None:
     """The trough of the day does as much batch work as the online service does in all, with no
     server added.
 
@@ -214,7 +193,7 @@ def figure_day() -> Figure:
     held = _held()
     done = backfill(5.0 * shape, float(held.max()), held).done
     hours = np.arange(SLOTS + 1) / 4
-    figure = Figure(figsize=(5.8, 3.6))
+    figure.set_size_inches(5.8, 3.6)
     axes = figure.subplots()
 
     def closed(values: FloatArray) -> FloatArray:
@@ -235,10 +214,9 @@ def figure_day() -> Figure:
         xlabel="time of day [h]",
         ylabel="servers",
     )
-    return figure
 
 
-def figure_window() -> Figure:
+def figure_window(figure: Figure) -> None:
     """Between “now” and “by tomorrow” lies a continuum: each hour of patience takes servers off,
     and a day takes all that can be taken.
 
@@ -252,7 +230,6 @@ def figure_window() -> Figure:
     """
     batch, held = 5.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT), _held()
     windows = np.arange(1, 121)
-    figure = Figure()
     axes = figure.subplots()
     for held_servers, colour, text, place in (
         (held, "C0", "online and batch on one fleet", (5.2, 23.2)),
@@ -270,7 +247,6 @@ def figure_window() -> Figure:
         xlabel="window from arrival to deadline [h]",
         ylabel="smallest fleet [servers]",
     )
-    return figure
 
 
 def check_window_by_hand() -> None:

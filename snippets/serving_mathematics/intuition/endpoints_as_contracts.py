@@ -17,17 +17,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-
-import numpy as np
-from matplotlib.figure import Figure
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from serving_mathematics import checks
+from serving_mathematics.require import require
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, order=True)
@@ -48,10 +45,10 @@ class Tensor:
 
     def __post_init__(self) -> None:
         """Refuse what is no tensor."""
-        _require(bool(self.name), "name", "a non-empty string", repr(self.name))
-        _require(bool(self.datatype), "datatype", "a non-empty string", repr(self.datatype))
+        require(bool(self.name), "name", "a non-empty string", repr(self.name))
+        require(bool(self.datatype), "datatype", "a non-empty string", repr(self.datatype))
         sizes = [-1 <= size < 2**64 and float(size).is_integer() for size in self.shape]
-        _require(all(sizes), "shape", "made of integers in [−1, 2⁶⁴)", self.shape)
+        require(all(sizes), "shape", "made of integers in [−1, 2⁶⁴)", self.shape)
 
 
 @dataclass(frozen=True)
@@ -73,11 +70,11 @@ class Contract:
         for side in ("inputs", "outputs"):
             tensors = tuple(sorted(getattr(self, side)))
             names = [tensor.name for tensor in tensors]
-            _require(len(set(names)) == len(names), side, "named once each", names)
+            require(len(set(names)) == len(names), side, "named once each", names)
             object.__setattr__(self, side, tensors)
-        _require(len(self.outputs) > 0, "outputs", "at least one", self.outputs)
+        require(len(self.outputs) > 0, "outputs", "at least one", self.outputs)
         optional = [tensor.name for tensor in self.outputs if tensor.optional]
-        _require(not optional, "outputs", "promised, not optional", optional)
+        require(not optional, "outputs", "promised, not optional", optional)
 
 
 def includes(wide: Tensor, narrow: Tensor) -> bool:
@@ -109,9 +106,9 @@ def accepts(contract: Contract, request: Iterable[Tensor]) -> bool:
     """
     tensors = list(request)
     sent = {tensor.name: tensor for tensor in tensors}
-    _require(len(sent) == len(tensors), "request", "named once each", [t.name for t in tensors])
+    require(len(sent) == len(tensors), "request", "named once each", [t.name for t in tensors])
     for tensor in tensors:
-        _require(-1 not in tensor.shape, "request", "of concrete shape", tensor.shape)
+        require(-1 not in tensor.shape, "request", "of concrete shape", tensor.shape)
     known = {tensor.name: tensor for tensor in contract.inputs}
     return all(name in known and includes(known[name], sent[name]) for name in sent) and all(
         tensor.optional or tensor.name in sent for tensor in contract.inputs
@@ -174,9 +171,9 @@ def next_version(version: str, old: Contract, new: Contract) -> str:
     """
     parts = version.split(".")
     numbers = [int(p) for p in parts if p.isascii() and p.isdigit() and p == str(int(p))]
-    _require(len(numbers) == len(parts) == 3, "version", "MAJOR.MINOR.PATCH", repr(version))
+    require(len(numbers) == len(parts) == 3, "version", "MAJOR.MINOR.PATCH", repr(version))
     major, minor, patch = numbers
-    _require(major >= 1, "version", "at least 1.0.0", repr(version))
+    require(major >= 1, "version", "at least 1.0.0", repr(version))
     if new == old:
         return f"{major}.{minor}.{patch + 1}"
     return f"{major}.{minor + 1}.0" if can_replace(new, old) else f"{major + 1}.0.0"
@@ -197,22 +194,10 @@ def _iris() -> dict[str, Contract]:
     }
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked decisions of the chapter."""
-
-    version_same: str
-    version_mask: str
-    version_single: str
-    rollback_reason: str
-    half_reason: str
-    half_back_reason: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The decisions quoted in the text."""
     c = _iris()
-    return Example(
+    return SimpleNamespace(
         version_same=next_version("1.4.2", c["base"], c["base"]),
         version_mask=next_version("1.4.2", c["base"], c["mask"]),
         version_single=next_version("1.4.2", c["base"], c["single"]),
@@ -222,7 +207,7 @@ def example() -> Example:
     )
 
 
-def figure_compatibility() -> Figure:
+def figure_compatibility(figure: Figure) -> None:
     """Upward along a line is a safe deployment; every other step breaks somebody.
 
     Seven contracts of one classifier. A line says that the upper can replace the lower, as computed
@@ -233,7 +218,7 @@ def figure_compatibility() -> Figure:
     mask and one with an extra output, at the top one with both. A red box with FP16 input has no
     line to any other.
     """
-    figure = Figure(figsize=(5.8, 4.2), layout="constrained")
+    figure.set_size_inches(5.8, 4.2)
     axes = figure.subplots()
     contracts = _iris()
     boxes = {
@@ -267,7 +252,6 @@ def figure_compatibility() -> Figure:
     axes.annotate("no line:\nbreaking both ways", (2.5, 0.62), color="C3", ha="center", va="top")
     axes.set(xlim=(-0.65, 3.1), ylim=(-0.4, 3.35))
     axes.axis("off")
-    return figure
 
 
 def _all_requests() -> list[tuple[Tensor, ...]]:

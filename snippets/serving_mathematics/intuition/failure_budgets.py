@@ -13,23 +13,21 @@ Source: Beyer et al. (2018), chapter 5, “Alerting on SLOs”.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0  # s
 MONTH = 30 * DAY  # s; the period of the SRE Workbook's examples
 ALERTS = (("1 h page", HOUR, 14.4), ("6 h page", 6 * HOUR, 6.0), ("3 d ticket", 3 * DAY, 1.0))
 # name, long window [s], burn rate: SRE Workbook, table 5-8
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def error_budget(slo: float, total: float) -> float:
@@ -41,8 +39,8 @@ def error_budget(slo: float, total: float) -> float:
     >>> round(error_budget(slo=0.999, total=1_000_000), 6)
     1000.0
     """
-    _require(0 < slo < 1, "slo", "in (0, 1)", slo)
-    _require(0 < total < math.inf, "total", "positive and finite", total)
+    require_in("(0, 1)", slo=slo)
+    require_positive(total=total)
     return (1 - slo) * total
 
 
@@ -55,8 +53,8 @@ def burn_rate(error_rate: float, slo: float) -> float:
     >>> round(burn_rate(error_rate=0.02, slo=0.99), 9)
     2.0
     """
-    _require(0 <= error_rate <= 1, "error_rate", "in [0, 1]", error_rate)
-    _require(0 < slo < 1, "slo", "in (0, 1)", slo)
+    require_in("[0, 1]", error_rate=error_rate)
+    require_in("(0, 1)", slo=slo)
     return error_rate / (1 - slo)
 
 
@@ -68,9 +66,8 @@ def budget_spent(burn: float, duration_s: float, period_s: float) -> float:
     >>> budget_spent(burn=2.0, duration_s=86400.0, period_s=864000.0)
     0.2
     """
-    _require(0 <= burn < math.inf, "burn", "non-negative and finite", burn)
-    _require(0 <= duration_s < math.inf, "duration_s", "non-negative and finite", duration_s)
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
+    require_non_negative(burn=burn, duration_s=duration_s)
+    require_positive(period_s=period_s)
     return burn * duration_s / period_s
 
 
@@ -83,9 +80,8 @@ def exhaustion_time(burn: float, period_s: float, remaining: float = 1.0) -> flo
     >>> exhaustion_time(burn=10.0, period_s=864000.0) / 86400
     1.0
     """
-    _require(0 < burn < math.inf, "burn", "positive and finite", burn)
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
-    _require(0 <= remaining <= 1, "remaining", "in [0, 1]", remaining)
+    require_positive(burn=burn, period_s=period_s)
+    require_in("[0, 1]", remaining=remaining)
     return remaining * period_s / burn
 
 
@@ -98,9 +94,9 @@ def burn_threshold(spend: float, window_s: float, period_s: float) -> float:
     >>> burn_threshold(spend=0.05, window_s=36 * 3600.0, period_s=30 * 86400.0)
     1.0
     """
-    _require(0 < spend <= 1, "spend", "in (0, 1]", spend)
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
-    _require(0 < window_s <= period_s, "window_s", "positive and at most period_s", window_s)
+    require_in("(0, 1]", spend=spend)
+    require_positive(period_s=period_s)
+    require(0 < window_s <= period_s, "window_s", "positive and at most period_s", window_s)
     return spend * period_s / window_s
 
 
@@ -113,9 +109,8 @@ def detection_time(error_rate: float, slo: float, threshold: float, window_s: fl
     >>> round(detection_time(error_rate=0.5, slo=0.99, threshold=10.0, window_s=3600.0), 9)
     720.0
     """
-    _require(0 < error_rate <= 1, "error_rate", "in (0, 1]", error_rate)
-    _require(0 < threshold < math.inf, "threshold", "positive and finite", threshold)
-    _require(0 < window_s < math.inf, "window_s", "positive and finite", window_s)
+    require_in("(0, 1]", error_rate=error_rate)
+    require_positive(threshold=threshold, window_s=window_s)
     burning = burn_rate(error_rate, slo)
     return window_s * threshold / burning if burning > threshold else math.inf
 
@@ -132,34 +127,12 @@ def reset_time(error_rate: float, slo: float, threshold: float, window_s: float)
     return max(0.0, window_s - detection_time(error_rate, slo, threshold, window_s))
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the chapter, in the unit that the name says."""
-
-    budget_min: float
-    budget_28_days_min: float
-    budget_year_h: float
-    outage_spend_percent: float
-    page_burn: float
-    page_error_percent: float
-    slow_page_burn: float
-    exhausted_h: float
-    exhausted_days: float
-    two_hours_burn: float
-    two_hours_error_percent: float
-    outage_detected_s: float
-    outage_reset_min: float
-    missed_h: float
-    low_goal_percent: float
-    five_nines_s: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Answers to the exercises, in the unit that the name says."""
     page = burn_threshold(0.02, HOUR, MONTH)
     exhausted = exhaustion_time(page, MONTH)
     two_hours = MONTH / (2 * HOUR)
-    return Example(
+    return SimpleNamespace(
         budget_min=error_budget(0.999, MONTH) / MINUTE,
         budget_28_days_min=error_budget(0.999, 28 * DAY) / MINUTE,
         budget_year_h=error_budget(0.999, 365 * DAY) / HOUR,
@@ -179,7 +152,7 @@ def example() -> Example:
     )
 
 
-def figure_detection_time() -> Figure:
+def figure_detection_time(figure: Figure) -> None:
     """Each alert is blind below its burn rate and needs seconds to minutes in an outage.
 
     Time from the first error to each of the three recommended alerts, objective 99.9% over 30 days.
@@ -190,7 +163,6 @@ def figure_detection_time() -> Figure:
     days, the lengths of their windows. A dashed line for the exhaustion of the budget runs above
     all of them, from 30 days to 43 minutes.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     for (name, window_s, threshold), colour in zip(ALERTS, ("C3", "C1", "C0"), strict=True):
         edge = threshold * (1 - 0.999)
@@ -216,7 +188,6 @@ def figure_detection_time() -> Figure:
     axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axes.minorticks_off()
     axes.set(xlim=(0.015, 110), xlabel="error rate [%]", ylabel="time since the first error")
-    return figure
 
 
 def check_budget_in_minutes() -> None:

@@ -14,38 +14,36 @@ Source: Beyer et al. (2018), chapter 5, “Low-Traffic Services and Error Budget
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.intuition.burn_rate_alerts import alert_firing, errors_to_fire
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SLO = 0.999  # objective of the examples
 PAGE = 14.4  # burn rate of the one-hour page; SRE Workbook, table 5-8
 WINDOWS_PER_MONTH = 30 * 24 * 12  # short windows of 5 min in 30 days
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def _needed(requests_short: int, slo: float, burn: float, windows: int) -> tuple[int, int]:
     """Errors that fire the short window and the long one, ⌊b*(1−s)n⌋ + 1 of n requests."""
-    _require(
-        float(requests_short).is_integer() and requests_short >= 1,
-        "requests_short",
-        "a positive integer",
-        requests_short,
-    )
-    _require(0 < slo < 1, "slo", "in (0, 1)", slo)
-    _require(0 < burn < math.inf, "burn", "positive and finite", burn)
-    _require(float(windows).is_integer() and windows >= 2, "windows", "an integer ≥ 2", windows)
+    require_positive_integer(requests_short=requests_short)
+    require_in("(0, 1)", slo=slo)
+    require_positive(burn=burn)
+    require(float(windows).is_integer() and windows >= 2, "windows", "an integer ≥ 2", windows)
     allowed = burn * (1 - slo) * requests_short
     return math.floor(allowed + 1e-9) + 1, math.floor(allowed * windows + 1e-9) + 1
 
@@ -59,8 +57,8 @@ def binomial_probabilities(trials: int, probability: float) -> npt.NDArray[np.fl
     >>> binomial_probabilities(2, 0.5).round(12).tolist()
     [0.25, 0.5, 0.25]
     """
-    _require(float(trials).is_integer() and trials >= 0, "trials", "an integer ≥ 0", trials)
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require(float(trials).is_integer() and trials >= 0, "trials", "an integer ≥ 0", trials)
+    require_in("(0, 1)", probability=probability)
     k = np.arange(1, trials + 1)
     ratios = np.log((trials - k + 1) / k) + math.log(probability) - math.log1p(-probability)
     logs = trials * math.log1p(-probability) + np.cumsum(np.r_[0.0, ratios])
@@ -79,7 +77,7 @@ def fire_probability(
     >>> round(fire_probability(1, error_rate=0.001, slo=0.999, burn=14.4), 9)
     0.001
     """
-    _require(0 < error_rate < 1, "error_rate", "in (0, 1)", error_rate)
+    require_in("(0, 1)", error_rate=error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
     last = binomial_probabilities(requests_short, error_rate)
     rest = binomial_probabilities((windows - 1) * requests_short, error_rate)
@@ -102,7 +100,7 @@ def page_start_probability(
     >>> round(p, 9) == round(0.001 * 0.999, 9)
     True
     """
-    _require(0 < error_rate < 1, "error_rate", "in (0, 1)", error_rate)
+    require_in("(0, 1)", error_rate=error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
 
     def lumped(trials: int) -> npt.NDArray[np.float64]:
@@ -122,23 +120,9 @@ def _pages_per_month(requests_per_h: int, error_rate: float) -> float:
     return WINDOWS_PER_MONTH * page_start_probability(requests_per_h // 12, error_rate, SLO, PAGE)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Worked numbers of the chapter: pages of the one-hour alert in 30 days, and shares of time."""
-
-    pages_at_12: float
-    pages_at_60: float
-    pages_at_72: float
-    pages_at_240: float
-    pages_at_480: float
-    half_pages_at_240: float
-    ticket_share_percent: float
-    quiet_load: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
-    return Example(
+    return SimpleNamespace(
         pages_at_12=_pages_per_month(12, 0.001),
         pages_at_60=_pages_per_month(60, 0.001),
         pages_at_72=_pages_per_month(72, 0.001),
@@ -150,7 +134,7 @@ def example() -> Example:
     )
 
 
-def figure_false_pages() -> Figure:
+def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
     Expected false pages in 30 days of the alert over 1 h and 5 min at burn rate 14.4, for services
@@ -163,7 +147,6 @@ def figure_false_pages() -> Figure:
     one page a year from 288 requests an hour on. Simulated points lie on the curves.
     """
     rng = np.random.default_rng(72)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     loads = np.arange(12, 601, 12)
     for error_rate, colour, name in (
@@ -181,7 +164,6 @@ def figure_false_pages() -> Figure:
     axes.legend(title="a service that spends", alignment="left", loc="upper right")
     axes.set(xlim=(0, 605), ylim=(1e-3, 100))
     axes.set(xlabel="requests per hour", ylabel="false pages in 30 days")
-    return figure
 
 
 def _simulated_pages(

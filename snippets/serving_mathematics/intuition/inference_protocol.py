@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from serving_mathematics import checks
+from serving_mathematics.require import require
 
 ELEMENT_BYTES = {  # [B], Open Inference Protocol, Tensor Data Types; BYTES has no fixed size
     "BOOL": 1,
@@ -82,12 +83,6 @@ RULES = {  # what pydantic's errors ask for, in the protocol's words
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def element_count(shape: Sequence[int]) -> int:
     """Number of elements of a tensor, the product of its sizes, in exact integers.
 
@@ -99,7 +94,7 @@ def element_count(shape: Sequence[int]) -> int:
     True
     """
     sizes = [0 <= size < 2**64 and float(size).is_integer() for size in shape]
-    _require(all(sizes), "shape", "made of integers in [0, 2⁶⁴)", list(shape))
+    require(all(sizes), "shape", "made of integers in [0, 2⁶⁴)", list(shape))
     return math.prod(int(size) for size in shape)
 
 
@@ -111,7 +106,7 @@ def raw_bytes(datatype: str, shape: Sequence[int]) -> int:
     >>> raw_bytes("FP32", [2, 4])
     32
     """
-    _require(datatype in ELEMENT_BYTES, "datatype", "of fixed size", repr(datatype))
+    require(datatype in ELEMENT_BYTES, "datatype", "of fixed size", repr(datatype))
     return ELEMENT_BYTES[datatype] * element_count(shape)
 
 
@@ -125,7 +120,7 @@ def fits(value: object, datatype: str) -> bool:
     (True, False, False, True)
     """
     known = datatype == "BYTES" or datatype in ELEMENT_BYTES
-    _require(known, "datatype", "a type of the protocol", repr(datatype))
+    require(known, "datatype", "a type of the protocol", repr(datatype))
     if datatype == "BYTES":
         return isinstance(value, str)
     if datatype == "BOOL" or isinstance(value, bool):
@@ -333,19 +328,6 @@ def _line(details: ErrorDetails, path: str) -> str:
     return f"{path.lstrip('.') or 'body'}: must be {rule}, got {got}"
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the chapter."""
-
-    iris_elements: int
-    iris_raw_bytes: int
-    wrapped_elements: int
-    published_error: str
-    published_response_error: str
-    nested_error: str
-    half_error: str
-
-
 def _request(**changes: object) -> dict[str, object]:
     """Two irises, with some fields of the input replaced."""
     data = [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]
@@ -364,10 +346,10 @@ PUBLISHED_RESPONSE = (  # same section; a comma after "42" that is missing there
 )
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers and messages quoted in the text."""
     nested = _request(data=[[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, None, 1.6]])
-    return Example(
+    return SimpleNamespace(
         iris_elements=element_count([2, 4]),
         iris_raw_bytes=raw_bytes("FP32", [2, 4]),
         wrapped_elements=int(np.prod(np.array([2**32, 2**32], dtype=np.int64))),

@@ -13,14 +13,17 @@ the intensity of a matrix product and the general step time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 H100_PEAK, H100_BANDWIDTH = 989.4e12, 3.35e12  # [FLOP/s] bf16 dense, [B/s], SXM; Lockwood, H100
 A100_PEAK, A100_BANDWIDTH = 312e12, 2.039e12  # [FLOP/s] fp16 dense, [B/s], 80 GB SXM; Lockwood
@@ -33,22 +36,16 @@ PRICE_PER_HOUR = 2.5  # [$] of the worked example, an assumption
 TPOT_LIMIT_S = 0.020  # [s] objective of the worked example
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def ridge_intensity(peak_flops: float, bandwidth: float) -> float:
     """Intensity at which the two roofs meet, R = π/β [FLOP/byte].
 
-    peak_flops: π [FLOP/s]. bandwidth: β [B/s]. Raises ValueError unless both are positive, finite.
+    peak_flops: π [FLOP/s]. bandwidth: β [B/s]. Raises ValueError unless both are positive and
+    finite.
 
     >>> ridge_intensity(peak_flops=600.0, bandwidth=3.0)
     200.0
     """
-    _require(0 < peak_flops < math.inf, "peak_flops", "positive and finite", peak_flops)
-    _require(0 < bandwidth < math.inf, "bandwidth", "positive and finite", bandwidth)
+    require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
     return peak_flops / bandwidth
 
 
@@ -64,7 +61,7 @@ def attainable_flops(
     [3.0, 600.0]
     """
     values = np.asarray(intensity, dtype=float)
-    _require(
+    require(
         values.size > 0 and np.all((values > 0) & (values < math.inf)),
         "intensity",
         "non-empty, positive and finite",
@@ -82,9 +79,7 @@ def matmul_intensity(batch: float, width: float, hidden: float) -> float:
     >>> matmul_intensity(batch=2.0, width=4.0, hidden=4.0)
     1.0
     """
-    _require(0 < batch < math.inf, "batch", "positive and finite", batch)
-    _require(0 < width < math.inf, "width", "positive and finite", width)
-    _require(0 < hidden < math.inf, "hidden", "positive and finite", hidden)
+    require_positive(batch=batch, width=width, hidden=hidden)
     return 1 / (1 / batch + 1 / width + 1 / hidden)
 
 
@@ -97,9 +92,9 @@ def critical_batch(ridge: float, width: float, hidden: float) -> float:
     >>> critical_batch(ridge=1.0, width=4.0, hidden=4.0)
     2.0
     """
-    _require(0 < ridge < math.inf, "ridge", "positive and finite", ridge)
+    require_positive(ridge=ridge)
     largest = matmul_intensity(1e300, width, hidden)
-    _require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
+    require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
     return ridge / (1 - ridge * (1 / width + 1 / hidden))
 
 
@@ -122,15 +117,14 @@ def decode_step_time(
     4.0
     """
     sequences = np.asarray(batch, dtype=float)
-    _require(
+    require(
         sequences.size > 0 and np.all((sequences >= 1) & (sequences < math.inf)),
         "batch",
         "non-empty, at least 1 and finite",
         batch,
     )
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
-    _require(0 < weight_bytes < math.inf, "weight_bytes", "positive and finite", weight_bytes)
-    _require(0 <= kv_bytes < math.inf, "kv_bytes", "non-negative and finite", kv_bytes)
+    require_positive(parameters=parameters, weight_bytes=weight_bytes)
+    require_non_negative(kv_bytes=kv_bytes)
     ridge_intensity(peak_flops, bandwidth)
     linear = np.maximum(2 * sequences * parameters / peak_flops, weight_bytes / bandwidth)
     return np.asarray(linear + sequences * kv_bytes / bandwidth)
@@ -154,7 +148,7 @@ def largest_batch(
     """
     model = (parameters, weight_bytes, kv_bytes, peak_flops, bandwidth)
     alone = float(decode_step_time(1, *model))
-    _require(alone <= limit_s < math.inf, "limit_s", f"finite and at least {alone:.3g}", limit_s)
+    require(alone <= limit_s < math.inf, "limit_s", f"finite and at least {alone:.3g}", limit_s)
     fits, too_many = 1, 2
     while decode_step_time(too_many, *model) <= limit_s:
         fits, too_many = too_many, 2 * too_many
@@ -177,8 +171,8 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     2.0
     """
     rate = np.asarray(tokens_per_s, dtype=float)
-    _require(0 < price_per_hour < math.inf, "price_per_hour", "positive, finite", price_per_hour)
-    _require(
+    require_positive(price_per_hour=price_per_hour)
+    require(
         rate.size > 0 and np.all((rate > 0) & (rate < math.inf)),
         "tokens_per_s",
         "non-empty, positive and finite",
@@ -207,39 +201,8 @@ def _marks() -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True)
-class Example:
-    """The worked example, one H100 with Llama 2 7B, in the unit that the name says."""
-
-    ridge_h100: float
-    critical_h100: float
-    floor_ms: float
-    cache_gb: float
-    cache_step_ms: float
-    price: float
-    context: int
-    objective_ms: float
-    alone_ms: float
-    alone_rate: float
-    alone_price: float
-    knee_batch: int
-    knee_ms: float
-    knee_rate: float
-    knee_price: float
-    objective_batch: int
-    objective_rate: float
-    objective_price: float
-    full_batch: int
-    full_ms: float
-    full_rate: float
-    full_price: float
-    rate_ceiling: float
-    price_floor: float
-    wrong_tpot_ms: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Answers to the exercises, in the unit that the name says."""
     marks = _marks()
     batches = np.array(list(marks.values()))
     steps = _step(batches)
@@ -247,7 +210,7 @@ def example() -> Example:
     prices = cost_per_million(PRICE_PER_HOUR, rates)
     ceiling = H100_BANDWIDTH / (LLAMA_7B_KV * CONTEXT)
     ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
-    return Example(
+    return SimpleNamespace(
         ridge_h100=ridge,
         critical_h100=critical_batch(ridge, 8192, 28672),
         floor_ms=1e3 * 2 * LLAMA_7B_PARAMETERS / H100_BANDWIDTH,
@@ -276,7 +239,7 @@ def example() -> Example:
     )
 
 
-def figure_roofline() -> Figure:
+def figure_roofline(figure: Figure) -> None:
     """Prefill reaches the flat roof; decoding climbs the slope with the batch, its attention never.
 
     An H100 in bf16. Points are products with a weight matrix of 8192 by 28672, by tokens in the
@@ -286,7 +249,6 @@ def figure_roofline() -> Figure:
     turns flat at 989 where intensity is 295. Decode points for batches of 1, 16 and 128 lie on the
     slope, a prefill of 2048 tokens on the flat part, attention while decoding far down on the left.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     line = np.geomspace(0.4, 4000, 200)
     axes.loglog(line, attainable_flops(line, H100_PEAK, H100_BANDWIDTH) / 1e12, color="C0")
@@ -312,10 +274,9 @@ def figure_roofline() -> Figure:
         arrowprops={"arrowstyle": "-", "color": "C3", "linewidth": 1.2},
     )
     axes.set(ylim=(1, 2500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
-    return figure
 
 
-def figure_frontier() -> Figure:
+def figure_frontier(figure: Figure) -> None:
     """Up to the knee throughput is cheap; beyond it each token costs latency and saves little.
 
     Llama 2 7B in fp16 on one H100 with a context of 2048 tokens, at $2.50 an hour. The points are
@@ -326,7 +287,7 @@ def figure_frontier() -> Figure:
     million tokens fall from 3.02 to 0.44 at the knee and 0.26 at the end. A dotted line at 20
     milliseconds marks the objective.
     """
-    figure = Figure(figsize=(5.8, 4.8), layout="constrained")
+    figure.set_size_inches(5.8, 4.8)
     upper, lower = figure.subplots(2, 1, sharex=True)
     marks = _marks()
     batches = np.linspace(1, marks["memory full"], 200)
@@ -372,7 +333,6 @@ def figure_frontier() -> Figure:
         xlabel="time per output token [ms]",
         ylabel="price [$ per million]",
     )
-    return figure
 
 
 def slider_frontier() -> dict[str, Any]:

@@ -18,19 +18,17 @@ import graphlib
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def topological_order(parents: Mapping[str, Sequence[str]]) -> list[str]:
@@ -43,12 +41,12 @@ def topological_order(parents: Mapping[str, Sequence[str]]) -> list[str]:
     ['clean', 'features', 'model']
     """
     missing = sorted({p for above in parents.values() for p in above} - parents.keys())
-    _require(not missing, "parents", "nodes of the graph", missing)
+    require(not missing, "parents", "nodes of the graph", missing)
     order: list[str] = []
     waiting = {node: set(above) for node, above in parents.items()}
     while waiting:
         ready = min((node for node, above in waiting.items() if not above), default=None)
-        _require(ready is not None, "parents", "free of cycles", sorted(waiting))
+        require(ready is not None, "parents", "free of cycles", sorted(waiting))
         order.append(str(ready))
         del waiting[str(ready)]
         for above in waiting.values():
@@ -64,7 +62,7 @@ def ancestors(parents: Mapping[str, Sequence[str]], node: str) -> set[str]:
     >>> sorted(ancestors({"model": ["features"], "features": ["raw"], "raw": []}, "model"))
     ['features', 'raw']
     """
-    _require(node in parents, "node", "in the graph", repr(node))
+    require(node in parents, "node", "in the graph", repr(node))
     known: dict[str, set[str]] = {}
     for name in topological_order(parents):
         known[name] = set(parents[name]).union(*(known[parent] for parent in parents[name]))
@@ -81,7 +79,7 @@ def stale_after(parents: Mapping[str, Sequence[str]], changed: Iterable[str]) ->
     ['model']
     """
     new = set(changed)
-    _require(new <= parents.keys(), "changed", "nodes of the graph", sorted(new - parents.keys()))
+    require(new <= parents.keys(), "changed", "nodes of the graph", sorted(new - parents.keys()))
     stale: list[str] = []
     for name in topological_order(parents):
         if not new.union(stale).isdisjoint(parents[name]):
@@ -97,9 +95,9 @@ def weighted_checksum(values: Sequence[int]) -> int:
     >>> weighted_checksum([17, 23, 42, 99, 101])
     1090
     """
-    _require(len(values) > 0, "values", "non-empty", list(values))
+    require(len(values) > 0, "values", "non-empty", list(values))
     whole = [-(2**63) <= value < 2**63 and float(value).is_integer() for value in values]
-    _require(all(whole), "values", "made of 64-bit integers", list(values))
+    require(all(whole), "values", "made of 64-bit integers", list(values))
     return sum(position * int(value) for position, value in enumerate(values, start=1))
 
 
@@ -113,11 +111,11 @@ def arrays_per_checksum(length: int, levels: int = 256) -> npt.NDArray[np.int64]
     >>> arrays_per_checksum(length=2, levels=3)
     array([1, 1, 2, 1, 2, 1, 1])
     """
-    _require(1 <= length < 64 and length == int(length), "length", "an integer in [1, 63]", length)
-    _require(
+    require(1 <= length < 64 and length == int(length), "length", "an integer in [1, 63]", length)
+    require(
         2 <= levels < 2**63 and levels == int(levels), "levels", "an integer of at least 2", levels
     )
-    _require(length * math.log2(levels) < 63, "length", "such that levels^length < 2⁶³", length)
+    require(length * math.log2(levels) < 63, "length", "such that levels^length < 2⁶³", length)
     counts = np.ones(1, dtype=np.int64)
     for position in range(1, length + 1):
         choices = np.zeros(position * (levels - 1) + 1, dtype=np.int64)
@@ -138,8 +136,8 @@ def fingerprint(array: npt.ArrayLike) -> str:
     False
     """
     values = np.asarray(array)
-    _require(values.dtype.kind in "biuf", "array", "of booleans, integers or floats", values.dtype)
-    _require(np.all(np.isfinite(values)), "array", "finite", array)
+    require(values.dtype.kind in "biuf", "array", "of booleans, integers or floats", values.dtype)
+    require(np.all(np.isfinite(values)), "array", "finite", array)
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
     header = f"{little.dtype.kind}{little.dtype.itemsize}{list(values.shape)}".encode()
     return hashlib.sha256(header + b"\n" + little.tobytes()).hexdigest()
@@ -159,9 +157,7 @@ def lineage_fingerprints(
     >>> one["model"] == two["model"]
     False
     """
-    _require(
-        contents.keys() == parents.keys(), "contents", "given for every node", sorted(contents)
-    )
+    require(contents.keys() == parents.keys(), "contents", "given for every node", sorted(contents))
     found: dict[str, str] = {}
     for name in topological_order(parents):
         above = "".join(sorted(f"{parent}={found[parent]}\n" for parent in set(parents[name])))
@@ -178,8 +174,8 @@ def birthday_bound(items: int, bits: int) -> float:
     >>> birthday_bound(items=2, bits=3)
     0.125
     """
-    _require(1 <= items < math.inf and items == int(items), "items", "a positive integer", items)
-    _require(1 <= bits < math.inf and bits == int(bits), "bits", "a positive integer", bits)
+    require(1 <= items < math.inf and items == int(items), "items", "a positive integer", items)
+    require(1 <= bits < math.inf and bits == int(bits), "bits", "a positive integer", bits)
     return min(1.0, math.ldexp(float(items) * (items - 1), -int(bits) - 1))
 
 
@@ -192,25 +188,10 @@ CHAIN = {  # the source notebook's graph: 5 nodes, 4 edges
 }
 
 
-@dataclass(frozen=True)
-class Example:
-    """Worked numbers of the chapter."""
-
-    order: str
-    stale: str
-    checksum: int
-    sharing_millions: float
-    all_arrays_billions: float
-    original_sha: str
-    collided_sha: str
-    sha_bound: float
-    checksum_bits: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     counts = arrays_per_checksum(5)
-    return Example(
+    return SimpleNamespace(
         order=" → ".join(topological_order(CHAIN)),
         stale=", ".join(stale_after(CHAIN, ["clean"])),
         checksum=weighted_checksum([17, 23, 42, 99, 101]),
@@ -223,7 +204,7 @@ def example() -> Example:
     )
 
 
-def figure_stale_set() -> Figure:
+def figure_stale_set(figure: Figure) -> None:
     """A change of the cleaning step makes four of seven artefacts stale and leaves the rest alone.
 
     Along the chain, with labels and evaluation beside it. Rebuilding in topological order uses
@@ -246,7 +227,7 @@ def figure_stale_set() -> Figure:
         "labels": (2.1, 0),
         "report": (4.3, 0),
     }
-    figure = Figure(figsize=(5.8, 2.6), layout="constrained")
+    figure.set_size_inches(5.8, 2.6)
     axes = figure.subplots()
     for node, above in graph.items():
         for parent in above:
@@ -280,10 +261,9 @@ def figure_stale_set() -> Figure:
         axes.text(x, y + side, note, color=colour, ha="center", fontsize=9)
     axes.set(xlim=(-0.45, 4.85), ylim=(-0.5, 1.5))
     axes.axis("off")
-    return figure
 
 
-def figure_collisions() -> Figure:
+def figure_collisions(figure: Figure) -> None:
     """Five bytes have 3,826 checksums between them, so hundreds of millions share a typical one.
 
     Exact counts. The marked checksum is that of 17, 23, 42, 99, 101.
@@ -293,7 +273,6 @@ def figure_collisions() -> Figure:
     point marks checksum 1090.
     """
     counts = arrays_per_checksum(5)
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     shown = np.unique(np.append(np.arange(0, counts.size, 12), [1, 3, 6, counts.size - 1]))
     axes.semilogy(shown, counts[shown], color="C0")
@@ -311,7 +290,6 @@ def figure_collisions() -> Figure:
         xlabel="position-weighted checksum",
         ylabel="arrays of five bytes",
     )
-    return figure
 
 
 def check_chain() -> None:

@@ -14,23 +14,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import require, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "tensorrt_llm_throughput"
 COLOURS = {"A100": "C0", "H100": "C1", "L40S": "C2"}
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Transformer:
         """Refuse what has no matrices."""
         for name, value in vars(self).items():
             whole = float(value).is_integer() and value >= 1
-            _require(whole, name, "a positive integer", value)
+            require(whole, name, "a positive integer", value)
 
     @property
     def layer_parameters(self) -> int:
@@ -79,7 +77,7 @@ class Device:
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
         for name, value in vars(self).items():
-            _require(0 < value < math.inf, name, "positive and finite", value)
+            require(0 < value < math.inf, name, "positive and finite", value)
 
 
 MODELS = {
@@ -111,7 +109,7 @@ def generation_time(
     batch: B sequences. input_tokens, output_tokens: of each. bytes_per_number: of weights and
     cache. devices: t, among which work and bytes are shared evenly. overlap: arithmetic hides
     behind all reading, a strict bound; otherwise only behind the weights, and the cache is read
-    after. Raises ValueError unless counts are positive integers and the size positive, finite.
+    after. Raises ValueError unless counts are positive integers and the size positive and finite.
 
     >>> tiny = Transformer(1, 1, 1, 1, 2, 1)  # 6 parameters in the layer, 1 in the head
     >>> generation_time(tiny, Device(1e9, 14.0, 1.0), 1, 1, 2, bytes_per_number=1.0, overlap=False)
@@ -123,10 +121,8 @@ def generation_time(
         ("output_tokens", output_tokens),
         ("devices", devices),
     ):
-        _require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
-    _require(
-        0 < bytes_per_number < math.inf, "bytes_per_number", "positive, finite", bytes_per_number
-    )
+        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+    require_positive(bytes_per_number=bytes_per_number)
     peak, bandwidth = devices * device.peak_flops, devices * device.bandwidth
     matrices = model.layer_parameters + model.head_parameters
     weights = matrices * bytes_per_number
@@ -161,15 +157,15 @@ def held_out_prediction(
     """
     roofs, rates, labels = np.asarray(bounds, float), np.asarray(measured, float), np.array(groups)
     for name, values in (("bounds", roofs), ("measured", rates)):
-        _require(
+        require(
             values.ndim == 1 and np.all((values > 0) & (values < math.inf)),
             name,
-            "a series of positive, finite values",
+            "a series of positive and finite values",
             values,
         )
-    _require(rates.shape == roofs.shape, "measured", f"of shape {roofs.shape}", rates.shape)
-    _require(labels.shape == roofs.shape, "groups", f"of shape {roofs.shape}", labels.shape)
-    _require(np.unique(labels).size >= 2, "groups", "at least two different labels", labels)
+    require(rates.shape == roofs.shape, "measured", f"of shape {roofs.shape}", rates.shape)
+    require(labels.shape == roofs.shape, "groups", f"of shape {roofs.shape}", labels.shape)
+    require(np.unique(labels).size >= 2, "groups", "at least two different labels", labels)
     logs = np.log(rates / roofs)
     constants = [math.exp(logs[labels != label].mean()) for label in labels]
     return np.asarray(roofs * np.array(constants))
@@ -230,49 +226,8 @@ def _first_token() -> npt.NDArray[np.float64]:
     return np.array(ratios)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """How well the roofline does; efficiencies, errors and shares of the bound in percent."""
-
-    row_count: int
-    highest_share: float
-    lowest_share: float
-    fullest: float
-    a100_efficiency: float
-    a100_low: float
-    a100_high: float
-    a100_error: float
-    a100_worst: float
-    a100_early_error: float
-    h100_efficiency: float
-    h100_low: float
-    h100_high: float
-    h100_error: float
-    h100_worst: float
-    l40s_efficiency: float
-    l40s_low: float
-    l40s_high: float
-    l40s_error: float
-    l40s_worst: float
-    shape_error: float
-    transfer_error: float
-    parallel_efficiency: float
-    parallel_low: float
-    parallel_high: float
-    pair_lowest: float
-    pair_highest: float
-    parallel_error: float
-    llama70b_share: float
-    llama70b_step_ms: float
-    llama70b_bound_ms: float
-    llama70b_layer_us: float
-    misread_rows: int
-    first_token_highest: float
-    first_token_lowest: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     rows = _rows()
     shares = [100 * row["total"] / row["bound"] for row in rows]
     values: dict[str, float] = {}
@@ -299,7 +254,7 @@ def example() -> Example:
     step, least = (1e3 * large["batch"] / large[key] for key in ("total", "bound"))
     by_shape = [row | {"shape": (row["input"], row["output"])} for row in _single("A100")]
     first = 100 * _first_token()
-    return Example(
+    return SimpleNamespace(
         row_count=len(rows),
         highest_share=max(shares),
         lowest_share=min(shares),
@@ -330,7 +285,7 @@ def _misread(rows: list[dict[str, Any]]) -> int:
     return sum(row["total"] * row["tp"] > row["bound"] for row in early)
 
 
-def figure_predicted_measured() -> Figure:
+def figure_predicted_measured(figure: Figure) -> None:
     """No run beats the roofline; on one GPU they reach 68% of it on average, on several 39%.
 
     Published output tokens per second of all GPUs of a run against the bound without any fitted
@@ -342,7 +297,7 @@ def figure_predicted_measured() -> Figure:
     70 percent of it, some at half; hollow points of runs on several GPUs scatter from there down to
     a seventh.
     """
-    figure = Figure(figsize=(5.8, 4.2), layout="constrained")
+    figure.set_size_inches(5.8, 4.2)
     axes = figure.subplots()
     rows = _rows()
     line = np.array([400.0, 80_000.0])
@@ -368,7 +323,6 @@ def figure_predicted_measured() -> Figure:
     ):
         axes.annotate(text, (x, y), color=colour, ha=side)
     axes.set(xlabel="bound on throughput [token/s]", ylabel="published throughput [token/s]")
-    return figure
 
 
 def check_no_run_beats_the_roofline() -> None:

@@ -18,18 +18,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
+from serving_mathematics.require import (
+    require,
+    require_finite,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,12 @@ class Candidate:
         """Refuse what cannot be deployed."""
         for name in ("parameters", "bytes_per_parameter"):
             value = getattr(self, name)
-            _require(0 < value < math.inf, name, "positive and finite", value)
+            require(0 < value < math.inf, name, "positive and finite", value)
         cache, devices = self.kv_bytes_per_token, self.devices
-        _require(0 <= cache < math.inf, "kv_bytes_per_token", "non-negative and finite", cache)
+        require_non_negative(kv_bytes_per_token=cache)
         whole = float(devices).is_integer() and devices >= 1
-        _require(whole, "devices", "a positive integer", devices)
-        _require(math.isfinite(self.quality), "quality", "finite", self.quality)
+        require(whole, "devices", "a positive integer", devices)
+        require_finite(quality=self.quality)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Device:
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
         for name, value in vars(self).items():
-            _require(0 < value < math.inf, name, "positive and finite", value)
+            require(0 < value < math.inf, name, "positive and finite", value)
 
 
 @dataclass(frozen=True)
@@ -93,10 +99,10 @@ class Demand:
         """Refuse what cannot be asked."""
         for name in ("requests_per_s", "output_tokens", "slo_s"):
             value = getattr(self, name)
-            _require(0 < value < math.inf, name, "positive and finite", value)
+            require(0 < value < math.inf, name, "positive and finite", value)
         context, floor = self.context_tokens, self.quality_floor
-        _require(0 <= context < math.inf, "context_tokens", "non-negative and finite", context)
-        _require(math.isfinite(floor), "quality_floor", "finite", floor)
+        require_non_negative(context_tokens=context)
+        require_finite(quality_floor=floor)
 
 
 @dataclass(frozen=True)
@@ -134,10 +140,8 @@ def replica_bytes(candidate: Candidate, slots: int, context_tokens: float) -> fl
     >>> replica_bytes(Candidate("toy", 10.0, 2.0, 3.0, 1, 50.0), slots=4, context_tokens=5.0)
     80.0
     """
-    _require(float(slots).is_integer() and slots >= 1, "slots", "a positive integer", slots)
-    _require(
-        0 <= context_tokens < math.inf, "context_tokens", "non-negative and finite", context_tokens
-    )
+    require_positive_integer(slots=slots)
+    require_non_negative(context_tokens=context_tokens)
     return (
         candidate.parameters * candidate.bytes_per_parameter
         + slots * context_tokens * candidate.kv_bytes_per_token
@@ -169,8 +173,8 @@ def response_p99(mean_service_s: float, utilization: float) -> float:
     >>> round(response_p99(mean_service_s=2.0, utilization=0.5), 6)  # 2·ln 100/(1 − 0.5)
     18.420681
     """
-    _require(0 < mean_service_s < math.inf, "mean_service_s", "positive and finite", mean_service_s)
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
+    require_positive(mean_service_s=mean_service_s)
+    require_in("[0, 1)", utilization=utilization)
     return mean_service_s * math.log(100) / (1 - utilization)
 
 
@@ -183,10 +187,10 @@ def min_replicas(requests_per_s: float, mean_service_s: float, slots: int, slo_s
     >>> min_replicas(10.0, mean_service_s=1.0, slots=4, slo_s=9.3)  # 10/(4·(1 − 4.605/9.3)) = 4.95
     5
     """
-    _require(0 < requests_per_s < math.inf, "requests_per_s", "positive and finite", requests_per_s)
-    _require(float(slots).is_integer() and slots >= 1, "slots", "a positive integer", slots)
+    require_positive(requests_per_s=requests_per_s)
+    require_positive_integer(slots=slots)
     idle = response_p99(mean_service_s, 0.0)
-    _require(
+    require(
         idle < slo_s < math.inf,
         "slo_s",
         f"finite and above {idle:.6g}, the p99 of an idle slot",
@@ -208,9 +212,9 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
     >>> best.slots, best.replicas, best.cost_per_h  # S = 2: ⌈2/(2·(1 − 9.21/20))⌉ = 2
     (2, 2, 6.0)
     """
-    _require(len(slots_tried) > 0, "slots_tried", "non-empty", slots_tried)
+    require(len(slots_tried) > 0, "slots_tried", "non-empty", slots_tried)
     whole = all(float(slots).is_integer() and slots >= 1 for slots in slots_tried)
-    _require(whole, "slots_tried", "positive integers", slots_tried)
+    require(whole, "slots_tried", "positive integers", slots_tried)
     if candidate.quality < demand.quality_floor:
         return Plan(candidate.name, "quality")
     best = Plan(candidate.name, "memory")
@@ -249,7 +253,7 @@ def choose(
     """
     plans = [plan(candidate, demand, device, slots_tried) for candidate in zoo]
     feasible = [one for one in plans if not one.fails]
-    _require(
+    require(
         len(feasible) > 0,
         "zoo",
         "feasible for the demand",
@@ -258,42 +262,14 @@ def choose(
     return min(feasible, key=lambda one: one.cost_per_h)
 
 
-@dataclass(frozen=True)
-class Example:
-    """The choice quoted in the text."""
-
-    chosen: str
-    chosen_slots: int
-    chosen_replicas: int
-    chosen_p99_s: float
-    chosen_cost: float
-    relaxed: str
-    relaxed_slots: int
-    relaxed_cost: float
-    best_score_cost: float
-    saved_by_choice: float
-    weights_gb: float
-    two_idle_p99_s: float
-    two_cost: float
-    tight: str
-    tight_cost: float
-    tight_slo_s: float
-    wall_replicas: int
-    wall_cost: float
-    wall_slots: int
-    wall_shared_cost: float
-    chosen_idle_p99_s: float
-    chosen_load_percent: float
-
-
 def _with(slo_s: float, quality_floor: float) -> Demand:
     return Demand(
         CHAT.requests_per_s, CHAT.context_tokens, CHAT.output_tokens, slo_s, quality_floor
     )
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """The choice quoted in the text."""
     by_name = {one.name: one for one in ZOO}
     best = choose(ZOO, CHAT, H100, SLOTS)
     relaxed = choose(ZOO, _with(CHAT.slo_s, 65.0), H100, SLOTS)
@@ -310,7 +286,7 @@ def example() -> Example:
     service = CHAT.output_tokens * step_time(
         by_name[best.name], best.slots, CHAT.context_tokens, H100
     )
-    return Example(
+    return SimpleNamespace(
         chosen=best.name,
         chosen_slots=best.slots,
         chosen_replicas=best.replicas,
@@ -336,7 +312,7 @@ def example() -> Example:
     )
 
 
-def figure_zoo() -> Figure:
+def figure_zoo(figure: Figure) -> None:
     """Three of seven deployments are good and fast enough, and the cheapest costs a sixth of the
     next.
 
@@ -348,7 +324,6 @@ def figure_zoo() -> Figure:
     the 405B model on sixteen lie in the box; the 70B on two devices lies on its right edge, and on
     one device, crossed out, far to the right of it.
     """
-    figure = Figure()
     axes = figure.subplots()
     slo, floor = CHAT.slo_s, CHAT.quality_floor
     axes.fill_between([0, slo], floor, 92, color="C2", alpha=0.12)
@@ -381,10 +356,9 @@ def figure_zoo() -> Figure:
             va="center",
         )
     axes.set(xlim=(0, 33), ylim=(45, 92), xlabel="p99 of the response [s]", ylabel="MMLU score [%]")
-    return figure
 
 
-def figure_price_of_speed() -> Figure:
+def figure_price_of_speed(figure: Figure) -> None:
     """A promise near the p99 of an idle slot costs without limit; more devices move the wall.
 
     Cheapest plan for the same traffic against the promised p99, for three deployments.
@@ -393,7 +367,6 @@ def figure_price_of_speed() -> Figure:
     four devices falls from over a thousand dollars near 8 seconds to 10 at 20 seconds; on two
     devices the same fall begins at 15 seconds; 405B on sixteen lies above the former throughout.
     """
-    figure = Figure()
     axes = figure.subplots()
     slos = np.linspace(7.4, 30, 227)
     by_name = {one.name: one for one in ZOO}
@@ -413,7 +386,6 @@ def figure_price_of_speed() -> Figure:
         xlabel="promised p99 [s]",
         ylabel="cost [$/h]",
     )
-    return figure
 
 
 def check_choice_against_every_combination() -> None:

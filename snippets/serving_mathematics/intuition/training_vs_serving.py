@@ -19,17 +19,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_non_negative, require_positive
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,10 @@ class ScalingLaw:
     def __post_init__(self) -> None:
         """Refuse what does not fall with size and data."""
         least = self.irreducible
-        _require(0 <= least < math.inf, "irreducible", "non-negative and finite", least)
+        require_non_negative(irreducible=least)
         for name in ("a", "b", "alpha", "beta"):
             value = getattr(self, name)
-            _require(0 < value < math.inf, name, "positive and finite", value)
+            require(0 < value < math.inf, name, "positive and finite", value)
 
 
 PRINTED = ScalingLaw(1.69, 406.4, 410.7, 0.34, 0.28)  # Hoffmann et al. (2022), exponents rounded
@@ -80,17 +79,9 @@ def forward_flops(
     >>> forward_flops(1000.0, layers=2, context_tokens=10.0, attention_width=5.0)  # 2000 + 200
     2200.0
     """
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
-    _require(float(layers).is_integer() and layers >= 0, "layers", "a whole number ≥ 0", layers)
-    _require(
-        0 <= context_tokens < math.inf, "context_tokens", "non-negative and finite", context_tokens
-    )
-    _require(
-        0 <= attention_width < math.inf,
-        "attention_width",
-        "non-negative and finite",
-        attention_width,
-    )
+    require_positive(parameters=parameters)
+    require(float(layers).is_integer() and layers >= 0, "layers", "a whole number ≥ 0", layers)
+    require_non_negative(context_tokens=context_tokens, attention_width=attention_width)
     return 2 * parameters + 2 * layers * context_tokens * attention_width
 
 
@@ -104,14 +95,8 @@ def lifetime_flops(parameters: float, tokens: float, inference_tokens: float = 0
     >>> lifetime_flops(2.0, 5.0), lifetime_flops(2.0, 5.0, inference_tokens=15.0)
     (60.0, 120.0)
     """
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
-    _require(0 < tokens < math.inf, "tokens", "positive and finite", tokens)
-    _require(
-        0 <= inference_tokens < math.inf,
-        "inference_tokens",
-        "non-negative and finite",
-        inference_tokens,
-    )
+    require_positive(parameters=parameters, tokens=tokens)
+    require_non_negative(inference_tokens=inference_tokens)
     return 6 * parameters * tokens + 2 * parameters * inference_tokens
 
 
@@ -124,8 +109,7 @@ def loss(law: ScalingLaw, parameters: float, tokens: float) -> float:
     >>> loss(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0, tokens=81.0)  # 1 + 4/4 + 9/9
     3.0
     """
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
-    _require(0 < tokens < math.inf, "tokens", "positive and finite", tokens)
+    require_positive(parameters=parameters, tokens=tokens)
     return float(law.irreducible + law.a / parameters**law.alpha + law.b / tokens**law.beta)
 
 
@@ -138,7 +122,7 @@ def compute_optimal_tokens(law: ScalingLaw, parameters: float) -> float:
     >>> compute_optimal_tokens(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0)
     81.0
     """
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
+    require_positive(parameters=parameters)
     return float((law.beta * law.b * parameters**law.alpha / (law.alpha * law.a)) ** (1 / law.beta))
 
 
@@ -151,9 +135,9 @@ def tokens_for_loss(law: ScalingLaw, parameters: float, target_loss: float) -> f
     >>> tokens_for_loss(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0, target_loss=3.0)
     81.0
     """
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
+    require_positive(parameters=parameters)
     floor = law.irreducible + law.a / parameters**law.alpha
-    _require(
+    require(
         floor < target_loss < math.inf,
         "target_loss",
         f"finite and above {floor:.6g}, the loss after endless training",
@@ -175,18 +159,13 @@ def lifetime_optimum(
     >>> round(best.parameters, 6), round(best.tokens, 6), round(best.flops, 6)
     (16.0, 81.0, 7776.0)
     """
-    _require(
+    require(
         law.irreducible < target_loss < math.inf,
         "target_loss",
         f"finite and above {law.irreducible:g}",
         target_loss,
     )
-    _require(
-        0 <= inference_tokens < math.inf,
-        "inference_tokens",
-        "non-negative and finite",
-        inference_tokens,
-    )
+    require_non_negative(inference_tokens=inference_tokens)
     excess = target_loss - law.irreducible
     low, high = law.beta / (law.alpha + law.beta), 1.0
     for _ in range(100):
@@ -219,32 +198,7 @@ def lifetime_saving(law: ScalingLaw, parameters: float, inference_tokens: float)
     return 1 - best.flops / lifetime_flops(parameters, tokens, inference_tokens)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Values quoted in the text; parameters in billions, tokens in trillions."""
-
-    gpt3_flops_e23: float
-    chinchilla_flops_e23: float
-    chinchilla_break_even_t: float
-    attention_percent_2k: float
-    attention_percent_128k: float
-    best_parameters_b: float
-    best_tokens_t: float
-    base_tokens_t: float
-    saving_percent: float
-    saving_printed_percent: float
-    saving_refit_percent: float
-    saving_ratio: float
-    ratio_unrounded: float
-    ratio_printed: float
-    ratio_refit: float
-    regret_percent: float
-    best_ratio: float
-    best_refit_b: float
-    best_printed_b: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text, mostly for the quality of 70 billion parameters."""
     size, demand = 70e9, 10e12
     tokens = compute_optimal_tokens(UNROUNDED, size)
@@ -258,7 +212,7 @@ def example() -> Example:
     believed = optima[PRINTED].parameters  # the choice under one law, paid for under another
     target = loss(REFITTED, size, compute_optimal_tokens(REFITTED, size))
     paid = lifetime_flops(believed, tokens_for_loss(REFITTED, believed, target), demand)
-    return Example(
+    return SimpleNamespace(
         gpt3_flops_e23=lifetime_flops(175e9, 300e9) / 1e23,
         chinchilla_flops_e23=lifetime_flops(70e9, 1.4e12) / 1e23,
         chinchilla_break_even_t=3 * 1.4,
@@ -281,7 +235,7 @@ def example() -> Example:
     )
 
 
-def figure_lifetime_flops() -> Figure:
+def figure_lifetime_flops(figure: Figure) -> None:
     """The more tokens a model will serve, the smaller the one of equal loss that costs least.
 
     Every point of a curve has the loss of the compute-optimal model of 70 billion parameters, under
@@ -291,7 +245,6 @@ def figure_lifetime_flops() -> Figure:
     each of no inference, 10, 100 and 1000 trillion tokens. The dots move left as demand
     grows, from 70 billion parameters without inference to 42, 23 and 14 billion.
     """
-    figure = Figure()
     axes = figure.subplots()
     target = loss(UNROUNDED, 70e9, compute_optimal_tokens(UNROUNDED, 70e9))
     sizes = np.geomspace(12.5e9, 260e9, 200)
@@ -327,10 +280,9 @@ def figure_lifetime_flops() -> Figure:
     )
     axes.set_xticks([15, 30, 70, 150], ["15", "30", "70", "150"])
     axes.minorticks_off()
-    return figure
 
 
-def figure_rounding() -> Figure:
+def figure_rounding(figure: Figure) -> None:
     """Rounding two exponents in the third digit halves the predicted saving.
 
     Saving over the compute-optimal model of 70 billion parameters, by the constants as printed, the
@@ -340,7 +292,6 @@ def figure_rounding() -> Figure:
     axis. Three rising curves: as printed lowest, unrounded in the middle, refitted highest; at 10
     trillion they read about 6, 12 and 29 percent.
     """
-    figure = Figure()
     axes = figure.subplots()
     demand = np.geomspace(1e12, 1e14, 60)
     for law, colour, text, place in (
@@ -360,7 +311,6 @@ def figure_rounding() -> Figure:
         ylabel="saving [% of lifetime FLOP]",
     )
     axes.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
-    return figure
 
 
 def check_training_compute() -> None:

@@ -18,24 +18,27 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 PER_ITEM_S, FIXED_S, SLO_S = 0.001, 0.005, 0.05  # α, β and latency target of the example [s]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def batch_rate(batch: int, per_item_s: float, fixed_s: float) -> float:
@@ -47,9 +50,9 @@ def batch_rate(batch: int, per_item_s: float, fixed_s: float) -> float:
     >>> batch_rate(batch=20, per_item_s=0.001, fixed_s=0.005)
     800.0
     """
-    _require(float(batch).is_integer() and batch >= 1, "batch", "a positive integer", batch)
-    _require(0 < per_item_s < math.inf, "per_item_s", "positive and finite", per_item_s)
-    _require(0 <= fixed_s < math.inf, "fixed_s", "non-negative and finite", fixed_s)
+    require_positive_integer(batch=batch)
+    require_positive(per_item_s=per_item_s)
+    require_non_negative(fixed_s=fixed_s)
     return batch / (per_item_s * batch + fixed_s)
 
 
@@ -62,10 +65,10 @@ def largest_batch(slo_s: float, per_item_s: float, fixed_s: float) -> int:
     >>> largest_batch(slo_s=0.05, per_item_s=0.001, fixed_s=0.005)
     20
     """
-    _require(0 < per_item_s < math.inf, "per_item_s", "positive and finite", per_item_s)
-    _require(0 <= fixed_s < math.inf, "fixed_s", "non-negative and finite", fixed_s)
+    require_positive(per_item_s=per_item_s)
+    require_non_negative(fixed_s=fixed_s)
     least = 2 * (per_item_s + fixed_s)
-    _require(least <= slo_s < math.inf, "slo_s", f"finite and at least 2ℓ(1) = {least:g} s", slo_s)
+    require(least <= slo_s < math.inf, "slo_s", f"finite and at least 2ℓ(1) = {least:g} s", slo_s)
     return max(1, math.floor((slo_s / 2 - fixed_s) / per_item_s * (1 + 1e-12)))  # 1.9999… is 2
 
 
@@ -81,8 +84,8 @@ def static_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
     """
     sizes = np.sort(np.asarray(lengths, dtype=float), axis=None)
     positive = np.all((sizes > 0) & (sizes < math.inf))
-    _require(sizes.size > 0 and positive, "lengths", "positive, finite and not empty", lengths)
-    _require(float(batch).is_integer() and batch >= 1, "batch", "a positive integer", batch)
+    require(sizes.size > 0 and positive, "lengths", "positive and finite and not empty", lengths)
+    require_positive_integer(batch=batch)
     share = np.linspace(0, 1, sizes.size + 1) ** batch
     return float(sizes.mean() / (sizes @ np.diff(share)))
 
@@ -102,10 +105,10 @@ def greedy_latency(
     (0.0075, 1.0)
     """
     whole = float(largest).is_integer() and 1 <= largest <= 1000
-    _require(whole, "largest", "an integer from 1 to 1000", largest)
+    require(whole, "largest", "an integer from 1 to 1000", largest)
     largest = int(largest)
     most = 0.98 * batch_rate(largest, per_item_s, fixed_s)
-    _require(0 < arrival_rate < most, "arrival_rate", f"in (0, {most:g})", arrival_rate)
+    require(0 < arrival_rate < most, "arrival_rate", f"in (0, {most:g})", arrival_rate)
     load = arrival_rate / batch_rate(largest, per_item_s, fixed_s)
     states = int(3 * largest + 40 + 16 * load / (1 - load))
     waiting = np.arange(states)
@@ -146,9 +149,9 @@ def form_batches(
     arrivals = np.asarray(arrival_s, dtype=float)
     shaped = arrivals.ndim == 1 and arrivals.size > 0
     in_order = shaped and np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0)
-    _require(in_order, "arrival_s", "finite, sorted and not empty", arrivals)
-    _require(float(largest).is_integer() and largest >= 1, "largest", "a positive integer", largest)
-    _require(window_s >= 0, "window_s", "non-negative", window_s)
+    require(in_order, "arrival_s", "finite, sorted and not empty", arrivals)
+    require_positive_integer(largest=largest)
+    require(window_s >= 0, "window_s", "non-negative", window_s)
     largest = int(largest)
     times, size, first, free_s = arrivals.tolist(), arrivals.size, 0, -math.inf
     starts, ends = np.empty(size), np.empty(size)
@@ -163,24 +166,6 @@ def form_batches(
     return starts, ends
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    slo_batch: int
-    slo_rate: float
-    single_rate: float
-    rate_limit: float
-    static_8_percent: float
-    static_32_percent: float
-    greedy_at_300_ms: float
-    greedy_at_300_batch: float
-    windowed_at_300_ms: float
-    greedy_at_700_ms: float
-    windowed_at_700_ms: float
-    window_half_ms: float
-
-
 def _added_by_window_s(rate: float, window_s: float, requests: int = 4_000) -> MeanEstimate:
     """What a window adds to the mean latency of greedy batching [s], with the same arrivals."""
     arrivals = np.cumsum(np.random.default_rng(16).exponential(1 / rate, requests))
@@ -192,13 +177,13 @@ def _linear_s(first: int, end: int) -> float:
     return PER_ITEM_S * (end - first) + FIXED_S
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     lengths = -np.log1p(-(np.arange(100_000) + 0.5) / 100_000)  # exponential, mean 1
     at_300_s, batch = greedy_latency(300.0, PER_ITEM_S, FIXED_S, 20)
     at_700_s, _ = greedy_latency(700.0, PER_ITEM_S, FIXED_S, 20)
     added = [_added_by_window_s(rate, 0.02) for rate in (300.0, 700.0)]
-    return Example(
+    return SimpleNamespace(
         slo_batch=largest_batch(SLO_S, PER_ITEM_S, FIXED_S),
         slo_rate=batch_rate(largest_batch(SLO_S, PER_ITEM_S, FIXED_S), PER_ITEM_S, FIXED_S),
         single_rate=batch_rate(1, PER_ITEM_S, FIXED_S),
@@ -214,7 +199,7 @@ def example() -> Example:
     )
 
 
-def figure_window() -> Figure:
+def figure_window(figure: Figure) -> None:
     """Greedy batches grow by themselves when the load does; a window costs its delay where there
     is little to wait for, and gains nothing where there is much.
 
@@ -226,7 +211,6 @@ def figure_window() -> Figure:
     at 11 ms and is within a millisecond of the greedy curve at 300 a second; a window of 20 ms
     starts at 26 ms and is still 7 ms above it at 700.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     alone = np.array([2, 60, 100, 120, 135, 145, 152, 156])
     lone_ms = [1000 * greedy_latency(rate, PER_ITEM_S, FIXED_S, 1)[0] for rate in alone]
@@ -247,7 +231,6 @@ def figure_window() -> Figure:
     axes.annotate("window 20 ms", (190, 28), color="C5")
     axes.set(xlim=(0, 800), ylim=(0, 55))
     axes.set(xlabel="arrival rate [1/s]", ylabel="mean latency [ms]")
-    return figure
 
 
 def check_batch_for_a_target() -> None:

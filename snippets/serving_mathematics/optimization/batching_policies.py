@@ -15,11 +15,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import half_width
@@ -33,17 +34,15 @@ from serving_mathematics.optimization.continuous_batching import (
     simulate_steps,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 REQUESTS = 2000  # of a simulated chat
 SIXTEEN = replace(EIGHT_BILLION, max_sequences=16)  # as many places for all three policies
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def padded_batch_s(
@@ -59,48 +58,15 @@ def padded_batch_s(
     9.0
     """
     prompts, outputs = np.asarray(prompt_tokens, float), np.asarray(output_tokens, float)
-    _require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (b,)", prompts)
-    _require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
+    require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (b,)", prompts)
+    require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
         whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
-        _require(whole, name, "positive integers", tokens)
+        require(whole, name, "positive integers", tokens)
     prefill, size, later = int(prompts.sum()), prompts.size, int(outputs.max()) - 1
     steps = -(-prefill // engine.token_budget) + later
     context = later * prefill + size * later * (later + 1) // 2
     return engine.elapsed_s(steps, prefill, size * later, context)
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    static_end_s: float
-    continuous_end_s: float
-    static_busy_percent: float
-    continuous_busy_percent: float
-    memory_tokens: int
-    static_limit: float
-    continuous_limit: float
-    many_places_limit: float
-    limits_half: float
-    static_p99_s: float
-    static_p99_half_s: float
-    greedy_p99_s: float
-    greedy_p99_half_s: float
-    continuous_p99_s: float
-    continuous_p99_half_s: float
-    small_budget_ttft_s: float
-    small_budget_ttft_half_s: float
-    small_budget_tpot_ms: float
-    small_budget_tpot_half_ms: float
-    large_budget_ttft_s: float
-    large_budget_ttft_half_s: float
-    large_budget_tpot_ms: float
-    large_budget_tpot_half_ms: float
-    tight_tokens_per_s: float
-    roomy_tokens_per_s: float
-    recomputed_percent: float
-    preempted_percent: float
 
 
 def _burst() -> tuple[Workload, Engine]:
@@ -174,7 +140,7 @@ def _budget_latencies(budget: int) -> tuple[tuple[float, float], tuple[float, fl
     return _p99(ttft), _p99(tpot)
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     burst, engine = _burst()
     served = simulate_steps(burst, engine)
@@ -194,7 +160,7 @@ def example() -> Example:
     tight = simulate(chat, replace(EIGHT_BILLION, kv_blocks=400))
     roomy = simulate(chat, EIGHT_BILLION)
     small, large = _budget_latencies(192), _budget_latencies(2048)
-    return Example(
+    return SimpleNamespace(
         static_end_s=float(ends.max()),
         continuous_end_s=float(served.completion_s.max()),
         static_busy_percent=100 * float((dones - starts).sum() / (8 * ends.max())),
@@ -225,7 +191,7 @@ def example() -> Example:
     )
 
 
-def figure_occupancy() -> Figure:
+def figure_occupancy(figure: Figure) -> None:
     """Static batching holds every place until the longest member is done; continuous batching gives
     it to the next request at once.
 
@@ -239,7 +205,7 @@ def figure_occupancy() -> Figure:
     """
     asked, engine = _burst()
     served = simulate_steps(asked, engine)
-    figure = Figure(figsize=(5.8, 4.2), layout="constrained")
+    figure.set_size_inches(5.8, 4.2)
     above, below = figure.subplots(2, sharex=True)
     starts, dones, ends = _static_spans()
     rows = np.arange(40) % 8
@@ -257,10 +223,9 @@ def figure_occupancy() -> Figure:
         axes.grid(False)
         axes.set_yticks([0, 7], ["1", "8"])
         axes.set(ylim=(7.6, -0.6), ylabel="place", xlabel="time [s]")
-    return figure
 
 
-def figure_frontier() -> Figure:
+def figure_frontier(figure: Figure) -> None:
     """With the same sixteen places, continuous batching carries almost three times the tokens, and
     its slowest hundredth waits least at every load.
 
@@ -272,7 +237,6 @@ def figure_frontier() -> Figure:
     the same wall; continuous batching rises from 5 s to 7 s at 1170, towards a dashed line near
     1300 tokens a second.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     rates = {
         "static": (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.4),
@@ -294,10 +258,9 @@ def figure_frontier() -> Figure:
     axes.set_yticks([], minor=True)
     axes.set_yticklabels(["3", "5", "10", "20", "50"])
     axes.set(xlabel="output [tokens/s]", ylabel="p99 latency [s]")
-    return figure
 
 
-def figure_token_budget() -> Figure:
+def figure_token_budget(figure: Figure) -> None:
     """The token budget trades the first token against the rhythm of the others: large chunks of
     prompts hold up everybody who decodes.
 
@@ -308,7 +271,7 @@ def figure_token_budget() -> Figure:
     of TTFT falls from 8 s to 1.3 s, mostly before 512. Below, that of TPOT rises from 20 ms along a
     dashed line of full steps to 168 ms at 2048, and stays there.
     """
-    figure = Figure(figsize=(5.8, 4.4), layout="constrained")
+    figure.set_size_inches(5.8, 4.4)
     above, below = figure.subplots(2, sharex=True)
     budgets = np.array([128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096])
     ttft, tpot = np.array([_budget_latencies(int(budget)) for budget in budgets])[:, :, 0].T
@@ -322,7 +285,6 @@ def figure_token_budget() -> Figure:
     ticks = [128, 256, 512, 1024, 2048, 4096]
     below.set_xticks(ticks, [str(tick) for tick in ticks])
     below.set_xticks([], minor=True)
-    return figure
 
 
 def check_equal_lengths_gain_nothing() -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,10 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.quantization import quantize
+from serving_mathematics.require import require, require_all_finite, require_positive
 
 SINE_CREST = math.sqrt(2)  # peak over rms of a sine
 UNIFORM_CREST = math.sqrt(3)  # of a uniform distribution around 0
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def sqnr_db(values: npt.ArrayLike, approximations: npt.ArrayLike) -> float:
@@ -44,9 +39,9 @@ def sqnr_db(values: npt.ArrayLike, approximations: npt.ArrayLike) -> float:
     20.0
     """
     x, rounded = np.asarray(values, dtype=float), np.asarray(approximations, dtype=float)
-    _require(np.isfinite(x).all() and np.any(x != 0), "values", "finite and not all 0", x)
-    _require(rounded.shape == x.shape, "approximations", f"of shape {x.shape}", rounded.shape)
-    _require(np.isfinite(rounded).all(), "approximations", "finite", rounded)
+    require(np.isfinite(x).all() and np.any(x != 0), "values", "finite and not all 0", x)
+    require(rounded.shape == x.shape, "approximations", f"of shape {x.shape}", rounded.shape)
+    require_all_finite(approximations=rounded)
     noise = float(np.square(x - rounded).sum())
     return 10 * math.log10(float(np.square(x).sum()) / noise) if noise > 0 else math.inf
 
@@ -60,8 +55,8 @@ def full_scale_sqnr_db(steps: float, crest: float) -> float:
     >>> round(full_scale_sqnr_db(2**8, crest=2**0.5), 2)  # a sine in 8 bits
     49.93
     """
-    _require(1 <= steps < math.inf, "steps", "at least 1 and finite", steps)
-    _require(1 <= crest < math.inf, "crest", "at least 1 and finite", crest)
+    require(1 <= steps < math.inf, "steps", "at least 1 and finite", steps)
+    require(1 <= crest < math.inf, "crest", "at least 1 and finite", crest)
     return 10 * math.log10(3) + 20 * (math.log10(steps) - math.log10(crest))
 
 
@@ -74,10 +69,10 @@ def bits_per_weight(bits: float, shared: Sequence[tuple[float, float]]) -> float
     >>> bits_per_weight(4, shared=[(16, 128)])  # a 16-bit scale for 128 weights
     4.125
     """
-    _require(0 < bits < math.inf, "bits", "positive and finite", bits)
+    require_positive(bits=bits)
     for size, weights in shared:
         fine = 0 < size < math.inf and 1 <= weights < math.inf
-        _require(fine, "shared", "pairs of positive bits and weights ≥ 1", (size, weights))
+        require(fine, "shared", "pairs of positive bits and weights ≥ 1", (size, weights))
     return bits + sum(size / weights for size, weights in shared)
 
 
@@ -92,10 +87,10 @@ def stored_bytes(inputs: int, outputs: int, bits: int, group: int | None = None)
     440.0
     """
     for name, count in (("inputs", inputs), ("outputs", outputs)):
-        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
-    _require(2 <= bits <= 32 and bits % 1 == 0, "bits", "an integer from 2 to 32", bits)
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    require(2 <= bits <= 32 and bits % 1 == 0, "bits", "an integer from 2 to 32", bits)
     divides = group is None or (1 <= group <= inputs and inputs % group == 0)
-    _require(divides, "group", f"None or a divisor of {inputs}", group)
+    require(divides, "group", f"None or a divisor of {inputs}", group)
     scales = 1 if group is None else outputs * inputs // group
     return inputs * outputs * bits / 8 + 2 * scales * (bits < 32) + 4 * outputs
 
@@ -111,8 +106,8 @@ def packed_nibbles(codes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     """
     q = np.asarray(codes)
     whole = np.issubdtype(q.dtype, np.integer) and q.size > 0 and bool(((q >= 0) & (q < 16)).all())
-    _require(whole, "codes", "integers from 0 to 15", q)
-    _require(q.shape[-1] % 2 == 0, "codes", "of even length", q.shape)
+    require(whole, "codes", "integers from 0 to 15", q)
+    require(q.shape[-1] % 2 == 0, "codes", "of even length", q.shape)
     return np.asarray(q[..., 0::2] | (q[..., 1::2] << 4), dtype=np.uint8)
 
 
@@ -127,33 +122,10 @@ def _beside(factor: float) -> tuple[float, float]:
     return float(np.mean(ratios)), float(half_width(np.mean, ratios))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: ratios in dB, bits per weight, and GB for 8 billion weights."""
-
-    sine_8_bits_db: float
-    decibels_per_bit: float
-    outlier_bits: float
-    int4_128_bits: float
-    int4_32_bits: float
-    affine_int4_128_bits: float
-    mxfp4_bits: float
-    nvfp4_bits: float
-    scales_64_bits: float
-    scales_double_bits: float
-    alone_db: float
-    alone_half_db: float
-    beside_large_db: float
-    beside_half_db: float
-    half_gb: float
-    int8_gb: float
-    int4_gb: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     weights = 8.0  # billions, so that bytes are GB
-    return Example(
+    return SimpleNamespace(
         sine_8_bits_db=full_scale_sqnr_db(2**8, SINE_CREST),
         decibels_per_bit=full_scale_sqnr_db(2**8, 2.0) - full_scale_sqnr_db(2**7, 2.0),
         outlier_bits=math.log2(100),

@@ -13,29 +13,27 @@ for NVFP4; Dettmers et al. (2023) for blocks of NF4.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.bits_and_noise import bits_per_weight, sqnr_db
 from serving_mathematics.optimization.code_books import gaussian_distortion, lloyd_max, normal_float
 from serving_mathematics.optimization.quantization import quantize
+from serving_mathematics.require import require, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 MX_BLOCK, NV_BLOCK = 32, 16  # weights per scale of MXFP4 and NVFP4
 E2M1_LARGEST, E4M3_LARGEST = 6.0, 448.0
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def float_code(exponent_bits: int, fraction_bits: int, reserved: int = 0) -> FloatArray:
@@ -52,11 +50,11 @@ def float_code(exponent_bits: int, fraction_bits: int, reserved: int = 0) -> Flo
         ("exponent_bits", exponent_bits, 1, 5),
         ("fraction_bits", fraction_bits, 0, 10),
     ):
-        _require(low <= value <= high and value % 1 == 0, name, f"from {low} to {high}", value)
+        require(low <= value <= high and value % 1 == 0, name, f"from {low} to {high}", value)
     fractions, bias = 2 ** int(fraction_bits), 2 ** (int(exponent_bits) - 1) - 1
     patterns = np.arange(2 ** int(exponent_bits) * fractions)
     fewer = 0 <= reserved < patterns.size and reserved % 1 == 0
-    _require(fewer, "reserved", f"an integer below {patterns.size}", reserved)
+    require(fewer, "reserved", f"an integer below {patterns.size}", reserved)
     exponent, fraction = patterns // fractions, patterns % fractions / fractions
     normal = exponent > 0
     sizes = (normal + fraction) * 2.0 ** (np.maximum(exponent, 1) - bias)
@@ -74,19 +72,19 @@ def nearest(values: npt.ArrayLike, code: npt.ArrayLike) -> FloatArray:
     [0.0, 1.0, 4.0]
     """
     x, y = np.asarray(values, dtype=float), np.asarray(code, dtype=float)
-    _require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
+    require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
     fine = y.ndim == 1 and y.size > 0 and np.isfinite(y).all() and np.all(np.diff(y) > 0)
-    _require(fine, "code", "strictly increasing, finite and not empty", y)
+    require(fine, "code", "strictly increasing, finite and not empty", y)
     return np.asarray(y[np.searchsorted((y[1:] + y[:-1]) / 2, x)])
 
 
 def _blocks(values: npt.ArrayLike, block: int) -> FloatArray:
     """The numbers as rows of one block each, or a ValueError."""
     x = np.asarray(values, dtype=float)
-    _require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
-    _require(1 <= block < math.inf and block % 1 == 0, "block", "a positive integer", block)
+    require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
+    require_positive_integer(block=block)
     whole = x.ndim > 0 and x.shape[-1] % block == 0
-    _require(whole, "values", f"in rows of whole blocks of {block}", x.shape)
+    require(whole, "values", f"in rows of whole blocks of {block}", x.shape)
     return x.reshape(-1, int(block))
 
 
@@ -102,7 +100,7 @@ def block_rounded(values: npt.ArrayLike, code: npt.ArrayLike, block: int) -> Flo
     """
     rows, y = _blocks(values, block), np.asarray(code, dtype=float)
     reaches = y.ndim == 1 and y.size > 0 and 0 < np.abs(y).max() == y[-1] < math.inf
-    _require(reaches, "code", "values up to a positive last one", y)
+    require(reaches, "code", "values up to a positive last one", y)
     scale = np.abs(rows).max(axis=1, keepdims=True) / y[-1]
     rounded = nearest(rows / np.where(scale > 0, scale, 1.0), y) * scale
     return np.asarray(rounded.reshape(np.shape(values)))
@@ -174,25 +172,6 @@ def _points_of(x: FloatArray) -> dict[str, tuple[tuple[float, float], ...]]:
     return points
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: SQNR [dB] on Gaussian weights."""
-
-    mxfp4_db: float
-    nvfp4_db: float
-    nf4_64_db: float
-    int4_128_db: float
-    int4_32_db: float
-    affine_int4_32_db: float
-    nf4_32_db: float
-    affine_over_nf4_128: float
-    affine_over_nf4_32: float
-    int4_tensor_db: float
-    int4_tensor_half_db: float
-    blocks_half_db: float
-    ratios_half: float
-
-
 def _error_ratio(block_place: int, points: dict[str, tuple[tuple[float, float], ...]]) -> float:
     """Root mean square error of int4 with zero point over that of NF4, at one block size."""
     difference = points["NF4"][block_place][1] - points["int4, zero point"][block_place][1]
@@ -207,12 +186,12 @@ def _numbers(rows: FloatArray) -> FloatArray:
     return np.array([*small, _error_ratio(1, points), _error_ratio(3, points)])
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: SQNR [dB] on Gaussian weights."""
     points = _points()
     halves = half_width(_numbers, _gaussian().reshape(-1, 256))
     whole = [sqnr_db(x, quantize(x, 4).values()) for x in map(_gaussian, range(6, 6 + TENTHS))]
-    return Example(
+    return SimpleNamespace(
         mxfp4_db=points["MXFP4"][0][1],
         nvfp4_db=points["NVFP4"][0][1],
         nf4_64_db=points["NF4"][2][1],
@@ -229,7 +208,7 @@ def example() -> Example:
     )
 
 
-def figure_four_bit_formats() -> Figure:
+def figure_four_bit_formats(figure: Figure) -> None:
     """Small blocks buy signal for bits, and which code is best depends on the block.
 
     65,536 Gaussian weights. Lines: blocks of 256, 128, 64, 32 and 16 weights from left to right,
@@ -241,7 +220,6 @@ def figure_four_bit_formats() -> Figure:
     between blocks of 64 and of 32; plain int4 lies lowest. A point of MXFP4 at 4.25 bits lies below
     all curves, one of NVFP4 at 4.5 bits on the curve of int4. A dashed line lies at 20.2 dB.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     points = _points()
     for name, colour in (("int4", "C0"), ("int4, zero point", "C1"), ("NF4", "C2")):
@@ -261,7 +239,6 @@ def figure_four_bit_formats() -> Figure:
     ):
         axes.annotate(text, place, color=colour)
     axes.set(xlabel="bits per weight, scales included", ylabel="signal to quantization noise [dB]")
-    return figure
 
 
 def check_small_floats() -> None:

@@ -17,14 +17,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_non_negative, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,18 +36,12 @@ ITEMS, EXPONENT = 1000, 1.0  # N and α of the worked numbers
 CAPACITY = 100  # C of the worked numbers
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def _popularity(popularity: npt.ArrayLike) -> FloatArray:
     """As an array (n,) of positive probabilities that sum to 1, or a ValueError."""
     p = np.asarray(popularity, dtype=float)
-    _require(p.ndim == 1 and p.size > 0, "popularity", "a non-empty (n,) array", p.shape)
+    require(p.ndim == 1 and p.size > 0, "popularity", "a non-empty (n,) array", p.shape)
     fine = np.all(p > 0) and abs(float(p.sum()) - 1) < 1e-9
-    _require(fine, "popularity", "positive with sum 1", p)
+    require(fine, "popularity", "positive with sum 1", p)
     return p
 
 
@@ -56,8 +54,8 @@ def zipf(items: int, exponent: float) -> FloatArray:
     >>> zipf(3, exponent=1.0).round(6).tolist()
     [0.545455, 0.272727, 0.181818]
     """
-    _require(1 <= items <= 1e8 and items % 1 == 0, "items", "an integer from 1 to 10⁸", items)
-    _require(0 <= exponent < math.inf, "exponent", "non-negative and finite", exponent)
+    require(1 <= items <= 1e8 and items % 1 == 0, "items", "an integer from 1 to 10⁸", items)
+    require_non_negative(exponent=exponent)
     weights = np.arange(1, int(items) + 1, dtype=float) ** -exponent
     return np.asarray(weights / weights.sum())
 
@@ -74,10 +72,10 @@ def exact_hit_ratio(popularity: npt.ArrayLike, capacity: int, policy: str) -> fl
     [0.8, 0.719286, 0.709677]
     """
     p = _popularity(popularity)
-    _require(p.size <= 16, "popularity", "of at most 16 items", p.size)
+    require(p.size <= 16, "popularity", "of at most 16 items", p.size)
     rule = f"an integer from 1 to {p.size}"
-    _require(1 <= capacity <= p.size and capacity % 1 == 0, "capacity", rule, capacity)
-    _require(policy in ("static", "lru", "fifo"), "policy", "static, lru or fifo", policy)
+    require(1 <= capacity <= p.size and capacity % 1 == 0, "capacity", rule, capacity)
+    require(policy in ("static", "lru", "fifo"), "policy", "static, lru or fifo", policy)
     if policy == "static":
         return float(np.sort(p)[::-1][: int(capacity)].sum())
     held = {frozenset[int](): 1.0}
@@ -105,7 +103,7 @@ def timer_hit_ratios(popularity: npt.ArrayLike, lifetime: float, renewed: bool) 
     [0.5, 0.5]
     """
     p = _popularity(popularity)
-    _require(0 <= lifetime < math.inf, "lifetime", "non-negative and finite", lifetime)
+    require_non_negative(lifetime=lifetime)
     x = p * lifetime
     return np.asarray(-np.expm1(-x) if renewed else x / (1 + x))
 
@@ -121,7 +119,7 @@ def characteristic_time(popularity: npt.ArrayLike, capacity: float, renewed: boo
     1.386294361
     """
     p = _popularity(popularity)
-    _require(0 < capacity < p.size, "capacity", f"in (0, {p.size})", capacity)
+    require(0 < capacity < p.size, "capacity", f"in (0, {p.size})", capacity)
     time, step = 0.0, float(capacity)
     while step > 1e-15 * time:
         time += step
@@ -163,11 +161,9 @@ def simulate_hits(
     """
     asked = np.asarray(requests)
     whole = asked.ndim == 1 and asked.size > 0 and np.issubdtype(asked.dtype, np.integer)
-    _require(whole, "requests", "a non-empty (n,) array of integers", asked)
-    _require(
-        1 <= capacity < math.inf and capacity % 1 == 0, "capacity", "a positive integer", capacity
-    )
-    _require(policy in ("lru", "fifo"), "policy", "lru or fifo", policy)
+    require(whole, "requests", "a non-empty (n,) array of integers", asked)
+    require_positive_integer(capacity=capacity)
+    require(policy in ("lru", "fifo"), "policy", "lru or fifo", policy)
     cache: OrderedDict[int, None] = OrderedDict()
     hits = np.zeros(asked.size, dtype=bool)
     for place, item in enumerate(asked.tolist()):
@@ -193,31 +189,7 @@ def _drifting(count: int) -> npt.NDArray[np.int64]:
     return (ranks + np.arange(count) // 100) % ITEMS
 
 
-@dataclass(frozen=True)
-class Example:
-    """The numbers quoted in the text."""
-
-    tiny_lru_percent: float
-    tiny_che_percent: float
-    tiny_fifo_percent: float
-    che_time: float
-    che_percent: float
-    fifo_percent: float
-    static_percent: float
-    simulated_percent: float
-    simulated_error: float
-    halving_loss: float
-    doubling_gain: float
-    flat_percent: float
-    rare_share: float
-    static_items_for_lru: int
-    small_error_percent: float
-    drift_lru_percent: float
-    drift_static_percent: float
-    drift_half_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     tiny, four, p = [0.5, 0.3, 0.2], zipf(4, EXPONENT), zipf(ITEMS, EXPONENT)
     lifetime = characteristic_time(p, CAPACITY, renewed=True)
@@ -228,7 +200,7 @@ def example() -> Example:
     kept = batch_means(simulate_hits(drifting, CAPACITY).astype(float))
     fixed = float(np.mean(drifting < CAPACITY))
     fixed_half = 1.96 * math.sqrt(fixed * (1 - fixed) / drifting.size)  # at most: one whole turn
-    return Example(
+    return SimpleNamespace(
         tiny_lru_percent=100 * exact_hit_ratio(tiny, 2, "lru"),
         tiny_che_percent=100 * hit_ratio(tiny, 2, renewed=True),
         tiny_fifo_percent=100 * exact_hit_ratio(tiny, 2, "fifo"),
@@ -251,7 +223,7 @@ def example() -> Example:
     )
 
 
-def figure_hit_ratio() -> Figure:
+def figure_hit_ratio(figure: Figure) -> None:
     """Simulated LRU lies on Che's curve at every size; the best fixed content is well above it.
 
     1,000 items with Zipf popularity, α = 1. Points are simulated, 50,000 requests each, with 95%
@@ -262,7 +234,6 @@ def figure_hit_ratio() -> Figure:
     curves: static on top, LRU below, FIFO a few points lower, all near 1 at 1,000. At 100 items:
     69, 58 and 52 percent. Simulated points lie on the LRU and FIFO curves.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     p = zipf(ITEMS, EXPONENT)
     sizes = np.unique(np.geomspace(1, ITEMS - 1, 40).round())
@@ -283,7 +254,6 @@ def figure_hit_ratio() -> Figure:
     axes.set(xlim=(0.9, 1100), ylim=(0, 1))
     axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
     axes.set(xlabel="cache size [items]", ylabel="hit ratio")
-    return figure
 
 
 def check_exact_small_cases() -> None:

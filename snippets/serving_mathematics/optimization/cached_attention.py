@@ -16,22 +16,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
+from serving_mathematics.require import (
+    require,
+    require_non_negative_integer,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 
 STEPS, PROMPT = 64, 16  # tokens generated and given in the worked numbers
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -54,32 +57,32 @@ class Decoder:
     def __post_init__(self) -> None:
         """Refuse what is not a decoder."""
         table = np.ndim(self.embedding) == 2 and np.size(self.embedding) > 0
-        _require(table, "embedding", "of shape (vocabulary, width)", np.shape(self.embedding))
+        require(table, "embedding", "of shape (vocabulary, width)", np.shape(self.embedding))
         for name in ("query_heads", "kv_heads"):
             heads = getattr(self, name)
-            _require(1 <= heads < math.inf and heads % 1 == 0, name, "a positive integer", heads)
+            require(1 <= heads < math.inf and heads % 1 == 0, name, "a positive integer", heads)
         shares = self.query_heads % self.kv_heads == 0
-        _require(shares, "query_heads", "a multiple of kv_heads", self.query_heads)
+        require(shares, "query_heads", "a multiple of kv_heads", self.query_heads)
         whole = 0 <= self.window < math.inf and self.window % 1 == 0
-        _require(whole, "window", "a non-negative integer", self.window)
+        require(whole, "window", "a non-negative integer", self.window)
         some = isinstance(self.layers, tuple) and len(self.layers) > 0
-        _require(some, "layers", "a tuple of one or more", self.layers)
+        require(some, "layers", "a tuple of one or more", self.layers)
         width = self.embedding.shape[1]
         for layer in self.layers:
             shapes = [np.shape(matrix) for matrix in layer]
             six = len(shapes) == 6 and all(len(shape) == 2 for shape in shapes)
-            _require(six, "layers", "of six matrices each", shapes)
+            require(six, "layers", "of six matrices each", shapes)
             inner, shared, hidden = shapes[0][1], shapes[1][1], shapes[4][1]
             fitting = [(width, inner), (width, shared), (width, shared), (inner, width)]
             fitting += [(width, hidden), (hidden, width)]
-            _require(shapes == fitting, "layers", f"of shapes {fitting}", shapes)
+            require(shapes == fitting, "layers", f"of shapes {fitting}", shapes)
             even = inner % (2 * self.query_heads) == 0
-            _require(even, "layers", "of heads with an even size", inner)
+            require(even, "layers", "of heads with an even size", inner)
             ratio = inner * self.kv_heads == shared * self.query_heads
-            _require(ratio, "layers", "of query and key heads with one size", shapes)
+            require(ratio, "layers", "of query and key heads with one size", shapes)
         for name, matrices in (("embedding", (self.embedding,)), ("layers", sum(self.layers, ()))):
             finite = all(np.all(np.isfinite(matrix)) for matrix in matrices)
-            _require(finite, name, "finite", "NaN or infinite weights")
+            require(finite, name, "finite", "NaN or infinite weights")
 
     @property
     def vocabulary(self) -> int:
@@ -111,10 +114,10 @@ def random_decoder(
     """
     sizes = {"layers": layers, "width": width, "query_heads": query_heads, "kv_heads": kv_heads}
     for name, size in (sizes | {"hidden": hidden, "vocabulary": vocabulary}).items():
-        _require(1 <= size < math.inf and size % 1 == 0, name, "a positive integer", size)
-    _require(0 <= window < math.inf and window % 1 == 0, "window", "a non-negative integer", window)
-    _require(width % (2 * query_heads) == 0, "width", "a multiple of 2·query_heads", width)
-    _require(query_heads % kv_heads == 0, "query_heads", "a multiple of kv_heads", query_heads)
+        require(1 <= size < math.inf and size % 1 == 0, name, "a positive integer", size)
+    require_non_negative_integer(window=window)
+    require(width % (2 * query_heads) == 0, "width", "a multiple of 2·query_heads", width)
+    require(query_heads % kv_heads == 0, "query_heads", "a multiple of kv_heads", query_heads)
     shared = kv_heads * (width // query_heads)
     shapes = [(width, width), (width, shared), (width, shared), (width, width)]
     shapes += [(width, hidden), (hidden, width)]
@@ -146,7 +149,7 @@ class KVCache:
 
     def __init__(self, decoder: Decoder, slots: int) -> None:
         """An empty cache."""
-        _require(1 <= slots < math.inf and slots % 1 == 0, "slots", "a positive integer", slots)
+        require_positive_integer(slots=slots)
         self.rolling = decoder.window > 0
         self.slots = min(int(slots), decoder.window) if self.rolling else int(slots)
         shape = (len(decoder.layers), self.slots, decoder.kv_heads, decoder.head_dim)
@@ -167,7 +170,7 @@ class KVCache:
     def write(self, layer: int, keys: Array, values: Array) -> None:
         """Put new tokens behind those seen; `length` moves when all layers have written."""
         fits = self.rolling or self.length + len(keys) <= self.slots
-        _require(fits, "tokens", f"at most {self.slots} with this cache", self.length + len(keys))
+        require(fits, "tokens", f"at most {self.slots} with this cache", self.length + len(keys))
         kept = min(len(keys), self.slots)
         places = np.arange(self.length + len(keys) - kept, self.length + len(keys)) % self.slots
         self.keys[layer, places], self.values[layer, places] = keys[-kept:], values[-kept:]
@@ -203,9 +206,9 @@ def forward(
     """
     t = np.asarray(tokens)
     whole = t.ndim == 1 and t.size > 0 and np.issubdtype(t.dtype, np.integer)
-    _require(whole, "tokens", "a non-empty (n,) array of integers", t)
+    require(whole, "tokens", "a non-empty (n,) array of integers", t)
     known = np.all((t >= 0) & (t < decoder.vocabulary))
-    _require(known, "tokens", f"in [0, {decoder.vocabulary})", t)
+    require(known, "tokens", f"in [0, {decoder.vocabulary})", t)
     operations = 0
 
     def product(a: Array, b: Array) -> Array:
@@ -272,8 +275,8 @@ def generate(
     >>> generate(tiny, [0], steps=2, cache=KVCache(tiny, 2)).operations.tolist()
     [64, 72]
     """
-    _require(1 <= steps < math.inf and steps % 1 == 0, "steps", "a positive integer", steps)
-    _require(cache is None or cache.length == 0, "cache", "empty", cache and cache.length)
+    require_positive_integer(steps=steps)
+    require(cache is None or cache.length == 0, "cache", "empty", cache and cache.length)
     known = np.asarray(prompt)
     logits, operations, chosen = [], [], []
     for step in range(int(steps)):
@@ -294,23 +297,7 @@ def _prompt(decoder: Decoder, length: int = PROMPT) -> npt.NDArray[np.int64]:
     return np.random.default_rng(182).integers(0, decoder.vocabulary, length)
 
 
-@dataclass(frozen=True)
-class Example:
-    """The numbers quoted in the text."""
-
-    difference_millionths: float
-    cache_kib: float
-    cache_tokens: int
-    first_cached_kflop: float
-    last_cached_kflop: float
-    last_uncached_kflop: float
-    times_saved: float
-    attention_share_percent: float
-    tokens_in_context: int
-    window_kib: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     model = _model()
     cache = KVCache(model, PROMPT + STEPS)
@@ -318,7 +305,7 @@ def example() -> Example:
     plain = generate(model, _prompt(model), STEPS)
     last = int(cached.operations[-1])
     context = PROMPT + STEPS - 1
-    return Example(
+    return SimpleNamespace(
         difference_millionths=1e6 * float(np.abs(cached.logits - plain.logits).max()),
         cache_kib=cache.nbytes / 1024,
         cache_tokens=cache.slots,
@@ -332,7 +319,7 @@ def example() -> Example:
     )
 
 
-def figure_cost_per_token() -> Figure:
+def figure_cost_per_token(figure: Figure) -> None:
     """With the cache the cost of a token hardly grows with the context; with a window it stops
     growing; without a cache it is proportional to the context and more.
 
@@ -343,7 +330,6 @@ def figure_cost_per_token() -> Figure:
     Without a cache it rises from 3 to 18 million. With the cache it rises slowly from 0.19 to 0.22
     million, and with a window of 32 tokens it is constant from 32 on.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     context = np.arange(PROMPT + 1, PROMPT + STEPS)
     for label, window, use, colour, place in (
@@ -359,7 +345,6 @@ def figure_cost_per_token() -> Figure:
     axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axes.set(xlim=(16, 80), ylim=(0.1, 100))
     axes.set(xlabel="tokens in context", ylabel="operations per token [million]")
-    return figure
 
 
 def check_cached_equals_uncached() -> None:

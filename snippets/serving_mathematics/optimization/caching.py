@@ -12,26 +12,23 @@ records/model_configs.json for the shapes of published models.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 RECORD = "model_configs"
 KIB, GIB = 2**10, 2**30  # [B]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def kv_bytes_per_token(
@@ -47,10 +44,8 @@ def kv_bytes_per_token(
     131072.0
     """
     for name, count in (("layers", layers), ("kv_heads", kv_heads), ("head_dim", head_dim)):
-        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
-    _require(
-        0 < bytes_per_number < math.inf, "bytes_per_number", "positive, finite", bytes_per_number
-    )
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    require_positive(bytes_per_number=bytes_per_number)
     return 2 * layers * kv_heads * head_dim * bytes_per_number
 
 
@@ -67,10 +62,8 @@ def latent_bytes_per_token(
     11520.0
     """
     for name, count in (("layers", layers), ("latent_dim", latent_dim), ("rope_dim", rope_dim)):
-        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
-    _require(
-        0 < bytes_per_number < math.inf, "bytes_per_number", "positive, finite", bytes_per_number
-    )
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    require_positive(bytes_per_number=bytes_per_number)
     return layers * (latent_dim + rope_dim) * bytes_per_number
 
 
@@ -87,13 +80,13 @@ def sequence_bytes(
     [800.0, 1600.0]
     """
     n = np.asarray(tokens, dtype=float)
-    _require(
+    require(
         n.size > 0 and np.all((n >= 0) & (n < math.inf)), "tokens", "non-empty, non-negative", n
     )
-    _require(0 < bytes_per_token < math.inf, "bytes_per_token", "positive, finite", bytes_per_token)
-    _require(0 <= windowed_share <= 1, "windowed_share", "in [0, 1]", windowed_share)
+    require_positive(bytes_per_token=bytes_per_token)
+    require_in("[0, 1]", windowed_share=windowed_share)
     rule = "a positive integer" if windowed_share > 0 else "a non-negative integer"
-    _require((windowed_share > 0) <= window < math.inf and window % 1 == 0, "window", rule, window)
+    require((windowed_share > 0) <= window < math.inf and window % 1 == 0, "window", rule, window)
     kept = (1 - windowed_share) * n + windowed_share * np.minimum(n, window)
     return np.asarray(bytes_per_token * kept)
 
@@ -107,8 +100,8 @@ def how_many_fit(memory_bytes: float, bytes_each: float) -> int:
     >>> how_many_fit(memory_bytes=100.0, bytes_each=30.0)
     3
     """
-    _require(0 <= memory_bytes < math.inf, "memory_bytes", "non-negative, finite", memory_bytes)
-    _require(0 < bytes_each < math.inf, "bytes_each", "positive, finite", bytes_each)
+    require_non_negative(memory_bytes=memory_bytes)
+    require_positive(bytes_each=bytes_each)
     return int(memory_bytes // bytes_each)
 
 
@@ -147,52 +140,13 @@ def _row(row: dict[str, Any]) -> str:
     return " | ".join(cells)
 
 
-@dataclass(frozen=True)
-class Example:
-    """The numbers quoted in the text."""
-
-    row_opt_13b: str
-    row_llama_2_7b: str
-    row_llama_2_13b: str
-    row_llama_2_70b: str
-    row_llama_3_8b: str
-    row_llama_405b: str
-    row_mistral: str
-    row_falcon: str
-    row_qwen: str
-    row_gemma_2: str
-    row_gemma_3: str
-    row_gpt_oss: str
-    row_deepseek_v2: str
-    row_deepseek_v3: str
-    kib_mha: float
-    kib_gqa: float
-    kib_mqa: float
-    kib_mla: float
-    mla_as_groups: float
-    hf_table_gib: float
-    heads_8_gib: float
-    full_128k_gib: float
-    sku_llama_2_7b: int
-    falcon_factor: int
-    deepseek_factor: float
-    opt_slots: int
-    opt_slots_decimal: int
-    grouped_32k_gib: float
-    full_32k_gib: float
-    grouped_fit: int
-    full_fit: int
-    mistral_full_gib: float
-    mistral_window_gib: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     models = _models()
     falcon, deepseek, llama = models["Falcon-7B"], models["DeepSeek-V3"], models["Llama-3.1-405B"]
     mistral = models["Mistral-7B-v0.1"]
     opt = _per_token(models["OPT-13B"])
-    return Example(
+    return SimpleNamespace(
         row_opt_13b=_row(models["OPT-13B"]),
         row_llama_2_7b=_row(models["Llama-2-7B"]),
         row_llama_2_13b=_row(models["Llama-2-13B"]),
@@ -229,7 +183,7 @@ def example() -> Example:
     )
 
 
-def figure_memory_by_attention() -> Figure:
+def figure_memory_by_attention(figure: Figure) -> None:
     """The kind of attention decides how many sequences a device holds.
 
     One shape, 32 layers with 32 heads of 128 numbers in 16 bits, and 32,768 tokens in each
@@ -240,7 +194,6 @@ def figure_memory_by_attention() -> Figure:
     sequences with all 32 heads cached, at 16 with eight KV heads, 56 with latent attention, 83
     with eight KV heads and windows, and 128 with one KV head.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     tokens, limit = 2**15, 64.0
     grouped = kv_bytes_per_token(32, 8, 128)
@@ -266,7 +219,6 @@ def figure_memory_by_attention() -> Figure:
     axes.set_yticks([1, 4, 16, 64], ["1", "4", "16", "64"])
     axes.minorticks_off()
     axes.set(xlabel="sequences of 32,768 tokens", ylabel="cache memory [GiB]")
-    return figure
 
 
 def slider_memory_by_attention() -> dict[str, Any]:

@@ -14,17 +14,26 @@ with bitsandbytes' create_normal_map.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.bits_and_noise import SINE_CREST, full_scale_sqnr_db, sqnr_db
 from serving_mathematics.optimization.quantization import quantize
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,12 +44,6 @@ NF4_PUBLISHED = (
     *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
 )  # Dettmers et al. (2023), appendix E: what the derivation is compared with
 MAX_STEPS = (1.596, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)  # Max (1960), table II
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def _cells(code: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -63,7 +66,7 @@ def gaussian_distortion(code: npt.ArrayLike) -> float:
     """
     y = np.asarray(code, dtype=float)
     fine = y.ndim == 1 and y.size > 0 and np.isfinite(y).all() and np.all(np.diff(y) > 0)
-    _require(fine, "code", "strictly increasing, finite and not empty", y)
+    require(fine, "code", "strictly increasing, finite and not empty", y)
     probability, moment = _cells(y)
     return float(1 - 2 * y @ moment + np.square(y) @ probability)
 
@@ -79,8 +82,8 @@ def lloyd_max(levels: int, tolerance: float = 1e-10) -> FloatArray:
     >>> lloyd_max(2).round(6).tolist()  # ± √(2/π)
     [-0.797885, 0.797885]
     """
-    _require(1 <= levels <= 64 and levels % 1 == 0, "levels", "an integer from 1 to 64", levels)
-    _require(0 < tolerance < 1, "tolerance", "in (0, 1)", tolerance)
+    require(1 <= levels <= 64 and levels % 1 == 0, "levels", "an integer from 1 to 64", levels)
+    require_in("(0, 1)", tolerance=tolerance)
     middle = (np.arange(int(levels)) + 0.5) / levels
     code = np.array([math.sqrt(3) * NormalDist().inv_cdf(share) for share in middle])
     moved = math.inf
@@ -101,8 +104,8 @@ def uniform_code(levels: int, step: float) -> FloatArray:
     >>> uniform_code(4, step=1.0).tolist()
     [-1.5, -0.5, 0.5, 1.5]
     """
-    _require(1 <= levels < math.inf and levels % 1 == 0, "levels", "a positive integer", levels)
-    _require(0 < step < math.inf, "step", "positive and finite", step)
+    require_positive_integer(levels=levels)
+    require_positive(step=step)
     return np.asarray((np.arange(int(levels)) - (levels - 1) / 2) * step)
 
 
@@ -116,7 +119,7 @@ def optimal_step(levels: int) -> float:
     0.9957
     """
     even = 2 <= levels <= 1024 and levels % 2 == 0
-    _require(even, "levels", "an even integer from 2 to 1024", levels)
+    require(even, "levels", "an even integer from 2 to 1024", levels)
     ratio = (math.sqrt(5) - 1) / 2
     low, high = 1 / levels, 4.0
     while high - low > 1e-8 * high:
@@ -137,30 +140,12 @@ def normal_float(bits: int) -> FloatArray:
     >>> normal_float(2).round(4).tolist()
     [-1.0, 0.0, 0.4358, 1.0]
     """
-    _require(2 <= bits <= 8 and bits % 1 == 0, "bits", "an integer from 2 to 8", bits)
+    require(2 <= bits <= 8 and bits % 1 == 0, "bits", "an integer from 2 to 8", bits)
     cells = 2 ** int(bits)
     last = 1 - (1 / cells + 1 / (cells - 1)) / 4
     positive = [NormalDist().inv_cdf(p) for p in np.linspace(0.5, last, cells // 2 + 1)[1:]]
     negative = [-NormalDist().inv_cdf(p) for p in np.linspace(0.5, last, cells // 2)[1:]]
     return np.array([*reversed(negative), 0.0, *positive]) / positive[-1]
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text: errors per variance, ratios in dB, probabilities in percent."""
-
-    uniform_4_bits_db: float
-    lloyd_4_bits_db: float
-    lloyd_4_levels_inner: float
-    lloyd_4_levels_outer: float
-    lloyd_4_levels_error: float
-    bound_4_bits_db: float
-    uniform_8_bits_db: float
-    absmax_8_bits_db: float
-    absmax_8_half_db: float
-    nf4_rarest_percent: float
-    nf4_commonest_percent: float
-    nf4_last: float
 
 
 def _db(distortion: float) -> float:
@@ -178,13 +163,13 @@ def _weights(seed: int = 4) -> FloatArray:
     return np.random.default_rng(seed).normal(size=65_536)
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: errors per variance, ratios in dB, probabilities in percent."""
     four = lloyd_max(4)
     absmax = [sqnr_db(w, quantize(w, 8).values()) for w in map(_weights, range(4, 4 + TENTHS))]
     code = normal_float(4)
     used = _cells(code * NormalDist().inv_cdf(1 - (1 / 16 + 1 / 15) / 4))[0]
-    return Example(
+    return SimpleNamespace(
         uniform_4_bits_db=_uniform_db(4),
         lloyd_4_bits_db=_db(gaussian_distortion(lloyd_max(16))),
         lloyd_4_levels_inner=float(four[2]),
@@ -200,7 +185,7 @@ def example() -> Example:
     )
 
 
-def figure_sqnr_by_bits() -> Figure:
+def figure_sqnr_by_bits(figure: Figure) -> None:
     """Each bit buys 6 dB; what is lost below the line depends on how the values are placed.
 
     Lines: a sine that fills the range, and the line of 6.02 dB per bit, which is a uniform signal
@@ -214,7 +199,6 @@ def figure_sqnr_by_bits() -> Figure:
     growing distance. Dots of Gaussian numbers scaled by their largest lie lowest, about 8 dB below
     the line.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     bits = np.arange(2, 9)
     axes.plot(bits, [full_scale_sqnr_db(2.0**b, SINE_CREST) for b in bits], color="C4", lw=1.2)
@@ -238,7 +222,6 @@ def figure_sqnr_by_bits() -> Figure:
         axes.annotate(text, place, color=colour)
     axes.set(xlim=(1.8, 8.2), ylim=(0, 53))
     axes.set(xlabel="bits per number", ylabel="signal to quantization noise [dB]")
-    return figure
 
 
 def check_equal_steps() -> None:

@@ -28,15 +28,10 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.require import require
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -59,15 +54,15 @@ class Workload:
     ) -> None:
         """Arrays of one length."""
         times = np.array(arrival_s, dtype=float)
-        _require(times.ndim == 1 and times.size > 0, "arrival_s", "of shape (n,), n ≥ 1", times)
+        require(times.ndim == 1 and times.size > 0, "arrival_s", "of shape (n,), n ≥ 1", times)
         in_order = np.all(np.isfinite(times)) and np.all(np.diff(times) >= 0)
-        _require(in_order, "arrival_s", "finite and sorted", times)
+        require(in_order, "arrival_s", "finite and sorted", times)
         object.__setattr__(self, "arrival_s", times)
         for name, given in (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens)):
             tokens = np.asarray(given, dtype=float)
-            _require(tokens.shape == times.shape, name, f"of shape {times.shape}", tokens.shape)
+            require(tokens.shape == times.shape, name, f"of shape {times.shape}", tokens.shape)
             whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
-            _require(whole, name, "positive integers", tokens)
+            require(whole, name, "positive integers", tokens)
             object.__setattr__(self, name, tokens.astype(np.int64))
 
 
@@ -94,15 +89,15 @@ class Engine:
         """Refuse what is not an engine."""
         for name in ("step_s", "prefill_token_s", "decode_token_s", "context_token_s"):
             cost = getattr(self, name)
-            _require(0 <= cost < math.inf, name, "non-negative and finite", cost)
-        _require(self.step_s > 0, "step_s", "positive", self.step_s)
+            require(0 <= cost < math.inf, name, "non-negative and finite", cost)
+        require(self.step_s > 0, "step_s", "positive", self.step_s)
         for name in ("kv_blocks", "block_tokens", "token_budget", "max_sequences"):
             limit = getattr(self, name)
             whole = isinstance(limit, int | np.integer) and limit >= 1
-            _require(whole, name, "a positive integer", limit)
+            require(whole, name, "a positive integer", limit)
             object.__setattr__(self, name, int(limit))
         least, budget = self.max_sequences, self.token_budget
-        _require(budget >= least, "token_budget", f"at least max_sequences = {least}", budget)
+        require(budget >= least, "token_budget", f"at least max_sequences = {least}", budget)
 
     def elapsed_s(self, steps: int, prefill: int, decode: int, context: int) -> float:
         """Time [s] of steps that together handle so many prompt tokens, emitted tokens, and tokens
@@ -143,7 +138,7 @@ def latencies_s(workload: Workload, served: Served) -> tuple[FloatArray, FloatAr
     ([2.0, 3.0], [1.0, nan])
     """
     size = workload.arrival_s.size
-    _require(served.completion_s.size == size, "served", f"of {size} requests", served.steps)
+    require(served.completion_s.size == size, "served", f"of {size} requests", served.steps)
     later = np.where(workload.output_tokens > 1, workload.output_tokens - 1, np.nan)
     ttft = served.first_token_s - workload.arrival_s
     return ttft, (served.completion_s - served.first_token_s) / later
@@ -165,15 +160,15 @@ def chat_workload(
     >>> chat_workload(np.random.default_rng(0), np.inf, 3, 1.0, 1.0).output_tokens.tolist()
     [1, 1, 1]
     """
-    _require(rate > 0, "rate", "positive", rate)
+    require(rate > 0, "rate", "positive", rate)
     whole = isinstance(requests, int | np.integer) and not isinstance(requests, bool)
     whole = whole and 1 <= requests < 2**31
-    _require(whole, "requests", "a positive integer", requests)
+    require(whole, "requests", "a positive integer", requests)
     for name, mean in (
         ("mean_prompt_tokens", mean_prompt_tokens),
         ("mean_output_tokens", mean_output_tokens),
     ):
-        _require(1 <= mean <= 1e7, name, "in [1, 10⁷]", mean)
+        require(1 <= mean <= 1e7, name, "in [1, 10⁷]", mean)
     return Workload(
         np.cumsum(rng.exponential(1.0, requests)) / rate,
         rng.geometric(1 / mean_prompt_tokens, requests),
@@ -211,7 +206,7 @@ def simulate_steps(workload: Workload, engine: Engine) -> Served:
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept
     fits = most <= engine.kv_blocks * block
-    _require(fits, "kv_blocks", f"enough for a request of {most} tokens", engine.kv_blocks)
+    require(fits, "kv_blocks", f"enough for a request of {most} tokens", engine.kv_blocks)
     arrival = workload.arrival_s.tolist()
     prompt, output = workload.prompt_tokens.tolist(), workload.output_tokens.tolist()
     admitted_s, first_s, completion_s = (np.full(len(arrival), np.nan) for _ in range(3))

@@ -14,12 +14,12 @@ acceptances.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.optimization.speculative_decoding import (
@@ -28,6 +28,10 @@ from serving_mathematics.optimization.speculative_decoding import (
     speedup,
 )
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
+from serving_mathematics.require import require, require_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,27 +39,21 @@ EASY, HARD, RUN_LENGTH, GAMMA = 0.95, 0.35, 20, 4  # acceptances, mean passage, 
 COST = 0.05  # of a pass of the draft
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def transition_matrix(table: npt.ArrayLike) -> FloatArray:
     """Context to context, shape (V^k, V^k), for weights of the next token, shape (V^k, V).
 
-    table: non-negative, finite; a context is the last k tokens as digits to the base V. Rows keep
-    their sums. Raises ValueError on other shapes or numbers.
+    table: non-negative and finite; a context is the last k tokens as digits to the base V. Rows
+    keep their sums. Raises ValueError on other shapes or numbers.
 
     >>> transition_matrix([[0.25, 0.75], [1.0, 0.0]]).tolist()
     [[0.25, 0.75], [1.0, 0.0]]
     """
     weights = np.asarray(table, dtype=float)
-    _require(weights.ndim == 2 and weights.shape[1] >= 2, "table", "a table", weights.shape)
+    require(weights.ndim == 2 and weights.shape[1] >= 2, "table", "a table", weights.shape)
     size, tokens = weights.shape
     whole = tokens ** round(math.log(size, tokens)) == size
-    _require(whole, "table", "of shape (V^k, V)", weights.shape)
-    _require(np.all((weights >= 0) & (weights < math.inf)), "table", "non-negative", weights)
+    require(whole, "table", "of shape (V^k, V)", weights.shape)
+    require(np.all((weights >= 0) & (weights < math.inf)), "table", "non-negative", weights)
     matrix = np.zeros((size, size))
     contexts = np.arange(size)[:, None]
     np.add.at(matrix, (contexts, (contexts * tokens + np.arange(tokens)) % size), weights)
@@ -73,13 +71,13 @@ def context_shares(transitions: npt.ArrayLike) -> FloatArray:
     """
     chain = np.asarray(transitions, dtype=float)
     square = chain.ndim == 2 and chain.size > 0 and chain.shape[0] == chain.shape[1]
-    _require(square, "transitions", "square", chain.shape)
+    require(square, "transitions", "square", chain.shape)
     good = np.all(chain >= 0) and np.all(np.abs(chain.sum(axis=1) - 1) < 1e-9)
-    _require(good, "transitions", "rows that sum to 1", chain)
+    require(good, "transitions", "rows that sum to 1", chain)
     size = len(chain)
     rows = np.vstack([chain.T - np.eye(size), np.ones(size)])
     shares, _, rank, _ = np.linalg.lstsq(rows, np.append(np.zeros(size), 1.0))
-    _require(rank == size, "transitions", "a chain with one recurrent class", chain)
+    require(rank == size, "transitions", "a chain with one recurrent class", chain)
     return np.asarray(np.maximum(shares, 0.0))
 
 
@@ -93,11 +91,11 @@ def exact_tokens_per_round(target: npt.ArrayLike, draft: npt.ArrayLike, draft_to
     1.75
     """
     p, q = np.asarray(target, dtype=float), np.asarray(draft, dtype=float)
-    _require(q.shape == p.shape, "draft", f"of shape {p.shape}", q.shape)
+    require(q.shape == p.shape, "draft", f"of shape {p.shape}", q.shape)
     whole = 0 <= draft_tokens < math.inf and draft_tokens % 1 == 0
-    _require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
+    require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
     every, accepted = transition_matrix(p), transition_matrix(np.minimum(p, q))
-    _require(np.all(np.abs(q.sum(axis=1) - 1) < 1e-9), "draft", "rows that sum to 1", q)
+    require(np.all(np.abs(q.sum(axis=1) - 1) < 1e-9), "draft", "rows that sum to 1", q)
     reached = np.eye(len(p))  # contexts after i accepted tokens, by where the round began
     kernel, tokens = np.zeros_like(reached), np.ones(len(p))
     for _ in range(int(draft_tokens)):
@@ -120,8 +118,8 @@ def two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, Floa
     [0.9, 0.3]
     """
     for name, value in (("easy", easy), ("hard", hard)):
-        _require(0 <= value <= 1, name, "in [0, 1]", value)
-    _require(0 < switch <= 1, "switch", "in (0, 1]", switch)
+        require(0 <= value <= 1, name, "in [0, 1]", value)
+    require_in("(0, 1]", switch=switch)
     stay = [(1 - switch) / 3] * 3
     leave = [switch / 3] * 3
     target = np.array([[*stay, *leave, 0.0]] * 3 + [[*leave, *stay, 0.0]] * 4)
@@ -129,27 +127,13 @@ def two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, Floa
     return target, passing * target + (1 - passing) * np.eye(7)[6]
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    modes_formula: float
-    modes_exact: float
-    modes_error_percent: float
-    easy_length: int
-    hard_length: int
-    mean_length: int
-    modes_one_length: float
-    modes_two_lengths: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     formula = expected_tokens((EASY + HARD) / 2, GAMMA)
     exact = exact_tokens_per_round(*two_modes(EASY, HARD, 1 / RUN_LENGTH), GAMMA)
     best = {a: best_draft_length(a, COST) for a in (EASY, HARD, (EASY + HARD) / 2)}
     one = [2 / (1 / speedup(EASY, g, COST) + 1 / speedup(HARD, g, COST)) for g in range(30)]
-    return Example(
+    return SimpleNamespace(
         modes_formula=formula,
         modes_exact=exact,
         modes_error_percent=100 * (formula / exact - 1),
@@ -161,7 +145,7 @@ def example() -> Example:
     )
 
 
-def figure_mode_runs() -> Figure:
+def figure_mode_runs(figure: Figure) -> None:
     """When easy and hard passages last, a round yields less than the mean acceptance promises.
 
     Acceptance is 0.95 in one mode and 0.35 in the other, half of the tokens each, and four tokens
@@ -172,7 +156,6 @@ def figure_mode_runs() -> Figure:
     logarithmic axis. The exact curve starts near 2.6, crosses the formula's 2.53 at a length of 2
     and falls to 2.29. The dots lie on it.
     """
-    figure = Figure()
     axes = figure.subplots()
     lengths = np.geomspace(1.0, 300.0, 60)
     exact = [exact_tokens_per_round(*two_modes(EASY, HARD, 1 / x), GAMMA) for x in lengths]
@@ -195,7 +178,6 @@ def figure_mode_runs() -> Figure:
     axes.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
     axes.minorticks_off()
     axes.set(xlabel="mean length of a passage [token]", ylabel="tokens per round")
-    return figure
 
 
 @cache

@@ -19,11 +19,11 @@ Source: Williams et al. (2009) for the roofline, as in Latency, throughput and c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.intuition.latency_throughput_cost import (
@@ -33,6 +33,10 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     H100_PEAK,
     attainable_flops,
 )
+from serving_mathematics.require import require, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,12 +48,6 @@ PROMPT_TOKENS, OUTPUT_TOKENS, BATCH = 1500, 60, 16  # of a request, and decoded 
 
 A100 = (A100_PEAK, A100_BANDWIDTH, 1.0)
 H100 = (H100_PEAK, H100_BANDWIDTH, H100_PRICE)
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def border_intensity(
@@ -67,7 +65,7 @@ def border_intensity(
     pairs = {"peak_flops": peak_flops, "bandwidth": bandwidth, "price": price}
     for name, pair in pairs.items():
         fine = len(pair) == 2 and all(0 < value < math.inf for value in pair)
-        _require(fine, name, "two positive and finite numbers", pair)
+        require(fine, name, "two positive and finite numbers", pair)
     per_operation = [cost / peak for cost, peak in zip(price, peak_flops, strict=True)]
     per_byte = [cost / rate for cost, rate in zip(price, bandwidth, strict=True)]
     operations, moved = per_operation[0] - per_operation[1], per_byte[0] - per_byte[1]
@@ -89,10 +87,9 @@ def decode_intensity(
     """
     b = np.asarray(batch, dtype=float)
     large = b.size > 0 and np.all((b >= 1) & (b < math.inf))
-    _require(large, "batch", "non-empty, at least 1 and finite", b)
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
-    _require(0 < weight_bytes < math.inf, "weight_bytes", "positive and finite", weight_bytes)
-    _require(0 <= kv_bytes < math.inf, "kv_bytes", "non-negative and finite", kv_bytes)
+    require(large, "batch", "non-empty, at least 1 and finite", b)
+    require_positive(parameters=parameters, weight_bytes=weight_bytes)
+    require_non_negative(kv_bytes=kv_bytes)
     return np.asarray(2 * parameters * b / (weight_bytes + b * kv_bytes))
 
 
@@ -110,32 +107,15 @@ def _border() -> float:
     return border_intensity(*zip(A100, H100, strict=True))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: an A100 and an H100 of 2.16 times its price."""
-
-    price_ratio: float
-    arithmetic_ratio: float
-    bandwidth_ratio: float
-    border: float
-    decode_64: float
-    decode_limit: float
-    context_at_border: float
-    decode_saves_percent: float
-    prompt_saves_percent: float
-    split_over_a100_percent: float
-    split_over_h100_percent: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     border = _border()
     operations = 2 * PARAMETERS * np.array([PROMPT_TOKENS, OUTPUT_TOKENS])
     context = PROMPT_TOKENS + OUTPUT_TOKENS / 2
     phases = np.array([PROMPT_TOKENS, float(_decoding(BATCH, context))])
     on_a100, on_h100 = (operations * _cost(phases, device) for device in (A100, H100))
     split = on_h100[0] + on_a100[1]
-    return Example(
+    return SimpleNamespace(
         price_ratio=H100_PRICE,
         arithmetic_ratio=H100_PEAK / A100_PEAK,
         bandwidth_ratio=H100_BANDWIDTH / A100_BANDWIDTH,
@@ -150,7 +130,7 @@ def example() -> Example:
     )
 
 
-def figure_cost_by_intensity() -> Figure:
+def figure_cost_by_intensity(figure: Figure) -> None:
     """The device with more operations for its price is cheaper only above a border of operations
     per byte: prompts lie above it, decode steps below.
 
@@ -163,7 +143,6 @@ def figure_cost_by_intensity() -> Figure:
     falling, crosses it at 201 and becomes level at 295, a third lower. Dots at 1, 14 and 42 lie on
     the line of the A100, a dot at 1500 on that of the H100.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     intensity = np.geomspace(0.2, 3000, 400)
     unit = _cost(1e9, A100)
@@ -184,7 +163,6 @@ def figure_cost_by_intensity() -> Figure:
     axes.annotate("prompt", (PROMPT_TOKENS, 0.48), ha="center")
     axes.set(xscale="log", yscale="log", xlim=(0.2, 3000), ylim=(0.35, 300))
     axes.set(xlabel="operations per byte [FLOP/B]", ylabel="price of an operation [1]")
-    return figure
 
 
 def check_border_of_two_devices() -> None:

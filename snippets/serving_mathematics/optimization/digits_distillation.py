@@ -18,10 +18,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import (
@@ -33,6 +34,10 @@ from serving_mathematics.architecture.digits_classifier import (
     train_classifier,
 )
 from serving_mathematics.optimization.distillation import output_gradient, soften
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -40,12 +45,6 @@ BoolArray = npt.NDArray[np.bool_]
 TEACHER_UNITS, STUDENT_UNITS, TEACHER_IMAGES, FEW = 64, 16, 538, 50
 SEEDS, TEMPERATURE, TEMPERATURES = 10, 4.0, (1.0, 2.0, 4.0, 8.0, 16.0)
 STUDENT_975_DF9 = 2.262157  # 97.5% point of Student's t with 9 degrees of freedom
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,10 @@ def paired_gain(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> Pair
     (0.5, 0.0, 0.5)
     """
     first, second = np.asarray(first_right), np.asarray(second_right)
-    _require(first.ndim == 2 and min(first.shape) >= 2, "first_right", "two or more", first.shape)
+    require(first.ndim == 2 and min(first.shape) >= 2, "first_right", "two or more", first.shape)
     for name, right in (("first_right", first), ("second_right", second)):
         rule = f"booleans of shape {first.shape}"
-        _require(right.dtype == np.bool_ and right.shape == first.shape, name, rule, right.shape)
+        require(right.dtype == np.bool_ and right.shape == first.shape, name, rule, right.shape)
     gap = first.astype(float) - second.astype(float)
     errors = [
         float(gap.mean(axis=axis).std(ddof=1)) / math.sqrt(gap.shape[1 - axis]) for axis in (1, 0)
@@ -155,42 +154,8 @@ def _binomial_half_percent(accuracy: float, images: int) -> float:
     return 196 * math.sqrt(accuracy * (1 - accuracy) / images)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, in percent of 720 images and in points."""
-
-    teacher_percent: float
-    teacher_half_percent: float
-    most_half_percent: float
-    few_half_percent: float
-    alone_percent: float
-    distilled_percent: float
-    distilled_gain_points: float
-    distilled_half_points: float
-    named_percent: float
-    named_right_percent: float
-    named_right_half_percent: float
-    unlabelled_percent: float
-    soft_gain: float
-    soft_half: float
-    soft_seed_half: float
-    unlabelled_gain: float
-    unlabelled_half: float
-    few_images: int
-    few_alone_percent: float
-    few_decayed_percent: float
-    few_percent: float
-    few_gain: float
-    few_half: float
-    few_cold_percent: float
-    few_hot_percent: float
-    certain_percent: float
-    softened_percent: float
-    sure_half_percent: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     _, ours, report = _split()
     accuracy = {name: 100 * float(rows.mean()) for name, rows in _right().items()}
     gains = {
@@ -208,7 +173,7 @@ def example() -> Example:
         name: 100 * STUDENT_975_DF9 * paired_gain(rows, np.zeros_like(rows)).standard_error
         for name, rows in _right().items()
     }
-    return Example(
+    return SimpleNamespace(
         teacher_percent=100 * _teacher().accuracy(report),
         teacher_half_percent=_binomial_half_percent(
             _teacher().accuracy(report), report.labels.size
@@ -247,7 +212,7 @@ def example() -> Example:
     )
 
 
-def figure_softened_targets() -> Figure:
+def figure_softened_targets(figure: Figure) -> None:
     """A temperature brings out what the teacher knows about the wrong answers, until all are alike.
 
     The teacher's ten probabilities for one image that it reads correctly with 90% probability; it
@@ -258,7 +223,6 @@ def figure_softened_targets() -> Figure:
     than 0.0001. The lines close up towards a tenth, marked by a dashed line, which all have nearly
     reached at 32.
     """
-    figure = Figure()
     axes = figure.subplots()
     report = _split()[2]
     v = _teacher().logits(report.pixels)
@@ -278,10 +242,9 @@ def figure_softened_targets() -> Figure:
     axes.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
     axes.minorticks_off()
     axes.set(xlabel="temperature T", ylabel="probability of a digit")
-    return figure
 
 
-def figure_accuracy_by_temperature() -> Figure:
+def figure_accuracy_by_temperature(figure: Figure) -> None:
     """With 50 images, soft answers are worth more than labels, and more so at a higher temperature.
 
     Accuracy on 720 images. Dots: ten seeds, each with its own 50 images; bars: their means. Left:
@@ -293,7 +256,6 @@ def figure_accuracy_by_temperature() -> Figure:
     range from 75 to 86, those from temperature 4 on over two or three points. Dashed lines at 97
     for the teacher and 96 for all images.
     """
-    figure = Figure()
     axes = figure.subplots()
     right = _right()
     names = ["few alone", *(f"few, T = {t:g}" for t in TEMPERATURES)]
@@ -312,7 +274,6 @@ def figure_accuracy_by_temperature() -> Figure:
     axes.set_xticks(range(6), ["labels\nalone", *(f"T = {t:g}" for t in TEMPERATURES)])
     axes.set(xlim=(-0.5, 5.5), ylim=(75, 98.5))
     axes.set(xlabel="what the student learns from 50 images", ylabel="accuracy [%]")
-    return figure
 
 
 def check_soft_answers_on_few_images() -> None:

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
@@ -33,6 +34,10 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -45,12 +50,6 @@ TPOT_LIMITS_S = (0.015, 0.025, 0.060)
 SYSTEMS = ("whole prompts", "chunks of 192", "2 prefill, 1 decode")
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def prefill_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     """Mean time to first token on a device that only prefills [s]: D + λD²/(2(1 − λD)).
 
@@ -60,9 +59,9 @@ def prefill_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     >>> prefill_ttft_s(arrival_rate=0.5, prefill_s=1.0)
     1.5
     """
-    _require(0 < prefill_s < math.inf, "prefill_s", "positive and finite", prefill_s)
+    require_positive(prefill_s=prefill_s)
     stable = 0 <= arrival_rate * prefill_s < 1
-    _require(stable, "arrival_rate", f"in [0, {1 / prefill_s:g})", arrival_rate)
+    require(stable, "arrival_rate", f"in [0, {1 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (2 * (1 - arrival_rate * prefill_s))
 
 
@@ -75,9 +74,9 @@ def pipeline_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     >>> pipeline_ttft_s(arrival_rate=1.0, prefill_s=1.0)
     1.25
     """
-    _require(0 < prefill_s < math.inf, "prefill_s", "positive and finite", prefill_s)
+    require_positive(prefill_s=prefill_s)
     stable = 0 <= arrival_rate * prefill_s < 2
-    _require(stable, "arrival_rate", f"in [0, {2 / prefill_s:g})", arrival_rate)
+    require(stable, "arrival_rate", f"in [0, {2 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (4 * (2 - arrival_rate * prefill_s))
 
 
@@ -90,10 +89,10 @@ def tensor_ttft_s(arrival_rate: float, prefill_s: float, speedup: float) -> floa
     >>> tensor_ttft_s(arrival_rate=1.0, prefill_s=1.0, speedup=2.0)
     0.75
     """
-    _require(0 < prefill_s < math.inf, "prefill_s", "positive and finite", prefill_s)
-    _require(1 <= speedup <= 2, "speedup", "in [1, 2]", speedup)
+    require_positive(prefill_s=prefill_s)
+    require_in("[1, 2]", speedup=speedup)
     load = arrival_rate * prefill_s
-    _require(0 <= load < speedup, "arrival_rate", f"in [0, {speedup / prefill_s:g})", arrival_rate)
+    require(0 <= load < speedup, "arrival_rate", f"in [0, {speedup / prefill_s:g})", arrival_rate)
     return prefill_s / speedup + load * prefill_s / (2 * speedup * (speedup - load))
 
 
@@ -107,9 +106,9 @@ def chunked_capacity(prefill_s: float, step_s: float, gap_s: float) -> float:
     >>> chunked_capacity(prefill_s=0.5, step_s=0.25, gap_s=1.0)
     1.5
     """
-    _require(0 < prefill_s < math.inf, "prefill_s", "positive and finite", prefill_s)
-    _require(0 <= step_s < math.inf, "step_s", "non-negative and finite", step_s)
-    _require(step_s < gap_s < math.inf, "gap_s", f"finite and above {step_s:g}", gap_s)
+    require_positive(prefill_s=prefill_s)
+    require_non_negative(step_s=step_s)
+    require(step_s < gap_s < math.inf, "gap_s", f"finite and above {step_s:g}", gap_s)
     return (1 - step_s / gap_s) / prefill_s
 
 
@@ -124,9 +123,9 @@ def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[i
     (3, 6.0)
     """
     for name, rate in (("prefill_rate", prefill_rate), ("decode_rate", decode_rate)):
-        _require(0 < rate < math.inf, name, "positive and finite", rate)
+        require(0 < rate < math.inf, name, "positive and finite", rate)
     whole = 2 <= devices < math.inf and devices % 1 == 0
-    _require(whole, "devices", "an integer of at least 2", devices)
+    require(whole, "devices", "an integer of at least 2", devices)
     even = int(devices / (1 + prefill_rate / decode_rate))  # below where both phases are as fast
     first = min(max(even, 1), int(devices) - 1)
     splits = [k for k in (first, first + 1) if k < devices]
@@ -144,9 +143,9 @@ def cache_bandwidth(arrival_rate: float, prompt_tokens: float, bytes_per_token: 
     >>> cache_bandwidth(arrival_rate=2.0, prompt_tokens=10.0, bytes_per_token=5.0)
     100.0
     """
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(1 <= prompt_tokens < math.inf, "prompt_tokens", "at least 1 and finite", prompt_tokens)
-    _require(0 < bytes_per_token < math.inf, "bytes_per_token", "positive, finite", bytes_per_token)
+    require_non_negative(arrival_rate=arrival_rate)
+    require(1 <= prompt_tokens < math.inf, "prompt_tokens", "at least 1 and finite", prompt_tokens)
+    require_positive(bytes_per_token=bytes_per_token)
     return arrival_rate * prompt_tokens * bytes_per_token
 
 
@@ -208,7 +207,7 @@ def _goodput(latencies: FloatArray, ttft_s: float, tpot_s: float) -> float:
     ttft, tpot = _p90(latencies)
     excess = np.maximum(ttft / ttft_s, tpot / tpot_s)
     over = int(np.argmax(excess > 1))
-    _require(over > 0 and excess[over] > 1, "tpot_s", "a limit between those at the rates", tpot_s)
+    require(over > 0 and excess[over] > 1, "tpot_s", "a limit between those at the rates", tpot_s)
     part = (1 - excess[over - 1]) / (excess[over] - excess[over - 1])
     return float(RATES[over - 1] + part * (RATES[over] - RATES[over - 1]))
 
@@ -224,44 +223,10 @@ def _gains(*latencies: FloatArray) -> FloatArray:
     return np.asarray(rates[:, 2] / rates[:, :2].max(axis=1))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: D = 0.1 s, λ = 5 a second, s = 1.5; 90th percentiles of the
-    simulated systems, and their highest rates per GPU."""
-
-    one_device_ms: float
-    pipeline_ms: float
-    tensor_ms: float
-    together_ttft_s: float
-    apart_ttft_s: float
-    together_tpot_ms: float
-    apart_tpot_ms: float
-    ttft_half_s: float
-    tpot_half_ms: float
-    chunks_share_percent: float
-    together_tight: float
-    chunks_tight: float
-    apart_tight: float
-    together_middle: float
-    chunks_middle: float
-    apart_middle: float
-    together_loose: float
-    chunks_loose: float
-    apart_loose: float
-    rates_half: float
-    tight_gain: float
-    tight_gain_half: float
-    loose_loss_percent: float
-    loose_loss_half_percent: float
-    cache_gb_per_s: float
-    published_per_device: float
-    chat_together_ms: float
-    chat_apart_ms: float
-    chat_half_ms: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
+    simulated systems, and their highest rates per GPU.
+    """
     at = RATES.index(4.0)
     chat = chat_workload(np.random.default_rng(65), 4.0 * DEVICES, 1500, 250.0, 480.0)
     chat_tpot = np.array([_together(chat, 10**6)[1], _apart(chat, 2)[1]]).T
@@ -271,7 +236,7 @@ def example() -> Example:
     halves = np.array([half_width(_p90, run[:, :, at]) for run in (runs[0], runs[2])])
     tight, middle, loose = _goodputs(*runs).tolist()
     gains, gain_halves = _gains(*runs), half_width(_gains, *runs)
-    return Example(
+    return SimpleNamespace(
         one_device_ms=1000 * prefill_ttft_s(5.0, 0.1),
         pipeline_ms=1000 * pipeline_ttft_s(5.0, 0.1),
         tensor_ms=1000 * tensor_ttft_s(5.0, 0.1, 1.5),
@@ -304,7 +269,7 @@ def example() -> Example:
     )
 
 
-def figure_ttft_by_rate() -> Figure:
+def figure_ttft_by_rate(figure: Figure) -> None:
     """At an equal number of GPUs separation does not bring the first token sooner than prompts that
     run whole everywhere; it keeps the tokens after it steady.
 
@@ -318,7 +283,7 @@ def figure_ttft_by_rate() -> Figure:
     3.8 and 19 at the end. Below, time per output token in milliseconds: separate GPUs stay between
     10 and 12, chunks level off at 24, whole prompts pass 24 near rate 3 and 60 near 5.
     """
-    figure = Figure(figsize=(5.8, 4.8), layout="constrained")
+    figure.set_size_inches(5.8, 4.8)
     upper, lower = figure.subplots(2, sharex=True)
     for system, colour in zip(SYSTEMS, ("C1", "C2", "C0"), strict=True):
         ttft, tpot = _p90(_all_latencies(system))
@@ -334,7 +299,6 @@ def figure_ttft_by_rate() -> Figure:
     upper.set(xlabel="rate per GPU [1/s]", ylabel="first token, p90 [s]")
     lower.set(ylim=(0, 90), xlim=(0.4, 6.6))
     lower.set(xlabel="rate per GPU [1/s]", ylabel="per token, p90 [ms]")
-    return figure
 
 
 def check_published_times() -> None:

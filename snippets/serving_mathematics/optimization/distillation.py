@@ -16,23 +16,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_in, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 STUDENT, TEACHER, TEMPERATURE = [1.0, 2.0, 3.0], [2.0, 1.0, 0.5], 4.0  # the worked example
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def soften(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
@@ -45,8 +40,8 @@ def soften(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
     [0.25, 0.75]
     """
     z = np.asarray(logits, dtype=float)
-    _require(z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "logits", "finite numbers", z)
-    _require(0 < temperature < math.inf, "temperature", "positive and finite", temperature)
+    require(z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "logits", "finite numbers", z)
+    require_positive(temperature=temperature)
     scaled = z / temperature
     weights: FloatArray = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
@@ -66,8 +61,8 @@ def kl_divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     for name, x in (("p", first), ("q", second)):
         good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
         good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
-        _require(good, name, "a distribution along its last axis", x)
-    _require(first.shape == second.shape, "q", f"of shape {first.shape}", second.shape)
+        require(good, name, "a distribution along its last axis", x)
+    require(first.shape == second.shape, "q", f"of shape {first.shape}", second.shape)
     with np.errstate(divide="ignore"):
         ratio = np.log(np.where(first > 0, first, 1.0)) - np.log(np.where(first > 0, second, 1.0))
     return np.asarray((first * ratio).sum(axis=-1))
@@ -91,15 +86,15 @@ def distillation_loss(
     0.215762
     """
     z, v = np.asarray(student_logits, dtype=float), np.asarray(teacher_logits, dtype=float)
-    _require(z.ndim == 2 and z.size > 0, "student_logits", "rows of logits", z.shape)
-    _require(v.shape == z.shape, "teacher_logits", f"of shape {z.shape}", v.shape)
-    _require(0 <= soft_weight <= 1, "soft_weight", "in [0, 1]", soft_weight)
+    require(z.ndim == 2 and z.size > 0, "student_logits", "rows of logits", z.shape)
+    require(v.shape == z.shape, "teacher_logits", f"of shape {z.shape}", v.shape)
+    require_in("[0, 1]", soft_weight=soft_weight)
     gap = kl_divergence(soften(v, temperature), soften(z, temperature))
     loss = soft_weight * temperature**2 * gap
     if soft_weight < 1:
         y = np.asarray(labels)
         known = y.shape == z.shape[:1] and np.isin(y, np.arange(z.shape[1])).all()
-        _require(known, "labels", "one class per row", labels)
+        require(known, "labels", "one class per row", labels)
         above = z - z.max(axis=1, keepdims=True)
         hard = np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(z)), y.astype(np.int64)]
         loss = loss + (1 - soft_weight) * hard
@@ -124,13 +119,13 @@ def output_gradient(
     [[-0.5, 0.5]]
     """
     v = np.asarray(teacher_logits, dtype=float)
-    _require(v.ndim == 2, "teacher_logits", "rows of logits", v.shape)
-    _require(0 <= soft_weight <= 1, "soft_weight", "in [0, 1]", soft_weight)
+    require(v.ndim == 2, "teacher_logits", "rows of logits", v.shape)
+    require_in("[0, 1]", soft_weight=soft_weight)
     wanted = soft_weight * temperature * soften(v, temperature)
     if soft_weight < 1:
         y = np.asarray(labels)
         known = y.shape == v.shape[:1] and np.isin(y, np.arange(v.shape[1])).all()
-        _require(known, "labels", "one class per row", labels)
+        require(known, "labels", "one class per row", labels)
         wanted += (1 - soft_weight) * np.eye(v.shape[1])[y.astype(np.int64)]
 
     def gradient(logits: FloatArray, rows: IntArray) -> FloatArray:
@@ -155,11 +150,11 @@ def matched_logits_gradient(
     [0.5, -0.5]
     """
     z, v = np.asarray(student_logits, dtype=float), np.asarray(teacher_logits, dtype=float)
-    _require(
+    require(
         z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "student_logits", "finite numbers", z
     )
-    _require(v.shape == z.shape, "teacher_logits", f"of shape {z.shape}", v.shape)
-    _require(np.isfinite(v).all(), "teacher_logits", "finite numbers", v)
+    require(v.shape == z.shape, "teacher_logits", f"of shape {z.shape}", v.shape)
+    require(np.isfinite(v).all(), "teacher_logits", "finite numbers", v)
     gap = z - v
     return np.asarray((gap - gap.mean(axis=-1, keepdims=True)) / z.shape[-1])
 
@@ -179,27 +174,7 @@ def _one_hump_students() -> FloatArray:
     return soften(-(((tokens - m) / s) ** 2) / 2)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    soft_loss: float
-    gradient_1: float
-    gradient_2: float
-    gradient_3: float
-    limit_1: float
-    limit_2: float
-    limit_3: float
-    forward_kl: float
-    reverse_kl: float
-    forward_probability_between: float
-    reverse_probability_between: float
-    forward_overlap_percent: float
-    reverse_overlap_percent: float
-    best_overlap_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     slope = output_gradient([TEACHER], TEMPERATURE)(np.array([STUDENT]), np.array([0]))[0]
     limit = matched_logits_gradient(STUDENT, TEACHER)
@@ -208,7 +183,7 @@ def example() -> Example:
     forward = students[int(np.argmin(kl_divergence(teachers, students)))]
     reverse = students[int(np.argmin(kl_divergence(students, teachers)))]
     overlaps = np.minimum(teachers, students).sum(axis=1)
-    return Example(
+    return SimpleNamespace(
         soft_loss=distillation_loss([STUDENT], [TEACHER], TEMPERATURE),
         gradient_1=float(slope[0]) / TEMPERATURE**2,
         gradient_2=float(slope[1]) / TEMPERATURE**2,

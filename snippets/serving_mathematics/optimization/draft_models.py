@@ -19,10 +19,11 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
@@ -35,6 +36,10 @@ from serving_mathematics.optimization.dependent_acceptances import (
 from serving_mathematics.optimization.distillation import kl_divergence, soften
 from serving_mathematics.optimization.speculative_decoding import best_draft_length, speedup
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
+from serving_mathematics.require import require, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -43,12 +48,6 @@ TYPICAL = 1  # of the twenty pairs, one near their mean; the figures show it
 TEMPERATURE = 0.5  # at which the target is served
 STUDENT_975_DF19 = 2.093024  # 97.5% point of Student's t with 19 degrees of freedom
 OUTPUT_TOKENS = (10, 30, 100, 300, 1000, 3000)  # of the target, to distil from
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def fit_draft(contexts: npt.ArrayLike, targets: npt.ArrayLike, size: int) -> FloatArray:
@@ -63,12 +62,12 @@ def fit_draft(contexts: npt.ArrayLike, targets: npt.ArrayLike, size: int) -> Flo
     [[0.6667, 0.3333], [0.5, 0.5]]
     """
     seen, wanted = np.asarray(contexts), np.asarray(targets, dtype=float)
-    _require(1 <= size < math.inf and size % 1 == 0, "size", "a positive integer", size)
+    require_positive_integer(size=size)
     known = seen.ndim == 1 and seen.size > 0 and np.isin(seen, np.arange(size)).all()
-    _require(known, "contexts", f"integers below {size}", contexts)
+    require(known, "contexts", f"integers below {size}", contexts)
     good = wanted.ndim == 2 and len(wanted) == seen.size and np.all(wanted >= 0)
     good = good and np.all(np.abs(wanted.sum(axis=1) - 1) < 1e-9)
-    _require(good, "targets", "one distribution per context", wanted.shape)
+    require(good, "targets", "one distribution per context", wanted.shape)
     table = np.full((int(size), wanted.shape[1]), 1 / wanted.shape[1])
     np.add.at(table, seen.astype(np.int64), wanted)
     return np.asarray(table / table.sum(axis=1, keepdims=True))
@@ -88,9 +87,9 @@ def most_accepted(rows: npt.ArrayLike, weights: npt.ArrayLike) -> FloatArray:
     p, w = np.asarray(rows, dtype=float), np.asarray(weights, dtype=float)
     good = p.ndim == 2 and p.size > 0 and np.all(p >= 0)
     good = good and np.all(np.abs(p.sum(axis=1) - 1) < 1e-9)
-    _require(good, "rows", "distributions, shape (m, V)", p)
-    _require(w.shape == (len(p),), "weights", f"of shape ({len(p)},)", w.shape)
-    _require(np.all((w >= 0) & (w < math.inf)) and w.sum() > 0, "weights", "non-negative", w)
+    require(good, "rows", "distributions, shape (m, V)", p)
+    require(w.shape == (len(p),), "weights", f"of shape ({len(p)},)", w.shape)
+    require(np.all((w >= 0) & (w < math.inf)) and w.sum() > 0, "weights", "non-negative", w)
     order = np.argsort(p, axis=0)
     pieces = np.diff(np.take_along_axis(p, order, axis=0), axis=0, prepend=0.0)
     gains = np.cumsum(w[order][::-1], axis=0)[::-1]
@@ -192,35 +191,6 @@ def _measured(name: str, draft_tokens: int) -> tuple[MeanTokens, float, float]:
     return run.per_round(skip=10), float(passed.mean()), float(half_width(np.mean, passed))
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text; α in percent, means over the twenty pairs."""
-
-    text_alpha: float
-    alphas_half: float
-    sharpened_alpha: float
-    distilled_alpha: float
-    accepted_alpha: float
-    sharpened_gain: float
-    sharpened_half: float
-    distilled_gain: float
-    distilled_half: float
-    accepted_gain: float
-    accepted_half: float
-    text_length: int
-    text_speedup: float
-    accepted_length: int
-    accepted_speedup: float
-    counted_100: float
-    distilled_100: float
-    more_100: float
-    more_half_100: float
-    rate_of_contexts: float
-    rate_of_passed: float
-    rate_of_prefix: float
-    rates_half: float
-
-
 def _speed(name: str, draft_tokens: int) -> float:
     """Exact speedup of the typical pair."""
     pair = _pair(TYPICAL)
@@ -233,8 +203,8 @@ def _fastest(name: str) -> int:
     return int(np.argmax([_speed(name, gamma) for gamma in range(16)]))
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text; α in percent, means over the twenty pairs."""
     alphas = {name: 100 * float(values.mean()) for name, values in _alphas().items()}
     gains = [
         _gain(*names)
@@ -249,7 +219,7 @@ def example() -> Example:
     more = _learning()["distilled"][hundred] - _learning()["counted"][hundred]
     name, gamma = "most accepted", 6
     measured, passed, passed_half = _measured(name, gamma)
-    return Example(
+    return SimpleNamespace(
         text_alpha=alphas["text"],
         alphas_half=max(
             100 * STUDENT_975_DF19 * float(one.std(ddof=1)) / math.sqrt(PAIRS)
@@ -279,7 +249,7 @@ def example() -> Example:
     )
 
 
-def figure_draft_learning() -> Figure:
+def figure_draft_learning(figure: Figure) -> None:
     """Probabilities teach a draft more per token than the tokens do, and neither teaches it what is
     accepted most.
 
@@ -291,7 +261,6 @@ def figure_draft_learning() -> Figure:
     draft rises from about 0.51 to 0.68 and the counted one from 0.46 to 0.68, a few points lower
     until 1,000 tokens. Horizontal lines at 0.60, 0.67 and 0.73.
     """
-    figure = Figure()
     axes = figure.subplots()
     tokens = np.array(OUTPUT_TOKENS, dtype=float)
     for values, colour, shift in zip(_learning().values(), ("C1", "C0"), (1.04, 0.96), strict=True):
@@ -312,10 +281,9 @@ def figure_draft_learning() -> Figure:
     axes.set(xlim=(8, 4000), ylim=(0.3, 0.78))
     axes.set_xticks([10, 100, 1000], ["10", "100", "1,000"])
     axes.set(xlabel="tokens of the target's output", ylabel="acceptance α [share of tokens]")
-    return figure
 
 
-def figure_speedup() -> Figure:
+def figure_speedup(figure: Figure) -> None:
     """Each draft has its best length, and a better draft is worth more the longer it is let run.
 
     A pass of the draft costs 5% of one of the target. Thin: the formula for independent
@@ -327,7 +295,6 @@ def figure_speedup() -> Figure:
     three drafts follow the curves of their acceptance, 0.60, 0.68 and 0.73, with maxima of about
     1.9, 2.2 and 2.4 at four to six tokens. A dashed line joins the maxima.
     """
-    figure = Figure()
     axes = figure.subplots()
     lengths = np.arange(15)
     for alpha in (0.5, 0.6, 0.7, 0.8, 0.9):
@@ -355,7 +322,6 @@ def figure_speedup() -> Figure:
     axes.set(xlim=(0, 16.6), ylim=(0.9, 4.9))
     axes.set_xticks(range(0, 15, 2))
     axes.set(xlabel="drafted tokens γ per round", ylabel="speedup [times]")
-    return figure
 
 
 def check_sampled_tokens_per_round() -> None:

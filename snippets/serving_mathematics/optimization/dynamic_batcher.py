@@ -23,15 +23,10 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_non_negative
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 class BatcherFull(Exception):
@@ -65,8 +60,8 @@ class DynamicBatcher(Generic[Item, Answer]):
         """Nothing runs before `async with`."""
         for name, limit in (("largest", largest), ("places", places)):
             whole = isinstance(limit, int | np.integer) and limit >= 1
-            _require(whole, name, "a positive integer", limit)
-        _require(0 <= window_s < math.inf, "window_s", "non-negative and finite", window_s)
+            require(whole, name, "a positive integer", limit)
+        require_non_negative(window_s=window_s)
         self.counts = Counter[str]()
         self._model, self._largest, self._window_s, self._places = model, largest, window_s, places
         self._waiting: OrderedDict[asyncio.Future[Answer], tuple[Item, float]] = OrderedDict()

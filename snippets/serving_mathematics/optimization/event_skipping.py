@@ -33,12 +33,7 @@ from serving_mathematics.optimization.continuous_batching import (
     chat_workload,
     simulate_steps,
 )
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+from serving_mathematics.require import require
 
 
 def simulate(workload: Workload, engine: Engine) -> Served:
@@ -53,7 +48,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
     """
     kept = workload.prompt_tokens + workload.output_tokens - 1  # the last token is never stored
     block, blocks, most = engine.block_tokens, engine.kv_blocks, int(kept.max())
-    _require(most <= blocks * block, "kv_blocks", f"enough for a request of {most} tokens", blocks)
+    require(most <= blocks * block, "kv_blocks", f"enough for a request of {most} tokens", blocks)
     size = kept.size
     arrival = [*workload.arrival_s.tolist(), math.inf]
     prompt: list[int] = workload.prompt_tokens.tolist()
@@ -256,9 +251,9 @@ def saturated_rate(
     prompts = np.asarray(prompt_tokens, dtype=float)
     outputs = np.asarray(output_tokens, dtype=float)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
-        _require(tokens.ndim == 1 and tokens.size > 0, name, "of shape (n,), n ≥ 1", tokens.shape)
-        _require(np.all((tokens >= 1) & (tokens < 2**31)), name, "positive and below 2³¹", tokens)
-    _require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
+        require(tokens.ndim == 1 and tokens.size > 0, name, "of shape (n,), n ≥ 1", tokens.shape)
+        require(np.all((tokens >= 1) & (tokens < 2**31)), name, "positive and below 2³¹", tokens)
+    require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     later = outputs - 1
     read = later * prompts + later * outputs / 2
     own_s = (

@@ -20,22 +20,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.require import require, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
 GRID_STEP = 0.01  # of ln x, for integrals over sizes
 LOAD = 0.8  # ρ of the worked numbers
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,11 @@ class Sizes:
         for name in ("shares", "means"):
             values = getattr(self, name)
             fine = len(values) > 0 and all(0 < value < math.inf for value in values)
-            _require(fine, name, "non-empty, positive and finite", values)
+            require(fine, name, "non-empty, positive and finite", values)
         together = math.isclose(sum(self.shares), 1, abs_tol=1e-9)
-        _require(together, "shares", "numbers that sum to 1", self.shares)
+        require(together, "shares", "numbers that sum to 1", self.shares)
         size = len(self.shares)
-        _require(len(self.means) == size, "means", f"as many as the {size} shares", self.means)
+        require(len(self.means) == size, "means", f"as many as the {size} shares", self.means)
 
     def moment(self, order: int) -> float:
         """E[S^order], of order 1 or 2."""
@@ -113,11 +109,11 @@ def response_by_size(
     >>> response_by_size("fcfs", [0.5, 2.0], arrival_rate=0.5, sizes=Sizes((1.0,), (1.0,))).tolist()
     [1.5, 3.0]
     """
-    _require(policy in ("fcfs", "sjf", "srpt"), "policy", "fcfs, sjf or srpt", policy)
+    require(policy in ("fcfs", "sjf", "srpt"), "policy", "fcfs, sjf or srpt", policy)
     x = np.asarray(size_s, dtype=float)
-    _require(x.size > 0 and np.all((x > 0) & (x < math.inf)), "size_s", "positive, finite", x)
+    require(x.size > 0 and np.all((x > 0) & (x < math.inf)), "size_s", "positive and finite", x)
     stable = 0 <= arrival_rate * sizes.moment(1) < 1
-    _require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
+    require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
     residual = arrival_rate * sizes.moment(2) / 2
     if policy == "fcfs":
         return x + residual / (1 - arrival_rate * sizes.moment(1))
@@ -157,9 +153,9 @@ def predicted_sjf_mean(arrival_rate: float, sizes: Sizes, log_error: float) -> f
     >>> round(predicted_sjf_mean(0.5, Sizes((1.0,), (1.0,)), log_error=0.0), 4)
     1.7127
     """
-    _require(0 <= log_error <= 20, "log_error", "in [0, 20]", log_error)
+    require_in("[0, 20]", log_error=log_error)
     stable = 0 <= arrival_rate * sizes.moment(1) < 1
-    _require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
+    require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
     x = sizes.log_grid()
     share = GRID_STEP * sizes.density(x) * x  # of the requests, in each cell of ln x
     work = share * x
@@ -173,36 +169,8 @@ def predicted_sjf_mean(arrival_rate: float, sizes: Sizes, log_error: float) -> f
     return sizes.moment(1) + waits
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: uneven sizes at 80% load, in seconds."""
-
-    load_percent: float
-    fcfs_mean: float
-    sjf_mean: float
-    srpt_mean: float
-    fcfs_half: float
-    sjf_half: float
-    srpt_half: float
-    fcfs_90: float
-    sjf_90: float
-    srpt_90: float
-    short_fcfs_slowdown: float
-    short_srpt_slowdown: float
-    shared_slowdown: float
-    worst_srpt_slowdown: float
-    worst_size: float
-    losing_percent: float
-    hurt_percent: float
-    predicted_half_error: float
-    predicted_unit_error: float
-    largest_penalty_percent: float
-    even_gain_percent: float
-    uneven_gain_percent: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     x = np.geomspace(0.01, 60, 4000)
     in_order, shortest = (response_by_size(name, x, LOAD, UNEVEN) for name in ("fcfs", "srpt"))
     even = response_by_size("srpt", x, 0.9, EXPONENTIAL)
@@ -217,7 +185,7 @@ def example() -> Example:
     at_load = [mean_response(policy, LOAD, EXPONENTIAL) for policy in ("fcfs", "sjf")]
     uneven = [mean_response(policy, LOAD, UNEVEN) for policy in ("fcfs", "sjf", "srpt")]
     short = [float(response_by_size(name, 0.1, LOAD, UNEVEN)) / 0.1 for name in ("fcfs", "srpt")]
-    return Example(
+    return SimpleNamespace(
         load_percent=100 * LOAD,
         fcfs_mean=uneven[0],
         sjf_mean=uneven[1],

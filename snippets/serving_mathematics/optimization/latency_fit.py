@@ -13,23 +13,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import require, require_all_finite
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "onnx_batch_latency"
 STUDENT_T_975_DF10 = 2.2281388520  # 97.5% point of Student's t, 12 sizes − 2 (scipy)
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,10 @@ def fit_line(batches: npt.ArrayLike, times: npt.ArrayLike) -> LineFit:
     (1.5, 5.0, 0.75)
     """
     sizes, values = np.asarray(batches, dtype=float), np.asarray(times, dtype=float)
-    _require(sizes.ndim == 1 and sizes.size >= 3, "batches", "of shape (n,), n ≥ 3", sizes.shape)
-    _require(np.all(np.isfinite(sizes)) and np.ptp(sizes) > 0, "batches", "different", sizes)
-    _require(values.shape == sizes.shape, "times", f"of shape {sizes.shape}", values.shape)
-    _require(np.all(np.isfinite(values)), "times", "finite", values)
+    require(sizes.ndim == 1 and sizes.size >= 3, "batches", "of shape (n,), n ≥ 3", sizes.shape)
+    require(np.all(np.isfinite(sizes)) and np.ptp(sizes) > 0, "batches", "different", sizes)
+    require(values.shape == sizes.shape, "times", f"of shape {sizes.shape}", values.shape)
+    require_all_finite(times=values)
     centred = sizes - sizes.mean()
     spread = float(centred @ centred)
     slope = float(centred @ values) / spread
@@ -81,7 +79,7 @@ def fit_line(batches: npt.ArrayLike, times: npt.ArrayLike) -> LineFit:
 def _recorded() -> dict[str, Any]:
     record = read_record(RECORD)
     sizes = len(record["batches"])
-    _require(sizes == 12, "batches", "as many as STUDENT_T_975_DF10 is for, 12", sizes)
+    require(sizes == 12, "batches", "as many as STUDENT_T_975_DF10 is for, 12", sizes)
     return record
 
 
@@ -93,35 +91,13 @@ def _columns(record: dict[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArr
     return sizes, np.array(times, dtype=float).T
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
-
-    fit_per_item_ms: float
-    fit_per_item_half_ms: float
-    fit_fixed_ms: float
-    fit_fixed_half_ms: float
-    fit_r_squared: float
-    fit_single_ms: float
-    measured_single_ms: float
-    batcher_single_per_s: float
-    batcher_largest: int
-    batcher_largest_per_s: float
-    batcher_gain: float
-    batcher_requests: int
-    measured_on: str
-    measured_runtime: str
-    measured_python: str
-    measured_system: str
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     record = _recorded()
     sizes, times = _columns(record)
     line = fit_line(sizes, times[1])
     alone, largest = record["batcher"][0], record["batcher"][-1]
-    return Example(
+    return SimpleNamespace(
         fit_per_item_ms=line.per_item,
         fit_per_item_half_ms=STUDENT_T_975_DF10 * line.per_item_error,
         fit_fixed_ms=line.fixed,
@@ -141,7 +117,7 @@ def example() -> Example:
     )
 
 
-def figure_measured_batches() -> Figure:
+def figure_measured_batches(figure: Figure) -> None:
     """Batch times of a real model lie close to a line, and the batcher in front of it serves what
     the line promises, less the cost of its own Python.
 
@@ -157,7 +133,7 @@ def figure_measured_batches() -> Figure:
     record = _recorded()
     sizes, (low, median, high) = _columns(record)
     line = fit_line(sizes, median)
-    figure = Figure(figsize=(5.8, 3.3), layout="constrained")
+    figure.set_size_inches(5.8, 3.3)
     left, right = figure.subplots(1, 2)
     ends = np.array([0, sizes.max() * 1.03])
     left.plot(ends, line.at(ends), color="C4")
@@ -169,7 +145,6 @@ def figure_measured_batches() -> Figure:
     right.plot(limits, [run["per_s"] for run in record["batcher"]], "o", color="C1")
     right.set(xlim=(0, None), ylim=(0, None))
     right.set(xlabel="largest batch [requests]", ylabel="throughput [1/s]")
-    return figure
 
 
 def check_line_by_other_means() -> None:

@@ -29,6 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from serving_mathematics import checks
 from serving_mathematics.measuring import provenance, write_record
 from serving_mathematics.optimization.dynamic_batcher import DynamicBatcher, in_thread
+from serving_mathematics.require import require, require_in
 
 RECORD = "onnx_batch_latency"
 COMMAND = "python -m serving_mathematics.optimization.onnx_latency_measurement"
@@ -40,12 +41,6 @@ LIMITS = (1, 2, 4, 8, 16, 32, 64)  # largest batches that the batcher is driven 
 SERVED_S = 1.5  # with each of them [s]
 
 FloatArray = npt.NDArray[np.float32]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def perceptron(widths: tuple[int, ...], rng: np.random.Generator) -> onnx.ModelProto:
@@ -60,7 +55,7 @@ def perceptron(widths: tuple[int, ...], rng: np.random.Generator) -> onnx.ModelP
     ['Gemm', 'Relu', 'Gemm']
     """
     sizes = len(widths) >= 2 and all(isinstance(width, int) and width >= 1 for width in widths)
-    _require(sizes, "widths", "two or more positive integers", widths)
+    require(sizes, "widths", "two or more positive integers", widths)
     nodes, weights, name = [], [], "x"
     last = len(widths) - 2
     for layer, (rows, columns) in enumerate(itertools.pairwise(widths)):
@@ -121,8 +116,8 @@ def batch_times_ms(
     run: function of an array (batch, width). batches: sizes. rounds: repetitions, each in a new
     random order, after one that is not counted. Raises ValueError on sizes or rounds below 1.
     """
-    _require(len(batches) > 0 and min(batches) >= 1, "batches", "positive integers", batches)
-    _require(rounds >= 1, "rounds", "a positive integer", rounds)
+    require(len(batches) > 0 and min(batches) >= 1, "batches", "positive integers", batches)
+    require(rounds >= 1, "rounds", "a positive integer", rounds)
     inputs = [rng.normal(size=(batch, width)).astype(np.float32) for batch in batches]
     times = np.zeros((rounds + 1, len(batches)))
     for row in times:
@@ -143,8 +138,8 @@ async def drive_callers(
     (callers, …). seconds: for how long they begin anew, in (0, 60). Raises ValueError outside these
     ranges.
     """
-    _require(len(items) >= 1, "items", "one or more", items)
-    _require(0 < seconds < 60, "seconds", "in (0, 60)", seconds)
+    require(len(items) >= 1, "items", "one or more", items)
+    require_in("(0, 60)", seconds=seconds)
     loop = asyncio.get_running_loop()
     stop = loop.time() + seconds
     latencies: list[float] = []

@@ -45,6 +45,7 @@ from serving_mathematics.optimization.onnx_latency_measurement import (
     runner,
 )
 from serving_mathematics.optimization.quantization import Quantized, integer_product, quantize
+from serving_mathematics.require import require
 
 NAME = "onnx_quantization"  # of the record
 COMMAND = "python -m serving_mathematics.optimization.onnx_quantization_measurement"
@@ -56,12 +57,6 @@ REPEATS, ROUNDS = 8, 5  # alternations between models, and rounds in each
 INT8_COMPUTE = 4  # MatMulNBits: activations rounded to eight bits for the product
 
 FloatArray = npt.NDArray[np.float32]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
@@ -94,7 +89,7 @@ def with_weights(
     copy.CopyFrom(model)
     values = [value for layer in layers for value in layer]
     wanted = [tuple(tensor.dims) for tensor in copy.graph.initializer]
-    _require([value.shape for value in values] == wanted, "layers", f"of shapes {wanted}", layers)
+    require([value.shape for value in values] == wanted, "layers", f"of shapes {wanted}", layers)
     for tensor, value in zip(copy.graph.initializer, values, strict=True):
         tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32), tensor.name))
     return copy
@@ -112,7 +107,7 @@ def int8_model(model: onnx.ModelProto, calibration: FloatArray | None = None) ->
     >>> int8_model(onnx.parser.parse_model(text)).graph.node[0].op_type
     'DynamicQuantizeLinear'
     """
-    _require(calibration is None or len(calibration) > 0, "calibration", "rows", calibration)
+    require(calibration is None or len(calibration) > 0, "calibration", "rows", calibration)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     level = logging.getLogger().level
@@ -144,7 +139,7 @@ def int4_model(model: onnx.ModelProto, group: int = GROUP) -> onnx.ModelProto:
     >>> numpy_helper.to_array(model.graph.initializer[0]).tolist()  # 15 twice in a byte: 7 + 8
     [[[255, 255, 255, 255, 255, 255, 255, 255]]]
     """
-    _require(group in (16, 32, 64, 128, 256), "group", "a power of two, 16 to 256", group)
+    require(group in (16, 32, 64, 128, 256), "group", "a power of two, 16 to 256", group)
     group = int(group)
     given = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes, kept = [], []
@@ -155,7 +150,7 @@ def int4_model(model: onnx.ModelProto, group: int = GROUP) -> onnx.ModelProto:
         source, name, bias = node.input
         weights = numpy_helper.to_array(given[name]).astype(float)
         inputs, outputs = weights.shape
-        _require(inputs % group == 0, "group", f"a divisor of {inputs}", group)
+        require(inputs % group == 0, "group", f"a divisor of {inputs}", group)
         blocks = weights.T.reshape(outputs, inputs // group, group)
         scale = np.abs(blocks).max(axis=2, keepdims=True) / 7
         codes = np.rint(blocks / np.where(scale > 0, scale, 1.0)).astype(int) + 8  # 8 is 0

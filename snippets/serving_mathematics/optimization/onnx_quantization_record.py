@@ -14,26 +14,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
 from serving_mathematics.optimization.bits_and_noise import bits_per_weight, sqnr_db
 from serving_mathematics.optimization.paired_accuracy import paired_change
 from serving_mathematics.optimization.quantization import quantize
+from serving_mathematics.require import require_finite, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FLOAT, FOUND, CALIBRATED, FOUR = "float32", "int8, ranges found", "int8, calibrated", "int4 weights"
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def chained_sqnr_db(layer_db: float, layers: int) -> float:
@@ -45,8 +42,8 @@ def chained_sqnr_db(layer_db: float, layers: int) -> float:
     >>> chained_sqnr_db(30.0, layers=10)
     20.0
     """
-    _require(-math.inf < layer_db < math.inf, "layer_db", "finite", layer_db)
-    _require(1 <= layers < math.inf and layers % 1 == 0, "layers", "a positive integer", layers)
+    require_finite(layer_db=layer_db)
+    require_positive_integer(layers=layers)
     return layer_db - 10 * math.log10(layers)
 
 
@@ -84,34 +81,6 @@ def _speedup(name: str, batch: int) -> float:
     return float(original[1, at] / other[1, at])
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text, all from the record; times in ms, sizes in MB, ratios in dB."""
-
-    digits_float: str
-    digits_found: str
-    digits_calibrated: str
-    digits_four: str
-    perceptron_millions: float
-    float_mb: float
-    int8_mb: float
-    int4_mb: float
-    float_single_ms: float
-    int8_single_ms: float
-    int8_speedup_1: float
-    int8_speedup_64: float
-    int4_speedup_1: float
-    int4_speedup_64: float
-    int8_sqnr_db: float
-    int4_sqnr_db: float
-    int4_predicted_db: float
-    recorded_on: str
-    recorded_runtime: str
-    recorded_python: str
-    recorded_system: str
-    recorded_instructions: str
-
-
 def _predicted_db() -> float:
     """SQNR [dB] that Gaussian weights of four bits in groups promise after all layers."""
     asked = _parts()[0]["asked"]
@@ -120,10 +89,10 @@ def _predicted_db() -> float:
     return chained_sqnr_db(layer, len(asked["widths"]) - 1)
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text, all from the record; times in ms, sizes in MB, ratios in dB."""
     record, digits, large = _parts()
-    return Example(
+    return SimpleNamespace(
         digits_float=_cells(digits[FLOAT]),
         digits_found=_cells(digits[FOUND]),
         digits_calibrated=_cells(digits[CALIBRATED]),
@@ -149,7 +118,7 @@ def example() -> Example:
     )
 
 
-def figure_time_by_batch() -> Figure:
+def figure_time_by_batch(figure: Figure) -> None:
     """Fewer bits help most where the weights are read for one request; four bits lose their
     advantage over eight as the batch grows.
 
@@ -162,7 +131,6 @@ def figure_time_by_batch() -> Figure:
     four-bit model starts beside it and rises faster, to about half of the 32-bit model.
     """
     _, _, rows = _parts()
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     for name, colour, text, side in (
         (FLOAT, "C0", "32 bits", 1.25),
@@ -178,7 +146,6 @@ def figure_time_by_batch() -> Figure:
     axes.set(xscale="log", yscale="log", xlabel="batch [rows]", ylabel="batch time [ms]")
     axes.set_xticks([1, 2, 4, 8, 16, 32, 64, 128], ["1", "2", "4", "8", "16", "32", "64", "128"])
     axes.minorticks_off()
-    return figure
 
 
 def check_files() -> None:

@@ -15,26 +15,24 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.bits_and_noise import full_scale_sqnr_db, sqnr_db
 from serving_mathematics.optimization.quantization import integer_product, quantize
+from serving_mathematics.require import require, require_all_finite, require_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 TOKENS, CHANNELS, OUTPUTS = 256, 128, 64  # of the worked layer
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def smoothing_factors(
@@ -51,10 +49,10 @@ def smoothing_factors(
     """
     x, w = np.asarray(activation_peaks, dtype=float), np.asarray(weight_peaks, dtype=float)
     fine = x.ndim == 1 and x.size > 0 and np.all((x > 0) & (x < math.inf))
-    _require(fine, "activation_peaks", "positive and finite, of shape (n,)", x)
+    require(fine, "activation_peaks", "positive and finite, of shape (n,)", x)
     fine = w.shape == x.shape and np.all((w > 0) & (w < math.inf))
-    _require(fine, "weight_peaks", f"positive and finite, of shape {x.shape}", w)
-    _require(0 <= strength <= 1, "strength", "in [0, 1]", strength)
+    require(fine, "weight_peaks", f"positive and finite, of shape {x.shape}", w)
+    require_in("[0, 1]", strength=strength)
     return np.asarray(x**strength / w ** (1 - strength))
 
 
@@ -72,11 +70,10 @@ def smooth(
     ([[4.0, 1.0]], [[4.0], [1.0]])
     """
     x, w = np.asarray(activations, dtype=float), np.asarray(weights, dtype=float)
-    _require(x.ndim == 2 and x.size > 0, "activations", "a non-empty matrix", x.shape)
+    require(x.ndim == 2 and x.size > 0, "activations", "a non-empty matrix", x.shape)
     fits = w.ndim == 2 and w.size > 0 and w.shape[0] == x.shape[1]
-    _require(fits, "weights", f"a matrix of {x.shape[1]} rows", w.shape)
-    _require(np.isfinite(x).all(), "activations", "finite", x)
-    _require(np.isfinite(w).all(), "weights", "finite", w)
+    require(fits, "weights", f"a matrix of {x.shape[1]} rows", w.shape)
+    require_all_finite(activations=x, weights=w)
     x_peaks, w_peaks = np.abs(x).max(axis=0), np.abs(w).max(axis=1)
     used = (x_peaks > 0) & (w_peaks > 0)
     factors = np.ones(x.shape[1])
@@ -94,8 +91,8 @@ def bits_left(bits: int, outlier_ratio: float) -> float:
     >>> bits_left(8, outlier_ratio=16.0)
     4.0
     """
-    _require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
-    _require(1 <= outlier_ratio < math.inf, "outlier_ratio", "at least 1, finite", outlier_ratio)
+    require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
+    require(1 <= outlier_ratio < math.inf, "outlier_ratio", "at least 1, finite", outlier_ratio)
     return bits - math.log2(outlier_ratio)
 
 
@@ -132,24 +129,6 @@ def _product_db(ratio: float, strength: float | None, seed: int = 12) -> float:
     return sqnr_db(said, said + got - exact)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text, an outlier of 100 in one of 128 channels, ratios in dB,
-    means of ten draws."""
-
-    clean_db: float
-    per_tensor_db: float
-    per_token_db: float
-    per_channel_db: float
-    smoothed_db: float
-    left_bits: float
-    product_db: float
-    product_smoothed_db: float
-    best_strength: float
-    product_clean_db: float
-    most_half_db: float
-
-
 def _numbers(seed: int) -> list[float]:
     """The ratios of one draw of the layer [dB], in the order of `Example`."""
     ways = ("per tensor", "per token", "per channel", "smoothed")
@@ -159,13 +138,15 @@ def _numbers(seed: int) -> list[float]:
     return [_ordinary_db(1.0, "per tensor", seed), *ordinary, *products]
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text, an outlier of 100 in one of 128 channels, ratios in dB,
+    means of ten draws.
+    """
     strengths = np.linspace(0.3, 0.8, 11)
     products = [_product_db(100.0, float(strength)) for strength in strengths]
     draws = np.array([_numbers(seed) for seed in range(12, 12 + TENTHS)])
     means = draws.mean(axis=0)
-    return Example(
+    return SimpleNamespace(
         clean_db=float(means[0]),
         per_tensor_db=float(means[1]),
         per_token_db=float(means[2]),
@@ -180,7 +161,7 @@ def example() -> Example:
     )
 
 
-def figure_outlier_channel() -> Figure:
+def figure_outlier_channel(figure: Figure) -> None:
     """One channel that is r times larger takes log₂ r bits from all others, unless it has a scale
     of its own or is divided out.
 
@@ -195,7 +176,7 @@ def figure_outlier_channel() -> Figure:
     4 dB to about 22 dB near 0.6 and falls again, between a dashed line at 4 dB and one at 39
     dB.
     """
-    figure = Figure(figsize=(5.8, 3.4), layout="constrained")
+    figure.set_size_inches(5.8, 3.4)
     left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
     ratios = np.geomspace(1, 300, 10)
     for way, colour in (
@@ -219,7 +200,6 @@ def figure_outlier_channel() -> Figure:
         right.axhline(level, color="C4", linestyle="--", linewidth=1.2)
         right.annotate(text, (0.3, level - 3.0), color="C4")
     right.set(ylim=(-3, 49), xlabel="migration strength α", ylabel="SQNR of the product [dB]")
-    return figure
 
 
 def check_outlier_takes_bits() -> None:

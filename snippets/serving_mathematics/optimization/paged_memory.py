@@ -16,14 +16,18 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import half_width
+from serving_mathematics.require import require, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,12 +43,6 @@ MEASURED = {  # % of the cache: holds a token, will, never will; Kwon et al., fi
 MEASURED_PAGED = 96.3  # % that holds a token, vLLM
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int64]:
     """Slots that each sequence leaves empty in its last block, between 0 and B − 1.
 
@@ -56,8 +54,8 @@ def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int
     """
     n = np.asarray(lengths)
     whole = n.size > 0 and np.all((n >= 0) & (n < 2**62)) and np.all(n % 1 == 0)
-    _require(whole, "lengths", "non-empty, non-negative integers", n)
-    _require(
+    require(whole, "lengths", "non-empty, non-negative integers", n)
+    require(
         1 <= block_tokens < 2**62 and block_tokens % 1 == 0,
         "block_tokens",
         "a positive integer",
@@ -69,11 +67,11 @@ def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int
 def _lengths(prompts: npt.ArrayLike, outputs: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Both as float arrays of one shape (n,), or a ValueError."""
     p, o = np.asarray(prompts, dtype=float), np.asarray(outputs, dtype=float)
-    _require(p.ndim == 1 and p.size > 0, "prompts", "a non-empty (n,) array", p.shape)
-    _require(o.shape == p.shape, "outputs", f"of shape {p.shape}", o.shape)
+    require(p.ndim == 1 and p.size > 0, "prompts", "a non-empty (n,) array", p.shape)
+    require(o.shape == p.shape, "outputs", f"of shape {p.shape}", o.shape)
     for name, counts in (("prompts", p), ("outputs", o)):
         whole = np.all((counts >= 1) & (counts < 2**31)) and np.all(counts % 1 == 0)
-        _require(whole, name, "positive integers below 2³¹", counts)
+        require(whole, name, "positive integers below 2³¹", counts)
     return p, o
 
 
@@ -92,9 +90,9 @@ def slot_shares(
     """
     p, o = _lengths(prompts, outputs)
     given = np.asarray(slots, dtype=float)
-    _require(given.shape in ((), p.shape), "slots", f"a number or of shape {p.shape}", given.shape)
+    require(given.shape in ((), p.shape), "slots", f"a number or of shape {p.shape}", given.shape)
     enough = np.all((given >= p + o - 1) & (given < math.inf))
-    _require(enough, "slots", "finite and at least prompt + output − 1", given)
+    require(enough, "slots", "finite and at least prompt + output − 1", given)
     total = float(np.sum(o * given))
     later = float(np.sum(o * (o - 1) / 2))
     used = float(np.sum(o * p)) + later
@@ -110,12 +108,7 @@ def paged_use(prompts: npt.ArrayLike, outputs: npt.ArrayLike, block_tokens: int)
     0.9
     """
     p, o = _lengths(prompts, outputs)
-    _require(
-        1 <= block_tokens < math.inf and block_tokens % 1 == 0,
-        "block_tokens",
-        "a positive integer",
-        block_tokens,
-    )
+    require_positive_integer(block_tokens=block_tokens)
 
     def blocks(n: FloatArray) -> FloatArray:
         """Sum of ⌈j/B⌉ over j = 1 … n."""
@@ -145,26 +138,7 @@ def _reserved() -> dict[str, tuple[float, float, float]]:
     }
 
 
-@dataclass(frozen=True)
-class Example:
-    """The numbers quoted in the text."""
-
-    reserved_percent: float
-    reserved_drawn_percent: float
-    own_length_percent: float
-    own_measured_percent: float
-    measured_percent: float
-    paged_percent: float
-    paged_128_percent: float
-    shares_half_percent: float
-    paged_half_percent: float
-    waste_tokens: float
-    waste_half_tokens: float
-    sequences_reserved: int
-    sequences_paged: int
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     prompts, outputs = _requests(20_000)
     own = prompts + outputs - 1
@@ -176,7 +150,7 @@ def example() -> Example:
     def own_length(p: npt.NDArray[np.int64], o: npt.NDArray[np.int64]) -> float:
         return slot_shares(p, o, p + o - 1)[0]
 
-    return Example(
+    return SimpleNamespace(
         reserved_percent=100 * mean / RESERVED_TOKENS,
         reserved_drawn_percent=100 * reserved(prompts, outputs),
         own_length_percent=100 * own_length(prompts, outputs),
@@ -198,7 +172,7 @@ def example() -> Example:
     )
 
 
-def figure_fragmentation() -> Figure:
+def figure_fragmentation(figure: Figure) -> None:
     """Blocks of 16 tokens leave 1.5% of the allocated memory empty, reservations most of it, as a
     model without fitted constants says and as was measured.
 
@@ -209,7 +183,7 @@ def figure_fragmentation() -> Figure:
     reserved: 23, 16 and 61%. Output rounded to a power of two: 44, 30 and 26%. Own length: 60, 40
     and 0%. Blocks of 16: 98.5% hold a token. Measured ticks lie within three points of each border.
     """
-    figure = Figure(figsize=(5.8, 3.0), layout="constrained")
+    figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
     bars = _reserved()
     use = paged_use(*_requests(20_000), BLOCK_TOKENS)
@@ -241,7 +215,6 @@ def figure_fragmentation() -> Figure:
     axes.set(xlim=(0, 100), ylim=(-3.5, 0.9), ylabel="memory given to a request")
     axes.set(xlabel="share of allocated slots over time [%]")
     axes.grid(axis="y", visible=False)
-    return figure
 
 
 def check_measured_shares() -> None:

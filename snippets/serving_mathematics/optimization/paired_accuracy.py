@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
 from serving_mathematics import checks
+from serving_mathematics.require import require
 
 NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -49,26 +45,18 @@ def paired_change(lost: int, gained: int, images: int) -> Change:
     (0.0, 0.00196)
     """
     for name, count in (("lost", lost), ("gained", gained)):
-        _require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
+        require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     enough = max(lost + gained, 1) <= images < math.inf and images % 1 == 0
-    _require(enough, "images", "an integer, at least lost + gained and 1", images)
+    require(enough, "images", "an integer, at least lost + gained and 1", images)
     n = images + 2
     middle = (gained - lost) / n
     half = NORMAL_975 * math.sqrt(lost + gained + 1 - (gained - lost) ** 2 / n) / n
     return Change((gained - lost) / images, max(middle - half, -1.0), min(middle + half, 1.0))
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, in percentage points for 720 images."""
-
-    no_change_points: float
-    separate_points: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
-    return Example(
+    return SimpleNamespace(
         no_change_points=100 * paired_change(0, 0, 720).high,
         separate_points=100 * NORMAL_975 * math.sqrt(2 * 0.98 * 0.02 / 720),
     )

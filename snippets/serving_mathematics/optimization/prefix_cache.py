@@ -21,14 +21,25 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.jackknife import half_width
+from serving_mathematics.require import (
+    require,
+    require_finite,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -39,12 +50,6 @@ TURNS, THINK_S = 5, 30.0  # mean turns of a conversation, mean time between them
 SYSTEM_TOKENS, USER_TOKENS, ANSWER_TOKENS = 256, 40.0, 80.0  # shared; means per turn
 WARM_UP_S = 10 * THINK_S  # longer than the longest conversation lasts on average [s]
 VOCABULARY = 50_000
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,12 @@ class Turn:
 
     def __post_init__(self) -> None:
         """Refuse what is not a request."""
-        _require(math.isfinite(self.time_s), "time_s", "finite", self.time_s)
+        require_finite(time_s=self.time_s)
         whole = np.ndim(self.tokens) == 1 and np.issubdtype(np.asarray(self.tokens).dtype, int)
-        _require(whole, "tokens", "an (n,) array of integers", self.tokens)
+        require(whole, "tokens", "an (n,) array of integers", self.tokens)
         size = len(self.tokens)
         inside = 1 <= self.prompt_tokens <= size and self.prompt_tokens % 1 == 0
-        _require(inside, "prompt_tokens", f"an integer from 1 to {size}", self.prompt_tokens)
+        require(inside, "prompt_tokens", f"an integer from 1 to {size}", self.prompt_tokens)
 
 
 def multi_turn_workload(
@@ -95,11 +100,10 @@ def multi_turn_workload(
         ("turns", turns),
         ("system_tokens", system_tokens),
     ):
-        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     for name, mean in (("user_tokens", user_tokens), ("answer_tokens", answer_tokens)):
-        _require(1 <= mean < math.inf, name, "at least 1 and finite", mean)
-    _require(0 < rate_per_s < math.inf, "rate_per_s", "positive and finite", rate_per_s)
-    _require(0 < think_s < math.inf, "think_s", "positive and finite", think_s)
+        require(1 <= mean < math.inf, name, "at least 1 and finite", mean)
+    require_positive(rate_per_s=rate_per_s, think_s=think_s)
     system = rng.integers(0, VOCABULARY, int(system_tokens))
     starts = np.cumsum(rng.exponential(1 / rate_per_s, int(conversations)))
     result = []
@@ -130,13 +134,8 @@ def block_keys(tokens: npt.ArrayLike, block_tokens: int) -> list[bytes]:
     """
     t = np.asarray(tokens)
     whole = t.ndim == 1 and (t.size == 0 or np.issubdtype(t.dtype, np.integer))
-    _require(whole, "tokens", "an (n,) array of integers", t)
-    _require(
-        1 <= block_tokens < math.inf and block_tokens % 1 == 0,
-        "block_tokens",
-        "a positive integer",
-        block_tokens,
-    )
+    require(whole, "tokens", "an (n,) array of integers", t)
+    require_positive_integer(block_tokens=block_tokens)
     keys, parent, data = [], b"", t.astype(np.int64).tobytes()
     step = 8 * int(block_tokens)
     for start in range(0, len(data) - step + 1, step):
@@ -160,7 +159,7 @@ class PrefixCache:
     def __init__(self, capacity: int) -> None:
         """An empty cache."""
         whole = 1 <= capacity < math.inf and capacity % 1 == 0
-        _require(whole, "capacity", "a positive integer", capacity)
+        require(whole, "capacity", "a positive integer", capacity)
         self.capacity = int(capacity)
         self.blocks: OrderedDict[bytes, None] = OrderedDict()  # oldest first
 
@@ -194,12 +193,12 @@ def hit_tokens(
     [[0, 2], [0, 4]]
     """
     times = [turn.time_s for turn in turns]
-    _require(
+    require(
         len(times) > 0 and times == sorted(times), "turns", "non-empty, in order of time", times
     )
-    _require(len(capacities) > 0, "capacities", "at least one", capacities)
+    require(len(capacities) > 0, "capacities", "at least one", capacities)
     whole = all(1 <= capacity < math.inf and capacity % 1 == 0 for capacity in capacities)
-    _require(whole, "capacities", "positive integers", capacities)
+    require(whole, "capacities", "positive integers", capacities)
     caches = [PrefixCache(capacity) for capacity in capacities]
     found = np.zeros((len(caches), len(turns)), dtype=np.int64)
     for place, turn in enumerate(turns):
@@ -226,8 +225,8 @@ def unlimited_hit_tokens(
     [0, 4]
     """
     for name, count in (("system_tokens", system_tokens), ("block_tokens", block_tokens)):
-        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
-    _require(len(turns) > 0, "turns", "not empty", turns)
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    require(len(turns) > 0, "turns", "not empty", turns)
     before: dict[int, int] = {}
     found = []
     for turn in turns:
@@ -257,14 +256,14 @@ def timer_hit_tokens(
     >>> blocks, hits.tolist()  # 1 shared, and 2/4 per second × 1 × 10 s
     (6.0, [16.0, 16.0])
     """
-    _require(0 <= lifetime_s < math.inf, "lifetime_s", "non-negative and finite", lifetime_s)
-    _require(0 < think_s < math.inf, "think_s", "positive and finite", think_s)
+    require_non_negative(lifetime_s=lifetime_s)
+    require_positive(think_s=think_s)
     for name, count in (("system_tokens", system_tokens), ("block_tokens", block_tokens)):
-        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     last = {turn.conversation: turn.number for turn in turns}
     starts = [turn.time_s for turn in turns if turn.number == 1]
     apart = len(last) > 1 and len(starts) > 0 and max(starts) > 0
-    _require(apart, "turns", "of two or more conversations, the last starting after 0", last)
+    require(apart, "turns", "of two or more conversations, the last starting after 0", last)
     alive = -math.expm1(-lifetime_s / think_s)
     shared = system_tokens // block_tokens
     before: dict[int, int] = {}
@@ -290,25 +289,7 @@ def _steady(turns: Sequence[Turn]) -> npt.NDArray[np.bool_]:
     return np.asarray((times > WARM_UP_S) & (times < end))
 
 
-@dataclass(frozen=True)
-class Example:
-    """The numbers quoted in the text."""
-
-    turns_count: int
-    prompt_mean: float
-    unlimited_percent: float
-    half_percent: float
-    found_half_percent: float
-    half_thousand_tokens: float
-    half_gib: float
-    half_lifetime_s: float
-    system_only_percent: float
-    live_conversations: float
-    sent_in_20_turns: float
-    computed_in_20_turns: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     turns = _workload(176, 450)
     steady = _steady(turns)
@@ -328,7 +309,7 @@ def example() -> Example:
         float(half_width(share, found, prompts[steady]))
         for found in (unlimited[steady], hits[steady], system)
     )
-    return Example(
+    return SimpleNamespace(
         turns_count=len(turns),
         prompt_mean=float(prompts[steady].mean()),
         unlimited_percent=100 * float(unlimited[steady].sum()) / total,
@@ -344,7 +325,7 @@ def example() -> Example:
     )
 
 
-def figure_prefix_hits() -> Figure:
+def figure_prefix_hits(figure: Figure) -> None:
     """The hits of a prefix cache follow one characteristic time, and end where every conversation
     in progress fits.
 
@@ -355,7 +336,6 @@ def figure_prefix_hits() -> Figure:
     at 42 percent, which is the system prompt, rises steeply and flattens from about 35 thousand
     tokens at a dashed line for the unlimited cache, at 92 percent. Four points lie on the curve.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     turns = _workload(176, 450)
     steady = _steady(turns)
@@ -376,7 +356,6 @@ def figure_prefix_hits() -> Figure:
     axes.annotate("characteristic time", (21, 62), color="C0")
     axes.set(xlim=(0, 58), ylim=(40, 100))
     axes.set(xlabel="cache size [thousand tokens]", ylabel="prompt tokens found [%]")
-    return figure
 
 
 def check_unlimited_cache() -> None:

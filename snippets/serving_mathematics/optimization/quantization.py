@@ -19,15 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.require import require
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -59,10 +54,10 @@ def quantize(
     [-1.0, 0.0, 2.0]
     """
     x = np.asarray(values, dtype=float)
-    _require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
-    _require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
+    require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
+    require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
     inside = axis is None or (-x.ndim <= axis < x.ndim and axis % 1 == 0)
-    _require(inside, "axis", f"None or an axis of {x.ndim}", axis)
+    require(inside, "axis", f"None or an axis of {x.ndim}", axis)
     if symmetric:
         high = 2 ** (int(bits) - 1) - 1
         low, smallest = -high, np.zeros(1)
@@ -88,12 +83,12 @@ def integer_product(left: Quantized, right: Quantized) -> FloatArray:
     >>> integer_product(left, right).tolist()  # (3 − 1)·2 + (1 − 1)·4, times an eighth
     [[0.5]]
     """
-    _require(left.codes.ndim == 2, "left", "a matrix", left.codes.shape)
+    require(left.codes.ndim == 2, "left", "a matrix", left.codes.shape)
     rows = left.codes.shape[1]
     fits = right.codes.ndim == 2 and right.codes.shape[0] == rows
-    _require(fits, "right", f"a matrix of {rows} rows", right.codes.shape)
-    _require(left.scale.shape[1] == 1, "left", "scaled per row or as a whole", left.scale.shape)
-    _require(
+    require(fits, "right", f"a matrix of {rows} rows", right.codes.shape)
+    require(left.scale.shape[1] == 1, "left", "scaled per row or as a whole", left.scale.shape)
+    require(
         right.scale.shape[0] == 1, "right", "scaled per column or as a whole", right.scale.shape
     )
     factors = [(part.codes - part.zero).astype(float) for part in (left, right)]
@@ -112,12 +107,12 @@ def rounded_weights(weights: npt.ArrayLike, bits: int, group: int | None = None)
     [[1.0, 0.1], [0.0, 0.1]]
     """
     w = np.asarray(weights, dtype=float)
-    _require(w.ndim == 2 and w.size > 0, "weights", "a non-empty matrix", w.shape)
+    require(w.ndim == 2 and w.size > 0, "weights", "a non-empty matrix", w.shape)
     if group is None:
         return quantize(w, bits).values()
     inputs = w.shape[0]
     divides = 1 <= group <= inputs and group % 1 == 0 and inputs % group == 0
-    _require(divides, "group", f"a divisor of {inputs}", group)
+    require(divides, "group", f"a divisor of {inputs}", group)
     groups = w.reshape(inputs // int(group), int(group), w.shape[1])
     return quantize(groups, bits, axis=1).values().reshape(w.shape)
 
@@ -135,7 +130,7 @@ def integer_logits(
     >>> integer_logits((identity,), [[1.0, 0.2]], bits=8).round(9).tolist()
     [[1.0, 0.2]]
     """
-    _require(len(layers) > 0, "layers", "one or more", layers)
+    require(len(layers) > 0, "layers", "one or more", layers)
     x = np.asarray(pixels, dtype=float)
     for depth, (weights, biases) in enumerate(layers):
         x = np.maximum(x, 0.0) if depth else x

@@ -12,12 +12,12 @@ Source: measurement on held-out images.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import (
@@ -32,6 +32,9 @@ from serving_mathematics.optimization.block_formats import block_rounded
 from serving_mathematics.optimization.code_books import lloyd_max, normal_float
 from serving_mathematics.optimization.paired_accuracy import Change, paired_change
 from serving_mathematics.optimization.quantization import integer_logits, rounded_weights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -115,40 +118,8 @@ def _row(before: BoolArray, after: BoolArray, size: float) -> str:
     return f"{100 * after.mean():.2f} | {points.replace('-', '−')} | {size:,.0f}"
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: rows of a table, accuracies in percent, ratios in dB."""
-
-    held_out_images: int
-    float_percent: float
-    float_half_percent: float
-    float_bytes: float
-    row_8_layer: str
-    row_8_integer: str
-    row_4_layer: str
-    row_4_unit: str
-    row_4_group: str
-    row_nf4_group: str
-    row_3_group: str
-    row_2_unit: str
-    row_2_group: str
-    three_bits_group_in_use: float
-    three_bits_unit_in_use: float
-    mean_4_layer: float
-    mean_4_unit: float
-    mean_4_group: float
-    mean_3_layer: float
-    mean_3_unit: float
-    mean_3_group: float
-    zero_percent: float
-    two_bit_zeros_percent: float
-    int4_unit_db: float
-    nf4_unit_db: float
-    lloyd_unit_db: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     images, layers = _held_out(), _readers()[0].layers
     first = layers[0][0]
     columns = np.ascontiguousarray(first.T)  # a row holds the weights of a unit
@@ -162,7 +133,7 @@ def example() -> Example:
     code = normal_float(4)
     nf4 = _right(_rounded(_readers()[0], lambda w: block_rounded(w.T, code, GROUP).T))
     lloyd = lloyd_max(16, 1e-8) / lloyd_max(16, 1e-8)[-1]
-    return Example(
+    return SimpleNamespace(
         held_out_images=before.size,
         float_percent=100 * float(before.mean()),
         float_half_percent=196 * float(before.std()) / float(np.sqrt(before.size)),
@@ -191,7 +162,7 @@ def example() -> Example:
     )
 
 
-def figure_accuracy_by_bits() -> Figure:
+def figure_accuracy_by_bits(figure: Figure) -> None:
     """Down to five bits nothing changes that 720 images could show; below, the scales decide.
 
     Change of accuracy on 720 held-out images against the original, in percentage points, with 95%
@@ -204,7 +175,6 @@ def figure_accuracy_by_bits() -> Figure:
     the finer scales one to three, with intervals of about a point to each side; the small dots of
     other trainings scatter as widely.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color="C4", linewidth=1)
     for place, (way, colour, text) in enumerate(
@@ -223,10 +193,9 @@ def figure_accuracy_by_bits() -> Figure:
             axes.errorbar(x, 100 * change.share, ends, fmt="o", color=colour, markersize=5)
         axes.annotate(text, (4.4, -3 - 0.8 * place), color=colour)
     axes.set(xlabel="bits per weight", ylabel="change of accuracy [points]")
-    return figure
 
 
-def figure_weights_on_code_books() -> Figure:
+def figure_weights_on_code_books(figure: Figure) -> None:
     """Weights crowd around 0, where equal steps have few values and NF4 has many.
 
     The first layer of the digit reader, each unit's weights divided by their largest. A third of
@@ -238,7 +207,7 @@ def figure_weights_on_code_books() -> Figure:
     Below it three rows of vertical ticks: fifteen at equal distances, sixteen of NF4 that are close
     together around 0, and sixteen of Lloyd and Max, symmetric, without one at 0.
     """
-    figure = Figure(figsize=(5.8, 3.7), layout="constrained")
+    figure.set_size_inches(5.8, 3.7)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     first = _readers()[0].layers[0][0]
     weights = (first / np.abs(first).max(axis=0)).ravel()
@@ -257,7 +226,6 @@ def figure_weights_on_code_books() -> Figure:
     bottom.set(xlim=(-1.5, 1.05), ylim=(-0.6, 2.6), yticks=[])
     bottom.set(xlabel="weight over the largest of its unit", ylabel="codes")
     top.set(ylabel="weights", xlabel="weight over the largest of its unit")
-    return figure
 
 
 def check_eight_bits_change_nothing_that_shows() -> None:

@@ -19,11 +19,11 @@ from __future__ import annotations
 import functools
 import heapq
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
@@ -37,17 +37,15 @@ from serving_mathematics.optimization.hardware_scheduling import (
     predicted_sjf_mean,
     response_by_size,
 )
+from serving_mathematics.require import require, require_non_negative
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 REQUESTS = 100_000  # of a run at 80% load
 WARM_UP = 2000  # requests left out of every mean
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def simulate_responses(
@@ -69,14 +67,14 @@ def simulate_responses(
     [7.0, 2.0, 2.0]
     """
     arrivals, sizes = np.asarray(arrival_s, dtype=float), np.asarray(size_s, dtype=float)
-    _require(policy in ("fcfs", "sjf", "psjf", "srpt"), "policy", "a known policy", policy)
-    _require(arrivals.ndim == 1 and arrivals.size > 0, "arrival_s", "of shape (n,)", arrivals.shape)
+    require(policy in ("fcfs", "sjf", "psjf", "srpt"), "policy", "a known policy", policy)
+    require(arrivals.ndim == 1 and arrivals.size > 0, "arrival_s", "of shape (n,)", arrivals.shape)
     in_order = np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0)
-    _require(in_order, "arrival_s", "finite and sorted", arrivals)
+    require(in_order, "arrival_s", "finite and sorted", arrivals)
     guesses = sizes if predicted_s is None else np.asarray(predicted_s, dtype=float)
     for name, values in (("size_s", sizes), ("predicted_s", guesses)):
-        _require(values.shape == arrivals.shape, name, f"of shape {arrivals.shape}", values.shape)
-        _require(np.all((values > 0) & (values < math.inf)), name, "positive and finite", values)
+        require(values.shape == arrivals.shape, name, f"of shape {arrivals.shape}", values.shape)
+        require(np.all((values > 0) & (values < math.inf)), name, "positive and finite", values)
     preempts, runs_down = policy in ("psjf", "srpt"), policy == "srpt"
     key = list(range(arrivals.size)) if policy == "fcfs" else guesses.tolist()
     arrived, left = arrivals.tolist(), sizes.tolist()
@@ -119,8 +117,8 @@ def noisy_predictions(
     """
     sizes = np.asarray(size_s, dtype=float)
     positive = sizes.size > 0 and np.all((sizes > 0) & (sizes < math.inf))
-    _require(positive, "size_s", "positive and finite, not empty", sizes)
-    _require(0 <= log_error < math.inf, "log_error", "non-negative and finite", log_error)
+    require(positive, "size_s", "positive and finite, not empty", sizes)
+    require_non_negative(log_error=log_error)
     return np.asarray(sizes * np.exp(log_error * rng.standard_normal(sizes.shape)))
 
 
@@ -149,29 +147,8 @@ def _in_bursts(policy: str) -> FloatArray:
     return simulate_responses(arrivals, UNEVEN.draw(rng, arrivals.size), policy)[WARM_UP:]
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text: uneven sizes at 80% load, 100,000 requests [s]."""
-
-    srpt_unit_error: float
-    psjf_unit_error: float
-    unit_error_half: float
-    sjf_unit_error_p99: float
-    sjf_unit_error_p99_half: float
-    fcfs_p99: float
-    fcfs_p99_half: float
-    srpt_p99: float
-    srpt_p99_half: float
-    psjf_unit_error_p99: float
-    psjf_unit_error_p99_half: float
-    burst_fcfs: float
-    burst_fcfs_half: float
-    burst_srpt: float
-    burst_srpt_half: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     runs = {
         (policy, error): _responses(policy, error)[WARM_UP:]
         for policy, error in (
@@ -186,7 +163,7 @@ def example() -> Example:
     tails = {case: (float(p99(run)), float(half_width(p99, run))) for case, run in runs.items()}
     counting, keeping = (batch_means(runs[policy, 1.0]) for policy in ("srpt", "psjf"))
     in_order, shortest = (batch_means(_in_bursts(policy)) for policy in ("fcfs", "srpt"))
-    return Example(
+    return SimpleNamespace(
         srpt_unit_error=counting.mean,
         psjf_unit_error=keeping.mean,
         unit_error_half=max(counting.half_width, keeping.half_width),
@@ -205,7 +182,7 @@ def example() -> Example:
     )
 
 
-def figure_slowdown_by_size() -> Figure:
+def figure_slowdown_by_size(figure: Figure) -> None:
     """In order of arrival the smallest requests take a hundred times their size; with the shortest
     remaining first nearly all are served at once, and the largest pay little for it.
 
@@ -220,7 +197,6 @@ def figure_slowdown_by_size() -> Figure:
     to 5.2 at 40 seconds. A dotted horizontal line marks a slowdown of 5. Points lie near the
     lines.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     x = np.geomspace(0.02, 60, 160)
     edges = np.geomspace(0.02, 30, 9)
@@ -242,10 +218,9 @@ def figure_slowdown_by_size() -> Figure:
     axes.annotate("shared equally", (0.024, 5.5), color="C4")
     axes.set(xscale="log", yscale="log", xlim=(0.02, 60), ylim=(0.8, 1000))
     axes.set(xlabel="size of the request [s]", ylabel="mean slowdown [1]")
-    return figure
 
 
-def figure_prediction_error() -> Figure:
+def figure_prediction_error(figure: Figure) -> None:
     """Rough predictions keep most of the gain; with large errors it is better not to count them
     down.
 
@@ -258,7 +233,6 @@ def figure_prediction_error() -> Figure:
     remaining first rises from 2.2 to 4.8, preemptive shortest predicted first from 2.4 to 4.1; the
     two cross near 0.4.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     errors = (0.0, 0.5, 1.0, 2.0)
     grid = np.linspace(0, 2, 9)
@@ -273,7 +247,6 @@ def figure_prediction_error() -> Figure:
     axes.annotate("shortest remaining predicted", (1.97, 5.2), color="C0", ha="right")
     axes.annotate("shortest predicted, interrupting", (1.97, 1.5), color="C5", ha="right")
     axes.set(ylim=(0, 16), xlabel="error of ln(predicted size) [1]", ylabel="mean response [s]")
-    return figure
 
 
 def check_policies_by_hand() -> None:

@@ -19,18 +19,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import half_width
+from serving_mathematics.require import require, require_positive_integer
 
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,12 @@ class Profile:
         for name in ("compute", "memory"):
             slices = getattr(self, name)
             whole = isinstance(slices, int | np.integer) and slices >= 1
-            _require(whole, name, "a positive integer", slices)
+            require(whole, name, "a positive integer", slices)
         fine = isinstance(self.starts, tuple) and len(self.starts) > 0
         fine = fine and all(
             isinstance(start, int | np.integer) and start >= 0 for start in self.starts
         )
-        _require(fine, "starts", "a tuple of one or more non-negative integers", self.starts)
+        require(fine, "starts", "a tuple of one or more non-negative integers", self.starts)
 
     def masks(self) -> tuple[int, ...]:
         """The slices of memory that it takes at each start, as bits."""
@@ -84,11 +83,9 @@ def first_fit(sizes: Sequence[int], capacity: int, largest_first: bool = True) -
     >>> first_fit([2, 3, 5], capacity=5), first_fit([2, 5, 3], capacity=5, largest_first=False)
     ([[5], [3, 2]], [[2, 3], [5]])
     """
-    _require(
-        1 <= capacity < math.inf and capacity % 1 == 0, "capacity", "a positive integer", capacity
-    )
+    require_positive_integer(capacity=capacity)
     rule = f"integers from 1 to {capacity}"
-    _require(all(1 <= size <= capacity and size % 1 == 0 for size in sizes), "sizes", rule, sizes)
+    require(all(1 <= size <= capacity and size % 1 == 0 for size in sizes), "sizes", rule, sizes)
     devices: list[list[int]] = []
     for size in sorted(sizes, reverse=True) if largest_first else sizes:
         for device in devices:
@@ -109,7 +106,7 @@ def ffd_bound(fewest: int) -> int:
     >>> [ffd_bound(fewest) for fewest in (1, 2, 3, 6, 9)]
     [1, 3, 4, 8, 11]
     """
-    _require(1 <= fewest < math.inf and fewest % 1 == 0, "fewest", "a positive integer", fewest)
+    require_positive_integer(fewest=fewest)
     return (11 * int(fewest) + 6) // 9
 
 
@@ -122,7 +119,7 @@ def fewest_devices(sizes: Sequence[int], capacity: int) -> int:
     >>> fewest_devices([4, 4, 3, 3, 2, 2], capacity=6)
     3
     """
-    _require(len(sizes) <= 24, "sizes", "at most 24 of them", len(sizes))
+    require(len(sizes) <= 24, "sizes", "at most 24 of them", len(sizes))
     best = len(first_fit(sizes, capacity))
     floor = -(-sum(sizes) // capacity)
     order, room = sorted(sizes, reverse=True), [capacity] * best
@@ -161,7 +158,7 @@ def place_instances(
     [[('4g.40gb', 0), ('3g.40gb', 4)]]
     """
     unknown = [name for name in names if name not in MIG]
-    _require(not unknown, "names", f"among {', '.join(MIG)}", unknown)
+    require(not unknown, "names", f"among {', '.join(MIG)}", unknown)
     taken: list[int] = []
     placed: list[list[tuple[str, int]]] = []
     for name in sorted(names, key=list(MIG).index) if largest_first else names:
@@ -222,8 +219,8 @@ def fewest_gpus(names: Sequence[str]) -> int:
     2
     """
     unknown = [name for name in names if name not in MIG]
-    _require(not unknown, "names", f"among {', '.join(MIG)}", unknown)
-    _require(len(names) <= 24, "names", "at most 24 of them", len(names))
+    require(not unknown, "names", f"among {', '.join(MIG)}", unknown)
+    require(len(names) <= 24, "names", "at most 24 of them", len(names))
     return _gpus_for(tuple(list(names).count(name) for name in MIG))
 
 
@@ -232,25 +229,6 @@ def _tight(fold: int) -> list[int]:
     1/2 + ε, 1/4 + 2ε, 1/4 + ε and 1/4 − 2ε with ε = 1/48."""
     pairs = 4 + 6 * fold
     return [25] * pairs + [14] * pairs + [13] * pairs + [10] * (2 * pairs)
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    tight_ffd: int
-    tight_fewest: int
-    arriving_gpus: int
-    sorted_gpus: int
-    arriving_memory: int
-    misfit_ffd: int
-    misfit_fewest: int
-    list_excess_percent: float
-    list_last_excess_percent: float
-    sorted_first_excess_percent: float
-    sorted_excess_percent: float
-    sorted_excess_half_percent: float
-    most_excess_half_percent: float
 
 
 @functools.cache
@@ -266,10 +244,10 @@ def _excess_percent(largest_first: bool, last_start: bool) -> tuple[float, float
     return 100 * float(np.mean(ratios)), 100 * float(half_width(np.mean, ratios))
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     misfit = ["3g.40gb"] * 2 + ["2g.20gb"] * 4
-    return Example(
+    return SimpleNamespace(
         tight_ffd=len(first_fit(_tight(0), 48)),
         tight_fewest=fewest_devices(_tight(0), 48),
         arriving_gpus=len(place_instances(ARRIVING, largest_first=False, last_start=False)),
@@ -288,7 +266,7 @@ def example() -> Example:
     )
 
 
-def figure_instances() -> Figure:
+def figure_instances(figure: Figure) -> None:
     """Small instances that came first took slice 0, where an instance of 4g must begin: a third GPU
     is needed although the first has room and the second is half empty.
 
@@ -301,7 +279,7 @@ def figure_instances() -> Figure:
     to 3 and nothing else. Below two GPUs: each holds a 4g at 0 to 3; one has a 2g at 4 and 5 and a
     1g with two slices at 6 and 7, the other two 1g at 5 and 6.
     """
-    figure = Figure(figsize=(5.8, 4.2), layout="constrained")
+    figure.set_size_inches(5.8, 4.2)
     upper, lower = figure.subplots(2, sharex=True)
     colours = {4: "C1", 2: "C2", 1: "C0"}
     plans = (
@@ -329,7 +307,6 @@ def figure_instances() -> Figure:
         axes.set(xlim=(0, 8), ylim=(3.6, 0.4), yticks=(1, 2, 3), xticks=range(9))
         axes.set(xlabel="memory slice [1]", ylabel="GPU")
         axes.grid(axis="y", visible=False)
-    return figure
 
 
 def check_bound_is_attained() -> None:

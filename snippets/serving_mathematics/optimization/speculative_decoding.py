@@ -12,17 +12,12 @@ Source: Leviathan, Kalman and Matias (2023), equation 1 and theorems 3.8 and 3.1
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
 from serving_mathematics import checks
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
 
 
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
@@ -34,8 +29,8 @@ def expected_tokens(acceptance: float, draft_tokens: int) -> float:
     >>> expected_tokens(0.5, draft_tokens=2)
     1.75
     """
-    _require(0 <= acceptance <= 1, "acceptance", "in [0, 1]", acceptance)
-    _require(
+    require_in("[0, 1]", acceptance=acceptance)
+    require(
         0 <= draft_tokens < math.inf and draft_tokens % 1 == 0,
         "draft_tokens",
         "an integer ≥ 0",
@@ -54,7 +49,7 @@ def speedup(acceptance: float, draft_tokens: int, cost_ratio: float) -> float:
     >>> speedup(0.5, draft_tokens=2, cost_ratio=0.125)
     1.4
     """
-    _require(0 <= cost_ratio < math.inf, "cost_ratio", "non-negative and finite", cost_ratio)
+    require_non_negative(cost_ratio=cost_ratio)
     return expected_tokens(acceptance, draft_tokens) / (draft_tokens * cost_ratio + 1)
 
 
@@ -67,7 +62,7 @@ def operations_factor(acceptance: float, draft_tokens: int, operations_ratio: fl
     >>> operations_factor(0.5, draft_tokens=2)  # three positions for 1.75 tokens
     1.7142857142857142
     """
-    _require(0 <= operations_ratio < math.inf, "operations_ratio", "non-negative", operations_ratio)
+    require(0 <= operations_ratio < math.inf, "operations_ratio", "non-negative", operations_ratio)
     spent = draft_tokens * operations_ratio + draft_tokens + 1
     return spent / expected_tokens(acceptance, draft_tokens)
 
@@ -82,37 +77,19 @@ def best_draft_length(acceptance: float, cost_ratio: float) -> int:
     >>> best_draft_length(0.8, cost_ratio=0.05)
     8
     """
-    _require(0 <= acceptance < 1, "acceptance", "in [0, 1)", acceptance)
-    _require(0 < cost_ratio < math.inf, "cost_ratio", "positive and finite", cost_ratio)
+    require_in("[0, 1)", acceptance=acceptance)
+    require_positive(cost_ratio=cost_ratio)
     length, tokens, term = 0, 1.0, acceptance
     while term * (length * cost_ratio + 1) > tokens * cost_ratio:
         length, tokens, term = length + 1, tokens + term, term * acceptance
     return length
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    best_length: int
-    best_speedup: float
-    four_times_length: int
-    four_times_speedup: float
-    operations_60: float
-    speed_60: float
-    operations_80: float
-    speed_80: float
-    best_operations: float
-    logged_short: float
-    predicted_short: float
-    emitted_short: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     best, dear = best_draft_length(0.8, 0.05), best_draft_length(0.8, 0.2)
     logged = 8547 / 13311
-    return Example(
+    return SimpleNamespace(
         best_length=best,
         best_speedup=speedup(0.8, best, 0.05),
         four_times_length=dear,

@@ -16,12 +16,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.optimization.speculative_decoding import expected_tokens
+from serving_mathematics.require import require, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -30,12 +32,6 @@ BoolArray = npt.NDArray[np.bool_]
 FALSE_ALARM = 1e-3  # chance that the χ² check refuses a sampler that is right
 TOY_TARGET = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.4, 0.4, 0.2]])
 TOY_DRAFT = np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6]])
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def acceptance_rate(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
@@ -52,8 +48,8 @@ def acceptance_rate(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     for name, x in (("p", target), ("q", draft)):
         good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
         good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
-        _require(good, name, "a distribution along its last axis", x)
-    _require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
+        require(good, name, "a distribution along its last axis", x)
+    require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
     return np.asarray(np.minimum(target, draft).sum(axis=-1))
 
 
@@ -67,10 +63,10 @@ def residual(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     [0.0, 0.5, 0.5]
     """
     target, draft = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
-    _require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
+    require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
     beyond = np.maximum(target - draft, 0.0)
     total = beyond.sum(axis=-1, keepdims=True)
-    _require(np.isfinite(total).all(), "p", "of finite numbers", target)
+    require(np.isfinite(total).all(), "p", "of finite numbers", target)
     return np.where(total > 0, beyond / np.where(total > 0, total, 1.0), target)
 
 
@@ -126,17 +122,17 @@ def speculate(
     [[[1, 0, 1]]]
     """
     p, q = np.asarray(target, dtype=float), np.asarray(draft, dtype=float)
-    _require(p.ndim == 2 and p.shape[1] >= 2, "target", "a table of two or more tokens", p.shape)
+    require(p.ndim == 2 and p.shape[1] >= 2, "target", "a table of two or more tokens", p.shape)
     size, tokens = p.shape
     order = round(math.log(size, tokens))
-    _require(tokens**order == size, "target", "of shape (V^k, V)", p.shape)
+    require(tokens**order == size, "target", "of shape (V^k, V)", p.shape)
     acceptance_rate(p, q)  # refuses what is no pair of tables
     state = np.asarray(contexts)
     known = state.ndim == 1 and state.size > 0 and np.isin(state, np.arange(size)).all()
-    _require(known, "contexts", f"integers below {size}", contexts)
+    require(known, "contexts", f"integers below {size}", contexts)
     whole = 0 <= draft_tokens < math.inf and draft_tokens % 1 == 0
-    _require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
-    _require(1 <= rounds < math.inf and rounds % 1 == 0, "rounds", "a positive integer", rounds)
+    require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
+    require_positive_integer(rounds=rounds)
 
     def draw(rows: FloatArray) -> IntArray:
         edges = rows.cumsum(axis=1)
@@ -192,19 +188,10 @@ def _right_and_wrong() -> tuple[tuple[float, float], tuple[float, float]]:
     return _chi_square(TOY_TARGET, TOY_DRAFT, 191), _chi_square(wrong, wrong, 191)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    chi_square: float
-    chi_square_p: float
-    chi_square_wrong: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     right, wrong = _right_and_wrong()
-    return Example(right[0], right[1], wrong[0])
+    return SimpleNamespace(chi_square=right[0], chi_square_p=right[1], chi_square_wrong=wrong[0])
 
 
 def check_what_comes_out_is_the_target() -> None:

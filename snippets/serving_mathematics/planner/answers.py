@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.planner.capacity_planner import (
@@ -270,15 +271,7 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
     return {name: "" if value in (math.inf, math.nan) else value for name, value in record.items()}
 
 
-@dataclass(frozen=True)
-class Example:
-    """The answer of the worked example, in a sentence and as rows of the page's table."""
-
-    answer_sentence: str
-    answer_rows: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The lines of the worked example, in order."""
     found = plan(WORKED)
     rows = []
@@ -286,7 +279,10 @@ def example() -> Example:
         chapter = f"[{CHAPTERS[line.chapter]}]({line.chapter}.md)"
         cells = " | ".join((line.what, line.value, line.estimate, chapter))
         rows.append(f"| {cells} |".replace("$", r"\$"))
-    return Example(answer_summary(WORKED, found).replace("$", r"\$"), "\n".join(rows))
+    return SimpleNamespace(
+        answer_sentence=answer_summary(WORKED, found).replace("$", r"\$"),
+        answer_rows="\n".join(rows),
+    )
 
 
 def check_lines_and_record_agree() -> None:

@@ -19,10 +19,11 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
@@ -44,6 +45,10 @@ from serving_mathematics.planner.presets import (
     models,
 )
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
+from serving_mathematics.require import require, require_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 Told = Callable[[int, int], object]  # gets replicas and batch limit before they are simulated
@@ -53,12 +58,6 @@ STUDENT_T_975_DF9 = 2.2621571628  # 97.5% point of Student's t, SECTIONS − 1 d
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 class Infeasible(ValueError):
@@ -80,8 +79,8 @@ class Objective:
     def __post_init__(self) -> None:
         """Refuse what is not an objective."""
         for name in ("ttft_s", "tpot_s"):
-            _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
-        _require(0 < self.quantile < 1, "quantile", "in (0, 1)", self.quantile)
+            require(getattr(self, name) > 0, name, "positive", getattr(self, name))
+        require_in("(0, 1)", quantile=self.quantile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +163,10 @@ def sectioned_quantile(values: npt.ArrayLike, quantile: float) -> Quantile:
     Quantile(value=2.0, half_width=0.0)
     """
     series = np.asarray(values, dtype=float)
-    _require(series.ndim == 1, "values", "one-dimensional", series.shape)
+    require(series.ndim == 1, "values", "one-dimensional", series.shape)
     series = series[~np.isnan(series)]
-    _require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
-    _require(0 < quantile < 1, "quantile", "in (0, 1)", quantile)
+    require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
+    require_in("(0, 1)", quantile=quantile)
     whole = float(np.quantile(series, quantile))
     parts = np.array([np.quantile(part, quantile) for part in np.array_split(series, SECTIONS)])
     error = math.sqrt(float(((parts - whole) ** 2).sum()) / (SECTIONS - 1) / SECTIONS)
@@ -191,9 +190,9 @@ class Fleet:
     ) -> None:
         """Prepare the engine and a sample of the requests."""
         self.question, self.told = question, told
-        _require(question.requests >= 100, "requests", "at least 100", question.requests)
+        require(question.requests >= 100, "requests", "at least 100", question.requests)
         limit, budget = question.batch_limit, question.token_budget
-        _require(1 <= limit <= budget, "batch_limit", f"from 1 to token_budget = {budget}", limit)
+        require(1 <= limit <= budget, "batch_limit", f"from 1 to token_budget = {budget}", limit)
         engine = engine_of(
             question.model,
             question.device,
@@ -460,40 +459,6 @@ def _worked() -> tuple[Fleet, Plan]:
     return Fleet(WORKED), plan(WORKED)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers of the worked example that the text quotes, in the units that the names say."""
-
-    rate: float
-    prompt_tokens: float
-    output_tokens: float
-    ttft_goal_s: float
-    tpot_goal_ms: float
-    efficiency_percent: float
-    price: float
-    step_ms: float
-    token_us: float
-    context_ns: float
-    prefill_rate: float
-    memory_gib: float
-    memory_tokens: int
-    requests_simulated: int
-    requests_counted: int
-    own_ms: float
-    slowdown: float
-    load_percent: float
-    busy_percent: float
-    fewer_count: int
-    fewer_places: int
-    fewer_ttft_s: float
-    near_tpot_ms: float
-    near_tpot_error_ms: float
-    most_places: int
-    quantized_count: int
-    saved_percent: float
-    closed_rows: str
-
-
 def time_shares(found: Plan) -> tuple[float, float, float]:
     """Shares of a replica's busy time: reading weights, arithmetic, reading the cache.
 
@@ -513,8 +478,8 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
     return 1 - arithmetic - reading, arithmetic, reading
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Numbers of the worked example that the text quotes, in the units that the names say."""
     fleet, found = _worked()
     best, engine, fewer = found.best, found.engine, found.one_fewer
     assert fewer is not None
@@ -524,7 +489,7 @@ def example() -> Example:
     memory_tokens = engine.kv_blocks * engine.block_tokens
     own_s = sum(found.own_s)
     saved = 1 - found.quantized.best.usd_per_million / best.usd_per_million
-    return Example(
+    return SimpleNamespace(
         rate=fleet.rate_per_s,
         prompt_tokens=WORKED_TRAFFIC.mean_prompt_tokens,
         output_tokens=WORKED_TRAFFIC.mean_output_tokens,
@@ -567,7 +532,7 @@ def _closed_row(fleet: Fleet, replicas: int) -> str:
     return f"| {replicas} | {100 * told.load:.0f}% | {' | '.join(errors)} |"
 
 
-def figure_replicas() -> Figure:
+def figure_replicas(figure: Figure) -> None:
     """Too few replicas miss both objectives; beyond the smallest fleet that keeps them, latency
     falls slowly and the price of a token rises in proportion.
 
@@ -582,7 +547,7 @@ def figure_replicas() -> Figure:
     0.33 to 1.11; the point of the smallest fleet, six replicas, is marked.
     """
     fleet, found = _worked()
-    figure = Figure(figsize=(5.8, 6.2), layout="constrained")
+    figure.set_size_inches(5.8, 6.2)
     panels = figure.subplots(3, 1, sharex=True)
     runs = [run for n in range(3, 11) if (run := fleet.best_limit(n))]
     counts = [run.replicas for run in runs]
@@ -622,7 +587,6 @@ def figure_replicas() -> Figure:
         va="top",
     )
     panels[2].set(ylim=(0, 1.3), xlabel="replicas", ylabel="price [$/10⁶ tokens]")
-    return figure
 
 
 def check_smallest_fleet() -> None:

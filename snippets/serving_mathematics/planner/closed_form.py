@@ -38,14 +38,9 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
+from serving_mathematics.require import require, require_positive
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def work_s(asked: Workload, engine: Engine) -> tuple[FloatArray, FloatArray]:
@@ -93,8 +88,8 @@ def closed_form(
     >>> round(told.tpot_s, 4)  # a step takes 0.2 s alone; λw = 0.02·99·0.1 = 0.198
     0.2494
     """
-    _require(0 < rate_per_s < math.inf, "rate_per_s", "positive and finite", rate_per_s)
-    _require(all(0 < q < 1 for q in quantiles), "quantiles", "in (0, 1)", quantiles)
+    require_positive(rate_per_s=rate_per_s)
+    require(all(0 < q < 1 for q in quantiles), "quantiles", "in (0, 1)", quantiles)
     arithmetic, reading = work_s(asked, engine)
     own, later = arithmetic + reading, asked.output_tokens - 1.0
     chunks = np.ceil(asked.prompt_tokens / engine.token_budget)

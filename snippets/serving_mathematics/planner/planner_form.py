@@ -14,8 +14,8 @@ import html
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_trace import parse_trace
@@ -178,16 +178,9 @@ def _command(values: dict[str, object]) -> str:
     return shlex.join(words)
 
 
-@dataclass(frozen=True)
-class Example:
-    """What the page takes from this module."""
-
-    form: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The form."""
-    return Example(form_html())
+    return SimpleNamespace(form=form_html())
 
 
 class _Labels(HTMLParser):

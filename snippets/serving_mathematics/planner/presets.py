@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-
-import numpy as np
+from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.kv_cache_occupancy import VLLM_BLOCKS
@@ -32,14 +31,9 @@ from serving_mathematics.optimization.caching import (
     latent_bytes_per_token,
 )
 from serving_mathematics.optimization.continuous_batching import Engine
+from serving_mathematics.require import require, require_in, require_positive_integer
 
 BLOCK_TOKENS = 16  # tokens in a block of the cache, vLLM's default
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -65,10 +59,10 @@ class Model:
     def __post_init__(self) -> None:
         """Refuse what is not a model."""
         counted = 0 < self.parameters < math.inf
-        _require(counted, "parameters", "positive and finite", self.parameters)
-        _require(self.weight_bits in (16, 8, 4), "weight_bits", "16, 8 or 4", self.weight_bits)
-        _require(self.cache_bits in (16, 8), "cache_bits", "16 or 8", self.cache_bits)
-        _require(self.token_bytes > 0, "layers", "positive", self.layers)
+        require(counted, "parameters", "positive and finite", self.parameters)
+        require(self.weight_bits in (16, 8, 4), "weight_bits", "16, 8 or 4", self.weight_bits)
+        require(self.cache_bits in (16, 8), "cache_bits", "16 or 8", self.cache_bits)
+        require(self.token_bytes > 0, "layers", "positive", self.layers)
 
     @property
     def weight_bytes(self) -> float:
@@ -103,7 +97,7 @@ class Device:
         """Refuse what is not a device."""
         for name in ("peak_flops", "bandwidth", "memory_bytes"):
             value = getattr(self, name)
-            _require(0 < value < math.inf, name, "positive and finite", value)
+            require(0 < value < math.inf, name, "positive and finite", value)
 
 
 def parameter_count(
@@ -136,7 +130,7 @@ def parameter_count(
         ("vocabulary", vocabulary),
         ("ffn_matrices", ffn_matrices),
     ):
-        _require(count >= 1 and count % 1 == 0, name, "a positive integer", count)
+        require(count >= 1 and count % 1 == 0, name, "a positive integer", count)
     attention = 2 * hidden * head_dim * (query_heads + kv_heads)
     tables = vocabulary * hidden * (1 if tied else 2)
     return layers * (attention + ffn_matrices * hidden * ffn) + tables + (2 * layers + 1) * hidden
@@ -184,8 +178,8 @@ def cache_blocks(model: Model, device: Device, count: int = 1, memory_share: flo
     >>> cache_blocks(models()["Llama-3-8B"], devices()["A100-80GB"])
     29205
     """
-    _require(count >= 1 and count % 1 == 0, "count", "a positive integer", count)
-    _require(0 < memory_share <= 1, "memory_share", "in (0, 1]", memory_share)
+    require_positive_integer(count=count)
+    require_in("(0, 1]", memory_share=memory_share)
     spare = memory_share * count * device.memory_bytes - model.weight_bytes
     return how_many_fit(max(spare, 0.0), BLOCK_TOKENS * model.token_bytes)
 
@@ -210,11 +204,11 @@ def engine_of(
     >>> round(1000 * engine.step_s, 2), round(1e6 * engine.prefill_token_s, 1)
     (11.25, 73.5)
     """
-    _require(0 < efficiency <= 1, "efficiency", "in (0, 1]", efficiency)
+    require_in("(0, 1]", efficiency=efficiency)
     blocks = cache_blocks(model, device, count, memory_share)
     usable = memory_share * count * device.memory_bytes
     weights = f"smaller than the {usable / 1e9:.1f} GB that {device.name} × {count} offer"
-    _require(blocks > 0, "model weights", weights, f"{model.weight_bytes / 1e9:.1f} GB")
+    require(blocks > 0, "model weights", weights, f"{model.weight_bytes / 1e9:.1f} GB")
     read_s = 1 / (efficiency * count * device.bandwidth)
     token_s = 2 * model.parameters / (efficiency * count * device.peak_flops)
     return Engine(
@@ -257,18 +251,7 @@ def _logged_row(name: str, device: str, count: int, logged: int, source: str) ->
     return f"| {' | '.join(cells)} | {where} |"
 
 
-@dataclass(frozen=True)
-class Example:
-    """Rows of the page's tables: the presets, and what logs say of the memory."""
-
-    model_rows: str
-    device_rows: str
-    logged_rows: str
-    models_date: str
-    devices_date: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The presets as the records have them, each with its source."""
     shapes, sheets = read_record("model_configs"), read_record("devices")
     model_rows, device_rows = [], []
@@ -293,12 +276,12 @@ def example() -> Example:
         )
         note = row["note"].replace("10^9", "10⁹")
         device_rows.append(f"| {' | '.join(sizes)} | [data sheet]({row['url']}): {note} |")
-    return Example(
-        "\n".join(model_rows),
-        "\n".join(device_rows),
-        "\n".join(_logged_row(*row) for row in KV_LOGGED),
-        shapes["looked_up"],
-        sheets["looked_up"],
+    return SimpleNamespace(
+        model_rows="\n".join(model_rows),
+        device_rows="\n".join(device_rows),
+        logged_rows="\n".join(_logged_row(*row) for row in KV_LOGGED),
+        models_date=shapes["looked_up"],
+        devices_date=sheets["looked_up"],
     )
 
 

@@ -20,23 +20,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_trace import load_trace
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.presets import Device, Model, devices, models
 from serving_mathematics.planner.traffic import Traffic, traced_requests
+from serving_mathematics.require import require
 
 Values = Mapping[str, object]
 MOST_QUESTIONS = 100_000  # in a grid
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ def read_value(name: str, given: object) -> float | str:
     shown = repr(given) if len(repr(given)) <= 60 else f"{repr(given)[:60]}…"
     if not field.high:
         fine = isinstance(given, str) and 0 < len(given) <= 1000
-        _require(fine, name, "a name of 1 to 1000 characters", shown)
+        require(fine, name, "a name of 1 to 1000 characters", shown)
         return str(given)
     kind = "a whole number" if field.whole else "a number"
     rule = field.span if field.allowed else f"{kind} from {field.span}"
@@ -127,7 +120,7 @@ def read_value(name: str, given: object) -> float | str:
         except (ValueError, OverflowError):
             number = math.nan
     fine = field.low <= number <= field.high and (not field.whole or number % 1 == 0)
-    _require(fine and number in (field.allowed or (number,)), name, rule, shown)
+    require(fine and number in (field.allowed or (number,)), name, rule, shown)
     return int(number) if field.whole or field.allowed else number
 
 
@@ -180,7 +173,7 @@ def read_question(values: Values, load: Callable[[str], Workload] | None = None)
     if "batch_limit" not in given:
         told["batch_limit"] = min(told["batch_limit"], budget)
     rule = f"at most token_budget = {budget}"
-    _require(told["batch_limit"] <= budget, "batch_limit", rule, told["batch_limit"])
+    require(told["batch_limit"] <= budget, "batch_limit", rule, told["batch_limit"])
     traffic: Traffic | Workload
     if "trace" in given:
         traffic = (load or read_trace)(told["trace"])
@@ -237,7 +230,7 @@ def read_grid(text: str, kind: str) -> list[dict[str, object]]:
     >>> read_grid("rate_per_s,model\\n3,\\n", "csv")
     [{'rate_per_s': '3'}]
     """
-    _require(kind in ("json", "csv"), "kind", "json or csv", kind)
+    require(kind in ("json", "csv"), "kind", "json or csv", kind)
     return _json_grid(text) if kind == "json" else _csv_grid(text)
 
 
@@ -257,18 +250,18 @@ def _json_grid(text: str) -> list[dict[str, object]]:
     except RecursionError as error:
         raise ValueError("the file must be one flat object, got one nested without end") from error
     flat = isinstance(found, dict)
-    _require(flat, "the file", "one JSON object of fields", type(found).__name__)
+    require(flat, "the file", "one JSON object of fields", type(found).__name__)
     rows: list[dict[str, object]] = [{}]
     for name, value in found.items():
         choices = value if isinstance(value, list) else [value]
-        _require(len(choices) > 0, name, "a value or a list of some", "an empty list")
+        require(len(choices) > 0, name, "a value or a list of some", "an empty list")
         for place, choice in enumerate(choices, start=1):
             try:
                 read_value(name, choice)
             except ValueError as error:
                 where = f"entry {place} of {name}: " if isinstance(value, list) else ""
                 raise ValueError(f"{where}{error}") from error
-        _require(len(rows) * len(choices) <= MOST_QUESTIONS, "the grid", "smaller", len(rows))
+        require(len(rows) * len(choices) <= MOST_QUESTIONS, "the grid", "smaller", len(rows))
         rows = [row | {name: choice} for row in rows for choice in choices]
     return rows
 
@@ -285,18 +278,18 @@ def _csv_grid(text: str) -> list[dict[str, object]]:
         raise ValueError(f"the file must be comma-separated values, got: {error}") from error
     while lines and not lines[-1]:
         lines.pop()
-    _require(len(lines) > 1, "the file", "a header and at least one row", f"{len(lines)} rows")
-    _require(len(lines) <= MOST_QUESTIONS, "the file", "shorter", f"{len(lines)} rows")
+    require(len(lines) > 1, "the file", "a header and at least one row", f"{len(lines)} rows")
+    require(len(lines) <= MOST_QUESTIONS, "the file", "shorter", f"{len(lines)} rows")
     header = lines[0]
     for name in header:
         try:
             _field(name)
         except ValueError as error:
             raise ValueError(f"row 1: {error}") from error
-        _require(header.count(name) == 1, "row 1", f"a header with one column {name}", header)
+        require(header.count(name) == 1, "row 1", f"a header with one column {name}", header)
     rows: list[dict[str, object]] = []
     for number, line in enumerate(lines[1:], start=2):
-        _require(len(line) == len(header), f"row {number}", f"{len(header)} fields long", line)
+        require(len(line) == len(header), f"row {number}", f"{len(header)} fields long", line)
         row: dict[str, object] = {}
         for name, cell in zip(header, line, strict=True):
             if cell:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -25,15 +25,10 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.answers import answer_record
 from serving_mathematics.planner.capacity_planner import Question, plan
 from serving_mathematics.planner.questions import read_question, read_trace
+from serving_mathematics.require import require_positive_integer
 
 Record = dict[str, float | int | str]
 LEAST_TASK_S = 0.05  # work of a task [s]
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Question]:
@@ -113,7 +108,7 @@ def sweep(
     1
     """
     if chunk is not None:
-        _require(chunk >= 1 and chunk % 1 == 0, "chunk", "a positive integer", chunk)
+        require_positive_integer(chunk=chunk)
     total = len(questions)
     records: dict[int, Record] = {}
 
@@ -147,14 +142,7 @@ def sweep(
     return [records[place] for place in range(total)]
 
 
-@dataclass(frozen=True)
-class Example:
-    """Rows of the sweep that the text shows: bits, replicas, limit, TTFT, TPOT, price, binding."""
-
-    sweep_rows: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The worked example with weights of fewer and fewer bits."""
     grid = [{"rate_per_s": 20, "weight_bits": bits} for bits in (16, 8, 4)]
     rows = []
@@ -170,7 +158,7 @@ def example() -> Example:
             f"{row['binding']}",
         )
         rows.append(f"| {' | '.join(cells)} |")
-    return Example("\n".join(rows))
+    return SimpleNamespace(sweep_rows="\n".join(rows))
 
 
 def check_any_executor_same_records() -> None:

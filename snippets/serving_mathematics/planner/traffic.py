@@ -25,15 +25,10 @@ from serving_mathematics.capacity.arrival_rates import gap_cv
 from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
+from serving_mathematics.require import require, require_positive, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
 LEAST = 100  # requests of a trace; fewer say nothing about a p99
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -53,14 +48,12 @@ class Traffic:
 
     def __post_init__(self) -> None:
         """Refuse what is not traffic."""
-        _require(
-            0 < self.rate_per_s < math.inf, "rate_per_s", "positive and finite", self.rate_per_s
-        )
+        require_positive(rate_per_s=self.rate_per_s)
         finite = 0 <= self.arrival_scv < math.inf
-        _require(finite, "arrival_scv", "non-negative and finite", self.arrival_scv)
+        require(finite, "arrival_scv", "non-negative and finite", self.arrival_scv)
         for name in ("mean_prompt_tokens", "mean_output_tokens"):
             value = getattr(self, name)
-            _require(1 <= value < math.inf, name, "finite and at least 1", value)
+            require(1 <= value < math.inf, name, "finite and at least 1", value)
 
 
 def traced_requests(trace: Trace) -> Workload:
@@ -74,8 +67,8 @@ def traced_requests(trace: Trace) -> Workload:
     200
     """
     size = trace.arrival_s.size
-    _require(size >= LEAST, "the trace", f"at least {LEAST} requests long", size)
-    _require(trace.arrival_s[-1] > trace.arrival_s[0], "the trace", "longer than an instant", "0 s")
+    require(size >= LEAST, "the trace", f"at least {LEAST} requests long", size)
+    require(trace.arrival_s[-1] > trace.arrival_s[0], "the trace", "longer than an instant", "0 s")
     for column, tokens in (
         ("ContextTokens", trace.context_tokens),
         ("GeneratedTokens", trace.generated_tokens),
@@ -96,7 +89,7 @@ def share_of_traffic(
     replicas: n. requests: how many the replica gets. Raises ValueError unless both are positive
     integers.
     """
-    _require(replicas >= 1 and replicas % 1 == 0, "replicas", "a positive integer", replicas)
+    require_positive_integer(replicas=replicas)
     rate = traffic.rate_per_s / replicas
     asked = chat_workload(
         rng, rate, requests, traffic.mean_prompt_tokens, traffic.mean_output_tokens
@@ -119,8 +112,8 @@ def shares_of_trace(
     asked: the trace. replicas: n. requests: enough; all replicas are returned when they hold fewer.
     Those that get no request are left out. Raises ValueError unless both are positive.
     """
-    _require(replicas >= 1 and replicas % 1 == 0, "replicas", "a positive integer", replicas)
-    _require(requests >= 1, "requests", "positive", requests)
+    require_positive_integer(replicas=replicas)
+    require(requests >= 1, "requests", "positive", requests)
     chosen = np.floor(rng.random(asked.arrival_s.size) * replicas)
     order = np.argsort(chosen, kind="stable")  # by replica, in order of arrival
     ends = np.append(np.flatnonzero(np.diff(chosen[order])) + 1, order.size)

@@ -12,14 +12,17 @@ Source: records/site_builders.json.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record, spread_text
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "site_builders"
 CASES = {
@@ -40,12 +43,6 @@ NO_CHANGE_AIM = 1.2  # times the build of the plain site
 SERVE_AIM_S = 1.0  # met by what rounds to it
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
     """Median, least and most of the ratios of two series that were measured in turn [1].
 
@@ -59,8 +56,8 @@ def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> tuple[f
     for name, series in (("times", times), ("reference", reference)):
         values = np.asarray(series, dtype=float)
         usable = values.size and bool(np.all(np.isfinite(values) & (values > 0)))
-        _require(bool(usable), name, "positive and finite, and at least one", list(series))
-    _require(len(times) == len(reference), "times", f"of length {len(reference)}", len(times))
+        require(bool(usable), name, "positive and finite, and at least one", list(series))
+    require(len(times) == len(reference), "times", f"of length {len(reference)}", len(times))
     ratios = np.asarray(times, dtype=float) / np.asarray(reference, dtype=float)
     return float(np.median(ratios)), float(ratios.min()), float(ratios.max())
 
@@ -103,43 +100,7 @@ def _faster(case: str) -> str:
     return ", ".join(BUILDERS[b] for b in PEERS if _ratio(case, b)[0] < 1) or "none"
 
 
-@dataclass(frozen=True)
-class Example:
-    """What the page quotes."""
-
-    builds_made_on: str
-    builds_processor: str
-    builds_cores: int
-    builds_load: float
-    builds_rounds: int
-    our_pages: int
-    our_modules: int
-    our_figures: int
-    peer_pages: int
-    peer_modules: int
-    peer_figures: int
-    peer_comparisons: int
-    peer_versions: str
-    build_rows: str
-    build_ratio_rows: str
-    cold_s: float
-    cold_peer: str
-    cold_peer_ratio: float
-    unchanged_ratio: float
-    unchanged_aim: float
-    unchanged_verdict: str
-    edit_ratio: float
-    serve_s: float
-    serve_plain_s: float
-    serve_aim_s: float
-    serve_verdict: str
-    faster_cold: str
-    faster_unchanged: str
-    faster_snippet: str
-    faster_serve: str
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """Read from the record."""
     record = read_record(RECORD)
     results, ours, peers = record["results"], record["ours"], record["peers"]
@@ -147,7 +108,7 @@ def example() -> Example:
     unchanged = _ratio("unchanged", "ours", "plain")[0]
     serve = results["serve"]["ours"]["median"]
     versions = {peer: record["versions"][peer].get(peer, "") for peer in PEERS}
-    return Example(
+    return SimpleNamespace(
         builds_made_on=record["date"],
         builds_processor=record["machine"]["cpu"],
         builds_cores=record["machine"]["cores"],
@@ -181,7 +142,7 @@ def example() -> Example:
     )
 
 
-def figure_site_builds() -> Figure:
+def figure_site_builds(figure: Figure) -> None:
     """A cold build, which runs everything, takes several times as long as any rebuild, with every
     builder that runs code.
 
@@ -190,7 +151,7 @@ def figure_site_builds() -> Figure:
     sphinx-gallery, mkdocs-jupyter and MyST-NB, one below the other.
     """
     results = _results()
-    figure = Figure(figsize=(5.8, 4.2))
+    figure.set_size_inches(5.8, 4.2)
     axes = figure.add_subplot(xlabel="time, median and range [s]", xscale="log")
     for place, (builder, name) in enumerate(BUILDERS.items()):
         rows = [results[case][builder] for case in CASES]
@@ -206,7 +167,6 @@ def figure_site_builds() -> Figure:
     axes.set_ylim(len(CASES) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", ncols=3)
-    return figure
 
 
 def check_summaries_of_builds() -> None:

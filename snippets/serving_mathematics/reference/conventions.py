@@ -17,11 +17,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.model_routers import cascade_cost, router_cost
@@ -41,6 +41,10 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     ridge_intensity,
 )
 from serving_mathematics.optimization.caching import GIB, how_many_fit, kv_bytes_per_token
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Reading = Literal["shape", "variation", "dispersion", "goh-barabasi"]
 
@@ -48,12 +52,6 @@ H100_SPARSE_PEAK = 1978.9e12  # [FLOP/s] bf16 with 2:4 sparsity, SXM; Lockwood, 
 BUCKETS_MS = (50.0, 100.0, 250.0)  # [ms] upper bounds of the example's histogram
 SLOTS = 64  # of the example's engine
 OUTAGE_MIN = 42.0  # [min] downtime of the example's February
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,10 @@ def mean_pace(streams_s: Sequence[npt.ArrayLike]) -> MeanPace:
     MeanPace(tpot_s=2.5, itl_s=2.0)
     """
     gaps = [np.diff(np.asarray(stream, dtype=float)) for stream in streams_s]
-    _require(len(gaps) > 0, "streams_s", "at least one stream", streams_s)
+    require(len(gaps) > 0, "streams_s", "at least one stream", streams_s)
     for stream, steps in zip(streams_s, gaps, strict=True):
         sound = steps.ndim == 1 and steps.size > 0 and np.all((steps >= 0) & (steps < math.inf))
-        _require(sound, "streams_s", "two or more sorted, finite times in each stream", stream)
+        require(sound, "streams_s", "two or more sorted, finite times in each stream", stream)
     every = np.concatenate(gaps)
     return MeanPace(float(np.mean([steps.mean() for steps in gaps])), float(every.mean()))
 
@@ -90,7 +88,7 @@ def binary_excess(prefix: str) -> float:
     >>> round(binary_excess("G"), 6)
     0.073742
     """
-    _require(len(prefix) == 1 and prefix in "kMGTP", "prefix", "a letter of kMGTP", prefix)
+    require(len(prefix) == 1 and prefix in "kMGTP", "prefix", "a letter of kMGTP", prefix)
     return float(1.024 ** (1 + "kMGTP".index(prefix)) - 1)
 
 
@@ -108,11 +106,11 @@ def bucket_quantile(bounds: npt.ArrayLike, counts: npt.ArrayLike, probability: f
     """
     upper, held = np.asarray(bounds, dtype=float), np.asarray(counts, dtype=float)
     ordered = upper.ndim == 1 and upper.size > 0 and np.all(np.diff(upper) > 0)
-    _require(ordered and upper[0] >= 0, "bounds", "an increasing series from 0 on", bounds)
-    _require(held.shape == upper.shape, "counts", f"of shape {upper.shape}", counts)
-    _require(np.all((held >= 0) & (held < math.inf)), "counts", "finite and non-negative", counts)
-    _require(held.sum() > 0, "counts", "not all zero", counts)
-    _require(0 <= probability <= 1, "probability", "in [0, 1]", probability)
+    require(ordered and upper[0] >= 0, "bounds", "an increasing series from 0 on", bounds)
+    require(held.shape == upper.shape, "counts", f"of shape {upper.shape}", counts)
+    require(np.all((held >= 0) & (held < math.inf)), "counts", "non-negative and finite", counts)
+    require(held.sum() > 0, "counts", "not all zero", counts)
+    require_in("[0, 1]", probability=probability)
     below = np.concatenate(([0.0], np.cumsum(held)))
     rank = probability * below[-1]
     bucket = int(np.searchsorted(below[1:], rank))
@@ -135,13 +133,13 @@ def gap_scv(burstiness: float, reading: Reading) -> float:
     [2.0, 0.25, 0.5, 9.0]
     """
     if reading == "shape":
-        _require(0 < burstiness < math.inf, "burstiness", "positive and finite", burstiness)
+        require_positive(burstiness=burstiness)
         return 1 / burstiness
     if reading == "goh-barabasi":
-        _require(-1 <= burstiness < 1, "burstiness", "in [-1, 1)", burstiness)
+        require_in("[-1, 1)", burstiness=burstiness)
         return ((1 + burstiness) / (1 - burstiness)) ** 2
-    _require(reading in ("variation", "dispersion"), "reading", "one of the four readings", reading)
-    _require(0 <= burstiness < math.inf, "burstiness", "non-negative and finite", burstiness)
+    require(reading in ("variation", "dispersion"), "reading", "one of the four readings", reading)
+    require_non_negative(burstiness=burstiness)
     return burstiness**2 if reading == "variation" else burstiness
 
 
@@ -155,9 +153,8 @@ def model_flops_utilization(tokens_per_s: float, parameters: float, peak_flops: 
     >>> model_flops_utilization(tokens_per_s=100.0, parameters=7e9, peak_flops=1.4e14)
     0.01
     """
-    _require(0 <= tokens_per_s < math.inf, "tokens_per_s", "non-negative, finite", tokens_per_s)
-    _require(0 < parameters < math.inf, "parameters", "positive and finite", parameters)
-    _require(0 < peak_flops < math.inf, "peak_flops", "positive and finite", peak_flops)
+    require_non_negative(tokens_per_s=tokens_per_s)
+    require_positive(parameters=parameters, peak_flops=peak_flops)
     return 2 * parameters * tokens_per_s / peak_flops
 
 
@@ -186,70 +183,8 @@ def _waits() -> dict[str, float]:
     return {how: gamma_arrivals_wait(0.8, gap_scv(0.5, how)) for how in readings}
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text, in the unit that the name says."""
-
-    pace_tpot_ms: float
-    pace_itl_ms: float
-    pace_with_ttft_ms: float
-    total_s: float
-    total_counted_twice_s: float
-    short_gap_ms: float
-    short_implied_ms: float
-    short_implied_percent: float
-    excess_k_percent: float
-    excess_m_percent: float
-    excess_g_percent: float
-    excess_t_percent: float
-    slots_gib: int
-    slots_gb: int
-    peak_dense_tflops: float
-    peak_sparse_tflops: float
-    ridge_dense: float
-    ridge_sparse: float
-    batch_dense: float
-    batch_sparse: float
-    achieved_tflops: float
-    mfu_dense_percent: float
-    mfu_sparse_percent: float
-    router_far: float
-    cascade_far: float
-    far_percent: float
-    router_near: float
-    cascade_near: float
-    near_percent: float
-    minutes_30_days: float
-    minutes_28_days: float
-    minutes_31_days: float
-    minutes_mean_month: float
-    outage_min: float
-    attained_30_percent: float
-    attained_28_percent: float
-    p95_linear_ms: float
-    p95_rank_ms: float
-    p95_weibull_ms: float
-    p95_buckets_ms: float
-    p95_least_ms: float
-    exc_rank: float
-    scv_shape: float
-    scv_variation: float
-    scv_dispersion: float
-    scv_goh: float
-    wait_shape: float
-    wait_variation: float
-    wait_dispersion: float
-    wait_goh: float
-    engine_slots: int
-    engine_load_percent: float
-    engine_gauge_percent: float
-    engine_mfu_percent: float
-    engine_full_mfu_percent: float
-    engine_held_percent: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     pace, waits = mean_pace(_streams()), _waits()
     with_ttft = [tpot_conventions(0.5, float(s[-1]), s.size).with_ttft_s for s in _streams()]
     total, short = end_to_end_s(0.5, 0.025, 101), tpot_conventions(0.5, 0.75, 11)
@@ -263,7 +198,7 @@ def example() -> Example:
     minutes = {days: error_budget(0.999, days * DAY) / MINUTE for days in (28, 30, 365.25 / 12, 31)}
     every_p95 = [quantile(TEN_MS, 0.95, definition) for definition in range(1, 10)]
     gauge, load = any_busy(SLOTS, 0.1 * SLOTS), 0.1
-    return Example(
+    return SimpleNamespace(
         pace_tpot_ms=1000 * pace.tpot_s,
         pace_itl_ms=1000 * pace.itl_s,
         pace_with_ttft_ms=1000 * float(np.mean(with_ttft)),
@@ -323,7 +258,7 @@ def example() -> Example:
     )
 
 
-def figure_factors() -> Figure:
+def figure_factors(figure: Figure) -> None:
     """What mixing two readings of each term costs in the examples of this page, as a factor.
 
     Alt: Dot plot with one row per term on a logarithmic axis from 1 to 20. N or N − 1, GB or GiB,
@@ -342,7 +277,7 @@ def figure_factors() -> Figure:
         ("burstiness", numbers.wait_goh / numbers.wait_variation),
         ("GPU utilization", numbers.engine_gauge_percent / numbers.engine_load_percent),
     )
-    figure = Figure(layout="constrained", figsize=(5.8, 3.6))
+    figure.set_size_inches(5.8, 3.6)
     axes = figure.subplots()
     for place, (_, factor) in enumerate(rows):
         axes.plot([1, factor], [place, place], color="C0", linewidth=1.2)
@@ -355,10 +290,9 @@ def figure_factors() -> Figure:
     axes.minorticks_off()
     axes.grid(visible=False, axis="y")
     axes.set(xlabel="one reading / the other [1]", ylabel="term")
-    return figure
 
 
-def figure_burstiness() -> Figure:
+def figure_burstiness(figure: Figure) -> None:
     """The same “burstiness” means more waiting or less, according to who reads it.
 
     Mean wait at one server with exponential service, 80% busy, for independent gamma gaps. Three
@@ -369,7 +303,6 @@ def figure_burstiness() -> Figure:
     dispersion rise, and all three cross at a burstiness of 1 and a wait of 4. The fourth curve,
     Goh and Barabási's, starts above 4 and rises steeply before 1.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     grid = np.geomspace(0.05, 4.0, 80)
     curves: tuple[tuple[Reading, str, str, float, float], ...] = (
@@ -390,7 +323,6 @@ def figure_burstiness() -> Figure:
     axes.set_yticks([2, 4, 10, 40], ["2", "4", "10", "40"])
     axes.minorticks_off()
     axes.set(xlabel="burstiness [1]", ylabel="mean wait [service times]")
-    return figure
 
 
 def check_mean_over_requests_or_over_gaps() -> None:

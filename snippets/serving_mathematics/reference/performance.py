@@ -16,16 +16,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-from matplotlib.figure import Figure
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
 from serving_mathematics.reference.simulation_trust import customers_needed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORDS = ("simulator_speed", "batching_speed", "sketch_speed", "simulation_growth")
 ENGINES = {
@@ -152,46 +153,8 @@ def _faster() -> str:
     return f"Faster than ours: {', '.join(found)}." if found else "None of the three is faster."
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """What the text quotes: tables as rows of Markdown, verdicts in words."""
-
-    made_on: str
-    made_of: str
-    busy_with: str
-    rows_mm1: str
-    rows_mg1: str
-    rows_mm8: str
-    faster_engines: str
-    simpy_mm1: float
-    simpy_mg1: float
-    simpy_mm8: float
-    drawing_mm1: float
-    drawing_mg1: float
-    drawing_limit_mg1: float
-    verdict_mm1: str
-    verdict_mg1: str
-    verdict_drawing: str
-    verdict_mm8: str
-    cimba_least: float
-    cimba_most: float
-    compared_waits: int
-    tried_customers: int
-    tried_seconds: float
-    tried_width: float
-    needed_mm1: int
-    rows_batching: str
-    events_light: str
-    ratios_all: int
-    ratios_overlapping: int
-    ratios_close: int
-    typical_difference: float
-    furthest_difference: float
-    furthest_ratio: str
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     record = read_record("simulator_speed")
     runs, pairs = _runs("simulator_speed"), _pairs()
     machine = record["machine"]
@@ -203,7 +166,7 @@ def example() -> Example:
     tried = runs[0]["M/M/1"]["to_one_percent"]["tried"]
     draws = [run["M/G/1"]["engines"] for run in runs]
     light = _runs("batching_speed")[0]["light load"]["ns"]["events"]["median"]
-    return Example(
+    return SimpleNamespace(
         made_on=f"{record['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['os']}",
         made_of=f"Python {record['versions']['python']}, "
         + ", ".join(f"{name} {version}" for name, version in packages.items()),
@@ -242,7 +205,7 @@ def example() -> Example:
     )
 
 
-def figure_customers_a_second() -> Figure:
+def figure_customers_a_second(figure: Figure) -> None:
     """Walking lanes of customers with numpy is far ahead of every simulator that handles one event
     after the other, also of one in C; with one server little is left above the random numbers.
 
@@ -253,7 +216,7 @@ def figure_customers_a_second() -> Figure:
     axis from ten thousand to a hundred million customers a second. From the left: Ciw, SimPy, the
     plain Python loop, Cimba, one log in memory, the long run in lanes, and drawing the numbers.
     """
-    figure = Figure(figsize=(5.8, 6.6), layout="constrained")
+    figure.set_size_inches(5.8, 6.6)
     panels = figure.subplots(3, 1, sharex=True)
     run = _runs("simulator_speed")[0]
     for axes, queue in zip(panels, QUEUES, strict=True):
@@ -271,10 +234,9 @@ def figure_customers_a_second() -> Figure:
         axes.set(title=queue, xscale="log", xlim=(2e4, 6e8), ylabel="engine")
         axes.set_ylim(-0.6, len(engines) - 0.4)
         axes.set_xlabel("customers a second of processor time [1/s]")
-    return figure
 
 
-def figure_two_runs() -> Figure:
+def figure_two_runs(figure: Figure) -> None:
     """Measured twice, most ratios are the same within what the rounds vary; the red ones are not.
 
     Every ratio and growth exponent of all four records, with the range over its rounds in both
@@ -283,7 +245,6 @@ def figure_two_runs() -> Figure:
     Alt: Second run against first run on logarithmic axes. Points with short bars in both
     directions lie along the diagonal over five orders of magnitude.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     for pair in _pairs().values():
         (x, y), colour = (spread["median"] for spread in pair), "C0" if _overlap(pair) else "C3"
@@ -294,7 +255,6 @@ def figure_two_runs() -> Figure:
     axes.plot([low, high], [low, high], color="C4", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log")
     axes.set(xlabel="first run [ratio or exponent]", ylabel="second run [ratio or exponent]")
-    return figure
 
 
 def check_mean_waits() -> None:

@@ -12,15 +12,18 @@ Source: the record of `make bench`; least squares with Student's t, as for any s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
+from serving_mathematics.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "simulation_growth"
 LABELS = {  # offsets [points] of labels that would lie on one another
@@ -31,12 +34,6 @@ LABELS = {  # offsets [points] of labels that would lie on one another
 }
 
 STUDENT_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def growth_exponent(sizes: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, float]:
@@ -50,11 +47,11 @@ def growth_exponent(sizes: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, 
     """
     n, t = np.asarray(sizes, dtype=float), np.asarray(costs, dtype=float)
     several = n.ndim == 1 and 3 <= n.size <= 2 + len(STUDENT_T_975)
-    _require(several, "sizes", f"of shape (n,), 3 ≤ n ≤ {2 + len(STUDENT_T_975)}", n.shape)
-    _require(t.shape == n.shape, "costs", f"of shape {n.shape}", t.shape)
+    require(several, "sizes", f"of shape (n,), 3 ≤ n ≤ {2 + len(STUDENT_T_975)}", n.shape)
+    require(t.shape == n.shape, "costs", f"of shape {n.shape}", t.shape)
     for name, values in (("sizes", n), ("costs", t)):
-        _require(np.all((values > 0) & (values < math.inf)), name, "positive and finite", values)
-    _require(n.min() < n.max(), "sizes", "not all the same", n)
+        require(np.all((values > 0) & (values < math.inf)), name, "positive and finite", values)
+    require(n.min() < n.max(), "sizes", "not all the same", n)
     x, y = np.log(n) - np.log(n).mean(), np.log(t) - np.log(t).mean()
     exponent = float(x @ y / (x @ x))
     rest = y - exponent * x
@@ -104,19 +101,9 @@ def _beyond_linear() -> str:
     return "; ".join(names) if names else "none"
 
 
-@dataclass(frozen=True)
-class Example:
-    """What the text quotes."""
-
-    rows_growth: str
-    rows_memory: str
-    beyond_linear: str
-    steepest: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    return Example(
+    return SimpleNamespace(
         rows_growth=_rows(),
         rows_memory=_memory_rows(),
         beyond_linear=_beyond_linear(),
@@ -126,7 +113,7 @@ def example() -> Example:
     )
 
 
-def figure_growth() -> Figure:
+def figure_growth(figure: Figure) -> None:
     """Twice the size takes about twice the time, over factors of 32 and more: lines of slope one on
     logarithmic axes.
 
@@ -136,7 +123,7 @@ def figure_growth() -> Figure:
     microseconds to seconds. All rise with nearly the same slope, that of the dashed line for
     twice the time at twice the size; they differ in height by a factor of ten thousand.
     """
-    figure = Figure(figsize=(5.8, 5.6), layout="constrained")
+    figure.set_size_inches(5.8, 5.6)
     axes = figure.subplots()
     for number, (name, row) in enumerate(runs_of(read_record(RECORD))[0].items()):
         n, t = np.array(row["sizes"], float), np.array(row["seconds"])
@@ -156,7 +143,6 @@ def figure_growth() -> Figure:
     axes.plot([1e2, 1e6], [1e-6, 1e-2], color="C4", linestyle="--", linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlim=(5, 8e8))
     axes.set(xlabel="size [customers, requests, values, servers or items]", ylabel="time [s]")
-    return figure
 
 
 def check_growth_exponent() -> None:

@@ -11,12 +11,14 @@ Source: the record sketch_speed; Masson, Rim and Lee (2019) for the promise of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RECORD = "sketch_speed"
 SKETCHES = {
@@ -67,28 +69,11 @@ def _worst(name: str, level: str) -> float:
     )
 
 
-@dataclass(frozen=True)
-class Example:
-    """What the text quotes."""
-
-    rows_sketches: str
-    packages_sketches: str
-    filled_faster: str
-    merged_faster: str
-    closer_p50: str
-    closer_p999: str
-    fill_ns_ours: str
-    ddsketch_ratio: float
-    kll_p999_percent: float
-    ours_p999_percent: float
-    best_p999_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     versions, run = read_record(RECORD)["versions"], runs_of(read_record(RECORD))[0]
     wanted = ("ddsketch", "crick", "fastdigest", "datasketches")
-    return Example(
+    return SimpleNamespace(
         rows_sketches=_rows(),
         packages_sketches=", ".join(f"{name} {versions[name]}" for name in wanted),
         filled_faster=_better("fill_ns"),
@@ -103,7 +88,7 @@ def example() -> Example:
     )
 
 
-def figure_sketches() -> Figure:
+def figure_sketches(figure: Figure) -> None:
     """Sketches of equal ratio keep their promise at every percentile; those of ranks are better in
     the middle or worse in the tail, and cost more or less for it.
 
@@ -115,7 +100,6 @@ def figure_sketches() -> Figure:
     t-digests are a thousandth to three percent at about a hundred, KLL rises from under one
     percent at p50 to tens of percent at p99.9 at about thirty.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     for number, (name, row) in enumerate(runs_of(read_record(RECORD))[0].items()):
         cost = row["fill_ns"]["median"]
@@ -134,7 +118,6 @@ def figure_sketches() -> Figure:
     )
     axes.set(xscale="log", yscale="log", xlim=(4, 2000), ylim=(1e-3, 200))
     axes.set(xlabel="time to take in a value [ns]", ylabel="worst relative error [%]")
-    return figure
 
 
 def check_promise_is_kept() -> None:

@@ -22,16 +22,27 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.definitions.scalability_fit import usl_throughput
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,12 +53,6 @@ SPREAD = 3.0  # its longest task over the mean
 WORKERS = 256  # its workers, on sixteen machines of sixteen cores
 PRICE_PER_CORE_HOUR = 0.05  # its assumption [$]
 KINDS = {"threads": ("threads", "C2"), "processes": ("processes", "C0"), "dask": ("Dask", "C1")}
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def place_rng(seed: int, place: int) -> np.random.Generator:
@@ -61,7 +66,7 @@ def place_rng(seed: int, place: int) -> np.random.Generator:
     True
     """
     for name, value in (("seed", seed), ("place", place)):
-        _require(float(value).is_integer() and value >= 0, name, "a whole number from 0", value)
+        require(float(value).is_integer() and value >= 0, name, "a whole number from 0", value)
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(int(place),)))
 
 
@@ -83,7 +88,7 @@ class Moments:
 
     def standard_error(self) -> float:
         """Of the mean, for independent observations; at least two."""
-        _require(self.count >= 2, "count", "at least 2", self.count)
+        require(self.count >= 2, "count", "at least 2", self.count)
         return math.sqrt(self.squares / (self.count - 1) / self.count)
 
 
@@ -97,8 +102,8 @@ def sample_moments(values: npt.ArrayLike) -> Moments:
     (Moments(count=3, mean=3.0, squares=14.0), Moments(count=3, mean=3.0, squares=14.0))
     """
     sample = np.asarray(values, dtype=float)
-    _require(sample.ndim == 1 and sample.size > 0, "values", "non-empty (n,)", sample.shape)
-    _require(np.all(np.isfinite(sample)), "values", "finite", sample)
+    require(sample.ndim == 1 and sample.size > 0, "values", "non-empty (n,)", sample.shape)
+    require_all_finite(values=sample)
     mean = float(sample.mean())
     return Moments(sample.size, mean, float(((sample - mean) ** 2).sum()))
 
@@ -123,11 +128,11 @@ def chunk_limits(
     (10, 125)
     """
     for name, count in (("items", items), ("workers", workers)):
-        _require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
-    _require(0 < item_s < math.inf, "item_s", "positive and finite", item_s)
-    _require(0 <= dispatch_s < math.inf, "dispatch_s", "non-negative and finite", dispatch_s)
-    _require(0 < share < 1, "share", "in (0, 1)", share)
-    _require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
+        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+    require_positive(item_s=item_s)
+    require_non_negative(dispatch_s=dispatch_s)
+    require_in("(0, 1)", share=share)
+    require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
     least = workers * dispatch_s * (1 - share) / (share * item_s)
     most = share * items / (spread * (workers - 1)) if workers > 1 else items
     return max(1, math.ceil(least)), max(1, math.floor(min(most, items)))
@@ -145,11 +150,11 @@ def most_workers(
     >>> most_workers(11_400, item_s=0.02, dispatch_s=0.01)  # W(W−1) ≤ 60
     8
     """
-    _require(float(items).is_integer() and items >= 1, "items", "a positive integer", items)
+    require_positive_integer(items=items)
     for name, seconds in (("item_s", item_s), ("dispatch_s", dispatch_s)):
-        _require(0 < seconds < math.inf, name, "positive and finite", seconds)
-    _require(0 < share < 1, "share", "in (0, 1)", share)
-    _require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
+        require(0 < seconds < math.inf, name, "positive and finite", seconds)
+    require_in("(0, 1)", share=share)
+    require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
     product = share**2 * items * item_s / ((1 - share) * spread * dispatch_s)
     return max(1, math.floor((1 + math.sqrt(1 + 4 * product)) / 2 + 1e-9))
 
@@ -189,7 +194,7 @@ def sweep_estimate(
     """
     chunk_limits(items, item_s, workers, dispatch_s, spread=spread)  # refuses
     for name, value in (("item_bytes", item_bytes), ("price_per_core_hour", price_per_core_hour)):
-        _require(0 <= value < math.inf, name, "non-negative and finite", value)
+        require(0 <= value < math.inf, name, "non-negative and finite", value)
     waiting = 1 - 1 / workers  # of the workers, for the last task
     chunk = math.sqrt(items * dispatch_s / (spread * item_s * waiting)) if workers > 1 else items
     whole = min(max(1, round(chunk)), items)
@@ -219,10 +224,10 @@ def dispatched_finish_s(durations: Sequence[float], workers: int, dispatch_s: fl
     7.0
     """
     times = np.asarray(durations, dtype=float)
-    _require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
-    _require(np.all((times >= 0) & (times < math.inf)), "durations", "finite and ≥ 0", times)
-    _require(float(workers).is_integer() and workers >= 1, "workers", "a positive integer", workers)
-    _require(0 <= dispatch_s < math.inf, "dispatch_s", "non-negative and finite", dispatch_s)
+    require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
+    require(np.all((times >= 0) & (times < math.inf)), "durations", "finite and ≥ 0", times)
+    require_positive_integer(workers=workers)
+    require_non_negative(dispatch_s=dispatch_s)
     free_at, last = [0.0] * int(workers), 0.0
     for number, duration in enumerate(times.tolist()):
         end = max((number + 1) * dispatch_s, free_at[0]) + duration
@@ -242,8 +247,8 @@ def simulate_chunk(seed: int, first: int, last: int, customers: int = 200) -> Mo
     >>> simulate_chunk(0, 0, 3) == simulate_chunk(0, 0, 3), simulate_chunk(0, 0, 3).count
     (True, 3)
     """
-    _require(0 <= first < last, "first", f"from 0 and below last = {last}", first)
-    _require(customers >= 1, "customers", "at least 1", customers)
+    require(0 <= first < last, "first", f"from 0 and below last = {last}", first)
+    require(customers >= 1, "customers", "at least 1", customers)
     means = []
     for place in range(first, last):
         rng = place_rng(seed, place)
@@ -269,60 +274,7 @@ def _busy_question_s() -> float:
     return float(planner["question_s"]) / float(_record()["efficiency"])
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    measured_on: str
-    measured_python: str
-    measured_dask: str
-    measured_system: str
-    workers: int
-    question_s: float
-    question_low_s: float
-    question_high_s: float
-    question_requests: int
-    hundred_min: float
-    ten_thousand_h: float
-    million_days: float
-    sixteen_days: float  # a million questions on sixteen cores
-    load: float  # of the machine when the record began: processes that ran or waited
-    empty_threads_us: float  # with all workers
-    empty_processes_us: float
-    empty_dask_us: float
-    empty_threads_one_us: float  # with one
-    empty_processes_one_us: float
-    empty_dask_one_us: float
-    task_threads_ms: float  # for overhead of 5%, with all workers
-    task_processes_ms: float
-    task_dask_ms: float
-    efficiency_percent: float
-    rate_none: float  # scenarios a second, the largest chunk
-    rate_threads: float
-    rate_processes: float
-    rate_dask: float
-    dispatch_million_min: float  # a million tasks of one question each
-    chunk: int
-    tasks: int
-    task_s: float
-    least: int
-    most: int
-    most_workers: int
-    finish_h: float
-    core_hours: float
-    price: float
-    price_per_core_hour: float
-    cluster_workers: int
-    machines: int
-    overhead_percent: float
-    record_bytes: int
-    results_gb: float
-    sample_bytes: int
-    samples_tb: float
-    few_workers_cheap: int
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     record = _record()
     planner, workers = record["planner"], int(record["workers"])
@@ -343,7 +295,7 @@ def example() -> Example:
         kind: max(row["items"] / row["wall_s"] for row in record["cells"] if row["kind"] == kind)
         for kind in ("none", *KINDS)
     }
-    return Example(
+    return SimpleNamespace(
         measured_on=record["date"],
         measured_python=record["versions"]["python"],
         measured_dask=record["versions"]["distributed"],
@@ -356,23 +308,26 @@ def example() -> Example:
         hundred_min=100 * planner["question_s"] / 60,
         ten_thousand_h=10_000 * planner["question_s"] / 3600,
         million_days=MILLION * planner["question_s"] / 86_400,
-        sixteen_days=MILLION * _busy_question_s() / 16 / 86_400,
-        load=record["load"],
-        empty_threads_us=empty["threads"][0],
+        sixteen_days=MILLION
+        * _busy_question_s()
+        / 16
+        / 86_400,  # a million questions on sixteen cores
+        load=record["load"],  # of the machine when the record began: processes that ran or waited
+        empty_threads_us=empty["threads"][0],  # with all workers
         empty_processes_us=empty["processes"][0],
         empty_dask_us=empty["dask"][0],
-        empty_threads_one_us=empty["threads"][1],
+        empty_threads_one_us=empty["threads"][1],  # with one
         empty_processes_one_us=empty["processes"][1],
         empty_dask_one_us=empty["dask"][1],
-        task_threads_ms=task_ms["threads"],
+        task_threads_ms=task_ms["threads"],  # for overhead of 5%, with all workers
         task_processes_ms=task_ms["processes"],
         task_dask_ms=task_ms["dask"],
         efficiency_percent=100 * record["efficiency"],
-        rate_none=rates["none"],
+        rate_none=rates["none"],  # scenarios a second, the largest chunk
         rate_threads=rates["threads"],
         rate_processes=rates["processes"],
         rate_dask=rates["dask"],
-        dispatch_million_min=MILLION * dask_s / 60,
+        dispatch_million_min=MILLION * dask_s / 60,  # a million tasks of one question each
         chunk=found.chunk,
         tasks=found.tasks,
         task_s=found.chunk * question,
@@ -394,7 +349,7 @@ def example() -> Example:
     )
 
 
-def figure_overhead() -> Figure:
+def figure_overhead(figure: Figure) -> None:
     """However tasks are handed out, overhead falls as they last longer; on threads they may be
     short, on processes less so, and on Dask they have to be longest.
 
@@ -406,7 +361,6 @@ def figure_overhead() -> Figure:
     than a second. Three falling curves with points about them, threads lowest, then processes, then
     Dask. A dashed line marks 5 percent.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     workers = int(_record()["workers"])
     lengths = np.geomspace(5e-5, 3.0, 60)
@@ -424,10 +378,9 @@ def figure_overhead() -> Figure:
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.1%", "1%", "10%", "100%"])
     axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1000"])
     axes.set(xlabel="work of a task [ms]", ylabel="overhead [share of the workers' time]")
-    return figure
 
 
-def figure_window() -> Figure:
+def figure_window(figure: Figure) -> None:
     """Between too small and too large there is room, and less of it the more workers there are:
     where the limits meet, the work can use no more.
 
@@ -439,7 +392,6 @@ def figure_window() -> Figure:
     between them shaded; they cross at the right. A flat line in between is the chunk that ends
     first.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     question = _busy_question_s()
     dask_s = _empty_s("dask", int(_record()["workers"]))
@@ -460,7 +412,6 @@ def figure_window() -> Figure:
     axes.annotate(f"{end:,} workers", (0.9 * end, 0.5 * most[0]), color="C4", ha="right")
     axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="questions in a task")
     axes.set_ylim(bottom=0.3 * min(1.0, least[0] * end / 16))
-    return figure
 
 
 def check_places_have_their_own_numbers() -> None:

@@ -35,6 +35,7 @@ from serving_mathematics.measuring import provenance, write_record
 from serving_mathematics.planner.questions import read_grid
 from serving_mathematics.planner.sweeps import answer_chunk, read_questions, sweep
 from serving_mathematics.reference.scale_out import KINDS, RECORD, Moments, simulate_chunk
+from serving_mathematics.require import require, require_positive_integer
 
 COMMAND = "python -m serving_mathematics.reference.scale_out_measurement"
 CHUNKS = (1, 4, 16, 64, 256, 1024)  # scenarios in a task
@@ -43,12 +44,6 @@ MOST_TASKS = 1000
 EMPTY_TASKS, ROUNDS = 500, 5
 QUESTIONS = '{"rate_per_s": [5, 20, 80], "weight_bits": [16, 8, 4]}'  # with the planner's defaults
 SWEPT_REQUESTS = 500  # of the questions that every executor answers
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 @contextlib.contextmanager
@@ -62,8 +57,8 @@ def _executor_of(kind: str, workers: int) -> Iterator[futures.Executor | None]:
     ...     executor.submit(sum, [1, 2, 3]).result()
     6
     """
-    _require(kind in ("none", *KINDS), "kind", "none, threads, processes or dask", kind)
-    _require(float(workers).is_integer() and workers >= 1, "workers", "a positive integer", workers)
+    require(kind in ("none", *KINDS), "kind", "none, threads, processes or dask", kind)
+    require_positive_integer(workers=workers)
     with contextlib.ExitStack() as stack:
         if kind == "none":
             yield None

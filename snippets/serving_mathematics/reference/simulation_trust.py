@@ -18,10 +18,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.long_runs import long_run_means
@@ -34,17 +35,21 @@ from serving_mathematics.definitions.queue_simulator import (
     warm_up_length,
 )
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
 RECORD = "interval_coverage"
 COLOURS = {"naive": "C3", "batch_means": "C1", "adjusted": "C0"}
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def relative_variance(utilization: float) -> float:
@@ -56,7 +61,7 @@ def relative_variance(utilization: float) -> float:
     >>> relative_variance(0.5)
     29.0
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    require_in("(0, 1)", utilization=utilization)
     polynomial = 2 + 5 * utilization - 4 * utilization**2 + utilization**3
     return polynomial / (utilization * (1 - utilization) ** 2)
 
@@ -70,9 +75,9 @@ def customers_needed(utilization: float, relative_half_width: float) -> int:
     >>> customers_needed(0.5, 1.96)
     29
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    require_in("(0, 1)", utilization=utilization)
     width = relative_half_width
-    _require(0 < width < math.inf, "relative_half_width", "positive and finite", width)
+    require_positive(relative_half_width=width)
     return math.ceil((1.96 / width) ** 2 * relative_variance(utilization))
 
 
@@ -85,7 +90,7 @@ def naive_coverage(utilization: float) -> float:
     >>> round(naive_coverage(0.8), 3)
     0.171
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    require_in("(0, 1)", utilization=utilization)
     independent = (2 - utilization) / utilization  # Var(W)/W̄²
     return math.erf(1.96 * math.sqrt(independent / relative_variance(utilization) / 2))
 
@@ -134,8 +139,8 @@ def adjusted_interval(series: npt.ArrayLike) -> Interval:
     """
     values = np.asarray(series, dtype=float)
     enough = values.ndim == 1 and values.size >= 2 * BATCHES
-    _require(enough, "series", f"at least {2 * BATCHES} observations", values.shape)
-    _require(np.all(np.isfinite(values)), "series", "finite", values)
+    require(enough, "series", f"at least {2 * BATCHES} observations", values.shape)
+    require_all_finite(series=values)
     means = values[values.size % BATCHES :].reshape(BATCHES, -1).mean(axis=1)
     low, high = _adjusted_ends(means)
     return Interval(float(means.mean()), float(low), float(high))
@@ -154,9 +159,9 @@ def rare_wait(
     >>> f"{estimate.mean:.1e}"  # exactly 0.5·e^{−20} = 1.03e-09
     '1.0e-09'
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(0 <= wait < math.inf, "wait", "finite and non-negative", wait)
-    _require(float(paths).is_integer() and paths >= 2, "paths", "an integer of at least 2", paths)
+    require_in("(0, 1)", utilization=utilization)
+    require_non_negative(wait=wait)
+    require(float(paths).is_integer() and paths >= 2, "paths", "an integer of at least 2", paths)
     level, passed = np.zeros(int(paths)), np.zeros(int(paths), dtype=bool)
     while not passed.all():
         left = np.flatnonzero(~passed)
@@ -176,8 +181,8 @@ def customers_per_batch(utilization: float, constants: float) -> int:
     >>> customers_per_batch(0.25, 10)
     10
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(0 < constants < math.inf, "constants", "positive and finite", constants)
+    require_in("(0, 1)", utilization=utilization)
+    require_positive(constants=constants)
     return max(1, round(constants * utilization / (1 - math.sqrt(utilization)) ** 2))
 
 
@@ -191,9 +196,9 @@ def coverages(
     for `naive` (waits taken as independent), `batch_means` and `adjusted`. Raises ValueError
     outside these ranges.
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    require_in("(0, 1)", utilization=utilization)
     for name, count in (("batch_customers", batch_customers), ("runs", runs)):
-        _require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
     exact, slack = utilization / (1 - utilization), 1 - utilization
     wait = np.where(rng.random(runs) < utilization, rng.exponential(1 / slack, runs), 0.0)
     means, squares = np.zeros((BATCHES, runs)), np.zeros(runs)
@@ -246,46 +251,7 @@ def _short_runs() -> tuple[FloatArray, FloatArray]:
     return found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(SHORT_RUNS)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    needed_50: int
-    needed_80: int
-    needed_90: int
-    needed_95: int
-    needed_99: int
-    inflation_80: float  # σ²/Var(W)
-    naive_50_percent: float
-    naive_80_percent: float
-    naive_90_percent: float
-    coverage_runs: int
-    least_adjusted_percent: float  # of batches of five constants and more
-    most_adjusted_percent: float
-    least_plain_percent: float
-    plain_shortest_percent: float  # 95% busy, batches of two constants
-    adjusted_shortest_percent: float
-    short_runs: int
-    short_customers: int
-    short_plain_percent: float  # warm-up by MSER-5
-    short_adjusted_percent: float
-    short_bias_percent: float
-    fixed_plain_percent: float  # a twentieth cut off
-    fixed_adjusted_percent: float
-    fixed_bias_percent: float
-    short_coverage_error: float  # the largest half-width of a 95% interval [points]
-    short_bias_error: float
-    batch_of_ten_80: int
-    batch_of_ten_95: int
-    rare_time: float
-    rare_exact: float
-    rare_estimate: float
-    rare_paths: int
-    rare_error_percent: float
-    rare_plain_customers: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     cells, record = _cells(), read_record(RECORD)
     long_enough = [cell for (_, constants), cell in cells.items() if constants >= 5]
@@ -293,31 +259,34 @@ def example() -> Example:
     by_rule, fixed = short.tolist()
     exact = 0.8 * math.exp(-0.2 * RARE_WAIT)
     rare = rare_wait(np.random.default_rng(9), 0.8, RARE_WAIT, RARE_PATHS)
-    return Example(
+    return SimpleNamespace(
         needed_50=customers_needed(0.5, 0.01),
         needed_80=customers_needed(0.8, 0.01),
         needed_90=customers_needed(0.9, 0.01),
         needed_95=customers_needed(0.95, 0.01),
         needed_99=customers_needed(0.99, 0.01),
-        inflation_80=relative_variance(0.8) * 0.8 / 1.2,
+        inflation_80=relative_variance(0.8) * 0.8 / 1.2,  # σ²/Var(W)
         naive_50_percent=100 * naive_coverage(0.5),
         naive_80_percent=100 * naive_coverage(0.8),
         naive_90_percent=100 * naive_coverage(0.9),
         coverage_runs=record["runs"],
-        least_adjusted_percent=100 * min(cell["adjusted"] for cell in long_enough),
+        least_adjusted_percent=100
+        * min(cell["adjusted"] for cell in long_enough),  # of batches of five constants and more
         most_adjusted_percent=100 * max(cell["adjusted"] for cell in long_enough),
         least_plain_percent=100 * min(cell["batch_means"] for cell in long_enough),
-        plain_shortest_percent=100 * cells[0.95, 2]["batch_means"],
+        plain_shortest_percent=100
+        * cells[0.95, 2]["batch_means"],  # 95% busy, batches of two constants
         adjusted_shortest_percent=100 * cells[0.95, 2]["adjusted"],
         short_runs=SHORT_RUNS,
         short_customers=SHORT_CUSTOMERS,
-        short_plain_percent=by_rule[0],
+        short_plain_percent=by_rule[0],  # warm-up by MSER-5
         short_adjusted_percent=by_rule[1],
         short_bias_percent=by_rule[2],
-        fixed_plain_percent=fixed[0],
+        fixed_plain_percent=fixed[0],  # a twentieth cut off
         fixed_adjusted_percent=fixed[1],
         fixed_bias_percent=fixed[2],
-        short_coverage_error=1.96 * float(errors[:, :2].max()),
+        short_coverage_error=1.96
+        * float(errors[:, :2].max()),  # the largest half-width of a 95% interval [points]
         short_bias_error=1.96 * float(errors[:, 2].max()),
         batch_of_ten_80=customers_per_batch(0.8, 10),
         batch_of_ten_95=customers_per_batch(0.95, 10),
@@ -330,7 +299,7 @@ def example() -> Example:
     )
 
 
-def figure_naive_intervals() -> Figure:
+def figure_naive_intervals(figure: Figure) -> None:
     """Intervals that take waits for independent are worse the busier the server: at 80% busy they
     hold the mean in one run of six.
 
@@ -341,7 +310,6 @@ def figure_naive_intervals() -> Figure:
     curve falls from 88% to almost nothing: 47% at half load, 17% at 80%, 8% at 90%. Four simulated
     points lie on it; a dashed line at 95% is far above.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     loads = np.linspace(0.1, 0.99, 90)
     axes.plot(loads, [naive_coverage(load) for load in loads], color=COLOURS["naive"])
@@ -355,10 +323,9 @@ def figure_naive_intervals() -> Figure:
     axes.set_xticks([0.2, 0.4, 0.6, 0.8, 1.0], ["20%", "40%", "60%", "80%", "100%"])
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0%", "25%", "50%", "75%", "100%"])
     axes.set(xlabel="utilization", ylabel="intervals that hold the mean")
-    return figure
 
 
-def figure_coverage() -> Figure:
+def figure_coverage(figure: Figure) -> None:
     """Batch means keep the promise slowly; adjusted for correlation and skewness they keep it from
     batches of five time constants on, at every load.
 
@@ -370,7 +337,6 @@ def figure_coverage() -> Figure:
     percent, which they reach at 10. Four adjusted lines begin at 91 to 92 percent and are in the
     band from 5 on.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     cells = _cells()
     axes.axhspan(0.92, 0.97, color="C2", alpha=0.15, linewidth=0)
@@ -386,10 +352,9 @@ def figure_coverage() -> Figure:
     axes.minorticks_off()
     axes.set_yticks([0.8, 0.85, 0.9, 0.95, 1.0], ["80%", "85%", "90%", "95%", "100%"])
     axes.set(xlabel="length of a batch [time constants]", ylabel="intervals that hold the mean")
-    return figure
 
 
-def figure_customers_needed() -> Figure:
+def figure_customers_needed(figure: Figure) -> None:
     """For a mean wait within 1% a server that is half busy takes a million customers, one at 95%
     sixty-five million.
 
@@ -400,7 +365,6 @@ def figure_customers_needed() -> Figure:
     million to a thousand million. A curve with its lowest point of 800,000 near 30 percent, rising
     to 5 million at 80 and to more than a thousand million at 99. Four points with bars lie on it.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     loads = np.linspace(0.1, 0.99, 90)
     axes.plot(loads, [customers_needed(load, 0.01) for load in loads], color="C0")
@@ -413,10 +377,9 @@ def figure_customers_needed() -> Figure:
     axes.set(yscale="log", xlim=(0.08, 1))
     axes.set_xticks([0.2, 0.4, 0.6, 0.8, 1.0], ["20%", "40%", "60%", "80%", "100%"])
     axes.set(xlabel="utilization", ylabel="customers for ±1%")
-    return figure
 
 
-def figure_rare_waits() -> Figure:
+def figure_rare_waits(figure: Figure) -> None:
     """A few hundred paths reach waits that happen once in a million million; a million simulated
     customers say nothing about one in ten thousand.
 
@@ -427,7 +390,6 @@ def figure_rare_waits() -> Figure:
     from 1 to 10⁻¹². A straight falling line with points on it all the way. The curve of a plain
     simulation follows it down to 10⁻³ at 30, bends away above it and ends at 68.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     times = np.array([0.0, 140.0])
     axes.plot(times, 0.8 * np.exp(-0.2 * times), color="C0")
@@ -443,7 +405,6 @@ def figure_rare_waits() -> Figure:
     axes.annotate("exact, and importance sampling", (70, 1e-4), color="C0")
     axes.set(yscale="log", ylim=(1e-13, 2), xlim=(0, 145))
     axes.set(xlabel="t [mean service times]", ylabel="probability to wait longer than t")
-    return figure
 
 
 def check_asymptotic_variance() -> None:

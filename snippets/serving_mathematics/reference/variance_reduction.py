@@ -19,14 +19,18 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
+from serving_mathematics.require import require, require_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,12 +38,6 @@ RUNS, CUSTOMERS, WARM_UP = 400, 20_000, 2_000
 LOADS = (0.2, 0.5, 0.8, 0.9)
 LONG_WAIT = 30.0  # [mean service times], which 0.2% of customers exceed at 80% busy
 FASTER = 1.05  # speed of the other server
-
-
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
 
 
 def controlled_mean(
@@ -60,14 +58,14 @@ def controlled_mean(
     """
     results, known = np.asarray(values, dtype=float), np.asarray(controls, dtype=float)
     means = np.asarray(expected, dtype=float)
-    _require(results.ndim == 1, "values", "of shape (n,)", results.shape)
+    require(results.ndim == 1, "values", "of shape (n,)", results.shape)
     fits = known.ndim == 2 and known.shape[0] == results.size >= known.shape[1] + 3
-    _require(fits, "controls", "of shape (n, k) with n ≥ k + 3", known.shape)
-    _require(means.shape == known.shape[1:], "expected", "of shape (k,)", means.shape)
+    require(fits, "controls", "of shape (n, k) with n ≥ k + 3", known.shape)
+    require(means.shape == known.shape[1:], "expected", "of shape (k,)", means.shape)
     for name, array in (("values", results), ("controls", known), ("expected", means)):
-        _require(np.all(np.isfinite(array)), name, "finite", array)
+        require(np.all(np.isfinite(array)), name, "finite", array)
     design = np.column_stack([np.ones(results.size), known - means])
-    _require(np.linalg.matrix_rank(design) == design.shape[1], "controls", "independent", known)
+    require(np.linalg.matrix_rank(design) == design.shape[1], "controls", "independent", known)
     inverse = np.linalg.inv(design.T @ design)
     coefficients = inverse @ design.T @ results
     left = results - design @ coefficients
@@ -85,7 +83,7 @@ def controlled_share(utilization: float) -> float:
     >>> round(controlled_share(0.8), 3)
     0.506
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
+    require_in("(0, 1)", utilization=utilization)
     return 2 / (2 + 5 * utilization - 4 * utilization**2 + utilization**3)
 
 
@@ -100,10 +98,10 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanEstima
     (1.333, 0.333)
     """
     one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    _require(one.ndim == 1 and one.size >= 2, "first", "of shape (n,), n ≥ 2", one.shape)
-    _require(other.shape == one.shape, "second", f"of shape {one.shape}", other.shape)
+    require(one.ndim == 1 and one.size >= 2, "first", "of shape (n,), n ≥ 2", one.shape)
+    require(other.shape == one.shape, "second", f"of shape {one.shape}", other.shape)
     for name, array in (("first", one), ("second", other)):
-        _require(np.all(np.isfinite(array)), name, "finite", array)
+        require(np.all(np.isfinite(array)), name, "finite", array)
     apart = one - other
     error = float(apart.std(ddof=1)) / math.sqrt(apart.size)
     return MeanEstimate(float(apart.mean()), error, 1.96 * error)
@@ -121,9 +119,9 @@ def pairing_share(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanEstimate:
     0.055
     """
     one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    _require(one.ndim == 1 and one.size >= 3, "first", "of shape (n,), n ≥ 3", one.shape)
+    require(one.ndim == 1 and one.size >= 3, "first", "of shape (n,), n ≥ 3", one.shape)
     paired_difference(one, other)  # refuses the rest
-    _require(np.ptp(one) + np.ptp(other) > 0, "first", "varying, or second", one)
+    require(np.ptp(one) + np.ptp(other) > 0, "first", "varying, or second", one)
     series = np.stack([one - other, one, other])
     apart = (series - series.mean(axis=1, keepdims=True)) ** 2
     whole, n = apart.sum(axis=1), one.size
@@ -165,36 +163,8 @@ def _scaled(estimate: MeanEstimate, factor: float) -> MeanEstimate:
     return MeanEstimate(factor * estimate.mean, error, 1.96 * error)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Numbers quoted in the text; an error is half the 95% interval."""
-
-    variance_runs: int
-    variance_customers: int
-    left_exact_percent: float  # 80% busy
-    left_percent: float
-    left_error: float
-    left_light_percent: float  # 20% busy, exact
-    left_tail_percent: float  # share of waits beyond 30
-    left_tail_error: float
-    plain_wait: float  # 80% busy, exactly 4
-    plain_wait_error: float
-    controlled_wait: float
-    controlled_wait_error: float
-    difference_exact: float  # of a server 5% faster
-    difference: float
-    difference_error: float
-    apart_error: float  # of independent runs
-    faster_percent: float  # of the variance of independent runs
-    faster_error: float
-    constant_percent: float
-    constant_error: float
-    anew_percent: float
-    anew_error: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     waits, services, gaps, long = _runs(0.8)
     known = np.stack([services, gaps])
     left = _scaled(_left(waits, 0.8, known), 100)
@@ -203,24 +173,25 @@ def example() -> Example:
     faster, constant, anew = _runs(0.8, FASTER)[0], _runs(0.8, 0.0)[0], _runs(0.8, FASTER, True)[0]
     apart = paired_difference(waits, faster)
     shares = [_scaled(pairing_share(waits, other), 100) for other in (faster, constant, anew)]
-    return Example(
+    return SimpleNamespace(
         variance_runs=RUNS,
         variance_customers=CUSTOMERS,
-        left_exact_percent=100 * controlled_share(0.8),
+        left_exact_percent=100 * controlled_share(0.8),  # 80% busy
         left_percent=left.mean,
         left_error=left.half_width,
-        left_light_percent=100 * controlled_share(0.2),
-        left_tail_percent=tail.mean,
+        left_light_percent=100 * controlled_share(0.2),  # 20% busy, exact
+        left_tail_percent=tail.mean,  # share of waits beyond 30
         left_tail_error=tail.half_width,
-        plain_wait=float(waits.mean()),
+        plain_wait=float(waits.mean()),  # 80% busy, exactly 4
         plain_wait_error=1.96 * float(waits.std(ddof=1)) / math.sqrt(RUNS),
         controlled_wait=better.mean,
         controlled_wait_error=better.half_width,
-        difference_exact=4 - _wait(0.8, FASTER),
+        difference_exact=4 - _wait(0.8, FASTER),  # of a server 5% faster
         difference=apart.mean,
         difference_error=apart.half_width,
-        apart_error=1.96 * math.sqrt((waits.var(ddof=1) + faster.var(ddof=1)) / RUNS),
-        faster_percent=shares[0].mean,
+        apart_error=1.96
+        * math.sqrt((waits.var(ddof=1) + faster.var(ddof=1)) / RUNS),  # of independent runs
+        faster_percent=shares[0].mean,  # of the variance of independent runs
         faster_error=shares[0].half_width,
         constant_percent=shares[1].mean,
         constant_error=shares[1].half_width,
@@ -234,7 +205,7 @@ def _wait(arrival_rate: float, speed: float) -> float:
     return arrival_rate / speed / (speed - arrival_rate)
 
 
-def figure_controls() -> Figure:
+def figure_controls(figure: Figure) -> None:
     """What is known about the services and gaps of a run takes off half the variance of its mean
     wait at best, and little at light load.
 
@@ -245,7 +216,6 @@ def figure_controls() -> Figure:
     from 100 percent at no load to 55 percent at half load and levels off at 50. Four points with
     bars lie on it.
     """
-    figure = Figure(layout="constrained")
     axes = figure.subplots()
     loads = np.linspace(0.01, 0.99, 99)
     axes.plot(loads, [controlled_share(load) for load in loads], color="C0")
@@ -259,10 +229,9 @@ def figure_controls() -> Figure:
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0%", "20%", "40%", "60%", "80%", "100%"])
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0%", "25%", "50%", "75%", "100%"])
     axes.set(xlabel="utilization", ylabel="variance that is left")
-    return figure
 
 
-def figure_common_numbers() -> Figure:
+def figure_common_numbers(figure: Figure) -> None:
     """On the same customers both servers have their crowds in the same runs, so that the difference
     hardly varies; with services drawn anew it has three quarters of its variance back.
 
@@ -273,7 +242,6 @@ def figure_common_numbers() -> Figure:
     with the slower one, 3.3 to 5. Left, same customers: points in a narrow rising band that crosses
     the line at a flatter angle. Right, services drawn anew: a round cloud about the same place.
     """
-    figure = Figure(layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     waits = _runs(0.8)[0]
     exact = 4 - _wait(0.8, FASTER)
@@ -282,7 +250,6 @@ def figure_common_numbers() -> Figure:
         ends = np.array([3.0, 5.6])
         axes.plot(ends, ends - exact, color="C1")
         axes.set(title=name, xlabel="slower server [services]", ylabel="5% faster [services]")
-    return figure
 
 
 def check_controls_leave_what_the_formula_says() -> None:

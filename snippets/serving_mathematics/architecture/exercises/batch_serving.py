@@ -9,7 +9,7 @@ Source: derived here from the formulas of `batch_serving` and `checkpointing`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from serving_mathematics.architecture.batch_serving import (
     optimal_makespan,
 )
 from serving_mathematics.architecture.checkpointing import DAY_S, HOUR_S, expected_completion_s
+from serving_mathematics.require import require, require_positive, require_positive_integer
 
 HINTS = {
     "missing_and_repeated": (
@@ -53,12 +54,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def missing_and_repeated(
     row_numbers: npt.ArrayLike, rows: int
 ) -> tuple[list[tuple[int, int]], list[int]]:
@@ -70,11 +65,11 @@ def missing_and_repeated(
     >>> missing_and_repeated([4, 0, 1, 4], rows=6)
     ([(2, 4), (5, 6)], [4])
     """
-    _require(float(rows).is_integer() and rows >= 1, "rows", "a positive integer", rows)
+    require_positive_integer(rows=rows)
     numbers = np.asarray(row_numbers)
-    _require(numbers.ndim == 1, "row_numbers", "of shape (k,)", numbers.shape)
+    require(numbers.ndim == 1, "row_numbers", "of shape (k,)", numbers.shape)
     known = numbers.size == 0 or np.all((numbers >= 0) & (numbers < rows) & (numbers % 1 == 0))
-    _require(known, "row_numbers", f"integers from 0 to {rows - 1}", numbers)
+    require(known, "row_numbers", f"integers from 0 to {rows - 1}", numbers)
     counts = np.bincount(numbers.astype(np.int64), minlength=rows)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], counts == 0, [False]])))
     ranges = [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
@@ -92,10 +87,10 @@ def excess_over_optimum(start: npt.ArrayLike, end: npt.ArrayLike, machines: int)
     0.5
     """
     starts, ends = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
-    _require(starts.ndim == 1 and starts.size > 0, "start", "non-empty (n,)", starts.shape)
-    _require(ends.shape == starts.shape, "end", f"of shape {starts.shape}", ends.shape)
+    require(starts.ndim == 1 and starts.size > 0, "start", "non-empty (n,)", starts.shape)
+    require(ends.shape == starts.shape, "end", f"of shape {starts.shape}", ends.shape)
     ordered = np.all((starts >= 0) & (starts < ends) & (ends < math.inf))
-    _require(ordered, "end", "after the start, which is not negative", ends)
+    require(ordered, "end", "after the start, which is not negative", ends)
     return float(ends.max()) / makespan_floor(ends - starts, machines) - 1
 
 
@@ -109,8 +104,8 @@ def largest_shard_s(failure_gap_s: float, loss: float) -> float:
     >>> round(largest_shard_s(failure_gap_s=100.0, loss=math.e - 2), 9)
     100.0
     """
-    _require(0 < failure_gap_s < math.inf, "failure_gap_s", "positive and finite", failure_gap_s)
-    _require(0 < loss < 1e6, "loss", "in (0, 10⁶)", loss)
+    require_positive(failure_gap_s=failure_gap_s)
+    require(0 < loss < 1e6, "loss", "in (0, 10⁶)", loss)
     low, high = 0.0, 100.0
     for _ in range(100):
         x = (low + high) / 2
@@ -135,7 +130,7 @@ def workers_for_deadline(
     >>> workers_for_deadline(work_s=100.0, overhead_s=1.0, spread=1.0, deadline_s=61.0)
     (2, 10)
     """
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(deadline_s=deadline_s)
     for workers in range(1, 10_001):
         shards = best_shards(work_s, workers, overhead_s, spread)
         if latest_finish_s(work_s, workers, overhead_s, shards, spread) <= deadline_s:
@@ -143,22 +138,11 @@ def workers_for_deadline(
     raise ValueError(f"deadline_s must be within reach of 10,000 workers, got {deadline_s}")
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    deadline_workers: int
-    deadline_shards: int
-    tight_workers: int
-    five_percent_shard_h: float
-    arrival_excess_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     workers, shards = workers_for_deadline(ROWS * ROW_S, OVERHEAD_S, SPREAD, 8 * HOUR_S)
     plan = list_schedule(SIXTEEN_MIN, 4)
-    return Example(
+    return SimpleNamespace(
         deadline_workers=workers,
         deadline_shards=shards,
         tight_workers=workers_for_deadline(ROWS * ROW_S, OVERHEAD_S, SPREAD, HOUR_S)[0],

@@ -22,6 +22,7 @@ from serving_mathematics.architecture.model_routers import (
 )
 from serving_mathematics.architecture.replica_routing import finite_fleet_mean, simulate_fleet
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+from serving_mathematics.require import require, require_in, require_positive
 
 HINTS = {
     "break_even_deferral": (
@@ -49,12 +50,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def break_even_deferral(
     small_cost: float, large_cost: float, large_share: float, routing_cost: float = 0.0
 ) -> float:
@@ -68,10 +63,9 @@ def break_even_deferral(
     >>> round(break_even_deferral(1.0, 10.0, large_share=0.5), 12)
     0.45
     """
-    _require(0 < small_cost < math.inf, "small_cost", "positive and finite", small_cost)
-    _require(0 < large_cost < math.inf, "large_cost", "positive and finite", large_cost)
-    _require(0 <= large_share <= 1, "large_share", "in [0, 1]", large_share)
-    _require(0 <= routing_cost < math.inf, "routing_cost", "non-negative", routing_cost)
+    require_positive(small_cost=small_cost, large_cost=large_cost)
+    require_in("[0, 1]", large_share=large_share)
+    require(0 <= routing_cost < math.inf, "routing_cost", "non-negative", routing_cost)
     share = large_share + (routing_cost - large_share * small_cost) / large_cost
     return min(max(share, 0.0), 1.0)
 
@@ -85,7 +79,7 @@ def moved_by_modulus(servers: int) -> float:
     >>> moved_by_modulus(4)
     0.75
     """
-    _require(2 <= servers < math.inf and servers % 1 == 0, "servers", "an integer ≥ 2", servers)
+    require(2 <= servers < math.inf and servers % 1 == 0, "servers", "an integer ≥ 2", servers)
     hashes = np.arange(servers * (servers - 1))
     return float(np.mean(hashes % servers != hashes % (servers - 1)))
 
@@ -99,7 +93,7 @@ def choices_needed(utilization: float, target: float) -> int:
     >>> choices_needed(0.5, target=2.0)
     1
     """
-    _require(1 < target < math.inf, "target", "above 1 and finite", target)
+    require(1 < target < math.inf, "target", "above 1 and finite", target)
     return next(d for d in count(1) if best_of_d_found(utilization, d).sum() <= target)
 
 
@@ -113,8 +107,8 @@ def images_needed(loss: float, disagreement: float) -> int:
     >>> images_needed(0.1, disagreement=0.1)  # 1.96²·(0.1 − 0.01)/0.01
     35
     """
-    _require(0 < disagreement <= 1, "disagreement", "in (0, 1]", disagreement)
-    _require(0 < loss <= disagreement, "loss", f"in (0, {disagreement}]", loss)
+    require_in("(0, 1]", disagreement=disagreement)
+    require(0 < loss <= disagreement, "loss", f"in (0, {disagreement}]", loss)
     return max(2, math.ceil(1.959963984540054**2 * (disagreement - loss**2) / loss**2))
 
 
@@ -128,7 +122,7 @@ def servers_needed(utilization: float, choices: int, tolerance: float) -> int:
     >>> servers_needed(0.9, choices=2, tolerance=0.05)
     24
     """
-    _require(0 < tolerance < math.inf, "tolerance", "positive and finite", tolerance)
+    require_positive(tolerance=tolerance)
     limit = float(best_of_d_found(utilization, choices).sum())
     constant = choices * (finite_fleet_mean(utilization, choices, choices) - limit)
     return max(choices, math.ceil(constant / (tolerance * limit)))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.architecture.rest_grpc import call_latency_s
 from serving_mathematics.architecture.wire_format import varint
+from serving_mathematics.require import require, require_in, require_positive
 
 HINTS = {
     "zigzag": (
@@ -39,12 +40,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def zigzag(value: int) -> int:
     """The unsigned integer that stands for a signed one in a sint64 field.
 
@@ -54,7 +49,7 @@ def zigzag(value: int) -> int:
     [0, 1, 2, 3, 4]
     """
     whole = -(2**63) <= value < 2**63 and value == int(value)
-    _require(whole, "value", "an integer in [−2⁶³, 2⁶³)", value)
+    require(whole, "value", "an integer in [−2⁶³, 2⁶³)", value)
     return 2 * int(value) if value >= 0 else -2 * int(value) - 1
 
 
@@ -70,12 +65,12 @@ def compression_pays_below(
     >>> compression_pays_below(ratio=0.4, compress_bytes_per_s=50e6, decompress_bytes_per_s=150e6)
     22500000.0
     """
-    _require(0 < ratio <= 1, "ratio", "in (0, 1]", ratio)
+    require_in("(0, 1]", ratio=ratio)
     for name, speed in (
         ("compress_bytes_per_s", compress_bytes_per_s),
         ("decompress_bytes_per_s", decompress_bytes_per_s),
     ):
-        _require(0 < speed < math.inf, name, "positive and finite", speed)
+        require(0 < speed < math.inf, name, "positive and finite", speed)
     both = compress_bytes_per_s + decompress_bytes_per_s
     return (1 - ratio) * compress_bytes_per_s / both * decompress_bytes_per_s
 
@@ -94,10 +89,10 @@ def many_calls_s(
     0.56
     """
     for name, count in (("calls", calls), ("connections", connections)):
-        _require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
-    _require(0 <= round_trip_s < math.inf, "round_trip_s", "non-negative", round_trip_s)
-    _require(0 <= size_bytes < math.inf, "size_bytes", "non-negative", size_bytes)
-    _require(0 < bytes_per_s < math.inf, "bytes_per_s", "positive and finite", bytes_per_s)
+        require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
+    require(0 <= round_trip_s < math.inf, "round_trip_s", "non-negative", round_trip_s)
+    require(0 <= size_bytes < math.inf, "size_bytes", "non-negative", size_bytes)
+    require_positive(bytes_per_s=bytes_per_s)
     waves = -(-calls // connections)
     return waves * round_trip_s + calls * size_bytes / bytes_per_s
 
@@ -111,8 +106,8 @@ def survives(values: npt.ArrayLike, digits: int) -> npt.NDArray[np.bool_]:
     (array([ True, False]), array([ True,  True]))
     """
     wide = np.asarray(values, dtype=float)
-    _require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
-    _require(1 <= digits <= 17 and digits == int(digits), "digits", "in [1, 17]", digits)
+    require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
+    require(1 <= digits <= 17 and digits == int(digits), "digits", "in [1, 17]", digits)
     floats = wide.astype(np.float32)
     read = [np.float32(f"{x:.{int(digits) - 1}e}") for x in floats.ravel().tolist()]
     same: npt.NDArray[np.bool_] = np.array(read, dtype=np.float32).reshape(floats.shape) == floats

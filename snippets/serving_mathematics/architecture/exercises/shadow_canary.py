@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from serving_mathematics.architecture.drift import psi, psi_null_quantile
 from serving_mathematics.architecture.repeated_looks import crossing_probability, pocock_constant
 from serving_mathematics.architecture.shadow_canary import allocation_cost, samples_per_arm
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import require, require_in
 
 Verdict = Literal["High", "Low", "Pass"]
 
@@ -49,12 +50,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def canary_minutes(
     requests_per_s: float, canary_share: float, baseline_rate: float, candidate_rate: float
 ) -> float:
@@ -68,7 +63,7 @@ def canary_minutes(
     0.0323
     """
     valid = 0 < requests_per_s < math.inf
-    _require(valid, "requests_per_s", "positive and finite", requests_per_s)
+    require(valid, "requests_per_s", "positive and finite", requests_per_s)
     even = 2 * samples_per_arm(baseline_rate, candidate_rate)
     return even * allocation_cost(canary_share) / requests_per_s / 60
 
@@ -85,7 +80,7 @@ def alarm_threshold(
     >>> round(alarm_threshold(10, 1000, 1000, tests_per_week=20), 6)
     0.033838
     """
-    _require(1 < tests_per_week < math.inf, "tests_per_week", "above 1 and finite", tests_per_week)
+    require(1 < tests_per_week < math.inf, "tests_per_week", "above 1 and finite", tests_per_week)
     return psi_null_quantile(1 - 1 / tests_per_week, bins, reference_count, current_count)
 
 
@@ -98,8 +93,8 @@ def obrien_fleming(looks: int, alpha: float = 0.05) -> list[float]:
     >>> [round(c, 3) for c in obrien_fleming(1)]
     [1.96]
     """
-    _require(1 <= looks <= 50 and looks % 1 == 0, "looks", "an integer from 1 to 50", looks)
-    _require(1e-3 <= alpha <= 0.5, "alpha", "in [0.001, 0.5]", alpha)
+    require(1 <= looks <= 50 and looks % 1 == 0, "looks", "an integer from 1 to 50", looks)
+    require_in("[0.001, 0.5]", alpha=alpha)
     low, high = 0.5, 5.0
     for _ in range(40):
         c = (low + high) / 2
@@ -127,11 +122,11 @@ def rank_judge(
     samples = []
     for name, values in (("control", control), ("experiment", experiment)):
         array = np.asarray(values, dtype=float)
-        _require(array.ndim == 1 and array.size >= 5, name, "five values or more", array.shape)
-        _require(np.isfinite(array).all(), name, "finite", values)
+        require(array.ndim == 1 and array.size >= 5, name, "five values or more", array.shape)
+        require(np.isfinite(array).all(), name, "finite", values)
         samples.append(array)
-    _require(0 <= tolerance < 1, "tolerance", "in [0, 1)", tolerance)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    require_in("[0, 1)", tolerance=tolerance)
+    require_in("(0, 1)", confidence=confidence)
     m, n = (array.size for array in samples)
     shifts = np.sort((samples[1][:, None] - samples[0][None, :]).ravel())
     spread = math.sqrt(m * n * (m + n + 1) / 12)
@@ -141,26 +136,11 @@ def rank_judge(
     return "High" if low > zone else "Low" if high < -zone else "Pass"
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted with the exercises."""
-
-    minutes_small: float
-    minutes_even: float
-    fleet_threshold: float
-    obf_first: float
-    obf_last: float
-    obf_power_percent: float
-    judge_bare_percent: float
-    judge_percent: float
-    judge_correlated_percent: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted with the exercises."""
     five = obrien_fleming(5)
     planned = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
-    return Example(
+    return SimpleNamespace(
         minutes_small=canary_minutes(100.0, 0.05, 0.001, 0.002),
         minutes_even=canary_minutes(100.0, 0.5, 0.001, 0.002),
         fleet_threshold=alarm_threshold(10, 1000, 1000, 50 * 168),

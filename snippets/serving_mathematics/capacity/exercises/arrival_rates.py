@@ -10,8 +10,8 @@ Source: the chapter's modules; textbook results are named at the function.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from serving_mathematics.definitions.queue_simulator import (
     fifo_waits,
     gamma_times,
 )
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
 
 HINTS = {
     "routed_dispersion": (
@@ -66,12 +67,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def routed_dispersion(dispersion: float, share: float) -> float:
     """Dispersion of the requests that a random router sends to one replica, 1 + p(I − 1), for the
     same window.
@@ -84,8 +79,8 @@ def routed_dispersion(dispersion: float, share: float) -> float:
     >>> routed_dispersion(dispersion=61.0, share=0.1)
     7.0
     """
-    _require(0 <= dispersion < math.inf, "dispersion", "non-negative and finite", dispersion)
-    _require(0 < share <= 1, "share", "in (0, 1]", share)
+    require_non_negative(dispersion=dispersion)
+    require_in("(0, 1]", share=share)
     return 1 + share * (dispersion - 1)
 
 
@@ -102,9 +97,8 @@ def load_test_time(burstiness: float, arrival_rate: float, service_rate: float) 
     >>> round(load_test_time(burstiness=1.0, arrival_rate=4.0, service_rate=5.0), 9)
     1.0
     """
-    _require(0 < burstiness < math.inf, "burstiness", "positive and finite", burstiness)
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(
+    require_positive(burstiness=burstiness, arrival_rate=arrival_rate)
+    require(
         arrival_rate < service_rate < math.inf,
         "service_rate",
         f"finite and above the arrival rate {arrival_rate:g}",
@@ -134,9 +128,9 @@ def windows_to_detect(dispersion: float, false_alarm: float = 0.05, power: float
     >>> windows_to_detect(dispersion=2.0)
     37
     """
-    _require(1 < dispersion < math.inf, "dispersion", "finite and above 1", dispersion)
-    _require(0 < false_alarm < 1, "false_alarm", "in (0, 1)", false_alarm)
-    _require(false_alarm < power < 1, "power", f"in ({false_alarm:g}, 1)", power)
+    require(1 < dispersion < math.inf, "dispersion", "finite and above 1", dispersion)
+    require_in("(0, 1)", false_alarm=false_alarm)
+    require(false_alarm < power < 1, "power", f"in ({false_alarm:g}, 1)", power)
     reject, detect = NormalDist().inv_cdf(1 - false_alarm), NormalDist().inv_cdf(1 - power)
 
     def detected(freedom: int) -> bool:
@@ -165,7 +159,7 @@ def service_rate_for(target_time_s: float, rates: npt.ArrayLike, generator: npt.
     >>> round(service_rate_for(1.0, (4.0, 4.0), [[-0.1, 0.1], [0.05, -0.05]]), 9)
     5.0
     """
-    _require(0 < target_time_s < math.inf, "target_time_s", "positive and finite", target_time_s)
+    require_positive(target_time_s=target_time_s)
     mean_rate = mmpp_mean_rate(rates, generator)
     low, high = mean_rate, mean_rate + 1 / target_time_s  # Poisson arrivals would need `high`
     while mmpp_mean_time(rates, generator, high) > target_time_s:
@@ -197,7 +191,7 @@ def measured_peak(
     (79.9786, 0.25)
     """
     durations = np.asarray(durations_s, dtype=float)
-    _require(
+    require(
         durations.ndim == 1
         and durations.size > 0
         and np.all((durations > 0) & (durations < math.inf)),
@@ -205,35 +199,23 @@ def measured_peak(
         "positive and finite, in one dimension",
         durations_s,
     )
-    _require(0 < mean_rate < math.inf, "mean_rate", "positive and finite", mean_rate)
-    _require(
+    require_positive(mean_rate=mean_rate)
+    require(
         0 <= amplitude <= mean_rate, "amplitude", f"in [0, {mean_rate:g}], the mean rate", amplitude
     )
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
+    require_positive(period_s=period_s)
     omega = 2 * math.pi / period_s
     z = complex(1 - np.exp(-1j * omega * durations).mean())
     peak = mean_rate * float(durations.mean()) + amplitude * abs(z) / omega
     return peak, (math.pi / 2 - math.atan2(z.imag, z.real)) / omega
 
 
-@dataclass(frozen=True)
-class Example:
-    """Answers that the exercise texts quote."""
-
-    matched_k: float
-    matched_time_s: float
-    replica_dispersion: float
-    windows_for_trace: int
-    bursty_server_rate: float
-    constant_lag_min: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Worked numbers of the text: the bursty stream, the same gaps shuffled, and false alarms."""
     q = switching_generator(BURSTY_LEAVES)
     trace = read_statistics(RECORD.read_text(encoding="utf-8"))
     k = 1 / mmpp_gap_cv(BURSTY_RATES, q) ** 2
-    return Example(
+    return SimpleNamespace(
         matched_k=k,
         matched_time_s=load_test_time(k, 4.0, 5.0),
         replica_dispersion=routed_dispersion(trace.dispersion[trace.windows_s.index(60)], 0.1),

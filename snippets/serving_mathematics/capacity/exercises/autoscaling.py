@@ -24,6 +24,12 @@ from serving_mathematics.capacity.cold_starts import cold_start
 from serving_mathematics.capacity.server_staffing import safety_factor
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.utilization import erlang_c
+from serving_mathematics.require import (
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 HINTS = {
     "replicas_to_drain": (
@@ -47,12 +53,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def replicas_to_drain(
     arrival_rate: float, replica_rate: float, backlog: float, drain_s: float
 ) -> int:
@@ -64,10 +64,10 @@ def replicas_to_drain(
     >>> replicas_to_drain(arrival_rate=15.0, replica_rate=1.0, backlog=300.0, drain_s=60.0)
     20
     """
-    _require(0 <= arrival_rate < math.inf, "arrival_rate", "non-negative and finite", arrival_rate)
-    _require(0 < replica_rate < math.inf, "replica_rate", "positive and finite", replica_rate)
-    _require(0 <= backlog < math.inf, "backlog", "non-negative and finite", backlog)
-    _require(0 < drain_s < math.inf, "drain_s", "positive and finite", drain_s)
+    require_non_negative(arrival_rate=arrival_rate)
+    require_positive(replica_rate=replica_rate)
+    require_non_negative(backlog=backlog)
+    require_positive(drain_s=drain_s)
     return math.ceil(round((arrival_rate + backlog / drain_s) / replica_rate, 9))
 
 
@@ -82,8 +82,7 @@ def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
     >>> round(target_for_ramp(growth_per_s=1 / 600, delay_s=200.0), 6)  # doubles in ten minutes
     0.75
     """
-    _require(0 <= growth_per_s < math.inf, "growth_per_s", "non-negative and finite", growth_per_s)
-    _require(0 <= delay_s < math.inf, "delay_s", "non-negative and finite", delay_s)
+    require_non_negative(growth_per_s=growth_per_s, delay_s=delay_s)
     return 1 / (1 + growth_per_s * delay_s)
 
 
@@ -99,8 +98,8 @@ def keep_alive(arrival_rate: float, cold_share: float) -> tuple[float, float]:
     >>> round(seconds), paid
     (1382, 0.9)
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < cold_share < 1, "cold_share", "in (0, 1)", cold_share)
+    require_positive(arrival_rate=arrival_rate)
+    require_in("(0, 1)", cold_share=cold_share)
     return -math.log(cold_share) / arrival_rate, 1 - cold_share
 
 
@@ -117,11 +116,9 @@ def hottest_target(
     >>> round(hottest_target(1, wait_probability=0.55), 9)  # C(1, ρ) = ρ, so 0.55/1.1
     0.5
     """
-    _require(
-        float(replicas).is_integer() and replicas >= 1, "replicas", "a positive integer", replicas
-    )
-    _require(0 < wait_probability < 1, "wait_probability", "in (0, 1)", wait_probability)
-    _require(0 <= tolerance < math.inf, "tolerance", "non-negative and finite", tolerance)
+    require_positive_integer(replicas=replicas)
+    require_in("(0, 1)", wait_probability=wait_probability)
+    require_non_negative(tolerance=tolerance)
     low, high = 0.0, float(replicas)
     for _ in range(60):
         middle = (low + high) / 2

@@ -15,6 +15,7 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.finite_window import mean_over_replications, simulate_requests
 from serving_mathematics.capacity.kv_cache_occupancy import mean_held, token_seconds
 from serving_mathematics.capacity.littles_law import number_in_system, window_averages
+from serving_mathematics.require import require, require_non_negative, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,12 +41,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def latency_from_gauge(
     in_flight_samples: npt.ArrayLike, requests_started: float, window_s: float
 ) -> float:
@@ -59,16 +54,13 @@ def latency_from_gauge(
     2.0
     """
     gauge = np.asarray(in_flight_samples, dtype=float)
-    _require(
+    require(
         gauge.ndim == 1 and gauge.size > 0 and np.all((gauge >= 0) & (gauge < math.inf)),
         "in_flight_samples",
         "a non-empty series of finite numbers ≥ 0",
         gauge,
     )
-    _require(
-        0 < requests_started < math.inf, "requests_started", "positive and finite", requests_started
-    )
-    _require(0 < window_s < math.inf, "window_s", "positive and finite", window_s)
+    require_positive(requests_started=requests_started, window_s=window_s)
     return float(gauge.mean()) / (requests_started / window_s)
 
 
@@ -85,24 +77,16 @@ def lost_request_time(
     >>> lost_request_time(50.0, arrival_rate=10.0, completed_rate=9.0, mean_completed_s=2.0)
     32.0
     """
-    _require(0 <= in_flight < math.inf, "in_flight", "non-negative and finite", in_flight)
-    _require(
-        0 <= completed_rate < math.inf, "completed_rate", "non-negative and finite", completed_rate
-    )
-    _require(
+    require_non_negative(in_flight=in_flight, completed_rate=completed_rate)
+    require(
         completed_rate < arrival_rate < math.inf,
         "arrival_rate",
         f"finite and above the completed rate {completed_rate}",
         arrival_rate,
     )
-    _require(
-        0 <= mean_completed_s < math.inf,
-        "mean_completed_s",
-        "non-negative and finite",
-        mean_completed_s,
-    )
+    require_non_negative(mean_completed_s=mean_completed_s)
     held = completed_rate * mean_completed_s
-    _require(held <= in_flight, "in_flight", f"at least X·W_c = {held}", in_flight)
+    require(held <= in_flight, "in_flight", f"at least X·W_c = {held}", in_flight)
     return (in_flight - held) / (arrival_rate - completed_rate)
 
 
@@ -131,10 +115,8 @@ def request_rate_for_cache(
         np.asarray(values, dtype=float)
         for values in (traffic_shares, prompt_tokens, mean_output_tokens, output_scv)
     )
-    _require(
-        0 < capacity_tokens < math.inf, "capacity_tokens", "positive and finite", capacity_tokens
-    )
-    _require(
+    require_positive(capacity_tokens=capacity_tokens)
+    require(
         shares.ndim == 1 and np.all(shares >= 0) and abs(shares.sum() - 1) < 1e-9,
         "traffic_shares",
         "shares ≥ 0 that sum to 1",
@@ -145,18 +127,18 @@ def request_rate_for_cache(
         ("mean_output_tokens", outputs, 1.0),
         ("output_scv", scvs, 0.0),
     ):
-        _require(
+        require(
             values.shape == shares.shape and np.all((values >= least) & (values < math.inf)),
             name,
             f"{shares.size} finite numbers of at least {least:g}",
             values,
         )
     for name, seconds in (("prefill_s", prefill_s), ("token_interval_s", token_interval_s)):
-        _require(0 <= seconds < math.inf, name, "non-negative and finite", seconds)
+        require(0 <= seconds < math.inf, name, "non-negative and finite", seconds)
     residence = prefill_s + (outputs - 1) * token_interval_s
     pairs = outputs**2 * (1 + scvs) - outputs  # E[o(o−1)]
     held = float(shares @ (prompts * residence + token_interval_s * pairs / 2))
-    _require(held > 0, "token-seconds of a request", "positive", held)
+    require(held > 0, "token-seconds of a request", "positive", held)
     return float(capacity_tokens / held)
 
 
@@ -173,14 +155,14 @@ def expected_in_flight(
     [2.0, 3.0, 7.0, 9.0]
     """
     rates, alive = np.asarray(arrival_rates, dtype=float), np.asarray(survival, dtype=float)
-    _require(
+    require(
         rates.ndim == 1 and rates.size > 0 and np.all((rates >= 0) & (rates < math.inf)),
         "arrival_rates",
         "a non-empty series of finite rates ≥ 0",
         rates,
     )
-    _require(0 < step_s < math.inf, "step_s", "positive and finite", step_s)
-    _require(
+    require_positive(step_s=step_s)
+    require(
         alive.ndim == 1
         and alive.size > 0
         and np.all((alive >= 0) & (alive <= 1))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -21,6 +21,13 @@ from serving_mathematics.capacity.overload_control import blocking_probability, 
 from serving_mathematics.capacity.retry_storms import retry_amplification
 from serving_mathematics.capacity.shedding import guardrail
 from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 HINTS = {
     "nested_attempts": (
@@ -50,12 +57,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def nested_attempts(failure: float, attempts: int, layers: int) -> float:
     """Mean number of calls that reach the bottom of a stack for one request when every layer
     retries.
@@ -67,13 +68,10 @@ def nested_attempts(failure: float, attempts: int, layers: int) -> float:
     >>> nested_attempts(failure=1.0, attempts=4, layers=3)
     64.0
     """
-    _require(0 <= failure <= 1, "failure", "in [0, 1]", failure)
-    _require(
-        1 <= attempts < math.inf and attempts % 1 == 0, "attempts", "a positive integer", attempts
-    )
-    _require(1 <= layers < math.inf and layers % 1 == 0, "layers", "a positive integer", layers)
+    require_in("[0, 1]", failure=failure)
+    require_positive_integer(attempts=attempts, layers=layers)
     total = int(attempts) ** int(layers)
-    _require(total <= 10**15, "layers", f"such that {attempts}^layers is at most 10^15", layers)
+    require(total <= 10**15, "layers", f"such that {attempts}^layers is at most 10^15", layers)
     if failure in (0, 1):
         return float(total) if failure else 1.0
     return -math.expm1(total * math.log(failure)) / (1 - failure)
@@ -88,11 +86,11 @@ def shed_with_hysteresis(signals: Sequence[float], high: float, low: float) -> l
     >>> shed_with_hysteresis([0.6, 0.8, 0.6, 0.4, 0.6], high=0.7, low=0.5)
     [False, True, True, False, False]
     """
-    _require(0 <= high <= 1, "high", "in [0, 1]", high)
-    _require(0 <= low <= high, "low", f"in [0, {high}]", low)
+    require_in("[0, 1]", high=high)
+    require(0 <= low <= high, "low", f"in [0, {high}]", low)
     shedding, decisions = False, []
     for signal in signals:
-        _require(0 <= signal <= 1, "signals", "in [0, 1]", signal)
+        require_in("[0, 1]", signals=signal)
         shedding = signal >= (low if shedding else high)
         decisions.append(shedding)
     return decisions
@@ -110,11 +108,10 @@ def queue_limit(service_rate: float, deadline_s: float, probability: float) -> i
     >>> queue_limit(service_rate=100.0, deadline_s=0.1, probability=0.95)
     5
     """
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 < deadline_s < math.inf, "deadline_s", "positive and finite", deadline_s)
+    require_positive(service_rate=service_rate, deadline_s=deadline_s)
     served = service_rate * deadline_s
     most = -math.expm1(-served)
-    _require(0 < probability <= most, "probability", f"in (0, {most:.6g}]", probability)
+    require(0 < probability <= most, "probability", f"in (0, {most:.6g}]", probability)
     places, in_time = 0, 1.0
     while True:
         in_time -= math.exp(places * math.log(served) - served - math.lgamma(places + 1))
@@ -137,10 +134,9 @@ def accepted_rate(
     >>> accepted_rate(offered_rate=300.0, service_rate=100.0, refusal_cost=0.2)
     50.0
     """
-    _require(0 < offered_rate < math.inf, "offered_rate", "positive and finite", offered_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 <= refusal_cost < 1, "refusal_cost", "in [0, 1)", refusal_cost)
-    _require(multiplier >= 1, "multiplier", "at least 1", multiplier)
+    require_positive(offered_rate=offered_rate, service_rate=service_rate)
+    require_in("[0, 1)", refusal_cost=refusal_cost)
+    require(multiplier >= 1, "multiplier", "at least 1", multiplier)
     if offered_rate <= service_rate:
         return offered_rate
     unthrottled = max(0.0, service_rate - refusal_cost * offered_rate) / (1 - refusal_cost)
@@ -160,9 +156,8 @@ def expired_share(arrival_rate: float, service_rate: float, wait_limit_s: float)
     >>> round(expired_share(arrival_rate=100.0, service_rate=100.0, wait_limit_s=0.1), 6)
     0.083333
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < service_rate < math.inf, "service_rate", "positive and finite", service_rate)
-    _require(0 <= wait_limit_s < math.inf, "wait_limit_s", "non-negative and finite", wait_limit_s)
+    require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
+    require_non_negative(wait_limit_s=wait_limit_s)
     gap, load = service_rate - arrival_rate, arrival_rate / service_rate
     fading = math.exp(-abs(gap) * wait_limit_s)
     within = wait_limit_s if gap == 0 else -math.expm1(-abs(gap) * wait_limit_s) / abs(gap)
@@ -170,21 +165,9 @@ def expired_share(arrival_rate: float, service_rate: float, wait_limit_s: float)
     return beyond / (idle + arrival_rate * within + beyond)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    nested_calls: float
-    costly_accepted: float
-    costly_throttled: float
-    expired_percent: float
-    limit_of_10: int
-    limit_of_100: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
-    return Example(
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: μ = 100/s, τ = 0.1 s."""
+    return SimpleNamespace(
         nested_calls=nested_attempts(1.0, 4, 3),
         costly_accepted=accepted_rate(300.0, 100.0, 0.2),
         costly_throttled=accepted_rate(300.0, 100.0, 0.2, multiplier=2.0),

@@ -19,6 +19,7 @@ from serving_mathematics.capacity.hedging_simulator import hedged_responses, poi
 from serving_mathematics.capacity.hedging_under_load import loaded_quantile, smallest_stable_delay
 from serving_mathematics.capacity.tail_latency import leaf_level, mean_of_slowest
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
+from serving_mathematics.require import require, require_in, require_positive_integer
 
 HINTS = {
     "slow_sessions": (
@@ -49,12 +50,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> tuple[float, int]:
     """Share of sessions with a slow call, and the component whose slow calls cause most of them.
 
@@ -67,12 +62,12 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
     >>> share, worst
     (0.71875, 0)
     """
-    _require(len(slow_probabilities) > 0, "slow_probabilities", "non-empty", slow_probabilities)
-    _require(len(calls) == len(slow_probabilities), "calls", "one per component", calls)
+    require(len(slow_probabilities) > 0, "slow_probabilities", "non-empty", slow_probabilities)
+    require(len(calls) == len(slow_probabilities), "calls", "one per component", calls)
     for p in slow_probabilities:
-        _require(0 <= p < 1, "slow_probabilities", "in [0, 1)", p)
+        require_in("[0, 1)", slow_probabilities=p)
     for n in calls:
-        _require(float(n).is_integer() and n >= 0, "calls", "non-negative integers", n)
+        require(float(n).is_integer() and n >= 0, "calls", "non-negative integers", n)
     burden = [-n * math.log1p(-p) for n, p in zip(calls, slow_probabilities, strict=True)]
     return -math.expm1(-math.fsum(burden)), int(np.argmax(burden))
 
@@ -88,8 +83,7 @@ def samples_to_bound(percentile: float, confidence: float) -> int:
     >>> samples_to_bound(0.5, confidence=0.9)
     4
     """
-    _require(0 < percentile < 1, "percentile", "in (0, 1)", percentile)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    require_in("(0, 1)", percentile=percentile, confidence=confidence)
     count = max(1, math.floor(math.log1p(-confidence) / math.log(percentile)) - 1)
     while 1 - percentile**count < confidence:
         count += 1
@@ -106,10 +100,10 @@ def partial_answer_level(probability: float, needed: int, fan_out: int) -> float
     >>> round(partial_answer_level(0.75, needed=1, fan_out=2), 12)
     0.5
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(float(fan_out).is_integer() and fan_out >= 1, "fan_out", "a positive integer", fan_out)
+    require_in("(0, 1)", probability=probability)
+    require_positive_integer(fan_out=fan_out)
     rule = f"an integer from 1 to {fan_out}"
-    _require(float(needed).is_integer() and 1 <= needed <= fan_out, "needed", rule, needed)
+    require(float(needed).is_integer() and 1 <= needed <= fan_out, "needed", rule, needed)
     low, high = 0.0, 1.0
     for _ in range(60):
         level = (low + high) / 2
@@ -133,7 +127,7 @@ def best_delay(utilization: float, probability: float = 0.99) -> tuple[float, fl
     >>> best_delay(0.0)[0], round(best_delay(0.0)[1], 6)
     (0.0, 0.5)
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     alone = loaded_quantile(probability, utilization, math.inf)
     start = smallest_stable_delay(utilization)
     low, high = start, alone
@@ -163,7 +157,7 @@ def constant_service_twice(utilization: float) -> tuple[float, float]:
     >>> constant_service_twice(0.0)
     (1.0, 1.0)
     """
-    _require(0 <= utilization < 0.5, "utilization", "in [0, 0.5)", utilization)
+    require_in("[0, 0.5)", utilization=utilization)
     alone, load = 1 + utilization / (2 * (1 - utilization)), 2 * utilization
     nodes, weights = np.polynomial.legendre.leggauss(16)
     twice, start, waiting = 1.0, 0, load

@@ -13,6 +13,12 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.latency_distribution import quantile_ranks
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
 HINTS = {
     "objective_verdict": (
@@ -32,12 +38,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def objective_verdict(late: int, total: int, probability: float, confidence: float = 0.95) -> str:
     """Whether a latency objective "q of the requests within the limit" is met, missed or undecided.
 
@@ -49,11 +49,10 @@ def objective_verdict(late: int, total: int, probability: float, confidence: flo
     >>> objective_verdict(0, 5, probability=0.5), objective_verdict(0, 4, probability=0.5)
     ('met', 'undecided')
     """
-    _require(float(total).is_integer() and total >= 1, "total", "a positive integer", total)
+    require_positive_integer(total=total)
     rule = f"an integer from 0 to {total}"
-    _require(float(late).is_integer() and 0 <= late <= total, "late", rule, late)
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
-    _require(0 < confidence < 1, "confidence", "in (0, 1)", confidence)
+    require(float(late).is_integer() and 0 <= late <= total, "late", rule, late)
+    require_in("(0, 1)", probability=probability, confidence=confidence)
     logs = [math.lgamma(j + 1) for j in range(total + 1)]
     share, rest = math.log1p(-probability), math.log(probability)
     terms = [
@@ -80,11 +79,11 @@ def bucket_bounds(
     """
     e, c = np.asarray(edges, dtype=float), np.asarray(counts, dtype=float)
     rising = e.ndim == 1 and e.size >= 2 and e[0] >= 0 and np.all(np.diff(e) > 0)
-    _require(rising, "edges", "rising from 0 or more", edges)
-    _require(c.ndim == 2 and c.shape[1] == e.size - 1, "counts", f"(r, {e.size - 1})", c.shape)
+    require(rising, "edges", "rising from 0 or more", edges)
+    require(c.ndim == 2 and c.shape[1] == e.size - 1, "counts", f"(r, {e.size - 1})", c.shape)
     valid = np.all((c >= 0) & (c < math.inf) & (c == np.floor(c))) and c.sum() > 0
-    _require(valid, "counts", "non-negative integers, not all zero", counts)
-    _require(0 < probability <= 1, "probability", "in (0, 1]", probability)
+    require(valid, "counts", "non-negative integers, not all zero", counts)
+    require_in("(0, 1]", probability=probability)
     rank = math.ceil(round(float(c.sum()) * probability, 9))
     place = int(np.searchsorted(np.cumsum(c.sum(axis=0)), rank))
     return float(e[place]), float(e[place + 1])
@@ -100,8 +99,8 @@ def hdr_printed_value(value: int, digits: int = 3) -> int:
     >>> hdr_printed_value(2047), hdr_printed_value(2048), hdr_printed_value(5000)
     (2047, 2049, 5003)
     """
-    _require(float(value).is_integer() and value >= 0, "value", "a non-negative integer", value)
-    _require(digits in range(1, 6), "digits", "an integer from 1 to 5", digits)
+    require_non_negative_integer(value=value)
+    require(digits in range(1, 6), "digits", "an integer from 1 to 5", digits)
     exact_bits = math.ceil(math.log2(2 * 10**digits))
     width = 1 << max(0, int(value).bit_length() - exact_bits)
     return (int(value) // width + 1) * width - 1

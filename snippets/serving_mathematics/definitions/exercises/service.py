@@ -21,6 +21,7 @@ from serving_mathematics.definitions.service import (
     on_grid,
 )
 from serving_mathematics.definitions.thresholded_decision import cost_threshold, expected_cost
+from serving_mathematics.require import require, require_all_non_negative, require_in
 
 HINTS = {
     "merged_quantile": (
@@ -41,12 +42,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def merged_quantile(bounds_s: npt.ArrayLike, counts: npt.ArrayLike, probability: float) -> float:
     """Quantile over all replicas from their latency histograms: add counts, then interpolate [s].
 
@@ -59,16 +54,16 @@ def merged_quantile(bounds_s: npt.ArrayLike, counts: npt.ArrayLike, probability:
     3.0
     """
     bounds, table = np.asarray(bounds_s, dtype=float), np.asarray(counts, dtype=float)
-    _require(bounds.ndim == 1 and bounds.size > 0, "bounds_s", "of shape (b,)", bounds.shape)
+    require(bounds.ndim == 1 and bounds.size > 0, "bounds_s", "of shape (b,)", bounds.shape)
     rising = np.all(np.diff(bounds, prepend=0.0) > 0) and np.all(bounds < math.inf)
-    _require(rising, "bounds_s", "positive, finite and rising", bounds)
+    require(rising, "bounds_s", "positive and finite and rising", bounds)
     shape = f"of shape (replicas, {bounds.size})"
-    _require(table.ndim == 2 and table.shape[1] == bounds.size, "counts", shape, table.shape)
-    _require(np.all((table >= 0) & (table < math.inf)), "counts", "non-negative and finite", table)
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require(table.ndim == 2 and table.shape[1] == bounds.size, "counts", shape, table.shape)
+    require_all_non_negative(counts=table)
+    require_in("(0, 1)", probability=probability)
     merged = table.sum(axis=0)
     total = float(merged.sum())
-    _require(total > 0, "counts", "of one request or more", total)
+    require(total > 0, "counts", "of one request or more", total)
     rank = probability * total
     below = np.concatenate([[0.0], np.cumsum(merged)])
     bucket = int(np.searchsorted(below[1:], rank))
@@ -92,10 +87,10 @@ def with_fallback(primary: Service, fallback: Service, timeout_cells: int) -> Se
     """
     grid = (primary.step_s, primary.ok.size)
     other = (fallback.step_s, fallback.ok.size)
-    _require(grid == other, "fallback", f"on the grid {grid}", other)
+    require(grid == other, "fallback", f"on the grid {grid}", other)
     cells = primary.ok.size
     inside = 1 <= timeout_cells < cells and timeout_cells % 1 == 0
-    _require(inside, "timeout_cells", f"an integer in [1, {cells})", timeout_cells)
+    require(inside, "timeout_cells", f"an integer in [1, {cells})", timeout_cells)
     last = int(timeout_cells) + 1
     in_time, given_up = np.zeros(cells), np.zeros(cells)
     in_time[:last], given_up[:last] = primary.ok[:last], primary.failed[:last]
@@ -123,10 +118,10 @@ def reviewable_threshold(
     """
     best = cost_threshold(false_positive_cost, false_negative_cost)
     p = np.asarray(scores, dtype=float)
-    _require(p.ndim == 1 and p.size > 0, "scores", "of shape (n,)", p.shape)
-    _require(np.all((p >= 0) & (p <= 1)), "scores", "in [0, 1]", p)
+    require(p.ndim == 1 and p.size > 0, "scores", "of shape (n,)", p.shape)
+    require(np.all((p >= 0) & (p <= 1)), "scores", "in [0, 1]", p)
     whole = 0 <= capacity < math.inf and capacity % 1 == 0
-    _require(whole, "capacity", "an integer of 0 or more", capacity)
+    require(whole, "capacity", "an integer of 0 or more", capacity)
     levels = np.unique(p)
     reviews = p.size - np.searchsorted(np.sort(p), levels)  # how many score at least this
     if int((p >= best).sum()) <= capacity:

@@ -14,6 +14,12 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.monthly_attainment import downtime_exceeds, simulated_downtime
 from serving_mathematics.definitions.outage_dependence import down_together
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 HINTS = {
     "longest_outage": (
@@ -37,12 +43,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def longest_outage(sla: float, days: int, failing_share: float) -> float:
     """Longest single outage that a month's promise survives [s].
 
@@ -52,9 +52,9 @@ def longest_outage(sla: float, days: int, failing_share: float) -> float:
     >>> round(longest_outage(0.999, days=30, failing_share=0.5), 9)
     5184.0
     """
-    _require(0 < sla < 1, "sla", "in (0, 1)", sla)
-    _require(days in (28, 29, 30, 31), "days", "28 to 31", days)
-    _require(0 < failing_share <= 1, "failing_share", "in (0, 1]", failing_share)
+    require_in("(0, 1)", sla=sla)
+    require(days in (28, 29, 30, 31), "days", "28 to 31", days)
+    require_in("(0, 1]", failing_share=failing_share)
     return (1 - sla) * days * 86_400 / failing_share
 
 
@@ -70,10 +70,7 @@ def unnoticed(
     >>> [round(x, 6) for x in unnoticed(20.0, mean_outage_s=600.0, long_s=600.0, threshold=20.0)]
     [1.0, 1.0]
     """
-    _require(0 < burn < math.inf, "burn", "positive and finite", burn)
-    _require(0 < mean_outage_s < math.inf, "mean_outage_s", "positive and finite", mean_outage_s)
-    _require(0 < long_s < math.inf, "long_s", "positive and finite", long_s)
-    _require(0 < threshold < math.inf, "threshold", "positive and finite", threshold)
+    require_positive(burn=burn, mean_outage_s=mean_outage_s, long_s=long_s, threshold=threshold)
     if burn <= threshold:
         return 1.0, 1.0
     ratio = long_s * threshold / burn / mean_outage_s
@@ -91,8 +88,8 @@ def promise_to_make(
     >>> promise_to_make(0.01, mean_outage_s=60.0, period_s=86_400.0, breach=0.5)
     1.0
     """
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
-    _require(0 < breach < 1, "breach", "in (0, 1)", breach)
+    require_positive(period_s=period_s)
+    require_in("(0, 1)", breach=breach)
     if downtime_exceeds(0.0, mean_outages, mean_outage_s) <= breach:
         return 1.0
     low, high = 0.0, period_s
@@ -117,8 +114,8 @@ def series_downtime_exceeds(
     >>> round(series_downtime_exceeds(0.0, 5, mean_outages=0.2, mean_outage_s=60.0, shared=0.0), 9)
     0.632120559
     """
-    _require(float(parts).is_integer() and parts >= 1, "parts", "a positive integer", parts)
-    _require(0 <= shared <= 1, "shared", "in [0, 1]", shared)
+    require_positive_integer(parts=parts)
+    require_in("[0, 1]", shared=shared)
     count = parts * (1 - shared) * mean_outages + shared * mean_outages
     return downtime_exceeds(allowed_s, count, mean_outage_s)
 

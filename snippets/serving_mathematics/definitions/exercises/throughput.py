@@ -15,7 +15,7 @@ versions of the R package usl for the parabola.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,13 @@ from serving_mathematics.definitions.throughput import (
     TEXTBOOK_THINK_S,
     asymptotic_bounds,
     exact_mva,
+)
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,12 +73,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def forecast_throughput(
     target_clients: int,
     clients: int,
@@ -89,14 +90,12 @@ def forecast_throughput(
     0.444444444
     """
     busy = np.asarray(utilizations, dtype=float)
-    _require(busy.ndim == 1 and busy.size > 0, "utilizations", "a (K,) array", busy.shape)
-    _require(np.all((busy > 0) & (busy <= 1)), "utilizations", "in (0, 1]", busy)
-    _require(
-        0 < throughput_per_s < math.inf, "throughput_per_s", "positive and finite", throughput_per_s
-    )
-    _require(float(clients).is_integer() and clients >= 1, "clients", "a positive integer", clients)
+    require(busy.ndim == 1 and busy.size > 0, "utilizations", "a (K,) array", busy.shape)
+    require(np.all((busy > 0) & (busy <= 1)), "utilizations", "in (0, 1]", busy)
+    require_positive(throughput_per_s=throughput_per_s)
+    require_positive_integer(clients=clients)
     cycle = clients / throughput_per_s
-    _require(0 < response_s <= cycle, "response_s", f"in (0, {cycle:g}], N/X", response_s)
+    require(0 < response_s <= cycle, "response_s", f"in (0, {cycle:g}], N/X", response_s)
     throughput, _ = exact_mva(target_clients, busy / throughput_per_s, cycle - response_s)
     return float(throughput[-1])
 
@@ -139,10 +138,10 @@ def batching_throughput(
     0.25
     """
     for name, count in (("clients", clients), ("max_batch", max_batch)):
-        _require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
-    _require(0 < fixed_s < math.inf, "fixed_s", "positive and finite", fixed_s)
-    _require(0 <= per_item_s < math.inf, "per_item_s", "non-negative and finite", per_item_s)
-    _require(0 < think_time_s < math.inf, "think_time_s", "positive and finite", think_time_s)
+        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+    require_positive(fixed_s=fixed_s)
+    require_non_negative(per_item_s=per_item_s)
+    require_positive(think_time_s=think_time_s)
     batch = np.minimum(np.arange(1, int(clients) + 1), max_batch)
     rate = batch / (fixed_s + per_item_s * batch)
     thinking = int(clients) - np.arange(int(clients))
@@ -162,46 +161,27 @@ def fit_by_parabola(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tu
     (0.0, 0.166666667)
     """
     n, x = np.asarray(concurrency, dtype=float), np.asarray(throughput, dtype=float)
-    _require(n.ndim == 1 and n.size >= 4, "concurrency", "of at least four values", n.shape)
-    _require(
-        n[0] == 1 and np.all((n[1:] > 1) & (n[1:] < math.inf)), "concurrency", "1, then > 1", n
-    )
-    _require(x.shape == n.shape, "throughput", f"of shape {n.shape}", x.shape)
-    _require(np.all((x > 0) & (x < math.inf)), "throughput", "positive and finite", x)
+    require(n.ndim == 1 and n.size >= 4, "concurrency", "of at least four values", n.shape)
+    require(n[0] == 1 and np.all((n[1:] > 1) & (n[1:] < math.inf)), "concurrency", "1, then > 1", n)
+    require(x.shape == n.shape, "throughput", f"of shape {n.shape}", x.shape)
+    require_all_positive(throughput=x)
     columns = np.stack([n - 1, (n - 1) ** 2], axis=1)
     (linear, square), *_ = np.linalg.lstsq(columns, n * x[0] / x - 1, rcond=None)
     return float(linear - square), float(square)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Answers to the exercises."""
-
-    schweitzer_error_percent: float
-    schweitzer_thousand_error_percent: float
-    batch_ceiling_per_s: float
-    batch_one_ceiling_per_s: float
-    batch_at_8_per_s: float
-    batch_at_48_per_s: float
-    batch_away: float
-    batch_knee: float
-    parabola_alpha: float
-    parabola_beta_e4: float
-    parabola_peak: float
-
-
 BATCHED_S = (0.018, 0.002, 16)  # fixed and per request [s], greatest batch: 20 ms for one alone
 
 
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Answers to the exercises."""
     fixed, item, most = BATCHED_S
     alpha, beta = fit_by_parabola(SDM91_USERS, SDM91_PER_H)
     errors = [
         schweitzer_mva(n, SERVER_S, z)[0] / exact_mva(n, SERVER_S, z)[0][-1] - 1
         for n, z in ((6, AWAY_S), (1000, 20.0))
     ]
-    return Example(
+    return SimpleNamespace(
         schweitzer_error_percent=100 * float(errors[0]),
         schweitzer_thousand_error_percent=100 * float(errors[1]),
         batch_ceiling_per_s=most / (fixed + item * most),

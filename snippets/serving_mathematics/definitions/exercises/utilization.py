@@ -13,7 +13,7 @@ Source: Erlang (1917); Pollaczek (1930); Allen (1990); the definitions of the ch
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,14 @@ from serving_mathematics.definitions.queue_approximations import (
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import erlang_c, max_utilization
 from serving_mathematics.definitions.utilization_gauge import any_busy
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_finite,
+    require_in,
+    require_non_negative,
+    require_positive_integer,
+)
 
 HINTS = {
     "busy_from_log": (
@@ -50,12 +58,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def busy_from_log(
     start_s: npt.ArrayLike,
     end_s: npt.ArrayLike,
@@ -73,13 +75,13 @@ def busy_from_log(
     (0.5, 0.8)
     """
     starts, ends = np.asarray(start_s, dtype=float), np.asarray(end_s, dtype=float)
-    _require(starts.ndim == 1, "start_s", "of one dimension", starts.shape)
-    _require(ends.shape == starts.shape, "end_s", f"of shape {starts.shape}", ends.shape)
-    _require(np.all(np.isfinite(starts)), "start_s", "finite", starts)
-    _require(np.all((ends >= starts) & (ends < math.inf)), "end_s", "finite and ≥ start_s", ends)
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(math.isfinite(window_start_s), "window_start_s", "finite", window_start_s)
-    _require(
+    require(starts.ndim == 1, "start_s", "of one dimension", starts.shape)
+    require(ends.shape == starts.shape, "end_s", f"of shape {starts.shape}", ends.shape)
+    require_all_finite(start_s=starts)
+    require(np.all((ends >= starts) & (ends < math.inf)), "end_s", "finite and ≥ start_s", ends)
+    require_positive_integer(servers=servers)
+    require_finite(window_start_s=window_start_s)
+    require(
         window_start_s < window_end_s < math.inf,
         "window_end_s",
         "finite and after window_start_s",
@@ -90,7 +92,7 @@ def busy_from_log(
     ends = np.clip(ends[order], window_start_s, window_end_s)
     window = window_end_s - window_start_s
     utilization = float((ends - starts).sum()) / (servers * window)
-    _require(utilization <= 1 + 1e-12, "busy time in the log", "within the servers' time", ends)
+    require(utilization <= 1 + 1e-12, "busy time in the log", "within the servers' time", ends)
     latest = np.maximum.accumulate(np.r_[window_start_s, ends])  # no gap opens before this time
     covered = np.maximum(ends - np.maximum(starts, latest[:-1]), 0).sum()
     return utilization, float(covered) / window
@@ -106,8 +108,8 @@ def response_exceeds(slowdown: float, utilization: float, servers: int) -> float
     >>> round(response_exceeds(5.0, utilization=0.8, servers=1), 9)  # e^{−(1−ρ)r} = e^{−1}
     0.367879441
     """
-    _require(0 <= slowdown < math.inf, "slowdown", "non-negative and finite", slowdown)
-    _require(0 <= utilization < 1, "utilization", "in [0, 1)", utilization)
+    require_non_negative(slowdown=slowdown)
+    require_in("[0, 1)", utilization=utilization)
     waiting = erlang_c(servers, utilization * servers)
     excess = servers * (1 - utilization) - 1  # θ − 1, in units of the service rate
     spread = -math.expm1(-excess * slowdown) / excess if excess else slowdown
@@ -124,9 +126,9 @@ def max_pool_utilization(probability: float, slowdown: float, servers: int) -> f
     >>> round(max_pool_utilization(probability=0.99, slowdown=10.0, servers=1), 7)
     0.539483
     """
-    _require(0 < probability < 1, "probability", "in (0, 1)", probability)
+    require_in("(0, 1)", probability=probability)
     idle = -math.log1p(-probability)
-    _require(
+    require(
         idle < slowdown < math.inf,
         "slowdown",
         f"finite and above {idle:.6g}, the quantile of an idle server",
@@ -157,13 +159,12 @@ def pooled_and_split_waits(
     >>> round(pooled, 9), short, long
     (0.333333333, 0.5, 1.5)
     """
-    _require(0 < utilization < 1, "utilization", "in (0, 1)", utilization)
-    _require(0 < long_share < 1, "long_share", "in (0, 1)", long_share)
-    _require(1 <= stretch < math.inf, "stretch", "finite and ≥ 1", stretch)
+    require_in("(0, 1)", utilization=utilization, long_share=long_share)
+    require(1 <= stretch < math.inf, "stretch", "finite and ≥ 1", stretch)
     mean = 1 - long_share + long_share * stretch
     rate = 2 * utilization / mean
     short, long = rate * (1 - long_share), rate * long_share * stretch
-    _require(max(short, long) < 1, "utilization of each class's server", "below 1", (short, long))
+    require(max(short, long) < 1, "utilization of each class's server", "below 1", (short, long))
     scv = long_share * (1 - long_share) * (stretch - 1) ** 2 / mean**2
     return (
         allen_cunneen_wait(utilization, 2, 1.0, scv) * mean,
@@ -172,25 +173,11 @@ def pooled_and_split_waits(
     )
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Answers to the exercises; waits in short service times."""
-
-    pool_limit_eight: float
-    split_rho: float
-    split_long_share: float
-    split_stretch: float
-    split_pooled: float
-    split_short: float
-    split_long: float
-    split_mean: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     rho, share, stretch = 0.7, 0.1, 9.0
     pooled, short, long = pooled_and_split_waits(rho, share, stretch)
-    return Example(
+    return SimpleNamespace(
         pool_limit_eight=max_pool_utilization(0.99, 10.0, 8),
         split_rho=rho,
         split_long_share=share,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,14 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.intuition.batch_vs_online import shared_prices
 from serving_mathematics.intuition.deadline_scheduling import smallest_fleet
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_all_positive,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 HINTS = {
     "fair_batch_load": (
@@ -51,12 +59,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def fair_batch_load(servers: int, online_load: float, batch_price: float) -> float:
     """Batch load from which a shared fleet asks less of batch work than a fleet of its own.
 
@@ -67,9 +69,9 @@ def fair_batch_load(servers: int, online_load: float, batch_price: float) -> flo
     >>> fair_batch_load(servers=12, online_load=3.0, batch_price=0.5)
     6.0
     """
-    _require(float(servers).is_integer() and servers >= 1, "servers", "a positive integer", servers)
-    _require(0 < online_load <= servers, "online_load", f"in (0, {servers}]", online_load)
-    _require(0 < batch_price <= 1, "batch_price", "in (0, 1]", batch_price)
+    require_positive_integer(servers=servers)
+    require(0 < online_load <= servers, "online_load", f"in (0, {servers}]", online_load)
+    require_in("(0, 1]", batch_price=batch_price)
     return max(0.0, servers - online_load / batch_price)
 
 
@@ -84,8 +86,7 @@ def backlog_at_full_load(arrival_rate: float, time_s: float) -> float:
     >>> round(backlog_at_full_load(arrival_rate=math.pi, time_s=math.pi**2), 9)
     2.0
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
-    _require(0 < time_s < math.inf, "time_s", "positive and finite", time_s)
+    require_positive(arrival_rate=arrival_rate, time_s=time_s)
     return 2 * math.sqrt(time_s / (math.pi * arrival_rate))
 
 
@@ -107,19 +108,17 @@ def spot_price(
     >>> spot_price(0.4, 0.0, checkpoint_every_h=1.0, checkpoint_h=0.25, restart_h=0.1)
     0.5
     """
-    _require(0 < price_share <= 1, "price_share", "in (0, 1]", price_share)
-    _require(
-        0 < checkpoint_every_h < math.inf, "checkpoint_every_h", "positive", checkpoint_every_h
-    )
+    require_in("(0, 1]", price_share=price_share)
+    require(0 < checkpoint_every_h < math.inf, "checkpoint_every_h", "positive", checkpoint_every_h)
     for name, value in (
         ("interruptions_per_h", interruptions_per_h),
         ("checkpoint_h", checkpoint_h),
         ("restart_h", restart_h),
     ):
-        _require(0 <= value < math.inf, name, "non-negative and finite", value)
+        require(0 <= value < math.inf, name, "non-negative and finite", value)
     stretch = checkpoint_every_h + checkpoint_h
     lost = interruptions_per_h * stretch
-    _require(lost <= 50, "interruptions per stretch", "at most 50, or nothing is finished", lost)
+    require(lost <= 50, "interruptions per stretch", "at most 50, or nothing is finished", lost)
     growth = math.expm1(lost) / interruptions_per_h if interruptions_per_h else stretch
     paid = growth * (1 + interruptions_per_h * restart_h)
     return price_share * paid / checkpoint_every_h
@@ -139,12 +138,12 @@ def fleet_for_jobs(
     (3.0, 1.0, 3.0)
     """
     release, due, amount = (np.asarray(values, dtype=float) for values in (release_h, due_h, work))
-    _require(release.ndim == 1 and release.size > 0, "release_h", "a non-empty line", release.shape)
-    _require(np.all(np.isfinite(release)), "release_h", "finite", release)
-    _require(due.shape == release.shape, "due_h", f"of shape {release.shape}", due.shape)
-    _require(np.all((due > release) & (due < math.inf)), "due_h", "finite, after release_h", due)
-    _require(amount.shape == release.shape, "work", f"of shape {release.shape}", amount.shape)
-    _require(np.all((amount > 0) & (amount < math.inf)), "work", "positive and finite", amount)
+    require(release.ndim == 1 and release.size > 0, "release_h", "a non-empty line", release.shape)
+    require_all_finite(release_h=release)
+    require(due.shape == release.shape, "due_h", f"of shape {release.shape}", due.shape)
+    require(np.all((due > release) & (due < math.inf)), "due_h", "finite, after release_h", due)
+    require(amount.shape == release.shape, "work", f"of shape {release.shape}", amount.shape)
+    require_all_positive(work=amount)
     best = (0.0, math.nan, math.nan)
     for start in np.unique(release).tolist():
         for end in np.unique(due[due > start]).tolist():
@@ -155,22 +154,10 @@ def fleet_for_jobs(
     return best
 
 
-@dataclass(frozen=True)
-class Example:
-    """Answers to the exercises."""
-
-    fair_load: float
-    day_delay_s: float
-    spot_hourly: float
-    spot_twelve_hours: float
-    jobs_fleet: float
-    jobs_mean: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
+def example() -> SimpleNamespace:
+    """Worked numbers: λ = 100/s, S = 50 ms, peak over mean 2.5; shares in percent."""
     release, due, work = [0.0, 8.0, 18.0], [24.0, 12.0, 22.0], [48.0, 20.0, 8.0]
-    return Example(
+    return SimpleNamespace(
         fair_load=fair_batch_load(21, 5.0, 0.5),
         day_delay_s=backlog_at_full_load(100.0, 86_400.0),
         spot_hourly=spot_price(0.4, 0.1, 1.0, 0.02, 0.1),

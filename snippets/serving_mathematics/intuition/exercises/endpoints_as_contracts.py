@@ -18,8 +18,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from serving_mathematics import checks
 from serving_mathematics.intuition.endpoints_as_contracts import (
     Contract,
@@ -29,6 +27,7 @@ from serving_mathematics.intuition.endpoints_as_contracts import (
 )
 from serving_mathematics.intuition.inference_protocol import status_of
 from serving_mathematics.intuition.lineage import stale_after
+from serving_mathematics.require import require, require_non_negative
 
 HINTS = {
     "contract_from_metadata": (
@@ -54,12 +53,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def contract_from_metadata(metadata: Mapping[str, object]) -> Contract:
     """The contract that a server's model metadata declares; the protocol knows no optional inputs.
 
@@ -73,16 +66,16 @@ def contract_from_metadata(metadata: Mapping[str, object]) -> Contract:
     sides: dict[str, tuple[Tensor, ...]] = {}
     for side in ("inputs", "outputs"):
         listed = metadata.get(side)
-        _require(isinstance(listed, list), side, "a list", repr(listed))
+        require(isinstance(listed, list), side, "a list", repr(listed))
         tensors = []
         for i, entry in enumerate(listed if isinstance(listed, list) else []):
-            _require(isinstance(entry, dict), f"{side}[{i}]", "an object", repr(entry))
+            require(isinstance(entry, dict), f"{side}[{i}]", "an object", repr(entry))
             name, datatype, shape = (entry.get(key) for key in ("name", "datatype", "shape"))
-            _require(isinstance(name, str), f"{side}[{i}].name", "a string", repr(name))
+            require(isinstance(name, str), f"{side}[{i}].name", "a string", repr(name))
             typed = isinstance(datatype, str)
-            _require(typed, f"{side}[{i}].datatype", "a string", repr(datatype))
+            require(typed, f"{side}[{i}].datatype", "a string", repr(datatype))
             whole = isinstance(shape, list) and all(type(size) is int for size in shape)
-            _require(whole, f"{side}[{i}].shape", "a list of integers", repr(shape))
+            require(whole, f"{side}[{i}].shape", "a list of integers", repr(shape))
             tensors.append(Tensor(name, datatype, tuple(shape)))
         sides[side] = tuple(tensors)
     return Contract(sides["inputs"], sides["outputs"])
@@ -137,7 +130,7 @@ def common_contract(first: Contract, second: Contract) -> Contract:
         a, b = (side.get(name) for side in sides)
         optional = all(t is None or t.optional for t in (a, b))
         met = _both(a, b) if a and b else None
-        _require(bool(met) or optional, f"input {name}", "acceptable to both", (a, b))
+        require(bool(met) or optional, f"input {name}", "acceptable to both", (a, b))
         if met:
             inputs.append(Tensor(name, met.datatype, met.shape, optional))
     outputs = []
@@ -147,7 +140,7 @@ def common_contract(first: Contract, second: Contract) -> Contract:
         if b and a.datatype == b.datatype and len(a.shape) == len(b.shape):
             shape = tuple(m if m == n else -1 for m, n in zip(a.shape, b.shape, strict=True))
             outputs.append(Tensor(a.name, a.datatype, shape))
-    _require(len(outputs) > 0, "outputs", "shared by both", (first.outputs, second.outputs))
+    require(len(outputs) > 0, "outputs", "shared by both", (first.outputs, second.outputs))
     return Contract(tuple(inputs), tuple(outputs))
 
 
@@ -178,10 +171,10 @@ def time_until_fresh(
     >>> time_until_fresh(graph, ["raw"], seconds, "report")
     62.0
     """
-    _require(node in parents, "node", "in the graph", repr(node))
-    _require(duration_s.keys() >= parents.keys(), "duration_s", "given for all", list(duration_s))
+    require(node in parents, "node", "in the graph", repr(node))
+    require(duration_s.keys() >= parents.keys(), "duration_s", "given for all", list(duration_s))
     for seconds in duration_s.values():
-        _require(0 <= seconds < math.inf, "duration_s", "non-negative and finite", seconds)
+        require_non_negative(duration_s=seconds)
     finished: dict[str, float] = {}
     for name in stale_after(parents, changed):
         ready = max(finished.get(parent, 0.0) for parent in parents[name])

@@ -14,8 +14,8 @@ chapter.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,12 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.intuition.availability import clopper_pearson, k_of_n, series
 from serving_mathematics.intuition.false_pages import binomial_probabilities, page_start_probability
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 HINTS = {
     "own_downtime": (
@@ -48,12 +54,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def own_downtime(slo: float, availabilities: npt.ArrayLike, period_s: float) -> float:
     """Downtime that the service itself may have beside critical dependencies, (1 − s/∏a)·T [s].
 
@@ -63,10 +63,10 @@ def own_downtime(slo: float, availabilities: npt.ArrayLike, period_s: float) -> 
     >>> round(own_downtime(slo=0.72, availabilities=[0.9, 0.9], period_s=900.0), 6)
     100.0
     """
-    _require(0 < slo < 1, "slo", "in (0, 1)", slo)
-    _require(0 < period_s < math.inf, "period_s", "positive and finite", period_s)
+    require_in("(0, 1)", slo=slo)
+    require_positive(period_s=period_s)
     ceiling = series(availabilities)
-    _require(ceiling >= slo, "availabilities", f"of a product of at least {slo}", ceiling)
+    require(ceiling >= slo, "availabilities", f"of a product of at least {slo}", ceiling)
     return (1 - slo / ceiling) * period_s
 
 
@@ -82,8 +82,8 @@ def shared_cause_availability(
     >>> round(shared_cause_availability(1, 2, availability=0.9, shared=1.0), 12)
     0.9
     """
-    _require(0 < availability < 1, "availability", "in (0, 1)", availability)
-    _require(0 <= shared <= 1, "shared", "in [0, 1]", shared)
+    require_in("(0, 1)", availability=availability)
+    require_in("[0, 1]", shared=shared)
     common = 1 - shared * (1 - availability)
     return common * k_of_n(needed, [min(availability / common, 1.0)] * deployed)
 
@@ -99,17 +99,12 @@ def errors_worth_a_page(requests_per_h: int, error_rate: float, pages_per_month:
     >>> errors_worth_a_page(requests_per_h=10, error_rate=0.001, pages_per_month=8.0)
     1
     """
-    _require(
-        float(requests_per_h).is_integer() and requests_per_h >= 1,
-        "requests_per_h",
-        "a positive integer",
-        requests_per_h,
-    )
-    _require(0 < pages_per_month < math.inf, "pages_per_month", "positive", pages_per_month)
+    require_positive_integer(requests_per_h=requests_per_h)
+    require(0 < pages_per_month < math.inf, "pages_per_month", "positive", pages_per_month)
     others = binomial_probabilities(requests_per_h - 1, error_rate)
     pages = 720 * requests_per_h * error_rate * np.cumsum(others[::-1])[::-1]
     enough = np.flatnonzero(pages <= pages_per_month)
-    _require(enough.size > 0, "pages_per_month", f"at least {pages[-1]:.3g}", pages_per_month)
+    require(enough.size > 0, "pages_per_month", f"at least {pages[-1]:.3g}", pages_per_month)
     return int(enough[0]) + 1
 
 
@@ -123,9 +118,9 @@ def requests_to_prove(slo: float, failures: int, confidence: float = 0.95) -> in
     >>> requests_to_prove(slo=0.5, failures=0, confidence=0.875)
     3
     """
-    _require(0 < slo < 1, "slo", "in (0, 1)", slo)
-    _require(float(failures).is_integer() and failures >= 0, "failures", "an int ≥ 0", failures)
-    _require(0.5 < confidence < 1, "confidence", "in (0.5, 1)", confidence)
+    require_in("(0, 1)", slo=slo)
+    require(float(failures).is_integer() and failures >= 0, "failures", "an int ≥ 0", failures)
+    require_in("(0.5, 1)", confidence=confidence)
 
     def proves(trials: int) -> bool:
         return clopper_pearson(failures, trials, 2 * confidence - 1)[1] <= 1 - slo
@@ -139,22 +134,10 @@ def requests_to_prove(slo: float, failures: int, confidence: float = 0.95) -> in
     return high
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Answers to the exercises, in the unit that the name says."""
-
-    own_min: float
-    shared_percent: float
-    shared_ceiling_percent: float
-    guard_errors: int
-    guard_delay_min: float
-    prove_seven: int
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     guard = errors_worth_a_page(12, 0.001, 1 / 12)
-    return Example(
+    return SimpleNamespace(
         own_min=own_downtime(0.9999, [0.99999] * 5, 365 * 86_400.0) / 60,
         shared_percent=100 * shared_cause_availability(10, 12, 0.99, 0.1),
         shared_ceiling_percent=100 * (1 - 0.1 * 0.01),

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
+from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.intuition.latency_throughput_cost import (
@@ -25,6 +23,7 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     decode_step_time,
     largest_batch,
 )
+from serving_mathematics.require import require, require_positive, require_positive_integer
 
 HINTS = {
     "batch_in_memory": (
@@ -43,12 +42,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def batch_in_memory(
     memory_bytes: float, weight_bytes: float, kv_bytes_per_token: float, context_tokens: int
 ) -> int:
@@ -61,23 +54,13 @@ def batch_in_memory(
     >>> batch_in_memory(100.0, weight_bytes=40.0, kv_bytes_per_token=2.0, context_tokens=10)
     3
     """
-    _require(0 < memory_bytes < math.inf, "memory_bytes", "positive and finite", memory_bytes)
-    _require(0 < weight_bytes < math.inf, "weight_bytes", "positive and finite", weight_bytes)
-    _require(
-        0 < kv_bytes_per_token < math.inf,
-        "kv_bytes_per_token",
-        "positive and finite",
-        kv_bytes_per_token,
+    require_positive(
+        memory_bytes=memory_bytes, weight_bytes=weight_bytes, kv_bytes_per_token=kv_bytes_per_token
     )
-    _require(
-        float(context_tokens).is_integer() and context_tokens >= 1,
-        "context_tokens",
-        "a positive integer",
-        context_tokens,
-    )
+    require_positive_integer(context_tokens=context_tokens)
     cache = kv_bytes_per_token * context_tokens
     needed = weight_bytes + cache
-    _require(memory_bytes >= needed, "memory_bytes", f"at least {needed:g}", memory_bytes)
+    require(memory_bytes >= needed, "memory_bytes", f"at least {needed:g}", memory_bytes)
     return int((memory_bytes - weight_bytes) // cache)
 
 
@@ -100,8 +83,8 @@ def weight_compression_gain(
     >>> weight_compression_gain(1, 8.0, 4.0, peak_flops=1e9, bandwidth=1.0)
     2.5
     """
-    _require(0 < old_bytes < math.inf, "old_bytes", "positive and finite", old_bytes)
-    _require(0 < new_bytes <= old_bytes, "new_bytes", f"in (0, {old_bytes:g}]", new_bytes)
+    require_positive(old_bytes=old_bytes)
+    require(0 < new_bytes <= old_bytes, "new_bytes", f"in (0, {old_bytes:g}]", new_bytes)
     before, after = (
         decode_step_time(batch, parameters, parameters * size, kv_bytes, peak_flops, bandwidth)
         for size in (old_bytes, new_bytes)
@@ -127,7 +110,7 @@ def cheapest_device(
     >>> name, batch, round(price, 4)
     ('old', 20, 0.4167)
     """
-    _require(0 < limit_s < math.inf, "limit_s", "positive and finite", limit_s)
+    require_positive(limit_s=limit_s)
     weights, cache = 2 * parameters, kv_bytes_per_token * context_tokens
     offers = []
     for name, (peak, bandwidth, memory, price) in devices.items():
@@ -140,24 +123,15 @@ def cheapest_device(
             )
             step = decode_step_time(batch, parameters, weights, cache, peak, bandwidth)
             offers.append((float(cost_per_million(price, batch / step)), name, batch))
-    _require(len(offers) > 0, "devices", "able to serve one sequence", list(devices))
+    require(len(offers) > 0, "devices", "able to serve one sequence", list(devices))
     price, name, batch = min(offers)
     return name, batch, price
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Answers to the exercises, in the unit that the name says."""
-
-    batch_at_4096: int
-    gain_alone: float
-    gain_at_64: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     machine = (LLAMA_7B_PARAMETERS, LLAMA_7B_KV * 2048, 989.4e12, 3.35e12)
-    return Example(
+    return SimpleNamespace(
         batch_at_4096=batch_in_memory(80 * 2**30, 2 * LLAMA_7B_PARAMETERS, LLAMA_7B_KV, 4096),
         gain_alone=weight_compression_gain(1, *machine),
         gain_at_64=weight_compression_gain(64, *machine),

@@ -13,7 +13,7 @@ Source: Sardana et al. (2024) for the objective; the conditions are derived in t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from serving_mathematics.intuition.training_vs_serving import (
     loss,
     tokens_for_loss,
 )
+from serving_mathematics.require import require, require_all_finite, require_positive
 
 HINTS = {
     "implied_demand": (
@@ -47,12 +48,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def implied_demand(law: ScalingLaw, parameters: float, tokens: float) -> float:
     """Served tokens for which a model, as it was trained, is the cheapest of its loss.
 
@@ -63,7 +58,7 @@ def implied_demand(law: ScalingLaw, parameters: float, tokens: float) -> float:
     972.0
     """
     least = compute_optimal_tokens(law, parameters)
-    _require(
+    require(
         least <= tokens < math.inf, "tokens", f"finite and ≥ {least:.6g}, compute-optimal", tokens
     )
     size, data = law.a / parameters**law.alpha, law.b / tokens**law.beta
@@ -83,9 +78,9 @@ def payback_tokens(
     >>> payback_tokens(1.0, 30.0, 2.0, 10.0)  # (180 − 120)/(2·(2 − 1))
     30.0
     """
-    _require(0 < small < math.inf, "small", "positive and finite", small)
-    _require(small < large < math.inf, "large", f"finite and above {small:g}", large)
-    _require(0 < serving_price < math.inf, "serving_price", "positive and finite", serving_price)
+    require_positive(small=small)
+    require(small < large < math.inf, "large", f"finite and above {small:g}", large)
+    require_positive(serving_price=serving_price)
     extra = lifetime_flops(small, small_tokens) - lifetime_flops(large, large_tokens)
     return max(0.0, extra / (2 * (large - small) * serving_price))
 
@@ -100,10 +95,9 @@ def efficient(qualities: npt.ArrayLike, costs: npt.ArrayLike) -> list[int]:
     [0, 1, 3]
     """
     quality, cost = np.asarray(qualities, dtype=float), np.asarray(costs, dtype=float)
-    _require(quality.ndim == 1 and quality.size > 0, "qualities", "of shape (n,)", quality.shape)
-    _require(cost.shape == quality.shape, "costs", f"of shape {quality.shape}", cost.shape)
-    _require(np.all(np.isfinite(quality)), "qualities", "finite", quality)
-    _require(np.all(np.isfinite(cost)), "costs", "finite", cost)
+    require(quality.ndim == 1 and quality.size > 0, "qualities", "of shape (n,)", quality.shape)
+    require(cost.shape == quality.shape, "costs", f"of shape {quality.shape}", cost.shape)
+    require_all_finite(qualities=quality, costs=cost)
     kept: list[int] = []
     for index in np.lexsort((-quality, cost)).tolist():
         if not kept or quality[index] > quality[kept[-1]]:
@@ -111,21 +105,11 @@ def efficient(qualities: npt.ArrayLike, costs: npt.ArrayLike) -> list[int]:
     return kept
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """Answers to the exercises; demand and payback in trillions of tokens."""
-
-    llama_demand_t: float
-    llama_demand_refit_t: float
-    payback_t: float
-    payback_dear_t: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
     tokens = compute_optimal_tokens(UNROUNDED, 13e9)
     longer = tokens_for_loss(UNROUNDED, 7e9, loss(UNROUNDED, 13e9, tokens))
-    return Example(
+    return SimpleNamespace(
         llama_demand_t=implied_demand(UNROUNDED, 8e9, 15e12) / 1e12,
         llama_demand_refit_t=implied_demand(REFITTED, 8e9, 15e12) / 1e12,
         payback_t=payback_tokens(7e9, longer, 13e9, tokens) / 1e12,

@@ -8,7 +8,8 @@ between tokens.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from serving_mathematics.optimization.continuous_batching import (
     simulate_steps,
 )
 from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.require import require, require_non_negative, require_positive
 
 HINTS = {
     "servers_for_target": (
@@ -49,12 +51,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def servers_for_target(
     arrival_rate: float, slo_s: float, per_item_s: float, fixed_s: float
 ) -> tuple[int, float]:
@@ -68,7 +64,7 @@ def servers_for_target(
     >>> servers_for_target(2000.0, slo_s=0.05, per_item_s=0.001, fixed_s=0.005)
     (3, 0.75)
     """
-    _require(0 < arrival_rate < math.inf, "arrival_rate", "positive and finite", arrival_rate)
+    require_positive(arrival_rate=arrival_rate)
     batch = largest_batch(slo_s, per_item_s, fixed_s)
     with_batches, without = (
         math.ceil(arrival_rate / batch_rate(b, per_item_s, fixed_s) * (1 - 1e-12))
@@ -89,9 +85,9 @@ def sorted_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
     """
     sizes = np.sort(np.asarray(lengths, dtype=float), axis=None)
     positive = np.all((sizes > 0) & (sizes < math.inf))
-    _require(sizes.size > 0 and positive, "lengths", "positive, finite and not empty", lengths)
+    require(sizes.size > 0 and positive, "lengths", "positive and finite and not empty", lengths)
     whole = float(batch).is_integer() and batch >= 1 and sizes.size % batch == 0
-    _require(whole, "batch", f"a divisor of {sizes.size}", batch)
+    require(whole, "batch", f"a divisor of {sizes.size}", batch)
     return float(sizes.sum() / (batch * sizes[batch - 1 :: batch].sum()))
 
 
@@ -106,15 +102,15 @@ def token_budget_for(step_target_s: float, sequences: int, context: int, engine:
     >>> token_budget_for(0.05, sequences=10, context=0, engine=engine)
     30
     """
-    _require(0 < step_target_s < math.inf, "step_target_s", "positive and finite", step_target_s)
+    require_positive(step_target_s=step_target_s)
     whole = 0 <= sequences < math.inf and sequences % 1 == 0
-    _require(whole, "sequences", "a non-negative integer", sequences)
-    _require(0 <= context < math.inf, "context", "non-negative and finite", context)
-    _require(engine.prefill_token_s > 0, "engine", "one whose prompts take time", engine)
+    require(whole, "sequences", "a non-negative integer", sequences)
+    require_non_negative(context=context)
+    require(engine.prefill_token_s > 0, "engine", "one whose prompts take time", engine)
     decoding_s = engine.elapsed_s(1, 0, sequences, context)
     left = math.floor((step_target_s - decoding_s) / engine.prefill_token_s * (1 + 1e-12))
     least = decoding_s + engine.prefill_token_s
-    _require(left >= 1, "step_target_s", f"at least {least:g} s", step_target_s)
+    require(left >= 1, "step_target_s", f"at least {least:g} s", step_target_s)
     return sequences + left
 
 
@@ -133,12 +129,12 @@ def sequences_that_fit(
     7
     """
     prompts, outputs = np.asarray(prompt_tokens, float), np.asarray(output_tokens, float)
-    _require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (n,)", prompts)
-    _require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
+    require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (n,)", prompts)
+    require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
         whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
-        _require(whole, name, "positive integers", tokens)
-    _require(0 <= margin < math.inf, "margin", "non-negative and finite", margin)
+        require(whole, name, "positive integers", tokens)
+    require_non_negative(margin=margin)
     owner = np.repeat(np.arange(outputs.size), outputs.astype(np.intp))
     step = np.arange(owner.size) - (np.cumsum(outputs) - outputs)[owner]
     held = -(-(prompts[owner] + step) // engine.block_tokens)
@@ -147,21 +143,8 @@ def sequences_that_fit(
     half = margin * deviation / (2 * mean)
     root = math.sqrt(half**2 + engine.kv_blocks / mean) - half
     places = math.floor(root**2 * (1 + 1e-12))
-    _require(places >= 1, "engine", "one whose memory holds a sequence", engine.kv_blocks)
+    require(places >= 1, "engine", "one whose memory holds a sequence", engine.kv_blocks)
     return places
-
-
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    places_that_fit: int
-    fitting_tokens_per_s: float
-    fitting_tpot_ms: float
-    twice_as_many_places: int
-    twice_tokens_per_s: float
-    twice_preempted_percent: float
-    overcommitted_tpot_ms: float
 
 
 def _sample(size: int) -> Workload:
@@ -175,7 +158,7 @@ def _preempted(engine: Engine, places: int) -> float:
     return float((served.preemptions > 0).mean())
 
 
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text: 14 requests a second in 400 blocks."""
     asked = chat_workload(np.random.default_rng(16), 14.0, 2000)
     tight = replace(EIGHT_BILLION, kv_blocks=400)
@@ -192,7 +175,7 @@ def example() -> Example:
         )
 
     fitting, twice = outcome(places), outcome(2 * places)
-    return Example(
+    return SimpleNamespace(
         places_that_fit=places,
         fitting_tokens_per_s=fitting[0],
         fitting_tpot_ms=fitting[1],

@@ -8,7 +8,7 @@ number of tokens fills a geometric number of blocks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,14 @@ from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.optimization.cache_replacement import hit_ratio, simulate_hits, zipf
 from serving_mathematics.optimization.caching import sequence_bytes
 from serving_mathematics.optimization.paged_memory import paged_waste
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 HINTS = {
     "longest_context": (
@@ -47,12 +55,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def longest_context(
     memory_bytes: float,
     sequences: int,
@@ -70,16 +72,11 @@ def longest_context(
     >>> longest_context(1000.0, sequences=2, bytes_per_token=2.0, windowed_share=0.5, window=100)
     400.0
     """
-    _require(0 <= memory_bytes < math.inf, "memory_bytes", "non-negative, finite", memory_bytes)
-    _require(
-        1 <= sequences < math.inf and sequences % 1 == 0,
-        "sequences",
-        "a positive integer",
-        sequences,
-    )
-    _require(0 < bytes_per_token < math.inf, "bytes_per_token", "positive, finite", bytes_per_token)
-    _require(0 <= windowed_share <= 1, "windowed_share", "in [0, 1]", windowed_share)
-    _require(0 <= window < math.inf and window % 1 == 0, "window", "a non-negative int", window)
+    require_non_negative(memory_bytes=memory_bytes)
+    require_positive_integer(sequences=sequences)
+    require_positive(bytes_per_token=bytes_per_token)
+    require_in("[0, 1]", windowed_share=windowed_share)
+    require(0 <= window < math.inf and window % 1 == 0, "window", "a non-negative int", window)
     tokens = memory_bytes / sequences / bytes_per_token  # as if no window were full
     if windowed_share == 0 or tokens <= window:
         return float(math.floor(tokens))
@@ -97,13 +94,8 @@ def block_waste(mean_tokens: float, block_tokens: int) -> float:
     >>> block_waste(mean_tokens=1.0, block_tokens=16)
     15.0
     """
-    _require(1 <= mean_tokens < math.inf, "mean_tokens", "at least 1 and finite", mean_tokens)
-    _require(
-        1 <= block_tokens < math.inf and block_tokens % 1 == 0,
-        "block_tokens",
-        "a positive integer",
-        block_tokens,
-    )
+    require(1 <= mean_tokens < math.inf, "mean_tokens", "at least 1 and finite", mean_tokens)
+    require_positive_integer(block_tokens=block_tokens)
     more = 1 - 1 / mean_tokens  # q
     return block_tokens / (1 - more**block_tokens) - mean_tokens
 
@@ -117,10 +109,10 @@ def items_for(popularity: npt.ArrayLike, target: float) -> int:
     >>> items_for([0.25] * 4, target=0.5)
     2
     """
-    _require(0 < target < 1, "target", "in (0, 1)", target)
+    require_in("(0, 1)", target=target)
     p = np.asarray(popularity, dtype=float)
     fine = p.ndim == 1 and p.size > 1 and np.all(p > 0) and abs(float(p.sum()) - 1) < 1e-9
-    _require(fine, "popularity", "two or more positive numbers with sum 1", p)
+    require(fine, "popularity", "two or more positive numbers with sum 1", p)
     low, high = 0, p.size
     while high - low > 1:
         middle = (low + high) // 2
@@ -143,14 +135,11 @@ def semantic_threshold(
     (0.8, 0.6666666666666666)
     """
     s, right = np.asarray(similarities, dtype=float), np.asarray(same)
-    _require(s.ndim == 1 and s.size > 0, "similarities", "a non-empty (n,) array", s.shape)
-    _require(np.all(np.isfinite(s)), "similarities", "finite", s)
+    require(s.ndim == 1 and s.size > 0, "similarities", "a non-empty (n,) array", s.shape)
+    require_all_finite(similarities=s)
     fine = right.shape == s.shape and right.dtype == np.bool_
-    _require(fine, "same", f"booleans of shape {s.shape}", right)
-    _require(0 <= call_cost < math.inf, "call_cost", "non-negative and finite", call_cost)
-    _require(
-        0 <= false_hit_loss < math.inf, "false_hit_loss", "non-negative and finite", false_hit_loss
-    )
+    require(fine, "same", f"booleans of shape {s.shape}", right)
+    require_non_negative(call_cost=call_cost, false_hit_loss=false_hit_loss)
     order = np.argsort(-s, kind="stable")
     gains = np.cumsum(call_cost - false_hit_loss * ~right[order]) / s.size
     last = np.append(np.diff(s[order]) < 0, True)  # a threshold takes all of one similarity
@@ -163,7 +152,8 @@ def break_even_bandwidth(parameters: float, kv_bytes_per_token: float, flops_per
 
     parameters: N of the dense model. kv_bytes_per_token: κ [B]. flops_per_s: π that prefill
     reaches. A token costs 2N operations or κ bytes, so the length cancels (attention, which only
-    recomputing pays, is left out): β = κ·π/(2N). Raises ValueError unless all are positive, finite.
+    recomputing pays, is left out): β = κ·π/(2N). Raises ValueError unless all are positive and
+    finite.
 
     >>> break_even_bandwidth(parameters=5.0, kv_bytes_per_token=10.0, flops_per_s=4.0)
     4.0
@@ -173,21 +163,13 @@ def break_even_bandwidth(parameters: float, kv_bytes_per_token: float, flops_per
         ("kv_bytes_per_token", kv_bytes_per_token),
         ("flops_per_s", flops_per_s),
     ):
-        _require(0 < value < math.inf, name, "positive and finite", value)
+        require(0 < value < math.inf, name, "positive and finite", value)
     return kv_bytes_per_token * flops_per_s / (2 * parameters)
 
 
-@dataclass(frozen=True)
-class Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-
-    mha_bandwidth_gb: float
-    gqa_bandwidth_gb: float
-
-
-def example() -> Example:
-    """The numbers quoted in the text."""
-    return Example(
+    return SimpleNamespace(
         mha_bandwidth_gb=break_even_bandwidth(6.738e9, 524_288, 400e12) / 1e9,
         gqa_bandwidth_gb=break_even_bandwidth(8.030e9, 131_072, 400e12) / 1e9,
     )

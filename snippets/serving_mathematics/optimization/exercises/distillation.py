@@ -9,7 +9,7 @@ function.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from serving_mathematics.optimization.speculative_decoding import (
     speedup,
 )
 from serving_mathematics.optimization.speculative_sampling import acceptance_rate, speculate
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -49,12 +50,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def seeds_needed(gain: float, seed_sd: float, image_error: float = 0.0) -> int:
     """Fewest seeds, two or more, with which a gain is 1.96 standard errors from zero.
 
@@ -66,10 +61,10 @@ def seeds_needed(gain: float, seed_sd: float, image_error: float = 0.0) -> int:
     >>> seeds_needed(0.01, seed_sd=0.02)  # 1.96²·4 = 15.4
     16
     """
-    _require(0 < gain < math.inf, "gain", "positive and finite", gain)
-    _require(0 <= seed_sd < math.inf, "seed_sd", "non-negative and finite", seed_sd)
+    require_positive(gain=gain)
+    require_non_negative(seed_sd=seed_sd)
     limit = gain / NORMAL_975
-    _require(0 <= image_error < limit, "image_error", f"in [0, {limit:.3g})", image_error)
+    require(0 <= image_error < limit, "image_error", f"in [0, {limit:.3g})", image_error)
     return max(2, math.ceil(seed_sd**2 / (limit**2 - image_error**2)))
 
 
@@ -82,9 +77,9 @@ def acceptance_from_log(accepted_share: float, draft_tokens: int) -> float:
     >>> round(acceptance_from_log(0.375, draft_tokens=2), 12)  # (½ + ¼)/2
     0.5
     """
-    _require(0 <= accepted_share <= 1, "accepted_share", "in [0, 1]", accepted_share)
+    require_in("[0, 1]", accepted_share=accepted_share)
     whole = 1 <= draft_tokens < math.inf and draft_tokens % 1 == 0
-    _require(whole, "draft_tokens", "a positive integer", draft_tokens)
+    require(whole, "draft_tokens", "a positive integer", draft_tokens)
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -120,10 +115,10 @@ def best_length_in_batch(
     >>> [best_length_in_batch(0.8, 0.05, batch, 300.0) for batch in (1, 100, 300)]
     [8, 2, 0]
     """
-    _require(0 < cost_ratio < math.inf, "cost_ratio", "positive and finite", cost_ratio)
-    _require(0 < free_positions < math.inf, "free_positions", "positive", free_positions)
+    require_positive(cost_ratio=cost_ratio)
+    require(0 < free_positions < math.inf, "free_positions", "positive", free_positions)
     for name, count in (("batch", batch), ("longest", longest)):
-        _require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
 
     def rate(length: int) -> float:
         scoring = max(1.0, batch * (length + 1) / free_positions)
@@ -132,22 +127,11 @@ def best_length_in_batch(
     return max(range(longest + 1), key=rate)
 
 
-@dataclass(frozen=True)
-class Example:
-    """Numbers quoted in the text."""
-
-    logged_alpha: float
-    unknown_alpha: float
-    known_alpha: float
-    unknown_tokens: float
-    known_tokens: float
-
-
-def example() -> Example:
+def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     p, q = [0.7, 0.2, 0.1], [0.5, 0.3, 0.2]
     unknown, known = (float(f(p, q)) for f in (acceptance_without_probabilities, acceptance_rate))
-    return Example(
+    return SimpleNamespace(
         logged_alpha=acceptance_from_log(0.45, 5),
         unknown_alpha=unknown,
         known_alpha=known,

@@ -20,6 +20,7 @@ from serving_mathematics.optimization.code_books import (
     uniform_code,
 )
 from serving_mathematics.optimization.paired_accuracy import paired_change
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
 
 NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
@@ -47,12 +48,6 @@ HINTS = {
 }
 
 
-def _require(condition: bool | np.bool_, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{argument} must be {rule}, got {value}")
-
-
 def smallest_group(bits: int, budget_bits: float, overhead_bits: float = 16) -> int:
     """The smallest group, a power of two, whose weights fit into a budget with their scale.
 
@@ -62,9 +57,9 @@ def smallest_group(bits: int, budget_bits: float, overhead_bits: float = 16) -> 
     >>> smallest_group(4, budget_bits=4.25)
     64
     """
-    _require(0 < bits < math.inf, "bits", "positive and finite", bits)
-    _require(bits < budget_bits < math.inf, "budget_bits", "more than the code's", budget_bits)
-    _require(0 < overhead_bits < math.inf, "overhead_bits", "positive, finite", overhead_bits)
+    require_positive(bits=bits)
+    require(bits < budget_bits < math.inf, "budget_bits", "more than the code's", budget_bits)
+    require_positive(overhead_bits=overhead_bits)
     group = 1
     while bits + overhead_bits / group > budget_bits + 1e-12:
         group *= 2
@@ -82,10 +77,10 @@ def best_clip(values: npt.ArrayLike, bits: int, candidates: int = 200) -> float:
     """
     x = np.asarray(values, dtype=float)
     fine = x.ndim == 1 and np.isfinite(x).all() and bool(np.any(x != 0))
-    _require(fine, "values", "finite, not all 0, of shape (n,)", x)
-    _require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
+    require(fine, "values", "finite, not all 0, of shape (n,)", x)
+    require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
     whole = 1 <= candidates < math.inf and candidates % 1 == 0
-    _require(whole, "candidates", "a positive integer", candidates)
+    require(whole, "candidates", "a positive integer", candidates)
     top, peak = 2 ** (bits - 1) - 1, float(np.abs(x).max())
     shares = np.arange(1, candidates + 1) / candidates
     errors = []
@@ -114,8 +109,8 @@ def decode_speedup(
         ("parameters", parameters),
         ("from_bits", from_bits),
     ):
-        _require(0 < value < math.inf, name, "positive and finite", value)
-    _require(0 <= context_bytes < math.inf, "context_bytes", "non-negative, finite", context_bytes)
+        require(0 < value < math.inf, name, "positive and finite", value)
+    require_non_negative(context_bytes=context_bytes)
     before = parameters * from_bits / 8 + context_bytes
     return before / (parameters * weight_bits / 8 + context_bytes)
 
@@ -131,9 +126,9 @@ def images_needed(loss: float, changed: float, power: float = 0.8) -> int:
     >>> images_needed(loss=0.01, changed=0.01, power=0.5)  # n = 1.96² · 0.0099/0.0001
     381
     """
-    _require(0 < loss < 1, "loss", "in (0, 1)", loss)
-    _require(loss <= changed <= 1, "changed", f"from {loss} to 1", changed)
-    _require(0.5 <= power < 1, "power", "in [0.5, 1)", power)
+    require_in("(0, 1)", loss=loss)
+    require(loss <= changed <= 1, "changed", f"from {loss} to 1", changed)
+    require_in("[0.5, 1)", power=power)
     quantiles = NORMAL_975 + NormalDist().inv_cdf(power)
     return math.ceil(quantiles**2 * (changed - loss**2) / loss**2)
 

@@ -1,0 +1,169 @@
+"""Bad input is an error that names the argument, the rule and the value.
+
+A rule takes its arguments by name, so that the name in the message is the name in the signature:
+`require_positive(mean_service_s=mean_service_s)`. NaN, infinities, complex numbers, text and
+numbers beyond the range of a float keep none of the rules.
+
+Source: ISO 31-11 for the intervals.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def require(condition: object, argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value unless the condition holds.
+
+    >>> require(2 > 1, "answer", "above 1", 2)
+    >>> require(False, "utilization", "in [0, 1)", 1.2)
+    Traceback (most recent call last):
+    ValueError: utilization must be in [0, 1), got 1.2
+    """
+    if not condition:
+        text = f"{value}"
+        shown = text if len(text) <= 200 else f"{text[:80]}… ({len(text)} characters)"
+        raise ValueError(f"{argument} must be {rule}, got {shown}")
+
+
+def require_positive(**numbers: Any) -> None:
+    """Numbers are finite and above 0.
+
+    >>> require_positive(mean_service_s=0.0)
+    Traceback (most recent call last):
+    ValueError: mean_service_s must be positive and finite, got 0.0
+    """
+    for name, value in numbers.items():
+        require(0 < _number(value) < math.inf, name, "positive and finite", value)
+
+
+def require_non_negative(**numbers: Any) -> None:
+    """Numbers are finite and not below 0.
+
+    >>> require_non_negative(arrival_rate=-1.0)
+    Traceback (most recent call last):
+    ValueError: arrival_rate must be non-negative and finite, got -1.0
+    """
+    for name, value in numbers.items():
+        require(0 <= _number(value) < math.inf, name, "non-negative and finite", value)
+
+
+def require_finite(**numbers: Any) -> None:
+    """Numbers are neither NaN nor infinite.
+
+    >>> require_finite(drift=float("nan"))
+    Traceback (most recent call last):
+    ValueError: drift must be finite, got nan
+    """
+    for name, value in numbers.items():
+        require(math.isfinite(_number(value)), name, "finite", value)
+
+
+def require_positive_integer(**numbers: Any) -> None:
+    """Numbers are whole and at least 1.
+
+    >>> require_positive_integer(servers=2.5)
+    Traceback (most recent call last):
+    ValueError: servers must be a positive integer, got 2.5
+    """
+    for name, value in numbers.items():
+        number = _number(value)
+        require(number >= 1 and number % 1 == 0, name, "a positive integer", value)
+
+
+def require_non_negative_integer(**numbers: Any) -> None:
+    """Numbers are whole and not below 0.
+
+    >>> require_non_negative_integer(retries=-1)
+    Traceback (most recent call last):
+    ValueError: retries must be a non-negative integer, got -1
+    """
+    for name, value in numbers.items():
+        number = _number(value)
+        require(number >= 0 and number % 1 == 0, name, "a non-negative integer", value)
+
+
+def require_in(interval: str, **numbers: Any) -> None:
+    """Numbers lie in an interval, written with a bracket at an end that belongs to it.
+
+    interval: such as "[0, 1)". Raises ValueError too when that is not an interval.
+
+    >>> require_in("[0, 1)", utilization=1.0)
+    Traceback (most recent call last):
+    ValueError: utilization must be in [0, 1), got 1.0
+    """
+    inside = _interval(interval)
+    for name, value in numbers.items():
+        require(inside(_number(value)), name, f"in {interval}", value)
+
+
+def require_all_positive(**arrays: Any) -> None:
+    """Every element is finite and above 0, in arrays of any shape.
+
+    >>> require_all_positive(sizes=[1.0, 0.0])
+    Traceback (most recent call last):
+    ValueError: sizes must be positive and finite, got [1.0, 0.0]
+    """
+    for name, value in arrays.items():
+        numbers = _numbers(value)
+        good = ((numbers > 0) & (numbers < math.inf)).all()
+        require(good, name, "positive and finite", value)
+
+
+def require_all_non_negative(**arrays: Any) -> None:
+    """Every element is finite and not below 0, in arrays of any shape.
+
+    >>> require_all_non_negative(waits=[1.0, -1.0])
+    Traceback (most recent call last):
+    ValueError: waits must be non-negative and finite, got [1.0, -1.0]
+    """
+    for name, value in arrays.items():
+        numbers = _numbers(value)
+        good = ((numbers >= 0) & (numbers < math.inf)).all()
+        require(good, name, "non-negative and finite", value)
+
+
+def require_all_finite(**arrays: Any) -> None:
+    """No element is NaN or infinite, in arrays of any shape.
+
+    >>> require_all_finite(times=[1.0, float("nan")])
+    Traceback (most recent call last):
+    ValueError: times must be finite, got [1.0, nan]
+    """
+    for name, value in arrays.items():
+        require(np.isfinite(_numbers(value)).all(), name, "finite", value)
+
+
+def _number(value: Any) -> float:
+    """A real number as a float; NaN for everything else, which keeps no rule."""
+    try:
+        return math.nan if isinstance(value, complex | np.complexfloating | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _numbers(value: Any) -> Any:
+    """Real numbers as an array of floats; a single NaN for everything else."""
+    try:
+        found = np.asarray(value)
+        return np.asarray(math.nan) if found.dtype.kind not in "biuf" else found.astype(float)
+    except (TypeError, ValueError, OverflowError):
+        return np.asarray(math.nan)
+
+
+@functools.lru_cache(maxsize=256)
+def _interval(text: str) -> Callable[[float], bool]:
+    """Whether a number lies in an interval such as "[0, 1)"."""
+    try:
+        low, high = (float(end.strip()) for end in text[1:-1].replace("∞", "inf").split(","))
+        closed_below, closed_above = "([".index(text[0]), ")]".index(text[-1])
+    except (ValueError, IndexError) as problem:
+        raise ValueError(f"interval must be such as [0, 1), got {text!r}") from problem
+    return lambda x: (
+        (low <= x if closed_below else low < x) and (x <= high if closed_above else x < high)
+    )
