@@ -154,7 +154,9 @@ class _Reader:
         return int(value)
 
 
-def _grouped(hidden: int, heads: int, kv_heads: int, key: int, value: int, **more: int) -> Attention:
+def _grouped(
+    hidden: int, heads: int, kv_heads: int, key: int, value: int, **more: int
+) -> Attention:
     """Multi-head, grouped-query or multi-query attention."""
     parameters = hidden * (heads * key + kv_heads * (key + value)) + heads * value * hidden
     window = more.get("window_tokens", 0)
@@ -215,8 +217,13 @@ def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention
     window = read.whole("sliding_window")
     if ratio == 0:
         return Attention(
-            "window", parameters, cached_values=width, score_width=2 * heads * width,
-            prompt_score_width=2 * heads * width, kv_heads=1, window_tokens=window,
+            "window",
+            parameters,
+            cached_values=width,
+            score_width=2 * heads * width,
+            prompt_score_width=2 * heads * width,
+            kv_heads=1,
+            window_tokens=window,
         )
     index_width = index_values = selected = 0
     if ratio <= 8:  # finely compressed layers select, coarse ones read everything
@@ -258,9 +265,7 @@ def _mamba(read: _Reader, hidden: int) -> Attention:
 
 def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
     """A mixture: routed experts, those that every token passes, and the router."""
-    experts = read.whole(
-        "n_routed_experts", "num_local_experts", "num_experts"
-    )
+    experts = read.whole("n_routed_experts", "num_local_experts", "num_experts")
     chosen = read.whole(
         "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token"
     )
@@ -270,8 +275,11 @@ def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForw
         )
     latent = read.whole("moe_latent_size", "routed_expert_hidden_size", default=hidden)
     shared = read.whole(
-        "moe_shared_expert_intermediate_size", "shared_expert_intermediate_size",
-        "share_expert_dim", default=0, least=0,
+        "moe_shared_expert_intermediate_size",
+        "shared_expert_intermediate_size",
+        "share_expert_dim",
+        default=0,
+        least=0,
     )
     if not shared:
         shared = width * read.whole("n_shared_experts", "num_shared_experts", default=0, least=0)
@@ -296,7 +304,9 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     kinds = read.get("mlp_layer_types")
     if isinstance(kinds, list) and len(kinds) >= layers:
         return [kind == "sparse" for kind in kinds[:layers]]
-    every = read.get("moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step", default=1)
+    every = read.get(
+        "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step", default=1
+    )
     if isinstance(every, list):
         if len(every) < layers:
             raise ValueError(f"{read.name}: 'moe_layer_freq' must have {layers} entries")
@@ -305,9 +315,7 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     first = read.whole("first_k_dense_replace", default=0, least=0)
     dense_only = set(read.get("mlp_only_layers", default=[]))
     offset = every - 1 if read.has("decoder_sparse_step", "interleave_moe_layer_step") else 0
-    return [
-        i >= first and i % every == offset and i not in dense_only for i in range(layers)
-    ]
+    return [i >= first and i % every == offset and i not in dense_only for i in range(layers)]
 
 
 def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> list[Attention]:
@@ -358,8 +366,10 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             found.append(
                 _delta(
                     hidden,
-                    read.whole("linear_num_key_heads"), read.whole("linear_num_value_heads"),
-                    read.whole("linear_key_head_dim"), read.whole("linear_value_head_dim"),
+                    read.whole("linear_num_key_heads"),
+                    read.whole("linear_num_value_heads"),
+                    read.whole("linear_key_head_dim"),
+                    read.whole("linear_value_head_dim"),
                 )
             )
         elif kind == "full_attention":
@@ -489,11 +499,15 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         mixtures = _mixture_layers(read, count)
         attentions = _attention_layers(read, count, hidden, heads)
         if any(mixtures):
-            width = read.whole("moe_intermediate_size", "expert_intermediate_size", "intermediate_size")
+            width = read.whole(
+                "moe_intermediate_size", "expert_intermediate_size", "intermediate_size"
+            )
             mixture = _experts(read, hidden, width)
         dense = _NO_FEED_FORWARD
         if not all(mixtures):
-            dense_width = read.whole("dense_intermediate_size", "intermediate_size_mlp", "intermediate_size")
+            dense_width = read.whole(
+                "dense_intermediate_size", "intermediate_size_mlp", "intermediate_size"
+            )
             dense = FeedForward(3 * hidden * dense_width)
         layers = [
             (attention, mixture if mixed else dense)

@@ -19,18 +19,21 @@ Source: Little (1961), Operations Research 9(3); Agrawal et al. (2024), "Sarathi
 section 3 (prompts that interrupt); Zhong et al. (2024), "DistServe", OSDI, section 3.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from serving_mathematics.machine.deployments import WORKED
 from serving_mathematics.machine.step_time import (
+    FITTED,
     Array,
     Constants,
     Work,
+    by_backend,
+    count_work,
     decode_step_s,
     prompt_s,
 )
-
 
 BUSIEST = 0.8  # share of the time that a fleet sized here takes prompts
 
@@ -44,23 +47,27 @@ class Latencies:
     running: Array  # sequences in the engine
 
 
-def _by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
-    return np.asarray(np.array([trtllm, sglang, vllm])[work.backend])
-
-
 def first_steps(work: Work, constants: Constants) -> Array:
     """Decoding steps that pass before a lone request's first token, shape (rows,).
 
     Prompts run outside of CUDA graphs, launch by launch, and before and after them lie HTTP,
     words to numbers and back, and scheduling; all of it grows with a step, and by backend.
+
+    >>> bool(first_steps(count_work([WORKED]), FITTED)[0] == FITTED.first_steps_vllm)
+    True
     """
-    return _by_backend(
+    return by_backend(
         work, constants.first_steps_trtllm, constants.first_steps_sglang, constants.first_steps_vllm
     )
 
 
 def loop_latencies(work: Work, constants: Constants) -> Latencies:
-    """Times of a closed loop on one engine, shape (rows,), in seconds."""
+    """Times of a closed loop on one engine, shape (rows,), in seconds.
+
+    >>> found = loop_latencies(count_work([WORKED]), FITTED)
+    >>> bool(0.004 < found.per_token_s[0] < 0.012), bool(found.first_token_s[0] > found.per_token_s[0])
+    (True, True)
+    """
     running = np.minimum(work.concurrency, work.room)
     context = work.prompt + work.answer / 2
     step = decode_step_s(work, constants, running, context)
@@ -69,7 +76,7 @@ def loop_latencies(work: Work, constants: Constants) -> Latencies:
     taken = prompt / work.stages + constants.prompt_s / work.groups
     per_token = step / work.accepted + others / work.answer * taken
     steps = first_steps(work, constants)
-    locked = _by_backend(
+    locked = by_backend(
         work, constants.lockstep_trtllm, constants.lockstep_sglang, constants.lockstep_vllm
     )
     share = np.where(work.locked > 0, locked, constants.burst_share)
@@ -93,6 +100,11 @@ def fleet_latencies(
     prompts and answers: one engine of each fleet; the engines: how many of each, shape (rows,),
     where no more than 0 for prompts stands for as many as keep them below 80% busy;
     concurrency: requests in both fleets together, shape (rows,).
+
+    >>> work, one = count_work([WORKED]), np.ones(1)
+    >>> apart = fleet_latencies(work, work, one, one, 8 * one, FITTED)
+    >>> bool(apart.per_token_s[0] < loop_latencies(work, FITTED).per_token_s[0])  # no interruptions
+    True
     """
     prompt = prompt_s(prompts, constants)
     steps = first_steps(answers, constants)
@@ -135,8 +147,3 @@ def tokens_per_s_per_device(
     """
     stay = latencies.first_token_s + answer_tokens * latencies.per_token_s
     return np.asarray(concurrency * answer_tokens / stay / devices)
-
-
-def without_guesses(work: Work) -> Work:
-    """The same work with one token a step and sequence."""
-    return replace(work, drafts=np.zeros_like(work.drafts), accepted=np.ones_like(work.accepted))

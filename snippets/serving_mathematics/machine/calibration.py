@@ -44,8 +44,27 @@ STEP_CONSTANTS = 14  # the first of `Constants`, fitted to times per token; the 
 SHARES = tuple(i for i, name in enumerate(CONSTANT_NAMES) if name.endswith("_share"))
 
 START = Constants(
-    1.1, 1.4, 1.4, 0.86, 0.9, 0.63, 0.43, 0.36, 0.13, 9e-6, 0.89, 0.2, 0.53, 2e-3,
-    12.0, 30.0, 8.0, 0.09, 0.13, 0.4, 0.07,
+    1.1,
+    1.4,
+    1.4,
+    0.86,
+    0.9,
+    0.63,
+    0.43,
+    0.36,
+    0.13,
+    9e-6,
+    0.89,
+    0.2,
+    0.53,
+    2e-3,
+    12.0,
+    30.0,
+    8.0,
+    0.09,
+    0.13,
+    0.4,
+    0.07,
 )
 KERNELS = Constants(
     factor_trtllm=1.0,  # nothing but the kernels' floors
@@ -90,9 +109,15 @@ class Table:
         """Some of the runs."""
         kept = np.flatnonzero(index)
         return Table(
-            tuple(self.runs[i] for i in kept), self.engines.rows(kept), self.prompts.rows(kept),
-            self.single[kept], self.answer_engines[kept], self.prompt_engines[kept],
-            self.concurrency[kept], self.first_token_s[kept], self.per_token_s[kept],
+            tuple(self.runs[i] for i in kept),
+            self.engines.rows(kept),
+            self.prompts.rows(kept),
+            self.single[kept],
+            self.answer_engines[kept],
+            self.prompt_engines[kept],
+            self.concurrency[kept],
+            self.first_token_s[kept],
+            self.per_token_s[kept],
         )
 
 
@@ -111,7 +136,7 @@ def tabulate(runs: Sequence[Run]) -> Table:
     )
 
 
-def predict_table(table: Table, constants: Constants) -> Latencies:
+def predict_runs(table: Table, constants: Constants) -> Latencies:
     """Predicted times of all runs, shape (runs,), in seconds."""
     first, each = np.empty(len(table.runs)), np.empty(len(table.runs))
     running = np.empty(len(table.runs))
@@ -120,8 +145,12 @@ def predict_table(table: Table, constants: Constants) -> Latencies:
         (
             ~table.single,
             lambda part: fleet_latencies(
-                part.prompts, part.engines, part.prompt_engines, part.answer_engines,
-                part.concurrency, constants,
+                part.prompts,
+                part.engines,
+                part.prompt_engines,
+                part.answer_engines,
+                part.concurrency,
+                constants,
             ),
         ),
     ):
@@ -187,8 +216,9 @@ def fit(table: Table, start: Constants = START) -> Constants:
         (slice(STEP_CONSTANTS, logs.size), 0.3, part.first_token_s, "first_token_s"),
     ):
 
-        def residuals(values: Array, index: slice = index, measured: Array = measured,
-                      name: str = name) -> Array:
+        def residuals(
+            values: Array, index: slice = index, measured: Array = measured, name: str = name
+        ) -> Array:
             whole = logs.copy()
             whole[index] = values
             predicted = getattr(loop_latencies(part.engines, constants_of(np.exp(whole))), name)
@@ -245,9 +275,11 @@ def left_out(table: Table, groups: Sequence[str], start: Constants) -> Latencies
         index = names == name
         rest = table.rows(~index)
         constants = without_evidence(fit(rest, start), rest)
-        found = predict_table(table.rows(index), constants)
+        found = predict_runs(table.rows(index), constants)
         first[index], each[index], running[index] = (
-            found.first_token_s, found.per_token_s, found.running
+            found.first_token_s,
+            found.per_token_s,
+            found.running,
         )
     return Latencies(first, each, running)
 
@@ -267,9 +299,7 @@ def groupings(table: Table) -> dict[str, list[str]]:
         "system": [run.answers.system.name for run in runs],
         "backend": [run.answers.backend for run in runs],
         "precision": [run.answers.precision for run in runs],
-        "devices": [
-            str(run.answers.devices) if run.kind == "engine" else "fleet" for run in runs
-        ],
+        "devices": [str(run.answers.devices) if run.kind == "engine" else "fleet" for run in runs],
         "concurrency": [_size_class(run.concurrency) for run in runs],
         "input": [f"{run.answers.input_tokens:.0f}" for run in runs],
         "source": [run.source for run in runs],
@@ -304,15 +334,25 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
     aggregated, separate = table.rows(together), table.rows(~together)
     constants = fit(aggregated)
     labels = groupings(aggregated)
-    every = ("model", "system", "backend", "precision", "devices", "concurrency", "input",
-             "source", "guessing", "repeated")
+    every = (
+        "model",
+        "system",
+        "backend",
+        "precision",
+        "devices",
+        "concurrency",
+        "input",
+        "source",
+        "guessing",
+        "repeated",
+    )
     held = {
         f"one {key} left out": _scores(
             aggregated, left_out(aggregated, labels[key], constants), every
         )
         for key in ("model", "system", "backend")
     }
-    whole = predict_table(aggregated, constants)
+    whole = predict_runs(aggregated, constants)
     ratio = whole.per_token_s / aggregated.per_token_s
     resists = np.flatnonzero((ratio > 2) | (ratio < 0.5))
     return {
@@ -321,13 +361,15 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
             for name, value in zip(CONSTANT_NAMES, constants.as_array(), strict=True)
         },
         "coverage": {"aggregated": int(together.sum()), "separate": int((~together).sum())},
-        "aggregated": {"fitted to all": _scores(aggregated, whole, every)} | held | {
+        "aggregated": {"fitted to all": _scores(aggregated, whole, every)}
+        | held
+        | {
             "constants from kernels alone": _scores(
-                aggregated, predict_table(aggregated, KERNELS), every
+                aggregated, predict_runs(aggregated, KERNELS), every
             )
         },
         "separate fleets, fitted to none": _scores(
-            separate, predict_table(separate, constants), ("model", "system", "workers", "guessing")
+            separate, predict_runs(separate, constants), ("model", "system", "workers", "guessing")
         ),
         "off by more than 2": [
             {

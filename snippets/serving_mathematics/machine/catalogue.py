@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import gzip
 import json
 import re
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ from typing import Any
 from serving_mathematics.machine.architectures import Architecture, read_architecture
 from serving_mathematics.machine.deployments import PRECISIONS
 from serving_mathematics.machine.systems import System, read_system
-from serving_mathematics.measuring import FOLDER
+from serving_mathematics.measuring import read_record
 
 ENDINGS = re.compile(
     r"(?<=.)(instruct|chat|base|it|hf|thinking|preview|text|vl|next"
@@ -29,8 +28,14 @@ ENDINGS = re.compile(
     r"|dynamic|static|pertensor|block|v1|v2|v10|v01|v02|v03|\d{4})$"
 )
 PRECISION_WORDS = {
-    "fp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "int4": "int4", "awq": "int4",
-    "gptq": "int4", "w4a16": "int4",
+    "fp8": "fp8",
+    "nvfp4": "fp4",
+    "mxfp4": "fp4",
+    "fp4": "fp4",
+    "int4": "int4",
+    "awq": "int4",
+    "gptq": "int4",
+    "w4a16": "int4",
 }
 SAME_SHAPE = {  # other names of published shapes, in compared form: the preset
     "llama3370b": "meta-llama/Meta-Llama-3.1-70B",
@@ -61,24 +66,57 @@ SAME_SHAPE = {  # other names of published shapes, in compared form: the preset
     "mistral7b": "Mistral-7B-v0.1",
 }
 SYSTEM_ALIASES = {
-    "h100": "h100_sxm", "h200": "h200_sxm", "b200": "b200_sxm", "b300": "b300_sxm",
-    "a100": "a100_sxm", "rtxpro6000": "rtx_pro_6000_server", "rtx6000pro": "rtx_pro_6000_server",
-    "rtxpro6000blackwell": "rtx_pro_6000_server", "gb200nvl72": "gb200", "gb300nvl72": "gb300",
+    "h100": "h100_sxm",
+    "h200": "h200_sxm",
+    "b200": "b200_sxm",
+    "b300": "b300_sxm",
+    "a100": "a100_sxm",
+    "rtxpro6000": "rtx_pro_6000_server",
+    "rtx6000pro": "rtx_pro_6000_server",
+    "rtxpro6000blackwell": "rtx_pro_6000_server",
+    "gb200nvl72": "gb200",
+    "gb300nvl72": "gb300",
 }
 SYSTEM_ENDINGS = re.compile(
     r"(?<=.)(sxm\d?|hgx|dgx|dgxc|nb|nv|cw|cr|dsv|slurm|oam|multinode|(40|48|80|94|96|141|180|192|256|288)gi?b)$"
 )
 BACKEND_NAMES = {
-    "trtllm": "trtllm", "trt": "trtllm", "tensorrtllm": "trtllm", "tensorrt": "trtllm",
-    "dynamotrt": "trtllm", "dynamotrtllm": "trtllm", "sglang": "sglang", "dynamosglang": "sglang",
-    "morisglang": "sglang", "vllm": "vllm", "dynamovllm": "vllm", "llmd": "vllm",
+    "trtllm": "trtllm",
+    "trt": "trtllm",
+    "tensorrtllm": "trtllm",
+    "tensorrt": "trtllm",
+    "dynamotrt": "trtllm",
+    "dynamotrtllm": "trtllm",
+    "sglang": "sglang",
+    "dynamosglang": "sglang",
+    "morisglang": "sglang",
+    "vllm": "vllm",
+    "dynamovllm": "vllm",
+    "llmd": "vllm",
     "llmdvllm": "vllm",
 }
 PRECISION_NAMES = {
-    "bf16": "bf16", "bfloat16": "bf16", "fp16": "bf16", "float16": "bf16", "half": "bf16",
-    "fp8": "fp8", "fp8block": "fp8", "fp8static": "fp8", "fp8e4m3": "fp8", "w8a8": "fp8",
-    "float8": "fp8", "mxfp8": "fp8", "fp4": "fp4", "nvfp4": "fp4", "mxfp4": "fp4", "w4a16mxfp4": "fp4",
-    "w4a8mxfp4mxfp8": "fp4", "int4": "int4", "int4wo": "int4", "w4a16": "int4", "awq": "int4",
+    "bf16": "bf16",
+    "bfloat16": "bf16",
+    "fp16": "bf16",
+    "float16": "bf16",
+    "half": "bf16",
+    "fp8": "fp8",
+    "fp8block": "fp8",
+    "fp8static": "fp8",
+    "fp8e4m3": "fp8",
+    "w8a8": "fp8",
+    "float8": "fp8",
+    "mxfp8": "fp8",
+    "fp4": "fp4",
+    "nvfp4": "fp4",
+    "mxfp4": "fp4",
+    "w4a16mxfp4": "fp4",
+    "w4a8mxfp4mxfp8": "fp4",
+    "int4": "int4",
+    "int4wo": "int4",
+    "w4a16": "int4",
+    "awq": "int4",
     "gptq": "int4",
 }
 
@@ -105,16 +143,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 @functools.cache
 def _model_configs() -> dict[str, Any]:
-    packed = (FOLDER / "machine_models.json.gz").read_bytes()
-    models: dict[str, Any] = json.loads(gzip.decompress(packed))["models"]
+    models: dict[str, Any] = read_record("machine_models")["models"]
     return models
 
 
 @functools.cache
 def systems() -> dict[str, System]:
     """All systems by name."""
-    text = (FOLDER / "machine_systems.json").read_text(encoding="utf-8")
-    return {name: read_system(name, row) for name, row in json.loads(text)["systems"].items()}
+    rows = read_record("machine_systems")["systems"]
+    return {name: read_system(name, row) for name, row in rows.items()}
 
 
 def model_names() -> tuple[str, ...]:

@@ -14,8 +14,13 @@ published checkpoints leave in 16 bits are listed in their `hf_quant_config.json
 import math
 from dataclasses import dataclass
 
-from serving_mathematics.machine.architectures import Architecture, Attention
+from serving_mathematics.machine.architectures import (
+    Architecture,
+    Attention,
+    FeedForward,
+)
 from serving_mathematics.machine.systems import System
+from serving_mathematics.require import require
 
 BACKENDS = ("trtllm", "sglang", "vllm")
 PRECISIONS = ("bf16", "fp8", "fp4", "int4")
@@ -71,6 +76,37 @@ class Deployment:
         return self.output_tokens * (1 + self.shortest_share) / 2
 
 
+WORKED = Deployment(  # the example of docstrings: Llama-3.1-8B on an H100, in 16 bits
+    Architecture(
+        "Llama-3.1-8B",
+        hidden=4096,
+        vocabulary=128256,
+        heads=32,
+        context_tokens=131072,
+        layers=(
+            (
+                32,
+                Attention(
+                    "full",
+                    41943040,
+                    cached_values=2048,
+                    score_width=8192,
+                    prompt_score_width=8192,
+                    kv_heads=8,
+                ),
+                FeedForward(176160768),
+            ),
+        ),
+    ),
+    System("h100_sxm", "hopper", 85.9e9, 3.35e12, 989e12, 1979e12, 989e12, 4.5e11, 8, 5e10),
+    "vllm",
+    "bf16",
+    input_tokens=1000,
+    output_tokens=200,
+    concurrency=8,
+)
+
+
 def storage(architecture: Architecture, precision: str) -> Storage:
     """Bytes a value of each part, as published checkpoints of that precision store it.
 
@@ -78,9 +114,11 @@ def storage(architecture: Architecture, precision: str) -> Storage:
     model whose experts are published in four bits keeps them so at any precision. The cache is in
     eight bits beside four-bit weights, as those checkpoints say, and in 16 bits otherwise.
     precision: one of `PRECISIONS`. Raises ValueError otherwise.
+
+    >>> storage(WORKED.architecture, "fp4").attention  # dense: four bits and a scale of 16 values
+    0.5625
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    require(precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", precision)
     whole = {"bf16": 2.0, "fp8": 1.0, "fp4": FOUR_BIT_BYTES, "int4": GROUPED_BYTES}[precision]
     mixture = architecture.routed_parameters > 0
     experts = whole
@@ -101,7 +139,11 @@ def cache_devices(attention: Attention, tensor: int) -> int:
 
 
 def weight_bytes(deployment: Deployment) -> float:
-    """Bytes of weights on one device, the vocabulary's two tables over its tensor group."""
+    """Bytes of weights on one device, the vocabulary's two tables over its tensor group.
+
+    >>> round(weight_bytes(WORKED) / 1e9, 1)
+    16.1
+    """
     kept = storage(deployment.architecture, deployment.precision)
     model, tensor = deployment.architecture, deployment.tensor
     all_devices = tensor * deployment.attention_data
@@ -114,7 +156,11 @@ def weight_bytes(deployment: Deployment) -> float:
 
 
 def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
-    """Bytes on one device that a sequence of so many tokens holds in the cache, states in 32 bits."""
+    """Bytes on one device that a sequence of so many tokens holds, states in 32 bits.
+
+    >>> sequence_bytes(WORKED, 1)  # 32 layers, keys and values, 8 heads of 128, 2 bytes
+    131072.0
+    """
     kept = storage(deployment.architecture, deployment.precision)
     total = 0.0
     for count, attention, _ in deployment.architecture.layers:
@@ -135,6 +181,9 @@ def room_sequences(deployment: Deployment) -> float:
     TensorRT-LLM reserves the longest answer when it admits; the others page, and hold in the mean
     the prompt and somewhat more than half of the answer.
     Source: TensorRT-LLM documentation, capacity scheduler policy; Kwon et al. (2023), section 4.
+
+    >>> 400 < room_sequences(WORKED) < 500  # 61 GB for sequences of 0.15 GB
+    True
     """
     if deployment.backend == "trtllm":
         tokens = deployment.input_tokens + deployment.output_tokens
@@ -148,12 +197,22 @@ def room_sequences(deployment: Deployment) -> float:
 
 
 def fewest_devices(deployment: Deployment) -> int:
-    """The power of two of devices, split by tensor, whose memory holds the weights."""
+    """The power of two of devices, split by tensor, whose memory holds the weights.
+
+    >>> fewest_devices(WORKED)
+    1
+    """
     devices = 1
     while devices < 4096:
         tried = Deployment(
-            deployment.architecture, deployment.system, deployment.backend, deployment.precision,
-            1, 1, 1, tensor=devices,
+            deployment.architecture,
+            deployment.system,
+            deployment.backend,
+            deployment.precision,
+            1,
+            1,
+            1,
+            tensor=devices,
         )
         if weight_bytes(tried) < deployment.system.memory_bytes - RESERVED_BYTES:
             return devices
@@ -162,59 +221,47 @@ def fewest_devices(deployment: Deployment) -> int:
 
 
 def require_deployment(deployment: Deployment) -> None:
-    """Raise ValueError where a deployment cannot be, naming what is wrong and what would do."""
+    """Raise ValueError where a deployment cannot be, naming what is wrong and what would do.
+
+    >>> require_deployment(WORKED)
+    >>> import dataclasses
+    >>> require_deployment(dataclasses.replace(WORKED, tensor=3))
+    Traceback (most recent call last):
+    ValueError: tensor must be a divisor of the 32 heads of Llama-3.1-8B, got 3
+    """
     model, tensor = deployment.architecture, deployment.tensor
-    if deployment.backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {deployment.backend!r}")
+    known = deployment.backend in BACKENDS
+    require(known, "backend", f"one of {', '.join(BACKENDS)}", deployment.backend)
     for name in ("input_tokens", "output_tokens", "concurrency"):
         value = getattr(deployment, name)
-        if not (math.isfinite(value) and 1 <= value <= 1e8):
-            raise ValueError(f"{name} must be from 1 to 1e8, got {value}")
+        require(math.isfinite(value) and 1 <= value <= 1e8, name, "from 1 to 1e8", value)
     for name in ("tensor", "pipeline", "attention_data", "expert"):
         value = getattr(deployment, name)
-        if not 1 <= value <= 4096:
-            raise ValueError(f"{name} must be from 1 to 4096, got {value}")
-    if not 0 < deployment.shortest_share <= 1:
-        raise ValueError(f"shortest_share must be in (0, 1], got {deployment.shortest_share}")
-    if not 0 <= deployment.draft_tokens <= 16:
-        raise ValueError(f"draft_tokens must be from 0 to 16, got {deployment.draft_tokens}")
-    if not 1 <= deployment.accepted_tokens <= deployment.draft_tokens + 1:
-        raise ValueError(
-            f"accepted_tokens must be from 1 to draft_tokens + 1 = {deployment.draft_tokens + 1}, "
-            f"got {deployment.accepted_tokens}"
-        )
+        require(1 <= value <= 4096, name, "from 1 to 4096", value)
+    share = deployment.shortest_share
+    require(0 < share <= 1, "shortest_share", "in (0, 1]", share)
+    drafts, accepted = deployment.draft_tokens, deployment.accepted_tokens
+    require(0 <= drafts <= 16, "draft_tokens", "from 0 to 16", drafts)
+    rule = f"from 1 to draft_tokens + 1 = {drafts + 1}"
+    require(1 <= accepted <= drafts + 1, "accepted_tokens", rule, accepted)
     tokens = deployment.input_tokens + deployment.output_tokens
-    if tokens > model.context_tokens:
-        raise ValueError(
-            f"input_tokens + output_tokens must be at most {model.context_tokens}, the context of "
-            f"{model.name}, got {tokens:g}"
-        )
-    if model.heads % tensor:
-        raise ValueError(f"tensor must divide the {model.heads} heads of {model.name}, got {tensor}")
-    if deployment.pipeline > model.layer_count:
-        raise ValueError(
-            f"pipeline must be at most the {model.layer_count} layers of {model.name}, "
-            f"got {deployment.pipeline}"
-        )
+    rule = f"at most {model.context_tokens}, the context of {model.name}"
+    require(tokens <= model.context_tokens, "input_tokens + output_tokens", rule, tokens)
+    rule = f"a divisor of the {model.heads} heads of {model.name}"
+    require(model.heads % tensor == 0, "tensor", rule, tensor)
+    rule = f"at most the {model.layer_count} layers of {model.name}"
+    require(deployment.pipeline <= model.layer_count, "pipeline", rule, deployment.pipeline)
     if deployment.expert > 1:
-        if not model.expert_counts:
-            raise ValueError(f"expert must be 1 for {model.name}, which has no experts, "
-                             f"got {deployment.expert}")
+        expert, width = deployment.expert, tensor * deployment.attention_data
+        require(model.expert_counts, "expert", f"1 for {model.name}, without experts", expert)
         for experts in model.expert_counts:
-            if experts % deployment.expert:
-                raise ValueError(
-                    f"expert must divide the {experts} experts of {model.name}, "
-                    f"got {deployment.expert}"
-                )
-        width = tensor * deployment.attention_data
-        if width % deployment.expert:
-            raise ValueError(
-                f"expert must divide the {width} devices of a stage, got {deployment.expert}"
-            )
-    held = weight_bytes(deployment)
-    if held > deployment.system.memory_bytes - RESERVED_BYTES:
-        raise ValueError(
-            f"weights must fit: {held / 1e9:.0f} GB a device on {deployment.system.name} with "
-            f"{deployment.system.memory_bytes / 1e9:.0f} GB; {fewest_devices(deployment)} devices "
-            f"would do at {deployment.precision}"
-        )
+            rule = f"a divisor of the {experts} experts of {model.name}"
+            require(experts % expert == 0, "expert", rule, expert)
+        rule = f"a divisor of the {width} devices of a stage"
+        require(width % expert == 0, "expert", rule, expert)
+    held, there = weight_bytes(deployment), deployment.system.memory_bytes
+    rule = (
+        f"below the {(there - RESERVED_BYTES) / 1e9:.0f} GB of {deployment.system.name} for them "
+        f"({fewest_devices(deployment)} devices would do at {deployment.precision})"
+    )
+    require(held < there - RESERVED_BYTES, "weights", rule, f"{held / 1e9:.0f} GB a device")

@@ -79,13 +79,28 @@ COLUMNS = {
     "ttft_s, tpot_s": "measured; errors are then printed",
 }
 OTHER_NAMES = {  # as other tables call them, in compared form
-    "modelpath": "model", "hardware": "system", "hw": "system", "gpu": "system", "framework": "backend",
-    "tpsize": "tp", "ppsize": "pp", "attentiondpsize": "dp", "dpsize": "dp", "moeepsize": "ep",
-    "epsize": "ep", "conc": "concurrency", "maxconcurrency": "concurrency",
-    "prefilltpsize": "prefill_tp", "prefillattentiondpsize": "prefill_dp",
-    "prefillmoeepsize": "prefill_ep", "prefillnumworkers": "prefill_workers",
-    "decodetpsize": "decode_tp", "decodeattentiondpsize": "decode_dp",
-    "decodemoeepsize": "decode_ep", "decodenumworkers": "decode_workers", "specmethod": "speculation",
+    "modelpath": "model",
+    "hardware": "system",
+    "hw": "system",
+    "gpu": "system",
+    "framework": "backend",
+    "tpsize": "tp",
+    "ppsize": "pp",
+    "attentiondpsize": "dp",
+    "dpsize": "dp",
+    "moeepsize": "ep",
+    "epsize": "ep",
+    "conc": "concurrency",
+    "maxconcurrency": "concurrency",
+    "prefilltpsize": "prefill_tp",
+    "prefillattentiondpsize": "prefill_dp",
+    "prefillmoeepsize": "prefill_ep",
+    "prefillnumworkers": "prefill_workers",
+    "decodetpsize": "decode_tp",
+    "decodeattentiondpsize": "decode_dp",
+    "decodemoeepsize": "decode_ep",
+    "decodenumworkers": "decode_workers",
+    "specmethod": "speculation",
 }
 BENCHMARK_LENGTHS = (1024.0, 8192.0)
 CHUNK = 2000  # rows that are predicted at once
@@ -120,8 +135,14 @@ def _cell(cells: Mapping[str, str], column: str) -> str:
     return (cells.get(column) or "").strip()
 
 
-def number(cells: Mapping[str, str], column: str, blank: float | None, low: float, high: float,
-           whole: bool = True) -> float:
+def number(
+    cells: Mapping[str, str],
+    column: str,
+    blank: float | None,
+    low: float,
+    high: float,
+    whole: bool = True,
+) -> float:
     """A number of a row. Raises ValueError naming column, rule and value.
 
     cells: the row's text by column. blank: what an empty cell stands for, or None if it may not be.
@@ -239,8 +260,20 @@ def read_row(cells: Mapping[str, str]) -> Row:
     tensor, data, expert, notes = _widths(cells, "decode_" if separate else "")
     drafts, accepted = _guesses(cells, data)
     base = Deployment(
-        architecture, system, found["backend"], found["precision"], lengths[0], lengths[1],
-        concurrency, tensor, pipeline, data, expert, shortest, drafts, accepted,
+        architecture,
+        system,
+        found["backend"],
+        found["precision"],
+        lengths[0],
+        lengths[1],
+        concurrency,
+        tensor,
+        pipeline,
+        data,
+        expert,
+        shortest,
+        drafts,
+        accepted,
     )
     answering, taking = 1.0, 0.0
     prompts: Deployment | None = None
@@ -250,20 +283,31 @@ def read_row(cells: Mapping[str, str]) -> Row:
         tensor, data, expert, more = _widths(cells, "prefill_")
         notes += more
         prompts = replace(
-            base, tensor=tensor, attention_data=data, expert=expert, draft_tokens=0,
+            base,
+            tensor=tensor,
+            attention_data=data,
+            expert=expert,
+            draft_tokens=0,
             accepted_tokens=1.0,
         )
         base = replace(base, concurrency=max(1.0, concurrency / answering))
     elif tensor > 8 and expert == 1 and system.domain_devices > 8 and architecture.heads % tensor:
         width, count, engines = fleet_split(tensor)
-        notes += (f"tp={tensor} does not divide {architecture.heads} heads: read as a fleet of "
-                  f"{tensor} devices, of which {width * count} answer",)
+        notes += (
+            f"tp={tensor} does not divide {architecture.heads} heads: read as a fleet of "
+            f"{tensor} devices, of which {width * count} answer",
+        )
         answering, taking = float(count), float(engines)
-        prompts = replace(base, tensor=4, expert=_dividing(architecture, 4), draft_tokens=0,
-                          accepted_tokens=1.0)
-        base = replace(base, tensor=1, attention_data=width,
-                       expert=_dividing(architecture, width),
-                       concurrency=max(1.0, concurrency / answering))
+        prompts = replace(
+            base, tensor=4, expert=_dividing(architecture, 4), draft_tokens=0, accepted_tokens=1.0
+        )
+        base = replace(
+            base,
+            tensor=1,
+            attention_data=width,
+            expert=_dividing(architecture, width),
+            concurrency=max(1.0, concurrency / answering),
+        )
     for engine, start in ((base, "decode_" if separate else ""), (prompts, "prefill_")):
         if engine is not None:
             try:
@@ -281,16 +325,22 @@ def _dividing(architecture: Architecture, width: int) -> int:
 def _in_columns(text: str, start: str) -> ValueError:
     """A rule about a deployment in the words of the table's columns."""
     words = {
-        "input_tokens + output_tokens": "columns isl, osl: isl + osl", "input_tokens": "column isl:",
-        "output_tokens": "column osl:", "concurrency": "column concurrency:",
-        "tensor": f"column {start}tp:", "pipeline": "column pp:",
-        "attention_data": f"column {start}dp:", "expert": f"column {start}ep:",
-        "draft_tokens": "column draft_tokens:", "accepted_tokens": "column accepted_tokens:",
-        "shortest_share": "column shortest_share:", "weights": f"column {start}tp: weights",
+        "input_tokens + output_tokens": "columns isl, osl: isl + osl",
+        "input_tokens": "column isl:",
+        "output_tokens": "column osl:",
+        "concurrency": "column concurrency:",
+        "tensor": f"column {start}tp:",
+        "pipeline": "column pp:",
+        "attention_data": f"column {start}dp:",
+        "expert": f"column {start}ep:",
+        "draft_tokens": "column draft_tokens:",
+        "accepted_tokens": "column accepted_tokens:",
+        "shortest_share": "column shortest_share:",
+        "weights": f"column {start}tp: weights",
     }
     for name, told in words.items():
         if text.startswith(f"{name} "):
-            return ValueError(told + text[len(name):])
+            return ValueError(told + text[len(name) :])
     return ValueError(text)
 
 
@@ -360,7 +410,9 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
         if name not in names.values():
             like = [c for c in header if c not in names]
             hint = f"; nearest: {nearest(name, like)}" if like else ""
-            raise ValueError(f"column {name} must be there, got {', '.join(header) or 'none'}{hint}")
+            raise ValueError(
+                f"column {name} must be there, got {', '.join(header) or 'none'}{hint}"
+            )
     return names
 
 
@@ -405,10 +457,13 @@ def command_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("rows", metavar="ROWS.csv", nargs="?", help="deployments; - reads them from input")
+    parser.add_argument(
+        "rows", metavar="ROWS.csv", nargs="?", help="deployments; - reads them from input"
+    )
     parser.add_argument("--out", metavar="PREDICTED.csv", help="write here instead of to output")
     parser.add_argument(
-        "--leave-blank", action="store_true",
+        "--leave-blank",
+        action="store_true",
         help="leave rows that cannot be predicted blank, and name them, instead of stopping",
     )
     parser.add_argument("--presets", action="store_true", help="list models and systems")
@@ -455,8 +510,9 @@ def _told(done: int, total: int, started: float, last: float, to: TextIO) -> flo
     return last
 
 
-def predict_table(name: str, header: Sequence[str], lines: Sequence[Sequence[str]],
-                  leave_blank: bool, to: TextIO) -> tuple[str, list[str]]:
+def predict_table(
+    name: str, header: Sequence[str], lines: Sequence[Sequence[str]], leave_blank: bool, to: TextIO
+) -> tuple[str, list[str]]:
     """The table with predictions, as text, and the lines that tell its errors.
 
     name: what messages call the table. to: where progress, notes and left-out rows are told.
@@ -504,10 +560,14 @@ def predict_table(name: str, header: Sequence[str], lines: Sequence[Sequence[str
             writer.writerow([*cells_out, "", "", ""])
             continue
         answer = next(following)
-        writer.writerow([
-            *cells_out, f"{answer.first_token_s:.6g}", f"{answer.per_token_s:.6g}",
-            f"{answer.tokens_per_s_per_device:.6g}",
-        ])
+        writer.writerow(
+            [
+                *cells_out,
+                f"{answer.first_token_s:.6g}",
+                f"{answer.per_token_s:.6g}",
+                f"{answer.tokens_per_s_per_device:.6g}",
+            ]
+        )
         if first is not None:
             pairs["ttft_s"].append((answer.first_token_s, first))
         if each is not None:

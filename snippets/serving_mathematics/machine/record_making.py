@@ -3,7 +3,7 @@
     python -m serving_mathematics.machine.record_making
 
 It fetches the wheel of aiconfigurator-core into `.cache/machine`, reads it without unpacking, and
-writes `machine_runs.csv.gz` (every end-to-end run, in its order), `machine_models.json.gz` (the
+writes `machine_runs.json.gz` (every end-to-end run, in its order), `machine_models.json.gz` (the
 published configurations, what is read of them), `machine_systems.json` (data sheets) and, where
 pyarrow can be imported, `machine_kernels.json` (a digest of the kernel measurements).
 
@@ -40,23 +40,23 @@ SOURCE = f"{PACKAGE} {VERSION} on PyPI"
 CACHE = Path(".cache/machine")
 
 KEPT_KEYS = """
-    model_type hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim v_head_dim
-    intermediate_size vocab_size max_position_embeddings tie_word_embeddings kv_lora_rank q_lora_rank
-    qk_rope_head_dim qk_nope_head_dim mla_use_output_gate index_topk index_head_dim index_n_heads
-    indexer_types compress_ratios o_lora_rank o_groups sliding_window attention_chunk_size
-    use_sliding_window layer_types hybrid_layer_pattern full_attention_interval attn_output_gate
-    attention_output_gate sparse_attention_config linear_attn_config linear_num_key_heads
-    linear_num_value_heads linear_key_head_dim linear_value_head_dim global_head_dim
-    num_global_key_value_heads swa_head_dim swa_v_head_dim swa_num_key_value_heads
+    model_type hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
+    v_head_dim intermediate_size vocab_size max_position_embeddings tie_word_embeddings kv_lora_rank
+    q_lora_rank qk_rope_head_dim qk_nope_head_dim mla_use_output_gate index_topk index_head_dim
+    index_n_heads indexer_types compress_ratios o_lora_rank o_groups sliding_window
+    attention_chunk_size use_sliding_window layer_types hybrid_layer_pattern full_attention_interval
+    attn_output_gate attention_output_gate sparse_attention_config linear_attn_config
+    linear_num_key_heads linear_num_value_heads linear_key_head_dim linear_value_head_dim
+    global_head_dim num_global_key_value_heads swa_head_dim swa_v_head_dim swa_num_key_value_heads
     hybrid_override_pattern layers_block_type attention_head_dim mamba_num_heads mamba_head_dim
     n_groups ssm_state_size block_configs moe_intermediate_size expert_intermediate_size
     dense_intermediate_size intermediate_size_mlp n_routed_experts num_local_experts num_experts
     num_experts_per_tok num_experts_per_token top_k_experts experts_per_token moe_latent_size
     routed_expert_hidden_size moe_shared_expert_intermediate_size shared_expert_intermediate_size
     share_expert_dim n_shared_experts num_shared_experts enable_moe_block mlp_layer_types
-    moe_layer_freq decoder_sparse_step interleave_moe_layer_step first_k_dense_replace mlp_only_layers
-    expert_dtype
-""".split()
+    moe_layer_freq decoder_sparse_step interleave_moe_layer_step first_k_dense_replace
+    mlp_only_layers expert_dtype
+"""  # what `architectures` reads
 
 RUN_COLUMNS = {  # in the record: in the package
     "backend": "backend",
@@ -88,23 +88,48 @@ RUN_COLUMNS = {  # in the record: in the package
 
 AMD = {  # data sheets, dense; one direction of seven links
     "mi300x": {
-        "generation": "cdna", "memory_bytes": 192e9, "bandwidth_bytes_per_s": 5.3e12,
-        "bf16_flops_per_s": 1307.4e12, "fp8_flops_per_s": 2614.9e12, "link_bytes_per_s": 448e9,
-        "domain_devices": 8, "outside_bytes_per_s": 50e9, "source": "AMD Instinct MI300X data sheet",
+        "generation": "cdna",
+        "memory_bytes": 192e9,
+        "bandwidth_bytes_per_s": 5.3e12,
+        "bf16_flops_per_s": 1307.4e12,
+        "fp8_flops_per_s": 2614.9e12,
+        "link_bytes_per_s": 448e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
+        "source": "AMD Instinct MI300X data sheet",
     },
     "mi325x": {
-        "generation": "cdna", "memory_bytes": 256e9, "bandwidth_bytes_per_s": 6e12,
-        "bf16_flops_per_s": 1307.4e12, "fp8_flops_per_s": 2614.9e12, "link_bytes_per_s": 448e9,
-        "domain_devices": 8, "outside_bytes_per_s": 50e9, "source": "AMD Instinct MI325X data sheet",
+        "generation": "cdna",
+        "memory_bytes": 256e9,
+        "bandwidth_bytes_per_s": 6e12,
+        "bf16_flops_per_s": 1307.4e12,
+        "fp8_flops_per_s": 2614.9e12,
+        "link_bytes_per_s": 448e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
+        "source": "AMD Instinct MI325X data sheet",
     },
     "mi355x": {
-        "generation": "cdna", "memory_bytes": 288e9, "bandwidth_bytes_per_s": 8e12,
-        "bf16_flops_per_s": 2.5e15, "fp8_flops_per_s": 5e15, "fp4_flops_per_s": 10e15,
-        "link_bytes_per_s": 448e9, "domain_devices": 8, "outside_bytes_per_s": 50e9,
+        "generation": "cdna",
+        "memory_bytes": 288e9,
+        "bandwidth_bytes_per_s": 8e12,
+        "bf16_flops_per_s": 2.5e15,
+        "fp8_flops_per_s": 5e15,
+        "fp4_flops_per_s": 10e15,
+        "link_bytes_per_s": 448e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
         "source": "AMD at ISSCC 2026 (fp8), Tom's Hardware (2025-06) (memory, fp4); links of MI300X",
     },
 }
-GENERATIONS = {80: "ampere", 89: "ada", 90: "hopper", 100: "blackwell", 103: "blackwell", 120: "blackwell"}
+GENERATIONS = {
+    80: "ampere",
+    89: "ada",
+    90: "hopper",
+    100: "blackwell",
+    103: "blackwell",
+    120: "blackwell",
+}
 
 
 def fetch_wheel() -> Path:
@@ -115,8 +140,16 @@ def fetch_wheel() -> Path:
     if not found:
         subprocess.run(
             [
-                sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                "--disable-pip-version-check", "--dest", str(CACHE), f"{PACKAGE}=={VERSION}",
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--disable-pip-version-check",
+                "--dest",
+                str(CACHE),
+                f"{PACKAGE}=={VERSION}",
             ],
             check=True,
         )
@@ -176,7 +209,7 @@ def run_rows(lines: Iterable[str]) -> list[dict[str, str]]:
 def kept_config(config: Mapping[str, Any], quantized: Mapping[str, Any] | None) -> dict[str, Any]:
     """What is read of a `config.json`, and of the `hf_quant_config.json` beside it."""
     merged = {**config, **(config.get("text_config") or {}), **(config.get("llm_config") or {})}
-    kept = {key: merged[key] for key in KEPT_KEYS if merged.get(key) is not None}
+    kept = {key: merged[key] for key in KEPT_KEYS.split() if merged.get(key) is not None}
     told = merged.get("quantization_config") or (quantized or {}).get("quantization")
     if told:
         text = str(told)
@@ -271,14 +304,12 @@ def make_records(wheel: Path) -> None:
     configs |= {name: config for name, config in _older_models().items() if name not in configs}
     for name, config in configs.items():
         read_architecture(config, name)  # every one of them can be read
-    text = io.StringIO(newline="")
-    text.write("".join(f"# {key}: {value}\n" for key, value in made.items() if key != "machine"))
-    writer = csv.DictWriter(text, list(runs[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(runs)
-    _write_bytes("machine_runs.csv.gz", _packed(text.getvalue()))
+    table = {"columns": list(runs[0]), "rows": [list(run.values()) for run in runs]}
+    _write_bytes("machine_runs.json.gz", _packed(_json(made | table)))
     _write_bytes("machine_models.json.gz", _packed(_json(made | {"models": configs})))
-    title = {"title": "Devices as their data sheets describe them, dense peaks, links one direction"}
+    title = {
+        "title": "Devices as their data sheets describe them, dense peaks, links one direction"
+    }
     content = title | made | {"systems": dict(sorted((systems | AMD).items()))}
     _write_bytes("machine_systems.json", _json(content, 1).encode())
 
@@ -292,7 +323,9 @@ def _median(values: Any) -> float:
     return ordered[len(ordered) // 2]
 
 
-def kernel_digest(wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm", "b200_sxm")) -> dict[str, Any]:
+def kernel_digest(
+    wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm", "b200_sxm")
+) -> dict[str, Any]:
     """Medians of kernel measurements by system, backend and type: floors, shares, rates.
 
     Needs pyarrow. Latencies in seconds; a floor is the median of calls with next to nothing to do.
@@ -314,7 +347,10 @@ def kernel_digest(wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm",
                     continue
                 kind, backend = Path(name).stem, name.split("/")[-3]
                 if kind not in (
-                    "gemm_perf", "moe_perf", "generation_attention_perf", "custom_allreduce_perf"
+                    "gemm_perf",
+                    "moe_perf",
+                    "generation_attention_perf",
+                    "custom_allreduce_perf",
                 ):
                     continue
                 table = parquet.read_table(io.BytesIO(package.read(name))).to_pydict()
@@ -336,8 +372,13 @@ def kernel_digest(wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm",
                         experts, chosen = row["num_experts"], row["topk"]
                         touched = experts * (1 - (1 - chosen / experts) ** row["num_tokens"])
                         weights = (
-                            touched * 3 * row["hidden_size"] * row["inter_size"] * size
-                            / row["moe_tp_size"] / row["moe_ep_size"]
+                            touched
+                            * 3
+                            * row["hidden_size"]
+                            * row["inter_size"]
+                            * size
+                            / row["moe_tp_size"]
+                            / row["moe_ep_size"]
                         )
                         left = seconds - weights / (0.85 * bandwidth)
                         add("experts floor [s]", f"{backend} {row['moe_dtype']}", left)
@@ -345,16 +386,23 @@ def kernel_digest(wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm",
                         tokens = row["isl"] + row["step"]
                         half = 1 if "fp8" in row["kv_cache_dtype"] else 2
                         cache = (
-                            row["batch_size"] * tokens * row["num_key_value_heads"]
-                            * row["head_dim"] * 2 * half
+                            row["batch_size"]
+                            * tokens
+                            * row["num_key_value_heads"]
+                            * row["head_dim"]
+                            * 2
+                            * half
                         )
                         key = f"{backend} cache {row['kv_cache_dtype']}"
                         if row["batch_size"] <= 4 and tokens <= 1025:
                             add("attention floor [s]", key, seconds)
                         elif cache > 2e8 and not row["window_size"]:
                             add("cache share of the bandwidth", key, cache / seconds / bandwidth)
-                    elif kind == "custom_allreduce_perf" and "eager" not in row["kernel_source"]:
-                        if row["message_size"] <= 4096:
+                    elif (
+                        kind == "custom_allreduce_perf"
+                        and "eager" not in row["kernel_source"]
+                        and row["message_size"] <= 4096
+                    ):
                             add("message floor [s]", f"{backend} {row['num_gpus']}", seconds)
             digest[system] = {
                 kind: {

@@ -27,9 +27,7 @@ package's own identifiers, which hold `tp8_ep8` beside a `tp_size` of 64.
 
 from __future__ import annotations
 
-import csv
 import functools
-import gzip
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +35,7 @@ from dataclasses import dataclass, replace
 from serving_mathematics.machine.architectures import Architecture
 from serving_mathematics.machine.catalogue import find_model, find_precision, find_system
 from serving_mathematics.machine.deployments import Deployment
-from serving_mathematics.measuring import FOLDER
+from serving_mathematics.measuring import read_record
 
 ACCEPTED = {0: 1.0, 1: 1.8, 3: 2.5}  # tokens a step by tokens guessed, DeepSeek-R1; see the scores
 PLAIN_SOURCE = "db-dump"  # has worker counts, and no run that guesses
@@ -73,8 +71,8 @@ class Run:
 
 def read_lines() -> list[dict[str, str]]:
     """The record's rows, as text."""
-    text = gzip.decompress((FOLDER / "machine_runs.csv.gz").read_bytes()).decode("utf-8")
-    return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    record = read_record("machine_runs")
+    return [dict(zip(record["columns"], row, strict=True)) for row in record["rows"]]
 
 
 def _whole(row: Mapping[str, str], key: str, blank: int = 0) -> int:
@@ -94,7 +92,9 @@ def _concurrency(row: Mapping[str, str], groups: int) -> float:
     return float(_whole(row, "batch", 1) * max(1, groups))
 
 
-def widths(tp: int, dp: int, moe_tp: int, ep: int, mixture: bool, own: bool) -> tuple[int, int, int]:
+def widths(
+    tp: int, dp: int, moe_tp: int, ep: int, mixture: bool, own: bool
+) -> tuple[int, int, int]:
     """Devices that share attention, groups, devices with different experts: rules 3 to 5.
 
     tp, dp, moe_tp, ep: as the package has them, 0 where blank. own: a kernel makers' run.
@@ -167,10 +167,17 @@ def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment,
         load = _concurrency(row, 1)
         answers = _engine(row, 1, width, width, load / answering)
         prompts = _engine(row, 4, 1, 4, load)
-        return "fleet", answers, {
-            "prompts": prompts, "answer_engines": float(answering),
-            "prompt_engines": float(taking), "workers": "assumed", "concurrency": load,
-        }
+        return (
+            "fleet",
+            answers,
+            {
+                "prompts": prompts,
+                "answer_engines": float(answering),
+                "prompt_engines": float(taking),
+                "workers": "assumed",
+                "concurrency": load,
+            },
+        )
     tensor, data, expert = widths(
         tp, _whole(row, "dp"), _whole(row, "moe_tp"), _whole(row, "ep"), mixture, own
     )
@@ -179,10 +186,17 @@ def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment,
     if "DeepSeek" in row["model"] and row["backend"] == "trtllm" and not own:
         if (row["system"], row["version"], row["day"]) in GUESSING:
             engine = guessing(engine)
-    return "engine", engine, {
-        "prompts": None, "answer_engines": 1.0, "prompt_engines": 0.0, "workers": "stated",
-        "concurrency": load,
-    }
+    return (
+        "engine",
+        engine,
+        {
+            "prompts": None,
+            "answer_engines": 1.0,
+            "prompt_engines": 0.0,
+            "workers": "stated",
+            "concurrency": load,
+        },
+    )
 
 
 def _separate(
@@ -216,18 +230,26 @@ def _separate(
         else:
             answering = 1.0 if row["backend"] == "sglang" else 4.0
         guess = not whole and "DeepSeek" in row["model"] and row["day"] >= "2026"
-    load = _concurrency(row, data) if row["concurrency"] else (
-        _whole(row, "decode_batch", 1) * answering * data
+    load = (
+        _concurrency(row, data)
+        if row["concurrency"]
+        else (_whole(row, "decode_batch", 1) * answering * data)
     )
     answers = _engine(row, tensor, data, min(expert, tensor * data), load / answering)
     if guess:
         answers = guessing(answers)
     tensor, data, expert = taken["prefill"]
-    return "separate", answers, {
-        "prompts": _engine(row, tensor, data, min(expert, tensor * data), load),
-        "answer_engines": answering, "prompt_engines": taking, "workers": workers,
-        "concurrency": load,
-    }
+    return (
+        "separate",
+        answers,
+        {
+            "prompts": _engine(row, tensor, data, min(expert, tensor * data), load),
+            "answer_engines": answering,
+            "prompt_engines": taking,
+            "workers": workers,
+            "concurrency": load,
+        },
+    )
 
 
 def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:

@@ -30,12 +30,14 @@ from numpy.typing import NDArray
 from serving_mathematics.machine.architectures import Architecture, Attention, FeedForward
 from serving_mathematics.machine.deployments import (
     BACKENDS,
+    WORKED,
     Deployment,
     Storage,
     cache_devices,
     room_sequences,
     storage,
 )
+from serving_mathematics.require import require
 
 Array = NDArray[np.float64]
 
@@ -105,11 +107,13 @@ CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 
 
 def constants_of(values: Array) -> Constants:
-    """Constants from an array in their order. Raises ValueError on another length."""
-    if np.shape(values) != (len(CONSTANT_NAMES),):
-        raise ValueError(
-            f"values must have shape ({len(CONSTANT_NAMES)},), got {np.shape(values)}"
-        )
+    """Constants from an array in their order. Raises ValueError on another length.
+
+    >>> constants_of(FITTED.as_array()) == FITTED
+    True
+    """
+    names = [field.name for field in fields(Constants)]
+    require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
     return Constants(*(float(value) for value in values))
 
 
@@ -125,7 +129,14 @@ def matrix_floor_s(generation: str, bytes_a_value: float) -> float:
 
 
 def attention_floor_s(attention: Attention, generation: str, bytes_a_value: float) -> float:
-    """Time of a layer's attention kernels with one short sequence, in seconds."""
+    """Time of a layer's attention kernels with one short sequence, in seconds.
+
+    bytes_a_value: of the layer's weights.
+
+    >>> grouped = Attention("full", 0)
+    >>> round(attention_floor_s(grouped, "hopper", 2.0) * 1e6, 1)  # 2 * 3.2 + 10.5 + 2 * 2.5
+    21.9
+    """
     blackwell = generation == "blackwell"
     matrix = matrix_floor_s(generation, bytes_a_value)
     if attention.kind in ("full", "window"):
@@ -145,6 +156,9 @@ def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit
     """Time of a mixture's expert kernels with a few tokens, in seconds.
 
     four_bit: published in four bits (MXFP4), which Hopper has no arithmetic for.
+
+    >>> expert_floor_s("hopper", "trtllm", 1.0, four_bit=False)
+    3.2e-05
     """
     if generation == "blackwell":
         if four_bit:
@@ -158,7 +172,14 @@ def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit
 def feed_forward_floor_s(
     part: FeedForward, hidden: int, generation: str, backend: str, kept: Storage, four_bit: bool
 ) -> float:
-    """Time of a layer's feed-forward kernels with a few tokens, in seconds."""
+    """Time of a layer's feed-forward kernels with a few tokens, in seconds.
+
+    hidden: width of the model. kept: bytes a value. four_bit: experts published in four bits.
+
+    >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
+    >>> round(feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False) * 1e6, 1)
+    11.4
+    """
     matrix = matrix_floor_s(generation, kept.dense)
     if part.experts:
         router = matrix_floor_s(generation, 2.0)
@@ -176,7 +197,12 @@ def feed_forward_floor_s(
 def layers_floor_s(
     architecture: Architecture, generation: str, backend: str, kept: Storage
 ) -> float:
-    """Time of all layers' kernels with next to nothing to do, in seconds."""
+    """Time of all layers' kernels with next to nothing to do, in seconds.
+
+    >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
+    >>> round(layers_floor_s(WORKED.architecture, "hopper", "vllm", kept) * 1e3, 2)  # 32 * 33.3 us
+    1.07
+    """
     return sum(
         count
         * (
@@ -247,6 +273,9 @@ class Work:
         return Work(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
+LAYERED = slice(19, 33)  # the fields of `Work` that differ by layer
+
+
 def _peak(deployment: Deployment, bytes_a_value: float) -> float:
     system = deployment.system
     if bytes_a_value == 2:
@@ -270,15 +299,15 @@ def _link(deployment: Deployment) -> float:
 
 
 def count_work(deployments: Sequence[Deployment]) -> Work:
-    """Deployments as arrays of counts, one row each. Raises ValueError where there is none."""
-    if not deployments:
-        raise ValueError("deployments must hold at least one, got none")
+    """Deployments as arrays of counts, one row each. Raises ValueError where there is none.
+
+    >>> count_work([WORKED]).layers
+    array([32.])
+    """
+    require(len(deployments) > 0, "deployments", "one or more", "none")
     width = max(len(deployment.architecture.layers) for deployment in deployments)
     plain = {field.name: np.zeros(len(deployments)) for field in fields(Work)}
-    layered = (
-        "count attention_parameters dense_parameters expert_parameters experts chosen cached_bytes "
-        "index_bytes state_bytes score_width prompt_score_width index_width window selected"
-    ).split()
+    layered = [field.name for field in fields(Work)][LAYERED]
     for name in layered:
         plain[name] = np.zeros((len(deployments), width))
     plain["window"] += np.inf
@@ -321,19 +350,33 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
         for group, (count, attention, part) in enumerate(model.layers):
             devices = cache_devices(attention, one.tensor)
             cells = (
-                count, attention.parameters, part.dense_parameters, part.expert_parameters,
-                part.experts, part.chosen, attention.cached_values * kept.cache / devices,
-                attention.index_values, attention.state_values * 4 / devices,
-                attention.score_width, attention.prompt_score_width, attention.index_width,
-                attention.window_tokens or np.inf, attention.selected_tokens or np.inf,
+                count,
+                attention.parameters,
+                part.dense_parameters,
+                part.expert_parameters,
+                part.experts,
+                part.chosen,
+                attention.cached_values * kept.cache / devices,
+                attention.index_values,
+                attention.state_values * 4 / devices,
+                attention.score_width,
+                attention.prompt_score_width,
+                attention.index_width,
+                attention.window_tokens or np.inf,
+                attention.selected_tokens or np.inf,
             )
             for name, cell in zip(layered, cells, strict=True):
                 plain[name][row, group] = cell
     return Work(**{**plain, "backend": plain["backend"].astype(np.int64)})  # type: ignore[arg-type]
 
 
-def _by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
-    return np.array([trtllm, sglang, vllm])[work.backend]
+def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
+    """A number for every row by its backend, shape (rows,).
+
+    >>> by_backend(count_work([WORKED]), 1.0, 2.0, 3.0)
+    array([3.])
+    """
+    return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
 
 
 def decode_step_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
@@ -341,6 +384,10 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
 
     sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
     With guesses, a step handles the drafts and one token of each sequence.
+
+    >>> one = decode_step_s(count_work([WORKED]), FITTED, np.array([1.0]), np.array([1000.0]))
+    >>> 15e9 / 3.35e12 < float(one[0]) < 0.01  # its weights once, and kernels
+    True
     """
     step = 1 + work.drafts
     stage_sequences = np.maximum(sequences / work.stages, work.groups)
@@ -354,8 +401,7 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     parameters = (work.attention_parameters + work.dense_parameters) / tensor
     weights_s = np.maximum(
         parameters * rest / (bandwidth * constants.weight_share),
-        2 * parameters * a_group * tokens
-        / (work.rest_peak[:, None] * constants.arithmetic_share),
+        2 * parameters * a_group * tokens / (work.rest_peak[:, None] * constants.arithmetic_share),
     )
     cache = a_group * (read * work.cached_bytes + seen * work.index_bytes + 2 * work.state_bytes)
     scores = 2 * a_group * tokens * (read * work.score_width + seen * work.index_width) / tensor
@@ -366,17 +412,21 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     all_tokens = stage_sequences[:, None] * tokens
     touched = touched_experts(work.experts, work.chosen, all_tokens)
     experts_s = np.maximum(
-        touched * work.expert_parameters * work.expert_bytes[:, None]
+        touched
+        * work.expert_parameters
+        * work.expert_bytes[:, None]
         / (stage * bandwidth * constants.expert_share),
         2 * work.expert_parameters * work.chosen * all_tokens / (stage * work.expert_peak[:, None]),
     )
     layers = (work.count * (weights_s + cache_s + experts_s)).sum(axis=1)
-    factor = _by_backend(
+    factor = by_backend(
         work, constants.factor_trtllm, constants.factor_sglang, constants.factor_vllm
     )
     a_message = work.hops * work.hidden * 2 * step * stage_sequences / work.groups
-    messages = MESSAGES_A_LAYER * work.layers * (
-        (work.hops > 0) * MESSAGE_S + a_message / (work.link * constants.link_share)
+    messages = (
+        MESSAGES_A_LAYER
+        * work.layers
+        * ((work.hops > 0) * MESSAGE_S + a_message / (work.link * constants.link_share))
     )
     vocabulary = work.vocabulary_bytes / (work.bandwidth * constants.weight_share)
     host = constants.sequence_s * stage_sequences / work.groups
@@ -390,20 +440,26 @@ def prompt_s(work: Work, constants: Constants) -> Array:
     """Time of one prompt of mean length on the whole engine, alone, shape (rows,), in seconds.
 
     Attention over data takes prompts of all groups at once; a pipeline's stages work on several.
+
+    >>> 0.01 < float(prompt_s(count_work([WORKED]), FITTED)[0]) < 0.05  # 15 TFLOP at most of 989/s
+    True
     """
     tokens = work.prompt[:, None]
     stage = work.stage_devices
-    dense = 2 * (work.attention_parameters + work.dense_parameters) / (
-        work.rest_peak[:, None] * constants.prompt_share
+    dense = (
+        2
+        * (work.attention_parameters + work.dense_parameters)
+        / (work.rest_peak[:, None] * constants.prompt_share)
     )
-    routed = 2 * work.expert_parameters * work.chosen / (
-        work.attention_peak[:, None] * constants.prompt_expert_share
+    routed = (
+        2
+        * work.expert_parameters
+        * work.chosen
+        / (work.attention_peak[:, None] * constants.prompt_expert_share)
     )
     seen = np.minimum(np.minimum(tokens / 2, work.window), work.selected)
     scores = 2 * seen * work.prompt_score_width + tokens * work.index_width
     attention = scores / (work.attention_peak[:, None] * constants.attention_share)
     a_token = (work.count * (dense + routed + attention)).sum(axis=1) / stage
     message = MESSAGES_A_LAYER * work.layers * work.hops * work.hidden * 2 / work.groups
-    return np.asarray(
-        work.prompt * (a_token + message / (work.link * constants.prompt_link_share))
-    )
+    return np.asarray(work.prompt * (a_token + message / (work.link * constants.prompt_link_share)))
