@@ -1,1 +1,1 @@
-"""The machine: what one step of a language model costs on given devices, and how far to trust it."""
+"""The machine: what a step of a language model costs, and how far that can be trusted."""

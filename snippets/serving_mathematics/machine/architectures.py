@@ -270,9 +270,8 @@ def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForw
         "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token"
     )
     if chosen > experts:
-        raise ValueError(
-            f"{read.name}: 'num_experts_per_tok' must be at most the {experts} experts, got {chosen}"
-        )
+        rule = f"'num_experts_per_tok' must be at most the {experts} experts"
+        raise ValueError(f"{read.name}: {rule}, got {chosen}")
     latent = read.whole("moe_latent_size", "routed_expert_hidden_size", default=hidden)
     shared = read.whole(
         "moe_shared_expert_intermediate_size",

@@ -4,7 +4,7 @@ A benchmark holds C requests at an engine: as one ends, the next begins. R = min
 are in the engine, the others wait for memory.
 
     time per token  = step(R) / accepted + (R - 1)/O * (prompt + host)
-    first token     = k steps + prompt + queue
+    first token     = step(R) + k step(1) + prompt + queue
     queue           = share of (R - 1) prompts, and (C/R - 1) whole stays where memory is short
 
 The second term of the first line is what others' prompts take from a request while it decodes:
@@ -23,14 +23,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving_mathematics.machine.deployments import WORKED
 from serving_mathematics.machine.step_time import (
-    FITTED,
     Array,
     Constants,
     Work,
     by_backend,
-    count_work,
     decode_step_s,
     prompt_s,
 )
@@ -47,26 +44,36 @@ class Latencies:
     running: Array  # sequences in the engine
 
 
-def first_steps(work: Work, constants: Constants) -> Array:
-    """Decoding steps that pass before a lone request's first token, shape (rows,).
+def waiting_steps_s(work: Work, constants: Constants, step_s: Array) -> Array:
+    """Time before a request's own prompt is worked on, and around it, shape (rows,), in seconds.
 
-    Prompts run outside of CUDA graphs, launch by launch, and before and after them lie HTTP,
-    words to numbers and back, and scheduling; all of it grows with a step, and by backend.
+    step_s: of the batch that is running, shape (rows,): a new request waits for its end. The rest
+    is a number of steps of one sequence: prompts run outside of CUDA graphs, launch by launch, and
+    beside them lie HTTP, words to numbers and back, and scheduling, by backend.
 
-    >>> bool(first_steps(count_work([WORKED]), FITTED)[0] == FITTED.first_steps_vllm)
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s
+    >>> work = count_work([WORKED])
+    >>> alone = decode_step_s(work, FITTED, np.ones(1), work.prompt)
+    >>> waited = waiting_steps_s(work, FITTED, alone)
+    >>> bool(np.isclose(waited, (1 + FITTED.first_steps_vllm) * alone)[0])
     True
     """
-    return by_backend(
+    steps = by_backend(
         work, constants.first_steps_trtllm, constants.first_steps_sglang, constants.first_steps_vllm
     )
+    lone = decode_step_s(work, constants, np.ones_like(step_s), work.prompt)
+    return step_s + steps * lone
 
 
 def loop_latencies(work: Work, constants: Constants) -> Latencies:
     """Times of a closed loop on one engine, shape (rows,), in seconds.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> found = loop_latencies(count_work([WORKED]), FITTED)
-    >>> bool(0.004 < found.per_token_s[0] < 0.012), bool(found.first_token_s[0] > found.per_token_s[0])
-    (True, True)
+    >>> bool(0.004 < found.per_token_s[0] < 0.012)
+    True
     """
     running = np.minimum(work.concurrency, work.room)
     context = work.prompt + work.answer / 2
@@ -75,12 +82,12 @@ def loop_latencies(work: Work, constants: Constants) -> Latencies:
     others = np.maximum(running - 1, 0)
     taken = prompt / work.stages + constants.prompt_s / work.groups
     per_token = step / work.accepted + others / work.answer * taken
-    steps = first_steps(work, constants)
+    before = waiting_steps_s(work, constants, step)
     locked = by_backend(
         work, constants.lockstep_trtllm, constants.lockstep_sglang, constants.lockstep_vllm
     )
     share = np.where(work.locked > 0, locked, constants.burst_share)
-    first = steps * step + prompt
+    first = before + prompt
     stay = first + work.answer * per_token
     waiting = np.maximum(work.concurrency / running - 1, 0)
     queue = share * others * prompt / work.stages + waiting * stay
@@ -101,13 +108,15 @@ def fleet_latencies(
     where no more than 0 for prompts stands for as many as keep them below 80% busy;
     concurrency: requests in both fleets together, shape (rows,).
 
+    >>> from serving_mathematics.machine.benchmark_loops import loop_latencies
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> work, one = count_work([WORKED]), np.ones(1)
     >>> apart = fleet_latencies(work, work, one, one, 8 * one, FITTED)
     >>> bool(apart.per_token_s[0] < loop_latencies(work, FITTED).per_token_s[0])  # no interruptions
     True
     """
     prompt = prompt_s(prompts, constants)
-    steps = first_steps(answers, constants)
     context = answers.prompt + answers.answer / 2
     each = np.maximum(concurrency / answer_engines, 1.0)
     running = np.minimum(each, answers.room)
@@ -125,7 +134,7 @@ def fleet_latencies(
         running = 0.5 * running + 0.5 * limit
     step = decode_step_s(answers, constants, running, context)
     per_token = step / answers.accepted
-    alone = steps * step + prompt
+    alone = waiting_steps_s(answers, constants, step) + prompt
     rate = running * answer_engines / (answers.answer * per_token)
     whole = np.maximum(concurrency / rate, alone + answers.answer * per_token)
     share = np.where(answers.locked > 0, 0.3, constants.burst_share)

@@ -2,15 +2,16 @@
 
     python -m serving_mathematics.machine.calibration
 
-Two fits: fourteen constants to times per token, then seven to first tokens. Each minimizes the sum
-of a robust function of log(predicted / measured), so that twice too long weighs as much as twice too
-short and a misread run weighs little. Left-out scores fit again without the runs of one group (all
+Two fits: fourteen constants to times per token, then seven to first tokens. Each minimizes the
+sum of a robust function of log(predicted / measured), so that twice too long weighs as much as
+twice too short and a misread run weighs little. Left-out scores fit again without the runs of one group (all
 models of one shape, one system, one backend) and predict those.
 
 Assumes: the acceptance lengths of guessing runs (two numbers) are estimated from those runs
 themselves, and are never left out; the form of the model was chosen with these scores in sight.
 
-Source: Huber (1964), "Robust Estimation of a Location Parameter"; Levenberg (1944); Marquardt (1963).
+Source: Huber (1964), "Robust Estimation of a Location Parameter"; Marquardt (1963), "An Algorithm
+for Least-Squares Estimation of Nonlinear Parameters".
 """
 
 from __future__ import annotations
@@ -122,7 +123,12 @@ class Table:
 
 
 def tabulate(runs: Sequence[Run]) -> Table:
-    """Runs as arrays. Raises ValueError where there is none."""
+    """Runs as arrays. Raises ValueError where there is none.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> tabulate(read_runs(read_lines()[:3])).engines.layers
+    array([62., 62., 62.])
+    """
     return Table(
         tuple(runs),
         count_work([run.answers for run in runs]),
@@ -137,7 +143,15 @@ def tabulate(runs: Sequence[Run]) -> Table:
 
 
 def predict_runs(table: Table, constants: Constants) -> Latencies:
-    """Predicted times of all runs, shape (runs,), in seconds."""
+    """Predicted times of all runs, shape (runs,), in seconds.
+
+    >>> from serving_mathematics.machine.calibration import KERNELS, tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> table = tabulate(read_runs(read_lines()[:3]))
+    >>> found = predict_runs(table, KERNELS)
+    >>> bool(np.all(np.abs(found.per_token_s / table.per_token_s - 1) < 0.5))
+    True
+    """
     first, each = np.empty(len(table.runs)), np.empty(len(table.runs))
     running = np.empty(len(table.runs))
     for index, made in (
@@ -170,7 +184,8 @@ def descend(
     (p,). scale: residuals above it count in proportion, below it by their square.
 
     >>> x = np.array([1.0, 2.0, 4.0])
-    >>> float(descend(lambda p: p[0] * x - 3 * x, np.array([1.0]), np.array([9.0]), 0.1)[0].round(6))
+    >>> found = descend(lambda p: p[0] * x - 3 * x, np.array([1.0]), np.array([9.0]), 0.1)
+    >>> float(found[0].round(6))
     3.0
     """
     here = np.minimum(start, upper)
@@ -206,7 +221,18 @@ def descend(
 
 
 def fit(table: Table, start: Constants = START) -> Constants:
-    """Constants fitted to the engines of a table: to times per token, then to first tokens."""
+    """Constants fitted to the engines of a table: to times per token, then to first tokens.
+
+    start: where the search begins.
+
+    >>> from serving_mathematics.machine.calibration import tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.machine.calibration import predict_runs
+    >>> table = tabulate(read_runs(read_lines()[:40]))
+    >>> fitted = predict_runs(table, fit(table)).per_token_s
+    >>> bool(np.median(np.abs(fitted / table.per_token_s - 1)) < 0.1)
+    True
+    """
     part = table.rows(table.single)
     logs = np.log(start.as_array())
     upper = np.full(logs.size, np.inf)
@@ -229,7 +255,15 @@ def fit(table: Table, start: Constants = START) -> Constants:
 
 
 def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> Array:
-    """Output tokens a second and device in proportion: the devices cancel in a ratio."""
+    """Output tokens a second of the replica, shape (runs,): its devices cancel in a ratio.
+
+    >>> from serving_mathematics.machine.calibration import tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> table = tabulate(read_runs(read_lines()[:1]))
+    >>> answer = table.engines.answer  # 128 requests, each 0.9 * 1024 tokens
+    >>> bool(rate_per_device(table, np.zeros(1), 1 / answer)[0].round(3) == 128 * 921.6)
+    True
+    """
     stay = first_token_s + table.engines.answer * per_token_s
     return np.asarray(table.concurrency * table.engines.answer / stay)
 
@@ -254,6 +288,13 @@ def without_evidence(constants: Constants, table: Table) -> Constants:
     """The constants, where those of a backend without runs are the geometric mean of the others'.
 
     table: the runs that the constants were fitted to.
+
+    >>> from serving_mathematics.machine.calibration import KERNELS, tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> table = tabulate(read_runs(read_lines()[:3]))  # all of vLLM
+    >>> found = without_evidence(KERNELS, table)
+    >>> found.factor_trtllm == found.factor_vllm == KERNELS.factor_vllm
+    True
     """
     present = [bool(np.any(table.engines.backend == i)) for i in range(len(BACKENDS))]
     values = dict(zip(CONSTANT_NAMES, constants.as_array(), strict=True))
@@ -261,13 +302,22 @@ def without_evidence(constants: Constants, table: Table) -> Constants:
         names = [kind.format(backend) for backend in BACKENDS]
         known = [values[name] for name, there in zip(names, present, strict=True) if there]
         for name, there in zip(names, present, strict=True):
-            if not there:
+            if known and not there:
                 values[name] = np.exp(np.mean(np.log(known)))
     return constants_of(np.array(list(values.values())))
 
 
 def left_out(table: Table, groups: Sequence[str], start: Constants) -> Latencies:
-    """Predictions of every run by constants fitted without the runs of its group."""
+    """Predictions of every run by constants fitted without the runs of its group.
+
+    groups: a label for every run. start: where each search begins.
+
+    >>> from serving_mathematics.machine.calibration import START, tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> table = tabulate(read_runs(read_lines()[:6]))
+    >>> bool(np.all(left_out(table, ["a", "b"] * 3, START).per_token_s > 0))
+    True
+    """
     names = np.array(groups)
     first, each = np.empty(names.size), np.empty(names.size)
     running = np.empty(names.size)
@@ -292,7 +342,13 @@ def _size_class(value: float) -> str:
 
 
 def groupings(table: Table) -> dict[str, list[str]]:
-    """Labels of every run, by what scores are told by."""
+    """Labels of every run, by what scores are told by.
+
+    >>> from serving_mathematics.machine.calibration import tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> groupings(tabulate(read_runs(read_lines()[:1])))["devices"]
+    ['4']
+    """
     runs = table.runs
     return {
         "model": [run.family for run in runs],
@@ -328,7 +384,16 @@ def _scores(table: Table, found: Latencies, by: Iterable[str]) -> dict[str, Any]
 
 
 def score(runs: Sequence[Run]) -> dict[str, Any]:
-    """All scores of a list of runs, and the constants that were fitted to all of them."""
+    """All scores of a list of runs, and the constants that were fitted to all of them.
+
+    runs: some of one engine, some with separate fleets.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> lines = read_lines()
+    >>> found = score(read_runs([*lines[:30], *lines[255:258]]))
+    >>> found["coverage"]
+    {'aggregated': 30, 'separate': 3}
+    """
     together = np.array([run.kind != "separate" for run in runs])
     table = tabulate(runs)
     aggregated, separate = table.rows(together), table.rows(~together)

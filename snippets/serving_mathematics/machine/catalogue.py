@@ -21,6 +21,7 @@ from serving_mathematics.machine.architectures import Architecture, read_archite
 from serving_mathematics.machine.deployments import PRECISIONS
 from serving_mathematics.machine.systems import System, read_system
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import require
 
 ENDINGS = re.compile(
     r"(?<=.)(instruct|chat|base|it|hf|thinking|preview|text|vl|next"
@@ -149,22 +150,33 @@ def _model_configs() -> dict[str, Any]:
 
 @functools.cache
 def systems() -> dict[str, System]:
-    """All systems by name."""
+    """All systems by name.
+
+    >>> systems()["h100_sxm"].bandwidth_bytes_per_s
+    3350000000000.0
+    """
     rows = read_record("machine_systems")["systems"]
     return {name: read_system(name, row) for name, row in rows.items()}
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of the presets, as published."""
+    """Names of the presets, as published.
+
+    >>> "deepseek-ai/DeepSeek-R1" in model_names()
+    True
+    """
     return tuple(sorted(_model_configs()))
 
 
 @functools.cache
 def preset_model(name: str) -> Architecture:
-    """The preset of exactly this name. Raises ValueError where there is none."""
+    """The preset of exactly this name. Raises ValueError where there is none.
+
+    >>> round(preset_model("Qwen/Qwen3-32B").parameters / 1e9, 1)
+    32.8
+    """
     configs = _model_configs()
-    if name not in configs:
-        raise ValueError(f"model must be a preset, got {name!r}")
+    require(name in configs, "model", "a preset", name)
     return read_architecture(configs[name], name)
 
 
@@ -282,6 +294,7 @@ def find_precision(name: str) -> str:
 def own_precision(architecture: Architecture) -> str:
     """The precision in which a model's weights were published.
 
+    >>> from serving_mathematics.machine.catalogue import find_model
     >>> own_precision(find_model("gpt-oss-120b")[0])
     'fp4'
     """

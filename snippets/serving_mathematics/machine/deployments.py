@@ -115,6 +115,7 @@ def storage(architecture: Architecture, precision: str) -> Storage:
     eight bits beside four-bit weights, as those checkpoints say, and in 16 bits otherwise.
     precision: one of `PRECISIONS`. Raises ValueError otherwise.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> storage(WORKED.architecture, "fp4").attention  # dense: four bits and a scale of 16 values
     0.5625
     """
@@ -141,6 +142,7 @@ def cache_devices(attention: Attention, tensor: int) -> int:
 def weight_bytes(deployment: Deployment) -> float:
     """Bytes of weights on one device, the vocabulary's two tables over its tensor group.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> round(weight_bytes(WORKED) / 1e9, 1)
     16.1
     """
@@ -158,6 +160,7 @@ def weight_bytes(deployment: Deployment) -> float:
 def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     """Bytes on one device that a sequence of so many tokens holds, states in 32 bits.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> sequence_bytes(WORKED, 1)  # 32 layers, keys and values, 8 heads of 128, 2 bytes
     131072.0
     """
@@ -182,6 +185,7 @@ def room_sequences(deployment: Deployment) -> float:
     the prompt and somewhat more than half of the answer.
     Source: TensorRT-LLM documentation, capacity scheduler policy; Kwon et al. (2023), section 4.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> 400 < room_sequences(WORKED) < 500  # 61 GB for sequences of 0.15 GB
     True
     """
@@ -199,6 +203,7 @@ def room_sequences(deployment: Deployment) -> float:
 def fewest_devices(deployment: Deployment) -> int:
     """The power of two of devices, split by tensor, whose memory holds the weights.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> fewest_devices(WORKED)
     1
     """
@@ -223,6 +228,7 @@ def fewest_devices(deployment: Deployment) -> int:
 def require_deployment(deployment: Deployment) -> None:
     """Raise ValueError where a deployment cannot be, naming what is wrong and what would do.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> require_deployment(WORKED)
     >>> import dataclasses
     >>> require_deployment(dataclasses.replace(WORKED, tensor=3))

@@ -3,8 +3,8 @@
     serving-mathematics predict ROWS.csv --out PREDICTED.csv
 
 A row is a deployment under a closed loop; the columns are listed by `--help`. Three are added:
-`predicted_ttft_s`, `predicted_tpot_s` and `predicted_tokens_per_s_per_gpu` (output tokens). Rows keep
-their order and number; where `ttft_s` or `tpot_s` are there, the errors are printed.
+`predicted_ttft_s`, `predicted_tpot_s` and `predicted_tokens_per_s_per_gpu` (output tokens). Rows
+keep their order and number; where `ttft_s` or `tpot_s` are there, the errors are printed.
 
 It exits with 0 when every row was answered and 2 when the input is wrong, with one line on standard
 error that names row, column and rule. The output is written whole or not at all.
@@ -75,7 +75,7 @@ COLUMNS = {
     "accepted_tokens": "tokens a step and sequence; blank: 2.5 for 3 guesses, 1.8 for 1",
     "prefill_tp, prefill_dp, prefill_ep, prefill_workers": "disagg: an engine that takes prompts, "
     "and how many; blank workers: as many as keep them below 80% busy",
-    "decode_tp, decode_dp, decode_ep, decode_workers": "disagg: an engine that answers, and how many",
+    "decode_tp, decode_dp, decode_ep, decode_workers": "disagg: an engine that answers, how many",
     "ttft_s, tpot_s": "measured; errors are then printed",
 }
 OTHER_NAMES = {  # as other tables call them, in compared form
@@ -172,8 +172,8 @@ def _named(column: str, found: str) -> ValueError:
 def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int, tuple[str, ...]]:
     """Widths with devices that were counted twice counted once, and notes that say so.
 
-    Attention in parallel over data is often written with `tp` and `dp` both as the number of devices,
-    and experts with a `tp` that is the square of `ep`.
+    Attention in parallel over data is often written with `tp` and `dp` both as the number of
+    devices, and experts with a `tp` that is the square of `ep`.
 
     >>> parallel_widths(8, 8, 8)[:3], parallel_widths(64, 1, 8)[:3], parallel_widths(1, 1, 8)[:3]
     ((1, 8, 8), (8, 1, 8), (1, 8, 8))
@@ -223,8 +223,8 @@ def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
 def read_row(cells: Mapping[str, str]) -> Row:
     """A deployment from the text of a row's columns.
 
-    Raises ValueError naming column and rule: unknown names with the nearest, widths that do not divide,
-    weights that do not fit, lengths beyond the model's context.
+    Raises ValueError naming column and rule: unknown names with the nearest, widths that do not
+    divide, weights that do not fit, lengths beyond the model's context.
 
     >>> row = read_row({"model": "Llama-3.1-8B", "system": "H100", "isl": "1000", "osl": "100",
     ...                 "concurrency": "8"})
@@ -345,7 +345,14 @@ def _in_columns(text: str, start: str) -> ValueError:
 
 
 def devices_of(row: Row) -> float:
-    """Devices of a row's replica: of the engine, or of both fleets as far as they are stated."""
+    """Devices of a row's replica: of the engine, or of both fleets as far as they are stated.
+
+    >>> from serving_mathematics.machine.predict import read_row
+    >>> cells = {"model": "Qwen3-32B", "system": "H100", "isl": "1000", "osl": "100", "tp": "2",
+    ...          "concurrency": "8"}
+    >>> devices_of(read_row(cells))
+    2.0
+    """
     total = row.answers.devices * row.answer_engines
     if row.prompts is not None:
         total += row.prompts.devices * max(1.0, row.prompt_engines)
@@ -355,9 +362,11 @@ def devices_of(row: Row) -> float:
 def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answer]:
     """Predictions of rows, in their order.
 
+    >>> from serving_mathematics.machine.predict import read_row
     >>> cells = {"model": "Llama-3.1-8B", "system": "H100", "isl": "1000", "osl": "100",
     ...          "concurrency": "1"}
-    >>> 0.004 < answer_rows([read_row(cells)])[0].per_token_s < 0.012  # 16 GB over 3.35 TB/s and more
+    >>> (answer,) = answer_rows([read_row(cells)])
+    >>> 15e9 / 3.35e12 < answer.per_token_s < 0.012  # its weights once, and more
     True
     """
     answers: list[Answer | None] = [None] * len(rows)
@@ -517,6 +526,13 @@ def predict_table(
 
     name: what messages call the table. to: where progress, notes and left-out rows are told.
     Raises ValueError naming row and column, unless rows are left blank.
+
+    >>> import sys
+    >>> header = ["model", "system", "isl", "osl", "concurrency"]
+    >>> text, errors = predict_table("rows", header, [["Qwen3-8B", "H100", "1000", "100", "4"]],
+    ...                              False, sys.stderr)
+    >>> text.splitlines()[0].split(",")[-1]
+    'predicted_tokens_per_s_per_gpu'
     """
     names = rename_columns(header)
     kept = [i for i, column in enumerate(header) if column not in ADDED]

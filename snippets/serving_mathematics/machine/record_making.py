@@ -119,7 +119,7 @@ AMD = {  # data sheets, dense; one direction of seven links
         "link_bytes_per_s": 448e9,
         "domain_devices": 8,
         "outside_bytes_per_s": 50e9,
-        "source": "AMD at ISSCC 2026 (fp8), Tom's Hardware (2025-06) (memory, fp4); links of MI300X",
+        "source": "AMD, ISSCC 2026 (fp8); Tom's Hardware, 2025-06 (memory, fp4); links of MI300X",
     },
 }
 GENERATIONS = {
@@ -132,7 +132,7 @@ GENERATIONS = {
 }
 
 
-def fetch_wheel() -> Path:
+def _fetch_wheel() -> Path:
     """The package's wheel in the cache, fetched by pip where it is not there yet."""
     CACHE.mkdir(parents=True, exist_ok=True)
     pattern = f"{PACKAGE.replace('-', '_')}-{VERSION}-*.whl"
@@ -183,7 +183,16 @@ def _rounded(cell: str) -> str:
 
 
 def run_rows(lines: Iterable[str]) -> list[dict[str, str]]:
-    """The runs of the package's table, with the parts of `silicon_data_source` that are read."""
+    """The runs of the package's table, with the parts of `silicon_data_source` that are read.
+
+    lines: of the table, its header first.
+
+    >>> head = ["silicon_data_source", "silicon_ttft_ms", "silicon_tpot_ms", *RUN_COLUMNS.values()]
+    >>> cells = ["db-dump/x; silicon_concurrency=8", "100", "9.87654321", *["2.0"] * 25]
+    >>> row = run_rows([",".join(head), ",".join(cells)])[0]
+    >>> row["source"], row["concurrency"], row["tp"], row["tpot_ms"]
+    ('db-dump', '8', '2', '9.87654')
+    """
     rows = []
     for number, row in enumerate(csv.DictReader(lines), 1):
         told = row["silicon_data_source"]
@@ -207,7 +216,11 @@ def run_rows(lines: Iterable[str]) -> list[dict[str, str]]:
 
 
 def kept_config(config: Mapping[str, Any], quantized: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is read of a `config.json`, and of the `hf_quant_config.json` beside it."""
+    """What is read of a `config.json`, and of the `hf_quant_config.json` beside it.
+
+    >>> kept_config({"hidden_size": 8, "rope_theta": 1e4}, {"quantization": {"quant_algo": "FP8"}})
+    {'hidden_size': 8, 'quantization_config': {'quant_algo': 'FP8'}}
+    """
     merged = {**config, **(config.get("text_config") or {}), **(config.get("llm_config") or {})}
     kept = {key: merged[key] for key in KEPT_KEYS.split() if merged.get(key) is not None}
     told = merged.get("quantization_config") or (quantized or {}).get("quantization")
@@ -282,7 +295,7 @@ def _system_row(text: str, name: str) -> dict[str, Any] | None:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def make_records(wheel: Path) -> None:
+def _make_records(wheel: Path) -> None:
     """Write the records of runs, models and systems from the wheel."""
     made = {"source": SOURCE, "licence": LICENCE} | provenance(COMMAND)
     with zipfile.ZipFile(wheel) as package:
@@ -323,7 +336,7 @@ def _median(values: Any) -> float:
     return ordered[len(ordered) // 2]
 
 
-def kernel_digest(
+def _kernel_digest(
     wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm", "b200_sxm")
 ) -> dict[str, Any]:
     """Medians of kernel measurements by system, backend and type: floors, shares, rates.
@@ -403,7 +416,7 @@ def kernel_digest(
                         and "eager" not in row["kernel_source"]
                         and row["message_size"] <= 4096
                     ):
-                            add("message floor [s]", f"{backend} {row['num_gpus']}", seconds)
+                        add("message floor [s]", f"{backend} {row['num_gpus']}", seconds)
             digest[system] = {
                 kind: {
                     key: {"median": float(f"{_median(values):.3g}"), "calls": len(values)}
@@ -416,10 +429,10 @@ def kernel_digest(
 
 def main() -> int:
     """Fetch, read, write; the digest only where pyarrow is there."""
-    wheel = fetch_wheel()
-    make_records(wheel)
+    wheel = _fetch_wheel()
+    _make_records(wheel)
     with contextlib.suppress(ModuleNotFoundError):
-        digest = kernel_digest(wheel)
+        digest = _kernel_digest(wheel)
         made = {"source": SOURCE, "licence": LICENCE} | provenance(COMMAND)
         title = {"title": "Kernel measurements, medians by backend and type"}
         _write_bytes("machine_kernels.json", _json(title | made | {"systems": digest}, 1).encode())

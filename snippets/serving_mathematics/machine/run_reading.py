@@ -5,8 +5,8 @@ The package's columns mean different things by source. The rules, in their order
 1. Concurrency is the client's (`concurrency`); where it is blank, the batch of a group times the
    groups. `batch` is a group's share where attention is in parallel over data.
 2. A blank precision is that of the matrices (`gemm`), and 16 bits where that is blank too.
-3. `ep` > 1 with `tp` = `ep`^2 = `moe_tp` * `ep`, outside of the kernel makers' own runs: the product
-   of two widths that are the same devices. There are `ep` of them. The same for `dp`.
+3. `ep` > 1 with `tp` = `ep`^2 = `moe_tp` * `ep`, outside of the kernel makers' own runs: the
+   product of two widths that are the same devices. There are `ep` of them. The same for `dp`.
 4. `dp` = `tp` > 1: the same devices counted twice; attention is in parallel over them.
 5. Blank `dp`, in mixtures: `moe_tp` * `ep` / `tp`.
 6. More than 8 devices with `ep` = 1: not one engine but a whole fleet with separate prompts, of
@@ -70,7 +70,11 @@ class Run:
 
 
 def read_lines() -> list[dict[str, str]]:
-    """The record's rows, as text."""
+    """The record's rows, as text.
+
+    >>> len(read_lines())
+    5221
+    """
     record = read_record("machine_runs")
     return [dict(zip(record["columns"], row, strict=True)) for row in record["rows"]]
 
@@ -139,7 +143,12 @@ def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: f
 
 
 def guessing(engine: Deployment) -> Deployment:
-    """The same engine with as many guesses as the benchmark's scripts set."""
+    """The same engine with as many guesses as the benchmark's scripts set.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> guessing(WORKED).draft_tokens
+    3
+    """
     drafts = 1 if engine.attention_data > 1 else 3
     return replace(engine, draft_tokens=drafts, accepted_tokens=ACCEPTED[drafts])
 
@@ -183,9 +192,9 @@ def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment,
     )
     load = _concurrency(row, _whole(row, "dp", 1))
     engine = _engine(row, tensor, data, expert, load)
-    if "DeepSeek" in row["model"] and row["backend"] == "trtllm" and not own:
-        if (row["system"], row["version"], row["day"]) in GUESSING:
-            engine = guessing(engine)
+    known = "DeepSeek" in row["model"] and row["backend"] == "trtllm" and not own
+    if known and (row["system"], row["version"], row["day"]) in GUESSING:
+        engine = guessing(engine)
     return (
         "engine",
         engine,
@@ -253,7 +262,13 @@ def _separate(
 
 
 def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
-    """Runs from rows of the record, in their order, one each. Raises ValueError on a bad cell."""
+    """Runs from rows of the record, in their order, one each. Raises ValueError on a bad cell.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines
+    >>> run = read_runs(read_lines()[:1])[0]
+    >>> run.family, run.answers.devices, run.concurrency
+    ('MiniMax-M2.5', 4, 128.0)
+    """
     listed = list(rows)
     stated = {
         _same_run(row): row for row in listed if row["mode"] == "disagg" and row["decode_workers"]
@@ -289,6 +304,7 @@ def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
 def family_name(model: Architecture) -> str:
     """One name for all models of one shape: DeepSeek-V3, -R1 and -V3.1 are one.
 
+    >>> from serving_mathematics.machine.catalogue import find_model
     >>> family_name(find_model("DeepSeek-V3")[0]) == family_name(find_model("DeepSeek-R1")[0])
     True
     """

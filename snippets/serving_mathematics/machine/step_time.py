@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from serving_mathematics.machine.architectures import Architecture, Attention, FeedForward
 from serving_mathematics.machine.deployments import (
     BACKENDS,
-    WORKED,
     Deployment,
     Storage,
     cache_devices,
@@ -67,7 +66,7 @@ class Constants:
     prompt_expert_share: float  # of the 16-bit peak, attained by experts in prompts
     prompt_link_share: float  # of a link, attained by large messages
     prompt_s: float  # host time a prompt
-    first_steps_trtllm: float  # decoding steps that pass before a lone request's first token
+    first_steps_trtllm: float  # steps of one sequence that pass around a prompt
     first_steps_sglang: float
     first_steps_vllm: float
     burst_share: float  # of the prompts at hand that a request waits for
@@ -95,13 +94,13 @@ FITTED = Constants(  # to all aggregated runs of the record, see records/machine
     prompt_expert_share=0.3078,
     prompt_link_share=0.5577,
     prompt_s=0.003551,
-    first_steps_trtllm=13.3,
-    first_steps_sglang=30.05,
-    first_steps_vllm=7.499,
-    burst_share=0.09111,
-    lockstep_trtllm=0.1321,
-    lockstep_sglang=0.4328,
-    lockstep_vllm=0.07553,
+    first_steps_trtllm=18.35,
+    first_steps_sglang=40.68,
+    first_steps_vllm=8.545,
+    burst_share=0.1191,
+    lockstep_trtllm=0.1427,
+    lockstep_sglang=0.4559,
+    lockstep_vllm=0.08186,
 )
 CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 
@@ -109,8 +108,8 @@ CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 def constants_of(values: Array) -> Constants:
     """Constants from an array in their order. Raises ValueError on another length.
 
-    >>> constants_of(FITTED.as_array()) == FITTED
-    True
+    >>> constants_of(np.arange(21.0)).factor_vllm
+    2.0
     """
     names = [field.name for field in fields(Constants)]
     require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
@@ -199,6 +198,7 @@ def layers_floor_s(
 ) -> float:
     """Time of all layers' kernels with next to nothing to do, in seconds.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
     >>> round(layers_floor_s(WORKED.architecture, "hopper", "vllm", kept) * 1e3, 2)  # 32 * 33.3 us
     1.07
@@ -301,6 +301,7 @@ def _link(deployment: Deployment) -> float:
 def count_work(deployments: Sequence[Deployment]) -> Work:
     """Deployments as arrays of counts, one row each. Raises ValueError where there is none.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> count_work([WORKED]).layers
     array([32.])
     """
@@ -373,6 +374,8 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
 def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
     """A number for every row by its backend, shape (rows,).
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import count_work
     >>> by_backend(count_work([WORKED]), 1.0, 2.0, 3.0)
     array([3.])
     """
@@ -385,6 +388,8 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
     With guesses, a step handles the drafts and one token of each sequence.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> one = decode_step_s(count_work([WORKED]), FITTED, np.array([1.0]), np.array([1000.0]))
     >>> 15e9 / 3.35e12 < float(one[0]) < 0.01  # its weights once, and kernels
     True
@@ -441,6 +446,8 @@ def prompt_s(work: Work, constants: Constants) -> Array:
 
     Attention over data takes prompts of all groups at once; a pipeline's stages work on several.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> 0.01 < float(prompt_s(count_work([WORKED]), FITTED)[0]) < 0.05  # 15 TFLOP at most of 989/s
     True
     """

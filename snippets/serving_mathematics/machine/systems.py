@@ -1,7 +1,7 @@
 """What a device can do: bandwidth, peaks by precision, memory, links.
 
-The numbers are those of data sheets, kept in `records/machine_systems.json` with a source each; what
-share of them an engine attains is for `step_time` to say.
+The numbers are those of data sheets, kept in `records/machine_systems.json` with a source each;
+what share of them an engine attains is for `step_time` to say.
 
 Source: the system files of aiconfigurator-core 0.12.0 (Apache-2.0) and the makers' data sheets.
 """
