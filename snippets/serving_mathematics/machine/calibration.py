@@ -4,8 +4,8 @@
 
 Two fits: fourteen constants to times per token, then seven to first tokens. Each minimizes the
 sum of a robust function of log(predicted / measured), so that twice too long weighs as much as
-twice too short and a misread run weighs little. Left-out scores fit again without the runs of one group (all
-models of one shape, one system, one backend) and predict those.
+twice too short and a misread run weighs little. Left-out scores fit again without the runs of one
+group (all models of one shape, one system, one backend) and predict those.
 
 Assumes: the acceptance lengths of guessing runs (two numbers) are estimated from those runs
 themselves, and are never left out; the form of the model was chosen with these scores in sight.
@@ -154,24 +154,23 @@ def predict_runs(table: Table, constants: Constants) -> Latencies:
     """
     first, each = np.empty(len(table.runs)), np.empty(len(table.runs))
     running = np.empty(len(table.runs))
-    for index, made in (
-        (table.single, lambda part: loop_latencies(part.engines, constants)),
-        (
-            ~table.single,
-            lambda part: fleet_latencies(
+    for index in (table.single, ~table.single):
+        if not index.any():
+            continue
+        part = table.rows(index)
+        if part.single[0]:
+            found = loop_latencies(part.engines, constants)
+        else:
+            found = fleet_latencies(
                 part.prompts,
                 part.engines,
                 part.prompt_engines,
                 part.answer_engines,
                 part.concurrency,
                 constants,
-            ),
-        ),
-    ):
-        if index.any():
-            found = made(table.rows(index))
-            first[index], each[index] = found.first_token_s, found.per_token_s
-            running[index] = found.running
+            )
+        first[index], each[index] = found.first_token_s, found.per_token_s
+        running[index] = found.running
     return Latencies(first, each, running)
 
 

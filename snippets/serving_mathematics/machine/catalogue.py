@@ -225,8 +225,11 @@ def find_model(name: str) -> tuple[Architecture, str]:
     bare, precision = _without_endings(last)
     for tried in (form, last, bare, bare.removeprefix("meta"), bare.removeprefix("nvidia")):
         if tried in _forms():
-            told = precision
-            return preset_model(_forms()[tried]), told
+            return preset_model(_forms()[tried]), precision
+    longer = {_without_endings(form)[0]: name for form, name in _forms().items() if bare in form}
+    begun = {form: name for form, name in longer.items() if form.startswith(bare)}
+    if len(begun) == 1 and len(bare) > 4:  # "Qwen3-235B": only one goes on from there
+        return preset_model(next(iter(begun.values()))), precision
     raise ValueError(
         f"model {text!r} is not known; nearest: {nearest(bare, model_names())}; "
         "or give the path of its config.json"

@@ -221,7 +221,8 @@ def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
     >>> touched_experts(np.array([256.0]), np.array([8.0]), np.array([32.0])).round(2)
     array([163.31])
     """
-    share = np.divide(chosen, experts, out=np.zeros_like(chosen), where=experts > 0)
+    none = np.zeros(np.shape(experts))
+    share = np.divide(chosen, experts, out=none, where=np.asarray(experts) > 0)
     return np.asarray(experts * (1 - (1 - share) ** tokens), dtype=float)
 
 
