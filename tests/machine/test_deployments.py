@@ -138,7 +138,7 @@ def test_what_can_be_is_let_through() -> None:
 
 
 def test_experts_of_a_dense_model_and_unknown_precisions_are_refused() -> None:
-    with pytest.raises(ValueError, match="expert must be 1 for Llama-3.1-8B, without experts"):
+    with pytest.raises(ValueError, match=r"expert must be 1 for Llama-3\.1-8B, without experts"):
         require_deployment(replace(WORKED, tensor=2, expert=2))
     with pytest.raises(ValueError, match="precision must be one of bf16, fp8, fp4, int4, got fp3"):
         storage(WORKED.architecture, "fp3")

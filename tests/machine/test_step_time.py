@@ -65,14 +65,19 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
     devices = one.tensor * one.attention_data
     here = max(sequences / one.pipeline, one.attention_data)
     a_group, width = here / one.attention_data, 1 + one.draft_tokens
-    factor = dict(
-        trtllm=c.factor_trtllm, sglang=c.factor_sglang, vllm=c.factor_vllm
-    )[one.backend]  # fmt: skip
+    factor = {
+        "trtllm": c.factor_trtllm,
+        "sglang": c.factor_sglang,
+        "vllm": c.factor_vllm,
+    }[one.backend]
     peak = {2: system.bf16_flops_per_s, 1: system.fp8_flops_per_s}
     peak[0.5625] = system.fp4_flops_per_s
     peak[0.53125] = (
-        system.bf16_flops_per_s if one.precision == "int4" else
-        system.fp8_flops_per_s if system.generation == "blackwell" else system.bf16_flops_per_s
+        system.bf16_flops_per_s
+        if one.precision == "int4"
+        else system.fp8_flops_per_s
+        if system.generation == "blackwell"
+        else system.bf16_flops_per_s
     )
     total = 0.0
     for count, attention, part in model.layers:
@@ -103,8 +108,10 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
         total += count * (max(read, done) + max(look, think) + mixed)
     total += factor * layers_floor_s(model, system.generation, one.backend, kept)
     if devices > 1:
-        link = system.link_bytes_per_s if devices <= system.domain_devices else (
-            system.outside_bytes_per_s
+        link = (
+            system.link_bytes_per_s
+            if devices <= system.domain_devices
+            else (system.outside_bytes_per_s)
         )
         size = 2 * (devices - 1) / devices * model.hidden * 2 * width * a_group
         total += 2 * model.layer_count * (MESSAGE_S + size / (link * c.link_share))
@@ -253,12 +260,16 @@ FLOORS = read_record("machine_kernels")["systems"]
 
 
 @pytest.mark.parametrize(
-    ("system", "generation"), [("h100_sxm", "hopper"), ("h200_sxm", "hopper"), ("b200_sxm", "blackwell")]
+    ("system", "generation"),
+    [("h100_sxm", "hopper"), ("h200_sxm", "hopper"), ("b200_sxm", "blackwell")],
 )
 def test_floors_are_those_of_measured_kernels(system: str, generation: str) -> None:
     """Medians of three backends lie around the floors; quantizing the input is measured with it."""
     measured = FLOORS[system]
-    matrix = [measured["matrix floor [s]"][f"{b} bfloat16"]["median"] for b in ("sglang", "trtllm", "vllm")]
+    matrix = [
+        measured["matrix floor [s]"][f"{b} bfloat16"]["median"]
+        for b in ("sglang", "trtllm", "vllm")
+    ]
     assert matrix_floor_s(generation, 2.0) == pytest.approx(np.median(matrix), rel=0.1)
     eight = [measured["matrix floor [s]"][f"{b} fp8_block"]["median"] for b in ("sglang", "trtllm")]
     assert matrix_floor_s(generation, 1.0) == pytest.approx(np.median(eight), rel=0.15)

@@ -226,12 +226,16 @@ def find_model(name: str) -> tuple[Architecture, str]:
     for tried in (form, last, bare, bare.removeprefix("meta"), bare.removeprefix("nvidia")):
         if tried in _forms():
             return preset_model(_forms()[tried]), precision
-    longer = {_without_endings(form)[0]: name for form, name in _forms().items() if bare in form}
-    begun = {form: name for form, name in longer.items() if form.startswith(bare)}
+    shapes: dict[str, str] = {}  # without endings, and the shortest name of each
+    for form_of_one, name_of_one in _forms().items():
+        shapes.setdefault(_without_endings(form_of_one)[0].removeprefix("meta"), name_of_one)
+    begun = [one for one in shapes if one.startswith(bare)]
     if len(begun) == 1 and len(bare) > 4:  # "Qwen3-235B": only one goes on from there
-        return preset_model(next(iter(begun.values()))), precision
+        return preset_model(shapes[begun[0]]), precision
+    like = difflib.get_close_matches(bare, shapes, 6, 0.3)
+    names = list(dict.fromkeys(shapes[one] for one in like))[:3] or sorted(_model_configs())[:3]
     raise ValueError(
-        f"model {text!r} is not known; nearest: {nearest(bare, model_names())}; "
+        f"model {text!r} is not known; nearest: {', '.join(names)}; "
         "or give the path of its config.json"
     )
 

@@ -325,7 +325,7 @@ def _dividing(architecture: Architecture, width: int) -> int:
 def _in_columns(text: str, start: str) -> ValueError:
     """A rule about a deployment in the words of the table's columns."""
     words = {
-        "input_tokens + output_tokens": "columns isl, osl: isl + osl",
+        "input_tokens + output_tokens": "columns isl and osl: the sum",
         "input_tokens": "column isl:",
         "output_tokens": "column osl:",
         "concurrency": "column concurrency:",
