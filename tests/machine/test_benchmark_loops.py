@@ -149,6 +149,22 @@ def test_separate_fleets_do_not_interrupt() -> None:
     assert fleets(8, prompts=8, answers=2).per_token_s == pytest.approx(step)
 
 
+def test_a_burst_waits_at_each_engine_for_prompts() -> None:
+    """Where prompts keep up, others' prompts at the same engine are all that is waited for."""
+    step = decode_step_s(count_work([LARGE]), FITTED, np.full(1, 4.0), np.array([4250.0]))
+    work = count_work([LARGE])
+    alone = waiting_steps_s(work, FITTED, step) + prompt_s(work, FITTED)
+    burst = 0.3 * 3 / 8 * prompt_s(work, FITTED)
+    assert fleets(4, prompts=8).first_token_s == pytest.approx(alone + burst)
+    spread = count_work([replace(LARGE, shortest_share=0.8)])
+    one = np.ones(1)
+    found = fleet_latencies(spread, spread, 8 * one, one, 4 * one, FITTED)
+    step = decode_step_s(spread, FITTED, 4 * one, spread.prompt + spread.answer / 2)
+    alone = waiting_steps_s(spread, FITTED, step) + prompt_s(spread, FITTED)
+    burst = FITTED.burst_share * 3 / 8 * prompt_s(spread, FITTED)
+    assert found.first_token_s == pytest.approx(alone + burst)
+
+
 def test_prompts_that_cannot_keep_up_set_the_rate() -> None:
     """One prompt at a time: C requests pass at most one each prompt's time."""
     found = fleets(256, prompts=1)

@@ -61,6 +61,9 @@ def test_weights_are_split_by_part() -> None:
     apart = replace(R1, tensor=1, attention_data=8, expert=8)
     beside = model.attention_parameters + model.dense_parameters + 2 * model.embedding_parameters
     assert weight_bytes(apart) == pytest.approx(beside + model.routed_parameters / 8)
+    four = replace(R1, precision="fp4")
+    beside = 2 * (model.attention_parameters + model.dense_parameters + model.embedding_parameters)
+    assert weight_bytes(four) == pytest.approx((beside + 0.5625 * model.routed_parameters) / 8)
     assert weight_bytes(replace(R1, pipeline=2)) == pytest.approx(
         whole / 16 + 2 * model.embedding_parameters / 8
     )
