@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help serve build test lint pyodide bench bench-speed bench-build measure font lock clean
+.PHONY: help serve build zensical test lint pyodide bench bench-speed bench-build measure font lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -20,6 +20,10 @@ serve: $(READY) ## run the snippets and serve the site with live reload
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
+
+zensical: $(READY) ## build the same pages with Zensical, to .cache/plain/site/
+	$(BIN)/python -m builder expand .cache/plain
+	PYTHONPATH=. $(BIN)/zensical build --config-file .cache/plain/mkdocs.yml
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""What the benchmark needs to know from the engine. It runs in the copy of the tree, as a process
+"""What the benchmark needs to know from the builder. It runs in the copy of the tree, as a process
 of its own: `probe.py expand FOLDER ANSWER`, `probe.py cpu FOLDER ANSWER` and `probe.py chapters
 FOLDER ANSWER`; ANSWER is a JSON file.
 """
@@ -14,74 +14,42 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-_SLOT_LINE = re.compile(r"^([ \t]*)(builder-slot-\d+\.)[ \t]*$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"^[ \t]*\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _CODE_LINE = re.compile(r"^\{\{ code ([\w. ]+) \}\}$", re.MULTILINE)
-_ATTRIBUTE = re.compile(r'(?<=data-clipboard-text=")[^"]*')
-_PUNCTUATION = re.compile(r"[^\w ;&#]", re.ASCII)
 
 
 def expand(target: Path) -> dict[str, Any]:
-    """Write the site as a project without the engine: pages expanded, figures and downloads as
+    """Write the site as a project of the plain theme: pages expanded, figures and downloads as
     files. Answers what can be edited in both projects with the same effect on a page.
     """
-    from mkdocs.config import load_config
-    from mkdocs.structure.files import get_files
-    from mkdocs.utils import meta
+    from builder import ROOT, configuration, expansion, runner, source
 
-    from builder import ROOT, runner, source
-
-    config = load_config(str(ROOT / "mkdocs.yml"))
-    files = config.plugins.on_files(get_files(config), config=config)
-    shutil.copytree(ROOT / "docs", target / "docs")
-    shutil.copy(ROOT / "mkdocs.yml", target / "site.yml")
-    (target / "mkdocs.yml").write_text("INHERIT: site.yml\nhooks: []\nwatch: []\n", "utf-8")
+    site = configuration.site_of(ROOT, os.environ)
+    runs = runner.run_all(ROOT, runner.default_cache(ROOT))
+    made = expansion.expand(ROOT, site, runs)
+    config = configuration.plain_configuration(ROOT, os.environ)
+    target.rmdir()  # empty: the whole project takes its place
+    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n", site)
     edits = []
-    for file in files:
-        place = target / "docs" / file.src_uri
-        if file.src_uri.endswith(".md"):
-            original = file.content_string
-            body, front = meta.get_data(original)
-            text = _expanded(file, files, config)
-            place.write_text(original.removesuffix(body) + text, encoding="utf-8")
-            edits += _edits(file.src_uri, front, body, text)
-        elif not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.content_bytes)
+    for page, text in made.pages.items():
+        written = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        _, body, front = expansion.front_matter(page, written)
+        edits += _edits(page, front, body, text)
     names = source.module_names(ROOT)
     sources = source.Sources(ROOT)
     needs = {name: sources.dependencies(source.module_path(ROOT, name))[0] for name in names}
     return {
         "workers": runner.cores(),
-        "pages": len(list(files.documentation_pages())),
-        "figures": len([file for file in files if file.src_uri.endswith("-light.svg")]),
+        "pages": len(made.pages),
+        "figures": len([file for file in made.files if file.endswith("-light.svg")]),
         "edits": edits,
         "needs": {
             name: [path.relative_to(ROOT).as_posix() for path in paths]
             for name, paths in needs.items()
         },
     }
-
-
-def _expanded(file: Any, files: Any, config: Any) -> str:
-    """The Markdown of a page after expansion, with the finished HTML of the engine in it."""
-    context = {"page": SimpleNamespace(file=file), "files": files, "config": config}
-
-    def finished(slot: re.Match[str]) -> str:
-        markup: str = config.plugins.on_page_content(f"<p>{slot[2]}</p>", **context)
-        if slot[1]:  # in an indented block Markdown reads on inside of tags
-            markup = _ATTRIBUTE.sub(lambda code: _PUNCTUATION.sub(_reference, code[0]), markup)
-        return slot[1] + markup.replace("\n", "&#10;")
-
-    text: str = config.plugins.on_page_markdown("", **context)
-    return _SLOT_LINE.sub(finished, text)
-
-
-def _reference(character: re.Match[str]) -> str:
-    return f"&#{ord(character[0])};"
 
 
 def _edits(path: str, front: dict[str, Any], body: str, expanded: str) -> list[dict[str, Any]]:
@@ -118,29 +86,25 @@ def chapters(_: Path) -> dict[str, Any]:
     that it shows, its figures, its checks; and what its modules hold. A module that several
     chapters list belongs to the first, and those that need further packages are left out.
     """
-    from mkdocs.config import load_config
-    from mkdocs.structure.files import get_files
-    from mkdocs.utils import meta
+    from builder import ROOT, configuration, expansion, pages, runner, source
 
-    from builder import ROOT, pages, runner, source
-
-    config = load_config(str(ROOT / "mkdocs.yml"))
     names, cache = source.module_names(ROOT), runner.default_cache(ROOT)
     runs = {name: run for name in names if (run := runner.cached(ROOT, cache, name))}
     found, taken = [], set[str]()
-    for file in get_files(config).documentation_pages():
-        body, front = meta.get_data(file.content_string)
+    for path in configuration.site_of(ROOT, os.environ).order:
+        if not path.endswith(".md"):
+            continue
+        written = (ROOT / "docs" / path).read_text(encoding="utf-8")
+        _head, body, front = expansion.front_matter(path, written)
         if "question" not in front:
             continue
-        used = pages.module_names_of(file.src_uri, front, names)[0]
-        page = pages.Page(
-            file.src_uri, front, "", [runs[name] for name in used], list(runs.values())
-        )
+        used = pages.module_names_of(path, front, names)[0]
+        page = pages.Page(path, front, "", [runs[name] for name in used], list(runs.values()))
         mine = [runs[n] for n in used if n not in taken and not runs[n].record["needs"]]
         taken |= {run.name for run in mine}
         found.append(
             {
-                "path": file.src_uri,
+                "path": path,
                 "title": str(front["title"]),
                 "pieces": _pieces(body, page),
                 "modules": [
@@ -174,9 +138,7 @@ def _pieces(body: str, page: Any) -> list[list[str]]:
         elif kind == "downloads":
             continue
         else:
-            line = pages._VALUE.sub(
-                lambda found: pages._value(page, found[1], found[2] or ""), line
-            )
+            line = pages._VALUE.sub(lambda found: pages._value(page, found), line)
         pieces[-1][1] += line + "\n"
     return [piece for piece in pieces if piece[0] != "text" or piece[1].strip()]
 

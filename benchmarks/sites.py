@@ -137,14 +137,15 @@ def private_copy(tree: Path, temporary: Path) -> Project:
 
 
 def plain_project(ours: Project) -> tuple[Project, Facts]:
-    """The same site without the engine, and what the engine knows of it."""
+    """The same site without the builder, and what the builder knows of it."""
     folder = ours.folder.with_name("plain")
     folder.mkdir()
     answer = ask(ours, "expand", folder)
     answer["edits"] = [Edit(**edit) for edit in answer["edits"]]
     if not answer["edits"]:
         raise BenchmarkError("no page shows a function: there is nothing to edit")
-    return Project("plain", folder, ours.environment), Facts(**answer)
+    environment = ours.environment | {"PYTHONPATH": str(ours.folder)}  # for the formulas
+    return Project("plain", folder, environment), Facts(**answer)
 
 
 def cpu_seconds(ours: Project) -> dict[str, float]:
@@ -154,7 +155,7 @@ def cpu_seconds(ours: Project) -> dict[str, float]:
 
 
 def ask(ours: Project, question: str, folder: Path) -> Any:
-    """What the engine of a copy says to a question of `probe.py`."""
+    """What the builder of a copy says to a question of `probe.py`."""
     answer = ours.folder.with_suffix(".json")
     environment = ours.environment | {"PYTHONPATH": str(ours.folder)}
     asking = replace(ours, environment=environment)

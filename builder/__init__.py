@@ -1,7 +1,8 @@
 """Runs every snippet module once, caches what came out by content, and puts it into the pages.
 
-It knows no chapter, and no snippet imports it. `python -m builder` runs the snippets; the MkDocs
-hook (`hook.py`) calls the same functions and expands the directives of the pages.
+It knows no chapter, and no snippet imports it. `python -m builder` runs the snippets, `python -m
+builder expand FOLDER` writes the pages as plain Markdown, and the MkDocs hook (`hook.py`) hands the
+same to MkDocs.
 """
 
 from pathlib import Path

@@ -1,9 +1,14 @@
-"""Run the snippet modules that need it: `python -m builder [MODULE ...]`."""
+"""The builder from the command line.
+
+python -m builder [run] [MODULE ...]   run the snippet modules that are not in the cache
+python -m builder expand FOLDER        write the whole site as plain Markdown for any generator
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 import time
@@ -15,10 +20,18 @@ from builder.runner import TIMEOUT_S, default_cache, failure_report, run_all
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 when all is well, 1 when a module failed, 2 when nothing could be run."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["expand"]:
+        return _expand(given[1:])
+    return _run(given[1:] if given[:1] == ["run"] else given)
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m builder",
         description="Run the snippet modules that are not in the cache; report every failure.",
-        epilog="example: python -m builder definitions.utilization",
+        epilog="example: python -m builder definitions.utilization;"
+        " python -m builder expand FOLDER writes the site as plain Markdown",
     )
     parser.add_argument(
         "modules", nargs="*", metavar="MODULE", help="dotted name in the package (default: all)"
@@ -75,6 +88,41 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     return 1 if report else 0
+
+
+def _expand(arguments: list[str]) -> int:
+    from builder.configuration import plain_configuration, site_of
+    from builder.expansion import expand, write
+
+    parser = argparse.ArgumentParser(
+        prog="python -m builder expand",
+        description="Write the whole site as plain Markdown, with figures, downloads, and a"
+        " mkdocs.yml that asks for no plugin and no hook.",
+        epilog="example: python -m builder expand .cache/plain",
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="made, or replaced if it is ours"
+    )
+    options = parser.parse_args(arguments)
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        site = site_of(ROOT, os.environ)
+        runs = run_all(ROOT, default_cache(ROOT), progress=progress)
+        made = expand(ROOT, site, runs)
+        write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT, os.environ), site)
+    except BuildError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except OSError as problem:
+        print(f"error: cannot write {problem.filename}: {problem.strerror}", file=sys.stderr)
+        return 2
+    print(
+        f"{len(made.pages)} pages and {len(made.files)} files in {options.folder}", file=sys.stderr
+    )
+    return 0
 
 
 def _terminate(*_: object) -> None:

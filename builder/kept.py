@@ -19,6 +19,18 @@ def write_whole(file: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def write_changed(file: Path, content: bytes) -> None:
+    """Write a file as `write_whole` does, unless it holds this already: its time says when it last
+    changed. Raises OSError.
+    """
+    try:
+        if file.read_bytes() == content:
+            return
+    except FileNotFoundError:
+        pass
+    write_whole(file, content)
+
+
 def remember(file: Path, key: str, content: bytes) -> None:
     """Keep something under a key, which stands for all that it is made of; not where nothing can be
     written.

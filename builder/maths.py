@@ -66,3 +66,8 @@ class MathML(Extension):
     def extendMarkdown(self, md: Markdown) -> None:
         """Run after everything else has put its HTML in place."""
         md.postprocessors.register(_ToMathML(md, self.problems), "mathml", -10)
+
+
+def makeExtension(**_: object) -> MathML:
+    """The extension `builder.maths` of a Markdown configuration."""
+    return MathML()

@@ -8,11 +8,11 @@ executes the notebooks in a clean kernel and compares.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from serving_mathematics.checks import Comparison
 
 from builder import BuildError
@@ -141,28 +141,35 @@ def _stream(text: str) -> dict[str, Any]:
     return {"output_type": "stream", "name": "stdout", "text": text}
 
 
-_TRIMMED = (
-    (r"<(style|script)\b.*?</\1>|<!--.*?-->", ""),  # all of JupyterLab's, and loaders of MathJax
-    (r"<clipboard-copy\b.*?</clipboard-copy>", ""),  # the theme copies code
-    (r'<div class="clipboard-copy-txt"[^>]*>.*?</div>', ""),
-    (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
-    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
-    (r' tabindex="0"', ""),
-    (r'class="anchor-link"', 'class="headerlink" title="Link to this section"'),
-    (
-        r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
-        r'<div class="highlight"><pre><code>\1</code></pre></div>',
-    ),
-)
-_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
+def everything(demo: Demo) -> Demo:
+    """All that a page's modules compare and draw."""
+    return Demo(
+        "Checks and figures",
+        "Everything that the page's modules compare and draw.",
+        demo.lesson,
+        demo.runs,
+        [check["name"] for run in demo.runs for check in run.record["checks"]],
+        [figure["name"] for run in demo.runs for figure in run.record["figures"]],
+    )
 
 
-def trimmed(page: str, images: Sequence[str]) -> str:
-    """A notebook as mkdocs-jupyter rendered it, in the clothes of the site.
+def as_markdown(content: dict[str, Any], images: Sequence[str], description: str) -> str:
+    """The same as a page for generators that render no notebooks.
 
-    images: what takes the place of the figures, in their order.
+    images: what stands in the place of the figures, in their order, each in one line. description:
+    of the page, for search engines.
     """
-    for pattern, replacement in _TRIMMED:
-        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
     remaining = iter(images)
-    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
+    head = {"description": description, "search": {"exclude": True}}  # it repeats the chapters
+    blocks = [f"---\n{yaml.safe_dump(head, allow_unicode=True)}---"]
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            blocks.append(cell["source"])
+            continue
+        blocks.append(f"``` python\n{cell['source']}\n```")
+        for output in cell["outputs"]:
+            if output["output_type"] == "stream":
+                blocks.append(f"``` text\n{output['text'].rstrip()}\n```")
+            else:
+                blocks.append(next(remaining))
+    return "\n\n".join(blocks) + "\n"

@@ -3,6 +3,9 @@
 A directive on a line of its own embeds code, a figure, the checks, a solution, the downloads, or
 the cards of a part; inside a line it prints a number of `example()`. Every name is looked up in the
 records of the page's modules, and a name that is not there is an error.
+
+What comes out is Markdown that any Python-Markdown generator renders: code is fenced, and finished
+HTML stands in a line of its own, because Markdown reads what is indented or blank in between.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ from builder.readings import reading, readings
 from builder.runner import Run
 from builder.source import Module, Sources, Symbol, module_path, self_contained, shown
 
-_BLOCK = re.compile(r"^([ \t]*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
-_SLOT = "builder-slot-"
-_SLOT_PARAGRAPH = re.compile(rf"<p>{_SLOT}(\d+)\.</p>")
 _SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TEX = re.compile(r"\$([^$]+)\$")
+_MARKDOWN = re.compile(r"([\\`*_\[\]#|$])")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
 _EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
@@ -42,6 +45,7 @@ _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
+WIDEST = 99  # characters of a value in a line
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -197,16 +201,19 @@ class Page:
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
-    slots: list[str] = field(default_factory=list)
 
-    def slot(self, markup: str) -> str:
-        """A paragraph that stands for finished HTML until the Markdown around it is rendered."""
-        self.slots.append(markup)
-        return f"{_SLOT}{len(self.slots) - 1}.\n"
+    @property
+    def depth(self) -> str:
+        """From the page's folder in docs/ to docs/ itself, for links to Markdown files."""
+        return "../" * self.path.count("/")
 
-    def fill(self, rendered: str) -> str:
-        """The rendered page with the finished HTML in its places."""
-        return _SLOT_PARAGRAPH.sub(lambda match: self.slots[int(match[1])], rendered)
+
+def block(*markup: str) -> str:
+    """Finished HTML between blank lines, each piece in a line of its own.
+
+    markup: elements that Markdown leaves alone, such as `<p>`, `<div>` or `<details>`.
+    """
+    return "\n" + "\n\n".join(piece.replace("\n", "&#10;") for piece in markup) + "\n"
 
 
 def module_names_of(
@@ -247,7 +254,7 @@ def expand(markdown: str, page: Page) -> str:
     if notes:
         text = _SYMBOLS.sub(lambda section: f"{section[0].rstrip()}\n\n{notes}\n\n", text)
     if page.meta.get("question"):
-        question = page.slot(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
+        question = block(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
 
@@ -270,17 +277,20 @@ def _terms_note(page: Page) -> str:
 
 
 def _expand_line(line: str, page: Page, number: int) -> str:
-    block = _BLOCK.match(line)
+    directive, value = _BLOCK.match(line), _ALONE.match(line)
     try:
-        if block and block[2] in _BLOCKS:
-            text = _BLOCKS[block[2]](page, block[3].split())
-            return "\n".join(block[1] + part if part else "" for part in text.split("\n"))
-        line = _VALUE.sub(lambda match: _value(page, match[1], match[2] or ""), line)
+        if directive and directive[1] in _BLOCKS:
+            return _BLOCKS[directive[1]](page, directive[2].split())
+        if _BLOCK.match(stripped := line.strip()) and stripped.split()[1] in _BLOCKS:
+            raise BuildError(f"{stripped} must begin its line")
+        if value and isinstance(found := _found(page, value[1]), str):
+            return found  # Markdown that the module wrote
+        line = _VALUE.sub(lambda match: _value(page, match), line)
         if "{{ " in line:
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
-        return page.slot(error_box(str(problem)))
+        return block(error_box(str(problem)))
     return line
 
 
@@ -289,7 +299,8 @@ def error_box(message: str) -> str:
     return f'<pre class="build-error" role="alert">{html.escape(message)}</pre>'
 
 
-def _value(page: Page, name: str, spec: str) -> str:
+def _found(page: Page, name: str) -> int | float | str:
+    """A number or a text of `example()`, or of the whole site."""
     if name.startswith("site."):
         values = site_values(page.every_run)
         key = name.removeprefix("site.")
@@ -299,13 +310,28 @@ def _value(page: Page, name: str, spec: str) -> str:
     if len(found) != 1:
         reason = "several modules of the page have it" if found else "no module of the page has it"
         raise BuildError(f"no single example value {name}: {reason}")
+    value: int | float | str = found[0]
+    return value
+
+
+def _value(page: Page, match: re.Match[str]) -> str:
+    """A value in a line: a number in its format; a text as it is, with nothing that Markdown would
+    read, but for cells of a table, which the module may write.
+    """
+    name, spec, line = match[1], match[2] or "", match.string
+    value = _found(page, name)
+    if any(int(number) > WIDEST for number in re.findall(r"\d+", spec)):
+        raise BuildError(f"{name}:{spec} is wider than {WIDEST} characters")
     try:
-        text = format(found[0], spec)
-        return text if isinstance(found[0], str) else text.replace("-", "\N{MINUS SIGN}", 1)
+        text = format(value, spec)
     except ValueError as problem:
-        raise BuildError(
-            f"value {name} = {found[0]!r} cannot be formatted with {spec!r}"
-        ) from problem
+        raise BuildError(f"value {name} = {value!r} cannot be formatted with {spec!r}") from problem
+    if not isinstance(value, str):
+        return text.replace("-", "\N{MINUS SIGN}", 1)
+    if line[: match.start()].count("`") % 2:
+        return text.replace("`", "\N{PRIME}")
+    escaped = html.escape(text, quote=False)
+    return escaped if line.startswith("|") else _MARKDOWN.sub(r"\\\1", escaped)
 
 
 def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
@@ -356,31 +382,37 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
 def _code(page: Page, names: list[str]) -> str:
     run, text, whole = _code_block(page, names)
     ours = re.search(rf"^from {PACKAGE}\.", whole, re.MULTILINE)
-    needs = " ".join([*run.record["needs"], *(["serving-mathematics"] if ours else [])])
-    wanted = f" <span>Needs <code>pip install {needs}</code></span>" if needs else ""
+    install = f"pip install {' '.join(run.record['needs'])}" if run.record["needs"] else ""
+    wanted = [*([install] if install else []), *(["this package"] if ours else [])]
+    told = f" <span>Needs <code>{'</code> and <code>'.join(wanted)}</code></span>" if wanted else ""
     lines = text.count("\n") + 1
     folded = lines > LINES_OPEN + LINES_OVER
     unfold = (
-        '<button type="button" class="snippet-fold" aria-expanded="false" data-search-exclude>'
-        f"Show all {lines} lines</button>"
+        '<p class="snippet-unfold" data-search-exclude>'
+        '<button type="button" class="snippet-fold" aria-expanded="false">'
+        f"Show all {lines} lines</button></p>"
     )
-    tools = page.slot(
-        f"{unfold * folded}"
+    tools = (
         '<p class="snippet-tools" data-search-exclude>'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
         "Copy with what it needs</button>"
-        f'<a href="{page.base}downloads/{run.address}" download>Download the module</a>{wanted}</p>'
+        f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
+    defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
     classes = ".python .snippet .is-folded" if folded else ".python .snippet"
-    return f'``` {{ {classes} title="{run.path}" }}\n{text}\n```\n\n{tools}'
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
+    head = f'{fence} {{ {classes} title="{run.address}" data-search-exclude="" }}'
+    return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
 
 
 def _solution(page: Page, names: list[str]) -> str:
-    block = _code(page, names)
-    indented = "\n".join(f"    {line}" if line else "" for line in block.split("\n"))
     hints = [h for n in names if (h := _find_symbol(page, n)[0].record["hints"].get(n))]
-    hint = f'??? tip "Hint"\n\n    {" ".join(hints)}\n\n' if hints else ""
-    return f'{hint}??? success "Solution"\n\n{indented}'
+    hint = f"<p>{_inline(' '.join(hints))}</p>"
+    folds = [f'<details class="tip"><summary>Hint</summary>{hint}</details>'] if hints else []
+    return (
+        f'{block(*folds, """<details class="success" markdown="1">""")}'
+        f"<summary>Solution</summary>\n\n{_code(page, names)}\n</details>\n"
+    )
 
 
 def figure_image(base: str, run_name: str, figure: dict[str, Any], *, card: bool = False) -> str:
@@ -433,7 +465,7 @@ def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]
 
 def _figure(page: Page, names: list[str]) -> str:
     run, figure = _named(page, names, "figure")
-    return page.slot(_figure_markup(page, run, figure))
+    return block(_figure_markup(page, run, figure))
 
 
 def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
@@ -472,7 +504,7 @@ def _slider(page: Page, names: list[str]) -> str:
     address = page.base + slider_address(run.name, slider["name"])
     longest = max(readings(slider["data"]), key=len)  # its place is kept free
     first = reading(slider["data"], [c["start"] for c in slider["data"]["controls"]])
-    return page.slot(
+    return block(
         f"{_figure_markup(page, run, figure)}"
         f'<div class="slider" id="{anchor}" role="group" aria-labelledby="{anchor}-lead"'
         f' data-grid="{address}" data-search-exclude>'
@@ -507,7 +539,7 @@ def _checks(page: Page, names: list[str]) -> str:
         )
         body = "".join(
             "<tr>"
-            + "".join(
+            + " ".join(
                 f"<td>{_inline(row[key])}</td>" for key in ("label", "expected", "got", "tolerance")
             )
             + "</tr>"
@@ -515,7 +547,8 @@ def _checks(page: Page, names: list[str]) -> str:
         )
         folds.append(
             f'<details class="check"><summary>{_inline(check["claim"])} {badges}</summary>{source}'
-            '<div class="checks" role="region" aria-label="Comparisons" tabindex="0">'
+            '<div class="checks" role="region" aria-label="Comparisons" tabindex="0"'
+            " data-search-exclude>"
             '<table class="plain">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
         )
@@ -526,7 +559,7 @@ def _checks(page: Page, names: list[str]) -> str:
         for run in page.runs
         if run.record["absent"]
     )
-    return page.slot(
+    return block(
         f'<p class="check-summary">{passed} of {total} comparisons in {len(checks)} checks'
         " passed when this page was built. Open a claim to see what was compared.</p>"
         + idle
@@ -547,7 +580,7 @@ def _downloads(page: Page, names: list[str]) -> str:
     bundle = f"{page.base}downloads/{download_name(first, 'zip')}"
     notebook = f"{page.base}downloads/{download_name(first, 'ipynb')}"
     whole = "chapter" if "question" in page.meta else "page"
-    return page.slot(
+    return block(
         f'<p class="downloads" data-search-exclude>Download {links}, '
         f'the <a href="{notebook}" download>notebook of this {whole}</a>, or '
         f'<a href="{bundle}" download>everything of this {whole} that runs (zip)</a>:'
@@ -660,10 +693,10 @@ def _chapters(page: Page, names: list[str]) -> str:
         image = figure_image(page.base, *card.thumbnail, card=True) if card.thumbnail else ""
         items.append(
             f'<li><a href="{page.base}{card.url}">{image}'
-            f'<span class="card-title">{html.escape(card.title)}</span>'
+            f'<span class="card-title">{html.escape(card.title)}</span> '
             f'<span class="card-question">{html.escape(card.question)}</span></a></li>'
         )
-    return page.slot(f'<ul class="cards">{"".join(items)}</ul>')
+    return block(f'<ul class="cards">{"".join(items)}</ul>')
 
 
 def _gallery(page: Page, names: list[str]) -> str:
@@ -686,7 +719,7 @@ def _gallery(page: Page, names: list[str]) -> str:
             f'<h2><a href="{page.base}{card.url}">{title}</a></h2>'
             f'<ul class="cards">{"".join(items)}</ul>'
         )
-    return page.slot("".join(sections))
+    return block("".join(sections))
 
 
 def _exercises(page: Page, names: list[str]) -> str:
@@ -701,7 +734,7 @@ def _exercises(page: Page, names: list[str]) -> str:
             f"<p><code>python -m {PACKAGE} exercises {card.url.strip('/')}</code></p>"
             f"<ol>{titles}</ol>"
         )
-    return page.slot(f'<div class="exercises">{"".join(items)}</div>')
+    return block(f'<div class="exercises">{"".join(items)}</div>')
 
 
 def _report(page: Page, names: list[str]) -> str:
@@ -721,7 +754,7 @@ def _report(page: Page, names: list[str]) -> str:
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
         path = run.path.removeprefix(f"{SOURCES}/")
         body.append(f'<tr><th scope="row"><code>{path}</code></th>{numbers}</tr>')
-    return page.slot(
+    return block(
         '<div class="checks report" role="region" aria-label="Execution report" tabindex="0">'
         '<table class="plain">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"

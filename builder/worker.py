@@ -22,6 +22,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import re
 import signal
 import sys
 import threading
@@ -44,6 +45,7 @@ from builder.source import (
 )
 
 OUTPUT = "output.txt"  # what the module printed, until its record is written
+_CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 STEP = "step.txt"  # where the module is: line and function
 
 
@@ -255,6 +257,10 @@ class _Run:
                 isinstance(plain, float) and math.isnan(plain)
             ):
                 raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
+            if isinstance(plain, str) and (
+                odd := re.search(r"[^\n\x20-\x7e\xa0-\U0010ffff]", plain)
+            ):
+                raise TypeError(f"example field {key} holds the control character {odd[0]!r}")
             values[key] = plain
         return values
 

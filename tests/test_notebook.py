@@ -11,8 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from builder import ROOT, SOURCES, BuildError
-from builder.notebooks import Demo, notebook, trimmed
+from builder import ROOT, SOURCES, BuildError, finish
+from builder.notebooks import Demo, notebook
 from builder.runner import Run
 
 from .conftest import CHAPTERS, Chapter
@@ -102,7 +102,7 @@ def test_demo_that_names_what_is_not_there_is_refused(records: dict[str, Run]) -
 
 def test_figures_take_the_place_of_embedded_images_in_order() -> None:
     embedded = '<p><img class="x" src="data:image/svg+xml;base64,AA=="/></p>'
-    page = trimmed(f"<style>\na</style>{embedded}{embedded}", ["<b>1</b>", "<b>2</b>"])
+    page = finish.notebook(f"<style>\na</style>{embedded}{embedded}", ["<b>1</b>", "<b>2</b>"])
     assert page == "<p><b>1</b></p><p><b>2</b></p>"
 
 

@@ -134,7 +134,6 @@ def test_no_directive_and_no_slot_is_left(site: Path) -> None:
             article[0] if article else "",
             flags=re.DOTALL,
         )
-        assert "engine-slot" not in body, file
         assert not re.search(r"\{\{ ?[a-z]", body), file
         assert "build-error" not in body, file
         assert "arithmatex" not in body, file

@@ -1,6 +1,6 @@
 // Long code is folded where scripts run; a button shows the rest.
 for (const button of document.querySelectorAll(".snippet-fold")) {
-  const block = button.previousElementSibling;
+  const block = button.parentElement.previousElementSibling;
   const more = button.textContent;
   button.addEventListener("click", () => {
     const folded = block.classList.toggle("is-folded");
@@ -10,15 +10,18 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
   });
 }
 
-// A copy button holds what the page does not show; the rest is in the page's code: "§block.place".
+// A copy button holds what the page has nowhere else. The rest is in the page's code, "§block.place", or in a
+// list of what several buttons take, "§+place".
 const BETWEEN = "\n\n\n";
 document.addEventListener("click", ({ target }) => {
   const button = target.closest(".snippet-copy[data-copied]");
   if (!button) return;
   const shown = [...document.querySelectorAll(".snippet code")].map((code) => code.textContent.trimEnd().split(BETWEEN));
+  const shared = JSON.parse(document.getElementById("copied")?.textContent ?? "[]");
   const whole = (part) => {
-    const [, block, place] = /^§(\d+)\.(\d+)$/.exec(part) ?? [];
-    return block ? shown[block][place] : part;
+    const [, block, place] = /^§(?:(\d+)\.|\+)(\d+)$/.exec(part) ?? [];
+    if (place === undefined) return part;
+    return block === undefined ? shared[place] : shown[block][place];
   };
   button.dataset.clipboardText = `${button.dataset.copied.split(BETWEEN).map(whole).join(BETWEEN)}\n`;
 }, true); // before the theme, which copies that text

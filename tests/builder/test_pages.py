@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+import markdown
 import pytest
 
 from builder import figures, pages
@@ -53,8 +56,14 @@ def page_of(*runs: Run, path: str = "part/twice.md", **meta: Any) -> Page:
 
 
 def whole(text: str, page: Page) -> str:
-    """The expanded Markdown with the finished HTML in its places, without Markdown between."""
-    return page.fill("\n".join(f"<p>{line}</p>" for line in expand(text, page).split("\n")))
+    """The expanded Markdown, with the line breaks of its finished HTML."""
+    return expand(text, page).replace("&#10;", "\n")
+
+
+def rendered(text: str, page: Page) -> str:
+    """What Python-Markdown makes of the expanded text."""
+    extensions = ["attr_list", "md_in_html", "tables", "pymdownx.superfences"]
+    return markdown.markdown(expand(text, page), extensions=extensions)
 
 
 def test_value_is_formatted_in_a_line() -> None:
@@ -68,7 +77,7 @@ def test_code_shows_the_definition_and_copies_what_it_needs() -> None:
     page = page_of(run_of("part.twice"))
     html = whole("{{ code example double }}", page)
     assert page.errors == []
-    assert 'title="snippets/serving_mathematics/part/twice.py"' in html
+    assert 'title="serving_mathematics/part/twice.py"' in html
     lines = "def example() -> SimpleNamespace:", "def double(value: float)"
     assert html.index(lines[0]) < html.index(lines[1])
     assert "from types import SimpleNamespace" in html  # in the text that the button copies
@@ -85,17 +94,65 @@ def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
     assert (f">Show all {lines} lines</button>" in html) == folded
 
 
-def test_solution_is_folded_and_indented() -> None:
-    page = page_of(run_of("part.twice"))
-    lines = expand("{{ solution double }}", page).split("\n")
-    assert lines[0] == '??? success "Solution"'
-    assert all(line.startswith("    ") or not line for line in lines[1:])
+def test_solution_is_folded() -> None:
+    html = rendered("{{ solution double }}\n\nAfter.", page_of(run_of("part.twice")))
+    opened = r'<details class="success">\n<summary>Solution</summary>'
+    fold = re.search(rf"{opened}(.*?)</details>", html, re.DOTALL)
+    assert fold is not None
+    assert "return</span>" in fold[1]
+    assert '<p class="snippet-tools"' in fold[1]
+    copied = re.search(r'data-clipboard-text="([^"]*)"', fold[1])
+    assert copied is not None
+    assert unescape(copied[1]).endswith("    return 2.0 * value\n")
+    assert html.rstrip().endswith("<p>After.</p>")
 
 
-def test_directive_keeps_its_indentation() -> None:
+def test_directive_that_does_not_begin_its_line_is_an_error() -> None:
     page = page_of(run_of("part.twice"))
-    lines = expand("=== Tab\n\n    {{ code double }}", page).split("\n")
-    assert all(line.startswith("    ") or not line for line in lines[2:])
+    expand("- A list\n\n    {{ code double }}", page)
+    assert page.errors == ["docs/part/twice.md:3: {{ code double }} must begin its line"]
+
+
+def test_code_cannot_end_its_block() -> None:
+    source = 'def quote() -> str:\n    return """\n```\n<script>alert(1)</script>\n````\n"""\n'
+    html = rendered("{{ code quote }}", page_of(run_of("part.twice", source)))
+    assert "<script>" not in html
+    assert html.count("<pre>") == 1
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>alert(1)</script>", "[x](javascript:alert)", "*a* `b` &"]
+)
+def test_text_in_a_line_is_text(text: str) -> None:
+    page = page_of(run_of("part.twice", example={"said": text}))
+    html = rendered("It said {{ said }}.\n\n| a | b |\n|---|---|\n| {{ said }} | 1 |", page)
+    assert f"<p>It said {escape(text, quote=False)}.</p>" in html
+    assert "<script" not in html
+
+
+def test_text_in_a_code_span_and_on_a_line_of_its_own_is_as_it_is() -> None:
+    page = page_of(run_of("part.twice", example={"said": "a[1]: *x*", "rows": "| <b>1</b> | 2 |"}))
+    html = rendered("It said `{{ said }}`.\n\n| a | b |\n|---|---|\n{{ rows }}", page)
+    assert "<code>a[1]: *x*</code>" in html
+    assert "<td><b>1</b></td>" in html
+
+
+@pytest.mark.parametrize("spec", ["9999999999", ".100f", "120.3f"])
+def test_value_wider_than_a_line_is_an_error(spec: str) -> None:
+    page = page_of(run_of("part.twice"))
+    expand(f"{{{{ doubled:{spec} }}}}", page)
+    assert page.errors == [f"docs/part/twice.md:1: doubled:{spec} is wider than 99 characters"]
+
+
+def test_finished_html_stands_in_lines_that_markdown_leaves_alone() -> None:
+    """Rendered alone or in a page, each directive gives the same HTML."""
+    page = page_of(run_of("part.twice"))
+    for directive in ("figure line", "checks", "downloads", "report"):
+        block = expand(f"{{{{ {directive} }}}}", page)
+        lines = [line for line in block.split("\n") if line]
+        assert all(line.startswith("<") for line in lines), directive
+        assert "".join(lines) in rendered(block, page).replace("\n", ""), directive
 
 
 def test_figure_has_both_themes_caption_and_alt_text() -> None:
@@ -168,7 +225,7 @@ def test_card_has_the_figure_without_its_words() -> None:
 
 def test_checks_are_a_table_with_escaped_text() -> None:
     html = whole("{{ checks }}", page_of(run_of("part.twice")))
-    assert "<td>a &lt; b &amp; <code>c</code></td><td>4</td><td>4</td><td>exact</td>" in html
+    assert "<td>a &lt; b &amp; <code>c</code></td> <td>4</td> <td>4</td> <td>exact</td>" in html
     assert "1 of 1 comparisons in 1 checks" in html
     assert "Twice two is four." in html
     assert "identity" in html
@@ -199,7 +256,7 @@ def test_report_lists_every_module() -> None:
 def test_question_stands_under_the_title() -> None:
     page = page_of(run_of("part.twice"), question="How <much>?")
     html = whole("# Twice\n\nText.", page)
-    assert html.startswith('<p># Twice</p>\n<p></p>\n<p class="question">How &lt;much&gt;?</p>')
+    assert html.startswith('# Twice\n\n\n<p class="question">How &lt;much&gt;?</p>\n')
 
 
 @pytest.mark.parametrize(
@@ -241,7 +298,7 @@ def test_wrong_directive_names_page_line_and_reason(text: str, message: str) -> 
     html = whole(f"# One\n\n{text}\n\nTwo {{{{ doubled }}}}", page)
     assert page.errors == [f"docs/part/twice.md:13: {message}"]
     assert '<pre class="build-error" role="alert">' in html
-    assert "<p>Two 4.0</p>" in html
+    assert html.endswith("\n\nTwo 4.0")
 
 
 def test_every_error_of_a_page_is_reported() -> None:
@@ -517,8 +574,8 @@ def test_exercises_of_all_chapters_are_listed_with_their_command() -> None:
 def test_hint_is_folded_above_the_solution() -> None:
     page = page_of(run_of("part.exercises.twice", hints={"double": "Add it to itself."}))
     text = expand("{{ solution double }}", page)
-    assert text.index('??? tip "Hint"') < text.index("Add it to itself.")
-    assert text.index("Add it to itself.") < text.index('??? success "Solution"')
+    assert text.index("<summary>Hint</summary>") < text.index("Add it to itself.")
+    assert text.index("Add it to itself.") < text.index("<summary>Solution</summary>")
     assert "Hint" not in expand("{{ solution double }}", page_of(run_of("part.exercises.twice")))
 
 

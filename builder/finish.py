@@ -1,18 +1,27 @@
-"""What is left to do on rendered pages: names for a screen reader, less markup in code, a search
-that waits until it is used, and a preview for those to whom a link is sent.
+"""What is done to finished HTML for the theme that the site has now: names for a screen reader,
+less markup in code, a search that waits until it is used, and a preview for those to whom a link is
+sent.
+
+All of it can be deleted without losing a word or a number of a page. It stands on the markup of
+Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
+as it is, and its test says what changed.
 """
 
 from __future__ import annotations
 
 import html
 import itertools
+import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PREVIEW = "assets/screenshot-light.png"  # the picture that a link to the site is shown with
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
-_WORKER = re.compile(r'"search": "([^"]*)javascripts/workers/(search\.\w+\.min\.js)"')
 _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
@@ -40,23 +49,30 @@ def named_landmarks(page: str) -> str:
 
 
 def copied_from_the_page(content: str) -> str:
-    """A rendered page whose copy buttons hold what the page does not show: a definition that stands
-    in its code is named by the block of code and the place in it, and docs/assets/handbook.js puts
-    it back. A fifth of a page's weight.
+    """A rendered page whose copy buttons hold what the page has nowhere else: a definition that
+    stands in its code is named by the block of code and the place in it, one that several buttons
+    take by its place in a list, and docs/assets/handbook.js puts them back. A third of a page's
+    weight.
     """
     places: dict[str, str] = {}
     for block, code in enumerate(_SHOWN.findall(content)):
         text = html.unescape(_TAG.sub("", code)).rstrip("\n")
         for place, definition in enumerate(text.split(BETWEEN)):
             places.setdefault(definition, f"§{block}.{place}")
+    buttons = [html.unescape(text).rstrip("\n").split(BETWEEN) for text in _COPIED.findall(content)]
+    count = Counter(part for parts in buttons for part in parts if part not in places)
+    shared = [part for part, times in count.items() if times > 1]
+    places |= {part: f"§+{number}" for number, part in enumerate(shared)}
 
     def short(match: re.Match[str]) -> str:
-        text = html.unescape(match[1]).rstrip("\n")
-        kept = BETWEEN.join(places.get(part, part) for part in text.split(BETWEEN))
+        parts = html.unescape(match[1]).rstrip("\n").split(BETWEEN)
+        kept = BETWEEN.join(places.get(part, part) for part in parts)
         quoted = html.escape(kept, quote=False).replace('"', "&quot;")
         return f' data-copied="{quoted}"'
 
-    return _COPIED.sub(short, content)
+    listed = json.dumps(shared, ensure_ascii=False).replace("<", "\\u003c")
+    script = f'<script type="application/json" id="copied">{listed}</script>' if shared else ""
+    return _COPIED.sub(short, content) + script
 
 
 def with_copy_buttons(content: str) -> str:
@@ -77,34 +93,33 @@ def with_copy_buttons(content: str) -> str:
     return _BLOCK_OF_CODE.sub(block, content)
 
 
-def with_late_search(page: str) -> str:
-    """A rendered page whose search is loaded at the first query (docs/assets/search-later.js)."""
-    return _WORKER.sub(r'"search": "\1search-later.js?\2"', page)
-
-
 def settled(page: str) -> str:
     """A rendered page that knows before it is drawn whether scripts run (the other class is of the
     theme's scripts too, which would have every element styled again), and asks for the font of its
     formulas beside its style, so that little moves when either is there. The theme's scripts wait
-    until the page is drawn.
+    until the page is drawn, and its search until somebody searches.
     """
     first = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
     sheet = _SHEET.search(page)
     if sheet and "<math" in page:
         font = f"{sheet[1]}assets/stix-two-math.woff2"
         first += f'<link rel="preload" href="{font}" as="font" type="font/woff2" crossorigin>'
-    return _BUNDLE.sub("<script defer ", page.replace("</title>", f"</title>{first}", 1))
+    search = f"<script>{_script('late-search.js')}</script>" if _DIALOG in page else ""
+    page = page.replace("</title>", f"</title>{first}", 1)
+    return _BUNDLE.sub(lambda _: f"{search}<script defer ", page, count=1)
 
 
-def with_colours(page: str, script: str) -> str:
+def with_colours(page: str) -> str:
     """A rendered page whose colours are those of the system, or the reader's choice, when it is
-    drawn. The theme's own script is at the end of the page: to the eyes of those who read in the
-    dark it flashes, and all elements are styled three more times.
-
-    script: what chooses them (colours.js).
+    drawn (colours.js). The theme's own script is at the end of the page: to the eyes of those who
+    read in the dark it flashes, and all elements are styled three more times.
     """
     told = page.replace(_SWITCH, '<form class="md-header__option">')
-    return _COLOURS.sub(lambda _: f"<script>{script}</script>", told)
+    return _COLOURS.sub(lambda _: f"<script>{_script('colours.js')}</script>", told)
+
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def plain_names(content: str) -> str:
@@ -125,3 +140,40 @@ def with_preview(page: str, preview: Mapping[str, str]) -> str:
         for name, content in preview.items()
     )
     return page.replace("</head>", f"{tags}</head>", 1)
+
+
+def content(html_of_page: str) -> str:
+    """What Markdown made of a page, lighter."""
+    return with_copy_buttons(copied_from_the_page(plain_names(html_of_page)))
+
+
+def page(output: str, preview: Mapping[str, str]) -> str:
+    """A page as the theme made it, finished. preview: Open Graph properties."""
+    return with_preview(settled(with_colours(named_landmarks(output))), preview)
+
+
+_TRIMMED = (
+    (r"<(style|script)\b.*?</\1>|<!--.*?-->", ""),  # all of JupyterLab's, and loaders of MathJax
+    (r"<clipboard-copy\b.*?</clipboard-copy>", ""),  # the theme copies code
+    (r'<div class="clipboard-copy-txt"[^>]*>.*?</div>', ""),
+    (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
+    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
+    (r' tabindex="0"', ""),
+    (r'class="anchor-link"', 'class="headerlink" title="Link to this section"'),
+    (
+        r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
+        r'<div class="highlight"><pre><code>\1</code></pre></div>',
+    ),
+)
+_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
+
+
+def notebook(page: str, images: Sequence[str]) -> str:
+    """A notebook as mkdocs-jupyter rendered it, in the clothes of the site.
+
+    images: what takes the place of the figures, in their order.
+    """
+    for pattern, replacement in _TRIMMED:
+        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
+    remaining = iter(images)
+    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)

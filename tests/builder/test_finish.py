@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 
-from builder.repairs import (
+from builder import ROOT
+from builder.finish import (
     copied_from_the_page,
     named_landmarks,
     plain_names,
     settled,
     with_colours,
     with_copy_buttons,
-    with_late_search,
     with_preview,
 )
 
+COLOURS = (ROOT / "builder" / "colours.js").read_text(encoding="utf-8")
 SECTION = (
     '<nav class="md-nav" aria-labelledby="__nav_2_label"><label class="md-nav__title"'
     ' for="__nav_2">\n<span class="md-nav__icon"></span>\n Intuition\n</label></nav>'
@@ -83,11 +86,27 @@ def test_copy_button_names_what_the_page_shows() -> None:
     assert "data-clipboard-text" not in copied_from_the_page(content)
 
 
+def test_what_several_buttons_copy_stands_in_the_page_once() -> None:
+    button = '<button class="snippet-copy" data-clipboard-text="{}">Copy</button>'
+    shared = 'def rule(x):\n    assert x < "3"'
+    content = "".join(
+        button.format(html.escape(f"{shared}\n\n\ndef {name}(): ...\n")) for name in "ab"
+    )
+    page = copied_from_the_page(content)
+    buttons = re.findall(r'data-copied="([^"]*)"', page)
+    assert buttons == ["§+0\n\n\ndef a(): ...", "§+0\n\n\ndef b(): ..."]
+    listed = re.search(r'<script type="application/json" id="copied">(.*?)</script>', page)
+    assert listed is not None
+    assert "<" not in listed[1]
+    assert json.loads(listed[1]) == [shared]
+
+
 def test_search_of_the_theme_is_put_off() -> None:
-    config = '{"base": "../..", "search": "../../assets/javascripts/workers/search.a76.min.js"}'
-    late = '{"base": "../..", "search": "../../assets/search-later.js?search.a76.min.js"}'
-    assert with_late_search(config) == late
-    assert with_late_search(late) == late
+    dialog = '<div data-md-component="search" role="dialog"></div>'
+    bundle = '<script src="../assets/javascripts/bundle.a5f9d56c.min.js"></script>'
+    page = settled(f"<title>t</title>{dialog}{bundle}")
+    assert page.index("search/search_index.json") < page.index("bundle.")
+    assert "search/search_index.json" not in settled(f"<title>t</title>{bundle}")
 
 
 def test_each_block_of_code_has_a_button_that_copies_it() -> None:
@@ -105,7 +124,6 @@ def test_colours_are_chosen_in_the_page_and_not_by_the_theme() -> None:
     page = (
         f'{form}<script>var palette=__md_get("__palette");if(palette){{}}</script><script></script>'
     )
-    told = (
-        '<form class="md-header__option">\n<input></form><script>\\1 = 1</script><script></script>'
-    )
-    assert with_colours(page, r"\1 = 1") == told
+    left = '<form class="md-header__option">\n<input></form>'
+    told = f"{left}<script>{COLOURS}</script><script></script>"
+    assert with_colours(page) == told

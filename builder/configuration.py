@@ -1,0 +1,91 @@
+"""The site's `mkdocs.yml`, read without MkDocs: what the expansion needs of it, and the same for a
+generator that has neither hooks nor plugins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builder import BuildError
+from builder.expansion import COMPANION, Site
+
+MATHS = "builder.maths"  # the Markdown extension that turns TeX into MathML
+
+
+def site_of(root: Path, environment: Mapping[str, str]) -> Site:
+    """What the expansion needs to know. environment: for values that are `!ENV [NAME, default]`."""
+    config = _read(root, environment)
+    extra = config.get("extra") or {}
+    return Site(
+        str(config.get("site_name", "")),
+        str(config.get("site_description") or ""),
+        str(config.get("site_url") or ""),
+        tuple(paths_of(config.get("nav") or [])),
+        str(extra.get("pyodide") or ""),
+        extra.get("notebook") or {},
+    )
+
+
+def paths_of(nav: list[Any]) -> Iterator[str]:
+    """Every page of a navigation in order."""
+    for item in nav:
+        for value in item.values() if isinstance(item, dict) else [item]:
+            if isinstance(value, list):
+                yield from paths_of(value)
+            else:
+                yield str(value)
+
+
+def plain_configuration(root: Path, environment: Mapping[str, str]) -> str:
+    """The text of a `mkdocs.yml` for expanded pages: formulas by a Markdown extension, HTML with
+    Markdown in it, the notebook as a page, and no hook.
+    """
+    config = _read(root, environment)
+    for name in ("hooks", "plugins", "watch", "validation"):
+        config.pop(name, None)
+    config["docs_dir"] = "docs"
+    config["markdown_extensions"] = [*config.get("markdown_extensions", []), MATHS]
+    config["nav"] = _with_page(config.get("nav") or [])
+    (config.get("extra") or {}).pop("notebook", None)
+    return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+
+
+def _with_page(nav: list[Any]) -> list[Any]:
+    """The navigation with a Markdown page in the place of the notebook."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, list):
+            return _with_page(value)
+        return "notebook.md" if value == COMPANION else value
+
+    return [
+        {key: changed(value) for key, value in item.items()}
+        if isinstance(item, dict)
+        else changed(item)
+        for item in nav
+    ]
+
+
+def _read(root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    class Loader(yaml.SafeLoader):
+        """YAML with the tag of MkDocs for environment variables."""
+
+    def value(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.SequenceNode):
+            *names, default = loader.construct_sequence(node)
+            return next((environment[name] for name in names if name in environment), default)
+        return environment.get(str(loader.construct_scalar(node)))  # type: ignore[arg-type]
+
+    Loader.add_constructor("!ENV", value)
+    file = root / "mkdocs.yml"
+    try:
+        config = yaml.load(file.read_text(encoding="utf-8"), Loader)
+    except (OSError, yaml.YAMLError) as problem:
+        raise BuildError(f"cannot read {file}: {problem}") from problem
+    if not isinstance(config, dict):
+        raise BuildError(f"cannot read {file}: it must be a table of names and values")
+    return config

@@ -1,0 +1,337 @@
+"""The whole site as plain Markdown: pages with everything that ran in its place, figures, downloads
+and notebooks.
+
+`expand` reads `docs/` and the records of the modules, and knows no generator: the MkDocs hook hands
+what comes out to MkDocs, and `write` puts it into a folder for any other (`python -m builder expand
+FOLDER`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builder import SOURCES, BuildError, notebooks, pages
+from builder.runner import Run, failure_report, failures
+from builder.sliders import as_json
+from builder.source import Sources
+
+COMPANION = "notebook.ipynb"
+MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
+BROWSER_FILES = ("live.py", "figures.py")  # what the reader's browser runs beside the modules
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What `mkdocs.yml` says of the site, with the tags of its own (`!ENV`) resolved."""
+
+    name: str
+    description: str = ""
+    address: str = ""
+    order: tuple[str, ...] = ()  # the pages of the navigation
+    pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
+    notebook: Mapping[str, str] = field(default_factory=dict)  # title, description, introduction
+
+
+@dataclass
+class Expansion:
+    """Pages and files by their address in docs/, what is wrong, and the runs it is made of."""
+
+    pages: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
+
+    @property
+    def absent(self) -> list[Run]:
+        """The modules that did not run because a package is missing."""
+        return [run for run in self.runs if run.record["absent"]]
+
+
+@dataclass(frozen=True)
+class _Source:
+    path: str
+    head: str  # the front matter as written
+    text: str
+    meta: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        return str(self.meta.get("title", self.path))
+
+    @property
+    def is_chapter(self) -> bool:
+        return "question" in self.meta
+
+    @property
+    def folder(self) -> str:
+        """The address of the page's folder in the site, with a slash at its end unless empty."""
+        stem = self.path.removesuffix(".md")
+        return "" if stem == "index" else f"{stem.removesuffix('/index')}/"
+
+
+def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
+    """A page's front matter as written, its text, and the front matter's values. Raises BuildError
+    when that is not a table in YAML.
+    """
+    found = _FRONT_MATTER.match(text)
+    if not found:
+        return "", text, {}
+    try:
+        meta = yaml.safe_load(found[1]) or {}
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        line = f":{mark.line + 2}" if mark else ""
+        reason = getattr(problem, "problem", None) or str(problem).splitlines()[0]
+        raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
+    if not isinstance(meta, dict):
+        raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
+    for name in ("modules", "demo", "several_meanings"):
+        if not isinstance(meta.get(name) or [], list):
+            raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
+    return found[0], text[found.end() :], meta
+
+
+def expand(root: Path, site: Site, runs: list[Run], *, show_failures: bool = False) -> Expansion:
+    """Every page of docs/ with what ran in its place, and the files that the pages need.
+
+    runs: the record of every module. show_failures: on the page of a module that failed, as for an
+    author who is at work.
+    """
+    made = Expansion(runs=runs, problems=failures(runs))
+    by_name = {run.name: run for run in made.runs}
+    written = _read(root, site, made.problems)
+    used: dict[str, list[str]] = {}
+    for source in written:
+        used[source.path], wrong = pages.module_names_of(source.path, source.meta, list(by_name))
+        made.problems += wrong
+        if source.is_chapter and not used[source.path]:
+            file = f"{SOURCES}/{source.path[:-3].replace('-', '_')}.py"
+            made.problems.append(f"docs/{source.path}: a chapter needs its module, {file}")
+    shown = {name for names in used.values() for name in names}
+    made.problems += [
+        f"{run.path}: no page shows this module" for run in made.runs if run.name not in shown
+    ]
+    sources = Sources(root)
+    known = _collected(written, used, by_name, made.problems)
+    for source in written:
+        page = dataclasses.replace(
+            known,
+            path=source.path,
+            meta=source.meta,
+            base="../" * source.folder.count("/"),
+            runs=[by_name[name] for name in used[source.path]],
+            every_run=made.runs,
+            pyodide=site.pyodide,
+            sources=sources,
+            first_line=1 + source.head.count("\n"),
+            errors=[],
+            figures_shown=[],
+        )
+        text = pages.expand(source.text, page)
+        made.problems += page.errors
+        failed = [run for run in page.runs if run.failed]
+        if failed and show_failures:
+            text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
+        made.pages[source.path] = source.head + text
+    _add_files(made, site, written, used, by_name, sources, known.cards)
+    return made
+
+
+def _read(root: Path, site: Site, problems: list[str]) -> list[_Source]:
+    """The pages as written: those of the navigation in its order, then the others."""
+    place = {path: number for number, path in enumerate(site.order)}
+    found = []
+    for file in sorted((root / "docs").rglob("*.md")):
+        path = file.relative_to(root / "docs").as_posix()
+        try:
+            found.append(_Source(path, *front_matter(path, file.read_text(encoding="utf-8-sig"))))
+        except UnicodeDecodeError as problem:
+            problems.append(f"docs/{path}: not UTF-8 at byte {problem.start}")
+        except OSError as problem:
+            problems.append(f"docs/{path}: {problem.strerror}")
+        except BuildError as problem:
+            problems.append(str(problem))
+    return sorted(found, key=lambda page: place.get(page.path, len(place)))
+
+
+def _collected(
+    written: list[_Source],
+    used: dict[str, list[str]],
+    by_name: dict[str, Run],
+    problems: list[str],
+) -> pages.Page:
+    """What every page may show of the others, as a page without a text."""
+    chapters = [page for page in written if page.is_chapter]
+    by_path = sorted(chapters, key=lambda page: page.path)
+    uses = [u for page in by_path for u in pages.symbol_uses(page.path, page.title, page.text)]
+    references = [
+        reference
+        for page in by_path
+        for reference in pages.references_of(page.path, page.title, page.text)
+    ]
+    problems += pages.reference_problems(references)
+    terms: list[pages.Term] = []
+    told = False
+    for page in written:
+        if "several_meanings" in page.meta:
+            told = True
+            problems += pages.notation_problems(page.path, page.meta, uses)
+        if page.meta.get("glossary"):
+            terms, wrong = pages.terms_of(page.path, page.text)
+            problems += wrong
+    return pages.Page(
+        path="",
+        meta={},
+        base="",
+        runs=[],
+        cards=[_card(page, used[page.path], by_name) for page in chapters],
+        uses=uses if told else [],
+        references=references,
+        terms=terms,
+    )
+
+
+def _card(page: _Source, used: list[str], by_name: dict[str, Run]) -> pages.Card:
+    drawn = [(name, figure) for name in used for figure in by_name[name].record["figures"]]
+    thumbnail = next((p for p in drawn if p[1]["name"] == page.meta.get("thumbnail")), None)
+    return pages.Card(
+        page.path.rpartition("/")[0],
+        page.title,
+        str(page.meta["question"]),
+        page.folder,
+        thumbnail,
+        pages.exercise_titles(page.text),
+        sorted(drawn, key=lambda pair: pages.place_of_figure(page.text, pair[1]["name"])),
+        str(page.meta.get("description", "")),
+        used,
+    )
+
+
+def _add_files(
+    made: Expansion,
+    site: Site,
+    written: list[_Source],
+    used: dict[str, list[str]],
+    by_name: dict[str, Run],
+    sources: Sources,
+    cards: Iterable[pages.Card],
+) -> None:
+    """Figures straight from the cache; sliders, modules, bundles and notebooks as text."""
+    for run in made.runs:
+        for figure in run.record["figures"]:
+            for variant in pages.VARIANTS:
+                address = pages.figure_address(run.name, figure["name"], variant)
+                made.files[address] = run.folder / f"{figure['name']}-{variant}.svg"
+        for slider in run.record["sliders"]:
+            address = pages.slider_address(run.name, slider["name"])
+            made.files[address] = as_json(slider["data"]).encode()
+        made.files[f"downloads/{run.address}"] = run.record["source"].encode(errors="replace")
+    for name in BROWSER_FILES:
+        made.files[f"downloads/builder/{name}"] = Path(__file__).with_name(name).read_bytes()
+    offering = [page for page in written if page.is_chapter or "{{ downloads }}" in page.text]
+    demos = {
+        page.path: _demo(page, [by_name[name] for name in used[page.path]]) for page in offering
+    }
+    for path, demo in demos.items():
+        if demo.runs:
+            reads = [read for name in used[path] for read in by_name[name].record["reads"]]
+            first = demo.runs[0].name
+            archive = pages.bundle(sources, used[path], reads)
+            made.files[f"downloads/{pages.download_name(first, 'zip')}"] = archive
+            book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
+            name = f"downloads/{pages.download_name(first, 'ipynb')}"
+            made.files[name] = notebooks.as_json(book).encode()
+    chapters = [demos[page.path] for page in written if page.is_chapter]
+    if site.notebook:
+        _add_companion(made, site, chapters)
+    parts = {
+        page.path.removesuffix("/index.md"): page.title
+        for page in written
+        if page.path.endswith("/index.md") and "title" in page.meta
+    }
+    overview = pages.llms_text(site.name, site.description, site.address, list(cards), parts)
+    made.files["llms.txt"] = overview.encode()
+
+
+def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) -> None:
+    """The notebook through all chapters: to take along, and the figures of its page."""
+    told = site.notebook
+    try:
+        book = notebooks.notebook(told["title"], told["introduction"].strip(), chapters)
+    except BuildError as problem:
+        made.problems.append(f"{COMPANION}: {problem}")
+        return
+    made.files[f"downloads/{COMPANION}"] = notebooks.as_json(book).encode()
+    made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
+    made.figures = [
+        f'<figure class="plot">{pages.figure_image("../", run.name, figure)}</figure>'
+        for demo in chapters
+        for run in demo.runs
+        for figure in run.record["figures"]
+        if figure["name"] in demo.figures
+    ]
+
+
+def _demo(page: _Source, runs: list[Run]) -> notebooks.Demo:
+    """What the companion notebook shows of a chapter, from its front matter."""
+    question = f"*{page.meta['question']}* " if page.is_chapter else ""
+    return notebooks.Demo(
+        str(page.meta.get("title", "")),
+        f"{question}{page.meta.get('description', '')}".strip(),
+        str(page.meta.get("lesson", "")),
+        [run for run in runs if ".exercises." not in run.name],
+        [str(name) for name in page.meta.get("demo") or ()],
+        [str(page.meta["thumbnail"])] if "thumbnail" in page.meta else [],
+    )
+
+
+def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) -> None:
+    """Put an expansion into a folder, whole or not at all: docs/ with everything, and the
+    configuration of a generator.
+
+    folder: one that is absent, empty, or was made by this function. config: text of its mkdocs.yml.
+    Raises BuildError when something is wrong with a page or the folder is somebody's.
+    """
+    if made.problems:
+        raise BuildError(f"{len(made.problems)} failed:\n" + "\n".join(made.problems))
+    if folder.exists() and not (folder / MARK).is_file() and any(folder.iterdir()):
+        raise BuildError(f"{folder} holds files that were not written here; name another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        docs = fresh / "docs"
+        shutil.copytree(root / "docs", docs, ignore=shutil.ignore_patterns("*.md"))
+        for path, text in made.pages.items():
+            _put(docs / path, text.encode())
+        for path, content in made.files.items():
+            _put(docs / path, content if isinstance(content, bytes) else content.read_bytes())
+        if site.notebook:
+            book = json.loads((docs / "downloads" / COMPANION).read_bytes())
+            text = notebooks.as_markdown(book, made.figures, site.notebook["description"])
+            _put(docs / "notebook.md", text.encode())
+        (fresh / "mkdocs.yml").write_text(config, encoding="utf-8")
+        (fresh / MARK).write_text("python -m builder expand\n", encoding="utf-8")
+        old = fresh.with_name(f"{fresh.name}-old")
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _put(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)

@@ -1,0 +1,170 @@
+"""The site as plain Markdown in a folder: whole or not there, and rendered by Markdown alone."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import markdown
+import pytest
+import yaml
+
+from builder import BuildError
+from builder.configuration import plain_configuration, site_of
+from builder.expansion import MARK, front_matter
+
+from .project import Outcome, Project, wait_until
+
+NAV = "nav:\n  - Home: index.md\n  - part/twice.md\n  - Book: notebook.ipynb\n"
+BOOK = (
+    "extra:\n  notebook:\n    title: All of it\n    description: Every chapter.\n"
+    "    introduction: In order.\n"
+)
+
+
+@pytest.fixture
+def twice(project: Project) -> Project:
+    project.chapter("part.twice")
+    with (project.root / "mkdocs.yml").open("a", encoding="utf-8") as config:
+        config.write(NAV + BOOK)
+    return project
+
+
+def expanded(project: Project, folder: str = "plain") -> Outcome:
+    return project.run("expand", folder)
+
+
+def test_pages_need_nothing_but_markdown(twice: Project) -> None:
+    outcome = expanded(twice)
+    assert outcome.status == 0, outcome.text
+    docs = twice.root / "plain" / "docs"
+    text = (docs / "part/twice.md").read_text(encoding="utf-8")
+    config = yaml.safe_load((docs.parent / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert not config.keys() & {"hooks", "plugins", "watch"}
+    assert config["nav"][2] == {"Book": "notebook.md"}
+    assert "builder.maths" in config["markdown_extensions"]
+    assert "{{" not in text
+    assert text.startswith("---\ntitle: part.twice\n")
+    html = markdown.markdown(
+        front_matter("", text)[1], extensions=["attr_list", "md_in_html", "pymdownx.superfences"]
+    )
+    assert "<p>Doubled, two is 4.0.</p>" in html
+    assert html.count('<figure class="plot"') == 1
+    assert "1 of 1 comparisons in 1 checks" in html
+    for address in ("figures/part/twice/line-dark.svg", "downloads/twice.zip", "llms.txt"):
+        assert (docs / address).is_file(), address
+    book = (docs / "notebook.md").read_text(encoding="utf-8")
+    assert "# All of it" in book
+    assert "from serving_mathematics.part import twice" in book or "In order." in book
+
+
+def test_what_was_written_is_replaced_and_what_was_not_is_left(twice: Project) -> None:
+    assert expanded(twice).status == 0
+    (twice.root / "plain/docs/index.md").write_text("damaged", encoding="utf-8")
+    (twice.root / "plain/docs/old.md").touch()
+    assert expanded(twice).status == 0
+    assert (twice.root / "plain/docs/index.md").read_text(encoding="utf-8") == "# Home\n"
+    assert not (twice.root / "plain/docs/old.md").exists()
+    (twice.root / "mine").mkdir()
+    (twice.root / "mine" / "letter.txt").touch()
+    refused = expanded(twice, "mine")
+    assert refused.status == 1
+    assert "holds files that were not written here; name another folder" in refused.text
+    assert [file.name for file in (twice.root / "mine").iterdir()] == ["letter.txt"]
+
+
+def test_a_page_that_is_wrong_leaves_the_last_one(twice: Project) -> None:
+    assert expanded(twice).status == 0
+    twice.write("docs/index.md", "# Home\n\n{{ tripled }}\n")
+    outcome = expanded(twice)
+    assert outcome.status == 1
+    assert "docs/index.md:3: no single example value tripled" in outcome.text
+    assert (twice.root / "plain/docs/index.md").read_text(encoding="utf-8") == "# Home\n"
+    assert [path.name for path in twice.root.glob(".plain*")] == []
+
+
+def test_killed_half_way_there_is_nothing_to_take_for_whole(twice: Project, tmp_path: Path) -> None:
+    assert twice.run().status == 0
+    for number in range(400):
+        twice.write(f"docs/assets/{number}.txt", "x")
+    with twice.started("builder", "expand", "plain", log=tmp_path / "log") as process:
+        wait_until(lambda: list(twice.root.glob(".plain-*")), "the folder in the making")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    plain = twice.root / "plain"
+    assert not plain.exists() or (plain / MARK).is_file()
+    assert expanded(twice).status == 0
+    assert len(list((plain / "docs/assets").glob("*.txt"))) == 400
+
+
+def test_two_at_once_do_no_harm(twice: Project, tmp_path: Path) -> None:
+    assert twice.run().status == 0
+    with (
+        twice.started("builder", "expand", "plain", log=tmp_path / "one") as one,
+        twice.started("builder", "expand", "plain", log=tmp_path / "two") as two,
+    ):
+        deadline = time.monotonic() + 60
+        while None in (one.poll(), two.poll()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    logs = [(tmp_path / name).read_text() for name in ("one", "two")]
+    assert 0 in (one.returncode, two.returncode), logs
+    assert all("Traceback" not in log for log in logs), logs
+    assert (twice.root / "plain/docs/part/twice.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("---\ntitle: [a\n---\n# A\n", "docs/a.md:2: front matter is not YAML:"),
+        ("---\ntitle: a: b\n---\n", "docs/a.md:2: front matter is not YAML: mapping values"),
+        ("---\njust words\n---\n", "docs/a.md:2: front matter must be a table"),
+        ("---\nmodules: twice\n---\n", "docs/a.md: modules must be a list, such as \\[twice\\]"),
+    ],
+)
+def test_front_matter_that_is_none_is_an_error(text: str, message: str) -> None:
+    with pytest.raises(BuildError, match=message):
+        front_matter("a.md", text)
+
+
+def test_front_matter_is_kept_as_it_was_written() -> None:
+    assert front_matter("a.md", "---\na: 1\n---\ntext") == ("---\na: 1\n---\n", "text", {"a": 1})
+    assert front_matter("a.md", "# No front matter\n") == ("", "# No front matter\n", {})
+
+
+def test_every_wrong_page_is_named_in_a_build(project: Project) -> None:
+    project.chapter("part.twice")
+    project.write("docs/one.md", "---\ntitle: [a\n---\n# One\n")
+    (project.root / "docs/two.md").write_bytes(b"# Two \xff\n")
+    outcome = project.build()
+    assert outcome.status != 0
+    assert "docs/one.md:2: front matter is not YAML" in outcome.text
+    assert "docs/two.md: not UTF-8 at byte 6" in outcome.text
+    assert "Traceback" not in outcome.text
+
+
+def test_configuration_takes_its_values_from_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "mkdocs.yml").write_text(
+        'site_name: A\nsite_url: !ENV [SITE_URL, "http://127.0.0.1:8000/"]\nhooks: [h.py]\n'
+        "nav: [index.md, {B: [b.md, notebook.ipynb]}]\n",
+        encoding="utf-8",
+    )
+    assert site_of(tmp_path, {}).address == "http://127.0.0.1:8000/"
+    assert site_of(tmp_path, {"SITE_URL": "https://a.test/"}).address == "https://a.test/"
+    assert site_of(tmp_path, {}).order == ("index.md", "b.md", "notebook.ipynb")
+    plain = yaml.safe_load(plain_configuration(tmp_path, {}))
+    assert plain["nav"] == ["index.md", {"B": ["b.md", "notebook.md"]}]
+    assert "hooks" not in plain
+    (tmp_path / "mkdocs.yml").write_text("- a\n", encoding="utf-8")
+    with pytest.raises(BuildError, match="it must be a table"):
+        site_of(tmp_path, {})
+
+
+def test_unknown_folder_is_said(twice: Project) -> None:
+    (twice.root / "file").touch()
+    outcome = twice.command("builder", "expand", "file/plain")
+    assert outcome.status == 2
+    assert "error: cannot write" in outcome.text
+    assert sys.executable not in outcome.text
