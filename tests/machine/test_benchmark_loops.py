@@ -175,6 +175,26 @@ def test_prompts_that_cannot_keep_up_set_the_rate() -> None:
     assert float(fleets(256, prompts=4).first_token_s[0]) < float(found.first_token_s[0]) / 2
 
 
+def test_two_engines_that_answer_pass_twice_as_much() -> None:
+    """With 400 requests and room for fewer, each holds what fits; the rest waits (Little)."""
+    tight = replace(LARGE, tensor=1, precision="fp8")
+    work, room = count_work([tight]), room_sequences(tight)
+    for engines in (1.0, 2.0):
+        found = fleet_latencies(
+            count_work([LARGE]),
+            work,
+            np.full(1, 64.0),
+            np.array([engines]),
+            np.full(1, 400.0),
+            FITTED,
+        )
+        step = decode_step_s(work, FITTED, np.array([room]), np.array([4250.0]))
+        assert found.per_token_s == pytest.approx(step, rel=1e-3)
+        assert found.running == pytest.approx(engines * room, rel=1e-3)
+        stay = found.first_token_s + 500 * found.per_token_s
+        assert stay == pytest.approx(400 * 500 * step / (engines * room), rel=2e-3)
+
+
 def test_as_many_engines_for_prompts_as_keep_them_unhurried() -> None:
     sized, ample = fleets(64, prompts=0), fleets(64, prompts=64)
     assert sized.per_token_s == pytest.approx(ample.per_token_s, rel=0.02)

@@ -40,6 +40,8 @@ R1 = "deepseek-ai/DeepSeek-R1"
         ("Qwen3-235B", "Qwen/Qwen3-235B-A22B", ""),
         ("zhipuai/GLM-5", "zai-org/GLM-5", ""),
         ("gpt-oss-120b", "openai/gpt-oss-120b", ""),
+        ("gemma-4-31B-it", "nvidia/Gemma-4-31B-IT-NVFP4", "bf16"),  # a copy is the preset
+        ("nvidia/Gemma-4-31B-IT-NVFP4", "nvidia/Gemma-4-31B-IT-NVFP4", "fp4"),
         ("amd/gpt-oss-120b-w-mxfp4", None, ""),
         ("mistralai/Mistral-7B-Instruct-v0.3", "Mistral-7B-v0.1", ""),
         ("Mixtral-8x7B", "mistralai/Mixtral-8x7B-v0.1", ""),

@@ -135,7 +135,7 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
 )
 def test_a_step_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> None:
     one = deployed(name, **changes)
-    for sequences, context in ((1.0, 10.0), (48.0, 3000.0), (900.0, 70_000.0)):
+    for sequences, context in ((1.0, 10.0), (48.0, 3000.0), (900.0, 7e4), (3e5, 9.0)):
         expected = by_hand(one, sequences, context, FITTED)
         assert step(one, sequences, context, FITTED) == pytest.approx(expected, rel=1e-12)
 
@@ -173,6 +173,36 @@ def test_a_prompt_on_several_devices_sends_two_messages_a_layer() -> None:
     alone, shared = (float(prompt_s(count_work([x]), PERFECT)[0]) for x in (one, eight))
     sent = 2 * 80 * 2 * 7 / 8 * 8192 * 2 * 1000 / 900e9
     assert shared == pytest.approx(alone / 8 + sent, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "changes", [{}, {"tensor": 1, "attention_data": 8, "expert": 8}, {"precision": "fp4"}]
+)
+def test_a_prompt_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> None:
+    """Term by term, in plain loops."""
+    one = deployed(name, input_tokens=9000.0, **changes)
+    model, system, c = one.architecture, one.system, FITTED
+    rest = storage(model, one.precision).attention
+    peak = {2: system.bf16_flops_per_s, 1: system.fp8_flops_per_s}.get(rest, system.fp4_flops_per_s)
+    total = 0.0
+    for count, attention, part in model.layers:
+        seen = min(
+            4500.0, attention.window_tokens or math.inf, attention.selected_tokens or math.inf
+        )
+        scores = 2 * seen * attention.prompt_score_width + 9000 * attention.index_width
+        total += count * (
+            2 * (attention.parameters + part.dense_parameters) / (peak * c.prompt_share)
+            + 2
+            * part.chosen
+            * part.expert_parameters
+            / (system.bf16_flops_per_s * c.prompt_expert_share)
+            + scores / (system.bf16_flops_per_s * c.attention_share)
+        )
+    sent = 2 * model.layer_count * 2 * 7 / 8 * model.hidden * 2 / one.attention_data
+    total = total / 8 + sent / (system.link_bytes_per_s * c.prompt_link_share)
+    found = float(prompt_s(count_work([one]), FITTED)[0])
+    assert found == pytest.approx(9000 * total, rel=1e-12)
 
 
 def test_a_window_and_a_selection_end_the_square() -> None:
@@ -299,6 +329,8 @@ def test_floors_add_up() -> None:
     linear = attention_floor_s(Attention("linear", 1), "blackwell", 2.0)
     assert linear == pytest.approx(3 * 2.6e-6 + 7e-6 + 7.5e-6)
     plain = attention_floor_s(Attention("latent", 1), "hopper", 2.0)
+    assert plain == pytest.approx(52e-6 + 2.5e-6)
+    assert attention_floor_s(Attention("latent", 1), "blackwell", 2.0) == pytest.approx(42.5e-6)
     sparse = attention_floor_s(Attention("latent", 1, selected_tokens=2048), "hopper", 2.0)
     assert sparse - plain == pytest.approx(25e-6)
     assert attention_floor_s(Attention("none", 0), "hopper", 2.0) == 0

@@ -136,10 +136,9 @@ def fleet_latencies(
     per_token = step / answers.accepted
     alone = waiting_steps_s(answers, constants, step) + prompt
     rate = running * answer_engines / (answers.answer * per_token)
-    whole = np.maximum(concurrency / rate, alone + answers.answer * per_token)
     share = np.where(answers.locked > 0, 0.3, constants.burst_share)
     burst = share * np.maximum(concurrency - 1, 0) / prompt_engines * prompt
-    first = np.maximum(whole - answers.answer * per_token, alone + burst)
+    first = np.maximum(concurrency / rate - answers.answer * per_token, alone + burst)
     return Latencies(first, per_token, running * answer_engines)
 
 

@@ -225,19 +225,26 @@ def find_model(name: str) -> tuple[Architecture, str]:
     bare, precision = _without_endings(last)
     for tried in (form, last, bare, bare.removeprefix("meta"), bare.removeprefix("nvidia")):
         if tried in _forms():
-            return preset_model(_forms()[tried]), precision
+            found = _forms()[tried]
+            return preset_model(found), precision or _unsaid(found, last)
     shapes: dict[str, str] = {}  # without endings, and the shortest name of each
     for form_of_one, name_of_one in _forms().items():
         shapes.setdefault(_without_endings(form_of_one)[0].removeprefix("meta"), name_of_one)
     begun = [one for one in shapes if one.startswith(bare)]
     if len(begun) == 1 and len(bare) > 4:  # "Qwen3-235B": only one goes on from there
-        return preset_model(shapes[begun[0]]), precision
+        return preset_model(shapes[begun[0]]), precision or _unsaid(shapes[begun[0]], last)
     like = difflib.get_close_matches(bare, shapes, 6, 0.3)
     names = list(dict.fromkeys(shapes[one] for one in like))[:3] or sorted(_model_configs())[:3]
     raise ValueError(
         f"model {text!r} is not known; nearest: {', '.join(names)}; "
         "or give the path of its config.json"
     )
+
+
+def _unsaid(found: str, asked: str) -> str:
+    """16 bits where only a quantized copy is a preset, and the name asked for says nothing of it."""
+    form = compared(found.split("/")[-1])
+    return "bf16" if _without_endings(form)[1] and form != asked else ""
 
 
 def _file_model(text: str) -> tuple[Architecture, str]:

@@ -68,6 +68,7 @@ RUN_COLUMNS = {  # in the record: in the package
     "isl": "isl",
     "osl": "osl",
     "gemm": "gemm_quant_mode",
+    "moe": "moe_quant_mode",
     "batch": "batch_size",
     "tp": "tp_size",
     "dp": "attention_dp_size",
@@ -188,7 +189,7 @@ def run_rows(lines: Iterable[str]) -> list[dict[str, str]]:
     lines: of the table, its header first.
 
     >>> head = ["silicon_data_source", "silicon_ttft_ms", "silicon_tpot_ms", *RUN_COLUMNS.values()]
-    >>> cells = ["db-dump/x; silicon_concurrency=8", "100", "9.87654321", *["2.0"] * 25]
+    >>> cells = ["db-dump/x; silicon_concurrency=8", "100", "9.87654321", *["2.0"] * 26]
     >>> row = run_rows([",".join(head), ",".join(cells)])[0]
     >>> row["source"], row["concurrency"], row["tp"], row["tpot_ms"]
     ('db-dump', '8', '2', '9.87654')
