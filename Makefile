@@ -1,22 +1,27 @@
-# Everything runs in .venv, made on first use from requirements.txt.
+# Everything runs in .venv, made on first use from requirements.txt; no package without its hash.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
+	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help serve build zensical test lint pyodide bench bench-speed bench-build measure font lock clean
+.PHONY: help serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
+	measure font lock audit clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-$(READY): requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+$(READY): requirements.txt locks/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11.5 or newer is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.13" if sys.version_info < (3, 11, 5) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement locks/uv.txt
+	$(BIN)/uv pip install --python .venv --require-hashes --compile-bytecode --requirement requirements.txt
+	$(BIN)/uv pip install --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-serve: $(READY) ## run the snippets and serve the site with live reload
-	$(BIN)/mkdocs serve --livereload
+serve: $(READY) ## serve the site with live reload; figures fill in as the snippets finish
+	$(BIN)/mkdocs serve --livereload --dirty
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
@@ -24,6 +29,12 @@ build: $(READY) ## run the snippets and write the site to site/
 zensical: $(READY) ## build the same pages with Zensical, to .cache/plain/site/
 	$(BIN)/python -m builder expand .cache/plain
 	PYTHONPATH=. $(BIN)/zensical build --config-file .cache/plain/mkdocs.yml
+
+chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TITLE="…" TASK="…"
+	@$(BIN)/python -m builder.scaffold "$$PART" "$$NAME" --title "$$TITLE" --task "$$TASK"
+
+check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
+	@$(BIN)/python -m builder.chapter_check "$$NAME"
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest
@@ -61,14 +72,17 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m serving_mathematics.machine.calibration
 
 font: build ## cut the formula font to the characters the site uses
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "fonttools>=4.60,<5" "brotli>=1.1,<2" "ziamath>=0.13,<1"
 	$(BIN)/python -m builder.fonts
 
-lock: ## resolve the ranges of pyproject.toml into requirements.txt
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[docs,serve,models,scale,test,lint]'
-	.venv-lock/bin/python -m pip freeze --exclude serving-mathematics > requirements.txt
-	rm -rf .venv-lock build *.egg-info
+lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.txt and locks/, with hashes
+	$(LOCK) --all-extras --output-file requirements.txt pyproject.toml
+	$(LOCK) --group pyproject.toml:uv --output-file locks/uv.txt
+	$(LOCK) --group pyproject.toml:audit --output-file locks/audit.txt
+
+audit: $(READY) ## ask whether a locked package has a known vulnerability
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cache/audit
+	$(BIN)/uv pip install --quiet --python .cache/audit --require-hashes --requirement locks/audit.txt
+	for lock in requirements.txt locks/*.txt; do .cache/audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit 1; done
 
 clean: ## remove everything that was built, the cache included
 	rm -rf site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

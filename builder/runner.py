@@ -17,6 +17,7 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
+import re
 import shutil
 import signal
 import sys
@@ -32,7 +33,6 @@ from builder.source import (
     Outline,
     Sources,
     builder_digest,
-    digest,
     module_names,
     module_path,
 )
@@ -48,7 +48,7 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED = builder_digest()
-_RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files"}
+_RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files", "of"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ class Run:
         return bool(self.record["failures"])
 
     @property
+    def pending(self) -> bool:
+        """True when the module has not run yet, and its record has nothing but its text."""
+        return bool(self.record.get("pending"))
+
+    @property
     def seconds(self) -> float:
         """Processor time that the module took."""
         return float(sum(self.record["seconds"].values()))
@@ -96,12 +101,29 @@ def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None
 
     sources: shared by those who ask for many modules at one time.
     """
-    return _whole(root, name, cache / name / (sources or Sources(root)).digest(name))
+    sources = sources or Sources(root, cache)
+    version = sources.digest(name)
+    run = _whole(root, name, version, cache / name / version)
+    return run and _as_written(run, sources.content(module_path(root, name)))
 
 
-def _whole(root: Path, name: str, folder: Path) -> Run | None:
-    """The record in a folder, unless something of it is missing or damaged, or data it read has
-    changed.
+def _as_written(run: Run, content: bytes) -> Run | None:
+    """A record with the text of the module as it is now, when it differs from the text that ran in
+    comments, docstrings or layout; None when a failure would name the wrong line.
+    """
+    text = content.decode("utf-8", errors="replace")
+    if text == run.record["source"]:
+        return run
+    if run.failed:
+        return None
+    return Run(run.name, run.folder, worker.told_anew(run.record, text))
+
+
+def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:
+    """The record in a folder, unless it is of something else, something of it is missing or
+    damaged, or data it read has changed.
+
+    version: the digest of what the record is of.
     """
     try:
         seal, _, text = (folder / "record.json").read_text(encoding="utf-8").partition("\n")
@@ -111,6 +133,8 @@ def _whole(root: Path, name: str, folder: Path) -> Run | None:
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS:
+        return None
+    if record["of"] != [name, version]:
         return None
     for files, base in ((record["files"], folder), (record["reads"], root)):
         if any(worker.file_digest(base / file) != known for file, known in files.items()):
@@ -143,7 +167,7 @@ def run_all(
             raise BuildError(f"no module {name}: {module_path(root, name)} does not exist")
     done: dict[str, Run] = {}
     missing: list[str] = []
-    sources = Sources(root)
+    sources = Sources(root, cache)
     for name in wanted:
         run = cached(root, cache, name, sources=sources)
         if run and not (again and run.failed):
@@ -289,12 +313,12 @@ def warm_up() -> None:
 
 
 def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -> _Job:
-    sources = Sources(root)  # before the worker reads anything: what is newer runs again
+    sources = Sources(root, cache)  # before the worker reads anything: what is newer runs again
     version, needs = sources.digest(name), sources.needs(name)
     with _writing(cache):
         folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
     process = context.Process(
-        target=worker.main, args=(root, name, folder, needs), name=name, daemon=False
+        target=worker.main, args=(root, name, version, folder, needs), name=name, daemon=False
     )
     with _environment(WORKER_ENVIRONMENT), _without_main():
         process.start()
@@ -344,21 +368,21 @@ def _finish(root: Path, cache: Path, job: _Job, timeout_s: float) -> Run | None:
     """
     target = cache / job.name / job.digest
     try:
-        if digest(root, job.name) != job.digest:
+        if Sources(root, cache).digest(job.name) != job.digest:
             return None
         with _writing(cache):
             if not (job.folder / "record.json").is_file():
                 _record_death(root, job, timeout_s)
-            if not _whole(root, job.name, job.folder):
+            if not _whole(root, job.name, job.digest, job.folder):
                 return None
-            there = _whole(root, job.name, target)
+            there = _whole(root, job.name, job.digest, target)
             if there and not there.failed:
                 return there  # another build was faster, and may be reading it
             _install(job.folder, target)
             _prune(target.parent)
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)
-    return _whole(root, job.name, target)
+    return _whole(root, job.name, job.digest, target)
 
 
 def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
@@ -387,7 +411,8 @@ def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
         "traceback": output,
     }
     described = worker.description(module_path(root, job.name))
-    worker.seal(job.folder, worker.empty_record() | {"failures": [failure]} | described)
+    of = {"of": [job.name, job.digest]}
+    worker.seal(job.folder, worker.empty_record() | {"failures": [failure]} | described | of)
 
 
 def _install(folder: Path, target: Path) -> None:
@@ -423,10 +448,42 @@ def failure_report(runs: Iterable[Run]) -> str:
 
 
 def failures(runs: Iterable[Run]) -> list[str]:
-    """Every failure of the runs, each with file, line, function and what was said."""
-    lines = []
+    """Every failure of the runs, each with file, line, function and what was said. What keeps
+    several modules from being imported is told once, where it stands.
+    """
+    lines: list[str] = []
+    importing: dict[str, list[str]] = {}  # what went wrong: the modules that could not be imported
     for run in runs:
         for failure in run.record["failures"]:
-            place = f"{run.path}:{failure['line']}: {failure['function']}"
-            lines.append(f"{place}: {failure['error']}: {failure['message']}")
-    return lines
+            if failure["function"] == "import":
+                told = _failed_import(run.path, failure)
+                importing.setdefault(told, []).append(run.path)
+                lines.append(told)
+            else:
+                place = f"{run.path}:{failure['line']}: {failure['function']}"
+                lines.append(f"{place}: {failure['error']}: {failure['message']}")
+    for told, paths in importing.items():
+        others = sum(not told.startswith(f"{path}:") for path in paths)
+        if others:
+            stopped = f"{others} module{'s that import' if others > 1 else ' that imports'} it"
+            lines[lines.index(told)] = f"{told} ({stopped} did not run)"
+    return [line for line in dict.fromkeys(lines) if len(importing.get(line, ())) < 2]
+
+
+_FRAME = re.compile(r'^ *File "(.+?)", line (\d+).*\n *(.*)', re.MULTILINE)
+
+
+def _failed_import(path: str, failure: dict[str, Any]) -> str:
+    """Where an import went wrong, which may be in another module, and what was said."""
+    place, message = f"{path}:{failure['line']}", failure["message"]
+    frames = [
+        (file, line, text)
+        for file, line, text in _FRAME.findall(failure["traceback"])
+        if f"/{SOURCES}/" in file.replace("\\", "/")
+    ]
+    if frames:
+        file, line, text = frames[-1]
+        place = f"{SOURCES}/{file.replace(chr(92), '/').rpartition(f'/{SOURCES}/')[2]}:{line}"
+        if failure["error"] in ("SyntaxError", "IndentationError", "TabError"):
+            message = f"{message.rpartition(' (')[0] or message}: {text.strip()}"
+    return f"{place}: import: {failure['error']}: {message}"

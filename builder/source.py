@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import PACKAGE, SOURCES, BuildError
+from builder.kept import recall, remember
 
 RECORDING_FILES = (
     "worker.py",
@@ -25,6 +26,9 @@ RECORDING_FILES = (
     "sliders.py",
     "source.py",
 )  # what decides the content of a record
+
+
+DESCRIBING = ("checks.py",)  # shows docstrings to a reader, and compares none
 
 
 def module_names(root: Path) -> list[str]:
@@ -266,9 +270,11 @@ def _imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
 class Sources:
     """The project's files as they are now: each is read, and its imports looked up, once."""
 
-    def __init__(self, root: Path) -> None:
-        """Of the project in this folder, with nothing read yet."""
-        self.root = root
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        """Of the project in this folder, with nothing read yet. cache: where to keep what a file
+        does, which takes parsing it.
+        """
+        self.root, self.cache = root, cache
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
         self._contents: dict[Path, bytes] = {}
@@ -346,6 +352,21 @@ class Sources:
             self._contents[file] = file.read_bytes()
         return self._contents[file]
 
+    def behaviour(self, file: Path, documented: bool) -> str:
+        """A name for what a file does: comments and layout do not count, and docstrings only where
+        documented.
+        """
+        content = self.content(file)
+        if self.cache is None:
+            return _behaviour(content, documented)
+        key = f"{documented} {hashlib.sha256(content).hexdigest()}"
+        place = self.cache / "behaviour" / f"{'.'.join(file.relative_to(self.root).parts)}"
+        known = recall(place, key).decode()
+        if not known:
+            known = _behaviour(content, documented)
+            remember(place, key, known.encode())
+        return known
+
     def digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises
         BuildError when a file cannot be read.
@@ -358,13 +379,35 @@ class Sources:
             known = _optional(self.root / "pyproject.toml")
             for package in sorted({known.get(package, package) for package in packages}):
                 hashed.update(f"{package} {_version(package)}".encode())
-            for file in [*files, self.root / SOURCES / "house.mplstyle"]:
-                content = self.content(file)
-                hashed.update(f"{file.name} {len(content)}\n".encode())
-                hashed.update(content)
+            readers = [file for file in files if file.name not in DESCRIBING]
+            documented = any(b"__doc__" in self.content(file) for file in readers)
+            for file in files:
+                hashed.update(f"{file.name} {self.behaviour(file, documented)}\n".encode())
+            hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
         except OSError as problem:
             raise BuildError(f"cannot read {problem.filename}: {problem.strerror}") from problem
         return hashed.hexdigest()[:24]
+
+
+@functools.lru_cache(maxsize=1024)
+def _behaviour(content: bytes, documented: bool) -> str:
+    """A hash of the syntax tree, which knows no comments and no lines; of the text, where it is not
+    Python.
+    """
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(content).hexdigest()
+    for node in () if documented else ast.walk(tree):
+        match node:
+            case (
+                ast.Module(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+                | ast.ClassDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+                | ast.FunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+                | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+            ):
+                docstring.value = ast.Constant("")
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 @functools.cache
@@ -411,7 +454,7 @@ def absent_packages(names: Iterable[str]) -> list[str]:
 def builder_digest() -> str:
     """The part of the builder that decides what a run record holds."""
     files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
-    return hashlib.sha256(b"\0".join(files)).hexdigest()
+    return " ".join(_behaviour(content, documented=False) for content in files)
 
 
 def digest(root: Path, name: str) -> str:

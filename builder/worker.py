@@ -8,6 +8,7 @@ comparisons, figures with caption and alt text, sliders with their grids, the nu
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import hashlib
@@ -176,15 +177,10 @@ class _Run:
                 problem = TypeError(f"{name} returned {returned!r}; a check returns nothing")
             if problem:
                 self.failures.append(self.failure(name, problem, line))
-            claim = paragraphs(function.__doc__)
             results.append(
-                {
-                    "name": name,
-                    "claim": claim[0] if claim else name,
-                    "source": paragraph(function.__doc__, "Source"),
-                    "line": line,
-                    "comparisons": [dataclasses.asdict(row) for row in rows],
-                }
+                {"name": name, "line": line}
+                | _claim(name, function.__doc__)
+                | {"comparisons": [dataclasses.asdict(row) for row in rows]}
             )
         return results
 
@@ -215,11 +211,8 @@ class _Run:
         for variant, svg in drawings.items():
             (self.folder / f"{short}-{variant}.svg").write_text(svg, encoding="utf-8")
         width, height = figure.get_size_inches()
-        text = paragraphs(function.__doc__)
-        return {
+        return _caption(function.__doc__) | {
             "name": short,
-            "caption": [p for p in text if not p.startswith("Alt:")],
-            "alt": paragraph(function.__doc__, "Alt"),
             "width": round(width * 96),
             "height": round(height * 96),
             "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
@@ -322,6 +315,46 @@ def description(path: Path) -> dict[str, Any]:
         return {"source": source, "outline": Outline({}, []).as_json()}
 
 
+def told_anew(record: dict[str, Any], source: str) -> dict[str, Any]:
+    """A record with another text of the same behaviour. What it says of functions is read from
+    their docstrings, as `checks`, `figure` and `slider` read it when they run.
+    """
+    tree = ast.parse(source)
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    found = dict(record) | {"source": source, "outline": outline(source).as_json()}
+    found["doc"] = ast.get_docstring(tree) or ""
+    for check in (checks := [dict(check) for check in record["checks"]]):
+        if node := functions.get(check["name"]):
+            text = ast.get_docstring(node)
+            check |= _claim(check["name"], text) | {"line": _first_line(node)}
+    for figure in (figures := [dict(figure) for figure in record["figures"]]):
+        if node := functions.get(f"figure_{figure['name']}"):
+            figure |= _caption(ast.get_docstring(node))
+    for slider in (sliders := [dict(slider) for slider in record["sliders"]]):
+        if node := functions.get(f"slider_{slider['name']}"):
+            slider |= {"lead": (paragraphs(ast.get_docstring(node)) or [""])[0]}
+    return found | {"checks": checks, "figures": figures, "sliders": sliders}
+
+
+def _claim(name: str, docstring: str | None) -> dict[str, str]:
+    """What a check says, and where its expectation is from."""
+    text = paragraphs(docstring)
+    return {"claim": text[0] if text else name, "source": paragraph(docstring, "Source")}
+
+
+def _caption(docstring: str | None) -> dict[str, Any]:
+    """What is said of a figure, and its description."""
+    text = paragraphs(docstring)
+    return {
+        "caption": [p for p in text if not p.startswith("Alt:")],
+        "alt": paragraph(docstring, "Alt"),
+    }
+
+
+def _first_line(node: ast.FunctionDef) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
 def seal(folder: Path, record: dict[str, Any]) -> None:
     """Write `record.json`, whole or not at all, with a hash of every file beside it and of
     itself.
@@ -344,10 +377,10 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def main(root: Path, name: str, folder: Path, needs: list[str]) -> None:
+def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) -> None:
     """Entry of a worker: run one module, leave a sealed record and the output in `folder`.
 
-    needs: the module's optional packages, as pip calls them.
+    version: the digest of what is run. needs: the module's optional packages, as pip calls them.
     """
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
@@ -365,5 +398,5 @@ def main(root: Path, name: str, folder: Path, needs: list[str]) -> None:
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     run = _Run(root, name, folder)
     record = run.record(needs)
-    seal(folder, record | description(run.path))
+    seal(folder, record | description(run.path) | {"of": [name, version]})
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from mkdocs.utils import meta as front_matter
 from playwright.sync_api import Browser
 
 from builder import ROOT
-from builder.pages import module_names_of
+from builder.contracts import Chapter, read_pages, with_own_modules
 from builder.runner import Run, default_cache, failure_report, run_all
-from builder.source import module_names
 
 from .browsing import chromium, served
 
@@ -26,46 +22,9 @@ settings.register_profile("handbook", deadline=None, max_examples=50, derandomiz
 settings.load_profile("handbook")
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """A page as written, a chapter's or a reference page, and the modules it shows."""
-
-    path: str
-    text: str
-    meta: dict[str, object]
-    modules: tuple[str, ...]
-
-    @property
-    def slug(self) -> str:
-        return self.path.removesuffix(".md")
-
-    def names_in(self, directive: str) -> set[str]:
-        """Every name given to a directive on the page."""
-        lines = re.findall(rf"^\s*\{{\{{ {directive} ([^}}]+?) \}}\}}", self.text, re.MULTILINE)
-        return {name for line in lines for name in line.split()}
-
-
-def read_pages() -> list[Chapter]:
-    """Every page that shows modules: the chapters, which ask a question, and reference pages."""
-    pages = []
-    for file in sorted((ROOT / "docs").rglob("*.md")):
-        text, meta = front_matter.get_data(file.read_text(encoding="utf-8"))
-        path = file.relative_to(ROOT / "docs").as_posix()
-        names, problems = module_names_of(path, meta, module_names(ROOT))
-        assert not problems, problems
-        if "question" in meta or names:
-            pages.append(Chapter(path, text, meta, tuple(names)))
-    return pages
-
-
 PAGES = read_pages()
-CHAPTERS = [page for page in PAGES if "question" in page.meta]
-_OF_CHAPTERS = {name for chapter in CHAPTERS for name in chapter.modules}
-REFERENCES = [  # each with the modules of its own; it may quote those of chapters too
-    replace(page, modules=tuple(name for name in page.modules if name not in _OF_CHAPTERS))
-    for page in PAGES
-    if "question" not in page.meta
-]
+CHAPTERS = [page for page in PAGES if page.asks]
+REFERENCES = [page for page in with_own_modules(PAGES) if not page.asks]
 
 
 @pytest.fixture(params=CHAPTERS, ids=lambda chapter: chapter.slug)

@@ -175,6 +175,6 @@ def test_every_title_of_the_first_notebook_has_its_chapter_in_the_companion(site
         else:
             wanted.append(f"{part}/{word}")
     assert len(wanted) == 25
-    assert {chapter.slug for chapter in CHAPTERS} == set(wanted)
+    assert {chapter.slug for chapter in CHAPTERS} >= set(wanted)
     cells = read(site / "downloads" / "notebook.ipynb").cells
-    assert sum(cell.source.startswith("## ") for cell in cells) == 25
+    assert sum(cell.source.startswith("## ") for cell in cells) == len(CHAPTERS)

@@ -1,0 +1,346 @@
+"""Say everything that one chapter still lacks: `python -m builder.chapter_check NAME`.
+
+Its modules run, the contracts' rules read page and modules, the page's directives and formulas are
+resolved, its tests, examples and linters run, side by side and within a time limit. Every
+complaint is a sentence that says where and what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from builder import ROOT, BuildError, contracts
+from builder.contracts import Chapter
+from builder.maths import to_mathml
+from builder.pages import Page, expand, symbol_uses
+from builder.runner import Run, default_cache, failures, run_all
+from builder.source import module_names, module_path
+
+LIMIT_S = 17.0  # for the whole answer; what is not done by then is said
+MANY_NUMBERS = 4  # in a paragraph; with more it is a table or a figure
+LONG_MODULE = 250  # lines
+_FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\d)", re.DOTALL)
+_NUMBER = re.compile(r"\{\{ [a-z_]\w*(?::[^}]*)? ?\}\}|(?<![\w#$^_{(\[/.-])\d[\d.,]*%?(?![\w)\]])")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 when nothing is missing, 1 when something is, 2 when there is no chapter."""
+    parser = argparse.ArgumentParser(
+        prog="make check-chapter NAME=…",
+        description="Say everything that a chapter still lacks, each with what to do.",
+    )
+    parser.add_argument("name", metavar="NAME", help="such as utilization, or capacity/utilization")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out tests, linter and types, which take longest"
+    )
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    try:
+        path = find(options.name)
+    except BuildError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    count = 0
+    try:
+        for title, told in complaints(path, started + LIMIT_S, options.quick):
+            if told:
+                print(f"\n{title}")
+                print("\n".join(f"  {line}" for line in told), flush=True)
+            count += len(told) if title != ADVICE else 0
+    except BuildError as problem:
+        print(f"\nMend this first\n  {problem}")
+        return 1
+    elapsed = time.monotonic() - started
+    if count:
+        things = "1 thing is" if count == 1 else f"{count} things are"
+        print(f"\n{things} missing in docs/{path}; {elapsed:.0f} s.")
+        return 1
+    print(
+        f"\nNothing is missing in docs/{path}; {elapsed:.0f} s.\nNow look at it (`make serve`), in"
+        " light and dark, wide and at 390 pixels, and run `make lint test`."
+    )
+    return 0
+
+
+ADVICE = "To consider"
+
+
+def find(name: str) -> str:
+    """The page of a chapter, from its name, its address, its file or its module. Raises BuildError
+    when there is none, or when several have the name.
+    """
+    wanted = name.strip("/").removeprefix("docs/").removesuffix(".md").removesuffix(".py")
+    wanted = wanted.replace(".", "/").replace("_", "-")
+    pages = [file.relative_to(ROOT / "docs").as_posix() for file in ROOT.glob("docs/*/*.md")]
+    slugs = {page.removesuffix(".md"): page for page in pages if not page.endswith("/index.md")}
+    found = [page for slug, page in slugs.items() if wanted in (slug, slug.rpartition("/")[2])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BuildError(f"several chapters are called {name}: {', '.join(sorted(found))}")
+    names = [*slugs, *(slug.rpartition("/")[2] for slug in slugs)]
+    near = difflib.get_close_matches(wanted, names, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise BuildError(f"there is no chapter {name!r}: {hint}`make chapter PART=… NAME=…` begins one")
+
+
+def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """Everything that the chapter lacks, as titles with sentences, in the order in which an author
+    would mend it.
+
+    deadline: in the time of `time.monotonic`. quick: without tests, linter and types.
+    """
+    page, listed = contracts.read_page(path, module_names(ROOT))
+    files = [module_path(ROOT, name) for name in page.modules]
+    files += [file for name in page.modules if (file := contracts.tests_of(name)).is_file()]
+    broken = [told for file in files if (told := _syntax_problem(file))]
+    if broken:
+        yield "Python cannot read", broken
+        yield "To write", contracts.unwritten_problems(page, {})
+        return
+    with ThreadPoolExecutor(4) as threads:
+        tasks: dict[str, Future[list[str]]] = {}
+        if not quick:
+            tasks["Tests that fail"] = threads.submit(_tests, page, deadline)
+            tasks["Lint"] = threads.submit(_lint, files, deadline)
+            tasks["Types"] = threads.submit(_types, page, deadline)
+        runs, failed = _runs(page, deadline)
+        yield "To write", contracts.unwritten_problems(page, runs)
+        yield "What ran and failed", failed
+        imported = not any(": import: " in line for line in failed)
+        yield "Missing", [*listed, *_rules(page, runs if imported else {}, imported)]
+        yield "The page", _page_problems(page, runs) if imported else []
+        for title, task in tasks.items():
+            result = task.result()
+            yield title, result if imported or title == "Lint" else []
+        yield ADVICE, _advice(page)
+
+
+def _syntax_problem(file: Path) -> str:
+    """What keeps a file from being Python, on one line."""
+    try:
+        ast.parse(file.read_text(encoding="utf-8"), str(file))
+    except SyntaxError as problem:
+        text = f": {problem.text.strip()}" if problem.text else ""
+        return f"{file.relative_to(ROOT).as_posix()}:{problem.lineno}: {problem.msg}{text}"
+    except ValueError as problem:
+        return f"{file.relative_to(ROOT).as_posix()}: {problem}"
+    return ""
+
+
+def _runs(page: Chapter, deadline: float) -> tuple[dict[str, Run], list[str]]:
+    """A record for each module, and every failure."""
+    try:
+        runs = run_all(
+            ROOT,
+            default_cache(ROOT),
+            names=page.modules,
+            timeout_s=max(1.0, deadline - time.monotonic() - 2),
+            progress=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except BuildError as problem:
+        return {}, [str(problem)]
+    return {run.name: run for run in runs}, failures(runs)
+
+
+def _rules(page: Chapter, runs: dict[str, Run], imported: bool) -> list[str]:
+    """What the contracts find; of modules that could not be imported, what their text lacks."""
+    found: list[str] = []
+    ran = {"figures", "sliders", "example", "optional", "checks", "front matter"}
+    for name, rule in (contracts.CHAPTER_RULES | contracts.PAGE_RULES).items():
+        if name != "unwritten" and (imported or name not in ran):
+            found += rule(page, runs)
+    for name, module_rule in contracts.MODULE_RULES.items():
+        if imported or name != "copies":
+            found += [told for module in page.modules for told in module_rule(module)]
+    chapters = [other for other in contracts.read_pages() if other.asks]
+    uses = [u for c in chapters for u in symbol_uses(c.path, str(c.meta.get("title")), c.text)]
+    found += contracts.notation_problems(page, uses)
+    found += [told for told in contracts.navigation_problems() if page.path in told]
+    found += contracts.body_problems(module_names(ROOT), page.modules)
+    return list(dict.fromkeys(found))
+
+
+def _page_problems(page: Chapter, runs: dict[str, Run]) -> list[str]:
+    """Directives that name nothing, formulas that cannot be converted, links that lead nowhere."""
+    where = f"docs/{page.path}"
+    shown = [runs[name] for name in page.modules if name in runs]
+    offset = contracts.first_line(page)
+    expanded = Page(page.path, dict(page.meta), "../../", shown, shown, first_line=1 + offset)
+    # no cards, uses, references or terms: a chapter shows none
+    expand(page.text, expanded)
+    problems = [told if told.endswith(".") else f"{told}." for told in expanded.errors]
+    text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)
+    for match in _FORMULA.finditer(re.sub(r"\$\{\{|\{\{.*?\}\}", "0", text)):
+        try:
+            to_mathml(match[1] or match[2], display=bool(match[1]))
+        except BuildError as problem:
+            problems.append(f"{where}: {problem}.")
+    for target, anchor in re.findall(r"\]\(([\w./-]+\.md)(#[\w-]+)?\)", text):
+        file = (ROOT / "docs" / page.path).parent / target
+        if not file.is_file():
+            problems.append(f"{where}: links to {target}, which is not there.")
+        elif anchor and not _has_anchor(file.read_text(encoding="utf-8"), anchor[1:]):
+            problems.append(f"{where}: links to {target}{anchor}, which has no such heading.")
+    return problems
+
+
+def _has_anchor(text: str, anchor: str) -> bool:
+    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-")):
+        return True
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return any(re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") == anchor for h in headings)
+
+
+def _command(arguments: Sequence[str], deadline: float) -> tuple[int | None, str]:
+    """Exit status, None when time was up, and what was printed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            return None, process.communicate()[0]
+    return process.returncode, output
+
+
+def _tests(page: Chapter, deadline: float) -> list[str]:
+    """Tests of the chapter's modules and examples in docstrings that fail, or take too long."""
+    files = [module_path(ROOT, name) for name in page.modules]
+    files += [file for name in page.modules if (file := contracts.tests_of(name)).is_file()]
+    if not files:
+        return []
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.xml")
+        options = ("-o", "python_functions=test_*", "-p", "no:cacheprovider", "-q", "--tb=short")
+        status, output = _command(
+            ["pytest", *options, "-o", "junit_family=xunit1", f"--junitxml={report}", *names],
+            deadline,
+        )
+        if status is None:
+            done = len(re.findall(r"[.FEsx](?=[.FEsx\s])", output))
+            return [
+                f"the tests of {_places(names)} took more than {LIMIT_S:.0f} s ({done} were done):"
+                " make them faster, or run them with `.venv/bin/python -m pytest`."
+            ]
+        if status in (0, 5):
+            return []
+        try:
+            cases = list(ElementTree.parse(report).iter("testcase"))
+        except (OSError, ElementTree.ParseError):
+            return [f"pytest could not start: {' '.join(output.split())[-300:]}"]
+    found = []
+    for case in cases:
+        for problem in [*case.findall("failure"), *case.findall("error")]:
+            found.append(_failed_test(case, problem))
+    return list(dict.fromkeys(found)) or [f"pytest ended with status {status}."]
+
+
+def _places(names: Sequence[str]) -> str:
+    return ", ".join(name for name in names if name.startswith("tests/")) or ", ".join(names)
+
+
+def _failed_test(case: ElementTree.Element, problem: ElementTree.Element) -> str:
+    """One failed test or example, on one line."""
+    text = problem.text or ""
+    errors = re.findall(r"^E +(.+)$", text, re.MULTILINE)
+    lines = re.findall(r"^((?:tests|snippets)/[\w/]+\.py):(\d+): ", text, re.MULTILINE)
+    file, line = lines[-1] if lines else (case.get("file") or "", case.get("line") or "")
+    said = errors[0] if errors else " ".join((problem.get("message") or text).split())
+    return f"{file}:{line}: {case.get('name')}: {said[:300]}"
+
+
+def _lint(files: Sequence[Path], deadline: float) -> list[str]:
+    """What the linter says, and the files that are not formatted."""
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    if not names:
+        return []
+    options = ["--output-format=concise", "--quiet"]
+    _, output = _command(["ruff", "check", *options, *names], deadline)
+    found = [_sentence(line) for line in output.splitlines() if re.match(r"\S+:\d+:\d+: ", line)]
+    _, output = _command(["ruff", "format", "--check", *names], deadline)
+    unformatted = re.findall(r"^Would reformat: (\S+)", output, re.MULTILINE)
+    if unformatted:
+        found.append(f"not formatted: run `.venv/bin/ruff format {' '.join(unformatted)}`.")
+    return found
+
+
+def _types(page: Chapter, deadline: float) -> list[str]:
+    names = [module_path(ROOT, name).relative_to(ROOT).as_posix() for name in page.modules]
+    if not names:
+        return []
+    status, output = _command(["mypy", "--no-error-summary", *names], deadline)
+    if status is None:
+        return ["types were not looked at in time, which happens the first time: run it again."]
+    found = re.findall(r"^(\S+:\d+): error: (.+)$", output, re.MULTILINE)
+    return [_sentence(f"{place}: {text}") for place, text in found]
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _advice(page: Chapter) -> list[str]:
+    """What no contract asks for and a reader would."""
+    found, offset = [], contracts.first_line(page)
+    for number, lines in _paragraphs(page.text):
+        count = sum(len(_NUMBER.findall(re.sub(r"\$[^$]*\$|\]\([^)]*\)", "", t))) for t in lines)
+        if count > MANY_NUMBERS:
+            found.append(
+                f"docs/{page.path}:{number + offset}: {count} numbers in one paragraph: more than"
+                f" {MANY_NUMBERS} read better as a table or a figure."
+            )
+    for name in page.modules:
+        length = contracts.source_of(name).count("\n")
+        if length > LONG_MODULE and ".exercises." not in name:
+            found.append(
+                f"{contracts.file_of(name)} has {length} lines: move a concept to a module of its"
+                " own, and list it under `modules:`."
+            )
+    return found
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Paragraphs of prose, each with the number of its first line."""
+    lines: list[str] = []
+    first = last = 0
+    for number, line in contracts.prose(text):
+        if lines and number == last + 1:
+            lines.append(line)
+        else:
+            if lines:
+                yield first, lines
+            lines, first = [line], number
+        last = number
+    if lines:
+        yield first, lines
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

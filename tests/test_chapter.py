@@ -1,0 +1,215 @@
+"""A chapter is begun, checked, written and checked again, in a copy of the project."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builder import ROOT, SOURCES, BuildError, scaffold
+from builder.chapter_check import find
+from builder.runner import Run, failures
+from builder.worker import empty_record
+
+FOLDERS = ("snippets", "docs", "builder", "tests")
+FILES = ("pyproject.toml", "mkdocs.yml", "README.md")
+NAME = "spot-instances"
+PAGE = f"docs/capacity/{NAME}.md"
+MODULE = f"{SOURCES}/capacity/spot_instances.py"
+
+
+class Project:
+    """A copy of the project, and its commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in FOLDERS:
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "assets")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        for name in FILES:
+            shutil.copy(ROOT / name, folder)
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit status and output of a Python module."""
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def check(self, *options: str) -> list[str]:
+        """The complaints about the chapter, without what is only to consider."""
+        status, output = self.run("builder.chapter_check", *options, NAME)
+        told = re.findall(r"^  (\S.*)$", output.partition("\nTo consider")[0], re.MULTILINE)
+        assert status == bool(told), output
+        assert "Traceback" not in output
+        return told
+
+    def change(self, path: str, before: str, after: str) -> None:
+        """One replacement in a file."""
+        text = (self.folder / path).read_text(encoding="utf-8")
+        assert before in text, f"{before} is not in {path}"
+        (self.folder / path).write_text(text.replace(before, after, 1), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """With a chapter that was just begun."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    status, output = project.run("builder.scaffold", "capacity", NAME, "--task", "Cut the p99")
+    assert status == 0, output
+    return project
+
+
+def test_what_is_begun_is_entered_everywhere_and_nothing_else_changes(project: Project) -> None:
+    for name in ("mkdocs.yml", "docs/start.md", "README.md"):
+        before = (ROOT / name).read_text(encoding="utf-8").split("\n")
+        after = (project.folder / name).read_text(encoding="utf-8").split("\n")
+        added = [line for line in after if line not in before]
+        assert len(added) == 1, name
+        assert NAME in added[0] or "spot instances" in added[0], name
+    text = (project.folder / "mkdocs.yml").read_text(encoding="utf-8")
+    nav = yaml.safe_load(text[text.index("\nnav:") :])["nav"]
+    part = next(item["Capacity"] for item in nav if "Capacity" in item)
+    assert part[-1] == f"capacity/{NAME}.md"
+    start = (project.folder / "docs" / "start.md").read_text(encoding="utf-8")
+    path = start.partition("## Cut the p99")[2].partition("\n## ")[0]
+    assert re.search(rf"^7\. \[Spot instances\]\(capacity/{NAME}\.md\): ", path, re.MULTILINE)
+
+
+def test_what_is_begun_runs_and_lacks_only_what_its_author_knows(project: Project) -> None:
+    told = project.check("--quick")
+    gaps = [line for line in told if re.match(r"\S+:\d+: write ", line)]
+    assert len(gaps) > 40
+    others = [line for line in told if line not in gaps]
+    assert [re.split(r"[:,]", line)[1].strip() for line in others] == [
+        f"no term leads to capacity/{NAME}.md",
+        "has 0 sources; look up 3 or more",
+    ]
+
+
+def test_tests_and_linter_accept_what_is_begun(project: Project) -> None:
+    made = [
+        MODULE,
+        MODULE.replace("/spot", "/exercises/spot"),
+        "tests/capacity/test_spot_instances.py",
+    ]
+    assert project.run("ruff", "check", *made)[0] == 0
+    assert project.run("ruff", "format", "--check", *made)[0] == 0
+    status, output = project.run("pytest", "-q", "-p", "no:cacheprovider", *made)
+    assert status == 0, output
+
+
+def test_a_written_chapter_lacks_nothing_and_each_fault_is_one_sentence(project: Project) -> None:
+    for file in project.folder.rglob("*"):
+        if file.is_file() and "new_chapter" not in file.parts and file.suffix in (".py", ".md"):
+            text = file.read_text(encoding="utf-8")
+            if "WRITE: " in text and "builder" not in file.parts and file != Path(__file__):
+                file.write_text(re.sub(r"\bWRITE: (\w)", r"\1", text), encoding="utf-8")
+    source = "- Little, J. D. C. (19{n}). A proof. *Operations Research*.\n  {{ #little-{n} }}\n"
+    page = project.folder / PAGE
+    sources = "".join(source.format(n=n) for n in (61, 62, 63))
+    cited = " ".join(f"[Little](#little-{n})" for n in (61, 62, 63))
+    text = page.read_text(encoding="utf-8").replace("## Sources\n", f"## Sources\n\n{sources}")
+    page.write_text(text.replace("## Checks", f"{cited}\n\n## Checks"), encoding="utf-8")
+    link = f"[Spot instances](capacity/{NAME}.md#the-answer)\n  {{ #abandonment }}"
+    project.change("docs/glossary.md", "  { #abandonment }", f"  {link}")
+    assert project.check("--quick") == []
+
+    project.change(PAGE, "{{ figure busy_share }}", "{{ figur busy_share }} and $\\nonsense{x}$")
+    project.change(PAGE, "[Little](#little-61)", "[Little](no-chapter.md)")
+    project.change(MODULE, "Source: the work by hand", "Sauce: the work by hand")
+    told = project.check("--quick")
+    for said in (
+        "the figure `busy_share` is not shown: put `{{ figure busy_share }}` where",
+        "not a directive: {{ figur busy_share }}",
+        "formula '\\\\nonsense{x}'",
+        "links to no-chapter.md, which is not there",
+        "the source `little-61` is never cited",
+        "does not say where its expectation comes from",
+    ):
+        assert sum(said in line for line in told) == 1, (said, told)
+
+    project.change(MODULE, "busy_share(9.0, 0.5, 6), 0.75", "busy_share(9.0, 0.5, 6), 0.8")
+    told = project.check("--quick")
+    (failed,) = (line for line in told if "AssertionError" in line)
+    assert re.match(rf"{MODULE}:\d+: check_share_of_all_servers: AssertionError: share on", failed)
+
+    project.change(MODULE, "    return arrival_rate * mean", "    return return * mean")
+    told = project.check()
+    assert len(told) == 1
+    assert re.fullmatch(rf"{MODULE}:\d+: invalid syntax: return return \* mean_service_s", told[0])
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "task", "message"),
+    [
+        ("capacities", NAME, "", "PART must be one of architecture, capacity, definitions"),
+        ("capacity", "Spot!", "", "NAME must be lower-case words with hyphens"),
+        ("capacity", "class", "", "NAME must be lower-case words"),
+        ("capacity", "exercises", "", "NAME must not be exercises"),
+        ("capacity", "hedging", "", "capacity/hedging.py is there already"),
+        ("capacity", "utilization", "", "docs/definitions/utilization.md is there already"),
+        ("capacity", NAME, "Rest", "TASK must be one of Size a fleet; Set an objective"),
+    ],
+)
+def test_wrong_use_writes_nothing(
+    part: str, name: str, task: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaffold, "write_whole", lambda *_: pytest.fail("something was written"))
+    with pytest.raises(BuildError, match=message):
+        scaffold.begin(part, name, task=task)
+
+
+def test_navigation_keeps_its_comments() -> None:
+    text = "nav:\n  - Home: index.md  # first\n  - P:\n      - p/a.md # why\n  - Q: q/b.md\n"
+    done = scaffold.in_navigation(text, "p/new.md")
+    assert done == text.replace("# why\n", "# why\n      - p/new.md\n")
+    with pytest.raises(BuildError, match="lists no page of r"):
+        scaffold.in_navigation(text, "r/new.md")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "utilization",
+        "definitions/utilization",
+        "definitions.utilization",
+        "docs/definitions/utilization.md",
+    ],
+)
+def test_a_chapter_is_found_by_any_of_its_names(name: str) -> None:
+    assert find(name) == "definitions/utilization.md"
+
+
+def test_a_name_that_is_near_is_proposed() -> None:
+    with pytest.raises(BuildError, match=r"did you mean utilization\? `make chapter"):
+        find("utilisation")
+
+
+def test_what_keeps_modules_from_being_imported_is_told_once(tmp_path: Path) -> None:
+    def run(name: str, *failed: tuple[str, str, str, str]) -> Run:
+        keys = ("function", "error", "message", "traceback")
+        told = [dict(zip(keys, one, strict=True)) | {"line": 9} for one in failed]
+        return Run(name, tmp_path, empty_record() | {"failures": told})
+
+    frame = f'  File "/home/me/{SOURCES}/a/b.py", line 3\n    x = = 1\n'
+    broken = ("import", "SyntaxError", "invalid syntax (b.py, line 3)", frame)
+    other = ("check_it", "AssertionError", "no", frame)
+    own = f"{SOURCES}/a/b.py:3: import: SyntaxError: invalid syntax: x = = 1"
+    assert failures([run("a.b", broken)]) == [own]
+    many = [run("a.a", broken), run("a.b", broken), run("a.c", broken), run("a.d", other)]
+    assert failures(many) == [
+        f"{own} (2 modules that import it did not run)",
+        f"{SOURCES}/a/d.py:9: check_it: AssertionError: no",
+    ]
+    assert failures([run("a.c", broken)]) == [f"{own} (1 module that imports it did not run)"]
