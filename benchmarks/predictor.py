@@ -66,7 +66,7 @@ def question(run: Run, line: dict[str, str]) -> dict[str, Any]:
     """A run in the peer's arguments."""
     engine = run.answers
     asked: dict[str, Any] = {
-        "model": line["model"],
+        "model": engine.architecture.name,  # by the name whose configuration it brings along
         "system": line["system"],
         "backend_name": line["backend"],
         "isl": int(engine.input_tokens),

@@ -242,7 +242,7 @@ def find_model(name: str) -> tuple[Architecture, str]:
 
 
 def _unsaid(found: str, asked: str) -> str:
-    """16 bits where only a quantized copy is a preset, and the name asked for says nothing of it."""
+    """16 bits where only a quantized copy is a preset, and the name asked for says nothing."""
     form = compared(found.split("/")[-1])
     return "bf16" if _without_endings(form)[1] and form != asked else ""
 
