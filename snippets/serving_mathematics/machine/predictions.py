@@ -265,7 +265,7 @@ def figure_left_out(figure: Figure) -> None:
         axes.plot(errors, range(len(order)), marker, color=colour, label=name, linestyle="none")
     axes.set_yticks(range(len(order)), order)
     axes.legend(loc="lower right")
-    axes.set(xlim=(0, 25), xlabel="median error of the time per token [%]", ylabel="model")
+    axes.set(xlim=(0, 36), xlabel="median error of the time per token [%]", ylabel="model")
 
 
 LOADS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -299,19 +299,20 @@ def figure_more_devices(figure: Figure) -> None:
     work = count_work([_llama_on(devices, load) for devices in WIDTHS for load in LOADS])
     found = loop_latencies(work, FITTED).per_token_s.reshape(len(WIDTHS), len(LOADS))
     axes = figure.subplots()
-    for row, devices, colour in zip(found, WIDTHS, ("C3", "C1", "C0", "C2"), strict=True):
+    looks = (("C3", 5), ("C1", 5), ("C0", 4), ("C2", -12))
+    for row, devices, (colour, up) in zip(found, WIDTHS, looks, strict=True):
         axes.plot(LOADS, 1e3 * row, color=colour)
         axes.annotate(
             f"{devices} device" + "s" * (devices > 1),
             (LOADS[0], 1e3 * row[0]),
-            xytext=(0, 5),
+            xytext=(3, up),
             textcoords="offset points",
             color=colour,
         )
     axes.set(
         xscale="log",
         xlim=(1, 256),
-        ylim=(0, 60),
+        ylim=(0, 70),
         xlabel="requests held at the replica",
         ylabel="time per token [ms]",
     )
@@ -330,7 +331,7 @@ def slider_more_devices() -> dict[str, Any]:
             {"label": "devices", "values": list(WIDTHS), "text": "n = {}", "start": 4},
         ],
         "x": {"label": "requests held at the replica", "unit": "", "log": True, "range": (1, 256)},
-        "y": {"label": "time per token", "unit": "ms", "range": (0, 60)},
+        "y": {"label": "time per token", "unit": "ms", "range": (0, 70)},
         "curves": [
             {
                 "label": "time per token",
