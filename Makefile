@@ -57,6 +57,9 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/build.py --peers
 
+bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
+	$(BIN)/python benchmarks/predictor.py
+
 measure: $(READY) ## run the real servers and models again and rewrite their records under measurements/
 	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
 	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
@@ -67,6 +70,7 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m serving_mathematics.optimization.onnx_quantization_measurement
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
+	$(BIN)/python -m serving_mathematics.machine.calibration
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts

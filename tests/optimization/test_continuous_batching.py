@@ -235,7 +235,6 @@ def test_counts_from_numpy_are_counts() -> None:
 
 
 @given(cases())
-@settings(deadline=None, max_examples=50)
 def test_a_watermark_serves_everybody_and_none_is_the_default(
     case: tuple[Workload, Engine],
 ) -> None:
