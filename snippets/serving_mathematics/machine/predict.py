@@ -462,7 +462,8 @@ def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="serving-mathematics predict",
         description="Predict latencies and throughput of deployments, one a row.",
-        epilog=f"columns ({', '.join(NEEDED)} must be there):\n{lines}",
+        epilog="rows are counted from 1, below the header\n"
+        f"columns ({', '.join(NEEDED)} must be there):\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -133,6 +133,7 @@ def example() -> SimpleNamespace:
         kernels, table.per_token_s, _deployments(table), 3, np.random.default_rng(7)
     )
     off = scores["off by more than 2"]
+    peer = read_record("machine_peer")
     return SimpleNamespace(
         runs=held["per token"]["all"]["runs"],
         fleets=separate["rate"]["all"]["runs"],
@@ -158,6 +159,16 @@ def example() -> SimpleNamespace:
         pad_99=padding(kernels, table.per_token_s, 0.99),
         before_three=100 * float(np.median(np.abs(before))),
         after_three=100 * float(np.median(np.abs(after))),
+        peer_asked=peer["asked"],
+        peer_answered=peer["answered by the peer"],
+        peer_median=100 * peer["per token"]["peer, where it answered"]["median"],
+        peer_mean=100 * peer["per token"]["peer, where it answered"]["mean"],
+        here_median=100 * peer["per token"]["model left out, the same runs"]["median"],
+        here_mean=100 * peer["per token"]["model left out, the same runs"]["mean"],
+        peer_first=100 * peer["first token"]["peer, where it answered"]["median"],
+        here_first=100 * peer["first token"]["model left out, the same runs"]["median"],
+        peer_s=peer["seconds a row"]["peer"],
+        here_ms=1e3 * peer["seconds a row"]["here"],
         factor_trtllm=FITTED.factor_trtllm,
         factor_vllm=FITTED.factor_vllm,
         prompt_experts=100 * FITTED.prompt_expert_share,
