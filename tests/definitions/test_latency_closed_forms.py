@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg, stats
 from serving_mathematics.definitions.latency_closed_forms import (
@@ -23,14 +23,12 @@ TIME = st.floats(0.0, 20.0)
 BAD_TIMES = [math.nan, math.inf, -1.0]
 
 
-@settings(deadline=None, max_examples=50)
 @given(TIME, st.integers(1, 30), st.floats(0.1, 5.0))
 def test_erlang_is_a_gamma(time: float, stages: int, mean: float) -> None:
     expected = stats.gamma(stages, scale=mean).sf(time)
     assert erlang_survival(time, stages, mean) == pytest.approx(expected, rel=1e-10)
 
 
-@settings(deadline=None, max_examples=50)
 @given(TIME, st.sets(st.integers(1, 12), min_size=1, max_size=5))
 def test_hypoexponential_is_a_phase_type(time: float, sizes: set[int]) -> None:
     means = np.array(sorted(sizes)) / 3
@@ -48,7 +46,6 @@ def test_nearly_equal_stages_approach_erlang() -> None:
         hypoexponential_survival(2.0, [1.0, 2.0, 1.0])
 
 
-@settings(deadline=None, max_examples=50)
 @given(TIME, st.floats(0.1, 5.0), st.floats(0.1, 5.0))
 def test_slowest_of_two_by_inclusion_and_exclusion(time: float, a: float, b: float) -> None:
     both = math.exp(-time * (1 / a + 1 / b))
@@ -57,7 +54,6 @@ def test_slowest_of_two_by_inclusion_and_exclusion(time: float, a: float, b: flo
     assert slowest_survival(0.0, [a, b]) == 1
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 0.9999), st.floats(0.001, 0.999), st.floats(0.1, 100.0))
 def test_branch_quantile_inverts_its_survival(q: float, share: float, slow: float) -> None:
     shares, means = [1 - share, share], [1.0, slow]
@@ -119,7 +115,6 @@ def test_bad_shapes_and_shares_are_refused() -> None:
             branch_quantile(0.9, shares, [1.0, 2.0])
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 0.9999), st.integers(1, 40), st.floats(0.001, 50.0))
 def test_erlang_quantile_is_that_of_a_gamma(q: float, stages: int, mean: float) -> None:
     expected = stats.gamma(stages, scale=mean).ppf(q)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.exercises.latency_distribution import (
@@ -41,7 +41,6 @@ BAD_COUNTS = [0, -1, 1.5]
     st.integers(0, 40),
     st.integers(1, 9),
 )
-@settings(deadline=None, max_examples=50)
 def test_quantile_is_numpys(x: list[float], eighths: int, definition: int) -> None:
     q = eighths / 40
     if abs(len(x) * q - round(len(x) * q)) < 1e-9 and definition == 3:
@@ -59,7 +58,6 @@ def test_discontinuous_definitions_at_whole_ranks() -> None:
 
 
 @given(st.integers(1, 400), Q, C)
-@settings(deadline=None, max_examples=50)
 def test_ranks_are_binomial(n: int, q: float, c: float) -> None:
     found = quantile_ranks(n, q, c)
     b = stats.binom(n, q)
@@ -86,7 +84,6 @@ def test_ranks_of_many() -> None:
 
 
 @given(st.integers(1, 200), Q)
-@settings(deadline=None, max_examples=50)
 def test_interval_takes_those_ranks(n: int, q: float) -> None:
     ranks = quantile_ranks(n, q)
     x = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
@@ -101,7 +98,6 @@ def test_wilks_known_values(q: float, n: int) -> None:
 
 
 @given(st.floats(0.05, 0.995), C, st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
 def test_wilks_is_the_smallest(q: float, c: float, r: int) -> None:
     n = wilks_sample_size(q, c, r)
     assert stats.binom.sf(r - 1, n, 1 - q) >= c - 1e-9
@@ -124,7 +120,6 @@ def test_standard_error_of_a_uniform_quantile() -> None:
 
 
 @given(st.integers(1, 200), Q, C, st.data())
-@settings(deadline=None, max_examples=50)
 def test_verdict_is_binomial(n: int, q: float, c: float, data: st.DataObject) -> None:
     late = data.draw(st.integers(0, n))
     b = stats.binom(n, 1 - q)
@@ -143,7 +138,6 @@ def test_bucket_bounds_at_the_edges() -> None:
 
 
 @given(st.integers(0, 10**12), st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
 def test_hdr_is_precise_to_its_digits(value: int, digits: int) -> None:
     printed = hdr_printed_value(value, digits)
     assert value <= printed <= value * (1 + 10.0**-digits)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.latency_sketch import (
     LatencySketch,
@@ -56,14 +56,12 @@ def test_merged_answers_are_those_of_merged_ddsketches() -> None:
 
 
 @given(LATENCIES, st.sampled_from([0.01, 0.1]), st.floats(0, 1))
-@settings(deadline=None, max_examples=50)
 def test_error_is_relative(x: list[float], error: float, q: float) -> None:
     exact = sorted(x)[math.floor(q * (len(x) - 1))]
     assert sketch_quantile(sketch(x, error), q) == pytest.approx(exact, rel=error * (1 + 1e-6))
 
 
 @given(LATENCIES, LATENCIES)
-@settings(deadline=None, max_examples=50)
 def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
     whole = sketch(one + other)
     for merged in (merge(sketch(one), sketch(other)), merge(sketch(other), sketch(one))):
@@ -147,7 +145,6 @@ def test_what_is_no_sketch_is_refused(
         LatencySketch(error, np.array(keys), np.array(counts))
 
 
-@settings(deadline=None, max_examples=50)
 @given(LATENCIES, st.integers(-4, 8))
 def test_native_bucket_holds_its_value(latencies: list[float], schema: int) -> None:
     ratio = 2.0**2.0**-schema

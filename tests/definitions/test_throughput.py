@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.closed_loop import mean_value_analysis
 from serving_mathematics.definitions.closed_network import convolution_throughput
@@ -29,7 +29,6 @@ THINK = st.floats(0.0, 50.0)
 CLIENTS = st.integers(1, 30)
 
 
-@settings(deadline=None, max_examples=50)
 @given(CLIENTS, DEMANDS, THINK)
 def test_recursion_equals_states(clients: int, demands: list[float], think: float) -> None:
     throughput, residence = exact_mva(clients, demands, think)
@@ -38,7 +37,6 @@ def test_recursion_equals_states(clients: int, demands: list[float], think: floa
     assert inside + throughput * think == pytest.approx(np.arange(1, clients + 1), rel=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
 @given(CLIENTS, DEMANDS, THINK)
 def test_bounds_enclose(clients: int, demands: list[float], think: float) -> None:
     exact = exact_mva(clients, demands, think)[0][-1]
@@ -47,7 +45,6 @@ def test_bounds_enclose(clients: int, demands: list[float], think: float) -> Non
         assert least * (1 - 1e-9) <= exact <= greatest * (1 + 1e-9)
 
 
-@settings(deadline=None, max_examples=30)
 @given(CLIENTS, st.integers(1, 5), st.floats(0.1, 5.0))
 def test_balanced_bounds_are_exact_for_a_balanced_network(
     clients: int, servers: int, demand: float
@@ -130,7 +127,6 @@ def test_bad_networks_are_refused(function, clients, demands, think, message) ->
 # the exercises
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 8), st.integers(1, 20), DEMANDS, st.floats(0.1, 20.0))
 def test_forecast_from_an_exact_test_is_exact(
     clients: int, target: int, demands: list[float], think: float
@@ -166,7 +162,6 @@ def test_bad_tests_are_refused(
         forecast_throughput(*arguments)
 
 
-@settings(deadline=None, max_examples=30)
 @given(CLIENTS, DEMANDS, st.floats(0.1, 50.0))
 def test_schweitzer_is_a_fixed_point_within_the_bounds(
     clients: int, demands: list[float], think: float
@@ -215,7 +210,6 @@ def test_bad_engine_tests_are_refused(
         engine_from_tests(batches, steps, most)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.floats(0.0, 0.9), st.floats(0.0, 0.1), st.floats(0.1, 1e4))
 def test_parabola_recovers_exact_data(alpha: float, beta: float, gamma: float) -> None:
     n = [1, 3, 7, 20]

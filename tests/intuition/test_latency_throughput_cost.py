@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.exercises.latency_throughput_cost import (
     batch_in_memory,
@@ -31,7 +31,6 @@ positive = st.floats(1e-3, 1e3)
 
 
 @given(positive, positive, positive)
-@settings(deadline=None, max_examples=50)
 def test_roofline_is_the_lower_of_two_roofs(x: float, peak: float, bandwidth: float) -> None:
     rate = float(attainable_flops(x, peak, bandwidth))
     assert rate == pytest.approx(min(peak, bandwidth * x))
@@ -45,7 +44,6 @@ def test_intensity_counts_operations_and_bytes() -> None:
 
 
 @given(st.floats(1.0, 500.0), st.floats(2000, 20000), st.floats(2000, 20000))
-@settings(deadline=None, max_examples=50)
 def test_critical_batch_inverts_the_intensity(r: float, width: float, hidden: float) -> None:
     assert matmul_intensity(critical_batch(r, width, hidden), width, hidden) == pytest.approx(r)
     assert critical_batch(r, width, hidden) > r
@@ -58,7 +56,6 @@ def test_step_time_is_flat_then_linear() -> None:
 
 
 @given(st.integers(1, 400), st.floats(0, 5.0), st.floats(1.0, 500.0))
-@settings(deadline=None, max_examples=50)
 def test_largest_batch_is_largest(batch: int, kv: float, peak: float) -> None:
     arguments = (3.0, 6.0, kv, peak, 2.0)
     limit = float(decode_step_time(batch, *arguments))
@@ -74,7 +71,6 @@ def test_largest_batch_with_a_cache_that_weighs_nothing() -> None:
 
 
 @given(st.floats(0.1, 1e3), st.floats(0, 1e3), positive, positive, st.floats(1.0, 1e6))
-@settings(deadline=None, max_examples=50)
 def test_no_batch_reaches_the_ceiling(
     parameters: float, kv: float, peak: float, bandwidth: float, batch: float
 ) -> None:
@@ -92,7 +88,6 @@ def test_ceiling_of_the_example_has_the_arithmetic_in_it() -> None:
 
 
 @given(st.integers(1, 3000), st.integers(0, 100), st.floats(0, 1e4), st.floats(0.01, 1.0))
-@settings(deadline=None, max_examples=50)
 def test_prompt_time_is_that_of_its_tokens(
     tokens: int, layers: int, width: float, mfu: float
 ) -> None:

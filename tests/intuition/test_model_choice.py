@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 from serving_mathematics.intuition.model_choice import (
@@ -38,7 +38,6 @@ def test_p99_of_one_slot_is_that_of_an_exponential(service: float, utilization: 
     assert got == pytest.approx(stats.expon.ppf(0.99, scale=scale))
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(2, 60), st.floats(0.05, 0.97), st.floats(0.0, 12.0))
 def test_late_share_is_a_wait_and_a_service(slots: int, utilization: float, time: float) -> None:
     """Quadrature of the exponential wait over scipy's exponential service, at S = 2 s."""
@@ -65,7 +64,6 @@ def test_late_share_where_both_rates_agree() -> None:
     assert exact == pytest.approx(math.exp(-3) * (1 + 3 / 3), rel=1e-12)  # C(2, 1) = 1/3
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.1, 100.0), st.floats(0.05, 5.0), st.integers(1, 64), st.floats(1.01, 20.0))
 def test_fleet_is_just_large_enough(rate: float, service: float, slots: int, room: float) -> None:
     slo = room * service * math.log(100)
@@ -119,7 +117,6 @@ def test_a_longer_step_ends_the_search_and_keeps_the_plan() -> None:
     assert best.replicas == min_replicas(1.0, 3.5, 1, 20.0) == 5  # 3.5 erlangs, four are too few
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.floats(8.0, 40.0), st.floats(0.0, 87.0), st.floats(0.5, 200.0))
 def test_choice_keeps_every_promise(slo: float, floor: float, rate: float) -> None:
     demand = dataclasses.replace(CHAT, slo_s=slo, quality_floor=floor, requests_per_s=rate)
