@@ -184,7 +184,7 @@ def _after_an_outage(budget: float, backoff: bool) -> FloatArray:
         )[-10:]
         for seed in range(8)
     ]
-    return np.array(runs).mean(axis=1)
+    return np.asarray(np.array(runs).mean(axis=1))
 
 
 @functools.cache

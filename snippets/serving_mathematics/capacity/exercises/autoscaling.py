@@ -184,7 +184,8 @@ def check_ramp_needs_headroom() -> None:
 def _cycles(arrivals: list[float], kept: float, startup: float) -> list[tuple[float, ...]]:
     """Requests, late ones, length [s] and paid time [s] of every cycle of a replica, from one cold
     start to the next."""
-    cycles, began, ready, last, requests, late = [], arrivals[0], arrivals[0] + startup, 0.0, 0, 0
+    cycles: list[tuple[float, ...]] = []
+    began, ready, last, requests, late = arrivals[0], arrivals[0] + startup, 0.0, 0, 0
     for now in arrivals:
         if requests and now > max(ready, last) + kept:  # it was let go
             cycles.append((requests, late, now - began, max(ready, last) + kept - began))
