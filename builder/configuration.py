@@ -50,6 +50,9 @@ def plain_configuration(root: Path, environment: Mapping[str, str]) -> str:
     config["docs_dir"] = "docs"
     config["markdown_extensions"] = [*config.get("markdown_extensions", []), MATHS]
     config["nav"] = _with_page(config.get("nav") or [])
+    theme = config.get("theme") or {}
+    if isinstance(theme, dict) and "custom_dir" in theme:  # a folder beside the site's mkdocs.yml
+        theme["custom_dir"] = str(root / theme["custom_dir"])
     (config.get("extra") or {}).pop("notebook", None)
     return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
 

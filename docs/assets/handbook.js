@@ -60,6 +60,10 @@ for (const place of document.querySelectorAll(".live"))
 const form = document.querySelector("form.planner");
 if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));
 
+// An address that is not there: what is like it.
+const lost = document.querySelector(".lost");
+if (lost) import(new URL("lost.js", own).href).then(({ open }) => open(lost));
+
 // Sliders: nothing of them is loaded before one comes near the view.
 const near = new IntersectionObserver((changes) => {
   for (const { isIntersecting, target } of changes)

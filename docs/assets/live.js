@@ -110,5 +110,8 @@ export function open(place) {
   });
   editor.addEventListener("input", () => edited.set(choice.value, editor.value));
   choice.addEventListener("change", show);
-  show().then(() => editor.focus(), (problem) => heard.broken(problem.message));
+  show().then(() => {
+    editor.setSelectionRange(0, 0); // and not after the last line, to which the page would be scrolled
+    editor.focus();
+  }, (problem) => heard.broken(problem.message));
 }

@@ -69,6 +69,11 @@ export function open(form) {
   const engine = python(settings, heard);
 
   form.addEventListener("change", show);
+  form.addEventListener("input", ({ target }) => { // what was wrong is being mended
+    if (target.getAttribute("aria-invalid") !== "true") return;
+    problem(target, "");
+    if (!working) status.textContent = "";
+  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (working) return;

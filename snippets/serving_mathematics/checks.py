@@ -98,7 +98,7 @@ def close(
             np.all(np.abs(got_values - expected_values) <= atol + rtol * np.abs(expected_values))
         )
     )
-    terms = [f"{atol:.3g}"] * (atol > 0) + [f"{rtol:.3g} × expected"] * (rtol > 0)
+    terms = [f"{atol:.3g}"] * bool(atol > 0) + [f"{rtol:.3g} × expected"] * bool(rtol > 0)
     _report(
         label,
         kind,

@@ -7,13 +7,17 @@ reader's function takes the place of the solution while those checks run.
     serving-mathematics exercises                                 list the chapters
     serving-mathematics exercises definitions/utilization         print functions to fill in
     serving-mathematics exercises definitions/utilization FILE    check the answers in FILE
-    verify("definitions/utilization", busy_from_log)             in a notebook cell
+    serving-mathematics exercises definitions/utilization --hint  print the hints; with FILE, of
+                                                                  what is not right yet
+    verify("definitions/utilization", busy_from_log)              in a notebook cell
+    verify("definitions/utilization", busy_from_log, hint=True)   with a hint
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import importlib
 import inspect
 import io
@@ -21,7 +25,7 @@ import runpy
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -43,7 +47,7 @@ class Verdict:
     exercise: str
     passed: int
     problem: str
-    hint: str
+    hint: str  # empty unless it was asked for
 
     @property
     def right(self) -> bool:
@@ -51,7 +55,7 @@ class Verdict:
         return not self.problem
 
     def __repr__(self) -> str:
-        """One line, and the hint below it where the answer is wrong."""
+        """One line, and below it the hint of an answer that is wrong, where one was asked for."""
         if self.right:
             return f"{self.exercise}: right, {self.passed} comparisons passed"
         hint = f"\n    Hint: {self.hint}" if self.hint else ""
@@ -73,7 +77,7 @@ def exercises(chapter: str) -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
     'expected_in_flight'
     """
     if chapter not in chapters():
-        raise ExerciseError(f"chapter must be one of {', '.join(chapters())}, got {chapter!r}")
+        raise ExerciseError(_no_chapter(chapter))
     part, _, slug = chapter.replace("-", "_").partition("/")
     module = importlib.import_module(f"serving_mathematics.{part}.exercises.{slug}")
     own = {
@@ -84,26 +88,45 @@ def exercises(chapter: str) -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
     return module, own
 
 
-def verify(chapter: str, answer: Callable[..., Any], name: str | None = None) -> Verdict:
+def _no_chapter(given: str) -> str:
+    """What to say of a chapter that is not there: the one that was meant, or which there are."""
+    known = chapters()
+    slugs = {chapter.partition("/")[2]: chapter for chapter in known}
+    part, _, slug = given.strip("/").replace("_", "-").partition("/")
+    near = difflib.get_close_matches(slug or part, slugs, 1, 0.75)
+    if near:
+        return f"there is no chapter {given!r}; did you mean {slugs[near[0]]}?"
+    there = [chapter for chapter in known if chapter.startswith(f"{part}/")]
+    if there:
+        return f"there is no chapter {given!r}; {part} has {', '.join(there)}"
+    return f"chapter must be one of {', '.join(known)}, got {given!r}"
+
+
+def verify(
+    chapter: str, answer: Callable[..., Any], name: str | None = None, *, hint: bool = False
+) -> Verdict:
     """Run the checks of an exercise with the answer in the place of its solution.
 
     chapter: as in the address of the page. answer: the reader's function. name: the exercise, by
-    default the name of the answer. Raises ExerciseError when there is no such exercise.
+    default the name of the answer. hint: whether the verdict on a wrong answer gives one. Bad input
+    must be refused with a `ValueError` that says something; in which words is the reader's choice.
+    Raises ExerciseError when there is no such exercise.
     """
     module, solutions = exercises(chapter)
-    name = name or getattr(answer, "__name__", "")
+    name = str(name or getattr(answer, "__name__", ""))
     if name not in solutions:
-        raise ExerciseError(f"the exercises of {chapter} are {', '.join(solutions)}; not {name!r}")
-    hint = getattr(module, "HINTS", {}).get(name, "")
+        raise ExerciseError(
+            f"{chapter} has no exercise {name!r}{_meant(name, solutions)}"
+            f" Its exercises are {', '.join(solutions)}"
+        )
+    told = getattr(module, "HINTS", {}).get(name, "") if hint else ""
     found = {
         title: check
         for title, check in checks.functions(module, "check_").items()
         if name in _names_used(check, module)
     }
     passed, problem = 0, "" if found else "no check looks at this exercise"
-    solution = getattr(module, name)
-    setattr(module, name, answer)
-    try:
+    with _in_its_place(module, name, answer):
         for title, check in sorted(found.items(), key=lambda item: "refused" in item[0]):
             with checks.recording() as rows, contextlib.redirect_stdout(io.StringIO()):
                 try:
@@ -113,13 +136,58 @@ def verify(chapter: str, answer: Callable[..., Any], name: str | None = None) ->
             passed += sum(row.passed for row in rows)
             if problem:
                 break
+    return Verdict(name, passed, problem, told)
+
+
+@contextlib.contextmanager
+def _in_its_place(module: ModuleType, name: str, answer: Callable[..., Any]) -> Iterator[None]:
+    """The answer in the place of the solution, and refusals judged by their kind alone."""
+    judged = checks.raises
+    places = [(vars(checks), "raises")]  # and where a module imports it by its name
+    places += [(vars(module), key) for key, value in vars(module).items() if value is judged]
+    solution = vars(module)[name]
+    vars(module)[name] = answer
+    for names, key in places:
+        names[key] = _refused
+    try:
+        yield
     finally:
-        setattr(module, name, solution)
-    return Verdict(name, passed, problem, hint)
+        vars(module)[name] = solution
+        for names, key in places:
+            names[key] = judged
+
+
+def _refused(
+    label: str,
+    function: Callable[..., object],
+    *args: Any,
+    match: str,  # noqa: ARG001 (the solution's words, which nobody can guess)
+    error: type[Exception] = ValueError,
+    **kwargs: Any,
+) -> None:
+    """In the place of `checks.raises`: the call must raise `error` with some words."""
+    try:
+        got = f"returned {checks._text(function(*args, **kwargs))}"
+    except error as refusal:
+        got = f"{error.__name__}: {refusal}" if str(refusal) else f"{error.__name__} without a word"
+        checks.holds(label, bool(str(refusal)), got=got)
+    else:
+        checks.holds(label, False, got=got)
+
+
+def _meant(given: str, known: Iterable[str]) -> str:
+    """Which exercise was meant, of this chapter or of another; empty where none is likely."""
+    near = difflib.get_close_matches(given, [*known], 1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    homes = [chapter for chapter in chapters() if given in exercises(chapter)[1]]
+    return f", which is one of {homes[0]}." if homes else "."
 
 
 def _told(failure: Exception, rows: list[checks.Comparison], title: str) -> str:
     """What went wrong, without the expected value: that would be the answer."""
+    if isinstance(failure, NotImplementedError):
+        return "It is not written: it raises NotImplementedError."
     wrong = [row for row in rows if not row.passed]
     if wrong:
         late = " It is right where the input is." if "refused" in title else ""
@@ -187,34 +255,44 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
 
 def main(arguments: list[str]) -> int:
     """The command; 0 when every answer is right, 1 when one is not, 2 when nothing was checked."""
+    hint = "--hint" in arguments
+    words = [word for word in arguments if word != "--hint"]
     try:
         if not arguments:
             for chapter in chapters():
                 print(f"{chapter:40} {', '.join(exercises(chapter)[1])}")
-        elif len(arguments) == 1 and not arguments[0].startswith("-"):
-            print(stubs(arguments[0]), end="")
-        elif len(arguments) == 2:
-            return _check_file(arguments[0], Path(arguments[1]))
-        else:
+        elif not 1 <= len(words) <= 2 or words[0].startswith("-"):
             print(textwrap.dedent(__doc__ or "").split("\n\n")[2])
-            return 0 if arguments[0] in ("-h", "--help") else 2
+            return 0 if words[:1] in (["-h"], ["--help"]) else 2
+        elif len(words) == 2:
+            return _check_file(words[0], Path(words[1]), hint)
+        elif hint:
+            for name, told in getattr(exercises(words[0])[0], "HINTS", {}).items():
+                print(f"{name}: {told}")
+        else:
+            print(stubs(words[0]), end="")
     except ExerciseError as problem:
         print(problem, file=sys.stderr)
         return 2
     return 0
 
 
-def _check_file(chapter: str, file: Path) -> int:
+def _check_file(chapter: str, file: Path, hint: bool) -> int:
     _, solutions = exercises(chapter)
     given = answers(file)
     mine = [name for name in solutions if name in given]
+    for name in given.keys() - solutions.keys():
+        near = difflib.get_close_matches(name, solutions.keys() - given.keys(), 1)
+        if near:
+            print(f"{name}: no such exercise; did you mean {near[0]}?", file=sys.stderr)
     if not mine:
         raise ExerciseError(f"{file} defines none of {', '.join(solutions)}")
-    right = True
-    for name in mine:
-        verdict = verify(chapter, given[name], name)
+    verdicts = [verify(chapter, given[name], name, hint=hint) for name in mine]
+    for verdict in verdicts:
         print(verdict)
-        right &= verdict.right
+    right = all(verdict.right for verdict in verdicts)
+    if not right and not hint:
+        print("For hints, add --hint.")
     return 0 if right else 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.outage_recovery import late_after_outage_s, simulate_outage
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
@@ -19,7 +19,6 @@ def simulate(seed: int, base: float = 40.0, deadline: float = 0.1, **options: An
     return simulate_outage(np.random.default_rng(seed), base, 100.0, deadline, **options)
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.floats(0.5, 30), st.floats(5, 90), st.floats(0.02, 0.5))
 def test_fluid_backlog_against_even_arrivals(outage: float, rate: float, deadline: float) -> None:
     """Arrivals at even gaps and constant service: the last late request arrived when the formula

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.arrival_standin import fit_rate_signal, signal_arrivals
 from serving_mathematics.definitions.queue_simulator import fifo_waits
@@ -33,6 +33,8 @@ from serving_mathematics.planner.capacity_planner import (
 )
 from serving_mathematics.planner.presets import Device, Model
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
+
+from ..profiles import costly
 
 SMALL = Model("small", 1e9, 32, 8, 128)
 ROUND = Device("round", 1e14, 1e12, 40e9)
@@ -148,7 +150,7 @@ changes = st.fixed_dictionaries(
 
 
 @given(changes)
-@settings(max_examples=15)
+@costly
 def test_what_every_plan_keeps(change: dict[str, Any]) -> None:
     traffic = Traffic(change["rate"], change["scv"], change["prompt"], change["output"])
     asked = replace(BASE, traffic=traffic, objective=Objective(0.8, 0.05, 0.9), seed=change["seed"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner.planner_command import command_parser
-from serving_mathematics.planner.planner_form import GROUPS, WHEN, form_answer, form_html
+from serving_mathematics.planner.planner_form import GROUPS, LABELS, WHEN, form_answer, form_html
 from serving_mathematics.planner.presets import devices, models
 from serving_mathematics.planner.questions import FIELDS, read_question
 
@@ -108,3 +108,14 @@ def test_conditions_name_controls_and_their_values() -> None:
         control, _, value = condition.partition("=")
         (body,) = re.findall(rf'<select id="planner-{control}".*?</select>', text)
         assert f'<option value="{value}">' in body
+
+
+def test_labels_are_a_readers_words() -> None:
+    """Every field has one, it begins like a sentence, and units stand in parentheses."""
+    assert FIELDS.keys() <= LABELS.keys()
+    for name, label in LABELS.items():
+        assert label[0].isupper(), name
+        assert "preset" not in label
+        assert "[" not in label
+    assert len(set(LABELS.values())) == len(LABELS)
+    assert f">{LABELS['device']} <code>device</code></label>" in form_html()

@@ -44,8 +44,38 @@ GROUPS = {
     ),
 }
 FOLDED = "Engine and simulation"
+LABELS = {  # of the fields on the page, which has the names of the command below them
+    "model": "Model",
+    "parameters_billion": "Parameters (billions)",
+    "layers": "Layers",
+    "kv_heads": "KV heads in a layer",
+    "head_dim": "Numbers in a head",
+    "weight_bits": "Bits of a weight",
+    "cache_bits": "Bits of a number in the KV cache",
+    "device": "GPU",
+    "peak_tflops": "Peak in 16 bits, dense (TFLOP/s)",
+    "bandwidth_gb_per_s": "Memory bandwidth (GB/s)",
+    "memory_gib": "Memory (GiB)",
+    "devices": "GPUs in a replica",
+    "efficiency": "Share of both peaks that is reached",
+    "memory_share": "Share of the memory that the engine may use",
+    "reserved_gib": "Memory for activations and libraries, each GPU (GiB)",
+    "rate_per_s": "Requests a second, all replicas together",
+    "arrival_scv": "Burstiness, 1 is Poisson (squared CV of the gaps)",
+    "mean_prompt_tokens": "Tokens of a prompt, mean",
+    "mean_output_tokens": "Tokens of an answer, mean",
+    "trace": "Trace (CSV)",
+    "ttft_s": "Time to first token, TTFT (s)",
+    "tpot_s": "Time per later token, TPOT (s)",
+    "quantile": "Share of requests that keep them",
+    "price_per_hour": "Price of a GPU ($ an hour)",
+    "token_budget": "Tokens in a step, at most (max_num_batched_tokens)",
+    "batch_limit": "Sequences in a step, at most (max_num_seqs)",
+    "requests": "Requests to simulate in each fleet",
+    "seed": "Seed of the simulation",
+}
 TRAFFIC = (  # which is no field, and shows those that are
-    '<p><label for="planner-traffic">where it comes from</label><select id="planner-traffic">'
+    '<p><label for="planner-traffic">Where it comes from</label><select id="planner-traffic">'
     '<option value="rate">a rate and mean lengths</option>'
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
     '<span class="planner-problem"></span></p>'
@@ -116,7 +146,7 @@ def _control(field: Field) -> str:
     when = f' data-when="{WHEN[field.name]}"' if field.name in WHEN else ""
     when += " hidden" if WHEN.get(field.name, "").endswith("=") else ""  # a preset, and a rate
     return (
-        f'<p{when}><label for="planner-{field.name}">{html.escape(field.meaning)} '
+        f'<p{when}><label for="planner-{field.name}">{html.escape(LABELS[field.name])} '
         f"<code>{field.name}</code></label>{control}"
         f'<span class="planner-problem" id="planner-{field.name}-problem"></span></p>'
     )

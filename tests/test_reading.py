@@ -1,0 +1,310 @@
+"""What a reader meets in a browser besides the words: paper, a phone, no JavaScript, an absent
+address, the search, and something to try.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from builder import ROOT
+
+from .test_browser import AXE, DESK, PHONE, addresses
+
+LONG = "capacity/tail-latency/"  # the page with the most figures and code
+TEXT = "definitions/utilization/"
+PAPER_PAGES = 36  # of LONG; it took 57 when every check and every line of code was printed
+CONTRAST = """() => {
+    const light = (colour) => {
+        const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+        const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        const [r, g, b] = parts.map(linear);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const found = {};
+    const words = "article :is(p, a, h1, h2, h3, figcaption, code span, .kind, td)";
+    for (const element of document.querySelectorAll(words)) {
+        if (!element.checkVisibility() || !element.textContent.trim()) continue;
+        const ratio = 1.05 / (light(getComputedStyle(element).color) + 0.05);
+        if (ratio < 4.5) found[`${element.tagName}.${element.className}`] = ratio;
+    }
+    return found;
+}"""
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESK)
+    yield context.new_page()
+    context.close()
+
+
+def hidden_without_scripts(browser: Browser, address: str) -> dict[str, int]:
+    """How many controls that need scripts can be seen where there are none."""
+    context = browser.new_context(java_script_enabled=False, viewport=DESK)
+    page = context.new_page()
+    page.goto(address)
+    controls = (".snippet-fold", ".snippet-copy", ".md-code__nav", ".slider", ".live", ".md-top")
+    seen = {name: page.locator(f"{name}:visible").count() for name in controls}
+    context.close()
+    return {name: count for name, count in seen.items() if count}
+
+
+def test_no_dead_control_without_javascript(browser: Browser, origin: str) -> None:
+    assert hidden_without_scripts(browser, origin + TEXT) == {}
+    assert hidden_without_scripts(browser, origin) == {}
+
+
+def test_paper_has_dark_ink_whatever_the_screen_has(page: Page, origin: str) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto(origin + TEXT)
+    page.add_style_tag(content="* { transition: none !important; }")
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    page.emulate_media(color_scheme="dark", media="print")
+    assert page.evaluate(CONTRAST) == {}
+    expect(page.locator("figure.plot img.only-light").first).to_be_visible()
+    assert page.locator("img.only-dark:visible").count() == 0
+    page.goto(origin)
+    assert page.locator("img.only-dark:visible").count() == 0
+    expect(page.locator("figure.plot img.only-light")).to_be_visible()  # in the place of the slider
+
+
+def test_a_chapter_on_paper_is_a_chapter_and_no_listing(page: Page, origin: str) -> None:
+    page.goto(origin + LONG)
+    printed = page.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= PAPER_PAGES
+    page.emulate_media(media="print")
+    assert page.locator(".checks:visible, details.success .snippet:visible").count() == 0
+    expect(page.locator("details.check summary").first).to_be_visible()
+    folded = page.locator(".snippet.is-folded pre > code").first
+    heights = folded.evaluate("code => [code.clientHeight, code.scrollHeight]")
+    assert heights[0] < heights[1]
+
+
+def lines_of(heading: Locator) -> int:
+    box = "h => h.getBoundingClientRect().height / parseFloat(getComputedStyle(h).lineHeight)"
+    return round(heading.evaluate(box))
+
+
+def test_the_mark_of_a_heading_has_no_line_of_its_own(page: Page, origin: str) -> None:
+    """Every heading of these pages is as high with its mark as without, on a phone and a desk."""
+    for size in (PHONE, DESK):
+        page.set_viewport_size(size)
+        for address in (TEXT, LONG, "optimization/batching/"):
+            page.goto(origin + address)
+            headings = page.locator("article :is(h1, h2, h3):visible").all()
+            assert len(headings) > 10
+            before = [lines_of(heading) for heading in headings]
+            page.add_style_tag(content=".headerlink { display: none !important; }")
+            assert [lines_of(heading) for heading in headings] == before
+
+
+OVERLAP = """(block) => {
+    const icon = block.querySelector("nav").getBoundingClientRect();
+    const code = block.querySelector("code").getBoundingClientRect();
+    const title = block.parentElement.querySelector(".filename");
+    const words = document.createRange();
+    if (title) words.selectNodeContents(title);
+    const boxes = [code, ...(title ? words.getClientRects() : [])];
+    return boxes.some((box) => icon.left < box.right - 1 && icon.right > box.left + 1
+        && icon.top < box.bottom - 1 && icon.bottom > box.top + 1);
+}"""
+
+
+def test_the_copy_icon_covers_no_code(page: Page, origin: str) -> None:
+    for size in (PHONE, DESK):
+        page.set_viewport_size(size)
+        for address in (TEXT, "use/", "notebook/"):
+            page.goto(origin + address)
+            blocks = page.locator(".highlight pre:visible").all()
+            assert len(blocks) > 2
+            over = [block.inner_text() for block in blocks if block.evaluate(OVERLAP)]
+            assert not over, f"{address} at {size['width']}: {over[0][:200]}"
+
+
+def test_the_way_back_to_the_top_covers_no_text(page: Page, origin: str) -> None:
+    button = page.locator(".md-top")
+    page.goto(origin + LONG)
+
+    def scrolled_back() -> None:
+        page.mouse.move(400, 400)
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(300)
+        page.mouse.wheel(0, -600)
+        page.wait_for_timeout(400)
+
+    scrolled_back()
+    expect(button).to_be_visible()
+    box, text = button.bounding_box(), page.locator("article").bounding_box()
+    assert box is not None
+    assert text is not None
+    assert box["x"] >= text["x"] + text["width"]
+    assert box["x"] + box["width"] <= DESK["width"]
+    button.click()
+    page.wait_for_function("scrollY === 0")
+    page.set_viewport_size(PHONE)
+    scrolled_back()
+    expect(button).to_be_hidden()
+
+
+def test_an_editor_that_was_opened_shows_its_beginning_and_no_empty_output(
+    page: Page, origin: str
+) -> None:
+    page.goto(origin + TEXT)
+    page.locator(".live button").first.click()
+    editor = page.locator(".live-source")
+    expect(editor).to_be_focused()
+    expect(editor).to_have_value(re.compile("def utilization"))
+    assert editor.evaluate("one => [one.selectionStart, one.scrollTop]") == [0, 0]
+    expect(page.locator(".live-output")).to_be_hidden()
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_targets_can_be_hit(page: Page, origin: str, size: dict[str, int]) -> None:
+    """WCAG 2.2, 2.5.8, by axe: 24 by 24 pixels or room around; and buttons are as high as that.
+
+    The navigation's links have that room, and axe counts what its scroll box cuts off as small.
+    """
+    page.set_viewport_size(size)  # type: ignore[arg-type]
+    found = {}
+    run = """() => axe.run({ include: [["body"]], exclude: [[".checks table"], [".md-sidebar"]] }, {
+        runOnly: ["target-size"],
+        resultTypes: ["violations"],
+        rules: { "target-size": { enabled: true } },
+    }).then(({ violations }) => violations.flatMap(({ nodes }) => nodes.map((one) => one.html)))"""
+    buttons = """() => [...document.querySelectorAll("article :is(button, summary, select)")]
+        .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 24)
+        .map((one) => one.outerHTML.slice(0, 150))"""
+    for address in ("", TEXT, "planner/", "exercises/", "glossary/", "404.html"):
+        page.goto(origin + address)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        small = page.evaluate(run) + page.evaluate(buttons)
+        if small:
+            found[address] = small
+    assert not found
+
+
+def search(page: Page, query: str) -> Locator:
+    page.keyboard.press("/")
+    expect(page.locator("[data-md-component=search-query]")).to_be_focused()
+    page.keyboard.type(query)
+    results = page.locator(".md-search-result__item > a")
+    expect(results.first).to_be_visible(timeout=20_000)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("query", "address"),
+    [
+        ("how many GPUs do I need", "planner/"),
+        ("speculative decoding speedup", "optimization/distillation/"),
+        ("token bucket", "capacity/overload-control/"),
+        ("autoscaling", "capacity/autoscaling/"),
+        ("KV cache", "optimization/caching/"),
+    ],
+)
+def test_a_question_finds_its_page_first(page: Page, origin: str, query: str, address: str) -> None:
+    page.goto(origin)
+    results = search(page, query)
+    pattern = re.compile(rf"^{re.escape(origin + address)}([?#].*)?$")
+    expect(results.first).to_have_attribute("href", pattern, timeout=20_000)
+
+
+def test_something_can_be_tried_on_the_home_page(page: Page, origin: str) -> None:
+    page.goto(origin)
+    slider = page.locator(".slider input").first
+    expect(slider).to_be_in_viewport()
+    expect(page.locator("figure.plot")).to_be_hidden()
+    reading = page.locator(".slider-reading > span")
+    before = reading.inner_text()
+    slider.press("ArrowRight")
+    expect(reading).not_to_have_text(before)
+    expect(page.locator("li.door a[href='planner/']")).to_be_in_viewport()
+
+
+def test_the_planner_is_linked_from_where_its_readers_are() -> None:
+    to_it = re.compile(r"\]\((?:\.\./)?planner\.md[#)]")
+    for path in (
+        *("index", "start", "intuition/latency-throughput-cost", "optimization/batching"),
+        *("optimization/caching", "capacity/autoscaling", "capacity/littles-law"),
+        "capacity/arrival-rates",
+    ):
+        assert to_it.search((ROOT / "docs" / f"{path}.md").read_text(encoding="utf-8")), path
+    start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    paths = {title.split("\n")[0]: title for title in start.split("\n## ")[1:]}
+    for title in ("Size a fleet", "Serve a language model on a GPU"):
+        assert to_it.search(paths[title]), title
+
+
+def test_no_address_has_a_gap() -> None:
+    for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        assert "<address of" not in file.read_text(encoding="utf-8"), file.name
+
+
+def lost(page: Page, origin: str, site: Path, path: str) -> None:
+    """Go to an address that is not there, where a host answers with the site's page for that."""
+    body = (site / "404.html").read_text(encoding="utf-8")
+    page.route(
+        f"**/{path}", lambda route: route.fulfill(status=404, body=body, content_type="text/html")
+    )
+    page.goto(origin + path)
+
+
+def test_an_address_that_is_not_there_leads_on(page: Page, origin: str, site: Path) -> None:
+    lost(page, origin, site, "definitions/utilisation/")
+    near = page.locator(".lost-near a")
+    expect(near).to_have_count(1)
+    expect(near).to_have_attribute("href", "/definitions/utilization/")
+    lost(page, origin, site, "token_bucket.html")
+    expect(page.locator(".lost-near")).to_be_hidden()
+    page.get_by_role("button", name="search for its words").click()
+    query = page.locator("[data-md-component=search-query]")
+    expect(query).to_be_focused()
+    expect(query).to_have_value("token bucket")
+    expect(page.locator(".md-search-result__item > a").first).to_be_visible(timeout=20_000)
+
+
+def test_every_page_is_listed_at_an_absent_address_without_javascript(
+    browser: Browser, origin: str
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{origin}404.html")
+    expect(page.locator(".lost-near")).to_be_hidden()
+    expect(page.locator(".lost-search")).to_be_hidden()
+    listed = page.locator(".lost a").evaluate_all("all => all.map((one) => one.pathname.slice(1))")
+    context.close()
+    parts = {address.partition("/")[0] for address in addresses() if address.count("/") > 1}
+    pages = {address for address in addresses() if address and address.strip("/") not in parts}
+    assert set(listed) == pages - {"start/"}
+    assert len(listed) == len(set(listed))
+
+
+def test_what_was_wrong_in_the_form_is_forgotten_when_it_is_mended(page: Page, origin: str) -> None:
+    page.goto(f"{origin}planner/")
+    field = page.locator("#planner-ttft_s")
+    told = page.locator("#planner-ttft_s-problem")
+    field.evaluate(
+        "one => { one.setAttribute('aria-invalid', 'true');"
+        " document.getElementById(`${one.id}-problem`).textContent = 'ttft_s must be a number'; }"
+    )
+    other = page.locator("#planner-tpot_s")
+    other.fill("0.06")
+    expect(told).not_to_be_empty()
+    field.fill("2")
+    expect(told).to_be_empty()
+    expect(field).to_have_attribute("aria-invalid", "false")
+
+
+def test_a_definition_is_shown_once_on_a_page(site: Path) -> None:
+    block = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code[^>]*>(.*?)</code>', re.DOTALL)
+    for file in site.rglob("index.html"):
+        shown: set[str] = set()
+        for code in block.findall(file.read_text(encoding="utf-8")):
+            for definition in re.sub(r"<[^>]*>", "", code).rstrip().split("\n\n\n"):
+                assert definition not in shown, f"{file.parent.name}: {definition[:60]}"
+                shown.add(definition)
