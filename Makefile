@@ -69,6 +69,8 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m serving_mathematics.optimization.onnx_latency_measurement
 	$(BIN)/python -m serving_mathematics.optimization.onnx_quantization_measurement
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
+	$(BIN)/python -m serving_mathematics.planner.planner_coverage
+	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.machine.calibration
 

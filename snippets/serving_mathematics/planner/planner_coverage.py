@@ -1,9 +1,9 @@
 """How often the planner's intervals hold, and how often it says the same: too many plans for a
 build.
 
-`python -m serving_mathematics.planner.planner_coverage` plans three questions with 400 seeds each,
-and the worked example with 100, simulates a million requests of every fleet that came out, and
-writes records/planner_coverage.json in about five minutes. A plan is decided when it says so: the
+`python -m serving_mathematics.planner.planner_coverage` plans two questions with 400 seeds each,
+and the worked example with 40, simulates a million requests of every fleet that came out, and
+writes records/planner_coverage.json in about three minutes. A plan is decided when it says so: the
 intervals of the fleet lie within its objectives, and those of one replica fewer do not.
 
 Assumes: the quantiles of a million requests are the true ones; their own error is a tenth of an
@@ -40,7 +40,7 @@ from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 
 RECORD = "planner_coverage"
 COMMAND = "python -m serving_mathematics.planner.planner_coverage"
-SEEDS = 400  # of each question, and a quarter of them of the worked example
+SEEDS = 400  # of each question, and a tenth of them of the worked example
 TRUE_REQUESTS = 1_000_000
 WORKED_NAME = "the worked example"
 SHORT = {"requests": 2000}  # the answer rests on 8,000, a quarter of what it does by default
@@ -50,14 +50,6 @@ ASKED: dict[str, dict[str, object]] = {
         "rate_per_s": 8,
         "batch_limit": 16,
         "ttft_s": 2,
-        "tpot_s": 0.1,
-        **SHORT,
-    },
-    "70 billion on four devices": {
-        "model": "Llama-2-70B",
-        "devices": 4,
-        "rate_per_s": 3,
-        "ttft_s": 3,
         "tpot_s": 0.1,
         **SHORT,
     },
@@ -113,7 +105,7 @@ def _one(name: str, seed: int) -> dict[str, Any]:
 
 def _seeds(name: str) -> int:
     """How many times a question is planned."""
-    return max(1, SEEDS // 4) if name == WORKED_NAME else SEEDS
+    return max(1, SEEDS // 10) if name == WORKED_NAME else SEEDS
 
 
 def _measure() -> dict[str, Any]:
@@ -168,21 +160,25 @@ def example() -> SimpleNamespace:
 
 
 def check_decided_plans_hold() -> None:
-    """Every interval of the plans that call themselves decided holds in 92 to 97 of 100.
+    """Every interval of the plans that call themselves decided holds in 92 to 97 of 100, and so it
+    does for all plans together.
 
-    Source: the record; 95 is what the intervals promise, and a share of so many plans has a
-    standard error of half a point.
+    Source: the record; 95 is what the intervals promise, and a share of 315 plans has a standard
+    error of 1.2 points.
     """
-    seeds = [s for row in read_record(RECORD)["questions"] for s in row["seeds"] if s["decided"]]
-    for name, share in zip(NAMES, _shares(seeds), strict=True):
-        checks.inside(f"{name}, of {len(seeds)}", share, 92.0, 97.0, kind="simulation")
+    every = [seed for row in read_record(RECORD)["questions"] for seed in row["seeds"]]
+    decided = [seed for seed in every if seed["decided"]]
+    for label, seeds in (("decided", decided), ("all", every)):
+        for name, share in zip(NAMES, _shares(seeds), strict=True):
+            text = f"{name}, of {len(seeds)} plans, {label} [%]"
+            checks.inside(text, share, 92.0, 97.0, kind="simulation")
 
 
 def check_a_coin_flip_is_never_called_decided() -> None:
     """Of the plans of the worked example, none is decided, and five and six replicas come out about
     as often.
 
-    Source: the record; with half and half 100 seeds have a standard error of five.
+    Source: the record; with half and half 40 seeds have a standard error of three.
     """
     (seeds,) = (
         row["seeds"] for row in read_record(RECORD)["questions"] if row["name"] == WORKED_NAME
