@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PROCESSES ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
@@ -20,8 +21,8 @@ $(READY): requirements.txt locks/uv.txt pyproject.toml
 	$(BIN)/uv pip install --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-serve: $(READY) ## run the snippets and serve the site with live reload
-	$(BIN)/mkdocs serve --livereload
+serve: $(READY) ## serve the site with live reload; figures fill in as the snippets finish
+	$(BIN)/mkdocs serve --livereload --dirty
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
@@ -36,8 +37,8 @@ chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TIT
 check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
 	@$(BIN)/python -m builder.chapter_check "$$NAME"
 
-test: $(READY) ## run every test
-	$(BIN)/python -m pytest
+test: $(READY) ## run every test, in two processes
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
@@ -56,6 +57,9 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/build.py --peers
 
+bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
+	$(BIN)/python benchmarks/predictor.py
+
 measure: $(READY) ## run the real servers and models again and rewrite their records under measurements/
 	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
 	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
@@ -65,7 +69,10 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m serving_mathematics.optimization.onnx_latency_measurement
 	$(BIN)/python -m serving_mathematics.optimization.onnx_quantization_measurement
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
+	$(BIN)/python -m serving_mathematics.planner.planner_coverage
+	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
+	$(BIN)/python -m serving_mathematics.machine.calibration
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts

@@ -61,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
                 print("\n".join(f"  {line}" for line in told), flush=True)
             count += len(told) if title != ADVICE else 0
     except BuildError as problem:
-        print(f"\nMend this first\n  {problem}")
+        hint = "; a value with a colon needs quotes" if "is not YAML" in str(problem) else ""
+        print(f"\nMend this first\n  {problem}{hint}.")
         return 1
     elapsed = time.monotonic() - started
     if count:
@@ -232,7 +233,7 @@ def _tests(page: Chapter, deadline: float) -> list[str]:
     files += [file for name in page.modules if (file := contracts.tests_of(name)).is_file()]
     if not files:
         return []
-    names = [file.relative_to(ROOT).as_posix() for file in files]
+    names = list(dict.fromkeys(file.relative_to(ROOT).as_posix() for file in files))
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         options = ("-o", "python_functions=test_*", "-p", "no:cacheprovider", "-q", "--tb=short")

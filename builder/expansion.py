@@ -144,6 +144,8 @@ def expand(root: Path, site: Site, runs: list[Run], *, show_failures: bool = Fal
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:
             text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
+        if any(run.pending for run in page.runs):
+            text = pages.block(pages.pending_box(runs)) + "\n" + text
         made.pages[source.path] = source.head + text
     _add_files(made, site, written, used, by_name, sources, known.cards)
     return made
@@ -253,7 +255,11 @@ def _add_files(
             book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
             name = f"downloads/{pages.download_name(first, 'ipynb')}"
             made.files[name] = notebooks.as_json(book).encode()
-    chapters = [demos[page.path] for page in written if page.is_chapter]
+    chapters = [
+        demos[page.path]
+        for page in written
+        if page.is_chapter and not any(run.pending for run in demos[page.path].runs)
+    ]
     if site.notebook:
         _add_companion(made, site, chapters)
     parts = {

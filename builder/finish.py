@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 PREVIEW = "assets/screenshot-light.png"  # the picture that a link to the site is shown with
 
@@ -177,3 +178,25 @@ def notebook(page: str, images: Sequence[str]) -> str:
         page = re.sub(pattern, replacement, page, flags=re.DOTALL)
     remaining = iter(images)
     return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
+
+
+def read_index(site: Path) -> list[dict[str, Any]]:
+    """What the search of a built site knows, page by page; nothing where there is none."""
+    try:
+        found: list[dict[str, Any]] = json.loads(_index(site).read_text(encoding="utf-8"))["docs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return found
+
+
+def add_to_index(site: Path, before: Sequence[Mapping[str, Any]]) -> None:
+    """Put back what the search knew of pages that it knows nothing of now."""
+    if before and _index(site).is_file():
+        known = json.loads(_index(site).read_text(encoding="utf-8"))
+        pages = {entry["location"].partition("#")[0] for entry in known["docs"]}
+        known["docs"] += [e for e in before if e["location"].partition("#")[0] not in pages]
+        _index(site).write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
+
+
+def _index(site: Path) -> Path:
+    return site / "search" / "search_index.json"

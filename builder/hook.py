@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -21,6 +22,7 @@ from mkdocs.structure.pages import Page
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
 from builder import ROOT, BuildError, finish
+from builder.background import Background
 from builder.configuration import paths_of
 from builder.expansion import COMPANION, Expansion, Site, expand
 from builder.kept import write_changed
@@ -28,18 +30,26 @@ from builder.maths import MathML
 from builder.runner import default_cache, run_all, warm_up
 
 log = logging.getLogger("mkdocs.hooks.builder")
+MORE = "more"  # changes when modules have finished
 
 
 class _State:
     folder: tempfile.TemporaryDirectory[str] | None = None  # of the pages, while MkDocs serves them
+    background: Background | None = None  # of the modules, meanwhile
+    dirty = False  # whether only what changed is rendered again
+    index: list[dict[str, Any]] = []  # noqa: RUF012 (what the search knew before)
     made = Expansion()
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
-def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:  # noqa: ARG001
+def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
     """Remember whether a failure stops the build or is shown on the page."""
+    _State.dirty = dirty
     if command == "serve":
         _State.folder = tempfile.TemporaryDirectory(prefix="pages-")
+        more = Path(_State.folder.name, MORE)
+        more.touch()
+        _State.background = Background(ROOT, default_cache(ROOT), more, log.info)
         warm_up()
 
 
@@ -54,9 +64,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
     try:
-        again = _State.folder is None
-        runs = run_all(ROOT, default_cache(ROOT), progress=log.info, again=again)
-        made = _State.made = expand(ROOT, _site(config), runs, show_failures=not again)
+        if serving := _State.background:
+            runs = serving.runs()
+        else:
+            runs = run_all(ROOT, default_cache(ROOT), progress=log.info)
+        made = _State.made = expand(ROOT, _site(config), runs, show_failures=serving is not None)
     except BuildError as problem:
         raise PluginError(str(problem)) from problem
     _stop_on(made.problems)
@@ -150,6 +162,24 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig, **_: Any) -> 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
     """The page for addresses that do not exist opens like the others."""
     return finish.page(output_content, {}) if template_name == "404.html" else output_content
+
+
+def on_pre_build(config: MkDocsConfig, **_: Any) -> None:
+    """What the search knows, of which `--dirty` renders a part again."""
+    _State.index = finish.read_index(Path(config.site_dir)) if _State.dirty else []
+
+
+@event_priority(-100)  # after the search plugin
+def on_post_build(config: MkDocsConfig, **_: Any) -> None:
+    """The search goes on knowing the pages that were not rendered again."""
+    finish.add_to_index(Path(config.site_dir), _State.index)
+
+
+def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
+    """Build again when more modules have run."""
+    if _State.folder:
+        server.watch(str(Path(_State.folder.name, MORE)))
+    return server
 
 
 def on_shutdown() -> None:

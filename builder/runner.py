@@ -80,6 +80,11 @@ class Run:
         return bool(self.record["failures"])
 
     @property
+    def pending(self) -> bool:
+        """True when the module has not run yet, and its record has nothing but its text."""
+        return bool(self.record.get("pending"))
+
+    @property
     def seconds(self) -> float:
         """Processor time that the module took."""
         return float(sum(self.record["seconds"].values()))
@@ -470,7 +475,8 @@ _FRAME = re.compile(r'^ *File "(.+?)", line (\d+).*\n *(.*)', re.MULTILINE)
 
 def _failed_import(path: str, failure: dict[str, Any]) -> str:
     """Where an import went wrong, which may be in another module, and what was said."""
-    place, message = f"{path}:{failure['line']}", failure["message"]
+    place = f"{path}:{failure['line']}"
+    message = re.sub(r" \((?:/|[A-Z]:).*\.py\)$", "", failure["message"])  # said in other words
     frames = [
         (file, line, text)
         for file, line, text in _FRAME.findall(failure["traceback"])

@@ -6,10 +6,12 @@ import contextlib
 import functools
 import http.server
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from .fetch_pyodide import FOLDER
@@ -33,11 +35,22 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a browser that has left the page; anything else is a mistake here."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 @contextlib.contextmanager
 def served(site: Path) -> Iterator[str]:
     """The address of the site on a free port."""
     handler = functools.partial(_Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    try:
+        server = _Server(("127.0.0.1", 0), handler)
+    except OSError as problem:
+        pytest.fail(f"these tests need a free port on 127.0.0.1: {problem}", pytrace=False)
+    with server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -51,8 +64,11 @@ def served(site: Path) -> Iterator[str]:
 def chromium() -> Iterator[Browser]:
     """A running browser, found on this machine."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
-    assert path, "these tests need Chromium: apt-get install chromium"
+    if not path:
+        pytest.fail("these tests need Chromium: apt-get install chromium", pytrace=False)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()

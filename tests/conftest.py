@@ -9,17 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from filelock import FileLock
 from playwright.sync_api import Browser
 
 from builder import ROOT
 from builder.contracts import Chapter, read_pages, with_own_modules
 from builder.runner import Run, default_cache, failure_report, run_all
 
+from . import profiles, recorded, timing
 from .browsing import chromium, served
 
-settings.register_profile("handbook", deadline=None, max_examples=50, derandomize=True)
-settings.load_profile("handbook")
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hooks for the tests of every folder, not only of this one."""
+    config.pluginmanager.register(timing.Timing())
+    if not profiles.THOROUGH:
+        config.pluginmanager.register(recorded.RecordedChecks())
 
 
 PAGES = read_pages()
@@ -41,39 +46,52 @@ def page(request: pytest.FixtureRequest) -> Chapter:
 
 
 @pytest.fixture(scope="session")
-def records() -> dict[str, Run]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that its processes have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def records(common: Path) -> dict[str, Run]:
     """The run record of every module, from the cache where it is fresh."""
-    runs = run_all(ROOT, default_cache(ROOT))
+    with FileLock(common / "records.lock"):  # one process runs what is missing, for all
+        runs = run_all(ROOT, default_cache(ROOT))
     assert not failure_report(runs), failure_report(runs)
     return {run.name: run for run in runs}
 
 
-def build(site: Path, cache: Path | None = None) -> None:
-    """Build the real site with `--strict`, by the installed command and from another folder."""
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    if cache is not None:
-        environment["SNIPPETS_CACHE"] = str(cache)
+def build(
+    site: Path, root: Path = ROOT, command: str = "mkdocs", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Build a site with `--strict`, by the installed command and from another folder."""
+    site.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [
-            str(Path(sys.executable).with_name("mkdocs")),
-            *("build", "--strict", "--config-file", str(ROOT / "mkdocs.yml")),
+            str(Path(sys.executable).with_name(command)),
+            *("build", "--strict", "--config-file", str(root / "mkdocs.yml")),
             *("--site-dir", str(site)),
         ],
         cwd=site.parent,
-        env=environment,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built once for all tests that read it."""
-    folder = tmp_path_factory.mktemp("site")
-    build(folder)
+def site(common: Path, records: dict[str, Run]) -> Path:
+    """The site, built once for all tests of all processes that read it."""
+    assert records  # which the build reads
+    folder, whole = common / "site", common / "site-is-whole"
+    with FileLock(common / "site.lock"):
+        if not whole.exists():
+            build(folder)
+            whole.touch()
     return folder
 
 

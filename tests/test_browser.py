@@ -1,45 +1,14 @@
-"""The built site in a real browser: accessible, at home on a phone, and asking nobody else."""
+"""The built site in a real browser: search, themes, buttons, keys, and no JavaScript at all."""
 
 from __future__ import annotations
 
-import functools
-import gzip
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
 
-import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
-from builder import ROOT
-from builder.source import module_path, outline, self_contained
-
-from .conftest import PAGES
-
-AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-RUN_AXE = """async ([exclude, options]) => {
-    const context = { include: [["body"]], exclude: exclude.map((name) => [name]) };
-    const result = await axe.run(context, { resultTypes: ["violations"], ...options });
-    return result.violations.map(({ id, nodes }) => [id, nodes.length, nodes[0].html]);
-}"""
-COLOURS = ["color-contrast", "link-in-text-block"]  # what the dark theme can break
-WHOLE = "definitions/utilization/"  # a page on which axe looks at every word of code and checks
-REPEATED = [".highlight pre", ".checks table"]  # thousands of elements that are alike everywhere
-LIGHT_BYTES = 150 * 1024
-PHONE: ViewportSize = {"width": 390, "height": 844}
-DESK: ViewportSize = {"width": 1280, "height": 900}
-
-
-def addresses() -> list[str]:
-    """The address of every page, from the sources."""
-    found = []
-    for file in sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/*.ipynb")]):
-        path = file.relative_to(ROOT / "docs").with_suffix("").as_posix()
-        if not path.startswith("overrides/"):
-            found.append("" if path == "index" else path.removesuffix("index").rstrip("/") + "/")
-    return [*found, "notebook/"]
+from .visits import DESK
 
 
 @pytest.fixture
@@ -47,75 +16,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=DESK)
     yield context.new_page()
     context.close()
-
-
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_no_page_has_a_violation_that_axe_knows(
-    page: Page, origin: str, size: ViewportSize
-) -> None:
-    page.set_viewport_size(size)
-    found = {}
-    for address in addresses():
-        page.emulate_media(color_scheme="light")
-        page.goto(origin + address)
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        exclude = [] if address == WHOLE and size == DESK else REPEATED
-        broken = page.evaluate(RUN_AXE, [exclude, {}])
-        page.emulate_media(color_scheme="dark")
-        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
-        broken += page.evaluate(RUN_AXE, [exclude, {"runOnly": COLOURS}])
-        if broken:
-            found[address] = broken
-    assert not found
-
-
-def test_pages_fit_a_phone_and_ask_no_other_origin(browser: Browser, origin: str) -> None:
-    context = browser.new_context(viewport=PHONE)
-    page = context.new_page()
-    asked: set[str] = set()
-    said: list[str] = []
-    page.on("request", lambda request: asked.add(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda problem: said.append(str(problem)))
-    wide = []
-    for address in addresses():
-        page.goto(origin + address)
-        page.wait_for_load_state("networkidle")
-        if page.evaluate("document.documentElement.scrollWidth") > PHONE["width"]:
-            wide.append(address)
-    context.close()
-    assert not wide
-    assert not said
-    here = urlsplit(origin).netloc
-    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {here}
-
-
-PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed
-
-
-def test_pages_are_light_before_anything_is_run(browser: Browser, origin: str, site: Path) -> None:
-    """What a browser fetches of each page before a key or a click, packed as static hosts do."""
-
-    @functools.cache
-    def weight(path: str) -> int:
-        file = site / path.strip("/")
-        content = (file / "index.html" if file.is_dir() else file).read_bytes()
-        packed = file.is_dir() or file.suffix in PACKED
-        return len(gzip.compress(content, 6) if packed else content)
-
-    heavy = {}
-    for address in addresses():
-        context = browser.new_context(viewport=DESK)
-        page = context.new_page()
-        asked: set[str] = set()
-        page.on("request", lambda request, asked=asked: asked.add(urlsplit(request.url).path))
-        page.goto(origin + address)
-        page.wait_for_load_state("networkidle")
-        context.close()
-        total = sum(weight(path) for path in asked)
-        if total >= LIGHT_BYTES:
-            heavy[address] = total
-    assert not heavy
 
 
 def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str) -> None:
@@ -237,20 +137,3 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     assert taken.startswith("from __future__ import annotations")
     assert "def _require(" in taken
     compile(taken, "clipboard", "exec")
-
-
-def test_every_copy_button_takes_its_names_with_what_they_need(page: Page, origin: str) -> None:
-    taken = """() => [...document.querySelectorAll(".snippet-copy")].map((button) => {
-        button.click();
-        return button.dataset.clipboardText;
-    })"""
-    directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
-    for shown in PAGES:
-        sources = [module_path(ROOT, name).read_text(encoding="utf-8") for name in shown.modules]
-        expected = []
-        for line in directive.findall(shown.text):
-            names = line.split()
-            owner = [s for s in sources if names[0] in outline(s).symbols]
-            expected += [self_contained(text, names) for text in owner]
-        page.goto(f"{origin}{shown.slug}/")
-        assert page.evaluate(taken) == expected, shown.path

@@ -14,7 +14,7 @@ from serving_mathematics.planner.capacity_planner import WORKED, plan
 from serving_mathematics.planner.questions import DRAWN, FIELDS, SHAPE, SHEET, read_question
 
 from .fetch_pyodide import complete
-from .test_browser import AXE, COLOURS, DESK, PHONE, REPEATED, RUN_AXE
+from .visits import DESK, PHONE, structure, unreadable
 
 PATIENCE_MS = 240_000
 EXAMPLE = "//h2[@id='a-worked-example']/following::table[1]"
@@ -240,14 +240,8 @@ def test_a_trace_is_read_in_the_page_and_stays_there(form: Form, tmp_path: Path)
 
 
 def violations(page: Page) -> list[object]:
-    """What axe finds: everything that it knows in the light theme, colours in the dark one."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate(RUN_AXE, [REPEATED, {}])
-    page.emulate_media(color_scheme="dark")
-    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
-    found += page.evaluate(RUN_AXE, [REPEATED, {"runOnly": COLOURS}])
-    page.emulate_media(color_scheme="light")
-    return list(found)
+    """What axe finds, and the colours that cannot be read in either theme."""
+    return [*structure(page), *unreadable(page)]
 
 
 @needs_python

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from builder import ROOT
 
-from .test_browser import AXE, DESK, PHONE, addresses
+from .visits import AXE, DESK, PHONE, addresses
 
 LONG = "capacity/tail-latency/"  # the page with the most figures and code
 TEXT = "definitions/utilization/"
@@ -181,7 +181,7 @@ def test_targets_can_be_hit(page: Page, origin: str, size: dict[str, int]) -> No
         .map((one) => one.outerHTML.slice(0, 150))"""
     for address in ("", TEXT, "planner/", "exercises/", "glossary/", "404.html"):
         page.goto(origin + address)
-        page.evaluate(AXE.read_text(encoding="utf-8"))
+        page.evaluate(AXE)
         small = page.evaluate(run) + page.evaluate(buttons)
         if small:
             found[address] = small

@@ -11,6 +11,7 @@ import sys
 
 COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
+    "predict": ("machine.predict", "predict latencies of deployments in a table"),
     "check": ("checks", "run the checks of modules, with the values compared"),
     "exercises": ("exercises", "list exercises, print one to fill in, or check an answer"),
 }
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     usage: serving-mathematics COMMAND ...
     <BLANKLINE>
       plan       size a fleet for a latency objective
+      predict    predict latencies of deployments in a table
       check      run the checks of modules, with the values compared
       exercises  list exercises, print one to fill in, or check an answer
     <BLANKLINE>

@@ -7,6 +7,7 @@ make again: `records/<name>.json`.
 from __future__ import annotations
 
 import datetime
+import gzip
 import importlib.metadata
 import json
 import os
@@ -19,8 +20,11 @@ FOLDER = Path(__file__).resolve().parent / "records"
 
 
 def read_record(name: str) -> dict[str, Any]:
-    """The record of this name, as it was written."""
-    record: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    """The record of this name, as it was written; large ones are packed."""
+    packed = FOLDER / f"{name}.json.gz"
+    raw = gzip.decompress(packed.read_bytes()) if packed.exists() else None
+    text = (FOLDER / f"{name}.json").read_bytes() if raw is None else raw
+    record: dict[str, Any] = json.loads(text)
     return record
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.correlated_metrics import (
@@ -23,7 +23,6 @@ from serving_mathematics.architecture.correlated_metrics import (
 
 
 @given(st.floats(-0.95, 0.95), st.integers(1, 60))
-@settings(max_examples=50, deadline=None)
 def test_inflation_is_the_sum_over_all_pairs(phi: float, count: int) -> None:
     lags = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
     summed = float((np.where(lags == 0, 1.0, phi ** np.maximum(lags, 1))).sum()) / count
@@ -37,7 +36,6 @@ def test_inflation_limits() -> None:
 
 
 @given(st.floats(0.0, 0.99), st.integers(1, 2000), st.floats(0.001, 0.5))
-@settings(max_examples=50, deadline=None)
 def test_correlation_only_adds_false_alarms(phi: float, count: int, alpha: float) -> None:
     got = false_alarm_rate(phi, count, alpha)
     assert got >= alpha - 1e-12

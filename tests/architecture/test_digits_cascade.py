@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 from serving_mathematics.architecture.digits_cascade import (
@@ -60,7 +60,6 @@ def test_temperature_stays_in_its_range() -> None:
     assert fit_temperature([[1.0, 0.0]], [1]) == pytest.approx(100.0, rel=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
 @given(OUTCOMES)
 def test_frontier_is_a_loop(outcomes: list[tuple[float, bool, bool]]) -> None:
     p, small, large = (np.array(column) for column in zip(*outcomes, strict=True))
@@ -76,7 +75,6 @@ def test_frontier_is_a_loop(outcomes: list[tuple[float, bool, bool]]) -> None:
     assert frontier.deferred[-1] == 1.0
 
 
-@settings(max_examples=50, deadline=None)
 @given(OUTCOMES, st.floats(0, 1))
 def test_threshold_is_the_lowest_that_is_good_enough(
     outcomes: list[tuple[float, bool, bool]], tolerance: float

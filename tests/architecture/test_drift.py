@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
@@ -65,14 +65,12 @@ def test_many_windows_at_once() -> None:
 
 
 @given(st.floats(0, 400), st.integers(1, 300))
-@settings(max_examples=50, deadline=None)
 def test_chi_square_survival_is_scipy(value: float, degrees: int) -> None:
     expected = stats.chi2.sf(value, degrees)
     assert chi_square_survival(value, degrees) == pytest.approx(expected, rel=1e-9, abs=1e-13)
 
 
 @given(st.floats(0.01, 0.999), st.integers(2, 60), st.floats(10, 1e6), st.floats(10, 1e6))
-@settings(max_examples=40, deadline=None)
 def test_null_quantile_is_scipy(q: float, bins: int, n: float, m: float) -> None:
     expected = stats.chi2.ppf(q, bins - 1) * (1 / n + 1 / m)
     assert psi_null_quantile(q, bins, n, m) == pytest.approx(expected, rel=1e-9)

@@ -6,6 +6,7 @@ Bounded in load and time; no test asserts milliseconds.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import logging
@@ -38,7 +39,13 @@ from serving_mathematics.architecture.grpc_server import (
     serve_grpc,
 )
 from serving_mathematics.architecture.rest_grpc import OUTCOMES
-from serving_mathematics.architecture.wire_format import field, request_protobuf, varint
+from serving_mathematics.architecture.wire_format import (
+    GRPC_RECEIVE_BYTES,
+    field,
+    most_rows,
+    request_protobuf,
+    varint,
+)
 
 from .failing_models import FAILING
 
@@ -460,3 +467,27 @@ def test_ports() -> None:
                 create_server(Gate()).add_insecure_port(f"127.0.0.1:{server.port}")
 
     run(test())
+
+
+def test_the_default_limit_of_the_library_is_four_mebibytes() -> None:
+    """A plain server of the installed library takes a message of `GRPC_RECEIVE_BYTES`, and refuses
+    one byte more; what `most_rows` says fits is taken."""
+    service = grpc.method_handlers_generic_handler(
+        "plain.Echo",
+        {"Size": grpc.unary_unary_rpc_method_handler(lambda body, _: str(len(body)).encode())},
+    )
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            size = channel.unary_unary("/plain.Echo/Size")
+            images = np.zeros((most_rows(64), 64))
+            for body in (bytes(GRPC_RECEIVE_BYTES), request_protobuf(images, raw=True)):
+                assert int(size(body, timeout=20)) == len(body)
+            with pytest.raises(grpc.RpcError) as refused:
+                size(bytes(GRPC_RECEIVE_BYTES + 1), timeout=20)
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    finally:
+        server.stop(None).wait(20)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import scipy.sparse.linalg
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 from serving_mathematics.architecture.exercises.model_routers import (
@@ -113,7 +113,6 @@ def test_shorter_of_two_without_load() -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.01, 30))
 def test_response_exceeds_is_a_mixture_of_gammas(steps: list[float], time: float) -> None:
     found = np.concatenate([[1.0], np.cumprod(steps)])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from serving_mathematics.architecture.release_gate import (
@@ -42,7 +42,6 @@ def score(w: int, r: int, n: int, loss: float) -> float:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(85, 3000), st.floats(0.001, 0.4))
-@settings(max_examples=40, deadline=None)
 def test_quality_bounds_invert_the_score_test(w: int, r: int, n: int, level: float) -> None:
     got = quality_harm(w, r, n, level)
     z = stats.norm.isf(level)
@@ -60,7 +59,6 @@ def test_quality_bounds_without_discordant_pairs_are_wilsons() -> None:
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(50, 2000), st.floats(0.001, 0.4))
-@settings(max_examples=50, deadline=None)
 def test_error_bounds_are_newcombe_from_scipy(old: int, new: int, n: int, level: float) -> None:
     m = 2 * n
     a = stats.binomtest(old, n).proportion_ci(1 - 2 * level, method="wilson")
@@ -105,7 +103,6 @@ def test_a_small_sample_bounds_no_p99() -> None:
 
 
 @given(st.floats(0.1, 10), st.integers(0, 100))
-@settings(max_examples=25, deadline=None)
 def test_latency_bounds_know_no_unit(scale: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     old, new = rng.lognormal(size=(2, 300))

@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.repeated_looks import crossing_probability, pocock_constant
 
 
 @given(st.lists(st.floats(0.3, 4.0), min_size=2, max_size=2), st.floats(-3, 3))
-@settings(max_examples=30, deadline=None)
 def test_two_looks_are_a_bivariate_rectangle(thresholds: list[float], effect: float) -> None:
     mean = effect * np.array([math.sqrt(0.5), 1.0])
     law = stats.multivariate_normal(mean, [[1, math.sqrt(0.5)], [math.sqrt(0.5), 1]])
@@ -32,14 +31,12 @@ def test_three_looks_are_a_trivariate_rectangle() -> None:
 
 
 @given(st.floats(0.1, 6), st.floats(-4, 4))
-@settings(max_examples=30, deadline=None)
 def test_one_look_is_the_normal_tail(threshold: float, effect: float) -> None:
     expected = stats.norm.sf(threshold - effect) + stats.norm.cdf(-threshold - effect)
     assert crossing_probability([threshold], effect) == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.lists(st.floats(1.0, 3.0), min_size=1, max_size=8))
-@settings(max_examples=30, deadline=None)
 def test_another_look_only_adds(thresholds: list[float]) -> None:
     fewer = crossing_probability(thresholds)
     more = crossing_probability([*thresholds, 2.0])
@@ -73,6 +70,9 @@ def test_bad_input_is_refused() -> None:
     for bad in (0.0, -1.0, math.nan, 13.0):
         with pytest.raises(ValueError, match=r"thresholds must be in \(0, 12\]"):
             crossing_probability([2.0, bad])
+    for bare in (1.96, 2, np.float64(1.96), np.array(1.96), [[1.96]]):
+        with pytest.raises(ValueError, match="thresholds must be a list with one number for every"):
+            crossing_probability(bare)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="effect must be finite"):
         crossing_probability([2.0], math.nan)
     for looks in (0, 201, 1.5, math.nan):
@@ -81,3 +81,9 @@ def test_bad_input_is_refused() -> None:
     for bad in (0.0, 0.9, math.nan):
         with pytest.raises(ValueError, match="alpha must be in"):
             pocock_constant(3, bad)
+
+
+def test_one_number_is_no_list_of_looks() -> None:
+    for bad in (1.96, [[1.96]], "1.96"):
+        with pytest.raises(ValueError, match="thresholds must be a list with one number for every"):
+            crossing_probability(bad)  # type: ignore[arg-type]

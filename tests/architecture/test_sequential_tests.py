@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 from serving_mathematics.architecture.sequential_tests import (
@@ -30,7 +30,6 @@ def test_bounds_are_the_likelihood_ratios_of_the_errors(alpha: float, beta: floa
 
 
 @given(st.floats(0.01, 0.3), st.floats(0.35, 0.6), st.floats(0.01, 0.2), st.floats(0.01, 0.2))
-@settings(max_examples=30, deadline=None)
 def test_expected_samples_are_symmetric_and_positive(
     p0: float, p1: float, alpha: float, beta: float
 ) -> None:
@@ -83,7 +82,6 @@ def test_simulated_runs_continue_over_chunks() -> None:
 
 
 @given(st.integers(1, 300), st.floats(-1, 1), st.floats(0.1, 4), st.floats(0.01, 2))
-@settings(max_examples=40, deadline=None)
 def test_msprt_ratio_is_the_averaged_likelihood(
     count: int, mean: float, variance: float, mixing: float
 ) -> None:

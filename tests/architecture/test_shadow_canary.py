@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.exercises.shadow_canary import (
@@ -21,6 +21,7 @@ from serving_mathematics.architecture.shadow_canary import (
     PairedDifference,
     allocation_cost,
     mcnemar_exact,
+    noisy_shares,
     paired_difference,
     samples_per_arm,
     shadow_pairs,
@@ -29,7 +30,6 @@ from serving_mathematics.architecture.shadow_canary import (
 
 
 @given(st.floats(0.0005, 0.9995), st.floats(1, 1e6) | st.floats(1, 10))
-@settings(max_examples=50, deadline=None)
 def test_student_quantile_is_scipy(probability: float, degrees: float) -> None:
     expected = stats.t.ppf(probability, degrees)
     assert student_quantile(probability, degrees) == pytest.approx(expected, rel=1e-5, abs=1e-9)
@@ -44,7 +44,6 @@ def test_student_quantile_far_out_and_normal_limit() -> None:
 
 
 @given(st.integers(2, 30), st.floats(0.5, 0.999))
-@settings(max_examples=30, deadline=None)
 def test_paired_difference_is_scipy(count: int, confidence: float) -> None:
     rng = np.random.default_rng(count)
     x, y = rng.normal(size=(2, count))
@@ -63,7 +62,6 @@ def test_paired_difference_turns_round() -> None:
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
-@settings(max_examples=50, deadline=None)
 def test_mcnemar_is_the_sign_test(wrong: int, right: int) -> None:
     expected = 1.0
     if wrong + right:
@@ -81,7 +79,6 @@ def test_mcnemar_of_many_pairs_does_not_overflow() -> None:
 
 
 @given(st.floats(0.001, 0.5), st.floats(0.001, 0.5), st.floats(0.01, 0.2), st.floats(0.5, 0.99))
-@settings(max_examples=50, deadline=None)
 def test_samples_have_the_power_of_the_normal_model(
     old: float, new: float, alpha: float, power: float
 ) -> None:
@@ -156,7 +153,6 @@ def walsh_interval(x: np.ndarray, y: np.ndarray, confidence: float) -> tuple[flo
 
 
 @given(st.integers(0, 1000), st.floats(-3, 3))
-@settings(max_examples=30, deadline=None)
 def test_rank_judge_inverts_the_mann_whitney_test(seed: int, shift: float) -> None:
     rng = np.random.default_rng(seed)
     x, y = rng.normal(10, 1, 12), rng.normal(10 + shift, 1, 9)
@@ -234,3 +230,25 @@ def test_bad_input_is_refused() -> None:
         rank_judge([1.0] * 5, [math.nan] * 5)
     with pytest.raises(ValueError, match="tolerance must be in"):
         rank_judge([1.0] * 5, [1.0] * 5, tolerance=1.0)
+
+
+@given(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_flipped_verdicts_keep_the_sign_and_lose_the_size(w: float, r: float, flip: float) -> None:
+    """Both verdicts of a pair, flipped or not, counted over all cases."""
+    lost = won = 0.0
+    for old, new, share in ((1, 0, w), (0, 1, r), (1, 1, 1 - w - r)):
+        for first in (0, 1):
+            for second in (0, 1):
+                chance = share * (flip if first else 1 - flip) * (flip if second else 1 - flip)
+                seen = old ^ first, new ^ second
+                lost, won = lost + chance * (seen == (1, 0)), won + chance * (seen == (0, 1))
+    assert noisy_shares(w, r, flip) == pytest.approx((lost, won), abs=1e-12)
+    assert lost - won == pytest.approx((w - r) * (1 - 2 * flip), abs=1e-12)
+
+
+def test_flips_beyond_a_coin_are_refused() -> None:
+    for bad in (-0.1, 0.6, math.nan):
+        with pytest.raises(ValueError, match=r"flip must be in \[0, 0.5\]"):
+            noisy_shares(0.1, 0.1, bad)
+    with pytest.raises(ValueError, match="newly_right_share must be in"):
+        noisy_shares(0.6, 0.5, 0.1)

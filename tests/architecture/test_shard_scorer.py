@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture import shard_scorer
 from serving_mathematics.architecture.digits_classifier import (
@@ -391,7 +391,6 @@ def test_leftovers_are_cleared(source: Path, threads: futures.Executor) -> None:
     assert contents(target) == expected
 
 
-@settings(max_examples=25)
 @given(st.data())
 def test_a_damaged_shard_is_not_done(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

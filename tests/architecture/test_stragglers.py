@@ -102,6 +102,12 @@ def test_durations_are_refused(bad: float) -> None:
         mean_makespan(bad, 1, copies=True)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("bad", [-1.5, 2, 0.5, math.nan, "yes", None])
+def test_copies_are_made_or_not(bad: object) -> None:
+    with pytest.raises(ValueError, match="copies must be True or False"):
+        mean_makespan(4, 2, copies=bad)  # type: ignore[arg-type]
+
+
 def test_shapes_and_shares_are_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"first must be non-empty \(n,\)"):

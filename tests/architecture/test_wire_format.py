@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.grpc_server import messages
 from serving_mathematics.architecture.wire_format import (
+    base64_bytes,
     field,
     grpc_bytes,
+    most_rows,
     raw_floats,
     read_varint,
     request_json,
@@ -154,3 +157,25 @@ def test_tables_only(encode: object) -> None:
     for number in (math.nan, -math.inf, 1e39):
         with pytest.raises(ValueError, match="finite float32"):
             encode([[0.0, number]])  # type: ignore[operator]
+
+
+@given(st.binary(max_size=100))
+def test_base64_is_that_of_the_library(content: bytes) -> None:
+    assert base64_bytes(len(content)) == len(base64.b64encode(content))
+
+
+@given(st.integers(1, 300), st.integers(1, 20_000))
+def test_most_rows_fit_and_one_more_does_not(columns: int, limit: int) -> None:
+    rows = most_rows(columns, limit)
+    if rows:
+        assert len(request_protobuf(np.zeros((rows, columns)), raw=True)) <= limit
+    assert len(request_protobuf(np.zeros((rows + 1, columns)), raw=True)) > limit
+
+
+def test_sizes_that_are_no_counts_are_refused() -> None:
+    for bad in (-1, 0.5, math.nan):
+        with pytest.raises(ValueError, match="size_bytes must be a non-negative integer"):
+            base64_bytes(bad)  # type: ignore[arg-type]
+    for bad in (0, -1, 1.5, math.nan):
+        with pytest.raises(ValueError, match="limit_bytes must be a positive integer"):
+            most_rows(1, bad)  # type: ignore[arg-type]

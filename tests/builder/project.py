@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -14,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from unittest import mock
 
-from builder import ROOT, SOURCES
+from builder import ROOT, SOURCES, __main__
 from builder.runner import Run, cached
 
 PATIENCE_S = 60.0  # how long anything may take on a machine with other work
@@ -186,7 +189,22 @@ class Project:
         return Outcome(done.returncode, done.stdout.decode(errors="backslashreplace"))
 
     def run(self, *arguments: str, **environment: str) -> Outcome:
-        return self.command("builder", *arguments, **environment)
+        """`python -m builder` in the project: modules run here, where their workers fork from what
+        is loaded already; in another environment and for pages, in a process of its own.
+        """
+        if environment or arguments[:1] == ("expand",):
+            return self.command("builder", *arguments, **environment)
+        with (
+            mock.patch.object(__main__, "ROOT", self.root),
+            mock.patch.dict(os.environ, self.environment),
+            contextlib.redirect_stdout(io.StringIO()) as told,
+            contextlib.redirect_stderr(told),
+        ):
+            try:
+                status = __main__.main(list(arguments))
+            except SystemExit as refused:  # of wrong arguments
+                status = int(refused.code or 0)
+        return Outcome(status, told.getvalue())
 
     def build(self, *arguments: str, **environment: str) -> Outcome:
         return self.command("mkdocs", "build", *arguments, **environment)

@@ -138,14 +138,6 @@ FAULTS = {
         "def broken(:",
         "SyntaxError: invalid syntax",
     ),
-    "imports_syntax_error": fault(
-        """
-        from serving_mathematics.faults import syntax_error
-        """,
-        "import",
-        "from serving_mathematics.faults import syntax_error",
-        "SyntaxError: invalid syntax (syntax_error.py, line 11)",
-    ),
     "exits_at_import": fault(
         """
         sys.exit(0)
@@ -355,12 +347,16 @@ def check_answer() -> None:
 """
 
 
+IMPORTS_BROKEN = "from serving_mathematics.faults import syntax_error\n"
+
+
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     """Every fault in one run, beside modules that are odd but right."""
     project = Project.make(tmp_path_factory.mktemp("faults"))
     for name, case in FAULTS.items():
         project.module(f"faults.{name}", case.text)
+    project.module("faults.imports_syntax_error", IMPORTS_BROKEN)
     for name, text in ODD.items():
         project.module(f"faults.{name}", IMPORTS + CHECK + dedent(text))
     return project, project.run(
@@ -382,6 +378,17 @@ def test_fault_is_reported_with_function_line_and_message(
     assert project.record(f"faults.{name}").failed
 
 
+def test_what_keeps_two_modules_from_being_imported_is_told_once(
+    faulty: tuple[Project, Outcome],
+) -> None:
+    project, outcome = faulty
+    assert project.record("faults.imports_syntax_error").failed
+    assert "faults/imports_syntax_error.py" not in outcome.text
+    (told,) = (line for line in outcome.text.split("\n") if "/syntax_error.py:" in line)
+    assert "import: SyntaxError: invalid syntax: " in told
+    assert told.endswith(" (1 module that imports it did not run)")
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_odd_module_passes(name: str, faulty: tuple[Project, Outcome]) -> None:
     run = faulty[0].record(f"faults.{name}")
@@ -394,7 +401,8 @@ def test_run_with_failures_exits_with_1_and_leaves_nothing_half_done(
 ) -> None:
     project, outcome = faulty
     assert outcome.status == 1
-    assert outcome.ran == {f"faults.{name}" for name in [*FAULTS, *ODD]}
+    names = [*FAULTS, *ODD, "imports_syntax_error"]
+    assert outcome.ran == {f"faults.{name}" for name in names}
     assert len(
         re.findall(r"^snippets/serving_mathematics/faults/", outcome.text, re.MULTILINE)
     ) == len(FAULTS)

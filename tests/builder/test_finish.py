@@ -5,12 +5,15 @@ from __future__ import annotations
 import html
 import json
 import re
+from pathlib import Path
 
 from builder import ROOT
 from builder.finish import (
+    add_to_index,
     copied_from_the_page,
     named_landmarks,
     plain_names,
+    read_index,
     settled,
     with_colours,
     with_copy_buttons,
@@ -127,3 +130,17 @@ def test_colours_are_chosen_in_the_page_and_not_by_the_theme() -> None:
     left = '<form class="md-header__option">\n<input></form>'
     told = f"{left}<script>{COLOURS}</script><script></script>"
     assert with_colours(page) == told
+
+
+def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path: Path) -> None:
+    index = tmp_path / "search" / "search_index.json"
+    assert read_index(tmp_path) == []
+    index.parent.mkdir()
+    entries = [{"location": place, "text": text} for place, text in (("a/", "1"), ("b/#x", "2"))]
+    index.write_text(json.dumps({"docs": entries}))
+    before = read_index(tmp_path)
+    index.write_text(json.dumps({"docs": [{"location": "b/#y", "text": "3"}]}))
+    add_to_index(tmp_path, before)
+    assert read_index(tmp_path) == [{"location": "b/#y", "text": "3"}, entries[0]]
+    index.write_text("{")
+    assert read_index(tmp_path) == []

@@ -13,8 +13,8 @@ from serving_mathematics.capacity import arrival_rates as chapter
 from serving_mathematics.capacity.arrival_models import mmpp_mean_time, switching_generator
 from serving_mathematics.capacity.arrival_rates import (
     chi_square_tail,
-    dispersion_delay,
     dispersion_index,
+    dispersion_mean_work,
     dispersion_p_value,
     gap_cv,
     window_counts,
@@ -167,7 +167,7 @@ def test_delay_is_linear_in_the_variability(
     rho: float, service: float, index: float, scv: float
 ) -> None:
     unit = rho * service / (1 - rho) / 2
-    got = dispersion_delay(rho / service, service, index, scv)
+    got = dispersion_mean_work(rho / service, service, index, scv)
     assert got == pytest.approx(unit * (index + scv), rel=1e-9, abs=1e-12)
 
 
@@ -187,7 +187,7 @@ def test_delay_is_linear_in_the_variability(
 )
 def test_bad_delay(arguments: tuple[float, ...], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
-        dispersion_delay(*arguments)
+        dispersion_mean_work(*arguments)
 
 
 # The exercises

@@ -23,6 +23,7 @@ from serving_mathematics.capacity.arrival_trace import (
     main,
     parse_trace,
     read_statistics,
+    token_dispersion,
     trace_statistics,
 )
 from serving_mathematics.definitions.queue_simulator import fifo_waits
@@ -228,6 +229,31 @@ def test_the_hour_may_not_end_on_a_full_minute() -> None:
 def test_bad_traces(times: list[float], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         trace_statistics(trace_of(times))
+
+
+def test_token_dispersion_by_hand() -> None:
+    """Windows of 1 s with sums 4, 0, 4, 0, …: variance over mean, over the length of 2 squared over
+    its mean."""
+    times = np.repeat(np.arange(0.0, 20.0, 2.0), 2)
+    times = np.append(times, 20.0)
+    got = token_dispersion(times, np.full(times.size, 2), 1.0)
+    sums = np.array([4.0, 0.0] * 10)
+    assert got == pytest.approx(sums.var(ddof=1) / sums.mean() / 2)
+    rng = np.random.default_rng(3)
+    lengths = rng.geometric(0.02, times.size)
+    assert token_dispersion(times, 5 * lengths, 1.0) == pytest.approx(
+        token_dispersion(times, lengths, 1.0)
+    )  # no unit
+    for bad, words in (
+        ((times[::-1], lengths, 1.0), "arrival_s must be sorted"),
+        ((times, lengths[1:], 1.0), "tokens must be of shape"),
+        ((times, -lengths, 1.0), "tokens must be non-negative"),
+        ((times, 0 * lengths, 1.0), "tokens must be not all 0"),
+        ((times, lengths, 3.0), "window_s must be short enough for ten windows"),
+        ((times, lengths, 0.0), "window_s must be positive"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            token_dispersion(*bad)
 
 
 def test_statistics_survive_their_json() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.autoscaler_simulation import (
     Outcome,
@@ -18,6 +18,8 @@ from serving_mathematics.capacity.autoscaler_simulation import (
     simulate,
 )
 from serving_mathematics.capacity.autoscaling import fixed, hpa, knative
+
+from ..profiles import costly
 
 
 @dataclass
@@ -119,13 +121,13 @@ def run_both(seed: int, make: Any, slots: int, startup_s: float) -> None:
     assert fast.replica_seconds == pytest.approx(paid)
 
 
-@settings(max_examples=12, deadline=None)
+@costly
 @given(st.integers(0, 10_000), st.sampled_from([1, 3]), st.sampled_from([0.0, 5.0, 12.0]))
 def test_loop_equals_the_slow_one_under_hpa(seed: int, slots: int, startup_s: float) -> None:
     run_both(seed, lambda: hpa(0.6, stabilization_s=15.0), slots, startup_s)
 
 
-@settings(max_examples=12, deadline=None)
+@costly
 @given(st.integers(0, 10_000), st.sampled_from([1, 3]), st.sampled_from([0.0, 5.0, 12.0]))
 def test_loop_equals_the_slow_one_under_knative(seed: int, slots: int, startup_s: float) -> None:
     run_both(

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity import autoscaling
 from serving_mathematics.capacity.autoscaling import (
@@ -22,12 +22,13 @@ from serving_mathematics.capacity.autoscaling import (
 from serving_mathematics.capacity.exercises import autoscaling as exercises
 from serving_mathematics.definitions.utilization import erlang_c
 
+from ..profiles import costly
+
 fleets = st.integers(1, 500)
 whole_metrics = st.integers(0, 300)
 whole_targets = st.integers(1, 100)
 
 
-@settings(max_examples=50, deadline=None)
 @given(fleets, whole_metrics, whole_targets)
 def test_hpa_is_the_exact_ceiling_outside_the_band(n: int, metric: int, target: int) -> None:
     ratio = Fraction(metric, target)
@@ -38,7 +39,6 @@ def test_hpa_is_the_exact_ceiling_outside_the_band(n: int, metric: int, target: 
         assert wanted == max(1, math.ceil(n * ratio))
 
 
-@settings(max_examples=50, deadline=None)
 @given(fleets, st.integers(0, 499), whole_metrics, whole_targets)
 def test_hpa_with_starting_replicas_never_reverses(
     n: int, starting: int, metric: int, target: int
@@ -93,7 +93,6 @@ def test_hpa_refuses(arguments: dict[str, float], message: str) -> None:
         hpa_replicas(**({"replicas": 3, "metric": 60.0, "target": 50.0} | arguments))  # type: ignore[arg-type]
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0.1, 100), st.integers(0, 200))
 def test_knative_stays_between_its_rate_limits(
     stable: float, panic: float, target: float, ready: int
@@ -155,7 +154,6 @@ def test_fixed_and_largest() -> None:
         largest()
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 40), st.integers(0, 39), st.floats(0, 1)), min_size=1, max_size=60
@@ -204,7 +202,6 @@ def test_hpa_policy_refuses(arguments: dict[str, object], message: str) -> None:
         hpa(**({"target": 0.5} | arguments))  # type: ignore[arg-type]
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 200)), min_size=1, max_size=70))
 def test_knative_policy_by_its_definition(seen: list[tuple[int, float]]) -> None:
     """Each answer from the whole history of concurrency, panics and counts asked for."""
@@ -265,7 +262,6 @@ def test_knative_policy_refuses(arguments: dict[str, float], message: str) -> No
         knative(**({"target": 1.0} | arguments))
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.floats(-5, 100), st.floats(0, 40))
 def test_plan_is_the_highest_ahead(counts: list[int], now: float, lead: float) -> None:
     starts = [10.0 * k for k in range(len(counts))]
@@ -312,6 +308,15 @@ def test_target_for_ramp_and_keep_alive() -> None:
     assert exercises.target_for_ramp(0.0, 100.0) == exercises.target_for_ramp(0.1, 0.0) == 1.0
     assert exercises.target_for_ramp(0.01, 100.0) == pytest.approx(0.5)
     assert exercises.keep_alive(2.0, math.exp(-3.0))[0] == pytest.approx(1.5)
+    for startup in (0.0, 50.0, 1e7):  # an endless start-up is paid and served late all the time
+        seconds, paid = exercises.keep_alive(0.01, 0.2, startup)
+        ends, waiting = math.exp(-0.01 * seconds), 0.01 * startup
+        warm = (1 - ends) / ends
+        assert (1 + waiting) / (1 + waiting + warm) == pytest.approx(0.2)
+        assert (waiting + warm) / (1 + waiting + warm) == pytest.approx(paid)
+    assert exercises.keep_alive(0.01, 0.2, 50.0)[0] > exercises.keep_alive(0.01, 0.2)[0]
+    with pytest.raises(ValueError, match="startup_s must be"):
+        exercises.keep_alive(1.0, 0.5, math.inf)
     for bad in (-1.0, math.inf):
         with pytest.raises(ValueError, match="delay_s must be"):
             exercises.target_for_ramp(0.1, bad)
@@ -321,7 +326,7 @@ def test_target_for_ramp_and_keep_alive() -> None:
         exercises.keep_alive(1.0, 1.0)
 
 
-@settings(max_examples=20, deadline=None)
+@costly
 @given(st.integers(1, 60), st.floats(0.01, 0.9), st.floats(0, 0.5))
 def test_hottest_target_is_the_inverse_of_erlang(n: int, chance: float, tolerance: float) -> None:
     target = exercises.hottest_target(n, chance, tolerance=tolerance)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.bounded_server import (
     BoundedServer,
@@ -510,7 +510,6 @@ TOKENS = st.text("abcXYZ09-_!", min_size=1, max_size=12)
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(TOKENS.map(str.lower), VALUES, max_size=6), st.sampled_from(["GET", "POST"]))
 def test_parse_head_reads_what_was_written(fields: dict[str, str], method: str) -> None:
     fields = {"host": "x"} | {k: v for k, v in fields.items() if k != "transfer-encoding"}
@@ -522,7 +521,6 @@ def test_parse_head_reads_what_was_written(fields: dict[str, str], method: str) 
     assert request == Request(method, "/path", fields)
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.binary(max_size=60)
     | st.binary(max_size=40).map(lambda tail: b"GET / HTTP/1.1\r\nHost: x\r\n" + tail)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.cold_starts import (
     cold_start,
@@ -24,7 +24,6 @@ def test_cold_start_without_overload_or_delay_leaves_nothing() -> None:
     assert cold_start(0.0, 10.0, 0, 30.0, 1) == (0.0, 0.0)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.floats(1, 200), st.integers(0, 30), st.floats(0, 600), st.integers(1, 20))
 def test_cold_start_drain_balances_the_flows(
     rate: float, replicas: int, startup: float, extra: int

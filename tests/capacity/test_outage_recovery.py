@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.outage_recovery import late_after_outage_s, simulate_outage
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
@@ -19,7 +19,6 @@ def simulate(seed: int, base: float = 40.0, deadline: float = 0.1, **options: An
     return simulate_outage(np.random.default_rng(seed), base, 100.0, deadline, **options)
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.floats(0.5, 30), st.floats(5, 90), st.floats(0.02, 0.5))
 def test_fluid_backlog_against_even_arrivals(outage: float, rate: float, deadline: float) -> None:
     """Arrivals at even gaps and constant service: the last late request arrived when the formula
@@ -169,6 +168,27 @@ def test_rates_are_refused(bad: float) -> None:
         late_after_outage_s(1.0, bad, 2.0, 1.0)
 
 
+def test_backoff_moves_retries_and_takes_none_away() -> None:
+    """Without a wait nothing changes; with an endless one no retry comes back; a cap bounds every
+    wait, so that a server that is idle again has answered all of them."""
+    for seed in range(3):
+        plain = simulate(seed, retries=2)
+        assert np.array_equal(plain, simulate(seed, retries=2, backoff_s=(0.0, 0.0)))
+        never = simulate(seed, retries=2, backoff_s=(1e12, 1e12))
+        assert np.array_equal(never, simulate(seed, retries=0))
+        short = simulate(seed, retries=2, backoff_s=(1e-9, 1e12))
+        assert abs(short.sum() - plain.sum()) < 0.2 * plain.sum()
+    few = {"base_rate": 2.0, "service_rate": 1000.0, "deadline_s": 1.0}
+    for cap in (0.5, 3.0):
+        rng = np.random.default_rng(3)
+        run = simulate_outage(
+            rng, **few, retries=3, backoff_s=(0.5, cap), outage_s=(5.0, 15.0), horizon_s=60
+        )
+        settled = 15 + 3 * (1 + cap)
+        assert run[:5].sum() + run[15:].sum() >= 0.75 * 2 * 60
+        assert run[int(settled) + 1 :].sum() < 1.25 * 2 * (60 - settled)
+
+
 def test_other_arguments_are_refused() -> None:
     for bad in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="outage_s must be non-negative and finite"):
@@ -186,6 +206,10 @@ def test_other_arguments_are_refused() -> None:
         ("outage_s", (2.0, 1.0)),
         ("outage_s", (math.nan, 1.0)),
         ("outage_s", (1.0, math.inf)),
+        ("backoff_s", (-1.0, 1.0)),
+        ("backoff_s", (2.0, 1.0)),
+        ("backoff_s", (0.0, math.inf)),
+        ("backoff_s", (math.nan, 1.0)),
         ("horizon_s", 0),
         ("horizon_s", 1.5),
         ("horizon_s", math.inf),

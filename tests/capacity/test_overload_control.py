@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 from serving_mathematics.capacity.exercises.overload_control import (
@@ -36,7 +36,6 @@ def test_blocking_limits() -> None:
     assert blocking_probability(0.5, 1.0, 2000) == 0.0
 
 
-@settings(deadline=None, max_examples=50)
 @given(RATES, RATES, st.integers(1, 60))
 def test_blocking_solves_the_balance_equations(arrival: float, service: float, places: int) -> None:
     generator = np.diag(np.full(places, arrival), 1) + np.diag(np.full(places, service), -1)
@@ -46,7 +45,6 @@ def test_blocking_solves_the_balance_equations(arrival: float, service: float, p
     assert blocking_probability(arrival, service, places) == pytest.approx(states[-1], abs=1e-7)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 0.99), RATES, st.floats(1e-3, 100))
 def test_fifo_goodput_is_the_distribution_of_the_response(
     utilization: float, service: float, deadline: float
@@ -61,7 +59,6 @@ def test_fifo_goodput_is_zero_from_saturation_on(factor: float) -> None:
     assert fifo_goodput(7.0 * factor, 7.0, 3.0) == 0.0
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 500), st.floats(0.01, 100))
 def test_peak_load_is_lambert_w(service: float, deadline: float) -> None:
     served = min(service * deadline, 600.0)
@@ -79,7 +76,6 @@ def test_peak_load_approaches_half_for_hopeless_deadlines() -> None:
     assert peak_load(100.0, 1e-6) == pytest.approx(50.0, rel=1e-4)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.05, 20), st.floats(0.1, 40), st.integers(1, 80))
 def test_bounded_goodput_sums_gamma_distributions(
     utilization: float, served: float, places: int
@@ -222,7 +218,6 @@ def test_nested_attempts_by_simulation() -> None:
     assert nested_attempts(0.5, 1, 9) == 1.0
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(1.0, 3000.0), st.floats(0.05, 0.999))
 def test_queue_limit_is_a_poisson_quantile(served: float, probability: float) -> None:
     if 1 - math.exp(-served) < probability:
@@ -237,7 +232,6 @@ def test_queue_limit_with_room_for_one() -> None:
     assert queue_limit(1e5, 1.0, 0.5) == pytest.approx(1e5, abs=2)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), max_size=50), st.floats(0, 1), st.floats(0, 1))
 def test_hysteresis_never_contradicts_its_thresholds(
     signals: list[float], one: float, other: float
@@ -264,7 +258,6 @@ def test_accepted_rate_edges() -> None:
     assert accepted_rate(110.0, 100.0, 0.2, multiplier=2.0) == pytest.approx(97.5)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 5.0), st.floats(0, 50))
 def test_expired_share_conserves_work(load: float, limit: float) -> None:
     lost = expired_share(load, 1.0, limit)

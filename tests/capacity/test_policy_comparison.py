@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 from serving_mathematics.capacity import policy_comparison
-from serving_mathematics.capacity.policy_comparison import daily_rates, poisson_arrivals
+from serving_mathematics.capacity.autoscaler_simulation import outcome, simulate
+from serving_mathematics.capacity.autoscaling import fixed
+from serving_mathematics.capacity.policy_comparison import (
+    daily_rates,
+    hours_for,
+    measured_day,
+    poisson_arrivals,
+)
 
 
 def test_quantile_of_student() -> None:
@@ -70,6 +77,46 @@ def test_arrivals_are_poisson_in_number_and_uniform_in_time() -> None:
 def test_rates_refuse(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         daily_rates(**({"mean_rate": 1.0, "swing": 0.5, "peak_hour": 12.0} | arguments))
+
+
+def test_hours_between_settings() -> None:
+    """On a straight line of the logarithm of lateness, whatever the order of the settings."""
+    hours, late = [700.0, 500.0, 600.0], [0.2, 20.0, 2.0]
+    assert hours_for(2.0, hours, late) == 600.0
+    assert hours_for(math.sqrt(40.0), hours, late) == pytest.approx(550.0)
+    assert hours_for(0.1, hours, late) == math.inf
+    assert hours_for(30.0, hours, late) == 500.0
+    assert hours_for(1.0, [500.0, 600.0, 700.0], [0.5, 3.0, 0.1]) == pytest.approx(
+        700 - 100 * math.log(10) / math.log(30)
+    )  # beyond the first setting that is later, nothing counts
+    assert math.isfinite(hours_for(0.1, [1.0, 2.0], [1.0, 0.0]))
+    for bad, words in (
+        ((0.0, [1.0], [1.0]), "late_percent must be positive"),
+        ((1.0, [], []), "hours must be a non-empty list"),
+        ((1.0, [1.0], [1.0, 2.0]), "late must be of shape"),
+        ((1.0, [1.0], [math.nan]), "late must be non-negative"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            hours_for(*bad)
+
+
+def test_a_measured_day_is_the_loop_with_as_many_slots() -> None:
+    for slots in (1, 3):
+        day = measured_day("static", 12, 1, slots=slots)
+        arrivals, services = policy_comparison._traffic(1, slots)
+        run = simulate(
+            arrivals,
+            services,
+            fixed(12),
+            replicas=12,
+            sync_s=600.0,
+            startup_s=180.0,
+            slots=slots,
+            end_s=86_400.0,
+        )
+        assert day == outcome(run, policy_comparison.SLO_S)
+    one, three = (policy_comparison._traffic(0, slots)[0].size for slots in (1, 3))
+    assert three == pytest.approx(3 * one, rel=0.03)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.retry_budgets import (
     retries_allowed,
@@ -19,7 +19,6 @@ from serving_mathematics.capacity.retry_budgets import (
 )
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(1, 5))
 def test_throttle_is_a_probability(requests: int, share: float, multiplier: float) -> None:
     accepts = share * requests
@@ -36,7 +35,6 @@ def test_throttle_before_the_first_request() -> None:
     assert throttle_probability(1, 0) == 0.5
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0, 1e6), st.floats(0.1, 1e6), st.floats(1, 10))
 def test_throttled_rate_is_consistent(offered: float, capacity: float, multiplier: float) -> None:
     sent = throttled_rate(offered, capacity, multiplier)
@@ -44,7 +42,6 @@ def test_throttled_rate_is_consistent(offered: float, capacity: float, multiplie
     assert sent <= offered
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.booleans(), max_size=80), st.integers(1, 20), st.integers(1, 3000))
 def test_tokens_exactly(outcomes: list[bool], full: int, thousandths: int) -> None:
     left, expected = Fraction(full), []
@@ -71,7 +68,6 @@ def test_failures_in_a_row_until_retries_stop() -> None:
         assert int(np.argmin(allowed)) + 1 == stop
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.001, 100))
 def test_tolerated_failures_balance(ratio: float) -> None:
     share = tolerated_failures(ratio)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
@@ -24,14 +24,12 @@ def late(rate: float) -> float:
     return late_probability(rate, 100.0, 0.1)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.1, 500), st.floats(0.1, 500), st.floats(1e-3, 10))
 def test_late_and_goodput_share_the_arrivals(rate: float, service: float, deadline: float) -> None:
     in_time = fifo_goodput(rate, service, deadline) / rate
     assert late_probability(rate, service, deadline) + in_time == pytest.approx(1.0)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0, 0.999), st.integers(0, 12))
 def test_amplification_is_a_geometric_sum(failure: float, retries: int) -> None:
     expected = (1 - failure ** (retries + 1)) / (1 - failure)
@@ -45,7 +43,6 @@ def test_amplification_edges() -> None:
     assert retry_amplification(0.05, 3, budget=0.1) == retry_amplification(0.05, 3)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.floats(5, 99), st.integers(1, 5))
 def test_fixed_points_reproduce_themselves(base: float, retries: int) -> None:
     points = fixed_points(base, late, retries)

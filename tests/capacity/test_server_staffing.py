@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.capacity.server_staffing import (
@@ -17,7 +17,6 @@ from serving_mathematics.capacity.server_staffing import (
 from serving_mathematics.definitions.utilization import erlang_c
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.floats(1e-6, 30))
 def test_halfin_whitt_against_scipy(beta: float) -> None:
     expected = 1 / (1 + beta * stats.norm.cdf(beta) / stats.norm.pdf(beta))
@@ -29,13 +28,11 @@ def test_halfin_whitt_ends() -> None:
     assert halfin_whitt(40.0) == 0.0  # the density underflows, the probability does too
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.floats(1e-9, 0.999))
 def test_safety_factor_inverts(chance: float) -> None:
     assert halfin_whitt(safety_factor(chance)) == pytest.approx(chance, rel=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.floats(0.01, 200), st.floats(0.01, 0.9))
 def test_min_servers_is_the_first_that_meets_the_probability(load: float, chance: float) -> None:
     servers = min_servers(load, chance)

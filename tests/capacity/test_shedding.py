@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 from serving_mathematics.capacity.shedding import (
@@ -21,6 +21,8 @@ from serving_mathematics.capacity.shedding import (
     priority_waits,
     wait_limit,
 )
+
+from ..profiles import costly
 
 BAD_NUMBERS = [0.0, -1.0, math.nan, math.inf]
 
@@ -39,7 +41,7 @@ def by_generator(
     return Patience(leaving * queue / arrival, float(share[servers:].sum()), queue)
 
 
-@settings(deadline=None, max_examples=12)
+@costly
 @given(st.floats(0.2, 12), st.floats(0.3, 3), st.integers(1, 6), st.floats(0.5, 3))
 def test_erlang_a_solves_its_generator(
     arrival: float, service: float, servers: int, leaving: float
@@ -51,7 +53,6 @@ def test_erlang_a_solves_its_generator(
     assert result.queue == pytest.approx(expected.queue, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.5, 400), st.integers(1, 200), st.floats(0.01, 10))
 def test_who_stays_is_served(load: float, servers: int, leaving: float) -> None:
     result = erlang_a(load, 1.0, servers, leaving)
@@ -83,7 +84,6 @@ def test_erlang_a_extremes() -> None:
     assert calm.wait == pytest.approx(0.0, abs=1e-300)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 0.3), min_size=1, max_size=6), st.floats(0.1, 10), st.floats(0, 5))
 def test_priorities_conserve_the_total(loads: list[float], mean_s: float, scv: float) -> None:
     total = sum(loads)
@@ -111,7 +111,6 @@ def test_overload_starves_from_the_first_class_that_does_not_fit() -> None:
     assert priority_waits([0.5, 0.5], 1.0).tolist() == [2.0, math.inf]
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), max_size=20), st.floats(0, 1))
 def test_guardrail_splits_at_the_threshold(signals: list[float], threshold: float) -> None:
     decisions = guardrail(signals, threshold)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.alert_spans import alert_span
 from serving_mathematics.intuition.failure_budgets import detection_time, reset_time
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.015, 1.0))
 def test_span_agrees_with_the_failure_budgets(error_rate: float) -> None:
     burn = error_rate / (1 - 0.999)

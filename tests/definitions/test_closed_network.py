@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.closed_network import (
     convolution_throughput,
@@ -30,7 +30,6 @@ def brute_constant(clients: int, demands: list[float], think: float) -> float:
     )
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 6), DEMANDS, st.floats(0.0, 20.0))
 def test_convolution_is_the_sum_over_states(
     clients: int, demands: list[float], think: float
@@ -41,7 +40,6 @@ def test_convolution_is_the_sum_over_states(
     assert got == pytest.approx(expected, rel=1e-10)
 
 
-@settings(deadline=None, max_examples=40)
 @given(DEMANDS, st.floats(0.0, 50.0))
 def test_throughput_rises_with_clients_up_to_the_ceiling(
     demands: list[float], think: float

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions import coordinated_omission
 from serving_mathematics.definitions.coordinated_omission import (
@@ -36,7 +36,6 @@ def run(wait: bool, count: int = 40, stall_start_s: float = 0.05, stall_s: float
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=40), st.floats(0.1, 3))
-@settings(deadline=None, max_examples=50)
 def test_closed_loop_is_the_recursion(service: list[float], interval: float) -> None:
     sent, due = closed_loop_latencies(service, interval)
     done = 0.0
@@ -47,7 +46,6 @@ def test_closed_loop_is_the_recursion(service: list[float], interval: float) -> 
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=30), st.integers(1, 50))
-@settings(deadline=None, max_examples=50)
 def test_correction_is_hdrhistograms_loop(latencies: list[int], interval: int) -> None:
     expected = list(latencies)
     for x in latencies:
@@ -59,7 +57,6 @@ def test_correction_is_hdrhistograms_loop(latencies: list[int], interval: int) -
 
 
 @given(st.integers(1, 400), st.floats(0, 0.999))
-@settings(deadline=None, max_examples=50)
 def test_stall_quantile_is_that_of_the_due_requests(stall: int, q: float) -> None:
     due = np.arange(0, 400.0)
     waits = np.where(due < stall, stall - due, 0.0)

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg, stats
 from serving_mathematics.definitions.latency_closed_forms import (
     averaged_quantiles,
     branch_quantile,
     branch_survival,
+    erlang_quantile,
     erlang_survival,
     hypoexponential_survival,
     slowest_survival,
@@ -22,14 +23,12 @@ TIME = st.floats(0.0, 20.0)
 BAD_TIMES = [math.nan, math.inf, -1.0]
 
 
-@settings(deadline=None, max_examples=50)
 @given(TIME, st.integers(1, 30), st.floats(0.1, 5.0))
 def test_erlang_is_a_gamma(time: float, stages: int, mean: float) -> None:
     expected = stats.gamma(stages, scale=mean).sf(time)
     assert erlang_survival(time, stages, mean) == pytest.approx(expected, rel=1e-10)
 
 
-@settings(deadline=None, max_examples=50)
 @given(TIME, st.sets(st.integers(1, 12), min_size=1, max_size=5))
 def test_hypoexponential_is_a_phase_type(time: float, sizes: set[int]) -> None:
     means = np.array(sorted(sizes)) / 3
@@ -47,7 +46,6 @@ def test_nearly_equal_stages_approach_erlang() -> None:
         hypoexponential_survival(2.0, [1.0, 2.0, 1.0])
 
 
-@settings(deadline=None, max_examples=50)
 @given(TIME, st.floats(0.1, 5.0), st.floats(0.1, 5.0))
 def test_slowest_of_two_by_inclusion_and_exclusion(time: float, a: float, b: float) -> None:
     both = math.exp(-time * (1 / a + 1 / b))
@@ -56,7 +54,6 @@ def test_slowest_of_two_by_inclusion_and_exclusion(time: float, a: float, b: flo
     assert slowest_survival(0.0, [a, b]) == 1
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 0.9999), st.floats(0.001, 0.999), st.floats(0.1, 100.0))
 def test_branch_quantile_inverts_its_survival(q: float, share: float, slow: float) -> None:
     shares, means = [1 - share, share], [1.0, slow]
@@ -116,3 +113,19 @@ def test_bad_shapes_and_shares_are_refused() -> None:
     for shares in ([0.5, 0.6], [1.5, -0.5], [1.0, 0.0], [math.nan, 0.5]):
         with pytest.raises(ValueError, match="shares must be positive and summing to 1"):
             branch_quantile(0.9, shares, [1.0, 2.0])
+
+
+@given(st.floats(0.01, 0.9999), st.integers(1, 40), st.floats(0.001, 50.0))
+def test_erlang_quantile_is_that_of_a_gamma(q: float, stages: int, mean: float) -> None:
+    expected = stats.gamma(stages, scale=mean).ppf(q)
+    assert erlang_quantile(q, stages, mean) == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [1.0, -0.1, math.nan])
+def test_erlang_quantile_refuses(bad: float) -> None:
+    with pytest.raises(ValueError, match="probability must be in"):
+        erlang_quantile(bad, 2, 1.0)
+    with pytest.raises(ValueError, match="mean_s must be positive"):
+        erlang_quantile(0.5, 2, 0.0)
+    with pytest.raises(ValueError, match="stages must be a positive integer"):
+        erlang_quantile(0.5, 0, 1.0)

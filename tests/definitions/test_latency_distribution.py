@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.exercises.latency_distribution import (
@@ -17,6 +17,7 @@ from serving_mathematics.definitions.exercises.latency_distribution import (
 from serving_mathematics.definitions.latency_distribution import (
     RankInterval,
     band_half_width,
+    band_sample_size,
     quantile,
     quantile_interval,
     quantile_ranks,
@@ -40,7 +41,6 @@ BAD_COUNTS = [0, -1, 1.5]
     st.integers(0, 40),
     st.integers(1, 9),
 )
-@settings(deadline=None, max_examples=50)
 def test_quantile_is_numpys(x: list[float], eighths: int, definition: int) -> None:
     q = eighths / 40
     if abs(len(x) * q - round(len(x) * q)) < 1e-9 and definition == 3:
@@ -58,7 +58,6 @@ def test_discontinuous_definitions_at_whole_ranks() -> None:
 
 
 @given(st.integers(1, 400), Q, C)
-@settings(deadline=None, max_examples=50)
 def test_ranks_are_binomial(n: int, q: float, c: float) -> None:
     found = quantile_ranks(n, q, c)
     b = stats.binom(n, q)
@@ -85,7 +84,6 @@ def test_ranks_of_many() -> None:
 
 
 @given(st.integers(1, 200), Q)
-@settings(deadline=None, max_examples=50)
 def test_interval_takes_those_ranks(n: int, q: float) -> None:
     ranks = quantile_ranks(n, q)
     x = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
@@ -100,7 +98,6 @@ def test_wilks_known_values(q: float, n: int) -> None:
 
 
 @given(st.floats(0.05, 0.995), C, st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
 def test_wilks_is_the_smallest(q: float, c: float, r: int) -> None:
     n = wilks_sample_size(q, c, r)
     assert stats.binom.sf(r - 1, n, 1 - q) >= c - 1e-9
@@ -123,7 +120,6 @@ def test_standard_error_of_a_uniform_quantile() -> None:
 
 
 @given(st.integers(1, 200), Q, C, st.data())
-@settings(deadline=None, max_examples=50)
 def test_verdict_is_binomial(n: int, q: float, c: float, data: st.DataObject) -> None:
     late = data.draw(st.integers(0, n))
     b = stats.binom(n, 1 - q)
@@ -142,7 +138,6 @@ def test_bucket_bounds_at_the_edges() -> None:
 
 
 @given(st.integers(0, 10**12), st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
 def test_hdr_is_precise_to_its_digits(value: int, digits: int) -> None:
     printed = hdr_printed_value(value, digits)
     assert value <= printed <= value * (1 + 10.0**-digits)
@@ -217,3 +212,18 @@ def test_the_rest_is_refused() -> None:
         hdr_printed_value(1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="digits must be an integer from 1 to 5"):
         hdr_printed_value(1, 0)
+
+
+@given(st.floats(0.002, 0.9), C)
+def test_band_sample_size_is_the_fewest(width: float, confidence: float) -> None:
+    count = band_sample_size(width, confidence)
+    assert band_half_width(count, confidence) <= width * (1 + 1e-9)
+    assert count == 1 or band_half_width(count - 1, confidence) > width * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("bad", BAD_Q)
+def test_band_sample_size_refuses(bad: float) -> None:
+    with pytest.raises(ValueError, match="half_width must be in"):
+        band_sample_size(bad)
+    with pytest.raises(ValueError, match="confidence must be in"):
+        band_sample_size(0.1, bad)

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.latency_sketch import (
     LatencySketch,
     bucket_count,
     bucket_ratio,
     merge,
+    native_bucket,
+    native_relative_error,
     sketch,
     sketch_quantile,
 )
@@ -54,14 +56,12 @@ def test_merged_answers_are_those_of_merged_ddsketches() -> None:
 
 
 @given(LATENCIES, st.sampled_from([0.01, 0.1]), st.floats(0, 1))
-@settings(deadline=None, max_examples=50)
 def test_error_is_relative(x: list[float], error: float, q: float) -> None:
     exact = sorted(x)[math.floor(q * (len(x) - 1))]
     assert sketch_quantile(sketch(x, error), q) == pytest.approx(exact, rel=error * (1 + 1e-6))
 
 
 @given(LATENCIES, LATENCIES)
-@settings(deadline=None, max_examples=50)
 def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
     whole = sketch(one + other)
     for merged in (merge(sketch(one), sketch(other)), merge(sketch(other), sketch(one))):
@@ -143,3 +143,33 @@ def test_what_is_no_sketch_is_refused(
     error, keys, counts = arguments
     with pytest.raises(ValueError, match=f"^{name} must be"):
         LatencySketch(error, np.array(keys), np.array(counts))
+
+
+@given(LATENCIES, st.integers(-4, 8))
+def test_native_bucket_holds_its_value(latencies: list[float], schema: int) -> None:
+    ratio = 2.0**2.0**-schema
+    for value, place in zip(latencies, native_bucket(latencies, schema).tolist(), strict=True):
+        assert ratio ** (place - 1) * (1 - 1e-9) < value <= ratio**place * (1 + 1e-9)
+
+
+@given(st.integers(-30, 30), st.integers(0, 8))
+def test_a_power_of_two_is_the_upper_bound_of_its_bucket(power: int, schema: int) -> None:
+    assert native_bucket([2.0**power], schema).tolist() == [power * 2**schema]
+    just_above = 2.0**power * (1 + 1e-12)
+    assert native_bucket([just_above], schema).tolist() == [power * 2**schema + 1]
+
+
+def test_native_error_is_that_of_a_sketch_with_its_ratio() -> None:
+    for schema in range(-4, 9):
+        error = native_relative_error(schema)
+        assert bucket_ratio(error) == pytest.approx(2**2.0**-schema, rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [-5, 9, 0.5, math.nan])
+def test_schemas_that_are_none(bad: float) -> None:
+    with pytest.raises(ValueError, match="schema must be an integer from -4 to 8"):
+        native_bucket([1.0], bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="schema must be an integer from -4 to 8"):
+        native_relative_error(bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="latencies must be"):
+        native_bucket([0.0], 3)

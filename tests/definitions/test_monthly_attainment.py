@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.monthly_attainment import (
@@ -17,7 +17,6 @@ from serving_mathematics.definitions.monthly_attainment import (
 )
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.floats(0, 10_000), st.floats(0.01, 60), st.floats(10, 1000))
 def test_exact_equals_gamma_sums(allowed: float, mean: float, length: float) -> None:
     n = np.arange(1, 250)
@@ -77,7 +76,6 @@ def test_others_refuse() -> None:
             internal_target(*bad)
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 100), st.integers(0, 9)), max_size=15), st.integers(1, 120)
 )

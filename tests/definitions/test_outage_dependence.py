@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.outage_dependence import (
@@ -47,7 +47,6 @@ def test_bursts_refuse(months: int, mean: float, length: float, burst: float, ma
         simulated_bursts(np.random.default_rng(0), months, mean, length, burst)
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20)), max_size=12),
     st.integers(1, 4),
@@ -84,7 +83,6 @@ def test_down_together_refuses(
         down_together(starts, ends, together, edges)
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.floats(0, 2000), st.floats(0.1, 40), st.floats(10, 900), st.floats(0, 1))
 def test_pair_equals_both_kinds_of_outages(
     allowed: float, mean: float, length: float, shared: float

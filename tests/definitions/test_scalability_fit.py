@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from serving_mathematics.definitions.scalability_fit import (
@@ -53,7 +53,6 @@ def test_amdahl_equals_scipy() -> None:
     assert fit.degrees_of_freedom == 5
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.floats(0.01, 0.2))
 def test_bounded_fit_equals_scipy_on_noisy_data(seed: int, noise: float) -> None:
     rng = np.random.default_rng(seed)
@@ -94,7 +93,6 @@ def test_superlinear_data_keep_the_parameters_at_zero() -> None:
     assert fit_usl(n, n**1.2, with_coherency=False).single == pytest.approx(fit.single)
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.floats(0.001, 0.5), st.floats(1e-5, 0.05), st.floats(0.01, 1e5))
 def test_exact_data_give_back_their_parameters(alpha: float, beta: float, gamma: float) -> None:
     n = np.array([1.0, 2, 5, 12, 30, 70])
@@ -112,7 +110,6 @@ def test_fit_does_not_depend_on_unit_or_order() -> None:
     assert other.single * 3600 == pytest.approx(fit.single, rel=1e-7)
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.floats(0.0, 0.99), st.floats(1e-6, 0.1))
 def test_peak_by_search(alpha: float, beta: float) -> None:
     peak = peak_concurrency(alpha, beta)

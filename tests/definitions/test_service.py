@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.exercises.service import (
@@ -66,7 +66,6 @@ def assert_same(service: Service, results: list[tuple[int, bool, float]]) -> Non
     np.testing.assert_allclose(service.failed, failed, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=40)
 @given(services(), services())
 def test_composition_by_enumeration(first: Service, second: Service) -> None:
     sequence = [
@@ -94,7 +93,6 @@ def test_composition_by_enumeration(first: Service, second: Service) -> None:
     assert either(0.3, first, second).cost == pytest.approx(0.7 * first.cost + 0.3 * second.cost)
 
 
-@settings(deadline=None, max_examples=40)
 @given(services(), st.integers(1, 4))
 def test_retries_by_recursion(attempt: Service, attempts: int) -> None:
     """Trying n times is one attempt, and after its failure n − 1 more."""
@@ -113,7 +111,6 @@ def test_retries_by_recursion(attempt: Service, attempts: int) -> None:
     assert retried(attempt, 1).cost == attempt.cost
 
 
-@settings(deadline=None, max_examples=40)
 @given(services(), services(), services())
 def test_order_does_not_matter_where_it_should_not(a: Service, b: Service, c: Service) -> None:
     left, right = in_sequence(in_sequence(a, b), c), in_sequence(a, in_sequence(b, c))
@@ -125,7 +122,6 @@ def test_order_does_not_matter_where_it_should_not(a: Service, b: Service, c: Se
     np.testing.assert_allclose(in_sequence(a, b).ok, in_sequence(b, a).ok, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=40)
 @given(services(), st.floats(0.01, 0.99))
 def test_quantile_inverts_share(service: Service, probability: float) -> None:
     answered = float(np.cumsum(service.ok)[-1])
@@ -237,7 +233,6 @@ def test_bad_compositions_are_refused() -> None:
 # Exercises
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.lists(st.integers(0, 20), min_size=4, max_size=4), min_size=1, max_size=5),
     st.floats(0.05, 0.95),
@@ -274,7 +269,6 @@ def test_bad_histograms_are_refused(
         merged_quantile(*arguments)
 
 
-@settings(deadline=None, max_examples=40)
 @given(services(), services(), st.integers(1, CELLS - 1))
 def test_fallback_by_enumeration(primary: Service, spare: Service, timeout: int) -> None:
     results, leaving = [], 1.0
@@ -302,7 +296,6 @@ def test_bad_fallbacks_are_refused() -> None:
         with_fallback(two, Service(two.ok, two.failed, 2.0, 0.0), 1)
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.integers(0, 20), min_size=1, max_size=12),
     st.integers(0, 12),

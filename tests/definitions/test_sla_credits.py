@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.sla_credits import (
     BEDROCK,
@@ -46,7 +46,6 @@ def test_credit_keeps_the_shape() -> None:
     assert credit_due(months, [0.9], [0.3]).tolist() == [[0.0, 0.3], [0.3, 0.0]]
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_expectation_is_the_mean_of_the_months(months: list[float]) -> None:
     below = [float(np.mean(np.array(months) < s)) for s in BEDROCK.floors]

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 from serving_mathematics.definitions.exercises.slo_sla import (
@@ -32,7 +32,6 @@ from serving_mathematics.definitions.slo_sla import (
 from serving_mathematics.definitions.utilization import response_quantile
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 0.99))
 def test_load_cap_inverts(cap: float) -> None:
     assert load_cap(lambda rho: 1 / (1 - rho), 1 / (1 - cap)) == pytest.approx(cap, abs=1e-12)
@@ -80,7 +79,6 @@ def test_bursty_quantile_meets_kendalls_equation() -> None:
     assert _bursty_quantile(0.0) == pytest.approx(response_quantile(0.99, 0.0, 1.0))
 
 
-@settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(st.floats(0.1, 5), st.floats(0.1, 5)), min_size=5, max_size=60),
     st.floats(0, 0.95),

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 from serving_mathematics.definitions.thresholded_decision import (
@@ -22,7 +22,6 @@ LOGITS = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=6)
 COST = st.floats(0.01, 100.0)
 
 
-@settings(deadline=None, max_examples=50)
 @given(LOGITS, st.floats(-1e4, 1e4))
 def test_softmax_is_scipys_and_ignores_a_shift(logits: list[float], shift: float) -> None:
     result = softmax(logits)
@@ -39,7 +38,6 @@ def test_softmax_of_many_rows_is_softmax_of_each() -> None:
     assert softmax([[0.0], [5.0]]).tolist() == [[1.0], [1.0]]
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), COST, COST, st.floats(0, 1))
 def test_no_threshold_is_cheaper(
     scores: list[float], alarm: float, miss: float, other: float
@@ -69,7 +67,6 @@ def test_incurred_costs_average_to_the_expected_cost() -> None:
         assert incurred == pytest.approx(expected_cost(scores, threshold, 2.0, 3.0))
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.001, 0.999), st.floats(0.1, 10.0))
 def test_temperature_divides_the_logit(p: float, temperature: float) -> None:
     expected = special.expit(special.logit(p) / temperature)

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.closed_loop import mean_value_analysis
 from serving_mathematics.definitions.closed_network import convolution_throughput
 from serving_mathematics.definitions.exercises.throughput import (
-    batching_throughput,
+    engine_from_tests,
     fit_by_parabola,
     forecast_throughput,
     schweitzer_mva,
@@ -29,7 +29,6 @@ THINK = st.floats(0.0, 50.0)
 CLIENTS = st.integers(1, 30)
 
 
-@settings(deadline=None, max_examples=50)
 @given(CLIENTS, DEMANDS, THINK)
 def test_recursion_equals_states(clients: int, demands: list[float], think: float) -> None:
     throughput, residence = exact_mva(clients, demands, think)
@@ -38,7 +37,6 @@ def test_recursion_equals_states(clients: int, demands: list[float], think: floa
     assert inside + throughput * think == pytest.approx(np.arange(1, clients + 1), rel=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
 @given(CLIENTS, DEMANDS, THINK)
 def test_bounds_enclose(clients: int, demands: list[float], think: float) -> None:
     exact = exact_mva(clients, demands, think)[0][-1]
@@ -47,7 +45,6 @@ def test_bounds_enclose(clients: int, demands: list[float], think: float) -> Non
         assert least * (1 - 1e-9) <= exact <= greatest * (1 + 1e-9)
 
 
-@settings(deadline=None, max_examples=30)
 @given(CLIENTS, st.integers(1, 5), st.floats(0.1, 5.0))
 def test_balanced_bounds_are_exact_for_a_balanced_network(
     clients: int, servers: int, demand: float
@@ -130,7 +127,6 @@ def test_bad_networks_are_refused(function, clients, demands, think, message) ->
 # the exercises
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 8), st.integers(1, 20), DEMANDS, st.floats(0.1, 20.0))
 def test_forecast_from_an_exact_test_is_exact(
     clients: int, target: int, demands: list[float], think: float
@@ -166,7 +162,6 @@ def test_bad_tests_are_refused(
         forecast_throughput(*arguments)
 
 
-@settings(deadline=None, max_examples=30)
 @given(CLIENTS, DEMANDS, st.floats(0.1, 50.0))
 def test_schweitzer_is_a_fixed_point_within_the_bounds(
     clients: int, demands: list[float], think: float
@@ -185,51 +180,36 @@ def test_schweitzer_is_exact_for_one_and_for_very_many() -> None:
         assert approximate == pytest.approx(exact_mva(clients, [0.02, 0.006], 1.0)[0][-1], rel=1e-5)
 
 
-def test_batching_by_hand() -> None:
-    # N = 2, Z = 1, rates 1/(1+1) = 1/2 and 2/(1+2) = 2/3: weights 1, 2/(1/2) = 4, 4·1/(2/3) = 6
-    assert batching_throughput(2, 1.0, 1.0, 2, 1.0) == pytest.approx((4 / 2 + 6 * 2 / 3) / 11)
-    # the second request waits when batches hold one: weights 1, 4, 8
-    assert batching_throughput(2, 1.0, 1.0, 1, 1.0) == pytest.approx(12 / 2 / 13)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 200), st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.integers(1, 64))
-def test_batching_stays_below_its_ceilings(
-    clients: int, fixed: float, item: float, most: int
-) -> None:
-    got = batching_throughput(clients, fixed, item, most, 1.0)
-    ceiling = min(most / (fixed + item * most), clients / (1.0 + fixed + item))
-    assert 0 < got <= ceiling * (1 + 1e-9)
-    assert got >= batching_throughput(clients, fixed, item, 1, 1.0) * (1 - 1e-9)
-
-
-def test_batching_reaches_its_ceiling() -> None:
-    assert batching_throughput(2000, 0.018, 0.002, 16, 0.1) == pytest.approx(320.0, rel=1e-9)
+@given(st.floats(0.001, 1.0), st.floats(0.0, 0.5), st.integers(1, 64))
+def test_two_tests_give_the_engine_back(fixed: float, item: float, most: int) -> None:
+    sizes = np.array([1.0, 3.0, 8.0])
+    got = engine_from_tests(sizes, fixed + item * sizes, most)
+    assert got[:2] == pytest.approx((fixed, item), abs=1e-9)
+    assert got[2] == pytest.approx(most / (fixed + item * most))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("batches", "steps", "most", "message"),
     [
-        ((0, 1.0, 1.0, 2, 1.0), "clients must be a positive integer"),
-        ((1.5, 1.0, 1.0, 2, 1.0), "clients must be a positive integer"),
-        ((1, 1.0, 1.0, 0, 1.0), "max_batch must be a positive integer"),
-        ((1, 1.0, 1.0, math.nan, 1.0), "max_batch must be a positive integer"),
-        ((1, 0.0, 1.0, 2, 1.0), "fixed_s must be positive and finite"),
-        ((1, math.nan, 1.0, 2, 1.0), "fixed_s must be positive and finite"),
-        ((1, 1.0, -1.0, 2, 1.0), "per_item_s must be non-negative and finite"),
-        ((1, 1.0, math.inf, 2, 1.0), "per_item_s must be non-negative and finite"),
-        ((1, 1.0, 1.0, 2, 0.0), "think_time_s must be positive and finite"),
-        ((1, 1.0, 1.0, 2, math.inf), "think_time_s must be positive and finite"),
+        ([4], [1.0], 8, "batches must be of two sizes"),
+        ([[1, 2]], [[1.0, 2.0]], 8, "batches must be of two sizes"),
+        ([1, 2], [1.0], 8, r"steps_s must be of shape \(2,\)"),
+        ([0.5, 2], [1.0, 2.0], 8, "batches must be finite and at least 1"),
+        ([1, math.inf], [1.0, 2.0], 8, "batches must be finite and at least 1"),
+        ([1, 2], [1.0, 0.0], 8, "steps_s must be positive and finite"),
+        ([1, 2], [1.0, math.nan], 8, "steps_s must be positive and finite"),
+        ([1, 2], [1.0, 2.5], 8, "steps_s must be a rising line above 0"),
+        ([1, 2], [2.0, 1.0], 8, "steps_s must be a rising line above 0"),
+        ([1, 2], [1.0, 1.5], 0, "max_batch must be a positive integer"),
     ],
 )
-def test_bad_engines_are_refused(
-    arguments: tuple[int, float, float, int, float], message: str
+def test_bad_engine_tests_are_refused(
+    batches: list[float], steps: list[float], most: int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        batching_throughput(*arguments)
+        engine_from_tests(batches, steps, most)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.floats(0.0, 0.9), st.floats(0.0, 0.1), st.floats(0.1, 1e4))
 def test_parabola_recovers_exact_data(alpha: float, beta: float, gamma: float) -> None:
     n = [1, 3, 7, 20]

@@ -16,6 +16,7 @@ from serving_mathematics.definitions.exercises.utilization import (
     response_exceeds,
 )
 from serving_mathematics.definitions.utilization import (
+    erlang_b,
     erlang_c,
     example,
     max_utilization,
@@ -23,6 +24,7 @@ from serving_mathematics.definitions.utilization import (
     response_quantile,
     slider_hockey_stick,
     slider_pooling,
+    sticky_break_even,
     utilization,
     wait_exceeds,
 )
@@ -323,3 +325,37 @@ def test_pooling_slider_says_the_numbers_of_the_page() -> None:
             share = erlang_c_by_poisson(c, rho[i] * c)
             assert late[i, j] == pytest.approx(100 * share, rel=1e-9)
             assert waits[i, j] == pytest.approx(share / (c * (1 - rho[i])), rel=1e-9)
+
+
+@given(SERVERS, st.floats(0.0, 200.0))
+def test_erlang_b_is_a_truncated_poisson(servers: int, load: float) -> None:
+    if load == 0:
+        assert erlang_b(servers, load) == 0.0
+        return
+    expected = stats.poisson.pmf(servers, load) / stats.poisson.cdf(servers, load)
+    assert erlang_b(servers, load) == pytest.approx(expected, rel=1e-9)
+
+
+def test_erlang_b_of_thousands_and_of_overload() -> None:
+    assert 0 < erlang_b(5000, 5000.0) < 0.02
+    assert erlang_b(10, 1e6) == pytest.approx(1 - 10 / 1e6, rel=1e-9)  # ten of a million fit
+
+
+@given(st.integers(1, 40), st.floats(0.05, 0.97))
+def test_sticky_break_even_makes_both_responses_equal(replicas: int, rho: float) -> None:
+    left = sticky_break_even(replicas, rho)
+    own = left / (1 - rho * left)
+    assert own == pytest.approx(1 + mean_wait(rho * replicas, 1.0, replicas), rel=1e-9)
+    assert 0 < left <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("bad", BAD_NUMBERS)
+def test_bad_losses_and_caches(bad: float) -> None:
+    with pytest.raises(ValueError, match="offered_load must be non-negative"):
+        erlang_b(3, bad)
+    with pytest.raises(ValueError, match="servers must be a positive integer"):
+        erlang_b(bad, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="utilization must be in"):
+        sticky_break_even(3, bad)
+    with pytest.raises(ValueError, match="replicas must be a positive integer"):
+        sticky_break_even(bad, 0.5)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import math
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.intuition.availability import (
@@ -21,7 +21,6 @@ PARTS = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=7)
 
 
 @given(PARTS)
-@settings(max_examples=50, deadline=None)
 def test_every_system_by_listing_all_states(parts: list[float]) -> None:
     at_least = [0.0] * (len(parts) + 1)
     for state in product((0, 1), repeat=len(parts)):
@@ -40,14 +39,12 @@ def test_a_large_fleet_does_not_overflow() -> None:
 
 
 @given(st.integers(1, 10_000), st.floats(0.01, 0.999))
-@settings(max_examples=50, deadline=None)
 def test_zero_failure_bound_is_a_beta_quantile(trials: int, confidence: float) -> None:
     got = zero_failure_bound(trials, confidence)
     assert got == pytest.approx(stats.beta.ppf(confidence, 1, trials), rel=1e-9)
 
 
 @given(st.integers(1, 400), st.floats(0, 1), st.floats(0.2, 0.999))
-@settings(max_examples=50, deadline=None)
 def test_clopper_pearson_is_scipy(trials: int, share: float, confidence: float) -> None:
     failures = round(share * trials)
     expected = stats.binomtest(failures, trials).proportion_ci(confidence, method="exact")

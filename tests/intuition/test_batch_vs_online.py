@@ -13,6 +13,7 @@ from serving_mathematics.intuition.batch_vs_online import (
     MLPERF_H200,
     batch_servers,
     cost_ratio,
+    online_engines,
     online_servers,
     peak_servers,
     shared_prices,
@@ -246,3 +247,17 @@ def test_jobs_fleet_by_every_interval(jobs: list[tuple[int, int, int]]) -> None:
 def test_bad_jobs(jobs: tuple[list[float], list[float], list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fleet_for_jobs(*jobs)
+
+
+@given(LOADS, st.integers(1, 100), st.floats(0.001, 0.9))
+def test_engines_hold_the_places_that_are_needed(load: float, places: int, late: float) -> None:
+    engines = online_engines(load, 1.0, places, 0.0, late)
+    needed = online_servers(load, 1.0, 0.0, late)
+    assert (engines - 1) * places < needed <= engines * places
+    assert online_engines(load, 1.0, 1, 0.0, late) == needed
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, math.nan])
+def test_places_are_counted(bad: float) -> None:
+    with pytest.raises(ValueError, match="places must be a positive integer"):
+        online_engines(1.0, 1.0, bad, 0.0, 0.1)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.burn_rate_alerts import (
     alert_firing,
@@ -16,7 +16,6 @@ from serving_mathematics.intuition.burn_rate_alerts import (
 
 
 @given(st.integers(0, 10_000), st.floats(0.5, 0.9999), st.floats(0.1, 50.0))
-@settings(max_examples=50, deadline=None)
 def test_errors_to_fire_is_the_first_count_above(n: int, slo: float, burn: float) -> None:
     k = int(errors_to_fire(n, slo, burn))
     limit = burn * (1 - slo) * n
@@ -48,7 +47,6 @@ def brute_firing(
     st.integers(1, 6),
     st.integers(0, 6),
 )
-@settings(max_examples=50, deadline=None)
 def test_firing_equals_a_loop_over_windows(
     counts: list[tuple[int, int]], short: int, more: int
 ) -> None:

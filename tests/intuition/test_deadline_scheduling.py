@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import linprog
@@ -39,7 +39,6 @@ def fleet_by_linear_programming(batch: list[int], held: list[int], window: int) 
     return float(answer.fun)
 
 
-@settings(max_examples=40)
 @given(DAYS, st.integers(1, 8))
 def test_smallest_fleet_by_linear_programming(day: list[tuple[int, int]], window: int) -> None:
     batch, held = [b for b, _ in day], [o for _, o in day]

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.endpoints_as_contracts import (
     Contract,
@@ -64,7 +64,6 @@ def neighbours(draw: st.DrawFn) -> list[Contract]:
 
 
 @given(neighbours())
-@settings(max_examples=50, deadline=None)
 def test_replacement_is_a_partial_order(three: list[Contract]) -> None:
     a, b, c = three
     assert can_replace(a, a)
@@ -75,7 +74,6 @@ def test_replacement_is_a_partial_order(three: list[Contract]) -> None:
 
 
 @given(neighbours(), st.data())
-@settings(max_examples=50, deadline=None)
 def test_what_was_accepted_stays_accepted(three: list[Contract], data: st.DataObject) -> None:
     old, new = three[:2]
     request = [
@@ -89,7 +87,6 @@ def test_what_was_accepted_stays_accepted(three: list[Contract], data: st.DataOb
 
 
 @given(tensors("x", True), tensors("x", True), tensors("x", True))
-@settings(max_examples=50, deadline=None)
 def test_inclusion_of_tensors(a: Tensor, b: Tensor, c: Tensor) -> None:
     assert includes(a, a)
     if includes(a, b) and includes(b, c):
@@ -179,7 +176,6 @@ def test_improper_versions(version: str) -> None:
 
 
 @given(neighbours())
-@settings(max_examples=50, deadline=None)
 def test_common_contract_is_below_both(three: list[Contract]) -> None:
     a, b = three[:2]
     try:

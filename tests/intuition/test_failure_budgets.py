@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.intuition.availability import k_of_n
@@ -33,7 +33,6 @@ BAD_NUMBERS = [math.nan, math.inf, -1.0]
 
 
 @given(SLOS, RATES, TIMES, TIMES)
-@settings(max_examples=50, deadline=None)
 def test_spending_until_exhaustion_spends_what_remained(
     slo: float, rate: float, period: float, other: float
 ) -> None:
@@ -45,7 +44,6 @@ def test_spending_until_exhaustion_spends_what_remained(
 
 
 @given(SLOS, RATES, TIMES)
-@settings(max_examples=50, deadline=None)
 def test_errors_of_the_whole_period_are_the_budget_times_burn(
     slo: float, rate: float, total: float
 ) -> None:
@@ -53,7 +51,6 @@ def test_errors_of_the_whole_period_are_the_budget_times_burn(
 
 
 @given(SLOS, RATES, st.floats(0.001, 1.0), TIMES, st.floats(0.001, 1.0))
-@settings(max_examples=50, deadline=None)
 def test_an_alert_fires_when_its_share_of_the_budget_is_spent(
     slo: float, rate: float, spend: float, period: float, part: float
 ) -> None:
@@ -147,7 +144,6 @@ def test_own_downtime_without_other_failures() -> None:
 
 
 @given(st.integers(1, 6), st.integers(0, 4), st.floats(0.5, 0.999), st.floats(0, 1))
-@settings(max_examples=50, deadline=None)
 def test_shared_causes_by_conditioning(k: int, spare: int, a: float, shared: float) -> None:
     got = shared_cause_availability(k, k + spare, a, shared)
     common = 1 - shared * (1 - a)

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.intuition.false_pages import (
@@ -19,7 +19,6 @@ from serving_mathematics.intuition.false_pages import (
 
 
 @given(st.integers(0, 3000), st.floats(1e-5, 0.999))
-@settings(max_examples=50, deadline=None)
 def test_binomial_probabilities_are_scipy(trials: int, p: float) -> None:
     got = binomial_probabilities(trials, p)
     expected = stats.binom.pmf(np.arange(trials + 1), trials, p)
@@ -56,7 +55,6 @@ def test_false_pages_by_listing_all_counts(m: int, rate: float, burn: float, win
 
 
 @given(st.integers(1, 60), st.floats(1e-4, 0.05))
-@settings(max_examples=30, deadline=None)
 def test_beginning_to_fire_is_rarer_than_firing_and_than_errors(m: int, rate: float) -> None:
     starts = page_start_probability(m, rate, 0.99, 14.4)
     assert 0 <= starts <= fire_probability(m, rate, 0.99, 14.4) * (1 + 1e-9)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.inference_protocol import (
     ELEMENT_BYTES,
@@ -42,7 +42,6 @@ GOOD: dict[str, Any] = {"name": "x", "shape": [2, 2], "datatype": "INT32", "data
 
 
 @given(values)
-@settings(max_examples=50, deadline=None)
 def test_no_json_makes_it_raise(body: object) -> None:
     errors = request_errors({"inputs": [body], "outputs": body, "parameters": body, "id": body})
     assert all(": must be" in error for error in errors)
@@ -52,13 +51,11 @@ def test_no_json_makes_it_raise(body: object) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=50, deadline=None)
 def test_no_text_makes_it_raise(text: str) -> None:
     assert status_of(text)[0] == 400
 
 
 @given(st.lists(st.integers(0, 3), max_size=4), st.sampled_from(sorted(ELEMENT_BYTES)))
-@settings(max_examples=50, deadline=None)
 def test_arrays_of_numpy_pass_nested_and_flat(shape: list[int], datatype: str) -> None:
     array = np.ones(shape, dtype=datatype.lower().replace("fp", "float"))
     assert element_count(shape) == array.size

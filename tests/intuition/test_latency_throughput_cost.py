@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.exercises.latency_throughput_cost import (
     batch_in_memory,
@@ -21,15 +21,16 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     example,
     largest_batch,
     matmul_intensity,
+    prompt_time,
     ridge_intensity,
     slider_frontier,
+    throughput_ceiling,
 )
 
 positive = st.floats(1e-3, 1e3)
 
 
 @given(positive, positive, positive)
-@settings(deadline=None, max_examples=50)
 def test_roofline_is_the_lower_of_two_roofs(x: float, peak: float, bandwidth: float) -> None:
     rate = float(attainable_flops(x, peak, bandwidth))
     assert rate == pytest.approx(min(peak, bandwidth * x))
@@ -43,7 +44,6 @@ def test_intensity_counts_operations_and_bytes() -> None:
 
 
 @given(st.floats(1.0, 500.0), st.floats(2000, 20000), st.floats(2000, 20000))
-@settings(deadline=None, max_examples=50)
 def test_critical_batch_inverts_the_intensity(r: float, width: float, hidden: float) -> None:
     assert matmul_intensity(critical_batch(r, width, hidden), width, hidden) == pytest.approx(r)
     assert critical_batch(r, width, hidden) > r
@@ -56,7 +56,6 @@ def test_step_time_is_flat_then_linear() -> None:
 
 
 @given(st.integers(1, 400), st.floats(0, 5.0), st.floats(1.0, 500.0))
-@settings(deadline=None, max_examples=50)
 def test_largest_batch_is_largest(batch: int, kv: float, peak: float) -> None:
     arguments = (3.0, 6.0, kv, peak, 2.0)
     limit = float(decode_step_time(batch, *arguments))
@@ -69,6 +68,52 @@ def test_largest_batch_is_largest(batch: int, kv: float, peak: float) -> None:
 def test_largest_batch_with_a_cache_that_weighs_nothing() -> None:
     assert largest_batch(3.0, 3.0, 6.0, 1e-250, 2.0, 2.0) == 1
     assert largest_batch(3.0, 3.0, 6.0, 0.0, 20.0, 2.0) == 10
+
+
+@given(st.floats(0.1, 1e3), st.floats(0, 1e3), positive, positive, st.floats(1.0, 1e6))
+def test_no_batch_reaches_the_ceiling(
+    parameters: float, kv: float, peak: float, bandwidth: float, batch: float
+) -> None:
+    ceiling = throughput_ceiling(parameters, kv, peak, bandwidth)
+    step = float(decode_step_time(batch, parameters, 2 * parameters, kv, peak, bandwidth))
+    assert batch / step <= ceiling * (1 + 1e-9)
+    large = 1e12 * max(1.0, peak / bandwidth)
+    step = float(decode_step_time(large, parameters, 2 * parameters, kv, peak, bandwidth))
+    assert large / step == pytest.approx(ceiling, rel=1e-6)
+
+
+def test_ceiling_of_the_example_has_the_arithmetic_in_it() -> None:
+    """2,993 tokens a second and not 3,120, the bandwidth over one cache."""
+    assert example().rate_ceiling == pytest.approx(2992.7, abs=0.1)
+
+
+@given(st.integers(1, 3000), st.integers(0, 100), st.floats(0, 1e4), st.floats(0.01, 1.0))
+def test_prompt_time_is_that_of_its_tokens(
+    tokens: int, layers: int, width: float, mfu: float
+) -> None:
+    work = 2e6 * tokens + 4 * layers * width * sum(range(1, tokens + 1))
+    got = prompt_time(1e6, tokens, 1e12, mfu, layers, width)
+    assert got == pytest.approx(work / (mfu * 1e12))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_bad_prompts_and_ceilings(bad: float) -> None:
+    with pytest.raises(ValueError, match="prompt_tokens must be a positive integer"):
+        prompt_time(1.0, bad, 1.0, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="mfu must be in"):
+        prompt_time(1.0, 1, 1.0, bad)
+    with pytest.raises(ValueError, match="parameters must be"):
+        prompt_time(bad, 1, 1.0, 0.5)
+    with pytest.raises(ValueError, match="peak_flops must be"):
+        throughput_ceiling(1.0, 1.0, bad, 1.0)
+    with pytest.raises(ValueError, match="parameters must be"):
+        throughput_ceiling(bad, 1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="layers must be a whole number"):
+        prompt_time(1.0, 1, 1.0, 0.5, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="attention_width must be"):
+        prompt_time(1.0, 1, 1.0, 0.5, 1, -1.0)
+    with pytest.raises(ValueError, match="kv_bytes must be"):
+        throughput_ceiling(1.0, -1.0, 1.0, 1.0)
 
 
 def test_price_scales() -> None:

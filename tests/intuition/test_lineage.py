@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.lineage import (
     CHAIN,
@@ -44,7 +44,6 @@ def reachable(graph: dict[str, list[str]], start: str) -> set[str]:
 
 
 @given(graphs())
-@settings(max_examples=50, deadline=None)
 def test_order_ancestors_and_stale_sets(graph: dict[str, list[str]]) -> None:
     order = topological_order(graph)
     assert sorted(order) == sorted(graph)
@@ -58,7 +57,6 @@ def test_order_ancestors_and_stale_sets(graph: dict[str, list[str]]) -> None:
 
 
 @given(graphs(), st.data())
-@settings(max_examples=50, deadline=None)
 def test_a_cycle_is_found_whenever_graphlib_finds_one(
     graph: dict[str, list[str]], data: st.DataObject
 ) -> None:
@@ -74,7 +72,6 @@ def test_a_cycle_is_found_whenever_graphlib_finds_one(
 
 
 @given(graphs())
-@settings(max_examples=30, deadline=None)
 def test_hashes_change_for_what_is_stale(graph: dict[str, list[str]]) -> None:
     contents = {node: node.encode() for node in graph}
     before = lineage_fingerprints(graph, contents)
@@ -102,7 +99,6 @@ def test_parents_are_part_of_the_fingerprint_once_and_in_any_order() -> None:
 
 
 @given(st.lists(st.integers(0, 255), min_size=2, max_size=8), st.data())
-@settings(max_examples=50, deadline=None)
 def test_every_array_collides(values: list[int], data: st.DataObject) -> None:
     """Adding j to place i and subtracting i from place j keeps the sum, and not the hash."""
     i, j = data.draw(st.permutations(range(len(values))))[:2]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.measured_roofline import (
     DEVICES,
@@ -47,7 +47,6 @@ def test_prefill_and_steps_by_hand() -> None:
 
 
 @given(st.integers(1, 500), st.integers(1, 300), st.integers(1, 50), st.integers(1, 8))
-@settings(deadline=None, max_examples=50)
 def test_overlap_only_helps_and_devices_share(b: int, i: int, o: int, t: int) -> None:
     model, device = MODELS["LLaMA 7B"], DEVICES["A100"]
     one = generation_time(model, device, b, i, o)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.optimization.batching import (
@@ -30,7 +30,6 @@ POSITIVE = st.floats(1e-4, 1.0)
 
 
 @given(POSITIVE, POSITIVE, st.floats(2.0, 300.0))
-@settings(deadline=None, max_examples=50)
 def test_largest_batch_keeps_the_target_and_the_next_does_not(
     per_item_s: float, fixed_s: float, times: float
 ) -> None:
@@ -54,7 +53,6 @@ def test_batch_rate_rises_to_its_limit() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 3))
-@settings(deadline=None, max_examples=50)
 def test_static_efficiency_is_the_mean_over_all_batches(lengths: list[int], batch: int) -> None:
     grids = np.meshgrid(*[lengths] * batch)
     longest = np.max(np.stack(grids), axis=0).mean()
@@ -108,7 +106,6 @@ def test_greedy_latency_has_its_limits() -> None:
     st.floats(0, 2),
     st.floats(0, 1),
 )
-@settings(deadline=None, max_examples=50)
 def test_form_batches_keeps_its_rules(
     times: list[float], largest: int, window_s: float, fixed: float, per_item: float
 ) -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.bits_and_noise import (
     bits_per_weight,
@@ -57,7 +57,6 @@ def test_stored_bytes_by_hand() -> None:
     assert stored_bytes(64, 64, 4, 32) == 64 * 32 + 2 * 2 * 64 + 64 * 4
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 15), min_size=2, max_size=40).filter(lambda q: len(q) % 2 == 0))
 def test_nibbles_come_back(codes: list[int]) -> None:
     packed = packed_nibbles(codes)

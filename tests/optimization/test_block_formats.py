@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from serving_mathematics.optimization.block_formats import (
@@ -34,7 +34,6 @@ def test_small_floats() -> None:
     assert float_code(2, 1, reserved=7).tolist() == [0.0]
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     hnp.arrays(np.float64, 7, elements=st.floats(-9, 9)),
     st.lists(st.floats(-5, 5), min_size=1, max_size=9, unique=True),
@@ -51,7 +50,6 @@ def test_halfway_goes_down() -> None:
     assert nearest([0.5, -0.5], [-1.0, 0.0, 1.0]).tolist() == [0.0, -1.0]
 
 
-@settings(deadline=None, max_examples=40)
 @given(ROWS, st.integers(-20, 20))
 def test_formats_scale_with_powers_of_two(x: np.ndarray, power: int) -> None:
     factor = 2.0**power
@@ -59,7 +57,6 @@ def test_formats_scale_with_powers_of_two(x: np.ndarray, power: int) -> None:
     assert nvfp4(x * factor) == pytest.approx(nvfp4(x) * factor, rel=1e-9, abs=1e-300)
 
 
-@settings(deadline=None, max_examples=40)
 @given(ROWS)
 def test_formats_keep_shape_and_bounds(x: np.ndarray) -> None:
     for rounded in (mxfp4(x), nvfp4(x), block_rounded(x, np.arange(-7, 8), 8)):

@@ -209,6 +209,16 @@ def test_break_even_bandwidth_scales() -> None:
                 break_even_bandwidth(*values)
 
 
+def test_a_longer_prefix_needs_less_bandwidth() -> None:
+    model = (8e9, 1.3e5, 4e14)
+    needed = [break_even_bandwidth(*model, n, 2.0**17) for n in (1, 2_000, 32_768, 131_072)]
+    assert needed == sorted(needed, reverse=True)
+    assert break_even_bandwidth(*model, 10**9) == break_even_bandwidth(*model)
+    for tokens, width, name in ((0.0, 1.0, "prefix_tokens"), (1.0, -1.0, "attention_width")):
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            break_even_bandwidth(*model, tokens, width)
+
+
 def test_popularities_are_refused() -> None:
     bad: Any
     for bad in (math.nan, [], [1.0], [0.5, 0.6], [[0.5, 0.5]], [math.nan, 0.5], [1.5, -0.5]):

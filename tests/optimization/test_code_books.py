@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 from serving_mathematics.optimization.code_books import (
@@ -18,8 +18,10 @@ from serving_mathematics.optimization.code_books import (
     uniform_code,
 )
 
+from ..profiles import costly
 
-@settings(deadline=None, max_examples=20)
+
+@costly
 @given(st.lists(st.floats(-4, 4), min_size=1, max_size=6, unique=True))
 def test_distortion_is_the_integral(values: list[float]) -> None:
     code = np.array(sorted(values))

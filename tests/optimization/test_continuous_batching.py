@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import (
     Engine,
@@ -44,7 +44,6 @@ def cases(draw: st.DrawFn) -> tuple[Workload, Engine]:
 
 
 @given(cases())
-@settings(deadline=None, max_examples=50)
 def test_every_request_is_served_once_and_in_order(case: tuple[Workload, Engine]) -> None:
     asked, engine = case
     served = simulate_steps(asked, engine)
@@ -68,7 +67,6 @@ def test_every_request_is_served_once_and_in_order(case: tuple[Workload, Engine]
 
 
 @given(cases())
-@settings(deadline=None, max_examples=30)
 def test_engine_is_busy_while_anybody_is_inside(case: tuple[Workload, Engine]) -> None:
     asked, engine = case
     served = simulate_steps(asked, engine)
@@ -82,7 +80,6 @@ def test_engine_is_busy_while_anybody_is_inside(case: tuple[Workload, Engine]) -
 
 
 @given(cases())
-@settings(deadline=None, max_examples=30)
 def test_costs_add_up(case: tuple[Workload, Engine]) -> None:
     """In a burst the schedule does not depend on the costs, so times are linear in them."""
     asked, engine = case
@@ -235,3 +232,22 @@ def test_counts_from_numpy_are_counts() -> None:
     for kind in (np.int32, np.int64):
         asked = chat_workload(np.random.default_rng(0), 1.0, kind(4))  # type: ignore[arg-type]
         assert asked.arrival_s.shape == (4,)
+
+
+@given(cases())
+def test_a_watermark_serves_everybody_and_none_is_the_default(
+    case: tuple[Workload, Engine],
+) -> None:
+    asked, engine = case
+    plain = simulate_steps(asked, engine)
+    assert np.array_equal(simulate_steps(asked, engine, 0).completion_s, plain.completion_s)
+    alone = simulate_steps(asked, engine, engine.kv_blocks)  # admits only to an empty engine
+    assert np.all(np.isfinite(alone.completion_s))
+    assert alone.preemptions.sum() == 0
+    assert alone.decode_tokens == (asked.output_tokens - 1).sum()
+
+
+def test_a_watermark_is_a_count() -> None:
+    for bad in (-1, 0.5, math.nan):
+        with pytest.raises(ValueError, match="watermark_blocks must be a non-negative integer"):
+            simulate_steps(Workload([0], [1], [1]), Engine(1.0), bad)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.dependent_acceptances import (
     context_shares,
@@ -18,6 +18,8 @@ from serving_mathematics.optimization.dependent_acceptances import (
 )
 from serving_mathematics.optimization.speculative_decoding import expected_tokens
 from serving_mathematics.optimization.speculative_sampling import speculate
+
+from ..profiles import costly
 
 
 def test_contexts_move_like_digits() -> None:
@@ -29,7 +31,6 @@ def test_contexts_move_like_digits() -> None:
     assert transition_matrix([[0.2, 0.8]]).tolist() == [[1.0]]
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6))
 def test_shares_are_stationary(seed: int) -> None:
     chain = np.random.default_rng(seed).dirichlet(np.ones(6), 6)
@@ -68,7 +69,7 @@ def by_paths(p: Any, q: Any, gamma: int) -> float:
     return float(context_shares(kernel) @ tokens)
 
 
-@settings(deadline=None, max_examples=20)
+@costly
 @given(st.integers(0, 10**6), st.integers(0, 4))
 def test_every_word_written_out(seed: int, gamma: int) -> None:
     p, q = np.random.default_rng(seed).dirichlet(np.ones(3), (2, 3))
@@ -82,7 +83,6 @@ def test_order_two_against_the_sampler() -> None:
     assert abs(run.mean - exact_tokens_per_round(p, q, 3)) < 4 * run.standard_error
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.integers(0, 6))
 def test_one_acceptance_everywhere_is_the_formula(seed: int, gamma: int) -> None:
     rng = np.random.default_rng(seed)
@@ -95,7 +95,6 @@ def test_one_acceptance_everywhere_is_the_formula(seed: int, gamma: int) -> None
     assert exact == pytest.approx(expected_tokens(alpha, gamma), rel=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.49), st.integers(1, 8))
 def test_lasting_modes_never_help(easy: float, hard: float, switch: float, gamma: int) -> None:
     lasting = exact_tokens_per_round(*two_modes(easy, hard, switch), gamma)

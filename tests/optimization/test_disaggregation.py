@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.optimization.disaggregation import (
@@ -23,7 +23,6 @@ loads = st.floats(0, 0.98)
 times = st.floats(0.01, 10)
 
 
-@settings(max_examples=50)
 @given(loads, times)
 def test_a_pipeline_is_a_queue_of_half_the_service(load: float, prefill: float) -> None:
     rate = 2 * load / prefill
@@ -31,7 +30,6 @@ def test_a_pipeline_is_a_queue_of_half_the_service(load: float, prefill: float) 
     assert pipeline_ttft_s(rate, prefill) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(max_examples=50)
 @given(loads, times, st.floats(1, 2))
 def test_two_as_one_are_a_queue_of_shorter_service(
     load: float, prefill: float, speedup: float
@@ -53,7 +51,6 @@ def test_constant_services_by_brute_force() -> None:
     assert abs(waits.mean() + 0.2 - prefill_ttft_s(4.0, 0.2)) < 4 * error
 
 
-@settings(max_examples=50)
 @given(times, st.floats(0, 1), st.floats(0.001, 5))
 def test_chunks_leave_what_the_streams_do_not_take(
     prefill: float, step: float, more: float
@@ -65,7 +62,6 @@ def test_chunks_leave_what_the_streams_do_not_take(
     assert chunked_capacity(prefill, step, 2 * gap) >= capacity
 
 
-@settings(max_examples=50)
 @given(times, times, st.integers(2, 30))
 def test_no_split_carries_more(prefill: float, decode: float, devices: int) -> None:
     prefilling, rate = best_split(prefill, decode, devices)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import special, stats
@@ -32,7 +32,6 @@ LOGITS = arrays.arrays(float, (3, 5), elements=st.floats(-30, 30))
 BAD = [math.nan, math.inf, -math.inf]
 
 
-@settings(deadline=None, max_examples=50)
 @given(LOGITS, st.floats(0.2, 50))
 def test_soften_is_scipys_softmax(z: Any, temperature: float) -> None:
     assert soften(z, temperature) == pytest.approx(special.softmax(z / temperature, axis=1))
@@ -45,7 +44,6 @@ def test_soften_at_extreme_temperatures() -> None:
     assert soften([1.0, 2.0], 0.01) == pytest.approx([0.0, 1.0])
 
 
-@settings(deadline=None, max_examples=50)
 @given(LOGITS, LOGITS)
 def test_kl_is_scipys_relative_entropy(z: Any, v: Any) -> None:
     p, q = soften(v), soften(z)
@@ -62,7 +60,6 @@ def test_kl_where_probabilities_vanish() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=50)
 @given(LOGITS, LOGITS, st.floats(0.5, 20), st.floats(0, 1))
 def test_loss_is_the_weighted_sum(z: Any, v: Any, temperature: float, weight: float) -> None:
     labels = [0, 3, 4]
@@ -77,7 +74,6 @@ def test_loss_is_the_weighted_sum(z: Any, v: Any, temperature: float, weight: fl
     assert got == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
 @given(LOGITS, LOGITS, st.floats(0.5, 20), st.floats(0, 1))
 def test_gradient_sums_to_zero_and_adds_up(
     z: Any, v: Any, temperature: float, weight: float
@@ -98,7 +94,6 @@ def test_gradient_takes_the_rows_it_is_given() -> None:
     assert output_gradient(v, 3.0)(v, np.arange(3)) == pytest.approx(np.zeros((3, 2)))
 
 
-@settings(deadline=None, max_examples=50)
 @given(LOGITS, LOGITS)
 def test_high_temperature_is_regression_on_logits(z: Any, v: Any) -> None:
     limit = matched_logits_gradient(z, v)
@@ -161,7 +156,6 @@ def test_labels_are_refused(labels: Any) -> None:
             function()
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0.001, 0.1), st.floats(0, 0.2), st.floats(0, 0.9))
 def test_seeds_are_the_fewest(gain: float, sd: float, share: float) -> None:
     image_error = share * gain / stats.norm.ppf(0.975)
@@ -174,7 +168,6 @@ def test_seeds_are_the_fewest(gain: float, sd: float, share: float) -> None:
     assert seeds == 2 or reach(seeds - 1) > gain * (1 - 1e-9)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0, 1), st.integers(1, 40))
 def test_log_is_inverted(alpha: float, gamma: int) -> None:
     share = (expected_tokens(alpha, gamma) - 1) / gamma
@@ -188,7 +181,6 @@ def test_log_of_one_token_is_alpha() -> None:
     assert acceptance_from_log(0.5, 2) == pytest.approx((math.sqrt(5) - 1) / 2)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6))
 def test_probabilities_never_hurt(seed: int) -> None:
     p, q = np.random.default_rng(seed).dirichlet(np.full(7, 0.5), 2)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 from serving_mathematics.optimization.draft_models import fit_draft, most_accepted
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(2, 5))
 def test_no_draft_is_accepted_more_often(seed: int, rows: int, tokens: int) -> None:
     rng = np.random.default_rng(seed)
@@ -50,7 +49,6 @@ def test_three_equal_rows_have_the_median_where_it_adds_up() -> None:
     assert np.all(q >= np.min(rows, axis=0) - 1e-12)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6))
 def test_units_of_the_weights_do_not_matter(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.dynamic_batcher import (
     BatcherClosed,
@@ -434,7 +434,6 @@ def test_in_thread_keeps_the_loop_free() -> None:
     st.lists(st.sampled_from(["submit", "cancel", "pause"]), min_size=1, max_size=60),
     st.integers(2, 9),
 )
-@settings(deadline=None, max_examples=40)
 def test_nothing_is_lost_and_callers_keep_their_order(
     largest: int, window_s: float, places: int, acts: list[str], bad: int
 ) -> None:

@@ -39,13 +39,12 @@ def assert_same(asked: Workload, engine: Engine) -> int:
 
 
 @given(cases())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_equal_on_any_workload(case: tuple[Workload, Engine]) -> None:
     assert_same(*case)
 
 
 @given(cases())
-@settings(deadline=None, max_examples=50)
 def test_equal_where_memory_is_as_scarce_as_it_can_be(case: tuple[Workload, Engine]) -> None:
     asked, engine = case
     most = int((asked.prompt_tokens + asked.output_tokens).max()) - 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 from serving_mathematics.optimization.disaggregation import pipeline_ttft_s, tensor_ttft_s
@@ -27,6 +27,8 @@ from serving_mathematics.optimization.hardware_scheduling import (
     response_by_size,
 )
 from serving_mathematics.optimization.slice_packing import first_fit
+
+from ..profiles import costly
 
 MIXTURES = (EXPONENTIAL, UNEVEN, Sizes((0.5, 0.3, 0.2), (0.2, 1.0, 4.0)))
 
@@ -77,7 +79,7 @@ def test_shortest_remaining_against_scipy(sizes: Sizes, load: float) -> None:
         assert got == pytest.approx(expected, rel=1e-6)
 
 
-@settings(max_examples=8, deadline=None)
+@costly
 @given(
     st.floats(0.05, 0.95),
     st.floats(0.01, 20),
@@ -208,7 +210,6 @@ def test_best_threshold_beats_its_neighbours() -> None:
             assert mean < 1 + wait
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=7), st.integers(1, 3))
 def test_multifit_meets_its_deadline_within_the_bound(jobs: list[int], devices: int) -> None:
     deadline = multifit(jobs, devices)
@@ -223,7 +224,6 @@ def test_multifit_meets_its_deadline_within_the_bound(jobs: list[int], devices: 
     assert best <= deadline <= 13 / 11 * best + 1e-9
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(1, 4))
 def test_multifit_cannot_be_a_unit_earlier(jobs: list[int], devices: int) -> None:
     deadline = multifit(jobs, devices)

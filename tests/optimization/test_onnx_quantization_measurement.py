@@ -93,3 +93,20 @@ def test_measurement_runs_on_a_small_scale(monkeypatch: pytest.MonkeyPatch) -> N
         assert [time["batch"] for time in row["times"]] == [1, 3]
     assert found["perceptron"][0]["sqnr_db"] is None
     assert found["perceptron"][3]["sqnr_db"] < found["perceptron"][1]["sqnr_db"]
+
+
+def test_times_are_the_median_and_the_quartiles_of_every_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = iter(np.arange(measurement.REPEATS, dtype=float)[:, None] * [1.0, 10.0])
+    monkeypatch.setattr(measurement, "batch_times_ms", lambda *_: next(rows)[None, :])
+    (found,) = measurement._times(
+        {"float32": perceptron((4, 2), np.random.default_rng(0))}, (1, 8)
+    ).values()
+    last = measurement.REPEATS - 1
+    for row, batch, scale in zip(found, (1, 8), (1.0, 10.0), strict=True):
+        assert row == {
+            "batch": batch,
+            "median_ms": pytest.approx(scale * last / 2),
+            "quartiles_ms": pytest.approx([scale * last / 4, scale * 3 * last / 4]),
+        }

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from serving_mathematics.optimization.outlier_channels import bits_left, smooth, smoothing_factors
@@ -14,7 +14,6 @@ from serving_mathematics.optimization.outlier_channels import bits_left, smooth,
 POSITIVE = st.floats(1e-3, 1e3)
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.float64, (2, 5), elements=POSITIVE), st.floats(0, 1))
 def test_factors_move_peaks_along_a_line(peaks: np.ndarray, strength: float) -> None:
     x, w = peaks
@@ -23,7 +22,6 @@ def test_factors_move_peaks_along_a_line(peaks: np.ndarray, strength: float) -> 
     assert w * factors == pytest.approx(x**strength * w**strength)
 
 
-@settings(deadline=None, max_examples=30)
 @given(
     hnp.arrays(np.float64, (3, 4), elements=st.floats(-100, 100)),
     hnp.arrays(np.float64, (4, 2), elements=st.floats(-100, 100)),

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from serving_mathematics.optimization.exercises.quantization import (
@@ -28,7 +28,6 @@ MATRICES = hnp.arrays(
 )
 
 
-@settings(deadline=None, max_examples=50)
 @given(MATRICES, st.integers(2, 16), st.booleans(), st.sampled_from([None, 0, 1]))
 def test_codes_fit_and_err_by_half_a_step(
     x: np.ndarray, bits: int, symmetric: bool, axis: int | None
@@ -44,7 +43,6 @@ def test_codes_fit_and_err_by_half_a_step(
         assert not got.zero.any()
 
 
-@settings(deadline=None, max_examples=30)
 @given(MATRICES, st.integers(2, 8))
 def test_rounding_twice_changes_nothing_more(x: np.ndarray, bits: int) -> None:
     once = rounded_weights(x, bits, group=3)

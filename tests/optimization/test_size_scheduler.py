@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.optimization.size_scheduler import noisy_predictions, simulate_responses
@@ -48,7 +48,6 @@ def walked(arrivals: list[int], sizes: list[int], guesses: list[int], policy: st
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@settings(max_examples=50, deadline=None)
 @given(requests)
 def test_equal_to_a_server_walked_in_steps(policy: str, drawn: list[tuple[int, int, int]]) -> None:
     arrivals = np.cumsum([gap for gap, _, _ in drawn]).tolist()

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.slice_packing import (
     MIG,
@@ -35,7 +35,6 @@ def brute_force_devices(sizes: list[int], capacity: int) -> int:
     return len(sizes)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 10), min_size=1, max_size=6), st.integers(10, 14))
 def test_searches_and_packings_agree(sizes: list[int], capacity: int) -> None:
     fewest = brute_force_devices(sizes, capacity)
@@ -71,7 +70,6 @@ def valid(placed: Sequence[Sequence[tuple[str, int]]]) -> bool:
     return True
 
 
-@settings(max_examples=50, deadline=None)
 @given(instances, st.booleans(), st.booleans())
 def test_placements_are_valid_and_not_better_than_the_search(
     names: list[str], largest_first: bool, last_start: bool
@@ -85,7 +83,6 @@ def test_placements_are_valid_and_not_better_than_the_search(
     assert fewest >= math.ceil(sum(MIG[name].compute for name in names) / 7)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(list(MIG)), min_size=1, max_size=5))
 def test_fewest_gpus_by_brute_force(names: list[str]) -> None:
     for gpus in range(1, len(names) + 1):

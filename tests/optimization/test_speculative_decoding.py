@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.speculative_decoding import (
     best_draft_length,
+    example,
     expected_tokens,
     operations_factor,
     speedup,
@@ -20,14 +21,12 @@ from serving_mathematics.optimization.speculative_decoding import (
 ALPHAS, LENGTHS, COSTS = st.floats(0, 1), st.integers(0, 60), st.floats(0, 3)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.floats(0, 0.999), LENGTHS)
 def test_closed_form(alpha: float, gamma: int) -> None:
     closed = (1 - alpha ** (gamma + 1)) / (1 - alpha)
     assert expected_tokens(alpha, gamma) == pytest.approx(closed, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=50)
 @given(ALPHAS, LENGTHS)
 def test_tokens_are_between_one_and_all(alpha: float, gamma: int) -> None:
     tokens = expected_tokens(alpha, gamma)
@@ -46,7 +45,6 @@ def test_tokens_of_tossed_coins() -> None:
     assert abs(tokens.mean() - expected_tokens(0.75, 5)) < 4 * error
 
 
-@settings(deadline=None, max_examples=50)
 @given(ALPHAS, LENGTHS, COSTS)
 def test_speed_and_operations(alpha: float, gamma: int, cost: float) -> None:
     tokens = expected_tokens(alpha, gamma)
@@ -56,7 +54,12 @@ def test_speed_and_operations(alpha: float, gamma: int, cost: float) -> None:
     assert speedup(alpha, 0, cost) == operations_factor(alpha, 0, cost) == 1
 
 
-@settings(deadline=None, max_examples=50)
+def test_quoted_factors_are_of_one_draft() -> None:
+    quoted = example()
+    assert quoted.best_speedup == speedup(0.8, quoted.best_length, 0.05)
+    assert quoted.best_operations == operations_factor(0.8, quoted.best_length, 0.05)
+
+
 @given(st.floats(0, 0.97), st.floats(0.005, 2))
 def test_best_length_is_best(alpha: float, cost: float) -> None:
     found = best_draft_length(alpha, cost)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from serving_mathematics.optimization.speculative_decoding import expected_tokens
@@ -31,7 +31,6 @@ def written(run: Rounds, length: int) -> np.ndarray[Any, Any]:
     return np.array([lane[lane >= 0][:length] for lane in lanes])
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6))
 def test_no_coupling_agrees_more_often(seed: int) -> None:
     p, q = np.random.default_rng(seed).dirichlet(np.full(4, 0.7), 2)
@@ -43,7 +42,6 @@ def test_no_coupling_agrees_more_often(seed: int) -> None:
     assert acceptance_rate(p, q) == pytest.approx(-best.fun, abs=1e-8)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10**6))
 def test_acceptance_is_symmetric_and_residuals_do_not_overlap(seed: int) -> None:
     p, q = np.random.default_rng(seed).dirichlet(np.full(6, 0.5), 2)

@@ -95,8 +95,37 @@ def test_the_summary_counts() -> None:
     text = answer_summary(QUESTION, PLAN)
     assert text == (
         f"{replicas} replicas of Llama-3-8B on A100-80GB keep a TTFT of 1.5 s and a TPOT of 100 ms"
-        f" at p99 for 30 requests/s, at ${2 * replicas}.00 an hour."
+        f" at p99 for 30 requests/s, at ${2 * replicas}.00 an hour. {replicas - 1} may do."
+        f" {replicas - 2} replicas would do with a token budget of 1,024 instead of 512, at longer"
+        " pauses while the prompts of others are read."
     )
+
+
+def test_the_summary_is_as_certain_as_the_table() -> None:
+    """Keep where every interval is inside, may keep where one is not, and never silent about one
+    replica fewer or a larger token budget."""
+    goal = QUESTION.objective
+    inside = Quantile(goal.ttft_s - 0.2, 0.1), Quantile(goal.tpot_s - 0.02, 0.01)
+    wide = Quantile(goal.ttft_s - 0.2, 0.3)
+    sure = replace(PLAN.best, ttft_at_objective=inside[0], tpot_at_objective=inside[1])
+    unsure = replace(sure, ttft_at_objective=wide)
+    plain = replace(PLAN, best=sure, one_more=sure, one_fewer_may_do=False, wider=None)
+    n = sure.replicas
+    assert " keep a TTFT of 1.5 s " in answer_summary(QUESTION, plain)
+    assert answer_summary(QUESTION, plain).endswith(" an hour.")
+    doubtful = answer_summary(QUESTION, replace(plain, best=unsure))
+    assert " may keep a TTFT of 1.5 s " in doubtful
+    assert doubtful.endswith(f" an hour. {n + 1} keep both.")
+    both = answer_summary(QUESTION, replace(plain, best=unsure, one_more=unsure))
+    assert both.endswith(" an hour.")
+    fewer = answer_summary(QUESTION, replace(plain, one_fewer_may_do=True, wider=(2048, 3)))
+    assert fewer.endswith(
+        f" {n - 1} may do. 3 replicas would do with a token budget of 2,048 instead of 512, at"
+        " longer pauses while the prompts of others are read."
+    )
+    record = answer_record(QUESTION, replace(plain, wider=(2048, 3)))
+    assert (record["wider_token_budget"], record["wider_replicas"]) == (2048, 3)
+    assert answer_record(QUESTION, plain)["wider_replicas"] == ""
 
 
 def test_intervals_keep_two_digits() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,8 +123,9 @@ def test_no_fleet_is_1(capsys: pytest.CaptureFixture[str]) -> None:
 def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = told(capsys, "--presets")
     assert status == 0
-    assert "Llama-3-8B" in out
-    assert "H100-80GB" in out
+    rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    assert ["Llama-3-8B", "8.03", "131,072"] in rows  # Source: 2·32 layers·8 heads·128·2 bytes
+    assert ["H100-80GB", "989.4", "3,350.0", "85.9"] in rows  # Source: data sheet, SXM; 80 GiB
 
 
 @pytest.mark.parametrize(

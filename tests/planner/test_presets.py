@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from serving_mathematics.measuring import read_record
 from serving_mathematics.optimization.caching import kv_bytes_per_token
 from serving_mathematics.planner.presets import (
+    KV_LOGGED,
+    RESERVED_BYTES,
     Device,
     Model,
+    _logged_device,
     cache_blocks,
     coarser,
     devices,
     engine_of,
+    logged_reserve,
     models,
     parameter_count,
 )
@@ -26,11 +30,11 @@ ROUND = Device("round", peak_flops=1e15, bandwidth=1e12, memory_bytes=10e9)
 
 
 def test_costs_by_hand() -> None:
-    engine = engine_of(TINY, ROUND, 2, 0.5, 0.8, 300, 200)
+    engine = engine_of(TINY, ROUND, 2, 0.5, 0.8, 300, 200, reserved_bytes=1e9)
     assert engine.step_s == pytest.approx(2e9 / (0.5 * 2e12))
     assert engine.prefill_token_s == engine.decode_token_s == pytest.approx(2e9 / (0.5 * 2e15))
     assert engine.context_token_s == pytest.approx(2 * 10 * 2 * 50 * 2 / 1e12)
-    assert engine.kv_blocks == int((0.8 * 20e9 - 2e9) // (16 * 4000))
+    assert engine.kv_blocks == int((0.8 * 20e9 - 2e9 - 2e9) // (16 * 4000))
     assert (engine.token_budget, engine.max_sequences) == (300, 200)
 
 
@@ -81,10 +85,44 @@ def test_more_of_anything_is_faster(low: float, high: float, count: int) -> None
 
 
 def test_weights_that_leave_nothing() -> None:
-    full = replace(ROUND, memory_bytes=2e9 / 0.9)
-    assert cache_blocks(TINY, full) == 0
+    full = replace(ROUND, memory_bytes=4e9 / 0.9)
+    assert cache_blocks(TINY, full, reserved_bytes=2e9) == 0
     with pytest.raises(ValueError, match=r"model weights must be smaller than the 2\.0 GB"):
-        engine_of(TINY, full)
+        engine_of(TINY, full, reserved_bytes=2e9)
+    with pytest.raises(ValueError, match=r"model weights must be smaller than the 0\.0 GB"):
+        engine_of(TINY, full, reserved_bytes=9e9)
+
+
+def test_memory_for_activations_and_libraries_is_left_out_by_default() -> None:
+    share = 0.9 * ROUND.memory_bytes - 2e9
+    for reserved in (0.0, 1e9, RESERVED_BYTES):
+        planned = cache_blocks(TINY, ROUND, reserved_bytes=reserved)
+        assert planned == int((share - reserved) // (16 * 4000))
+    assert cache_blocks(TINY, ROUND) == cache_blocks(TINY, ROUND, reserved_bytes=RESERVED_BYTES)
+    two = cache_blocks(TINY, ROUND, 2)
+    assert two == int((2 * (0.9 * 10e9 - RESERVED_BYTES) - 2e9) // (16 * 4000))
+
+
+def test_planned_cache_against_every_log() -> None:
+    """With one device and an allocator of today the plan is within an eighth of the log; the two
+    logs of 2023 and 2024 whose profiling run took 10 GiB and more stay beyond."""
+    ratios, reserves = {}, {}
+    for name, device, count, logged, source in KV_LOGGED:
+        model, on = models()[name], _logged_device(device)
+        ratios[source, count] = cache_blocks(model, on, count) / logged
+        reserves[source, count] = logged_reserve(model, on, count, logged)
+        exact = cache_blocks(model, on, count, reserved_bytes=reserves[source, count])
+        assert abs(exact - logged) <= 1
+    for key in (("vllm-2031", 1), ("vllm-10511", 1), ("vllm-17122", 1)):
+        assert 0.96 < ratios[key] < 1.125
+    for key in (("vllm-2031", 4), ("vllm-12330", 1)):
+        assert reserves[key] > 9 * 2**30
+        assert 1.4 < ratios[key] < 1.6
+
+
+def test_logs_beyond_the_device_are_refused() -> None:
+    with pytest.raises(ValueError, match="blocks must be no more than fit beside the weights"):
+        logged_reserve(TINY, ROUND, 1, 10**6)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
@@ -110,5 +148,8 @@ def test_other_refusals() -> None:
         cache_blocks(TINY, ROUND, 0)
     with pytest.raises(ValueError, match="memory_share must be in"):
         cache_blocks(TINY, ROUND, 1, 1.1)
+    for bad in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="reserved_bytes must be non-negative"):
+            cache_blocks(TINY, ROUND, 1, 0.9, bad)
     with pytest.raises(ValueError, match="vocabulary must be a positive integer"):
         parameter_count(1, 1, 1, 1, 1, 1, 0)

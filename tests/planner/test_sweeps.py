@@ -140,7 +140,7 @@ def test_what_planning_refuses_is_a_problem_of_its_question() -> None:
 
 
 def test_a_trace_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(200)]
+    rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(300)]
     file = tmp_path / "log.csv"
     file.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]))
     grid = [{"trace": str(file), "weight_bits": bits} for bits in (16, 8, 4)]

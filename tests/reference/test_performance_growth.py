@@ -65,13 +65,6 @@ def test_bad_input_is_refused(sizes: Any, costs: Any, message: str) -> None:
         growth_exponent(sizes, costs)
 
 
-def test_costs_in_the_unit_that_makes_them_short() -> None:
-    assert performance_growth._cost(12.34) == "12.3 ns"
-    assert performance_growth._cost(4321.0) == "4.32 µs"
-    assert performance_growth._cost(7.65e6) == "7.65 ms"
-    assert performance_growth._cost(7.65e9) == "7,650 ms"
-
-
 def test_words_follow_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     record = copy.deepcopy(measuring.read_record(RECORD))
     monkeypatch.setattr(performance_growth, "read_record", lambda _: record)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.reference.variance_reduction import (
+    _left,
     controlled_mean,
     controlled_share,
     paired_difference,
@@ -158,3 +159,19 @@ ONE = np.arange(6.0)
 def test_bad_input_is_refused(call: Any, message: str) -> None:
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_share_that_is_left_is_that_of_a_regression_with_its_error() -> None:
+    """Source: 1 − R² of the regression; the error of R² for normal values, 2·(1 − R²)·√(R²/n)."""
+    rng = np.random.default_rng(3)
+    known = rng.normal([[1.0], [1.25]], 0.1, (2, 4000))
+    values = known[0] - 2 * known[1] + rng.normal(0, 0.15, 4000)
+    found = _left(values, 0.8, known)
+    design = np.column_stack([np.ones(4000), known.T])
+    _, (residual,), *_ = np.linalg.lstsq(design, values, rcond=None)
+    share = residual / float(np.sum((values - values.mean()) ** 2))
+    assert found.mean == pytest.approx(share, rel=5e-3)  # and what the means add by chance
+    assert found.standard_error == pytest.approx(
+        2 * share * math.sqrt((1 - share) / 4000), rel=0.01
+    )
+    assert found.half_width == pytest.approx(1.96 * found.standard_error)

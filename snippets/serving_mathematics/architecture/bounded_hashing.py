@@ -6,8 +6,8 @@ full goes on to the next. Small c means balance, large c means that a key stays 
 server that has the prefix of a request saves the prefill, so that affinity is worth capacity; a
 popular prefix makes its server the slowest, so that it costs latency.
 
-Assumes: one router that knows what is in flight; servers that serve one request at a time, first
-come first served; least recently used caches.
+Assumes: one router that knows what is in flight; servers with one slot or several, first come
+first served, whose service does not depend on how many slots are taken; least recently used caches.
 
 Source: Karger et al. (1997) for the ring; Mirrokni, Thorup and Zadimoghaddam (2018) for the bound;
 HAProxy's manual for its use on requests in flight.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 import math
 from bisect import bisect
 from collections import OrderedDict
@@ -37,6 +38,7 @@ from serving_mathematics.architecture.model_routers import (
     shorter_of_two_found,
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
+from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.require import (
     require,
     require_non_negative,
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
+RATE = 10.0  # requests a second of the scenario: 80% load where prefixes are ignored
+FLAT = (1.5, 2.0)  # balance factors that are recommended
 POLICIES = ("random", "round robin", "two choices", "shortest", "hash", "bounded hash")
 
 
@@ -155,6 +159,7 @@ def simulate_affinity(
     decode_s: float = 1.0,
     balance: float = 1.25,
     refresh_s: float = 0.0,
+    slots: int = 1,
     requests: int = 10_000,
 ) -> AffinityRun:
     """Route requests with prefixes to servers that remember the last prefixes that they served.
@@ -164,8 +169,9 @@ def simulate_affinity(
     used goes first. prefill_s: [s] for a prefix that is not cached. decode_s: mean of an
     exponential time [s] for every request. balance: c ≥ 1 of "bounded hash", which lets a server
     hold ⌈c·m/n⌉ of the m requests in flight, the new one included. refresh_s: age [s] at which the
-    loads that "two choices" and "shortest" see are read again, 0 for always. requests: length of
-    the run, of which the first tenth is discarded. Raises ValueError outside these ranges.
+    loads that "two choices" and "shortest" see are read again, 0 for always. slots: requests that
+    a server works on at once, each as long as alone. requests: length of the run, of which the
+    first tenth is discarded. Raises ValueError outside these ranges.
     """
     require(policy in POLICIES, "policy", f"one of {POLICIES}", policy)
     require_positive(arrival_rate=arrival_rate)
@@ -179,6 +185,7 @@ def simulate_affinity(
     require_positive(decode_s=decode_s)
     require(balance >= 1, "balance", "at least 1", balance)
     require_non_negative(refresh_s=refresh_s)
+    require_positive_integer(slots=slots)
     enough = 100 <= requests < math.inf and requests % 1 == 0
     require(enough, "requests", "an integer of at least 100", requests)
     ring = HashRing([f"replica-{i}" for i in range(servers)])
@@ -188,7 +195,8 @@ def simulate_affinity(
     decodes = rng.exponential(decode_s, requests).tolist()
     picks = rng.random((requests, 2)).tolist()  # also breaks ties, by where the search begins
     caches: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(servers)]
-    free_at, loads, served = [0.0] * servers, [0] * servers, [0] * servers
+    free_at = [[0.0] * slots for _ in range(servers)]  # of every slot, the first one free in front
+    loads, served = [0] * servers, [0] * servers
     seen, read_at = loads, -math.inf
     leaving: list[tuple[float, int]] = []
     responses, hits = [], []
@@ -219,12 +227,12 @@ def simulate_affinity(
         cache[prefix] = None
         if len(cache) > cache_slots:
             cache.popitem(last=False)
-        start = max(now, free_at[chosen])
-        free_at[chosen] = start + decode + (0.0 if hit else prefill_s)
-        heapq.heappush(leaving, (free_at[chosen], chosen))
+        end = max(now, free_at[chosen][0]) + decode + (0.0 if hit else prefill_s)
+        heapq.heapreplace(free_at[chosen], end)
+        heapq.heappush(leaving, (end, chosen))
         loads[chosen] += 1
         served[chosen] += 1
-        responses.append(free_at[chosen] - now)
+        responses.append(end - now)
         hits.append(hit)
     first_kept = requests // 10
     return AffinityRun(
@@ -233,26 +241,68 @@ def simulate_affinity(
 
 
 @cache
-def _scenario(policy: str, balance: float = math.inf) -> AffinityRun:
-    """Eight servers, 400 prefixes with popularity ∝ 1/rank, 60 cached at each, 12 requests/s."""
+def _scenario(policy: str, balance: float = math.inf, slots: int = 1) -> AffinityRun:
+    """Eight servers, 400 prefixes with popularity ∝ 1/rank, 60 cached at each, RATE requests/s.
+    With several slots every request takes as many times longer, so that the load is the same.
+    """
     popularity = 1 / np.arange(1, 401)
     return simulate_affinity(
         np.random.default_rng(151),
         policy,
-        12.0,
+        RATE,
         8,
         popularity=popularity / popularity.sum(),
         cache_slots=60,
-        prefill_s=0.6,
-        decode_s=0.4,
+        prefill_s=0.6 * slots,
+        decode_s=0.4 * slots,
         balance=balance,
-        requests=12_000,
+        slots=slots,
+        requests=64_000 if slots == 1 and policy in ("random", "hash") else 16_000,
     )
+
+
+def _mean_s(policy: str, balance: float = math.inf, slots: int = 1) -> MeanEstimate:
+    """Mean response of the scenario, per slot [s]: of one request at a time, or of several that
+    are as many times longer."""
+    return batch_means(_scenario(policy, balance, slots).responses_s / slots)
+
+
+def _said(policy: str, balance: float = math.inf, slots: int = 1) -> str:
+    """That mean with its 95% interval."""
+    mean = _mean_s(policy, balance, slots)
+    return f"{mean.mean:.2f} ± {mean.half_width:.2f}"
+
+
+def _more_percent(balance: float, slots: int) -> float:
+    """By how much a balance factor is above the best of FLAT [%]."""
+    best = min(_mean_s("bounded hash", c, slots).mean for c in FLAT)
+    return 100 * (_mean_s("bounded hash", balance, slots).mean / best - 1)
+
+
+def _less_percent(slots: int) -> float:
+    """How much less time two choices take than a random replica [%]."""
+    two, random = (_mean_s(policy, slots=slots).mean for policy in ("two choices", "random"))
+    return 100 * (1 - two / random)
+
+
+def _row(policy: str, balance: float = math.inf) -> str:
+    """A router as table cells: hits, load of all and of the busiest replica, mean response with
+    one slot and with eight."""
+    run = _scenario(policy, balance)
+    work = 0.4 + 0.6 * (1 - run.hit_rate)
+    cells = [
+        f"{100 * run.hit_rate:.0f}%",
+        f"{100 * RATE / 8 * work:.0f}%",
+        f"{100 * _busiest_load(run):.0f}%",
+        _said(policy, balance),
+        _said(policy, balance, 8),
+    ]
+    return " | ".join(cells)
 
 
 def _busiest_load(run: AffinityRun) -> float:
     """Work that the busiest server of the scenario gets, per second."""
-    return 12.0 * run.busiest_share * (0.4 + 0.6 * (1 - run.hit_rate))
+    return RATE * run.busiest_share * (0.4 + 0.6 * (1 - run.hit_rate))
 
 
 @cache
@@ -276,11 +326,7 @@ def example() -> SimpleNamespace:
     ring, fewer = HashRing(names, 8), HashRing(names[:-1], 8)
     plain, bounded = assign_bounded(keys, ring), assign_bounded(keys, ring, 1.25)
     later = assign_bounded(keys, fewer), assign_bounded(keys, fewer, 1.25)
-    random, shortest, hashed = (_scenario(p) for p in ("random", "shortest", "hash"))
-    best = _scenario("bounded hash", 1.5)
-    mean, p99 = batch_means(best.responses_s), float(np.quantile(best.responses_s, 0.99))
-    beyond = batch_means(best.responses_s > p99).half_width  # of the share 0.01
-    p99_low, p99_high = np.quantile(best.responses_s, (0.99 - beyond, 0.99 + beyond))
+    random, hashed, best = (_scenario(p, 2.0) for p in ("random", "hash", "bounded hash"))
     halves = [100 * batch_means(run.hits).half_width for run in (random, hashed, best)]
     fresh, second_old, old = (batch_means(_stale("shortest", age)) for age in (0.0, 1.0, 10.0))
     return SimpleNamespace(
@@ -289,23 +335,29 @@ def example() -> SimpleNamespace:
         bounded_most=max(map(bounded.count, range(10))),
         moved_plain=sum(a != b for a, b in zip(plain, later[0], strict=True)),
         moved_bounded=sum(a != b for a, b in zip(bounded, later[1], strict=True)),
-        affinity_random_hits=100 * random.hit_rate,
-        affinity_random_mean=float(random.responses_s.mean()),
-        affinity_shortest_mean=float(shortest.responses_s.mean()),
-        affinity_hash_hits=100 * hashed.hit_rate,
-        affinity_hash_mean=float(hashed.responses_s.mean()),
+        affinity_per_s=RATE,
+        affinity_random=_said("random"),
+        affinity_shortest=_said("shortest"),
+        affinity_hash=_said("hash"),
+        affinity_bounded=_said("bounded hash", 2.0),
+        affinity_shortest_slots=_said("shortest", slots=8),
+        affinity_hash_slots=_said("hash", slots=8),
+        affinity_bounded_slots=_said("bounded hash", 2.0, 8),
+        affinity_row_random=_row("random"),
+        affinity_row_two=_row("two choices"),
+        affinity_row_shortest=_row("shortest"),
+        affinity_row_hash=_row("hash"),
+        affinity_row_bounded=_row("bounded hash", 2.0),
+        affinity_load_percent=100 * RATE / 8 * (0.4 + 0.6 * (1 - random.hit_rate)),
         affinity_hash_busiest=8 * hashed.busiest_share,
-        affinity_hash_load=100 * _busiest_load(hashed),
-        affinity_random_load=100 * 1.5 * (0.4 + 0.6 * (1 - random.hit_rate)),
-        affinity_random_load_half=1.5 * 0.6 * halves[0],
         affinity_hits_half=max(halves),
-        affinity_bounded_hits=100 * best.hit_rate,
-        affinity_bounded_mean=float(best.responses_s.mean()),
-        affinity_bounded_half=mean.half_width,
-        affinity_bounded_p99=p99,
-        affinity_bounded_p99_low=float(p99_low),
-        affinity_bounded_p99_high=float(p99_high),
-        affinity_hash_p99=float(np.quantile(hashed.responses_s, 0.99)),
+        affinity_two_less_percent=_less_percent(1),
+        affinity_two_less_slots_percent=_less_percent(8),
+        flat_percent=max(_more_percent(c, slots) for c in FLAT for slots in (1, 8)),
+        tight_percent=_more_percent(1.0, 1),
+        tight_slots_percent=_more_percent(1.0, 8),
+        loose_percent=_more_percent(6.0, 1),
+        loose_slots_percent=_more_percent(6.0, 8),
         fresh_shortest=fresh.mean,
         fresh_half=fresh.half_width,
         second_old_shortest=second_old.mean,
@@ -322,48 +374,43 @@ def example() -> SimpleNamespace:
 
 
 def figure_affinity_balance(figure: Figure) -> None:
-    """Between balance and affinity lies the router that is better than both.
+    """Between balance and affinity lies the router that is better than both, whether a replica
+    serves one request at a time or eight.
 
-    Eight replicas with 12 requests a second, of which a cached prefix saves 0.6 of 1 s. Left: share
-    of requests that find their prefix, and the busiest replica's part over the fair one, against
-    the balance factor c. Right: mean response with 95% intervals; dashed lines without bound, and
-    with the shortest queue or a random replica without affinity.
+    Eight replicas with 10 requests a second, of which a cached prefix saves 0.6 of 1 s. Mean
+    response with 95% intervals against the balance factor c; dashed lines: hashing without bound,
+    dotted: the shortest queue without affinity. On the right a replica serves eight requests at
+    once, each eight times as long, and times are divided by eight.
 
-    Alt: Two charts against the balance factor c from 1 to 8. On the left the hit rate rises from
-    0.7 to nearly 1, and the busiest replica's part from 1.1 to 1.6 of the fair one. On the right
-    the mean response is lowest near c = 1.5 with about 0.9 seconds and rises to several seconds at
-    c = 6; dashed lines of random and unbounded hashing lie near ten seconds, that of the shortest
-    queue near 3.
+    Alt: Two charts of mean response in seconds against the balance factor c from 1 to 6. On the
+    left, one at a time, the curve is flat near 0.75 from 1 to 2 and rises to 1.1 at 6; hashing is
+    near 1.2, the shortest queue near 0.9. On the right, eight at a time, it falls from 0.58 at 1 to
+    0.41 at 2 and rises a little; hashing is near 0.44 and the shortest queue above it at 0.65.
     """
-    figure.set_size_inches(5.8, 3.5)
-    left, right = figure.subplots(1, 2)
+    figure.set_size_inches(5.8, 3.3)
     factors = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
-    runs = [_scenario("bounded hash", c) for c in factors]
-    left.plot(factors, [run.hit_rate for run in runs], "o-", color="C0")
-    left.plot(factors, [8 * run.busiest_share for run in runs], "s-", color="C1")
-    left.annotate("busiest over fair", (1.1, 1.52), color="C1")
-    left.annotate("hit rate", (2.2, 0.83), color="C0")
-    means = [batch_means(run.responses_s) for run in runs]
-    right.errorbar(
-        factors, [m.mean for m in means], [m.half_width for m in means], fmt="o-", color="C0"
-    )
-    right.annotate("bounded hash", (1.15, 0.62), color="C0")
-    for policy, label, colour, place, x in (
-        ("random", "random", "C4", 1.06, 1.05),
-        ("hash", "hash, no bound", "C3", 0.83, 1.05),
-        ("shortest", "shortest queue", "C2", 1.06, 1.05),
+    panels = figure.subplots(1, 2)
+    for axes, slots, title in zip(
+        panels, (1, 8), ("one at a time", "eight at a time"), strict=True
     ):
-        mean = float(_scenario(policy).responses_s.mean())
-        right.axhline(mean, color=colour, linestyle="--", linewidth=1.2)
-        right.annotate(label, (x, place * mean), color=colour)
-    for axes in (left, right):
-        axes.set(xscale="log", xlim=(0.95, 8), xlabel="balance factor c [1]")
+        means = [_mean_s("bounded hash", c, slots) for c in factors]
+        axes.errorbar(
+            factors, [m.mean for m in means], [m.half_width for m in means], fmt="o-", color="C0"
+        )
+        for policy, label, colour, style in (
+            ("hash", "hash, no bound", "C3", "--"),
+            ("shortest", "shortest queue", "C2", ":"),
+        ):
+            mean = _mean_s(policy, slots=slots).mean
+            axes.axhline(mean, color=colour, linestyle=style, linewidth=1.4)
+            x, side = (1.05, "left") if slots == 1 else (6.2, "right")
+            axes.annotate(label, (x, 1.04 * mean), color=colour, ha=side)
+        low = min(m.mean for m in means)
+        axes.annotate("bounded hash", (1.05, 0.8 * low), color="C0")
+        axes.set(xscale="log", xlim=(0.95, 6.5), ylim=(0, 1.6 if slots == 1 else 0.8))
+        axes.set(xlabel="balance factor c [1]", ylabel="mean response [s]", title=title)
         axes.set_xticks([1, 1.5, 2, 3, 4, 6], ["1", "1.5", "2", "3", "4", "6"])
         axes.minorticks_off()
-    left.set(ylim=(0, 1.9), ylabel="hit rate, busiest over fair [1]")
-    right.set(yscale="log", ylim=(0.5, 20), ylabel="mean response [s]")
-    right.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
-    right.minorticks_off()
 
 
 def check_capacity() -> None:
@@ -422,13 +469,13 @@ def check_policies_against_formulas() -> None:
 
 
 def check_affinity() -> None:
-    """Random routing fills every cache with the same prefixes, hashing overloads one server, and
-    the bound avoids both.
+    """Random routing fills every cache with the same prefixes, hashing loads one server most, no
+    server is near its capacity, and the bound is better than both.
 
     Source: Che's approximation of a least recently used cache; the busiest server's load from its
     share of requests and their mean work; the simulated means.
     """
-    random, hashed, bounded = (_scenario(p, 1.5) for p in ("random", "hash", "bounded hash"))
+    random, hashed, bounded = (_scenario(p, 2.0) for p in ("random", "hash", "bounded hash"))
     shares = 1 / np.arange(1, 401)
     shares /= shares.sum()
     low, high = 0.0, 1e4
@@ -437,17 +484,60 @@ def check_affinity() -> None:
         low, high = (middle, high) if -np.expm1(-shares * middle).sum() < 60 else (low, middle)
     che = float(shares @ -np.expm1(-shares * low))
     checks.close("hits when random", random.hit_rate, che, atol=0.015)
-    load = _busiest_load(hashed)
-    checks.inside("load of hashing's busiest server", load, 0.95, 1.05)
-    ratio = min(r.responses_s.mean() for r in (random, hashed)) / bounded.responses_s.mean()
-    checks.holds(
-        "both three times slower than the bound",
-        bool(ratio > 3),
-        got=f"{ratio:.1f}",
-        kind="simulation",
-    )
-    run = _scenario("bounded hash", 1e9)
-    checks.close("a loose bound is none", run.responses_s, hashed.responses_s)
+    for name, run in (("random", random), ("hash", hashed), ("bounded hash", bounded)):
+        checks.inside(f"{name}: load of the busiest", _busiest_load(run), 0.7, 0.9)
+    checks.equal("a loose bound is none", _mean_s("bounded hash", 1e9, 8), _mean_s("hash", slots=8))
+
+
+def check_affinity_with_one_slot_and_with_eight() -> None:
+    """Whether a replica serves one request at a time or eight, the bounded hash is first among the
+    routers; hashing without bound is behind the shortest queue with one slot and before it with
+    eight.
+
+    Source: simulated means of at least 16,000 requests at 80% load, further apart than the sum of
+    both 95% half-widths; bounded or not with eight slots, on the same requests, in pairs.
+    """
+    for slots, order in (
+        (1, ("bounded hash", "shortest", "hash", "random")),
+        (8, ("hash", "shortest", "random")),
+    ):
+        means = [_mean_s(p, 2.0 if p == "bounded hash" else math.inf, slots) for p in order]
+        for k, (first, second) in enumerate(itertools.pairwise(means)):
+            apart = second.mean - first.mean > first.half_width + second.half_width
+            text = f"{first.mean:.2f} and {second.mean:.2f} s"
+            label = f"{slots} slots: {order[k]} before {order[k + 1]}"
+            checks.holds(label, apart, got=text, kind="simulation")
+    free, bounded = (_scenario(p, 2.0, 8).responses_s / 8 for p in ("hash", "bounded hash"))
+    longer = batch_means(free - bounded)
+    text = f"{longer.mean:.3f} ± {longer.half_width:.3f} s"
+    label = "8 slots: bounded hash before hash"
+    checks.holds(label, longer.mean > longer.half_width, got=text, kind="simulation")
+
+
+def check_the_bound_is_flat_in_the_middle() -> None:
+    """Balance factors of 1.5 and 2 are within a tenth of each other with one slot and with eight; a
+    factor of 1 costs a tenth at most with one slot and a quarter or more with eight, a factor of 6
+    a third or more with one slot.
+
+    Source: simulated means on the same requests for every factor.
+    """
+    for slots in (1, 8):
+        flat = max(_more_percent(c, slots) for c in FLAT)
+        checks.inside(f"{slots} slots: from 1.5 to 2 [%]", flat, 0, 10, kind="simulation")
+    checks.inside("one slot, c = 1 [%]", _more_percent(1.0, 1), 0, 10, kind="simulation")
+    checks.inside("eight slots, c = 1 [%]", _more_percent(1.0, 8), 25, 45, kind="simulation")
+    checks.inside("one slot, c = 6 [%]", _more_percent(6.0, 1), 33, 100, kind="simulation")
+
+
+def check_slots_are_servers_behind_one_queue() -> None:
+    """One replica with four slots waits as M/M/4 does.
+
+    Source: Erlang C, by `mean_wait` of the chapter on utilization.
+    """
+    rng = np.random.default_rng(154)
+    run = simulate_affinity(rng, "random", 3.2, 1, slots=4, requests=40_000)
+    expected = 1 + mean_wait(3.2, 1.0, 4)
+    checks.covers("mean response at 80%", batch_means(run.responses_s), expected)
 
 
 def check_old_loads() -> None:

@@ -38,6 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 
 BASELINE_QUALITY = (0.72, 0.73, 0.71, 0.74, 0.72)  # one metric on five evaluation sets
 CANDIDATE_QUALITY = (0.74, 0.75, 0.73, 0.76, 0.75)  # the same sets, the new version
+FLIP = 0.05  # e of the worked numbers: a verdict in twenty comes out as the other one
 
 
 @functools.cache
@@ -159,6 +160,29 @@ def shadow_pairs(
     return math.ceil((root / delta) ** 2)
 
 
+def noisy_shares(
+    newly_wrong_share: float, newly_right_share: float, flip: float
+) -> tuple[float, float]:
+    """Shares of discordant pairs when sampling or a judge flips verdicts by chance.
+
+    newly_wrong_share, newly_right_share: shares w and r that the versions differ by in truth, sum
+    at most 1. flip: e in [0, 0.5], probability that a verdict, right or wrong, comes out as the
+    other one, independently for both versions. Of a pair that agrees, one verdict flips with
+    probability 2e(1 − e), either way. Returns w(1 − e)² + re² + (1 − w − r)e(1 − e) and the same
+    with w and r exchanged. Raises ValueError outside these ranges.
+
+    >>> noisy_shares(0.0, 0.0, flip=0.5)  # A against A, by tossed coins
+    (0.25, 0.25)
+    """
+    wrong, right = newly_wrong_share, newly_right_share
+    require_in("[0, 1]", newly_wrong_share=wrong)
+    require(0 <= right <= 1 - wrong, "newly_right_share", "in [0, 1 − newly_wrong_share]", right)
+    require_in("[0, 0.5]", flip=flip)
+    by_chance = (1 - wrong - right) * flip * (1 - flip)
+    kept, turned = (1 - flip) ** 2, flip**2
+    return wrong * kept + right * turned + by_chance, right * kept + wrong * turned + by_chance
+
+
 def samples_per_arm(
     baseline_rate: float, candidate_rate: float, alpha: float = 0.05, power: float = 0.8
 ) -> int:
@@ -254,9 +278,14 @@ def example() -> SimpleNamespace:
         canary_error_percent=100 * math.sqrt((old * (1 - old) + new * (1 - new)) / n),
         shadow_error_percent=100 * math.sqrt(((wrong + right) / n - loss**2) / n),
         rounded_pairs=shadow_pairs(wrong / n, right / n),
+        flip_percent=100 * FLIP,
+        same_version_percent=100 * sum(noisy_shares(0.0, 0.0, FLIP)),
+        noisy_pairs=shadow_pairs(*noisy_shares(wrong / n, right / n, FLIP)),
+        noisy_canary=2 * samples_per_arm(*(x * (1 - 2 * FLIP) + FLIP for x in (old, new))),
         rounded_canary=2 * samples_per_arm(old, new),
         errors_per_arm=samples_per_arm(0.001, 0.002),
         cost_at_5=allocation_cost(0.05),
+        harmed_percent_at_5=100 * 0.05 * allocation_cost(0.05) / 0.5,
         cost_at_1=allocation_cost(0.01),
         shadow_if_independent=shadow_pairs(0.002 * 0.999, 0.001 * 0.998),
     )
@@ -278,6 +307,50 @@ def check_paired_quality() -> None:
     checks.close(
         "unpaired over paired error", math.sqrt(sum(spread) / 5) / 0.002, 3.6056, atol=5e-5
     )
+
+
+def check_a_differs_from_a() -> None:
+    """When one verdict in twenty flips by chance, A differs from A in 9.5% of the pairs, the
+    difference of two versions shrinks by a tenth, and a shadow needs the pairs of the formula.
+
+    Source: 200,000 simulated pairs with verdicts flipped one by one; for the power 4,000 simulated
+    shadows of that many pairs.
+    """
+    rng = np.random.default_rng(23)
+    wrong, right, flip = 0.02, 0.01, 0.05
+    kinds = rng.random(200_000)
+    old = (kinds < wrong) | (kinds > 0.5)
+    new = np.where(kinds < wrong + right, ~old, old)
+    seen_old, seen_new = (x ^ (rng.random(x.size) < flip) for x in (old, new))
+    shares = noisy_shares(wrong, right, flip)
+    lost, won = seen_old & ~seen_new, ~seen_old & seen_new
+    for name, got, share in (("lost", lost, shares[0]), ("won", won, shares[1])):
+        checks.covers(f"{name}: share of the pairs", batch_means(got.astype(float)), share)
+    checks.close("difference", shares[0] - shares[1], 0.9 * (wrong - right), rtol=1e-12)
+    again = old ^ (rng.random(old.size) < flip)
+    differs = batch_means((seen_old != again).astype(float))
+    checks.covers("A against A", differs, sum(noisy_shares(0.0, 0.0, flip)))
+    pairs = shadow_pairs(*shares)
+    counts = rng.multinomial(pairs, [*shares, 1 - sum(shares)], 4_000)
+    z = (counts[:, 0] - counts[:, 1]) / np.sqrt(counts[:, 0] + counts[:, 1])
+    power = batch_means((np.abs(z) > NormalDist().inv_cdf(0.975)).astype(float))
+    checks.inside("power of such shadows", power.mean, 0.77, 0.83, kind="simulation")
+
+
+def check_noise_shrinks_the_advantage() -> None:
+    """With exact verdicts the shadow of the rounded classifier needs a seventh of a canary's
+    requests, with one verdict in twenty flipped two fifths: still fewer, but no longer by much.
+
+    Source: both sizes from their own formulas, with the shares and the rates as they are seen.
+    """
+    shadow = _shadow_of_rounded_weights(4)
+    n, wrong, right = shadow.images, shadow.newly_wrong, shadow.newly_right
+    old = shadow.baseline_wrong / n
+    new = old + (wrong - right) / n
+    for flip, low, high in ((0.0, 0.1, 0.2), (FLIP, 0.35, 0.5)):
+        pairs = shadow_pairs(*noisy_shares(wrong / n, right / n, flip))
+        canary = 2 * samples_per_arm(*(x * (1 - 2 * flip) + flip for x in (old, new)))
+        checks.inside(f"e = {flip:g}: pairs over requests", pairs / canary, low, high)
 
 
 def check_student_interval_covers() -> None:

@@ -104,6 +104,7 @@ def mean_makespan(tasks: int, machines: int, *, copies: bool) -> float:
     """
     require_positive_integer(tasks=tasks)
     require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require(copies in (True, False), "copies", "True or False", copies)
     attempts = (min((1 + copies) * left, machines) for left in range(1, int(tasks) + 1))
     return math.fsum(1 / running for running in attempts)
 

@@ -4,17 +4,19 @@ A protobuf message is a sequence of fields, each a tag, the varint of 8·number 
 value: a varint (type 0), 4 bytes (5), or a length and that many bytes (2), into which go strings,
 nested messages and packed arrays. JSON spells a float in as many digits as tell it from its
 neighbours, up to 9 for a float32 and 17 for a double. gRPC puts 5 bytes before a message and sends
-it in HTTP/2 frames with a header of 9 bytes each.
+it in HTTP/2 frames with a header of 9 bytes each; its libraries refuse to receive more than 4 MiB
+unless told otherwise. Base64 spells 3 bytes in 4 characters.
 
 Assumes: float32 values, no compression; heads of HTTP are counted in the measurement, not here.
 
 Source: Protocol Buffers documentation, Encoding; Open Inference Protocol,
 open_inference_grpc.proto, for the field numbers; RFC 9113, sections 4.1 and 6.5.2, for frames; gRPC
-over HTTP2 for the prefix.
+over HTTP2 for the prefix, grpc_types.h for the limit; RFC 4648, section 4, for base64.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import struct
@@ -25,13 +27,18 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import (
+    require,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VARINT, LENGTH_DELIMITED, FIXED32 = 0, 2, 5  # wire types; Protocol Buffers, Encoding
 GRPC_PREFIX_BYTES = 5  # compressed or not, and the length as 4 bytes; gRPC over HTTP2
+GRPC_RECEIVE_BYTES = 4 * 1024 * 1024  # largest message by default; gRPC, grpc_types.h
 FRAME_HEADER_BYTES = 9  # RFC 9113, section 4.1
 FRAME_BYTES = 16_384  # largest payload that needs no settings; RFC 9113, section 6.5.2
 
@@ -156,6 +163,39 @@ def grpc_bytes(message_bytes: int, frame_bytes: int = FRAME_BYTES) -> int:
     return content + FRAME_HEADER_BYTES * math.ceil(content / frame_bytes)
 
 
+def base64_bytes(size_bytes: int) -> int:
+    """Characters of base64 for some bytes, padding included, 4⌈n/3⌉.
+
+    size_bytes: n, 0 or more. Raises ValueError otherwise. Source: RFC 4648, section 4.
+
+    >>> base64_bytes(3), base64_bytes(4), base64_bytes(4000)
+    (4, 8, 5336)
+    """
+    require_non_negative_integer(size_bytes=size_bytes)
+    return 4 * -(-int(size_bytes) // 3)
+
+
+def most_rows(columns: int, limit_bytes: int = GRPC_RECEIVE_BYTES) -> int:
+    """The most rows of float32 whose request with raw bytes a gRPC server accepts.
+
+    columns: numbers of a row, a positive integer. limit_bytes: of the message, without the prefix
+    of gRPC, a positive integer. Returns 0 when not even one row fits. Raises ValueError otherwise.
+
+    >>> most_rows(columns=224 * 224 * 3)  # images of 588 KiB
+    6
+    """
+    require_positive_integer(columns=columns, limit_bytes=limit_bytes)
+    low, high = 0, int(limit_bytes) // (4 * int(columns)) + 1
+    while high - low > 1:
+        rows = (low + high) // 2
+        tensor = field(1, "pixels") + field(2, "FP32") + field(3, varint(rows) + varint(columns))
+        content = 4 * rows * int(columns)
+        head = field(1, "digits") + field(5, tensor) + varint(8 * 7 + LENGTH_DELIMITED)
+        fits = len(head) + len(varint(content)) + content <= limit_bytes
+        low, high = (rows, high) if fits else (low, rows)
+    return low
+
+
 def _normal_floats(count: int) -> npt.NDArray[np.float32]:
     """The sample of the worked numbers."""
     return np.random.default_rng(0).standard_normal(count).astype(np.float32)
@@ -167,6 +207,9 @@ def example() -> SimpleNamespace:
     image = np.arange(64).reshape(1, 64) % 17 / 16
     return SimpleNamespace(
         packed_bytes=len(field(1, raw_floats(sample))),
+        base64_kb=base64_bytes(4 * sample.size) / 1000,
+        photos_in_a_message=most_rows(224 * 224 * 3),
+        digits_in_a_message=most_rows(64),
         shortest_kb=_list_bytes(sample, shortest=True) / 1000,
         double_kb=_list_bytes(sample, shortest=False) / 1000,
         image_json_bytes=len(request_json(image)),
@@ -280,6 +323,39 @@ def check_frames() -> None:
         checks.equal(f"{size} B", grpc_bytes(size), sent)
 
 
+def check_base64() -> None:
+    """A thousand float32 take 5,336 bytes in base64, a third more than as bytes and half of their
+    shortest digits; JSON carries the text as it is.
+
+    Source: Python's base64 and json modules, at every length up to 50 and for the sample.
+    """
+    sizes = [len(base64.b64encode(bytes(size))) for size in range(51)]
+    checks.equal("lengths up to 50", [base64_bytes(size) for size in range(51)], sizes)
+    sample = _normal_floats(1000)
+    text = base64.b64encode(raw_floats(sample)).decode()
+    checks.equal("a thousand float32 [B]", base64_bytes(4000), len(text))
+    checks.equal("as a JSON string [B]", len(json.dumps(text)), len(text) + 2)
+    share = len(text) / _list_bytes(sample, shortest=True)
+    checks.inside("over the shortest digits", share, 0.45, 0.55)
+
+
+def check_largest_message() -> None:
+    """A request with the most rows is within 4 MiB, and one row more is not.
+
+    Source: the encoder's own bytes, for rows of 1, 64 and 150,528 numbers and smaller limits.
+    """
+    for columns, limit in ((1, 1000), (64, 70_000), (64, GRPC_RECEIVE_BYTES), (150_528, 2**22)):
+        rows = most_rows(columns, limit)
+        sizes = [
+            len(request_protobuf(np.zeros((count, columns)), raw=True))
+            for count in (rows, rows + 1)
+        ]
+        got = f"{sizes[0]} and {sizes[1]} B"
+        fits = sizes[0] <= limit < sizes[1]
+        checks.holds(f"{columns} numbers a row, {limit} B", fits, got=got, kind="identity")
+    checks.equal("a row that does not fit", most_rows(1000, 4000), 0)
+
+
 def check_bad_input_is_refused() -> None:
     """Integers beyond 64 bits, endless varints, NaN and flat arrays are errors."""
     checks.raises("65 bits", varint, 2**64, match="value must be an integer in")
@@ -291,4 +367,6 @@ def check_bad_input_is_refused() -> None:
     checks.raises("NaN", raw_floats, [math.nan], match="values must be finite float32")
     checks.raises("flat", request_protobuf, [1.0], match="images must be of shape")
     checks.raises("too large", request_json, [[1e39]], match="images must be finite float32")
+    checks.raises("half a byte", base64_bytes, 0.5, match="size_bytes must be a non-negative int")
+    checks.raises("no columns", most_rows, 0, match="columns must be a positive integer")
     checks.raises("small frames", grpc_bytes, 1, 100, match="frame_bytes must be in")

@@ -212,7 +212,7 @@ def chi_square_tail(x: float, freedom: int) -> float:
     return scale * fraction
 
 
-def dispersion_delay(
+def dispersion_mean_work(
     arrival_rate: float, mean_service_s: float, dispersion: float, service_scv: float = 1.0
 ) -> float:
     """Mean work found waiting at one server, ρS/(1−ρ)·(I + Cs²)/2 [s]: exact for batch Poisson,
@@ -223,7 +223,7 @@ def dispersion_delay(
     1.
     Source: Fendick and Whitt (1989).
 
-    >>> round(dispersion_delay(arrival_rate=0.8, mean_service_s=1.0, dispersion=1.0), 12)
+    >>> round(dispersion_mean_work(arrival_rate=0.8, mean_service_s=1.0, dispersion=1.0), 12)
     4.0
     """
     require_non_negative(arrival_rate=arrival_rate)
@@ -243,8 +243,8 @@ def example() -> SimpleNamespace:
     drift = np.repeat(np.linspace(3.0, 8.0, 6), 10).reshape(6, 10)
     pooled, by_rows = _false_alarms(rng, drift.reshape(1, 60)), _false_alarms(rng, drift)
     return SimpleNamespace(
-        heavy_traffic_time_s=0.2 + dispersion_delay(4.0, 0.2, 61.0),
-        heavy_above_peak_s=1 / 12 + dispersion_delay(4.0, 1 / 12, 61.0),
+        heavy_traffic_time_s=0.2 + dispersion_mean_work(4.0, 0.2, 61.0),
+        heavy_above_peak_s=1 / 12 + dispersion_mean_work(4.0, 1 / 12, 61.0),
         renewal_time_s=renewal,
         renewal_error=exact / renewal,
         paced_p=dispersion_p_value([10, 10, 11, 10, 9, 10, 10, 11, 10, 9]),
@@ -409,7 +409,7 @@ def check_delay_of_batches() -> None:
     """
     rng, rate, service = np.random.default_rng(15), 0.2, 1.0
     size_1, size_2 = 3.0, 13.0  # E[B], E[B²] of sizes 1 and 5, equally likely
-    formula = dispersion_delay(rate * size_1, service, size_2 / size_1)
+    formula = dispersion_mean_work(rate * size_1, service, size_2 / size_1)
     whole = rate * service**2 * (size_1 + size_2) / (2 * (1 - rate * size_1 * service))
     checks.close("mean work waiting [s]", formula, whole, rtol=1e-13)
     arrivals = np.cumsum(rng.exponential(1 / rate, 300_000))
@@ -428,7 +428,7 @@ def check_heavy_traffic() -> None:
         service = rho / 4
         checks.close(
             f"time in system at ρ = {rho} [s]",
-            service + dispersion_delay(4.0, service, limit),
+            service + dispersion_mean_work(4.0, service, limit),
             mmpp_mean_time(BURSTY_RATES, q, 1 / service),
             rtol=tolerance,
         )
@@ -453,11 +453,16 @@ def check_bad_input_is_refused() -> None:
         match="counts must be positive somewhere in every row",
     )
     checks.raises(
-        "saturated", dispersion_delay, 5.0, 0.2, 1.0, match="below 1 for a stable queue, got 1.0"
+        "saturated",
+        dispersion_mean_work,
+        5.0,
+        0.2,
+        1.0,
+        match="below 1 for a stable queue, got 1.0",
     )
     checks.raises(
         "NaN dispersion",
-        dispersion_delay,
+        dispersion_mean_work,
         1.0,
         0.2,
         math.nan,

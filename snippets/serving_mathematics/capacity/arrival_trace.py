@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -39,8 +40,8 @@ from serving_mathematics.capacity.arrival_rates import (
     window_counts,
 )
 from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
-from serving_mathematics.definitions.queue_simulator import fifo_waits
-from serving_mathematics.require import require
+from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
+from serving_mathematics.require import require, require_all_non_negative, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,6 +185,8 @@ class TraceStatistics:
     token_quantiles_percent: list[int]
     context_tokens: list[float]
     generated_tokens: list[float]
+    context_dispersion: list[float]
+    generated_dispersion: list[float]
 
 
 def trace_statistics(trace: Trace) -> TraceStatistics:
@@ -193,8 +196,9 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
     The rate is (n − 1)/span, the inverse of the mean gap. Windows start at the first arrival, an
     incomplete last window is left out, variances divide by n − 1; windows of which fewer than ten
     fit are left out. Within minutes, windows of 1 s are compared with the mean of their own minute.
-    The waits are those of the arrivals at one first-come-first-served server whose constant service
-    time is ρ mean gaps. Raises ValueError on a shorter trace or a minute without arrivals.
+    The dispersion of tokens is that of `token_dispersion`. The waits are those of the arrivals at
+    one first-come-first-served server whose constant service time is ρ mean gaps. Raises ValueError
+    on a shorter trace or a minute without arrivals.
 
     >>> tokens = np.ones(181, dtype=np.int64)
     >>> told = trace_statistics(Trace(np.arange(181.0), tokens, tokens))
@@ -230,7 +234,37 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
         token_quantiles_percent=list(QUANTILES),
         context_tokens=np.percentile(trace.context_tokens, QUANTILES).tolist(),
         generated_tokens=np.percentile(trace.generated_tokens, QUANTILES).tolist(),
+        context_dispersion=[token_dispersion(times, trace.context_tokens, w) for w in windows],
+        generated_dispersion=[token_dispersion(times, trace.generated_tokens, w) for w in windows],
     )
+
+
+def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: float) -> float:
+    """Dispersion of the tokens that arrive in a window, 1 for Poisson arrivals with independent
+    lengths.
+
+    arrival_s: sorted times [s], shape (n,). tokens: of each request, not all 0, shape (n,).
+    window_s: w [s]; ten full windows fit, or more. A compound Poisson sum has variance over mean
+    E[X²]/E[X], by which the sums' own is divided. Raises ValueError on other shapes or windows.
+
+    >>> times = np.arange(21.0)  # one in each second, all of one length
+    >>> token_dispersion(times, np.full(21, 7), 1.0)
+    0.0
+    """
+    times, lengths = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
+    sound = times.ndim == 1 and times.size > 1 and bool(np.all(np.diff(times) >= 0))
+    require(sound and np.all(np.isfinite(times)), "arrival_s", "sorted, finite times", times)
+    require(lengths.shape == times.shape, "tokens", f"of shape {times.shape}", lengths.shape)
+    require_all_non_negative(tokens=lengths)
+    require(lengths.sum() > 0, "tokens", "not all 0", lengths)
+    require_positive(window_s=window_s)
+    since = times - times[0]
+    full = int(since[-1] / window_s)
+    require(full >= 10, "window_s", "short enough for ten windows", window_s)
+    place = (since / window_s).astype(np.int64)
+    sums = np.bincount(place, weights=lengths, minlength=full)[:full]
+    unit = float((lengths**2).mean() / lengths.mean())
+    return float(sums.var(ddof=1) / sums.mean() / unit)
 
 
 def _counts(times: FloatArray, window_s: float) -> IntArray:
@@ -309,6 +343,10 @@ def example() -> SimpleNamespace:
         trace_peak_share=busiest / trace.rate_per_s,
         trace_prompt=trace.context_tokens[middle],
         trace_answer=trace.generated_tokens[middle],
+        tokens_in_1s=trace.context_dispersion[trace.windows_s.index(1)],
+        tokens_in_60s=trace.context_dispersion[trace.windows_s.index(60)],
+        tokens_out_1s=trace.generated_dispersion[trace.windows_s.index(1)],
+        tokens_out_60s=trace.generated_dispersion[trace.windows_s.index(60)],
         trace_partial=dispersion_index([*trace.requests_per_minute, cut_short]),
         trace_overloaded_minutes=sum(
             count / 60 > trace.rate_per_s / 0.8 for count in trace.requests_per_minute
@@ -418,6 +456,25 @@ def check_recorded_trace() -> None:
     for window, expected, digits in ((1, 1.39, 5e-3), (10, 3.87, 5e-3), (60, 16.4, 5e-2)):
         index = trace.dispersion[trace.windows_s.index(window)]
         checks.close(f"I({window} s)", index, expected, atol=digits, kind="measured")
+
+
+def check_dispersion_of_tokens() -> None:
+    """Poisson arrivals with independent lengths have a dispersion of tokens of 1, whatever the
+    lengths; with one length it is that of the requests.
+
+    Source: variance λwE[X²] of a compound Poisson sum; 40 runs of 400 windows, their own standard
+    error. The requests' own dispersion for equal lengths.
+    """
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(40):
+        times = np.cumsum(rng.exponential(0.2, 2200))
+        found.append(token_dispersion(times, rng.geometric(0.01, times.size), 1.0))
+    error = float(np.std(found, ddof=1)) / math.sqrt(len(found))
+    checks.covers("geometric lengths", MeanEstimate(float(np.mean(found)), error, 0.0), 1.0)
+    equal = token_dispersion(times, np.full(times.size, 9), 1.0)
+    counts = dispersion_index(_counts(times, 1.0))
+    checks.close("equal lengths", equal, counts, rtol=1e-12)
 
 
 def check_record_is_consistent() -> None:

@@ -66,7 +66,7 @@ def hpa_replicas(
     tolerance_down: float = HPA_TOLERANCE,
 ) -> int:
     """Replicas that Kubernetes' Horizontal Pod Autoscaler asks for: ⌈n·m/target⌉ outside the
-    tolerance, else n.
+    tolerance, else n; starting ones by the rule for CPU.
 
     replicas: n, ready and starting ones. metric: m, mean over the ready ones, in the unit of
     target. not_ready: how many of the n are still starting; they do no work, so when the ready ones

@@ -205,6 +205,7 @@ def example() -> SimpleNamespace:
         highest_for_p95=100 * highest_load_for_percentile(0.95),
         highest_for_p99=100 * highest_load_for_percentile(0.99),
         break_even_p95=100 * break_even_load(0.95, 0.99),
+        band_p95=100 * (highest_load_for_percentile(0.95) - break_even_load(0.95, 0.99)),
         break_even_best=max(break_even),
         best_percentile=100 * float(percentiles[int(np.argmax(break_even))]),
         tracked_limit=100 / 1.05,

@@ -24,7 +24,13 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import number_in_system
 from serving_mathematics.definitions.queue_simulator import fifo_waits, gamma_times
-from serving_mathematics.require import require, require_all_finite, require_non_negative
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_all_non_negative,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,8 +137,9 @@ def tokens_in_cache(
         f"of shape {residence.shape}, like the tokens",
         admitted.shape,
     )
-    require(token_interval_s > 0, "token_interval_s", "positive", token_interval_s)
-    require_all_finite(at=instants)
+    require_positive(token_interval_s=token_interval_s)
+    require_all_finite(admitted_s=admitted, at=instants)
+    require_all_non_negative(prompt_tokens=prompts)
     age = instants[:, None] - admitted
     written = np.floor((age - prefill_s) / token_interval_s) + 1
     inside = (age >= 0) & (age < residence)

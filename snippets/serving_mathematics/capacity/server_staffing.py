@@ -97,8 +97,14 @@ def min_servers(offered_load: float, wait_probability: float) -> int:
 def example() -> SimpleNamespace:
     """Worked numbers of staffing; spare capacity and waiting probabilities in percent."""
     servers = {load: min_servers(load, 0.2) for load in (10, 100, 1000)}
+    beta = safety_factor(0.2)
+    short = [min_servers(load, 0.2) - square_root_servers(load, beta) for load in range(1, 301)]
     return SimpleNamespace(
-        beta_20=safety_factor(0.2),
+        beta_20=beta,
+        rule_short=max(short),
+        rule_over=max(0, -min(short)),
+        target_servers_10=math.ceil(10 / 0.7),
+        target_surplus_1000=100 * (math.ceil(1000 / 0.7) / servers[1000] - 1),
         servers_10=servers[10],
         servers_100=servers[100],
         servers_1000=servers[1000],

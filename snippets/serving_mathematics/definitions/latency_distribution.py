@@ -171,6 +171,19 @@ def band_half_width(count: int, confidence: float = 0.95) -> float:
     return math.sqrt(math.log(2 / (1 - confidence)) / (2 * count))
 
 
+def band_sample_size(half_width: float, confidence: float = 0.95) -> int:
+    """Fewest latencies whose band is no wider than ε on either side, ⌈ln(2/(1−c))/(2ε²)⌉.
+
+    half_width: ε in (0, 1). confidence: c in (0, 1). The inverse of `band_half_width`. Raises
+    ValueError outside these ranges. Source: Massart (1990).
+
+    >>> band_sample_size(0.1, confidence=1 - 2 / math.e**4)
+    200
+    """
+    require_in("(0, 1)", half_width=half_width, confidence=confidence)
+    return max(1, math.ceil(math.log(2 / (1 - confidence)) / (2 * half_width**2) - 1e-9))
+
+
 def quantile_standard_error(probability: float, count: int, density: float) -> float:
     """Standard error of a sample quantile of many latencies, √(q(1−q)/n)/f.
 
@@ -208,7 +221,8 @@ def example() -> SimpleNamespace:
         p99_of_1000_upper=p99.upper or 0,
         band_1000_percent=100 * band_half_width(1000),
         band_end_percentile=100 - 100 * band_half_width(1000),
-        band_for_p999=math.ceil((band_half_width(1) / 0.001) ** 2),
+        band_for_p999=band_sample_size(0.001),
+        band_for_p99=band_sample_size(0.01),
         error_1000_percent=196 * _relative_error(0.99, 1000),
         error_p999_1000_percent=196 * _relative_error(0.999, 1000),
     )
@@ -377,6 +391,10 @@ def check_band() -> None:
     half = band_half_width(1000)
     checks.close("half width, n = 1000", half, 0.0429469, atol=5e-8)
     checks.close("miss probability", 2 * math.exp(-2 * 1000 * half**2), 0.05, atol=1e-12)
+    for width in (0.05, 0.01, 0.001):
+        n = band_sample_size(width)
+        enough = band_half_width(n) <= width < band_half_width(n - 1)
+        checks.holds(f"{n:,} latencies are the fewest for ±{width:g}", enough)
     u = np.sort(np.random.default_rng(1990).random((2000, 50)), axis=1)
     steps = np.arange(51) / 50
     distance = np.maximum(steps[1:] - u, u - steps[:-1]).max(axis=1)

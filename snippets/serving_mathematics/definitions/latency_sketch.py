@@ -130,6 +130,38 @@ def bucket_count(shortest: float, longest: float, relative_error: float = 0.01) 
     return math.ceil(math.log(longest / shortest) / math.log(bucket_ratio(relative_error))) + 1
 
 
+def native_bucket(latencies: npt.ArrayLike, schema: int) -> npt.NDArray[np.int64]:
+    """Buckets of a Prometheus native histogram: index i holds (γ^(i−1), γ^i] with γ = 2^(2^−n).
+
+    latencies: shape (n,), positive, n ≥ 1, any unit. schema: n, an integer from −4 to 8. Raises
+    ValueError outside these ranges. Source: Prometheus, native histograms, standard schemas.
+
+    >>> native_bucket([1.0, 1.5, 2.0, 3.0, 4.0], schema=0).tolist()
+    [0, 1, 1, 2, 2]
+    """
+    x = np.asarray(latencies, dtype=float)
+    require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
+    require_all_positive(latencies=x)
+    require(schema in range(-4, 9), "schema", "an integer from -4 to 8", schema)
+    mantissa, exponent = np.frexp(x)  # so that powers of two stay exact
+    places = np.ceil((np.log2(mantissa) + exponent) * 2.0**schema)
+    return np.asarray(places, dtype=np.int64)
+
+
+def native_relative_error(schema: int) -> float:
+    """Largest relative error of a value told by its bucket's middle, (γ−1)/(γ+1).
+
+    schema: n, an integer from −4 to 8, with γ = 2^(2^−n). The same α as that of a sketch with this
+    γ. Raises ValueError outside this range.
+
+    >>> native_relative_error(0)  # γ = 2
+    0.3333333333333333
+    """
+    require(schema in range(-4, 9), "schema", "an integer from -4 to 8", schema)
+    ratio = 2.0**2.0**-schema
+    return float((ratio - 1) / (ratio + 1))
+
+
 REPLICA_MEANS_MS = (10.0,) * 9 + (
     100.0,
 )  # [ms] nine healthy replicas and a slow one, equal traffic
@@ -167,6 +199,10 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         gamma_1_percent=bucket_ratio(0.01),
         buckets_to_an_hour=bucket_count(1e-3, 3600),
+        native_3_error=100 * native_relative_error(3),
+        native_3_gamma=2 ** (1 / 8),
+        native_5_error=100 * native_relative_error(5),
+        native_8_error=100 * native_relative_error(8),
         healthy_p99_ms=min(REPLICA_MEANS_MS) * math.log(100),
         slow_p99_ms=max(REPLICA_MEANS_MS) * math.log(100),
         fleet_p50_ms=_fleet_quantile(0.5),
@@ -269,6 +305,30 @@ def check_averages_of_percentiles_are_wrong() -> None:
     checks.close("merged p99 [ms]", merged, fleet, atol=3 * error, rtol=0.01, kind="simulation")
 
 
+def check_native_histograms() -> None:
+    """Native histograms of any two schemas add: the coarser one joins neighbouring buckets.
+
+    Source: the specification's rule, (γ^(i−1), γ^i] with γ = 2^(2^−n), for 20,000 log-normal
+    latencies and for bounds themselves, tried in exact powers; index ⌈i/2⌉ of the next schema.
+    """
+    rng = np.random.default_rng(41)
+    latencies = np.r_[rng.lognormal(-3, 2, 20_000), 2.0 ** np.arange(-20, 20)]
+    for schema in (0, 3, 5, 8):
+        places = native_bucket(latencies, schema)
+        ratio = 2.0**2.0**-schema
+        inside = (latencies <= ratio**places * (1 + 1e-12)) & (
+            latencies > ratio ** (places - 1.0) * (1 - 1e-12)
+        )
+        checks.holds(f"schema {schema}: inside its bucket", bool(np.all(inside)))
+        coarser = native_bucket(latencies, schema - 1)
+        checks.holds(f"schema {schema}, joined", bool(np.all(coarser == -(-places // 2))))
+        middle = 2 * ratio**places / (ratio + 1)
+        worst = float(np.abs(middle / latencies - 1).max())
+        bound = native_relative_error(schema) * (1 + 1e-9)
+        checks.inside(f"schema {schema}: worst error", worst, 0.0, bound, kind="identity")
+    checks.close("error of schema 3 [%]", 100 * native_relative_error(3), 4.33, atol=5e-3)
+
+
 def check_bad_input_is_refused() -> None:
     """Zero latencies, sketches of different errors and impossible probabilities are errors that
     name the argument."""
@@ -278,4 +338,5 @@ def check_bad_input_is_refused() -> None:
     mixed = (sketch([1.0], 0.01), sketch([1.0], 0.02))
     checks.raises("mixed", merge, *mixed, match="other must be a sketch with error 0.01")
     checks.raises("q", sketch_quantile, mixed[0], 1.1, match="probability must be in [0, 1]")
+    checks.raises("schema 9", native_bucket, [1.0], 9, match="schema must be an integer from -4")
     checks.raises("order", bucket_count, 2.0, 1.0, match="longest must be finite and ≥ 2.0")

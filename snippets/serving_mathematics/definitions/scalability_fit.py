@@ -327,6 +327,7 @@ def example() -> SimpleNamespace:
         / (fit.residual_sd**2 * fit.degrees_of_freedom),
         early_peak_users=peak_concurrency(early.contention, early.coherency),
         early_at_216_per_h=early_last,
+        measured_alone_per_h=SDM91_PER_H[0],
         measured_at_216_per_h=SDM91_PER_H[-1],
         early_ratio=SDM91_PER_H[-1] / early_last,
         phantom_beta=phantom.coherency,

@@ -128,16 +128,8 @@ def exact_mva(
     return throughput, residence
 
 
-def _faster(server: int, times: float) -> tuple[float, ...]:
-    """The chapter's demands with one server sped up."""
-    return tuple(d / times if k == server else d for k, d in enumerate(SERVER_S))
-
-
-TEXTBOOK_S, TEXTBOOK_THINK_S, TEXTBOOK_CLIENTS = (
-    (0.605, 2.1, 1.35),
-    15.0,
-    3,
-)  # Lazowska et al., ch. 6
+TEXTBOOK_S = (0.605, 2.1, 1.35)  # CPU and two disks [s], Lazowska et al. (1984), chapter 6
+TEXTBOOK_THINK_S, TEXTBOOK_CLIENTS = 15.0, 3
 
 
 def example() -> SimpleNamespace:
@@ -145,27 +137,13 @@ def example() -> SimpleNamespace:
     throughput, residence = exact_mva(64, SERVER_S, AWAY_S)
     response = residence.sum(axis=1)
     book, book_residence = exact_mva(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)
-    fast_gpu, _ = exact_mva(8, _faster(1, 2), AWAY_S)
-    tokenizer = exact_mva(12, _faster(0, 2), AWAY_S)[0][11]
     return SimpleNamespace(
         ceiling=1 / max(SERVER_S),
         knee=saturation_clients(SERVER_S, AWAY_S),
-        alone_per_s=float(throughput[0]),
-        alone_ms=1000 * float(response[0]),
-        six_per_s=float(throughput[5]),
         six_ms=1000 * float(response[5]),
         six_ceiling_share=float(throughput[5]) * max(SERVER_S),
-        twelve_per_s=float(throughput[11]),
         twelve_ms=1000 * float(response[11]),
-        twenty_four_per_s=float(throughput[23]),
-        twenty_four_ms=1000 * float(response[23]),
         clients_for_95=1 + int(np.argmax(throughput * max(SERVER_S) >= 0.95)),
-        fast_gpu_ceiling=1 / max(_faster(1, 2)),
-        fast_gpu_knee=saturation_clients(_faster(1, 2), AWAY_S),
-        fast_gpu_gain_at_eight=100 * (float(fast_gpu[7] / throughput[7]) - 1),
-        fast_tokenizer_gain_percent=100 * (float(tokenizer / throughput[11]) - 1),
-        fourfold_gpu_ceiling=1 / max(_faster(1, 4)),
-        fourfold_gpu_gain=max(SERVER_S) / max(_faster(1, 4)),
         textbook_throughput=float(book[-1]),
         textbook_response_s=float(book_residence[-1].sum()),
         textbook_bound=asymptotic_bounds(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)[1],
@@ -210,29 +188,6 @@ def figure_bounds(figure: Figure) -> None:
     axes.annotate("exact", (9.4, 44.5), color="C0", va="top")
     axes.annotate("everybody queues everywhere", (23.5, 25.5), color="C3", ha="right")
     axes.set(xlim=(0, 24), ylim=(0, 58), xlabel="clients N", ylabel="throughput X [1/s]")
-
-
-def figure_upgrades(figure: Figure) -> None:
-    """Only the slowest server is worth an upgrade, and only until another one is the slowest.
-
-    Exact throughput. A tokenizer twice as fast changes little and no ceiling; a GPU four times as
-    fast stops at the tokenizer's 1/(6 ms).
-
-    Alt: Line chart of throughput against clients from 0 to 48 for four servers. The base curve and
-    the one with a faster tokenizer both flatten at 50 per second. With a GPU twice as fast it
-    flattens at 100, with a GPU four times as fast at 167, marked as the tokenizer's limit.
-    """
-    axes = figure.subplots()
-    n = np.arange(1, 49)
-    for demands, colour, style, text, spot in (
-        (_faster(1, 4), "C5", "-", "GPU × 4: the tokenizer is full", (47, 171)),
-        (_faster(1, 2), "C2", "-", "GPU × 2", (47, 104)),
-        (_faster(0, 2), "C1", "--", "tokenizer × 2", (47, 54)),
-        (SERVER_S, "C0", "-", "as it is", (47, 36)),
-    ):
-        axes.plot(n, exact_mva(48, demands, AWAY_S)[0], linestyle=style, color=colour)
-        axes.annotate(text, spot, color=colour, ha="right", va="bottom")
-    axes.set(xlim=(0, 48), ylim=(0, 190), xlabel="clients N", ylabel="throughput X [1/s]")
 
 
 def check_textbook_example() -> None:

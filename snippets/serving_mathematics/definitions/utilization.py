@@ -13,6 +13,7 @@ Source: Erlang (1917); Kleinrock (1975), chapter 3; Gans, Koole and Mandelbaum (
 
 from __future__ import annotations
 
+import heapq
 import math
 from fractions import Fraction
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_approximations import pollaczek_khinchine_wait
-from serving_mathematics.definitions.queue_simulator import simulate_mean_wait
+from serving_mathematics.definitions.queue_simulator import batch_means, simulate_mean_wait
 from serving_mathematics.require import (
     require,
     require_in,
@@ -57,12 +58,29 @@ def utilization(arrival_rate: float, mean_service_s: float, servers: int = 1) ->
     return rho
 
 
+def erlang_b(servers: int, offered_load: float) -> float:
+    """Probability that an arrival finds all servers busy and is turned away, M/M/c/c.
+
+    servers: c. offered_load: a = λS ≥ 0 [erlang], above c too, since nobody waits. Raises
+    ValueError outside these ranges. The recursion B(k) = aB(k−1)/(k + aB(k−1)) from B(0) = 1 stays
+    in [0, 1]. Exact for any distribution of service.
+
+    >>> erlang_b(servers=2, offered_load=1.0)  # ½/(1 + 1 + ½)
+    0.2
+    """
+    require_positive_integer(servers=servers)
+    require_non_negative(offered_load=offered_load)
+    blocking = 1.0
+    for k in range(1, int(servers) + 1):
+        blocking = offered_load * blocking / (k + offered_load * blocking)
+    return blocking
+
+
 def erlang_c(servers: int, offered_load: float) -> float:
     """Probability that an arrival has to wait in M/M/c.
 
     servers: c. offered_load: a = λS [erlang], in [0, c). Raises ValueError outside these ranges.
-    Erlang B is built by its recursion, whose terms stay in [0, 1], so c in the thousands does not
-    overflow.
+    From Erlang B, B/(1 − ρ + ρB), so c in the thousands does not overflow.
 
     >>> round(erlang_c(servers=2, offered_load=1.0), 12)
     0.333333333333
@@ -74,10 +92,7 @@ def erlang_c(servers: int, offered_load: float) -> float:
         f"in [0, {servers}) for a stable queue",
         offered_load,
     )
-    blocking = 1.0
-    for k in range(1, int(servers) + 1):
-        blocking = offered_load * blocking / (k + offered_load * blocking)
-    rho = offered_load / servers
+    blocking, rho = erlang_b(servers, offered_load), offered_load / servers
     return blocking / (1 - rho + rho * blocking)
 
 
@@ -144,6 +159,23 @@ def max_utilization(probability: float, slowdown: float) -> float:
     return 1 - idle / slowdown
 
 
+def sticky_break_even(replicas: int, utilization: float) -> float:
+    """Share of the service that a cache must leave for own queues to beat one queue for all.
+
+    replicas: c. utilization: ρ in (0, 1) of them without the cache. One queue sends a request to
+    any replica and answers in R = S + W_q of M/M/c; queues of their own keep callers where their
+    cache is, and answer in xS/(1 − ρx) if it leaves the share x of the service. They are equal at
+    x = R/(S + ρR). Raises ValueError outside these ranges.
+
+    >>> round(sticky_break_even(1, 0.8), 12)  # one replica: the same queue
+    1.0
+    """
+    require_positive_integer(replicas=replicas)
+    require_in("(0, 1)", utilization=utilization)
+    response = 1 + mean_wait(utilization * replicas, 1.0, replicas)
+    return response / (1 + utilization * response)
+
+
 def example() -> SimpleNamespace:
     """Answers to the exercises; waits in short service times."""
     separate, pooled = mean_wait(0.9, 1.0), mean_wait(9.0, 1.0, servers=10)
@@ -159,6 +191,9 @@ def example() -> SimpleNamespace:
         separate_wait=separate,
         pooled_wait=pooled,
         pooling_gain=separate / pooled,
+        sticky_share=sticky_break_even(10, 0.9),
+        sticky_saving=1 - sticky_break_even(10, 0.9),
+        refused_at_64=erlang_b(64, 0.8 * 64),
         wait_share_pooled=erlang_c(10, 9.0),
         rho_tenth_one=_utilization_at_tenth(1),
         rho_tenth_ten=_utilization_at_tenth(10),
@@ -323,6 +358,44 @@ def check_erlang_c_recursion() -> None:
     checks.close(
         "14 agents, 180 s calls, a = 10: answered within 20 s", level, 0.8883500192, atol=5e-11
     )
+
+
+def check_erlang_b() -> None:
+    """Ten servers turn away 1% at 4.461 erlangs, whatever the distribution of service.
+
+    Source: the tables of Erlang's loss formula; Erlang's sum in exact fractions; 200,000 arrivals
+    at ten servers without a queue, with constant service.
+    """
+    checks.close("B(10, 4.461)", erlang_b(10, 4.461), 0.01, atol=5e-6, kind="published")
+    terms = [Fraction(60**k, math.factorial(k)) for k in range(51)]
+    exact = float(terms[-1] / sum(terms))
+    checks.close("B(50, 60)", erlang_b(50, 60.0), exact, rtol=1e-13)
+    rng = np.random.default_rng(21)
+    free, refused = [0.0] * 10, np.zeros(200_000)
+    for n, now in enumerate(np.cumsum(rng.exponential(1 / 8, 200_000)).tolist()):
+        if free[0] > now:
+            refused[n] = 1.0
+        else:
+            heapq.heapreplace(free, now + 1.0)
+    checks.covers("constant service, a = 8", batch_means(refused), erlang_b(10, 8.0))
+
+
+def check_one_queue_or_a_cache() -> None:
+    """Ten replicas with a cache of their own beat one queue at 90% if it saves a third of the work.
+
+    Source: M/M/1 with the shorter service against M/M/10, on both sides of the break-even; 400,000
+    simulated requests for each.
+    """
+    share = sticky_break_even(10, 0.9)
+    pooled = 1 + mean_wait(9.0, 1.0, servers=10)
+    checks.close("break-even", share + mean_wait(0.9, share), pooled, rtol=1e-12)
+    rng = np.random.default_rng(23)
+    one = simulate_mean_wait(rng, 0.9, servers=10, customers=400_000)
+    for left, sticky_wins in ((0.5, True), (0.9, False)):
+        own = simulate_mean_wait(rng, 0.9 * left, customers=400_000)
+        mean, error = left * (1 + own.mean), 3 * (left * own.half_width + one.half_width)
+        wins = mean + error < 1 + one.mean if sticky_wins else mean - error > 1 + one.mean
+        checks.holds(f"cache leaves {left:.0%}: own queues win is {sticky_wins}", wins, got=mean)
 
 
 def check_single_server_is_the_special_case() -> None:

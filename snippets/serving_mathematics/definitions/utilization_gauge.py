@@ -142,6 +142,7 @@ def example() -> SimpleNamespace:
         batch_at_50=_constants_per_batch(0.5, COVERAGE_CUSTOMERS),
         batch_at_90=_constants_per_batch(0.9, COVERAGE_CUSTOMERS),
         batch_of_figure=_constants_per_batch(0.9, 1_000_000),
+        batch_of_default=_constants_per_batch(0.9, 200_000),
     )
 
 

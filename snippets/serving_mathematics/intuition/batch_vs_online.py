@@ -46,6 +46,12 @@ MLPERF_H200 = {  # Inference v4.1, closed, 8 × H200: (Server, Offline) [samples
 }
 
 
+MLPERF_LIMITS_MS = {  # Llama 2 70B: first token, each further token [ms], at the p99; mlperf.conf
+    "Server": (2000, 200),
+    "Interactive": (450, 40),
+}
+
+
 def batch_servers(arrival_rate: float, mean_service_s: float) -> int:
     """Servers that keep up with the mean load when any answer may wait: ⌈λS⌉, at least one.
 
@@ -104,6 +110,22 @@ def online_servers(
                 return servers
 
 
+def online_engines(
+    peak_rate: float, answer_s: float, places: int, wait_s: float, late_share: float
+) -> int:
+    """Fewest engines of k places behind one queue at which a request waits longer than t with ε.
+
+    peak_rate: rλ [1/s]. answer_s: mean time of an answer in its place, k·S [s]. places: k, requests
+    that an engine holds. wait_s, late_share: as for `online_servers`, and refused as there. Places
+    are the servers of M/M/c; each is as slow as in a full engine.
+
+    >>> online_engines(peak_rate=1.0, answer_s=1.0, places=4, wait_s=0.0, late_share=0.4)
+    1
+    """
+    require_positive_integer(places=places)
+    return math.ceil(online_servers(peak_rate, answer_s, wait_s, late_share) / places)
+
+
 def cost_ratio(peak_to_mean: float, max_utilization: float) -> float:
     """What an online answer costs over a batch one before rounding to whole servers: r/ρ*.
 
@@ -143,6 +165,17 @@ def shared_prices(
     return online, batch_price * online
 
 
+PLACES = 64  # requests that an engine of the worked example holds
+
+
+def _own_queues(peak_rate: float, answer_s: float) -> int:
+    """Fewest engines when each has a queue of its own and requests come to them at random."""
+    count = math.ceil(peak_rate * answer_s / PLACES + 1e-9)
+    while erlang_c(PLACES, peak_rate * answer_s / count) > 0.02:
+        count += 1
+    return count
+
+
 def example() -> SimpleNamespace:
     """Worked numbers: λ = 100/s, S = 50 ms, peak over mean 2.5; shares in percent."""
     rate, service, peak = 100.0, 0.05, 2.5
@@ -152,6 +185,7 @@ def example() -> SimpleNamespace:
         online_servers(100 * peak * rate, service, wait, share)
         for wait, share in ((0.0, 0.02), (service, 0.01))
     )
+    engines = online_engines(peak * rate, PLACES * service, PLACES, 0.0, 0.02)
     kept = {name: 100 * server / offline for name, (server, offline) in MLPERF_H200.items()}
     online_price, batch_price = shared_prices(rule, rate * service, rule - rate * service, 0.5)
     return SimpleNamespace(
@@ -160,6 +194,12 @@ def example() -> SimpleNamespace:
         batch_count=batch,
         rule_count=rule,
         rule_ratio=rule / batch,
+        engine_places=PLACES,
+        engine_answer_s=PLACES * service,
+        engine_count=engines,
+        engine_ratio=engines / batch,
+        engine_rho=peak * rate * service / engines,
+        own_queue_count=_own_queues(peak * rate, PLACES * service),
         fluid_ratio=cost_ratio(peak, 0.6),
         rule_waiting=100 * erlang_c(rule, peak * rate * service),
         p99_count=p99,
@@ -171,6 +211,11 @@ def example() -> SimpleNamespace:
         big_p99_ratio=big_p99 / (100 * batch),
         kept_least=min(kept.values()),
         kept_most=max(kept.values()),
+        server_ttft_ms=MLPERF_LIMITS_MS["Server"][0],
+        server_tpot_ms=MLPERF_LIMITS_MS["Server"][1],
+        server_tokens_per_s=1000 / MLPERF_LIMITS_MS["Server"][1],
+        interactive_ttft_ms=MLPERF_LIMITS_MS["Interactive"][0],
+        interactive_tpot_ms=MLPERF_LIMITS_MS["Interactive"][1],
         kept_llama=kept["Llama 2 70B"],
         kept_bert=kept["BERT (99%)"],
         implied_peak=2 * 100 * peak * rate * service / big,
@@ -289,6 +334,24 @@ def check_online_count_is_the_smallest() -> None:
         fewer = count - 1
         late_fewer = wait_exceeds(wait_s, rate, 0.05, fewer) if fewer > rate * 0.05 else 1.0
         checks.holds(f"{label}: one fewer breaks it", late_fewer > late, got=late_fewer)
+
+
+def check_engines_need_less_headroom() -> None:
+    """At the same work a fleet of engines with 64 places is smaller than one of 21 servers that
+    take one request at a time, with one queue or with a queue for each engine.
+
+    Source: Erlang C at the count and at one fewer, for both ways to queue; 64 answers of 3.2 s are
+    the 50 ms of work each that the servers do.
+    """
+    count = online_engines(250.0, 3.2, 64, 0.0, 0.02)
+    checks.inside("waiting", erlang_c(64 * count, 800.0), 0, 0.02, kind="identity")
+    fewer = erlang_c(64 * (count - 1), 800.0)
+    checks.holds("one engine fewer breaks it", fewer > 0.02, got=fewer)
+    own = _own_queues(250.0, 3.2)
+    checks.inside("waiting, own queues", erlang_c(64, 800 / own), 0, 0.02, kind="identity")
+    checks.holds("one fewer breaks it", erlang_c(64, 800 / (own - 1)) > 0.02)
+    one_at_a_time = peak_servers(100.0, 0.05, 2.5, 0.6)
+    checks.holds("both smaller", count <= own < one_at_a_time, got=(count, own, one_at_a_time))
 
 
 def check_size_buys_headroom() -> None:

@@ -163,6 +163,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         held_mean=float(held.mean()),
         held_times=float(held.mean()) / 5,
+        scaled_saving=1 - float(held.mean()) / float(held.max()),
         trough=trough,
         trough_times=trough / 5,
         separate_fleets=fleet + 5,

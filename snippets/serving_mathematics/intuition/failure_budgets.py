@@ -146,6 +146,7 @@ def example() -> SimpleNamespace:
         two_hours_error_percent=100 * two_hours * (1 - 0.999),
         outage_detected_s=detection_time(1.0, 0.999, page, HOUR),
         outage_reset_min=reset_time(1.0, 0.999, page, HOUR) / MINUTE,
+        single_alert=burn_threshold(0.05, HOUR, MONTH),
         missed_h=exhaustion_time(35.0, MONTH) / HOUR,
         low_goal_percent=100 * budget_spent(burn_rate(1.0, 0.9), HOUR, MONTH),
         five_nines_s=exhaustion_time(burn_rate(1.0, 0.99999), MONTH),

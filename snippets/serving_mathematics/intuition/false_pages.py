@@ -120,6 +120,12 @@ def _pages_per_month(requests_per_h: int, error_rate: float) -> float:
     return WINDOWS_PER_MONTH * page_start_probability(requests_per_h // 12, error_rate, SLO, PAGE)
 
 
+def _largest_load(errors: int) -> int:
+    """Most requests in a window of which this many errors already fire the page."""
+    loads = np.arange(1, 1000)
+    return int(loads[errors_to_fire(loads, SLO, 14.4) <= errors].max())
+
+
 def example() -> SimpleNamespace:
     """Worked numbers of the chapter: pages of the one-hour alert in 30 days, and shares of time."""
     return SimpleNamespace(
@@ -130,6 +136,9 @@ def example() -> SimpleNamespace:
         pages_at_480=_pages_per_month(480, 0.001),
         half_pages_at_240=_pages_per_month(240, 0.0005),
         ticket_share_percent=100 * fire_probability(3600, 0.001, SLO, 1.0),
+        single_error_pages=_largest_load(1),
+        two_errors_page=12 * (_largest_load(1) // 12 + 1),
+        evaluations=30 * 24 * 12,
         quiet_load=max(n for n in range(12, 601, 12) if _pages_per_month(n, 0.001) > 1 / 12) + 12,
     )
 

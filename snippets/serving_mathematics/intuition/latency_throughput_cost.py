@@ -2,12 +2,14 @@
 
 A kernel of intensity I [FLOP/byte] runs at min(π, βI). A decode step of B sequences takes
 max(2BN/π, weights/β) + B·KV/β. That is the time between two tokens of every client (TPOT);
-throughput is B per step, and a million tokens cost 10⁶ · price per hour / (3600 · throughput).
+throughput is B per step, below 1/(2N/π + KV/β) at any batch, and a million tokens cost 10⁶ · price
+per hour / (3600 · throughput). A prompt of n tokens takes (2Nn + 2·n_layer·d·n(n+1))/(MFU·π).
 
 Assumes: peaks are reached, weights and cache come from memory once per step, equal contexts.
 
 Source: Williams, Waterman and Patterson (2009) for the roofline; Austin et al. (2025), part 7, for
-the intensity of a matrix product and the general step time.
+the intensity of a matrix product and the general step time; Hoffmann et al. (2022), appendix F, for
+the operations of attention.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +42,7 @@ CONTEXT = 2048  # [tokens] of the worked example
 HBM_BYTES = 80 * 2**30  # [B] of the worked example
 PRICE_PER_HOUR = 2.5  # [$] of the worked example, an assumption
 TPOT_LIMIT_S = 0.020  # [s] objective of the worked example
+MFU = 0.5  # [1] share of the peak while reading prompts, an assumption; measure your own
 
 
 def ridge_intensity(peak_flops: float, bandwidth: float) -> float:
@@ -161,6 +170,52 @@ def largest_batch(
     return fits
 
 
+def throughput_ceiling(
+    parameters: float, kv_bytes: float, peak_flops: float, bandwidth: float
+) -> float:
+    """Throughput that no batch reaches and large ones approach, 1/(2N/π + KV/β) [token/s].
+
+    parameters: N. kv_bytes: cache of one sequence [B], 0 to leave it out. peak_flops, bandwidth:
+    π [FLOP/s] and β [B/s]. Raises ValueError outside the ranges of decode_step_time.
+
+    >>> throughput_ceiling(3.0, 1.0, peak_flops=60.0, bandwidth=2.5)
+    2.0
+    """
+    require_positive(parameters=parameters)
+    require_non_negative(kv_bytes=kv_bytes)
+    require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
+    return 1 / (2 * parameters / peak_flops + kv_bytes / bandwidth)
+
+
+def prompt_time(
+    parameters: float,
+    prompt_tokens: int,
+    peak_flops: float,
+    mfu: float,
+    layers: int = 0,
+    attention_width: float = 0.0,
+) -> float:
+    """Time to read a prompt at a given share of the peak, (2Nn + 2·n_layer·d·n(n+1))/(MFU·π) [s].
+
+    parameters: N. prompt_tokens: n. peak_flops: π of all devices [FLOP/s]. mfu: model FLOP/s
+    utilization, in (0, 1]. layers, attention_width: of the attention, whose token number i looks
+    at i tokens; the defaults leave it out. Raises ValueError outside these ranges.
+
+    >>> prompt_time(50.0, 10, peak_flops=4000.0, mfu=0.5)
+    0.5
+    >>> prompt_time(50.0, 10, peak_flops=4000.0, mfu=0.5, layers=2, attention_width=5.0)  # + 2200
+    1.6
+    """
+    require_positive(parameters=parameters, peak_flops=peak_flops)
+    require_positive_integer(prompt_tokens=prompt_tokens)
+    require_in("(0, 1]", mfu=mfu)
+    require(float(layers).is_integer() and layers >= 0, "layers", "a whole number ≥ 0", layers)
+    require_non_negative(attention_width=attention_width)
+    pairs = prompt_tokens * (prompt_tokens + 1) / 2
+    work = 2 * parameters * prompt_tokens + 4 * layers * attention_width * pairs
+    return work / (mfu * peak_flops)
+
+
 def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Price of a million tokens, 10⁶·C/(3600·X) [currency of the price].
 
@@ -208,14 +263,17 @@ def example() -> SimpleNamespace:
     steps = _step(batches)
     rates = batches / steps
     prices = cost_per_million(PRICE_PER_HOUR, rates)
-    ceiling = H100_BANDWIDTH / (LLAMA_7B_KV * CONTEXT)
+    ceiling = throughput_ceiling(
+        LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT, H100_PEAK, H100_BANDWIDTH
+    )
+    prompt = prompt_time(LLAMA_7B_PARAMETERS, CONTEXT, H100_PEAK, MFU, 32, 4096)
     ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
     return SimpleNamespace(
         ridge_h100=ridge,
         critical_h100=critical_batch(ridge, 8192, 28672),
         floor_ms=1e3 * 2 * LLAMA_7B_PARAMETERS / H100_BANDWIDTH,
         cache_gb=LLAMA_7B_KV * CONTEXT / 1e9,
-        cache_step_ms=1e3 / ceiling,
+        cache_step_ms=1e3 * LLAMA_7B_KV * CONTEXT / H100_BANDWIDTH,
         price=PRICE_PER_HOUR,
         context=CONTEXT,
         objective_ms=1e3 * TPOT_LIMIT_S,
@@ -234,6 +292,11 @@ def example() -> SimpleNamespace:
         full_rate=rates[3],
         full_price=prices[3],
         rate_ceiling=ceiling,
+        knee_of_full=100 * rates[1] / rates[3],
+        knee_of_ceiling=100 * rates[1] / ceiling,
+        mfu_percent=100 * MFU,
+        prompt_ms=1e3 * prompt,
+        prompt_steps=prompt / steps[2],
         price_floor=float(cost_per_million(PRICE_PER_HOUR, ceiling)),
         wrong_tpot_ms=1e3 * steps[2] / marks["objective"],
     )
@@ -277,13 +340,13 @@ def figure_roofline(figure: Figure) -> None:
 
 
 def figure_frontier(figure: Figure) -> None:
-    """Up to the knee throughput is cheap; beyond it each token costs latency and saves little.
+    """Up to the knee throughput is cheap; beyond it each token costs more latency and saves less.
 
     Llama 2 7B in fp16 on one H100 with a context of 2048 tokens, at $2.50 an hour. The points are
     batches; the curve ends where the memory is full. Vertical line: the objective of 20 ms.
 
     Alt: Two charts over time per output token from 4 to 26 milliseconds. Tokens per second rise
-    steeply from 230, pass a knee near 1590 and flatten below a dashed ceiling of 3120. Dollars per
+    steeply from 230, pass a knee near 1590 and flatten below a dashed ceiling of 2993. Dollars per
     million tokens fall from 3.02 to 0.44 at the knee and 0.26 at the end. A dotted line at 20
     milliseconds marks the objective.
     """
@@ -295,10 +358,12 @@ def figure_frontier(figure: Figure) -> None:
     prices = cost_per_million(PRICE_PER_HOUR, batches / steps)
     upper.plot(1e3 * steps, batches / steps, color="C0")
     lower.plot(1e3 * steps, prices, color="C0")
-    ceiling = H100_BANDWIDTH / (LLAMA_7B_KV * CONTEXT)
+    ceiling = throughput_ceiling(
+        LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT, H100_PEAK, H100_BANDWIDTH
+    )
     upper.axhline(ceiling, color="C4", linestyle="--", linewidth=1.2)
     upper.annotate(
-        "ceiling: bandwidth / cache",
+        "ceiling of all batches",
         (5, ceiling),
         xytext=(0, 4),
         textcoords="offset points",
@@ -486,13 +551,47 @@ def check_largest_batch() -> None:
 
 
 def check_knee() -> None:
-    """When the caches weigh what the weights weigh, throughput is half its ceiling at double time.
+    """When the caches weigh what the weights weigh, the step is twice the floor, and throughput 53%
+    of the ceiling and 60% of what fits into the memory.
 
-    Source: substitution of B = weights/KV in the step time.
+    Source: substitution of B = weights/KV in the step time; batches of the worked example by hand,
+    13.477 GB of weights, 1.0737 GB of cache each, 85.9 GB in all.
     """
     step = float(decode_step_time(20, 1.0, 40.0, 2.0, 1e9, 10.0))
     checks.close("step over floor", step / 4.0, 2.0, rtol=1e-12)
-    checks.close("throughput over ceiling", 20 / step / 5.0, 0.5, rtol=1e-12)
+    knee, full = 13 / (13.4768 + 13 * 1.07374), 67 / (13.4768 + 67 * 1.07374)  # × β
+    run = example()
+    checks.close("knee over full [%]", run.knee_of_full, 100 * knee / full, rtol=1e-4)
+    ceiling = 1 / (1.07374 + 3.35 * 2 * 6.7384 / 989.4)
+    checks.close("knee over ceiling [%]", run.knee_of_ceiling, 100 * knee / ceiling, rtol=1e-4)
+
+
+def check_ceiling() -> None:
+    """Large batches approach the ceiling from below and none exceeds it; β/KV is never approached.
+
+    Source: step times of batches up to a million.
+    """
+    model = (LLAMA_7B_PARAMETERS, 2 * LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT)
+    ceiling = throughput_ceiling(model[0], model[2], H100_PEAK, H100_BANDWIDTH)
+    batches = np.unique(np.geomspace(1, 1e6, 400).round())
+    rates = batches / decode_step_time(batches, *model, H100_PEAK, H100_BANDWIDTH)
+    checks.close("ceiling [token/s]", ceiling, 2993, atol=0.5)
+    checks.holds("no batch exceeds it", float(rates.max()) <= ceiling * (1 + 1e-12))
+    checks.close("a million sequences", float(rates[-1]), ceiling, rtol=1e-9)
+    share = ceiling / (H100_BANDWIDTH / model[2])
+    checks.close("ceiling over bandwidth / cache", share, 0.959, atol=5e-4)
+
+
+def check_prompt_time() -> None:
+    """A prompt of 2048 tokens of Llama 2 7B takes an H100 29 ms at its peak, 58 at half of it.
+
+    Source: two operations for each parameter and token, and four for each of 32 layers, each of
+    4096 numbers and each token looked at, added up token by token.
+    """
+    work = sum(2 * LLAMA_7B_PARAMETERS + 4 * 32 * 4096 * seen for seen in range(1, CONTEXT + 1))
+    for mfu, label in ((1.0, "at the peak"), (0.5, "at half of it")):
+        got = prompt_time(LLAMA_7B_PARAMETERS, CONTEXT, H100_PEAK, mfu, 32, 4096)
+        checks.close(f"{label} [ms]", 1e3 * got, 1e3 * work / mfu / H100_PEAK, rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:
@@ -502,4 +601,5 @@ def check_bad_input_is_refused() -> None:
     checks.raises("half a token", decode_step_time, 0.5, 1, 1, 1, 1, 1, match="batch must be")
     checks.raises("narrow matrix", critical_batch, 300.0, 512, 512, match="ridge must be below")
     checks.raises("too strict", largest_batch, 1e-9, 1, 1, 1, 1, 1, match="limit_s must be")
+    checks.raises("110% MFU", prompt_time, 1.0, 1, 1.0, 1.1, match="mfu must be in (0, 1]")
     checks.raises("no tokens", cost_per_million, 2.5, 0.0, match="tokens_per_s must be")

@@ -179,7 +179,7 @@ def birthday_bound(items: int, bits: int) -> float:
     return min(1.0, math.ldexp(float(items) * (items - 1), -int(bits) - 1))
 
 
-CHAIN = {  # the source notebook's graph: 5 nodes, 4 edges
+CHAIN = {  # data, cleaned data, features, model, endpoint
     "raw": [],
     "clean": ["raw"],
     "features": ["clean"],

@@ -254,6 +254,9 @@ def example() -> SimpleNamespace:
     step, least = (1e3 * large["batch"] / large[key] for key in ("total", "bound"))
     by_shape = [row | {"shape": (row["input"], row["output"])} for row in _single("A100")]
     first = 100 * _first_token()
+    shortest = [row for row in _single("H100") if (row["input"], row["output"]) == (128, 128)]
+    short = [100 * row["total"] / row["bound"] for row in shortest]
+    long = [100 * row["total"] / row["bound"] for row in _single("H100") if row["output"] == 2048]
     return SimpleNamespace(
         row_count=len(rows),
         highest_share=max(shares),
@@ -275,6 +278,10 @@ def example() -> SimpleNamespace:
         misread_rows=_misread(rows),
         first_token_highest=first.max(),
         first_token_lowest=first.min(),
+        h100_short_lowest=min(short),
+        h100_short_highest=max(short),
+        h100_long_lowest=min(long),
+        h100_long_highest=max(long),
         **values,
     )
 

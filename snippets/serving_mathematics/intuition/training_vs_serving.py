@@ -11,8 +11,9 @@ at fewer parameters and more tokens.
 Assumes: demand does not depend on the size of the model, every operation costs the same, and the
 law holds at the ratios D/N that it is asked about.
 
-Source: Kaplan et al. (2020), Table 1; Hoffmann et al. (2022), approach 3; Sardana et al. (2024),
-section 2 for the objective, which they solve numerically; the condition is derived on the page.
+Source: Kaplan et al. (2020), table 1, and Hoffmann et al. (2022), appendix F, for the operations;
+Hoffmann et al. (2022), approach 3, for the law; Sardana et al. (2024), section 2 for the objective,
+which they solve numerically; the condition is derived on the page.
 """
 
 from __future__ import annotations
@@ -70,19 +71,21 @@ class Training:
 def forward_flops(
     parameters: float, layers: int = 0, context_tokens: float = 0.0, attention_width: float = 0.0
 ) -> float:
-    """Operations of one token's forward pass, 2N + 2·n_layer·n_ctx·d_attn [FLOP].
+    """Operations of one token's forward pass, 2N + 4·n_layer·n·d_attn [FLOP].
 
-    parameters: N without embeddings. layers: n_layer. context_tokens: n_ctx, tokens that the token
-    looks at. attention_width: d_attn, heads times their width. The defaults leave the attention to
-    the context out. Raises ValueError on N ≤ 0 and on negative or infinite arguments.
+    parameters: N without embeddings. layers: n_layer. context_tokens: n, tokens that this token
+    looks at, itself included; in a causally masked sequence of n_ctx they are (n_ctx + 1)/2 on
+    average. attention_width: d_attn, query heads times their width. Two products count: of the
+    query with n keys, and of the weights with n values. The defaults leave attention out. Raises
+    ValueError on N ≤ 0 and on negative or infinite arguments.
 
-    >>> forward_flops(1000.0, layers=2, context_tokens=10.0, attention_width=5.0)  # 2000 + 200
-    2200.0
+    >>> forward_flops(1000.0, layers=2, context_tokens=10.0, attention_width=5.0)  # 2000 + 400
+    2400.0
     """
     require_positive(parameters=parameters)
     require(float(layers).is_integer() and layers >= 0, "layers", "a whole number ≥ 0", layers)
     require_non_negative(context_tokens=context_tokens, attention_width=attention_width)
-    return 2 * parameters + 2 * layers * context_tokens * attention_width
+    return 2 * parameters + 4 * layers * context_tokens * attention_width
 
 
 def lifetime_flops(parameters: float, tokens: float, inference_tokens: float = 0.0) -> float:
@@ -218,6 +221,8 @@ def example() -> SimpleNamespace:
         chinchilla_break_even_t=3 * 1.4,
         attention_percent_2k=100 * (forward_flops(70e9, 80, 2048, 8192) / plain - 1),
         attention_percent_128k=100 * (forward_flops(70e9, 80, 131_072, 8192) / plain - 1),
+        plain_percent_128k=100 * plain / forward_flops(70e9, 80, 131_072, 8192),
+        attention_even_tokens=2 * 70e9 / (4 * 80 * 8192),
         best_parameters_b=best.parameters / 1e9,
         best_tokens_t=best.tokens / 1e12,
         base_tokens_t=tokens / 1e12,
@@ -228,6 +233,8 @@ def example() -> SimpleNamespace:
         ratio_unrounded=tokens / size,
         ratio_printed=compute_optimal_tokens(PRINTED, size) / size,
         ratio_refit=compute_optimal_tokens(REFITTED, size) / size,
+        size_change=100 * (1e11 ** (PRINTED.alpha - UNROUNDED.alpha) - 1),
+        data_change=100 * (1e12 ** (UNROUNDED.beta - PRINTED.beta) - 1),
         regret_percent=100 * (paid / optima[REFITTED].flops - 1),
         best_ratio=best.tokens / best.parameters,
         best_refit_b=optima[REFITTED].parameters / 1e9,
@@ -329,14 +336,16 @@ def check_training_compute() -> None:
 
 
 def check_forward_pass_row_by_row() -> None:
-    """The forward pass is the sum of its matrix products, two operations per weight or key.
+    """The forward pass is the sum of its matrix products, two operations per weight, four per key.
 
-    Source: rows of table 1 of Kaplan et al. (2020) for 96 layers of width 12,288, d_ff = 4·d: QKV,
-    mask, projection and feed-forward.
+    Source: rows of appendix F of Hoffmann et al. (2022), here for 96 layers of width 12,288 with
+    d_ff = 4·d: projections, queries with keys, weights with values, output, feed-forward. Table 1
+    of Kaplan et al. (2020) has half of both attention rows: the mean of a causal sequence.
     """
     layers, d, context = 96, 12_288, 2048
     rows = [
-        2 * layers * d * 3 * d,
+        2 * layers * 3 * d * d,
+        2 * layers * context * d,
         2 * layers * context * d,
         2 * layers * d * d,
         2 * layers * 2 * d * 4 * d,
@@ -344,7 +353,10 @@ def check_forward_pass_row_by_row() -> None:
     parameters = 2.0 * d * layers * (2 * d + 4 * d)
     got = forward_flops(parameters, layers, context, d)
     checks.close("sum of the rows", got, float(sum(rows)), rtol=1e-12)
-    checks.close("mask row over the rest", rows[1] / (2 * parameters), context / (12 * d))
+    seen = range(1, context + 1)  # position k looks at k tokens
+    mean = sum(forward_flops(parameters, layers, k, d) for k in seen) / context
+    kaplan = 2 * parameters + 2 * layers * context * d
+    checks.close("mean over a causal sequence", mean, kaplan, rtol=1e-4, kind="published")
 
 
 def check_optimum_against_a_search() -> None:

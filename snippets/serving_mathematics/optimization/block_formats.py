@@ -178,6 +178,9 @@ def _error_ratio(block_place: int, points: dict[str, tuple[tuple[float, float], 
     return float(10 ** (difference / 20))
 
 
+FOUR_AND_A_HALF = (("NVFP4", 0), ("NF4", 3), ("int4", 3))  # of 4.5 bits per weight
+
+
 def _numbers(rows: FloatArray) -> FloatArray:
     """The ratios quoted for blocks [dB], and the two ratios of errors."""
     points = _points_of(rows.ravel())
@@ -199,6 +202,7 @@ def example() -> SimpleNamespace:
         int4_32_db=points["int4"][3][1],
         affine_int4_32_db=points["int4, zero point"][3][1],
         nf4_32_db=points["NF4"][3][1],
+        half_point_db=float(np.ptp([points[name][k][1] for name, k in FOUR_AND_A_HALF])),
         affine_over_nf4_128=_error_ratio(1, points),
         affine_over_nf4_32=_error_ratio(3, points),
         int4_tensor_db=float(np.mean(whole)),

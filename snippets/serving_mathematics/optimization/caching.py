@@ -140,6 +140,20 @@ def _row(row: dict[str, Any]) -> str:
     return " | ".join(cells)
 
 
+def _counted() -> dict[str, tuple[float, float]]:
+    """Parameters of the models without experts by their shapes, and those in their names [1e9]."""
+    counted = {}
+    for name, row in _models().items():
+        if row["ffn"]:
+            width, inner = row["hidden"], row["query_heads"] * row["head_dim"]
+            keys = row["kv_heads"] * row["head_dim"]
+            layer = 2 * width * (inner + keys) + row["ffn_matrices"] * width * row["ffn"]
+            tables = row["vocabulary"] * width * (1 if row["tied_embeddings"] else 2)
+            total = row["layers"] * layer + tables + (2 * row["layers"] + 1) * width
+            counted[name] = total / 1e9, row["nominal_billion_parameters"]
+    return counted
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     models = _models()
@@ -161,6 +175,9 @@ def example() -> SimpleNamespace:
         row_gpt_oss=_row(models["gpt-oss-120b"]),
         row_deepseek_v2=_row(models["DeepSeek-V2"]),
         row_deepseek_v3=_row(deepseek),
+        counted_models=len(_counted()),
+        names_off_percent=100 * max(abs(x / name - 1) for x, name in _counted().values()),
+        mla_share_percent=100 * _per_token(deepseek) / _per_token(models["Llama-2-7B"]),
         kib_mha=kv_bytes_per_token(32, 32, 128) / KIB,
         kib_gqa=kv_bytes_per_token(32, 8, 128) / KIB,
         kib_mqa=kv_bytes_per_token(32, 1, 128) / KIB,
@@ -324,17 +341,10 @@ def check_shapes_reproduce_parameter_counts() -> None:
     Source: the names; 6,738,415,616 parameters of Llama-2-7B, as its checkpoint counts them; rows
     without experts.
     """
-    counted = {}
-    for name, row in _models().items():
-        if row["ffn"]:
-            width, inner = row["hidden"], row["query_heads"] * row["head_dim"]
-            keys = row["kv_heads"] * row["head_dim"]
-            layer = 2 * width * (inner + keys) + row["ffn_matrices"] * width * row["ffn"]
-            tables = row["vocabulary"] * width * (1 if row["tied_embeddings"] else 2)
-            counted[name] = row["layers"] * layer + tables + (2 * row["layers"] + 1) * width
-            nominal = row["nominal_billion_parameters"]
-            checks.close(name, counted[name] / 1e9, nominal, rtol=0.09, kind="published")
-    checks.equal("Llama-2-7B", counted["Llama-2-7B"], 6_738_415_616, kind="published")
+    for name, (counted, nominal) in _counted().items():
+        checks.close(name, counted, nominal, rtol=0.09, kind="published")
+    exact = round(1e9 * _counted()["Llama-2-7B"][0])
+    checks.equal("Llama-2-7B", exact, 6_738_415_616, kind="published")
 
 
 def check_bad_input_is_refused() -> None:

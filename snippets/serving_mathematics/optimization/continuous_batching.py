@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import fifo_waits
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_non_negative_integer
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -191,18 +191,20 @@ class _Sequence:
         return self.prompt + self.generated - 1
 
 
-def simulate_steps(workload: Workload, engine: Engine) -> Served:
+def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0) -> Served:
     """Serve a workload, one step after the other.
 
-    workload: what is asked. engine: what serves it. Times are computed from whole numbers of steps
-    and tokens since the engine was last idle, so that no rounding accumulates. Raises ValueError
-    when one request alone outgrows the memory.
+    workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
+    leave free while others are running. Times are computed from whole numbers of steps and tokens
+    since the engine was last idle, so that no rounding accumulates. Raises ValueError when one
+    request alone outgrows the memory, and on a watermark that is no count.
 
     >>> asked = Workload([0, 0, 2], [4, 4, 4], [3, 3, 1])
     >>> engine = Engine(step_s=2.0, token_budget=8, max_sequences=8)
     >>> simulate_steps(asked, engine).completion_s.tolist()
     [6.0, 6.0, 4.0]
     """
+    require_non_negative_integer(watermark_blocks=watermark_blocks)
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept
     fits = most <= engine.kv_blocks * block
@@ -250,7 +252,7 @@ def simulate_steps(workload: Workload, engine: Engine) -> Served:
         while waiting and left and len(running) < engine.max_sequences:
             sequence = waiting[0]
             needed = -(-sequence.todo // block)
-            if needed > free:
+            if needed > free - (watermark_blocks if running else 0):
                 break
             running.append(waiting.popleft())
             free -= needed

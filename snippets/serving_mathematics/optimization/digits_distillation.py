@@ -201,6 +201,7 @@ def example() -> SimpleNamespace:
         few_percent=accuracy["few, T = 4"],
         few_gain=100 * gains["few"].mean,
         few_half=half["few"],
+        few_cold_gain=accuracy["few, T = 1"] - accuracy["few alone"],
         few_cold_percent=accuracy["few, T = 1"],
         few_hot_percent=accuracy["few, T = 16"],
         certain_percent=100 * float(soften(v).max(axis=1).mean()),

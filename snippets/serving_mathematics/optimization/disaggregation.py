@@ -42,12 +42,13 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 DEVICES = 3  # GPUs of the simulated systems
-PROMPT_TOKENS, OUTPUT_TOKENS = 1500.0, 60.0  # means of the simulated requests
+MEANS = PROMPT_TOKENS, OUTPUT_TOKENS = 1500.0, 60.0  # of the simulated requests
 KV_BYTES_PER_TOKEN = 131_072  # of a model with 8 billion parameters, as in the batching chapter
 LINK_BYTES_PER_S = 25e9  # 200 Gbit/s between devices, an assumption
 RATES = tuple(0.5 * k for k in range(1, 14))  # per GPU [1/s]
 TPOT_LIMITS_S = (0.015, 0.025, 0.060)
-SYSTEMS = ("whole prompts", "chunks of 192", "2 prefill, 1 decode")
+WHOLE = 10**6  # a token budget that no prompt reaches
+BUDGETS = (128, 192, 256, 512, 1024, 2048, WHOLE)  # of GPUs that run both phases
 
 
 def prefill_ttft_s(arrival_rate: float, prefill_s: float) -> float:
@@ -180,20 +181,36 @@ def _apart(asked: Workload, prefilling: int) -> tuple[FloatArray, FloatArray]:
     return first - asked.arrival_s, (last - first) / more
 
 
-@functools.cache
-def _latencies(system: str, rate: float) -> tuple[FloatArray, FloatArray]:
-    """TTFT and TPOT of 1,500 requests at a rate per GPU, the same requests for every system."""
+def _asked(kind: str, rate: float) -> Workload:
+    """1,500 requests at a rate per GPU, the same for every system.
+
+    kind: "geometric", long prompts and short answers; "lognormal", the same means with more very
+    long ones (σ = 1); "chat", prompts of 250 and answers of 480 tokens.
+    """
     rng = np.random.default_rng(64)
-    asked = chat_workload(rng, DEVICES * rate, 1500, PROMPT_TOKENS, OUTPUT_TOKENS)
-    if system == SYSTEMS[2]:
-        return _apart(asked, 2)
-    return _together(asked, 192 if system == SYSTEMS[1] else 10**6)
+    if kind == "chat":
+        return chat_workload(rng, DEVICES * rate, 1500, 250.0, 480.0)
+    if kind == "geometric":
+        return chat_workload(rng, DEVICES * rate, 1500, PROMPT_TOKENS, OUTPUT_TOKENS)
+    arrivals = np.cumsum(rng.exponential(1.0, 1500)) / (DEVICES * rate)
+    lengths = [np.ceil(rng.lognormal(math.log(mean) - 0.5, 1.0, 1500)) for mean in MEANS]
+    return Workload(arrivals, *lengths)
 
 
 @functools.cache
-def _all_latencies(system: str) -> FloatArray:
-    """TTFT and TPOT of every request at every rate [s], shape (requests, 2, rates)."""
-    return np.array([_latencies(system, rate) for rate in RATES]).transpose(2, 1, 0)
+def _latencies(kind: str, prefilling: int, budget: int = WHOLE) -> FloatArray:
+    """TTFT and TPOT of every request at every rate [s], shape (requests, 2, rates); prefilling: 0
+    where every GPU runs both phases, with this budget of tokens in a step."""
+    runs = []
+    for rate in RATES:
+        asked = _asked(kind, rate)
+        runs.append(_apart(asked, prefilling) if prefilling else _together(asked, budget))
+    return np.array(runs).transpose(2, 1, 0)
+
+
+def _systems(kind: str) -> list[FloatArray]:
+    """Latencies with every budget, and at last those of two GPUs for prefill and one for decode."""
+    return [*(_latencies(kind, 0, budget) for budget in BUDGETS), _latencies(kind, 2)]
 
 
 def _p90(latencies: FloatArray) -> FloatArray:
@@ -201,26 +218,28 @@ def _p90(latencies: FloatArray) -> FloatArray:
     return np.asarray(np.nanquantile(latencies, 0.9, axis=0))
 
 
-def _goodput(latencies: FloatArray, ttft_s: float, tpot_s: float) -> float:
-    """Highest rate per GPU at which both 90th percentiles keep their limits, on a straight line
-    between two of the rates."""
-    ttft, tpot = _p90(latencies)
-    excess = np.maximum(ttft / ttft_s, tpot / tpot_s)
-    over = int(np.argmax(excess > 1))
-    require(over > 0 and excess[over] > 1, "tpot_s", "a limit between those at the rates", tpot_s)
-    part = (1 - excess[over - 1]) / (excess[over] - excess[over - 1])
-    return float(RATES[over - 1] + part * (RATES[over] - RATES[over - 1]))
-
-
 def _goodputs(*latencies: FloatArray) -> FloatArray:
-    """Highest rates of the systems with 1 s for the first token, shape (limits, systems)."""
-    return np.array([[_goodput(each, 1.0, limit) for each in latencies] for limit in TPOT_LIMITS_S])
+    """Highest rates per GPU at which both 90th percentiles keep their limits, 1 s for the first
+    token, on a straight line between two of the rates; shape (limits, systems)."""
+    found = []
+    for ttft, tpot in map(_p90, latencies):
+        row = []
+        for limit in TPOT_LIMITS_S:
+            excess = np.maximum(ttft / 1.0, tpot / limit)
+            over = int(np.argmax(excess > 1))
+            require(over > 0 and excess[over] > 1, "limit", "between those at the rates", limit)
+            part = (1 - excess[over - 1]) / (excess[over] - excess[over - 1])
+            row.append(RATES[over - 1] + part * (RATES[over] - RATES[over - 1]))
+        found.append(row)
+    return np.array(found).T
 
 
-def _gains(*latencies: FloatArray) -> FloatArray:
-    """What separate GPUs carry over the better of the others, at each limit."""
+def _best_and_apart(*latencies: FloatArray) -> FloatArray:
+    """At each limit: the rate with the best budget, the rate of the separate GPUs, and their
+    ratio; shape (3, limits)."""
     rates = _goodputs(*latencies)
-    return np.asarray(rates[:, 2] / rates[:, :2].max(axis=1))
+    best, apart = rates[:, :-1].max(axis=1), rates[:, -1]
+    return np.array([best, apart, apart / best])
 
 
 def example() -> SimpleNamespace:
@@ -228,14 +247,16 @@ def example() -> SimpleNamespace:
     simulated systems, and their highest rates per GPU.
     """
     at = RATES.index(4.0)
-    chat = chat_workload(np.random.default_rng(65), 4.0 * DEVICES, 1500, 250.0, 480.0)
-    chat_tpot = np.array([_together(chat, 10**6)[1], _apart(chat, 2)[1]]).T
+    chat_tpot = np.array(
+        [run[:, 1, at] for run in (_latencies("chat", 0), _latencies("chat", 2))]
+    ).T
     chat_p90 = 1000 * _p90(chat_tpot)
-    runs = [_all_latencies(system) for system in SYSTEMS]
-    together, apart = _p90(runs[0])[:, at], _p90(runs[2])[:, at]
-    halves = np.array([half_width(_p90, run[:, :, at]) for run in (runs[0], runs[2])])
-    tight, middle, loose = _goodputs(*runs).tolist()
-    gains, gain_halves = _gains(*runs), half_width(_gains, *runs)
+    runs = _systems("geometric")
+    whole, separate = runs[-2:]
+    together, apart = _p90(whole)[:, at], _p90(separate)[:, at]
+    halves = np.array([half_width(_p90, run[:, :, at]) for run in (whole, separate)])
+    best = _goodputs(*runs)[:, :-1].argmax(axis=1)
+    rates, rate_halves = _best_and_apart(*runs), half_width(_best_and_apart, *runs)
     return SimpleNamespace(
         one_device_ms=1000 * prefill_ttft_s(5.0, 0.1),
         pipeline_ms=1000 * pipeline_ttft_s(5.0, 0.1),
@@ -247,20 +268,24 @@ def example() -> SimpleNamespace:
         ttft_half_s=float(halves[:, 0].max()),
         tpot_half_ms=1000 * float(halves[:, 1].max()),
         chunks_share_percent=100 * chunked_capacity(1.0, 0.010, 0.015),
-        together_tight=tight[0],
-        chunks_tight=tight[1],
-        apart_tight=tight[2],
-        together_middle=middle[0],
-        chunks_middle=middle[1],
-        apart_middle=middle[2],
-        together_loose=loose[0],
-        chunks_loose=loose[1],
-        apart_loose=loose[2],
-        rates_half=float(half_width(_goodputs, *runs).max()),
-        tight_gain=float(gains[0]),
-        tight_gain_half=float(gain_halves[0]),
-        loose_loss_percent=100 * float(1 - gains[2]),
-        loose_loss_half_percent=100 * float(gain_halves[2]),
+        together_tight=rates[0, 0],
+        apart_tight=rates[1, 0],
+        budget_tight=BUDGETS[best[0]],
+        together_middle=rates[0, 1],
+        apart_middle=rates[1, 1],
+        budget_middle=BUDGETS[best[1]],
+        together_loose=rates[0, 2],
+        apart_loose=rates[1, 2],
+        budget_loose=BUDGETS[best[2]],
+        rates_half=rate_halves[:2].max(),
+        tight_gain=rates[2, 0],
+        tight_gain_half=rate_halves[2, 0],
+        middle_gain=rates[2, 1],
+        middle_gain_half=rate_halves[2, 1],
+        loose_ratio=rates[2, 2],
+        loose_ratio_half=rate_halves[2, 2],
+        loose_loss_percent=100 * (1 - rates[2, 2]),
+        loose_loss_half_percent=100 * rate_halves[2, 2],
         cache_gb_per_s=cache_bandwidth(4.0 * DEVICES, PROMPT_TOKENS, KV_BYTES_PER_TOKEN) / 1e9,
         published_per_device=best_split(5.6, 10.0, 3)[1] / 3,
         chat_together_ms=float(chat_p90[0]),
@@ -270,30 +295,35 @@ def example() -> SimpleNamespace:
 
 
 def figure_ttft_by_rate(figure: Figure) -> None:
-    """At an equal number of GPUs separation does not bring the first token sooner than prompts that
-    run whole everywhere; it keeps the tokens after it steady.
+    """At an equal number of GPUs separation does not bring the first token sooner than a large
+    budget everywhere; it keeps the tokens after it steady.
 
     90th percentiles on three GPUs, simulated with the engine of the batching chapter: prompts of
-    1500 and outputs of 60 tokens on average. Two systems run both phases on every GPU, with prompts
-    whole or in steps of at most 192 tokens; the third prefills on two GPUs and decodes on one.
+    1500 and outputs of 60 tokens on average. Three systems run both phases on every GPU, with
+    prompts whole or in steps of at most 192 or 512 tokens; the fourth prefills on two GPUs and
+    decodes on one.
 
     Alt: Two line charts over the rate per GPU from 0.5 to 6.5 requests a second. Above, time to
-    first token in seconds, logarithmic: whole prompts rise from 0.3 to 1, two prefill GPUs leave
-    them near rate 2 and reach 1 near 4 and 14 at 6.5, chunks of 192 start at 0.4 and reach 1 near
-    3.8 and 19 at the end. Below, time per output token in milliseconds: separate GPUs stay between
-    10 and 12, chunks level off at 24, whole prompts pass 24 near rate 3 and 60 near 5.
+    first token in seconds, logarithmic: whole prompts rise from 0.3 to 1, chunks of 512 to 1 at 5.5
+    and 3 at the end, two prefill GPUs leave them near rate 2 and reach 1 near 4 and 14 at 6.5,
+    chunks of 192 start at 0.4 and reach 1 near 3.8 and 19 at the end. Below, time per output token
+    in milliseconds: separate GPUs stay between 10 and 12, chunks of 192 level off at 24, chunks of
+    512 near 50, whole prompts pass 24 near rate 3 and 60 near 5.
     """
     figure.set_size_inches(5.8, 4.8)
     upper, lower = figure.subplots(2, sharex=True)
-    for system, colour in zip(SYSTEMS, ("C1", "C2", "C0"), strict=True):
-        ttft, tpot = _p90(_all_latencies(system))
+    lines = ((0, WHOLE, "C1"), (0, 192, "C2"), (0, 512, "C3"), (2, WHOLE, "C0"))
+    for prefilling, budget, colour in lines:
+        ttft, tpot = _p90(_latencies("geometric", prefilling, budget))
         upper.plot(RATES, ttft, "o-", color=colour, markersize=3)
         lower.plot(RATES, 1000 * tpot, "o-", color=colour, markersize=3)
-    upper.annotate("whole prompts", (5.2, 0.42), color="C1")
-    upper.annotate("chunks of 192", (4.6, 3.0), color="C2", ha="right")
-    upper.annotate("2 prefill, 1 decode", (6.6, 1.15), color="C0", ha="right")
+    upper.annotate("chunks of 192", (0.6, 12.0), color="C2")
+    upper.annotate("2 prefill, 1 decode", (0.6, 6.5), color="C0")
+    upper.annotate("chunks of 512", (0.6, 3.5), color="C3")
+    upper.annotate("whole prompts", (0.6, 1.9), color="C1")
     lower.annotate("whole prompts", (4.3, 62), color="C1", ha="right")
     lower.annotate("chunks of 192", (5.3, 28), color="C2")
+    lower.annotate("chunks of 512", (5.3, 53), color="C3")
     lower.annotate("2 prefill, 1 decode", (3.9, 3.5), color="C0")
     upper.set(yscale="log", ylim=(0.2, 30))
     upper.set(xlabel="rate per GPU [1/s]", ylabel="first token, p90 [s]")
@@ -395,19 +425,51 @@ def check_chunks_leave_a_share() -> None:
 
 
 def check_separation_is_for_the_rhythm() -> None:
-    """With 15 ms for a token separate GPUs carry about twice what GPUs carry in both phases, with
-    60 ms less; the first token comes later on them at every rate.
+    """With 15 ms for a token separate GPUs carry about twice what GPUs with the best token budget
+    carry in both phases, with 60 ms less; the order is the same with lognormal lengths. The first
+    token comes later on them at every rate than where prompts run whole.
 
-    Source: the simulations of the figure, 90th percentiles, one second for the first token.
+    Source: the simulations of the figure with seven budgets, the best for each limit, 90th
+    percentiles, one second for the first token.
     """
-    runs = [_all_latencies(system) for system in SYSTEMS]
-    rates = dict(zip(TPOT_LIMITS_S, _goodputs(*runs), strict=True))
-    tight = rates[0.015][2] / max(rates[0.015][:2])
-    loose = rates[0.060][2] / max(rates[0.060][:2])
-    checks.inside("15 ms: apart over together", tight, 1.7, 2.4)
-    checks.inside("60 ms: apart over together", loose, 0.7, 0.95)
-    later = bool(np.all(_p90(runs[2])[0] > _p90(runs[0])[0]))
+    for kind in ("geometric", "lognormal"):
+        tight, middle, loose = _best_and_apart(*_systems(kind))[2]
+        checks.inside(f"{kind}, 15 ms: apart over together", tight, 1.5, 2.4)
+        checks.inside(f"{kind}, 25 ms: apart over together", middle, 0.9, 1.3)
+        checks.inside(f"{kind}, 60 ms: apart over together", loose, 0.6, 0.9)
+    whole, separate = _systems("geometric")[-2:]
+    later = bool(np.all(_p90(separate)[0] > _p90(whole)[0]))
     checks.holds("first tokens later at every rate", later, kind="simulation")
+
+
+def check_the_best_budget_depends_on_the_limit() -> None:
+    """A budget of 512 carries over 5 requests a second with 60 ms for a token, one of 192 less than
+    4; with 25 ms it is the other way round.
+
+    Source: a step of 512 tokens takes 8 + 41 ms, one of 192 tokens 8 + 15 ms, by the
+    costs of the engine:
+    the first is within 60 ms and beyond 25; the simulations of the figure.
+    """
+    rates = dict(zip(BUDGETS, _goodputs(*_systems("geometric")[:-1]).T, strict=True))
+    for budget, expected_ms in ((192, 23.4), (512, 49.0)):
+        step_ms = 1000 * EIGHT_BILLION.elapsed_s(1, budget, 0, 0)
+        checks.close(f"a step of {budget} tokens [ms]", step_ms, expected_ms, atol=0.05)
+    checks.inside("60 ms: 512 over 192", rates[512][2] / rates[192][2], 1.3, 1.6)
+    checks.inside("25 ms: 512 over 192", rates[512][1] / rates[192][1], 0.8, 0.95)
+
+
+def check_chat_turns_the_order() -> None:
+    """With prompts of 250 and answers of 480 tokens both phases on every GPU keep 15 ms for a token
+    at a higher rate than either split of three GPUs.
+
+    Source: 90th percentiles of the same simulation at 5 requests a second per GPU.
+    """
+    at = RATES.index(5.0)
+    together = 1000 * _p90(_latencies("chat", 0))[1, at]
+    checks.inside("both phases everywhere [ms]", together, 10, 15)
+    for prefilling in (1, 2):
+        apart = 1000 * _p90(_latencies("chat", prefilling))[1, at]
+        checks.inside(f"{prefilling} prefill, {3 - prefilling} decode [ms]", apart, 15, 100)
 
 
 def check_bad_input_is_refused() -> None:

@@ -151,6 +151,10 @@ def example() -> SimpleNamespace:
         return slot_shares(p, o, p + o - 1)[0]
 
     return SimpleNamespace(
+        most_points_off=max(
+            float(np.abs(100 * np.array(shares) - 100 * np.array(seen) / sum(seen)).max())
+            for shares, seen in ((_reserved()[name], MEASURED[name]) for name in MEASURED)
+        ),
         reserved_percent=100 * mean / RESERVED_TOKENS,
         reserved_drawn_percent=100 * reserved(prompts, outputs),
         own_length_percent=100 * own_length(prompts, outputs),

@@ -147,6 +147,7 @@ def example() -> SimpleNamespace:
         row_3_group=rows[3, "group"],
         row_2_unit=rows[2, "unit"],
         row_2_group=rows[2, "group"],
+        two_bits_unit_points=100 * _compare(before, _answers(2, "unit")[0]).share,
         three_bits_group_in_use=float(_shares(3, "group")[0]),
         three_bits_unit_in_use=float(_shares(3, "unit")[0]),
         **{

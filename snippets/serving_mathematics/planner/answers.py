@@ -165,15 +165,33 @@ def answer_summary(question: Question, found: Plan) -> str:
     >>> asked = read_question({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
     >>> answer_summary(asked, plan(asked)).partition(" for ")[0]
     '1 replica of Llama-3-8B on A100-80GB keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
+
+    It is as certain as the run: a fleet whose interval reaches beyond an objective "may keep" it
+    and then one more is named, and it says so when one replica fewer may do, or when a larger token
+    budget would save some.
     """
     goal, best, count = question.objective, found.best, question.devices
+    sure = "keeps" if best.replicas == 1 else "keep"
+    rest = ""
+    if _beyond(question, found.best):
+        sure = "may keep"
+        if not _beyond(question, found.one_more):
+            rest += f" {best.replicas + 1:,} keep both."
+    if found.one_fewer_may_do:
+        rest += f" {best.replicas - 1:,} may do."
+    if found.wider:
+        budget, fewer = found.wider
+        rest += (
+            f" {_count(fewer)} would do with a token budget of {budget:,} instead of "
+            f"{question.token_budget:,}, at longer pauses while the prompts of others are read."
+        )
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 1000 else f"{found.rate_per_s:.3g}"
     device = question.device.name if count == 1 else f"{count} × {question.device.name}"
     return (
         f"{_count(best.replicas)} of {question.model.name} on {device} "
-        f"{'keeps' if best.replicas == 1 else 'keep'} a TTFT of {goal.ttft_s:g} s and a TPOT of "
+        f"{sure} a TTFT of {goal.ttft_s:g} s and a TPOT of "
         f"{1e3 * goal.tpot_s:g} ms at p{100 * goal.quantile:g} for {rate} "
-        f"requests/s, at ${best.usd_per_hour:,.2f} an hour."
+        f"requests/s, at ${best.usd_per_hour:,.2f} an hour.{rest}"
     )
 
 
@@ -186,17 +204,25 @@ def _with_interval(found: Quantile, scale: float = 1.0) -> str:
     return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 
+def _beyond(question: Question, fleet: Performance) -> list[str]:
+    """Objectives beyond which the interval of a fleet reaches."""
+    goal = question.objective
+    return [
+        name
+        for name, run, limit in (
+            ("TTFT", fleet.ttft_at_objective, goal.ttft_s),
+            ("TPOT", fleet.tpot_at_objective, goal.tpot_s),
+        )
+        if run.value + run.half_width > limit
+    ]
+
+
 def _decided(question: Question, found: Plan) -> str:
     """Whether the intervals of this fleet, and of one replica fewer, lie on one side of the
     objectives."""
-    goal, best = question.objective, found.best
     doubts = [
         f"the interval of {name} reaches beyond its objective"
-        for name, run, limit in (
-            ("TTFT", best.ttft_at_objective, goal.ttft_s),
-            ("TPOT", best.tpot_at_objective, goal.tpot_s),
-        )
-        if run.value + run.half_width > limit
+        for name in _beyond(question, found.best)
     ]
     if found.one_fewer_may_do:
         doubts.append("by its intervals one replica fewer may do")
@@ -262,6 +288,8 @@ def answer_record(question: Question, found: Plan) -> dict[str, float | int | st
         "one_more_ttft_s": found.one_more.ttft_at_objective.value,
         "one_more_tpot_s": found.one_more.tpot_at_objective.value,
         "one_more_usd_per_million_tokens": found.one_more.usd_per_million,
+        "wider_token_budget": found.wider[0] if found.wider else "",
+        "wider_replicas": found.wider[1] if found.wider else "",
         "quantized_replicas": found.quantized.best.replicas if found.quantized else "",
         "quantized_usd_per_million_tokens": (
             found.quantized.best.usd_per_million if found.quantized else ""

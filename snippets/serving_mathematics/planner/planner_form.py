@@ -39,7 +39,8 @@ GROUPS = {
     "Traffic": (*DRAWN, "trace"),
     "Objective": ("ttft_s", "tpot_s", "quantile"),
     "Engine and simulation": (
-        *("efficiency", "memory_share", "token_budget", "batch_limit", "requests", "seed"),
+        *("efficiency", "memory_share", "reserved_gib", "token_budget", "batch_limit"),
+        *("requests", "seed"),
     ),
 }
 FOLDED = "Engine and simulation"

@@ -72,7 +72,8 @@ FIELDS = {
         Field("memory_gib", "memory of another device [2³⁰ B]", 0.1, 1e5),
         Field("devices", "devices in a replica", 1, 1024, 1, whole=True),
         Field("efficiency", "share of both peaks that is reached", 0.01, 1, 0.7),
-        Field("memory_share", "share of the memory for weights and KV cache", 0.01, 1, 0.9),
+        Field("memory_share", "share of the memory that the engine may use", 0.01, 1, 0.9),
+        Field("reserved_gib", "of a device for activations and libraries [2³⁰ B]", 0, 1000, 4.0),
         Field("rate_per_s", "requests a second, to the whole fleet", 1e-4, 1e5),
         Field("arrival_scv", "burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
         Field("mean_prompt_tokens", "mean tokens of a prompt", 1, 1e6, 1000),
@@ -192,6 +193,7 @@ def read_question(values: Values, load: Callable[[str], Workload] | None = None)
         told["batch_limit"],
         told["requests"],
         told["seed"],
+        told["reserved_gib"] * 2**30,
     )
 
 

@@ -4,12 +4,16 @@ TPOT is the mean over requests of each one's mean gap, ITL is every gap: Σ_r (g
 Σ_r Σ_i g_ri/Σ_r n_r. A binary prefix exceeds the decimal one of the same letter by 1.024^n − 1. A
 gamma gap of shape k has C_a² = 1/k, one of coefficient of variation c has c², one of dispersion I
 has I, and one of Goh and Barabási's B has ((1+B)/(1−B))². A quantile of buckets is interpolated
-within the bucket that holds its rank. MFU is 2NX/π.
+within the bucket that holds its rank. MFU is 2NX/π. Goodput counts answers in time at a given load,
+or is the highest load at which a share of them is in time: for an exponential response of rate
+μ − λ, λ(1 − e^{−(μ−λ)τ}) and μ − ln(1/(1−q))/τ. Availability is a share of requests or of slices of
+time.
 
 Assumes: what the chapters assume whose functions are called for the worked numbers.
 
 Source: vLLM, benchmarks/serve.py, for TPOT, ITL and burstiness; AIPerf, Arrival patterns; Kim and
-Jo (2016) for B; Prometheus, histogram_quantile; Chowdhery et al. (2022) for MFU.
+Jo (2016) for B; Prometheus, histogram_quantile; Chowdhery et al. (2022) for MFU; AIPerf and Zhong
+et al. (2024) for goodput; Grafana for both availabilities.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.architecture.model_routers import cascade_cost, router_cost
 from serving_mathematics.architecture.streaming import end_to_end_s, tpot_conventions
+from serving_mathematics.capacity.overload_control import fifo_goodput
 from serving_mathematics.definitions.latency_distribution import TEN_MS, quantile
 from serving_mathematics.definitions.queue_approximations import gamma_arrivals_wait
 from serving_mathematics.definitions.utilization_gauge import any_busy, most_load_behind
@@ -52,6 +57,11 @@ H100_SPARSE_PEAK = 1978.9e12  # [FLOP/s] bf16 with 2:4 sparsity, SXM; Lockwood, 
 BUCKETS_MS = (50.0, 100.0, 250.0)  # [ms] upper bounds of the example's histogram
 SLOTS = 64  # of the example's engine
 OUTAGE_MIN = 42.0  # [min] downtime of the example's February
+GOODPUT = (100.0, 0.1, 80.0, 0.9)  # μ [1/s], deadline [s], load [1/s], share in time; an example
+THOUGHT = (0.4, 0.02, 1500)  # TTFT [s], TPOT [s], hidden tokens of the example's answer
+SPECULATED = (8.72, 292.29)  # median ITL [ms], output tokens/s of one stream; SGLang 12064
+CACHED = (150_383, 149_936)  # prompt tokens, of which cached; LiteLLM 22984
+SLICES = ((10, 10), (10, 10), (10, 10), (10, 10), (20, 40))  # good of all; Grafana's example
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,47 @@ def model_flops_utilization(tokens_per_s: float, parameters: float, peak_flops: 
     return 2 * parameters * tokens_per_s / peak_flops
 
 
+def rate_at_objective(service_rate: float, deadline_s: float, share: float) -> float:
+    """Highest load of an M/M/1 server at which a share of its answers is in time [1/s].
+
+    service_rate: μ [1/s]. deadline_s: τ [s]. share: q in (0, 1). The response is exponential with
+    rate μ − λ, so λ = μ − ln(1/(1−q))/τ, and 0 where even an idle server is too slow. Raises
+    ValueError outside these ranges.
+
+    >>> round(rate_at_objective(service_rate=100.0, deadline_s=0.1, share=0.9), 2)
+    76.97
+    """
+    require_positive(service_rate=service_rate, deadline_s=deadline_s)
+    require_in("(0, 1)", share=share)
+    return max(0.0, service_rate + math.log1p(-share) / deadline_s)
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Two shares of the same record."""
+
+    of_requests: float  # good over all
+    of_time: float  # mean over the slices of each one's share
+
+
+def availability(good: npt.ArrayLike, total: npt.ArrayLike) -> Availability:
+    """Availability by requests, and by slices of time of which each counts once.
+
+    good, total: requests in each slice, 0 ≤ good ≤ total, shape (n,). Slices without requests count
+    as good. Raises ValueError on other input, or without any request.
+
+    >>> availability([10, 0], [10, 90])
+    Availability(of_requests=0.1, of_time=0.5)
+    """
+    fine, every = np.asarray(good, dtype=float), np.asarray(total, dtype=float)
+    counted = every.ndim == 1 and every.size > 0 and np.all((every >= 0) & (every < math.inf))
+    require(counted and every.sum() > 0, "total", "counts, not all zero", total)
+    inside = fine.shape == every.shape and bool(np.all((fine >= 0) & (fine <= every)))
+    require(inside, "good", "counts up to the total", good)
+    shares = np.divide(fine, every, out=np.ones_like(fine), where=every > 0)
+    return Availability(float(fine.sum() / every.sum()), float(shares.mean()))
+
+
 def _streams() -> list[npt.NDArray[np.float64]]:
     """Two answers whose first token comes after 0.5 s: 11 tokens 100 ms apart, 1001 10 ms apart."""
     steps = ((0.1, 11), (0.01, 1001))
@@ -198,7 +249,29 @@ def example() -> SimpleNamespace:
     minutes = {days: error_budget(0.999, days * DAY) / MINUTE for days in (28, 30, 365.25 / 12, 31)}
     every_p95 = [quantile(TEN_MS, 0.95, definition) for definition in range(1, 10)]
     gauge, load = any_busy(SLOTS, 0.1 * SLOTS), 0.1
+    rate, deadline, offered, share = GOODPUT
+    first, gap, hidden = THOUGHT
+    both = availability(*zip(*SLICES, strict=True))
     return SimpleNamespace(
+        good_offered=offered,
+        good_at_load=fifo_goodput(offered, rate, deadline),
+        good_share_percent=100 * share,
+        good_highest=rate_at_objective(rate, deadline, share),
+        good_percent_at_load=100 * fifo_goodput(offered, rate, deadline) / offered,
+        thought_first_s=first,
+        thought_tokens=hidden,
+        thought_answer_s=first + hidden * gap,
+        chunk_gap_ms=SPECULATED[0],
+        chunk_pace_ms=1000 / SPECULATED[1],
+        tokens_in=1000,
+        tokens_out=250,
+        total_tokens_per_s=4 * 1250,
+        output_tokens_per_s=4 * 250,
+        cached_prompt=CACHED[0],
+        cached_new=CACHED[0] - CACHED[1],
+        cached_factor=CACHED[0] / (CACHED[0] - CACHED[1]),
+        by_requests_percent=100 * both.of_requests,
+        by_time_percent=100 * both.of_time,
         pace_tpot_ms=1000 * pace.tpot_s,
         pace_itl_ms=1000 * pace.itl_s,
         pace_with_ttft_ms=1000 * float(np.mean(with_ttft)),
@@ -261,9 +334,11 @@ def example() -> SimpleNamespace:
 def figure_factors(figure: Figure) -> None:
     """What mixing two readings of each term costs in the examples of this page, as a factor.
 
-    Alt: Dot plot with one row per term on a logarithmic axis from 1 to 20. N or N − 1, GB or GiB,
-    cascade or router and the month lie between 1.07 and 1.11, the definition of p95 at 1.47, dense
-    or sparse peak at 2, TPOT or ITL at 5.1, burstiness and GPU utilization at about 10.
+    Alt: Dot plot with one row per term on a logarithmic axis from 1 to 500. N or N − 1, GB or GiB,
+    cascade or router, the month and goodput lie between 1.07 and 1.11, availability at 1.2, the
+    definition of p95 at 1.47, dense or sparse peak at 2, chunks or tokens at 2.5, all tokens or
+    output at 5, TPOT or ITL at 5.1, per replica or GPU at 8, burstiness and GPU utilization at
+    about 10, the first token of a reasoning model at 76, and prompts with cached tokens at 336.
     """
     numbers = example()
     rows = (
@@ -276,17 +351,24 @@ def figure_factors(figure: Figure) -> None:
         ("definition of p95", numbers.p95_buckets_ms / numbers.p95_least_ms),
         ("burstiness", numbers.wait_goh / numbers.wait_variation),
         ("GPU utilization", numbers.engine_gauge_percent / numbers.engine_load_percent),
+        ("goodput", numbers.good_highest / numbers.good_at_load),
+        ("availability by time or requests", numbers.by_time_percent / numbers.by_requests_percent),
+        ("gap of chunks or of tokens", numbers.chunk_gap_ms / numbers.chunk_pace_ms),
+        ("all tokens or output", numbers.total_tokens_per_s / numbers.output_tokens_per_s),
+        ("per replica or per GPU", 8.0),
+        ("first token or first of the answer", numbers.thought_answer_s / numbers.thought_first_s),
+        ("prompt tokens with cached ones", numbers.cached_factor),
     )
-    figure.set_size_inches(5.8, 3.6)
+    figure.set_size_inches(5.8, 5.4)
     axes = figure.subplots()
     for place, (_, factor) in enumerate(rows):
         axes.plot([1, factor], [place, place], color="C0", linewidth=1.2)
         axes.plot(factor, place, "o", color="C0")
-        text = f"{factor:.2f}" if factor < 2.5 else f"{factor:.1f}"
+        text = f"{factor:.2f}" if factor < 2.5 else f"{factor:.{0 if factor > 20 else 1}f}"
         axes.annotate(text, (factor, place), xytext=(7, 0), textcoords="offset points", va="center")
-    axes.set(xscale="log", xlim=(1, 20), ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xscale="log", xlim=(1, 700), ylim=(len(rows) - 0.5, -0.5))
     axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-    axes.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    axes.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
     axes.minorticks_off()
     axes.grid(visible=False, axis="y")
     axes.set(xlabel="one reading / the other [1]", ylabel="term")
@@ -375,6 +457,40 @@ def check_sparsity_doubles_the_peak() -> None:
     numbers = example()
     checks.close("of the dense peak [%]", numbers.mfu_dense_percent, 40.43, atol=5e-3)
     checks.close("of the sparse peak [%]", numbers.mfu_sparse_percent, 20.21, atol=5e-3)
+
+
+def check_two_goodputs() -> None:
+    """At the highest load that keeps 90% in time, 90% are, and more load gives more answers in
+    time before it gives fewer.
+
+    Source: the goodput of `overload_control` at that load; 100 − 10·ln 10 by hand.
+    """
+    highest = rate_at_objective(100.0, 0.1, 0.9)
+    checks.close("highest load [1/s]", highest, 76.97415, atol=5e-6)
+    checks.close("in time there [1/s]", fifo_goodput(highest, 100.0, 0.1), 0.9 * highest, rtol=1e-9)
+    checks.equal("an objective that an idle server misses", rate_at_objective(10.0, 0.1, 0.9), 0.0)
+
+
+def check_availability() -> None:
+    """Four good slices and a busy one that is half good are 75% of the requests and 90% of the
+    time.
+
+    Source: Grafana's time-based SLI examples; 60 of 80 and 4.5 of 5.
+    """
+    both = availability(*zip(*SLICES, strict=True))
+    got = [both.of_requests, both.of_time]
+    checks.close("of requests, of time", got, [0.75, 0.9], rtol=1e-12, kind="published")
+
+
+def check_gap_of_chunks() -> None:
+    """Chunks of a speculating engine come 8.72 ms apart while tokens come every 3.4 ms.
+
+    Source: SGLang pull request 12064: 292.29 tokens a second are 1000/292.29 ≈ 3.42 ms, and 3.20 ms
+    is the median that its correction reports.
+    """
+    numbers = example()
+    checks.close("pace [ms]", numbers.chunk_pace_ms, 3.42, atol=5e-3, kind="published")
+    checks.close("corrected median [ms]", numbers.chunk_pace_ms, 3.20, rtol=0.1, kind="published")
 
 
 def check_cascade_costs_the_first_look() -> None:

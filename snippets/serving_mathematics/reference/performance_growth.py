@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -59,27 +59,14 @@ def growth_exponent(sizes: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, 
     return exponent, STUDENT_T_975[n.size - 3] * error
 
 
-def _each(row: dict[str, Any]) -> list[float]:
-    """Nanoseconds for one of the things that are counted, at every size."""
-    return [1e9 * s / n for s, n in zip(row["seconds"], row["sizes"], strict=True)]
-
-
-def _cost(nanoseconds: float) -> str:
-    """A duration in the unit that makes it short."""
-    for unit, factor in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
-        if nanoseconds < 1000 * factor or unit == "ms":
-            break
-    return f"{digits(nanoseconds / factor)} {unit}"
-
-
 def _rows() -> str:
     """A row of the table for each method; first run."""
     lines = []
     for name, row in runs_of(read_record(RECORD))[0].items():
         span = f"{row['sizes'][0]:,} to {row['sizes'][-1]:,} {row['unit']}"
         exponent = f"{row['exponent']:.2f} ± {row['half_width']:.2f}"
-        each, spread = _cost(_each(row)[-1]), spread_text(row["exponents"])
-        lines.append(f"| {name} | {span} | {exponent} | {spread} | {each} |")
+        spread = spread_text(row["exponents"])
+        lines.append(f"| {name} | {span} | {exponent} | {spread} |")
     return "\n".join(lines)
 
 

@@ -266,6 +266,7 @@ def example() -> SimpleNamespace:
         needed_95=customers_needed(0.95, 0.01),
         needed_99=customers_needed(0.99, 0.01),
         inflation_80=relative_variance(0.8) * 0.8 / 1.2,  # σ²/Var(W)
+        narrow_80=math.sqrt(relative_variance(0.8) * 0.8 / 1.2),
         naive_50_percent=100 * naive_coverage(0.5),
         naive_80_percent=100 * naive_coverage(0.8),
         naive_90_percent=100 * naive_coverage(0.9),

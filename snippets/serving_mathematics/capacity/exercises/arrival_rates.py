@@ -220,6 +220,7 @@ def example() -> SimpleNamespace:
         matched_time_s=load_test_time(k, 4.0, 5.0),
         replica_dispersion=routed_dispersion(trace.dispersion[trace.windows_s.index(60)], 0.1),
         windows_for_trace=windows_to_detect(trace.dispersion_within_minutes),
+        minutes_for_trace=windows_to_detect(trace.dispersion_within_minutes) / 60,
         bursty_server_rate=service_rate_for(1.0, BURSTY_RATES, q),
         constant_lag_min=measured_peak([1800.0], 1.0, 0.5, 86_400.0)[1] / 60,
     )

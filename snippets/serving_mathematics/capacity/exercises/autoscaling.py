@@ -2,8 +2,8 @@
 
 Each solves for the setting that meets a goal: a fleet that clears a backlog by a deadline, (λ +
 B/T)/μ; a target that leaves room for growth during start-up, 1/(1 + rD); a keep-alive that makes
-cold starts rare, ln(1/p)/λ, and its price, 1 − p; a target that is safe up to the edge of the
-tolerance band.
+cold starts rare, ln(1/q)/λ with q = p/(p + (1 + λD)(1 − p)), and its price, 1 − p/(1 + λD); a
+target that is safe up to the edge of the tolerance band.
 
 Assumes: fluid flow in the first two, Poisson arrivals with service much shorter than the gaps in
 the third, M/M/c in the fourth.
@@ -15,6 +15,7 @@ Tolerances.isWithin.
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -42,9 +43,9 @@ HINTS = {
         "small rD."
     ),
     "keep_alive": (
-        "A request starts cold when the gap before it outlasts the keep-alive, and gaps are "
-        "exponential. Paid time per gap is the shorter of gap and keep-alive, so compare its "
-        "mean with the mean gap."
+        "Look at a cycle, from one cold start to the next: 1 + λD requests find no replica ready "
+        "on average, and then as many are warm as gaps in a row are shorter than the keep-alive. "
+        "Paid time is the start-up and, of each later gap, what the keep-alive covers."
     ),
     "hottest_target": (
         "Invert Erlang C for the load at the edge of the band first. The fleet may run there "
@@ -86,21 +87,30 @@ def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
     return 1 / (1 + growth_per_s * delay_s)
 
 
-def keep_alive(arrival_rate: float, cold_share: float) -> tuple[float, float]:
-    """How long an idle replica must be kept so that few requests start cold, and what that costs.
+def keep_alive(
+    arrival_rate: float, cold_share: float, startup_s: float = 0.0
+) -> tuple[float, float]:
+    """How long an idle replica must be kept so that few requests find it not ready, and what that
+    costs.
 
-    arrival_rate: λ of a Poisson stream whose service is short against its gaps [1/s].
-    cold_share: largest share p of requests that may find no replica, in (0, 1).
-    Returns (keep-alive ln(1/p)/λ [s], share 1 − p of the time for which a replica is paid).
-    Raises ValueError on input outside these ranges.
+    arrival_rate: λ of a Poisson stream whose service is short against its gaps [1/s]. cold_share:
+    largest share p of requests that may find no ready replica, those that come while it starts
+    among them, in (0, 1). startup_s: D, from the first request to readiness [s]. The replica is
+    kept for K after each request, and after it has become ready. Returns (K [s], share of the time
+    for which it is paid, start-up included). Raises ValueError on input outside these ranges.
 
-    >>> seconds, paid = keep_alive(arrival_rate=1 / 600, cold_share=0.1)
-    >>> round(seconds), paid
-    (1382, 0.9)
+    With q = e^{−λK} a cycle has 1 + λD late requests and (1 − q)/q warm ones.
+
+    >>> seconds, paid = keep_alive(arrival_rate=1 / 600, cold_share=0.1, startup_s=180.0)
+    >>> round(seconds), round(paid, 4)
+    (1525, 0.9231)
     """
     require_positive(arrival_rate=arrival_rate)
     require_in("(0, 1)", cold_share=cold_share)
-    return -math.log(cold_share) / arrival_rate, 1 - cold_share
+    require_non_negative(startup_s=startup_s)
+    late = 1 + arrival_rate * startup_s
+    ends = cold_share / (cold_share + late * (1 - cold_share))
+    return -math.log(ends) / arrival_rate, 1 - cold_share / late
 
 
 def hottest_target(
@@ -127,6 +137,14 @@ def hottest_target(
         else:
             high = middle
     return low / replicas / (1 + tolerance)
+
+
+def example() -> SimpleNamespace:
+    """Answers that the page prints beside an exercise."""
+    return SimpleNamespace(
+        kept_at_once_s=keep_alive(1 / 600, 0.1)[0],
+        kept_with_startup_s=keep_alive(1 / 600, 0.1, 180.0)[0],
+    )
 
 
 def check_draining_on_time() -> None:
@@ -163,23 +181,43 @@ def check_ramp_needs_headroom() -> None:
     checks.close("tightest at the start of the ramp", load[360] * target, 1.0, rtol=1e-12)
 
 
-def check_keep_alive_costs_what_it_saves() -> None:
-    """To warm 90% of Poisson requests one pays for 90% of the time, whatever the rate.
+def _cycles(arrivals: list[float], kept: float, startup: float) -> list[tuple[float, ...]]:
+    """Requests, late ones, length [s] and paid time [s] of every cycle of a replica, from one cold
+    start to the next."""
+    cycles: list[tuple[float, ...]] = []
+    began, ready, last, requests, late = arrivals[0], arrivals[0] + startup, 0.0, 0, 0
+    for now in arrivals:
+        if requests and now > max(ready, last) + kept:  # it was let go
+            cycles.append((requests, late, now - began, max(ready, last) + kept - began))
+            began, ready, requests, late = now, now + startup, 0, 0
+        requests += 1
+        late += now < ready or now == began
+        last = now
+    return cycles
 
-    Source: 400,000 exponential gaps; a gap is cold when it outlasts the keep-alive, and is paid up
-    to it.
+
+def check_keep_alive_costs_what_it_saves() -> None:
+    """To warm 90% of Poisson requests one pays for 90% of the time if a replica starts at once, and
+    for more if requests also come while it starts.
+
+    Source: 60,000 requests one after the other through a replica that starts, is kept and is let
+    go; cycles from one cold start to the next are independent.
     """
     rng = np.random.default_rng(90)
-    for rate, cold in ((1 / 600, 0.1), (0.02, 0.01)):
-        seconds, paid = keep_alive(rate, cold)
-        gaps = rng.exponential(1 / rate, 400_000)
-        for label, values, expected in (
-            ("cold starts", (gaps > seconds).astype(float), cold),
-            ("paid share", np.minimum(gaps, seconds) * rate, paid),
+    for rate, cold, startup in ((1 / 600, 0.1, 0.0), (1 / 600, 0.1, 180.0), (0.02, 0.01, 200.0)):
+        seconds, paid = keep_alive(rate, cold, startup)
+        cycles = _cycles(np.cumsum(rng.exponential(1 / rate, 60_000)).tolist(), seconds, startup)
+        counts, late, length, bill = np.array(cycles).T
+        for label, got, over, expected in (
+            ("late share", late, counts, cold),
+            ("paid share", bill, length, paid),
         ):
-            error = float(values.std()) / math.sqrt(values.size)
-            estimate = MeanEstimate(float(values.mean()), error, 1.96 * error)
-            checks.covers(f"{label}, one request in {1 / rate:g} s", estimate, expected)
+            ratio = float(got.sum() / over.sum())
+            error = float((got - ratio * over).std(ddof=1)) / float(over.mean())
+            error /= math.sqrt(len(cycles))
+            estimate = MeanEstimate(ratio, error, 1.96 * error)
+            where = f"one request in {1 / rate:g} s, start-up {startup:g} s"
+            checks.covers(f"{label}, {where}", estimate, expected)
 
 
 def check_hottest_target_is_safe_across_the_band() -> None:
@@ -210,6 +248,7 @@ def check_bad_input_is_refused() -> None:
     )
     checks.raises("negative growth", target_for_ramp, -0.1, 10.0, match="growth_per_s must be")
     checks.raises("never cold", keep_alive, 1.0, 0.0, match="cold_share must be in (0, 1), got 0.0")
+    checks.raises("no time", keep_alive, 1.0, 0.5, -1.0, match="startup_s must be non-negative")
     checks.raises(
         "half a replica", hottest_target, 0.5, 0.2, match="replicas must be a positive integer"
     )

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -173,6 +174,11 @@ def constant_service_twice(utilization: float) -> tuple[float, float]:
     return alone, twice
 
 
+def example() -> SimpleNamespace:
+    """What the page quotes of an exercise."""
+    return SimpleNamespace(steady_break_even=100 * _steady_break_even())
+
+
 def check_sessions() -> None:
     """Of sessions with 12 model calls (2% slow) and 30 tool calls (0.1% slow), 24% are slow, the
     model's fault.
@@ -241,6 +247,16 @@ def check_best_delay() -> None:
         )
         checks.holds("no better on the grid", ratio <= min(ratios), got=ratio)
     checks.equal("none at 81%", best_delay(0.81), (math.inf, 1.0))
+
+
+def _steady_break_even() -> float:
+    """Load up to which two copies lower the mean of constant service, by bisection."""
+    low, high = 0.0, 0.5
+    for _ in range(40):
+        middle = (low + high) / 2
+        alone, twice = constant_service_twice(middle)
+        low, high = (middle, high) if twice < alone else (low, middle)
+    return low
 
 
 def check_constant_service() -> None:

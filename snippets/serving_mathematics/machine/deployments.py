@@ -1,0 +1,273 @@
+"""A deployment: a model on devices, by whom it is served, and how it is loaded.
+
+It says how the weights are stored, how many sequences fit, and refuses what cannot be: heads or
+experts that do not divide, weights that do not fit, a context that the model was not made for.
+
+Bytes a device: attention over `tensor` devices, dense parts over the same, experts over all; a
+cache of grouped-query attention over at most its heads, one of latent attention on every device.
+
+Source: Pope et al. (2023), "Efficiently Scaling Transformer Inference", MLSys, sections 3 and 4;
+DeepSeek-AI (2024), arXiv 2412.19437, section 3.4 (attention in parallel over data); the parts that
+published checkpoints leave in 16 bits are listed in their `hf_quant_config.json`.
+"""
+
+import math
+from dataclasses import dataclass
+
+from serving_mathematics.machine.architectures import (
+    Architecture,
+    Attention,
+    FeedForward,
+)
+from serving_mathematics.machine.systems import System
+from serving_mathematics.require import require
+
+BACKENDS = ("trtllm", "sglang", "vllm")
+PRECISIONS = ("bf16", "fp8", "fp4", "int4")
+FOUR_BIT_BYTES = 0.5625  # 4 bits and one 8-bit scale for 16 values (NVFP4)
+GROUPED_BYTES = 0.53125  # 4 bits and one 8-bit scale for 32 values (MXFP4), or 16 bits for 64
+MEMORY_SHARE = 0.9  # of what the weights leave, that engines give to the cache
+RESERVED_BYTES = 2e9  # libraries, graphs and activations of one device
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Bytes a value, by part."""
+
+    attention: float
+    dense: float
+    experts: float
+    vocabulary: float
+    cache: float
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One engine: what it serves, on what, split how, under what load."""
+
+    architecture: Architecture
+    system: System
+    backend: str
+    precision: str
+    input_tokens: float  # nominal length of a prompt
+    output_tokens: float  # nominal length of an answer
+    concurrency: float  # requests in the whole engine, waiting ones included
+    tensor: int = 1  # devices that share one layer's attention
+    pipeline: int = 1  # stages
+    attention_data: int = 1  # groups that hold attention each for their own requests
+    expert: int = 1  # devices that hold different experts
+    shortest_share: float = 1.0  # lengths are uniform between this share of nominal and nominal
+    draft_tokens: int = 0  # guessed each step
+    accepted_tokens: float = 1.0  # tokens a step and sequence, 1 without guessing
+
+    @property
+    def devices(self) -> int:
+        """Devices of the engine."""
+        return self.tensor * self.attention_data * self.pipeline
+
+    @property
+    def mean_input_tokens(self) -> float:
+        """Tokens of a prompt, in the mean."""
+        return self.input_tokens * (1 + self.shortest_share) / 2
+
+    @property
+    def mean_output_tokens(self) -> float:
+        """Tokens of an answer, in the mean."""
+        return self.output_tokens * (1 + self.shortest_share) / 2
+
+
+WORKED = Deployment(  # the example of docstrings: Llama-3.1-8B on an H100, in 16 bits
+    Architecture(
+        "Llama-3.1-8B",
+        hidden=4096,
+        vocabulary=128256,
+        heads=32,
+        context_tokens=131072,
+        layers=(
+            (
+                32,
+                Attention(
+                    "full",
+                    41943040,
+                    cached_values=2048,
+                    score_width=8192,
+                    prompt_score_width=8192,
+                    kv_heads=8,
+                ),
+                FeedForward(176160768),
+            ),
+        ),
+    ),
+    System("h100_sxm", "hopper", 85.9e9, 3.35e12, 989e12, 1979e12, 989e12, 4.5e11, 8, 5e10),
+    "vllm",
+    "bf16",
+    input_tokens=1000,
+    output_tokens=200,
+    concurrency=8,
+)
+
+
+def storage(architecture: Architecture, precision: str) -> Storage:
+    """Bytes a value of each part, as published checkpoints of that precision store it.
+
+    Four-bit checkpoints of mixtures keep attention in 16 bits, those of dense models do not; a
+    model whose experts are published in four bits keeps them so at any precision. The cache is in
+    eight bits beside four-bit weights, as those checkpoints say, and in 16 bits otherwise.
+    precision: one of `PRECISIONS`. Raises ValueError otherwise.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> storage(WORKED.architecture, "fp4").attention  # dense: four bits and a scale of 16 values
+    0.5625
+    """
+    require(precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", precision)
+    whole = {"bf16": 2.0, "fp8": 1.0, "fp4": FOUR_BIT_BYTES, "int4": GROUPED_BYTES}[precision]
+    mixture = architecture.routed_parameters > 0
+    experts = whole
+    rest = 2.0 if mixture and precision in ("fp4", "int4") else whole
+    if architecture.four_bit_experts:
+        experts = GROUPED_BYTES if whole > FOUR_BIT_BYTES or precision == "fp4" else whole
+        rest = 1.0 if architecture.eight_bit_rest else 2.0
+    return Storage(rest, rest, experts, 2.0, 1.0 if precision == "fp4" else 2.0)
+
+
+def cache_devices(attention: Attention, tensor: int) -> int:
+    """Devices that hold different parts of a layer's cache: at most its heads, at least one.
+
+    >>> cache_devices(Attention("full", 0, kv_heads=8), 16)
+    8
+    """
+    return max(1, min(tensor, attention.kv_heads))
+
+
+def weight_bytes(deployment: Deployment) -> float:
+    """Bytes of weights on one device, the vocabulary's two tables over its tensor group.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> round(weight_bytes(WORKED) / 1e9, 1)
+    16.1
+    """
+    kept = storage(deployment.architecture, deployment.precision)
+    model, tensor = deployment.architecture, deployment.tensor
+    all_devices = tensor * deployment.attention_data
+    layers = (
+        model.attention_parameters * kept.attention / tensor
+        + model.dense_parameters * kept.dense / tensor
+        + model.routed_parameters * kept.experts / all_devices
+    ) / deployment.pipeline
+    return layers + model.embedding_parameters * kept.vocabulary / tensor
+
+
+def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
+    """Bytes on one device that a sequence of so many tokens holds, states in 32 bits.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> sequence_bytes(WORKED, 1)  # 32 layers, keys and values, 8 heads of 128, 2 bytes
+    131072.0
+    """
+    kept = storage(deployment.architecture, deployment.precision)
+    total = 0.0
+    for count, attention, _ in deployment.architecture.layers:
+        tokens = context_tokens
+        if attention.window_tokens:
+            tokens = min(tokens, attention.window_tokens)
+        parts = cache_devices(attention, deployment.tensor)
+        total += count * (
+            tokens * (attention.cached_values * kept.cache / parts + attention.index_values)
+            + attention.state_values * 4 / parts
+        )
+    return total / deployment.pipeline
+
+
+def room_sequences(deployment: Deployment) -> float:
+    """Sequences that the whole engine can hold at once, at least one a group.
+
+    TensorRT-LLM reserves the longest answer when it admits; the others page, and hold in the mean
+    the prompt and somewhat more than half of the answer.
+    Source: TensorRT-LLM documentation, capacity scheduler policy; Kwon et al. (2023), section 4.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> 400 < room_sequences(WORKED) < 500  # 61 GB for sequences of 0.15 GB
+    True
+    """
+    if deployment.backend == "trtllm":
+        tokens = deployment.input_tokens + deployment.output_tokens
+    else:
+        tokens = deployment.mean_input_tokens + 0.6 * deployment.mean_output_tokens
+    free = MEMORY_SHARE * (deployment.system.memory_bytes - weight_bytes(deployment))
+    free -= RESERVED_BYTES
+    groups = deployment.attention_data
+    each = free / max(sequence_bytes(deployment, tokens), 1.0)
+    return max(each, 1.0) * groups
+
+
+def fewest_devices(deployment: Deployment) -> int:
+    """The power of two of devices, split by tensor, whose memory holds the weights.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> fewest_devices(WORKED)
+    1
+    """
+    devices = 1
+    while devices < 4096:
+        tried = Deployment(
+            deployment.architecture,
+            deployment.system,
+            deployment.backend,
+            deployment.precision,
+            1,
+            1,
+            1,
+            tensor=devices,
+        )
+        if weight_bytes(tried) < deployment.system.memory_bytes - RESERVED_BYTES:
+            return devices
+        devices *= 2
+    return devices
+
+
+def require_deployment(deployment: Deployment) -> None:
+    """Raise ValueError where a deployment cannot be, naming what is wrong and what would do.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> require_deployment(WORKED)
+    >>> import dataclasses
+    >>> require_deployment(dataclasses.replace(WORKED, tensor=3))
+    Traceback (most recent call last):
+    ValueError: tensor must be a divisor of the 32 heads of Llama-3.1-8B, got 3
+    """
+    model, tensor = deployment.architecture, deployment.tensor
+    known = deployment.backend in BACKENDS
+    require(known, "backend", f"one of {', '.join(BACKENDS)}", deployment.backend)
+    for name in ("input_tokens", "output_tokens", "concurrency"):
+        value = getattr(deployment, name)
+        require(math.isfinite(value) and 1 <= value <= 1e8, name, "from 1 to 1e8", value)
+    for name in ("tensor", "pipeline", "attention_data", "expert"):
+        value = getattr(deployment, name)
+        require(1 <= value <= 4096, name, "from 1 to 4096", value)
+    share = deployment.shortest_share
+    require(0 < share <= 1, "shortest_share", "in (0, 1]", share)
+    drafts, accepted = deployment.draft_tokens, deployment.accepted_tokens
+    require(0 <= drafts <= 16, "draft_tokens", "from 0 to 16", drafts)
+    rule = f"from 1 to draft_tokens + 1 = {drafts + 1}"
+    require(1 <= accepted <= drafts + 1, "accepted_tokens", rule, accepted)
+    tokens = deployment.input_tokens + deployment.output_tokens
+    rule = f"at most {model.context_tokens}, the context of {model.name}"
+    require(tokens <= model.context_tokens, "input_tokens + output_tokens", rule, tokens)
+    rule = f"a divisor of the {model.heads} heads of {model.name}"
+    require(model.heads % tensor == 0, "tensor", rule, tensor)
+    rule = f"at most the {model.layer_count} layers of {model.name}"
+    require(deployment.pipeline <= model.layer_count, "pipeline", rule, deployment.pipeline)
+    if deployment.expert > 1:
+        expert, width = deployment.expert, tensor * deployment.attention_data
+        require(model.expert_counts, "expert", f"1 for {model.name}, without experts", expert)
+        for experts in model.expert_counts:
+            rule = f"a divisor of the {experts} experts of {model.name}"
+            require(experts % expert == 0, "expert", rule, expert)
+        rule = f"a divisor of the {width} devices of a stage"
+        require(width % expert == 0, "expert", rule, expert)
+    held, there = weight_bytes(deployment), deployment.system.memory_bytes
+    rule = (
+        f"below the {(there - RESERVED_BYTES) / 1e9:.0f} GB of {deployment.system.name} for them "
+        f"({fewest_devices(deployment)} devices would do at {deployment.precision})"
+    )
+    require(held < there - RESERVED_BYTES, "weights", rule, f"{held / 1e9:.0f} GB a device")

@@ -1,0 +1,473 @@
+"""What one step costs: weights and cache read, arithmetic, kernels, messages, host.
+
+A decoding step of B sequences on one engine takes
+
+    sum over layers of [ floor of its kernels * factor of the backend
+                         + max(weights / bandwidth, arithmetic / peak)
+                         + max(cache / bandwidth, attention's arithmetic / peak)
+                         + max(touched experts / bandwidth, their arithmetic / peak)
+                         + 2 messages ]
+    + vocabulary + B * host time a sequence
+
+where every bandwidth and peak is the data sheet's times an attained share. Reading and arithmetic
+of one kernel overlap (the larger counts), kernels follow one another (they add). Of E experts, of
+which each token takes k, B tokens touch E (1 - (1 - k/E)^B).
+
+The floors are what kernels take when they have next to nothing to do, from kernel measurements.
+
+Assumes: CUDA graphs in decoding; experts evenly loaded; no overlap between two batches.
+
+Source: the kernel measurements of aiconfigurator-core 0.12.0 (floors); Williams, Waterman and
+Patterson (2009), CACM 52(4) (roofline); DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving_mathematics.machine.architectures import Architecture, Attention, FeedForward
+from serving_mathematics.machine.deployments import (
+    BACKENDS,
+    Deployment,
+    Storage,
+    cache_devices,
+    room_sequences,
+    storage,
+)
+from serving_mathematics.require import require
+
+Array = NDArray[np.float64]
+
+MESSAGE_S = 5e-6  # a small all-reduce in a CUDA graph: 3.5-7.4 us on Hopper and Blackwell
+MESSAGES_A_LAYER = 2  # after attention and after the feed-forward part (Megatron-LM, 2019)
+SMALL_S = 2.5e-6  # a norm, an activation, a rotation
+SELECTION_S = 25e-6  # indexer and selection of sparse attention beside a latent layer
+RECURRENT_S = 7e-6  # convolution and update of a linear layer's state
+CHOOSING_S = 4e-6  # scores to experts
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is fitted: shares of data sheets, factors and host times."""
+
+    factor_trtllm: float  # a layer's time over its kernels' floors
+    factor_sglang: float
+    factor_vllm: float
+    weight_share: float  # of the bandwidth, attained by weights of attention and dense parts
+    expert_share: float  # of the bandwidth, attained by weights of experts
+    cache_share: float  # of the bandwidth, attained by the cache
+    arithmetic_share: float  # of the peak, attained by weights in decoding
+    attention_share: float  # of the 16-bit peak, attained by attention
+    link_share: float  # of a link, attained by small messages
+    sequence_s: float  # host time a sequence and step
+    prompt_share: float  # of the peak, attained by dense weights in prompts
+    prompt_expert_share: float  # of the 16-bit peak, attained by experts in prompts
+    prompt_link_share: float  # of a link, attained by large messages
+    prompt_s: float  # host time a prompt
+    first_steps_trtllm: float  # steps of one sequence that pass around a prompt
+    first_steps_sglang: float
+    first_steps_vllm: float
+    burst_share: float  # of the prompts at hand that a request waits for
+    lockstep_trtllm: float  # the same where all lengths are equal
+    lockstep_sglang: float
+    lockstep_vllm: float
+
+    def as_array(self) -> Array:
+        """The constants in their order."""
+        return np.array(astuple(self), dtype=float)
+
+
+FITTED = Constants(  # to all aggregated runs of the record, see records/machine_scores.json
+    factor_trtllm=1.116,
+    factor_sglang=1.36,
+    factor_vllm=1.366,
+    weight_share=0.8879,
+    expert_share=0.9328,
+    cache_share=0.7426,
+    arithmetic_share=0.5284,
+    attention_share=0.4849,
+    link_share=0.1228,
+    sequence_s=4.395e-06,
+    prompt_share=0.8884,
+    prompt_expert_share=0.3078,
+    prompt_link_share=0.5577,
+    prompt_s=0.003551,
+    first_steps_trtllm=18.35,
+    first_steps_sglang=40.68,
+    first_steps_vllm=8.545,
+    burst_share=0.1191,
+    lockstep_trtllm=0.1427,
+    lockstep_sglang=0.4559,
+    lockstep_vllm=0.08186,
+)
+CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
+
+
+def constants_of(values: Array) -> Constants:
+    """Constants from an array in their order. Raises ValueError on another length.
+
+    >>> constants_of(np.arange(21.0)).factor_vllm
+    2.0
+    """
+    names = [field.name for field in fields(Constants)]
+    require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
+    return Constants(*(float(value) for value in values))
+
+
+def matrix_floor_s(generation: str, bytes_a_value: float) -> float:
+    """Time of a matrix product with little to do, quantizing its input included, in seconds.
+
+    >>> round(matrix_floor_s("hopper", 2.0) * 1e6, 1)
+    3.2
+    """
+    if generation == "blackwell":
+        return 2.6e-6 if bytes_a_value == 2 else 6.0e-6
+    return 3.2e-6 if bytes_a_value == 2 else 5.2e-6
+
+
+def attention_floor_s(attention: Attention, generation: str, bytes_a_value: float) -> float:
+    """Time of a layer's attention kernels with one short sequence, in seconds.
+
+    bytes_a_value: of the layer's weights.
+
+    >>> grouped = Attention("full", 0)
+    >>> round(attention_floor_s(grouped, "hopper", 2.0) * 1e6, 1)  # 2 * 3.2 + 10.5 + 2 * 2.5
+    21.9
+    """
+    blackwell = generation == "blackwell"
+    matrix = matrix_floor_s(generation, bytes_a_value)
+    if attention.kind in ("full", "window"):
+        kernel = 9.5e-6 if blackwell else 10.5e-6
+        selection = SELECTION_S if attention.index_width else 0.0
+        return 2 * matrix + kernel + 2 * SMALL_S + selection
+    if attention.kind == "latent":
+        module = 40e-6 if blackwell else 52e-6
+        selection = SELECTION_S if attention.selected_tokens else 0.0
+        return module + SMALL_S + selection
+    if attention.kind == "linear":
+        return 3 * matrix + RECURRENT_S + 3 * SMALL_S
+    return 0.0
+
+
+def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit: bool) -> float:
+    """Time of a mixture's expert kernels with a few tokens, in seconds.
+
+    four_bit: published in four bits (MXFP4), which Hopper has no arithmetic for.
+
+    >>> expert_floor_s("hopper", "trtllm", 1.0, four_bit=False)
+    3.2e-05
+    """
+    if generation == "blackwell":
+        if four_bit:
+            return 19e-6
+        return {2.0: 22e-6, 1.0: 29e-6, 0.5625: 18e-6}.get(bytes_a_value, 50e-6)
+    if four_bit:
+        return {"trtllm": 72e-6, "vllm": 40e-6, "sglang": 36e-6}[backend]
+    return 50e-6 if bytes_a_value == 0.53125 else 32e-6
+
+
+def feed_forward_floor_s(
+    part: FeedForward, hidden: int, generation: str, backend: str, kept: Storage, four_bit: bool
+) -> float:
+    """Time of a layer's feed-forward kernels with a few tokens, in seconds.
+
+    hidden: width of the model. kept: bytes a value. four_bit: experts published in four bits.
+
+    >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
+    >>> round(feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False) * 1e6, 1)
+    11.4
+    """
+    matrix = matrix_floor_s(generation, kept.dense)
+    if part.experts:
+        router = matrix_floor_s(generation, 2.0)
+        shared = part.dense_parameters > hidden * part.experts
+        return (
+            expert_floor_s(generation, backend, kept.experts, four_bit)
+            + router
+            + CHOOSING_S
+            + 2 * SMALL_S
+            + (2 * matrix + SMALL_S if shared else 0.0)
+        )
+    return 2 * matrix + 2 * SMALL_S if part.dense_parameters else 0.0
+
+
+def layers_floor_s(
+    architecture: Architecture, generation: str, backend: str, kept: Storage
+) -> float:
+    """Time of all layers' kernels with next to nothing to do, in seconds.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
+    >>> round(layers_floor_s(WORKED.architecture, "hopper", "vllm", kept) * 1e3, 2)  # 32 * 33.3 us
+    1.07
+    """
+    return sum(
+        count
+        * (
+            attention_floor_s(attention, generation, kept.attention)
+            + feed_forward_floor_s(
+                part, architecture.hidden, generation, backend, kept, architecture.four_bit_experts
+            )
+        )
+        for count, attention, part in architecture.layers
+    )
+
+
+def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
+    """Experts that tokens take between them, each `chosen` of `experts` at random.
+
+    >>> touched_experts(np.array([256.0]), np.array([8.0]), np.array([32.0])).round(2)
+    array([163.31])
+    """
+    none = np.zeros(np.shape(experts))
+    share = np.divide(chosen, experts, out=none, where=np.asarray(experts) > 0)
+    return np.asarray(experts * (1 - (1 - share) ** tokens), dtype=float)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Deployments as arrays: shape (rows,), or (rows, groups) for what differs by layer."""
+
+    backend: NDArray[np.int64]  # index into BACKENDS
+    floor_s: Array
+    bandwidth: Array
+    link: Array
+    hops: Array  # 2 (n-1)/n of the devices that share a message, 0 for one
+    tensor: Array
+    groups: Array  # attention in parallel over data
+    stage_devices: Array
+    stages: Array
+    layers: Array
+    hidden: Array
+    vocabulary_bytes: Array
+    concurrency: Array
+    room: Array
+    prompt: Array  # mean tokens
+    answer: Array
+    locked: Array  # 1 where all lengths are equal
+    drafts: Array
+    accepted: Array
+    count: Array  # (rows, groups of layers)
+    attention_parameters: Array
+    dense_parameters: Array
+    expert_parameters: Array
+    experts: Array
+    chosen: Array
+    cached_bytes: Array  # a token, on one device
+    index_bytes: Array
+    state_bytes: Array
+    score_width: Array
+    prompt_score_width: Array
+    index_width: Array
+    window: Array  # infinite where there is none
+    selected: Array
+    rest_bytes: Array  # (rows,): bytes a value beside the experts
+    expert_bytes: Array
+    rest_peak: Array
+    expert_peak: Array
+    attention_peak: Array
+
+    def rows(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Work":
+        """Some of the rows."""
+        return Work(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+LAYERED = slice(19, 33)  # the fields of `Work` that differ by layer
+
+
+def _peak(deployment: Deployment, bytes_a_value: float) -> float:
+    system = deployment.system
+    if bytes_a_value == 2:
+        return system.bf16_flops_per_s
+    if bytes_a_value == 1:
+        return system.fp8_flops_per_s
+    if deployment.precision == "int4":
+        return system.bf16_flops_per_s
+    if bytes_a_value == 0.53125:  # MXFP4 weights meet 8-bit activations where there are any
+        fast = system.fp4_flops_per_s > system.fp8_flops_per_s
+        return system.fp8_flops_per_s if fast else system.bf16_flops_per_s
+    if system.fp4_flops_per_s > system.bf16_flops_per_s:
+        return system.fp4_flops_per_s
+    return system.bf16_flops_per_s
+
+
+def _link(deployment: Deployment) -> float:
+    stage = deployment.tensor * deployment.attention_data
+    within = stage <= deployment.system.domain_devices
+    return deployment.system.link_bytes_per_s if within else deployment.system.outside_bytes_per_s
+
+
+def count_work(deployments: Sequence[Deployment]) -> Work:
+    """Deployments as arrays of counts, one row each. Raises ValueError where there is none.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> count_work([WORKED]).layers
+    array([32.])
+    """
+    require(len(deployments) > 0, "deployments", "one or more", "none")
+    width = max(len(deployment.architecture.layers) for deployment in deployments)
+    plain = {field.name: np.zeros(len(deployments)) for field in fields(Work)}
+    layered = [field.name for field in fields(Work)][LAYERED]
+    for name in layered:
+        plain[name] = np.zeros((len(deployments), width))
+    plain["window"] += np.inf
+    plain["selected"] += np.inf
+    kept_floors: dict[tuple[int, str, str, Storage], float] = {}
+    for row, one in enumerate(deployments):
+        model, kept = one.architecture, storage(one.architecture, one.precision)
+        key = (id(model), one.system.generation, one.backend, kept)
+        if key not in kept_floors:
+            kept_floors[key] = layers_floor_s(model, one.system.generation, one.backend, kept)
+        stage = one.tensor * one.attention_data
+        values = {
+            "backend": BACKENDS.index(one.backend),
+            "floor_s": kept_floors[key],
+            "bandwidth": one.system.bandwidth_bytes_per_s,
+            "link": _link(one),
+            "hops": 2 * (stage - 1) / stage,
+            "tensor": one.tensor,
+            "groups": one.attention_data,
+            "stage_devices": stage,
+            "stages": one.pipeline,
+            "layers": model.layer_count,
+            "hidden": model.hidden,
+            "vocabulary_bytes": model.vocabulary * model.hidden * kept.vocabulary / one.tensor,
+            "concurrency": one.concurrency,
+            "room": room_sequences(one),
+            "prompt": one.mean_input_tokens,
+            "answer": one.mean_output_tokens,
+            "locked": float(one.shortest_share == 1),
+            "drafts": one.draft_tokens,
+            "accepted": one.accepted_tokens,
+            "rest_bytes": kept.attention,
+            "expert_bytes": kept.experts,
+            "rest_peak": _peak(one, kept.attention),
+            "expert_peak": _peak(one, kept.experts),
+            "attention_peak": one.system.bf16_flops_per_s,
+        }
+        for name, value in values.items():
+            plain[name][row] = value
+        for group, (count, attention, part) in enumerate(model.layers):
+            devices = cache_devices(attention, one.tensor)
+            cells = (
+                count,
+                attention.parameters,
+                part.dense_parameters,
+                part.expert_parameters,
+                part.experts,
+                part.chosen,
+                attention.cached_values * kept.cache / devices,
+                attention.index_values,
+                attention.state_values * 4 / devices,
+                attention.score_width,
+                attention.prompt_score_width,
+                attention.index_width,
+                attention.window_tokens or np.inf,
+                attention.selected_tokens or np.inf,
+            )
+            for name, cell in zip(layered, cells, strict=True):
+                plain[name][row, group] = cell
+    return Work(**{**plain, "backend": plain["backend"].astype(np.int64)})  # type: ignore[arg-type]
+
+
+def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
+    """A number for every row by its backend, shape (rows,).
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import count_work
+    >>> by_backend(count_work([WORKED]), 1.0, 2.0, 3.0)
+    array([3.])
+    """
+    return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
+
+
+def decode_step_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
+    """Time of one decoding step of the whole engine, shape (rows,), in seconds.
+
+    sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
+    With guesses, a step handles the drafts and one token of each sequence.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> one = decode_step_s(count_work([WORKED]), FITTED, np.array([1.0]), np.array([1000.0]))
+    >>> 15e9 / 3.35e12 < float(one[0]) < 0.01  # its weights once, and kernels
+    True
+    """
+    step = 1 + work.drafts
+    stage_sequences = np.maximum(sequences / work.stages, work.groups)
+    a_group = (stage_sequences / work.groups)[:, None]
+    tensor, stage = work.tensor[:, None], work.stage_devices[:, None]
+    bandwidth, tokens = work.bandwidth[:, None], step[:, None]
+    rest = work.rest_bytes[:, None]
+    seen = np.minimum(context[:, None], work.window)
+    read = np.minimum(seen, work.selected)
+
+    parameters = (work.attention_parameters + work.dense_parameters) / tensor
+    weights_s = np.maximum(
+        parameters * rest / (bandwidth * constants.weight_share),
+        2 * parameters * a_group * tokens / (work.rest_peak[:, None] * constants.arithmetic_share),
+    )
+    cache = a_group * (read * work.cached_bytes + seen * work.index_bytes + 2 * work.state_bytes)
+    scores = 2 * a_group * tokens * (read * work.score_width + seen * work.index_width) / tensor
+    cache_s = np.maximum(
+        cache / (bandwidth * constants.cache_share),
+        scores / (work.attention_peak[:, None] * constants.attention_share),
+    )
+    all_tokens = stage_sequences[:, None] * tokens
+    touched = touched_experts(work.experts, work.chosen, all_tokens)
+    experts_s = np.maximum(
+        touched
+        * work.expert_parameters
+        * work.expert_bytes[:, None]
+        / (stage * bandwidth * constants.expert_share),
+        2 * work.expert_parameters * work.chosen * all_tokens / (stage * work.expert_peak[:, None]),
+    )
+    layers = (work.count * (weights_s + cache_s + experts_s)).sum(axis=1)
+    factor = by_backend(
+        work, constants.factor_trtllm, constants.factor_sglang, constants.factor_vllm
+    )
+    a_message = work.hops * work.hidden * 2 * step * stage_sequences / work.groups
+    messages = (
+        MESSAGES_A_LAYER
+        * work.layers
+        * ((work.hops > 0) * MESSAGE_S + a_message / (work.link * constants.link_share))
+    )
+    vocabulary = work.vocabulary_bytes / (work.bandwidth * constants.weight_share)
+    host = constants.sequence_s * stage_sequences / work.groups
+    drafting = 1 + work.drafts / work.layers
+    return np.asarray(
+        (layers + factor * work.floor_s + messages) * drafting + vocabulary * step + host
+    )
+
+
+def prompt_s(work: Work, constants: Constants) -> Array:
+    """Time of one prompt of mean length on the whole engine, alone, shape (rows,), in seconds.
+
+    Attention over data takes prompts of all groups at once; a pipeline's stages work on several.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> 0.01 < float(prompt_s(count_work([WORKED]), FITTED)[0]) < 0.05  # 15 TFLOP at most of 989/s
+    True
+    """
+    tokens = work.prompt[:, None]
+    stage = work.stage_devices
+    dense = (
+        2
+        * (work.attention_parameters + work.dense_parameters)
+        / (work.rest_peak[:, None] * constants.prompt_share)
+    )
+    routed = (
+        2
+        * work.expert_parameters
+        * work.chosen
+        / (work.attention_peak[:, None] * constants.prompt_expert_share)
+    )
+    seen = np.minimum(np.minimum(tokens / 2, work.window), work.selected)
+    scores = 2 * seen * work.prompt_score_width + tokens * work.index_width
+    attention = scores / (work.attention_peak[:, None] * constants.attention_share)
+    a_token = (work.count * (dense + routed + attention)).sum(axis=1) / stage
+    message = MESSAGES_A_LAYER * work.layers * work.hops * work.hidden * 2 / work.groups
+    return np.asarray(work.prompt * (a_token + message / (work.link * constants.prompt_link_share)))

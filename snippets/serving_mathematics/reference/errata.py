@@ -1,0 +1,151 @@
+"""The arithmetic of errata that belong to no chapter: looks at a test, chips, and a restart.
+
+Looking k times at a test at level α errs with probability 1 − (1 − α)^k only if the looks are
+independent; looks at growing samples share their data, and err less. A model of N parameters in b
+bits takes Nb/8 bytes, and ⌈bytes/memory⌉ chips before any cache. A request that is preempted while
+its prompt is half read still has the rest of its prompt to read.
+
+Source: Armitage, McPherson and Rowe (1969) by way of `repeated_looks`; jax-ml/scaling-book,
+applied-inference.md; microsoft/vidur, request.py and sarathi_replica_scheduler.py.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+from serving_mathematics import checks
+from serving_mathematics.architecture.repeated_looks import crossing_probability
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
+
+TPU_V5E_BYTES = 16e9  # [B] as the scaling book counts it
+LLAMA_70B = 70e9  # parameters, as the scaling book rounds them
+CACHE_INT4 = 81e3  # [B/token] of the same table
+CONTEXT = 8192  # tokens of a sequence of the same table
+
+
+def independent_looks(looks: int, alpha: float = 0.05) -> float:
+    """Probability that one of k independent tests at level α errs, 1 − (1 − α)^k.
+
+    looks: k ≥ 1. alpha: in (0, 1). It is an upper bound for repeated looks at one growing sample.
+    Raises ValueError outside these ranges.
+
+    >>> round(independent_looks(2), 4)
+    0.0975
+    """
+    require_positive_integer(looks=looks)
+    require_in("(0, 1)", alpha=alpha)
+    return 1 - (1 - alpha) ** int(looks)
+
+
+def chips_for_weights(parameters: float, bits: float, chip_bytes: float) -> float:
+    """How many chips' memory the weights fill, Nb/8 over the memory of one.
+
+    parameters: N. bits: b of a weight. chip_bytes: memory of a chip [B]. Raises ValueError unless
+    all are positive and finite.
+
+    >>> chips_for_weights(parameters=70e9, bits=16, chip_bytes=16e9)
+    8.75
+    """
+    require_positive(parameters=parameters, bits=bits, chip_bytes=chip_bytes)
+    return parameters * bits / 8 / chip_bytes
+
+
+def after_restart(prompt: int, output: int, processed: int) -> tuple[int, int]:
+    """Tokens to read and to generate after a preemption that forgets the cache.
+
+    prompt, output: of the request, positive. processed: read and generated so far, at most their
+    sum. What was generated is read again, and whatever of the prompt was not read is still prompt.
+    Raises ValueError outside these ranges.
+
+    >>> after_restart(prompt=1000, output=100, processed=512)
+    (1000, 100)
+    >>> after_restart(prompt=1000, output=100, processed=1040)
+    (1040, 60)
+    """
+    require_positive_integer(prompt=prompt, output=output)
+    total = prompt + output
+    fine = 0 <= processed <= total and processed % 1 == 0
+    require(fine, "processed", f"a whole number in [0, {total}]", processed)
+    read = max(prompt, processed)
+    return int(read), int(total - read)
+
+
+def _published_restart(prompt: int, output: int, processed: int) -> tuple[int, int]:
+    """What `Request.restart` of the simulator sets: everything not yet processed is generated."""
+    return processed, prompt + output - processed
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted on the page."""
+    single = 1.959964  # 5% in two tails
+    weights = LLAMA_70B * 4 / 8
+    spare = 4 * TPU_V5E_BYTES - weights
+    sequence = CACHE_INT4 * CONTEXT
+    _, generated = _published_restart(1000, 100, 512)
+    return SimpleNamespace(
+        looks_10_independent_percent=100 * independent_looks(10),
+        looks_10_percent=100 * crossing_probability([single] * 10),
+        looks_3_independent_percent=100 * independent_looks(3),
+        looks_3_percent=100 * crossing_probability([single] * 3),
+        int4_gb=weights / 1e9,
+        int4_chips=chips_for_weights(LLAMA_70B, 4, TPU_V5E_BYTES),
+        int4_spare_gb=spare / 1e9,
+        int4_sequences=math.floor(spare / sequence),
+        printed_spare_sequences=math.floor(19e9 / sequence),
+        printed_sequences_gb=67 * sequence / 1e9,
+        restart_generated=generated,
+        restart_right=after_restart(1000, 100, 512)[1],
+        block_tokens=16,
+        block_free_percent=100 * 15 / 16,
+    )
+
+
+def check_looks_are_not_independent() -> None:
+    """Ten looks at a growing sample err in 19.3% of tests, not in 40.1%, and three in 10.7%, not in
+    14.3%.
+
+    Source: Armitage, McPherson and Rowe (1969), table 2: 0.107 and 0.193; 1 − 0.95^k by hand.
+    """
+    for looks, repeated, independent in ((3, 0.107, 0.142625), (10, 0.193, 0.401263)):
+        got = crossing_probability([1.959964] * looks)
+        checks.close(f"{looks} looks", got, repeated, atol=5e-4, kind="published")
+        checks.close(f"{looks} independent", independent_looks(looks), independent, atol=5e-7)
+    one = crossing_probability([1.959964])
+    checks.close("one look", independent_looks(1), one, atol=1e-6)
+
+
+def check_chips_by_hand() -> None:
+    """Seventy billion weights fill 8.75 chips of 16 GB in 16 bits, 4.375 in 8 and 2.19 in 4.
+
+    Source: the scaling book's own rule and its rows for bf16 and int8; 35/16 by hand for int4.
+    """
+    for bits, chips in ((16, 8.75), (8, 4.375)):
+        got = chips_for_weights(LLAMA_70B, bits, TPU_V5E_BYTES)
+        checks.close(f"{bits} bits", got, chips, rtol=1e-12, kind="published")
+    checks.close("4 bits", chips_for_weights(LLAMA_70B, 4, TPU_V5E_BYTES), 2.1875, rtol=1e-12)
+
+
+def check_a_restart_loses_no_prompt() -> None:
+    """Whatever was processed, prompt and answer together stay what they were, and no token of the
+    prompt is ever generated.
+
+    Source: counting; every number of processed tokens of a request of 7 and 5.
+    """
+    for processed in range(13):
+        read, generated = after_restart(7, 5, processed)
+        checks.equal(f"{processed} processed: tokens", read + generated, 12)
+        checks.holds(f"{processed} processed: prompt is read", read >= 7, got=read)
+
+
+def check_bad_input_is_refused() -> None:
+    """No looks, no bits and more processed than there is are errors."""
+    checks.raises("no looks", independent_looks, 0, match="looks must be a positive integer")
+    checks.raises("level 1", independent_looks, 2, 1.0, match="alpha must be in (0, 1)")
+    checks.raises("no bits", chips_for_weights, 1.0, 0.0, 1.0, match="bits must be positive")
+    checks.raises("too many", after_restart, 1, 1, 3, match="processed must be a whole number in")

@@ -1,0 +1,172 @@
+"""Published counts as oracle; every key that is needed is missed by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.machine.architectures import (
+    Architecture,
+    Attention,
+    FeedForward,
+    published_precision,
+    read_architecture,
+)
+from serving_mathematics.machine.catalogue import find_model, model_names, preset_model
+
+PUBLISHED = {  # parameters and active ones in billions, as their makers print them
+    "meta-llama/Meta-Llama-3.1-8B": (8.03, None),
+    "meta-llama/Meta-Llama-3.1-70B": (70.6, None),
+    "meta-llama/Meta-Llama-3.1-405B": (405.9, None),
+    "Qwen/Qwen3-32B": (32.8, None),
+    "Qwen/Qwen3-235B-A22B": (235, 22),
+    "Qwen/Qwen3-30B-A3B": (30.5, 3.3),
+    "mistralai/Mixtral-8x7B-v0.1": (46.7, 12.9),
+    "mistralai/Mixtral-8x22B-v0.1": (141, 39),
+    "deepseek-ai/DeepSeek-R1": (671, 37),
+    "moonshotai/Kimi-K2-Instruct": (1026, 32),
+    "openai/gpt-oss-120b": (116.8, 5.1),
+    "openai/gpt-oss-20b": (20.9, 3.6),
+    "meta-llama/Llama-4-Maverick-17B-128E-Instruct": (400, 17),
+    "MiniMaxAI/MiniMax-M2.5": (230, 10),
+    "Qwen/Qwen3.5-397B-A17B": (397, 17),
+    "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8": (120.6, 12),
+    "nvidia/Llama-3_3-Nemotron-Super-49B-v1": (49.9, None),
+}
+
+QWEN2_5_72B = {
+    "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "intermediate_size": 29568, "vocab_size": 152064,
+    "max_position_embeddings": 131072, "sliding_window": 131072, "use_sliding_window": False,
+}  # fmt: skip
+GLM_4_5 = {
+    "hidden_size": 5120, "num_hidden_layers": 92, "num_attention_heads": 96,
+    "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 12288,
+    "moe_intermediate_size": 1536, "n_routed_experts": 160, "n_shared_experts": 1,
+    "num_experts_per_tok": 8, "first_k_dense_replace": 3, "vocab_size": 151552,
+}  # fmt: skip
+DEEPSEEK_V2_LITE = {
+    "hidden_size": 2048, "num_hidden_layers": 27, "num_attention_heads": 16,
+    "num_key_value_heads": 16, "kv_lora_rank": 512, "q_lora_rank": None, "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128, "v_head_dim": 128, "intermediate_size": 10944,
+    "moe_intermediate_size": 1408, "n_routed_experts": 64, "n_shared_experts": 2,
+    "num_experts_per_tok": 6, "first_k_dense_replace": 1, "vocab_size": 102400,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())
+def test_parameters_are_those_published(name: str, counts: tuple[float, float | None]) -> None:
+    model = preset_model(name)
+    total, active = counts
+    assert model.parameters / 1e9 == pytest.approx(total, rel=0.011)
+    if active is not None:
+        assert model.active_parameters / 1e9 == pytest.approx(active, rel=0.09)
+
+
+@pytest.mark.parametrize(
+    ("config", "billions"), [(QWEN2_5_72B, 72.7), (GLM_4_5, 353), (DEEPSEEK_V2_LITE, 15.7)]
+)
+def test_models_that_are_no_presets_are_read(config: dict[str, Any], billions: float) -> None:
+    assert read_architecture(config).parameters / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def bytes_a_token(name: str) -> float:
+    model = find_model(name)[0]
+    return 2 * (model.cached_values(50_001) - model.cached_values(50_000))
+
+
+def test_bytes_a_token_are_those_published() -> None:
+    """Two bytes a value; DeepSeek-V3's from 576 values in 61 layers."""
+    assert bytes_a_token("Llama-3.1-70B") == 327_680
+    assert bytes_a_token("Qwen3-32B") == 262_144
+    assert bytes_a_token("DeepSeek-V3") == 70_272
+    assert bytes_a_token("gpt-oss-120b") == 36_864  # the other half of its layers keep 128 tokens
+    assert bytes_a_token("Kimi-K3") == 2 * 576 * 24  # 24 of 93 layers keep a cache
+
+
+def test_windows_and_states_end() -> None:
+    gpt = find_model("gpt-oss-120b")[0]
+    assert gpt.cached_values(100) == 36 * 100 * 1024
+    assert gpt.cached_values(1000) == 18 * (1000 + 128) * 1024
+    hybrid = find_model("Qwen3.5-397B")[0]
+    state = 45 * 64 * 128 * 128
+    assert hybrid.cached_values(0) == state
+    assert hybrid.cached_values(10) == state + 15 * 10 * 1024
+
+
+def test_every_preset_is_read_and_adds_up() -> None:
+    for name in model_names():
+        model = preset_model(name)
+        parts = model.attention_parameters + model.dense_parameters + model.routed_parameters
+        assert model.parameters == parts + model.embedding_parameters
+        assert 0 < model.active_parameters <= model.parameters
+        assert model.layer_count == sum(count for count, _, _ in model.layers)
+
+
+@pytest.mark.parametrize(
+    ("key", "config"),
+    [
+        ("hidden_size", QWEN2_5_72B),
+        ("num_attention_heads", QWEN2_5_72B),
+        ("num_hidden_layers", QWEN2_5_72B),
+        ("vocab_size", QWEN2_5_72B),
+        ("num_experts_per_tok", GLM_4_5),
+        ("qk_rope_head_dim", DEEPSEEK_V2_LITE),
+        ("v_head_dim", DEEPSEEK_V2_LITE),
+    ],
+)
+def test_a_missing_key_is_named(key: str, config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"box: config.json must have .*'{key}'"):
+        read_architecture({k: v for k, v in config.items() if k != key}, "box")
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, float("nan"), "many", True, 1e12])
+def test_a_count_that_is_none_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="'hidden_size' must be a whole number"):
+        read_architecture({**QWEN2_5_72B, "hidden_size": value})
+
+
+def test_more_experts_a_token_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be at most the 160 experts, got 161"):
+        read_architecture({**GLM_4_5, "num_experts_per_tok": 161})
+    with pytest.raises(ValueError, match="must hold an object"):
+        read_architecture([])  # type: ignore[arg-type]
+
+
+def test_a_language_model_inside_another_is_found() -> None:
+    assert read_architecture({"text_config": QWEN2_5_72B, "hidden_size": 7}).hidden == 8192
+
+
+@pytest.mark.parametrize(
+    ("told", "precision"),
+    [
+        ({}, "bf16"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_algo": "NVFP4"}, "fp4"),
+        ({"quant_method": "compressed-tensors", "num_bits": 4, "type": "int"}, "int4"),
+        ({"quant_method": "modelopt", "num_bits": 4, "type": "float"}, "fp4"),
+        ({"quant_method": "awq"}, "int4"),
+    ],
+)
+def test_published_precision_is_told(told: dict[str, object], precision: str) -> None:
+    assert published_precision({"quantization_config": told}) == precision
+
+
+@given(
+    layers=st.integers(1, 40), heads=st.sampled_from([8, 16, 64]), wide=st.sampled_from([64, 128])
+)
+def test_parameters_of_a_dense_model_are_its_matrices(layers: int, heads: int, wide: int) -> None:
+    config = {
+        "hidden_size": heads * wide, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": heads, "intermediate_size": 1000, "vocab_size": 50,
+    }  # fmt: skip
+    hidden = heads * wide
+    model = read_architecture(config)
+    assert isinstance(model, Architecture)
+    assert model.parameters == layers * (4 * hidden**2 + 3 * hidden * 1000) + 2 * 50 * hidden
+    count, attention, part = model.layers[0]
+    assert (count, isinstance(attention, Attention)) == (layers, True)
+    assert part == FeedForward(3 * hidden * 1000)

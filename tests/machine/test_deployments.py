@@ -1,0 +1,148 @@
+"""Memory by hand, and every rule that a deployment can break."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from serving_mathematics.machine.architectures import Attention
+from serving_mathematics.machine.catalogue import find_model, find_system
+from serving_mathematics.machine.deployments import (
+    WORKED,
+    Deployment,
+    Storage,
+    cache_devices,
+    fewest_devices,
+    require_deployment,
+    room_sequences,
+    sequence_bytes,
+    storage,
+    weight_bytes,
+)
+
+R1 = replace(
+    WORKED,
+    architecture=find_model("DeepSeek-R1")[0],
+    system=find_system("b200"),
+    precision="fp8",
+    tensor=8,
+)
+
+
+def test_the_worked_example_is_the_preset() -> None:
+    preset = find_model("Llama-3.1-8B")[0]
+    assert WORKED.architecture.layers == preset.layers
+    assert WORKED.system.bandwidth_bytes_per_s == find_system("h100").bandwidth_bytes_per_s
+    assert (WORKED.devices, WORKED.mean_input_tokens) == (1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "expected"),
+    [
+        ("Llama-3.1-70B", "bf16", Storage(2, 2, 2, 2, 2)),
+        ("Llama-3.1-70B", "fp8", Storage(1, 1, 1, 2, 2)),
+        ("Llama-3.1-70B", "fp4", Storage(0.5625, 0.5625, 0.5625, 2, 1)),
+        ("DeepSeek-R1", "fp8", Storage(1, 1, 1, 2, 2)),
+        ("DeepSeek-R1", "fp4", Storage(2, 2, 0.5625, 2, 1)),  # attention stays in 16 bits
+        ("Kimi-K2.5", "int4", Storage(2, 2, 0.53125, 2, 2)),
+        ("gpt-oss-120b", "fp4", Storage(2, 2, 0.53125, 2, 1)),
+        ("gpt-oss-120b", "fp8", Storage(2, 2, 0.53125, 2, 2)),  # published in four bits
+        ("DeepSeek-V4-Pro", "fp8", Storage(1, 1, 0.53125, 2, 2)),
+    ],
+)
+def test_parts_are_stored_as_published(name: str, precision: str, expected: Storage) -> None:
+    assert storage(find_model(name)[0], precision) == expected
+
+
+def test_weights_are_split_by_part() -> None:
+    model = R1.architecture
+    whole = model.attention_parameters + model.dense_parameters + model.routed_parameters
+    assert weight_bytes(R1) == pytest.approx((whole + 2 * model.embedding_parameters) / 8)
+    apart = replace(R1, tensor=1, attention_data=8, expert=8)
+    beside = model.attention_parameters + model.dense_parameters + 2 * model.embedding_parameters
+    assert weight_bytes(apart) == pytest.approx(beside + model.routed_parameters / 8)
+    four = replace(R1, precision="fp4")
+    beside = 2 * (model.attention_parameters + model.dense_parameters + model.embedding_parameters)
+    assert weight_bytes(four) == pytest.approx((beside + 0.5625 * model.routed_parameters) / 8)
+    assert weight_bytes(replace(R1, pipeline=2)) == pytest.approx(
+        whole / 16 + 2 * model.embedding_parameters / 8
+    )
+
+
+def test_caches_are_split_by_heads_and_latent_ones_not_at_all() -> None:
+    assert cache_devices(Attention("full", 0, kv_heads=8), 4) == 4
+    assert cache_devices(Attention("full", 0, kv_heads=2), 8) == 2
+    assert cache_devices(Attention("none", 0), 8) == 1
+    assert sequence_bytes(replace(R1, tensor=1), 1) == 70_272
+    assert sequence_bytes(R1, 1) == 70_272  # on every device
+    assert sequence_bytes(replace(WORKED, tensor=4), 1) == 131_072 / 4
+    assert sequence_bytes(replace(WORKED, tensor=16), 1) == 131_072 / 8
+
+
+def test_room_is_what_the_weights_leave() -> None:
+    free = 0.9 * (85.9e9 - weight_bytes(WORKED)) - 2e9
+    assert room_sequences(WORKED) == pytest.approx(free / (131_072 * (1000 + 0.6 * 200)))
+    reserved = replace(WORKED, backend="trtllm")
+    assert room_sequences(reserved) == pytest.approx(free / (131_072 * 1200))
+    assert room_sequences(replace(WORKED, attention_data=2)) == pytest.approx(
+        2 * room_sequences(WORKED)
+    )
+    assert room_sequences(replace(WORKED, precision="fp4")) > 2 * room_sequences(WORKED)
+
+
+def test_llama_70b_in_8_bits_has_room_for_48_on_one_h200() -> None:
+    """Runs of 128 requests of 1,024 and 8,192 tokens on TensorRT-LLM show 48 at once.
+
+    Source: line 2374 of the record; Little's law with its two latencies.
+    """
+    first, each, answer = 368.967, 0.03042, 0.9 * 8192
+    running = 128 * answer * each / (first + answer * each)
+    model = find_model("Llama-3.1-70B")[0]
+    one = replace(WORKED, architecture=model, system=find_system("h200"), precision="fp8")
+    one = replace(one, backend="trtllm", input_tokens=1024, output_tokens=8192)
+    half = replace(one, precision="fp4")  # its cache is kept in eight bits too
+    assert running == pytest.approx(48.4, abs=0.1)
+    assert room_sequences(one) < running < room_sequences(half)
+
+
+def test_fewest_devices_hold_the_weights() -> None:
+    assert fewest_devices(replace(R1, system=find_system("h100"))) == 16
+    assert fewest_devices(replace(R1, system=find_system("h200"))) == 8
+    assert fewest_devices(WORKED) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tensor": 3}, "tensor must be a divisor of the 128 heads of deepseek-ai/DeepSeek-R1"),
+        ({"expert": 7}, "expert must be a divisor of the 256 experts"),
+        ({"expert": 16}, "expert must be a divisor of the 8 devices of a stage, got 16"),
+        ({"pipeline": 62}, "pipeline must be at most the 61 layers"),
+        ({"input_tokens": 163_000, "output_tokens": 1000}, "at most 163840, the context of"),
+        ({"input_tokens": float("nan")}, "input_tokens must be from 1 to 1e8, got nan"),
+        ({"concurrency": 0}, "concurrency must be from 1 to 1e8, got 0"),
+        ({"output_tokens": -5}, "output_tokens must be from 1"),
+        ({"tensor": 0}, "tensor must be from 1 to 4096"),
+        ({"shortest_share": 0.0}, r"shortest_share must be in \(0, 1\]"),
+        ({"draft_tokens": 17}, "draft_tokens must be from 0 to 16"),
+        ({"accepted_tokens": 2.0}, r"accepted_tokens must be from 1 to draft_tokens \+ 1 = 1"),
+        ({"backend": "llama.cpp"}, "backend must be one of trtllm, sglang, vllm"),
+        ({"tensor": 1}, r"weights must be below .*\(4 devices would do at fp8\), got 67\d GB"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        require_deployment(replace(R1, **change))  # type: ignore[arg-type]
+
+
+def test_what_can_be_is_let_through() -> None:
+    for change in ({}, {"expert": 8}, {"draft_tokens": 3, "accepted_tokens": 4.0}):
+        require_deployment(replace(R1, **change))  # type: ignore[arg-type]
+
+
+def test_experts_of_a_dense_model_and_unknown_precisions_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expert must be 1 for Llama-3\.1-8B, without experts"):
+        require_deployment(replace(WORKED, tensor=2, expert=2))
+    with pytest.raises(ValueError, match="precision must be one of bf16, fp8, fp4, int4, got fp3"):
+        storage(WORKED.architecture, "fp3")
+    assert isinstance(WORKED, Deployment)

@@ -1,0 +1,329 @@
+"""The command as its users run it: rows in, rows out, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serving_mathematics.machine.predict import (
+    ADDED,
+    Answer,
+    Row,
+    answer_rows,
+    command_parser,
+    devices_of,
+    error_lines,
+    main,
+    number,
+    parallel_widths,
+    predict_table,
+    read_row,
+    rename_columns,
+)
+from serving_mathematics.machine.run_reading import read_lines
+
+from builder import ROOT
+
+HEAD = "model,system,backend,precision,isl,osl,concurrency,tp,pp,dp,ep,mode,ttft_s,tpot_s"
+GOOD = "deepseek-ai/DeepSeek-R1,b200_sxm,sglang,fp8,1024,1024,64,8,1,1,1,agg,0.5,0.02"
+CELLS = dict(zip(HEAD.split(","), GOOD.split(","), strict=True))
+
+
+def table(folder: Path, *lines: str, head: str = HEAD) -> str:
+    path = folder / "rows.csv"
+    path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(list(arguments))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+def test_rows_keep_their_order_and_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [GOOD.replace(",64,", f",{users},") for users in (64, 4, 512, 1)]
+    out = tmp_path / "out.csv"
+    status, shown, err = told(capsys, table(tmp_path, *rows), "--out", str(out))
+    assert (status, err) == (0, "")
+    found = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
+    assert list(found[0]) == HEAD.split(",") + list(ADDED)
+    assert [row["concurrency"] for row in found] == ["64", "4", "512", "1"]
+    each = [float(row["predicted_tpot_s"]) for row in found]
+    assert each[3] < each[1] < each[0] < each[2]
+    assert shown.count("4 rows, error") == 2
+    whole = [float(row["predicted_tokens_per_s_per_gpu"]) for row in found]
+    first, each_one = float(found[0]["predicted_ttft_s"]), each[0]
+    assert whole[0] == pytest.approx(
+        64 * 0.9 * 1024 / (first + 0.9 * 1024 * each_one) / 8, rel=1e-4
+    )
+
+
+def test_without_a_file_the_table_goes_to_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = told(capsys, table(tmp_path, GOOD))
+    assert status == 0
+    assert len(out.splitlines()) == 2
+    assert "tpot_s: 1 rows" in err
+
+
+def test_only_five_columns_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, "Qwen3-8B,H100,1000,100,8", head="model,system,isl,osl,concurrency")
+    status, out, err = told(capsys, path)
+    assert (status, err) == (0, "")
+    assert float(out.splitlines()[1].split(",")[-2]) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"model": "DeepSeek-R7"},
+            "column model: model 'DeepSeek-R7' is not known; nearest: deepseek",
+        ),
+        ({"model": ""}, "column model: model must be named"),
+        ({"system": "b20"}, "column system: system 'b20' is not known; nearest: .*b200_sxm"),
+        ({"backend": "vlm"}, "column backend: backend 'vlm' is not known; nearest: vllm"),
+        ({"precision": "fp3"}, "column precision: precision 'fp3' is not known; known: bf16, fp8"),
+        ({"isl": "nan"}, "column isl: must be a whole number from 1 to 1e[+]08, got nan"),
+        ({"isl": "-5"}, "column isl: must be a whole number from 1 to 1e[+]08, got -5"),
+        ({"osl": "0"}, "column osl: must be a whole number from 1"),
+        ({"osl": "many"}, "column osl: must be a number, got 'many'"),
+        ({"isl": ""}, "column isl: must be given, got nothing"),
+        ({"concurrency": "1e300"}, "column concurrency: must be a whole number from 1 to 1e[+]06"),
+        ({"concurrency": "2.5"}, "column concurrency: must be a whole number"),
+        ({"tp": "3"}, "column tp: must be a divisor of the 128 heads of deepseek-ai/DeepSeek-R1"),
+        ({"ep": "6"}, "column ep: must be a divisor of the 256 experts"),
+        ({"pp": "90"}, "column pp: must be at most the 61 layers"),
+        (
+            {"tp": "2"},
+            r"column tp: weights must be below the 191 GB of b200_sxm for them \(4 devices",
+        ),
+        ({"isl": "1000000"}, "columns isl and osl: the sum must be at most 163840, the context of"),
+        ({"mode": "both"}, "column mode: must be agg or disagg, got 'both'"),
+        ({"tpot_s": "-1"}, "column tpot_s: must be a number from 1e-09"),
+        ({"shortest_share": "2"}, "column shortest_share: must be a number from 0.001 to 1"),
+        ({"speculation": "magic"}, "column speculation: must be none or mtp, got 'magic'"),
+        ({"draft_tokens": "3", "accepted_tokens": "9"}, "column accepted_tokens: .* from 1 to 4"),
+    ],
+)
+def test_a_wrong_cell_is_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    message: str,
+) -> None:
+    cells = CELLS | change
+    head = ",".join(cells)
+    path = table(
+        tmp_path, ",".join(CELLS.get(n, "") for n in cells), ",".join(cells.values()), head=head
+    )
+    out = tmp_path / "out.csv"
+    status, shown, err = told(capsys, path, "--out", str(out))
+    assert (status, shown, err.count("\n"), out.exists()) == (2, "", 1, False)
+    assert re.search(rf"rows.csv: row 2, {message}", err), err
+
+
+def test_rows_can_be_left_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = GOOD.replace("b200_sxm", "tpu")
+    status, out, err = told(capsys, table(tmp_path, GOOD, bad, GOOD), "--leave-blank")
+    lines = list(csv.reader(io.StringIO(out)))
+    assert status == 0
+    assert lines[2][-3:] == ["", "", ""]
+    assert lines[1] == lines[3]
+    assert "row 2 left blank, column system" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "must have a header"),
+        (b"model,system\n", "column isl must be there"),
+        (b"model,Model,system,isl,osl,concurrency\n", "column model must stand once"),
+        (b"model,system,isl,osl,concurrency\na,b\n", "row 1, must have 5 cells, got 2"),
+        (b"\xff\xfe\x00", "must be UTF-8"),
+        (b'model,"sys\n', "must be CSV"),
+    ],
+)
+def test_a_wrong_table_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    status, _, err = told(capsys, str(tmp_path / "rows.csv"))
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = told(capsys, str(tmp_path / "none.csv"))
+    assert (status, "cannot be read: No such file" in err) == (2, True)
+    status, _, err = told(capsys, table(tmp_path, GOOD), "--out", str(tmp_path / "no" / "out.csv"))
+    assert (status, "cannot be written" in err) == (2, True)
+    status, _, err = told(capsys)
+    assert (status, "name a file of rows" in err) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv"]
+
+
+def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "--presets")
+    assert status == 0
+    assert {"deepseek-ai/DeepSeek-R1", "mi300x"} <= set(out.splitlines())
+    assert command_parser().parse_args(["--leave-blank", "-"]).leave_blank
+
+
+def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    rows = table(tmp_path, *[GOOD] * 3000)
+    line = f"{sys.executable} -m serving_mathematics.machine.predict {rows} | head -1"
+    done = subprocess.run(
+        ["/bin/sh", "-c", line],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "snippets")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("model,system")
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given_widths", "read"),
+    [
+        ((8, 1, 1), (8, 1, 1)), ((8, 8, 8), (1, 8, 8)), ((64, 64, 8), (1, 8, 8)),
+        ((64, 1, 8), (8, 1, 8)), ((1, 64, 8), (1, 8, 8)), ((16, 1, 4), (4, 1, 4)),
+        ((1, 8, 8), (1, 8, 8)), ((2, 1, 2), (2, 1, 2)), ((1, 1, 8), (1, 8, 8)),
+    ],
+)  # fmt: skip
+def test_devices_are_counted_once(
+    given_widths: tuple[int, int, int], read: tuple[int, int, int]
+) -> None:
+    *found, notes = parallel_widths(*given_widths)
+    assert tuple(found) == read
+    assert bool(notes) == (given_widths != read)
+
+
+def test_a_rack_that_no_engine_divides_is_a_fleet() -> None:
+    row = read_row(CELLS | {"system": "gb200", "tp": "36"})
+    assert isinstance(row, Row)
+    assert row.answers.attention_data == 32
+    assert row.prompts is not None
+    assert row.prompts.devices == 4
+    assert "read as a fleet of 36 devices" in row.notes[0]
+    with pytest.raises(ValueError, match="column tp: must be a divisor"):
+        read_row(CELLS | {"tp": "36"})  # eight of these are joined
+
+
+def test_separate_fleets_have_columns_of_their_own() -> None:
+    apart = CELLS | {
+        "mode": "disagg", "prefill_tp": "4", "prefill_workers": "2", "decode_tp": "8",
+        "decode_workers": "3",
+    }  # fmt: skip
+    row = read_row(apart)
+    assert devices_of(row) == 2 * 4 + 3 * 8
+    assert row.answers.concurrency == pytest.approx(64 / 3)
+    (answer,) = answer_rows([row])
+    (one,) = answer_rows([read_row(CELLS | {"concurrency": "21"})])
+    assert isinstance(answer, Answer)
+    assert answer.per_token_s < one.per_token_s  # not interrupted
+    with pytest.raises(ValueError, match="column decode_tp: must be a divisor"):
+        read_row(apart | {"decode_tp": "5"})
+    with pytest.raises(ValueError, match="column prefill_tp: must be a divisor"):
+        read_row(apart | {"prefill_tp": "5"})
+
+
+def test_guessing_is_faster_and_what_it_yields_can_be_said() -> None:
+    plain, mtp, lucky = (
+        answer_rows([read_row(CELLS | change)])[0].per_token_s
+        for change in (
+            {}, {"speculation": "mtp"}, {"draft_tokens": "3", "accepted_tokens": "4"},
+        )
+    )  # fmt: skip
+    assert lucky < mtp < plain
+    assert lucky / mtp > 2.5 / 4
+
+
+def test_lengths_of_the_benchmark_are_uniform_unless_said() -> None:
+    assert read_row(CELLS).answers.shortest_share == 0.8
+    assert read_row(CELLS | {"isl": "2000"}).answers.shortest_share == 1
+    assert read_row(CELLS | {"shortest_share": "1"}).answers.shortest_share == 1
+
+
+def test_columns_go_by_other_names() -> None:
+    header = ["model_path", "HW", "isl", "osl", "conc", "tp_size", "attention_dp_size", "x"]
+    names = rename_columns(header)
+    assert list(names.values()) == ["model", "system", "isl", "osl", "concurrency", "tp", "dp"]
+    with pytest.raises(
+        ValueError, match=r"column concurrency must be there, got .*; nearest: konkurrency"
+    ):
+        rename_columns(["model", "system", "isl", "osl", "konkurrency"])
+
+
+def test_numbers_name_their_rule() -> None:
+    assert number({"x": " 3 "}, "x", None, 1, 5) == 3
+    assert number({}, "x", 2, 1, 5) == 2
+    with pytest.raises(ValueError, match="column x: must be a whole number from 1 to 5, got inf"):
+        number({"x": "inf"}, "x", None, 1, 5)
+
+
+def test_errors_are_told_in_percent() -> None:
+    (line,) = error_lines({"tpot_s": [(1.2, 1.0), (0.9, 1.0), (1.0, 1.0)], "ttft_s": []})
+    assert line.startswith("tpot_s: 3 rows, error 10.0% in the median, 10.0% in the mean")
+    assert line.endswith("signed median +0.0%")
+
+
+def test_predictions_do_not_depend_on_the_rows_beside(capsys: pytest.CaptureFixture[str]) -> None:
+    head = HEAD.split(",")[:12]
+    rows = [
+        GOOD.split(",")[:12],
+        ["gpt-oss-120b", "h100", "vllm", "fp4", "8192", "1024", "32", "4", "1", "1", "1", "agg"],
+    ]
+    both, _ = predict_table("rows", head, rows, False, sys.stderr)
+    one, _ = predict_table("rows", head, rows[1:], False, sys.stderr)
+    assert both.splitlines()[2] == one.splitlines()[1]
+    assert capsys.readouterr().err == ""
+
+
+def test_the_published_table_is_answered_as_it_stands() -> None:
+    """Rows as others have them, without what only the rules of reading know."""
+    lines = [line for line in read_lines() if line["mode"] == "agg"][::7]
+    rows = []
+    for line in lines:
+        cells = {
+            name: line[name] for name in ("model", "system", "backend", "precision", "isl", "osl")
+        }
+        cells |= {"concurrency": line["concurrency"] or line["batch"], "tp": line["tp"]}
+        cells |= {"dp": line["dp"], "ep": line["ep"]}
+        with contextlib.suppress(ValueError):  # widths that only `moe_tp` tells
+            rows.append((read_row(cells), float(line["tpot_ms"]) / 1e3))
+    answers = answer_rows([row for row, _ in rows])
+    pairs = [(one.per_token_s, each) for one, (_, each) in zip(answers, rows, strict=True)]
+    assert len(pairs) >= 0.99 * len(lines)
+    errors = sorted(abs(predicted / measured - 1) for predicted, measured in pairs)
+    assert errors[len(errors) // 2] < 0.13
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.fixed_dictionaries({name: st.text(max_size=6) for name in ("isl", "tp", "dp", "ep", "pp")})
+)
+def test_any_cells_are_answered_or_refused_by_column(cells: dict[str, str]) -> None:
+    told = ""
+    try:
+        assert answer_rows([read_row(CELLS | cells)])[0].per_token_s > 0
+    except ValueError as problem:
+        told = str(problem)
+    assert told == "" or told.startswith("column")

@@ -1,0 +1,116 @@
+"""Padding and calibration: limits, quantiles as oracle, planted factors; and the exercises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.machine.benchmark_loops import loop_latencies
+from serving_mathematics.machine.exercises.predictions import (
+    ridge_tokens,
+    running_requests,
+    tokens_that_touch,
+)
+from serving_mathematics.machine.predictions import (
+    LOADS,
+    WIDTHS,
+    _llama_on,
+    calibrated_errors,
+    example,
+    padding,
+    slider_more_devices,
+)
+from serving_mathematics.machine.step_time import FITTED, count_work
+
+
+def test_padding_is_a_quantile_of_the_ratios() -> None:
+    rng = np.random.default_rng(1)
+    predicted, measured = rng.uniform(1, 2, 999), rng.uniform(1, 4, 999)
+    ratios = sorted(measured / predicted)
+    assert padding(predicted, measured, 0.5) == pytest.approx(ratios[499])
+    assert padding(predicted, measured, 0.1) < padding(predicted, measured, 0.9)
+    assert padding(2 * predicted, measured, 0.3) == pytest.approx(
+        padding(predicted, measured, 0.3) / 2
+    )
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.1, 10))
+def test_a_factor_of_its_own_is_found(share: float, factor: float) -> None:
+    predicted = np.linspace(1, 3, 7)
+    assert padding(predicted, factor * predicted, share) == pytest.approx(factor)
+
+
+def test_a_few_runs_remove_what_their_deployment_shares() -> None:
+    rng = np.random.default_rng(2)
+    labels = [name for name in "abcdef" for _ in range(30)]
+    shared = np.repeat(rng.uniform(0.5, 2, 6), 30)
+    predicted = rng.uniform(1, 9, 180)
+    measured = predicted * shared * rng.lognormal(0, 0.02, 180)
+    before, after = calibrated_errors(predicted, measured, labels, 3, rng)
+    assert before.shape == after.shape == (6 * 27,)
+    assert np.median(np.abs(after)) < 0.03 < np.median(np.abs(before))
+    nothing, _ = calibrated_errors(predicted[:3], measured[:3], ["a"] * 3, 3, rng)
+    assert nothing.size == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"share": 0.0}, "share must be"),
+        ({"predicted_s": [1.0, -1.0]}, "predicted_s must be"),
+        ({"measured_s": [1.0]}, "measured_s must be of shape"),
+        ({"measured_s": [1.0, float("nan")]}, "measured_s must be"),
+    ],
+)
+def test_bad_input_is_refused(change: dict[str, object], message: str) -> None:
+    given_values: dict[str, object] = {
+        "predicted_s": [1.0, 2.0], "measured_s": [1.0, 2.0], "share": 0.5,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        padding(**(given_values | change))  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="deployments must be one a run"):
+        calibrated_errors([1.0, 2.0], [1.0, 2.0], ["a"], 1, rng)
+
+
+def test_three_measurements_are_worth_something() -> None:
+    found = example()
+    assert found.after_three < 0.85 * found.before_three
+    assert 1 < found.pad_90 < 2
+    assert found.resisting_rows.count("\n") == 7
+    assert found.table_rows.count("|") == 5 * 6
+
+
+def test_slider_more_devices() -> None:
+    data = slider_more_devices()
+    values = np.array(data["curves"][0]["values"])
+    rates = np.array(data["readouts"][0]["values"])
+    for i, load in enumerate(LOADS):
+        for j, devices in enumerate(WIDTHS):
+            one = loop_latencies(count_work([_llama_on(devices, load)]), FITTED)
+            assert values[i, j] == pytest.approx(1e3 * float(one.per_token_s[0]))
+    assert np.all(np.diff(values, axis=0) > 0)  # more requests, longer steps
+    assert np.all(np.diff(values[:, 1:], axis=1) < 0)  # more devices, shorter ones
+    assert np.all(np.diff(rates[:, 1:], axis=1) < 0)  # and less from each
+    assert slider_more_devices() == data
+
+
+def test_tokens_that_touch() -> None:
+    assert tokens_that_touch(0.5, 2, 1) == pytest.approx(1)
+    assert tokens_that_touch(0.99, 256, 8) == pytest.approx(2 * tokens_that_touch(0.9, 256, 8))
+    with pytest.raises(ValueError, match="share must be"):
+        tokens_that_touch(1.5, 8, 2)
+
+
+def test_running_requests() -> None:
+    assert running_requests(10, 0.0, 0.1, 5) == 10
+    assert running_requests(10, 0.5, 0.1, 5) == 5
+    with pytest.raises(ValueError, match="concurrency must be"):
+        running_requests(0, 0.5, 0.1, 5)
+
+
+def test_ridge_tokens() -> None:
+    assert ridge_tokens(1000, 10, 1) == 50
+    with pytest.raises(ValueError, match="peak_flops_per_s must be"):
+        ridge_tokens(0, 10, 1)

@@ -1,0 +1,355 @@
+"""The step by hand, against a second implementation, and its limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serving_mathematics.machine.architectures import Attention, FeedForward
+from serving_mathematics.machine.catalogue import find_model, find_system
+from serving_mathematics.machine.deployments import (
+    WORKED,
+    Deployment,
+    Storage,
+    cache_devices,
+    storage,
+)
+from serving_mathematics.machine.step_time import (
+    CONSTANT_NAMES,
+    FITTED,
+    MESSAGE_S,
+    SMALL_S,
+    Constants,
+    Work,
+    attention_floor_s,
+    by_backend,
+    constants_of,
+    count_work,
+    decode_step_s,
+    expert_floor_s,
+    feed_forward_floor_s,
+    layers_floor_s,
+    matrix_floor_s,
+    prompt_s,
+    touched_experts,
+)
+from serving_mathematics.measuring import read_record
+
+PERFECT = Constants(
+    **{name: 1.0 if name.endswith("_share") else 0.0 for name in CONSTANT_NAMES}
+)  # every share is attained, and no kernel, host or front costs anything
+MODELS = [
+    "Llama-3.1-70B", "DeepSeek-R1", "gpt-oss-120b", "GLM-5", "Qwen3.5-397B-A17B", "MiniMax-M2.5",
+    "Kimi-K3", "DeepSeek-V4-Pro", "Nemotron-H-56B-Base-8K", "gemma-4-26B-A4B", "MiniMax-M3",
+]  # fmt: skip
+
+
+def deployed(name: str, **changes: object) -> Deployment:
+    one = replace(WORKED, architecture=find_model(name)[0], system=find_system("b200"))
+    return replace(one, **({"precision": "fp8", "tensor": 8} | changes))  # type: ignore[arg-type]
+
+
+def step(one: Deployment, sequences: float, context: float, constants: Constants) -> float:
+    work = count_work([one])
+    return float(decode_step_s(work, constants, np.array([sequences]), np.array([context]))[0])
+
+
+def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> float:
+    """The same step, term by term, in plain loops."""
+    model, system = one.architecture, one.system
+    kept = storage(model, one.precision)
+    devices = one.tensor * one.attention_data
+    here = max(sequences / one.pipeline, one.attention_data)
+    a_group, width = here / one.attention_data, 1 + one.draft_tokens
+    factor = {
+        "trtllm": c.factor_trtllm,
+        "sglang": c.factor_sglang,
+        "vllm": c.factor_vllm,
+    }[one.backend]
+    peak = {2: system.bf16_flops_per_s, 1: system.fp8_flops_per_s}
+    peak[0.5625] = system.fp4_flops_per_s
+    peak[0.53125] = (
+        system.bf16_flops_per_s
+        if one.precision == "int4"
+        else system.fp8_flops_per_s
+        if system.generation == "blackwell"
+        else system.bf16_flops_per_s
+    )
+    total = 0.0
+    for count, attention, part in model.layers:
+        weights = (attention.parameters + part.dense_parameters) / one.tensor
+        read = weights * kept.attention / (system.bandwidth_bytes_per_s * c.weight_share)
+        done = 2 * weights * a_group * width / (peak[kept.attention] * c.arithmetic_share)
+        seen = min(context, attention.window_tokens or math.inf)
+        taken = min(seen, attention.selected_tokens or math.inf)
+        split = cache_devices(attention, one.tensor)
+        cache = a_group * (
+            taken * attention.cached_values * kept.cache / split
+            + seen * attention.index_values
+            + 2 * 4 * attention.state_values / split
+        )
+        scores = taken * attention.score_width + seen * attention.index_width
+        look = cache / (system.bandwidth_bytes_per_s * c.cache_share)
+        think = 2 * a_group * width * scores / one.tensor
+        think /= system.bf16_flops_per_s * c.attention_share
+        mixed = 0.0
+        if part.experts:
+            missed = (1 - part.chosen / part.experts) ** (here * width)
+            touched = part.experts * (1 - missed)
+            load = touched * part.expert_parameters * kept.experts / devices
+            work = 2 * part.chosen * part.expert_parameters * here * width / devices
+            mixed = max(
+                load / (system.bandwidth_bytes_per_s * c.expert_share), work / peak[kept.experts]
+            )
+        total += count * (max(read, done) + max(look, think) + mixed)
+    total += factor * layers_floor_s(model, system.generation, one.backend, kept)
+    if devices > 1:
+        link = (
+            system.link_bytes_per_s
+            if devices <= system.domain_devices
+            else (system.outside_bytes_per_s)
+        )
+        size = 2 * (devices - 1) / devices * model.hidden * 2 * width * a_group
+        total += 2 * model.layer_count * (MESSAGE_S + size / (link * c.link_share))
+    total *= 1 + one.draft_tokens / model.layer_count
+    words = model.vocabulary * model.hidden * 2 / one.tensor
+    total += width * words / (system.bandwidth_bytes_per_s * c.weight_share)
+    return total + c.sequence_s * a_group
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tensor": 1, "attention_data": 8, "expert": 8, "backend": "sglang"},
+        {"precision": "fp4", "backend": "trtllm", "draft_tokens": 3, "accepted_tokens": 2.5},
+        {"precision": "bf16", "tensor": 2, "pipeline": 4},
+        {"precision": "int4", "system": find_system("h200")},
+        {"tensor": 16},
+    ],
+)
+def test_a_step_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> None:
+    one = deployed(name, **changes)
+    for sequences, context in ((1.0, 10.0), (48.0, 3000.0), (900.0, 7e4), (3e5, 9.0)):
+        expected = by_hand(one, sequences, context, FITTED)
+        assert step(one, sequences, context, FITTED) == pytest.approx(expected, rel=1e-12)
+
+
+def test_one_sequence_reads_the_weights_once() -> None:
+    """With everything attained and no kernels, a step of a dense model is bytes over bandwidth."""
+    model = WORKED.architecture
+    read = 2 * (model.parameters - model.vocabulary * model.hidden)  # one table of two
+    assert step(WORKED, 1, 0, PERFECT) == pytest.approx(read / 3.35e12, rel=1e-12)
+    assert step(WORKED, 1, 1000, PERFECT) == pytest.approx(
+        (read + 1000 * 131_072) / 3.35e12, rel=1e-12
+    )
+
+
+def test_many_sequences_are_arithmetic() -> None:
+    model = WORKED.architecture
+    matrices = model.attention_parameters + model.dense_parameters
+    words = model.vocabulary * model.hidden * 2 / 3.35e12
+    assert step(WORKED, 4096, 0, PERFECT) == pytest.approx(
+        2 * matrices * 4096 / 989e12 + words, rel=1e-12
+    )
+
+
+def test_a_prompt_is_arithmetic_and_half_its_square() -> None:
+    """2 FLOPs a parameter and token; every token meets the half of the prompt before it."""
+    model = WORKED.architecture
+    matrices = model.attention_parameters + model.dense_parameters
+    scores = 32 * 8192 * 2 * 500
+    found = float(prompt_s(count_work([WORKED]), PERFECT)[0])
+    assert found == pytest.approx(1000 * (2 * matrices + scores) / 989e12, rel=1e-12)
+
+
+def test_a_prompt_on_several_devices_sends_two_messages_a_layer() -> None:
+    one, eight = deployed("Llama-3.1-70B", tensor=1), deployed("Llama-3.1-70B")
+    alone, shared = (float(prompt_s(count_work([x]), PERFECT)[0]) for x in (one, eight))
+    sent = 2 * 80 * 2 * 7 / 8 * 8192 * 2 * 1000 / 900e9
+    assert shared == pytest.approx(alone / 8 + sent, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "changes", [{}, {"tensor": 1, "attention_data": 8, "expert": 8}, {"precision": "fp4"}]
+)
+def test_a_prompt_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> None:
+    """Term by term, in plain loops."""
+    one = deployed(name, input_tokens=9000.0, **changes)
+    model, system, c = one.architecture, one.system, FITTED
+    rest = storage(model, one.precision).attention
+    peak = {2: system.bf16_flops_per_s, 1: system.fp8_flops_per_s}.get(rest, system.fp4_flops_per_s)
+    total = 0.0
+    for count, attention, part in model.layers:
+        seen = min(
+            4500.0, attention.window_tokens or math.inf, attention.selected_tokens or math.inf
+        )
+        scores = 2 * seen * attention.prompt_score_width + 9000 * attention.index_width
+        total += count * (
+            2 * (attention.parameters + part.dense_parameters) / (peak * c.prompt_share)
+            + 2
+            * part.chosen
+            * part.expert_parameters
+            / (system.bf16_flops_per_s * c.prompt_expert_share)
+            + scores / (system.bf16_flops_per_s * c.attention_share)
+        )
+    sent = 2 * model.layer_count * 2 * 7 / 8 * model.hidden * 2 / one.attention_data
+    total = total / 8 + sent / (system.link_bytes_per_s * c.prompt_link_share)
+    found = float(prompt_s(count_work([one]), FITTED)[0])
+    assert found == pytest.approx(9000 * total, rel=1e-12)
+
+
+def test_a_window_and_a_selection_end_the_square() -> None:
+    gpt, short = deployed("gpt-oss-120b", input_tokens=8000), 128
+    full = replace(gpt.architecture, layers=tuple(
+        (count, replace(attention, window_tokens=0), part)
+        for count, attention, part in gpt.architecture.layers
+    ))  # fmt: skip
+    less = float(prompt_s(count_work([gpt]), PERFECT)[0])
+    more = float(prompt_s(count_work([replace(gpt, architecture=full)]), PERFECT)[0])
+    saved = 18 * 2 * (4000 - short) * 64 * 128 / 8 * 8000 / 2.25e15
+    assert more - less == pytest.approx(saved, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("experts", "chosen", "tokens", "touched"),
+    [
+        (256, 8, 8, 57.42), (256, 8, 32, 163.31), (256, 8, 128, 251.60), (128, 4, 32, 81.66),
+        (256, 8, 72.5, 230.4), (0, 0, 5, 0.0),
+    ],
+)  # fmt: skip
+def test_touched_experts_are_known(
+    experts: float, chosen: float, tokens: float, touched: float
+) -> None:
+    found = touched_experts(np.array([experts]), np.array([chosen]), np.array([tokens]))
+    assert float(found[0]) == pytest.approx(touched, abs=0.06)
+
+
+def test_touched_experts_are_those_of_random_choices() -> None:
+    rng = np.random.default_rng(5)
+    draws = [len(set(rng.permuted(np.tile(np.arange(64), (20, 1)), axis=1)[:, :6].ravel()))
+             for _ in range(400)]  # fmt: skip
+    error = np.std(draws) / math.sqrt(len(draws))
+    found = float(touched_experts(np.array([64.0]), np.array([6.0]), np.array([20.0]))[0])
+    assert found == pytest.approx(np.mean(draws), abs=4 * float(error))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.sampled_from(MODELS), sequences=st.floats(1, 2000), context=st.floats(1, 1e5),
+    tensor=st.sampled_from([1, 2, 4, 8]),
+)  # fmt: skip
+def test_more_work_takes_longer(name: str, sequences: float, context: float, tensor: int) -> None:
+    one = deployed(name, tensor=tensor)
+    here = step(one, sequences, context, FITTED)
+    assert here > 0
+    assert step(one, 2 * sequences, context, FITTED) >= here
+    assert step(one, sequences, 2 * context, FITTED) >= here
+    fast = replace(one.system, bandwidth_bytes_per_s=2 * one.system.bandwidth_bytes_per_s)
+    assert here / 2 <= step(replace(one, system=fast), sequences, context, FITTED) <= here
+
+
+@pytest.mark.parametrize("name", CONSTANT_NAMES[:10])
+def test_every_constant_of_a_step_matters(name: str) -> None:
+    """Where it should: one of many kinds of steps is slower with less of it, or with more time."""
+    kinds = [
+        (deployed("DeepSeek-R1", backend=backend, tensor=8), sequences, context)
+        for backend in ("trtllm", "sglang", "vllm")
+        for sequences, context in ((1.0, 10.0), (64.0, 1e5), (4096.0, 10.0))
+    ] + [
+        (deployed("Llama-3.1-70B"), 4096.0, 10.0),
+        (deployed("Llama-3.1-70B"), 64.0, 1e5),
+        (deployed("DeepSeek-R1", tensor=1), 64.0, 1e5),  # every head looks at the one latent
+    ]
+    value = getattr(FITTED, name)
+    worse = replace(FITTED, **{name: value / 2 if name.endswith("_share") else value * 2})
+    pairs = [(step(*kind, FITTED), step(*kind, worse)) for kind in kinds]
+    assert all(after >= before for before, after in pairs)
+    assert any(after > 1.003 * before for before, after in pairs)
+
+
+def test_rows_of_different_models_do_not_touch_each_other() -> None:
+    many = [deployed(name) for name in MODELS]
+    work = count_work(many)
+    together = decode_step_s(work, FITTED, np.full(len(many), 16.0), np.full(len(many), 2000.0))
+    alone = [step(one, 16.0, 2000.0, FITTED) for one in many]
+    assert together == pytest.approx(alone, rel=1e-12)
+    some = work.rows(np.array([3, 1]))
+    assert isinstance(some, Work)
+    assert some.layers.tolist() == [78.0, 61.0]
+    assert by_backend(some, 1.0, 2.0, 3.0).tolist() == [3.0, 3.0]
+
+
+FLOORS = read_record("machine_kernels")["systems"]
+
+
+@pytest.mark.parametrize(
+    ("system", "generation"),
+    [("h100_sxm", "hopper"), ("h200_sxm", "hopper"), ("b200_sxm", "blackwell")],
+)
+def test_floors_are_those_of_measured_kernels(system: str, generation: str) -> None:
+    """Medians of three backends lie around the floors; quantizing the input is measured with it."""
+    measured = FLOORS[system]
+    matrix = [
+        measured["matrix floor [s]"][f"{b} bfloat16"]["median"]
+        for b in ("sglang", "trtllm", "vllm")
+    ]
+    assert matrix_floor_s(generation, 2.0) == pytest.approx(np.median(matrix), rel=0.1)
+    eight = [measured["matrix floor [s]"][f"{b} fp8_block"]["median"] for b in ("sglang", "trtllm")]
+    assert matrix_floor_s(generation, 1.0) == pytest.approx(np.median(eight), rel=0.15)
+    attention = [row["median"] for row in measured["attention floor [s]"].values()]
+    kernel = attention_floor_s(Attention("full", 0), generation, 2.0)
+    kernel -= 2 * matrix_floor_s(generation, 2.0) + 2 * SMALL_S
+    assert min(attention) * 0.95 <= kernel <= max(attention)
+    experts = measured["experts floor [s]"]
+    for precision, name in ((1.0, "fp8_block"), (2.0, "bfloat16")):
+        found = [experts[f"{b} {name}"]["median"] for b in ("sglang", "trtllm", "vllm")]
+        assert expert_floor_s(generation, "vllm", precision, False) == pytest.approx(
+            np.median(found), rel=0.25
+        )
+    messages = [row["median"] for row in measured["message floor [s]"].values()]
+    assert 0.8 * min(messages) < MESSAGE_S < 1.1 * max(messages)
+
+
+def test_floors_add_up() -> None:
+    kept = Storage(1.0, 1.0, 1.0, 2.0, 2.0)
+    dense = feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False)
+    assert dense == pytest.approx(2 * 5.2e-6 + 2 * 2.5e-6)
+    mixture = feed_forward_floor_s(FeedForward(64 * 8, 5, 8, 2), 64, "hopper", "vllm", kept, False)
+    assert mixture == pytest.approx(32e-6 + 3.2e-6 + 4e-6 + 5e-6)
+    shared = feed_forward_floor_s(FeedForward(9999, 5, 8, 2), 64, "hopper", "vllm", kept, False)
+    assert shared == pytest.approx(mixture + 2 * 5.2e-6 + 2.5e-6)
+    assert feed_forward_floor_s(FeedForward(0), 64, "hopper", "vllm", kept, False) == 0
+    linear = attention_floor_s(Attention("linear", 1), "blackwell", 2.0)
+    assert linear == pytest.approx(3 * 2.6e-6 + 7e-6 + 7.5e-6)
+    plain = attention_floor_s(Attention("latent", 1), "hopper", 2.0)
+    assert plain == pytest.approx(52e-6 + 2.5e-6)
+    assert attention_floor_s(Attention("latent", 1), "blackwell", 2.0) == pytest.approx(42.5e-6)
+    sparse = attention_floor_s(Attention("latent", 1, selected_tokens=2048), "hopper", 2.0)
+    assert sparse - plain == pytest.approx(25e-6)
+    assert attention_floor_s(Attention("none", 0), "hopper", 2.0) == 0
+    blocks = attention_floor_s(Attention("full", 1, index_width=9), "hopper", 2.0)
+    assert blocks == pytest.approx(attention_floor_s(Attention("full", 1), "hopper", 2.0) + 25e-6)
+    expected = {"trtllm": 72e-6, "vllm": 40e-6, "sglang": 36e-6}
+    for backend, floor in expected.items():
+        assert expert_floor_s("hopper", backend, 0.53125, four_bit=True) == floor
+    assert expert_floor_s("blackwell", "vllm", 0.53125, four_bit=True) == 19e-6
+    assert expert_floor_s("blackwell", "vllm", 0.53125, four_bit=False) == 50e-6
+
+
+def test_constants_are_in_their_order_and_in_the_record() -> None:
+    assert len(CONSTANT_NAMES) <= 25
+    assert constants_of(FITTED.as_array()) == FITTED
+    recorded = read_record("machine_scores")["constants"]
+    assert {name: getattr(FITTED, name) for name in CONSTANT_NAMES} == recorded
+    assert [field.name for field in fields(Constants)] == list(recorded)
+    with pytest.raises(ValueError, match=r"values must be of shape \(21,\)"):
+        constants_of(np.zeros(3))
+    with pytest.raises(ValueError, match="deployments must be one or more"):
+        count_work([])

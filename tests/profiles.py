@@ -1,0 +1,17 @@
+"""How many examples a property is tried on: few while you write, many at night."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("handbook", deadline=None, max_examples=25, derandomize=True)
+settings.register_profile(  # other examples every night; what fails can be replayed
+    "thorough", deadline=None, max_examples=300, derandomize=False, print_blob=True
+)
+PROFILE = os.environ.get("HANDBOOK_TESTS") or "handbook"
+settings.load_profile(PROFILE)
+
+THOROUGH = PROFILE == "thorough"
+costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation

@@ -1,0 +1,191 @@
+"""Every page in a real browser, wide and on a phone: accessible, light, asking nobody else."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from builder import ROOT
+from builder.source import Sources, self_contained
+
+from . import contrast
+from .conftest import PAGES
+from .visits import (
+    AXE,
+    COLOURS,
+    DESK,
+    PHONE,
+    RUN_AXE,
+    SCHEMES,
+    WHOLE,
+    Visit,
+    address_of,
+    addresses,
+    structure,
+    turned,
+    visit,
+)
+
+pytestmark = pytest.mark.timeout(600)  # all pages are looked at before the first test
+SOURCE_FILES = Sources(ROOT)
+LIGHT_BYTES = 150 * 1024
+PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed
+
+
+@pytest.fixture(scope="module")
+def visits(browser: Browser, origin: str) -> list[Visit]:
+    """Each page, opened once."""
+    return [visit(browser, origin, address) for address in addresses()]
+
+
+def test_no_page_has_a_violation_that_axe_knows(visits: list[Visit]) -> None:
+    found = {visit.address: visit.desk.structure + visit.phone.structure for visit in visits}
+    assert not {address: broken for address, broken in found.items() if broken}
+
+
+def test_every_colour_of_text_can_be_read_in_both_themes(visits: list[Visit]) -> None:
+    found = {visit.address: visit.desk.unreadable + visit.phone.unreadable for visit in visits}
+    assert not {address: bad for address, bad in found.items() if bad}
+
+
+def test_pages_fit_a_phone(visits: list[Visit]) -> None:
+    assert not {v.address: v.phone.width for v in visits if v.phone.width > PHONE["width"]}
+    assert not {v.address: v.desk.width for v in visits if v.desk.width > DESK["width"]}
+
+
+def test_axe_finds_what_is_wrong(page: Page) -> None:
+    """The rules that are left to it, on a page where something is broken on purpose."""
+    assert structure(page, whole=True) == []
+    page.evaluate("""() => {
+        document.querySelector("article img").removeAttribute("alt");
+        document.querySelector("article").append(document.createElement("button"));
+    }""")
+    try:
+        assert {found[0] for found in structure(page)} == {"image-alt", "button-name"}
+    finally:
+        page.evaluate("""() => {
+            document.querySelector("article img").alt = "again";
+            document.querySelector("article > button").remove();
+        }""")
+
+
+def test_pages_ask_no_other_origin_and_say_nothing(visits: list[Visit], origin: str) -> None:
+    assert not {visit.address: visit.said for visit in visits if visit.said}
+    asked = {urlsplit(url).netloc for visit in visits for url in visit.asked}
+    assert asked == {urlsplit(origin).netloc}
+
+
+def test_every_copy_button_takes_its_names_with_what_they_need(visits: list[Visit]) -> None:
+    taken = {visit.address: visit.copied for visit in visits}
+    directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
+    buttons = 0
+    for page in PAGES:
+        modules = [SOURCE_FILES.module(name) for name in page.modules]
+        expected = []
+        for line in directive.findall(page.text):
+            names = line.split()
+            expected += [
+                self_contained(module, names, SOURCE_FILES.module)
+                for module in modules
+                if names[0] in module.outline.symbols
+            ]
+        assert taken[address_of(page.slug)] == expected, page.path
+        buttons += len(expected)
+    assert buttons > 300
+
+
+def test_pages_are_light_before_anything_is_run(visits: list[Visit], site: Path) -> None:
+    """What a browser fetches of each page before a key or a click, packed as static hosts do."""
+
+    @functools.cache
+    def weight(path: str) -> int:
+        file = site / path.strip("/")
+        content = (file / "index.html" if file.is_dir() else file).read_bytes()
+        packed = file.is_dir() or file.suffix in PACKED
+        return len(gzip.compress(content, 6) if packed else content)
+
+    total = {v.address: sum(weight(path) for path in map(_path, v.asked)) for v in visits}
+    assert min(total.values()) > 10_000
+    assert not {address: bytes_ for address, bytes_ in total.items() if bytes_ >= LIGHT_BYTES}
+
+
+def _path(url: str) -> str:
+    return urlsplit(url).path
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, origin: str) -> Iterator[Page]:
+    page = browser.new_page(viewport=DESK)
+    page.goto(origin + WHOLE)
+    page.evaluate(AXE)
+    yield page
+    page.close()
+
+
+def seen_by_axe(page: Page, selector: str) -> list[object]:
+    """What axe says of the colours of an element and all that is in it."""
+    return list(page.evaluate(RUN_AXE, [{"include": [[selector]]}, {"runOnly": COLOURS}]))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_where_axe_looks_at_every_colour_it_agrees(page: Page, scheme: str) -> None:
+    turned(page, scheme)
+    assert contrast.problems(page) == seen_by_axe(page, "body") == []
+
+
+DARK = "[data-md-color-scheme=slate]"
+BAD_COLOURS = {  # what a style sheet might say by mistake, and the scheme in which it shows
+    "token": ("light", ".highlight .k", "color: #b9b9b9"),
+    "token in the dark": ("dark", f"{DARK} .highlight .k", "color: #4a4f6a"),
+    "prose": ("light", ".md-typeset p", "color: #999"),
+    "prose in the dark": ("dark", f"{DARK} .md-typeset p", "color: #667"),
+    "transparent item": ("light", ".md-typeset li", "opacity: .4"),
+    "background": ("light", ".md-typeset th", "background: #555"),
+    "text just too pale": ("light", ".md-typeset p", "color: #777; background: #fff"),
+    "link like its text": (
+        "light",
+        ".md-typeset p a",
+        "color: #333; text-decoration: none; border: 0; font-weight: inherit",
+    ),
+}
+
+
+@pytest.mark.parametrize(("scheme", "selector", "rules"), BAD_COLOURS.values(), ids=BAD_COLOURS)
+def test_a_bad_colour_is_found_and_axe_agrees(
+    page: Page, scheme: str, selector: str, rules: str
+) -> None:
+    turned(page, scheme)
+    assert contrast.problems(page) == []
+    mark = "[data-looked-at]"
+    first = page.locator(selector.removeprefix(DARK)).locator("visible=true").first
+    first.evaluate("one => one.setAttribute('data-looked-at', '')")
+    assert not seen_by_axe(page, mark)
+    important = "; ".join(f"{rule.strip()} !important" for rule in rules.split(";"))
+    sheet = page.add_style_tag(content=f"{selector}{{{important}}}")
+    try:
+        assert contrast.problems(page)
+        assert seen_by_axe(page, mark)
+    finally:
+        sheet.evaluate("one => one.remove()")
+        page.locator(mark).evaluate("one => one.removeAttribute('data-looked-at')")
+
+
+def test_ratios_are_those_of_wcag() -> None:
+    """Source: WCAG 2.2, contrast ratio; #767676 on white is the palest grey that passes, 4.54."""
+    black, white, grey = map(
+        contrast.colour, ("rgb(0, 0, 0)", "rgb(255, 255, 255)", "rgb(118, 118, 118)")
+    )
+    assert contrast.ratio(black, white) == contrast.ratio(white, black) == pytest.approx(21)
+    assert contrast.ratio(grey, white) == pytest.approx(4.542, abs=5e-4)
+    half = contrast.over(contrast.colour("rgba(0, 0, 0, 0.5)"), white)
+    assert half == contrast.over(black, white, 0.5) == (0.5, 0.5, 0.5, 1.0)
+    assert contrast.colour("color(srgb 0.5 0 1 / 0.25)") == (0.5, 0.0, 1.0, 0.25)
+    with pytest.raises(ValueError, match="must be rgb"):
+        contrast.colour("hsl(1 2% 3%)")

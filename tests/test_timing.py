@@ -1,0 +1,55 @@
+"""Which tests stay together, in which order they run, and what is said of their time."""
+
+from __future__ import annotations
+
+import pytest
+
+from .timing import OTHERS, SHARES, WHOLE, Timing, arranged, group_of, outgrown, summary
+
+LONG = max(SHARES, key=lambda group: SHARES[group])
+
+
+def test_a_file_stays_together_and_the_longest_comes_first() -> None:
+    tests = ["tests/a.py::b", "tests/c.py::d[x]", f"{LONG}::e", "tests/a.py::f", f"{LONG}::g"]
+    assert arranged(tests) == [
+        f"{LONG}::e", f"{LONG}::g", "tests/a.py::b", "tests/a.py::f", "tests/c.py::d[x]"
+    ]  # fmt: skip
+
+
+def test_a_parameter_that_has_a_share_is_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SHARES, "tests/a.py wide", 1.0)
+    assert group_of("tests/a.py::test_b[wide-3]") == group_of("tests/a.py::test_b[wide]")
+    assert group_of("tests/a.py::test_b[wide]") == "tests/a.py wide"
+    assert group_of("tests/a.py::test_b[narrow-wide]") == "tests/a.py"
+
+
+def test_a_file_that_outgrew_its_share_is_named() -> None:
+    def more(factor: float) -> dict[str, float]:
+        """A hundred files of a second, of which one takes its share times a factor."""
+        share = factor * OTHERS / 100
+        return {f"tests/{n}.py::a": 1.0 for n in range(1, 100)} | {
+            f"{file}::a": 99 * share / (1 - share) for file in (name,)
+        }
+
+    name = "tests/grown.py"
+    assert outgrown(more(0.0)) == outgrown(more(0.95)) == []
+    (line,) = outgrown(more(1.05))
+    assert line == (
+        "tests/grown.py took 6% of the time of all tests; its share in tests/timing.py is 6%"
+    )
+    name = LONG
+    assert outgrown(more(1.05)) == [], "it has a share of its own"
+
+
+def test_only_a_run_of_everything_has_shares() -> None:
+    timing = Timing()
+    timing.seconds.update({"tests/a.py::b": 9.0, "tests/c.py::d": 0.1})
+    assert timing._complaints() == []
+    timing.seconds.update({f"tests/c.py::{number}": 1e-6 for number in range(WHOLE)})
+    assert [line.split()[0] for line in timing._complaints()] == ["tests/a.py"]
+
+
+def test_the_slowest_and_the_time_of_each_folder_are_told() -> None:
+    told = summary({"tests/a/b.py::c": 2.0, "tests/a/d.py::e": 1.0, "tests/f.py::g": 4.0})
+    assert told[0] == "    4.0 s  tests/f.py::g"
+    assert told[4:] == ["    4.0 s  tests/", "    3.0 s  tests/a/", "    7.0 s  in all, 3 tests"]

@@ -1,0 +1,133 @@
+"""Runs the tests in two processes, the longest files first, and says where the time went.
+
+A file of tests, or a part of one named below, stays together in one process, so that what it sets
+up is set up once. Each has a share of the whole run that it may take; one that outgrows its share
+fails the run. Shares are of the run itself, so that they hold on any machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+SHARES = {  # of the time of all tests, in percent: about twice what each took when it was written
+    "tests/test_site.py": 40.0,
+    "tests/test_live.py": 40.0,
+    "tests/test_every_page.py": 40.0,
+    "tests/builder/test_cache.py": 20.0,
+    "tests/test_sliders.py": 20.0,
+    "tests/test_planner_page.py": 16.0,
+    "tests/test_exercises.py": 14.0,
+    "tests/builder/test_rendered.py": 14.0,
+    "tests/test_contracts.py": 14.0,
+    "tests/test_browser.py": 14.0,
+    "tests/test_notebook.py": 10.0,
+    "tests/builder/test_build.py": 10.0,
+    "tests/builder/test_serve.py": 10.0,
+    "tests/builder/test_faults.py": 8.0,
+}
+OTHERS = 6.0  # any other file
+WHOLE = 5000  # tests in a run of everything; fewer are a part, in which shares mean nothing
+SLOWEST = 20
+
+
+def group_of(nodeid: str) -> str:
+    """The tests that stay together: those of a file, or of a file and one of its parameters."""
+    file, _, test = nodeid.partition("::")
+    parameter = test.partition("[")[2].rstrip("]")
+    named = f"{file} {parameter.partition('-')[0]}"
+    return named if named in SHARES else file
+
+
+def arranged(nodeids: Iterable[str]) -> list[str]:
+    """The tests group by group, those first that take the longest: a long one alone at the end
+    would leave the other process with nothing to do.
+    """
+    groups: dict[str, list[str]] = {}
+    for nodeid in nodeids:
+        groups.setdefault(group_of(nodeid), []).append(nodeid)
+    ordered = sorted(groups, key=lambda group: SHARES.get(group, 0.0), reverse=True)
+    return [nodeid for group in ordered for nodeid in groups[group]]
+
+
+def folder_of(nodeid: str) -> str:
+    """Where a file of tests lies."""
+    return nodeid.partition("::")[0].rpartition("/")[0]
+
+
+def outgrown(seconds: Mapping[str, float]) -> list[str]:
+    """A line for each group that took more than its share. seconds: by test."""
+    total = sum(seconds.values())
+    groups: Counter[str] = Counter()
+    for nodeid, took in seconds.items():
+        groups[group_of(nodeid)] += took
+    return [
+        f"{group} took {100 * took / total:.0f}% of the time of all tests; its share in"
+        f" tests/timing.py is {SHARES.get(group, OTHERS):g}%"
+        for group, took in groups.most_common()
+        if 100 * took > SHARES.get(group, OTHERS) * total
+    ]
+
+
+def summary(seconds: Mapping[str, float]) -> list[str]:
+    """The slowest tests, and the time of each folder."""
+    total = sum(seconds.values())
+    folders: Counter[str] = Counter()
+    for nodeid, took in seconds.items():
+        folders[folder_of(nodeid)] += took
+    return [
+        *(f"{took:7.1f} s  {nodeid}" for nodeid, took in Counter(seconds).most_common(SLOWEST)),
+        "",
+        *(f"{took:7.1f} s  {folder}/" for folder, took in folders.most_common() if took >= 0.05),
+        f"{total:7.1f} s  in all, {len(seconds)} tests",
+    ]
+
+
+class _Groups(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+class Timing:
+    """The hooks of pytest that arrange tests and say where the time went."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep together what shares fixtures, and begin with the longest."""
+        by_name = {item.nodeid: item for item in items}
+        if len(by_name) == len(items):
+            items[:] = [by_name[nodeid] for nodeid in arranged(by_name)]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """Hand out the groups in their order, each to the first process that is free."""
+        config.option.loadscopereorder = False
+        return _Groups(config, log)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add the time of a test, with what it set up and tore down."""
+        self.seconds[report.nodeid] += report.duration
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A run of everything that went well fails when a file outgrew its share."""
+        if self._complaints() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print where the time went."""
+        if len(self.seconds) < 2:
+            return
+        terminalreporter.section(f"slowest {SLOWEST} tests, and the time of each folder")
+        for line in [*summary(self.seconds), *self._complaints()]:
+            terminalreporter.write_line(line)
+
+    def _complaints(self) -> list[str]:
+        return outgrown(self.seconds) if len(self.seconds) >= WHOLE else []

@@ -1,0 +1,142 @@
+"""One visit to a page at one width: everything that the tests of all pages ask about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+from builder import ROOT
+
+from . import contrast
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+COLOURS = ["color-contrast", "link-in-text-block"]  # what `contrast` computes for all pages
+RUN_AXE = """async ([place, options]) => {
+    const result = await axe.run(place, { resultTypes: ["violations"], ...options });
+    return result.violations.map(({ id, nodes }) => [id, nodes.length, nodes[0].html]);
+}"""
+UNFOLD = """() => {
+    const folded = [...document.querySelectorAll("details:not([open])")];
+    for (const one of folded) one.open = true;
+    return folded;
+}"""
+PLAIN = """() => {  // thousands of coloured words and rows, which are alike but in their colours
+    const inner = [...document.querySelectorAll(".highlight pre code")];
+    const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
+    const kept = inner.map((code) => [code, [...code.childNodes]]);
+    for (const code of inner) code.textContent = code.textContent;
+    for (const row of rows) row.hidden = true;
+    return () => {
+        for (const [code, nodes] of kept) code.replaceChildren(...nodes);
+        for (const row of rows) row.hidden = false;
+    };
+}"""
+WHOLE = "definitions/utilization/"  # a page on which axe looks at every one of them
+SCHEMES = {"light": "default", "dark": "slate"}
+
+
+def addresses() -> list[str]:
+    """The address of every page, from the sources."""
+    found = []
+    for file in sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/*.ipynb")]):
+        path = file.relative_to(ROOT / "docs").with_suffix("").as_posix()
+        if not path.startswith("overrides/"):
+            found.append(address_of(path))
+    return [*found, "notebook/"]
+
+
+def address_of(slug: str) -> str:
+    """Where a page lies on the site: `part/` for `part/index`."""
+    return f"{slug}/".removesuffix("index/")
+
+
+def turned(page: Page, scheme: str) -> None:
+    """The page in the light or the dark theme, as the system asks for it."""
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
+
+
+def structure(page: Page, whole: bool = False) -> list[Any]:
+    """What axe finds on the page but for its colours.
+
+    whole: also in every word of code and in every row of checks.
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    off = {name: {"enabled": False} for name in COLOURS}
+    options = {"rules": off, "preload": False}  # which is for sounds and rotated pages
+    coloured = page.evaluate_handle("(plain) => plain ? (" + PLAIN + ")() : () => {}", not whole)
+    found = list(page.evaluate(RUN_AXE, [{"include": [["body"]]}, options]))
+    page.evaluate("(restore) => restore()", coloured)
+    return found
+
+
+def unreadable(page: Page) -> list[str]:
+    """The colours of the page that cannot be read, in either theme."""
+    found = []
+    opened = page.evaluate_handle(UNFOLD)
+    for scheme in reversed(SCHEMES):  # and back to the light one
+        turned(page, scheme)
+        found += [f"{scheme}: {problem}" for problem in contrast.problems(page)]
+    page.evaluate("(all) => all.forEach((one) => { one.open = false; })", opened)
+    return found
+
+
+WIDTH = "document.documentElement.scrollWidth"
+COPIED = """() => [...document.querySelectorAll(".snippet-copy")].map((button) => {
+    button.click();
+    return button.dataset.clipboardText;
+})"""  # what each button takes
+
+
+@dataclass(frozen=True)
+class Look:
+    """A page at a width: how wide it is, the colours that cannot be read, and what axe finds."""
+
+    width: int
+    unreadable: list[str]
+    structure: list[Any]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A page as it came: what it asked for and said before anybody touched it, how it looks wide
+    and on a phone, and what its buttons copy.
+    """
+
+    address: str
+    asked: frozenset[str]
+    said: tuple[str, ...]
+    desk: Look
+    phone: Look
+    copied: list[str]
+
+
+def visit(browser: Browser, origin: str, address: str) -> Visit:
+    """Open a page for the first time, wait until it asks for nothing more, and look at it."""
+    context = browser.new_context(viewport=DESK, color_scheme="light")
+    try:
+        page = context.new_page()
+        asked: set[str] = set()
+        said: list[str] = []
+        page.on("request", lambda request: asked.add(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda problem: said.append(str(problem)))
+        page.goto(origin + address)
+        desk = structure(page, whole=address == WHOLE)  # while it waits for what it asked for
+        page.wait_for_load_state("networkidle")
+        before = frozenset(url for url in asked if not url.startswith("data:"))
+        wide, bad = page.evaluate(WIDTH), unreadable(page)
+        page.set_viewport_size(PHONE)
+        phone = Look(page.evaluate(WIDTH), unreadable(page), structure(page))
+        heard = tuple(said)
+        copied = page.evaluate(COPIED)
+        return Visit(address, before, heard, Look(wide, bad, desk), phone, copied)
+    finally:
+        context.close()
