@@ -291,9 +291,20 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if "{{ " in line:
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
+        if any(run.pending for run in page.runs):
+            return block('<p class="pending">…</p>') if directive else _VALUE.sub("…", line)
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return block(error_box(str(problem)))
     return line
+
+
+def pending_box(runs: Sequence[Run]) -> str:
+    """What a reader of `mkdocs serve` sees above a page whose modules have not all run yet."""
+    left = sum(run.pending for run in runs)
+    return (
+        f'<p class="pending" role="status">{len(runs) - left} of {len(runs)} modules have run.'
+        " Figures and numbers of this page fill in as they finish.</p>"
+    )
 
 
 def error_box(message: str) -> str:
