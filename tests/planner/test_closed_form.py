@@ -45,6 +45,18 @@ def test_prompts_longer_than_the_budget_take_more_steps() -> None:
     assert told.ttft_s[0] == pytest.approx(float(latencies_s(asked, simulate(asked, engine))[0][0]))
 
 
+def test_one_that_comes_waits_for_half_of_the_step_that_is_under_way() -> None:
+    """Source: the rest of a step of one length, met at a random time, is half of it; by Little's
+    law a step is under way for the rate times the time inside."""
+    asked = Workload([0.0], [40], [6])
+    engine = Engine(0.5, 0.01, 0.02, 0.001, token_budget=64, max_sequences=8)
+    idle, seldom = (closed_form(asked, rate, engine, (0.5,)) for rate in (1e-9, 0.01))
+    stretch = seldom.tpot_s / idle.tpot_s
+    more = seldom.ttft_s[0] - stretch * idle.ttft_s[0]
+    assert more == pytest.approx(seldom.concurrency * seldom.tpot_s / 2, rel=1e-6)
+    assert more > 0
+
+
 @given(st.floats(0.01, 5.0), st.floats(1.01, 3.0), st.integers(2, 256))
 def test_more_load_is_never_faster(rate: float, factor: float, places: int) -> None:
     engine = replace(EIGHT_BILLION, max_sequences=places)
