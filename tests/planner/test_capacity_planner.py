@@ -31,7 +31,7 @@ from serving_mathematics.planner.capacity_planner import (
     settled,
     time_shares,
 )
-from serving_mathematics.planner.presets import Device, Model
+from serving_mathematics.planner.presets import RESERVED_BYTES, Device, Model
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
 
 from ..profiles import costly
@@ -258,6 +258,10 @@ def test_the_answer_rests_on_longer_runs() -> None:
         assert not any(long.keeps(run) for run in near)
         changed += best.replicas != fleet.fewest().replicas
     assert changed > 0
+
+
+def test_a_question_reserves_what_the_presets_do() -> None:
+    assert Question(SMALL, ROUND, Traffic(1.0), Objective(1, 1)).reserved_bytes == RESERVED_BYTES
 
 
 def test_near_limits_are_different_and_may_do() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -42,10 +43,14 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(planner_coverage, "ASKED", small)
     monkeypatch.setattr(planner_coverage, "SEEDS", 3)
     monkeypatch.setattr(planner_coverage, "TRUE_REQUESTS", 20_000)
-    monkeypatch.setattr(measuring, "FOLDER", tmp_path)
+    monkeypatch.setattr(
+        planner_coverage,
+        "write_record",
+        lambda name, content: measuring.write_record(name, content, tmp_path),
+    )
     planner_coverage._truth.cache_clear()
     main()
-    record = measuring.read_record(RECORD)
+    record = json.loads((tmp_path / f"{RECORD}.json").read_text(encoding="utf-8"))
     assert record == _measure()
     assert record["questions"][0]["seeds"] == [_one("small", seed) for seed in range(3)]
     assert _seeds("small") == 3

@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.queue_approximations import gamma_arrivals_wait
 from serving_mathematics.reference.conventions import (
+    Availability,
     MeanPace,
+    availability,
     binary_excess,
     bucket_quantile,
     example,
     gap_scv,
     mean_pace,
     model_flops_utilization,
+    rate_at_objective,
 )
 
 streams = st.lists(
@@ -188,3 +191,44 @@ def test_no_tokens_need_no_arithmetic_and_nothing_has_no_peak() -> None:
 
 def test_numbers_of_the_page_are_finite() -> None:
     assert all(math.isfinite(value) for value in vars(example()).values())
+
+
+@given(st.floats(0.1, 1e3), st.floats(1e-3, 10), st.floats(0.01, 0.99))
+def test_at_the_highest_rate_the_share_is_just_in_time(mu: float, tau: float, q: float) -> None:
+    rate = rate_at_objective(mu, tau, q)
+    assert 0 <= rate < mu
+    late = math.exp(-(mu - rate) * tau)
+    assert late <= 1 - q + 1e-9 or rate == 0
+    if rate > 0:
+        assert late == pytest.approx(1 - q, rel=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=20))
+def test_both_availabilities_are_shares_and_agree_on_equal_slices(
+    drawn: list[tuple[int, int]],
+) -> None:
+    good, total = [min(pair) for pair in drawn], [max(pair) for pair in drawn]
+    if sum(total) == 0:
+        with pytest.raises(ValueError, match="total must be counts, not all zero"):
+            availability(good, total)
+        return
+    both = availability(good, total)
+    assert isinstance(both, Availability)
+    assert 0 <= both.of_requests <= 1
+    assert 0 <= both.of_time <= 1
+    equal = availability([1, 2, 3], [4, 4, 4])
+    assert equal.of_requests == equal.of_time == 0.5
+
+
+def test_impossible_objectives_and_counts_are_refused() -> None:
+    for bad in ((0.0, 1.0, 0.5), (1.0, -1.0, 0.5), (1.0, 1.0, 1.0), (1.0, 1.0, math.nan)):
+        with pytest.raises(ValueError, match="must be"):
+            rate_at_objective(*bad)
+    for good, total, words in (
+        ([2], [1], "good must be counts up to the total"),
+        ([1], [1, 2], "good must be"),
+        ([0], [math.nan], "total must be"),
+        ([], [], "total must be"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            availability(good, total)

@@ -74,7 +74,8 @@ def _measure() -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write the record."""
-    print(f"wrote {write_record(RECORD, _measure())}")
+    record = _measure()
+    print(f"wrote {write_record(RECORD, record)}, {len(record['cells'])} cells of {DAYS} days")
 
 
 def check_record_can_be_made_again() -> None:

@@ -85,7 +85,6 @@ def example() -> SimpleNamespace:
     rng = np.random.default_rng(7)
     sojourns = rng.exponential(1.0, 400_000)
     test, later = _load_tests()
-    length = TEST_SOJOURNS / (1 - RHO)
     return SimpleNamespace(
         running_noise_percent=100 * running_noise(4.0, sojourns, TEST_SOJOURNS),
         test_sojourns=TEST_SOJOURNS,
@@ -93,7 +92,6 @@ def example() -> SimpleNamespace:
         test_spread=float(test.std(ddof=1)),
         later_in_flight_mean=float(later.mean()),
         later_spread=float(later.std(ddof=1)),
-        own_spread_percent=100 * own_spread(RHO, length),
         sojourns_for_1_percent=(1.96 * own_spread(RHO, 1.0) / 0.01) ** 2 * (1 - RHO),
     )
 

@@ -39,7 +39,6 @@ from serving_mathematics.optimization.continuous_batching import (
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
 from serving_mathematics.planner.closed_form import Estimate, closed_form, work_s
 from serving_mathematics.planner.presets import (
-    RESERVED_BYTES,
     Device,
     Model,
     coarser,
@@ -112,7 +111,7 @@ class Question:
     batch_limit: int = 256  # sequences in a step, at most
     requests: int = 8000  # that are simulated in the search
     seed: int = 0
-    reserved_bytes: float = RESERVED_BYTES  # of a device, for activations and libraries [B]
+    reserved_bytes: float = 4.0 * 2**30  # of a device, for activations and libraries [B]
 
 
 @dataclass(frozen=True)
@@ -516,7 +515,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
     ...                     Objective(0.6, 0.5), requests=200)
     >>> plan(question, alternatives=False).best.replicas
-    2
+    4
     """
     return _plan(question, alternatives, True, told)
 

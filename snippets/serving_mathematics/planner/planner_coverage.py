@@ -120,7 +120,9 @@ def _measure() -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write the record."""
-    print(f"wrote {write_record(RECORD, _measure())}")
+    record = _measure()
+    plans = sum(len(row["seeds"]) for row in record["questions"])
+    print(f"wrote {write_record(RECORD, record)}, {plans} plans")
 
 
 def _shares(seeds: list[dict[str, Any]]) -> list[float]:

@@ -143,6 +143,35 @@ def check_a_restart_loses_no_prompt() -> None:
         checks.holds(f"{processed} processed: prompt is read", read >= 7, got=read)
 
 
+def check_sequences_by_hand() -> None:
+    """Four chips have room for 43 sequences beside 35 GB of weights, 28 beside 45 GB; the 67 of the
+    table fit neither.
+
+    Source: 29 and 19 GB over 8,192·81,000 bytes by long division; the rows for bf16 and int8, 43
+    and 52 sequences in 116 and 68 GB, fit within one.
+    """
+    numbers = example()
+    checks.equal("in 29 GB", numbers.int4_sequences, 43)
+    checks.equal("in 19 GB", numbers.printed_spare_sequences, 28)
+    for spare, size, printed in ((116e9, 324e3, 43), (68e9, 162e3, 52)):
+        got = spare / (size * CONTEXT)
+        checks.close(f"{spare / 1e9:g} GB", got, printed, atol=1.0, kind="published")
+
+
+def check_where_the_restart_goes_wrong() -> None:
+    """What the simulator sets is right for a request that generates, and turns prompt into answer
+    for one that reads.
+
+    Source: the two rules side by side, every number of processed tokens of a request of 1,000 and
+    100.
+    """
+    wrong = [
+        k for k in range(1101) if _published_restart(1000, 100, k) != after_restart(1000, 100, k)
+    ]
+    checks.equal("first and last wrong", [wrong[0], wrong[-1]], [0, 999])
+    checks.equal("at 512", _published_restart(1000, 100, 512), (512, 588))
+
+
 def check_bad_input_is_refused() -> None:
     """No looks, no bits and more processed than there is are errors."""
     checks.raises("no looks", independent_looks, 0, match="looks must be a positive integer")
