@@ -560,8 +560,10 @@ def slider_problems(page: Chapter, records: Records) -> list[str]:
         for name in sorted(sliders.keys() - shown)
     ]
     problems += [
-        f"{where}: shows the slider `{name}`, which no module of the page has."
-        for name in sorted(shown - sliders.keys())
+        f"{where}: shows the slider `{name}`, which no module has."
+        for name in sorted(
+            shown - {s["name"] for r in records.values() for s in r.record["sliders"]}
+        )
     ]
     problems += [
         f"{where}: shows `{name}` as a figure and as a slider, which brings its figure: keep the"
