@@ -116,14 +116,17 @@ def read_pages() -> list[Chapter]:
 
 
 def with_own_modules(pages: Sequence[Chapter]) -> list[Chapter]:
-    """The pages; reference pages without the modules of chapters, whose numbers they may quote."""
+    """The pages; reference pages without the modules of chapters, and of reference pages before
+    them, whose numbers they may quote.
+    """
     taken = {name for page in pages if page.asks for name in page.modules}
-    return [
-        page
-        if page.asks
-        else replace(page, modules=tuple(name for name in page.modules if name not in taken))
-        for page in pages
-    ]
+    found = []
+    for page in pages:
+        if not page.asks:
+            page = replace(page, modules=tuple(name for name in page.modules if name not in taken))
+            taken |= {*page.modules}
+        found.append(page)
+    return found
 
 
 # What lies where
