@@ -135,5 +135,5 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     taken = page.evaluate("navigator.clipboard.readText()")
     context.close()
     assert taken.startswith("from __future__ import annotations")
-    assert "def _require(" in taken
+    assert "def require(" in taken
     compile(taken, "clipboard", "exec")

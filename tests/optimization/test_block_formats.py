@@ -59,9 +59,13 @@ def test_formats_scale_with_powers_of_two(x: np.ndarray, power: int) -> None:
 
 @given(ROWS)
 def test_formats_keep_shape_and_bounds(x: np.ndarray) -> None:
-    for rounded in (mxfp4(x), nvfp4(x), block_rounded(x, np.arange(-7, 8), 8)):
+    for rounded, most in (
+        (mxfp4(x), 1.2),  # the scale is a power of two: five of its units, and all above, become 6
+        (nvfp4(x), 1.07),  # the scale itself is rounded, to three bits of fraction
+        (block_rounded(x, np.arange(-7, 8), 8), 1.0 + 1e-12),  # the largest is hit
+    ):
         assert rounded.shape == x.shape
-        assert np.abs(rounded).max() <= np.abs(x).max() * 1.07 + 1e-300
+        assert np.abs(rounded).max() <= np.abs(x).max() * most + 1e-300
     steps = np.abs(x).reshape(2, 4, 8).max(axis=2) / 7
     errors = np.abs(block_rounded(x, np.arange(-7, 8), 8) - x).reshape(2, 4, 8)
     assert np.all(errors <= steps[..., None] * 0.5000001 + 1e-300)
