@@ -156,7 +156,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
         f"{SOURCES}/part/wrong_check.py:{BAD_LINE}: check_wrong: AssertionError: answer: got 41,"
         " expected 42 (exact)",
         "snippets/serving_mathematics/part/raises.py:1: import: RuntimeError: at import",
-        f"{SOURCES}/part/broken.py:1: import: SyntaxError: invalid syntax (broken.py, line 1)",
+        f"{SOURCES}/part/broken.py:1: import: SyntaxError: invalid syntax: def broken(:",
         "snippets/serving_mathematics/part/unseen.py: no page shows this module",
         f"docs/part/renamed.md:10: double is not defined in {SOURCES}/part/renamed.py",
         f"docs/part/no-module.md: a chapter needs its module, {SOURCES}/part/no_module.py",

@@ -286,14 +286,17 @@ def test_digest_follows_the_packages_that_imports_pass_through(project: Project)
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["snippets/serving_mathematics/house.mplstyle", "snippets/serving_mathematics/checks.py"],
+    ("path", "more"),
+    [
+        ("snippets/serving_mathematics/house.mplstyle", "\n"),
+        ("snippets/serving_mathematics/checks.py", "\nMORE = 1\n"),  # a comment runs nothing
+    ],
 )
-def test_digest_follows_style_and_checks(path: str, project: Project) -> None:
+def test_digest_follows_style_and_checks(path: str, more: str, project: Project) -> None:
     project.module("part.user", "from serving_mathematics import checks\n")
     before = digest(project.root, "part.user")
     file = project.root / path
-    file.write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8") + more, encoding="utf-8")
     assert digest(project.root, "part.user") != before
 
 
