@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import os
 import signal
 import socket
 import struct
@@ -49,6 +50,12 @@ from .failing_models import FAILING, raises
 ROOT = Path(__file__).parents[2]
 INFER = "/v2/models/digits/infer"
 JSON = {"content-type": "application/json"}
+SERVERS = (
+    "architecture.rest_server",
+    "architecture.grpc_server",
+    "architecture.token_server",
+    "capacity.bounded_server",
+)
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -261,7 +268,7 @@ def test_broken_http_gets_400_or_a_closed_connection() -> None:
                 answer = await exchange(server.port, data)
                 assert answer.startswith(b"HTTP/1.1 400 "), data[:20]
             endless = b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 1_000_000
-            assert (await exchange(server.port, endless))[:13] in (b"HTTP/1.1 400 ", b"reset", b"")
+            assert (await exchange(server.port, endless))[:13] in (b"HTTP/1.1 431 ", b"reset", b"")
             for data in (b"", b"PO", head(500)[:-2], head(500), head(500) + b"{"):
                 answer = await exchange(server.port, data, eof=True)
                 assert answer[:13] in (b"", b"HTTP/1.1 400 ", b"HTTP/1.1 408 "), data
@@ -448,15 +455,89 @@ def test_connections_send_without_delay() -> None:
     run(test())
 
 
-def test_too_many_connections_are_refused() -> None:
+def sized(size: int, *more: str) -> bytes:
+    """A whole head of this many bytes."""
+    lines = "\r\n".join(("GET /v2/health/live HTTP/1.1", "Host: x", *more, "A: ")).encode()
+    return lines.ljust(size - 4, b"b") + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [16_385, 20_000, 32_769, 70_000])
+def test_large_heads_are_refused(size: int) -> None:
+    """Also those that arrive whole, and those that follow another request at once."""
+    refusal = {"error": "a head of more than 16384 bytes"}
+
     async def test() -> None:
-        async with running(Gate(), Limits(connections=3)) as server:
-            idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
-            await until(lambda: len(server.server.server_state.connections) == 3)
-            assert (await server.client.get("/v2/health/live")).status_code == 503
+        async with running(Gate()) as server:
+            answer = await exchange(server.port, sized(size))
+            assert answer.startswith(b"HTTP/1.1 431 ")
+            assert json.loads(answer.partition(b"\r\n\r\n")[2]) == refusal
+            body = json.dumps(tensor()).encode()
+            both = await exchange(server.port, head(len(body)) + body + sized(size))
+            first, second = both.split(b"HTTP/1.1 ")[1:]
+            assert (first[:3], second[:3]) == (b"200", b"431")
+            assert (await server.infer(tensor())).status_code == 200
+
+    run(test())
+
+
+def test_heads_up_to_the_limit_are_served() -> None:
+    async def test() -> None:
+        async with running(Gate()) as server:
+            kept = sized(16_384) * 3 + sized(16_384, "Connection: close")
+            answer = await exchange(server.port, kept)
+            assert answer.count(b"HTTP/1.1 200 ") == 4
+
+    run(test())
+
+
+def test_many_fields_are_refused() -> None:
+    async def test() -> None:
+        async with running(Gate()) as server:
+            for count, status in ((98, b"200"), (99, b"431"), (2_000, b"431")):
+                fields = "\r\n".join(f"{k:x}:" for k in range(count)).encode()
+                start = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                answer = await exchange(server.port, start + fields + b"\r\n\r\n")
+                assert answer[9:12] == status, count
+                if status == b"431":
+                    assert answer.endswith(b'{"error":"more than 100 header fields"}')
+
+    run(test())
+
+
+def test_idle_connections_keep_nobody_out() -> None:
+    """Each above the limit takes the place of the oldest idle one, which is told why."""
+
+    async def test() -> None:
+        async with running(Gate(), Limits(connections=8)) as server:
+            idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(60)]
+            open_ones = server.server.server_state.connections
+            await until(lambda: len(open_ones) <= 9)
+            assert (await server.client.get("/v2/health/live")).status_code == 200
+            assert len(open_ones) <= 9
+            async with asyncio.timeout(4):  # the head's time is 5 s
+                told = [await reader.read() for reader, _ in idle[:50]]
+            for answer in told:
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert answer.endswith(b'{"error": "more than 8 connections, try later"}')
             for _, writer in idle:
                 writer.close()
-                await writer.wait_closed()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+
+    run(test())
+
+
+def test_too_many_connections_are_refused() -> None:
+    """When each of those that are open waits for an answer."""
+
+    async def test() -> None:
+        gate = Gate(is_open=False)
+        async with running(gate, Limits(connections=3)) as server:
+            inside = [asyncio.create_task(server.infer(tensor())) for _ in range(3)]
+            await until(lambda: server.counts["accepted"] == 3)
+            assert (await server.client.get("/v2/health/live")).status_code == 503
+            gate.open.set()
+            assert [(await task).status_code for task in inside] == [200] * 3
 
     run(test())
 
@@ -522,12 +603,12 @@ def test_middleware_leaves_other_methods_alone() -> None:
         seen.append(scope["type"] + scope.get("method", ""))
 
     async def test() -> None:
-        middleware = BoundedBody(app, body_bytes=1, read_s=1)
+        middleware = BoundedBody(app, body_bytes=1, read_s=1, fields=9)
 
         async def nothing(*_: Any) -> Any:
             raise AssertionError("neither read nor answered")
 
-        for scope in ({"type": "http", "method": "GET"}, {"type": "lifespan"}):
+        for scope in ({"type": "http", "method": "GET", "headers": []}, {"type": "lifespan"}):
             await middleware(scope, nothing, nothing)
 
     run(test())
@@ -544,8 +625,24 @@ def test_ports() -> None:
         listen(taken.getsockname()[1])
 
 
+@pytest.mark.parametrize("module", SERVERS)
+@pytest.mark.parametrize("port", ["-1", "65536", "9" * 30, "taken"])
+def test_ports_that_cannot_be_end_with_2_and_one_line(module: str, port: str) -> None:
+    """The commands of all servers."""
+    with listen() as taken:
+        number = str(taken.getsockname()[1]) if port == "taken" else port
+        command = [sys.executable, "-m", f"serving_mathematics.{module}", "--port", number]
+        quiet = os.environ | {"GRPC_VERBOSITY": "NONE"}  # its library has a line of its own
+        done = subprocess.run(
+            command, env=quiet, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert number in done.stderr
+
+
 def test_config_carries_the_limits() -> None:
     config = server_config(FastAPI(), Limits(connections=7, read_s=3, drain_s=11))
-    assert config.limit_concurrency == 7
+    assert config.limit_concurrency == 7 + 1
     assert config.timeout_keep_alive == 3
     assert config.timeout_graceful_shutdown == 11

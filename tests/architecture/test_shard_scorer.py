@@ -242,8 +242,8 @@ def test_rivals(source: Path) -> None:
             )
         finally:
             scorer.kill()
-    assert rival.returncode == 1
-    assert b"RuntimeError: another run holds the folder" in rival.stderr
+    assert rival.returncode == 2
+    assert rival.stderr == b"another run holds the folder\n"
     with futures.ThreadPoolExecutor(1) as pool, exclusive(source.parent):
         score_rows(source, target, held, pool, rows_per_shard=30)
     assert contents(target) == expected
@@ -529,5 +529,50 @@ def test_command_line(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     assert capsys.readouterr().out == "scored 0 shards\n"
     assert contents(target) == expected
-    with pytest.raises(ValueError, match="differs in"):
-        main([*arguments, "--version", "2"])
+    assert main([*arguments, "--version", "2"]) == 2
+    assert "differs in ['version']" in capsys.readouterr().err
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut": lambda content: content[:-9],
+    "zeros": lambda content: bytes(len(content)),
+    "not UTF-8": lambda content: b"\xff" + content,
+    "deep": lambda _: b"[" * 100_000,
+    "another kind": lambda _: b"[]",
+    "one digit": lambda content: content.translate(bytes.maketrans(b"0123", b"1023")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_complete_json_is_told_and_repaired(
+    source: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = undisturbed(source)
+    target = source.parent / "undisturbed"
+    complete = target / "complete.json"
+    complete.write_bytes(DAMAGE[damage](complete.read_bytes()))
+    with pytest.raises((ValueError, FileNotFoundError), match=r"target must be|shard-"):
+        read_scores(target)
+    assert main([str(source), str(target), "--rows-per-shard", "30", "--threads"]) == 0
+    assert capsys.readouterr().out == "scored 0 shards\n"
+    assert contents(target) == expected
+    assert len(read_scores(target)) == 500
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_manifest_is_told_in_a_line(
+    source: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed(source)
+    target = source.parent / "undisturbed"
+    manifest = target / "manifest.json"
+    manifest.write_bytes(DAMAGE[damage](manifest.read_bytes()))
+    before = contents(target)
+    assert main([str(source), str(target), "--rows-per-shard", "30", "--threads"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    rule = "one that differs in" if damage == "one digit" else "whose manifest.json is whole, got"
+    assert rule in err
+    assert len(err) < 200
+    assert contents(target) == before

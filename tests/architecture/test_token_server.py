@@ -501,9 +501,22 @@ def test_stopping_the_server_closes_the_model() -> None:
     run(test())
 
 
-def test_a_model_without_gaps_is_refused() -> None:
-    with pytest.raises(ValueError, match="gaps_s must be one number or more"):
-        paced([])
+@pytest.mark.parametrize("gaps", [[], {}, 3, "1", None])
+def test_a_model_without_gaps_is_refused(gaps: Any) -> None:
+    with pytest.raises(ValueError, match="gaps_s must be a list of one number or more"):
+        paced(gaps)
+
+
+@pytest.mark.parametrize("gap", ["NaN", "Infinity", "-0.1", "1e999", '"1"', "true", "null", "[]"])
+def test_gaps_that_would_hang_a_stream_end_with_2_and_one_line(gap: str) -> None:
+    with pytest.raises(ValueError, match="gaps_s must be numbers from 0 to 3600"):
+        paced([0.0, json.loads(gap)])
+    if gap == "NaN":
+        module = "serving_mathematics.architecture.token_server"
+        command = [sys.executable, "-m", module, "--gaps", f"[{gap}]"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "gaps_s must be numbers from 0 to 3600, got nan\n"
 
 
 def test_a_head_that_does_not_come_ends_its_connection() -> None:

@@ -496,12 +496,39 @@ def test_serve_and_busy() -> None:
         taken = await busy(Request("POST", "/", {}, b"2000"))
         assert 2000 <= int(taken) < 2_000_000
         for body in (b"", b"-1", b"soon", b"12345678", b"1.5"):
-            with pytest.raises(ValueError, match="the body must be microseconds"):
+            with pytest.raises(Refusal, match="the body must be microseconds"):
                 await busy(Request("POST", "/", {}, body))
         serving = asyncio.create_task(serve(0, 1))
         await asyncio.sleep(0.05)
         signal.raise_signal(signal.SIGTERM)
         await serving
+
+    run(test())
+
+
+def test_bad_bodies_get_400_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with BoundedServer(busy) as server:
+            for body in ("", "soon", "-1", "NaN", "1" * 60_000):
+                status, _, reason = await exchange(server.port, post(body))
+                assert status == 400, body
+                assert reason.startswith(b"the body must be microseconds, got b'")
+                assert len(reason) < 100
+            assert (await exchange(server.port, post("10")))[0] == 200
+        assert server.counts["failed"] == 0
+        assert conserved(server)
+
+    with caplog.at_level(logging.WARNING):
+        run(test())
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_ports_that_cannot_be_are_refused(port: int) -> None:
+    async def test() -> None:
+        with pytest.raises(ValueError, match=r"port must be in \[0, 65535\], got"):
+            async with BoundedServer(busy, port=port):
+                pass
 
     run(test())
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from serving_mathematics.planner import planner_command
 from serving_mathematics.planner.planner_command import (
     command_parser,
     main,
@@ -238,6 +243,116 @@ def test_an_output_that_cannot_be_written(
     assert status == 2
     assert "directory" in err
     assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_an_output_is_tried_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(planner_command, "plan", never)
+    monkeypatch.setattr(tempfile, "TemporaryFile", _full)
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    (tmp_path / "nowhere.json").symlink_to(tmp_path / "none" / "plan.json")
+    for name, words in (
+        ("folder.json", f"{tmp_path / 'folder.json'}: Is a directory"),
+        ("loop.json", "--out must not be a loop of links"),
+        ("nowhere.json", "--out must be in a folder that exists"),
+        ("plan.json", f"{tmp_path / 'plan.json'}: No space left on device"),
+    ):
+        status, out, err = told(capsys, "--rate-per-s", "1", "--out", str(tmp_path / name))
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(words)
+
+
+def _full(**_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/else")
+
+
+def test_an_output_keeps_its_link_and_its_mode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    file, link = kept / "real.json", tmp_path / "plan.json"
+    file.write_text("before")
+    file.chmod(0o640)
+    link.symlink_to("kept/real.json")
+    asked = ("--rate-per-s", "1", *QUICK, "--out")
+    assert told(capsys, *asked, str(link)) == (0, "", "")
+    assert link.is_symlink()
+    assert json.loads(file.read_text())[0]["rate_per_s"] == 1
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [x.name for x in kept.iterdir()] == ["real.json"]
+    (tmp_path / "null.json").symlink_to(os.devnull)
+    assert told(capsys, *asked, str(tmp_path / "null.json")) == (0, "", "")
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_errors_of_a_trace_show_a_beginning(
+    place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The header, and each of the columns."""
+    rows = ["TIMESTAMP,ContextTokens,GeneratedTokens", "2023-11-16 18:15:46", "3", "4"]
+    rows[place] = "9x" * 50_000
+    file = tmp_path / "log.csv"
+    file.write_text(f"{rows[0]}\n{','.join(rows[1:])}\n")
+    status, out, err = told(capsys, "--trace", str(file))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "9x9x" in err
+    assert len(err) < 500
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--presets"]])
+def test_a_closed_pipe_is_quiet(arguments: list[str], tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "serving_mathematics.planner", *arguments],
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    os.close(writes)
+    assert done.stderr == b""
+    silent = 0 if "--help" in arguments else 141  # argparse passes over it
+    assert done.returncode in (silent, 141)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) -> None:
+    """However it ends: the pipe that they inherited is closed within seconds."""
+    rates = [20 + rate / 100 for rate in range(2000)]
+    (tmp_path / "grid.json").write_text(json.dumps({"rate_per_s": rates}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving_mathematics.planner", "--grid", "grid.json", "--workers=2"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert b" of 2000 questions" in process.stderr.readline()  # the workers are there
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.send_signal(number)
+        out, err = process.communicate(timeout=20)  # until every holder of the pipes has ended
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert out == b""
+    assert b"Traceback" not in err
+    if number == signal.SIGINT:
+        assert all(b" of 2000 questions" in line for line in err.splitlines()), err
 
 
 def test_tables_and_options() -> None:

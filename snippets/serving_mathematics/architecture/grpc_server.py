@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import functools
 import json
 import logging
@@ -277,7 +278,7 @@ async def serve_grpc(
     """Serve on 127.0.0.1 until SIGTERM or SIGINT, answer what was accepted, and return the counts.
 
     predict, limits: as for `create_server`. port: 0 for any free one, which is printed. Raises
-    ValueError on a port that cannot be.
+    ValueError on a port that cannot be, OSError on one that is taken.
     """
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be in [0, 65535], got {port}")
@@ -285,7 +286,10 @@ async def serve_grpc(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = create_server(predict, limits, counts)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    try:
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    except RuntimeError as problem:
+        raise OSError(errno.EADDRINUSE, f"port {port} cannot be bound") from problem
     await server.start()
     print(bound, flush=True)
     await stop.wait()
@@ -301,7 +305,10 @@ def main() -> None:
     known = load_digits().train
     gradient = cross_entropy_gradient(known.labels)
     classifier = train_classifier(known.pixels, gradient, 64, np.random.default_rng(1))
-    print(json.dumps(asyncio.run(serve_grpc(classifier.logits, port))))
+    try:
+        print(json.dumps(asyncio.run(serve_grpc(classifier.logits, port))))
+    except (OSError, ValueError) as problem:  # a port that is taken, or cannot be
+        parser.exit(2, f"{problem}\n")
 
 
 def check_the_library_agrees() -> None:

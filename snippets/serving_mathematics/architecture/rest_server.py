@@ -2,10 +2,11 @@
 true.
 
 FastAPI and pydantic type the request; uvicorn speaks HTTP/1.1. Added here is what the two leave
-open: a limit on the size of a body and on the time it may take to arrive, a limit on the requests
-inside, a deadline that the client names, and errors that do not repeat the input. Ways out: 200,
-400 malformed, 404, 405, 408 too slow, 413 too large, 415 no JSON, 500 the model failed or gave no
-finite scores, 503 full, 504 the deadline passed in the queue.
+open: limits on the size of a head and of a body and on the time that each may take to arrive, on
+the connections and on the requests inside, a deadline that the client names, and errors that do not
+repeat the input. Ways out: 200, 400 malformed, 404, 405, 408 too slow, 413 too large, 415 no JSON,
+431 too large a head, 500 the model failed or gave no finite scores, 503 full, 504 the deadline
+passed in the queue.
 
 Assumes: one input tensor of float32 pixels from 0 to 1; the model is a function of an array that
 may run in a thread; requests fit in memory.
@@ -29,6 +30,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import h11
 import numpy as np
 import numpy.typing as npt
 import uvicorn
@@ -65,9 +67,10 @@ class Limits:
     places: int = 16  # requests inside: waiting for the model or in it
     workers: int = 1  # of them in the model at a time
     head_bytes: int = 1 << 14  # request line and header fields
+    fields: int = 100  # of them; reading n takes FastAPI a time that grows as n²
     body_bytes: int = 1 << 20
     read_s: int = 5  # for the head of a request to arrive, and again for its body
-    connections: int = 256
+    connections: int = 256  # open; one more is refused, or takes the place of an idle one
     drain_s: int = 30  # for the accepted to be answered after SIGTERM
 
 
@@ -121,14 +124,17 @@ class ErrorAnswer(BaseModel):
 
 class BoundedBody:
     """ASGI middleware: reads a POST's body whole, within a size and a time, before the application
-    sees it."""
+    sees it, and shows it no more than some header fields."""
 
-    def __init__(self, app: ASGIApp, body_bytes: int, read_s: float) -> None:
-        """app: what to protect. body_bytes, read_s: the limits."""
-        self.app, self.body_bytes, self.read_s = app, body_bytes, read_s
+    def __init__(self, app: ASGIApp, body_bytes: int, read_s: float, fields: int) -> None:
+        """app: what to protect. body_bytes, read_s, fields: the limits."""
+        self.app, self.body_bytes, self.read_s, self.fields = app, body_bytes, read_s, fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 408, 413 or 415."""
+        """Pass the request on, or answer 408, 413, 415 or 431."""
+        if scope["type"] == "http" and len(scope["headers"]) > self.fields:
+            await _error(431, f"more than {self.fields} header fields", scope, receive, send)
+            return
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
@@ -146,7 +152,7 @@ class BoundedBody:
                         body += message.get("body", b"")
                     whole = not message.get("more_body", False)
         except TimeoutError:
-            await _error(408, "the body did not arrive in time", scope, receive, send)
+            await _error(408, f"the body did not arrive in {self.read_s:g} s", scope, receive, send)
             return
         if size > self.body_bytes:
             await _error(413, f"more than {self.body_bytes} bytes", scope, receive, send)
@@ -164,27 +170,78 @@ class BoundedBody:
 
 async def _error(status: int, reason: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with an error and end the connection, which may hold an unread rest."""
-    close = {"connection": "close"} if status in (408, 413) else None
+    close = {"connection": "close"} if status in (408, 413, 431) else None
     await JSONResponse({"error": reason}, status, close)(scope, receive, send)
 
 
 class PunctualProtocol(H11Protocol):
-    """HTTP/1.1 as in uvicorn, but the head of a request must arrive within timeout_keep_alive.
+    """HTTP/1.1 as in uvicorn, but the head of a request must arrive within timeout_keep_alive and
+    fit into h11_max_incomplete_event_size, and limit_concurrency bounds the connections.
 
-    uvicorn starts that clock after an answer and stops it at the next byte, so that a client which
-    sends half a head, or nothing on a new connection, stays for ever.
+    uvicorn starts its clock after an answer and stops it at the next byte, so that a client which
+    sends half a head, or nothing on a new connection, stays for ever. It measures only the heads
+    that are not whole yet, and what arrives at once may be larger. It counts connections when they
+    send a request, so that those which send nothing are too many first and keep the others out;
+    here a new one takes the place of the one that has been idle for longest.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the clock, and make room."""
         super().connection_made(transport)
+        self._unread = bytearray()
         self._expect_head()
+        most = self.limit_concurrency
+        if most is not None and len(self.connections) >= most:
+            others = (other for other in self.connections if other is not self)
+            idle = [x for x in others if isinstance(x, PunctualProtocol) and x.is_idle()]
+            if idle:
+                oldest = min(idle, key=lambda other: other._since)
+                oldest.refuse(503, f"more than {most - 1} connections, try later")
+                oldest.transport.close()
+                self.connections.discard(oldest)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the bytes in pieces, none of which goes beyond the limit of a head."""
+        most = self.config.h11_max_incomplete_event_size or 1 << 16
+        self._unread += data
+        while self._unread and self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            room = most - len(self.conn.trailing_data[0])
+            if room <= 0 and self.conn.their_state is h11.IDLE:
+                self.refuse(431, f"a head of more than {most} bytes")
+                self.transport.write_eof()  # closing under a client that still sends resets it
+                break
+            piece = bytes(self._unread[: max(room, 1)])
+            del self._unread[: max(room, 1)]
+            super().data_received(piece)
+        if self.conn.their_state is not h11.DONE:
+            self._unread.clear()
+        elif self._unread:
+            self.flow.pause_reading()  # the next request waits for the answer to this one
+
+    def is_idle(self) -> bool:
+        """Whether there is no request that waits for its answer."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer a request before it has begun, as the last on its connection."""
+        if self.conn.our_state is not h11.IDLE:
+            return
+        body = json.dumps({"error": reason}).encode()
+        head = [
+            ("content-type", "application/json"),
+            ("content-length", f"{len(body)}"),
+            ("connection", "close"),
+        ]
+        answer = h11.Response(status_code=status, headers=head)
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
 
     def on_response_complete(self) -> None:
         """Start the clock for the next request."""
         super().on_response_complete()
         self._overdue.cancel()
         self._expect_head()
+        self.data_received(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop it."""
@@ -192,7 +249,7 @@ class PunctualProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
-        before = self.cycle
+        before, self._since = self.cycle, self.loop.time()
 
         def close() -> None:
             if self.cycle is before:  # no request has begun since
@@ -224,7 +281,9 @@ def create_app(
     limits, counts = limits or Limits(), Counter() if counts is None else counts
     model = asyncio.Semaphore(limits.workers)
     app = FastAPI(title="digits")
-    app.add_middleware(BoundedBody, body_bytes=limits.body_bytes, read_s=limits.read_s)
+    app.add_middleware(
+        BoundedBody, body_bytes=limits.body_bytes, read_s=limits.read_s, fields=limits.fields
+    )
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -255,7 +314,8 @@ def create_app(
     ) -> InferResponse:
         if counts["accepted"] - counts["done"] >= limits.places:
             counts["refused"] += 1
-            raise HTTPException(503, "full, try later", {"Retry-After": "1"})
+            full = f"{limits.places} requests are inside, try later"
+            raise HTTPException(503, full, {"Retry-After": "1"})
         counts["accepted"] += 1
         outcome = "failed"
         (tensor,) = request.inputs
@@ -295,8 +355,8 @@ def create_app(
 def server_config(app: ASGIApp, limits: Limits | None = None) -> uvicorn.Config:
     """Settings of uvicorn for an application: HTTP/1.1 only, and with the limits.
 
-    >>> server_config(print, Limits(connections=9)).limit_concurrency
-    9
+    >>> server_config(print, Limits(connections=9)).limit_concurrency  # refused from here on
+    10
     """
     limits = limits or Limits()
     return uvicorn.Config(
@@ -306,7 +366,7 @@ def server_config(app: ASGIApp, limits: Limits | None = None) -> uvicorn.Config:
         log_level="error",
         access_log=False,
         h11_max_incomplete_event_size=limits.head_bytes,
-        limit_concurrency=limits.connections,
+        limit_concurrency=limits.connections + 1,
         timeout_keep_alive=limits.read_s,
         timeout_graceful_shutdown=limits.drain_s,
     )
@@ -317,7 +377,8 @@ def listen(port: int = 0) -> socket.socket:
 
     asyncio sets TCP_NODELAY where a socket names its protocol, and those of socket.create_server
     do not. Without it the body of an answer, written after its head, waits until the client
-    acknowledges the head, which takes 40 ms on Linux. Raises ValueError on a port that cannot be.
+    acknowledges the head, which takes 40 ms on Linux. Raises ValueError on a port that cannot be,
+    and OSError on one that is taken.
 
     >>> with listen() as listener:
     ...     listener.proto == socket.IPPROTO_TCP
@@ -330,9 +391,9 @@ def listen(port: int = 0) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
-    except OSError:
+    except OSError as problem:
         listener.close()
-        raise
+        raise OSError(problem.errno, f"port {port}: {problem.strerror}") from problem
     return listener
 
 
@@ -364,7 +425,10 @@ def main() -> None:
     known = load_digits().train
     gradient = cross_entropy_gradient(known.labels)
     classifier = train_classifier(known.pixels, gradient, 64, np.random.default_rng(1))
-    print(json.dumps(serve(classifier.logits, port)))
+    try:
+        print(json.dumps(serve(classifier.logits, port)))
+    except (OSError, ValueError) as problem:  # a port that is taken, or cannot be
+        parser.exit(2, f"{problem}\n")
 
 
 def check_requests_are_typed() -> None:

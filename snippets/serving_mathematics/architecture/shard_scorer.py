@@ -37,6 +37,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +152,8 @@ def open_job(source: Path, target: Path, manifest: Manifest) -> list[Shard]:
     """The shards of a job in a folder that is new, or that holds a part of the same job.
 
     source: the input. target: the folder of the output, which must exist; gets `manifest.json`.
-    Raises ValueError naming what differs when the folder holds another job.
+    Raises ValueError naming what differs when the folder holds another job, or saying that its
+    manifest is damaged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +164,7 @@ def open_job(source: Path, target: Path, manifest: Manifest) -> list[Shard]:
     wanted = json.dumps(asdict(manifest), indent=1)
     file = target / "manifest.json"
     if file.exists():
-        there, here = json.loads(file.read_bytes()), json.loads(wanted)
+        there, here = _read_object(file), json.loads(wanted)
         other = [name for name in here if there.get(name) != here[name]]
         require(not other, "target", "a folder of the same job", f"one that differs in {other}")
     else:
@@ -180,6 +182,19 @@ def open_job(source: Path, target: Path, manifest: Manifest) -> list[Shard]:
         )
         for number, digest in enumerate(manifest.inputs_sha256)
     ]
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    """The JSON object in a file of the target folder."""
+    content = file.read_bytes()
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    whole = isinstance(found, dict)
+    require(whole, "target", f"a folder whose {file.name} is whole", f"{content[:20]!r}")
+    assert isinstance(found, dict)
+    return found
 
 
 def score_shard(shard: Shard, score: Score) -> None:
@@ -262,8 +277,8 @@ def score_rows(
     Arguments as for `make_manifest` and `open_job`; the folder is made when it is not there.
     executor: threads, processes, or anything with the same interface. Every shard is tried even if
     some fail; then RuntimeError names these, and the others are kept. `complete.json` appears when
-    all are there. Raises RuntimeError when another run holds the folder, ValueError when it holds
-    another job.
+    all are there, and is written again when it is damaged. Raises RuntimeError when another run
+    holds the folder, ValueError when it holds another job.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, futures.ThreadPoolExecutor(2) as pool:
@@ -291,23 +306,24 @@ def score_rows(
             shard.target.name: hashlib.sha256(shard.target.read_bytes()).hexdigest()
             for shard in shards
         }
-        if missing or not (target / "complete.json").exists():
-            write_atomically(target / "complete.json", json.dumps(whole, indent=1).encode())
+        complete, wanted = target / "complete.json", json.dumps(whole, indent=1).encode()
+        if not complete.is_file() or complete.read_bytes() != wanted:
+            write_atomically(complete, wanted)
         return len(missing)
 
 
 def read_scores(target: Path) -> Array:
     """The scores of a complete job in the order of the rows, shape (rows,).
 
-    Raises FileNotFoundError before the job is complete, and ValueError when a shard changed since
-    or the rows are not 0, 1, 2, …, each once.
+    Raises FileNotFoundError before the job is complete, and ValueError when `complete.json` is
+    damaged, a shard changed since or the rows are not 0, 1, 2, …, each once.
 
     >>> read_scores(Path("no such folder"))
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such folder/complete.json'
     """
     parts = []
-    for name, digest in sorted(json.loads((target / "complete.json").read_bytes()).items()):
+    for name, digest in sorted(_read_object(target / "complete.json").items()):
         content = (target / name).read_bytes()
         found = hashlib.sha256(content).hexdigest()
         require(found == digest, "target", f"unchanged, with {name} of digest {digest}", found)
@@ -347,7 +363,8 @@ def root_mean_square(rows: Array) -> Array:
 
 
 def main(arguments: list[str]) -> int:
-    """Run from the command line; the process's exit status."""
+    """Run from the command line; the process's exit status, 2 when the work could not be done, for
+    a reason that is told."""
     parser = argparse.ArgumentParser(
         description="Score the rows of a .npy file; run again to resume."
     )
@@ -367,15 +384,19 @@ def main(arguments: list[str]) -> int:
             options.workers, multiprocessing.get_context("spawn"), exit_with_parent
         )
     )
-    with executor:
-        scored = score_rows(
-            options.source,
-            options.target,
-            getattr(importlib.import_module(module), name),
-            executor,
-            rows_per_shard=options.rows_per_shard,
-            version=options.version,
-        )
+    try:
+        with executor:
+            scored = score_rows(
+                options.source,
+                options.target,
+                getattr(importlib.import_module(module), name),
+                executor,
+                rows_per_shard=options.rows_per_shard,
+                version=options.version,
+            )
+    except (OSError, ValueError, RuntimeError) as problem:
+        print(f"{problem}{f': {problem.__cause__}' * bool(problem.__cause__)}", file=sys.stderr)
+        return 2
     print(f"scored {scored} shards")
     return 0
 

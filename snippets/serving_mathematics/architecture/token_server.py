@@ -34,7 +34,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from serving_mathematics import checks
-from serving_mathematics.architecture.rest_server import PunctualProtocol
+from serving_mathematics.architecture.rest_server import PunctualProtocol, listen
+from serving_mathematics.require import require
 
 
 @dataclass(frozen=True)
@@ -208,15 +209,18 @@ def paced(
     again.
 
     gaps_s: times before each token [s], the first is the time to the first token. text: of every
-    token. Raises ValueError on an empty list.
+    token. Raises ValueError unless they are numbers from 0 to an hour, one at least.
 
     >>> async def tokens():
     ...     return [token async for token in paced([0.0])(Generation(prompt="Hi", max_tokens=2))]
     >>> asyncio.run(tokens())
     ['word', 'word']
     """
-    if not gaps_s:
-        raise ValueError("gaps_s must be one number or more, got none")
+    listed = isinstance(gaps_s, list) and len(gaps_s) > 0
+    require(listed, "gaps_s", "a list of one number or more", gaps_s)
+    for gap in gaps_s:
+        number = isinstance(gap, int | float) and not isinstance(gap, bool)
+        require(number and 0 <= gap <= 3600, "gaps_s", "numbers from 0 to 3600", gap)
 
     async def generate(asked: Generation) -> AsyncGenerator[str, None]:
         loop = asyncio.get_running_loop()
@@ -238,11 +242,11 @@ async def serving(
     """Serve an application on a loopback port, any free one for 0, until the block ends.
 
     head_s: for the head of a request to arrive. drain_s: for the streams inside to end after the
-    block; one that is cut then has no [DONE].
+    block; one that is cut then has no [DONE]. Raises ValueError on a port that cannot be, OSError
+    on one that is taken.
     """
     config = uvicorn.Config(
         app,
-        port=port,
         http=PunctualProtocol,
         ws="none",
         lifespan="off",
@@ -252,15 +256,16 @@ async def serving(
         timeout_keep_alive=head_s,
         timeout_graceful_shutdown=drain_s,
     )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.005)
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
+    with listen(port) as listener:
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            while not server.started and not task.done():
+                await asyncio.sleep(0.005)
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await task
 
 
 def check_requests_are_validated() -> None:
@@ -300,4 +305,7 @@ if __name__ == "__main__":
     parser.add_argument("--gaps", type=json.loads, default=[0.5, 0.025], help="JSON list [s]")
     parser.add_argument("--text", default="word", help="of every token")
     options = parser.parse_args()
-    asyncio.run(main(options.port, options.gaps, options.text))
+    try:
+        asyncio.run(main(options.port, options.gaps, options.text))
+    except (OSError, ValueError) as problem:  # a port that is taken, a gap of NaN
+        parser.exit(2, f"{problem}\n")

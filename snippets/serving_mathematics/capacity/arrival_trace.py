@@ -122,7 +122,7 @@ def _nanoseconds(stamps: list[str]) -> IntArray:
     rule = "a timestamp like 2023-11-16 18:15:46.6805900"
     for number, stamp in enumerate(stamps, start=2):
         if not _TIMESTAMP.fullmatch(stamp):
-            raise ValueError(f"row {number}, column {COLUMNS[0]} must be {rule}, got {stamp!r}")
+            require(False, f"row {number}, column {COLUMNS[0]}", rule, repr(stamp))
     try:
         return np.array(stamps, dtype="datetime64[ns]").astype(np.int64)
     except ValueError:  # the right digits, but not a day or an hour: find which
@@ -140,7 +140,7 @@ def _tokens(fields: list[str], column: str) -> IntArray:
     for number, field in enumerate(fields, start=2):
         if not _TOKENS.fullmatch(field):
             rule = "a non-negative integer of at most nine digits"
-            raise ValueError(f"row {number}, column {column} must be {rule}, got {field!r}")
+            require(False, f"row {number}, column {column}", rule, repr(field))
     return np.array(fields, dtype=np.int64)
 
 

@@ -150,7 +150,8 @@ class BoundedServer:
     handler: coroutine function from a Request to the body of its answer. limits: see Limits. port:
     0 for any free one. A client may name itself in X-Client (its address otherwise) and say in
     X-Timeout-Ms for how long it will wait. `counts` holds connections, accepted, answered,
-    expired, failed, refused, bad, gone and undelivered.
+    expired, failed, refused, bad, gone and undelivered. A Refusal that the handler raises is the
+    answer. Raises ValueError on a port that cannot be, and OSError on one that is taken.
     """
 
     def __init__(
@@ -170,10 +171,12 @@ class BoundedServer:
 
     async def __aenter__(self) -> BoundedServer:
         """Listen; `port` is then the port in use."""
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._limits.workers)]
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port must be in [0, 65535], got {self.port}")
         self._listener = await asyncio.start_server(
             self._connection, "127.0.0.1", self.port, limit=self._limits.head_bytes
         )
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._limits.workers)]
         self.port = self._listener.sockets[0].getsockname()[1]
         return self
 
@@ -291,6 +294,9 @@ class BoundedServer:
                 try:
                     body = await self._handler(accepted.request)
                     outcome, answer = "answered", response(200, body)
+                except Refusal as refusal:
+                    outcome = "answered"
+                    answer = response(refusal.status, f"{refusal}".encode(), refusal.headers)
                 except Exception:
                     logging.getLogger(__name__).exception("%s failed", accepted.request.target)
                     outcome, answer = "failed", response(500, b"failed")
@@ -314,9 +320,9 @@ async def _discard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 async def busy(request: Request) -> bytes:
     """Stand-in for a device: sleeps in a thread for the microseconds in the body, and returns how
-    long it took."""
+    long it took. Refusal when there are none."""
     if not re.fullmatch(b"[0-9]{1,7}", request.body):
-        raise ValueError(f"the body must be microseconds, got {request.body[:20]!r}")
+        raise Refusal(400, f"the body must be microseconds, got {request.body[:20]!r}")
     started = time.perf_counter()
     await asyncio.to_thread(time.sleep, int(request.body) / 1e6)
     return f"{1e6 * (time.perf_counter() - started):.0f}".encode()
@@ -342,4 +348,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0, help="0 for any free one, the default")
     parser.add_argument("--places", type=int, help="requests inside at most; no limit by default")
     options = parser.parse_args()
-    asyncio.run(serve(options.port, options.places))
+    try:
+        asyncio.run(serve(options.port, options.places))
+    except (OSError, ValueError) as problem:  # a port that is taken, or cannot be
+        parser.exit(2, f"{problem}\n")

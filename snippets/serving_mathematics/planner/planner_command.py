@@ -5,7 +5,8 @@ serving-mathematics plan --trace requests.csv --ttft-s 2 --out plan.json
 serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
 
 It exits with 0 when it answered, 1 when no fleet keeps the objective, and 2 when the input is
-wrong, with one line on standard error that says where. Progress goes to standard error too.
+wrong, with one line on standard error that says where. Progress goes to standard error too. Where
+nobody reads on, and after Ctrl-C, it ends without a word, with 141 and 130 as shells have it.
 
 Assumes: with --dask, workers that can import this package.
 
@@ -17,13 +18,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import errno
 import importlib
 import io
 import json
 import multiprocessing
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -136,15 +142,82 @@ def _read(name: str, option: str, kind: str) -> list[dict[str, object]]:
         raise _Wrong(f"{name}: {error}") from error
 
 
-def _write(name: str, text: str) -> None:
-    """Whole or not at all."""
-    target = Path(name)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Errors name the file that was asked for, not one beside it or behind a link."""
     try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(target)
+        yield
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, name) from problem
+
+
+def _target(name: str) -> Path:
+    """The file to write, behind links, after a try."""
+    try:
+        target = Path(name).resolve()
+    except RuntimeError:
+        raise _Wrong(f"--out must not be a loop of links, got {name!r}") from None
+    if not target.parent.is_dir():
+        raise _Wrong(f"--out must be in a folder that exists, got {name!r}")
+    with _naming(name):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if target.is_file() or not target.exists():
+            with tempfile.TemporaryFile(dir=target.parent):
+                pass
+    return target
+
+
+def _write(name: str, target: Path, text: str) -> None:
+    """Whole or not at all, with the mode of the file that was there."""
+    with _naming(name):
+        if target.exists() and not target.is_file():  # a device or a pipe
+            target.write_text(text, encoding="utf-8", newline="")
+            return
+        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            partial.write_text(text, encoding="utf-8", newline="")
+            if target.exists():
+                shutil.copymode(target, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _follow_parent() -> None:
+    """Starts in each worker: it leaves Ctrl-C to the planner, and does not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[futures.Executor]:
+    """Processes that end with this one, and at once when it fails."""
+    context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
+    pool = futures.ProcessPoolExecutor(workers, context, _follow_parent)
+    try:
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # is inherited
+            for _ in range(workers):
+                pool.submit(int)  # starts one
+            signal.signal(signal.SIGINT, before)
+        yield pool
+    except BaseException:
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -169,8 +242,7 @@ def _executor(workers: str | None, address: str | None) -> Iterator[futures.Exec
         return
     if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024):
         raise _Wrong(f"--workers must be a whole number from 1 to 1024, got {workers!r}")
-    context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(int(workers), context) as pool:
+    with _pool(int(workers)) as pool:
         yield pool
 
 
@@ -215,9 +287,32 @@ def _presets() -> str:
 
 def main(arguments: list[str]) -> int:
     """The command; the process's exit status."""
-    options = command_parser().parse_args(arguments)
+    try:
+        return _ending(arguments)
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):  # or Python reports it when it ends
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+        return 128 + 13
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _ending(arguments: list[str]) -> int:
+    """The exit status, with everything written."""
+    try:
+        return _status(command_parser().parse_args(arguments))
+    finally:
+        sys.stdout.flush()
+
+
+def _status(options: argparse.Namespace) -> int:
     try:
         return _answer(options)
+    except BrokenPipeError:
+        raise
     except Infeasible as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -228,9 +323,6 @@ def main(arguments: list[str]) -> int:
         print(f"{where}{problem.strerror or problem}", file=sys.stderr)
     except (futures.BrokenExecutor, futures.CancelledError) as problem:
         print(f"a worker ended before its work did: {problem}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
     return 2
 
 
@@ -243,8 +335,7 @@ def _answer(options: argparse.Namespace) -> int:
     if options.grid is None and (options.workers or options.dask):
         raise _Wrong("--workers and --dask are for a --grid, got none")
     kind = _kind(options.out, "--out") if options.out else ""
-    if kind and not Path(options.out).absolute().parent.is_dir():
-        raise _Wrong(f"--out must be in a folder that exists, got {options.out!r}")
+    target = _target(options.out) if kind else None
     rows: list[dict[str, object]] = [{}]
     if options.grid is not None:
         rows = _read(options.grid, "--grid", _kind(options.grid, "--grid"))
@@ -267,8 +358,8 @@ def _answer(options: argparse.Namespace) -> int:
         asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
         records = [row | record for row, record in zip(asked, records, strict=True)]
         text = _overview(rows, records)
-    if kind:
-        _write(options.out, records_text(records, kind))
+    if target:
+        _write(options.out, target, records_text(records, kind))
     else:
         print(text)
     return 0
