@@ -60,7 +60,7 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
-measure: $(READY) ## run the real servers and models again and rewrite their records under measurements/
+measure: $(READY) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
 	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
 	$(BIN)/python -m serving_mathematics.architecture.wire_measurement
@@ -72,6 +72,7 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
 	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
+	$(BIN)/python -m serving_mathematics.machine.record_making
 	$(BIN)/python -m serving_mathematics.machine.calibration
 
 font: build ## cut the formula font to the characters the site uses

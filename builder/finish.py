@@ -13,7 +13,6 @@ import html
 import itertools
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,31 +48,29 @@ def named_landmarks(page: str) -> str:
     return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
 
 
-def copied_from_the_page(content: str) -> str:
-    """A rendered page whose copy buttons hold what the page has nowhere else: a definition that
-    stands in its code is named by the block of code and the place in it, one that several buttons
-    take by its place in a list, and docs/assets/handbook.js puts them back. A third of a page's
-    weight.
+def copied_from_the_page(content: str, address: str) -> tuple[str, list[str]]:
+    """A rendered page whose copy buttons name what they copy, and a list of what the page does not
+    show: a definition in its code is named by the block of code and the place in it, the others by
+    their place in the list, which docs/assets/handbook.js loads when somebody goes to a button. A
+    third of a page's weight.
+
+    address: of the list, seen from the page.
     """
     places: dict[str, str] = {}
     for block, code in enumerate(_SHOWN.findall(content)):
         text = html.unescape(_TAG.sub("", code)).rstrip("\n")
         for place, definition in enumerate(text.split(BETWEEN)):
             places.setdefault(definition, f"§{block}.{place}")
-    buttons = [html.unescape(text).rstrip("\n").split(BETWEEN) for text in _COPIED.findall(content)]
-    count = Counter(part for parts in buttons for part in parts if part not in places)
-    shared = [part for part, times in count.items() if times > 1]
-    places |= {part: f"§+{number}" for number, part in enumerate(shared)}
+    listed: dict[str, int] = {}
 
     def short(match: re.Match[str]) -> str:
         parts = html.unescape(match[1]).rstrip("\n").split(BETWEEN)
-        kept = BETWEEN.join(places.get(part, part) for part in parts)
-        quoted = html.escape(kept, quote=False).replace('"', "&quot;")
-        return f' data-copied="{quoted}"'
+        named = [places.get(p) or f"§+{listed.setdefault(p, len(listed))}" for p in parts]
+        return f' data-copied="{" ".join(named)}"'
 
-    listed = json.dumps(shared, ensure_ascii=False).replace("<", "\\u003c")
-    script = f'<script type="application/json" id="copied">{listed}</script>' if shared else ""
-    return _COPIED.sub(short, content) + script
+    told = _COPIED.sub(short, content)
+    found = f'<div id="copied" data-from="{address}" hidden></div>' if listed else ""
+    return told + found, list(listed)
 
 
 def with_copy_buttons(content: str) -> str:
@@ -143,9 +140,13 @@ def with_preview(page: str, preview: Mapping[str, str]) -> str:
     return page.replace("</head>", f"{tags}</head>", 1)
 
 
-def content(html_of_page: str) -> str:
-    """What Markdown made of a page, lighter."""
-    return with_copy_buttons(copied_from_the_page(plain_names(html_of_page)))
+def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
+    """What Markdown made of a page, lighter, and the list that belongs to its copy buttons.
+
+    address: of that list, seen from the page.
+    """
+    told, listed = copied_from_the_page(plain_names(html_of_page), address)
+    return with_copy_buttons(told), listed
 
 
 def page(output: str, preview: Mapping[str, str]) -> str:

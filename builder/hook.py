@@ -6,6 +6,7 @@ instead and goes on.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import tempfile
@@ -128,7 +129,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: An
     return markdown
 
 
-def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Less markup around code, before the search reads it; and what went wrong with formulas."""
     for extension in config.markdown_extensions:
         if isinstance(extension, MathML):
@@ -137,7 +138,11 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
             extension.problems.clear()
     if page.file.src_uri == COMPANION:
         html = finish.notebook(html, _State.made.figures)
-    return finish.content(html)
+    name = f"copied/{page.file.src_uri.replace('/', '.')}.json"
+    html, listed = finish.content(html, "../" * page.file.url.count("/") + name)
+    if listed:
+        files.append(File.generated(config, name, content=json.dumps(listed, ensure_ascii=False)))
+    return html
 
 
 def on_env(*_: Any, **__: Any) -> None:

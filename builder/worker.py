@@ -151,7 +151,7 @@ class _Run:
             if self.root in path.parents and not str(arguments[1]).startswith(("w", "a", "x")):
                 relative = path.relative_to(self.root)
                 name = relative.as_posix()
-                hidden = any(part.startswith(".") for part in relative.parts)
+                hidden = any(p.startswith(".") or p.endswith(".egg-info") for p in relative.parts)
                 if not hidden and relative.suffix not in (".py", ".pyc") and name not in self.reads:
                     self.reads[name] = ""  # hashing opens it as well
                     self.reads[name] = file_digest(path)

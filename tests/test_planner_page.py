@@ -161,6 +161,7 @@ HOSTILE = {
     "devices": "0x10",
     "efficiency": "1.01",
     "memory_share": "0",
+    "reserved_gib": "four",
     "rate_per_s": "<script>alert(1)</script>",
     "arrival_scv": "-1",
     "mean_prompt_tokens": "١٢",

@@ -89,10 +89,15 @@ def unreadable(page: Page) -> list[str]:
 
 
 WIDTH = "document.documentElement.scrollWidth"
-COPIED = """() => [...document.querySelectorAll(".snippet-copy")].map((button) => {
-    button.click();
-    return button.dataset.clipboardText;
-})"""  # what each button takes
+COPIED = """async () => {
+    const buttons = [...document.querySelectorAll(".snippet-copy")];
+    for (const button of buttons) {
+        button.click();
+        for (let look = 0; look < 500 && !button.dataset.clipboardText; look += 1)
+            await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return buttons.map((button) => button.dataset.clipboardText);
+}"""  # what each button takes
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,37 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
   });
 }
 
-// A copy button holds what the page has nowhere else. The rest is in the page's code, "§block.place", or in a
-// list of what several buttons take, "§+place".
-const BETWEEN = "\n\n\n";
-document.addEventListener("click", ({ target }) => {
-  const button = target.closest(".snippet-copy[data-copied]");
-  if (!button) return;
-  const shown = [...document.querySelectorAll(".snippet code")].map((code) => code.textContent.trimEnd().split(BETWEEN));
-  const shared = JSON.parse(document.getElementById("copied")?.textContent ?? "[]");
-  const whole = (part) => {
-    const [, block, place] = /^§(?:(\d+)\.|\+)(\d+)$/.exec(part) ?? [];
-    if (place === undefined) return part;
-    return block === undefined ? shared[place] : shown[block][place];
+// A copy button names what it copies: "§block.place" in the page's code, "§+place" in a list that is loaded when
+// somebody goes to a button.
+const copies = document.getElementById("copied");
+let loading = copies ? null : Promise.resolve([]);
+let list = copies ? null : [];
+async function load() {
+  loading ??= fetch(new URL(copies.dataset.from, location.href)).then((answer) => {
+    if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
+    return answer.json();
+  });
+  list = await loading;
+}
+for (const event of ["pointerover", "focusin"])
+  document.addEventListener(event, ({ target }) => {
+    if (!list && target.closest?.(".snippet-copy[data-copied]")) load();
+  });
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest(".snippet-copy[data-copied]");
+  if (!button || button.dataset.clipboardText) return;
+  const late = !list;
+  if (late) {
+    event.stopImmediatePropagation();
+    await load();
+  }
+  const shown = [...document.querySelectorAll(".snippet code")].map((code) => code.textContent.trimEnd().split("\n\n\n"));
+  const whole = (name) => {
+    const [, block, place] = /^§(?:(\d+)\.|\+)(\d+)$/.exec(name);
+    return block === undefined ? list[place] : shown[block][place];
   };
-  button.dataset.clipboardText = `${button.dataset.copied.split(BETWEEN).map(whole).join(BETWEEN)}\n`;
+  button.dataset.clipboardText = `${button.dataset.copied.split(" ").map(whole).join("\n\n\n")}\n`;
+  if (late) button.click();
 }, true); // before the theme, which copies that text
 
 // What is around the page on a phone has the colour of its header.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from pathlib import Path
@@ -84,24 +83,13 @@ def test_copy_button_names_what_the_page_shows() -> None:
         + code.format("def other():\n    pass\n")
         + button.format("LIMIT = 3\n\n\ndef hidden(): ...\n\n\ndef other():\n    pass\n")
     )
-    buttons = re.findall(r'data-copied="([^"]*)"', copied_from_the_page(content))
-    assert buttons == ["import math\n\n\n§0.1", "§0.0\n\n\ndef hidden(): ...\n\n\n§1.0"]
-    assert "data-clipboard-text" not in copied_from_the_page(content)
-
-
-def test_what_several_buttons_copy_stands_in_the_page_once() -> None:
-    button = '<button class="snippet-copy" data-clipboard-text="{}">Copy</button>'
-    shared = 'def rule(x):\n    assert x < "3"'
-    content = "".join(
-        button.format(html.escape(f"{shared}\n\n\ndef {name}(): ...\n")) for name in "ab"
-    )
-    page = copied_from_the_page(content)
+    page, listed = copied_from_the_page(content, "../copied.json")
     buttons = re.findall(r'data-copied="([^"]*)"', page)
-    assert buttons == ["§+0\n\n\ndef a(): ...", "§+0\n\n\ndef b(): ..."]
-    listed = re.search(r'<script type="application/json" id="copied">(.*?)</script>', page)
-    assert listed is not None
-    assert "<" not in listed[1]
-    assert json.loads(listed[1]) == [shared]
+    assert buttons == ["§+0 §0.1", "§0.0 §+1 §1.0"]
+    assert listed == ["import math", "def hidden(): ..."]
+    assert page.endswith('<div id="copied" data-from="../copied.json" hidden></div>')
+    assert "data-clipboard-text" not in page
+    assert copied_from_the_page("<p>none</p>", "") == ("<p>none</p>", [])
 
 
 def test_search_of_the_theme_is_put_off() -> None:
