@@ -354,6 +354,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 def _end(job: _Job) -> None:
     """End a worker and whatever it started."""
+    if job.process.is_alive():
+        worker.end_descendants(job.process.pid)
     if hasattr(os, "killpg") and job.process.pid:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(job.process.pid, signal.SIGKILL)
@@ -433,11 +435,11 @@ def _install(folder: Path, target: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Keep the newest entries of a module."""
+    """Keep the newest entries of a module, and leave alone what links lead to."""
     entries = []
-    for entry in folder.iterdir():
+    for entry in [] if folder.is_symlink() else folder.iterdir():
         with contextlib.suppress(OSError):
-            entries.append((entry.stat().st_mtime, entry))
+            entries.append((entry.lstat().st_mtime, entry))
     for _, entry in sorted(entries, reverse=True)[KEPT_ENTRIES:]:
         shutil.rmtree(entry, ignore_errors=True)
 

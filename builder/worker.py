@@ -194,7 +194,13 @@ class _Run:
     def figure(self, name: str, function: Callable[..., Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
 
-        from builder.figures import house_style, light_and_dark, on_dark, without_words
+        from builder.figures import (
+            house_style,
+            light_and_dark,
+            nothing_finite,
+            on_dark,
+            without_words,
+        )
 
         with house_style(self.root / SOURCES / "house.mplstyle"):
             figure = Figure()
@@ -204,6 +210,8 @@ class _Run:
             drawn = [axes for axes in figure.axes if axes.has_data()]
             if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
                 raise ValueError(f"{name} drew nothing")
+            if any(nothing_finite(axes) for axes in drawn):
+                raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
         card = without_words(light)
@@ -368,10 +376,39 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     write_whole(folder / "record.json", whole.encode())
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of what a child leaves behind, on Linux: it can be found then."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
+
+
+def end_descendants(ancestor: int) -> None:
+    """End what a process started, also what left its group, where /proc tells."""
+    for _ in range(100):  # what starts others meanwhile
+        children: dict[int, list[int]] = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError, ValueError):
+                state, parent, *_rest = file.read_text(errors="replace").rpartition(")")[2].split()
+                if state != "Z":
+                    children.setdefault(int(parent), []).append(int(file.parent.name))
+        found = list(children.get(ancestor, []))
+        for process in found:
+            found += children.get(process, [])
+        if not found:
+            return
+        for process in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.001)
+
+
 def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
+        end_descendants(os.getpid())
         if hasattr(os, "killpg"):
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
@@ -384,6 +421,7 @@ def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) ->
     """
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
+    _adopt_orphans()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _FromSource.kept = folder.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
@@ -399,4 +437,5 @@ def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) ->
     run = _Run(root, name, folder)
     record = run.record(needs)
     seal(folder, record | description(run.path) | {"of": [name, version]})
+    end_descendants(os.getpid())
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -440,6 +440,23 @@ def test_old_records_are_pruned_and_the_last_ones_stay(project: Project) -> None
     assert kept == [f"entry{age:02}" for age in range(KEPT_ENTRIES)]
 
 
+def test_pruning_leaves_alone_what_links_lead_to(project: Project, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for number in range(KEPT_ENTRIES + 3):
+        (elsewhere / f"holiday{number:02}").mkdir(parents=True)
+    project.cache.mkdir(exist_ok=True)
+    folder = project.cache / "part.linked"
+    folder.symlink_to(elsewhere)
+    runner._prune(folder)
+    assert len(list(elsewhere.iterdir())) == KEPT_ENTRIES + 3
+    folder.unlink()
+    folder.mkdir()
+    for number in range(KEPT_ENTRIES + 3):
+        (folder / f"entry{number:02}").symlink_to(elsewhere)
+    runner._prune(folder)
+    assert len(list(elsewhere.iterdir())) == KEPT_ENTRIES + 3
+
+
 def test_failed_module_runs_again(project: Project) -> None:
     project.module("part.broken", "raise RuntimeError('broken')\n")
     project.module("part.fine", f"value = 1\n{CHECK}")

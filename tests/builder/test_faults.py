@@ -5,6 +5,7 @@ One run meets every fault at once: so all of them are reported, and none stops t
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -234,6 +235,60 @@ FAULTS = {
         "def slider_wait() -> dict[str, object]:",
         "ValueError: slider_wait needs figure_wait, which stands above it and on paper",
     ),
+    "figure_of_nan_line": fault(
+        """
+        def figure_line(figure: Figure) -> None:
+            figure.subplots().plot([0.0, 1.0], [np.nan] * 2)
+        """,
+        "figure_line",
+        "def figure_line(figure: Figure) -> None:",
+        "ValueError: figure_line drew axes without a finite number",
+    ),
+    "figure_of_nan_points": fault(
+        """
+        def figure_points(figure: Figure) -> None:
+            figure.subplots().scatter([0.0, 1.0], [np.nan] * 2)
+        """,
+        "figure_points",
+        "def figure_points(figure: Figure) -> None:",
+        "ValueError: figure_points drew axes without a finite number",
+    ),
+    "figure_of_nan_bars": fault(
+        """
+        def figure_bars(figure: Figure) -> None:
+            figure.subplots().bar([0.0, 1.0], [np.nan] * 2)
+        """,
+        "figure_bars",
+        "def figure_bars(figure: Figure) -> None:",
+        "ValueError: figure_bars drew axes without a finite number",
+    ),
+    "figure_of_nan_band": fault(
+        """
+        def figure_band(figure: Figure) -> None:
+            figure.subplots().fill_between([0.0, 1.0], [np.nan] * 2, 1.0)
+        """,
+        "figure_band",
+        "def figure_band(figure: Figure) -> None:",
+        "ValueError: figure_band drew axes without a finite number",
+    ),
+    "figure_of_nan_image": fault(
+        """
+        def figure_image(figure: Figure) -> None:
+            figure.subplots().imshow(np.full((2, 2), np.nan))
+        """,
+        "figure_image",
+        "def figure_image(figure: Figure) -> None:",
+        "ValueError: figure_image drew axes without a finite number",
+    ),
+    "figure_of_nan_mesh": fault(
+        """
+        def figure_mesh(figure: Figure) -> None:
+            figure.subplots().pcolormesh(np.full((2, 2), np.nan))
+        """,
+        "figure_mesh",
+        "def figure_mesh(figure: Figure) -> None:",
+        "ValueError: figure_mesh drew axes without a finite number",
+    ),
     "figure_that_returns_something": fault(
         """
         def figure_axes(figure: Figure) -> object:
@@ -437,6 +492,54 @@ def test_hanging_module_is_ended_with_its_children(project: Project) -> None:
     )
     assert not is_alive(int((project.root / "child").read_text()))
     assert project.leftovers == []
+
+
+DETACHES = """
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from serving_mathematics import checks
+
+
+def check_detached() -> None:
+    notes = Path(__file__, "../../../../..").resolve()
+    sleep = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", sleep],
+        start_new_session=True,
+        stdout=(notes / "child").open("w"),
+    )
+    twice = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleep!r}], "
+    subprocess.run(
+        [sys.executable, "-c", twice + "start_new_session=True)"],
+        start_new_session=True,
+        stdout=(notes / "orphan").open("w"),
+    )
+    while not all((notes / name).read_text() for name in ("child", "orphan")):
+        time.sleep(0.01)
+    checks.equal("answer", 42, 42)
+    END
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("", 0), ("threading.Event().wait()", 1)])
+def test_children_that_a_module_detaches_end_with_it(
+    end: str, status: int, project: Project
+) -> None:
+    """Those of a run that is over, and of one that hangs; also what their parents left behind."""
+    project.module("part.detaches", DETACHES.replace("END", end or "pass"))
+    outcome = project.run("part.detaches", "--timeout", "4")
+    notes = project.root.parent
+    pids = [int((notes / name).read_text()) for name in ("child", "orphan")]
+    alive = [pid for pid in pids if is_alive(pid)]
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+    assert alive == []
+    assert outcome.status == status, outcome.text
 
 
 def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:

@@ -367,6 +367,7 @@ def server_config(app: ASGIApp, limits: Limits | None = None) -> uvicorn.Config:
         access_log=False,
         h11_max_incomplete_event_size=limits.head_bytes,
         limit_concurrency=limits.connections + 1,
+        backlog=128,  # asyncio accepts as many at a time before it looks at any
         timeout_keep_alive=limits.read_s,
         timeout_graceful_shutdown=limits.drain_s,
     )
