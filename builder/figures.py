@@ -58,7 +58,8 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     _lay_out(figure)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        told = {"Date": None, "Creator": None}
+        figure.savefig(buffer, format="svg", dpi=figure.dpi, metadata=told)
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
     return svg, on_dark(svg)
 

@@ -23,7 +23,7 @@ needs_python = pytest.mark.skipif(
     not complete(), reason="THE PLANNER'S FORM WAS NOT TESTED: run `make pyodide` once"
 )
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-ROWS = "".join(f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}\n" for i in range(200))
+ROWS = "".join(f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}\n" for i in range(300))
 
 
 def with_own_python(page: Page) -> None:
@@ -223,7 +223,7 @@ def test_a_trace_is_read_in_the_page_and_stays_there(form: Form, tmp_path: Path)
         (b"", "mine.csv: the log must be a header and at least one request, got an empty file"),
         ((HEADER + lines[0]).encode(), "mine.csv: the trace must be at least 100 requests long"),
         ((HEADER + lines[1] + lines[0]).encode(), "mine.csv: row 3, column TIMESTAMP must be no"),
-        ((HEADER + ROWS[:-2] + "x\n").encode(), "mine.csv: row 201, column GeneratedTokens must"),
+        ((HEADER + ROWS[:-2] + "x\n").encode(), "mine.csv: row 301, column GeneratedTokens must"),
     ):
         file.write_bytes(text)
         form.control("trace").set_input_files(file)
@@ -233,7 +233,7 @@ def test_a_trace_is_read_in_the_page_and_stays_there(form: Form, tmp_path: Path)
     form.control("trace").set_input_files(file)
     before = len(form.asked)
     form.pressed()
-    assert form.rows() == form.expected({"trace": str(file), "requests": 200})
+    assert form.rows() == form.expected({"trace": str(file), "requests": 300})
     expect(form.answer).to_contain_text("--trace mine.csv")
     assert form.asked[before:] == []
     assert {method for method, _ in form.asked} == {"GET"}

@@ -223,6 +223,7 @@ def figure_kernels_alone(figure: Figure) -> None:
     nearly all between dotted lines at half and twice the measured time; a few strays lie beyond.
     """
     table, predicted = _record()
+    figure.set_dpi(52)  # of the points, each a pixel: thousands of them stay a small picture
     axes = figure.subplots()
     generation = np.array([run.answers.system.generation for run in table.runs])
     for name, colour, place in (("hopper", "C0", (0.05, 0.92)), ("blackwell", "C1", (0.05, 0.85))):
@@ -230,10 +231,8 @@ def figure_kernels_alone(figure: Figure) -> None:
         axes.plot(
             1e3 * table.per_token_s[index],
             1e3 * predicted[index],
-            ".",
+            ",",
             color=colour,
-            markersize=2.5,
-            alpha=0.6,
             rasterized=True,
         )
         label = f"{name.capitalize()}, {int(index.sum()):,} runs"
