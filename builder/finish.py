@@ -117,7 +117,9 @@ def with_colours(page: str) -> str:
 
 
 def _script(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    """The text of a script, without comments and indentation: it stands in every page."""
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.strip() for line in lines if line.strip()[:2] not in ("", "//"))
 
 
 def plain_names(content: str) -> str:

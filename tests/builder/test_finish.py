@@ -19,7 +19,11 @@ from builder.finish import (
     with_preview,
 )
 
-COLOURS = (ROOT / "builder" / "colours.js").read_text(encoding="utf-8")
+COLOURS = "\n".join(
+    line.strip()
+    for line in (ROOT / "builder" / "colours.js").read_text(encoding="utf-8").split("\n")
+    if line.strip() and not line.strip().startswith("//")
+)
 SECTION = (
     '<nav class="md-nav" aria-labelledby="__nav_2_label"><label class="md-nav__title"'
     ' for="__nav_2">\n<span class="md-nav__icon"></span>\n Intuition\n</label></nav>'

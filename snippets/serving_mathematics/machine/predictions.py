@@ -223,7 +223,7 @@ def figure_kernels_alone(figure: Figure) -> None:
     nearly all between dotted lines at half and twice the measured time; a few strays lie beyond.
     """
     table, predicted = _record()
-    figure.set_dpi(52)  # of the points, each a pixel: thousands of them stay a small picture
+    figure.set_dpi(64)  # of the points, each a pixel: thousands of them stay a small picture
     axes = figure.subplots()
     generation = np.array([run.answers.system.generation for run in table.runs])
     for name, colour, place in (("hopper", "C0", (0.05, 0.92)), ("blackwell", "C1", (0.05, 0.85))):
@@ -249,6 +249,7 @@ def figure_kernels_alone(figure: Figure) -> None:
         xlabel="measured time per token [ms]",
         ylabel="predicted time per token [ms]",
     )
+    axes.minorticks_off()
 
 
 def figure_left_out(figure: Figure) -> None:
