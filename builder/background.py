@@ -31,15 +31,16 @@ class Background:
 
     def runs(self) -> list[Run]:
         """The record of every module; pending ones where many are still to run."""
+        known = self._known()
         if self._thread is None or not self._thread.is_alive():
-            known = self._known()
-            if sum(run is None for run in known.values()) <= WORTH_WAITING:
-                return run_all(self.root, self.cache, progress=self.tell, again=False)
-            self._shown = time.monotonic()
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
-        else:
-            known = self._known()
+            missing = [name for name, run in known.items() if run is None]
+            if len(missing) <= WORTH_WAITING:
+                ran = run_all(self.root, self.cache, names=missing, progress=self.tell, again=False)
+                known |= {run.name: run for run in ran}
+            else:
+                self._shown = time.monotonic()
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
         return [run or self._pending(name) for name, run in known.items()]
 
     def _known(self) -> dict[str, Run | None]:

@@ -18,7 +18,11 @@ MATHS = "builder.maths"  # the Markdown extension that turns TeX into MathML
 
 def site_of(root: Path, environment: Mapping[str, str]) -> Site:
     """What the expansion needs to know. environment: for values that are `!ENV [NAME, default]`."""
-    config = _read(root, environment)
+    return site_from(_read(root, environment))
+
+
+def site_from(config: Mapping[str, Any]) -> Site:
+    """The same of a configuration that somebody has read, such as MkDocs."""
     extra = config.get("extra") or {}
     return Site(
         str(config.get("site_name", "")),

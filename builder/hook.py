@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a h
 
 from builder import ROOT, BuildError, finish
 from builder.background import Background
-from builder.configuration import paths_of
-from builder.expansion import COMPANION, Expansion, Site, expand
+from builder.configuration import site_from
+from builder.expansion import COMPANION, Expansion, expand
 from builder.kept import write_changed
 from builder.maths import MathML
 from builder.runner import default_cache, run_all, warm_up
@@ -69,7 +69,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             runs = serving.runs()
         else:
             runs = run_all(ROOT, default_cache(ROOT), progress=log.info)
-        made = _State.made = expand(ROOT, _site(config), runs, show_failures=serving is not None)
+        made = _State.made = expand(
+            ROOT, site_from(config), runs, show_failures=serving is not None
+        )
     except BuildError as problem:
         raise PluginError(str(problem)) from problem
     _stop_on(made.problems)
@@ -101,17 +103,6 @@ def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
     folder = _State.folder.name if _State.folder else str(default_cache(ROOT) / "notebook")
     write_changed(Path(folder, path), content)
     return File(path, folder, config.site_dir, config.use_directory_urls)
-
-
-def _site(config: MkDocsConfig) -> Site:
-    return Site(
-        config.site_name,
-        config.site_description or "",
-        config.site_url or "",
-        tuple(paths_of(config.nav or [])),
-        str(config.extra.get("pyodide") or ""),
-        config.extra.get("notebook") or {},
-    )
 
 
 def _stop_on(problems: list[str]) -> None:
