@@ -139,6 +139,30 @@ def require_all_finite(**arrays: Any) -> None:
         require(np.isfinite(_numbers(value)).all(), name, "finite", value)
 
 
+def require_all_sorted(**arrays: Any) -> None:
+    """No element is NaN or infinite, and none is smaller than the one before it on the last axis.
+
+    >>> require_all_sorted(arrival_times=[0.0, 2.0, 1.0])
+    Traceback (most recent call last):
+    ValueError: arrival_times must be finite and sorted, got [0.0, 2.0, 1.0]
+    """
+    for name, value in arrays.items():
+        numbers = _numbers(value)
+        good = np.isfinite(numbers).all() and (np.diff(np.atleast_1d(numbers)) >= 0).all()
+        require(good, name, "finite and sorted", value)
+
+
+def require_shape(shape: tuple[int, ...], **arrays: Any) -> None:
+    """Arrays have a shape, such as that of another array.
+
+    >>> require_shape((2,), service_times=[1.0, 2.0, 3.0])
+    Traceback (most recent call last):
+    ValueError: service_times must be of shape (2,), got (3,)
+    """
+    for name, value in arrays.items():
+        require(np.shape(value) == shape, name, f"of shape {shape}", np.shape(value))
+
+
 def _number(value: Any) -> float:
     """A real number as a float; NaN for everything else, which keeps no rule."""
     try:

@@ -32,7 +32,7 @@ from serving_mathematics.architecture.digits_classifier import (
     train_classifier,
 )
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_shape
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def paired_difference(
     """
     x, y = np.asarray(baseline, dtype=float), np.asarray(candidate, dtype=float)
     require(x.ndim == 1 and x.size >= 2, "baseline", "a sequence of at least two", x.shape)
-    require(y.shape == x.shape, "candidate", f"of shape {x.shape}", y.shape)
+    require_shape(x.shape, candidate=y)
     require(np.isfinite(x).all(), "baseline", "finite", baseline)
     require(np.isfinite(y).all(), "candidate", "finite", candidate)
     require_in("(0, 0.999]", confidence=confidence)

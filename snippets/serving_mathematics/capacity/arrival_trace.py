@@ -41,7 +41,12 @@ from serving_mathematics.capacity.arrival_rates import (
 )
 from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
-from serving_mathematics.require import require, require_all_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_positive,
+    require_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -254,7 +259,7 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     times, lengths = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
     sound = times.ndim == 1 and times.size > 1 and bool(np.all(np.diff(times) >= 0))
     require(sound and np.all(np.isfinite(times)), "arrival_s", "sorted, finite times", times)
-    require(lengths.shape == times.shape, "tokens", f"of shape {times.shape}", lengths.shape)
+    require_shape(times.shape, tokens=lengths)
     require_all_non_negative(tokens=lengths)
     require(lengths.sum() > 0, "tokens", "not all 0", lengths)
     require_positive(window_s=window_s)

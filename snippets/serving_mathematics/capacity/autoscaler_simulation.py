@@ -38,6 +38,7 @@ from serving_mathematics.require import (
     require_all_non_negative,
     require_non_negative,
     require_positive,
+    require_shape,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -103,12 +104,7 @@ def simulate(
         "a non-empty array in one dimension",
         arrivals.shape,
     )
-    require(
-        services.shape == arrivals.shape,
-        "service_times",
-        f"of shape {arrivals.shape}",
-        services.shape,
-    )
+    require_shape(arrivals.shape, service_times=services)
     require(
         np.all(np.isfinite(arrivals)) and arrivals[0] >= 0 and np.all(np.diff(arrivals) >= 0),
         "arrival_times",

@@ -34,6 +34,7 @@ from serving_mathematics.require import (
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
 HPA_TOLERANCE = 0.1  # ratio, Kubernetes --horizontal-pod-autoscaler-tolerance, default
@@ -280,7 +281,7 @@ def planned(times_s: npt.ArrayLike, replicas: npt.ArrayLike, *, lead_s: float) -
         "finite and increasing",
         starts,
     )
-    require(counts.shape == starts.shape, "replicas", f"of shape {starts.shape}", counts.shape)
+    require_shape(starts.shape, replicas=counts)
     require(
         np.all((counts >= 1) & (counts < math.inf) & (counts == np.floor(counts))),
         "replicas",

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import require, require_positive, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def thinned_arrivals(
     require_positive(ceiling=ceiling, horizon_s=horizon_s)
     candidates = np.sort(rng.uniform(0.0, horizon_s, rng.poisson(ceiling * horizon_s)))
     rates = np.asarray(rate(candidates), dtype=float)
-    require(rates.shape == candidates.shape, "rate", f"of shape {candidates.shape}", rates.shape)
+    require_shape(candidates.shape, rate=rates)
     require(
         np.all((rates >= 0) & (rates <= ceiling)),
         "rate",

@@ -23,7 +23,13 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import number_in_system
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
-from serving_mathematics.require import require, require_all_non_negative, require_non_negative
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_all_sorted,
+    require_non_negative,
+    require_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,18 +88,8 @@ def lifo_departures(arrival_times: npt.ArrayLike, service_times: npt.ArrayLike) 
         "a non-empty (n,) array",
         arrivals.shape,
     )
-    require(
-        services.shape == arrivals.shape,
-        "service_times",
-        f"of shape {arrivals.shape}",
-        services.shape,
-    )
-    require(
-        np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0),
-        "arrival_times",
-        "finite and sorted",
-        arrivals,
-    )
+    require_shape(arrivals.shape, service_times=services)
+    require_all_sorted(arrival_times=arrivals)
     require_all_non_negative(service_times=services)
     departures = np.empty_like(arrivals)
     stack: list[tuple[int, float]] = []  # (request, work that it still needs), the latest on top

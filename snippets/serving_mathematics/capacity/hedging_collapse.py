@@ -28,7 +28,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.hedging_simulator import hedged_responses, poisson_workload
 from serving_mathematics.capacity.hedging_under_load import hedged_load, tipping_load
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import require, require_positive_integer, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,7 +99,7 @@ def mean_response_by_time(
         "sorted rows of shape (r, n)",
         arrivals,
     )
-    require(values.shape == arrivals.shape, "responses", f"of shape {arrivals.shape}", values.shape)
+    require_shape(arrivals.shape, responses=values)
     require(
         lows.ndim == 1 and lows.shape == highs.shape and np.all(lows < highs),
         "ends",

@@ -28,6 +28,7 @@ from serving_mathematics.require import (
     require_all_finite,
     require_finite,
     require_non_negative,
+    require_shape,
 )
 
 if TYPE_CHECKING:
@@ -160,12 +161,7 @@ def _sojourns(
         "a non-empty (n,) or (r, n) array",
         arrivals.shape,
     )
-    require(
-        departures.shape == arrivals.shape,
-        "departure_times",
-        f"of shape {arrivals.shape}",
-        departures.shape,
-    )
+    require_shape(arrivals.shape, departure_times=departures)
     require_all_finite(arrival_times=arrivals)
     require(np.all(departures >= arrivals), "departure_times", "at or after arrival", departures)
     return arrivals, departures

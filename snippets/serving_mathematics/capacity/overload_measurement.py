@@ -31,7 +31,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
 from serving_mathematics.measuring import provenance, read_record, write_record
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ async def drive(
     due, service = np.asarray(due_s, dtype=float), np.asarray(service_s, dtype=float)
     sorted_times = due.ndim == 1 and np.all(np.diff(due, prepend=0.0) >= 0) and np.all(due < np.inf)
     require(sorted_times, "due_s", "sorted, finite times from 0 on", due)
-    require(service.shape == due.shape, "service_s", f"of shape {due.shape}", service.shape)
+    require_shape(due.shape, service_s=service)
     require(np.all((service >= 0) & (service < 10)), "service_s", "in [0, 10)", service)
     loop = asyncio.get_running_loop()
     start = loop.time()

@@ -43,6 +43,7 @@ from serving_mathematics.require import (
     require_in,
     require_non_negative,
     require_positive,
+    require_shape,
 )
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def poisson_arrivals(
         "a non-empty array in one dimension",
         starts.shape,
     )
-    require(pieces.shape == starts.shape, "rates", f"of shape {starts.shape}", pieces.shape)
+    require_shape(starts.shape, rates=pieces)
     require_all_non_negative(rates=pieces)
     lengths = np.diff(np.append(starts, end_s))
     require(
@@ -272,7 +273,7 @@ def hours_for(late_percent: float, hours: npt.ArrayLike, late: npt.ArrayLike) ->
     require_positive(late_percent=late_percent)
     cost, share = np.asarray(hours, dtype=float), np.asarray(late, dtype=float)
     require(cost.ndim == 1 and cost.size > 0, "hours", "a non-empty list", cost.shape)
-    require(share.shape == cost.shape, "late", f"of shape {cost.shape}", share.shape)
+    require_shape(cost.shape, late=share)
     require_all_non_negative(hours=cost, late=share)
     order = np.argsort(-cost, kind="stable")
     cost, share = cost[order], np.log(np.maximum(share[order], 1e-12))

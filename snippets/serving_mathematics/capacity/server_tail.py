@@ -29,9 +29,11 @@ from serving_mathematics.definitions.utilization import response_quantile
 from serving_mathematics.require import (
     require,
     require_all_positive,
+    require_all_sorted,
     require_in,
     require_non_negative,
     require_positive,
+    require_shape,
 )
 
 if TYPE_CHECKING:
@@ -110,13 +112,8 @@ def processor_sharing_responses(arrival_times: npt.ArrayLike, sizes: npt.ArrayLi
     require(
         arrivals.ndim == 1 and arrivals.size > 0, "arrival_times", "non-empty (n,)", arrivals.shape
     )
-    require(work.shape == arrivals.shape, "sizes", f"of shape {arrivals.shape}", work.shape)
-    require(
-        np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0),
-        "arrival_times",
-        "finite and sorted",
-        arrivals,
-    )
+    require_shape(arrivals.shape, sizes=work)
+    require_all_sorted(arrival_times=arrivals)
     require_all_positive(sizes=work)
     responses = np.empty_like(arrivals)
     present: list[tuple[float, int]] = []  # (service received by each at the departure, request)

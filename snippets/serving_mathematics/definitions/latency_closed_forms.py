@@ -37,6 +37,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _means(means_s: npt.ArrayLike) -> FloatArray:
 def _shares(shares: npt.ArrayLike, means: FloatArray) -> FloatArray:
     """Shares as an array of the shape of the means, positive and summing to 1."""
     weights = np.asarray(shares, dtype=float)
-    require(weights.shape == means.shape, "shares", f"of shape {means.shape}", weights.shape)
+    require_shape(means.shape, shares=weights)
     positive = np.all(weights > 0) and abs(float(weights.sum()) - 1) <= 1e-9
     require(positive, "shares", "positive and summing to 1", weights)
     return weights

@@ -26,10 +26,12 @@ from serving_mathematics.require import (
     require,
     require_all_finite,
     require_all_non_negative,
+    require_all_sorted,
     require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -73,18 +75,8 @@ def fifo_waits(
         "a non-empty (n,) or (r, n) array",
         arrivals.shape,
     )
-    require(
-        services.shape == arrivals.shape,
-        "service_times",
-        f"of shape {arrivals.shape}",
-        services.shape,
-    )
-    require(
-        np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0),
-        "arrival_times",
-        "finite and sorted",
-        arrivals,
-    )
+    require_shape(arrivals.shape, service_times=services)
+    require_all_sorted(arrival_times=arrivals)
     require_all_non_negative(service_times=services)
     require_positive_integer(servers=servers)
     if servers == 1:

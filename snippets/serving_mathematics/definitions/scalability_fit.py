@@ -33,6 +33,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def fit_usl(
     require(n.ndim == 1, "concurrency", "of one dimension", n.shape)
     require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
     require(np.unique(n).size >= 4, "concurrency", "at least four different values", n)
-    require(x.shape == n.shape, "throughput", f"of shape {n.shape}", x.shape)
+    require_shape(n.shape, throughput=x)
     require_all_positive(throughput=x)
     parameters = _fit_many(n, x[None, :], with_coherency)[0]
     errors, sd = _standard_errors(n, x, parameters)

@@ -24,6 +24,7 @@ from serving_mathematics.require import (
     require_in,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def alert_firing(
     """
     served, failed = np.asarray(requests, dtype=float), np.asarray(errors, dtype=float)
     require(served.ndim >= 1 and served.size > 0, "requests", "a non-empty array", served.shape)
-    require(failed.shape == served.shape, "errors", f"of shape {served.shape}", failed.shape)
+    require_shape(served.shape, errors=failed)
     require(np.all((failed >= 0) & (failed <= served)), "errors", "in 0…requests", failed)
     require_positive_integer(short=short)
     require(float(long).is_integer() and long >= short, "long", "an integer ≥ short", long)

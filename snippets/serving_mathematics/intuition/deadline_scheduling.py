@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.intuition.batch_vs_online import online_servers, shared_prices
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import require, require_positive_integer, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ def _day(
     batch = np.asarray(batch_demand, dtype=float)
     held = np.zeros_like(batch) if held_servers is None else np.asarray(held_servers, dtype=float)
     require(batch.ndim == 1 and batch.size > 0, "batch_demand", "a non-empty line", batch.shape)
-    require(held.shape == batch.shape, "held_servers", f"of shape {batch.shape}", held.shape)
+    require_shape(batch.shape, held_servers=held)
     for name, values in (("batch_demand", batch), ("held_servers", held)):
         require(
             np.all((values >= 0) & (values < math.inf)), name, "non-negative and finite", values

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import require, require_positive, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,8 +163,8 @@ def held_out_prediction(
             "a series of positive and finite values",
             values,
         )
-    require(rates.shape == roofs.shape, "measured", f"of shape {roofs.shape}", rates.shape)
-    require(labels.shape == roofs.shape, "groups", f"of shape {roofs.shape}", labels.shape)
+    require_shape(roofs.shape, measured=rates)
+    require_shape(roofs.shape, groups=labels)
     require(np.unique(labels).size >= 2, "groups", "at least two different labels", labels)
     logs = np.log(rates / roofs)
     constants = [math.exp(logs[labels != label].mean()) for label in labels]

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.quantization import quantize
-from serving_mathematics.require import require, require_all_finite, require_positive
+from serving_mathematics.require import require, require_all_finite, require_positive, require_shape
 
 SINE_CREST = math.sqrt(2)  # peak over rms of a sine
 UNIFORM_CREST = math.sqrt(3)  # of a uniform distribution around 0
@@ -40,7 +40,7 @@ def sqnr_db(values: npt.ArrayLike, approximations: npt.ArrayLike) -> float:
     """
     x, rounded = np.asarray(values, dtype=float), np.asarray(approximations, dtype=float)
     require(np.isfinite(x).all() and np.any(x != 0), "values", "finite and not all 0", x)
-    require(rounded.shape == x.shape, "approximations", f"of shape {x.shape}", rounded.shape)
+    require_shape(x.shape, approximations=rounded)
     require_all_finite(approximations=rounded)
     noise = float(np.square(x - rounded).sum())
     return 10 * math.log10(float(np.square(x).sum()) / noise) if noise > 0 else math.inf

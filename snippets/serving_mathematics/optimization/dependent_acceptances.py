@@ -28,7 +28,7 @@ from serving_mathematics.optimization.speculative_decoding import (
     speedup,
 )
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +91,7 @@ def exact_tokens_per_round(target: npt.ArrayLike, draft: npt.ArrayLike, draft_to
     1.75
     """
     p, q = np.asarray(target, dtype=float), np.asarray(draft, dtype=float)
-    require(q.shape == p.shape, "draft", f"of shape {p.shape}", q.shape)
+    require_shape(p.shape, draft=q)
     whole = 0 <= draft_tokens < math.inf and draft_tokens % 1 == 0
     require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
     every, accepted = transition_matrix(p), transition_matrix(np.minimum(p, q))

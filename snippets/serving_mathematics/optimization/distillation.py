@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import require, require_in, require_positive, require_shape
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ def distillation_loss(
     """
     z, v = np.asarray(student_logits, dtype=float), np.asarray(teacher_logits, dtype=float)
     require(z.ndim == 2 and z.size > 0, "student_logits", "rows of logits", z.shape)
-    require(v.shape == z.shape, "teacher_logits", f"of shape {z.shape}", v.shape)
+    require_shape(z.shape, teacher_logits=v)
     require_in("[0, 1]", soft_weight=soft_weight)
     gap = kl_divergence(soften(v, temperature), soften(z, temperature))
     loss = soft_weight * temperature**2 * gap
@@ -153,7 +153,7 @@ def matched_logits_gradient(
     require(
         z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "student_logits", "finite numbers", z
     )
-    require(v.shape == z.shape, "teacher_logits", f"of shape {z.shape}", v.shape)
+    require_shape(z.shape, teacher_logits=v)
     require(np.isfinite(v).all(), "teacher_logits", "finite numbers", v)
     gap = z - v
     return np.asarray((gap - gap.mean(axis=-1, keepdims=True)) / z.shape[-1])

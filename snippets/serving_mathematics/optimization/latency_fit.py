@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require, require_all_finite
+from serving_mathematics.require import require, require_all_finite, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def fit_line(batches: npt.ArrayLike, times: npt.ArrayLike) -> LineFit:
     sizes, values = np.asarray(batches, dtype=float), np.asarray(times, dtype=float)
     require(sizes.ndim == 1 and sizes.size >= 3, "batches", "of shape (n,), n ≥ 3", sizes.shape)
     require(np.all(np.isfinite(sizes)) and np.ptp(sizes) > 0, "batches", "different", sizes)
-    require(values.shape == sizes.shape, "times", f"of shape {sizes.shape}", values.shape)
+    require_shape(sizes.shape, times=values)
     require_all_finite(times=values)
     centred = sizes - sizes.mean()
     spread = float(centred @ centred)

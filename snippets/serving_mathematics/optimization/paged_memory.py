@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import half_width
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import require, require_positive_integer, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def _lengths(prompts: npt.ArrayLike, outputs: npt.ArrayLike) -> tuple[FloatArray
     """Both as float arrays of one shape (n,), or a ValueError."""
     p, o = np.asarray(prompts, dtype=float), np.asarray(outputs, dtype=float)
     require(p.ndim == 1 and p.size > 0, "prompts", "a non-empty (n,) array", p.shape)
-    require(o.shape == p.shape, "outputs", f"of shape {p.shape}", o.shape)
+    require_shape(p.shape, outputs=o)
     for name, counts in (("prompts", p), ("outputs", o)):
         whole = np.all((counts >= 1) & (counts < 2**31)) and np.all(counts % 1 == 0)
         require(whole, name, "positive integers below 2³¹", counts)

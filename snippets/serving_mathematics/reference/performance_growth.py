@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def growth_exponent(sizes: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, 
     n, t = np.asarray(sizes, dtype=float), np.asarray(costs, dtype=float)
     several = n.ndim == 1 and 3 <= n.size <= 2 + len(STUDENT_T_975)
     require(several, "sizes", f"of shape (n,), 3 ≤ n ≤ {2 + len(STUDENT_T_975)}", n.shape)
-    require(t.shape == n.shape, "costs", f"of shape {n.shape}", t.shape)
+    require_shape(n.shape, costs=t)
     for name, values in (("sizes", n), ("costs", t)):
         require(np.all((values > 0) & (values < math.inf)), name, "positive and finite", values)
     require(n.min() < n.max(), "sizes", "not all the same", n)

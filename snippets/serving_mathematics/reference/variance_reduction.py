@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,7 +99,7 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanEstima
     """
     one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     require(one.ndim == 1 and one.size >= 2, "first", "of shape (n,), n ≥ 2", one.shape)
-    require(other.shape == one.shape, "second", f"of shape {one.shape}", other.shape)
+    require_shape(one.shape, second=other)
     for name, array in (("first", one), ("second", other)):
         require(np.all(np.isfinite(array)), name, "finite", array)
     apart = one - other

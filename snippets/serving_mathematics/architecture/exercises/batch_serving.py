@@ -29,7 +29,12 @@ from serving_mathematics.architecture.batch_serving import (
     optimal_makespan,
 )
 from serving_mathematics.architecture.checkpointing import DAY_S, HOUR_S, expected_completion_s
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_positive,
+    require_positive_integer,
+    require_shape,
+)
 
 HINTS = {
     "missing_and_repeated": (
@@ -88,7 +93,7 @@ def excess_over_optimum(start: npt.ArrayLike, end: npt.ArrayLike, machines: int)
     """
     starts, ends = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     require(starts.ndim == 1 and starts.size > 0, "start", "non-empty (n,)", starts.shape)
-    require(ends.shape == starts.shape, "end", f"of shape {starts.shape}", ends.shape)
+    require_shape(starts.shape, end=ends)
     ordered = np.all((starts >= 0) & (starts < ends) & (ends < math.inf))
     require(ordered, "end", "after the start, which is not negative", ends)
     return float(ends.max()) / makespan_floor(ends - starts, machines) - 1

@@ -19,7 +19,7 @@ from serving_mathematics import checks
 from serving_mathematics.architecture.event_stream import format_event
 from serving_mathematics.architecture.playout_buffer import read_times_s
 from serving_mathematics.architecture.streaming import stream_metrics
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import require, require_positive_integer, require_shape
 
 HINTS = {
     "tpot_of_bundles": (
@@ -58,7 +58,7 @@ def tpot_of_bundles(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike) -> tuple[fl
     """
     times, counts = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
     require(times.ndim == 1 and times.size >= 2, "arrival_s", "two times or more", times.shape)
-    require(counts.shape == times.shape, "tokens", f"of shape {times.shape}", counts.shape)
+    require_shape(times.shape, tokens=counts)
     require(np.all((counts >= 1) & (counts % 1 == 0)), "tokens", "positive integers", counts)
     metrics = stream_metrics(times)
     generating = metrics.e2e_s - metrics.ttft_s

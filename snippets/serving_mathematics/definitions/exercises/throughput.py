@@ -45,6 +45,7 @@ from serving_mathematics.require import (
     require_all_positive,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -137,7 +138,7 @@ def engine_from_tests(
     """
     sizes, steps = np.asarray(batches, dtype=float), np.asarray(steps_s, dtype=float)
     require(sizes.ndim == 1 and np.unique(sizes).size >= 2, "batches", "of two sizes", sizes)
-    require(steps.shape == sizes.shape, "steps_s", f"of shape {sizes.shape}", steps.shape)
+    require_shape(sizes.shape, steps_s=steps)
     require(np.all((sizes >= 1) & (sizes < math.inf)), "batches", "finite and at least 1", sizes)
     require_all_positive(steps_s=steps)
     require_positive_integer(max_batch=max_batch)
@@ -160,7 +161,7 @@ def fit_by_parabola(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tu
     n, x = np.asarray(concurrency, dtype=float), np.asarray(throughput, dtype=float)
     require(n.ndim == 1 and n.size >= 4, "concurrency", "of at least four values", n.shape)
     require(n[0] == 1 and np.all((n[1:] > 1) & (n[1:] < math.inf)), "concurrency", "1, then > 1", n)
-    require(x.shape == n.shape, "throughput", f"of shape {n.shape}", x.shape)
+    require_shape(n.shape, throughput=x)
     require_all_positive(throughput=x)
     columns = np.stack([n - 1, (n - 1) ** 2], axis=1)
     (linear, square), *_ = np.linalg.lstsq(columns, n * x[0] / x - 1, rcond=None)

@@ -33,6 +33,7 @@ from serving_mathematics.require import (
     require_in,
     require_non_negative,
     require_positive_integer,
+    require_shape,
 )
 
 HINTS = {
@@ -76,7 +77,7 @@ def busy_from_log(
     """
     starts, ends = np.asarray(start_s, dtype=float), np.asarray(end_s, dtype=float)
     require(starts.ndim == 1, "start_s", "of one dimension", starts.shape)
-    require(ends.shape == starts.shape, "end_s", f"of shape {starts.shape}", ends.shape)
+    require_shape(starts.shape, end_s=ends)
     require_all_finite(start_s=starts)
     require(np.all((ends >= starts) & (ends < math.inf)), "end_s", "finite and ≥ start_s", ends)
     require_positive_integer(servers=servers)

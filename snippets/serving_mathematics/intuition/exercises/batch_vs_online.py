@@ -33,6 +33,7 @@ from serving_mathematics.require import (
     require_in,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
 HINTS = {
@@ -140,9 +141,9 @@ def fleet_for_jobs(
     release, due, amount = (np.asarray(values, dtype=float) for values in (release_h, due_h, work))
     require(release.ndim == 1 and release.size > 0, "release_h", "a non-empty line", release.shape)
     require_all_finite(release_h=release)
-    require(due.shape == release.shape, "due_h", f"of shape {release.shape}", due.shape)
+    require_shape(release.shape, due_h=due)
     require(np.all((due > release) & (due < math.inf)), "due_h", "finite, after release_h", due)
-    require(amount.shape == release.shape, "work", f"of shape {release.shape}", amount.shape)
+    require_shape(release.shape, work=amount)
     require_all_positive(work=amount)
     best = (0.0, math.nan, math.nan)
     for start in np.unique(release).tolist():

@@ -29,7 +29,7 @@ from serving_mathematics.intuition.training_vs_serving import (
     loss,
     tokens_for_loss,
 )
-from serving_mathematics.require import require, require_all_finite, require_positive
+from serving_mathematics.require import require, require_all_finite, require_positive, require_shape
 
 HINTS = {
     "implied_demand": (
@@ -96,7 +96,7 @@ def efficient(qualities: npt.ArrayLike, costs: npt.ArrayLike) -> list[int]:
     """
     quality, cost = np.asarray(qualities, dtype=float), np.asarray(costs, dtype=float)
     require(quality.ndim == 1 and quality.size > 0, "qualities", "of shape (n,)", quality.shape)
-    require(cost.shape == quality.shape, "costs", f"of shape {quality.shape}", cost.shape)
+    require_shape(quality.shape, costs=cost)
     require_all_finite(qualities=quality, costs=cost)
     kept: list[int] = []
     for index in np.lexsort((-quality, cost)).tolist():
