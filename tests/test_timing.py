@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .timing import OTHERS, SHARES, WHOLE, Timing, arranged, group_of, outgrown, summary
+from builder import ROOT
+
+from .timing import OTHERS, SHARES, Timing, arranged, group_of, outgrown, summary
 
 LONG = max(SHARES, key=lambda group: SHARES[group])
 
@@ -41,11 +43,17 @@ def test_a_file_that_outgrew_its_share_is_named() -> None:
     assert outgrown(more(1.05)) == [], "it has a share of its own"
 
 
+def test_every_share_is_of_a_file_that_there_is() -> None:
+    assert all((ROOT / group.partition(" ")[0]).is_file() for group in SHARES)
+
+
 def test_only_a_run_of_everything_has_shares() -> None:
     timing = Timing()
     timing.seconds.update({"tests/a.py::b": 9.0, "tests/c.py::d": 0.1})
     assert timing._complaints() == []
-    timing.seconds.update({f"tests/c.py::{number}": 1e-6 for number in range(WHOLE)})
+    timing.seconds.update({f"{file}::e": 1e-6 for file in [*SHARES][1:]})
+    assert timing._complaints() == []
+    timing.seconds.update({f"{file}::e": 1e-6 for file in SHARES})
     assert [line.split()[0] for line in timing._complaints()] == ["tests/a.py"]
 
 

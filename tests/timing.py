@@ -22,7 +22,6 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/test_sliders.py": 20.0,
     "tests/test_planner_page.py": 16.0,
     "tests/test_exercises.py": 14.0,
-    "tests/builder/test_rendered.py": 14.0,
     "tests/test_contracts.py": 14.0,
     "tests/test_browser.py": 14.0,
     "tests/test_notebook.py": 10.0,
@@ -31,7 +30,6 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/builder/test_faults.py": 8.0,
 }
 OTHERS = 6.0  # any other file
-WHOLE = 5000  # tests in a run of everything; fewer are a part, in which shares mean nothing
 SLOWEST = 20
 
 
@@ -130,4 +128,6 @@ class Timing:
             terminalreporter.write_line(line)
 
     def _complaints(self) -> list[str]:
-        return outgrown(self.seconds) if len(self.seconds) >= WHOLE else []
+        """Of a run of everything, in which all files that have a share of their own took part."""
+        whole = SHARES.keys() <= {group_of(nodeid) for nodeid in self.seconds}
+        return outgrown(self.seconds) if whole else []
