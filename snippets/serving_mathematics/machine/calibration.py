@@ -40,6 +40,7 @@ from serving_mathematics.machine.step_time import (
     count_work,
 )
 from serving_mathematics.measuring import provenance, write_record
+from serving_mathematics.require import require_all_finite, require_positive
 
 STEP_CONSTANTS = 14  # the first of `Constants`, fitted to times per token; the rest to first tokens
 SHARES = tuple(i for i, name in enumerate(CONSTANT_NAMES) if name.endswith("_share"))
@@ -180,13 +181,16 @@ def descend(
     """The parameters that minimize the sum of sqrt(1 + (r/scale)^2) - 1, from a start.
 
     residuals: parameters of shape (p,) to residuals of shape (n,). upper: largest parameters, shape
-    (p,). scale: residuals above it count in proportion, below it by their square.
+    (p,). scale: residuals above it count in proportion, below it by their square. Raises ValueError
+    unless the start is finite and the scale positive.
 
     >>> x = np.array([1.0, 2.0, 4.0])
     >>> found = descend(lambda p: p[0] * x - 3 * x, np.array([1.0]), np.array([9.0]), 0.1)
     >>> float(found[0].round(6))
     3.0
     """
+    require_all_finite(start=start)
+    require_positive(scale=scale)
     here = np.minimum(start, upper)
     found = residuals(here)
     cost = float(np.sum(np.sqrt(1 + (found / scale) ** 2) - 1))

@@ -20,7 +20,7 @@ from serving_mathematics.machine.architectures import (
     FeedForward,
 )
 from serving_mathematics.machine.systems import System
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_positive_integer
 
 BACKENDS = ("trtllm", "sglang", "vllm")
 PRECISIONS = ("bf16", "fp8", "fp4", "int4")
@@ -133,9 +133,12 @@ def storage(architecture: Architecture, precision: str) -> Storage:
 def cache_devices(attention: Attention, tensor: int) -> int:
     """Devices that hold different parts of a layer's cache: at most its heads, at least one.
 
+    Raises ValueError unless tensor is a positive integer.
+
     >>> cache_devices(Attention("full", 0, kv_heads=8), 16)
     8
     """
+    require_positive_integer(tensor=tensor)
     return max(1, min(tensor, attention.kv_heads))
 
 

@@ -52,6 +52,7 @@ from serving_mathematics.machine.catalogue import (
 from serving_mathematics.machine.deployments import Deployment, require_deployment
 from serving_mathematics.machine.run_reading import ACCEPTED, fleet_split
 from serving_mathematics.machine.step_time import FITTED, Constants, count_work
+from serving_mathematics.require import require_positive_integer
 
 ADDED = ("predicted_ttft_s", "predicted_tpot_s", "predicted_tokens_per_s_per_gpu")
 NEEDED = ("model", "system", "isl", "osl", "concurrency")
@@ -173,11 +174,13 @@ def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int,
     """Widths with devices that were counted twice counted once, and notes that say so.
 
     Attention in parallel over data is often written with `tp` and `dp` both as the number of
-    devices, and experts with a `tp` that is the square of `ep`.
+    devices, and experts with a `tp` that is the square of `ep`. Raises ValueError unless all are
+    positive integers.
 
     >>> parallel_widths(8, 8, 8)[:3], parallel_widths(64, 1, 8)[:3], parallel_widths(1, 1, 8)[:3]
     ((1, 8, 8), (8, 1, 8), (1, 8, 8))
     """
+    require_positive_integer(tensor=tensor, data=data, expert=expert)
     notes = []
     if expert > 1 and tensor == expert * expert and tensor > 8:
         notes.append(f"tp={tensor} with ep={expert} is read as {expert} devices")

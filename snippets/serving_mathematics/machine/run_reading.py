@@ -36,6 +36,7 @@ from serving_mathematics.machine.architectures import Architecture
 from serving_mathematics.machine.catalogue import find_model, find_precision, find_system
 from serving_mathematics.machine.deployments import Deployment
 from serving_mathematics.measuring import read_record
+from serving_mathematics.require import require_non_negative_integer, require_positive_integer
 
 ACCEPTED = {0: 1.0, 1: 1.8, 3: 2.5}  # tokens a step by tokens guessed, DeepSeek-R1; see the scores
 PLAIN_SOURCE = "db-dump"  # has worker counts, and no run that guesses
@@ -101,11 +102,14 @@ def widths(
 ) -> tuple[int, int, int]:
     """Devices that share attention, groups, devices with different experts: rules 3 to 5.
 
-    tp, dp, moe_tp, ep: as the package has them, 0 where blank. own: a kernel makers' run.
+    tp, dp, moe_tp, ep: as the package has them, 0 where blank. own: a kernel makers' run. Raises
+    ValueError on other numbers.
 
     >>> widths(64, 1, 8, 8, True, False), widths(1, 64, 8, 8, True, False)
     ((8, 1, 8), (1, 8, 8))
     """
+    require_positive_integer(tp=tp)
+    require_non_negative_integer(dp=dp, moe_tp=moe_tp, ep=ep)
     ep, moe_tp = max(1, ep), max(1, moe_tp)
     if dp == 0:
         spread = moe_tp * ep // tp if mixture and moe_tp * ep > tp else 1
@@ -156,9 +160,12 @@ def guessing(engine: Deployment) -> Deployment:
 def fleet_split(devices: int) -> tuple[int, int, int]:
     """Rule 6: width of an answering engine, how many of them, engines of four that take prompts.
 
+    devices: of the whole fleet. Raises ValueError unless it is a positive integer.
+
     >>> fleet_split(36), fleet_split(72)
     ((32, 1, 1), (32, 2, 2))
     """
+    require_positive_integer(devices=devices)
     width = min(32, 2 ** int(math.log2(max(devices - 4, 1))))
     answering = max(1, (devices - 4) // width)
     return width, answering, max(1, (devices - answering * width) // 4)

@@ -36,7 +36,7 @@ from serving_mathematics.machine.deployments import (
     room_sequences,
     storage,
 )
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_positive
 
 Array = NDArray[np.float64]
 
@@ -119,9 +119,12 @@ def constants_of(values: Array) -> Constants:
 def matrix_floor_s(generation: str, bytes_a_value: float) -> float:
     """Time of a matrix product with little to do, quantizing its input included, in seconds.
 
+    Raises ValueError unless bytes_a_value is positive and finite.
+
     >>> round(matrix_floor_s("hopper", 2.0) * 1e6, 1)
     3.2
     """
+    require_positive(bytes_a_value=bytes_a_value)
     if generation == "blackwell":
         return 2.6e-6 if bytes_a_value == 2 else 6.0e-6
     return 3.2e-6 if bytes_a_value == 2 else 5.2e-6
@@ -154,11 +157,13 @@ def attention_floor_s(attention: Attention, generation: str, bytes_a_value: floa
 def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit: bool) -> float:
     """Time of a mixture's expert kernels with a few tokens, in seconds.
 
-    four_bit: published in four bits (MXFP4), which Hopper has no arithmetic for.
+    four_bit: published in four bits (MXFP4), which Hopper has no arithmetic for. Raises ValueError
+    unless bytes_a_value is positive and finite.
 
     >>> expert_floor_s("hopper", "trtllm", 1.0, four_bit=False)
     3.2e-05
     """
+    require_positive(bytes_a_value=bytes_a_value)
     if generation == "blackwell":
         if four_bit:
             return 19e-6
