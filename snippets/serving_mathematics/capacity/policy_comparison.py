@@ -555,8 +555,8 @@ def figure_frontier(figure: Figure) -> None:
     panels = figure.subplots(2, 1, sharex=True)
     work = 24 * float(daily_rates(MEAN_RATE, SWING, PEAK_HOUR, BURSTS)[1].mean()) * SERVICE_S
     spots = {
-        1: {"forecast": (1.2, 0.55), "utilization": (1.2, 5.2), "knative": (2.05, 4.2)},
-        16: {"forecast": (1.02, 0.55), "utilization": (1.32, 3.2), "knative": (1.72, 0.5)},
+        1: {"forecast": (1.2, 0.55), "utilization": (1.2, 5.2), "knative": (2.1, 7.0)},
+        16: {"forecast": (1.02, 0.28), "utilization": (1.42, 3.2), "knative": (1.82, 0.6)},
     }
     labels = {"forecast": "forecast\nand queue", "utilization": "utilization", "knative": "Knative"}
     for axes, slots in zip(panels, (1, SLOTS[-1]), strict=True):
@@ -590,8 +590,8 @@ def figure_frontier(figure: Figure) -> None:
             xlim=(0.95, 2.5),
             ylim=(0.1, 40),
         )
-    panels[0].annotate("queue", (1.66, 0.42), color="C2", ha="left")
-    panels[1].annotate("queue", (1.08, 4.2), color="C2", ha="left")
+    panels[0].annotate("queue", (1.53, 14.0), color="C2", ha="left")
+    panels[1].annotate("queue", (1.01, 4.2), color="C2", ha="left")
 
 
 def check_forecast_beats_reaction_at_the_same_cost() -> None:
