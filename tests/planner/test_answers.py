@@ -101,6 +101,12 @@ def test_the_summary_counts() -> None:
     )
 
 
+def test_the_summary_says_that_several_devices_are_planned_too_fast() -> None:
+    assert "as fast as one" not in answer_summary(replace(QUESTION, devices=1), PLAN)
+    text = answer_summary(replace(QUESTION, devices=4), PLAN)
+    assert " 4 devices are planned as 4 times as fast as one, which none are." in text
+
+
 def test_the_summary_is_as_certain_as_the_table() -> None:
     """Keep where every interval is inside, may keep where one is not, and never silent about one
     replica fewer or a larger token budget."""

@@ -168,7 +168,7 @@ def answer_summary(question: Question, found: Plan) -> str:
 
     It is as certain as the run: a fleet whose interval reaches beyond an objective "may keep" it
     and then one more is named, and it says so when one replica fewer may do, or when a larger token
-    budget would save some.
+    budget would save some; and for several devices in a replica, that they are planned too fast.
     """
     goal, best, count = question.objective, found.best, question.devices
     sure = "keeps" if best.replicas == 1 else "keep"
@@ -185,6 +185,8 @@ def answer_summary(question: Question, found: Plan) -> str:
             f" {_count(fewer)} would do with a token budget of {budget:,} instead of "
             f"{question.token_budget:,}, at longer pauses while the prompts of others are read."
         )
+    if count > 1:
+        rest += f" {count} devices are planned as {count} times as fast as one, which none are."
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 1000 else f"{found.rate_per_s:.3g}"
     device = question.device.name if count == 1 else f"{count} × {question.device.name}"
     return (

@@ -618,6 +618,7 @@ def example() -> SimpleNamespace:
     own_s = sum(found.own_s)
     saved = 1 - found.quantized.best.usd_per_million / best.usd_per_million
     return SimpleNamespace(
+        p99_requests=requests_to_judge(0.99),
         rate=fleet.rate_per_s,
         prompt_tokens=WORKED_TRAFFIC.mean_prompt_tokens,
         output_tokens=WORKED_TRAFFIC.mean_output_tokens,
