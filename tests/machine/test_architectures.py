@@ -170,3 +170,13 @@ def test_parameters_of_a_dense_model_are_its_matrices(layers: int, heads: int, w
     count, attention, part = model.layers[0]
     assert (count, isinstance(attention, Attention)) == (layers, True)
     assert part == FeedForward(3 * hidden * 1000)
+
+
+def test_kinds_of_layers_are_read_where_there_is_one_for_each() -> None:
+    every = read_architecture(GLM_4_5)
+    layers = GLM_4_5["num_hidden_layers"]
+    kinds = ["dense"] * 40 + ["sparse"] * (layers - 40)
+    told = read_architecture({**GLM_4_5, "mlp_layer_types": kinds})
+    sparse = sum(count for count, _, forward in told.layers if forward.experts)
+    assert sparse == layers - 40
+    assert sum(count for count, _, forward in every.layers if forward.experts) != sparse

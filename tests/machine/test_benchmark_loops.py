@@ -204,3 +204,14 @@ def test_throughput_is_littles_law() -> None:
     found = Latencies(np.array([2.0]), np.array([0.01]), np.array([10.0]))
     rate = tokens_per_s_per_device(found, np.array([800.0]), np.array([50.0]), np.array([5.0]))
     assert rate.tolist() == [50 * 800 / (2 + 8) / 5]
+
+
+def test_a_stated_engine_for_prompts_is_one_engine() -> None:
+    """At a load that one cannot keep up with: stated as one it waits, left open it gets more."""
+    stated, left_open = fleets(64, prompts=1), fleets(64, prompts=0)
+    assert float(stated.first_token_s[0]) > 1.5 * float(left_open.first_token_s[0])
+
+
+def test_an_engine_that_answers_runs_one_sequence_at_least() -> None:
+    step = decode_step_s(count_work([LARGE]), FITTED, np.full(1, 1.0), np.array([4250.0]))
+    assert fleets(1, prompts=8, answers=4).per_token_s == pytest.approx(step)

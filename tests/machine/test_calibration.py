@@ -15,6 +15,7 @@ from serving_mathematics.machine.calibration import (
     START,
     STEP_CONSTANTS,
     Table,
+    _size_class,
     descend,
     errors,
     fit,
@@ -152,3 +153,10 @@ def test_a_search_begins_somewhere_and_has_a_scale() -> None:
     for bad in (math.nan, 0.0, -1.0):
         with pytest.raises(ValueError, match="scale must be positive and finite"):
             descend(lambda p: p, np.array([1.0]), ends, bad)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(4, "up to 4"), (5, "up to 16"), (1024, "up to 1024"), (1025, "above 1024")]
+)
+def test_sizes_fall_into_classes(value: float, text: str) -> None:
+    assert _size_class(value) == text

@@ -10,6 +10,7 @@ import pytest
 from serving_mathematics.machine.architectures import Attention
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import (
+    RESERVED_BYTES,
     WORKED,
     Deployment,
     Storage,
@@ -154,3 +155,22 @@ def test_experts_of_a_dense_model_and_unknown_precisions_are_refused() -> None:
 def test_the_cache_lies_on_a_number_of_devices(bad: Any) -> None:
     with pytest.raises(ValueError, match="tensor must be a positive integer, got"):
         cache_devices(Attention("full", 0, kv_heads=8), bad)
+
+
+def test_what_chooses_tokens_is_kept_beside_the_cache() -> None:
+    """A latent layer of 576 values in 16 bits, and an index of 128 values of a byte."""
+    latent = Attention("latent", 0, cached_values=576, kv_heads=1)
+    model = R1.architecture
+    count, _, forward = model.layers[0]
+    sizes = []
+    for attention in (latent, replace(latent, index_values=128)):
+        layers = ((count, attention, forward),)
+        sparse = replace(R1, architecture=replace(model, layers=layers), precision="bf16")
+        sizes.append(sequence_bytes(sparse, 10))
+    assert sizes == [count * 10 * 2 * 576, count * 10 * (2 * 576 + 128)]
+
+
+def test_the_refusal_says_how_much_there_is() -> None:
+    there = find_system("h100").memory_bytes
+    with pytest.raises(ValueError, match=rf"below the {(there - RESERVED_BYTES) / 1e9:.0f} GB of"):
+        require_deployment(replace(R1, system=find_system("h100")))

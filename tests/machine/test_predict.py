@@ -338,3 +338,18 @@ def test_a_width_is_a_positive_integer(place: int, name: str, bad: Any) -> None:
     given[place] = bad
     with pytest.raises(ValueError, match=f"{name} must be a positive integer, got"):
         parallel_widths(*given)
+
+
+def test_two_devices_written_twice_are_two() -> None:
+    assert parallel_widths(2, 2, 2)[:3] == (1, 2, 2)
+    assert parallel_widths(1, 1, 1) == (1, 1, 1, ())
+
+
+@pytest.mark.parametrize(("dp", "drafts"), [("1", 3), ("2", 1), ("8", 1)])
+def test_drafts_that_are_not_stated_are_fewer_beside_attention_in_parallel(
+    dp: str, drafts: int
+) -> None:
+    cells = {"model": "deepseek-ai/DeepSeek-R1", "system": "b300", "isl": "1000", "osl": "100"}
+    cells |= {"concurrency": "64", "tp": str(8 // int(dp)), "dp": dp, "ep": "1"}
+    cells |= {"speculation": "mtp", "precision": "fp4"}
+    assert read_row(cells).answers.draft_tokens == drafts
