@@ -175,7 +175,7 @@ def _numbers(value: Any) -> Any:
     """Real numbers as an array of floats; a single NaN for everything else."""
     try:
         found = np.asarray(value)
-        return np.asarray(math.nan) if found.dtype.kind not in "biuf" else found.astype(float)
+        return np.asarray(math.nan) if found.dtype.kind not in "biuf" else found.astype(float, copy=False)
     except (TypeError, ValueError, OverflowError):
         return np.asarray(math.nan)
 
