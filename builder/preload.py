@@ -11,12 +11,12 @@ import functools
 import matplotlib.textpath
 import numpy.random
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 
 from builder import ROOT, SOURCES, figures, worker
 
-
 # matplotlib keeps the formulas that it parsed with the parser, and takes a new one for each drawing
-matplotlib.textpath.MathTextParser = functools.cache(matplotlib.textpath.MathTextParser)
+vars(matplotlib.textpath)["MathTextParser"] = functools.cache(MathTextParser)
 
 
 def _draw() -> None:
