@@ -43,6 +43,7 @@ HICCUP_S, HICCUP_SHARE = (
     0.02,
 )  # a pause of the server in one service of fifty [mean services, 1]
 STUDENT_T_975_DF3 = 3.1824463053  # 97.5% point of Student's t, four runs; tested against scipy
+NEVER = 1e300  # [mean service times]
 BUDGET_BURST = 10.0  # most second copies that an unused budget saves up [requests]
 
 
@@ -120,43 +121,46 @@ def hedged_responses(
     require(np.all(delays >= 0), "delay", "non-negative", delay)
     require(budget > 0, "budget", "positive", budget)
     require(np.all((work >= 0) & (work < math.inf)), "initial_work", "finite and ≥ 0", work)
-    # One row of n + 1 slots per lane; the last slot is an arrival or a timer that never comes.
-    never = np.full((lanes, 1), math.inf)
-    arrival = np.hstack([arrivals, never]).ravel()
+    # One row of n + 1 slots per lane. In the last slot stands an arrival that never comes, to a
+    # server of its own: a lane that has finished stays there.
     lane = np.arange(lanes)
     pad = ((0, 0), (0, 0), (0, 1))
-    server = np.pad(workload.servers + fleet * lane[:, None], pad).reshape(2, -1)
-    service = np.pad(workload.services, pad).reshape(2, -1)
+    arrival = np.pad(arrivals, ((0, 0), (0, 1)), constant_values=NEVER).ravel()
+    places = workload.servers + fleet * lane[:, None]
+    server = np.pad(places, pad, constant_values=fleet * lanes).ravel()
+    service = np.pad(workload.services, pad).ravel()
     timer, timer_of = np.full(arrival.size, math.inf), np.zeros(arrival.size, dtype=np.int64)
     response = np.full(arrival.size, math.inf)
-    free_at = work.ravel().copy()
-    next_arrival = lane * (requests + 1)
-    next_timer, last_timer = next_arrival.copy(), next_arrival.copy()
-    tokens, hedged = np.zeros(lanes), np.zeros(lanes)
+    free_at = np.append(work, 0.0)
+    first = lane * (requests + 1)
+    next_arrival, next_timer, last_timer = first.copy(), first.copy(), first.copy()
+    tokens, refusals = np.zeros(lanes), np.zeros(lanes)
     while True:
-        is_timer = timer[next_timer] <= arrival[next_arrival]
-        now = np.where(is_timer, timer[next_timer], arrival[next_arrival])
-        running = now < math.inf
-        if not running.any():
-            return response.reshape(lanes, -1)[:, :-1], hedged / requests
+        timer_at, arrival_at = timer[next_timer], arrival[next_arrival]
+        now = np.minimum(timer_at, arrival_at)
+        if now.min() == NEVER:
+            hedged = (next_timer - first - refusals) / requests
+            return response.reshape(lanes, -1)[:, :-1], hedged
+        is_timer = timer_at <= arrival_at
         request = np.where(is_timer, timer_of[next_timer], next_arrival)
-        sends = running & (~is_timer | (tokens >= 1) | (budget == math.inf))
-        copy = is_timer.astype(np.int64)
-        place = server[copy, request]
-        done = np.maximum(now, free_at[place]) + service[copy, request]
+        copy = request + arrival.size * is_timer
+        place = server[copy]
+        done = np.maximum(now, free_at[place]) + service[copy]
         taken = done - arrival[request]
-        free_at[place[sends]] = done[sends]
-        answered = request[sends]  # a fleet that has finished must not write anywhere
-        response[answered] = np.minimum(response[answered], taken[sends])
-        late = running & ~is_timer & (taken > delays)
-        timer[last_timer[late]] = (now + delays)[late]
-        timer_of[last_timer[late]] = request[late]
+        if budget < math.inf:  # a second copy that is refused changes nothing
+            refused = is_timer & (tokens < 1)
+            done, taken = np.where(refused, [free_at[place], response[request]], [done, taken])
+            earned = np.where(is_timer, refused - 1.0, min(budget, 1.0))
+            tokens = np.minimum(tokens + earned, BUDGET_BURST)
+            refusals += refused
+        free_at[place] = done
+        response[request] = np.minimum(response[request], taken)
+        late = ~is_timer & (taken > delays)
+        timer[last_timer] = np.where(late, now + delays, math.inf)
+        timer_of[last_timer] = request
         last_timer += late
-        next_timer += running & is_timer
-        next_arrival += running & ~is_timer
-        hedged += is_timer & sends
-        earned = np.where(is_timer, -1.0 * sends, min(budget, 1.0))
-        tokens = np.minimum(tokens + earned, BUDGET_BURST)
+        next_timer += is_timer
+        next_arrival += ~is_timer & (arrival_at < NEVER)
 
 
 def tied_responses(workload: Workload) -> FloatArray:
