@@ -158,8 +158,8 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
 
 @functools.cache
 def _asked(uneven: bool) -> list[Workload]:
-    """Chats of RUNS runs, one a second, with geometric outputs of 120 tokens, or nine of ten with 60
-    and one with 660."""
+    """Chats of RUNS runs, one a second, with geometric outputs of 120 tokens, or nine of ten with
+    60 and one with 660."""
     runs = []
     for run in range(RUNS):
         rng = np.random.default_rng(200 + run)
