@@ -40,7 +40,7 @@ from builder.source import (
 TIMEOUT_S = 120.0
 ATTEMPTS = 5  # runs of a module whose files change while it runs
 WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of sets in every build;
-    # memory that an array gave back is kept for the next one, instead of fetched page by page (glibc)
+    # glibc keeps the memory that an array gave back for the next one, which need not be fetched
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
