@@ -61,6 +61,16 @@ class Workload:
     servers: IntArray
     fleet: int
 
+    def beside(self, *others: Workload) -> Workload:
+        """These fleets followed by those of other workloads, as large and with as many requests."""
+        all_of = (self, *others)
+        return Workload(
+            arrivals=np.concatenate([w.arrivals for w in all_of]),
+            services=np.concatenate([w.services for w in all_of], axis=1),
+            servers=np.concatenate([w.servers for w in all_of], axis=1),
+            fleet=self.fleet,
+        )
+
 
 def poisson_workload(
     rng: np.random.Generator, utilization: float, fleet: int, requests: int, replications: int
@@ -93,17 +103,17 @@ def hedged_responses(
     workload: Workload,
     delay: float | npt.ArrayLike,
     *,
-    budget: float = math.inf,
+    budget: float | npt.ArrayLike = math.inf,
     initial_work: npt.ArrayLike = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
     """Responses of hedged requests whose slower copy runs to its end, and the share of requests
     hedged.
 
-    delay: d ≥ 0 [mean service times], infinite for no hedging, one for all replications or shape
-    (r,). budget: hedges allowed per request, earned at each arrival and saved up to BUDGET_BURST;
-    infinite for no limit. initial_work: work in front of each server at time 0, any shape that
-    broadcasts to (r, fleet). Returns responses of shape (r, n) and shares of shape (r,). Raises
-    ValueError on bad input.
+    delay: d ≥ 0 [mean service times], infinite for no hedging. budget: hedges allowed per request,
+    earned at each arrival and saved up to BUDGET_BURST; infinite for no limit. Both are one for all
+    replications or of shape (r,). initial_work: work in front of each server at time 0, any shape
+    that broadcasts to (r, fleet). Returns responses of shape (r, n) and shares of shape (r,).
+    Raises ValueError on bad input.
 
     >>> workload = Workload(
     ...     arrivals=np.array([[0.0, 1.0]]),
@@ -117,9 +127,10 @@ def hedged_responses(
     arrivals, fleet = workload.arrivals, workload.fleet
     lanes, requests = arrivals.shape
     delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
+    budgets = np.broadcast_to(np.asarray(budget, dtype=float), (lanes,))
     work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))
     require(np.all(delays >= 0), "delay", "non-negative", delay)
-    require(budget > 0, "budget", "positive", budget)
+    require(np.all(budgets > 0), "budget", "positive", budget)
     require(np.all((work >= 0) & (work < math.inf)), "initial_work", "finite and ≥ 0", work)
     # One row of n + 1 slots per lane. In the last slot stands an arrival that never comes, to a
     # server of its own: a lane that has finished stays there.
@@ -134,7 +145,9 @@ def hedged_responses(
     free_at = np.append(work, 0.0)
     first = lane * (requests + 1)
     next_arrival, next_timer, last_timer = first.copy(), first.copy(), first.copy()
-    tokens, refusals = np.zeros(lanes), np.zeros(lanes)
+    limited = bool(np.any(budgets < math.inf))
+    tokens, refusals = np.where(budgets < math.inf, 0.0, math.inf), np.zeros(lanes)
+    most = np.where(budgets < math.inf, BUDGET_BURST, math.inf)
     while True:
         timer_at, arrival_at = timer[next_timer], arrival[next_arrival]
         now = np.minimum(timer_at, arrival_at)
@@ -147,11 +160,11 @@ def hedged_responses(
         place = server[copy]
         done = np.maximum(now, free_at[place]) + service[copy]
         taken = done - arrival[request]
-        if budget < math.inf:  # a second copy that is refused changes nothing
+        if limited:  # a second copy that is refused changes nothing
             refused = is_timer & (tokens < 1)
             done, taken = np.where(refused, [free_at[place], response[request]], [done, taken])
-            earned = np.where(is_timer, refused - 1.0, min(budget, 1.0))
-            tokens = np.minimum(tokens + earned, BUDGET_BURST)
+            earned = np.where(is_timer, refused - 1.0, np.minimum(budgets, 1.0))
+            tokens = np.minimum(tokens + earned, most)
             refusals += refused
         free_at[place] = done
         response[request] = np.minimum(response[request], taken)
