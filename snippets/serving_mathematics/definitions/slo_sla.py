@@ -53,7 +53,7 @@ def load_cap(quantile: Callable[[float], float], objective_s: float) -> float:
         objective_s,
     )
     low, high = 0.0, 1.0
-    for _ in range(50):
+    for _ in range(42):  # to 2e-13
         middle = (low + high) / 2
         if quantile(middle) <= objective_s:
             low = middle
