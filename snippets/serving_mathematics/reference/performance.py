@@ -255,7 +255,8 @@ def figure_two_runs(figure: Figure) -> None:
             for name in ("least", "median", "most")
         )
         bars = np.stack([median - least, most - median], axis=1)  # run, direction, ratio
-        axes.errorbar(*median, xerr=bars[0], yerr=bars[1], fmt="o", markersize=3, color=colour)
+        x, y = median
+        axes.errorbar(x, y, xerr=bars[0], yerr=bars[1], fmt="o", markersize=3, color=colour)
     low = min(min(s["least"] for s in pair) for pair in _pairs().values())
     high = max(max(s["most"] for s in pair) for pair in _pairs().values())
     axes.plot([low, high], [low, high], color="C4", linewidth=0.8, zorder=0)
