@@ -246,15 +246,16 @@ def figure_tipped_fleets(figure: Figure) -> None:
     steady state at all three loads.
 
     Alt: Line chart of the share of tipped fleets against time from 0 to 600 service times, for
-    loads of 60, 65 and 70 percent. All start at 0 and rise; the higher the load, the faster, to
-    about 30 percent at 70 percent load.
+    loads of 60, 65 and 70 percent. At 60 percent it stays within a few percent of 0. The others
+    rise, the higher the load the faster, to about 30 percent at 70 percent load.
     """
     axes = figure.subplots()
     for (rho, shares), colour in zip(_tipped_by_time().items(), ("C0", "C1", "C3"), strict=True):
         axes.plot([0, *TIMES], [0, *(100 * s.share for s in shares)], color=colour)
         low, high = ([100 * getattr(s, end) for s in shares] for end in ("low", "high"))
         axes.fill_between(TIMES, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.annotate(f"{rho:.0%} load", (605, 100 * shares[-1].share), color=colour, va="center")
+        height = max(100 * shares[-1].share, 1.0)  # above the axis
+        axes.annotate(f"{rho:.0%} load", (605, height), color=colour, va="center")
     axes.set(
         xlim=(0, 700),
         ylim=(0, 50),
