@@ -48,8 +48,10 @@ FloatArray = npt.NDArray[np.float64]
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where an increasing function crosses zero between low and high, by bisection."""
-    for _ in range(60):
+    for _ in range(100):
         middle = (low + high) / 2
+        if middle in (low, high):
+            break
         low, high = (low, middle) if function(middle) > 0 else (middle, high)
     return high
 
