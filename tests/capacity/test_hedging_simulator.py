@@ -90,8 +90,8 @@ def test_budget_equals_a_naive_loop(seed: int, budget: float) -> None:
 
 
 def test_fleets_side_by_side_keep_their_own_delay_budget_and_work() -> None:
-    rng, settings = np.random.default_rng(5), [(0.0, math.inf), (1.0, 0.1), (math.inf, 0.3)]
-    apart = [poisson_workload(rng, load, 4, 300, 2) for load in (0.4, 0.8, 0.6)]
+    rng, settings = np.random.default_rng(5), [(6.0, math.inf), (1.0, 0.1), (math.inf, 0.3)]
+    apart = [poisson_workload(rng, load, 4, 300, 2) for load in (0.95, 0.8, 0.6)]
     work = rng.exponential(2.0, (3, 2, 4))
     together, shares = hedged_responses(
         apart[0].beside(*apart[1:]),
@@ -105,6 +105,17 @@ def test_fleets_side_by_side_keep_their_own_delay_budget_and_work() -> None:
         assert shares[2 * i : 2 * i + 2].tolist() == share.tolist()
     with pytest.raises(ValueError, match="budget must be positive"):
         hedged_responses(apart[0], 1.0, budget=[0.1, 0.0])
+
+
+def test_a_second_copy_goes_before_a_request_of_the_same_time() -> None:
+    workload = Workload(
+        arrivals=np.array([[0.0, 0.0]]),
+        services=np.array([[[4.0, 2.0]], [[1.0, 3.0]]]),
+        servers=np.array([[[0, 1]], [[1, 0]]]),
+        fleet=2,
+    )
+    assert hedged_responses(workload, 0.0)[0].tolist() == [[1.0, 3.0]]
+    assert responses_by_event(workload, 0.0, "never")[0].tolist() == [1.0, 3.0]
 
 
 def test_an_unused_budget_is_saved_up_to_the_burst() -> None:
