@@ -61,12 +61,14 @@ def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in record["wire"]:
         table = images[: row["rows"]]
         expected = {
-            "json": request_json(table),
-            "protobuf": request_protobuf(table),
-            "raw": request_protobuf(table, raw=True),
+            "json": len(request_json(table)),
+            "compiled": len(request_json(table)),
+            "binary": 4 * table.size + 138 + len(f"{len(table)}{4 * table.size}"),
+            "protobuf": len(request_protobuf(table)),
+            "raw": len(request_protobuf(table, raw=True)),
         }[row["encoding"]]
-        assert row["request_bytes"] == len(expected)
-        assert row["sent_per_call"] >= len(expected)
+        assert row["request_bytes"] == expected
+        assert row["sent_per_call"] >= expected
     assert all(len(row["ms"]) == 101 for row in record["latency"])
     assert all(len(row["per_s"]) == 1 for row in record["throughput"])
     assert {name for row in record["steps"] for name in row["ms"]} == {
@@ -82,6 +84,12 @@ def test_requests_are_those_of_the_chapter() -> None:
     pixels = np.random.default_rng(0).random((3, 64)).astype(np.float32)
     sent = json.loads(wire_measurement._encode(pixels, "json"))
     assert sent == json.loads(request_json(pixels, shortest=False))
+    compiled = wire_measurement._encode(pixels, "compiled")
+    assert json.loads(compiled) == sent
+    body = wire_measurement._encode(pixels, "binary")
+    size = wire_measurement._object_end(body)
+    assert body[size:] == pixels.tobytes()
+    assert json.loads(body[:size])["inputs"][0]["parameters"] == {"binary_data_size": 768}
     assert wire_measurement._encode(pixels, "protobuf") == request_protobuf(pixels)
     assert wire_measurement._encode(pixels, "raw") == request_protobuf(pixels, raw=True)
 
