@@ -11,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from serving_mathematics.architecture.inference_bodies import (
-    BinaryRequest,
-    BinarySize,
-    BinaryTensor,
-    OutputForm,
+    ErrorAnswer,
+    InferRequest,
+    InferResponse,
+    LogitTensor,
+    PixelTensor,
     TensorHead,
+    _BinaryRequest,
+    _BinarySize,
+    _BinaryTensor,
+    _OutputForm,
     read_body,
     reason,
     write_body,
@@ -74,14 +79,25 @@ def test_one_number_outside_is_refused(value: float) -> None:
 
 def test_types() -> None:
     assert TensorHead(**TENSOR, shape=[256, 64]).shape == [256, 64]
-    size = BinarySize(binary_data_size=256)
-    assert BinaryTensor(**TENSOR, shape=[1, 64], parameters=size).parameters == size
-    assert OutputForm().binary_data_output is False
+    size = _BinarySize(binary_data_size=256)
+    assert _BinaryTensor(**TENSOR, shape=[1, 64], parameters=size).parameters == size
+    assert _OutputForm().binary_data_output is False
     for rows, told, message in (
         (1, 255, "inputs.0: Value error, binary_data_size must be 256, got 255"),
         (0, 0, "inputs.0.shape.0: Input should be greater than or equal to 1"),
         (257, 257 * 256, "inputs.0.shape.0: Input should be less than or equal to 256"),
     ):
         with pytest.raises(ValidationError) as caught:
-            BinaryRequest.model_validate_json(object_of(rows, told))
+            _BinaryRequest.model_validate_json(object_of(rows, told))
         assert reason(caught.value.errors()) == message
+
+
+def test_json_types() -> None:
+    tensor = PixelTensor(**TENSOR, shape=[1, 64], data=[0.5] * 64)
+    assert InferRequest(inputs=[tensor]).inputs == [tensor]
+    logits = LogitTensor(name="logits", datatype="FP32", shape=[1, 2], data=[1.0, 2.0])
+    answer = InferResponse(model_name="digits", outputs=[logits])
+    assert answer.model_dump()["outputs"][0]["data"] == [1.0, 2.0]
+    assert ErrorAnswer(error="no").model_dump() == {"error": "no"}
+    with pytest.raises(ValidationError, match="data must be 128 numbers, got 64"):
+        PixelTensor(**TENSOR, shape=[2, 64], data=[0.5] * 64)

@@ -89,20 +89,20 @@ class ErrorAnswer(BaseModel):
     error: str
 
 
-class BinarySize(BaseModel):
+class _BinarySize(BaseModel):
     """How many bytes of a tensor stand behind the object."""
 
     model_config = ConfigDict(strict=True)
     binary_data_size: int
 
 
-class BinaryTensor(TensorHead):
+class _BinaryTensor(TensorHead):
     """Images whose numbers stand behind the object."""
 
-    parameters: BinarySize
+    parameters: _BinarySize
 
     @model_validator(mode="after")
-    def agree(self) -> BinaryTensor:
+    def agree(self) -> _BinaryTensor:
         """The bytes have the shape."""
         expected, got = 256 * self.shape[0], self.parameters.binary_data_size
         if got != expected:
@@ -110,19 +110,19 @@ class BinaryTensor(TensorHead):
         return self
 
 
-class OutputForm(BaseModel):
+class _OutputForm(BaseModel):
     """Whether the scores are wanted as bytes too."""
 
     model_config = ConfigDict(strict=True)
     binary_data_output: bool = False
 
 
-class BinaryRequest(BaseModel):
+class _BinaryRequest(BaseModel):
     """A request for the scores of images that follow as bytes."""
 
     model_config = ConfigDict(strict=True)
-    parameters: OutputForm = OutputForm()
-    inputs: Annotated[list[BinaryTensor], Field(min_length=1, max_length=1)]
+    parameters: _OutputForm = _OutputForm()
+    inputs: Annotated[list[_BinaryTensor], Field(min_length=1, max_length=1)]
 
 
 def reason(errors: Sequence[Any]) -> str:
@@ -151,7 +151,7 @@ def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:
     if json_bytes == len(body):
         (tensor,) = InferRequest.model_validate_json(body).inputs
         return np.array(tensor.data, dtype=np.float32).reshape(tensor.shape), False
-    request = BinaryRequest.model_validate_json(body[:json_bytes])
+    request = _BinaryRequest.model_validate_json(body[:json_bytes])
     (head,), got = request.inputs, len(body) - json_bytes
     expected = head.parameters.binary_data_size
     require(got == expected, "the body", f"{expected} bytes behind the object", got)
@@ -167,7 +167,7 @@ def write_body(logits: Floats, *, binary: bool) -> tuple[bytes, int]:
     logits: scores, shape (n, 10). binary: put them behind the object.
 
     >>> body, json_bytes = write_body(np.zeros((1, 10), np.float32), binary=True)
-    >>> len(body) - json_bytes, body[json_bytes - 29 : json_bytes]
+    >>> len(body) - json_bytes, body[json_bytes - 26 : json_bytes]
     (40, b'{"binary_data_size":40}}]}')
     """
     head: dict[str, Any] = {"name": "logits", "datatype": "FP32", "shape": list(logits.shape)}

@@ -217,7 +217,7 @@ class PunctualProtocol(H11Protocol):
         self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
 
 
-class ExtendedRoute(APIRoute):
+class _ExtendedRoute(APIRoute):
     """A route for the requests only that say how much of their body is JSON."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -234,8 +234,8 @@ def create_app(
     predict: from images, shape (n, 64), to scores, shape (n, 10); runs in a thread. limits: see
     Limits. counts: where to count accepted, answered, expired, failed and refused.
 
-    >>> [route.path for route in create_app(lambda x: x[:, :10]).routes if "v2" in route.path]
-    ['/v2/health/live', '/v2/health/ready', '/v2/models/digits', '/v2/models/digits/infer']
+    >>> [route.path for route in create_app(lambda x: x[:, :10]).routes if "health" in route.path]
+    ['/v2/health/live', '/v2/health/ready']
     """
     limits, counts = limits or Limits(), Counter() if counts is None else counts
     model = asyncio.Semaphore(limits.workers)
@@ -315,7 +315,7 @@ def create_app(
         PATH,
         infer_extended,
         methods=["POST"],
-        route_class_override=ExtendedRoute,
+        route_class_override=_ExtendedRoute,
         include_in_schema=False,  # OpenAPI has one entry for a path and a method
     )
 

@@ -185,7 +185,9 @@ def figure_parts_of_a_call(figure: Figure) -> None:
         axes.plot(times[10:91:80], [y, y], color="C5", linewidth=1.2)
         axes.plot(times[50], y, "D", color="C5", label="measured" if y == 0 else None)
     axes.set_yticks(range(len(COLOURS)), [LABELS[e] for e in reversed(COLOURS)])
-    axes.set(xlabel="time of a call with 256 images [ms]", xlim=(0, None))
+    axes.set(
+        xlabel="time of a call with 256 images [ms]", ylabel="protocol, numbers", xlim=(0, None)
+    )
     axes.legend(loc="upper right")
 
 

@@ -700,9 +700,9 @@ def check_which_rankings_hold() -> None:
     queue = [_over_days(_days("concurrency", 0.9, x, slots=16)).mean for x in FIELDS]
     for threshold in _settings("waiting", 16):
         alone = [_over_days(_days("waiting", threshold, x, slots=16)).mean for x in FIELDS]
-        label = f"16 slots, waiting alone, threshold {threshold:g}, over the queue: "
-        for field, dear, cheap in zip(FIELDS, alone, queue, strict=True):
-            checks.inside(label + field, dear / cheap, 2.0, math.inf, kind="simulation")
+        text = f"16 slots, waiting alone, threshold {threshold:g}, over the queue: "
+        for field, much, little in zip(FIELDS, alone, queue, strict=True):
+            checks.inside(text + field, much / little, 2.0, math.inf, kind="simulation")
 
 
 def check_arrivals_follow_the_rates() -> None:

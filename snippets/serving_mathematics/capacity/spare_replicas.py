@@ -95,7 +95,7 @@ def scale_to_zero(
 
     >>> late, paid = scale_to_zero(1 / 600, kept_s=300.0, startup_s=180.0)
     >>> round(late, 4), round(paid, 4)
-    (0.667, 0.4869)
+    (0.6671, 0.4868)
     """
     require_positive(arrival_rate=arrival_rate)
     require_non_negative(kept_s=kept_s, startup_s=startup_s, polling_s=polling_s)
