@@ -11,7 +11,7 @@ import pytest
 from serving_mathematics.architecture import wire_measurement
 from serving_mathematics.architecture.digits_classifier import load_digits
 from serving_mathematics.architecture.wire_format import request_json, request_protobuf
-from serving_mathematics.architecture.wire_measurement import ENCODINGS, CountingProxy
+from serving_mathematics.architecture.wire_measurement import ENCODINGS, _CountingProxy
 
 
 def test_the_proxy_counts_both_directions() -> None:
@@ -26,7 +26,7 @@ def test_the_proxy_counts_both_directions() -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with CountingProxy(listener.getsockname()[1]) as proxy:
+        with _CountingProxy(listener.getsockname()[1]) as proxy:
             for size in (10, 90_000):
                 with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
                     sender = threading.Thread(target=client.sendall, args=(b"x" * size,))
@@ -43,7 +43,7 @@ def test_the_proxy_closes_when_the_server_is_gone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (
-        CountingProxy(port) as proxy,
+        _CountingProxy(port) as proxy,
         socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client,
     ):
         assert client.recv(10) == b""

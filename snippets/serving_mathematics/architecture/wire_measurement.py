@@ -163,7 +163,7 @@ def _caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
         yield lambda body: bytes(method(body, timeout=30))
 
 
-class CountingProxy:
+class _CountingProxy:
     """Passes connections on to a port of loopback and counts the bytes of both directions."""
 
     def __init__(self, port: int) -> None:
@@ -174,7 +174,7 @@ class CountingProxy:
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
 
-    def __enter__(self) -> CountingProxy:
+    def __enter__(self) -> _CountingProxy:
         """Listen on `port`."""
         self._threads[0].start()
         return self
@@ -247,7 +247,7 @@ def _wire_bytes(ports: dict[str, int], images: Floats) -> list[dict[str, Any]]:
         for count in ROWS:
             body, seen = _encode(images[:count], encoding), []
             port = ports[SERVERS[encoding]]
-            with CountingProxy(port) as proxy, _caller(proxy.port, encoding) as call:
+            with _CountingProxy(port) as proxy, _caller(proxy.port, encoding) as call:
                 for _ in range(21):
                     answer = call(body)
                     seen.append((proxy.sent, proxy.received))

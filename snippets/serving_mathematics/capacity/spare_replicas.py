@@ -155,7 +155,7 @@ def example() -> SimpleNamespace:
     for name, kept, polling in (
         ("Knative", KNATIVE_KEPT_S, 0.0),
         ("KEDA", KEDA_COOLDOWN_S, KEDA_POLLING_S),
-        ("kept for an hour", 3600.0, KEDA_POLLING_S),
+        ("kept for half an hour", 1800.0, KEDA_POLLING_S),
     ):
         cells = [scale_to_zero(1 / 600, kept, startup, polling) for startup in (180.0, 20.0)]
         late = " | ".join(f"{100 * share:.0f}% | {100 * paid:.0f}%" for share, paid in cells)
