@@ -359,8 +359,8 @@ def test_waiting_is_what_the_slots_do_not_hold(
 
 
 def test_waiting_counts_no_ready_replica_twice() -> None:
-    """Ten of twenty ready and full with 16 slots, and 200 more: 200/5 whatever is starting."""
-    assert hpa_waiting(5.0, 16)(0.0, 20, 10, 1.0, 160.0 + 200.0) == 40
+    """Ten of twenty ready and full with 16 slots, and 130 more: 130/5 whatever is starting."""
+    assert hpa_waiting(5.0, 16)(0.0, 20, 10, 1.0, 160.0 + 130.0) == 26
     with pytest.raises(ValueError, match="threshold must be positive"):
         hpa_waiting(0.0, 16)
     with pytest.raises(ValueError, match="slots must be a positive integer"):
