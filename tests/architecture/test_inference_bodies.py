@@ -21,9 +21,9 @@ from serving_mathematics.architecture.inference_bodies import (
     _BinarySize,
     _BinaryTensor,
     _OutputForm,
+    _write_body,
     read_body,
     reason,
-    write_body,
 )
 
 TENSOR: dict[str, Any] = {"name": "pixels", "datatype": "FP32"}
@@ -54,11 +54,11 @@ def test_bytes_come_through_unchanged(rows: int, seed: int, wanted: bool) -> Non
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
 def test_answers_hold_the_scores(values: list[float]) -> None:
     logits = np.array([values], dtype=np.float32)
-    body, size = write_body(logits, binary=True)
+    body, size = _write_body(logits, binary=True)
     (output,) = json.loads(body[:size])["outputs"]
     assert output["parameters"] == {"binary_data_size": 4 * len(values)}
     assert body[size:] == logits.tobytes()
-    body, size = write_body(logits, binary=False)
+    body, size = _write_body(logits, binary=False)
     assert size == len(body)
     (output,) = json.loads(body)["outputs"]
     assert output["shape"] == [1, len(values)]

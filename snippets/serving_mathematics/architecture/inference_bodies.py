@@ -161,12 +161,12 @@ def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:
     return pixels, request.parameters.binary_data_output
 
 
-def write_body(logits: Floats, *, binary: bool) -> tuple[bytes, int]:
+def _write_body(logits: Floats, *, binary: bool) -> tuple[bytes, int]:
     """The body of an answer, and how many bytes of it are the JSON object.
 
     logits: scores, shape (n, 10). binary: put them behind the object.
 
-    >>> body, json_bytes = write_body(np.zeros((1, 10), np.float32), binary=True)
+    >>> body, json_bytes = _write_body(np.zeros((1, 10), np.float32), binary=True)
     >>> len(body) - json_bytes, body[json_bytes - 26 : json_bytes]
     (40, b'{"binary_data_size":40}}]}')
     """
@@ -228,10 +228,10 @@ def check_bytes_are_the_same_numbers() -> None:
         read, wanted = read_body(body, size)
         checks.equal(f"{label}: equal numbers", int((read == pixels).sum()), 128)
         checks.equal(f"{label}: scores as bytes", wanted, binary)
-    answer, size = write_body(pixels, binary=True)
+    answer, size = _write_body(pixels, binary=True)
     checks.equal("answer: object and bytes", len(answer), size + pixels.nbytes)
     checks.equal("answer: bytes", answer[size:] == pixels.tobytes(), True)
-    (outputs,) = json.loads(write_body(pixels, binary=False)[0])["outputs"]
+    (outputs,) = json.loads(_write_body(pixels, binary=False)[0])["outputs"]
     same = np.array(outputs["data"], dtype=np.float32).reshape(2, 64) == pixels
     checks.equal("answer: numbers", int(same.sum()), 128)
 

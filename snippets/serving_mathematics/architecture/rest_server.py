@@ -55,9 +55,9 @@ from serving_mathematics.architecture.inference_bodies import (
     InferRequest,
     InferResponse,
     LogitTensor,
+    _write_body,
     read_body,
     reason,
-    write_body,
 )
 
 Predict = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -307,7 +307,7 @@ def create_app(
             raise HTTPException(400, reason(error.errors())) from None
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
-        body, head_bytes = write_body(await score(pixels, x_timeout_ms), binary=binary)
+        body, head_bytes = _write_body(await score(pixels, x_timeout_ms), binary=binary)
         kind = "application/octet-stream" if binary else "application/json"
         return Response(body, media_type=kind, headers={JSON_BYTES: f"{head_bytes}"})
 

@@ -43,8 +43,8 @@ from serving_mathematics.architecture.grpc_server import SERVICE, messages, read
 from serving_mathematics.architecture.inference_bodies import (
     JSON_BYTES,
     InferRequest,
+    _write_body,
     read_body,
-    write_body,
 )
 from serving_mathematics.measuring import FOLDER, provenance, write_record
 
@@ -369,7 +369,7 @@ def _parts(
 
     def write(scores: Floats) -> bytes:
         if SERVERS[encoding] == "rest":
-            return write_body(scores, binary=encoding == "binary")[0]
+            return _write_body(scores, binary=encoding == "binary")[0]
         tensor: dict[str, Any] = {"name": "logits", "datatype": "FP32", "shape": list(scores.shape)}
         kind = messages()["ModelInferResponse"]
         if encoding == "raw":
