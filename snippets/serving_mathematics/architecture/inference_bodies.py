@@ -21,7 +21,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
-from pydantic_core import to_json
 
 from serving_mathematics import checks
 from serving_mathematics.require import require
@@ -173,7 +172,9 @@ def _write_body(logits: Floats, *, binary: bool) -> tuple[bytes, int]:
     head: dict[str, Any] = {"name": "logits", "datatype": "FP32", "shape": list(logits.shape)}
     if binary:
         head["parameters"] = {"binary_data_size": logits.nbytes}
-        written = to_json({"model_name": "digits", "outputs": [head]})
+        written = json.dumps(
+            {"model_name": "digits", "outputs": [head]}, separators=(",", ":")
+        ).encode()
         return written + logits.astype("<f4").tobytes(), len(written)
     answer = LogitTensor(**head, data=logits.ravel().tolist())
     written = InferResponse(model_name="digits", outputs=[answer]).model_dump_json().encode()
