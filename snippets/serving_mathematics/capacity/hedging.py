@@ -199,6 +199,7 @@ def example() -> SimpleNamespace:
         shared_most_cut=cut(0.9),
         product_of_tails_percent=100 * 0.05 * 0.05,
         half_shared_tail_percent=100 * shared_cause_survival(normal_95, 0.0, 0.5),
+        half_shared_over_product=shared_cause_survival(normal_95, 0.0, 0.5) / 0.05**2,
     )
 
 
