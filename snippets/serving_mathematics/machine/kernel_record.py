@@ -103,8 +103,8 @@ def matrix_roof(
     unless all are positive.
 
     >>> size, operations, least = matrix_roof(np.array([[1.0, 1000.0, 500.0]]), 2.0, 1e12, 1e15)
-    >>> size[0], operations[0], round(float(least[0] * 1e6), 3)
-    (1003000.0, 1000000.0, 1.003)
+    >>> size.tolist(), operations.tolist(), (1e6 * least).round(3).tolist()
+    ([1003000.0], [1000000.0], [1.003])
     """
     require_all_positive(
         shapes=shapes, bytes_a_value=[bytes_a_value], bandwidth=[bandwidth], peak=[peak]

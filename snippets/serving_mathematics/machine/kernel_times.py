@@ -174,7 +174,7 @@ def figure_kernels_under_roof(figure: Figure) -> None:
     roofline, dense in a band along the slope at half of it and more, thin near the ridge.
     """
     figure.set_dpi(72)
-    panels = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
+    panels = figure.subplots(3, 2, sharex=True, sharey=True).ravel()
     cell = _kernels()["cell"]
     for axes, line in zip(panels, _kernels()["matrices"], strict=True):
         points = np.array(line["cells"])
@@ -197,7 +197,6 @@ def figure_kernels_under_roof(figure: Figure) -> None:
         axes.set(xscale="log", yscale="log", xlim=(0.5, 3e4), ylim=(0.02, 2e4))
         axes.minorticks_off()
         axes.set(xlabel="operations a byte", ylabel="attained [TFLOP/s]")
-        axes.label_outer()
 
 
 def figure_share_by_time(figure: Figure) -> None:
@@ -295,7 +294,7 @@ def check_share_follows_from_time() -> None:
 def check_few_are_above_their_roof() -> None:
     """Of the matrices, those that beat the roof are smaller than the cache of the device.
 
-    Source: the second-level cache of 50 MB of an H100 (Andersch et al. 2022); all measured shapes.
+    Source: the second-level cache of 50 MB of an H100 (NVIDIA 2022); all measured shapes.
     """
     lines = _kernels()["matrices"]
     share = sum(x["above"]["shapes"] for x in lines) / sum(x["shapes"] for x in lines)

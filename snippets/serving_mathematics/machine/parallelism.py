@@ -1,22 +1,18 @@
 """Several devices for one model: what each holds, what is sent, and what that buys.
 
-A layer that n devices share sends two messages, each
-
-    floor + 2 (n - 1)/n * bytes / (attained share of the link)
-
-and so no token comes sooner than 2 L floors after the last. Devices divide weights and
-multiplications; floors of kernels, messages and a cache of fewer heads than devices they do not.
+Devices that share every layer divide weights, cache and multiplications; floors of kernels,
+messages and a cache of fewer heads than devices they do not. What that leaves of a gain is held
+against published runs that differ in nothing but their devices.
 
 Assumes: messages are not hidden behind other work; devices of one kind, evenly loaded.
 
 Source: Pope et al. (2023), MLSys, section 3; Shoeybi et al. (2019), arXiv 1909.08053, section 3
-(two messages a layer); Patarasuk and Yuan (2009), JPDC 69(2) (bytes of an all-reduce); all-reduces
-measured for aiconfigurator-core 0.12.0, in `records/machine_shapes.json.gz`.
+(two messages a layer); Bhatia et al. (2025), arXiv 2507.07120 (a cut context); published runs from
+aiconfigurator-core 0.12.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -34,7 +30,6 @@ from serving_mathematics.machine.benchmark_loops import (
 from serving_mathematics.machine.calibration import (
     KERNELS,
     Table,
-    descend,
     predict_runs,
     tabulate,
 )
@@ -42,25 +37,19 @@ from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import (
     WORKED,
     Deployment,
-    require_deployment,
     weight_bytes,
 )
 from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
 from serving_mathematics.machine.step_time import (
     CONSTANT_NAMES,
     FITTED,
-    MESSAGE_S,
     SEND_S,
     count_work,
     decode_step_s,
-    message_s,
-    ring_hops,
     step_parts,
 )
-from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
     require,
-    require_all_positive,
     require_positive,
     require_positive_integer,
 )
@@ -69,108 +58,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
-
-
-def latency_cap(layers: int, floor_s: float) -> float:
-    """Tokens a second of one sequence that messages alone allow: 1 / (2 L floor).
-
-    layers: L, a positive integer. floor_s: of a message without bytes [s], > 0. Raises ValueError
-    outside.
-
-    >>> latency_cap(80, 8e-6)
-    781.25
-    """
-    require_positive_integer(layers=layers)
-    require_positive(floor_s=floor_s)
-    return 1 / (2 * layers * floor_s)
-
-
-def fit_messages(
-    message_bytes: ArrayLike, seconds: ArrayLike, devices: int, link: float
-) -> tuple[float, float, float]:
-    """Floor [s], attained share of the link, and the median error left, of measured all-reduces.
-
-    message_bytes: of each, shape (m,), m >= 2. seconds: measured, shape (m,). devices: n >= 2.
-    link [bytes/s], one direction. A share above one says that fewer bytes crossed than a ring
-    sends. Raises ValueError outside.
-
-    >>> sizes = np.array([1e3, 1e6, 1e8])
-    >>> found = fit_messages(sizes, 5e-6 + sizes / (0.5 * 4.5e11), devices=2, link=4.5e11)
-    >>> round(found[0] * 1e6, 3), round(found[1], 3), round(found[2], 6)
-    (5.0, 0.5, 0.0)
-    """
-    size, measured = np.asarray(message_bytes, float), np.asarray(seconds, float)
-    require_positive_integer(devices=devices)
-    require_positive(link=link)
-    require(devices >= 2, "devices", "2 or more", devices)
-    require(size.ndim == 1 and size.size >= 2, "message_bytes", "of shape (m,), m >= 2", size)
-    require(measured.shape == size.shape, "seconds", f"of shape {size.shape}", measured)
-    require_all_positive(message_bytes=size, seconds=measured)
-    hops = ring_hops(np.array(float(devices)))
-
-    def residuals(logs: Array) -> Array:
-        floor, share = np.exp(logs)
-        return np.asarray(np.log(message_s(hops, size, np.array(link), share, floor) / measured))
-
-    start = np.log([np.min(measured), 0.5])
-    found = descend(residuals, start, np.full(2, np.inf), 0.1, steps=60)
-    floor, share = np.exp(found)
-    return float(floor), float(share), float(np.median(np.abs(residuals(found))))
-
-
-def layouts(one: Deployment, devices: int) -> list[Deployment]:
-    """The deployment over so many devices, in every way that can be: tensor, stages, groups.
-
-    one: what is served, on what, under what load; its own widths do not matter. devices: a positive
-    integer. All widths are powers of two or what is left; experts lie over all devices of a stage,
-    where their number allows. Raises ValueError unless devices is a positive integer.
-
-    >>> from serving_mathematics.machine.deployments import WORKED
-    >>> [(x.tensor, x.pipeline, x.attention_data) for x in layouts(WORKED, 2)]
-    [(2, 1, 1), (1, 2, 1)]
-    """
-    require_positive_integer(devices=devices)
-    divisors = [n for n in range(devices, 0, -1) if devices % n == 0]
-    mixture = bool(one.architecture.expert_counts)
-    found = []
-    for tensor in divisors:
-        for groups in (n for n in divisors if (devices // tensor) % n == 0):
-            if groups > 1 and not mixture:
-                continue
-            width = tensor * groups
-            tried = replace(
-                one,
-                tensor=tensor,
-                attention_data=groups,
-                pipeline=devices // width,
-                expert=width if mixture else 1,
-            )
-            try:
-                require_deployment(tried)
-            except ValueError:
-                continue
-            found.append(tried)
-    return found
-
-
-def pareto_front(first: ArrayLike, second: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other beats in both numbers, shape (n,); less is better in both.
-
-    first, second: shape (n,), n >= 1. Of equal points the first stays. Raises ValueError on other
-    shapes or numbers that are not finite.
-
-    >>> pareto_front([1.0, 2.0, 3.0], [3.0, 1.0, 2.0]).tolist()
-    [True, True, False]
-    """
-    x, y = np.asarray(first, float), np.asarray(second, float)
-    require(x.ndim == 1 and x.size > 0, "first", "of shape (n,), n >= 1", x)
-    require(y.shape == x.shape, "second", f"of shape {x.shape}", y)
-    require(bool(np.isfinite([x, y]).all()), "first, second", "finite", "others")
-    kept, best = np.zeros(x.size, dtype=bool), np.inf
-    for i in np.lexsort((y, x)):
-        if y[i] < best:
-            kept[i], best = True, y[i]
-    return kept
 
 
 def devices_for_cache(heads: int, tensor: int, split: int) -> float:
@@ -197,7 +84,7 @@ def context_split_s(
     of the answer, in 32 bits, shape (n,) or (); it is exchanged once, with the sums that weigh the
     parts. split: over how many devices, 1 for none. bandwidth and link: as attained [bytes/s].
     Raises ValueError outside.
-    Source: Bhatia et al. (2025), arXiv 2507.07120, section 2.
+    Source: Bhatia et al. (2025), arXiv 2507.07120.
 
     >>> context_split_s([8e6, 8e8], 1e4, 1, 4e12, 4e11).tolist()
     [2e-06, 0.0002]
@@ -213,36 +100,6 @@ def context_split_s(
     )
     sent = (split > 1) * SEND_S + (split - 1) / split * result / link
     return np.asarray(cache / split / bandwidth + sent, dtype=float)
-
-
-@cache
-def _messages() -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = read_record("machine_shapes")["messages"]
-    return lines
-
-
-def _series(system: str, devices: int, kernel: str, backend: str = "") -> tuple[Array, Array]:
-    """Sizes and times [s] of an all-reduce: the fastest of the backends that have the kernel."""
-    best: dict[float, float] = {}
-    for line in _messages():
-        told = (line["system"], line["devices"], line["operation"])
-        if told != (system, devices, "all_reduce") or not line["kernel"].startswith(kernel):
-            continue
-        if backend and line["backend"] != backend:
-            continue
-        for size, micros in zip(line["bytes"], line["us"], strict=True):
-            best[size] = min(best.get(size, np.inf), micros * 1e-6)
-    return np.array(sorted(best)), np.array([best[size] for size in sorted(best)])
-
-
-IN_GRAPH, EAGER = "custom, in a graph", "custom, launched one by one"
-
-
-@cache
-def _floor(system: str, devices: int, kernel: str, backend: str = "") -> float:
-    """Median time [s] of messages of at most 16 KiB."""
-    sizes, seconds = _series(system, devices, kernel, backend)
-    return float(np.median(seconds[sizes <= 16384]))
 
 
 @cache
@@ -288,51 +145,21 @@ def _speedup_rows() -> list[str]:
     return rows
 
 
-def _message_rows() -> list[str]:
-    """Lines of the page's table: floors and attained shares by device, width and kernel."""
-    rows = []
-    for system in ("h100_sxm", "b200_sxm"):
-        link = find_system(system).link_bytes_per_s
-        for devices in (2, 4, 8):
-            sizes, seconds = _series(system, devices, IN_GRAPH)
-            small = sizes <= 2**20
-            floor, share, error = fit_messages(sizes[small], seconds[small], devices, link)
-            whole = ring_hops(np.array(float(devices))) * sizes[-1] / (seconds[-1] * link)
-            name = system.split("_")[0].upper()
-            rows.append(
-                f"| {name} | {devices} | {floor * 1e6:.1f} µs | {share:.0%} | {error:.0%} |"
-                f" {float(whole):.0%} | {1e6 * _floor(system, devices, 'NCCL'):.0f} µs |"
-                f" {1e6 * _floor(system, devices, EAGER):.0f} µs |"
-            )
-    return rows
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    eight, pairs = _speedups(1, 8)
+    eight, _ = _speedups(1, 8)
     doubled = _speedups(4, 8)[0]
-    parts = [_spread(devices) for devices in (1, 8)]
+    one, many = (_spread(devices) for devices in (1, 8))
     r1 = find_model("DeepSeek-R1")[0]
-    front = _front()
     return SimpleNamespace(
         gain_eight=float(np.median(eight)),
-        gain_eight_predicted=float(np.median(pairs)),
         gain_pairs=eight.size,
         gain_doubling=float(np.median(doubled)),
         speedup_rows="\n".join(_speedup_rows()),
-        message_rows="\n".join(_message_rows()),
-        cap_eight=latency_cap(80, 8e-6),
-        cap_nineteen=latency_cap(80, 19e-6),
-        fixed_one=_fixed_share(parts[0]),
-        fixed_eight=_fixed_share(parts[1]),
-        near_floor_us=1e6 * _floor("gb300", 4, IN_GRAPH, "vllm"),
-        far_floor_us=1e6 * _floor("gb300", 16, IN_GRAPH, "vllm"),
-        far_shot_us=1e6 * _floor("gb300", 16, "over nodes, one"),
-        outside_ratio=find_system("h100").link_bytes_per_s
-        / find_system("h100").outside_bytes_per_s,
+        fixed_one=_fixed_share(one),
+        fixed_eight=_fixed_share(many),
         r1_cache_eight=devices_for_cache(1, 8, 1),
         r1_layer_kb=2 * (r1.cached_values(1) - r1.cached_values(0)) * 1000 / r1.layer_count / 1e3,
-        front_rows="\n".join(front),
     )
 
 
@@ -372,135 +199,6 @@ def _fixed_share(parts: dict[str, float]) -> float:
     return fixed / sum(parts.values())
 
 
-def _choices(
-    name: str, system: str, precision: str, counts: Sequence[int], loads: Sequence[float]
-) -> tuple[list[Deployment], Array, Array]:
-    """Every layout and load, with its time per token [s] and device hours a million tokens."""
-    one = replace(
-        _llama_on(1, 1.0),
-        architecture=find_model(name)[0],
-        system=find_system(system),
-        backend="sglang",
-        precision=precision,
-    )
-    tried = [
-        replace(layout, concurrency=load)
-        for devices in counts
-        for layout in layouts(one, devices)
-        for load in loads
-    ]
-    work = count_work(tried)
-    found = loop_latencies(work, FITTED)
-    widths = np.array([float(x.devices) for x in tried])
-    rate = tokens_per_s_per_device(found, work.answer, work.concurrency, widths)
-    return tried, found.per_token_s, 1e6 / rate / 3600
-
-
-PARETO_LOADS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
-PARETO_COUNTS = (4, 8, 16, 32)
-
-
-@cache
-def _r1_choices() -> tuple[list[Deployment], Array, Array]:
-    return _choices("DeepSeek-R1", "b200", "fp8", PARETO_COUNTS, PARETO_LOADS)
-
-
-def _layout_name(one: Deployment) -> str:
-    parts = (("TP", one.tensor), ("DP", one.attention_data), ("PP", one.pipeline))
-    return " × ".join(f"{name} {width}" for name, width in parts if width > 1)
-
-
-def _front() -> list[str]:
-    """Lines of the page's table: the layouts on the front, by time per token."""
-    tried, each, hours = _r1_choices()
-    kept = np.flatnonzero(pareto_front(each, hours))
-    rows = []
-    for i in kept[np.argsort(each[kept])]:
-        rows.append(
-            f"| {tried[i].devices} | {_layout_name(tried[i])} | {tried[i].concurrency:,.0f} |"
-            f" {1e3 * each[i]:.1f} | {hours[i]:.2f} |"
-        )
-    return rows
-
-
-def figure_all_reduce(figure: Figure) -> None:
-    """A message is a floor until it is some hundred thousand bytes, and then bytes over the link.
-
-    Measured on H100: the fastest kernel in a CUDA graph (filled) and NCCL (open). Curves are floors
-    and shares fitted to messages of up to a mebibyte.
-
-    Alt: Line chart with logarithmic axes of the time of an all-reduce against its bytes, for two,
-    four and eight devices. Filled points are flat at three to five microseconds up to 64 kilobytes
-    and rise in proportion from a megabyte on; open points of NCCL begin at six to sixteen
-    microseconds and join them there. Dotted fitted curves follow the filled points up to a
-    megabyte and then lie above them.
-    """
-    axes = figure.subplots()
-    link = find_system("h100").link_bytes_per_s
-    for devices, colour in ((2, "C2"), (4, "C0"), (8, "C3")):
-        sizes, seconds = _series("h100_sxm", devices, IN_GRAPH)
-        axes.plot(sizes, 1e6 * seconds, "o", markersize=4, color=colour, label=f"{devices} devices")
-        axes.plot(
-            *(lambda x, y: (x, 1e6 * y))(*_series("h100_sxm", devices, "NCCL")),
-            "o",
-            markersize=4,
-            fillstyle="none",
-            color=colour,
-        )
-        small = sizes <= 2**20
-        floor, share, _ = fit_messages(sizes[small], seconds[small], devices, link)
-        fitted = message_s(ring_hops(np.array(float(devices))), sizes, np.array(link), share, floor)
-        axes.plot(sizes, 1e6 * fitted, ":", color=colour)
-    axes.legend(loc="upper left")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlim=(200, 2e8),
-        ylim=(2, 2000),
-        xlabel="bytes of a message",
-        ylabel="time [µs]",
-    )
-    axes.minorticks_off()
-
-
-def figure_crossing_node(figure: Figure) -> None:
-    """Beyond one node the floor is a matter of the kernel, not of the wire.
-
-    All-reduces of at most 16 KiB on GB300, four devices a node, all of them on one NVLink domain.
-
-    Alt: Line chart with a logarithmic axis of the time of a small all-reduce against 2, 4, 8 and 16
-    devices. Kernels in a graph of vLLM and SGLang rise from four to eight microseconds within a
-    node to about fifty with sixteen devices; the kernel of TensorRT-LLM made for several nodes
-    stays at five; launched one by one every message takes fifty to more than a hundred.
-    """
-    axes = figure.subplots()
-    counts = (2, 4, 8, 16)
-    for label, colour, pick in (
-        ("vLLM, in a graph", "C0", lambda n: _floor("gb300", n, IN_GRAPH, "vllm")),
-        ("SGLang, in a graph", "C2", lambda n: _floor("gb300", n, IN_GRAPH, "sglang")),
-        (
-            "TensorRT-LLM, made for several nodes",
-            "C3",
-            lambda n: _floor("gb300", n, IN_GRAPH if n <= 4 else "over nodes, one", "trtllm"),
-        ),
-        ("vLLM, launched one by one", "C4", lambda n: _floor("gb300", n, EAGER, "vllm")),
-    ):
-        axes.plot(counts, [1e6 * pick(n) for n in counts], "o-", color=colour, label=label)
-    axes.legend(loc="upper left")
-    axes.axvline(4, color="C4", linewidth=1, linestyle=":")
-    axes.annotate("one node", (3.9, 3.1), ha="right")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        ylim=(2.5, 900),
-        xlabel="devices",
-        ylabel="time of a small message [µs]",
-    )
-    axes.set_xticks(counts, [str(n) for n in counts])
-    axes.set_yticks([3, 10, 30, 100], ["3", "10", "30", "100"])
-    axes.minorticks_off()
-
-
 def figure_spread(figure: Figure) -> None:
     """Devices divide weights, cache and prompts; floors of kernels and messages stay.
 
@@ -526,7 +224,7 @@ def figure_spread(figure: Figure) -> None:
         axes.bar(range(len(widths)), heights, 0.6, bottom=at, color=colour, label=name)
         at += heights
     ideal = [at[0] / devices for devices in widths]
-    axes.plot(range(len(widths)), ideal, "k:", color="C4", label="one over n")
+    axes.plot(range(len(widths)), ideal, ":", color="C4", label="one over n")
     axes.legend(loc="upper right")
     axes.set_xticks(range(len(widths)), [str(n) for n in widths])
     axes.set(xlabel="devices", ylabel="time per token [ms]")
@@ -602,91 +300,6 @@ def slider_more_devices() -> dict[str, Any]:
     }
 
 
-def figure_pareto(figure: Figure) -> None:
-    """A faster token costs more devices, and each count has its part of the front.
-
-    DeepSeek-R1 in 8 bits on B200 with SGLang, prompts and answers of 1,024 tokens, every layout of
-    4 to 32 devices and loads from 1 to 1,024; the line joins what nothing beats.
-
-    Alt: Scatter plot with logarithmic axes of device hours a million tokens against time per token,
-    four colours for 4, 8, 16 and 32 devices. The front falls from about a hundred hours at five
-    milliseconds to a few tenths of an hour at a hundred; eight devices hold its fast end, wide
-    layouts its cheap end, and most points lie well above it.
-    """
-    axes = figure.subplots()
-    tried, each, hours = _r1_choices()
-    counts = np.array([one.devices for one in tried])
-    for devices, colour in zip(PARETO_COUNTS, ("C2", "C0", "C1", "C3"), strict=True):
-        inside = counts == devices
-        label = f"{devices} devices"
-        axes.plot(1e3 * each[inside], hours[inside], "o", markersize=4, color=colour, label=label)
-    kept = pareto_front(each, hours)
-    order = np.argsort(each[kept])
-    axes.plot(1e3 * each[kept][order], hours[kept][order], "-", color="C4", linewidth=1)
-    axes.legend(loc="upper right")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="time per token [ms]",
-        ylabel="device hours a million tokens",
-    )
-    axes.minorticks_off()
-
-
-def check_bytes_of_a_message() -> None:
-    """64 tokens of 8,192 values take 2.33, 3.50 and 4.08 µs over 450 GB/s, beside their floor.
-
-    Source: 2 (n - 1)/n of 2 * 64 * 8,192 bytes, by hand.
-    """
-    for devices, micros in ((2, 2.33), (4, 3.50), (8, 4.08)):
-        hops = ring_hops(np.array([float(devices)]))
-        found = message_s(hops, np.array([2.0 * 64 * 8192]), np.array([450e9]), 1.0, 0.0)
-        checks.close(f"{devices} devices [µs]", 1e6 * float(found[0]), micros, atol=0.006)
-
-
-def check_latency_caps_a_token() -> None:
-    """80 layers cannot pass 781 tokens a second with messages of 8 µs, nor 329 with 19 µs.
-
-    Source: 160 messages a token, by hand.
-    """
-    for floor, cap in ((8e-6, 781.25), (19e-6, 328.947)):
-        checks.close(f"{floor * 1e6:.0f} µs", latency_cap(80, floor), cap, atol=5e-4)
-
-
-def check_messages_are_a_floor_and_bytes() -> None:
-    """A floor and a share of the link describe measured messages of up to a mebibyte.
-
-    Source: all-reduces in CUDA graphs on H100 and B200, 2 to 8 devices, the fastest kernel each;
-    the floor that a step counts lies among theirs.
-    """
-    floors = []
-    for system in ("h100_sxm", "b200_sxm"):
-        for devices in (2, 4, 8):
-            sizes, seconds = _series(system, devices, IN_GRAPH)
-            small = sizes <= 2**20
-            link = find_system(system).link_bytes_per_s
-            floor, _, error = fit_messages(sizes[small], seconds[small], devices, link)
-            floors.append(floor)
-            name = f"{system}, {devices}"
-            checks.holds(f"{name}: median error", error < 0.08, got=error, kind="measured")
-    inside = min(floors) < MESSAGE_S < max(floors) * 1.1
-    checks.holds("the step's floor is among them", inside, got=MESSAGE_S, kind="measured")
-
-
-def check_a_send_is_measured() -> None:
-    """What two devices exchange at once has the floor that a step counts for a stage's message.
-
-    Source: NCCL's all-to-all of two devices on H100 and B200, messages of at most 16 KiB.
-    """
-    for system in ("h100_sxm", "b200_sxm"):
-        line = next(
-            x for x in _messages() if x["system"] == system and x["operation"] == "alltoall"
-        )
-        small = [us for size, us in zip(line["bytes"], line["us"], strict=True) if size <= 16384]
-        told = float(np.median(small)) * 1e-6
-        checks.close(system, SEND_S, told, rtol=0.35, kind="measured")
-
-
 def check_gains_of_devices() -> None:
     """Runs that differ in nothing but their devices gain as predicted: 2.5 times from 1 to 8.
 
@@ -729,22 +342,19 @@ def check_weights_say_how_many_devices() -> None:
     checks.holds("four are too few", 2 * expected > one.system.memory_bytes, got=2 * expected)
 
 
-def check_front_is_not_beaten() -> None:
-    """Nothing on the front is beaten in both numbers, and everything else is.
+def check_a_cut_context_by_hand() -> None:
+    """100,000 tokens of latent attention: eight devices read an eighth each, and exchange once.
 
-    Source: all pairs, compared one by one.
+    Source: 576 values of two bytes a token at 6 TB/s; 16 heads of 513 values of four bytes at 100
+    GB/s, seven eighths of which leave; 7 µs.
     """
-    rng = np.random.default_rng(27)
-    x, y = rng.uniform(0, 1, (2, 60))
-    beaten = [
-        bool(np.any((x <= a) & (y <= b) & ((x < a) | (y < b)))) for a, b in zip(x, y, strict=True)
-    ]
-    checks.close("on the front", pareto_front(x, y), ~np.array(beaten), rtol=0)
+    read, result = 1e5 * 576 * 2, 16 * 513 * 4
+    whole, cut = (float(context_split_s([read], result, c, 6e12, 1e11)[0]) for c in (1, 8))
+    checks.close("whole [µs]", 1e6 * whole, 19.2, atol=1e-9)
+    checks.close("cut [µs]", 1e6 * cut, 19.2 / 8 + 7 + 7 / 8 * 0.32832, atol=1e-9)
 
 
 def check_bad_input_is_refused() -> None:
-    """No layers, a message of one device, and fronts of nothing name the argument."""
-    checks.raises("no layers", latency_cap, 0, 1e-6, match="layers must be")
-    checks.raises("one device", fit_messages, [1, 2], [1, 2], 1, 1.0, match="devices must be 2")
-    checks.raises("no points", pareto_front, [], [], match="first must be")
+    """A context cut in three over eight devices, and a cache that is none, name the argument."""
     checks.raises("a third", devices_for_cache, 8, 8, 3, match="split must be a divisor of 8")
+    checks.raises("no link", context_split_s, [1.0], 1.0, 2, 1.0, 0.0, match="link must be")

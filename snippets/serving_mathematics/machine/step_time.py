@@ -42,6 +42,7 @@ from serving_mathematics.require import require, require_positive
 Array = NDArray[np.float64]
 
 MESSAGE_S = 5e-6  # a small all-reduce in a CUDA graph: 3.5-7.4 us on Hopper and Blackwell
+FAR_MESSAGE_S = 44e-6  # more for one that leaves the domain: 46-51 us over four nodes of GB300
 SEND_S = 7e-6  # to the next stage: NCCL's exchange of two devices, 6.5 us on Hopper, 9 on Blackwell
 MESSAGES_A_LAYER = 2  # after attention and after the feed-forward part (Megatron-LM, 2019)
 SMALL_S = 2.5e-6  # a norm, an activation, a rotation
@@ -240,9 +241,11 @@ class Work:
     backend: NDArray[np.int64]  # index into BACKENDS
     floor_s: Array
     bandwidth: Array
-    link: Array
+    link: Array  # within a domain
+    hops: Array  # 2 (n-1)/n of the devices of a domain that share a message, 0 for one
+    far_link: Array  # to devices outside of it
+    far_hops: Array  # 2 (m-1)/m of m domains, over the devices of one; 0 within one
     stage_link: Array  # to the next stage of a pipeline
-    hops: Array  # 2 (n-1)/n of the devices that share a message, 0 for one
     tensor: Array
     groups: Array  # attention in parallel over data
     stage_devices: Array
@@ -282,7 +285,7 @@ class Work:
         return Work(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-LAYERED = slice(20, 34)  # the fields of `Work` that differ by layer
+LAYERED = slice(22, 36)  # the fields of `Work` that differ by layer
 
 
 def _peak(deployment: Deployment, bytes_a_value: float) -> float:
@@ -299,12 +302,6 @@ def _peak(deployment: Deployment, bytes_a_value: float) -> float:
     if system.fp4_flops_per_s > system.bf16_flops_per_s:
         return system.fp4_flops_per_s
     return system.bf16_flops_per_s
-
-
-def _link(deployment: Deployment, devices: int) -> float:
-    system = deployment.system
-    within = devices <= system.domain_devices
-    return system.link_bytes_per_s if within else system.outside_bytes_per_s
 
 
 def count_work(deployments: Sequence[Deployment]) -> Work:
@@ -329,13 +326,18 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
         if key not in kept_floors:
             kept_floors[key] = layers_floor_s(model, one.system.generation, one.backend, kept)
         stage = one.tensor * one.attention_data
+        near = min(stage, one.system.domain_devices)
         values = {
             "backend": BACKENDS.index(one.backend),
             "floor_s": kept_floors[key],
             "bandwidth": one.system.bandwidth_bytes_per_s,
-            "link": _link(one, stage),
-            "stage_link": _link(one, one.devices),
-            "hops": float(ring_hops(np.array(stage))),
+            "link": one.system.link_bytes_per_s,
+            "hops": float(ring_hops(np.array(near))),
+            "far_link": one.system.outside_bytes_per_s,
+            "far_hops": float(ring_hops(np.array(stage / near))) / near,
+            "stage_link": one.system.link_bytes_per_s
+            if one.devices <= one.system.domain_devices
+            else one.system.outside_bytes_per_s,
             "tensor": one.tensor,
             "groups": one.attention_data,
             "stage_devices": stage,
@@ -427,7 +429,7 @@ def roof_s(read_bytes: Array, bandwidth: Array, operations: Array, peak: Array) 
 def ring_hops(devices: Array) -> Array:
     """How often the bytes of an all-reduce cross a device's link: 2 (n - 1)/n, 0 for one device.
 
-    devices: n >= 1. Source: Patarasuk and Yuan (2009), section 3.
+    devices: n >= 1. Source: Patarasuk and Yuan (2009).
 
     >>> ring_hops(np.array([1.0, 2.0, 8.0]))
     array([0.  , 1.  , 1.75])
@@ -441,7 +443,8 @@ def message_s(
     """Time of one all-reduce: a floor, and bytes over the attained share of the link, in seconds.
 
     hops: of `ring_hops`; message_bytes: that each device holds; link [bytes/s], one direction;
-    share: of it, attained; floor_s: of a message of no bytes. No time for one device.
+    share: of it, attained; floor_s: of a message of no bytes. No time for one device. Between
+    domains each device sends its part alone, so that hops are those of the domains, over devices.
 
     >>> micros = 1e6 * message_s(np.array([0.0, 1.75]), np.array([2.0**20]), np.array([4.5e11]),
     ...                          share=1.0, floor_s=5e-6)
@@ -500,7 +503,12 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     messages = (
         MESSAGES_A_LAYER
         * work.layers
-        * message_s(work.hops, a_message, work.link, constants.link_share, MESSAGE_S)
+        * (
+            message_s(work.hops, a_message, work.link, constants.link_share, MESSAGE_S)
+            + message_s(
+                work.far_hops, a_message, work.far_link, constants.link_share, FAR_MESSAGE_S
+            )
+        )
     )
     sends = (work.stages - 1) * (SEND_S + a_message / (work.stage_link * constants.link_share))
     drafting = 1 + work.drafts / work.layers
@@ -557,5 +565,6 @@ def prompt_s(work: Work, constants: Constants) -> Array:
     scores = 2 * seen * work.prompt_score_width + tokens * work.index_width
     attention = scores / (work.attention_peak[:, None] * constants.attention_share)
     a_token = (work.count * (dense + routed + attention)).sum(axis=1) / stage
-    message = MESSAGES_A_LAYER * work.layers * work.hops * work.hidden * 2 / work.groups
-    return np.asarray(work.prompt * (a_token + message / (work.link * constants.prompt_link_share)))
+    crossing = work.hops / work.link + work.far_hops / work.far_link
+    sent = MESSAGES_A_LAYER * work.layers * crossing * work.hidden * 2 / work.groups
+    return np.asarray(work.prompt * (a_token + sent / constants.prompt_link_share))

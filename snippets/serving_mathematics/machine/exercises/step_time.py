@@ -36,8 +36,8 @@ HINTS = {
         " d values of every token in its context. Where are the two equal?"
     ),
     "largest_batch": (
-        "What the limit leaves after an empty step is divided among the sequences; a fraction of one"
-        " does not run, and memory may end first."
+        "What the limit leaves after an empty step is divided among the sequences; a fraction"
+        " of one does not run, and memory may end first."
     ),
 }
 
@@ -50,8 +50,9 @@ def floor_and_rate(
     small_bytes < large_bytes: what each reads, > 0. small_s, large_s: their times [s], > 0; the
     larger takes longer, and in no greater proportion. Raises ValueError otherwise.
 
-    >>> floor_and_rate(1e6, 3e-6, 5e6, 7e-6)
-    (2e-06, 1000000000000.0)
+    >>> floor, rate = floor_and_rate(1e6, 3e-6, 5e6, 7e-6)
+    >>> round(floor * 1e6, 6), round(rate / 1e12, 6)
+    (2.0, 1.0)
     """
     require_positive(
         small_bytes=small_bytes, small_s=small_s, large_bytes=large_bytes, large_s=large_s
@@ -61,7 +62,7 @@ def floor_and_rate(
     rule = f"above small_s and at most in proportion, {most:g}"
     require(small_s < large_s <= most, "large_s", rule, large_s)
     rate = (large_bytes - small_bytes) / (large_s - small_s)
-    return round(small_s - small_bytes / rate, 12), rate
+    return small_s - small_bytes / rate, rate
 
 
 def even_context(parameters: float, layers: int, width: int) -> float:
@@ -105,7 +106,7 @@ def _line(context: float) -> tuple[float, float, int]:
 
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
-    floor, rate = floor_and_rate(2e6, 4.2e-6, 4.5e8, 1.65e-4)
+    floor, rate = floor_and_rate(2.1e6, 3.94e-6, 5.37e8, 2.072e-4)
     empty, each, room = _line(2000.0)
     return SimpleNamespace(
         two_floor_us=1e6 * floor,
