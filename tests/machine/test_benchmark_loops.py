@@ -10,6 +10,7 @@ import pytest
 from serving_mathematics.machine.benchmark_loops import (
     Latencies,
     fleet_latencies,
+    interruptions_s,
     loop_latencies,
     tokens_per_s_per_device,
     waiting_steps_s,
@@ -43,6 +44,14 @@ def test_one_request_alone_takes_its_steps_and_its_prompt() -> None:
     assert before == pytest.approx(step + FITTED.first_steps_vllm * lone)
     assert found.first_token_s == pytest.approx(before + prompt_s(work, FITTED))
     assert found.running.tolist() == [1.0]
+
+
+def test_interruptions_by_hand() -> None:
+    one = replace(LARGE, tensor=1, attention_data=2, pipeline=2)
+    work, running = count_work([one]), np.array([9.0])
+    each = float(prompt_s(work, FITTED)[0]) / 2 + FITTED.prompt_s / 2
+    assert interruptions_s(work, FITTED, running) == pytest.approx([8 / 500 * each])
+    assert interruptions_s(work, FITTED, np.array([0.5])).tolist() == [0.0]
 
 
 def test_others_prompts_take_their_share() -> None:

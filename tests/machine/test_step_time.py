@@ -19,6 +19,11 @@ from serving_mathematics.machine.deployments import (
     cache_devices,
     storage,
 )
+from serving_mathematics.machine.exercises.step_time import (
+    even_context,
+    floor_and_rate,
+    largest_batch,
+)
 from serving_mathematics.machine.step_time import (
     CONSTANT_NAMES,
     FAR_MESSAGE_S,
@@ -454,3 +459,28 @@ def test_a_floor_is_of_values_that_have_a_size(bad: Any) -> None:
         matrix_floor_s("hopper", bad)
     with pytest.raises(ValueError, match="bytes_a_value must be positive and finite"):
         expert_floor_s("hopper", "vllm", bad, four_bit=False)
+
+
+def test_floor_and_rate() -> None:
+    assert floor_and_rate(1.0, 3.0, 3.0, 7.0) == (1.0, 0.5)
+    assert floor_and_rate(1.0, 2.0, 3.0, 6.0)[0] == 0.0
+    for late in (6.1, 2.0, math.nan):
+        with pytest.raises(ValueError, match="large_s must be"):
+            floor_and_rate(1.0, 2.0, 3.0, late)
+    with pytest.raises(ValueError, match="large_bytes must be above 1"):
+        floor_and_rate(1.0, 2.0, 1.0, 3.0)
+
+
+def test_even_context() -> None:
+    assert even_context(8e9, 32, 4096) == pytest.approx(8e9 / 262_144)
+    with pytest.raises(ValueError, match="layers must be"):
+        even_context(8e9, 0, 4096)
+
+
+def test_largest_batch() -> None:
+    assert largest_batch(1.0, 0.0, 0.1, 99) == 10  # just fits
+    assert largest_batch(1.0, 0.05, 0.1, 99) == 9
+    assert largest_batch(1.0, 0.0, 0.1, 7) == 7
+    assert largest_batch(1.0, 2.0, 0.1, 7) == 0
+    with pytest.raises(ValueError, match="room must be"):
+        largest_batch(1.0, 0.0, 0.1, 0)
