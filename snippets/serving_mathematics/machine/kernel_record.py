@@ -256,11 +256,11 @@ def _messages(package: zipfile.ZipFile) -> list[dict[str, Any]]:
                 point = (2 * elements, float(f"{table['latency'][i] * 1e3:.3g}"))
                 found.setdefault(json.dumps(key), []).append(point)
     lines = []
-    for key, points in found.items():
+    for told, points in found.items():
         best: dict[int, float] = {}
         for size, micros in sorted(points):
             best[size] = min(micros, best.get(size, micros))
-        lines.append(json.loads(key) | {"bytes": list(best), "us": list(best.values())})
+        lines.append(json.loads(told) | {"bytes": list(best), "us": list(best.values())})
     return lines
 
 

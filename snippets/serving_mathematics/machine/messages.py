@@ -174,13 +174,8 @@ def figure_all_reduce(figure: Figure) -> None:
     for devices, colour in ((2, "C2"), (4, "C0"), (8, "C3")):
         sizes, seconds = _series("h100_sxm", devices, IN_GRAPH)
         axes.plot(sizes, 1e6 * seconds, "o", markersize=4, color=colour, label=f"{devices} devices")
-        axes.plot(
-            *(lambda x, y: (x, 1e6 * y))(*_series("h100_sxm", devices, "NCCL")),
-            "o",
-            markersize=4,
-            fillstyle="none",
-            color=colour,
-        )
+        plain, slower = _series("h100_sxm", devices, "NCCL")
+        axes.plot(plain, 1e6 * slower, "o", markersize=4, fillstyle="none", color=colour)
         small = sizes <= 2**20
         floor, share, _ = fit_messages(sizes[small], seconds[small], devices, link)
         fitted = message_s(ring_hops(np.array(float(devices))), sizes, np.array(link), share, floor)
@@ -209,17 +204,14 @@ def figure_crossing_node(figure: Figure) -> None:
     """
     axes = figure.subplots()
     counts = (2, 4, 8, 16)
-    for label, colour, pick in (
-        ("vLLM, in a graph", "C0", lambda n: _floor("gb300", n, IN_GRAPH, "vllm")),
-        ("SGLang, in a graph", "C2", lambda n: _floor("gb300", n, IN_GRAPH, "sglang")),
-        (
-            "TensorRT-LLM, made for several nodes",
-            "C3",
-            lambda n: _floor("gb300", n, IN_GRAPH if n <= 4 else "over nodes, one", "trtllm"),
-        ),
-        ("vLLM, launched one by one", "C4", lambda n: _floor("gb300", n, EAGER, "vllm")),
+    for label, colour, backend, near, far in (
+        ("vLLM, in a graph", "C0", "vllm", IN_GRAPH, IN_GRAPH),
+        ("SGLang, in a graph", "C2", "sglang", IN_GRAPH, IN_GRAPH),
+        ("TensorRT-LLM, made for nodes", "C3", "trtllm", IN_GRAPH, "over nodes, one"),
+        ("vLLM, launched one by one", "C4", "vllm", EAGER, EAGER),
     ):
-        axes.plot(counts, [1e6 * pick(n) for n in counts], "o-", color=colour, label=label)
+        floors = [_floor("gb300", n, near if n <= 4 else far, backend) for n in counts]
+        axes.plot(counts, 1e6 * np.array(floors), "o-", color=colour, label=label)
     axes.legend(loc="upper left")
     axes.axvline(4, color="C4", linewidth=1, linestyle=":")
     axes.annotate("one node", (3.9, 3.1), ha="right")
