@@ -166,7 +166,7 @@ def test_an_engine_that_answers_has_its_part_of_the_load() -> None:
 
 
 def test_a_whole_fleet_under_one_name_is_split() -> None:
-    """What has the same width on both sides and no experts is a fleet; two nodes of H100 are one."""
+    """The same width on both sides and no experts: a fleet. Two nodes of H100 are one engine."""
     row = dict(LINES[run_of_fleet() - 1])
     changed = [
         {**row, "prefill_tp": "20", "decode_tp": "20", "prefill_ep": "1", "decode_ep": "1"},
