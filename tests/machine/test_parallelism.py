@@ -65,7 +65,7 @@ def test_what_stays_is_kernels_messages_and_host() -> None:
 
 def test_pairs_differ_in_their_devices_alone() -> None:
     """Brute force over all pairs of single runs, one deployment at a time."""
-    runs, table, _ = _engines()
+    runs, table, _, _ = _engines()
     ratios = []
     for i, few in enumerate(runs):
         if few.answers.tensor != 1:
@@ -75,9 +75,9 @@ def test_pairs_differ_in_their_devices_alone() -> None:
                 few.answers, expert=1
             ):
                 ratios.append(table.per_token_s[i] / table.per_token_s[j])
-    measured, predicted = _speedups(1, 8)
+    measured, kernels, fitted = _speedups(1, 8)
     assert np.median(measured) == pytest.approx(np.median(ratios), rel=0.05)
-    assert measured.shape == predicted.shape
+    assert measured.shape == kernels.shape == fitted.shape
     assert 1 < np.median(_speedups(4, 8)[0]) < np.median(_speedups(1, 2)[0]) < 2
 
 

@@ -165,18 +165,20 @@ def example() -> SimpleNamespace:
 
 
 def figure_kernels_under_roof(figure: Figure) -> None:
-    """Measured matrix products under six roofs: large ones come near, small ones lie far below.
+    """Measured matrix products under their roofs: large ones come near, small ones lie far below.
 
     All shapes measured, the fastest of three backends each; darker cells hold more of them.
 
-    Alt: Six panels with logarithmic axes of attained operations a second against operations a byte,
-    for A100, H100 and B200 in 16, 8 and 4 bits. Measured matrix products fill the area under each
-    roofline, dense in a band along the slope at half of it and more, thin near the ridge.
+    Alt: Four panels with logarithmic axes of attained operations a second against operations a
+    byte, for H100 in 16 and 8 bits and B200 in 16 and 4. Measured matrix products fill the area
+    under each roofline, dense in a band along the slope at half of it and more, thin at the ridge.
     """
     figure.set_dpi(72)
-    panels = figure.subplots(3, 2, sharex=True, sharey=True).ravel()
-    cell = _kernels()["cell"]
-    for axes, line in zip(panels, _kernels()["matrices"], strict=True):
+    figure.set_size_inches(5.8, 4.6)
+    panels = figure.subplots(2, 2).ravel()
+    cell, kinds = _kernels()["cell"], ("H100, bf16", "H100, fp8", "B200, bf16", "B200, fp4")
+    lines = [line for line in _kernels()["matrices"] if _name(line) in kinds]
+    for axes, line in zip(panels, lines, strict=True):
         points = np.array(line["cells"])
         low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
         ink = np.zeros((*(high - low + 1)[::-1], 4))

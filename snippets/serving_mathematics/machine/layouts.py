@@ -167,9 +167,9 @@ def figure_pareto(figure: Figure) -> None:
     4 to 32 devices and loads from 1 to 1,024; the line joins what nothing beats.
 
     Alt: Scatter plot with logarithmic axes of device hours a million tokens against time per token,
-    four colours for 4, 8, 16 and 32 devices. The front falls from about a hundred hours at five
-    milliseconds to a few tenths of an hour at a hundred; eight devices hold its fast end, wide
-    layouts its cheap end, and most points lie well above it.
+    four colours for 4, 8, 16 and 32 devices. The front falls from about twenty hours at nine
+    milliseconds to a tenth of an hour at forty; eight devices hold both of its ends, wide layouts
+    the middle, and most points lie well above it.
     """
     axes = figure.subplots()
     tried, each, hours = _r1_choices()

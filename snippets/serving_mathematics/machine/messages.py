@@ -214,7 +214,7 @@ def figure_crossing_node(figure: Figure) -> None:
         axes.plot(counts, 1e6 * np.array(floors), "o-", color=colour, label=label)
     axes.legend(loc="upper left")
     axes.axvline(4, color="C4", linewidth=1, linestyle=":")
-    axes.annotate("one node", (3.9, 3.1), ha="right")
+    axes.annotate("one node", (3.9, 2.7), ha="right")
     axes.set(
         xscale="log",
         yscale="log",

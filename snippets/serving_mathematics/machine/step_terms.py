@@ -222,13 +222,13 @@ def figure_step_apart(figure: Figure) -> None:
 
     Eight H200 with TensorRT-LLM, 8 bits, 4,000 tokens of context each.
 
-    Alt: Two stacked area charts of the time of a step against the batch from 1 to 512, on
+    Alt: Two stacked area charts of the time of a step against the batch from 1 to 256, on
     logarithmic batch axes, for Llama-3.1-70B and DeepSeek-R1 on eight H200. For the dense model
-    kernels, messages and weights are flat and the cache grows to half of the step; for the mixture
-    kernels come first and the experts grow until about 128 sequences.
+    kernels and weights are flat and messages and the cache grow from some tens of sequences on; for
+    the mixture kernels come first and the experts grow until about 128 sequences.
     """
     panels = figure.subplots(1, 2)
-    batches = np.geomspace(1, 512, 40)
+    batches = np.geomspace(1, 256, 40)
     for axes, name in zip(panels, ("Llama-3.1-70B", "DeepSeek-R1"), strict=True):
         one = replace(
             WORKED,
@@ -248,7 +248,7 @@ def figure_step_apart(figure: Figure) -> None:
             colors=[colour for _, colour, _ in LOOKS],
             labels=[label for label, _, _ in LOOKS],
         )
-        axes.set(xscale="log", xlim=(1, 512), ylim=(0, 50), xlabel="sequences in a step")
+        axes.set(xscale="log", xlim=(1, 256), ylim=(0, 50), xlabel="sequences in a step")
         axes.set_title(name)
         axes.set_ylabel("time of a step [ms]")
         axes.minorticks_off()
@@ -316,15 +316,15 @@ def figure_step(figure: Figure) -> None:
         axes.annotate(
             f"{context:,} tokens",
             line[-1],
-            xytext=(4, 4),
+            xytext=(0, 5),
             textcoords="offset points",
             color=colour,
-            annotation_clip=False,
+            ha="right",
         )
     axes.set(
         xscale="log",
         xlim=(1, 900),
-        ylim=(0, 60),
+        ylim=(0, 40),
         xlabel="sequences in a step",
         ylabel="time of a step [ms]",
     )
@@ -364,7 +364,7 @@ def slider_step() -> dict[str, Any]:
             {"label": "context", "values": list(CONTEXTS), "text": "{:,} tokens", "start": 2000},
         ],
         "x": {"label": "sequences in a step", "unit": "", "log": True, "range": (1, 900)},
-        "y": {"label": "time of a step", "unit": "ms", "range": (0, 60)},
+        "y": {"label": "time of a step", "unit": "ms", "range": (0, 40)},
         "curves": [
             {"label": "time of a step", "unit": "ms", "values": times, "decimals": 1},
         ],
