@@ -139,7 +139,7 @@ def _matrix_rows(lines: list[dict[str, Any]]) -> list[str]:
     for line in lines:
         longer, both = _forms(line)
         rows.append(
-            f"| {_name(line)} | {line['shapes']:,} | {longer[0] * 1e6:.1f} µs | {longer[1]:.0%} |"
+            f"| {_name(line)} | {line['shapes']:,} | {longer[0] * 1e6:.1f} | {longer[1]:.0%} |"
             f" {longer[2]:.0%} | {longer[3]:.0%} | {both[3]:.0%} |"
         )
     return rows
@@ -204,7 +204,7 @@ def figure_kernels_under_roof(figure: Figure) -> None:
 def figure_share_by_time(figure: Figure) -> None:
     """What a kernel attains follows from how long it has to do.
 
-    Medians over all shapes of a class of times at the roof; the dotted line is a floor and a share.
+    Medians over all shapes of a class of times at the roof; dots are a floor and a share.
 
     Alt: Line chart of the median attained share of the roof against the time at the roof, from a
     tenth of a microsecond to ten milliseconds. Six kinds of matrix products and two of attention

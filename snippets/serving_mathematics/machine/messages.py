@@ -136,9 +136,9 @@ def _message_rows() -> list[str]:
             whole = ring_hops(np.array(float(devices))) * sizes[-1] / (seconds[-1] * link)
             name = system.split("_")[0].upper()
             rows.append(
-                f"| {name} | {devices} | {floor * 1e6:.1f} µs | {share:.0%} | {error:.0%} |"
-                f" {float(whole):.0%} | {1e6 * _floor(system, devices, 'NCCL'):.0f} µs |"
-                f" {1e6 * _floor(system, devices, EAGER):.0f} µs |"
+                f"| {name} | {devices} | {floor * 1e6:.1f} | {share:.0%} | {error:.0%} |"
+                f" {float(whole):.0%} | {1e6 * _floor(system, devices, 'NCCL'):.0f} |"
+                f" {1e6 * _floor(system, devices, EAGER):.0f} |"
             )
     return rows
 
