@@ -74,6 +74,7 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.machine.record_making
+	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
 
 font: build ## cut the formula font to the characters the site uses
