@@ -1,11 +1,8 @@
-"""A step of a mixture reads the experts that its tokens touch, and waits for the busiest device.
+"""A mixture by load: what a token pays for, when arithmetic begins, who waits, what it costs.
 
-B tokens that take k of E experts each touch m = E (1 - (1 - k/E)^B) of them. A layer's experts take
-
-    t = floor + max(m x / (share * bandwidth), 2 B k p / peak)
-
-with p parameters and x bytes an expert. Each of the B tokens pays m/B experts: k where it is alone,
-0.63 k at B = E/k, and E/B in a crowd.
+B tokens that take k of E experts each touch m = E (1 - (1 - k/E)^B) of them, and each pays for m/B:
+k where it is alone, 0.63 k at B = E/k, and E/B in a crowd. Experts are bound by arithmetic from E/k
+times as many tokens on as a dense layer.
 
 Assumes: tokens choose independently; what a step does beside its experts is that of `step_time`.
 
@@ -16,7 +13,7 @@ runs of aiconfigurator-core 0.12.0, in `records/machine_series.json.gz` and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -30,73 +27,23 @@ from serving_mathematics.machine.benchmark_loops import loop_latencies, tokens_p
 from serving_mathematics.machine.calibration import KERNELS
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment, weight_bytes
+from serving_mathematics.machine.expert_kernels import MIXTURES
 from serving_mathematics.machine.expert_routing import (
     busiest_device,
+    experts_a_token,
     random_counts,
     skewed_counts,
     touched_by_popularity,
 )
 from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
-from serving_mathematics.machine.step_time import (
-    FITTED,
-    count_work,
-    expert_floor_s,
-    touched_experts,
-)
+from serving_mathematics.machine.step_time import count_work
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import require, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
-
-
-def experts_a_token(part: FeedForward, tokens: float) -> float:
-    """Experts whose weights each token of a step pays for: those touched, over the tokens.
-
-    tokens: B > 0. Raises ValueError where it is not, or the layer has no experts.
-
-    >>> round(experts_a_token(FeedForward(0, 1, experts=128, chosen=8), tokens=16), 2)
-    5.15
-    """
-    require_positive(tokens=tokens)
-    require(part.experts > 0, "part", "a layer with experts", part)
-    touched = touched_experts(
-        np.array([float(part.experts)]), np.array([float(part.chosen)]), np.array([float(tokens)])
-    )
-    return float(touched[0]) / tokens
-
-
-def experts_s(
-    touched: float,
-    choices: float,
-    expert_parameters: float,
-    bytes_a_value: float,
-    bandwidth_bytes_per_s: float,
-    peak_flops_per_s: float,
-    floor_s: float,
-) -> float:
-    """Time of a layer's expert kernels on one device, in seconds.
-
-    touched: experts read there. choices: pairs of token and expert worked on there, B k on one
-    device. expert_parameters: of one expert. floor_s: time with next to nothing to do. The share of
-    the bandwidth is that of `FITTED`. Raises ValueError on what is negative or no rate.
-
-    >>> one = experts_s(8, 8, 4.7e6, 2, 3.35e12, 989e12, floor_s=32e-6)
-    >>> round(one * 1e6, 1)  # eight experts of 9.4 MB, and the floor
-    56.1
-    """
-    require_non_negative(touched=touched, choices=choices, floor_s=floor_s)
-    require_positive(
-        expert_parameters=expert_parameters,
-        bytes_a_value=bytes_a_value,
-        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
-        peak_flops_per_s=peak_flops_per_s,
-    )
-    attained = FITTED.expert_share * bandwidth_bytes_per_s
-    read_s = touched * expert_parameters * bytes_a_value / attained
-    return floor_s + max(read_s, 2 * choices * expert_parameters / peak_flops_per_s)
 
 
 def compute_bound_tokens(
@@ -142,102 +89,14 @@ def device_hours(deployment: Deployment) -> float:
     return 1e6 / 3600 / float(rate[0])
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """A mixture whose kernels were measured: its layer, its bytes a value."""
-
-    part: FeedForward
-    bytes_a_value: float
-    four_bit: bool = False
-
-
-MIXTURES = {
-    "Qwen3-30B-A3B": Mixture(FeedForward(0, 3 * 2048 * 768, 128, 8), 2.0),
-    "MiniMax-M2.5": Mixture(FeedForward(0, 3 * 3072 * 1536, 256, 8), 1.0),
-    "DeepSeek-V3": Mixture(FeedForward(0, 3 * 7168 * 2048, 256, 8), 1.0),
-    "Mixtral-8x7B": Mixture(FeedForward(0, 3 * 4096 * 14336, 8, 2), 2.0),
-    "gpt-oss-120b": Mixture(FeedForward(0, 3 * 2880 * 2880, 128, 4), 0.53125, True),
-}
-ROUTINGS = ("balanced", "power_law_1.01", "power_law_1.2")
-DECODING_TOKENS = 512  # in a step, at most
-
-
 @cache
-def _lines(kernel: str) -> list[dict[str, Any]]:
+def _line(**wanted: object) -> dict[str, Any]:
+    """The one measured line of kernels on H100 with these properties."""
+    wanted = {"system": "h100_sxm"} | wanted
     series: list[dict[str, Any]] = read_record("machine_series")["series"]
-    return [line for line in series if line["kernel"] == kernel]
-
-
-def _kernels(**wanted: object) -> dict[str, Any]:
-    """The one measured line of expert kernels with these properties."""
     return next(
-        line
-        for line in _lines("experts")
-        if all(line[key] == value for key, value in wanted.items())
+        line for line in series if all(line.get(key) == value for key, value in wanted.items())
     )
-
-
-@cache
-def _touched_as_routed(model: str, routing: str, tokens: int) -> float:
-    """Experts that a benchmark's routing touches on one device, in the mean of eight draws.
-
-    "balanced" deals experts out in turn: all different until each has one.
-    """
-    part = MIXTURES[model].part
-    if routing == "balanced":
-        return float(min(part.experts, part.chosen * tokens))
-    rng = np.random.default_rng([tokens, part.experts])
-    exponent = float(routing.split("_")[-1])
-    drawn = [skewed_counts(tokens, part.experts, part.chosen, exponent, rng) for _ in range(8)]
-    return float(np.mean([(counts > 0).sum() for counts in drawn]))
-
-
-def _predicted_s(model: str, system: str, backend: str, touched: float, choices: float) -> float:
-    mixture, device = MIXTURES[model], find_system(system)
-    eight_bit = mixture.bytes_a_value == 1
-    return experts_s(
-        touched,
-        choices,
-        mixture.part.expert_parameters,
-        mixture.bytes_a_value,
-        device.bandwidth_bytes_per_s,
-        device.fp8_flops_per_s if eight_bit else device.bf16_flops_per_s,
-        expert_floor_s(device.generation, backend, mixture.bytes_a_value, mixture.four_bit),
-    )
-
-
-@cache
-def _scored(system: str = "h100_sxm") -> dict[str, dict[str, Array]]:
-    """Of each model on one device: predicted over measured, as routed and at random, and which
-    kernels are faster than reading what their routing is said to touch.
-    """
-    found: dict[str, dict[str, list[float]]] = {}
-    bandwidth = find_system(system).bandwidth_bytes_per_s
-    for line in _lines("experts"):
-        if line["system"] != system or line["devices"] != 1:
-            continue
-        model = line["model"]
-        part = MIXTURES[model].part
-        into = found.setdefault(model, {"routed": [], "random": [], "impossible": []})
-        for tokens, seconds in zip(line["x"], line["seconds"], strict=True):
-            if tokens > DECODING_TOKENS:
-                continue
-            touched = _touched_as_routed(model, line["routing"], tokens)
-            read = touched * part.expert_parameters * MIXTURES[model].bytes_a_value
-            beaten = line["routing"] == "balanced" and seconds < read / bandwidth
-            into["impossible"].append(float(beaten))
-            if beaten:
-                continue
-            equal = tokens * experts_a_token(part, tokens)
-            for name, experts in (("routed", touched), ("random", equal)):
-                predicted = _predicted_s(
-                    model, system, line["backend"], experts, part.chosen * tokens
-                )
-                into[name].append(predicted / seconds)
-    return {
-        model: {name: np.array(values) for name, values in lists.items()}
-        for model, lists in found.items()
-    }
 
 
 RACERS = ("gpt-oss-120b", "MiniMax-M2.5", "Meta-Llama-3.1-70B", "Qwen3-32B")
@@ -245,7 +104,7 @@ RACERS = ("gpt-oss-120b", "MiniMax-M2.5", "Meta-Llama-3.1-70B", "Qwen3-32B")
 
 @cache
 def _race() -> dict[str, list[Run]]:
-    """Runs on four H100 with vLLM, 1,024 tokens in and out, of two mixtures and two dense models."""
+    """Runs on four H100 with vLLM, 1,024 tokens in and out: two mixtures, two dense models."""
     wanted = {"system": "h100_sxm", "backend": "vllm", "isl": "1024", "osl": "1024", "mode": "agg"}
     lines = [
         line
@@ -283,9 +142,7 @@ def _imbalance(tokens: int, devices: int, exponent: float = 0.0) -> float:
 def _measured_skew(tokens: int) -> float:
     """Skewed over balanced kernels of DeepSeek-V3 over eight H100, TensorRT-LLM."""
     skewed, level = (
-        _kernels(
-            system="h100_sxm", backend="trtllm", model="DeepSeek-V3", devices=8, routing=routing
-        )
+        _line(backend="trtllm", model="DeepSeek-V3", devices=8, routing=routing)
         for routing in ("power_law_1.2", "balanced")
     )
     place = skewed["x"].index(tokens)
@@ -311,22 +168,8 @@ def _hours_rows() -> list[str]:
     """Lines of the page's table: hours of a device a million tokens, by load."""
     rows = []
     for load in (1, 8, 64, 256):
-        sparse, dense = (
-            device_hours(_qwen(name, load)) for name in ("Qwen3-30B-A3B", "Qwen3-32B")
-        )
+        sparse, dense = (device_hours(_qwen(name, load)) for name in ("Qwen3-30B-A3B", "Qwen3-32B"))
         rows.append(f"| {load} | {sparse:.2f} | {dense:.2f} | {dense / sparse:.1f} |")
-    return rows
-
-
-def _score_rows() -> list[str]:
-    """Lines of the page's table: median errors of kernel times, in percent."""
-    rows = []
-    for model, found in _scored().items():
-        errors = [100 * float(np.median(np.abs(found[name] - 1))) for name in ("routed", "random")]
-        rows.append(
-            f"| {model} | {found['routed'].size} | {errors[0]:.0f}% | {errors[1]:.0f}% |"
-            f" {int(found['impossible'].sum())} |"
-        )
     return rows
 
 
@@ -343,48 +186,13 @@ def _real_popularity() -> Array:
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     qwen = MIXTURES["Qwen3-30B-A3B"].part
-    at_16 = [
-        1e6
-        * _kernels(
-            system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing
-        )["seconds"][4]
-        for routing in ROUTINGS
-    ]
-    scored = _scored()
-    every = {
-        name: np.concatenate([found[name] for found in scored.values()])
-        for name in ("routed", "random")
-    }
     h100 = find_system("h100")
-    messages = next(
-        line for line in _lines("messages") if line["system"] == "h100_sxm" and line["hidden"] == 7168
-    )
+    messages = _line(kernel="messages", hidden=7168)
     out_128, back_128 = messages["seconds"][messages["x"].index(128)]
     real = touched_by_popularity(_real_popularity(), 32)
     sparse = replace(WORKED, architecture=find_model("MiniMax-M2.5")[0], precision="fp8")
     dense = replace(WORKED, architecture=find_model("Llama-3.1-70B")[0], precision="fp8")
     return SimpleNamespace(
-        balanced_16=at_16[0],
-        mild_16=at_16[1],
-        skewed_16=at_16[2],
-        tokens_limit=DECODING_TOKENS,
-        random_16=16 * experts_a_token(qwen, 16),
-        drawn_mild_16=_touched_as_routed("Qwen3-30B-A3B", "power_law_1.01", 16),
-        drawn_skewed_16=_touched_as_routed("Qwen3-30B-A3B", "power_law_1.2", 16),
-        overstated=1 / (1 - np.exp(-1)),
-        routed_error=100 * float(np.median(np.abs(every["routed"] - 1))),
-        random_error=100 * float(np.median(np.abs(every["random"] - 1))),
-        kernels=sum(found["routed"].size for found in scored.values()),
-        b200_error=100
-        * float(
-            np.median(
-                np.abs(
-                    np.concatenate([found["routed"] for found in _scored("b200_sxm").values()]) - 1
-                )
-            )
-        ),
-        impossible=int(sum(found["impossible"].sum() for found in scored.values())),
-        score_rows="\n".join(_score_rows()),
         share_at_ratio=100 * experts_a_token(qwen, 16) / 8,
         touched_8=8 * experts_a_token(MIXTURES["DeepSeek-V3"].part, 8),
         touched_32=32 * experts_a_token(MIXTURES["DeepSeek-V3"].part, 32),
@@ -399,8 +207,6 @@ def example() -> SimpleNamespace:
         mini_64=_at("MiniMax-M2.5", 64),
         llama_4=_at("Meta-Llama-3.1-70B", 4),
         llama_64=_at("Meta-Llama-3.1-70B", 64),
-        oss_4=_at("gpt-oss-120b", 4),
-        oss_64=_at("gpt-oss-120b", 64),
         mini_gb=weight_bytes(sparse) / 1e9,
         llama_gb=weight_bytes(dense) / 1e9,
         mini_active=find_model("MiniMax-M2.5")[0].active_parameters / 1e9,
@@ -420,53 +226,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def figure_touched_kernels(figure: Figure) -> None:
-    """A kernel takes as long as the experts that its routing touches.
-
-    One layer of Qwen3-30B-A3B in 16 bits on an H100, vLLM: measured (dots), and the floor plus the
-    bytes of what each routing touches (lines), with a share fitted to other runs.
-
-    Alt: Line chart of microseconds against tokens in a step, from 1 to 512 on a logarithmic axis.
-    Three sets of dots with a line through each rise from 48 to about 450 microseconds. Balanced
-    routing arrives at 16 tokens, skewed routing takes half as long there and arrives at 64.
-    """
-    axes = figure.subplots()
-    looks = (("C3", "balanced: in turn"), ("C0", "power law, 1.01"), ("C2", "power law, 1.2"))
-    grid = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
-    for routing, (colour, label) in zip(ROUTINGS, looks, strict=True):
-        line = _kernels(
-            system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing
-        )
-        points = [
-            (tokens, 1e6 * seconds)
-            for tokens, seconds in zip(line["x"], line["seconds"], strict=True)
-            if tokens <= DECODING_TOKENS
-        ]
-        axes.plot(*zip(*points, strict=True), "o", color=colour, markersize=4)
-        model = [
-            1e6
-            * _predicted_s(
-                "Qwen3-30B-A3B",
-                "h100",
-                "vllm",
-                _touched_as_routed("Qwen3-30B-A3B", routing, tokens),
-                8 * tokens,
-            )
-            for tokens in grid
-        ]
-        axes.plot(grid, model, color=colour, linewidth=1, label=label)
-    axes.legend(loc="lower right")
-    axes.set(
-        xscale="log",
-        xlim=(0.9, 560),
-        ylim=(0, 520),
-        xlabel="tokens in a step",
-        ylabel="experts of one layer [µs]",
-    )
-    axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
-    axes.minorticks_off()
-
-
 def figure_sparse_and_dense(figure: Figure) -> None:
     """A mixture is fast alone and catches up with the dense model as requests gather.
 
@@ -481,8 +240,8 @@ def figure_sparse_and_dense(figure: Figure) -> None:
     axes = figure.subplots()
     looks = {
         "MiniMax-M2.5": ("C3", "MiniMax-M2.5: 229B, 10B a token, 8 bits", (60, 28.5), "right"),
-        "Meta-Llama-3.1-70B": ("C0", "Llama-3.1-70B, 8 bits", (4, 12.4), "left"),
-        "Qwen3-32B": ("C2", "Qwen3-32B, 16 bits", (66, 14.0), "left"),
+        "Meta-Llama-3.1-70B": ("C0", "Llama-3.1-70B, 8 bits", (66, 19.8), "left"),
+        "Qwen3-32B": ("C2", "Qwen3-32B, 16 bits", (18, 9.2), "left"),
         "gpt-oss-120b": ("C1", "gpt-oss-120b: 117B, 5B a token, 4 bits", (10, 4.6), "left"),
     }
     for name, (colour, label, place, side) in looks.items():
@@ -550,14 +309,40 @@ def figure_busiest_device(figure: Figure) -> None:
     )
 
 
+def figure_weights_a_token(figure: Figure) -> None:
+    """Up to E/k tokens a batch hardly divides the weights that each token pays for.
+
+    Weights of experts read a token, in those of one token's experts; dotted: a dense model of the
+    active size.
+
+    Alt: Line chart with logarithmic axes of weights read a token against tokens in a step. Lines
+    for one expert in 4, 16, 32 and 51 start at one, stay near it until as many tokens, and then
+    fall in proportion, each above the next sparser one's; a dotted line falls from the start.
+    """
+    axes = figure.subplots()
+    tokens = np.logspace(0, 13, 60, base=2)
+    for ratio, colour in ((4, "C0"), (16, "C2"), (32, "C3"), (51, "C1")):
+        part = FeedForward(0, 1, experts=ratio, chosen=1)
+        paid = [experts_a_token(part, each) for each in tokens.tolist()]
+        axes.plot(tokens, paid, color=colour, label=f"one expert in {ratio}")
+    axes.plot(tokens, 1 / tokens, ":", color="C4", label="dense")
+    axes.legend(loc="lower left")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(1, 8192),
+        ylim=(0.0005, 2),
+        xlabel="tokens in a step",
+        ylabel="weights read a token",
+    )
+
+
 def slider_weights_a_token() -> dict[str, Any]:
     """Put tokens into a step, and choose how sparse the model is."""
     tokens = [round(2 ** (i / 2)) for i in range(2, 27)]
     tokens = sorted({1, *tokens})
     ratios = (4, 16, 32, 51)
-    touched = np.array(
-        [[1 - (1 - 1 / ratio) ** each for ratio in ratios] for each in tokens]
-    )
+    touched = np.array([[1 - (1 - 1 / ratio) ** each for ratio in ratios] for each in tokens])
     counts, sparsity = np.array(tokens, float)[:, None], np.array(ratios, float)
     return {
         "controls": [
@@ -588,61 +373,13 @@ def slider_weights_a_token() -> dict[str, Any]:
     }
 
 
-def check_touched_as_briefed() -> None:
-    """Of 256 experts at 8 a token 57.42, 163.31 and 251.60 are touched; of 128 at 4, 81.66 of 32.
-
-    Source: E (1 - (1 - k/E)^B) in whole numbers, E^B divided out last.
-    """
-    for experts, chosen, tokens in ((256, 8, 8), (256, 8, 32), (256, 8, 128), (128, 4, 32)):
-        exact = experts * (experts**tokens - (experts - chosen) ** tokens) / experts**tokens
-        part = FeedForward(0, 1, experts, chosen)
-        got = tokens * experts_a_token(part, tokens)
-        checks.close(f"{tokens} tokens, {chosen} of {experts}", got, exact, rtol=1e-12)
-
-
-def check_kernels_take_what_they_touch() -> None:
-    """One formula, fitted to none of them, meets measured kernels within a tenth in the median.
-
-    Source: kernels on one H100 of four mixtures in 8 or 16 bits, three backends, three routings,
-    up to 512 tokens; `records/machine_series.json.gz`.
-    """
-    scored = {name: found for name, found in _scored().items() if name != "gpt-oss-120b"}
-    for backend_model, found in scored.items():
-        error = float(np.median(np.abs(found["routed"] - 1)))
-        checks.inside(backend_model, error, 0.0, 0.2, kind="measured")
-    both = [
-        float(np.median(np.abs(np.concatenate([found[name] for found in scored.values()]) - 1)))
-        for name in ("routed", "random")
-    ]
-    checks.inside("as routed, all", both[0], 0.0, 0.1, kind="measured")
-    checks.holds("better than at random", both[0] < both[1], got=both[1], kind="measured")
-
-
-def check_balanced_kernels_overstate() -> None:
-    """At B = E/k, where routing in turn touches all experts, a kernel takes 1.58 times as long.
-
-    Source: 1/(1 - 1/e) as the limit of the ratio of touched experts; measured: the balanced kernel
-    of 16 tokens against that of 256, which touches as many. vLLM on an H100.
-    """
-    line = _kernels(
-        system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing="balanced"
-    )
-    at = dict(zip(line["x"], line["seconds"], strict=True))
-    checks.close("16 over 256 tokens", at[16] / at[256], 1.0, rtol=0.1, kind="measured")
-    part = FeedForward(0, 1, 4096, 8)
-    limit = 4096 / (512 * experts_a_token(part, 512))
-    checks.close("in turn over random", limit, 1 / (1 - np.exp(-1)), rtol=2e-3)
-
-
 def check_messages_from_a_floor_and_a_rate() -> None:
     """Messages of 128 to 1,024 tokens take a floor and a rate; one rate predicts the others.
 
     Source: DeepEP's low-latency kernels over eight H100, `records/machine_series.json.gz`: the rate
     from 256 and 1,024 tokens gives the time of 512.
     """
-    line = next(
-        one for one in _lines("messages") if one["system"] == "h100_sxm" and one["hidden"] == 7168
-    )
+    line = _line(kernel="messages", hidden=7168)
     at = dict(zip(line["x"], line["seconds"], strict=True))
     for way, name in ((0, "out"), (1, "back")):
         slope = (at[1024][way] - at[256][way]) / 768
@@ -666,13 +403,11 @@ def check_runs_from_kernels_alone() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Layers without experts, no tokens and negative work name the argument."""
+    """Layers without experts and devices without a bandwidth name the argument."""
     part = FeedForward(0, 1, 8, 2)
-    checks.raises("no tokens", experts_a_token, part, 0, match="tokens must be positive")
-    checks.raises("dense", experts_a_token, FeedForward(5), 4, match="part must be a layer with")
     checks.raises(
         "no bandwidth", compute_bound_tokens, part, 2, 0.0, 1e15, match="bandwidth_bytes_per_s must"
     )
     checks.raises(
-        "negative", experts_s, -1, 8, 1e6, 2, 1e12, 1e15, 0.0, match="touched must be non-negative"
+        "dense", compute_bound_tokens, FeedForward(5), 2, 1e12, 1e15, match="part must be a layer"
     )

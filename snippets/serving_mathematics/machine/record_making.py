@@ -453,7 +453,7 @@ def _series_key(kind: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
         key = dict(zip(("heads", "kv_heads", "width", "window"), heads, strict=True))
         return {"kernel": "grouped", **key}
-    if kind == "generation_mla_perf" and row["num_heads"] in (16, 128) and row["tp_size"] == 1:
+    if kind == "generation_mla_perf" and row["num_heads"] in (16, 128):
         return {"kernel": "latent", "heads": row["num_heads"]}
     if kind in ("mla_generation_module_perf", "dsa_generation_module_perf"):
         wanted = row["num_heads"] == 128 and row["gemm_type"] == "fp8_block"
@@ -474,7 +474,7 @@ def _by_version(name: str) -> list[str]:
 def _kernel_series(
     wheel: Path, systems: Iterable[str] = ("h100_sxm", "b200_sxm")
 ) -> list[dict[str, Any]]:
-    """Kernel times by tokens or context: of each line what it is, and `x` and seconds of its points.
+    """Kernel times by tokens or context: what each line is, and `x` and seconds of its points.
 
     Needs pyarrow. Of several versions of a backend the newest that has a point gives it.
     """
@@ -509,7 +509,11 @@ def _kernel_series(
     return [
         json.loads(key)
         | {"x": sorted(points)}
-        | {"seconds": [points[at] if len(points[at]) > 1 else points[at][0] for at in sorted(points)]}
+        | {
+            "seconds": [
+                points[at] if len(points[at]) > 1 else points[at][0] for at in sorted(points)
+            ]
+        }
         for key, points in found.items()
     ]
 

@@ -16,8 +16,12 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.machine.architectures import FeedForward
-from serving_mathematics.machine.expert_routing import busiest_device, skewed_counts
-from serving_mathematics.machine.mixture_of_experts import compute_bound_tokens, experts_a_token
+from serving_mathematics.machine.expert_routing import (
+    busiest_device,
+    experts_a_token,
+    skewed_counts,
+)
+from serving_mathematics.machine.mixture_of_experts import compute_bound_tokens
 from serving_mathematics.require import (
     require,
     require_all_non_negative,
@@ -50,7 +54,7 @@ def tokens_for_share(share: float, experts: int, chosen: int) -> int:
     outside.
 
     >>> tokens_for_share(0.5, experts=128, chosen=8)
-    25
+    27
     """
     require_in("(0, 1)", share=share)
     require_positive_integer(experts=experts, chosen=chosen)
