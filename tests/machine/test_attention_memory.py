@@ -26,7 +26,6 @@ from serving_mathematics.machine.architectures import (
 from serving_mathematics.machine.attention_memory import (
     ESTIMATES,
     GIB,
-    _break_even,
     _mixed,
     _shapes,
     attention_flops,
@@ -159,11 +158,6 @@ def test_only_what_has_windows_alone_stops_growing() -> None:
     assert token_bytes(find_model("Gemma-3-27B")[0]) == 10 * 2 * 16 * 128 * 2
 
 
-def test_selecting_pays_sooner_in_larger_batches() -> None:
-    assert 4096 < _break_even(64) < 8193 < 16385 < _break_even(16) < 32769
-    assert math.isinf(_break_even(1))
-
-
 PUBLISHED = {  # parameters and active ones [1e9], bytes a token in 16 bits, MiB of states
     # Lieber et al. (2024), arXiv 2403.19887: 52B, 12B, 4 GB at 256K tokens
     "jamba": (52, 12, 4 * GIB / 262144, 14),
@@ -283,7 +277,7 @@ def test_bad_numbers_are_named(bad: float) -> None:
     for place, name in enumerate(("cache_bytes", "index_bytes", "state_bytes")):
         sizes = [1.0, 1.0, 1.0]
         sizes[place] = bad
-        for function in (held_bytes, read_bytes):  # type: ignore[assignment]
+        for function in (held_bytes, read_bytes):
             with pytest.raises(ValueError, match=f"{name} must be positive and finite"):
                 function(model, 1, *sizes)
     with pytest.raises(ValueError, match="cache_bytes must be positive and finite"):

@@ -25,8 +25,6 @@ from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from serving_mathematics import checks
 from serving_mathematics.machine.architectures import Architecture, Attention
 from serving_mathematics.machine.catalogue import find_model, find_system, model_names, preset_model
@@ -39,7 +37,6 @@ from serving_mathematics.machine.deployments import (
     sequence_bytes,
     weight_bytes,
 )
-from serving_mathematics.measuring import read_record
 from serving_mathematics.require import require_non_negative, require_positive
 
 if TYPE_CHECKING:
@@ -262,58 +259,11 @@ def _fit_rows() -> list[str]:
     return rows
 
 
-@cache
-def _line(**wanted: object) -> dict[int, float]:
-    """Seconds by context of the one measured line of kernels on an H100 with these properties."""
-    wanted = {"system": "h100_sxm"} | wanted
-    line = next(
-        line
-        for line in read_record("machine_series")["series"]
-        if all(line.get(key) == value for key, value in wanted.items())
-    )
-    return dict(zip(line["x"], line["seconds"], strict=True))
-
-
-def _break_even(sequences: int) -> float:
-    """Tokens of context from which the selecting module is the faster one, between measurements."""
-    latent = _line(kernel="latent module", backend="vllm", sequences=sequences, cache="bfloat16")
-    selecting = _line(
-        kernel="selecting module", backend="vllm", sequences=sequences, cache="bfloat16"
-    )
-    places = sorted(set(latent) & set(selecting))
-    gain = [latent[place] - selecting[place] for place in places]
-    for low, high, before, after in zip(places, places[1:], gain, gain[1:], strict=False):
-        if before < 0 <= after:
-            return low + (high - low) * before / (before - after)
-    return float("inf")
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     llama, r1 = find_model("Llama-3.1-70B")[0], find_model("DeepSeek-R1")[0]
     oss, k3 = find_model("gpt-oss-120b")[0], find_model("Kimi-K3")[0]
     latent, grouped = r1.layers[0][1], llama.layers[0][1]
-    whole = {
-        (heads, kind): _line(
-            kernel="latent", backend="trtllm", heads=heads, sequences=64, cache=kind
-        )[131072]
-        for heads in (128, 16)
-        for kind in ("bfloat16", "fp8")
-    }
-    split = {
-        kind: _line(
-            kernel="grouped", backend="trtllm", heads=64, width=128, sequences=64, cache=kind
-        )[4096]
-        for kind in ("bfloat16", "fp8")
-    }
-    slow = _line(kernel="latent", backend="sglang", heads=128, sequences=64, cache="fp8")[131072]
-    quick = _line(kernel="latent", backend="sglang", heads=128, sequences=64, cache="bfloat16")
-    window = _line(
-        kernel="grouped", backend="vllm", width=64, window=128, sequences=16, cache="bfloat16"
-    )
-    full = _line(
-        kernel="grouped", backend="vllm", width=64, window=0, sequences=16, cache="bfloat16"
-    )
     gemma = ESTIMATES["Gemma-3-27B"][0]
     return SimpleNamespace(
         shapes=len(_shapes()),
@@ -332,14 +282,6 @@ def example() -> SimpleNamespace:
         grouped_intensity=attention_flops(llama, 1) / read_bytes(llama, 1),
         latent_intensity=attention_flops(r1, 1) / read_bytes(r1, 1),
         ridge=989e12 / 3.35e12,
-        latent_eighth=100 * (1 - whole[16, "bfloat16"] / whole[128, "bfloat16"]),
-        latent_small=100 * (1 - whole[128, "fp8"] / whole[128, "bfloat16"]),
-        grouped_small=100 * (1 - split["fp8"] / split["bfloat16"]),
-        slow_factor=slow / quick[131072],
-        window_us=1e6 * window[32768],
-        full_us=1e6 * full[32768],
-        even_64=_break_even(64),
-        even_16=_break_even(16),
         deepseek_percent=100
         * (
             uniform_estimate(*ESTIMATES["DeepSeek-V3.1"][0])
@@ -394,87 +336,6 @@ def figure_held(figure: Figure) -> None:
         ylabel="held [GiB]",
     )
     axes.set_xticks([256, 2048, 16384, 131072], ["256", "2,048", "16,384", "131,072"])
-    axes.minorticks_off()
-
-
-def figure_kernels(figure: Figure) -> None:
-    """Measured attention of 64 sequences: a window stops growing, and a latent gains little from
-    eight bits or eight devices.
-
-    One layer on an H100, TensorRT-LLM; lines are the bytes read over the bandwidth, in 16 bits.
-
-    Alt: Line chart with logarithmic axes of microseconds against tokens of context, 128 to 131,072.
-    Dots of grouped heads end at 4,096 tokens near their line; those of a window of 128 are flat;
-    three sets of dots of latent attention, all heads in 16 bits, all heads in 8 bits and an eighth
-    of the heads, run close together a little above one line.
-    """
-    axes = figure.subplots()
-    shown = (
-        ("64 heads on 8, 16 bits", {"heads": 64, "width": 128}, "bfloat16", "C0", "o", 4096),
-        ("window of 128", {"heads": 64, "width": 64, "window": 128}, "bfloat16", "C2", "o", 0),
-        ("latent, 128 heads", {"heads": 128}, "bfloat16", "C3", "o", 1152),
-        ("latent, 128 heads, 8 bits", {"heads": 128}, "fp8", "C1", "x", 0),
-        ("latent, 16 heads", {"heads": 16}, "bfloat16", "C4", "x", 0),
-    )
-    for label, properties, kept, colour, marker, token in shown:
-        kernel = "latent" if label.startswith("latent") else "grouped"
-        line = _line(
-            kernel=kernel,
-            backend="trtllm",
-            sequences=64,
-            cache=kept,
-            **properties,  # type: ignore[arg-type]
-        )
-        points = [(x, 1e6 * seconds) for x, seconds in line.items() if x >= 128]
-        axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=4, label=label)
-        if token:
-            ends = np.array([points[0][0], points[-1][0]])
-            axes.plot(ends, 1e6 * 64 * token * ends / 3.35e12, color=colour, linewidth=1)
-    axes.legend(loc="upper left")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlim=(100, 170000),
-        ylim=(5, 8000),
-        xlabel="tokens of context",
-        ylabel="attention of one layer [µs]",
-    )
-    axes.set_xticks([128, 1024, 8192, 65536], ["128", "1,024", "8,192", "65,536"])
-    axes.minorticks_off()
-
-
-def figure_selecting(figure: Figure) -> None:
-    """Selecting pays from a context on that depends on the batch.
-
-    Attention modules of DeepSeek-V3 (reads all) and DeepSeek-V3.2 (selects 2,048 tokens), with
-    their matrices, on one H100 with vLLM.
-
-    Alt: Line chart of microseconds against tokens of context on a logarithmic axis from 1,024 to
-    131,072. Solid lines of 1, 16 and 64 sequences rise, the last to 3,500; dashed lines of the
-    selecting module begin at about 300 and end between 309 and 790. The pairs for 16 and 64
-    sequences cross at about 25,000 and 7,000 tokens, the pair for one does not.
-    """
-    axes = figure.subplots()
-    for sequences, colour in ((1, "C0"), (16, "C2"), (64, "C3")):
-        for kernel, style in (("latent module", "-"), ("selecting module", "--")):
-            line = _line(kernel=kernel, backend="vllm", sequences=sequences, cache="bfloat16")
-            points = [(x, 1e6 * seconds) for x, seconds in line.items() if x > 1000]
-            label = f"{sequences} sequence" + "s" * (sequences > 1)
-            axes.plot(
-                *zip(*points, strict=True),
-                style,
-                color=colour,
-                label=f"{label}, {'all' if style == '-' else 'selects'}",
-            )
-    axes.legend(loc="upper left")
-    axes.set(
-        xscale="log",
-        xlim=(1000, 135000),
-        ylim=(0, 2000),
-        xlabel="tokens of context",
-        ylabel="attention module [µs]",
-    )
-    axes.set_xticks([1024, 8192, 65536], ["1,024", "8,192", "65,536"])
     axes.minorticks_off()
 
 
@@ -604,29 +465,6 @@ def check_one_device_agrees() -> None:
         held = held_bytes(model, 5000)
         worst = max(worst, abs(sequence_bytes(one, 5000) / held - 1))
     checks.close("largest difference", worst, 0.0, atol=1e-12)
-
-
-def check_kernels_read_their_bytes() -> None:
-    """At long contexts grouped heads and latents take their bytes at 55 to 100% of the bandwidth.
-
-    Source: kernels of three backends on an H100, 16 sequences or 64, the longest context of each;
-    `records/machine_series.json.gz`. None beats the data sheet.
-    """
-    for kernel, wanted, a_token in (
-        ("grouped", {"heads": 64, "width": 128}, 4096),
-        ("latent", {"heads": 16}, 1152),
-    ):
-        for backend in ("trtllm", "sglang"):
-            line = _line(
-                kernel=kernel,
-                backend=backend,
-                sequences=64,
-                cache="bfloat16",
-                **wanted,  # type: ignore[arg-type]
-            )
-            longest = max(line)
-            share = 64 * longest * a_token / line[longest] / 3.35e12
-            checks.inside(f"{kernel}, {backend}", share, 0.55, 1.0, kind="measured")
 
 
 def check_bad_input_is_refused() -> None:

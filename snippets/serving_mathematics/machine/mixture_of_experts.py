@@ -32,6 +32,7 @@ from serving_mathematics.machine.expert_routing import (
     busiest_device,
     experts_a_token,
     random_counts,
+    sent_bytes,
     skewed_counts,
     touched_by_popularity,
 )
@@ -180,7 +181,7 @@ def _real_popularity() -> Array:
         slope = (low + high) / 2
         weights = np.exp(-slope * np.arange(128) / 128)
         low, high = (slope, high) if weights[:65].sum() < 0.9 * weights.sum() else (low, slope)
-    return np.minimum(8 * weights / weights.sum(), 1.0)
+    return np.asarray(np.minimum(8 * weights / weights.sum(), 1.0), dtype=float)
 
 
 def example() -> SimpleNamespace:
@@ -217,9 +218,12 @@ def example() -> SimpleNamespace:
         skew_8=_imbalance(2048, 8, 1.2),
         measured_2048=_measured_skew(2048),
         measured_8192=_measured_skew(8192),
+        out_mb=sent_bytes(128, 8, 7168, 1) / 1e6,
+        back_mb=sent_bytes(128, 8, 7168, 2) / 1e6,
+        floor_us=1e6 * messages["seconds"][messages["x"].index(1)][0],
         out_us=1e6 * out_128,
         back_us=1e6 * back_128,
-        back_rate=14.68e6 / back_128 / 1e9,
+        back_rate=sent_bytes(128, 8, 7168, 2) / back_128 / 1e9,
         hours_rows="\n".join(_hours_rows()),
         hours_1=device_hours(_qwen("Qwen3-32B", 1)) / device_hours(_qwen("Qwen3-30B-A3B", 1)),
         hours_16=device_hours(_qwen("Qwen3-32B", 16)) / device_hours(_qwen("Qwen3-30B-A3B", 16)),
