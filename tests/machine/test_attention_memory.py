@@ -97,6 +97,7 @@ def test_by_hand(tokens: int) -> None:
     assert read_bytes(model, tokens) == read
     assert attention_flops(model, tokens) == flops
     assert token_bytes(model) == 2 * 10 * 2 + 15
+    assert token_bytes(model, 1, 0.5) == 2 * 10 + 7.5
     small = held_bytes(model, tokens, cache_bytes=1, index_bytes=0.5, state_bytes=2)
     assert small == held / 2
     assert read_bytes(model, tokens, 1, 0.5, 2) == read / 2

@@ -107,6 +107,11 @@ def test_busiest_device_by_loops(counts: list[int], devices: int) -> None:
     assert 1 <= over <= devices
 
 
+def test_the_busiest_devices_experts_are_counted() -> None:
+    assert busiest_device([1, 1, 1, 0, 0, 9, 0, 0], 2) == (1, pytest.approx(9 / 6))
+    assert busiest_device([0, 0, 0, 3, 2, 2, 1, 0], 2) == (3, pytest.approx(5 / 4))
+
+
 def test_sent_bytes_scale() -> None:
     assert sent_bytes(1, 1, 1, 1) == 1
     assert sent_bytes(6, 4, 100, 2) == 4800

@@ -314,7 +314,7 @@ def figure_held(figure: Figure) -> None:
 
     Alt: Line chart with logarithmic axes of gibibytes against tokens from 256 to 524,288. Lines of
     Llama-3.1-70B, DeepSeek-R1 and gpt-oss-120b rise in proportion, a factor of about five and two
-    apart; the line of Kimi-K3 is flat at 0.2 until about four thousand tokens and ends lowest. A
+    apart; the line of Kimi-K3 is flat at 0.4 until about four thousand tokens and ends lowest. A
     dotted line for DeepSeek-V3.2 leaves its solid one at 2,048 tokens and rises far more slowly.
     """
     axes = figure.subplots()

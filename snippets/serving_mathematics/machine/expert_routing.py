@@ -101,7 +101,8 @@ def skewed_counts(
     low, high = least**power, most**power
     drawn = ((high - low) * rng.random(experts) + low) ** (1 / power)
     total = tokens * chosen
-    counts = np.minimum(np.round(drawn / drawn.sum() * total), tokens).astype(np.int64)
+    shares = np.minimum(np.round(drawn / drawn.sum() * total), tokens)
+    counts: NDArray[np.int64] = shares.astype(np.int64)
     while counts.sum() < total:
         order = np.argsort(counts, kind="stable")
         open_ones = order[counts[order] < tokens]

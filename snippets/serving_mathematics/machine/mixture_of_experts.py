@@ -244,7 +244,7 @@ def figure_sparse_and_dense(figure: Figure) -> None:
     axes = figure.subplots()
     looks = {
         "MiniMax-M2.5": ("C3", "MiniMax-M2.5: 229B, 10B a token, 8 bits", (60, 28.5), "right"),
-        "Meta-Llama-3.1-70B": ("C0", "Llama-3.1-70B, 8 bits", (66, 19.8), "left"),
+        "Meta-Llama-3.1-70B": ("C0", "Llama-3.1-70B, 8 bits", (3.9, 13.4), "left"),
         "Qwen3-32B": ("C2", "Qwen3-32B, 16 bits", (18, 9.2), "left"),
         "gpt-oss-120b": ("C1", "gpt-oss-120b: 117B, 5B a token, 4 bits", (10, 4.6), "left"),
     }
