@@ -56,7 +56,8 @@ KEPT_KEYS = """
     routed_expert_hidden_size moe_shared_expert_intermediate_size shared_expert_intermediate_size
     share_expert_dim n_shared_experts num_shared_experts enable_moe_block mlp_layer_types
     moe_layer_freq decoder_sparse_step interleave_moe_layer_step first_k_dense_replace
-    mlp_only_layers expert_dtype
+    mlp_only_layers expert_dtype attn_type_list attn_layer_period attn_layer_offset
+    expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
 """  # what `architectures` reads
 
 RUN_COLUMNS = {  # in the record: in the package
