@@ -12,12 +12,14 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from builder import PACKAGE
 
 REFLECTING = {"globals", "locals", "vars", "eval", "exec", "__import__", "modules", "importlib"}
+_DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 PLAIN = {"functools", "cache", "lru_cache", "contextlib", "contextmanager"}  # register nothing
 
 
@@ -69,72 +71,98 @@ def content_of(source: bytes, documented: bool) -> Content:
     except (SyntaxError, ValueError):
         whole = hashlib.sha256(source).hexdigest()
         return Content(whole, whole, [], {}, {}, {}, [], opaque=True)
-    nodes = list(ast.walk(tree))
-    for node in () if documented else nodes:
-        match node:
-            case (
-                ast.Module(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-                | ast.ClassDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-                | ast.FunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-                | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-            ):
-                docstring.value = ast.Constant("")
-    defined = [node for node in tree.body if isinstance(node, ast.FunctionDef) and _waits(node)]
-    functions = {node.name: node for node in defined}
-    if len(functions) < len(defined):  # one name, two functions: which is called depends on when
-        functions = {}
-    waiting = {id(node) for node in functions.values()}
-    executed: list[ast.AST] = [node for node in tree.body if id(node) not in waiting]
-    for node in functions.values():  # its head is executed with the import
-        executed += [*node.decorator_list, node.args]
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    bound = _bound(nodes)
+    if not documented:
+        _silenced(tree.body)
+    parts = [_Part.of(node, documented) for node in tree.body]
+    functions = {part.node.name: part for part in parts if isinstance(part.node, ast.FunctionDef)}
+    waiting = [part for part in functions.values() if _waits(part.node)]
+    if len(functions) < sum(isinstance(part.node, ast.FunctionDef) for part in parts):
+        waiting = []  # one name, two functions: which is called depends on when
+    heads = [head for part in waiting for head in (*part.node.decorator_list, part.node.args)]
+    asleep = {id(part) for part in waiting}
+    executed = [part for part in parts if id(part) not in asleep]
+    executed += [_Part.of(head, documented=True) for head in heads]  # of what is defined
+    names = set().union(*(part.names for part in parts))
+    bound: dict[str, list[Bound]] = {}
+    for part in parts:
+        for name, one in part.bound:
+            bound.setdefault(name, []).append(one)
     return Content(
-        whole=_hash([tree]),
+        whole=_hash(parts),
         always=_hash(executed),
         always_uses=_uses(executed),
-        functions={name: _hash([node]) for name, node in functions.items()},
-        uses={name: _uses([node]) for name, node in functions.items()},
+        functions={part.node.name: _hash([part]) for part in waiting},
+        uses={part.node.name: _uses([part]) for part in waiting},
         bound=bound,
-        mentioned=_mentioned(nodes),
+        mentioned=_mentioned(text for part in parts for text in part.strings),
         opaque=bool(REFLECTING & (names | bound.keys())),
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A statement of a file, or what stands in it: its syntax tree as text, and what is in it."""
+
+    node: Any
+    dump: str
+    names: set[str]  # variables and attributes
+    variables: set[str]
+    bound: list[tuple[str, Bound]]
+    strings: list[str]
+
+    @classmethod
+    def of(cls, node: ast.AST, documented: bool) -> _Part:
+        part = cls(node, "", set(), set(), [], [])
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name):
+                part.variables.add(inner.id)
+            elif isinstance(inner, ast.Attribute):
+                part.names.add(inner.attr)
+            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                part.strings.append(inner.value)
+            elif isinstance(inner, ast.Import | ast.ImportFrom):
+                part.bound.extend(_bound(inner))
+            elif not documented and isinstance(inner, _DOCUMENTED):
+                _silenced(inner.body)
+        part.names.update(part.variables)
+        return dataclasses.replace(part, dump=ast.dump(node))
+
+
+def _silenced(body: list[ast.stmt]) -> None:
+    """An empty docstring in the place of what is written."""
+    match body:
+        case [ast.Expr(ast.Constant(str())) as docstring, *_]:
+            docstring.value = ast.Constant("")
 
 
 def _waits(node: ast.FunctionDef) -> bool:
     """Whether nothing but a call by its name executes a function."""
     if node.name.startswith("__"):
         return False
-    return all(set(_uses([decorator])) <= PLAIN for decorator in node.decorator_list)
+    decorators = (n for one in node.decorator_list for n in ast.walk(one))
+    return {n.id for n in decorators if isinstance(n, ast.Name)} <= PLAIN
 
 
-def _hash(nodes: Iterable[ast.AST]) -> str:
-    return hashlib.sha256("\n".join(map(ast.dump, nodes)).encode()).hexdigest()
+def _hash(parts: Iterable[_Part]) -> str:
+    return hashlib.sha256("\n".join(part.dump for part in parts).encode()).hexdigest()
 
 
-def _uses(nodes: Iterable[ast.AST]) -> list[str]:
-    return sorted({n.id for top in nodes for n in ast.walk(top) if isinstance(n, ast.Name)})
+def _uses(parts: Iterable[_Part]) -> list[str]:
+    return sorted(set().union(*(part.variables for part in parts)))
 
 
-def _bound(nodes: Iterable[ast.AST]) -> dict[str, list[Bound]]:
-    """What every import anywhere in the file binds."""
-    found: dict[str, list[Bound]] = {}
-    for node in nodes:
+def _bound(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Bound]]:
+    """What an import binds."""
+    for alias in node.names:
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                name = alias.asname or alias.name.partition(".")[0]
-                found.setdefault(name, []).append(Bound(0, alias.name, ""))
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                bound = Bound(node.level, node.module or "", alias.name)
-                found.setdefault(alias.asname or alias.name, []).append(bound)
-    return found
+            yield alias.asname or alias.name.partition(".")[0], Bound(0, alias.name, "")
+        else:
+            yield alias.asname or alias.name, Bound(node.level, node.module or "", alias.name)
 
 
-def _mentioned(nodes: Iterable[ast.AST]) -> list[str]:
+def _mentioned(strings: Iterable[str]) -> list[str]:
     """Modules that may be started by their names, as a process of their own is."""
-    constants = (node.value for node in nodes if isinstance(node, ast.Constant))
-    strings = (value for value in constants if isinstance(value, str) and PACKAGE in value)
-    words = {word.strip("\"'`,;:()") for text in strings for word in text.split()}
-    return sorted(word for word in words if word.startswith(f"{PACKAGE}."))
+    words = {
+        word.strip("\"'`,;:()") for text in strings if PACKAGE in text for word in text.split()
+    }
+    return sorted({word for word in words if word.startswith(f"{PACKAGE}.")})
