@@ -196,7 +196,7 @@ def _kind(model: Architecture) -> str:
         elif name == "window":
             name = f"window {attention.window_tokens:,}"
         counts[name] = counts.get(name, 0) + count
-    return " + ".join(f"{count} {name}" for name, count in counts.items())
+    return " + ".join(f"{count} × {name}" for name, count in counts.items())
 
 
 @cache
@@ -291,7 +291,7 @@ def example() -> SimpleNamespace:
         gemma_percent=100
         * (uniform_estimate(*gemma) / held_bytes(find_model("Gemma-3-27B")[0], 131072) - 1),
         glm_percent=100 * (5120 / 96 / 128 - 1),
-        preset_rows="\n".join(_preset_rows()),
+        preset_rows="\n    ".join(_preset_rows()),  # in a folded block
         estimate_rows="\n".join(_estimate_rows()),
         fit_rows="\n".join(_fit_rows()),
     )

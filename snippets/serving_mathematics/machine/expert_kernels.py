@@ -205,7 +205,8 @@ def figure_touched_kernels(figure: Figure) -> None:
     """A kernel takes as long as the experts that its routing touches.
 
     One layer of Qwen3-30B-A3B in 16 bits on an H100, vLLM: measured (dots), and the floor plus the
-    bytes of what each routing touches (lines), with a share fitted to other runs.
+    bytes of what each routing touches (lines), with a share fitted to other runs. Past 16 tokens
+    the benchmark draws from another power law.
 
     Alt: Line chart of microseconds against tokens in a step, from 1 to 512 on a logarithmic axis.
     Three sets of dots with a line through each rise from 48 to about 450 microseconds. Balanced
