@@ -317,9 +317,9 @@ def figure_roofline(figure: Figure) -> None:
     axes = figure.subplots()
     line = np.geomspace(0.4, 4000, 200)
     for name, label, shift in (
-        ("a100_sxm", "A100", -11),
-        ("b200_sxm", "B200", -11),
-        ("mi355x", "MI355X", 3),
+        ("a100_sxm", "A100", -12),
+        ("b200_sxm", "", 0),
+        ("mi355x", "B200, MI355X", 3),
     ):
         device = find_system(name)
         peak = device.bf16_flops_per_s
@@ -328,15 +328,17 @@ def figure_roofline(figure: Figure) -> None:
         place = (4000, peak / 1e12)
         axes.annotate(label, place, (0, shift), textcoords="offset points", color="C4", ha="right")
     axes.loglog(line, attainable_flops(line, H100_PEAK, H100_BANDWIDTH) / 1e12, color="C0")
-    axes.annotate("H100", (4000, H100_PEAK / 1e12), (0, 3), textcoords="offset points", ha="right")
+    axes.annotate(
+        "H100", (4000, H100_PEAK / 1e12), (0, -12), textcoords="offset points", ha="right"
+    )
     ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
     axes.axvline(ridge, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate(f"ridge {ridge:.0f}", (ridge, 1.6), xytext=(4, 0), textcoords="offset points")
     for tokens, text, colour, shift, side in (
         (1, "decode, batch 1", "C1", (8, -6), "left"),
         (16, "batch 16", "C1", (8, -6), "left"),
-        (128, "batch 128", "C1", (-8, 2), "right"),
-        (2048, "prefill,\n2048 tokens", "C2", (0, -32), "center"),
+        (128, "batch 128", "C1", (6, -20), "left"),
+        (2048, "prefill, 2048 tokens", "C2", (6, 6), "center"),
     ):
         x = matmul_intensity(tokens, 8192, 28672)
         y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12

@@ -105,12 +105,12 @@ def example() -> SimpleNamespace:
 def figure_beyond_roofs(figure: Figure) -> None:
     """The fewer requests share a step, the further it is from its roofs; sparse models most.
 
-    Median of measured time per token over the roofline's, by requests held at the replica; bands
-    from the first to the third quartile. Published runs on one engine, one to eight devices.
+    Median of measured time per token over the roofline's, by requests held at the replica; dotted
+    the first and the third quartile. Published runs on one engine, one to eight devices.
 
     Alt: Line chart of measured time over roofline against requests held, in four groups from 1 to 4
     up to 65 to 256. Sparse models fall from about five to two, dense ones from about 2.5 to 1.7;
-    bands around them are about half as wide as the values.
+    dotted quartiles lie about as far apart as the values.
     """
     roofs, _, _, load, sparse = _runs()
     axes = figure.subplots()
@@ -121,7 +121,8 @@ def figure_beyond_roofs(figure: Figure) -> None:
                 for low, high in LOADS
             ]
         )
-        axes.fill_between(range(4), quartiles[:, 0], quartiles[:, 2], color=colour, alpha=0.15)
+        for bound in (quartiles[:, 0], quartiles[:, 2]):
+            axes.plot(range(4), bound, color=colour, linewidth=0.8, linestyle=":")
         axes.plot(range(4), quartiles[:, 1], "o-", color=colour, label=name)
     axes.legend(loc="upper right")
     axes.set_xticks(range(4), [f"{low} to {high}" for low, high in LOADS])
