@@ -316,7 +316,7 @@ def figure_roofline(figure: Figure) -> None:
     """
     axes = figure.subplots()
     line = np.geomspace(0.4, 4000, 200)
-    for name, label, shift in (
+    for name, label, up in (
         ("a100_sxm", "A100", -12),
         ("b200_sxm", "", 0),
         ("mi355x", "B200, MI355X", 3),
@@ -326,7 +326,7 @@ def figure_roofline(figure: Figure) -> None:
         roof = attainable_flops(line, peak, device.bandwidth_bytes_per_s) / 1e12
         axes.loglog(line, roof, color="C4", linewidth=0.8)
         place = (4000, peak / 1e12)
-        axes.annotate(label, place, (0, shift), textcoords="offset points", color="C4", ha="right")
+        axes.annotate(label, place, (0, up), textcoords="offset points", color="C4", ha="right")
     axes.loglog(line, attainable_flops(line, H100_PEAK, H100_BANDWIDTH) / 1e12, color="C0")
     axes.annotate(
         "H100", (4000, H100_PEAK / 1e12), (0, -12), textcoords="offset points", ha="right"
