@@ -87,7 +87,7 @@ def mutants(file: str, text: str) -> Iterator[Mutant]:
 
     file: its name in messages. text: its source.
     """
-    tree = ast.parse(text)
+    tree, lines = ast.parse(text), text.splitlines(keepends=True)
     places = [n for n in tree.body if not isinstance(n, ast.If)]
     while places:
         node = places.pop()
@@ -99,17 +99,27 @@ def mutants(file: str, text: str) -> Iterator[Mutant]:
         if isinstance(node, ast.AnnAssign):
             places += [node.value] if node.value else []
             continue
-        was = ast.get_source_segment(text, node) or ""
-        if changed := _changed(node, was):
-            yield Mutant(file, node.lineno, node.col_offset, was, changed)
+        if isinstance(node, ast.Constant | ast.UnaryOp | ast.BinOp | ast.BoolOp | ast.Compare):
+            was = _segment(lines, node)
+            if changed := _changed(node, was):
+                yield Mutant(file, node.lineno, node.col_offset, was, changed)
         if not isinstance(node, ast.JoinedStr):
             places += list(ast.iter_child_nodes(node))  # type: ignore[arg-type]  # any node will do
 
 
+def _segment(lines: list[str], node: ast.expr) -> str:
+    """The text of an expression; the library's function splits the whole file each time."""
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    found = "".join(lines[first : last + 1]).encode()
+    behind = len(lines[last].encode()) - (node.end_col_offset or 0)
+    return found[node.col_offset : len(found) - behind].decode()
+
+
 def _changed(node: ast.AST, was: str) -> str:
     """What stands in the place of an expression; empty where it is none of ours."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return f"({node.value + 1!r})"
+    number = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        return f"({number + 1!r})"
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return f"({ast.unparse(node.operand)})"
     if not isinstance(node, ast.BinOp | ast.BoolOp | ast.Compare):
@@ -137,13 +147,14 @@ def tests_of(file: str, root: Path) -> list[str]:
     return [name for name in found if (root / name).is_file()]
 
 
-def sample(root: Path, seed: int, count: int) -> list[Mutant]:
-    """So many mutants of all modules that have tests, at random: first a file, by its size."""
+def sample(root: Path, seed: int, count: int, under: str = "") -> list[Mutant]:
+    """So many mutants at random, of all modules that have tests, or of those under a folder."""
     files = [*root.glob("snippets/serving_mathematics/**/*.py"), *root.glob("builder/*.py")]
     found = []
     for path in sorted(files):
         name = path.relative_to(root).as_posix()
-        if not path.name.startswith("_") and "exercises" not in path.parts and tests_of(name, root):
+        skipped = path.name.startswith("_") or "exercises" in path.parts
+        if name.startswith(under) and not skipped and tests_of(name, root):
             found += list(mutants(name, path.read_text(encoding="utf-8")))
     return random.Random(seed).sample(found, min(count, len(found)))
 
@@ -189,11 +200,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sample", type=int, default=100)
+    parser.add_argument("--under", default="", metavar="FOLDER", help="such as builder/")
     parser.add_argument(
         "--seconds", type=float, default=1e9, help="then stop; the next call goes on"
     )
     options = parser.parse_args()
-    folder = ROOT / ".cache" / "mutants" / str(options.seed)
+    folder = ROOT / ".cache" / "mutants" / f"{options.seed}{options.under.replace('/', '-')}"
     found, tree = folder / "found.jsonl", folder / "tree"
     if not found.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -201,7 +213,7 @@ def main() -> None:
         found.touch()
     known = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
     began = time.monotonic()
-    for mutant in sample(tree, options.seed, options.sample)[len(known) :]:
+    for mutant in sample(tree, options.seed, options.sample, options.under)[len(known) :]:
         if time.monotonic() - began > options.seconds:
             break
         known.append(asdict(mutant) | {"outcome": outcome(mutant, tree)})
