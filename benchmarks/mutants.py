@@ -88,7 +88,7 @@ def mutants(file: str, text: str) -> Iterator[Mutant]:
     file: its name in messages. text: its source.
     """
     tree, lines = ast.parse(text), text.splitlines(keepends=True)
-    places = [n for n in tree.body if not isinstance(n, ast.If)]
+    places: list[ast.AST] = [n for n in tree.body if not isinstance(n, ast.If)]
     while places:
         node = places.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -104,7 +104,7 @@ def mutants(file: str, text: str) -> Iterator[Mutant]:
             if changed := _changed(node, was):
                 yield Mutant(file, node.lineno, node.col_offset, was, changed)
         if not isinstance(node, ast.JoinedStr):
-            places += list(ast.iter_child_nodes(node))  # type: ignore[arg-type]  # any node will do
+            places += ast.iter_child_nodes(node)
 
 
 def _segment(lines: list[str], node: ast.expr) -> str:
