@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
+
 
 def require(condition: object, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds.
@@ -74,6 +76,7 @@ def require_positive_integer(**numbers: Any) -> None:
     for name, value in numbers.items():
         number = _number(value)
         require(number >= 1 and number % 1 == 0, name, "a positive integer", value)
+        require(number <= COUNTED, name, COUNTABLE, value)
 
 
 def require_non_negative_integer(**numbers: Any) -> None:
@@ -86,6 +89,7 @@ def require_non_negative_integer(**numbers: Any) -> None:
     for name, value in numbers.items():
         number = _number(value)
         require(number >= 0 and number % 1 == 0, name, "a non-negative integer", value)
+        require(number <= COUNTED, name, COUNTABLE, value)
 
 
 def require_in(interval: str, **numbers: Any) -> None:
