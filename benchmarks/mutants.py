@@ -17,6 +17,7 @@ import io
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
 LIMIT_S = 240  # of the tests of one mutant; who takes longer is found by a time limit too
+MEMORY_BYTES = 8 << 30  # a number in the wrong place may ask for all there is
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -205,6 +207,7 @@ def main() -> None:
         "--seconds", type=float, default=1e9, help="then stop; the next call goes on"
     )
     options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))  # the children's too
     folder = ROOT / ".cache" / "mutants" / f"{options.seed}{options.under.replace('/', '-')}"
     found, tree = folder / "found.jsonl", folder / "tree"
     if not found.exists():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,14 +21,16 @@ COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
 
 
 def require(condition: object, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds.
+    """Raise ValueError with the argument, the rule and the value unless the condition holds; also
+    for an integer that no float can hold, which keeps a rule such as x < inf.
 
     >>> require(2 > 1, "answer", "above 1", 2)
     >>> require(False, "utilization", "in [0, 1)", 1.2)
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.2
     """
-    if not condition:
+    huge = isinstance(value, int) and abs(value) > sys.float_info.max
+    if huge or not condition:
         text = f"{value}"
         shown = text if len(text) <= 200 else f"{text[:80]}… ({len(text)} characters)"
         raise ValueError(f"{argument} must be {rule}, got {shown}")

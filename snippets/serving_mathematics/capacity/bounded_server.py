@@ -143,7 +143,7 @@ def open_files_for(connections: int) -> None:
 
     connections: at a time. A server that runs out of files accepts nothing, and logs that without
     end. The limit of the process (ulimit -n) is raised as far as the system lets it; ValueError
-    where that is too little.
+    where that is too little, and unless connections is positive.
 
     >>> open_files_for(10)
     """
@@ -151,6 +151,8 @@ def open_files_for(connections: int) -> None:
         import resource
     except ImportError:  # no such limit on Windows
         return
+    if not connections >= 1:
+        raise ValueError(f"connections must be positive, got {connections}")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + SPARE_FILES
     if soft == resource.RLIM_INFINITY or needed <= soft:
