@@ -377,6 +377,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threads", action="store_true", help="instead of processes")
     options = parser.parse_args(arguments)
     module, _, name = options.score.partition(":")
+    try:
+        score = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        print(f"--score {options.score}: {problem}", file=sys.stderr)
+        return 2
+    if not 1 <= options.workers <= 1024:
+        print(f"--workers must be from 1 to 1024, got {options.workers}", file=sys.stderr)
+        return 2
     executor: futures.Executor = (
         futures.ThreadPoolExecutor(options.workers)
         if options.threads
@@ -389,7 +397,7 @@ def main(arguments: list[str]) -> int:
             scored = score_rows(
                 options.source,
                 options.target,
-                getattr(importlib.import_module(module), name),
+                score,
                 executor,
                 rows_per_shard=options.rows_per_shard,
                 version=options.version,
