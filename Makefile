@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PROCESSES ?= 2
+MINUTES ?= 10
+SEED ?= 1
+SAMPLE ?= 100
 ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
-	measure font lock audit clean
+	bench-predict soak mutants measure font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +63,12 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
+
+soak: $(READY) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+
+mutants: $(READY) ## a sample of mutants against the tests of their modules: SEED=1 SAMPLE=100
+	$(BIN)/python benchmarks/mutants.py --seed $(SEED) --sample $(SAMPLE)
 
 measure: $(READY) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.capacity.overload_measurement

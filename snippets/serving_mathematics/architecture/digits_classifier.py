@@ -25,7 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -166,13 +173,15 @@ def train_classifier(
     >>> train_classifier(dark_and_light, squares, 0, rng).logits(dark_and_light).argmax(axis=1)
     array([3, 8])
     """
+    require_all_finite(pixels=pixels)
     x = np.asarray(pixels, dtype=float)
-    require(x.ndim == 2 and x.size > 0 and np.isfinite(x).all(), "pixels", "finite rows", x.shape)
-    require(0 <= hidden < math.inf and hidden == int(hidden), "hidden", "a count", hidden)
+    require(x.ndim == 2 and x.size > 0, "pixels", "rows", x.shape)
+    require_non_negative_integer(hidden=hidden)
     for name, count in (("epochs", epochs), ("batch_size", batch_size)):
         require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
-    require(0 < learning_rate < math.inf, "learning_rate", "positive", learning_rate)
-    require(0 <= weight_decay < math.inf, "weight_decay", "non-negative", weight_decay)
+    require_in("[1, 1e6]", epochs=epochs)
+    require_positive(learning_rate=learning_rate)
+    require_non_negative(weight_decay=weight_decay)
 
     widths = [x.shape[1], *([hidden] if hidden else []), DIGITS]
     shapes = [shape for a, b in itertools.pairwise(widths) for shape in ((a, b), (b,))]

@@ -203,7 +203,7 @@ def router_cost(costs: npt.ArrayLike, shares: npt.ArrayLike, routing_cost: float
     require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
     require(parts.shape == c.shape and np.all(parts >= 0), "shares", "one per model", shares)
     require(abs(parts.sum() - 1) < 1e-9, "shares", "parts of 1", shares)
-    require(0 <= routing_cost < math.inf, "routing_cost", "non-negative", routing_cost)
+    require_non_negative(routing_cost=routing_cost)
     return float(c @ parts) + routing_cost
 
 

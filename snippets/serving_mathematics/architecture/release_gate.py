@@ -29,7 +29,12 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,6 +99,7 @@ def error_harm(
     require_in("(0, 0.5)", level=level)
     z = NormalDist().inv_cdf(1 - level)
     wilson = []
+    require_positive(baseline_requests=baseline_requests, candidate_requests=candidate_requests)
     for name, events, total in (
         ("baseline_errors", baseline_errors, baseline_requests),
         ("candidate_errors", candidate_errors, candidate_requests),

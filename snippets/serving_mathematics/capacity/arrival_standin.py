@@ -40,7 +40,12 @@ from serving_mathematics.capacity.arrival_rates import dispersion_index, window_
 from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.capacity.arrival_trace import COLUMNS, _recorded
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,6 +163,7 @@ def fit_rate_signal(
         "three increasing numbers above 1",
         dispersion,
     )
+    require_in("[1, 1e6]", gap_cv=gap_cv)
     wanted = np.log(np.append(target - 1, gap_cv**2 - 1))
 
     def mismatch(logs: FloatArray) -> FloatArray:
@@ -259,6 +265,7 @@ def _sign(rng: np.random.Generator, flips: FloatArray, edges: FloatArray) -> Int
 def _arrivals_at(rng: np.random.Generator, edges: FloatArray, rates: FloatArray) -> FloatArray:
     """A Poisson process with these rates between the edges: a unit-rate one on the clock ∫λ."""
     clock = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges))])
+    require(clock[-1] <= 1e9, "rates", "a thousand million requests at most", clock[-1])
     ticks = np.sort(rng.uniform(0.0, clock[-1], rng.poisson(clock[-1])))
     return np.asarray(np.interp(ticks, clock, edges))
 
@@ -293,7 +300,8 @@ def draw_tokens(
         f"non-negative, non-decreasing and of shape {levels.shape}",
         quantiles,
     )
-    drawn = np.interp(100 * rng.random(size), levels, values)
+    require_non_negative_integer(size=size)
+    drawn = np.interp(100 * rng.random(int(size)), levels, values)
     return np.asarray(np.rint(drawn), dtype=np.int64)
 
 

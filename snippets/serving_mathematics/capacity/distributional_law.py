@@ -28,6 +28,7 @@ from serving_mathematics.require import (
     require_all_non_negative,
     require_all_sorted,
     require_non_negative,
+    require_non_negative_integer,
     require_shape,
 )
 
@@ -60,7 +61,7 @@ def number_distribution(
         "a non-empty series of non-negative and finite times",
         sojourns,
     )
-    require(float(largest).is_integer() and largest >= 0, "largest", "an integer ≥ 0", largest)
+    require_non_negative_integer(largest=largest)
     means = arrival_rate * sojourns
     with np.errstate(divide="ignore"):  # ln 0 = −∞ leaves nothing of the terms from 1 on
         logs = np.log(means)

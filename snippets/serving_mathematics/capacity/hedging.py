@@ -136,6 +136,7 @@ def shared_cause_survival(
     nodes = step * np.arange(-math.ceil(8.5 / step), math.ceil(8.5 / step) + 1)
     weights = step / math.sqrt(2 * math.pi) * np.exp(-(nodes**2) / 2)
     factors = np.exp(-log_sd * math.sqrt(request_share) * nodes)  # cancel the request's part
+    require_finite(time=time, delay=delay)
     total = 0.0
     for factor, weight in zip(factors.tolist(), weights.tolist(), strict=True):
         total += weight * hedged_survival(

@@ -64,9 +64,7 @@ def wilson_interval(successes: int, trials: int) -> Share:
     """
     require_positive_integer(trials=trials)
     rule = f"an integer from 0 to {trials}"
-    require(
-        float(successes).is_integer() and 0 <= successes <= trials, "successes", rule, successes
-    )
+    require(successes % 1 == 0 and 0 <= successes <= trials, "successes", rule, successes)
     share, z2 = successes / trials, NORMAL_975**2
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     spread = share * (1 - share) / trials + z2 / (4 * trials**2)

@@ -34,7 +34,13 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import mean_wait
-from serving_mathematics.require import require, require_all_finite, require_in, require_positive
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_all_non_negative,
+    require_in,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -88,7 +94,7 @@ def poisson_workload(
         ("replications", replications, 1),
     ):
         rule = f"an integer of at least {least}"
-        require(float(value).is_integer() and value >= least, name, rule, value)
+        require(value % 1 == 0 and value >= least, name, rule, value)
     shape = (replications, requests)
     first = rng.integers(fleet, size=shape)
     return Workload(
@@ -126,6 +132,8 @@ def hedged_responses(
     """
     arrivals, fleet = workload.arrivals, workload.fleet
     lanes, requests = arrivals.shape
+    require_all_non_negative(initial_work=initial_work)
+    require(np.all(np.asarray(delay) >= 0), "delay", "non-negative", delay)
     delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
     budgets = np.broadcast_to(np.asarray(budget, dtype=float), (lanes,))
     work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))

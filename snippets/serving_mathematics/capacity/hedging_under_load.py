@@ -178,8 +178,9 @@ def tracked_quantile(probability: float, utilization: float, hedged_share: float
     """
     require_in("(0, 1)", probability=probability, hedged_share=hedged_share)
     rule = f"in [0, {1 / (1 + hedged_share):.6g}) for a stable queue"
+    require(0 <= utilization < 1, "utilization", rule, utilization)
     load = utilization * (1 + hedged_share)
-    require(0 <= load < 1, "utilization", rule, utilization)
+    require(load < 1, "utilization", rule, utilization)
     alone, delay = -math.log1p(-probability), -math.log(hedged_share)
     return (alone if alone <= delay else (alone + delay) / 2) / (1 - load)
 

@@ -124,7 +124,7 @@ def gamma_times(
     """
     require_positive(mean=mean)
     require_non_negative(scv=scv)
-    whole = all(float(n).is_integer() and n >= 0 for n in np.atleast_1d(size))
+    whole = all(n % 1 == 0 and n >= 0 for n in np.atleast_1d(size))
     require(whole, "size", "made of integers ≥ 0", size)
     shape = tuple(int(n) for n in np.atleast_1d(size))
     if scv == 0:
@@ -209,7 +209,7 @@ def simulate_mean_wait(
     require_positive_integer(servers=servers)
     require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
     require(
-        float(customers).is_integer() and customers >= 1000,
+        customers % 1 == 0 and customers >= 1000,
         "customers",
         "an integer of at least 1000",
         customers,

@@ -214,6 +214,7 @@ def student_half_width(standard_error: float, degrees_of_freedom: int) -> float:
     """
     require_non_negative(standard_error=standard_error)
     require_positive_integer(degrees_of_freedom=degrees_of_freedom)
+    require_in("[1, 1e6]", degrees_of_freedom=degrees_of_freedom)
     edges = np.linspace(0, math.pi / 2, 20_001)
     middles = (edges[:-1] + edges[1:]) / 2
     mass = np.cumsum(np.cos(middles) ** (degrees_of_freedom - 1))

@@ -75,6 +75,7 @@ def erlang_b(servers: int, offered_load: float) -> float:
     0.2
     """
     require_positive_integer(servers=servers)
+    require_in("[1, 1e7]", servers=servers)
     require_non_negative(offered_load=offered_load)
     blocking = 1.0
     for k in range(1, int(servers) + 1):
@@ -159,6 +160,7 @@ def response_quantile(probability: float, arrival_rate: float, mean_service_s: f
     23.02585
     """
     require_in("[0, 1)", probability=probability)
+    require_positive(mean_service_s=mean_service_s)
     return (
         -math.log1p(-probability) * mean_service_s / (1 - utilization(arrival_rate, mean_service_s))
     )
@@ -196,6 +198,7 @@ def sticky_break_even(replicas: int, utilization: float) -> float:
     1.0
     """
     require_positive_integer(replicas=replicas)
+    require_in("[1, 1e7]", replicas=replicas)
     require_in("(0, 1)", utilization=utilization)
     response = 1 + mean_wait(utilization * replicas, 1.0, replicas)
     return response / (1 + utilization * response)

@@ -25,8 +25,11 @@ from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import find_system
 from serving_mathematics.require import (
     require,
+    require_all_finite,
+    require_all_positive,
     require_in,
     require_non_negative,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
 )
@@ -126,6 +129,7 @@ def decode_step_time(
     >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
     4.0
     """
+    require_all_finite(batch=batch)
     sequences = np.asarray(batch, dtype=float)
     require(
         sequences.size > 0 and np.all((sequences >= 1) & (sequences < math.inf)),
@@ -210,7 +214,7 @@ def prompt_time(
     require_positive(parameters=parameters, peak_flops=peak_flops)
     require_positive_integer(prompt_tokens=prompt_tokens)
     require_in("(0, 1]", mfu=mfu)
-    require(float(layers).is_integer() and layers >= 0, "layers", "a whole number ≥ 0", layers)
+    require_non_negative_integer(layers=layers)
     require_non_negative(attention_width=attention_width)
     pairs = prompt_tokens * (prompt_tokens + 1) / 2
     work = 2 * parameters * prompt_tokens + 4 * layers * attention_width * pairs
@@ -226,6 +230,7 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     >>> float(cost_per_million(3.6, tokens_per_s=500.0))
     2.0
     """
+    require_all_positive(tokens_per_s=tokens_per_s)
     rate = np.asarray(tokens_per_s, dtype=float)
     require_positive(price_per_hour=price_per_hour)
     require(

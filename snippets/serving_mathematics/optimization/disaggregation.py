@@ -61,7 +61,8 @@ def prefill_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     1.5
     """
     require_positive(prefill_s=prefill_s)
-    stable = 0 <= arrival_rate * prefill_s < 1
+    require_non_negative(arrival_rate=arrival_rate)
+    stable = arrival_rate * prefill_s < 1
     require(stable, "arrival_rate", f"in [0, {1 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (2 * (1 - arrival_rate * prefill_s))
 
@@ -76,7 +77,8 @@ def pipeline_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     1.25
     """
     require_positive(prefill_s=prefill_s)
-    stable = 0 <= arrival_rate * prefill_s < 2
+    require_non_negative(arrival_rate=arrival_rate)
+    stable = arrival_rate * prefill_s < 2
     require(stable, "arrival_rate", f"in [0, {2 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (4 * (2 - arrival_rate * prefill_s))
 
@@ -92,8 +94,9 @@ def tensor_ttft_s(arrival_rate: float, prefill_s: float, speedup: float) -> floa
     """
     require_positive(prefill_s=prefill_s)
     require_in("[1, 2]", speedup=speedup)
+    require_non_negative(arrival_rate=arrival_rate)
     load = arrival_rate * prefill_s
-    require(0 <= load < speedup, "arrival_rate", f"in [0, {speedup / prefill_s:g})", arrival_rate)
+    require(load < speedup, "arrival_rate", f"in [0, {speedup / prefill_s:g})", arrival_rate)
     return prefill_s / speedup + load * prefill_s / (2 * speedup * (speedup - load))
 
 

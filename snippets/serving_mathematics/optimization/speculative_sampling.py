@@ -23,7 +23,11 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.optimization.speculative_decoding import expected_tokens
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -130,8 +134,7 @@ def speculate(
     state = np.asarray(contexts)
     known = state.ndim == 1 and state.size > 0 and np.isin(state, np.arange(size)).all()
     require(known, "contexts", f"integers below {size}", contexts)
-    whole = 0 <= draft_tokens < math.inf and draft_tokens % 1 == 0
-    require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
+    require_non_negative_integer(draft_tokens=draft_tokens)
     require_positive_integer(rounds=rounds)
 
     def draw(edges: FloatArray) -> IntArray:

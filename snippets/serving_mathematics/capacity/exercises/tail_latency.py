@@ -68,7 +68,7 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
     for p in slow_probabilities:
         require_in("[0, 1)", slow_probabilities=p)
     for n in calls:
-        require(float(n).is_integer() and n >= 0, "calls", "non-negative integers", n)
+        require(n % 1 == 0 and n >= 0, "calls", "non-negative integers", n)
     burden = [-n * math.log1p(-p) for n, p in zip(calls, slow_probabilities, strict=True)]
     return -math.expm1(-math.fsum(burden)), int(np.argmax(burden))
 
@@ -104,7 +104,7 @@ def partial_answer_level(probability: float, needed: int, fan_out: int) -> float
     require_in("(0, 1)", probability=probability)
     require_positive_integer(fan_out=fan_out)
     rule = f"an integer from 1 to {fan_out}"
-    require(float(needed).is_integer() and 1 <= needed <= fan_out, "needed", rule, needed)
+    require(needed % 1 == 0 and 1 <= needed <= fan_out, "needed", rule, needed)
     low, high = 0.0, 1.0
     for _ in range(60):
         level = (low + high) / 2
