@@ -2,12 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+ENGINE := .venv/.engine
+EXTRAS := docs serve models scale test lint zensical package font
 PROCESSES ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
+.PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
 	measure font lock audit clean
 
 help: ## list the targets
@@ -20,6 +22,12 @@ $(READY): requirements.txt locks/uv.txt pyproject.toml
 	$(BIN)/uv pip install --python .venv --require-hashes --compile-bytecode --requirement requirements.txt
 	$(BIN)/uv pip install --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(ENGINE): $(READY) locks/engine.txt
+	$(BIN)/uv pip install --python .venv --no-deps --require-hashes --compile-bytecode --requirement locks/engine.txt
+	@touch $@
+
+engine: $(ENGINE) ## add the engine and its model, 390 MB, which its server, its tests and measure need
 
 serve: $(READY) ## serve the site with live reload; figures fill in as the snippets finish
 	$(BIN)/mkdocs serve --livereload --dirty
@@ -37,7 +45,7 @@ chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TIT
 check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
 	@$(BIN)/python -m builder.chapter_check "$$NAME"
 
-test: $(READY) ## run every test, in two processes
+test: $(ENGINE) ## run every test, in two processes
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
 
 lint: $(READY) ## style and types
@@ -60,7 +68,7 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
-measure: $(READY) ## run the real servers and models again and rewrite their records
+measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
 	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
 	$(BIN)/python -m serving_mathematics.architecture.wire_measurement
@@ -79,9 +87,10 @@ font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.txt and locks/, with hashes
-	$(LOCK) --all-extras --output-file requirements.txt pyproject.toml
+	$(LOCK) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.txt pyproject.toml
 	$(LOCK) --group pyproject.toml:uv --output-file locks/uv.txt
 	$(LOCK) --group pyproject.toml:audit --output-file locks/audit.txt
+	$(LOCK) --extra engine --group pyproject.toml:engine --constraints requirements.txt --output-file locks/engine.txt pyproject.toml
 
 audit: $(READY) ## ask whether a locked package has a known vulnerability
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cache/audit

@@ -33,10 +33,13 @@ FIELDS = sorted({*Completion.model_fields, *Chat.model_fields})
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_any_json_is_read_or_refused(body: dict[str, Any]) -> None:
     for read in (read_completion, read_chat):
+        told = ""
         try:
             asked, question = read(json.dumps(body).encode())
         except RefusedRequest as problem:
-            assert ": " in str(problem)
+            told = str(problem)
+        if told:
+            assert ": " in told
         else:
             assert isinstance(asked, Wishes)
             assert question.max_tokens is None or question.max_tokens >= 1

@@ -72,7 +72,9 @@ def test_answers_stops_and_refusals() -> None:
 
     async def test() -> None:
         async with started(queue=3, watch=steps.append) as engine:
-            question = Question(({"role": "user", "content": "What is the capital of France?"},), 50)
+            question = Question(
+                ({"role": "user", "content": "What is the capital of France?"},), 50
+            )
             prompt_tokens, text, tokens, finish = await whole(engine, question)
             assert (prompt_tokens, finish) == (37, "stop")
             assert "Paris" in text

@@ -164,7 +164,9 @@ def test_what_cannot_be_served_is_refused_before_the_engine_sees_it(engine: Toke
 
 
 @pytest.mark.parametrize("content", [None, b"", b"x" * 1000])
-def test_a_model_that_is_not_there_or_damaged_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_a_model_that_is_not_there_or_damaged_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
     file = tmp_path / "model.gguf"
     if content is not None:
         file.write_bytes(content)

@@ -21,7 +21,9 @@ def test_any_text_comes_out_whole(text: str, sizes: list[int]) -> None:
     assert said(text.encode(), sizes, [])[0] == text
 
 
-@given(st.text("ab☃", max_size=12), st.lists(st.integers(0, 2)), st.sampled_from(["ab", "☃b", "aa"]))
+@given(
+    st.text("ab☃", max_size=12), st.lists(st.integers(0, 2)), st.sampled_from(["ab", "☃b", "aa"])
+)
 def test_text_ends_before_the_stop_string(text: str, sizes: list[int], stop: str) -> None:
     whole, _, stopped = said(text.encode(), sizes, [stop])
     assert whole == text.partition(stop)[0]

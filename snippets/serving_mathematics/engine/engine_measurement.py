@@ -96,7 +96,9 @@ class Bench:
 
     def decode_steps(self, sequences: int, context: int, steps: int) -> list[Step]:
         """Steps in which so many sequences decode, after prompts of so many tokens."""
-        numbers = [self.add(context, steps + sequences * context // 256 + 8) for _ in range(sequences)]
+        numbers = [
+            self.add(context, steps + sequences * context // 256 + 8) for _ in range(sequences)
+        ]
         taken: list[Step] = []
         while len(taken) < steps:
             step = self.engine.step()
@@ -273,7 +275,9 @@ def _calibrate(bench: Bench) -> dict[str, Any]:
             }
         refused.append(drift)
         print(f"refused: the grid differs by {drift:.3f}", file=sys.stderr, flush=True)
-    raise NotQuiet(f"the grid, measured twice, differed by {', '.join(f'{d:.2f}' for d in refused)}")
+    raise NotQuiet(
+        f"the grid, measured twice, differed by {', '.join(f'{d:.2f}' for d in refused)}"
+    )
 
 
 def _summary(ttft: FloatArray, tpot: FloatArray) -> dict[str, list[float]]:
@@ -378,7 +382,9 @@ def _prefixes() -> list[dict[str, Any]]:
             times.append((cold, warm))
             same += first == second
         cold_s, warm_s = np.median(times, axis=0).tolist()
-        rows.append({"prompt_tokens": size, "cold_s": cold_s, "warm_s": warm_s, "same": same, "of": 5})
+        rows.append(
+            {"prompt_tokens": size, "cold_s": cold_s, "warm_s": warm_s, "same": same, "of": 5}
+        )
     return rows
 
 

@@ -291,9 +291,7 @@ async def _left(request: Request) -> None:
         pass
 
 
-async def serve(
-    port: int, settings: Settings, limits: Limits, model: Path | None = None
-) -> int:
+async def serve(port: int, settings: Settings, limits: Limits, model: Path | None = None) -> int:
     """Serve until SIGTERM or SIGINT, print the port when the model is ready, answer what was
     accepted, and return the exit status: 1 when the engine died.
 

@@ -283,9 +283,7 @@ class TokenEngine:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to compute."""
-        return not (
-            self._waiting or self._running or self._pipeline.has_non_finished_requests()
-        )
+        return not (self._waiting or self._running or self._pipeline.has_non_finished_requests())
 
     def step(self) -> Step:
         """Let every request that can have its next token, and say what that took."""

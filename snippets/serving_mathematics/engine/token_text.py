@@ -63,7 +63,11 @@ class TextStream:
 def _beginning(text: str, stop: str) -> int:
     """Characters at the end of a text with which a stop string could begin."""
     return next(
-        (size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])),
+        (
+            size
+            for size in range(min(len(stop) - 1, len(text)), 0, -1)
+            if text.endswith(stop[:size])
+        ),
         0,
     )
 
