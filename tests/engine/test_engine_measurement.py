@@ -15,10 +15,8 @@ from serving_mathematics.engine.engine_measurement import (
     NotQuiet,
     cut_workload,
     main,
-    measure,
     refusal,
     row_of,
-    run_load,
 )
 from serving_mathematics.engine.step_costs import StepCosts
 from serving_mathematics.engine.token_engine import Settings, Step
@@ -36,7 +34,7 @@ def step(prompt_tokens: int = 1, wall_s: float = 1.0) -> Step:
 
 def test_every_request_of_a_load_gets_its_tokens_in_order(bench: Bench) -> None:
     asked = chat_workload(np.random.default_rng(3), 20.0, 12, 20.0, 5.0)
-    run = run_load(bench, asked)
+    run = bench.run_load(asked)
     assert isinstance(run, LoadRun)
     assert [len(times) for times in run.token_s] == asked.output_tokens.tolist()
     assert sum(step.prompt_tokens for step in run.steps) == asked.prompt_tokens.sum()
@@ -111,4 +109,4 @@ def test_everything_is_in_the_record(
     )
     assert main(["--folder", str(tmp_path)]) == 1
     with pytest.raises(NotQuiet):
-        measure()
+        measurement._measure()

@@ -17,8 +17,8 @@ from serving_mathematics.engine.engine_process import (
     EngineProcess,
     Part,
     Question,
+    _work,
     ask_of,
-    work,
 )
 from serving_mathematics.engine.token_engine import EngineMissing, Settings, Step, TokenEngine
 
@@ -176,11 +176,13 @@ def test_questions_become_tokens(engine: TokenEngine) -> None:
 
 
 def test_the_child_ends_when_its_pipe_does() -> None:
-    """`work` returns; nothing is left behind by a parent that was killed."""
+    """`_work` returns; nothing is left behind by a parent that was killed."""
     import multiprocessing
 
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=work, args=(theirs, SETTINGS, None))
+    child = multiprocessing.get_context("spawn").Process(
+        target=_work, args=(theirs, SETTINGS, None)
+    )
     child.start()
     theirs.close()
     assert ours.recv()[0] == "ready"

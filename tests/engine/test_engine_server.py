@@ -32,8 +32,8 @@ from serving_mathematics.engine.engine_server import (
     BODY_BYTES,
     STATUS,
     AnswerStream,
-    Limits,
     Meters,
+    ServerLimits,
     command_parser,
     create_app,
     main,
@@ -430,6 +430,6 @@ def test_streams_close_their_source_when_the_client_takes_nothing() -> None:
 def test_stopping_before_the_model_is_loaded_ends_at_once() -> None:
     async def test() -> None:
         asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGTERM)
-        assert await serve(0, Settings(), Limits()) == 0
+        assert await serve(0, Settings(), ServerLimits()) == 0
 
     asyncio.run(asyncio.wait_for(test(), 30))

@@ -94,10 +94,10 @@ def ask_of(question: Question, engine: TokenEngine) -> Ask:
     prompt, context = question.prompt, engine.settings.context_tokens
     if isinstance(prompt, str):
         tokens = engine.encode(prompt)
-    elif prompt and isinstance(prompt[0], dict):
-        tokens = engine.encode_chat([dict(message) for message in prompt])  # type: ignore[call-overload]
     else:
-        tokens = [int(token) for token in prompt]  # type: ignore[call-overload]
+        messages = [message for message in prompt if isinstance(message, dict)]
+        numbers = [token for token in prompt if isinstance(token, int)]
+        tokens = engine.encode_chat(messages) if messages else numbers
     left = context - len(tokens)
     ask = Ask(
         tuple(tokens),
@@ -111,7 +111,7 @@ def ask_of(question: Question, engine: TokenEngine) -> Ask:
     return ask
 
 
-def work(connection: Connection, settings: Settings, model: Path | None) -> None:
+def _work(connection: Connection, settings: Settings, model: Path | None) -> None:
     """What the child does until its pipe is closed: take requests, step, send what came out.
 
     connection: its end of the pipe. settings, model: as for `TokenEngine`.
@@ -208,7 +208,7 @@ class EngineProcess:
         spawning = multiprocessing.get_context("spawn")
         self._connection, theirs = spawning.Pipe()
         self._process = spawning.Process(
-            target=work, args=(theirs, self.settings, self._model), daemon=True
+            target=_work, args=(theirs, self.settings, self._model), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -275,7 +275,8 @@ class EngineProcess:
 
     async def close(self) -> None:
         """End the child, at the latest after a step."""
-        self.state = "failed" if self.state == "failed" else "draining"
+        if self.state == "ready" or self.state == "starting":
+            self.state = "draining"
         self._connection.close()
         await asyncio.to_thread(self._process.join, 5)
         if self._process.is_alive():

@@ -38,7 +38,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from serving_mathematics import checks
-from serving_mathematics.architecture import rest_server
+from serving_mathematics.architecture.rest_server import (
+    BoundedBody,
+    Limits,
+    listen,
+    server_config,
+)
 from serving_mathematics.engine.completion_schema import (
     MODEL,
     Envelope,
@@ -62,7 +67,7 @@ LATENCIES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What the server holds at most, and how long it waits."""
 
     queue: int = 64  # requests that wait beside those that run
@@ -138,18 +143,21 @@ class AnswerStream(StreamingResponse):
             await self._source.aclose()  # type: ignore[attr-defined]
 
 
-def create_app(engine: EngineProcess, limits: Limits | None = None) -> FastAPI:
+def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> FastAPI:
     """The application: completions, models, health and metrics.
 
-    engine: started or about to be. limits: see Limits.
+    engine: started or about to be. limits: see ServerLimits.
+
+    >>> [route.path for route in create_app(EngineProcess()).routes]
+    ['/health', '/v1/models', '/metrics', '/v1/completions', '/v1/chat/completions']
     """
-    limits = limits or Limits()
+    limits = limits or ServerLimits()
     app, meters = FastAPI(openapi_url=None), Meters(engine)
     app.add_middleware(
-        rest_server.BoundedBody,
+        BoundedBody,
         body_bytes=BODY_BYTES,
-        read_s=rest_server.Limits.read_s,
-        fields=rest_server.Limits.fields,
+        read_s=Limits.read_s,
+        fields=Limits.fields,
     )
 
     def refusal(status: int, reason: str) -> JSONResponse:
@@ -291,17 +299,19 @@ async def _left(request: Request) -> None:
         pass
 
 
-async def serve(port: int, settings: Settings, limits: Limits, model: Path | None = None) -> int:
+async def serve(
+    port: int, settings: Settings, limits: ServerLimits, model: Path | None = None
+) -> int:
     """Serve until SIGTERM or SIGINT, print the port when the model is ready, answer what was
     accepted, and return the exit status: 1 when the engine died.
 
     port: on 127.0.0.1, 0 for any free one. settings, model: as for `TokenEngine`. limits: see
-    Limits. Raises EngineMissing without engine or model, OSError on a port that is taken, and
+    ServerLimits. Raises EngineMissing without engine or model, OSError on a port that is taken, and
     ValueError on one that cannot be.
     """
-    with rest_server.listen(port) as listener:
+    with listen(port) as listener:
         engine = EngineProcess(settings, model, limits.queue, limits.deadline_s)
-        config = rest_server.server_config(create_app(engine, limits))  # type: ignore[arg-type]
+        config = server_config(create_app(engine, limits))
         config.timeout_graceful_shutdown = int(limits.drain_s) + 2
         config.lifespan = "off"
         server = _Draining(config, engine, limits.drain_s)
@@ -353,7 +363,7 @@ def command_parser() -> argparse.ArgumentParser:
         prog="serving-mathematics serve",
         description=f"Serve {MODEL} on 127.0.0.1 with the OpenAI API, until SIGTERM.",
     )
-    engine, limits = Settings(), Limits()
+    engine, limits = Settings(), ServerLimits()
     for name, kind, default, what in (
         ("port", int, 0, "0 for any free one; printed when the model is ready"),
         ("max-sequences", int, engine.max_sequences, "requests answered at a time"),
@@ -377,7 +387,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(command_parser().parse_args(arguments))
     try:
         settings = Settings(**{name: given[name] for name in Settings.__dataclass_fields__})
-        limits = Limits(**{name: given[name] for name in Limits.__dataclass_fields__})
+        limits = ServerLimits(**{name: given[name] for name in ServerLimits.__dataclass_fields__})
         return asyncio.run(serve(given["port"], settings, limits, given["model"]))
     except (OSError, ValueError, EngineMissing, ImportError) as problem:
         print(f"serving-mathematics serve: {problem}", file=sys.stderr)
@@ -386,8 +396,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check_bad_limits_are_refused() -> None:
     """A queue of minus one, and a deadline that has passed, are errors that name the argument."""
-    checks.raises("queue", Limits, queue=-1, match="queue must be a non-negative integer, got -1")
-    checks.raises("deadline", Limits, deadline_s=0.0, match="deadline_s must be positive")
+    checks.raises(
+        "queue", ServerLimits, queue=-1, match="queue must be a non-negative integer, got -1"
+    )
+    checks.raises("deadline", ServerLimits, deadline_s=0.0, match="deadline_s must be positive")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,8 @@ def fit_costs(tokens: npt.ArrayLike, step_s: npt.ArrayLike) -> StepCosts:
             break
         kept[int(np.argmin(costs))] = False
     errors = np.abs(terms @ costs - 1)
-    return StepCosts(*costs.tolist(), float(np.median(errors)), float(errors.max()))
+    step, prompt, decode, context = costs.tolist()
+    return StepCosts(step, prompt, decode, context, float(np.median(errors)), float(errors.max()))
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:

@@ -340,6 +340,8 @@ class TokenEngine:
         """End a request; its memory is free after the next step. One that is not known, because it
         has ended, is no error."""
         request = self._known.pop(number, None)
+        if request is None:
+            return
         if request in self._waiting:
             self._waiting.remove(request)
         elif request in self._running:
