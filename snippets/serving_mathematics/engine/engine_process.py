@@ -256,7 +256,7 @@ class EngineProcess:
         except TimeoutError:
             raise EngineError("late", f"no whole answer within {self.deadline_s:g} s") from None
         finally:
-            if self._calls.pop(number, None) and self.state != "failed":
+            if self._calls.pop(number, None):
                 self._send(("cancel", number))
 
     async def drain(self, within_s: float) -> None:
