@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -47,7 +48,10 @@ def test_any_json_is_read_or_refused(body: dict[str, Any]) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_are_refused(body: bytes) -> None:
+def test_bytes_that_are_no_json_are_refused(body: bytes) -> None:
+    with contextlib.suppress(ValueError):  # hypothesis may find one that is
+        json.loads(body)
+        return
     with pytest.raises(RefusedRequest):
         read_completion(body)
 
