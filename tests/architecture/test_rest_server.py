@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -47,6 +48,7 @@ from serving_mathematics.architecture.rest_server import (
     serve,
     server_config,
 )
+from serving_mathematics.architecture.token_server import Refusal, parse_generation
 
 from .failing_models import FAILING, raises
 
@@ -733,6 +735,41 @@ def test_ports_that_cannot_be_end_with_2_and_one_line(module: str, port: str) ->
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1, done.stderr
     assert number in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("architecture.rest_server", []),
+        ("architecture.token_server", []),
+        ("capacity.bounded_server", ["--places", "6"]),
+    ],
+)
+def test_too_few_files_for_the_connections_end_with_2_and_one_line(
+    module: str, words: list[str]
+) -> None:
+    """Before anybody connects: at the limit a server accepts nothing, and fills the log."""
+    command = [sys.executable, "-m", f"serving_mathematics.{module}", *words]
+    done = subprocess.run(
+        ["prlimit", "--nofile=300:300", *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("connections must be at most 108, where this process may open")
+    assert done.stderr.count("\n") == 1
+
+
+def test_twenty_thousand_unknown_keys_cost_nothing() -> None:
+    keys = {f"key {number}": number for number in range(20_000)}
+    began = time.process_time()
+    InferRequest.model_validate_json(json.dumps(tensor(2) | keys))
+    with pytest.raises(Refusal, match="Extra inputs are not permitted"):
+        parse_generation(json.dumps({"prompt": "a"} | keys).encode())
+    assert time.process_time() - began < 2
 
 
 def test_config_carries_the_limits() -> None:

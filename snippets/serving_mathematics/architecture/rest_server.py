@@ -59,6 +59,7 @@ from serving_mathematics.architecture.inference_bodies import (
     _write_body,
     read_body,
 )
+from serving_mathematics.capacity.bounded_server import open_files_for
 
 Predict = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 Timeout = Annotated[int | None, Header(ge=1, le=600_000)]
@@ -382,13 +383,15 @@ def serve(predict: Predict, port: int = 0, limits: Limits | None = None) -> Coun
     """Serve on 127.0.0.1 until SIGTERM or SIGINT, answer what was accepted, and return the counts.
 
     predict, limits: as for `create_app`. port: 0 for any free one, which is printed. To be called
-    from the main thread. Raises ValueError on a port that cannot be.
+    from the main thread. Raises ValueError on a port that cannot be, and on more connections than
+    the process may open files for.
 
     >>> serve(lambda x: x, port=70_000)
     Traceback (most recent call last):
     ValueError: port must be in [0, 65535], got 70000
     """
-    counts = Counter[str]()
+    counts, limits = Counter[str](), limits or Limits()
+    open_files_for(limits.connections)
     config = server_config(create_app(predict, limits, counts), limits)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it has stopped
         signal.signal(number, lambda *_: None)

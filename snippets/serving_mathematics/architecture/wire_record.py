@@ -23,7 +23,7 @@ from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import load_digits
 from serving_mathematics.architecture.wire_format import grpc_bytes, request_json, request_protobuf
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ def predicted_ms(
     >>> predicted_ms(1.0, {"encode": 0.1, "model": 0.1}, {"encode": 2.0, "model": 0.5})
     3.3
     """
-    require(0 < smallest_ms < math.inf, "smallest_ms", "positive", smallest_ms)
+    require_positive(smallest_ms=smallest_ms)
     require(smallest.keys() == parts.keys(), "parts", f"named {[*smallest]}", [*parts])
     for name, taken in (("smallest", smallest), ("parts", parts)):
         require(all(0 < ms < math.inf for ms in taken.values()), name, "positive", dict(taken))

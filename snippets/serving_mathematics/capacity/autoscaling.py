@@ -85,7 +85,7 @@ def hpa_replicas(
     require_non_negative(metric=metric)
     require_positive(target=target)
     require(
-        float(not_ready).is_integer() and 0 <= not_ready < replicas,
+        not_ready % 1 == 0 and 0 <= not_ready < replicas,
         "not_ready",
         f"an integer in [0, {replicas})",
         not_ready,

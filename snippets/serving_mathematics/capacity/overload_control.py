@@ -28,7 +28,12 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,6 +55,7 @@ def blocking_probability(arrival_rate: float, service_rate: float, capacity: int
     """
     require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
     require_positive_integer(capacity=capacity)
+    require_in("[1, 1e7]", capacity=capacity)
     blocking = 1.0
     for _ in range(int(capacity)):
         offered = arrival_rate / service_rate * blocking
@@ -127,6 +133,8 @@ def best_capacity(arrival_rate: float, service_rate: float, deadline_s: float) -
     """
     require_positive(service_rate=service_rate, deadline_s=deadline_s)
     served = service_rate * deadline_s
+    most = 1e4 / service_rate
+    require(served <= 1e4, "deadline_s", f"at most {most:g}, ten thousand services", deadline_s)
     places = range(1, int(served + 10 * math.sqrt(served)) + 11)
     goodput = [bounded_goodput(arrival_rate, service_rate, deadline_s, k) for k in places]
     return 1 + int(np.argmax(goodput))

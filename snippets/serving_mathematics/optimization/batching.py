@@ -104,7 +104,7 @@ def greedy_latency(
     >>> round(latency_s, 9), round(batch, 9)  # M/D/1 at half load: 1.5 service times
     (0.0075, 1.0)
     """
-    whole = float(largest).is_integer() and 1 <= largest <= 1000
+    whole = largest % 1 == 0 and 1 <= largest <= 1000
     require(whole, "largest", "an integer from 1 to 1000", largest)
     largest = int(largest)
     most = 0.98 * batch_rate(largest, per_item_s, fixed_s)

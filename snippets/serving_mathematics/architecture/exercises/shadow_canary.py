@@ -23,7 +23,7 @@ from serving_mathematics.architecture.drift import psi, psi_null_quantile
 from serving_mathematics.architecture.repeated_looks import crossing_probability, pocock_constant
 from serving_mathematics.architecture.shadow_canary import allocation_cost, samples_per_arm
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_positive
 
 Verdict = Literal["High", "Low", "Pass"]
 
@@ -62,8 +62,7 @@ def canary_minutes(
     >>> round(canary_minutes(100.0, 0.5, 0.4, 0.6), 4)
     0.0323
     """
-    valid = 0 < requests_per_s < math.inf
-    require(valid, "requests_per_s", "positive and finite", requests_per_s)
+    require_positive(requests_per_s=requests_per_s)
     even = 2 * samples_per_arm(baseline_rate, candidate_rate)
     return even * allocation_cost(canary_share) / requests_per_s / 60
 
