@@ -37,7 +37,7 @@ from serving_mathematics.machine.record_making import (
     _write_bytes,
 )
 from serving_mathematics.measuring import FOLDER, provenance
-from serving_mathematics.require import require, require_all_positive
+from serving_mathematics.require import require, require_all_finite, require_all_positive
 
 COMMAND = "python -m serving_mathematics.machine.kernel_record"
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ def fastest(keys: Array, seconds: Array) -> tuple[Array, Array]:
     """Each shape once, with the shortest of its times.
 
     keys: shapes, shape (n, d). seconds: shape (n,). Returns them in the order of the shapes.
-    Raises ValueError on other shapes, or times that are none.
+    Raises ValueError on other shapes, shapes that are not finite, or times that are none.
 
     >>> found = fastest(np.array([[8.0, 2.0], [4.0, 2.0], [8.0, 2.0]]), np.array([3.0, 1.0, 2.0]))
     >>> found[0].tolist(), found[1].tolist()
@@ -87,6 +87,7 @@ def fastest(keys: Array, seconds: Array) -> tuple[Array, Array]:
     """
     require(np.ndim(keys) == 2 and len(keys) == len(seconds), "keys", "one row a time", keys)
     require_all_positive(seconds=seconds)
+    require_all_finite(keys=keys)
     shapes, place = np.unique(keys, axis=0, return_inverse=True)
     best = np.full(len(shapes), np.inf)
     np.minimum.at(best, place.ravel(), seconds)

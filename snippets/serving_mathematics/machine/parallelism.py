@@ -93,11 +93,8 @@ def context_split_s(
     """
     require_positive_integer(split=split)
     require_positive(bandwidth=bandwidth, link=link)
+    require_all_non_negative(cache_bytes=cache_bytes, result_bytes=result_bytes)
     cache, result = np.asarray(cache_bytes, float), np.asarray(result_bytes, float)
-    require(bool(np.all(cache >= 0) and np.all(np.isfinite(cache))), "cache_bytes", ">= 0", cache)
-    require(
-        bool(np.all(result >= 0) and np.all(np.isfinite(result))), "result_bytes", ">= 0", result
-    )
     sent = (split > 1) * SEND_S + (split - 1) / split * result / link
     return np.asarray(cache / split / bandwidth + sent, dtype=float)
 
