@@ -66,6 +66,7 @@ def engine_gauges(arrival_rate: float, fixed_s: float, per_item_s: float, places
     (0.5, 0.5, 0.5)
     """
     require_non_negative(arrival_rate=arrival_rate)
+    require(places <= 1_000_000, "places", "at most 1,000,000", places)
     rates = engine_rates(places, fixed_s, per_item_s, places)
     load = arrival_rate / float(rates[-1])
     require(load < 1, "arrival_rate", f"below what it serves, {rates[-1]:.6g}", arrival_rate)
@@ -88,6 +89,7 @@ def load_at_waiting(waiting: float, fixed_s: float, per_item_s: float, places: i
     0.5
     """
     require_positive(waiting=waiting)
+    require(places <= 1_000_000, "places", "at most 1,000,000", places)
     most = float(engine_rates(places, fixed_s, per_item_s, places)[-1])
     low, high = 0.0, 1.0
     for _ in range(60):
