@@ -21,9 +21,9 @@ from serving_mathematics.architecture.inference_bodies import (
     _BinarySize,
     _BinaryTensor,
     _OutputForm,
+    _reason,
     _write_body,
     read_body,
-    reason,
 )
 
 TENSOR: dict[str, Any] = {"name": "pixels", "datatype": "FP32"}
@@ -89,7 +89,7 @@ def test_types() -> None:
     ):
         with pytest.raises(ValidationError) as caught:
             _BinaryRequest.model_validate_json(object_of(rows, told))
-        assert reason(caught.value.errors()) == message
+        assert _reason(caught.value.errors()) == message
 
 
 def test_json_types() -> None:

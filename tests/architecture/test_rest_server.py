@@ -37,7 +37,7 @@ from serving_mathematics.architecture.inference_bodies import (
     InferResponse,
     LogitTensor,
     PixelTensor,
-    reason,
+    _reason,
 )
 from serving_mathematics.architecture.rest_server import (
     BoundedBody,
@@ -669,7 +669,7 @@ def test_models_of_the_body() -> None:
     assert isinstance(request.inputs[0], PixelTensor)
     with pytest.raises(ValidationError) as caught:
         InferRequest.model_validate(tensor(2, data=[0.5] * 64))
-    assert reason(caught.value.errors()).endswith("data must be 128 numbers, got 64")
+    assert _reason(caught.value.errors()).endswith("data must be 128 numbers, got 64")
 
 
 def test_a_body_of_errors_costs_one() -> None:

@@ -22,9 +22,9 @@ def by_balance(rate: float, fixed: float, per_item: float, places: int) -> Gauge
         if weight[n + 1] > 1e200:
             weight[: n + 2] /= 1e200
     weight /= weight.sum()
-    n = np.arange(states + 1)
-    running = np.minimum(n, places)
-    return Gauges(1 - weight[0], float(running @ weight), float((n - running) @ weight))
+    inside = np.arange(states + 1)
+    running = np.minimum(inside, places)
+    return Gauges(1 - weight[0], float(running @ weight), float((inside - running) @ weight))
 
 
 @given(st.floats(0.05, 0.95), st.floats(0.1, 10.0), st.floats(0.0, 2.0), st.integers(1, 40))

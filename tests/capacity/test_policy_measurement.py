@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from serving_mathematics import measuring
 from serving_mathematics.capacity import policy_measurement
-from serving_mathematics.capacity.policy_comparison import DAYS, SLOTS, STARTUP_S, measured_day
+from serving_mathematics.capacity.policy_comparison import (
+    DAYS,
+    RECORD,
+    SLOTS,
+    STARTUP_S,
+    measured_day,
+)
 from serving_mathematics.capacity.policy_measurement import (
     OTHERS,
-    RECORD,
     SETTINGS,
     _measure,
     _measure_cell,

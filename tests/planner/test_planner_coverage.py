@@ -40,7 +40,9 @@ def test_the_record_has_every_seed() -> None:
 
 
 def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    small = {"small": {"rate_per_s": 5, "ttft_s": 2, "tpot_s": 0.1, "requests": 150}}
+    small: dict[str, dict[str, object]] = {
+        "small": {"rate_per_s": 5, "ttft_s": 2, "tpot_s": 0.1, "requests": 150}
+    }
     monkeypatch.setattr(planner_coverage, "ASKED", small)
     monkeypatch.setattr(planner_coverage, "SEEDS", 3)
     monkeypatch.setattr(planner_coverage, "TRUE_REQUESTS", 20_000)

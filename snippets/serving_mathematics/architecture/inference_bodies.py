@@ -124,10 +124,10 @@ class _BinaryRequest(BaseModel):
     inputs: Annotated[list[_BinaryTensor], Field(min_length=1, max_length=1)]
 
 
-def reason(errors: Sequence[Any]) -> str:
+def _reason(errors: Sequence[Any]) -> str:
     """Where and why a request was refused, from the first of pydantic's errors, without its input.
 
-    >>> reason([{"loc": ("body", "inputs", 0), "msg": "Field required", "input": float("nan")}])
+    >>> _reason([{"loc": ("body", "inputs", 0), "msg": "Field required", "input": float("nan")}])
     'body.inputs.0: Field required'
     """
     return f"{'.'.join(map(str, errors[0]['loc']))}: {errors[0]['msg']}"
@@ -195,7 +195,7 @@ def check_requests_are_typed() -> None:
         try:
             InferRequest.model_validate({"inputs": [tensor]})
         except ValidationError as error:
-            return reason(error.errors())
+            return _reason(error.errors())
         return "accepted"
 
     for label, change, message in (

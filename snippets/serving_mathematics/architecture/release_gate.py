@@ -31,8 +31,8 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
     require,
+    require_finite,
     require_in,
-    require_positive,
     require_positive_integer,
 )
 
@@ -99,7 +99,7 @@ def error_harm(
     require_in("(0, 0.5)", level=level)
     z = NormalDist().inv_cdf(1 - level)
     wilson = []
-    require_positive(baseline_requests=baseline_requests, candidate_requests=candidate_requests)
+    require_finite(baseline_requests=baseline_requests, candidate_requests=candidate_requests)
     for name, events, total in (
         ("baseline_errors", baseline_errors, baseline_requests),
         ("candidate_errors", candidate_errors, candidate_requests),

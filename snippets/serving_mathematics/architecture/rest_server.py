@@ -55,9 +55,9 @@ from serving_mathematics.architecture.inference_bodies import (
     InferRequest,
     InferResponse,
     LogitTensor,
+    _reason,
     _write_body,
     read_body,
-    reason,
 )
 from serving_mathematics.capacity.bounded_server import open_files_for
 
@@ -247,7 +247,7 @@ def create_app(
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"error": reason(error.errors())}, 400)
+        return JSONResponse({"error": _reason(error.errors())}, 400)
 
     @app.exception_handler(AnyHTTPException)
     async def refused(_: Request, error: AnyHTTPException) -> JSONResponse:
@@ -305,7 +305,7 @@ def create_app(
         try:
             pixels, binary = read_body(await request.body(), inference_header_content_length)
         except ValidationError as error:
-            raise HTTPException(400, reason(error.errors())) from None
+            raise HTTPException(400, _reason(error.errors())) from None
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
         body, head_bytes = _write_body(await score(pixels, x_timeout_ms), binary=binary)

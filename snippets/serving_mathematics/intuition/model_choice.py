@@ -158,7 +158,8 @@ def step_time(candidate: Candidate, slots: int, context_tokens: float, device: D
     >>> step_time(toy, 4, 5.0, Device(100.0, 10.0, 40.0, 1.0))  # max(20/10, 80/40) + 60/10
     8.0
     """
-    require_positive(slots=slots, context_tokens=context_tokens)
+    require_positive_integer(slots=slots)
+    require_non_negative(context_tokens=context_tokens)
     caches = slots * context_tokens * candidate.kv_bytes_per_token
     weights = replica_bytes(candidate, slots, context_tokens) - caches
     reading = weights / device.bytes_per_s

@@ -159,7 +159,7 @@ def check_few_runs_beat_the_roofline() -> None:
 
 
 def check_the_model_explains_the_rest() -> None:
-    """Where the roofline is a factor of two off by device count, the model is within a tenth.
+    """Where the roofline is a factor of two off by device count, the model is within a sixth.
 
     Source: the record of runs, with constants from kernels alone.
     """
@@ -167,7 +167,7 @@ def check_the_model_explains_the_rest() -> None:
     for count in (1, 2, 4, 8):
         chosen = devices == count
         checks.inside(
-            f"{count} devices, model", float(np.median(model[chosen])), 0.9, 1.1, kind="measured"
+            f"{count} devices, model", float(np.median(model[chosen])), 0.85, 1.15, kind="measured"
         )
     spread = float(np.median(roofs[devices == 8]) / np.median(roofs[devices == 1]))
     checks.inside("roofline, eight over one", spread, 1.5, 3.0, kind="measured")
