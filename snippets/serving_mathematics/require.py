@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+_NOT_REAL = (complex, np.complexfloating, str)
 COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
 
 
@@ -172,8 +173,10 @@ def require_shape(shape: tuple[int, ...], **arrays: Any) -> None:
 
 def _number(value: Any) -> float:
     """A real number as a float; NaN for everything else, which keeps no rule."""
+    if type(value) is float:  # nearly always
+        return value
     try:
-        return math.nan if isinstance(value, complex | np.complexfloating | str) else float(value)
+        return math.nan if isinstance(value, _NOT_REAL) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
 
@@ -182,7 +185,8 @@ def _numbers(value: Any) -> Any:
     """Real numbers as an array of floats; a single NaN for everything else."""
     try:
         found = np.asarray(value)
-        return np.asarray(math.nan) if found.dtype.kind not in "biuf" else found.astype(float)
+        real = found.dtype.kind in "biuf"
+        return found.astype(float, copy=False) if real else np.asarray(math.nan)
     except (TypeError, ValueError, OverflowError):
         return np.asarray(math.nan)
 

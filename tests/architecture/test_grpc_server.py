@@ -38,7 +38,7 @@ from serving_mathematics.architecture.grpc_server import (
     read_pixels,
     serve_grpc,
 )
-from serving_mathematics.architecture.rest_grpc import OUTCOMES
+from serving_mathematics.architecture.rest_grpc import _OUTCOMES
 from serving_mathematics.architecture.wire_format import (
     GRPC_RECEIVE_BYTES,
     field,
@@ -454,7 +454,7 @@ def test_the_proto_file_on_the_page_is_the_schema(tmp_path: Path) -> None:
 
 
 def test_codes_are_those_of_the_table() -> None:
-    assert all(hasattr(grpc.StatusCode, code) for _, code in OUTCOMES.values())
+    assert all(hasattr(grpc.StatusCode, code) for _, code in _OUTCOMES.values())
 
 
 def test_ports() -> None:

@@ -277,6 +277,7 @@ def example() -> SimpleNamespace:
         deferred_test=100 * float(deferred.mean()),
         cascade_multiplications=cost,
         large_multiplications=large,
+        cost_ratio=large / small,
         saved_percent=100 * (1 - cost / large),
         middle_percent=100 * float(test.right[MIDDLE].mean()),
         middle_multiplications=multiplications(MIDDLE),

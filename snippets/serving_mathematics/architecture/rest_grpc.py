@@ -33,7 +33,7 @@ HANDSHAKES = {"kept": 0, "TCP": 1, "TCP and TLS 1.3": 2}  # round trips; RFC 844
 JSON_BYTES, PROTOBUF_BYTES = 10.9, 4.0  # of one random float32; see wire_format [B]
 CONTINENT = (0.05, 12.5e6)  # round trip [s] and bandwidth [B/s] of a client far away: 100 Mbit/s
 ZONE = (0.0005, 1.25e9)  # of two machines in one data centre: 10 Gbit/s
-OUTCOMES = {  # what happened: HTTP status and gRPC code that the two servers answer with
+_OUTCOMES = {  # what happened: HTTP status and gRPC code that the two servers answer with
     "malformed, NaN or wrong shape": (400, "INVALID_ARGUMENT"),
     "unknown model": (404, "NOT_FOUND"),
     "too large": (413, "RESOURCE_EXHAUSTED"),
@@ -229,7 +229,7 @@ def check_status_codes() -> None:
         "DEADLINE_EXCEEDED": 504,
     }
     finer = {"too large": 413}
-    for outcome, (status, code) in OUTCOMES.items():
+    for outcome, (status, code) in _OUTCOMES.items():
         expected = finer.get(outcome, published[code])
         checks.equal(f"{outcome}: {code}", status, expected, kind="published")
 

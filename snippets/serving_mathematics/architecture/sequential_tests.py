@@ -189,6 +189,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         sprt_upper=upper,
         sprt_lower=lower,
+        sprt_error_step=math.log(0.02 / 0.01),
         sprt_h0=h0,
         sprt_h1=h1,
         sprt_fixed=fixed_samples(0.01, 0.02, 0.05, 0.2),

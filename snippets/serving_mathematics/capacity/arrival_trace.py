@@ -344,6 +344,8 @@ def example() -> SimpleNamespace:
         trace_300s=index[300],
         trace_minute_p=dispersion_p_value(trace.requests_per_minute),
         trace_within=trace.dispersion_within_minutes,
+        trace_within_percent=100 * (trace.dispersion_within_minutes - 1),
+        idle_at_50_percent=100 * (1 - 0.5 * busiest / trace.rate_per_s),
         trace_within_p=_p_within_minutes(trace),
         trace_busiest=busiest,
         trace_quietest=quietest,

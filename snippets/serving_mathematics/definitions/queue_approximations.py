@@ -173,7 +173,10 @@ def constant_service_wait(utilization: float, servers: int) -> float:
     roots = np.zeros_like(turns)
     for _ in range(NEWTON_STEPS):
         image = turns * np.exp(utilization * (roots - 1))
-        roots = roots - (roots - image) / (1 - utilization * image)
+        step = (roots - image) / (1 - utilization * image)
+        roots = roots - step
+        if np.abs(step).max(initial=0.0) < 1e-14:
+            break
     spread = float(np.sum(1 / (1 - roots)).real)
     wait = (spread - (servers * (servers - 1) - load**2) / (2 * (servers - load))) / load
     return max(wait, 0.0)

@@ -89,13 +89,12 @@ def fifo_waits(
 
 def _heap_waits(arrivals: FloatArray, services: FloatArray, servers: int) -> FloatArray:
     """One replication: each customer takes the server that becomes free first."""
-    free_at = [-math.inf] * servers
-    waits = np.empty_like(arrivals)
-    for i, (arrival, service) in enumerate(zip(arrivals.tolist(), services.tolist(), strict=True)):
-        start = max(arrival, free_at[0])
-        waits[i] = start - arrival
+    free_at, starts = [-math.inf] * servers, []
+    for arrival, service in zip(arrivals.tolist(), services.tolist(), strict=True):
+        start = arrival if arrival > free_at[0] else free_at[0]
+        starts.append(start)
         heapq.heapreplace(free_at, start + service)
-    return waits
+    return np.array(starts) - arrivals
 
 
 def _lane_waits(arrivals: FloatArray, services: FloatArray, servers: int) -> FloatArray:

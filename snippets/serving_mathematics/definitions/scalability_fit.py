@@ -108,9 +108,7 @@ def _levenberg_marquardt(n: FloatArray, x: FloatArray, columns: list[int]) -> Fl
     basis = _denominators(n)[:, columns]
     typical = np.maximum(x, 0.05 * x.max(axis=1, keepdims=True))  # noise may make x negative
     rows = typical[:, :, None] ** 2 / n[:, None] * basis  # x − n/d ≈ (x·d − n)·x/n, linear in θ
-    theta = np.stack(
-        [np.linalg.lstsq(r, t, rcond=None)[0] for r, t in zip(rows, typical, strict=True)]
-    )
+    theta: FloatArray = (np.linalg.pinv(rows) @ typical[:, :, None])[:, :, 0]
     damping = np.full(len(x), 1e-3)
     with np.errstate(all="ignore"):  # a step too far is measured and taken back
         error = ((x - n / (theta @ basis.T)) ** 2).sum(axis=1)

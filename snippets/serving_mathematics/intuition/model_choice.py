@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -270,9 +270,12 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
         replicas = min_replicas(demand.requests_per_s, service, slots, demand.slo_s)
         cost = replicas * candidate.devices * device.price_per_h
         if cost < best.cost_per_h:
-            p99 = response_p99(demand.requests_per_s, service, replicas * slots)
-            best = Plan(candidate.name, "", slots, replicas, p99, cost)
-    return best
+            best = Plan(candidate.name, "", slots, replicas, cost_per_h=cost)
+    if best.fails:
+        return best
+    service = demand.output_tokens * step_time(candidate, best.slots, demand.context_tokens, device)
+    p99 = response_p99(demand.requests_per_s, service, best.slots * best.replicas)
+    return replace(best, p99_s=p99)
 
 
 def choose(

@@ -143,6 +143,8 @@ def example() -> SimpleNamespace:
         minutes_small=canary_minutes(100.0, 0.05, 0.001, 0.002),
         minutes_even=canary_minutes(100.0, 0.5, 0.001, 0.002),
         fleet_threshold=alarm_threshold(10, 1000, 1000, 50 * 168),
+        fleet_over_single=alarm_threshold(10, 1000, 1000, 50 * 168)
+        / psi_null_quantile(0.95, 10, 1000, 1000),
         obf_first=five[0],
         obf_last=five[-1],
         obf_power_percent=100 * crossing_probability(five, planned),
