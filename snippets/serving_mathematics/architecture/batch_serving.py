@@ -428,7 +428,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("negative", list_schedule, [1.0, -1.0], 2, match="durations must be non-negative")
     checks.raises("NaN", makespan_floor, [math.nan], 2, match="durations must be non-negative")
     checks.raises("none", lpt_schedule, [], 2, match="durations must be non-empty")
-    checks.raises("machines", list_ratio, 1.5, match="machines must be positive")
+    checks.raises("machines", list_ratio, 1.5, match="machines must be a positive integer")
     checks.raises("order", list_schedule, [1.0, 2.0], 2, order=[0, 0], match="order must be a perm")
     checks.raises(
         "ready", list_schedule, [1.0], 2, ready=[0.0], match="ready must be of shape (2,)"

@@ -248,7 +248,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("no bytes", flights, 0, match="size_bytes must be positive")
     checks.raises("NaN", flights, math.nan, match="size_bytes must be positive")
     checks.raises("no window", flights, 1, 0, match="window_bytes must be positive")
-    checks.raises("half", round_trips, 1, 1, 0.5, match="handshakes must be a count")
+    checks.raises("half", round_trips, 1, 1, 0.5, match="handshakes must be a non-negative integer")
     checks.raises("no trip", call_latency_s, 0, 1.0, 1, 1.0, match="trips must be at least 1")
     checks.raises("no network", call_latency_s, 1, 1.0, 1, 0.0, match="bytes_per_s must be pos")
     checks.raises("past", call_latency_s, 1, -1.0, 1, 1.0, match="round_trip_s must be non-neg")

@@ -27,6 +27,7 @@ from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_
 from serving_mathematics.require import (
     require,
     require_all_finite,
+    require_all_positive,
     require_in,
     require_positive,
     require_positive_integer,
@@ -148,10 +149,10 @@ def msprt_ratio(
     >>> float(msprt_ratio(100, 0.3, 1.0, 0.1).round(6))
     18.028637
     """
-    require_all_finite(count=count, mean_difference=mean_difference)
+    require_all_positive(count=count)
+    require_all_finite(mean_difference=mean_difference)
     n, delta = np.asarray(count, dtype=float), np.asarray(mean_difference, dtype=float)
-    require(n.size > 0 and ((n > 0) & (n < math.inf)).all(), "count", "positive", count)
-    require(np.isfinite(delta).all(), "mean_difference", "finite", mean_difference)
+    require(n.size > 0, "count", "not empty", n.shape)
     require_positive(variance=variance)
     require_positive(mixing_variance=mixing_variance)
     spread = variance + n * mixing_variance

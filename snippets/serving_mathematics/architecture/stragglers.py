@@ -269,7 +269,9 @@ def check_bad_input_is_refused() -> None:
     checks.raises("zero", run_with_copies, [0.0], 1, match="first must be positive")
     checks.raises("other", run_with_copies, [1.0], 1, [1.0, 1.0], match="second must be as long")
     checks.raises("NaN", run_with_copies, [1.0], 1, [math.nan], match="second must be positive")
-    checks.raises("m = 0", mean_makespan, 1, 0, copies=True, match="machines must be positive")
+    checks.raises(
+        "m = 0", mean_makespan, 1, 0, copies=True, match="machines must be a positive integer"
+    )
     rng = np.random.default_rng(0)
     checks.raises(
         "share", simulate_makespan, rng, 1, 1, 1.5, 2.0, copies=True, match="slow_share must be in"
