@@ -31,7 +31,12 @@ from serving_mathematics.definitions.batching_engine import engine_rates
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.measuring import digits
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +71,7 @@ def engine_gauges(arrival_rate: float, fixed_s: float, per_item_s: float, places
     (0.5, 0.5, 0.5)
     """
     require_non_negative(arrival_rate=arrival_rate)
+    require_positive_integer(places=places)
     rates = engine_rates(places, fixed_s, per_item_s, places)
     load = arrival_rate / float(rates[-1])
     require(load < 1, "arrival_rate", f"below what it serves, {rates[-1]:.6g}", arrival_rate)
@@ -88,6 +94,7 @@ def load_at_waiting(waiting: float, fixed_s: float, per_item_s: float, places: i
     0.5
     """
     require_positive(waiting=waiting)
+    require_positive_integer(places=places)
     most = float(engine_rates(places, fixed_s, per_item_s, places)[-1])
     low, high = 0.0, 1.0
     for _ in range(60):

@@ -28,6 +28,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.intuition.availability import k_of_n
 from serving_mathematics.require import (
+    require,
     require_in,
     require_non_negative,
     require_positive,
@@ -53,6 +54,8 @@ def warm_replicas(orders_per_s: float, startup_s: float, miss_probability: float
     require_non_negative(orders_per_s=orders_per_s, startup_s=startup_s)
     require_in("(0, 1)", miss_probability=miss_probability)
     mean = orders_per_s * startup_s
+    most = "so few that at most 700 are on their way"  # e⁻ᵐ would be 0
+    require(mean <= 700, "orders_per_s", most, orders_per_s)
     warm, term, below = 0, math.exp(-mean), 0.0
     while 1 - below > miss_probability:
         below += term
@@ -76,7 +79,9 @@ def spot_replicas(
     require_positive_integer(needed=needed)
     require_non_negative(losses_per_s=losses_per_s, startup_s=startup_s, notice_s=notice_s)
     require_in("(0, 1)", certainty=certainty)
-    there = 1 / (1 + losses_per_s * max(0.0, startup_s - notice_s))
+    lost = losses_per_s * max(0.0, startup_s - notice_s)
+    require(lost <= 10, "losses_per_s", "such that replicas are there for a tenth", losses_per_s)
+    there = 1 / (1 + lost)
     count = int(needed)
     while k_of_n(int(needed), [there] * count) < certainty:
         count += 1

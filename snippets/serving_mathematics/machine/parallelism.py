@@ -50,6 +50,7 @@ from serving_mathematics.machine.step_time import (
 )
 from serving_mathematics.require import (
     require,
+    require_all_non_negative,
     require_positive,
     require_positive_integer,
 )
