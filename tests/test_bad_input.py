@@ -54,8 +54,11 @@ INNER = {  # loops of a fit, over arrays that `count_work` has checked
     "machine.step_time",
 }
 OTHER_KINDS = {  # arguments that are a number in the example, and may be anything
+    "architecture.inference_bodies.read_body.json_bytes": "is called by its header field",
     "capacity.bounded_server.header_number.default": "is returned as it is",
     "capacity.bounded_server.response.status": "HTTPStatus refuses what is none",
+    "engine.token_engine.plan_step.decoding": "once a step, of an engine that has checked",
+    "engine.token_engine.plan_step.token_budget": "the same",
     "machine.predict.number.low": "a limit, which is not checked",
     "optimization.cached_attention.generate.prompt": "is called tokens where it is read",
     "planner.capacity_planner.sectioned_quantile.values": "NaN is what has no value",

@@ -128,7 +128,7 @@ def mean_latency_bounds(
         f"{shares.size} non-decreasing, finite times",
         quantiles,
     )
-    require_positive(longest_s=longest_s)
+    require_non_negative(longest_s=longest_s)
     require(
         quantiles[-1] <= longest_s,
         "longest_s",

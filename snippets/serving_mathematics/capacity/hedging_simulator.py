@@ -134,6 +134,7 @@ def hedged_responses(
     lanes, requests = arrivals.shape
     require_all_non_negative(initial_work=initial_work)
     require(np.all(np.asarray(delay) >= 0), "delay", "non-negative", delay)
+    require(np.all(np.asarray(budget) > 0), "budget", "positive", budget)
     delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
     budgets = np.broadcast_to(np.asarray(budget, dtype=float), (lanes,))
     work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))

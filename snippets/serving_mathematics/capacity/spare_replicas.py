@@ -54,7 +54,8 @@ def warm_replicas(orders_per_s: float, startup_s: float, miss_probability: float
     require_non_negative(orders_per_s=orders_per_s, startup_s=startup_s)
     require_in("(0, 1)", miss_probability=miss_probability)
     mean = orders_per_s * startup_s
-    require(mean <= 700, "orders_per_s·startup_s", "at most 700", mean)
+    most = "so few that at most 700 are on their way"  # e⁻ᵐ would be 0
+    require(mean <= 700, "orders_per_s", most, orders_per_s)
     warm, term, below = 0, math.exp(-mean), 0.0
     while 1 - below > miss_probability:
         below += term

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import max_utilization, wait_exceeds
-from serving_mathematics.require import require_in
+from serving_mathematics.require import require, require_in, require_non_negative
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,8 @@ def constant_wait_exceeds(threshold: float, utilization: float) -> float:
     >>> round(constant_wait_exceeds(0.0, utilization=0.8), 12)
     0.8
     """
-    require_in("[0, 1e4]", threshold=threshold)
+    require_non_negative(threshold=threshold)
+    require(threshold <= 1e4, "threshold", "at most 10,000 services", threshold)
     require_in("[0, 1)", utilization=utilization)
     if utilization == 0:
         return 0.0
@@ -194,4 +195,4 @@ def check_bad_input_is_refused() -> None:
     """Saturation, negative waits and targets below one service are refused by name."""
     checks.raises("ρ = 1", constant_wait_exceeds, 1.0, 1.0, match="utilization must be in [0, 1)")
     checks.raises("t < 0", constant_wait_exceeds, -1.0, 0.5, match="threshold must be non-negative")
-    checks.raises("r = 1", max_constant_utilization, 0.9, 1.0, match="slowdown must be in (1, inf)")
+    checks.raises("r = 1", max_constant_utilization, 0.9, 1.0, match="slowdown must be in (1, 1e4]")

@@ -52,7 +52,7 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import require, require_in, require_positive
 
 RECORD = "token_engine"
 COMMAND = "python -m serving_mathematics.engine.engine_measurement"
@@ -230,6 +230,7 @@ def cut_workload(workload: Workload, last_s: float, context_tokens: int) -> Work
     [3, 1]
     """
     require_positive(last_s=last_s)
+    require_in("[2, 1e9]", context_tokens=context_tokens)
     due = int(np.searchsorted(workload.arrival_s, last_s, side="right"))
     require(due > 0, "last_s", f"at or after {workload.arrival_s[0]:.6g}", last_s)
     prompts = np.minimum(workload.prompt_tokens[:due], context_tokens - 1)
@@ -241,13 +242,14 @@ def refusal(before_s: float, after_s: float, calibrated_s: float, steps: Sequenc
     """Why a run does not count; empty when it does.
 
     before_s, after_s, calibrated_s: the reference step [s] before and after the run and at the
-    calibration. steps: of the run.
+    calibration. steps: of the run. Raises ValueError unless the times are positive and finite.
 
     >>> refusal(0.010, 0.0104, 0.010, [Step(0.0, 1.0, 0.99, 1, 1, 0, 0, 1, 0, 0.0, True)])
     ''
     >>> refusal(0.010, 0.0107, 0.010, [])
     'the reference step took 1.07 times as long after the run'
     """
+    require_positive(before_s=before_s, after_s=after_s, calibrated_s=calibrated_s)
     for when, step_s in (("before", before_s), ("after", after_s)):
         ratio = step_s / calibrated_s
         if abs(ratio - 1) > DRIFT:

@@ -113,6 +113,7 @@ def require_ask(ask: Ask, context_tokens: int) -> None:
     ...
     ValueError: max_tokens must be at most 3 after a prompt of 2 tokens, got 4
     """
+    require_positive_integer(context_tokens=context_tokens)
     size = len(ask.prompt)
     require(1 <= size < context_tokens, "prompt", f"of 1 to {context_tokens - 1} tokens", size)
     for token in ask.prompt:

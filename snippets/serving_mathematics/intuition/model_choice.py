@@ -564,7 +564,7 @@ def check_more_demand_never_costs_less() -> None:
 
 def check_bad_input_is_refused() -> None:
     """Saturated slots, promises that no slot keeps, and an impossible zoo are errors."""
-    checks.raises("ρ = 1", response_p99, 1.0, 4.0, 4, match="offered_load must be in [0, 4)")
+    checks.raises("ρ = 1", response_p99, 1.0, 4.0, 4, match="requests_per_s must be below 1")
     checks.raises("SLO below idle", min_replicas, 1.0, 1.0, 4, 4.6, match="the p99 of an idle slot")
     checks.raises("no slots", replica_bytes, ZOO[0], 0, 10.0, match="slots must be a positive")
     checks.raises("NaN context", step_time, ZOO[0], 1, math.nan, H100, match="context_tokens must")

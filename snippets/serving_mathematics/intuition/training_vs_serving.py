@@ -471,4 +471,4 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "negative demand", lifetime_optimum, PRINTED, 2.0, -1.0, match="inference_tokens must be"
     )
-    checks.raises("half a layer", forward_flops, 1e9, 0.5, match="layers must be a whole number")
+    checks.raises("half a layer", forward_flops, 1e9, 0.5, match="layers must be a non-negative")

@@ -37,7 +37,11 @@ from serving_mathematics.machine.deployments import (
     sequence_bytes,
     weight_bytes,
 )
-from serving_mathematics.require import require_non_negative, require_positive
+from serving_mathematics.require import (
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,6 +145,7 @@ def spread_bytes(attention: Attention, devices: int, cache_bytes: float = 2.0) -
     >>> spread_bytes(latent, devices=8), spread_bytes(latent, devices=1)
     (9216.0, 1152.0)
     """
+    require_positive_integer(devices=devices)
     require_positive(cache_bytes=cache_bytes)
     parts = cache_devices(attention, devices)
     return attention.cached_values * cache_bytes * devices / parts

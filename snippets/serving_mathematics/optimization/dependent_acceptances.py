@@ -226,5 +226,5 @@ def check_bad_input_is_refused() -> None:
     checks.raises("shape", transition_matrix, [[0.5, 0.5]] * 3, match="table must be of shape")
     checks.raises("classes", context_shares, np.eye(2), match="transitions must be a chain with")
     table = [[0.5, 0.5]] * 2
-    checks.raises("γ", exact_tokens_per_round, table, table, 0.5, match="draft_tokens must be an")
+    checks.raises("γ", exact_tokens_per_round, table, table, 0.5, match="draft_tokens must be a")
     checks.raises("never", two_modes, 0.9, 0.3, 0.0, match="switch must be in (0, 1]")
