@@ -255,8 +255,14 @@ RNG = np.random.default_rng(0)
         (lambda: hedged_responses(WORK, [1.0, -1.0]), "delay must be non-negative"),
         (lambda: hedged_responses(WORK, 1.0, budget=-0.1), "budget must be positive, got -0.1"),
         (lambda: hedged_responses(WORK, 1.0, budget=math.nan), "budget must be positive, got nan"),
-        (lambda: hedged_responses(WORK, 1.0, initial_work=-1.0), "initial_work must be finite"),
-        (lambda: hedged_responses(WORK, 1.0, initial_work=math.inf), "initial_work must be finite"),
+        (
+            lambda: hedged_responses(WORK, 1.0, initial_work=-1.0),
+            "initial_work must be non-negative and finite",
+        ),
+        (
+            lambda: hedged_responses(WORK, 1.0, initial_work=math.inf),
+            "initial_work must be non-negative and finite",
+        ),
         (lambda: responses_by_event(WORK, math.nan, "never"), "delay must be non-negative"),
         (lambda: responses_by_event(WORK, 1.0, "late"), "cancel must be one of"),  # type: ignore[arg-type]
         (lambda: quantile_estimate(np.ones((1, 5)), 0.5), r"responses must be of shape \(r, n\)"),

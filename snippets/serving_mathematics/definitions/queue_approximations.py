@@ -98,7 +98,8 @@ def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
     4.0
     """
     require_in("(0, 1)", utilization=utilization)
-    require_in("[0, 1e6]", arrival_scv=arrival_scv)
+    require_non_negative(arrival_scv=arrival_scv)
+    require(arrival_scv <= 1e6, "arrival_scv", "at most a million", arrival_scv)
     gap = 1 / utilization
     free = 1.0  # 1 − σ
     for _ in range(NEWTON_STEPS):

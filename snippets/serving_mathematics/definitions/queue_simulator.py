@@ -124,7 +124,7 @@ def gamma_times(
     """
     require_positive(mean=mean)
     require_non_negative(scv=scv)
-    whole = all(n % 1 == 0 and n >= 0 for n in np.atleast_1d(size))
+    whole = all(0 <= n < math.inf and n % 1 == 0 for n in np.atleast_1d(size))
     require(whole, "size", "made of integers ≥ 0", size)
     shape = tuple(int(n) for n in np.atleast_1d(size))
     if scv == 0:
