@@ -311,9 +311,9 @@ def test_bad_bytes_get_clean_errors() -> None:
     cases: dict[str, tuple[bytes, str, int, str]] = {
         "cut off": (whole[:-1], f"{size}", 400, "the body must be 256 bytes behind the object"),
         "too long": (whole + b"x", f"{size}", 400, "the body must be 256 bytes behind the object"),
-        "no object": (whole, "0", 400, f"{JSON_BYTES} must be in [1, "),
-        "beyond": (whole, "999999", 400, f"{JSON_BYTES} must be in [1, "),
-        "negative": (whole, "-1", 400, f"{JSON_BYTES} must be in [1, "),
+        "no object": (whole, "0", 400, "json_bytes must be in [1, "),
+        "beyond": (whole, "999999", 400, "json_bytes must be in [1, "),
+        "negative": (whole, "-1", 400, "json_bytes must be in [1, "),
         "no number": (whole, "soon", 400, "header.inference-header-content-length: "),
         "half an object": (whole, f"{size - 1}", 400, ": Invalid JSON"),
         "NaN": (extended() + nan, f"{size}", 400, "inputs.0 must be numbers from 0 to 1"),

@@ -20,7 +20,7 @@ from serving_mathematics.machine.deployments import (
     storage,
 )
 from serving_mathematics.machine.exercises.step_time import (
-    even_context,
+    even_reading,
     floor_and_rate,
     largest_batch,
 )
@@ -471,10 +471,13 @@ def test_floor_and_rate() -> None:
         floor_and_rate(1.0, 2.0, 1.0, 3.0)
 
 
-def test_even_context() -> None:
-    assert even_context(8e9, 32, 4096) == pytest.approx(8e9 / 262_144)
-    with pytest.raises(ValueError, match="layers must be"):
-        even_context(8e9, 0, 4096)
+def test_even_reading() -> None:
+    assert even_reading(10.0, 2.0, 5) == 1.0
+    assert even_reading(10.0, 2.0, 1) == 5.0
+    with pytest.raises(ValueError, match="sequences must be"):
+        even_reading(1.0, 1.0, 0)
+    with pytest.raises(ValueError, match="weight_bytes must be"):
+        even_reading(0.0, 1.0, 1)
 
 
 def test_largest_batch() -> None:

@@ -146,7 +146,8 @@ def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:
     >>> pixels.shape, binary
     ((1, 64), False)
     """
-    require(0 < json_bytes <= len(body), JSON_BYTES, f"in [1, {len(body)}]", json_bytes)
+    rule = f"in [1, {len(body)}], by {JSON_BYTES}"
+    require(0 < json_bytes <= len(body), "json_bytes", rule, json_bytes)
     if json_bytes == len(body):
         (tensor,) = InferRequest.model_validate_json(body).inputs
         return np.array(tensor.data, dtype=np.float32).reshape(tensor.shape), False
@@ -253,8 +254,8 @@ def check_bad_input_is_refused() -> None:
     ).encode()
     ink = np.full(64, 0.5, np.float32).tobytes()
     size = len(head)
-    checks.raises("length 0", read_body, head, 0, match=f"{JSON_BYTES} must be in [1, {size}]")
-    checks.raises("beyond", read_body, head, size + 1, match="Content-Length must be in [1, ")
+    checks.raises("length 0", read_body, head, 0, match=f"json_bytes must be in [1, {size}]")
+    checks.raises("beyond", read_body, head, size + 1, match="json_bytes must be in [1, ")
     checks.raises(
         "cut off",
         read_body,

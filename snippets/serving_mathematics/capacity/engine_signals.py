@@ -72,7 +72,9 @@ def engine_gauges(arrival_rate: float, fixed_s: float, per_item_s: float, places
     """
     require_non_negative(arrival_rate=arrival_rate)
     require_positive_integer(places=places)
-    rates = engine_rates(places, fixed_s, per_item_s, places)
+    require(places <= 1_000_000, "places", "at most 1,000,000", places)
+    require_non_negative(per_item_s=per_item_s)
+    rates = engine_rates(places, fixed_s, float(per_item_s), places)
     load = arrival_rate / float(rates[-1])
     require(load < 1, "arrival_rate", f"below what it serves, {rates[-1]:.6g}", arrival_rate)
     with np.errstate(divide="ignore"):
@@ -95,7 +97,9 @@ def load_at_waiting(waiting: float, fixed_s: float, per_item_s: float, places: i
     """
     require_positive(waiting=waiting)
     require_positive_integer(places=places)
-    most = float(engine_rates(places, fixed_s, per_item_s, places)[-1])
+    require(places <= 1_000_000, "places", "at most 1,000,000", places)
+    require_non_negative(per_item_s=per_item_s)
+    most = float(engine_rates(places, fixed_s, float(per_item_s), places)[-1])
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2

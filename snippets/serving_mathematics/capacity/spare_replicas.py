@@ -46,7 +46,7 @@ def warm_replicas(orders_per_s: float, startup_s: float, miss_probability: float
 
     orders_per_s: ν, rate at which replicas are taken out of the pool [1/s]. startup_s: D, mean time
     until the replacement is warm [s]. miss_probability: in (0, 1). Raises ValueError on negative
-    numbers or a probability outside the range.
+    numbers, more than 700 orders in a start-up, or a probability outside the range.
 
     >>> warm_replicas(orders_per_s=1 / 600, startup_s=600.0, miss_probability=0.1)  # P(N ≥ 3) = .08
     3
@@ -71,7 +71,8 @@ def spot_replicas(
 
     needed: that must be ready. losses_per_s: θ of each [1/s]. startup_s: D, from the order of the
     replacement to readiness [s]. notice_s: N, from notice, when it is ordered, to the loss [s].
-    certainty: share of the time, in (0, 1). Raises ValueError outside these ranges.
+    certainty: share of the time, in (0, 1). Raises ValueError outside these ranges, above 1,000
+    replicas, and where one is away for half of the time.
 
     >>> spot_replicas(10, losses_per_s=1 / 36_000, startup_s=600.0, notice_s=120.0, certainty=0.999)
     12
@@ -79,9 +80,9 @@ def spot_replicas(
     require_positive_integer(needed=needed)
     require_non_negative(losses_per_s=losses_per_s, startup_s=startup_s, notice_s=notice_s)
     require_in("(0, 1)", certainty=certainty)
-    lost = losses_per_s * max(0.0, startup_s - notice_s)
-    require(lost <= 10, "losses_per_s", "such that replicas are there for a tenth", losses_per_s)
-    there = 1 / (1 + lost)
+    there = 1 / (1 + losses_per_s * max(0.0, startup_s - notice_s))
+    require(needed <= 1000, "needed", "at most 1,000", needed)
+    require(there > 0.5, "losses_per_s·(startup_s − notice_s)", "below 1", 1 / there - 1)
     count = int(needed)
     while k_of_n(int(needed), [there] * count) < certainty:
         count += 1

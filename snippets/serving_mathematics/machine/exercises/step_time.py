@@ -1,6 +1,6 @@
-"""Solutions to the exercises on step times: a floor from two timings, even attention, a batch.
+"""Solutions to the exercises on step times: a floor from two timings, even reading, a batch.
 
-Assumes: kernels with a floor and a rate; attention with all heads over the whole context; a step
+Assumes: kernels with a floor and a rate; a cache that is read whole, once a step; a step
 that grows in a straight line with its sequences.
 
 Source: the chapter's formulas; Williams, Waterman and Patterson (2009).
@@ -15,10 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics import checks
-from serving_mathematics.machine.catalogue import find_model
 from serving_mathematics.machine.deployments import WORKED, room_sequences
-from serving_mathematics.machine.step_terms import attention_over_weights
-from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s
+from serving_mathematics.machine.step_terms import DATA_SHEET
+from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s, step_parts
 from serving_mathematics.require import (
     require,
     require_non_negative,
@@ -31,9 +30,9 @@ HINTS = {
         "Two timings are two equations, t = f + b/r with the same f and r: subtract them, and f"
         " drops out."
     ),
-    "even_context": (
-        "A token is multiplied twice with every parameter, and four times a layer with each of the"
-        " d values of every token in its context. Where are the two equal?"
+    "even_reading": (
+        "The weights are read once a step, and the cache of each token of each sequence once too."
+        " Where are the two equal?"
     ),
     "largest_batch": (
         "What the limit leaves after an empty step is divided among the sequences; a fraction"
@@ -65,18 +64,18 @@ def floor_and_rate(
     return small_s - small_bytes / rate, rate
 
 
-def even_context(parameters: float, layers: int, width: int) -> float:
-    """Tokens of context at which attention multiplies as much as all parameters do.
+def even_reading(weight_bytes: float, bytes_a_token: float, sequences: int) -> float:
+    """Tokens of context at which a step reads as many bytes of cache as of weights.
 
-    parameters: of the model, > 0. layers, width: of heads times their size, positive integers.
-    Raises ValueError outside.
+    weight_bytes: that a step reads, > 0. bytes_a_token: of the cache, > 0. sequences: in the step,
+    a positive integer. Raises ValueError outside.
 
-    >>> even_context(1e9, layers=10, width=1000)
-    50000.0
+    >>> even_reading(16e9, bytes_a_token=1e5, sequences=8)
+    20000.0
     """
-    require_positive(parameters=parameters)
-    require_positive_integer(layers=layers, width=width)
-    return parameters / (2 * layers * width)
+    require_positive(weight_bytes=weight_bytes, bytes_a_token=bytes_a_token)
+    require_positive_integer(sequences=sequences)
+    return weight_bytes / (sequences * bytes_a_token)
 
 
 def largest_batch(limit_s: float, empty_s: float, sequence_s: float, room: int) -> int:
@@ -111,7 +110,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         two_floor_us=1e6 * floor,
         two_rate_tb=rate * 1e-12,
-        even_8b=even_context(8.03e9, 32, 4096),
+        even_tokens=even_reading(15.01e9, 131_072.0, 8),
         empty_ms=1e3 * empty,
         each_us=1e6 * each,
         batch_at_twenty=largest_batch(0.020, empty, each, room),
@@ -132,15 +131,19 @@ def check_two_timings_give_the_line() -> None:
         checks.close("third timing [s]", found[0] + middle / found[1], expected, rtol=1e-6)
 
 
-def check_even_context_is_even() -> None:
-    """At that context the chapter's ratio is one, for models of both sizes.
+def check_even_reading_is_even() -> None:
+    """At that context the chapter's step reads its cache as long as its weights.
 
-    Source: the chapter's count of multiplications, layer by layer.
+    Source: the parts of a step of Llama-3.1-8B on one H100, at the data sheet's bandwidth.
     """
-    for name, layers, width in (("Llama-3.1-8B", 32, 4096), ("Llama-3.1-70B", 80, 8192)):
-        model = find_model(name)[0]
-        tokens = even_context(model.parameters, layers, width)
-        checks.close(name, attention_over_weights(model, tokens), 1.0, rtol=1e-12)
+    work = count_work([WORKED])
+    for sequences in (1, 8, 32):
+        many = np.array([float(sequences)])
+        idle = step_parts(work, DATA_SHEET, many, np.zeros(1))
+        weights = float(idle.weights[0] + idle.vocabulary[0])
+        tokens = even_reading(weights * 3.35e12, 131_072.0, sequences)
+        cache = step_parts(work, DATA_SHEET, many, np.array([tokens])).cache
+        checks.close(f"{sequences} sequences [s]", float(cache[0]), weights, rtol=1e-9)
 
 
 def check_largest_batch_is_the_largest() -> None:
@@ -160,7 +163,7 @@ def check_largest_batch_is_the_largest() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Timings out of proportion, widths and limits that are none name the argument."""
+    """Timings out of proportion, half a sequence and a limit of none name the argument."""
     checks.raises("too slow", floor_and_rate, 1.0, 1.0, 2.0, 3.0, match="large_s must be above")
-    checks.raises("no width", even_context, 1.0, 1, 0, match="width must be")
+    checks.raises("half of one", even_reading, 1.0, 1.0, 0.5, match="sequences must be")
     checks.raises("no limit", largest_batch, 0.0, 0.0, 1.0, 1, match="limit_s must be")
