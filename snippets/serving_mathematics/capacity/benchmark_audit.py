@@ -128,9 +128,8 @@ def mean_latency_bounds(
         f"{shares.size} non-decreasing, finite times",
         quantiles,
     )
-    require_non_negative(longest_s=longest_s)
     require(
-        quantiles[-1] <= longest_s,
+        float(quantiles[-1]) <= longest_s < math.inf,
         "longest_s",
         f"finite and at least {quantiles[-1]}",
         longest_s,

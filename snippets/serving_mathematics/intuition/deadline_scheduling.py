@@ -25,7 +25,6 @@ from serving_mathematics import checks
 from serving_mathematics.intuition.batch_vs_online import online_servers, shared_prices
 from serving_mathematics.require import (
     require,
-    require_non_negative,
     require_positive_integer,
     require_shape,
 )
@@ -133,9 +132,8 @@ def backfill(
     """
     batch, held = _day(batch_demand, held_servers)
     least = max(held.max(), batch.mean() + held.mean())
-    require_non_negative(capacity=capacity)
     require(
-        least * (1 - 1e-12) <= capacity,
+        float(least) * (1 - 1e-12) <= capacity < math.inf,
         "capacity",
         f"finite and at least {least:g}, the highest hold and the mean load",
         capacity,

@@ -25,7 +25,7 @@ from serving_mathematics.machine.architectures import FeedForward
 from serving_mathematics.machine.step_time import touched_experts
 from serving_mathematics.require import (
     require,
-    require_all_non_negative,
+    require_all_finite,
     require_in,
     require_non_negative,
     require_positive,
@@ -123,7 +123,7 @@ def busiest_device(counts: ArrayLike, devices: int) -> tuple[int, float]:
     (1, 1.0)
     """
     require_positive_integer(devices=devices)
-    require_all_non_negative(counts=counts)
+    require_all_finite(counts=counts)
     loads = np.asarray(counts, dtype=float)
     rule = f"as many as {devices} devices divide"
     require(loads.ndim == 1 and loads.size % devices == 0, "counts", rule, loads.size)

@@ -18,6 +18,7 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    require,
     require_in,
     require_non_negative,
     require_non_negative_integer,
@@ -63,9 +64,9 @@ def operations_factor(acceptance: float, draft_tokens: int, operations_ratio: fl
     1.7142857142857142
     """
     require_non_negative(operations_ratio=operations_ratio)
-    require_in("[0, 1e6]", draft_tokens=draft_tokens)
-    spent = draft_tokens * operations_ratio + draft_tokens + 1
-    return spent / expected_tokens(acceptance, draft_tokens)
+    tokens = expected_tokens(acceptance, draft_tokens)
+    require(draft_tokens <= 1e6, "draft_tokens", "at most a million", draft_tokens)
+    return (draft_tokens * operations_ratio + draft_tokens + 1) / tokens
 
 
 def best_draft_length(acceptance: float, cost_ratio: float) -> int:

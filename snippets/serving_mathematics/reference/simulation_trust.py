@@ -39,6 +39,7 @@ from serving_mathematics.require import (
     require,
     require_all_finite,
     require_in,
+    require_non_negative,
     require_positive,
     require_positive_integer,
 )
@@ -160,7 +161,8 @@ def rare_wait(
     '1.0e-09'
     """
     require_in("(0, 1)", utilization=utilization)
-    require_in("[0, 1e4]", wait=wait)
+    require_non_negative(wait=wait)
+    require(wait <= 1e4, "wait", "at most 10,000 services", wait)
     require_positive_integer(paths=paths)
     require(paths % 1 == 0 and paths >= 2, "paths", "an integer of at least 2", paths)
     level, passed = np.zeros(int(paths)), np.zeros(int(paths), dtype=bool)
