@@ -352,7 +352,8 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
             ticks += prompt_ticks[end] - prompt_ticks[end - chunk]
             sequence.todo -= chunk
             ticks += 0 if sequence.todo else end_ticks
-        clock = since + engine.elapsed_s(*work.tolist(), ticks=ticks)
+        spent = engine.elapsed_s(*work.tolist()) + TICK_S * ticks
+        clock = since + spent
         for sequence in decoding + [sequence for sequence, _ in chunks if not sequence.todo]:
             sequence.generated += 1
             if sequence.generated == 1:
