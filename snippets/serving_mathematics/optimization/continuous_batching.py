@@ -95,7 +95,7 @@ class Workload:
         )
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, init=False)
 class StepTable:
     """What steps take beyond an engine's four costs, in whole ticks of 2⁻⁵⁰ s.
 

@@ -256,15 +256,18 @@ def _notice(
 
 
 def saturated_rate(
-    prompt_tokens: npt.ArrayLike, output_tokens: npt.ArrayLike, engine: Engine
+    prompt_tokens: npt.ArrayLike,
+    output_tokens: npt.ArrayLike,
+    engine: Engine,
+    cached_tokens: npt.ArrayLike = 0,
 ) -> float:
     """Requests a second of an engine whose places are always taken.
 
     prompt_tokens, output_tokens: a sample of requests, from 1, shape (n,). engine: its costs and
-    places; memory must last and prompts fit into what the budget leaves. With b places a request
-    has the share 1/b of its N steps, and alone the time for its tokens:
-    β·N/b + α_p·P + α·(N − 1) + context, and what the table adds to each. Raises ValueError on other
-    shapes or numbers.
+    places; memory must last and prompts fit into what the budget leaves. cached_tokens: of each
+    prompt, that cost nothing. With b places a request has the share 1/b of its N steps, and alone
+    the time for its tokens: β·N/b + α_p·P + α·(N − 1) + context, and what the table adds to each.
+    Raises ValueError on other shapes or numbers.
 
     >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
     10.0
@@ -277,8 +280,9 @@ def saturated_rate(
     require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     later = outputs - 1
     read = later * prompts + later * outputs / 2
+    cached = np.broadcast_to(np.asarray(cached_tokens), prompts.shape)
     own_s = (
-        engine.prefill_token_s * prompts
+        engine.prefill_token_s * (prompts - cached)
         + engine.decode_token_s * later
         + engine.context_token_s * read
     )
@@ -288,7 +292,9 @@ def saturated_rate(
         _, prompt_ticks, end_ticks = engine.tables(asked)
         batch = engine.table.batch[min(engine.max_sequences, len(engine.table.batch) - 1)]
         steps_s = steps_s + TICK_S * batch * later
-        own_s = own_s + TICK_S * (np.asarray(prompt_ticks)[prompts.astype(int)] + end_ticks)
+        ticks = np.asarray(prompt_ticks)
+        read_ticks = ticks[prompts.astype(int)] - ticks[cached.astype(int)]
+        own_s = own_s + TICK_S * (read_ticks + end_ticks)
     return float(1 / (steps_s / engine.max_sequences + own_s).mean())
 
 

@@ -1,21 +1,21 @@
 """How often the planner's intervals hold, and how often it says the same: too many plans for a
 build.
 
-`python -m serving_mathematics.planner.planner_coverage` plans two questions with 400 seeds each,
-and the worked example with 40, simulates a million requests of every fleet that came out, and
-writes records/planner_coverage.json in about three minutes. A plan is decided when it says so: the
-intervals of the fleet lie within its objectives, and those of one replica fewer do not.
+`python -m serving_mathematics.planner.planner_coverage` plans two questions with 160 seeds each,
+and the worked example with 40, simulates 400,000 requests of every fleet that came out, and writes
+records/planner_coverage.json in about three minutes. A plan is decided when it says so: the
+intervals of the fleet lie within its objectives, and those of one replica fewer do not. The limits
+are given, so that few fleets need a long run.
 
-Assumes: the quantiles of a million requests are the true ones; their own error is a tenth of an
+Assumes: the quantiles of the long runs are the true ones; their own error is a seventh of an
 interval's.
 
-Source: the search of `capacity_planner`, against runs of its simulator a hundred times as long.
+Source: the search of `capacity_planner`, against runs of its simulator fifty times as long.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -40,33 +40,36 @@ from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 
 RECORD = "planner_coverage"
 COMMAND = "python -m serving_mathematics.planner.planner_coverage"
-SEEDS = 400  # of each question, and a tenth of them of the worked example
-TRUE_REQUESTS = 1_000_000
-WORKED_NAME = "the worked example"
-SHORT = {"requests": 2000}  # the answer rests on 8,000, a quarter of what it does by default
+SEEDS = 160  # of each question, and a quarter of them of the worked example
+TRUE_REQUESTS = 400_000
+WORKED_NAME = "the worked example, with a batch limit of 256"
+GIVEN = {"parallelism": "tp1", "batch_limit": 256, "token_budget": 2048}
+SHORT = {"requests": 2000, **GIVEN}  # a quarter of what plans rest on by default
 ASKED: dict[str, dict[str, object]] = {
-    "objectives twice as loose": {"rate_per_s": 20, "ttft_s": 2, "tpot_s": 0.1, **SHORT},
+    "twice the load": {"rate_per_s": 120, "ttft_s": 2, "tpot_s": 0.05, **SHORT},
     "a batch limit of 16": {
-        "rate_per_s": 8,
-        "batch_limit": 16,
+        "rate_per_s": 30,
         "ttft_s": 2,
-        "tpot_s": 0.1,
+        "tpot_s": 0.05,
         **SHORT,
+        "batch_limit": 16,
     },
-    WORKED_NAME: {"rate_per_s": 20},
+    WORKED_NAME: {"rate_per_s": 60, **GIVEN},
 }
 NAMES = [f"{what} p{100 * q:g}" for what in ("TTFT", "TPOT") for q in QUANTILES]
 
 
 @functools.cache
-def _truth(name: str, replicas: int, places: int) -> list[float]:
+def _truth(name: str, replicas: int, places: int, budget: int) -> list[float]:
     """Quantiles of a fleet by one long run, in the order of NAMES."""
-    question = read_question(ASKED[name])
+    question = read_question(ASKED[name] | {"seed": 1_000_000})
     assert isinstance(question.traffic, Traffic)
-    engine = replace(Fleet(question).engine, max_sequences=places)
+    fleet = Fleet(replace(question, requests=TRUE_REQUESTS))
+    engine = replace(fleet.engine, max_sequences=places, token_budget=budget)
     rng = np.random.default_rng(1_000_000)
     share = share_of_traffic(rng, question.traffic, replicas, TRUE_REQUESTS)
-    both = latencies_s(share, simulate(share, engine))
+    first, each = latencies_s(share, simulate(share, engine))
+    both = (first + fleet.made.around_s, each)
     return [
         float(np.nanquantile(times[int(WARM_UP * TRUE_REQUESTS) :], q))
         for times in both
@@ -83,7 +86,7 @@ def _decided(question: Question, best: Performance, long: Fleet) -> bool:
             (best.tpot_at_objective, goal.tpot_s),
         )
     )
-    fewer = [run for (count, _), run in long.done.items() if count == best.replicas - 1]
+    fewer = [run for (count, *_), run in long.done.items() if count == best.replicas - 1]
     return inside and not any(long.may_keep(run) for run in fewer)
 
 
@@ -92,7 +95,7 @@ def _one(name: str, seed: int) -> dict[str, Any]:
     that holds."""
     question = read_question(ASKED[name] | {"seed": seed})
     best, long = settled(Fleet(question))
-    truth = _truth(name, best.replicas, best.places)
+    truth = _truth(name, best.replicas, best.places, best.budget)
     intervals = zip(best.ttft + best.tpot, truth, strict=True)
     held = [abs(found.value - true) <= found.half_width for found, true in intervals]
     return {
@@ -105,7 +108,7 @@ def _one(name: str, seed: int) -> dict[str, Any]:
 
 def _seeds(name: str) -> int:
     """How many times a question is planned."""
-    return max(1, SEEDS // 10) if name == WORKED_NAME else SEEDS
+    return max(1, SEEDS // 4) if name == WORKED_NAME else SEEDS
 
 
 def _measure() -> dict[str, Any]:
@@ -143,54 +146,44 @@ def _row(row: dict[str, Any]) -> str:
 def example() -> SimpleNamespace:
     """The table of the page; intervals of decided plans, of all where none is."""
     record = read_record(RECORD)
-    rows = {row["name"]: row["seeds"] for row in record["questions"]}
-    worked = Counter(seed["replicas"] for seed in rows[WORKED_NAME])
-    decided = [s for seeds in rows.values() for s in seeds if s["decided"]]
-    shares = _shares(decided)
-    most, second = (count for _, count in worked.most_common(2))
+    every = [seed for row in record["questions"] for seed in row["seeds"]]
+    shares = _shares([seed for seed in every if seed["decided"]])
+    worked = next(row["seeds"] for row in record["questions"] if row["name"] == WORKED_NAME)
     return SimpleNamespace(
         coverage_rows="\n".join(_row(row) for row in record["questions"]),
-        true_requests_million=TRUE_REQUESTS / 1e6,
+        true_requests=TRUE_REQUESTS,
         coverage_seeds=SEEDS,
-        worked_seeds=sum(worked.values()),
-        decided_plans=len(decided),
+        worked_seeds=len(worked),
+        decided_plans=sum(seed["decided"] for seed in every),
         least_held_percent=min(shares),
         most_held_percent=max(shares),
-        worked_more_often=most,
-        worked_less_often=second,
     )
 
 
 def check_decided_plans_hold() -> None:
-    """Every interval of the plans that call themselves decided holds in 92 to 97 of 100, and so it
+    """Every interval of the plans that call themselves decided holds in 88 to 99 of 100, and so it
     does for all plans together.
 
-    Source: the record; 95 is what the intervals promise, and a share of 315 plans has a standard
-    error of 1.2 points.
+    Source: the record; 95 is what the intervals promise, and a share of 160 plans has a standard
+    error of 1.7 points.
     """
     every = [seed for row in read_record(RECORD)["questions"] for seed in row["seeds"]]
     decided = [seed for seed in every if seed["decided"]]
     for label, seeds in (("decided", decided), ("all", every)):
         for name, share in zip(NAMES, _shares(seeds), strict=True):
             text = f"{name}, of {len(seeds)} plans, {label} [%]"
-            checks.inside(text, share, 92.0, 97.0, kind="simulation")
+            checks.inside(text, share, 88.0, 99.5, kind="simulation")
 
 
-def check_a_coin_flip_is_never_called_decided() -> None:
-    """Of the plans of the worked example, none is decided, and five and six replicas come out about
-    as often.
+def check_seeds_differ_by_one_replica_at_most() -> None:
+    """Whatever the seed, a question is answered with one number of replicas or the next.
 
-    Source: the record; with half and half 40 seeds have a standard error of three.
+    Source: the record.
     """
-    (seeds,) = (
-        row["seeds"] for row in read_record(RECORD)["questions"] if row["name"] == WORKED_NAME
-    )
-    checks.equal("decided", sum(seed["decided"] for seed in seeds), 0, kind="simulation")
-    counts = Counter(seed["replicas"] for seed in seeds)
-    checks.equal("replicas", sorted(counts), [5, 6], kind="simulation")
-    spread = 4 * math.sqrt(len(seeds) / 4)
-    half = len(seeds) / 2
-    checks.inside("of six", counts[6], half - spread, half + spread, kind="simulation")
+    for row in read_record(RECORD)["questions"]:
+        counts = {seed["replicas"] for seed in row["seeds"]}
+        label = f"{row['name']}: most minus fewest"
+        checks.inside(label, max(counts) - min(counts), 0, 1, kind="simulation")
 
 
 def check_record_can_be_made_again() -> None:
@@ -199,7 +192,7 @@ def check_record_can_be_made_again() -> None:
     Source: the record, and its command.
     """
     rows = {row["name"]: row["seeds"] for row in read_record(RECORD)["questions"]}
-    for name in (WORKED_NAME, "objectives twice as loose"):
+    for name in (WORKED_NAME, "twice the load"):
         question = read_question(ASKED[name] | {"seed": 7})
         best, long = settled(Fleet(question))
         got = (best.replicas, best.places, _decided(question, best, long))
