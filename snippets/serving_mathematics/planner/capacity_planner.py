@@ -111,7 +111,7 @@ class Question:
     memory_share: float = 0.9  # for weights and cache
     token_budget: int | None = None  # tokens in a step; found where it is None
     batch_limit: int | None = None  # sequences in a step, at most; found where it is None
-    requests: int = 8000  # that are simulated in the search
+    requests: int = 4000  # that are simulated in the search
     seed: int = 0
     reserved_bytes: float = RESERVED_BYTES  # of a device, for activations and libraries [B]
     spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
@@ -786,22 +786,23 @@ def _closed_row(fleet: Fleet, replicas: int) -> str:
 
 
 def figure_replicas(figure: Figure) -> None:
-    """Too few replicas miss the objective for the time per token; beyond the smallest fleet that
-    keeps it, latency falls slowly and the price of a token rises in proportion.
+    """Too few replicas miss an objective; beyond the smallest fleet that keeps both, latency falls
+    slowly and the price of a token rises in proportion.
 
     The worked example, each fleet with the limits that suit it best. Points are simulated, with 95%
     intervals; lines are the closed form.
 
-    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from half a
-    second at three replicas to 0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 48
-    milliseconds at three, with an interval that reaches beyond the objective of 50, to 27 at four
-    and 12 at ten. Dollars per million tokens rise in a straight line from 0.11 to 0.37; the point
-    of the smallest fleet, four replicas, is marked.
+    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from three
+    seconds at three replicas, where the batch limit is low, to a quarter of a second at four and
+    0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 42 milliseconds at three to 28
+    at four and 12 at ten; the objective is 50. Dollars per million tokens rise in a straight line
+    from 0.11 to 0.37; the point of the smallest fleet, four replicas, is marked.
     """
     fleet, found = _worked()
     figure.set_size_inches(5.8, 6.2)
     panels = figure.subplots(3, 1, sharex=True)
-    runs = [run for n in range(2, 11) if (run := fleet.best(n))]
+    long = {run.replicas: run for run in (found.one_fewer, found.best) if run}
+    runs = [run for n in range(2, 11) if (run := long.get(n) or fleet.best(n))]
     counts = [run.replicas for run in runs]
     goal, best = fleet.question.objective, found.best
     for axes, scale, pick, closed, limit, label in (
@@ -819,11 +820,14 @@ def figure_replicas(figure: Figure) -> None:
         axes.plot(counts, [scale * value for value in closed], color="C1")
         axes.axhline(scale * limit, color="C3", linestyle=":", linewidth=1.4)
         axes.set(ylabel=f"p99 of {label}" if pick == "ttft" else label, xlabel="replicas")
-    panels[0].annotate("objective", (10, goal.ttft_s * 1.03), color="C3", ha="right", va="bottom")
-    panels[0].annotate("closed form", (7, 0.16), color="C1", ha="left", va="top")
-    panels[0].set(ylim=(0, 1.3))
+    panels[0].set_yscale("log")
+    panels[0].set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
+    panels[0].minorticks_off()
+    panels[0].annotate("objective", (10, goal.ttft_s * 1.1), color="C3", ha="right", va="bottom")
+    panels[0].annotate("closed form", (7, 0.17), color="C1", ha="left", va="top")
+    panels[0].set(ylim=(0.08, 8))
     panels[1].annotate("simulated p99", (6.2, 20), color="C0", va="bottom")
-    panels[1].annotate("closed form, mean", (6.2, 5), color="C1", va="top")
+    panels[1].annotate("closed form, mean", (6.2, 8), color="C1", va="top")
     panels[1].set(ylim=(0, 70))
     panels[2].plot(counts, [run.usd_per_million for run in runs], "o", color="C0")
     panels[2].plot(best.replicas, best.usd_per_million, "o", color="C5", markersize=9)
@@ -933,7 +937,7 @@ def check_price_by_hand() -> None:
     """Replicas of $2 an hour over 60 requests a second of 250 tokens, and one that may fail.
 
     Source: 10⁶·2n/(3600·60·250) = n/27 by hand; the requests drawn have a mean of 250 within three
-    standard errors, 250/√8000 each.
+    standard errors, 250/√4000 each.
     """
     fleet, found = _worked()
     expected = found.best.replicas / 27
@@ -942,7 +946,7 @@ def check_price_by_hand() -> None:
     assert spare is not None
     checks.close("with one to spare", spare.usd_per_million, 6 / 27, rtol=1e-12)
     mean = float(fleet.sample.output_tokens.mean())
-    checks.close("mean length", mean, 250, atol=3 * 250 / math.sqrt(8000))
+    checks.close("mean length", mean, 250, atol=3 * 250 / math.sqrt(4000))
 
 
 def check_fewer_bits_never_need_more() -> None:

@@ -102,7 +102,7 @@ def shorter(question: Question) -> Question:
 
     >>> from serving_mathematics.planner.capacity_planner import WORKED
     >>> shorter(WORKED).requests
-    2000
+    1000
     """
     least = math.ceil(requests_to_judge(question.objective.quantile) / SETTLING / (1 - WARM_UP))
     return replace(question, requests=max(100, least, question.requests // SHORTER))

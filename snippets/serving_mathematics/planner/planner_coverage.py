@@ -44,7 +44,7 @@ SEEDS = 160  # of each question, and a quarter of them of the worked example
 TRUE_REQUESTS = 400_000
 WORKED_NAME = "the worked example, with a batch limit of 256"
 GIVEN = {"parallelism": "tp1", "batch_limit": 256, "token_budget": 2048}
-SHORT = {"requests": 2000, **GIVEN}  # a quarter of what plans rest on by default
+SHORT = {"requests": 2000, **GIVEN}  # half of what plans rest on by default
 ASKED: dict[str, dict[str, object]] = {
     "twice the load": {"rate_per_s": 120, "ttft_s": 2, "tpot_s": 0.05, **SHORT},
     "a batch limit of 16": {

@@ -143,7 +143,7 @@ FIELDS = {
             1024,
             whole=True,
         ),
-        Field("requests", "requests to simulate in each fleet", 100, 200_000, 8000, whole=True),
+        Field("requests", "requests to simulate in each fleet", 100, 200_000, 4000, whole=True),
         Field("seed", "seed of the simulation", 0, 2**32, 0, whole=True),
     )
 }

@@ -147,8 +147,7 @@ def example() -> SimpleNamespace:
     """The worked example with weights of fewer and fewer bits."""
     names = ("bf16", "fp8", "int4")
     grid: list[dict[str, object]] = [
-        {"rate_per_s": 60, "precision": name, "parallelism": "tp1", "requests": 4000}
-        for name in names
+        {"rate_per_s": 60, "precision": name, "parallelism": "tp1"} for name in names
     ]
     rows = []
     for row in sweep(read_questions(grid)):

@@ -166,7 +166,7 @@ def _planner(workers: int) -> dict[str, Any]:
             started = time.perf_counter()
             digests[kind] = _digest(sweep(short, executor, 1))
             walls[kind] = round(time.perf_counter() - started, 4)
-    asked = questions[0].requests
+    asked = questions[0][0].requests
     return {
         "requests": asked,
         "question_s": round(float(np.mean(seconds)), 4),
