@@ -30,11 +30,11 @@ def test_the_record_has_every_seed() -> None:
     assert record["intervals"] == NAMES
     assert {row["name"]: row["question"] for row in record["questions"]} == ASKED
     for row in record["questions"]:
-        assert len(row["seeds"]) == _seeds(row["name"]) in (40, 160)
+        assert len(row["seeds"]) == _seeds(row["name"]) in (25, 100)
         assert {len(seed["held"]) for seed in row["seeds"]} == {len(NAMES)}
-    decided = [seed for row in record["questions"] for seed in row["seeds"] if seed["decided"]]
-    assert len(decided) >= 50
-    assert all(88 <= share <= 99.5 for share in _shares(decided))
+    every = [seed for row in record["questions"] for seed in row["seeds"]]
+    assert any(seed["decided"] for seed in every)
+    assert all(82 <= share <= 99 for share in _shares(every))
 
 
 def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

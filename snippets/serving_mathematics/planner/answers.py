@@ -58,14 +58,13 @@ class Line:
 def answer_lines(told: Answer) -> list[Line]:
     """A plan for a reader, line by line, each with the chapter that explains it.
 
-        told: the answer.
+    told: the answer.
 
-        >>> from serving_mathematics.planner.configurations import answer
-        >>> from serving_mathematics.planner.model_errors import was_measured
-    from serving_mathematics.planner.questions import read_choices
-        >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-        >>> answer_lines(answer(asked))[0].what, answer_lines(answer(asked))[0].value
-        ('replicas', '1')
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_lines(answer(asked))[0].what, answer_lines(answer(asked))[0].value
+    ('replicas', '1')
     """
     question, found = told.question, told.plan
     best, engine, closed = found.best, found.engine, found.best.estimate
@@ -185,14 +184,13 @@ def answer_lines(told: Answer) -> list[Line]:
 def answer_summary(told: Answer) -> str:
     """A plan in one sentence, and what makes it uncertain.
 
-        told: the answer.
+    told: the answer.
 
-        >>> from serving_mathematics.planner.configurations import answer
-        >>> from serving_mathematics.planner.model_errors import was_measured
-    from serving_mathematics.planner.questions import read_choices
-        >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-        >>> answer_summary(answer(asked)).partition(" for ")[0]
-        '1 replica of Llama-3.1-8B on h100_sxm keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_summary(answer(asked)).partition(" for ")[0]
+    '1 replica of Llama-3.1-8B on h100_sxm keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
 
     It is as certain as the run and the step model: a fleet whose interval reaches beyond an
     objective "may keep" it and then one more is named; it says so when one replica fewer may do,
@@ -237,15 +235,14 @@ def answer_summary(told: Answer) -> str:
 def comparison_rows(told: Answer) -> list[list[str]]:
     """The deployments that were compared, as rows with a header, the cheapest first.
 
-        told: the answer. Those that were left out are one row with the least that any of
-        them costs.
+    told: the answer. Those that were left out are one row with the least that any of
+    them costs.
 
-        >>> from serving_mathematics.planner.configurations import answer
-        >>> from serving_mathematics.planner.model_errors import was_measured
-    from serving_mathematics.planner.questions import read_choices
-        >>> asked = read_choices({"rate_per_s": 9, "parallelism": "tp1,tp2", "requests": 400})
-        >>> [row[0] for row in comparison_rows(answer(asked))]
-        ['replicas', '1', '1']
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 9, "parallelism": "tp1,tp2", "requests": 400})
+    >>> [row[0] for row in comparison_rows(answer(asked))]
+    ['replicas', '1', '1']
     """
     left_out = [one for one in told.ranked if not one.run and not one.problem]
     head = ["replicas", "of", "weights", "split", "$/h", "$/10⁶ tokens", "TPOT p50 [ms]", "front"]
@@ -326,14 +323,13 @@ def _count(replicas: int) -> str:
 def answer_record(told: Answer) -> dict[str, float | int | str]:
     """A plan as one flat record of names and numbers, for JSON, CSV and other programs.
 
-        told: the answer.
+    told: the answer.
 
-        >>> from serving_mathematics.planner.configurations import answer
-        >>> from serving_mathematics.planner.model_errors import was_measured
-    from serving_mathematics.planner.questions import read_choices
-        >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-        >>> answer_record(answer(asked))["replicas"]
-        1
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_record(answer(asked))["replicas"]
+    1
     """
     question, found = told.question, told.plan
     best, closed, engine, one = found.best, found.best.estimate, found.engine, question.deployment

@@ -50,7 +50,7 @@ from serving_mathematics.planner.closed_form import (
     closed_form_alone,
     work_s,
 )
-from serving_mathematics.planner.machine_engine import MOST_PLACES, RESERVED_BYTES, engine_of
+from serving_mathematics.planner.machine_engine import MOST_PLACES, engine_of
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
 from serving_mathematics.require import require, require_in
 
@@ -98,6 +98,7 @@ class Objective:
 class Question:
     """What is to be planned; the ranges are those of the functions that it is handed to.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), Objective(1.0, 0.05))
     >>> question.deployment.devices, question.usual_limits
@@ -113,7 +114,7 @@ class Question:
     batch_limit: int | None = None  # sequences in a step, at most; found where it is None
     requests: int = 4000  # that are simulated in the search
     seed: int = 0
-    reserved_bytes: float = RESERVED_BYTES  # of a device, for activations and libraries [B]
+    reserved_bytes: float = 4.0 * 2**30  # of a device, for activations and libraries [B]
     spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
 
     @property
@@ -237,6 +238,7 @@ class Fleet:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5), requests=100)
     >>> Fleet(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
@@ -542,6 +544,7 @@ def settled(fleet: Fleet) -> tuple[Performance, Fleet]:
     requests, and so are those of one replica fewer whose intervals do not exclude them, until the
     longer runs agree. Raises Infeasible beyond 100,000 replicas.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), Objective(1.0, 0.5), requests=200)
     >>> settled(Fleet(question))[0].simulated  # 4·200 without the first tenth
@@ -582,6 +585,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     fleet: of the question. replicas: 0 says that one is the least there is. When prompts and the
     reading of the cache alone overload the replicas the name is that of the larger part.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(100.0), Objective(4.0, 0.5), requests=200)
     >>> binding_constraints(Fleet(question), 1)
@@ -615,6 +619,7 @@ def coarser(deployment: Deployment) -> Deployment | None:
     """The same with weights in the next smaller format that the device computes with or unpacks;
     None after four bits.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> coarser(LLAMA).precision
     'fp8'
     """
@@ -635,6 +640,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     is simulated. Raises Infeasible when no fleet keeps the objective, ValueError on input outside
     the ranges.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=200)
     >>> plan(question, alternatives=False).best.replicas
@@ -721,8 +727,10 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
 
     found: a plan. The closed form's: own work is certain, the rest of the time are steps.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED, plan
-    >>> question = replace(WORKED, requests=200)
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.planner.capacity_planner import Objective, Question, plan
+    >>> from serving_mathematics.planner.traffic import Traffic
+    >>> question = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=200)
     >>> round(sum(time_shares(plan(question, alternatives=False))), 9)
     1.0
     """
@@ -764,7 +772,6 @@ def example() -> SimpleNamespace:
         requests_counted=best.simulated,
         load_percent=100 * best.estimate.load,
         busy_percent=100 * best.busy,
-        both_percent=100 * best.both.value,
         usual_budget=budget,
         usual_places=places,
         usual_count=found.usual.replicas,

@@ -85,9 +85,9 @@ def split_name(question: Question) -> str:
 
     question: of the deployment.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
-    >>> split_name(WORKED)
-    'tp1'
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> split_name(read_question({"rate_per_s": 1, "parallelism": "tp4pp2"}))
+    'tp4 pp2'
     """
     one = question.deployment
     widths = (("tp", one.tensor), ("pp", one.pipeline), ("dp", one.attention_data))
@@ -100,8 +100,8 @@ def shorter(question: Question) -> Question:
 
     question: that is asked.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
-    >>> shorter(WORKED).requests
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> shorter(read_question({"rate_per_s": 1})).requests
     1000
     """
     least = math.ceil(requests_to_judge(question.objective.quantile) / SETTLING / (1 - WARM_UP))
@@ -114,8 +114,8 @@ def least_cost(question: Question) -> tuple[float, float]:
     question: of one deployment. Raises Infeasible and ValueError where it cannot keep the
     objective.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
-    >>> least_cost(WORKED)[0]
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> least_cost(read_question({"rate_per_s": 60}))[0]
     6.0
     """
     fleet = Fleet(shorter(question))
@@ -133,8 +133,8 @@ def try_deployment(question: Question) -> Tried:
 
     question: of one deployment.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
-    >>> try_deployment(WORKED)[1]
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> try_deployment(read_question({"rate_per_s": 60}))[1]
     ''
     """
     try:
@@ -154,6 +154,8 @@ def rank(
     ranking is the same. progress: told how many of how many are decided. Raises ValueError when
     there is none.
 
+    >>> from serving_mathematics.planner.configurations import split_name
+    >>> from serving_mathematics.planner.questions import read_choices
     >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
     >>> [split_name(one.question) for one in found]
     ['tp1', 'tp2']
@@ -201,6 +203,8 @@ def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
 
     ranked: deployments; those that were not simulated are passed over.
 
+    >>> from serving_mathematics.planner.configurations import rank, split_name
+    >>> from serving_mathematics.planner.questions import read_choices
     >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
     >>> [split_name(one.question) for one in pareto_front(found)]
     ['tp1', 'tp2']
@@ -227,6 +231,8 @@ def answer(
     the plan before it is simulated. executor, progress: as for rank. Raises Infeasible when no
     deployment keeps the objective, ValueError where a single one is refused.
 
+    >>> from serving_mathematics.planner.configurations import split_name
+    >>> from serving_mathematics.planner.questions import read_choices
     >>> found = answer(read_choices({"rate_per_s": 9, "requests": 400}))
     >>> split_name(found.question), found.plan.best.replicas
     ('tp1', 1)

@@ -32,9 +32,11 @@ def launch_words(question: Question, best: Performance, backend: str = "") -> li
     question: of the deployment. best: its fleet. backend: vllm, sglang or trtllm; by default that
     of the question. Raises ValueError on another one.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED, Fleet
-    >>> run = Fleet(WORKED).performance(4, 256, 2048)
-    >>> launch_words(WORKED, run)[:3] if run else []
+    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked = read_question({"rate_per_s": 60, "requests": 200})
+    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> launch_words(asked, run)[:3] if run else []
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
     one = question.deployment
@@ -79,9 +81,11 @@ def launch_command(question: Question, best: Performance, backend: str = "") -> 
 
     question, best, backend: as for launch_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED, Fleet
-    >>> run = Fleet(WORKED).performance(4, 256, 2048)
-    >>> launch_command(WORKED, run, "trtllm").partition(" --")[0] if run else ""
+    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked = read_question({"rate_per_s": 60, "requests": 200})
+    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> launch_command(asked, run, "trtllm").partition(" --")[0] if run else ""
     'trtllm-serve meta-llama/Meta-Llama-3.1-8B'
     """
     return shlex.join(launch_words(question, best, backend))
@@ -93,9 +97,11 @@ def kubernetes_deployment(question: Question, best: Performance) -> str:
 
     question: of the deployment. best: its fleet.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED, Fleet
-    >>> run = Fleet(WORKED).performance(4, 256, 2048)
-    >>> "  replicas: 4" in kubernetes_deployment(WORKED, run).splitlines() if run else False
+    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked = read_question({"rate_per_s": 60, "requests": 200})
+    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> "  replicas: 4" in kubernetes_deployment(asked, run).splitlines() if run else False
     True
     """
     one = question.deployment

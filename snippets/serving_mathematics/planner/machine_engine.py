@@ -47,7 +47,7 @@ from serving_mathematics.require import require, require_in, require_non_negativ
 
 FloatArray = npt.NDArray[np.float64]
 BLOCK_TOKENS = 16  # tokens in a block of the cache, vLLM's default
-RESERVED_BYTES = 4 * 2**30  # of a device: activations, libraries, driver; see `logged_reserve`
+SET_ASIDE_BYTES = 4 * 2**30  # of a device: activations, libraries, driver; see `logged_reserve`
 MOST_PLACES = 1024  # sequences for which steps are tabled, vLLM's default on large devices
 
 
@@ -65,7 +65,7 @@ def cache_blocks(
     deployment: Deployment,
     token_bytes: float,
     memory_share: float = 0.9,
-    reserved_bytes: float = RESERVED_BYTES,
+    reserved_bytes: float = SET_ASIDE_BYTES,
 ) -> int:
     """Blocks of 16 tokens in the whole engine that everything else leaves room for, 0 when none.
 
@@ -73,6 +73,7 @@ def cache_blocks(
     engine may use, in (0, 1]. reserved_bytes: what activations and libraries take of it [B]. Raises
     ValueError outside these ranges.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> cache_blocks(WORKED, token_bytes=131072.0)
     27158
     """
@@ -89,6 +90,7 @@ def mean_token_bytes(deployment: Deployment, asked: Workload) -> float:
 
     With a window or states it falls with the length. asked: a sample of requests.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> mean_token_bytes(WORKED, Workload([0], [100], [101]))  # 32 layers, 2 of 8 heads of 128
     131072.0
     """
@@ -104,7 +106,7 @@ def engine_of(
     token_budget: int = 2048,
     places: int = 256,
     memory_share: float = 0.9,
-    reserved_bytes: float = RESERVED_BYTES,
+    reserved_bytes: float = SET_ASIDE_BYTES,
     slowness: float = 1.0,
 ) -> MachineEngine:
     """The simulator's engine for a deployment.
@@ -114,6 +116,7 @@ def engine_of(
     cache_blocks. slowness: times that steps take longer than the step model says. Raises ValueError
     outside these ranges, and when weights and reserve leave no block.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
     >>> made = engine_of(WORKED, asked)
     >>> 4 < 1000 * made.engine.step_s < 8  # 15 GB at 3.35 TB/s, and kernels
@@ -190,6 +193,8 @@ def logged_reserve(deployment: Deployment, token_bytes: float, blocks: int) -> f
     token_bytes: of a token on one device. blocks: of 16 tokens, as logged with 0.9 of the memory.
     Raises ValueError when weights and blocks are more than that.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.catalogue import find_system
     >>> one = replace(WORKED, system=find_system("A100"))
     >>> round(logged_reserve(one, token_bytes=131072.0, blocks=27_284) / 2**30, 2)
     3.75
@@ -225,7 +230,7 @@ def example() -> SimpleNamespace:
     )
     return SimpleNamespace(
         logged_rows="\n".join(_logged_row(*row) for row in KV_LOGGED),
-        reserved_gib=RESERVED_BYTES / 2**30,
+        reserved_gib=SET_ASIDE_BYTES / 2**30,
         largest_reserve_gib=reserves[-1],
         second_reserve_gib=reserves[-2],
     )
@@ -303,7 +308,7 @@ def check_reserve_against_a_log() -> None:
     offers, 1.79 GiB outside of PyTorch, 1.26 GiB of activations, 53.29 GiB of cache.
     """
     logged = 0.9 * (80 - 79.22) + 1.79 + 1.26
-    checks.close("reserve [GiB]", RESERVED_BYTES / 2**30, logged, rtol=0.1, kind="published")
+    checks.close("reserve [GiB]", SET_ASIDE_BYTES / 2**30, logged, rtol=0.1, kind="published")
     deployment, token_bytes = _logged("Llama-3-8B", "A100-80GB", 1)
     planned = cache_blocks(deployment, token_bytes) * 16 * 131_072 / 2**30
     checks.close("cache [GiB]", planned, 53.29, rtol=0.02, kind="published")

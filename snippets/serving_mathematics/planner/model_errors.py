@@ -33,7 +33,7 @@ from serving_mathematics.require import require_in, require_positive, require_po
 
 RECORD = "planner_errors"
 COMMAND = "python -m serving_mathematics.planner.model_errors"
-COLUMNS = (
+RUN_COLUMNS = (
     *("model", "system", "backend", "precision", "devices", "sparse", "concurrency"),
     *("prompt_tokens", "output_tokens", "tpot_s", "tpot_ratio", "ttft_ratio"),
 )
@@ -75,7 +75,7 @@ class NearRun:
 @functools.cache
 def _columns() -> dict[str, npt.NDArray[Any]]:
     rows = read_record(RECORD)["rows"]
-    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(COLUMNS)}
+    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(RUN_COLUMNS)}
 
 
 def model_error(devices: int, sparse: bool, share: float = 0.8) -> ModelError:
@@ -137,7 +137,7 @@ def nearest_runs(
         far += WEIGHTS[key] * np.abs(np.log2(columns[key].astype(float) / number))
     found: dict[tuple[str, ...], NearRun] = {}
     for i in np.argsort(far, kind="stable"):
-        row = {key: columns[key][i] for key in COLUMNS}
+        row = {key: columns[key][i] for key in RUN_COLUMNS}
         kind = tuple(str(row[part]) for part in ("model", "system", "precision", "devices"))
         if kind not in found:
             what = (
@@ -202,7 +202,11 @@ def _rows() -> list[list[Any]]:
 def main() -> None:
     """Predict and write the record."""
     what = "aggregated runs of one engine: measured over predicted times, its shape left out"
-    record = provenance(COMMAND, ["numpy"]) | {"what": what, "columns": COLUMNS, "rows": _rows()}
+    record = provenance(COMMAND, ["numpy"]) | {
+        "what": what,
+        "columns": RUN_COLUMNS,
+        "rows": _rows(),
+    }
     text = json.dumps(record, allow_nan=False, separators=(",", ":"))
     path = FOLDER / f"{RECORD}.json.gz"
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))

@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.capacity.arrival_trace import COLUMNS as AZURE
 from serving_mathematics.capacity.arrival_trace import Trace, parse_trace
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.traffic import traced_requests
@@ -47,6 +46,7 @@ KNOWN = {  # names of the three columns in compared form: letters and digits, in
     ),
     "cached": ("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),
 }
+AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")  # read with all their digits
 HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
 UNIX_S, UNIX_MS = 1e8, 1e11  # numbers beyond are Unix seconds, and milliseconds
 
@@ -153,7 +153,7 @@ def _workload(
     first: int,
 ) -> Workload:
     """Times and tokens of all rows, refused by row and column. first: number of the first row."""
-    times = _seconds(cells["time"], chosen["time"], first)
+    times = _moments_s(cells["time"], chosen["time"], first)
     late = np.flatnonzero(np.diff(times) < 0)
     if late.size:
         place = int(late[0]) + 1
@@ -162,12 +162,12 @@ def _workload(
             f"it, got {str(cells['time'][place])[:40]}; sort the file by time"
         )
     prompts, outputs = (
-        _tokens(cells[role], chosen[role], first, 1) for role in ("prompt", "output")
+        _counts(cells[role], chosen[role], first, 1) for role in ("prompt", "output")
     )
     asked = traced_requests(Trace(times - times[0], prompts, outputs))
     cached = np.zeros(prompts.size, dtype=np.int64)
     if "cached" in cells:
-        cached = _tokens(cells["cached"], chosen["cached"], first, 0)
+        cached = _counts(cells["cached"], chosen["cached"], first, 0)
     elif any(isinstance(ids, list) for ids in blocks):
         cached = _seen(blocks)
     cached = np.minimum(cached, prompts - 1)
@@ -188,7 +188,7 @@ def _seen(blocks: Sequence[object]) -> npt.NDArray[np.int64]:
     return found
 
 
-def _tokens(cells: Sequence[object], column: str, first: int, least: int) -> npt.NDArray[np.int64]:
+def _counts(cells: Sequence[object], column: str, first: int, least: int) -> npt.NDArray[np.int64]:
     found = np.zeros(len(cells), dtype=np.int64)
     for place, cell in enumerate(cells):
         text = str(cell)
@@ -200,7 +200,7 @@ def _tokens(cells: Sequence[object], column: str, first: int, least: int) -> npt
     return found
 
 
-def _seconds(cells: Sequence[object], column: str, first: int) -> npt.NDArray[np.float64]:
+def _moments_s(cells: Sequence[object], column: str, first: int) -> npt.NDArray[np.float64]:
     """Times in seconds since 1970 or since some start."""
     numeric = all(re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", str(cell)) for cell in cells[:1])
     found = np.zeros(len(cells))
