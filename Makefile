@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PROCESSES ?= 2
+ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
@@ -21,8 +22,8 @@ $(READY): requirements.txt locks/uv.txt pyproject.toml
 	$(BIN)/uv pip install --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-serve: $(READY) ## serve the site with live reload; figures fill in as the snippets finish
-	$(BIN)/mkdocs serve --livereload --dirty
+serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
+	$(BIN)/mkdocs serve --livereload --dirty --dev-addr $(ADDRESS)
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
