@@ -131,3 +131,14 @@ def test_nothing_to_compare() -> None:
     assert all(math.isinf(one.least_usd_per_hour) for one in ranked)
     with pytest.raises(Infeasible, match="no fleet keeps a TPOT"):
         answer(hopeless)
+
+
+def test_replicas_that_may_fail_are_in_the_bound_and_in_the_cost() -> None:
+    question = read_question({"rate_per_s": 9, "requests": 400, "spare_replicas": 3})
+    without = replace(question, spare_replicas=0)
+    assert least_cost(question)[0] == least_cost(without)[0] + 6.0
+    run, _ = try_deployment(question)
+    other, _ = try_deployment(without)
+    assert run is not None
+    assert other is not None
+    assert run.usd_per_hour == other.usd_per_hour + 6.0
