@@ -21,6 +21,18 @@ export function open(form) {
   const show = () => {
     for (const [line, control, value] of conditional) line.hidden = control.value !== value;
   };
+  // The address holds what differs from the form as it stands.
+  const first = Object.fromEntries(fields.map((field) => [field.name, field.value]));
+  const recall = () => {
+    for (const [name, value] of new URLSearchParams(location.search)) {
+      const field = fields.find((one) => one.name === name && one.type !== "file");
+      if (field) field.value = value;
+    }
+  };
+  const keep = (asked) => {
+    const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
+    history.replaceState(history.state, "", `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`);
+  };
   const problem = (field, told) => {
     field.setAttribute("aria-invalid", String(Boolean(told)));
     form.querySelector(`#${field.id}-problem`).textContent = told;
@@ -49,6 +61,21 @@ export function open(form) {
     make("td", { textContent: line.value }),
     make("td", { textContent: line.estimate }),
     make("td", {}, make("a", { href: chapter(line), textContent: line.title })));
+  const copied = (told, text) => { // text with a button that copies it
+    const button = make("button", { type: "button", textContent: "Copy" });
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+    return make("div", { className: "planner-copy" }, make("p", {}, told, " ", button), make("pre", { tabIndex: 0 }, make("code", { textContent: text })));
+  };
+  const compared = ([head, ...rows]) => make("details", { open: true },
+    make("summary", { textContent: "The deployments that were compared" }),
+    make("div", { className: "planner-compared", tabIndex: 0, role: "region", ariaLabel: "Comparison" },
+      make("table", { className: "plain" },
+        make("thead", {}, make("tr", {}, ...head.map((title) => make("th", { scope: "col", textContent: title })))),
+        make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((textContent) => make("td", { textContent }))))))));
   const heard = {
     status: (told) => { status.textContent = told; },
     line: (told) => { console.warn(told); },
@@ -59,7 +86,10 @@ export function open(form) {
       answer.replaceChildren(
         make("p", { className: "planner-summary", textContent: told.summary }),
         make("table", { className: "plain" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...told.lines.map(row))),
-        make("p", {}, "The same from the command line: ", make("code", { textContent: told.command })));
+        ...(told.compared.length ? [compared(told.compared)] : []),
+        copied("One replica is started by", told.launch),
+        copied("The fleet as a Kubernetes Deployment:", told.kubernetes),
+        copied("The same plan from the command line:", told.command));
       answer.hidden = false;
       busy(false, "The plan is below.");
       answer.focus();
@@ -69,6 +99,7 @@ export function open(form) {
   const engine = python(settings, heard);
 
   form.addEventListener("change", show);
+  form.addEventListener("input", show);
   form.addEventListener("input", ({ target }) => { // what was wrong is being mended
     if (target.getAttribute("aria-invalid") !== "true") return;
     problem(target, "");
@@ -84,6 +115,7 @@ export function open(form) {
       if (!none && !field.closest("[hidden]")) asked[field.name] = field.value;
     }
     busy(true, "Reading the form…");
+    keep(asked);
     answer.hidden = true;
     if ("trace" in asked) {
       const file = form.elements.trace.files[0];
@@ -102,5 +134,6 @@ export function open(form) {
     busy(false, "Stopped. The next plan loads Python again.");
     plans.focus();
   });
+  recall();
   show();
 }

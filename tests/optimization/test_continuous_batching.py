@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import (
     Engine,
     Served,
+    StepTable,
     Workload,
     chat_workload,
     latencies_s,
@@ -251,3 +252,29 @@ def test_a_watermark_is_a_count() -> None:
     for bad in (-1, 0.5, math.nan):
         with pytest.raises(ValueError, match="watermark_blocks must be a non-negative integer"):
             simulate_steps(Workload([0], [1], [1]), Engine(1.0), bad)  # type: ignore[arg-type]
+
+
+def test_tables_that_are_too_short_or_fall_are_refused() -> None:
+    asked = Workload([0, 0], [4, 4], [2, 2])
+    for table, words in (
+        (StepTable([0.0, 0.1], np.zeros(9)), "table must be for up to 2 sequences, got 1"),
+        (StepTable([0.0] * 3, np.zeros(5)), "table must be for prompts of 5, got 4"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            simulate_steps(asked, Engine(1.0, table=table))
+    for bad, words in (
+        (([0.0], [0.0, 2.0, 1.0]), "prompt_s must be non-decreasing from 0"),
+        (([0.0], [1.0]), "prompt_s must be non-decreasing from 0"),
+        (([-1.0],), "batch_s must be non-negative"),
+        (([0.0], [0.0], -1.0), "prompt_end_s must be non-negative"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            StepTable(*bad)
+    with pytest.raises(ValueError, match="cached_tokens must be integers from 0 to below"):
+        Workload([0], [4], [2], [4])
+
+
+def test_a_part_of_a_workload() -> None:
+    asked = Workload([0, 1, 2], [4, 5, 6], [1, 2, 3], [0, 1, 2])
+    part = asked.part(slice(1, 3))
+    assert (part.arrival_s.tolist(), part.cached_tokens.tolist()) == ([1, 2], [1, 2])

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.optimization.batching_policies import padded_batch_s
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
+    StepTable,
     Workload,
     latencies_s,
     simulate_steps,
@@ -125,3 +127,64 @@ def test_bad_input_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             saturated_rate(prompts, outputs, engine)
+
+
+def tabled(case: tuple[Workload, Engine], seed: int) -> tuple[Workload, Engine]:
+    """A case whose steps are not linear, and whose prompts are cached in part."""
+    asked, engine = case
+    rng = np.random.default_rng(seed)
+    longest = int((asked.prompt_tokens + asked.output_tokens).max())
+    table = StepTable(
+        np.sort(rng.uniform(0, 0.3, engine.max_sequences + 1)),
+        np.concatenate([[0.0], np.cumsum(rng.uniform(0, 0.02, longest))]),
+        float(rng.uniform(0, 0.1)),
+    )
+    cached = rng.integers(0, asked.prompt_tokens)
+    asked = Workload(asked.arrival_s, asked.prompt_tokens, asked.output_tokens, cached)
+    return asked, replace(engine, table=table)
+
+
+@given(cases(), st.integers(0, 10**6), st.booleans())
+@settings(max_examples=200)
+def test_equal_with_a_table_and_cached_prefixes(
+    case: tuple[Workload, Engine], seed: int, scarce: bool
+) -> None:
+    asked, engine = tabled(case, seed)
+    if scarce:
+        most = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
+        engine = replace(engine, kv_blocks=-(-most // engine.block_tokens))
+    assert_same(asked, engine)
+
+
+def test_a_table_that_says_what_the_costs_say_changes_nothing() -> None:
+    """Linear costs as a table: the same times to a tick for each step."""
+    rng = np.random.default_rng(3)
+    asked = Workload(
+        np.cumsum(rng.exponential(1 / 15, 300)),
+        rng.integers(1, 900, 300),
+        rng.geometric(1 / 60, 300),
+    )
+    plain = replace(EIGHT_BILLION, kv_blocks=400)
+    table = StepTable(
+        plain.decode_token_s * np.arange(plain.max_sequences + 1),
+        plain.prefill_token_s * np.arange(2000),
+    )
+    other = replace(plain, prefill_token_s=0.0, decode_token_s=0.0, table=table)
+    for run in (simulate, simulate_steps):
+        one, two = run(asked, plain), run(asked, other)
+        assert np.abs(one.completion_s - two.completion_s).max() < 1e-9
+        assert np.array_equal(one.preemptions, two.preemptions)
+    lengths = asked.prompt_tokens, asked.output_tokens
+    rates = [saturated_rate(*lengths, engine) for engine in (plain, other)]
+    assert rates[0] == pytest.approx(rates[1], rel=1e-9)
+
+
+def test_a_table_by_hand() -> None:
+    """Steps of 1 s, 0.5 more with one sequence; a prompt of four tokens costs 1, 2, 3 and 4 s, its
+    end 0.25; two of them are cached in the second request, and a budget of two cuts the first."""
+    table = StepTable([0.0, 0.5], [0.0, 1.0, 3.0, 6.0, 10.0, 15.0], 0.25)
+    engine = Engine(1.0, token_budget=2, max_sequences=1, table=table)
+    served = simulate(Workload([0.0, 100.0], [4, 4], [2, 2], [0, 2]), engine)
+    assert served.first_token_s.tolist() == [2 + 10 + 0.25, 100 + 1 + 7 + 0.25]
+    assert served.completion_s.tolist() == [12.25 + 1.5, 108.25 + 1.5]
+    assert served.prefill_tokens == 6

@@ -13,73 +13,80 @@ from serving_mathematics.planner.answers import (
     answer_lines,
     answer_record,
     answer_summary,
+    comparison_rows,
 )
-from serving_mathematics.planner.capacity_planner import Quantile, plan
-from serving_mathematics.planner.questions import read_question
+from serving_mathematics.planner.capacity_planner import Quantile
+from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.questions import read_choices
 
 from builder import ROOT
 
-QUESTION = read_question({"rate_per_s": 30, "requests": 300, "ttft_s": 1.5, "tpot_s": 0.1})
-PLAN = plan(QUESTION)
+TOLD = answer(
+    read_choices({"rate_per_s": 60, "requests": 300, "ttft_s": 1.5, "parallelism": "tp1, tp2"})
+)
+PLAN, QUESTION = TOLD.plan, TOLD.question
+SURE = replace(
+    PLAN.best,
+    ttft_at_objective=Quantile(QUESTION.objective.ttft_s - 0.2, 0.1),
+    tpot_at_objective=Quantile(QUESTION.objective.tpot_s - 0.02, 0.01),
+)
+PLAIN = replace(
+    TOLD,
+    plan=replace(PLAN, best=SURE, one_more=SURE, one_fewer_may_do=False, found=None),
+    if_faster=SURE.replicas,
+    if_slower=SURE.replicas,
+)
+
+
+def with_plan(told: Answer, **changes: object) -> Answer:
+    return replace(told, plan=replace(told.plan, **changes))  # type: ignore[arg-type]
 
 
 def test_every_line_links_to_a_chapter() -> None:
-    lines = answer_lines(QUESTION, PLAN)
+    lines = answer_lines(TOLD)
     assert all(isinstance(line, Line) for line in lines)
     for line in lines:
         assert (ROOT / "docs" / f"{line.chapter}.md").is_file(), line.chapter
         assert line.value or line.estimate
     assert len({line.what for line in lines}) == len(lines)
-    assert {"one replica more", "one replica fewer", "binding constraint"} <= {
+    assert {"one replica more", "binding constraint", "if steps err", "nearest measured run"} <= {
         line.what for line in lines
     }
 
 
 def test_a_record_is_flat_and_finite() -> None:
-    record = answer_record(QUESTION, PLAN)
+    record = answer_record(TOLD)
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["replicas"] == PLAN.best.replicas
-    assert record["kv_bytes"] == record["kv_tokens"] * QUESTION.model.token_bytes
-    assert record["usd_per_hour"] == 2.0 * PLAN.best.replicas
+    assert record["kv_bytes"] == record["kv_tokens"] * PLAN.token_bytes
+    assert record["usd_per_hour"] == 2.0 * PLAN.best.replicas * QUESTION.deployment.devices
     assert all(math.isfinite(v) for v in record.values() if not isinstance(v, str))
+    assert answer_record(replace(TOLD, if_slower=None))["replicas_if_slower"] == ""
+    assert record["compared"] == 2
 
 
 def test_a_wide_interval_is_not_a_decision() -> None:
     """Of this fleet, whose values must not reach beyond, and of a smaller one, that must not do."""
     goal = QUESTION.objective
-    keeps = replace(
-        PLAN.best,
-        ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.1),
-        tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.01),
-    )
-    late = replace(keeps, ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.3))
-    slow = replace(keeps, tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.03))
+    late = replace(SURE, ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.3))
+    slow = replace(SURE, tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.03))
     for best, may, words in (
-        (keeps, False, "yes"),
+        (SURE, False, "yes"),
         (late, False, "not quite: the interval of TTFT reaches beyond its objective"),
         (slow, False, "not quite: the interval of TPOT reaches beyond its objective"),
-        (keeps, True, "not quite: by its intervals one replica fewer may do"),
+        (SURE, True, "not quite: by its intervals one replica fewer may do"),
     ):
-        found = replace(PLAN, best=best, one_fewer_may_do=may)
-        lines = {line.what: line.value for line in answer_lines(QUESTION, found)}
-        assert lines["decided by this run"] == answer_record(QUESTION, found)["decided"] == words
+        found = with_plan(TOLD, best=best, one_fewer_may_do=may)
+        lines = {line.what: line.value for line in answer_lines(found)}
+        assert lines["decided by this run"] == answer_record(found)["decided"] == words
 
 
-def test_the_last_step_of_quantization_has_no_next() -> None:
-    asked = read_question(
-        {
-            "rate_per_s": 1,
-            "requests": 100,
-            "ttft_s": 9,
-            "tpot_s": 9,
-            "weight_bits": 4,
-            "cache_bits": 8,
-        }
-    )
-    found = plan(asked)
-    assert found.quantized is None
-    assert answer_record(asked, found)["quantized_replicas"] == ""
-    assert not [x for x in answer_lines(asked, found) if x.what.startswith("weights of")]
+def test_the_last_format_has_no_next() -> None:
+    asked = {"rate_per_s": 1, "requests": 100, "ttft_s": 9, "tpot_s": 2, "precision": "int4"}
+    found = answer(read_choices(asked | {"parallelism": "tp1"}))
+    assert found.plan.quantized is None
+    assert answer_record(found)["quantized_replicas"] == ""
+    assert not [x for x in answer_lines(found) if x.what.startswith("weights in")]
 
 
 def test_chapters_have_their_titles() -> None:
@@ -87,56 +94,66 @@ def test_chapters_have_their_titles() -> None:
         text, meta = get_data((ROOT / "docs" / f"{address}.md").read_text(encoding="utf-8"))
         assert meta["title"] == title
         assert text
-    assert {line.chapter for line in answer_lines(QUESTION, PLAN)} <= CHAPTERS.keys()
+    assert {line.chapter for line in answer_lines(TOLD)} <= CHAPTERS.keys()
 
 
 def test_the_summary_counts() -> None:
-    replicas = PLAN.best.replicas
-    text = answer_summary(QUESTION, PLAN)
-    assert text == (
-        f"{replicas} replicas of Llama-3-8B on A100-80GB keep a TTFT of 1.5 s and a TPOT of 100 ms"
-        f" at p99 for 30 requests/s, at ${2 * replicas}.00 an hour. {replicas - 1} may do."
-        f" {replicas - 2} replicas would do with a token budget of 1,024 instead of 512, at longer"
-        " pauses while the prompts of others are read."
+    n = SURE.replicas
+    usd = f"{SURE.usd_per_hour:.2f}"
+    split = {1: "h100_sxm", 2: "2 × h100_sxm (tp2)"}[QUESTION.deployment.devices]
+    assert answer_summary(PLAIN) == (
+        f"{n} replicas of Llama-3.1-8B on {split} keep a TTFT of 1.5 s and a TPOT of 50 ms at p99"
+        f" for 60 requests/s, at ${usd} an hour."
     )
-
-
-def test_the_summary_says_that_several_devices_are_planned_too_fast() -> None:
-    assert "as fast as one" not in answer_summary(replace(QUESTION, devices=1), PLAN)
-    text = answer_summary(replace(QUESTION, devices=4), PLAN)
-    assert " 4 devices are planned as 4 times as fast as one, which none are." in text
+    spare = replace(PLAIN, question=replace(QUESTION, spare_replicas=2))
+    assert "for 60 requests/s, and 2 more that may fail, at" in answer_summary(spare)
+    assert answer_lines(spare)[0].value == f"{n} and 2 that may fail"
 
 
 def test_the_summary_is_as_certain_as_the_table() -> None:
     """Keep where every interval is inside, may keep where one is not, and never silent about one
-    replica fewer or a larger token budget."""
-    goal = QUESTION.objective
-    inside = Quantile(goal.ttft_s - 0.2, 0.1), Quantile(goal.tpot_s - 0.02, 0.01)
-    wide = Quantile(goal.ttft_s - 0.2, 0.3)
-    sure = replace(PLAN.best, ttft_at_objective=inside[0], tpot_at_objective=inside[1])
-    unsure = replace(sure, ttft_at_objective=wide)
-    plain = replace(PLAN, best=sure, one_more=sure, one_fewer_may_do=False, wider=None)
-    n = sure.replicas
-    assert " keep a TTFT of 1.5 s " in answer_summary(QUESTION, plain)
-    assert answer_summary(QUESTION, plain).endswith(" an hour.")
-    doubtful = answer_summary(QUESTION, replace(plain, best=unsure))
+    replica fewer, other limits or the error of the steps."""
+    n = SURE.replicas
+    wide = Quantile(QUESTION.objective.ttft_s - 0.2, 0.3)
+    unsure = replace(SURE, ttft_at_objective=wide)
+    doubtful = answer_summary(with_plan(PLAIN, best=unsure))
     assert " may keep a TTFT of 1.5 s " in doubtful
     assert doubtful.endswith(f" an hour. {n + 1} keep both.")
-    both = answer_summary(QUESTION, replace(plain, best=unsure, one_more=unsure))
+    both = answer_summary(with_plan(PLAIN, best=unsure, one_more=unsure))
     assert both.endswith(" an hour.")
-    fewer = answer_summary(QUESTION, replace(plain, one_fewer_may_do=True, wider=(2048, 3)))
+    other = replace(SURE, replicas=3, budget=8192, places=77)
+    fewer = answer_summary(with_plan(PLAIN, one_fewer_may_do=True, found=other))
     assert fewer.endswith(
-        f" {n - 1} may do. 3 replicas would do with a token budget of 2,048 instead of 512, at"
-        " longer pauses while the prompts of others are read."
+        f" {n - 1} may do. 3 replicas would do with a token budget of 8,192 and a batch limit of"
+        " 77."
     )
-    record = answer_record(QUESTION, replace(plain, wider=(2048, 3)))
-    assert (record["wider_token_budget"], record["wider_replicas"]) == (2048, 3)
-    assert answer_record(QUESTION, plain)["wider_replicas"] == ""
+    for low, high, words in ((2, 9, "2 to 9"), (2, None, "2 or more"), (9, 9, "9")):
+        said = answer_summary(replace(PLAIN, if_faster=low, if_slower=high))
+        assert said.endswith(f" Where steps err as those of measured runs did, it takes {words}.")
+
+
+def test_a_device_that_was_never_measured_is_named() -> None:
+    found = answer(read_choices({"rate_per_s": 1, "device": "L40S", "requests": 400, "ttft_s": 3}))
+    assert "No run on this device was measured" in answer_summary(found)
+    assert "No run on this device" not in answer_summary(TOLD)
+
+
+def test_the_comparison_has_a_row_for_each_and_one_for_the_rest() -> None:
+    head, *rows = comparison_rows(TOLD)
+    assert len(rows) == 2
+    assert {len(row) for row in rows} == {len(head)}
+    left = replace(TOLD.ranked[1], run=None, least_usd_per_hour=12.0)
+    cannot = replace(left, problem="no fleet")
+    rows = comparison_rows(replace(TOLD, ranked=(TOLD.ranked[0], left, left, cannot)))[1:]
+    assert rows[1][0] == "none"
+    assert rows[1][-1] == "no fleet"
+    assert rows[2][1] == "2 others"
+    assert rows[2][4] == "at least 12.00"
 
 
 def test_intervals_keep_two_digits() -> None:
     best = replace(PLAN.best, ttft=(Quantile(0.1298, 0.0096), Quantile(2, 0), Quantile(12.3, 15)))
-    values = {line.what: line.value for line in answer_lines(QUESTION, replace(PLAN, best=best))}
+    values = {line.what: line.value for line in answer_lines(with_plan(TOLD, best=best))}
     assert values["TTFT at p50"] == "0.1298 ± 0.0096 s"
     assert values["TTFT at p90"] == "2 s"
     assert values["TTFT at p99"] == "12 ± 15 s"

@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
+    StepTable,
     Workload,
     chat_workload,
     latencies_s,
     simulate_steps,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.planner.closed_form import Estimate, closed_form, work_s
+from serving_mathematics.planner.closed_form import (
+    Estimate,
+    closed_form,
+    closed_form_alone,
+    work_s,
+)
 
 ASKED = chat_workload(np.random.default_rng(1), 4.0, 3000, 300.0, 150.0)
 
@@ -104,3 +110,27 @@ def test_rates_that_are_none(rate: float) -> None:
 def test_quantiles_that_are_none(quantile: float) -> None:
     with pytest.raises(ValueError, match="quantiles must be in"):
         closed_form(ASKED, 1.0, EIGHT_BILLION, (0.5, quantile))
+
+
+def test_alone_as_simulated_with_a_table_and_a_cached_prefix() -> None:
+    table = StepTable([0.5, 0.25, 0.125], np.arange(200.0) ** 2 / 1e3, 0.75)
+    engine = Engine(0.5, 0.01, 0.02, 0.001, token_budget=64, max_sequences=2, table=table)
+    asked = Workload([0.0], [140], [6], [40])
+    served = simulate(asked, engine)
+    first, each = closed_form_alone(asked, engine)
+    ttft, tpot = latencies_s(asked, served)
+    assert first[0] == pytest.approx(float(ttft[0]))
+    assert each[0] == pytest.approx(float(tpot[0]))
+    assert np.isnan(closed_form_alone(Workload([0.0], [3], [1]), engine)[1][0])
+
+
+def test_a_batch_that_is_not_linear_against_simulation() -> None:
+    """Steps that grow with the root of the batch: time per token to 3%, light load to heavy."""
+    table = StepTable(0.002 * np.sqrt(np.arange(501)), 4e-5 * np.arange(9000))
+    engine = Engine(0.004, max_sequences=500, token_budget=8192, table=table)
+    for rate in (2.0, 12.0, 25.0):
+        asked = chat_workload(np.random.default_rng(3), rate, 4000)
+        asked = Workload(asked.arrival_s, np.full(4000, 200), np.full(4000, 300))
+        _, tpot = latencies_s(asked, simulate(asked, engine))
+        ratio = closed_form(asked, rate, engine).tpot_s / float(tpot[400:].mean())
+        assert 0.97 < ratio < 1.03, rate

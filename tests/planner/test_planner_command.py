@@ -26,14 +26,14 @@ from serving_mathematics.planner.questions import FIELDS
 
 from builder import ROOT
 
-QUICK = ["--requests", "150", "--ttft-s", "2"]
+QUICK = ["--requests", "150", "--ttft-s", "2", "--parallelism", "tp1"]
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "serving_mathematics.planner", *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'snippets'}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -102,10 +102,33 @@ def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert record["rate_per_s"] == 2
     status, text, _ = told(capsys, "--rate-per-s", "2", "--seed", "4", *QUICK)
     assert status == 0
-    summary, empty, _, *lines = text.splitlines()
+    head, table, _ = text.split("\n\n", 2)
+    summary, empty, _, *lines = [head, "", *table.splitlines()]
     assert (summary.split()[0], empty) == (str(record["replicas"]), "")
     shown = dict(line.split("  ", 1) for line in lines)
     assert shown["replicas"].split()[0] == str(record["replicas"])
+
+
+def test_a_comparison_in_this_process_and_in_many(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked = ("--rate-per-s", "9", "--requests", "150", "--ttft-s", "2", "--precision", "bf16,fp8")
+    status, alone, _ = told(capsys, *asked)
+    assert status == 0
+    assert "vllm serve meta-llama/Meta-Llama-3.1-8B" in alone
+    assert "others" in alone or "tp8" in alone
+    done = command(tmp_path, *asked, "--workers", "2")
+    assert (done.returncode, done.stdout) == (0, alone)
+
+
+def test_what_starts_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text, _ = told(capsys, "--rate-per-s", "2", "--flags", "--kubernetes", *QUICK)
+    assert status == 0
+    flags, empty, *deployment = text.splitlines()
+    assert flags.startswith("vllm serve meta-llama/Meta-Llama-3.1-8B --max-num-seqs ")
+    assert (empty, deployment[0]) == ("", "apiVersion: apps/v1")
+    status, text, _ = told(capsys, "--rate-per-s", "2", "--flags", "--backend", "sglang", *QUICK)
+    assert text.startswith("python -m sglang.launch_server ")
 
 
 def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +137,7 @@ def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     status, text, _ = told(capsys, "--grid", str(file), "--requests", "150")
     assert status == 0
     head, first, second = text.splitlines()
-    assert head.split()[:3] == ["ttft_s", "replicas", "limit"]
+    assert head.split()[:3] == ["ttft_s", "replicas", "of"]
     assert first.split()[:2] == ["2", "1"]
     assert "no fleet keeps a TTFT of 0.001 s" in second
 
@@ -129,8 +152,9 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = told(capsys, "--presets")
     assert status == 0
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
-    assert ["Llama-3-8B", "8.03", "131,072"] in rows  # Source: 2·32 layers·8 heads·128·2 bytes
-    assert ["H100-80GB", "989.4", "3,350.0", "85.9"] in rows  # Source: data sheet, SXM; 80 GiB
+    # Source: the names of the models; data sheet of the SXM, 80 GiB
+    assert ["meta-llama/Meta-Llama-3.1-8B", "8.03", "7.50", "131,072"] in rows
+    assert ["h100_sxm", "989.0", "3,350.0", "85.9"] in rows
 
 
 @pytest.mark.parametrize(
@@ -145,7 +169,10 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--grid", "none.csv"], "none.csv: No such file or directory"),
         (["--grid", "grid.txt"], "--grid must end in .json or .csv"),
         (["--grid", "a.csv", "--question", "b.json"], "--question must be left out"),
-        (["--rate-per-s", "1", "--workers", "2"], "--workers and --dask are for a --grid"),
+        (["--grid", "g.csv", "--flags"], "--flags and --kubernetes are for one question"),
+        (["--rate-per-s", "1", "--tpot-s", "50"], "did you mean 0.05, for 50 ms?"),
+        (["--rate-per-s", "1", "--model", "Lama-3.1-8B"], "nearest: "),
+        (["--rate-per-s", "1", "--parallelism", "tp3"], "must be a divisor of the 32 heads"),
         (["--rate-per-s"], "expected one argument"),
         (["--rate", "1"], "unrecognized arguments"),
         (["stray"], "unrecognized arguments: stray"),
@@ -173,7 +200,7 @@ def test_what_is_refused(
         ("grid.csv", b"rate_per_s\n1\nx\n", "grid.csv: row 3, column rate_per_s must be"),
         ("grid.csv", b"\xff\xfe", "must be UTF-8 text"),
         ("grid.csv", b"", "grid.csv: the file must be a header"),
-        ("grid.csv", b"rate_per_s,layers\n1,\n1,3\n", "question 2: parameters_billion must be"),
+        ("grid.csv", b"rate_per_s,memory_gib\n1,\n1,3\n", "question 2: peak_tflops must be"),
     ],
 )
 @pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
@@ -251,7 +278,7 @@ def test_an_output_is_tried_before_anything_is_computed(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed")
 
-    monkeypatch.setattr(planner_command, "plan", never)
+    monkeypatch.setattr(planner_command, "answer", never)
     monkeypatch.setattr(tempfile, "TemporaryFile", _full)
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from serving_mathematics import measuring
 from serving_mathematics.planner import planner_coverage
 from serving_mathematics.planner.answers import answer_summary
-from serving_mathematics.planner.capacity_planner import plan
+from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.planner_coverage import (
     ASKED,
     NAMES,
@@ -23,7 +22,7 @@ from serving_mathematics.planner.planner_coverage import (
     _shares,
     main,
 )
-from serving_mathematics.planner.questions import read_question
+from serving_mathematics.planner.questions import read_choices
 
 
 def test_the_record_has_every_seed() -> None:
@@ -41,7 +40,7 @@ def test_the_record_has_every_seed() -> None:
 
 def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small: dict[str, dict[str, object]] = {
-        "small": {"rate_per_s": 5, "ttft_s": 2, "tpot_s": 0.1, "requests": 150}
+        "small": {"rate_per_s": 30, "parallelism": "tp1", "requests": 150}
     }
     monkeypatch.setattr(planner_coverage, "ASKED", small)
     monkeypatch.setattr(planner_coverage, "SEEDS", 3)
@@ -66,20 +65,16 @@ def test_shares_are_counted_by_interval() -> None:
     assert _shares(seeds) == [100.0, 50.0, 0.0, 0.0, 0.0, 50.0]
 
 
-def test_the_worked_example_says_what_it_is_not_sure_of() -> None:
-    """A seed of each answer in the record: five and six are always named."""
+def test_a_plan_that_is_not_decided_names_its_neighbour() -> None:
+    """A seed of each answer in the record: a larger fleet says that one fewer may do, or a smaller
+    one that one more keeps both; decided ones say neither."""
     rows = {row["name"]: row["seeds"] for row in measuring.read_record(RECORD)["questions"]}
-    seeds = rows[WORKED_NAME]
-    assert set(Counter(seed["replicas"] for seed in seeds)) == {5, 6}
-    picked = [next(i for i, s in enumerate(seeds) if s["replicas"] == n) for n in (5, 6)]
-    for seed in picked:
-        question = read_question(ASKED[WORKED_NAME] | {"seed": seed})
-        found = plan(question, alternatives=False)
-        text = answer_summary(question, found)
-        assert found.best.replicas == seeds[seed]["replicas"]
-        if found.best.replicas == 6:
-            assert " keep a TTFT" in text
-            assert text.endswith("5 may do.")
-        else:
-            assert " may keep a TTFT" in text
-            assert "6 keep both." in text
+    for name in ("twice the load", WORKED_NAME):
+        seeds = rows[name]
+        picked = {(seed["replicas"], seed["decided"]): place for place, seed in enumerate(seeds)}
+        for (replicas, decided), place in picked.items():
+            choices = read_choices(ASKED[name] | {"seed": place})
+            text = answer_summary(answer(choices))
+            assert text.startswith(f"{replicas} replicas")
+            unsure = " may keep " in text or f"{replicas - 1} may do." in text
+            assert unsure is not decided

@@ -9,9 +9,17 @@ import shlex
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.machine.catalogue import model_names, systems
 from serving_mathematics.planner.planner_command import command_parser
-from serving_mathematics.planner.planner_form import GROUPS, LABELS, WHEN, form_answer, form_html
-from serving_mathematics.planner.presets import devices, models
+from serving_mathematics.planner.planner_form import (
+    CHOICES,
+    GROUPS,
+    LABELS,
+    OTHER,
+    WHEN,
+    form_answer,
+    form_html,
+)
 from serving_mathematics.planner.questions import FIELDS, read_question
 
 
@@ -20,12 +28,12 @@ def test_groups_hold_every_field_once() -> None:
     assert sorted(names) == sorted(FIELDS)
 
 
-def test_presets_can_be_chosen_or_left() -> None:
+def test_names_are_offered_and_others_may_be_typed() -> None:
     text = form_html()
-    for name in (*models(), *devices()):
-        assert f">{name}</option>" in text
-    assert text.count(" selected>") == 4  # model, device and the bits of both
-    assert text.count('<option value="">another</option>') == 2
+    for name in (*model_names(), *systems(), OTHER):
+        assert f'<option value="{name}">' in text
+    assert text.count("<datalist ") == 2
+    assert text.count(" selected>") == len(CHOICES)
     assert "\n" not in text
 
 
@@ -34,15 +42,20 @@ def test_presets_can_be_chosen_or_left() -> None:
     [
         ({"rate_per_s": "x"}, "rate_per_s"),
         ({"rate_per_s": 1, "device": "nothing"}, "device"),
-        ({"rate_per_s": 1, "layers": 3}, "parameters_billion"),
+        ({"rate_per_s": 1, "memory_gib": 3}, "peak_tflops"),
+        ({"rate_per_s": 1, "model": "nothing"}, "model"),
+        ({"rate_per_s": 1, "precision": "fp5"}, "precision"),
+        ({"rate_per_s": 1, "backend": "tgi"}, "backend"),
+        ({"rate_per_s": 1, "tpot_s": 50}, "tpot_s"),
+        ({"rate_per_s": 1, "parallelism": "tp3"}, "parallelism"),
         ({}, "rate_per_s"),
         ({"trace": "a.csv", "trace_text": "a,b"}, "trace"),
         ({"trace": "a.csv"}, "trace"),
         ({"trace": ""}, "trace"),
         ({"rate_per_s": 1, "ttft_s": 0.001}, "ttft_s"),
         ({"rate_per_s": 1, "tpot_s": 0.001}, "tpot_s"),
-        ({"rate_per_s": 1, "memory_share": 0.238}, "memory_share"),
-        ({"rate_per_s": 1, "model": "Llama-2-70B"}, "model"),
+        ({"rate_per_s": 1, "parallelism": "tp1", "memory_share": 0.24}, "memory_share"),
+        ({"rate_per_s": 1, "model": "Llama-2-70B", "parallelism": "tp1"}, "parallelism"),
         ({"rate_per_s": 1, "nothing": 1}, ""),
     ],
 )
@@ -86,27 +99,31 @@ def test_no_form_raises(values: dict[str, object]) -> None:
 
 
 def test_the_command_says_the_same_as_the_form() -> None:
-    asked = {"rate_per_s": "3.0", "model": "Llama-3-8B", "requests": "200", "tpot_s": "0.10"}
+    asked = {"rate_per_s": "3.0", "model": "Llama-3.1-8B", "requests": "200", "tpot_s": "0.10"}
+    asked |= {"token_budget": "", "batch_limit": "", "device": "H100"}
     words = shlex.split(json.loads(form_answer(json.dumps(asked)))["command"])
     assert words[:2] == ["serving-mathematics", "plan"]
     options = vars(command_parser().parse_args(words[2:]))
     given = {name: options[name] for name in FIELDS if options[name] is not None}
     assert given == {"rate_per_s": "3.0", "requests": "200", "tpot_s": "0.10"}
-    assert read_question(given).traffic == read_question(asked).traffic
+    assert read_question(given).traffic == read_question({"rate_per_s": 3}).traffic
 
 
 def test_progress_is_told() -> None:
     heard: list[tuple[str, str]] = []
-    form_answer('{"rate_per_s": 3, "requests": 200}', lambda *told: heard.append(told))
+    asked = '{"rate_per_s": 3, "requests": 200, "parallelism": "tp1"}'
+    form_answer(asked, lambda *told: heard.append(told))
     assert {kind for kind, _ in heard} == {"status"}
-    assert heard[0][1] == "Simulating fleet 1: replicas 1, batch limit 256…"
+    assert heard[0][1] == "Simulating fleet 1: replicas 1, batch limit 1024…"
 
 
 def test_conditions_name_controls_and_their_values() -> None:
     text = form_html()
     for condition in WHEN.values():
         control, _, value = condition.partition("=")
-        (body,) = re.findall(rf'<select id="planner-{control}".*?</select>', text)
+        select = rf'<select id="planner-{control}".*?</select>'
+        names = rf'<datalist id="planner-{control}-names".*?</datalist>'
+        (body,) = re.findall(f"{select}|{names}", text)
         assert f'<option value="{value}">' in body
 
 

@@ -14,7 +14,9 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.questions import (
     FIELDS,
     Field,
+    read_choices,
     read_grid,
+    read_parallelism,
     read_question,
     read_trace,
     read_value,
@@ -65,7 +67,7 @@ def test_no_field_takes_what_is_hostile(name: str) -> None:
             refusal = text.startswith(f"{name} must be ") and ", got " in text and len(text) < 200
             assert refusal, text
     if field.high:
-        assert all(field.low <= float(value) <= field.high for value in taken)
+        assert all(field.low <= float(value) <= field.high for value in taken if value != "1,5")
     else:
         assert all(isinstance(value, str) for value in taken)
 
@@ -84,7 +86,7 @@ def test_numbers_are_written_in_ascii(name: str) -> None:
             read_value(name, text)
 
 
-@given(st.sampled_from([f for f in FIELDS.values() if f.high and not f.allowed]), st.data())
+@given(st.sampled_from([f for f in FIELDS.values() if f.high]), st.data())
 def test_numbers_and_their_text_read_alike(field: Field, data: st.DataObject) -> None:
     numbers = (
         st.integers(int(field.low), int(field.high))
@@ -105,7 +107,7 @@ def test_numbers_and_their_text_read_alike(field: Field, data: st.DataObject) ->
 def test_any_values_give_a_question_or_a_message(values: dict[str, object]) -> None:
     trace = Workload(np.arange(200.0), [1] * 200, [1] * 200)
     with contextlib.suppress(ValueError):
-        assert read_question(values, lambda _: trace).requests >= 100
+        assert read_question(values, lambda *_: trace).requests >= 100
 
 
 @given(st.text(max_size=60), st.sampled_from(["json", "csv"]))
@@ -117,45 +119,126 @@ def test_any_text_gives_a_grid_or_a_message(text: str, kind: str) -> None:
 def test_fields_end_where_they_should() -> None:
     asked = read_question(
         {
-            "parameters_billion": "1.5",
-            "layers": "10",
-            "kv_heads": 2,
-            "head_dim": 64,
-            "weight_bits": 4,
-            "cache_bits": 8,
+            "model": "Qwen3-32B",
+            "precision": "fp8",
+            "cache_precision": "fp8",
             "peak_tflops": 100,
             "bandwidth_gb_per_s": 900,
-            "memory_gib": 24,
-            "devices": 2,
-            "efficiency": 0.5,
+            "memory_gib": 64,
+            "backend": "sglang",
+            "parallelism": "tp4",
+            "draft_tokens": 3,
+            "accepted_tokens": 2.5,
             "memory_share": 0.8,
+            "reserved_gib": 2,
             "rate_per_s": 3,
             "arrival_scv": 4,
             "mean_prompt_tokens": 70,
             "mean_output_tokens": 80,
+            "cached_share": 0.5,
             "ttft_s": 2,
             "tpot_s": 0.1,
             "quantile": 0.95,
             "price_per_hour": 1.5,
+            "spot_share": 0.5,
+            "spot_discount": 0.6,
+            "spare_replicas": 2,
             "token_budget": 300,
             "batch_limit": 20,
             "requests": 500,
             "seed": 9,
         }
     )
-    model, device, goal = asked.model, asked.device, asked.objective
-    assert (model.parameters, model.layers, model.kv_heads, model.head_dim) == (1.5e9, 10, 2, 64)
-    assert (model.weight_bits, model.cache_bits) == (4, 8)
-    assert (device.peak_flops, device.bandwidth, device.memory_bytes) == (1e14, 9e11, 24 * 2**30)
-    assert asked.traffic == Traffic(3, 4, 70, 80)
+    one, goal = asked.deployment, asked.objective
+    assert one.architecture.name == "Qwen/Qwen3-32B"
+    assert (one.precision, one.cache_bytes, one.backend, one.tensor) == ("fp8", 1.0, "sglang", 4)
+    assert (one.draft_tokens, one.accepted_tokens) == (3, 2.5)
+    system = one.system
+    assert (system.bf16_flops_per_s, system.bandwidth_bytes_per_s) == (1e14, 9e11)
+    assert (system.memory_bytes, system.fp8_flops_per_s) == (64 * 2**30, 1e14)
+    assert asked.traffic == Traffic(3, 4, 70, 80, 0.5)
     assert (goal.ttft_s, goal.tpot_s, goal.quantile) == (2, 0.1, 0.95)
-    assert (asked.price_per_hour, asked.devices, asked.efficiency) == (1.5, 2, 0.5)
+    assert asked.price_per_hour == pytest.approx(1.5 * 0.7)
     assert (asked.memory_share, asked.token_budget, asked.batch_limit) == (0.8, 300, 20)
-    assert (asked.requests, asked.seed) == (500, 9)
+    assert (asked.requests, asked.seed, asked.spare_replicas) == (500, 9, 2)
+    assert asked.reserved_bytes == 2 * 2**30
 
 
-def test_a_small_budget_lowers_the_default_limit() -> None:
-    assert read_question({"rate_per_s": 1, "token_budget": 40}).batch_limit == 40
+def test_choices_are_a_product_in_a_fixed_order() -> None:
+    asked = {"rate_per_s": 1, "device": "H100,H200", "price_per_hour": "2, 3"}
+    choices = read_choices(asked | {"precision": "bf16,fp8", "parallelism": "tp1, tp2"})
+    got = [(c.deployment.system.name, c.deployment.precision, c.deployment.tensor) for c in choices]
+    systems, formats = ("h100_sxm", "h200_sxm"), ("bf16", "fp8")
+    assert got == [(x, y, z) for x in systems for y in formats for z in (1, 2)]
+    assert [c.price_per_hour for c in choices] == [2.0] * 4 + [3.0] * 4
+    assert all(c.traffic is choices[0].traffic for c in choices)
+    with pytest.raises(ValueError, match="price_per_hour must be one, or one for each of 2"):
+        read_choices(asked | {"price_per_hour": "1, 2, 3"})
+
+
+def test_what_is_tried_by_itself_is_what_can_be() -> None:
+    dense = read_choices({"rate_per_s": 1, "model": "Llama-3.1-70B"})
+    assert [c.deployment.tensor for c in dense] == [2, 4, 8]
+    sparse = read_choices({"rate_per_s": 1, "model": "DeepSeek-R1", "device": "B200"})
+    splits = {
+        (c.deployment.tensor, c.deployment.attention_data, c.deployment.expert) for c in sparse
+    }
+    assert splits == {(8, 1, 1), (8, 1, 8), (4, 1, 1), (4, 1, 4), (1, 8, 8), (1, 4, 4)} & splits
+    assert {(8, 1, 8), (1, 8, 8)} <= splits
+    with pytest.raises(ValueError, match=r"parallelism: weights must be below .* devices would do"):
+        read_choices({"rate_per_s": 1, "model": "Llama-3.1-405B", "device": "L4"})
+
+
+def test_precision_is_what_the_name_or_the_checkpoint_says() -> None:
+    for name, precision in (
+        ("Llama-3.1-8B", "bf16"),
+        ("Qwen3-32B-FP8", "fp8"),
+        ("DeepSeek-R1", "fp8"),
+        ("gpt-oss-120b", "fp4"),
+    ):
+        asked = read_question({"rate_per_s": 1, "model": name, "device": "B200"})
+        assert asked.deployment.precision == precision
+
+
+def test_a_config_json_is_a_model(tmp_path: Path) -> None:
+    config = {
+        "hidden_size": 2048,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 8192,
+        "vocab_size": 128256,
+        "max_position_embeddings": 8192,
+    }
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    asked = read_question({"rate_per_s": 1, "model": str(file)})
+    assert asked.deployment.architecture.layer_count == 16
+    del config["num_hidden_layers"]
+    file.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"model: .*num_hidden_layers"):
+        read_question({"rate_per_s": 1, "model": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("text", "widths"),
+    [
+        ("tp4", (4, 1, 1, 1)),
+        ("TP8 EP8", (8, 1, 1, 8)),
+        ("dp8+ep8", (1, 1, 8, 8)),
+        ("tp=2 pp=2", (2, 2, 1, 1)),
+    ],
+)
+def test_splits(text: str, widths: tuple[int, ...]) -> None:
+    assert tuple(read_parallelism(text).values()) == widths
+
+
+@pytest.mark.parametrize(
+    "text", ["", "4", "tp", "tp0", "tp4tp2", "tp4x2", "xtp4", "tp-1", "tp99999"]
+)
+def test_splits_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="parallelism must be auto, or such as tp4"):
+        read_parallelism(text)
 
 
 @pytest.mark.parametrize(
@@ -163,13 +246,28 @@ def test_a_small_budget_lowers_the_default_limit() -> None:
     [
         ({"rate_per_s": 1, "trace": "x.csv"}, "rate_per_s must be left out where trace is given"),
         ({"trace": "x.csv", "arrival_scv": 1}, "arrival_scv must be left out where trace is"),
-        ({"device": "A100-80GB", "memory_gib": 9, "rate_per_s": 1}, "memory_gib must be left out"),
+        ({"device": "H100", "memory_gib": 9, "rate_per_s": 1}, "memory_gib must be left out"),
         ({"memory_gib": 9, "rate_per_s": 1}, "peak_tflops must be given too: device is"),
-        ({"kv_heads": 8, "rate_per_s": 1}, "parameters_billion must be given too: model is"),
-        ({"model": "Llama-3-8b", "rate_per_s": 1}, r"did you mean Llama-3-8B\?"),
-        ({"model": "DeepSeek-V3", "rate_per_s": 1}, "model must be one of OPT-13B"),
+        ({"model": "Lama-9", "rate_per_s": 1}, r"model 'Lama-9' is not known; nearest: "),
+        ({"device": "H1", "rate_per_s": 1}, "device: system 'H1' is not known; nearest: "),
+        ({"backend": "tgi", "rate_per_s": 1}, "backend 'tgi' is not known; nearest: "),
+        ({"precision": "fp5", "rate_per_s": 1}, "precision 'fp5' is not known; known: bf16"),
+        ({"cache_precision": "fp4", "rate_per_s": 1}, "cache_precision must be one of auto, bf16"),
         ({"model": 3}, "model must be a name of 1 to 1000 characters, got 3"),
-        ({"weight_bits": 5}, "weight_bits must be 16 or 8 or 4, got 5"),
+        ({"tpot_s": 50}, r"seconds \(did you mean 0.05, for 50 ms\?\), got 50"),
+        ({"rate_per_s": 1, "accepted_tokens": 2}, "accepted_tokens must be from 1 to draft_tokens"),
+        (
+            {"rate_per_s": 1, "model": "Llama-2-7B", "mean_prompt_tokens": 30_000},
+            "mean_prompt_tokens and mean_output_tokens together must be at most 4096, the context",
+        ),
+        (
+            {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
+            r"parallelism: weights must be below .* \(2 devices would do at bf16\), got 141 GB",
+        ),
+        (
+            {"rate_per_s": 1, "parallelism": "ep2tp2"},
+            "parallelism: expert must be 1 for .*, without experts, got 2",
+        ),
         ({"zzz": 1}, "there is no field 'zzz'; fields are model, "),
     ],
 )
@@ -192,7 +290,7 @@ def test_contradictions_and_gaps(values: dict[str, object], words: str) -> None:
         (
             json.dumps({n: list(range(200)) for n in ("seed",)})[:-1]
             + ","
-            + json.dumps({"requests": list(range(100, 900)), "layers": [1]})[1:],
+            + json.dumps({"requests": list(range(100, 900)), "batch_limit": [1]})[1:],
             "the grid must be smaller",
         ),
     ],

@@ -20,7 +20,9 @@ from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_
 from tests.killed_worker import killed_while_it_works
 
 GRID = read_grid(
-    '{"requests": 150, "ttft_s": [2, 0.001], "rate_per_s": [2, 12], "weight_bits": [16, 8]}', "json"
+    '{"requests": 150, "parallelism": "tp1", "ttft_s": [2, 0.001], "rate_per_s": [2, 12], '
+    '"precision": ["bf16", "fp8"]}',
+    "json",
 )
 
 
@@ -79,9 +81,9 @@ def test_chunks_last_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps.time, "perf_counter", lambda: float(next(clock)))
     asked: list[list[int]] = []
 
-    def answered(questions: list[Question]) -> list[dict[str, object]]:
-        asked.append([question.seed for question in questions])
-        return [{"problem": "", "place": question.seed} for question in questions]
+    def answered(questions: list[list[Question]]) -> list[dict[str, object]]:
+        asked.append([question.seed for (question, *_) in questions])
+        return [{"problem": "", "place": question.seed} for (question, *_) in questions]
 
     monkeypatch.setattr(sweeps, "answer_chunk", answered)
     told: list[int] = []
@@ -103,7 +105,8 @@ def test_a_slow_question_is_a_chunk_of_its_own(alone: list[object]) -> None:
 
 
 def test_order_and_problems(alone: list[dict[str, object]]) -> None:
-    assert [record.get("weight_bits") for record in alone] == [16, 8, 16, 8] + [None] * 4
+    formats = ["bf16", "fp8", "bf16", "fp8"]
+    assert [record.get("precision") for record in alone] == formats + [None] * 4
     assert [record.get("rate_per_s") for record in alone[:4]] == [2, 2, 12, 12]
     for record in alone[4:]:
         assert set(record) == {"problem"}
@@ -134,18 +137,19 @@ def test_a_failing_worker_fails_the_sweep(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_planning_refuses_is_a_problem_of_its_question() -> None:
-    questions = read_questions([{"rate_per_s": 1, "model": "Llama-2-70B"}])
+    questions = read_questions([{"rate_per_s": 1, "quantile": 0.9999, "requests": 100}])
     (record,) = answer_chunk(questions)
-    assert str(record["problem"]).startswith("model weights must be smaller than")
+    assert str(record["problem"]).startswith("requests must be at least 8,322")
 
 
 def test_a_trace_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(300)]
     file = tmp_path / "log.csv"
     file.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]))
-    grid = [{"trace": str(file), "weight_bits": bits} for bits in (16, 8, 4)]
+    formats = ("bf16", "fp8", "int4")
+    grid = [{"trace": str(file), "precision": name, "parallelism": "tp1"} for name in formats]
     first, *others = read_questions(grid)
-    assert all(question.traffic is first.traffic for question in others)
+    assert all(question.traffic is first[0].traffic for (question,) in others)
     monkeypatch.undo()
     records = sweep([first, *others])
     assert [record["problem"] for record in records] == ["", "", ""]

@@ -12,7 +12,7 @@ published checkpoints leave in 16 bits are listed in their `hf_quant_config.json
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving_mathematics.machine.architectures import (
     Architecture,
@@ -59,6 +59,7 @@ class Deployment:
     shortest_share: float = 1.0  # lengths are uniform between this share of nominal and nominal
     draft_tokens: int = 0  # guessed each step
     accepted_tokens: float = 1.0  # tokens a step and sequence, 1 without guessing
+    cache_bytes: float = 0.0  # of a value in the cache; 0: as checkpoints of the precision say
 
     @property
     def devices(self) -> int:
@@ -130,6 +131,18 @@ def storage(architecture: Architecture, precision: str) -> Storage:
     return Storage(rest, rest, experts, 2.0, 1.0 if precision == "fp4" else 2.0)
 
 
+def stored(deployment: Deployment) -> Storage:
+    """Bytes a value of each part of a deployment.
+
+    >>> import dataclasses
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> stored(dataclasses.replace(WORKED, cache_bytes=1.0)).cache
+    1.0
+    """
+    kept = storage(deployment.architecture, deployment.precision)
+    return replace(kept, cache=deployment.cache_bytes) if deployment.cache_bytes else kept
+
+
 def cache_devices(attention: Attention, tensor: int) -> int:
     """Devices that hold different parts of a layer's cache: at most its heads, at least one.
 
@@ -149,7 +162,7 @@ def weight_bytes(deployment: Deployment) -> float:
     >>> round(weight_bytes(WORKED) / 1e9, 1)
     16.1
     """
-    kept = storage(deployment.architecture, deployment.precision)
+    kept = stored(deployment)
     model, tensor = deployment.architecture, deployment.tensor
     all_devices = tensor * deployment.attention_data
     layers = (
@@ -168,7 +181,7 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     131072.0
     """
     require_non_negative(context_tokens=context_tokens)
-    kept = storage(deployment.architecture, deployment.precision)
+    kept = stored(deployment)
     total = 0.0
     for count, attention, _ in deployment.architecture.layers:
         tokens = context_tokens
@@ -250,6 +263,8 @@ def require_deployment(deployment: Deployment) -> None:
         require(1 <= value <= 4096, name, "from 1 to 4096", value)
     share = deployment.shortest_share
     require(0 < share <= 1, "shortest_share", "in (0, 1]", share)
+    width = deployment.cache_bytes
+    require(width in (0, 1, 2), "cache_bytes", "0, 1 or 2", width)
     drafts, accepted = deployment.draft_tokens, deployment.accepted_tokens
     require(0 <= drafts <= 16, "draft_tokens", "from 0 to 16", drafts)
     rule = f"from 1 to draft_tokens + 1 = {drafts + 1}"

@@ -35,7 +35,7 @@ from serving_mathematics.machine.deployments import (
     Storage,
     cache_devices,
     room_sequences,
-    storage,
+    stored,
 )
 from serving_mathematics.require import require, require_positive
 
@@ -321,7 +321,7 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
     plain["selected"] += np.inf
     kept_floors: dict[tuple[int, str, str, Storage], float] = {}
     for row, one in enumerate(deployments):
-        model, kept = one.architecture, storage(one.architecture, one.precision)
+        model, kept = one.architecture, stored(one)
         key = (id(model), one.system.generation, one.backend, kept)
         if key not in kept_floors:
             kept_floors[key] = layers_floor_s(model, one.system.generation, one.backend, kept)

@@ -9,8 +9,12 @@ youngest sequence gives all of its blocks back, goes to the head of the queue an
 prefilled again with what it had generated (recompute). It cannot return in the same step, because
 it needs more blocks than it left.
 
+Real steps are not linear: a table may add what a step takes beyond these costs, by the number of
+decoding sequences and by how far into a prompt it reads. A prompt may begin with tokens that are
+cached already; they take memory and no time.
+
 Assumes: step times are known; one engine; first come first served; the time between two steps is
-part of step_s.
+part of step_s; a cached prefix is still there when its request is admitted again.
 
 Source: Yu et al. (2022) for scheduling every step; Kwon et al. (2023) for paged memory; Agrawal et
 al. (2024) for decodes first and chunks under a token budget; vLLM's scheduler for preemption of the
@@ -28,10 +32,16 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import fifo_waits
-from serving_mathematics.require import require, require_non_negative_integer
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_non_negative,
+    require_non_negative_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+TICK_S = 2.0**-50  # whole ticks add up without rounding, in any order [s]
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -39,7 +49,8 @@ class Workload:
     """Requests in order of arrival.
 
     arrival_s: sorted times [s], shape (n,). prompt_tokens, output_tokens: positive integers, shape
-    (n,). Raises ValueError on anything else.
+    (n,). cached_tokens: of each prompt, fewer than it has; none by default. Raises ValueError on
+    anything else.
 
     >>> Workload([0.0, 1.5], [100, 20], [3, 1]).arrival_s.tolist()
     [0.0, 1.5]
@@ -48,9 +59,14 @@ class Workload:
     arrival_s: FloatArray
     prompt_tokens: IntArray
     output_tokens: IntArray
+    cached_tokens: IntArray
 
     def __init__(
-        self, arrival_s: npt.ArrayLike, prompt_tokens: npt.ArrayLike, output_tokens: npt.ArrayLike
+        self,
+        arrival_s: npt.ArrayLike,
+        prompt_tokens: npt.ArrayLike,
+        output_tokens: npt.ArrayLike,
+        cached_tokens: npt.ArrayLike = 0,
     ) -> None:
         """Arrays of one length."""
         times = np.array(arrival_s, dtype=float)
@@ -64,6 +80,49 @@ class Workload:
             whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
             require(whole, name, "positive integers", tokens)
             object.__setattr__(self, name, tokens.astype(np.int64))
+        cached = np.broadcast_to(np.asarray(cached_tokens, dtype=float), times.shape)
+        fewer = np.all((cached >= 0) & (cached < self.prompt_tokens)) and np.all(cached % 1 == 0)
+        require(fewer, "cached_tokens", "integers from 0 to below prompt_tokens", cached)
+        object.__setattr__(self, "cached_tokens", cached.astype(np.int64))
+
+    def part(self, index: IntArray | slice) -> Workload:
+        """Some of the requests, in order."""
+        return Workload(
+            self.arrival_s[index],
+            self.prompt_tokens[index],
+            self.output_tokens[index],
+            self.cached_tokens[index],
+        )
+
+
+@dataclass(frozen=True, init=False)
+class StepTable:
+    """What steps take beyond an engine's four costs, in whole ticks of 2⁻⁵⁰ s.
+
+    batch_s: with 0, 1, 2, … decoding sequences [s], shape (m,). prompt_s: the first 0, 1, 2, …
+    tokens of a prompt, however they are cut into chunks, non-decreasing from 0 [s], shape (k,).
+    prompt_end_s: the step in which a prompt ends [s]. Raises ValueError on anything else.
+
+    >>> StepTable([0.0, 0.5], [0.0, 0.25]).batch[1] * TICK_S
+    0.5
+    """
+
+    batch: list[int]
+    prompt: list[int]
+    prompt_end: int
+
+    def __init__(
+        self, batch_s: npt.ArrayLike, prompt_s: npt.ArrayLike = 0.0, prompt_end_s: float = 0.0
+    ) -> None:
+        """Rounded to ticks; what lies beyond the tables is refused by the simulators."""
+        batch, prompt = (np.atleast_1d(np.asarray(x, dtype=float)) for x in (batch_s, prompt_s))
+        require_all_non_negative(batch_s=batch, prompt_s=prompt)
+        require_non_negative(prompt_end_s=prompt_end_s)
+        rises = prompt[0] == 0 and np.all(np.diff(prompt) >= 0)
+        require(rises, "prompt_s", "non-decreasing from 0", prompt)
+        object.__setattr__(self, "batch", np.rint(batch / TICK_S).astype(np.int64).tolist())
+        object.__setattr__(self, "prompt", np.rint(prompt / TICK_S).astype(np.int64).tolist())
+        object.__setattr__(self, "prompt_end", round(prompt_end_s / TICK_S))
 
 
 @dataclass(frozen=True)
@@ -84,6 +143,7 @@ class Engine:
     block_tokens: int = 16  # tokens in a block
     token_budget: int = 2048  # tokens in a step, prompt and decode
     max_sequences: int = 256  # admitted requests
+    table: StepTable | None = None  # what steps take beyond the four costs
 
     def __post_init__(self) -> None:
         """Refuse what is not an engine."""
@@ -99,15 +159,30 @@ class Engine:
         least, budget = self.max_sequences, self.token_budget
         require(budget >= least, "token_budget", f"at least max_sequences = {least}", budget)
 
-    def elapsed_s(self, steps: int, prefill: int, decode: int, context: int) -> float:
+    def elapsed_s(
+        self, steps: int, prefill: int, decode: int, context: int, ticks: int = 0
+    ) -> float:
         """Time [s] of steps that together handle so many prompt tokens, emitted tokens, and tokens
-        of context read."""
+        of context read, and take so many ticks of the table."""
         return (
             self.step_s * steps
             + self.prefill_token_s * prefill
             + self.decode_token_s * decode
             + self.context_token_s * context
+            + TICK_S * ticks
         )
+
+    def tables(self, workload: Workload) -> tuple[list[int], list[int], int]:
+        """Ticks by decoding sequences, by tokens of a prompt, and of its end; zeros without a
+        table. Raises ValueError where the table is too short for what is asked."""
+        longest = int((workload.prompt_tokens + workload.output_tokens).max()) - 1
+        most = min(self.max_sequences, workload.arrival_s.size)
+        if self.table is None:
+            return [0] * (most + 1), [0] * (longest + 1), 0
+        batch, prompt = self.table.batch, self.table.prompt
+        require(len(batch) > most, "table", f"for up to {most} sequences", len(batch) - 1)
+        require(len(prompt) > longest, "table", f"for prompts of {longest}", len(prompt) - 1)
+        return batch, prompt, self.table.prompt_end
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +257,7 @@ class _Sequence:
     prompt: int
     output: int
     todo: int  # tokens to prefill before the next one comes out
+    cached: int
     generated: int = 0
     blocks: int = 0
 
@@ -212,20 +288,25 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
     arrival = workload.arrival_s.tolist()
     prompt, output = workload.prompt_tokens.tolist(), workload.output_tokens.tolist()
     admitted_s, first_s, completion_s = (np.full(len(arrival), np.nan) for _ in range(3))
+    cached = workload.cached_tokens.tolist()
+    batch_ticks, prompt_ticks, end_ticks = engine.tables(workload)
     preemptions = np.zeros(len(arrival), dtype=np.int64)
     waiting: deque[_Sequence] = deque()
     running: list[_Sequence] = []  # in order of admission
     free, arrived, completed = engine.kv_blocks, 0, 0
     since = clock = arrival[0]
     work = np.zeros(4, dtype=np.int64)  # steps, prefill, decode, context since the engine was idle
+    ticks = 0  # of the table, since then
     done, busy_s = work.copy(), 0.0  # in earlier busy periods
     while completed < len(arrival):
         while arrived < len(arrival) and arrival[arrived] <= clock:
-            waiting.append(_Sequence(arrived, prompt[arrived], output[arrived], prompt[arrived]))
+            todo = prompt[arrived] - cached[arrived]
+            new = _Sequence(arrived, prompt[arrived], output[arrived], todo, cached[arrived])
+            waiting.append(new)
             arrived += 1
         if not running and not waiting:
             busy_s += clock - since
-            done, work = done + work, np.zeros_like(work)
+            done, work, ticks = done + work, np.zeros_like(work), 0
             since = clock = arrival[arrived]
             continue
         turn = 0
@@ -235,7 +316,8 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
             if grows and not free:
                 victim = running.pop()
                 free += victim.blocks
-                victim.blocks, victim.todo = 0, victim.prompt + victim.generated
+                victim.blocks = 0
+                victim.todo = victim.prompt + victim.generated - victim.cached
                 waiting.appendleft(victim)
                 preemptions[victim.index] += 1
             else:
@@ -251,7 +333,7 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
                 left -= chunks[-1][1]
         while waiting and left and len(running) < engine.max_sequences:
             sequence = waiting[0]
-            needed = -(-sequence.todo // block)
+            needed = -(-(sequence.prompt + sequence.generated) // block)
             if needed > free - (watermark_blocks if running else 0):
                 break
             running.append(waiting.popleft())
@@ -264,9 +346,14 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
         prefill = sum(chunk for _, chunk in chunks)
         context = sum([sequence.prompt + sequence.generated for sequence in decoding])
         work += (1, prefill, len(decoding), context)
-        clock = since + engine.elapsed_s(*work.tolist())
+        ticks += batch_ticks[len(decoding)]
         for sequence, chunk in chunks:
+            end = sequence.prompt + sequence.generated - sequence.todo + chunk
+            ticks += prompt_ticks[end] - prompt_ticks[end - chunk]
             sequence.todo -= chunk
+            ticks += 0 if sequence.todo else end_ticks
+        spent = engine.elapsed_s(*work.tolist()) + TICK_S * ticks
+        clock = since + spent
         for sequence in decoding + [sequence for sequence, _ in chunks if not sequence.todo]:
             sequence.generated += 1
             if sequence.generated == 1:

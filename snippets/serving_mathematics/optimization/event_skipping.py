@@ -27,6 +27,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
+    TICK_S,
     Engine,
     Served,
     Workload,
@@ -53,6 +54,8 @@ def simulate(workload: Workload, engine: Engine) -> Served:
     arrival = [*workload.arrival_s.tolist(), math.inf]
     prompt: list[int] = workload.prompt_tokens.tolist()
     output: list[int] = workload.output_tokens.tolist()
+    cached: list[int] = workload.cached_tokens.tolist()
+    batch_ticks, prompt_ticks, end_ticks = engine.tables(workload)
     stored: list[int] = kept.tolist()  # at the end of a request, as its footprint
     footprint: list[int] = (-(-kept // block)).tolist()
     admitted_s, first_s, completion_s = [math.nan] * size, [math.nan] * size, [math.nan] * size
@@ -69,6 +72,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
     partial, partial_left = -1, 0  # the request that is prefilled in part
     batch = held = promised = 0  # decoding sequences, their tokens, final blocks of all admitted
     now = steps = prefill = decode = context = 0  # now: steps so far; the others: since last idle
+    ticks = 0  # of the table, since last idle
     totals, busy_s = np.zeros(4, dtype=np.int64), 0.0
     since = clock = arrival[0]
 
@@ -106,9 +110,13 @@ def simulate(workload: Workload, engine: Engine) -> Served:
                     k = min(k, (decoding[0] >> shift) - now)
                 if promised > blocks:
                     k = _most(k, used, blocks)
+                begin = prompt[partial] + generated[partial] - partial_left
+                ticks += prompt_ticks[begin + k * chunk] - prompt_ticks[begin]
                 partial_left -= k * chunk
             else:
                 chunk = partial_left
+                total = prompt[partial] + generated[partial]
+                ticks += prompt_ticks[total] - prompt_ticks[total - chunk]
                 ended.append(partial)
                 partial = -1
         while room > 0 and chunk < left:
@@ -118,9 +126,10 @@ def simulate(workload: Workload, engine: Engine) -> Served:
                 i = fresh
             else:
                 break
-            todo = prompt[i] + generated[i]
-            if promised + footprint[i] > blocks and used(1) - (-todo // block) > blocks:
+            total = prompt[i] + generated[i]
+            if promised + footprint[i] > blocks and used(1) - (-total // block) > blocks:
                 break
+            todo = total - cached[i]
             if preempted:
                 preempted.pop()
             else:
@@ -133,15 +142,17 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             room -= 1
             if todo <= left - chunk:
                 chunk += todo
+                ticks += prompt_ticks[total] - prompt_ticks[total - todo]
                 ended.append(i)
             else:
                 partial, partial_left = i, todo - left + chunk
+                ticks += prompt_ticks[total - partial_left] - prompt_ticks[total - todo]
                 chunk = left
         # no prompt in this step: decode until somebody ends, arrives or runs out of memory
         if not chunk:
             if not batch:
                 totals += (steps, prefill, decode, context)
-                steps = prefill = decode = context = 0
+                steps = prefill = decode = context = ticks = 0
                 busy_s += clock - since
                 since = clock = arrival[fresh]
                 continue
@@ -151,13 +162,15 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             gap = arrival[fresh] - clock
             if gap > 0 and room > 0 and not preempted:
                 slope = step_s + decode_s * batch + context_s * (held + 0.5 * batch)
+                slope += TICK_S * batch_ticks[batch]
                 bend = 2 * context_s * batch * gap
                 root = 2 * gap / (slope + math.sqrt(slope * slope + bend))
                 if root < k:
                     k = math.ceil(root)
                     if not 1e-3 < k - root < 0.999:  # nearly a tie, which rounding must not decide
-                        work = (steps, prefill, decode, context)
-                        k = _notice(arrival[fresh], k, since, work, batch, held, engine)
+                        work = (steps, prefill, decode, context, ticks)
+                        own = batch_ticks[batch]
+                        k = _notice(arrival[fresh], k, since, work, batch, held, engine, own)
         # k steps at once
         now += k
         steps += k
@@ -165,8 +178,13 @@ def simulate(workload: Workload, engine: Engine) -> Served:
         decode += k * batch
         context += k * held + batch * k * (k + 1) // 2
         held += k * batch
+        ticks += k * batch_ticks[batch] + len(ended) * end_ticks
         clock = since + (
-            step_s * steps + prefill_s * prefill + decode_s * decode + context_s * context
+            step_s * steps
+            + prefill_s * prefill
+            + decode_s * decode
+            + context_s * context
+            + TICK_S * ticks
         )
         limit = (now + 1) << shift
         while decoding and decoding[0] < limit:
@@ -216,17 +234,19 @@ def _notice(
     arrival_s: float,
     k: int,
     since_s: float,
-    work: tuple[int, int, int, int],
+    work: tuple[int, int, int, int, int],
     batch: int,
     held: int,
     engine: Engine,
+    own: int,
 ) -> int:
     """The first of the coming decode steps that ends at or after an arrival; k is nearly right."""
 
     def reached(k: int) -> bool:
-        steps, prefill, decode, context = work
+        steps, prefill, decode, context, ticks = work
         read = context + k * held + batch * k * (k + 1) // 2
-        return since_s + engine.elapsed_s(steps + k, prefill, decode + k * batch, read) >= arrival_s
+        counts = steps + k, prefill, decode + k * batch, read
+        return since_s + engine.elapsed_s(*counts, ticks + k * own) >= arrival_s
 
     while not reached(k):
         k += 1
@@ -236,14 +256,18 @@ def _notice(
 
 
 def saturated_rate(
-    prompt_tokens: npt.ArrayLike, output_tokens: npt.ArrayLike, engine: Engine
+    prompt_tokens: npt.ArrayLike,
+    output_tokens: npt.ArrayLike,
+    engine: Engine,
+    cached_tokens: npt.ArrayLike = 0,
 ) -> float:
     """Requests a second of an engine whose places are always taken.
 
     prompt_tokens, output_tokens: a sample of requests, from 1, shape (n,). engine: its costs and
-    places; memory must last and prompts fit into what the budget leaves. With b places a request
-    has the share 1/b of its N steps, and alone the time for its tokens:
-    β·N/b + α_p·P + α·(N − 1) + context. Raises ValueError on other shapes or numbers.
+    places; memory must last and prompts fit into what the budget leaves. cached_tokens: of each
+    prompt, that cost nothing. With b places a request has the share 1/b of its N steps, and alone
+    the time for its tokens: β·N/b + α_p·P + α·(N − 1) + context, and what the table adds to each.
+    Raises ValueError on other shapes or numbers.
 
     >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
     10.0
@@ -256,12 +280,22 @@ def saturated_rate(
     require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     later = outputs - 1
     read = later * prompts + later * outputs / 2
+    cached = np.broadcast_to(np.asarray(cached_tokens), prompts.shape)
     own_s = (
-        engine.prefill_token_s * prompts
+        engine.prefill_token_s * (prompts - cached)
         + engine.decode_token_s * later
         + engine.context_token_s * read
     )
-    return float(1 / (engine.step_s * outputs / engine.max_sequences + own_s).mean())
+    steps_s = engine.step_s * outputs
+    if engine.table:
+        asked = Workload(np.zeros(prompts.size), prompts, outputs)
+        _, prompt_ticks, end_ticks = engine.tables(asked)
+        batch = engine.table.batch[min(engine.max_sequences, len(engine.table.batch) - 1)]
+        steps_s = steps_s + TICK_S * batch * later
+        ticks = np.asarray(prompt_ticks)
+        read_ticks = ticks[prompts.astype(int)] - ticks[cached.astype(int)]
+        own_s = own_s + TICK_S * (read_ticks + end_ticks)
+    return float(1 / (steps_s / engine.max_sequences + own_s).mean())
 
 
 def _random_case(rng: np.random.Generator) -> tuple[Workload, Engine]:

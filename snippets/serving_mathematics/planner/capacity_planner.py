@@ -1,8 +1,10 @@
-"""The fewest replicas that keep a latency objective, with the batch limit, and what binds them.
+"""The fewest replicas that keep a latency objective, with batch limit and token budget, and what
+binds them.
 
 For n replicas each gets a random share of the traffic, and one replica is simulated from event to
-event. Of the batch limits 1, 2, 4, … the largest that keeps TPOT is taken, because a larger one
-only shortens the queue; n is the smallest for which TTFT then holds too, found by doubling and
+event. A larger batch limit shortens the queue and lengthens the steps: the limit is taken at which
+the worse of TTFT and TPOT, each in shares of its objective, is best, found by halving; and token
+budgets are tried one after the other. n is the smallest for which both hold, found by doubling and
 halving. The answer rests on runs four times as long, of that fleet and of those of one replica
 fewer that might do. What binds is what, if it were lifted alone, would let n − 1 do.
 
@@ -10,9 +12,10 @@ Assumes: TPOT rises and TTFT falls with the batch limit, both fall with n; the o
 by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
 is a trace.
 
-Source: `event_skipping` for the simulator; Asmussen and Glynn (2007) for intervals from sections;
-Wilks (1941) for the fewest requests that say anything about a quantile; `latency_throughput_cost`
-for the price of a million tokens.
+Source: `machine_engine` for the steps, `event_skipping` for the simulator; Asmussen and Glynn
+(2007) for intervals from sections; Wilks (1941) for the fewest requests that say anything about a
+quantile; vLLM's engine arguments for the usual limits; `latency_throughput_cost` for the price of a
+million tokens.
 """
 
 from __future__ import annotations
@@ -30,22 +33,24 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
+from serving_mathematics.machine.catalogue import find_model, find_system
+from serving_mathematics.machine.deployments import WORKED as LLAMA
+from serving_mathematics.machine.deployments import Deployment
 from serving_mathematics.optimization.continuous_batching import (
+    TICK_S,
     Engine,
     Served,
     Workload,
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.planner.closed_form import Estimate, closed_form, work_s
-from serving_mathematics.planner.presets import (
-    Device,
-    Model,
-    coarser,
-    devices,
-    engine_of,
-    models,
+from serving_mathematics.planner.closed_form import (
+    Estimate,
+    closed_form,
+    closed_form_alone,
+    work_s,
 )
+from serving_mathematics.planner.machine_engine import MOST_PLACES, engine_of
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
 from serving_mathematics.require import require, require_in, require_non_negative_integer
 
@@ -54,12 +59,14 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 Told = Callable[[int, int], object]  # gets replicas and batch limit before they are simulated
+BUDGETS = (2048, 8192, 512)  # tokens in a step, tried where none is asked for
+USUAL = {True: (8192, 1024), False: (2048, 256)}  # of vLLM's server: 70 GiB and no A100, others
+FINE = 8  # the batch limit is found to one part in so many
 QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
 STUDENT_T_975_DF9 = 2.2621571628  # 97.5% point of Student's t, SECTIONS − 1 degrees (scipy)
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
 SETTLING = 4  # times as long are the runs on which the answer rests
-WIDER = (2, 4, 8)  # times the token budget, tried when it is what binds
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
 
@@ -91,27 +98,31 @@ class Objective:
 class Question:
     """What is to be planned; the ranges are those of the functions that it is handed to.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> from serving_mathematics.planner.presets import devices, models
-    >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
-    ...                     Objective(1.0, 0.05))
-    >>> question.devices, question.efficiency
-    (1, 0.7)
+    >>> question = Question(LLAMA, Traffic(5.0), Objective(1.0, 0.05))
+    >>> question.deployment.devices, question.usual_limits
+    (1, (8192, 1024))
     """
 
-    model: Model
-    device: Device
+    deployment: Deployment  # of one replica; its lengths and load are not used
     traffic: Traffic | Workload  # or a trace, from `traced_requests`
     objective: Objective
     price_per_hour: float = 2.0  # of a device
-    devices: int = 1  # that a replica spans
-    efficiency: float = 0.7  # share of the device's peaks
     memory_share: float = 0.9  # for weights and cache
-    token_budget: int = 512  # tokens in a step
-    batch_limit: int = 256  # sequences in a step, at most
-    requests: int = 8000  # that are simulated in the search
+    token_budget: int | None = None  # tokens in a step; found where it is None
+    batch_limit: int | None = None  # sequences in a step, at most; found where it is None
+    requests: int = 4000  # that are simulated in the search
     seed: int = 0
     reserved_bytes: float = 4.0 * 2**30  # of a device, for activations and libraries [B]
+    spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
+
+    @property
+    def usual_limits(self) -> tuple[int, int]:
+        """Token budget and batch limit that vLLM's server starts with on such a device."""
+        system = self.deployment.system
+        large = system.memory_bytes >= 70 * 2**30 and system.generation != "ampere"
+        return USUAL[large]
 
 
 @dataclass(frozen=True)
@@ -128,17 +139,19 @@ class Performance:
 
     replicas: int
     places: int  # batch limit
+    budget: int  # tokens in a step
     ttft: tuple[Quantile, ...]  # at QUANTILES
     tpot: tuple[Quantile, ...]
     ttft_at_objective: Quantile
     tpot_at_objective: Quantile
+    both: Quantile  # share of requests that keep TTFT and TPOT
     busy: float  # share of time in which a step runs
     concurrency: float  # mean number of requests admitted
     held_tokens: float  # mean tokens in the cache
     preempted: float  # preemptions per request
     simulated: int  # requests that count
     estimate: Estimate
-    usd_per_hour: float  # of the fleet
+    usd_per_hour: float  # of the fleet, with those that may fail
     usd_per_million: float  # generated tokens
 
 
@@ -149,15 +162,17 @@ class Plan:
     best: Performance
     binding: tuple[str, ...]  # constraints, any of which alone stands in the way of n − 1; of
     # the quantized fleet, none are looked for
-    one_fewer: Performance | None  # the best batch limit of n − 1; None when it is overloaded
-    one_fewer_may_do: bool  # at a batch limit that was tried, for all that the intervals say
-    wider: tuple[int, int] | None  # a larger token budget, and the replicas that then do
+    one_fewer: Performance | None  # the best limits of n − 1; None when it is overloaded
+    one_fewer_may_do: bool  # at limits that were tried, for all that the intervals say
     one_more: Performance
-    quantized: Plan | None  # the smallest fleet after one step of quantization
-    quantized_bits: tuple[int, int] | None  # of weights and cache
+    usual: Performance | None  # the fewest with the limits that engines start with; None if none do
+    found: Performance | None  # where limits were asked for: fewer that do with others
+    quantized: Performance | None  # the smallest fleet with weights in the next smaller format
+    quantized_precision: str  # that format, or ""
     engine: Engine  # of a replica
+    token_bytes: float  # that a token holds in the cache of a replica [B]
     rate_per_s: float  # of the whole fleet
-    own_s: tuple[float, float]  # arithmetic and cache reading of a mean request
+    own_s: tuple[float, float]  # prompt, and cache reading, of a mean request
 
 
 def sectioned_quantile(values: npt.ArrayLike, quantile: float) -> Quantile:
@@ -189,6 +204,22 @@ def sectioned_quantile(values: npt.ArrayLike, quantile: float) -> Quantile:
     )
 
 
+def sectioned_share(held: npt.ArrayLike) -> Quantile:
+    """The share of a series that is true, with a 95% interval from ten consecutive sections.
+
+    held: of 0 and 1 in order of time, shape (n,), n ≥ 20. Raises ValueError otherwise.
+
+    >>> sectioned_share([1, 1, 1, 0] * 10).value
+    0.75
+    """
+    series = np.asarray(held, dtype=float)
+    require(series.ndim == 1, "held", "one-dimensional", series.shape)
+    require(series.size >= 2 * SECTIONS, "held", f"at least {2 * SECTIONS}", series.size)
+    parts = [float(part.mean()) for part in np.array_split(series, SECTIONS)]
+    error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)
+    return Quantile(float(series.mean()), STUDENT_T_975_DF9 * error)
+
+
 def requests_to_judge(quantile: float) -> int:
     """Fewest independent requests of which the slowest is beyond the quantile in 95 of 100 runs.
 
@@ -207,47 +238,56 @@ class Fleet:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> from serving_mathematics.planner.presets import devices, models
-    >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
-    ...                     Objective(4.0, 0.5), requests=100)
-    >>> Fleet(question).performance(1, 4) is None  # four places are not enough for 5/s
+    >>> question = Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5), requests=100)
+    >>> Fleet(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
     True
     """
 
     def __init__(
-        self, question: Question, unlimited_memory: bool = False, told: Told | None = None
+        self,
+        question: Question,
+        unlimited_memory: bool = False,
+        told: Told | None = None,
+        slowness: float = 1.0,
     ) -> None:
-        """Prepare the engine and a sample of the requests."""
+        """Prepare the engine and a sample of the requests. slowness: of all steps."""
         self.question, self.told = question, told
         require(question.requests >= 100, "requests", "at least 100", question.requests)
         self._refuse_few()
         limit, budget = question.batch_limit, question.token_budget
-        require(1 <= limit <= budget, "batch_limit", f"from 1 to token_budget = {budget}", limit)
-        engine = engine_of(
-            question.model,
-            question.device,
-            question.devices,
-            question.efficiency,
-            question.memory_share,
-            budget,
-            limit,
-            question.reserved_bytes,
-        )
-        self.engine = replace(engine, kv_blocks=UNLIMITED) if unlimited_memory else engine
+        self.budgets: tuple[int, ...] = BUDGETS if budget is None else (budget,)
+        if limit is not None:
+            most = budget or max(self.budgets)
+            rule = f"from 1 to token_budget = {most}"
+            require(1 <= limit <= most, "batch_limit", rule, limit)
+            self.budgets = tuple(budget for budget in self.budgets if budget >= limit)
         traffic = question.traffic
         if isinstance(traffic, Workload):
             self.sample, span = traffic, float(traffic.arrival_s[-1] - traffic.arrival_s[0])
             self.rate_per_s, self.scv = (traffic.arrival_s.size - 1) / span, 1.0
             mean_output = float(traffic.output_tokens.mean())
         else:
-            self.sample = share_of_traffic(self._rng(), traffic, 1, question.requests)
+            self.sample = self._within(share_of_traffic(self._rng(), traffic, 1, question.requests))
             self.rate_per_s, self.scv = traffic.rate_per_s, traffic.arrival_scv
             mean_output = traffic.mean_output_tokens
+        self._refuse_long()
         self.tokens_per_s = self.rate_per_s * mean_output  # generated
+        self.made = engine_of(
+            question.deployment,
+            self.sample,
+            MOST_PLACES,
+            MOST_PLACES,
+            question.memory_share,
+            question.reserved_bytes,
+            slowness,
+        )
+        engine = self.made.engine
+        self.engine = replace(engine, kv_blocks=UNLIMITED) if unlimited_memory else engine
         arithmetic, reading = work_s(self.sample, self.engine)
         self.own_s = float(arithmetic.mean()), float(reading.mean())
-        self.done: dict[tuple[int, int], Performance | None] = {}
+        self.done: dict[tuple[int, int, int], Performance | None] = {}
         self._refuse_impossible()
 
     def _rng(self) -> np.random.Generator:
@@ -269,6 +309,22 @@ class Fleet:
             question.requests,
         )
 
+    def _within(self, asked: Workload) -> Workload:
+        """Drawn requests, none longer than the model's context."""
+        most = self.question.deployment.architecture.context_tokens
+        prompts = np.minimum(asked.prompt_tokens, most - 1)
+        outputs = np.minimum(asked.output_tokens, most - prompts)
+        cached = np.minimum(asked.cached_tokens, prompts - 1)
+        return Workload(asked.arrival_s, prompts, outputs, cached)
+
+    def _refuse_long(self) -> None:
+        model = self.question.deployment.architecture
+        lengths = self.sample.prompt_tokens + self.sample.output_tokens
+        place = int(lengths.argmax())
+        rule = f"within the context of {model.context_tokens:,} tokens of {model.name}"
+        longest = f"request {place + 1} of {int(lengths[place]):,}"
+        require(lengths[place] <= model.context_tokens, "the trace", rule, longest)
+
     def _refuse_impossible(self) -> None:
         asked, engine, goal = self.sample, self.engine, self.question.objective
         longest = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
@@ -278,61 +334,77 @@ class Fleet:
                 f"no fleet holds the longest request: {longest:,} tokens, where the KV memory of a "
                 f"replica holds {room:,}"
             )
-        prompts, later = asked.prompt_tokens, asked.output_tokens - 1
-        ttft = engine.step_s * -(-prompts // engine.token_budget)
-        ttft = ttft + engine.prefill_token_s * prompts
-        tpot = engine.context_token_s * (prompts + (later + 1) / 2)[later > 0]
-        tpot = tpot + engine.step_s + engine.decode_token_s
-        for name, alone, limit in (("TTFT", ttft, goal.ttft_s), ("TPOT", tpot, goal.tpot_s)):
-            least = float(np.quantile(alone, goal.quantile)) if alone.size else 0.0
+        alone = [
+            closed_form_alone(asked, replace(engine, token_budget=budget, max_sequences=1))
+            for budget in self.budgets
+        ]
+        ttft = np.min([first for first, _ in alone], axis=0) + self._beside(asked)
+        tpot = alone[0][1]
+        for name, least_s, limit in (("TTFT", ttft, goal.ttft_s), ("TPOT", tpot, goal.tpot_s)):
+            kept = least_s[~np.isnan(least_s)]
+            least = float(np.quantile(kept, goal.quantile)) if kept.size else 0.0
             if least > limit:
                 raise Infeasible(
                     f"no fleet keeps a {name} of {limit:g} s at p{100 * goal.quantile:g}: "
                     f"a replica without other requests takes {least:.3g} s"
                 )
 
-    def performance(self, replicas: int, places: int) -> Performance | None:
-        """What a replica of so many does with a batch limit; None when it is overloaded."""
-        key = (replicas, places)
+    def _beside(self, asked: Workload) -> FloatArray:
+        """What the first token takes beside the engine [s]."""
+        return np.asarray(self.made.around_s + self.made.behind_s[asked.prompt_tokens])
+
+    def performance(self, replicas: int, places: int, budget: int) -> Performance | None:
+        """What a replica of so many does with these limits; None when it is overloaded."""
+        key = (replicas, places, budget)
         if key not in self.done:
             if self.told:
                 self.told(replicas, places)
-            self.done[key] = self._simulated(replicas, places)
+            self.done[key] = self._simulated(replicas, places, budget)
         return self.done[key]
 
-    def _simulated(self, replicas: int, places: int) -> Performance | None:
-        question, engine = self.question, replace(self.engine, max_sequences=places)
-        rate = self.rate_per_s / replicas
-        asked = self.sample
-        if rate >= saturated_rate(asked.prompt_tokens, asked.output_tokens, engine):
+    def _simulated(self, replicas: int, places: int, budget: int) -> Performance | None:
+        question = self.question
+        engine = replace(self.engine, max_sequences=places, token_budget=budget)
+        rate, asked = self.rate_per_s / replicas, self.sample
+        if rate >= self.full_rate(places):
             return None
         scv = 1 + (self.scv - 1) / replicas
         estimate = closed_form(asked, rate, engine, QUANTILES, scv)
+        beside = float(np.mean(self._beside(asked)))
+        estimate = replace(estimate, ttft_s=tuple(beside + each for each in estimate.ttft_s))
         if isinstance(question.traffic, Workload):
             shares = shares_of_trace(self._rng(), asked, replicas, question.requests)
             warm = 0.0
         else:
-            shares = [share_of_traffic(self._rng(), question.traffic, replicas, question.requests)]
-            warm = WARM_UP
+            drawn = share_of_traffic(self._rng(), question.traffic, replicas, question.requests)
+            shares, warm = [self._within(drawn)], WARM_UP
         runs = [(share, simulate(share, engine)) for share in shares]
         times = np.concatenate([share.arrival_s for share, _ in runs])
         order = np.argsort(times, kind="stable")[int(warm * times.size) :]
-        both = [latencies_s(share, served) for share, served in runs]
-        ttft, tpot = (np.concatenate([pair[i] for pair in both])[order] for i in (0, 1))
+        pairs = [latencies_s(share, served) for share, served in runs]
+        pairs = [
+            (first + self._beside(share), each)
+            for (share, _), (first, each) in zip(runs, pairs, strict=True)
+        ]
+        ttft, tpot = (np.concatenate([pair[i] for pair in pairs])[order] for i in (0, 1))
+        goal = question.objective
+        kept = (ttft <= goal.ttft_s) & ~(tpot > goal.tpot_s)
         if np.isfinite(tpot).sum() < 2 * SECTIONS:
             tpot = np.zeros_like(ttft)  # nobody asks for a second token
-        at = question.objective.quantile
         span = sum(float(s.completion_s.max() - share.arrival_s[0]) for share, s in runs)
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)
-        hourly = question.price_per_hour * question.devices * replicas
+        devices = question.deployment.devices * (replicas + question.spare_replicas)
+        hourly = question.price_per_hour * devices
         return Performance(
             replicas,
             places,
+            budget,
             tuple(sectioned_quantile(ttft, q) for q in QUANTILES),
             tuple(sectioned_quantile(tpot, q) for q in QUANTILES),
-            sectioned_quantile(ttft, at),
-            sectioned_quantile(tpot, at),
+            sectioned_quantile(ttft, goal.quantile),
+            sectioned_quantile(tpot, goal.quantile),
+            sectioned_share(kept),
             sum(s.busy_s for _, s in runs) / span,
             inside / span,
             held / span,
@@ -342,6 +414,11 @@ class Fleet:
             hourly,
             float(cost_per_million(hourly, self.tokens_per_s)),
         )
+
+    def full_rate(self, places: int) -> float:
+        """Requests a second of a replica whose places are always taken."""
+        asked, engine = self.sample, replace(self.engine, max_sequences=places)
+        return saturated_rate(asked.prompt_tokens, asked.output_tokens, engine, asked.cached_tokens)
 
     def keeps(self, found: Performance | None, goal: Objective | None = None) -> bool:
         """Whether both quantiles keep the objective."""
@@ -364,55 +441,100 @@ class Fleet:
             )
         )
 
-    def best_limit(self, replicas: int, goal: Objective | None = None) -> Performance | None:
-        """The performance with the largest batch limit that keeps TPOT, or with the largest of all
-        that do not overload it when none does; None when all overload it."""
+    def most_places(self, budget: int) -> int:
+        """The largest batch limit that may be taken."""
+        return self.question.batch_limit or min(MOST_PLACES, budget)
+
+    def _worse(self, found: Performance | None, goal: Objective) -> float:
+        """The worse of TTFT and TPOT, in shares of its objective; infinite when overloaded."""
+        if found is None:
+            return math.inf
+        first = found.ttft_at_objective.value / goal.ttft_s
+        return max(first, found.tpot_at_objective.value / goal.tpot_s)
+
+    def best_of_budget(
+        self, replicas: int, budget: int, goal: Objective | None = None
+    ) -> Performance | None:
+        """The batch limit at which the worse of TTFT and TPOT is best, with a token budget, or the
+        largest if it keeps both; None when all overload the replica."""
         goal = goal or self.question.objective
-        top = self.question.batch_limit
-        limits = [*(2**k for k in range(top.bit_length()) if 2**k < top), top]
-        found = self.performance(replicas, top)
-        if found is None or found.tpot_at_objective.value <= goal.tpot_s:
-            return found
-        low, high = -1, len(limits) - 1  # low: keeps TPOT, or overloads, or none
-        while high - low > 1:
-            middle = (low + high) // 2
-            trial = self.performance(replicas, limits[middle])
-            if trial is None or trial.tpot_at_objective.value <= goal.tpot_s:
-                low = middle
-            else:
+        best = top = self.performance(replicas, self.most_places(budget), budget)
+        if top is None or self.question.batch_limit:
+            return top
+        if self.sure(top, goal) or top.ttft_at_objective.value > goal.ttft_s:
+            return top  # a lower limit only lengthens the wait
+        low, high = 0, top.places  # low: misses TTFT; high: misses TPOT, or is not sure
+        while high - low > max(1, high // FINE):
+            middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
+            trial = self.performance(replicas, middle, budget)
+            if trial and self._worse(trial, goal) < self._worse(best, goal):
+                best = trial
+            if trial and self.sure(trial, goal):
+                break
+            if trial and self._waits_less(trial, goal):
                 high = middle
-        kept = self.performance(replicas, limits[low]) if low >= 0 else None
-        return kept or found
+            else:
+                low = middle
+        return best
+
+    def _waits_less(self, found: Performance, goal: Objective) -> bool:
+        """Whether TPOT is the worse of the two."""
+        first = found.ttft_at_objective.value / goal.ttft_s
+        return first <= found.tpot_at_objective.value / goal.tpot_s
+
+    def best(self, replicas: int, goal: Objective | None = None) -> Performance | None:
+        """The first token budget with which a batch limit keeps both objectives, else the one that
+        comes nearest; None when all overload the replica."""
+        goal, nearest = goal or self.question.objective, None
+        for budget in self.budgets:
+            found = self.best_of_budget(replicas, budget, goal)
+            if self.keeps(found, goal):
+                return found
+            if self._worse(found, goal) < self._worse(nearest, goal):
+                nearest = found
+        return nearest
+
+    def sure(self, found: Performance, goal: Objective | None = None) -> bool:
+        """Whether the intervals of both quantiles lie within the objective."""
+        goal = goal or self.question.objective
+        return all(
+            run.value + run.half_width <= limit
+            for run, limit in (
+                (found.ttft_at_objective, goal.ttft_s),
+                (found.tpot_at_objective, goal.tpot_s),
+            )
+        )
 
     def fewest(self) -> Performance:
         """The smallest fleet that keeps the objective. Raises Infeasible beyond 100,000."""
-        low = max(0, math.ceil(self.rate_per_s * sum(self.own_s)) - 1)  # overloaded, or none
+        places = max(self.most_places(budget) for budget in self.budgets)
+        least = self.rate_per_s / self.full_rate(places)
+        low = max(0, math.ceil(min(least, MOST_REPLICAS + 1.0)) - 1)  # overloaded, or none
         step, high = 1, low + 1
-        while high <= MOST_REPLICAS and not self.keeps(self.best_limit(high)):
+        while high <= MOST_REPLICAS and not self.keeps(self.best(high)):
             low, step = high, 2 * step
             high = low + step
         if high > MOST_REPLICAS:
             raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
         while high - low > 1:
             middle = (low + high) // 2
-            if self.keeps(self.best_limit(middle)):
+            if self.keeps(self.best(middle)):
                 high = middle
             else:
                 low = middle
-        found = self.best_limit(high)
+        found = self.best(high)
         assert found is not None
         return found
 
-    def near(self, replicas: int) -> list[int]:
-        """Batch limits, largest first, at which so many replicas might do: intervals of twice
-        their width reach into the objective. Of limits that are never reached, the largest."""
-        self.best_limit(replicas)
-        runs = sorted(
-            (run for (count, _), run in self.done.items() if count == replicas and run),
-            key=lambda run: -run.places,
-        )
-        different = {(run.ttft, run.tpot): run for run in reversed(runs)}.values()
-        return [run.places for run in runs if run in different and self.may_keep(run, 2.0)]
+    def near(self, replicas: int) -> list[tuple[int, int]]:
+        """Batch limits and token budgets at which so many replicas might do, the best first: one
+        for each budget whose intervals, of twice their width, reach into the objective."""
+        goal = self.question.objective
+        runs = [self.best_of_budget(replicas, budget) for budget in self.budgets]
+        near = [run for run in runs if run and self.may_keep(run, 2.0)]
+        near.sort(key=lambda run: self._worse(run, goal))
+        different = {(run.ttft, run.tpot): (run.places, run.budget) for run in reversed(near)}
+        return list(reversed(different.values()))
 
 
 def settled(fleet: Fleet) -> tuple[Performance, Fleet]:
@@ -422,34 +544,32 @@ def settled(fleet: Fleet) -> tuple[Performance, Fleet]:
     requests, and so are those of one replica fewer whose intervals do not exclude them, until the
     longer runs agree. Raises Infeasible beyond 100,000 replicas.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> from serving_mathematics.planner.presets import devices, models
-    >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
-    ...                     Objective(0.6, 0.5), requests=200)
+    >>> question = Question(LLAMA, Traffic(5.0), Objective(1.0, 0.5), requests=200)
     >>> settled(Fleet(question))[0].simulated  # 4·200 without the first tenth
     720
     """
     question = fleet.question
     long = Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
     best = fleet.fewest()
-    found = long.performance(best.replicas, best.places)
     replicas = best.replicas
+    found = long.performance(replicas, best.places, best.budget)
     while not long.keeps(found):  # chance let the search stop too early
-        replicas += 1
+        found = _longer(fleet, long, replicas)
+        replicas += 0 if found else 1
         if replicas > MOST_REPLICAS:
             raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
-        found = long.best_limit(replicas)
-    while replicas > 1:
-        below = replicas - 1
-        runs = [long.performance(below, places) for places in fleet.near(below)]
-        if fleet.keeps(fleet.best_limit(below)):  # by the short runs: ask for every limit again
-            runs.append(long.best_limit(below))
-        kept = [run for run in runs if long.keeps(run)]
-        if not kept:
-            break
-        replicas, found = below, kept[0]
+    while replicas > 1 and (fewer := _longer(fleet, long, replicas - 1)):
+        replicas, found = replicas - 1, fewer
     assert found is not None
     return found, long
+
+
+def _longer(fleet: Fleet, long: Fleet, replicas: int) -> Performance | None:
+    """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
+    runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
+    return next((run for run in runs if long.keeps(run)), None)
 
 
 def _token_seconds(share: Workload, served: Served) -> float:
@@ -462,91 +582,96 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     """What stands in the way of a fleet that is too small: every constraint that, lifted alone,
     would let it keep the objective.
 
-    fleet: of the question. replicas: 0 says that one is the least there is. When the tokens' own
-    work overloads the replicas the name is that of the larger part, arithmetic or memory bandwidth.
+    fleet: of the question. replicas: 0 says that one is the least there is. When prompts and the
+    reading of the cache alone overload the replicas the name is that of the larger part.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> from serving_mathematics.planner.presets import devices, models
-    >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(50.0),
-    ...                     Objective(4.0, 0.5), requests=200)
+    >>> question = Question(LLAMA, Traffic(100.0), Objective(4.0, 0.5), requests=200)
     >>> binding_constraints(Fleet(question), 1)
-    ('arithmetic',)
+    ('arithmetic of prompts',)
     """
     require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return ("one replica is the least",)
-    arithmetic, reading = fleet.own_s
-    if fleet.rate_per_s / replicas * (arithmetic + reading) >= 1:
-        return ("arithmetic",) if arithmetic >= reading else ("memory bandwidth",)
+    prompts, reading = fleet.own_s
+    if fleet.rate_per_s / replicas * (prompts + reading) >= 1:
+        return ("arithmetic of prompts",) if prompts >= reading else ("memory bandwidth",)
     question, goal = fleet.question, fleet.question.objective
-    names = []
-    for name, other, other_goal in (
-        ("TTFT objective", fleet, replace(goal, ttft_s=math.inf)),
-        ("TPOT objective", fleet, replace(goal, tpot_s=math.inf)),
-        ("KV memory", None, goal),
-        ("batch limit", None, goal),
-        ("token budget", None, goal),
-    ):
-        if name == "KV memory":
-            other = Fleet(question, unlimited_memory=True, told=fleet.told)
-        elif name == "batch limit":
-            most = min(8 * question.batch_limit, question.token_budget)
-            if most == question.batch_limit:
-                continue
-            other = Fleet(replace(question, batch_limit=most), told=fleet.told)
-        elif name == "token budget":
-            wider = replace(question, token_budget=8 * question.token_budget)
-            other = Fleet(wider, told=fleet.told)
-        assert other is not None
-        if other.keeps(other.best_limit(replicas, other_goal), other_goal):
-            names.append(name)
+    lifted: dict[str, tuple[Fleet, Objective]] = {
+        "TTFT objective": (fleet, replace(goal, ttft_s=math.inf)),
+        "TPOT objective": (fleet, replace(goal, tpot_s=math.inf)),
+        "KV memory": (Fleet(question, unlimited_memory=True, told=fleet.told), goal),
+    }
+    if question.batch_limit is not None:
+        lifted["batch limit"] = Fleet(replace(question, batch_limit=None), told=fleet.told), goal
+    if question.token_budget is not None:
+        free = replace(question, token_budget=None)
+        lifted["token budget"] = Fleet(free, told=fleet.told), goal
+    names = [
+        name
+        for name, (other, kept) in lifted.items()
+        if other.keeps(other.best(replicas, kept), kept)
+    ]
     return tuple(names) or ("TTFT and TPOT objectives together",)
 
 
+def coarser(deployment: Deployment) -> Deployment | None:
+    """The same with weights in the next smaller format that the device computes with or unpacks;
+    None after four bits.
+
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> coarser(LLAMA).precision
+    'fp8'
+    """
+    smaller = {"bf16": "fp8", "fp8": "int4"}
+    if deployment.system.generation == "blackwell":
+        smaller["fp8"] = "fp4"
+    precision = smaller.get(deployment.precision)
+    if precision is None or (precision == "fp8" and deployment.architecture.four_bit_experts):
+        return None
+    return replace(deployment, precision=precision)
+
+
 def plan(question: Question, alternatives: bool = True, told: Told | None = None) -> Plan:
-    """The smallest fleet for a question, what binds it, and what one replica more, one fewer or one
-    step of quantization would change.
+    """The smallest fleet for a question, what binds it, and what one replica more, one fewer, the
+    usual limits or weights in fewer bits would change.
 
     alternatives: whether to look for the quantized fleet too. told: hears of every fleet before it
     is simulated. Raises Infeasible when no fleet keeps the objective, ValueError on input outside
     the ranges.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> from serving_mathematics.planner.presets import devices, models
-    >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
-    ...                     Objective(0.6, 0.5), requests=200)
+    >>> question = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=200)
     >>> plan(question, alternatives=False).best.replicas
-    4
+    3
     """
-    return _plan(question, alternatives, True, told)
-
-
-def _plan(question: Question, alternatives: bool, binds: bool, told: Told | None) -> Plan:
-    """A plan; `binds`: whether to ask for what binds it."""
     fleet = Fleet(question, told=told)
     best, long = settled(fleet)
     below = best.replicas - 1
-    fewer = fleet.best_limit(below) if below else None
-    more = fleet.best_limit(best.replicas + 1)
+    fewer = fleet.best(below) if below else None
+    more = fleet.best(best.replicas + 1)
     assert more is not None
-    binding = _binding(fleet, long, below) if binds else ()
-    smaller = coarser(question.model) if alternatives else None
+    smaller = coarser(question.deployment) if alternatives else None
     quantized = None
     if smaller:
-        quantized = _plan(replace(question, model=smaller), False, False, told)
-    tried = [run for (count, _), run in long.done.items() if count == below]
+        quantized = settled(Fleet(replace(question, deployment=smaller), told=told))[0]
+    tried = [run for (count, *_), run in long.done.items() if count == below]
     if fewer:
-        fewer = long.done.get((below, fewer.places)) or fewer
+        fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
     return Plan(
         best,
-        binding,
+        _binding(fleet, long, below),
         fewer,
         any(long.may_keep(run) for run in tried),
-        _wider_budget(question, best.replicas, told) if "token budget" in binding else None,
         more,
+        _usual(question, told),
+        _found(question, best, told),
         quantized,
-        (smaller.weight_bits, smaller.cache_bits) if smaller else None,
+        smaller.precision if smaller else "",
         fleet.engine,
+        fleet.made.token_bytes * _holders(question.deployment),
         fleet.rate_per_s,
         fleet.own_s,
     )
@@ -555,27 +680,37 @@ def _plan(question: Question, alternatives: bool, binds: bool, told: Told | None
 def _binding(fleet: Fleet, long: Fleet, replicas: int) -> tuple[str, ...]:
     """What binds; by the longer runs where the search's run of the smaller fleet keeps the
     objective by chance."""
-    by_chance = replicas > 0 and fleet.keeps(fleet.best_limit(replicas))
+    by_chance = replicas > 0 and fleet.keeps(fleet.best(replicas))
     return binding_constraints(long if by_chance else fleet, replicas)
 
 
-def _wider_budget(question: Question, replicas: int, told: Told | None) -> tuple[int, int] | None:
-    """The larger token budget with the fewest replicas, the smallest of equals, and how many; None
-    when none saves a replica."""
-    best = None
-    for times in WIDER:
-        budget = times * question.token_budget
-        wider = Fleet(replace(question, token_budget=budget), told=told)
-        count = wider.fewest().replicas
-        if count < (best[1] if best else replicas):
-            best = budget, count
-    return best
+def _holders(deployment: Deployment) -> int:
+    """Devices that hold their part of one sequence's cache."""
+    return deployment.tensor * deployment.pipeline
 
 
-WORKED_TRAFFIC = Traffic(20.0)  # requests a second, of 1,000 tokens in and 250 out on average
+def _usual(question: Question, told: Told | None) -> Performance | None:
+    """The fewest replicas with the limits that engines start with."""
+    budget, places = question.usual_limits
+    try:
+        usual = replace(question, token_budget=budget, batch_limit=min(places, budget))
+        return settled(Fleet(usual, told=told))[0]
+    except Infeasible:
+        return None
+
+
+def _found(question: Question, best: Performance, told: Told | None) -> Performance | None:
+    """Fewer replicas than those of the limits that were asked for; None where there are none."""
+    if question.token_budget is None and question.batch_limit is None:
+        return None
+    free = replace(question, token_budget=None, batch_limit=None)
+    found = settled(Fleet(free, told=told))[0]
+    return found if found.replicas < best.replicas else None
+
+
+WORKED_TRAFFIC = Traffic(60.0)  # requests a second, of 1,000 tokens in and 250 out on average
 WORKED = Question(
-    models()["Llama-3-8B"],
-    devices()["A100-80GB"],
+    replace(LLAMA, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100")),
     WORKED_TRAFFIC,
     Objective(ttft_s=1.0, tpot_s=0.05),
 )
@@ -588,36 +723,37 @@ def _worked() -> tuple[Fleet, Plan]:
 
 
 def time_shares(found: Plan) -> tuple[float, float, float]:
-    """Shares of a replica's busy time: reading weights, arithmetic, reading the cache.
+    """Shares of a replica's busy time: steps with their weights and kernels, prompts, reading the
+    cache.
 
-    found: a plan. The closed form's: own work is certain, the rest of the time reads weights.
+    found: a plan. The closed form's: own work is certain, the rest of the time are steps.
 
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.capacity_planner import Objective, Question, plan
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> from serving_mathematics.planner.presets import devices, models
-    >>> question = Question(models()["Llama-3-8B"], devices()["A100-80GB"], Traffic(5.0),
-    ...                     Objective(0.6, 0.5), requests=200)
+    >>> question = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=200)
     >>> round(sum(time_shares(plan(question, alternatives=False))), 9)
     1.0
     """
-    arithmetic, reading = found.own_s
+    prompts, reading = found.own_s
     rate, busy = found.rate_per_s / found.best.replicas, found.best.busy
-    arithmetic, reading = (min(1.0, rate * own / busy) for own in (arithmetic, reading))
-    return 1 - arithmetic - reading, arithmetic, reading
+    prompts, reading = (min(1.0, rate * own / busy) for own in (prompts, reading))
+    return 1 - prompts - reading, prompts, reading
 
 
 def example() -> SimpleNamespace:
     """Numbers of the worked example that the text quotes, in the units that the names say."""
     fleet, found = _worked()
-    best, engine, fewer = found.best, found.engine, found.one_fewer
-    assert fewer is not None
-    longer = Fleet(replace(WORKED, requests=SETTLING * WORKED.requests))
-    near = longer.performance(fewer.replicas, WORKED.batch_limit)
-    assert near is not None
+    best, engine, made = found.best, found.engine, fleet.made
     assert found.quantized is not None
+    assert found.usual is not None
+    assert engine.table is not None
     memory_tokens = engine.kv_blocks * engine.block_tokens
-    own_s = sum(found.own_s)
-    saved = 1 - found.quantized.best.usd_per_million / best.usd_per_million
+    saved = 1 - found.quantized.usd_per_million / best.usd_per_million
+    budget, places = WORKED.usual_limits
+    alone = engine.elapsed_s(1, 0, 1, 1000, engine.table.batch[1])
+    crowd = engine.elapsed_s(1, 0, 100, 100_000, engine.table.batch[100])
+    prompts = [TICK_S * engine.table.prompt[n] for n in (1000, 8000)]
     return SimpleNamespace(
         p99_requests=requests_to_judge(0.99),
         rate=fleet.rate_per_s,
@@ -625,35 +761,30 @@ def example() -> SimpleNamespace:
         output_tokens=WORKED_TRAFFIC.mean_output_tokens,
         ttft_goal_s=WORKED.objective.ttft_s,
         tpot_goal_ms=1e3 * WORKED.objective.tpot_s,
-        efficiency_percent=100 * WORKED.efficiency,
         price=WORKED.price_per_hour,
-        step_ms=1e3 * engine.step_s,
-        token_us=1e6 * engine.decode_token_s,
-        context_ns=1e9 * engine.context_token_s,
-        prefill_rate=1 / engine.prefill_token_s,
-        memory_gib=memory_tokens * WORKED.model.token_bytes / 2**30,
+        step_one_ms=1e3 * alone,
+        step_hundred_ms=1e3 * crowd,
+        prompt_ms=1e3 * (prompts[0] + TICK_S * engine.table.prompt_end),
+        long_prompt_more=100 * (prompts[1] / prompts[0] / 8 - 1),
+        around_ms=1e3 * made.around_s,
+        memory_gib=memory_tokens * found.token_bytes / 2**30,
         memory_tokens=memory_tokens,
         requests_simulated=WORKED.requests,
         requests_counted=best.simulated,
-        own_ms=1e3 * own_s,
-        slowdown=1 / (1 - fleet.rate_per_s / best.replicas * own_s),
         load_percent=100 * best.estimate.load,
         busy_percent=100 * best.busy,
-        fewer_count=fewer.replicas,
-        fewer_places=fewer.places,
-        fewer_ttft_s=fewer.ttft[2].value,
-        near_tpot_ms=1e3 * near.tpot[2].value,
-        near_tpot_error_ms=1e3 * near.tpot[2].half_width,
-        most_places=near.places,
-        quantized_count=found.quantized.best.replicas,
+        usual_budget=budget,
+        usual_places=places,
+        usual_count=found.usual.replicas,
+        quantized_count=found.quantized.replicas,
         saved_percent=100 * saved,
-        closed_rows="\n".join(_closed_row(fleet, n) for n in (10, 6, 4, 3)),
+        closed_rows="\n".join(_closed_row(fleet, n) for n in (12, 8, 6, 4)),
     )
 
 
 def _closed_row(fleet: Fleet, replicas: int) -> str:
     """By how much the closed form differs from the simulation, as a row of the page's table."""
-    run = fleet.performance(replicas, WORKED.batch_limit)
+    run = fleet.performance(replicas, MOST_PLACES, BUDGETS[0])
     assert run is not None
     told = run.estimate
     pairs = [(told.concurrency, run.concurrency), (told.tpot_s, run.tpot[0].value)]
@@ -663,23 +794,23 @@ def _closed_row(fleet: Fleet, replicas: int) -> str:
 
 
 def figure_replicas(figure: Figure) -> None:
-    """Too few replicas miss both objectives; beyond the smallest fleet that keeps them, latency
-    falls slowly and the price of a token rises in proportion.
+    """Too few replicas miss an objective; beyond the smallest fleet that keeps both, latency falls
+    slowly and the price of a token rises in proportion.
 
-    The worked example, each fleet with the batch limit that keeps TPOT where there is one: with one
-    replica fewer that limit is so low that TTFT misses. Points are simulated, with 95% intervals;
-    lines are the closed form.
+    The worked example, each fleet with the limits that suit it best. Points are simulated, with 95%
+    intervals; lines are the closed form.
 
-    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from 14
-    seconds at three replicas to 1.4 at four, is 2.8 at five, where the batch limit is low, 0.8 at
-    six and 0.6 at ten; the objective is 1 second. The p99 of TPOT falls from 62 to 27 milliseconds,
-    below its objective of 50 from five on. Dollars per million tokens rise in a straight line from
-    0.33 to 1.11; the point of the smallest fleet, six replicas, is marked.
+    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from three
+    seconds at three replicas, where the batch limit is low, to a quarter of a second at four and
+    0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 42 milliseconds at three to 28
+    at four and 12 at ten; the objective is 50. Dollars per million tokens rise in a straight line
+    from 0.11 to 0.37; the point of the smallest fleet, four replicas, is marked.
     """
     fleet, found = _worked()
     figure.set_size_inches(5.8, 6.2)
     panels = figure.subplots(3, 1, sharex=True)
-    runs = [run for n in range(3, 11) if (run := fleet.best_limit(n))]
+    long = {run.replicas: run for run in (found.one_fewer, found.best) if run}
+    runs = [run for n in range(2, 11) if (run := long.get(n) or fleet.best(n))]
     counts = [run.replicas for run in runs]
     goal, best = fleet.question.objective, found.best
     for axes, scale, pick, closed, limit, label in (
@@ -698,13 +829,13 @@ def figure_replicas(figure: Figure) -> None:
         axes.axhline(scale * limit, color="C3", linestyle=":", linewidth=1.4)
         axes.set(ylabel=f"p99 of {label}" if pick == "ttft" else label, xlabel="replicas")
     panels[0].set_yscale("log")
-    panels[0].set_yticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
+    panels[0].set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
     panels[0].minorticks_off()
     panels[0].annotate("objective", (10, goal.ttft_s * 1.1), color="C3", ha="right", va="bottom")
-    panels[0].annotate("closed form", (7, 0.5), color="C1", ha="left", va="top")
-    panels[0].set(ylim=(0.2, 25))
-    panels[1].annotate("simulated p99", (7.1, 36), color="C0", va="bottom")
-    panels[1].annotate("closed form, mean", (7, 12), color="C1", va="top")
+    panels[0].annotate("closed form", (7, 0.17), color="C1", ha="left", va="top")
+    panels[0].set(ylim=(0.08, 8))
+    panels[1].annotate("simulated p99", (6.2, 20), color="C0", va="bottom")
+    panels[1].annotate("closed form, mean", (6.2, 8), color="C1", va="top")
     panels[1].set(ylim=(0, 70))
     panels[2].plot(counts, [run.usd_per_million for run in runs], "o", color="C0")
     panels[2].plot(best.replicas, best.usd_per_million, "o", color="C5", markersize=9)
@@ -716,28 +847,36 @@ def figure_replicas(figure: Figure) -> None:
         color="C5",
         va="top",
     )
-    panels[2].set(ylim=(0, 1.3), xlabel="replicas", ylabel="price [$/10⁶ tokens]")
+    panels[2].set(ylim=(0, 0.45), xlabel="replicas", ylabel="price [$/10⁶ tokens]")
 
 
 def check_smallest_fleet() -> None:
-    """The plan keeps both objectives, and no fleet of one replica fewer does, at any batch limit.
+    """The plan keeps both objectives, and no fleet of one replica fewer does, at any batch limit
+    and token budget.
 
-    Source: all batch limits 1, 2, 4, …, 256 for one replica fewer, one after the other.
+    Source: limits 1, 4, 16, …, 1,024 and every budget for one replica fewer, one after the other,
+    as long as the runs on which the answer rests.
     """
     fleet, found = _worked()
     checks.holds("the plan keeps both", fleet.keeps(found.best), got=found.best.replicas)
+    long = Fleet(replace(WORKED, requests=SETTLING * WORKED.requests))
     fewer = found.best.replicas - 1
-    kept = [2**k for k in range(9) if fleet.keeps(fleet.performance(fewer, 2**k))]
+    kept = [
+        (places, budget)
+        for budget in BUDGETS
+        for places in (16, 64, 256, 512)
+        if long.keeps(long.performance(fewer, places, budget))
+    ]
     checks.equal("limits at which one fewer keeps them", kept, [])
 
 
 def check_more_replicas_are_faster() -> None:
     """Every replica more lowers p99 of TTFT and of TPOT.
 
-    Source: theory of the share of traffic, λ/n; fleets of 3 to 10.
+    Source: theory of the share of traffic, λ/n; fleets of 3 to 8 with the same limits.
     """
     fleet, _ = _worked()
-    runs = [run for n in range(3, 11) if (run := fleet.performance(n, 256))]
+    runs = [run for n in range(3, 9) if (run := fleet.performance(n, 256, 2048))]
     for name in ("ttft", "tpot"):
         values = [getattr(run, name)[2].value for run in runs]
         checks.holds(
@@ -751,21 +890,21 @@ def check_one_place_is_a_queue() -> None:
 
     Source: `fifo_waits` on the same requests; the utilization law.
     """
-    traffic = Traffic(0.5, mean_prompt_tokens=100.0, mean_output_tokens=50.0)
-    question = replace(WORKED, traffic=traffic, token_budget=4096, batch_limit=1, requests=4000)
+    traffic = Traffic(0.9, mean_prompt_tokens=100.0, mean_output_tokens=80.0)
+    question = replace(WORKED, traffic=traffic, requests=4000)
     fleet = Fleet(question)
-    found = fleet.performance(1, 1)
+    found = fleet.performance(1, 1, 2048)
     assert found is not None
-    asked, engine = fleet.sample, fleet.engine
-    service = engine.step_s * asked.output_tokens + np.add(*work_s(asked, engine))
-    first = engine.step_s + engine.prefill_token_s * asked.prompt_tokens
-    ttft = (fifo_waits(asked.arrival_s, service) + first)[400:]
+    asked, engine = fleet.sample, replace(fleet.engine, token_budget=2048)
+    first, each = closed_form_alone(asked, engine)
+    service = first + np.nan_to_num(each) * (asked.output_tokens - 1)
+    ttft = (fifo_waits(asked.arrival_s, service) + first + fleet.made.around_s)[400:]
     for quantile, got in zip(QUANTILES, found.ttft, strict=True):
         expected = float(np.quantile(ttft, quantile))
         checks.close(f"TTFT at p{100 * quantile:g} [s]", got.value, expected, atol=1e-9)
-    error = float(service.std() / service.mean()) * 0.5 * service.mean() / math.sqrt(2000)
-    estimate = MeanEstimate(found.busy, error, 0.0)
-    checks.covers("busy share", estimate, 0.5 * float(service.mean()))
+    mean = float(service.mean())
+    error = float(service.std() / mean) * 0.9 * mean / math.sqrt(2000)
+    checks.covers("busy share", MeanEstimate(found.busy, error, 0.0), 0.9 * mean)
 
 
 def check_intervals_hold_the_quantile() -> None:
@@ -784,48 +923,56 @@ def check_intervals_hold_the_quantile() -> None:
 def check_binding_constraints_by_construction() -> None:
     """Questions made to be bound by one thing name it.
 
-    Source: a memory of 60 blocks where everything else is ample; one place; objectives loose but
+    Source: a memory of 200 blocks where everything else is ample; one place; objectives loose but
     for one; a rate above what the arithmetic allows.
     """
     few = Traffic(6.0, mean_prompt_tokens=100.0, mean_output_tokens=100.0)
-    small = Model("small", 1e9, 32, 8, 128)
-    roomy = Device("roomy", 1e15, 1e12, 100e9)
     loose = Objective(2.0, 1.0, 0.9)
-    question = Question(small, roomy, few, loose, requests=400, reserved_bytes=0.0)
-    tight = replace(roomy, memory_bytes=(2e9 + 60 * 16 * 131_072) / 0.9)
+    question = replace(WORKED, traffic=few, objective=loose, requests=400, reserved_bytes=0.0)
+    weights = 2 * LLAMA.architecture.parameters
+    tight = replace(LLAMA.system, memory_bytes=(weights + 200 * 16 * 131_072) / 0.9)
+    small = replace(LLAMA, system=tight)
     for name, asked in (
-        ("KV memory", replace(question, device=tight, traffic=replace(few, rate_per_s=40.0))),
+        ("KV memory", replace(question, deployment=small, traffic=replace(few, rate_per_s=40.0))),
         ("batch limit", replace(question, batch_limit=1)),
-        ("arithmetic", replace(question, device=replace(roomy, peak_flops=1e12))),
-        ("TPOT objective", replace(question, objective=replace(loose, tpot_s=0.00315))),
+        ("arithmetic of prompts", replace(question, traffic=replace(few, rate_per_s=900.0))),
+        ("TPOT objective", replace(question, objective=replace(loose, tpot_s=0.0066))),
     ):
         checks.equal(name, name in binding_constraints(Fleet(asked), 1), True)
 
 
 def check_price_by_hand() -> None:
-    """Six replicas of $2 an hour over 20 requests a second of 250 tokens: two thirds of a dollar.
+    """Replicas of $2 an hour over 60 requests a second of 250 tokens, and one that may fail.
 
-    Source: 10⁶·12/(3600·20·250) = 2/3 by hand; the requests drawn have a mean of 250 within three
-    standard errors, 250/√8000 each.
+    Source: 10⁶·2n/(3600·60·250) = n/27 by hand; the requests drawn have a mean of 250 within three
+    standard errors, 250/√4000 each.
     """
     fleet, found = _worked()
-    expected = found.best.replicas / 9
+    expected = found.best.replicas / 27
     checks.close("$ for 10⁶ tokens", found.best.usd_per_million, expected, rtol=1e-12)
+    spare = Fleet(replace(WORKED, spare_replicas=1, requests=400)).performance(5, 64, 2048)
+    assert spare is not None
+    checks.close("with one to spare", spare.usd_per_million, 6 / 27, rtol=1e-12)
     mean = float(fleet.sample.output_tokens.mean())
-    checks.close("mean length", mean, 250, atol=3 * 250 / math.sqrt(8000))
+    checks.close("mean length", mean, 250, atol=3 * 250 / math.sqrt(4000))
 
 
 def check_fewer_bits_never_need_more() -> None:
-    """One step of quantization never needs more replicas, and leaves more memory for the cache.
+    """Weights in the next smaller format never need more replicas, and leave more memory for the
+    cache.
 
-    Source: the same requests; 8.03·10⁹ bytes over 131,072 bytes a token by hand.
+    Source: the same requests; 6.98·10⁹ bytes, of all parameters but the vocabulary's, over 131,072
+    bytes a token by hand.
     """
-    _, found = _worked()
+    fleet, found = _worked()
     assert found.quantized is not None
-    fewer = found.quantized.best.replicas <= found.best.replicas
-    checks.holds("replicas", fewer, got=found.quantized.best.replicas)
-    gained = 16 * (found.quantized.engine.kv_blocks - found.engine.kv_blocks)
-    checks.close("tokens gained", gained, 8_030_261_248 / 131_072, atol=16)
+    fewer = found.quantized.replicas <= found.best.replicas
+    checks.holds("replicas", fewer, got=found.quantized.replicas)
+    smaller = coarser(LLAMA)
+    assert smaller is not None
+    eight = Fleet(replace(WORKED, deployment=smaller)).engine
+    gained = 16 * (eight.kv_blocks - fleet.engine.kv_blocks)
+    checks.close("tokens gained", gained, 6_979_321_856 / 131_072, atol=16)
 
 
 def check_bad_input_is_refused() -> None:
@@ -838,11 +985,13 @@ def check_bad_input_is_refused() -> None:
     checks.raises("TTFT", Fleet, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
     fast = replace(WORKED, objective=Objective(9.0, 0.001))
     checks.raises("TPOT", Fleet, fast, match="no fleet keeps a TPOT of 0.001 s at p99")
-    small = replace(WORKED, device=replace(WORKED.device, memory_bytes=22.8e9))
-    checks.raises("memory", Fleet, small, match="no fleet holds the longest request")
+    small = replace(LLAMA, system=replace(LLAMA.system, memory_bytes=22.8e9))
+    tight = replace(WORKED, deployment=small)
+    checks.raises("memory", Fleet, tight, match="no fleet holds the longest request")
     checks.raises("few", Fleet, replace(WORKED, requests=10), match="requests must be at least 100")
     rare = replace(WORKED, requests=100, objective=Objective(1.0, 0.05, 0.9999))
     checks.raises("rare", Fleet, rare, match="requests must be at least 8,322 to say anything")
     checks.raises("batch", Fleet, replace(WORKED, batch_limit=0), match="batch_limit must be from")
     checks.raises("objective", Objective, 1.0, math.nan, match="tpot_s must be positive")
     checks.raises("series", sectioned_quantile, [1.0], 0.5, match="values must be at least 20")
+    checks.raises("shares", sectioned_share, [1.0], match="held must be at least 20")

@@ -1,10 +1,11 @@
 """What can be said of a replica without simulating it.
 
-Alone, a request of P prompt and N output tokens takes s₁ = βN + w, with β for its steps and w for
-its own tokens. Others share the steps but not the tokens: of every second λw is spent on tokens,
-and a step that would take β takes β/(1 − λw). So everything is slower by 1/(1 − λw), as in
-processor sharing, up to the slowdown of a full batch of c, c/(X·s₁), where X is the rate at which
-requests leave a batch that is always full. Requests beyond c wait as in M/G/c.
+Prompts take the share λp of every second, p for one; decoding gets the rest. With b sequences a
+step takes D(b), and whoever decodes meets 1 + λdx of them, d for the time that its own decoding
+takes alone and x for the slowdown: x = D(1 + λdx) / (D(1)·(1 − λp)). Where D is a line β + δb, that
+is 1/(1 − λw) with w for all of a request's own tokens, as in processor sharing. x goes up to the
+slowdown of a full batch of c, c/(X·s₁), where X is the rate at which requests leave a batch that is
+always full and s₁ a request's time alone. Requests beyond c wait as in M/G/c.
 
 Assumes: Poisson arrivals; the number of sequences is near its mean, prompts arrive evenly; and for
 the wait Allen and Cunneen's factor with an exponential tail. It sees neither bursts nor the
@@ -32,6 +33,7 @@ from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.definitions.utilization import erlang_c, wait_exceeds
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
+    TICK_S,
     Engine,
     Workload,
     chat_workload,
@@ -46,7 +48,7 @@ FloatArray = npt.NDArray[np.float64]
 def work_s(asked: Workload, engine: Engine) -> tuple[FloatArray, FloatArray]:
     """Time that a request's own tokens take, arithmetic and reading of its cache [s], each (n,).
 
-    asked: requests. engine: what they cost.
+    asked: requests. engine: what they cost. What a table says of the batch is nobody's own.
 
     >>> asked = Workload([0], [10], [3])
     >>> engine = Engine(1.0, prefill_token_s=0.5, decode_token_s=0.25, context_token_s=0.01)
@@ -54,8 +56,48 @@ def work_s(asked: Workload, engine: Engine) -> tuple[FloatArray, FloatArray]:
     [[5.5], [0.23]]
     """
     prompts, later = asked.prompt_tokens.astype(float), asked.output_tokens - 1.0
-    arithmetic = engine.prefill_token_s * prompts + engine.decode_token_s * later
+    arithmetic = _prompt_s(asked, engine) + engine.decode_token_s * later
     return arithmetic, engine.context_token_s * later * (prompts + (later + 1) / 2)
+
+
+def _prompt_s(asked: Workload, engine: Engine) -> FloatArray:
+    """Time of each prompt beside the steps that carry it [s], shape (n,)."""
+    _, prompt_ticks, end_ticks = engine.tables(asked)
+    ticks = np.asarray(prompt_ticks)
+    own = ticks[asked.prompt_tokens] - ticks[asked.cached_tokens] + end_ticks
+    fresh = asked.prompt_tokens - asked.cached_tokens
+    return np.asarray(engine.prefill_token_s * fresh + TICK_S * own)
+
+
+def _steps_s(engine: Engine, most: int) -> FloatArray:
+    """Steps with 0 to `most` decoding sequences, without what those read [s]."""
+    sequences = np.arange(most + 1.0)
+    batch = np.asarray(engine.table.batch[: most + 1]) if engine.table else 0 * sequences
+    return np.asarray(engine.step_s + engine.decode_token_s * sequences + TICK_S * batch)
+
+
+def _slowdown(
+    steps_s: FloatArray, read_s: float, load: float, prompts: float, most: float
+) -> float:
+    """The least x ≥ 1 with x = D(1 + load·x) / (D(1)·(1 − prompts)), at most `most`.
+
+    steps_s: by sequences; read_s: more for each. load: sequences that decode when nothing slows
+    them. prompts: share of the time.
+    """
+    places = steps_s.size - 1
+
+    def beyond(slower: float) -> float:
+        met = min(1 + load * slower, float(places))
+        whole = np.interp(met, np.arange(places + 1), steps_s) + read_s * met
+        return float(whole / (steps_s[1] + read_s) / (1 - prompts)) - slower
+
+    low, high = 1.0, max(1.0, most)
+    if prompts >= 1 or beyond(high) > 0:
+        return high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if beyond(middle) > 0 else (low, middle)
+    return high
 
 
 @dataclass(frozen=True)
@@ -69,6 +111,23 @@ class Estimate:
     mean_wait_s: float  # for a place
     tpot_s: float
     ttft_s: tuple[float, ...]  # at the quantiles asked for
+
+
+def closed_form_alone(asked: Workload, engine: Engine) -> tuple[FloatArray, FloatArray]:
+    """TTFT and TPOT of every request on a replica without others [s], each (n,); TPOT is NaN for a
+    single token.
+
+    asked: requests. engine: what they cost.
+
+    >>> engine = Engine(1.0, prefill_token_s=0.5, decode_token_s=0.25, token_budget=256)
+    >>> [part.tolist() for part in closed_form_alone(Workload([0], [10], [3]), engine)]
+    [[6.0], [1.25]]
+    """
+    _, reading = work_s(asked, engine)
+    later = np.where(asked.output_tokens > 1, asked.output_tokens - 1.0, np.nan)
+    chunks = np.ceil((asked.prompt_tokens - asked.cached_tokens) / engine.token_budget)
+    prompt_step_s, step_s = _steps_s(engine, 1)
+    return prompt_step_s * chunks + _prompt_s(asked, engine), step_s + reading / later
 
 
 def closed_form(
@@ -90,23 +149,29 @@ def closed_form(
     """
     require_positive(rate_per_s=rate_per_s)
     require(all(0 < q < 1 for q in quantiles), "quantiles", "in (0, 1)", quantiles)
-    arithmetic, reading = work_s(asked, engine)
-    own, later = arithmetic + reading, asked.output_tokens - 1.0
-    chunks = np.ceil(asked.prompt_tokens / engine.token_budget)
-    first = engine.step_s * chunks + engine.prefill_token_s * asked.prompt_tokens
-    decode = (engine.step_s + engine.decode_token_s) * later + reading
+    _, reading = work_s(asked, engine)
+    prompt, later = _prompt_s(asked, engine), asked.output_tokens - 1.0
+    first, each = closed_form_alone(asked, engine)
+    decode = np.where(later > 0, later * each, 0.0)
     alone = first + decode
     kept = np.ceil((asked.prompt_tokens + asked.output_tokens - 1) / engine.block_tokens)
     room = engine.kv_blocks / float(np.average(kept, weights=alone))
     places = max(1, min(engine.max_sequences, int(room)))
     limited = replace(engine, max_sequences=places)
-    full_rate = saturated_rate(asked.prompt_tokens, asked.output_tokens, limited)
-    load, idle = rate_per_s / full_rate, 1 - rate_per_s * float(own.mean())
-    mean = float(alone.mean())
-    slowdown = max(1.0, min(1 / max(idle, 1e-12), places / full_rate / mean))
+    full_rate = saturated_rate(
+        asked.prompt_tokens, asked.output_tokens, limited, asked.cached_tokens
+    )
+    load, mean = rate_per_s / full_rate, float(alone.mean())
+    slowdown = _slowdown(
+        _steps_s(engine, places),
+        float(reading.sum()) / max(float(later.sum()), 1.0),
+        rate_per_s * float(decode.mean()),
+        rate_per_s * float(prompt.mean()),
+        places / full_rate / mean,
+    )
     inside = slowdown * mean
     busy = rate_per_s * inside / places
-    if load >= 1 or idle <= 0 or busy >= 1:
+    if load >= 1 or busy >= 1:
         inf = math.inf
         return Estimate(load, places, places, inf, inf, inf, (inf,) * len(quantiles))
     scv = float(alone.var()) / mean**2

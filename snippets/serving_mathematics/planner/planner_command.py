@@ -1,6 +1,7 @@
 """The capacity planner as a command: options or files in, a table, JSON or CSV out.
 
-serving-mathematics plan --rate-per-s 20 --model Llama-3-8B --device A100-80GB
+serving-mathematics plan --rate-per-s 60 --model Llama-3.1-8B --device H100
+serving-mathematics plan --rate-per-s 9 --model gpt-oss-120b --device H200,B200 --price-per-hour 3,5
 serving-mathematics plan --trace requests.csv --ttft-s 2 --out plan.json
 serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
 
@@ -37,16 +38,24 @@ from pathlib import Path
 from typing import TextIO
 
 from serving_mathematics import checks
-from serving_mathematics.planner.answers import answer_lines, answer_record, answer_summary
-from serving_mathematics.planner.capacity_planner import Infeasible, Told, plan
-from serving_mathematics.planner.presets import devices, models
+from serving_mathematics.machine.catalogue import model_names, preset_model, systems
+from serving_mathematics.machine.deployments import BACKENDS
+from serving_mathematics.planner.answers import (
+    answer_lines,
+    answer_record,
+    answer_summary,
+    comparison_rows,
+)
+from serving_mathematics.planner.capacity_planner import Infeasible, Told
+from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.launch import kubernetes_deployment, launch_command
 from serving_mathematics.planner.questions import FIELDS, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 
 EXAMPLE = """\
 example:
   serving-mathematics plan --rate-per-s 20 --ttft-s 1 --tpot-s 0.05
-  a grid in a file: {"rate_per_s": [5, 10, 20], "weight_bits": [16, 8]}, then
+  a grid in a file: {"rate_per_s": [5, 10, 20], "precision": ["bf16", "fp8"]}, then
   serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
 """
 
@@ -67,8 +76,10 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--question", metavar="FILE.json", help="fields by name; options win")
     parser.add_argument("--grid", metavar="FILE", help="many questions, .json or .csv; options win")
     parser.add_argument("--out", metavar="FILE", help="write .json or .csv instead of a table")
-    parser.add_argument("--workers", metavar="N", help="processes for a grid")
-    parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for a grid")
+    parser.add_argument("--workers", metavar="N", help="processes, for a grid or a comparison")
+    parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for the same")
+    parser.add_argument("--flags", action="store_true", help="print what starts a replica, alone")
+    parser.add_argument("--kubernetes", action="store_true", help="print a Deployment, alone")
     parser.add_argument("--presets", action="store_true", help="list models and devices")
     fields = parser.add_argument_group(
         "fields", "text or a number; ranges and defaults in brackets"
@@ -246,7 +257,7 @@ def _executor(workers: str | None, address: str | None) -> Iterator[futures.Exec
         yield pool
 
 
-def _told(to: TextIO) -> Callable[[int, int], None]:
+def _told(to: TextIO, what: str = "questions") -> Callable[[int, int], None]:
     """Prints how far a sweep is, once a second at most."""
     started = last = time.monotonic()
 
@@ -255,7 +266,7 @@ def _told(to: TextIO) -> Callable[[int, int], None]:
         now = time.monotonic()
         if now - last >= 1 or (done == total and last > started):
             last = now
-            print(f"{done} of {total} questions, {now - started:.0f} s", file=to, flush=True)
+            print(f"{done} of {total} {what}, {now - started:.0f} s", file=to, flush=True)
 
     return progress
 
@@ -275,13 +286,16 @@ def _watched(to: TextIO) -> Told:
 
 
 def _presets() -> str:
-    rows = [["model", "parameters [10⁹]", "KV cache [B/token]"]]
-    for model in models().values():
-        rows.append([model.name, f"{model.parameters / 1e9:.2f}", f"{model.token_bytes:,.0f}"])
+    rows = [["model", "parameters [10⁹]", "active [10⁹]", "context"]]
+    for name in model_names():
+        model = preset_model(name)
+        sizes = (model.parameters / 1e9, model.active_parameters / 1e9)
+        rows.append([name, *(f"{size:.2f}" for size in sizes), f"{model.context_tokens:,}"])
     sheet = [["device", "peak [TFLOP/s]", "bandwidth [GB/s]", "memory [GB]"]]
-    for device in devices().values():
-        sizes = (device.peak_flops / 1e12, device.bandwidth / 1e9, device.memory_bytes / 1e9)
-        sheet.append([device.name, *(f"{size:,.1f}" for size in sizes)])
+    for device in systems().values():
+        parts = (device.bf16_flops_per_s / 1e12, device.bandwidth_bytes_per_s / 1e9)
+        numbers = (*parts, device.memory_bytes / 1e9)
+        sheet.append([device.name, *(f"{number:,.1f}" for number in numbers)])
     return f"{table_text(rows)}\n\n{table_text(sheet)}"
 
 
@@ -332,8 +346,8 @@ def _answer(options: argparse.Namespace) -> int:
         return 0
     if options.question is not None and options.grid is not None:
         raise _Wrong("--question must be left out where --grid is given, got both")
-    if options.grid is None and (options.workers or options.dask):
-        raise _Wrong("--workers and --dask are for a --grid, got none")
+    if options.grid is not None and (options.flags or options.kubernetes):
+        raise _Wrong("--flags and --kubernetes are for one question, got a grid")
     kind = _kind(options.out, "--out") if options.out else ""
     target = _target(options.out) if kind else None
     rows: list[dict[str, object]] = [{}]
@@ -346,12 +360,23 @@ def _answer(options: argparse.Namespace) -> int:
     typed = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
     questions = read_questions([row | typed for row in rows])
     if options.grid is None:
-        question = questions[0]
-        found = plan(question, told=_watched(sys.stderr))
-        records: list[Record] = [answer_record(question, found)]
-        head = ["", "simulated", "closed form", "chapter"]
-        body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(question, found)]
-        text = f"{answer_summary(question, found)}\n\n{table_text([head, *body])}"
+        with _executor(options.workers, options.dask) as executor:
+            progress = _told(sys.stderr, "deployments")
+            told = answer(questions[0], _watched(sys.stderr), executor, progress)
+        records: list[Record] = [answer_record(told)]
+        question, best = told.question, told.plan.best
+        if options.flags or options.kubernetes:
+            flags = [launch_command(question, best)] if options.flags else []
+            text = "\n\n".join(
+                [*flags, *([kubernetes_deployment(question, best)] * options.kubernetes)]
+            )
+        else:
+            head = ["", "simulated", "closed form", "chapter"]
+            body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(told)]
+            parts = [answer_summary(told), table_text([head, *body])]
+            parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
+            starts = [[f"{name}:", launch_command(question, best, name)] for name in BACKENDS]
+            text = "\n\n".join([*parts, table_text(starts)])
     else:
         with _executor(options.workers, options.dask) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))
@@ -369,14 +394,17 @@ def _overview(rows: Sequence[dict[str, object]], records: Sequence[Record]) -> s
     """What changes over a grid, and the main answers."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     varied = [name for name in names if len({str(row.get(name)) for row in rows}) > 1]
-    table = [[*varied, "replicas", "limit", "p99 TTFT [s]", "p99 TPOT [ms]", "$/10⁶", "binding"]]
+    table = [
+        [*varied, "replicas", "of", "limit", "p99 TTFT [s]", "p99 TPOT [ms]", "$/10⁶", "binding"]
+    ]
     for row, record in zip(rows, records, strict=True):
         cells = [str(row.get(name, "")) for name in varied]
         if record["problem"]:
-            cells += ["-"] * 5 + [str(record["problem"])]
+            cells += ["-"] * 6 + [str(record["problem"])]
         else:
             cells += [
                 str(record["replicas"]),
+                f"{record['devices']} × {record['device']}, {record['parallelism']}",
                 str(record["batch_limit"]),
                 f"{record['ttft_p99_s']:.3g}",
                 f"{1e3 * float(record['tpot_p99_s']):.3g}",

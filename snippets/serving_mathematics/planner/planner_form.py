@@ -18,59 +18,68 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 from serving_mathematics import checks
-from serving_mathematics.capacity.arrival_trace import parse_trace
-from serving_mathematics.planner.answers import CHAPTERS, Line, answer_lines, answer_summary
-from serving_mathematics.planner.capacity_planner import plan
-from serving_mathematics.planner.presets import devices, models
+from serving_mathematics.machine.catalogue import model_names, systems
+from serving_mathematics.planner.answers import (
+    CHAPTERS,
+    Line,
+    answer_lines,
+    answer_summary,
+    comparison_rows,
+)
+from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.launch import kubernetes_deployment, launch_command
 from serving_mathematics.planner.questions import (
     DRAWN,
     FIELDS,
-    SHAPE,
     SHEET,
     Field,
-    read_question,
+    read_choices,
     read_value,
 )
-from serving_mathematics.planner.traffic import traced_requests
+from serving_mathematics.planner.trace_formats import read_requests
 
 GROUPS = {
-    "Model": ("model", *SHAPE, "weight_bits", "cache_bits"),
-    "Device": ("device", *SHEET, "devices", "price_per_hour"),
-    "Traffic": (*DRAWN, "trace"),
+    "Model": ("model", "precision", "cache_precision"),
+    "Device": ("device", *SHEET, "parallelism", "price_per_hour"),
+    "Traffic": (*DRAWN, "trace", "trace_columns"),
     "Objective": ("ttft_s", "tpot_s", "quantile"),
-    "Engine and simulation": (
-        *("efficiency", "memory_share", "reserved_gib", "token_budget", "batch_limit"),
+    "Engine, money and simulation": (
+        *("backend", "draft_tokens", "accepted_tokens", "memory_share", "reserved_gib"),
+        *("token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
         *("requests", "seed"),
     ),
 }
-FOLDED = "Engine and simulation"
+FOLDED = "Engine, money and simulation"
 LABELS = {  # of the fields on the page, which has the names of the command below them
-    "model": "Model",
-    "parameters_billion": "Parameters (billions)",
-    "layers": "Layers",
-    "kv_heads": "KV heads in a layer",
-    "head_dim": "Numbers in a head",
-    "weight_bits": "Bits of a weight",
-    "cache_bits": "Bits of a number in the KV cache",
-    "device": "GPU",
+    "model": "Model, a name or an alias",
+    "precision": "Format of the weights, or several: bf16, fp8",
+    "cache_precision": "Format of the KV cache",
+    "device": "GPU, or several: H100, B200",
     "peak_tflops": "Peak in 16 bits, dense (TFLOP/s)",
     "bandwidth_gb_per_s": "Memory bandwidth (GB/s)",
     "memory_gib": "Memory (GiB)",
-    "devices": "GPUs in a replica",
-    "efficiency": "Share of both peaks that is reached",
+    "backend": "Engine",
+    "parallelism": "GPUs of a replica: auto, tp4, tp8ep8, …",
+    "draft_tokens": "Tokens guessed in a step (speculative decoding)",
+    "accepted_tokens": "Tokens that a step yields with guesses",
     "memory_share": "Share of the memory that the engine may use",
     "reserved_gib": "Memory for activations and libraries, each GPU (GiB)",
     "rate_per_s": "Requests a second, all replicas together",
     "arrival_scv": "Burstiness, 1 is Poisson (squared CV of the gaps)",
     "mean_prompt_tokens": "Tokens of a prompt, mean",
     "mean_output_tokens": "Tokens of an answer, mean",
-    "trace": "Trace (CSV)",
+    "cached_share": "Share of each prompt in the prefix cache",
+    "trace": "Trace (CSV or JSON lines)",
+    "trace_columns": "Its columns, where they are not known",
     "ttft_s": "Time to first token, TTFT (s)",
     "tpot_s": "Time per later token, TPOT (s)",
     "quantile": "Share of requests that keep them",
-    "price_per_hour": "Price of a GPU ($ an hour)",
-    "token_budget": "Tokens in a step, at most (max_num_batched_tokens)",
-    "batch_limit": "Sequences in a step, at most (max_num_seqs)",
+    "price_per_hour": "Price of a GPU ($ an hour), or one for each",
+    "spot_share": "Share of the GPUs that are interruptible",
+    "spot_discount": "By which those are cheaper",
+    "spare_replicas": "Replicas that may fail, bought besides",
+    "token_budget": "Tokens in a step, at most (max_num_batched_tokens); found if empty",
+    "batch_limit": "Sequences in a step, at most (max_num_seqs); found if empty",
     "requests": "Requests to simulate in each fleet",
     "seed": "Seed of the simulation",
 }
@@ -80,17 +89,28 @@ TRAFFIC = (  # which is no field, and shows those that are
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
     '<span class="planner-problem"></span></p>'
 )
-START = {"rate_per_s": "20"}  # what a field without a default holds at first
+START = {"rate_per_s": "60"}  # what a field without a default holds at first
+CHOICES = {
+    "cache_precision": ("auto", "bf16", "fp8"),
+    "backend": ("vllm", "sglang", "trtllm"),
+}
+OTHER = "given below by its numbers"  # the device that is none
 WHEN = {  # a field is asked for when another control has this value
-    **dict.fromkeys(SHAPE, "model="),
-    **dict.fromkeys(SHEET, "device="),
+    **dict.fromkeys(SHEET, f"device={OTHER}"),
     **dict.fromkeys(DRAWN, "traffic=rate"),
     "trace": "traffic=",
+    "trace_columns": "traffic=",
 }
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     ("no fleet keeps a TTFT", "ttft_s"),
     ("no fleet keeps a TPOT", "tpot_s"),
     ("no fleet holds the longest request", "memory_share"),
+    ("parallelism", "parallelism"),
+    ("precision", "precision"),
+    ("model", "model"),
+    ("system", "device"),
+    ("backend", "backend"),
+    ("device", "device"),
     ("row ", "trace"),
     ("the trace ", "trace"),
     ("the log ", "trace"),
@@ -124,8 +144,8 @@ def form_html() -> str:
 
 
 def _control(field: Field) -> str:
-    known = {"model": list(models()), "device": list(devices())}.get(field.name, [])
-    known = known or [f"{value:g}" for value in field.allowed]
+    known = CHOICES.get(field.name, ())
+    offered = {"model": model_names(), "device": (*systems(), OTHER)}.get(field.name, ())
     attributes = f'id="planner-{field.name}" name="{field.name}"'
     attributes += f' aria-describedby="planner-{field.name}-problem"'
     default = str(START.get(field.name, "" if field.default is None else field.default))
@@ -134,17 +154,21 @@ def _control(field: Field) -> str:
             f"<option{' selected' if name == default else ''}>{html.escape(name)}</option>"
             for name in known
         )
-        other = "" if field.allowed else '<option value="">another</option>'
-        control = f"<select {attributes}>{options}{other}</select>"
+        control = f"<select {attributes}>{options}</select>"
     elif field.name == "trace":
-        control = f'<input type="file" accept=".csv,text/csv" {attributes}>'
+        control = f'<input type="file" accept=".csv,.jsonl,.json,text/csv" {attributes}>'
     else:
+        mode = ' inputmode="decimal"' if field.high else ""
+        listed = f' list="planner-{field.name}-names"' if offered else ""
+        names = "".join(f'<option value="{html.escape(name)}">' for name in offered)
         control = (
-            f'<input type="text" inputmode="decimal" autocomplete="off" spellcheck="false" '
-            f'{attributes} value="{default}">'
+            f'<input type="text"{mode} autocomplete="off" spellcheck="false" '
+            f'{attributes}{listed} value="{default}">'
         )
+        if offered:
+            control += f'<datalist id="planner-{field.name}-names">{names}</datalist>'
     when = f' data-when="{WHEN[field.name]}"' if field.name in WHEN else ""
-    when += " hidden" if WHEN.get(field.name, "").endswith("=") else ""  # a preset, and a rate
+    when += " hidden" if field.name not in DRAWN and when else ""  # a known device, and a rate
     return (
         f'<p{when}><label for="planner-{field.name}">{html.escape(LABELS[field.name])} '
         f"<code>{field.name}</code></label>{control}"
@@ -157,8 +181,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
 
     text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
     which fleet is being simulated. The answer has a `summary`, `lines` with the titles of their
-    chapters and the `command` that says the same, or `problem` and the `field` that it names. Bad
-    input is a problem, not an error.
+    chapters, the deployments that were `compared`, the `command` that says the same and what
+    `launch`es it, or `problem` and the `field` that it names. Bad input is a problem, not an error.
 
     >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
     'rate_per_s'
@@ -174,6 +198,10 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     log, name = str(values.pop("trace_text", "")), str(values.get("trace", ""))
     fleets = 0
 
+    def compared(done: int, total: int) -> None:
+        if tell:
+            tell("status", f"{done} of {total} deployments compared…")
+
     def told(replicas: int, places: int) -> None:
         nonlocal fleets
         fleets += 1
@@ -181,9 +209,9 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
             tell("status", f"Simulating fleet {fleets}: replicas {replicas}, batch limit {places}…")
 
     try:
-        question = read_question(values, lambda _: traced_requests(parse_trace(log)))
-        found = plan(question, told=told)
-        lines = answer_lines(question, found)
+        choices = read_choices(_asked(values), lambda _, columns: read_requests(log, columns))
+        found = answer(choices, told, progress=compared)
+        lines = answer_lines(found)
     except ValueError as error:
         said = str(error)
         named = [field for field in FIELDS if said.startswith(f"{field} ")]
@@ -191,18 +219,35 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
         if named[:1] == ["trace"] and name:
             said = f"{name[:60]}: {said}"
         return json.dumps({"problem": said, "field": named[0] if named else ""})
-    answer = {
-        "summary": answer_summary(question, found),
+    question, best = found.question, found.plan.best
+    told_back = {
+        "summary": answer_summary(found),
         "lines": [vars(line) | {"title": CHAPTERS[line.chapter]} for line in lines],
+        "compared": comparison_rows(found) if len(choices) > 1 else [],
         "command": _command(values),
+        "launch": launch_command(question, best),
+        "kubernetes": kubernetes_deployment(question, best),
     }
-    return json.dumps(answer)
+    return json.dumps(told_back)
+
+
+def _asked(values: dict[str, object]) -> dict[str, object]:
+    """The fields that say something: an empty one is found, or has its default."""
+    optional = {name for name, field in FIELDS.items() if field.default is None} - {*DRAWN, *SHEET}
+    given = {
+        name: value
+        for name, value in values.items()
+        if not (name in optional and name != "trace" and value == "")
+    }
+    return {
+        name: value for name, value in given.items() if not (name == "device" and value == OTHER)
+    }
 
 
 def _command(values: dict[str, object]) -> str:
     """The command with the options that differ from their defaults."""
     words = ["serving-mathematics", "plan"]
-    for name, value in values.items():
+    for name, value in _asked(values).items():
         field = FIELDS[name]
         if field.default is None or read_value(name, value) != field.default:
             words += [f"--{name.replace('_', '-')}", str(value)]
@@ -254,8 +299,7 @@ def check_form_answers() -> None:
     Source: the plan itself; a trace with a broken row.
     """
     asked = {"rate_per_s": 2, "requests": 200}
-    question = read_question(asked)
-    expected = [vars(line) for line in answer_lines(question, plan(question))]
+    expected = [vars(line) for line in answer_lines(answer(read_choices(asked)))]
     got = json.loads(form_answer(json.dumps(asked)))
     lines = [{name: line[name] for name in vars(Line("", "", "", ""))} for line in got["lines"]]
     checks.equal("the same lines", lines == expected, True)

@@ -13,19 +13,37 @@ from __future__ import annotations
 
 import csv
 import difflib
+import gzip
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from serving_mathematics import checks
-from serving_mathematics.capacity.arrival_trace import load_trace
+from serving_mathematics.machine.architectures import Architecture
+from serving_mathematics.machine.catalogue import (
+    compared,
+    find_backend,
+    find_model,
+    find_precision,
+    find_system,
+    own_precision,
+)
+from serving_mathematics.machine.deployments import (
+    Deployment,
+    fewest_devices,
+    require_deployment,
+    weight_bytes,
+)
+from serving_mathematics.machine.systems import System
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Question
-from serving_mathematics.planner.presets import Device, Model, devices, models
-from serving_mathematics.planner.traffic import Traffic, traced_requests
+from serving_mathematics.planner.trace_formats import read_requests
+from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.require import require
 
 Values = Mapping[str, object]
@@ -46,52 +64,93 @@ class Field:
     high: float = 0.0  # 0: text
     default: float | str | None = None
     whole: bool = False
-    allowed: tuple[float, ...] = ()
+    several: bool = False  # numbers, separated by commas
 
     @property
     def span(self) -> str:
         """What a number may be, in words."""
-        if self.allowed:
-            return " or ".join(f"{value:g}" for value in self.allowed)
         return f"{self.low:.10g} to {self.high:.10g}"
 
 
 FIELDS = {
     field.name: field
     for field in (
-        Field("model", "model, a preset", default="Llama-3-8B"),
-        Field("parameters_billion", "parameters of another model [10⁹]", 0.001, 10_000),
-        Field("layers", "layers of another model", 1, 1000, whole=True),
-        Field("kv_heads", "heads of keys and values in a layer", 1, 1000, whole=True),
-        Field("head_dim", "numbers in a head", 1, 10_000, whole=True),
-        Field("weight_bits", "bits of a weight", 4, 16, 16, allowed=(16, 8, 4)),
-        Field("cache_bits", "bits of a number in the KV cache", 8, 16, 16, allowed=(16, 8)),
-        Field("device", "device, a preset", default="A100-80GB"),
+        Field(
+            "model", "model: a name, an alias or the path of a config.json", default="Llama-3.1-8B"
+        ),
+        Field(
+            "precision",
+            "of the weights: auto, bf16, fp8, fp4, int4; several are compared",
+            default="auto",
+        ),
+        Field("cache_precision", "of the KV cache: auto, bf16, fp8", default="auto"),
+        Field("device", "device: a name or an alias; several are compared", default="H100"),
         Field("peak_tflops", "peak of another device, 16 bits, dense [10¹² FLOP/s]", 0.1, 1e6),
         Field("bandwidth_gb_per_s", "memory bandwidth of another device [10⁹ B/s]", 1, 1e6),
         Field("memory_gib", "memory of another device [2³⁰ B]", 0.1, 1e5),
-        Field("devices", "devices in a replica", 1, 1024, 1, whole=True),
-        Field("efficiency", "share of both peaks that is reached", 0.01, 1, 0.7),
+        Field("backend", "engine: vllm, sglang, trtllm", default="vllm"),
+        Field(
+            "parallelism",
+            "devices of a replica: auto, or such as tp4, tp8ep8, dp8ep8; several are compared",
+            default="auto",
+        ),
+        Field(
+            "draft_tokens",
+            "tokens guessed in each step (speculative decoding)",
+            0,
+            16,
+            0,
+            whole=True,
+        ),
+        Field("accepted_tokens", "tokens that a step yields with guesses", 1, 17, 1.0),
         Field("memory_share", "share of the memory that the engine may use", 0.01, 1, 0.9),
         Field("reserved_gib", "of a device for activations and libraries [2³⁰ B]", 0, 1000, 4.0),
         Field("rate_per_s", "requests a second, to the whole fleet", 1e-4, 1e5),
         Field("arrival_scv", "burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
         Field("mean_prompt_tokens", "mean tokens of a prompt", 1, 1e6, 1000),
         Field("mean_output_tokens", "mean tokens of an answer", 1, 1e5, 250),
-        Field("trace", "CSV file with TIMESTAMP, ContextTokens, GeneratedTokens"),
+        Field("cached_share", "share of each prompt that the prefix cache has", 0, 0.999, 0.0),
+        Field("trace", "file of requests: CSV or JSONL, see the page"),
+        Field(
+            "trace_columns",
+            "its columns, such as time=t,prompt=in,output=out, where they are not known",
+        ),
         Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 1e5, 1.0),
-        Field("tpot_s", "TPOT to keep, time per later token [s]", 1e-5, 1e3, 0.05),
+        Field("tpot_s", "TPOT to keep, time per later token [s]", 1e-5, 2, 0.05),
         Field("quantile", "share of requests that keep them", 0.01, 0.9999, 0.99),
-        Field("price_per_hour", "price of a device [$/h]", 1e-4, 1e5, 2.0),
-        Field("token_budget", "tokens in a step, at most", 1, 1e6, 512, whole=True),
-        Field("batch_limit", "sequences in a step, at most", 1, 10_000, 256, whole=True),
-        Field("requests", "requests to simulate in each fleet", 100, 200_000, 8000, whole=True),
+        Field(
+            "price_per_hour",
+            "price of a device [$/h]; one for each device that is compared",
+            1e-4,
+            1e5,
+            2.0,
+            several=True,
+        ),
+        Field("spot_share", "share of the devices that are interruptible", 0, 1, 0.0),
+        Field("spot_discount", "by which those are cheaper", 0, 0.99, 0.6),
+        Field("spare_replicas", "replicas that may fail", 0, 1000, 0, whole=True),
+        Field(
+            "token_budget",
+            "tokens in a step, at most; found where it is not given",
+            1,
+            1e6,
+            whole=True,
+        ),
+        Field(
+            "batch_limit",
+            "sequences in a step, at most; found where it is not given",
+            1,
+            1024,
+            whole=True,
+        ),
+        Field("requests", "requests to simulate in each fleet", 100, 200_000, 4000, whole=True),
         Field("seed", "seed of the simulation", 0, 2**32, 0, whole=True),
     )
 }
-SHAPE = ("parameters_billion", "layers", "kv_heads", "head_dim")  # instead of `model`
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
-DRAWN = ("rate_per_s", "arrival_scv", "mean_prompt_tokens", "mean_output_tokens")  # or a trace
+DRAWN = ("rate_per_s", "arrival_scv", "mean_prompt_tokens", "mean_output_tokens", "cached_share")
+MOST_CHOICES = 400  # deployments that one question compares
+PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
 
 
 def read_value(name: str, given: object) -> float | str:
@@ -99,7 +158,7 @@ def read_value(name: str, given: object) -> float | str:
 
     name: of the field. given: as it came. Raises ValueError that names field, rule and value.
 
-    >>> read_value("layers", "32"), read_value("rate_per_s", 0.5)
+    >>> read_value("seed", "32"), read_value("rate_per_s", 0.5)
     (32, 0.5)
     >>> read_value("rate_per_s", "many")
     Traceback (most recent call last):
@@ -111,8 +170,12 @@ def read_value(name: str, given: object) -> float | str:
         fine = isinstance(given, str) and 0 < len(given) <= 1000
         require(fine, name, "a name of 1 to 1000 characters", shown)
         return str(given)
+    if field.several and isinstance(given, str) and "," in given:
+        for part in given.split(","):
+            read_value(name, part.strip())
+        return given
     kind = "a whole number" if field.whole else "a number"
-    rule = field.span if field.allowed else f"{kind} from {field.span}"
+    rule = f"{kind} from {field.span}"
     number = math.nan
     if isinstance(given, str | int | float) and not isinstance(given, bool):
         plain = not isinstance(given, str) or (given.isascii() and "_" not in given)
@@ -121,8 +184,10 @@ def read_value(name: str, given: object) -> float | str:
         except (ValueError, OverflowError):
             number = math.nan
     fine = field.low <= number <= field.high and (not field.whole or number % 1 == 0)
-    require(fine and number in (field.allowed or (number,)), name, rule, shown)
-    return int(number) if field.whole or field.allowed else number
+    if name == "tpot_s" and 2 < number <= 2000:
+        rule += f" seconds (did you mean {number / 1000:g}, for {number:g} ms?)"
+    require(fine, name, rule, shown)
+    return int(number) if field.whole else number
 
 
 def _field(name: str) -> Field:
@@ -133,89 +198,230 @@ def _field(name: str) -> Field:
     return FIELDS[name]
 
 
-def read_question(values: Values, load: Callable[[str], Workload] | None = None) -> Question:
-    """A question from named values; what is not given has its default.
+def read_parallelism(text: str) -> dict[str, int]:
+    """How a replica is split, from its short form: widths of tensor, pipeline, attention data and
+    expert parallelism.
 
-    values: by the names of `FIELDS`. A model is a preset or a shape, a device a preset or a sheet,
-    traffic a trace or a rate, never both. load: reads a trace by its name; by default from a file.
-    Raises ValueError that names the field, OSError when a trace cannot be read.
+    text: such as "tp4", "tp8ep8" or "dp8 ep8". Raises ValueError otherwise.
 
-    >>> read_question({"rate_per_s": "2", "weight_bits": 8}).model.weight_bits
-    8
+    >>> read_parallelism("tp4+pp2")
+    {'tensor': 4, 'pipeline': 2, 'attention_data': 1, 'expert': 1}
     """
-    given = {name: read_value(name, value) for name, value in values.items()}
-    for whole, parts in (("model", SHAPE), ("device", SHEET), ("trace", DRAWN)):
-        both = [name for name in parts if name in given]
-        if whole in given and both:
-            raise ValueError(f"{both[0]} must be left out where {whole} is given, got both")
-    for whole, parts in (("model", SHAPE), ("device", SHEET)):
-        missing = [name for name in parts if name not in given]
-        if 0 < len(missing) < len(parts):
-            raise ValueError(f"{missing[0]} must be given too: {whole} is otherwise incomplete")
-    if "trace" not in given and "rate_per_s" not in given:
-        raise ValueError("rate_per_s must be given, or a trace")
-    told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
-    bits = {"weight_bits": told["weight_bits"], "cache_bits": told["cache_bits"]}
-    if "layers" in given:
-        size = 1e9 * told["parameters_billion"]
-        model = Model("given", size, told["layers"], told["kv_heads"], told["head_dim"], **bits)
-    else:
-        known = _preset("model", told["model"], models())
-        model = Model(
-            known.name, known.parameters, known.layers, known.kv_heads, known.head_dim, **bits
-        )
-    if "memory_gib" in given:
-        memory = told["memory_gib"] * 2**30
-        peak, bandwidth = 1e12 * told["peak_tflops"], 1e9 * told["bandwidth_gb_per_s"]
-        device = Device("given", peak, bandwidth, memory)
-    else:
-        device = _preset("device", told["device"], devices())
-    budget = told["token_budget"]
-    if "batch_limit" not in given:
-        told["batch_limit"] = min(told["batch_limit"], budget)
-    rule = f"at most token_budget = {budget}"
-    require(told["batch_limit"] <= budget, "batch_limit", rule, told["batch_limit"])
-    traffic: Traffic | Workload
-    if "trace" in given:
-        traffic = (load or read_trace)(told["trace"])
-    else:
-        traffic = Traffic(*(told[name] for name in DRAWN))
-    return Question(
-        model,
-        device,
-        traffic,
-        Objective(told["ttft_s"], told["tpot_s"], told["quantile"]),
-        told["price_per_hour"],
-        told["devices"],
-        told["efficiency"],
-        told["memory_share"],
-        budget,
-        told["batch_limit"],
-        told["requests"],
-        told["seed"],
-        told["reserved_gib"] * 2**30,
+    found = re.findall(r"(tp|pp|dp|ep)=?(\d{1,4})", text.lower())
+    rest = re.sub(r"(tp|pp|dp|ep)=?\d{1,4}|[\s+]", "", text.lower())
+    once = len({name for name, _ in found}) == len(found) > 0
+    fine = once and not rest and all(int(number) >= 1 for _, number in found)
+    require(fine, "parallelism", "auto, or such as tp4, tp8ep8, dp8ep8 or tp4pp2", repr(text[:60]))
+    return dict.fromkeys(PARTS.values(), 1) | {PARTS[name]: int(number) for name, number in found}
+
+
+def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
+    """The same over other devices."""
+    return replace(
+        one,
+        tensor=widths["tensor"],
+        pipeline=widths["pipeline"],
+        attention_data=widths["attention_data"],
+        expert=widths["expert"],
     )
 
 
-def _preset(field: str, name: str, known: Mapping[str, Any]) -> Any:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.4)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        rule = f"one of {', '.join(known)}{hint}"
-        raise ValueError(f"{field} must be {rule}, got {name[:60]!r}")
-    return known[name]
+def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
+    """What is tried where nothing is said: tensor parallelism, with experts spread the same way,
+    and attention in parallel over data with the experts over all."""
+    widths = [n for n in (1, 2, 4, 8, 16) if n <= max(8, system.domain_devices) and n <= 8]
+    one = dict.fromkeys(PARTS.values(), 1)
+    splits = [one | {"tensor": n} for n in widths]
+    if model.routed_parameters:
+        splits += [one | {"tensor": n, "expert": n} for n in widths[1:]]
+        splits += [one | {"attention_data": n, "expert": n} for n in widths[1:]]
+    return splits
 
 
-def read_trace(path: str) -> Workload:
-    """A trace file as a workload. Raises ValueError with file, row and column; OSError.
+def read_choices(
+    values: Values, load: Callable[[str, str], Workload] | None = None
+) -> list[Question]:
+    """The deployments that a question compares, one question for each, in a fixed order.
+
+    values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
+    sheet, traffic a trace or a rate, never both. load: reads a trace by its name and columns; by
+    default from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
+    ValueError that names the field, OSError when a trace cannot be read.
+
+    >>> asked = read_choices({"rate_per_s": "2", "precision": "bf16,fp8", "device": "H100, B200"})
+    >>> len(asked), asked[-1].deployment.system.name, asked[-1].deployment.tensor
+    (16, 'b200_sxm', 8)
+    """
+    given = {name: read_value(name, value) for name, value in values.items()}
+    for whole, parts in (("device", SHEET), ("trace", DRAWN)):
+        both = [name for name in parts if name in given]
+        if whole in given and both:
+            raise ValueError(f"{both[0]} must be left out where {whole} is given, got both")
+    missing = [name for name in SHEET if name not in given]
+    if 0 < len(missing) < len(SHEET):
+        raise ValueError(f"{missing[0]} must be given too: device is otherwise incomplete")
+    if "trace" not in given and "rate_per_s" not in given:
+        raise ValueError("rate_per_s must be given, or a trace")
+    told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
+    model, named = _named("model", find_model, told["model"])
+    cache = told["cache_precision"].strip().lower()
+    known = cache in ("auto", "bf16", "fp8")
+    require(known, "cache_precision", "one of auto, bf16, fp8", repr(cache[:60]))
+    systems = _systems(told, "memory_gib" in given)
+    prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
+    rule = f"one, or one for each of {len(systems)} devices"
+    require(len(prices) in (1, len(systems)), "price_per_hour", rule, f"{len(prices)} of them")
+    prices = prices * (len(systems) if len(prices) == 1 else 1)
+    saved = 1 - told["spot_share"] * told["spot_discount"]
+    traffic: Traffic | Workload
+    if "trace" in given:
+        traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
+        lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
+    else:
+        traffic = Traffic(*(told[name] for name in DRAWN))
+        lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    base = Deployment(
+        model,
+        systems[0],
+        _named("backend", find_backend, told["backend"]),
+        "bf16",
+        *lengths,
+        1.0,
+        draft_tokens=told["draft_tokens"],
+        accepted_tokens=told["accepted_tokens"],
+        cache_bytes={"auto": 0.0, "bf16": 2.0, "fp8": 1.0}[cache],
+    )
+    choices, refused = [], ""
+    for system, price in zip(systems, prices, strict=True):
+        for precision in _precisions(told["precision"], named or own_precision(model)):
+            for split, chosen in _parallelisms(told["parallelism"], model, system):
+                one = replace(_split(base, split), system=system, precision=precision)
+                try:
+                    _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
+                except ValueError as problem:
+                    refused = refused or str(problem)
+                    if chosen:
+                        raise
+                    continue
+                choices.append((one, saved * price))
+    if not choices:
+        raise ValueError(refused)
+    require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
+    return [
+        Question(
+            one,
+            traffic,
+            Objective(told["ttft_s"], told["tpot_s"], told["quantile"]),
+            price,
+            told["memory_share"],
+            told["token_budget"],
+            told["batch_limit"],
+            told["requests"],
+            told["seed"],
+            told["reserved_gib"] * 2**30,
+            told["spare_replicas"],
+        )
+        for one, price in choices
+    ]
+
+
+def read_question(values: Values, load: Callable[[str, str], Workload] | None = None) -> Question:
+    """The first of the deployments that a question compares: that with the fewest devices.
+
+    values, load: as for read_choices, which says what is raised.
+
+    >>> read_question({"rate_per_s": "2", "precision": "fp8"}).deployment.precision
+    'fp8'
+    """
+    return read_choices(values, load)[0]
+
+
+def _require_possible(one: Deployment, memory_share: float, reserved_bytes: float) -> None:
+    """Refuse in the words of the fields."""
+    try:
+        require_deployment(one)
+    except ValueError as problem:
+        text = str(problem)
+        words = {
+            "input_tokens + output_tokens": "mean_prompt_tokens and mean_output_tokens together",
+            **dict.fromkeys(("tensor", "pipeline", "attention_data", "expert", "weights"), ""),
+        }
+        for name, told in words.items():
+            if text.startswith(f"{name} "):
+                text = told + text[len(name) :] if told else f"parallelism: {text}"
+        raise ValueError(text) from None
+    usable = memory_share * one.system.memory_bytes - reserved_bytes
+    held = weight_bytes(one)
+    devices = fewest_devices(one)
+    rule = (
+        f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
+        f"{one.system.name} (tp{max(devices, 2 * one.tensor)} would do)"
+    )
+    require(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
+
+
+def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
+    """A name looked up; a refusal begins with the field."""
+    try:
+        return find(name)
+    except ValueError as problem:
+        text = str(problem)
+        shown = f"{name[:60]}…" if len(name) > 60 else name
+        text = text.replace(repr(name), repr(shown))
+        raise ValueError(text if text.startswith(field) else f"{field}: {text}") from None
+
+
+def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
+    if not sheet:
+        return [_named("device", find_system, name) for name in told["device"].split(",")]
+    flops = 1e12 * told["peak_tflops"]
+    like = find_system("H100")  # links, and kernels with little to do
+    bandwidth, memory = 1e9 * told["bandwidth_gb_per_s"], told["memory_gib"] * 2**30
+    return [
+        replace(
+            like,
+            name="given",
+            memory_bytes=memory,
+            bandwidth_bytes_per_s=bandwidth,
+            bf16_flops_per_s=flops,
+            fp8_flops_per_s=flops,
+            fp4_flops_per_s=flops,
+        )
+    ]
+
+
+def _precisions(text: str, own: str) -> list[str]:
+    words = text.split(",")
+    return [
+        own if compared(word) == "auto" else _named("precision", find_precision, word)
+        for word in words
+    ]
+
+
+def _parallelisms(
+    text: str, model: Architecture, system: System
+) -> list[tuple[dict[str, int], bool]]:
+    """Splits, and whether each was asked for."""
+    if compared(text) == "auto":
+        return [(split, False) for split in _splits(model, system)]
+    return [(read_parallelism(part), True) for part in text.split(",")]
+
+
+def read_trace(path: str, columns: str = "") -> Workload:
+    """A file of requests as a workload. columns: as `trace_columns`. Raises ValueError with file,
+    row and column; OSError.
 
     >>> read_trace("no such file")
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """
-    trace = load_trace(path)
+    raw = Path(path).read_bytes()
     try:
-        return traced_requests(trace)
+        return read_requests(
+            (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig"), columns
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: must be UTF-8 text, got {error.reason}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -307,18 +513,17 @@ def _csv_grid(text: str) -> list[dict[str, object]]:
 def check_every_source_reads_alike() -> None:
     """The same question from text, numbers, JSON and CSV is the same.
 
-    Source: comparison of models, devices, traffic and objectives.
+    Source: comparison of deployments, traffic and objectives.
     """
-    text = {"rate_per_s": "3", "weight_bits": "8", "device": "H100-80GB", "layers": ""}
-    row = read_grid("rate_per_s,weight_bits,device,layers\n3,8,H100-80GB,\n", "csv")[0]
-    numbers = {"rate_per_s": 3, "weight_bits": 8, "device": "H100-80GB"}
-    single = read_grid('{"rate_per_s": 3.0, "weight_bits": 8, "device": "H100-80GB"}', "json")[0]
+    text = {"rate_per_s": "3", "precision": "fp8", "device": "H200", "memory_gib": ""}
+    row = read_grid("rate_per_s,precision,device,memory_gib\n3,fp8,H200,\n", "csv")[0]
+    numbers = {"rate_per_s": 3, "precision": "fp8", "device": "H200"}
+    single = read_grid('{"rate_per_s": 3.0, "precision": "fp8", "device": "H200"}', "json")[0]
     wanted = read_question({name: value for name, value in text.items() if value})
     for label, values in (("CSV", row), ("numbers", numbers), ("JSON", single)):
         got = read_question(values)
-        same = (got.model, got.device, got.traffic, got.objective, got.seed) == (
-            wanted.model,
-            wanted.device,
+        same = (got.deployment, got.traffic, got.objective, got.seed) == (
+            wanted.deployment,
             wanted.traffic,
             wanted.objective,
             wanted.seed,
@@ -335,9 +540,29 @@ def check_defaults_are_in_range() -> None:
         if field.default is not None:
             checks.equal(name, read_value(name, str(field.default)), field.default)
     told = read_question({"rate_per_s": 1})
-    plain = Question(told.model, told.device, told.traffic, told.objective)
-    for name in ("price_per_hour", "efficiency", "memory_share", "token_budget", "batch_limit"):
+    plain = Question(told.deployment, told.traffic, told.objective)
+    for name in ("price_per_hour", "memory_share", "token_budget", "batch_limit", "reserved_bytes"):
         checks.equal(f"{name} of the planner", getattr(told, name), getattr(plain, name))
+
+
+def check_names_are_found() -> None:
+    """Names that people type give the shape that its makers published.
+
+    Source: parameter counts in the names of the models, within 9%; data sheets' memory.
+    """
+    for name, billions in (
+        ("Llama-3.1-8B", 8),
+        ("meta-llama/Llama-3.3-70B-Instruct", 70),
+        ("Qwen3-32B", 32),
+        ("DeepSeek-R1", 671),
+        ("gpt-oss-120b", 120),
+    ):
+        values = {"rate_per_s": 1, "model": name, "device": "B200"}
+        got = read_question(values).deployment.architecture.parameters / 1e9
+        checks.close(f"{name} [10⁹]", got, billions, rtol=0.09, kind="published")
+    for name, gigabytes in (("B200", 192), ("H100", 86), ("MI300X", 192)):
+        got = read_question({"rate_per_s": 1, "device": name}).deployment.system.memory_bytes / 1e9
+        checks.close(f"{name} [GB]", got, gigabytes, rtol=0.02, kind="published")
 
 
 def check_grid_is_a_product() -> None:
@@ -345,9 +570,9 @@ def check_grid_is_a_product() -> None:
 
     Source: counting.
     """
-    rows = read_grid('{"rate_per_s": [1, 2], "weight_bits": [16, 8, 4]}', "json")
-    pairs = [(row["rate_per_s"], row["weight_bits"]) for row in rows]
-    expected = [(1, 16), (1, 8), (1, 4), (2, 16), (2, 8), (2, 4)]
+    rows = read_grid('{"rate_per_s": [1, 2], "precision": ["bf16", "fp8", "int4"]}', "json")
+    pairs = [(row["rate_per_s"], row["precision"]) for row in rows]
+    expected = [(rate, name) for rate in (1, 2) for name in ("bf16", "fp8", "int4")]
     checks.equal("pairs", pairs, expected)
 
 
@@ -357,14 +582,22 @@ def check_bad_input_is_refused() -> None:
         ("typing error", {"rate_per_sec": 1}, "did you mean rate_per_s?"),
         ("text", {"rate_per_s": "fast"}, "rate_per_s must be a number from 0.0001 to 100000"),
         ("infinity", {"rate_per_s": "1e999"}, "rate_per_s must be a number"),
-        ("half a layer", {"rate_per_s": 1, "layers": 1.5}, "layers must be a whole number"),
-        ("no preset", {"rate_per_s": 1, "device": "A100"}, "did you mean A100-80GB?"),
-        ("two models", {"model": "Llama-3-8B", "layers": 2}, "layers must be left out"),
-        ("half a model", {"rate_per_s": 1, "layers": 2}, "parameters_billion must be given too"),
+        ("half a seed", {"rate_per_s": 1, "seed": 1.5}, "seed must be a whole number"),
+        ("no device", {"rate_per_s": 1, "device": "H10"}, "nearest: h100_sxm"),
+        ("no model", {"rate_per_s": 1, "model": "Lama-3.1-8B"}, "nearest: "),
+        ("milliseconds", {"rate_per_s": 1, "tpot_s": 50}, "did you mean 0.05, for 50 ms?"),
+        ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
+        ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
         ("no traffic", {}, "rate_per_s must be given, or a trace"),
-        ("budget", {"rate_per_s": 1, "token_budget": 8, "batch_limit": 9}, "batch_limit must be"),
+        ("split", {"rate_per_s": 1, "parallelism": "tp3"}, "parallelism: tensor must be a divisor"),
+        ("long", {"rate_per_s": 1, "mean_prompt_tokens": 2e5}, "the context of meta-llama"),
+        (
+            "does not fit",
+            {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
+            "2 devices would do",
+        ),
     ):
-        checks.raises(label, read_question, values, match=match)
+        checks.raises(label, read_choices, values, match=match)
     for label, text, kind, match in (
         ("JSON", '{"rate_per_s": 1,}', "json", "line 1, column"),
         ("list", "[1]", "json", "the file must be one JSON object of fields, got list"),

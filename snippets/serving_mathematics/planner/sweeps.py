@@ -23,61 +23,62 @@ import numpy as np
 from serving_mathematics import checks
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.answers import answer_record
-from serving_mathematics.planner.capacity_planner import Question, plan
-from serving_mathematics.planner.questions import read_question, read_trace
+from serving_mathematics.planner.capacity_planner import Question
+from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.questions import read_choices, read_trace
 from serving_mathematics.require import require_positive_integer
 
 Record = dict[str, float | int | str]
 LEAST_TASK_S = 0.05  # work of a task [s]
 
 
-def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Question]:
-    """The questions of a grid; a trace is read once.
+def read_questions(grid: Sequence[Mapping[str, object]]) -> list[list[Question]]:
+    """The questions of a grid, each as the deployments that it compares; a trace is read once.
 
     grid: named values, as `read_grid` returns them. Raises ValueError that names the question by
     its place, from 1, and the field; OSError when a trace cannot be read.
 
-    >>> [question.seed for question in read_questions([{"rate_per_s": 1, "seed": 3}] * 2)]
+    >>> [asked[0].seed for asked in read_questions([{"rate_per_s": 1, "seed": 3}] * 2)]
     [3, 3]
     """
-    traces: dict[str, Workload] = {}
+    traces: dict[tuple[str, str], Workload] = {}
 
-    def load(path: str) -> Workload:
-        if path not in traces:
-            traces[path] = read_trace(path)
-        return traces[path]
+    def load(path: str, columns: str) -> Workload:
+        if (path, columns) not in traces:
+            traces[path, columns] = read_trace(path, columns)
+        return traces[path, columns]
 
     questions = []
     for place, values in enumerate(grid):
         try:
-            questions.append(read_question(values, load))
+            questions.append(read_choices(values, load))
         except ValueError as error:
             where = f"question {place + 1}: " if len(grid) > 1 else ""
             raise ValueError(f"{where}{error}") from error
     return questions
 
 
-def answer_chunk(questions: Sequence[Question]) -> list[Record]:
+def answer_chunk(questions: Sequence[Sequence[Question]]) -> list[Record]:
     """Records of some questions, the work of one task. Those without a fleet say why under
     `problem`, which is otherwise empty.
 
     questions: with their seeds. A question that is refused when it is planned says so there too.
 
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> asked = read_question({"rate_per_s": 1, "ttft_s": 0.001, "requests": 100})
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 0.001, "requests": 100})
     >>> answer_chunk([asked])[0]["problem"][:26]
     'no fleet keeps a TTFT of 0'
     """
     records: list[Record] = []
     for question in questions:
         try:
-            records.append(answer_record(question, plan(question)) | {"problem": ""})
+            records.append(answer_record(answer(question)) | {"problem": ""})
         except ValueError as error:
             records.append({"problem": str(error)})
     return records
 
 
-def _timed_sample(questions: Sequence[Question]) -> dict[int, Record]:
+def _timed_sample(questions: Sequence[Sequence[Question]]) -> dict[int, Record]:
     """Records by place of questions picked at random until LEAST_TASK_S is over, one at least: as
     many as a task should have."""
     records: dict[int, Record] = {}
@@ -90,7 +91,7 @@ def _timed_sample(questions: Sequence[Question]) -> dict[int, Record]:
 
 
 def sweep(
-    questions: Sequence[Question],
+    questions: Sequence[Sequence[Question]],
     executor: futures.Executor | None = None,
     chunk: int | None = None,
     progress: Callable[[int, int], object] | None = None,
@@ -144,12 +145,15 @@ def sweep(
 
 def example() -> SimpleNamespace:
     """The worked example with weights of fewer and fewer bits."""
-    grid = [{"rate_per_s": 20, "weight_bits": bits} for bits in (16, 8, 4)]
+    names = ("bf16", "fp8", "int4")
+    grid: list[dict[str, object]] = [
+        {"rate_per_s": 60, "precision": name, "parallelism": "tp1"} for name in names
+    ]
     rows = []
     for row in sweep(read_questions(grid)):
         ttft, tpot = float(row["ttft_p99_s"]), 1e3 * float(row["tpot_p99_s"])
         cells = (
-            f"{row['weight_bits']}",
+            f"{row['precision']}",
             f"{row['replicas']}",
             f"{row['batch_limit']}",
             f"{ttft:.3g}",
@@ -168,7 +172,10 @@ def check_any_executor_same_records() -> None:
     Source: comparison of all values, to the bit.
     """
     goals = ((1, 2.0), (5, 2.0), (9, 2.0), (1, 0.01))
-    grid = [{"rate_per_s": rate, "requests": 200, "ttft_s": goal} for rate, goal in goals]
+    grid = [
+        {"rate_per_s": rate, "requests": 200, "ttft_s": goal, "parallelism": "tp1"}
+        for rate, goal in goals
+    ]
     questions = read_questions(grid)
     alone = sweep(questions)
     with futures.ThreadPoolExecutor(3) as pool:
@@ -185,8 +192,7 @@ def check_row_is_the_question_alone() -> None:
     Source: the plan of the question; comparison of all values, to the bit.
     """
     grid = [{"rate_per_s": 3, "requests": 200, "ttft_s": 2, "seed": seed} for seed in (0, 0, 5)]
-    question = read_question(grid[0])
-    alone = answer_record(question, plan(question)) | {"problem": ""}
+    alone = answer_record(answer(read_choices(grid[0]))) | {"problem": ""}
     rows = sweep(read_questions(grid))
     checks.equal("rows of one seed", rows[:2] == [alone, alone], True)
     differs = rows[2]["ttft_p99_s"] != alone["ttft_p99_s"]
@@ -196,5 +202,5 @@ def check_row_is_the_question_alone() -> None:
 def check_bad_input_is_refused() -> None:
     """Half a chunk, and a grid with a bad question, name argument, place and field."""
     checks.raises("chunk", sweep, [], None, 0.5, match="chunk must be a positive integer")
-    grid = [{"rate_per_s": 1}, {"rate_per_s": 1, "layers": 3}]
-    checks.raises("grid", read_questions, grid, match="question 2: parameters_billion must be")
+    grid = [{"rate_per_s": 1}, {"rate_per_s": 1, "memory_gib": 3}]
+    checks.raises("grid", read_questions, grid, match="question 2: peak_tflops must be given too")

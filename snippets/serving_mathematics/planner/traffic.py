@@ -25,7 +25,12 @@ from serving_mathematics.capacity.arrival_rates import gap_cv
 from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 LEAST = 100  # requests of a trace; fewer say nothing about a p99
@@ -45,10 +50,12 @@ class Traffic:
     arrival_scv: float = 1.0  # squared coefficient of variation of the gaps; 1 is Poisson
     mean_prompt_tokens: float = 1000.0  # at least 1
     mean_output_tokens: float = 250.0  # at least 1
+    cached_share: float = 0.0  # of each prompt, that a prefix cache has, in [0, 1)
 
     def __post_init__(self) -> None:
         """Refuse what is not traffic."""
         require_positive(rate_per_s=self.rate_per_s)
+        require_in("[0, 1)", cached_share=self.cached_share)
         finite = 0 <= self.arrival_scv < math.inf
         require(finite, "arrival_scv", "non-negative and finite", self.arrival_scv)
         for name in ("mean_prompt_tokens", "mean_output_tokens"):
@@ -94,13 +101,14 @@ def share_of_traffic(
     asked = chat_workload(
         rng, rate, requests, traffic.mean_prompt_tokens, traffic.mean_output_tokens
     )
+    cached = np.floor(traffic.cached_share * asked.prompt_tokens)
     if traffic.arrival_scv == 1:
-        return asked
+        return Workload(asked.arrival_s, asked.prompt_tokens, asked.output_tokens, cached)
     merged = rng.geometric(1 / replicas, requests).astype(float)  # gaps that became one
     if traffic.arrival_scv > 0:
         merged = traffic.arrival_scv * rng.gamma(merged / traffic.arrival_scv)
     times = np.cumsum(merged) / traffic.rate_per_s
-    return Workload(times, asked.prompt_tokens, asked.output_tokens)
+    return Workload(times, asked.prompt_tokens, asked.output_tokens, cached)
 
 
 def shares_of_trace(
@@ -118,10 +126,7 @@ def shares_of_trace(
     order = np.argsort(chosen, kind="stable")  # by replica, in order of arrival
     ends = np.append(np.flatnonzero(np.diff(chosen[order])) + 1, order.size)
     last = int(np.searchsorted(ends, min(requests, order.size)))
-    return [
-        Workload(asked.arrival_s[mine], asked.prompt_tokens[mine], asked.output_tokens[mine])
-        for mine in np.split(order, ends[:-1])[: last + 1]
-    ]
+    return [asked.part(mine) for mine in np.split(order, ends[:-1])[: last + 1]]
 
 
 def _cv_squared(scv: float, replicas: int) -> MeanEstimate:

@@ -42,7 +42,9 @@ CHUNKS = (1, 4, 16, 64, 256, 1024)  # scenarios in a task
 CELL_S = 0.4  # work for each worker in a cell [s], but at most MOST_TASKS tasks
 MOST_TASKS = 1000
 EMPTY_TASKS, ROUNDS = 500, 5
-QUESTIONS = '{"rate_per_s": [5, 20, 80], "weight_bits": [16, 8, 4]}'  # with the planner's defaults
+QUESTIONS = (  # with the planner's other defaults
+    '{"rate_per_s": [15, 60, 240], "precision": ["bf16", "fp8", "int4"], "parallelism": "tp1"}'
+)
 SWEPT_REQUESTS = 500  # of the questions that every executor answers
 
 
@@ -164,7 +166,7 @@ def _planner(workers: int) -> dict[str, Any]:
             started = time.perf_counter()
             digests[kind] = _digest(sweep(short, executor, 1))
             walls[kind] = round(time.perf_counter() - started, 4)
-    asked = questions[0].requests
+    asked = questions[0][0].requests
     return {
         "requests": asked,
         "question_s": round(float(np.mean(seconds)), 4),

@@ -1,0 +1,365 @@
+"""Which deployment is cheapest: devices, formats and splits, ranked, with the front of cost against
+speed.
+
+No fleet is smaller than the load over the rate of a replica that is always full, so every
+deployment has a least cost without a simulation. They are simulated in that order, in rounds, with
+the same requests for all (common random numbers); one whose least cost is no less than the cost of
+one that was simulated cannot win, and is left out unless it may be faster for a user. The cheapest
+is then planned with longer runs, and once more with steps as much slower and faster as the step
+model was found to err.
+
+Assumes: what `capacity_planner` assumes; a deployment that costs more than four times the cheapest
+is of no interest, however fast.
+
+Source: the saturated rate of `event_skipping` for the bound; `model_errors` for the error;
+Glasserman and Yao (1992) for common random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics import checks
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.capacity_planner import (
+    SETTLING,
+    WARM_UP,
+    Fleet,
+    Infeasible,
+    Performance,
+    Plan,
+    Question,
+    Told,
+    plan,
+    requests_to_judge,
+)
+from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.model_errors import (
+    ModelError,
+    NearRun,
+    model_error,
+    nearest_runs,
+)
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.require import require
+
+ROUND = 8  # deployments that are simulated before the rest is looked at again
+SHORTER = 4  # times fewer requests in the comparison
+OF_INTEREST = 4.0  # times the cheapest
+Tried = tuple[Performance | None, str]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A deployment in the comparison: its least cost, and what it came to where it was simulated;
+    why not, where it cannot keep the objective."""
+
+    question: Question
+    least_usd_per_hour: float
+    run: Performance | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The cheapest deployment that keeps the objective, planned, and how sure that is."""
+
+    question: Question
+    plan: Plan
+    ranked: tuple[Ranked, ...]  # the cheapest first, then those left out, then those that cannot
+    front: tuple[Ranked, ...]  # no other is both cheaper and faster
+    error: ModelError
+    near: tuple[NearRun, ...]
+    if_faster: int  # replicas where steps are as much faster as one run in ten
+    if_slower: int | None  # and slower; None where no fleet does
+
+
+def split_name(question: Question) -> str:
+    """How a replica is split, in short: "tp4 ep4", or "1 device".
+
+    question: of the deployment.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> split_name(read_question({"rate_per_s": 1, "parallelism": "tp4pp2"}))
+    'tp4 pp2'
+    """
+    one = question.deployment
+    widths = (("tp", one.tensor), ("pp", one.pipeline), ("dp", one.attention_data))
+    words = [f"{name}{width}" for name, width in (*widths, ("ep", one.expert)) if width > 1]
+    return " ".join(words) or "tp1"
+
+
+def shorter(question: Question) -> Question:
+    """The question with a quarter of its requests, but as many as its quantile needs.
+
+    question: that is asked.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> shorter(read_question({"rate_per_s": 1})).requests
+    1000
+    """
+    least = math.ceil(requests_to_judge(question.objective.quantile) / SETTLING / (1 - WARM_UP))
+    return replace(question, requests=max(100, least, question.requests // SHORTER))
+
+
+def least_cost(question: Question) -> tuple[float, float]:
+    """A bound of a fleet's dollars an hour, and the time per token of one request alone [s].
+
+    question: of one deployment. Raises Infeasible and ValueError where it cannot keep the
+    objective.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> least_cost(read_question({"rate_per_s": 60}))[0]
+    6.0
+    """
+    fleet = Fleet(shorter(question))
+    places = max(fleet.most_places(budget) for budget in fleet.budgets)
+    replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
+    devices = question.deployment.devices * (replicas + question.spare_replicas)
+    engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
+    _, alone = closed_form_alone(fleet.sample, engine)
+    alone = alone[~np.isnan(alone)]
+    return question.price_per_hour * devices, float(np.median(alone)) if alone.size else 0.0
+
+
+def try_deployment(question: Question) -> Tried:
+    """The fewest replicas of one deployment by short runs, or why there are none.
+
+    question: of one deployment.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> try_deployment(read_question({"rate_per_s": 60}))[1]
+    ''
+    """
+    try:
+        return Fleet(shorter(question)).fewest(), ""
+    except ValueError as problem:
+        return None, str(problem)
+
+
+def rank(
+    choices: Sequence[Question],
+    executor: futures.Executor | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[Ranked]:
+    """All deployments, the cheapest of those that were simulated first.
+
+    choices: one question for each deployment. executor: any of `concurrent.futures`, or None; the
+    ranking is the same. progress: told how many of how many are decided. Raises ValueError when
+    there is none.
+
+    >>> from serving_mathematics.planner.configurations import split_name
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
+    >>> [split_name(one.question) for one in found]
+    ['tp1', 'tp2']
+    """
+    require(len(choices) > 0, "choices", "one deployment or more", "none")
+    bounds: list[tuple[float, float, int]] = []
+    impossible = []
+    for place, question in enumerate(choices):
+        try:
+            bounds.append((*least_cost(question), place))
+        except ValueError as problem:
+            impossible.append(Ranked(question, math.inf, None, str(problem)))
+    bounds.sort()
+    simulated: list[Ranked] = []
+    left_out: list[Ranked] = []
+    cheapest, fastest = math.inf, math.inf
+    while bounds:
+        now: list[tuple[float, float, int]] = []
+        while bounds and len(now) < ROUND:
+            cost, alone, place = bounds.pop(0)
+            faster = alone < 0.9 * fastest and cost < OF_INTEREST * cheapest
+            if cost < cheapest or faster:
+                now.append((cost, alone, place))
+            else:
+                left_out.append(Ranked(choices[place], cost, None, ""))
+        asked = [choices[place] for _, _, place in now]
+        tried = (
+            map(try_deployment, asked) if executor is None else executor.map(try_deployment, asked)
+        )
+        for (cost, _, place), (run, why) in zip(now, tried, strict=True):
+            if run is None:
+                impossible.append(Ranked(choices[place], cost, None, why))
+                continue
+            simulated.append(Ranked(choices[place], cost, run, ""))
+            cheapest = min(cheapest, run.usd_per_hour)
+            fastest = min(fastest, run.tpot[0].value)
+        if progress:
+            progress(len(choices) - len(bounds), len(choices))
+    simulated.sort(key=lambda one: (one.run.usd_per_hour, one.run.tpot[0].value) if one.run else ())
+    return [*simulated, *left_out, *impossible]
+
+
+def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """Those of which no other is both cheaper a token and faster a user, the cheapest first.
+
+    ranked: deployments; those that were not simulated are passed over.
+
+    >>> from serving_mathematics.planner.configurations import rank, split_name
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
+    >>> [split_name(one.question) for one in pareto_front(found)]
+    ['tp1', 'tp2']
+    """
+    front: list[Ranked] = []
+    runs = [one for one in ranked if one.run]
+    runs.sort(key=lambda one: (one.run.usd_per_million, one.run.tpot[0].value) if one.run else ())
+    for one in runs:
+        last = front[-1].run if front else None
+        if last is None or (one.run and one.run.tpot[0].value < last.tpot[0].value):
+            front.append(one)
+    return front
+
+
+def answer(
+    choices: Sequence[Question],
+    told: Told | None = None,
+    executor: futures.Executor | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Answer:
+    """The cheapest deployment, planned, with the others and with what the step model's error does.
+
+    choices: one question for each deployment, from `read_choices`. told: hears of every fleet of
+    the plan before it is simulated. executor, progress: as for rank. Raises Infeasible when no
+    deployment keeps the objective, ValueError where a single one is refused.
+
+    >>> from serving_mathematics.planner.configurations import split_name
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> found = answer(read_choices({"rate_per_s": 9, "requests": 400}))
+    >>> split_name(found.question), found.plan.best.replicas
+    ('tp1', 1)
+    """
+    if len(choices) == 1:
+        ranked = [Ranked(choices[0], 0.0, None, "")]
+        question, found = choices[0], plan(choices[0], told=told)
+    else:
+        ranked = rank(choices, executor, progress)
+        best = [one for one in ranked if one.run][:2]
+        if not best:
+            raise Infeasible(ranked[0].problem)
+        question, found = best[0].question, plan(best[0].question, told=told)
+        second = best[1].run if len(best) > 1 else None
+        if second and found.best.usd_per_hour > second.usd_per_hour:
+            other = plan(best[1].question, told=told)  # longer runs may turn two that are close
+            if other.best.usd_per_hour < found.best.usd_per_hour:
+                question, found = best[1].question, other
+    ranked = [
+        replace(one, run=found.best) if one.question is question and one.run else one
+        for one in ranked
+    ]
+    one = question.deployment
+    sparse = one.architecture.routed_parameters > 0
+    error = model_error(one.devices, sparse)
+    asked = _lengths(question)
+    near = nearest_runs(one, max(1.0, found.best.concurrency), *asked)
+    return Answer(
+        question,
+        found,
+        tuple(ranked),
+        tuple(pareto_front(ranked)),
+        error,
+        tuple(near),
+        _fewest(question, min(1.0, error.low)) or 1,
+        _fewest(question, max(1.0, error.high)),
+    )
+
+
+def _lengths(question: Question) -> tuple[float, float]:
+    traffic = question.traffic
+    if isinstance(traffic, Workload):
+        return float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
+    return traffic.mean_prompt_tokens, traffic.mean_output_tokens
+
+
+def _fewest(question: Question, slowness: float) -> int | None:
+    """Replicas where all steps are so much slower; None where no fleet does."""
+    try:
+        return Fleet(shorter(question), slowness=slowness).fewest().replicas
+    except Infeasible:
+        return None
+
+
+COMPARED = {  # the page's comparison
+    "rate_per_s": 20,
+    "model": "Llama-3.1-70B",
+    "device": "H100, H200, B200",
+    "precision": "bf16, fp8",
+    "price_per_hour": "2, 2.6, 4",
+    "ttft_s": 2,
+    "requests": 2000,
+}
+
+
+def example() -> SimpleNamespace:
+    """A comparison of devices, formats and splits, its front and what was left out."""
+    ranked = rank(read_choices(COMPARED))
+    front = pareto_front(ranked)
+    rows = []
+    for one in ranked:
+        if one.run:
+            run, device = one.run, one.question.deployment
+            cells = (
+                f"{run.replicas} × {device.devices} {device.system.name}",
+                device.precision,
+                split_name(one.question),
+                f"{run.usd_per_hour:.2f}",
+                f"{run.usd_per_million:.3f}",
+                f"{1e3 * run.tpot[0].value:.1f}",
+                "yes" if one in front else "",
+            )
+            rows.append(f"| {' | '.join(cells)} |")
+    return SimpleNamespace(
+        compared=len(ranked),
+        compared_simulated=len(rows),
+        compared_impossible=sum(bool(one.problem) for one in ranked),
+        compared_rows="\n".join(rows),
+    )
+
+
+def check_the_bound_holds() -> None:
+    """No deployment that was simulated costs less than its bound, and none that was left out could
+    have been the cheapest.
+
+    Source: brute force, every deployment of a small comparison simulated.
+    """
+    asked = {"rate_per_s": 40, "requests": 400, "device": "H100, B200", "price_per_hour": "2, 4"}
+    ranked = rank(read_choices(asked))
+    costs = []
+    for one in ranked:
+        run, _ = try_deployment(one.question)
+        if run:
+            holds = run.usd_per_hour >= one.least_usd_per_hour
+            device = one.question.deployment.system.name
+            name = f"{device} {split_name(one.question)}"
+            checks.holds(f"{name}: cost above the bound", holds, got=run.usd_per_hour)
+            costs.append(run.usd_per_hour)
+    assert ranked[0].run is not None
+    checks.equal("the cheapest [$/h]", ranked[0].run.usd_per_hour, min(costs))
+
+
+def check_any_executor_same_ranking() -> None:
+    """In this process or on threads: the same deployments in the same order, to the bit.
+
+    Source: comparison of all values.
+    """
+    asked = {"rate_per_s": 30, "requests": 400, "precision": "bf16, fp8"}
+    alone = rank(read_choices(asked))
+    with futures.ThreadPoolExecutor(3) as pool:
+        other = rank(read_choices(asked), pool)
+    same = [(x.run, x.problem) for x in alone] == [(x.run, x.problem) for x in other]
+    checks.equal("the same", same, True)
+
+
+def check_bad_input_is_refused() -> None:
+    """No deployments, and none that keeps the objective, are errors."""
+    checks.raises("none", rank, [], match="choices must be one deployment or more")
+    hopeless = read_choices({"rate_per_s": 1, "ttft_s": 0.001, "requests": 200})
+    checks.raises("no fleet", answer, hopeless, match="no fleet keeps a TTFT of 0.001 s")

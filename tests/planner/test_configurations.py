@@ -1,0 +1,144 @@
+"""The comparison: brute force, the front, bounds, executors, and what errors of the steps do."""
+
+from __future__ import annotations
+
+import math
+from concurrent import futures
+from dataclasses import replace
+
+import pytest
+from serving_mathematics.planner.capacity_planner import Infeasible, plan
+from serving_mathematics.planner.configurations import (
+    Answer,
+    Ranked,
+    answer,
+    least_cost,
+    pareto_front,
+    rank,
+    shorter,
+    split_name,
+    try_deployment,
+)
+from serving_mathematics.planner.questions import read_choices, read_question
+
+ASKED = {
+    "rate_per_s": 15,
+    "model": "Qwen3-32B",
+    "device": "H100, B200",
+    "precision": "bf16, fp8",
+    "price_per_hour": "2, 4",
+    "ttft_s": 2,
+    "requests": 400,
+}
+CHOICES = read_choices(ASKED)
+RANKED = rank(CHOICES)
+
+
+def test_the_cheapest_by_brute_force() -> None:
+    costs = [run.usd_per_hour for run, _ in map(try_deployment, CHOICES) if run]
+    best = RANKED[0]
+    assert isinstance(best, Ranked)
+    assert best.run is not None
+    assert best.run.usd_per_hour == min(costs)
+    assert len(RANKED) == len(CHOICES)
+    order = [one.run.usd_per_hour for one in RANKED if one.run]
+    assert order == sorted(order)
+
+
+def test_what_was_left_out_costs_more_at_least() -> None:
+    cheapest = RANKED[0].run
+    assert cheapest is not None
+    left = [one for one in RANKED if not one.run and not one.problem]
+    assert left
+    assert all(one.least_usd_per_hour >= cheapest.usd_per_hour for one in left)
+
+
+def test_the_front_by_comparing_each_with_each() -> None:
+    runs = [one for one in RANKED if one.run]
+
+    def beaten(one: Ranked) -> bool:
+        return any(
+            (x.run.usd_per_million, x.run.tpot[0].value)
+            != (one.run.usd_per_million, one.run.tpot[0].value)
+            and x.run.usd_per_million <= one.run.usd_per_million
+            and x.run.tpot[0].value <= one.run.tpot[0].value
+            for x in runs
+            if x.run and one.run
+        )
+
+    front = pareto_front(RANKED)
+    expected = [one for one in runs if not beaten(one)]
+    names = [{split_name(x.question) for x in group} for group in (front, expected)]
+    assert names[0] <= names[1]
+    assert not any(beaten(one) for one in front)
+    assert pareto_front([]) == []
+
+
+def test_threads_give_the_same() -> None:
+    with futures.ThreadPoolExecutor(3) as pool:
+        other = rank(CHOICES, pool)
+    assert [(x.run, x.problem, x.least_usd_per_hour) for x in other] == [
+        (x.run, x.problem, x.least_usd_per_hour) for x in RANKED
+    ]
+
+
+def test_progress_counts_to_the_end() -> None:
+    told: list[tuple[int, int]] = []
+    rank(CHOICES, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (len(CHOICES), len(CHOICES))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_an_answer_is_the_plan_of_the_cheapest() -> None:
+    asked = read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1, tp2"})
+    found = answer(asked)
+    assert isinstance(found, Answer)
+    assert split_name(found.question) == "tp1"
+    assert found.plan == plan(asked[0])
+    assert found.if_faster <= found.plan.best.replicas + 1
+    assert found.if_slower is None or found.if_slower >= found.if_faster
+    assert len(found.near) == 3
+    (only,) = read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp2"})
+    assert answer([only]).plan == plan(only)
+
+
+def test_steps_that_err_can_take_the_objective_away() -> None:
+    """An objective of a lone step plus a tenth: one run in ten was slower than that."""
+    alone = least_cost(read_question({"rate_per_s": 0.1}))[1]
+    asked = {"rate_per_s": 0.1, "tpot_s": 1.15 * alone, "requests": 400, "parallelism": "tp1"}
+    found = answer(read_choices(asked))
+    assert found.plan.best.replicas >= 1
+    assert found.if_slower is None
+
+
+def test_names_of_splits() -> None:
+    for text, name in (("tp1", "tp1"), ("tp4pp2", "tp4 pp2"), ("tp4", "tp4")):
+        assert split_name(read_question({"rate_per_s": 1, "parallelism": text})) == name
+
+
+def test_short_runs_are_long_enough_for_the_quantile() -> None:
+    question = read_question({"rate_per_s": 1, "requests": 9000, "quantile": 0.9999})
+    assert shorter(question).requests == 8322
+    assert shorter(replace(question, requests=200)).requests == 8322
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(ValueError, match="choices must be one deployment or more"):
+        rank([])
+    hopeless = read_choices({"rate_per_s": 1, "tpot_s": 0.0001, "requests": 200})
+    ranked = rank(hopeless)
+    assert all(one.problem.startswith("no fleet keeps a TPOT") for one in ranked)
+    assert all(math.isinf(one.least_usd_per_hour) for one in ranked)
+    with pytest.raises(Infeasible, match="no fleet keeps a TPOT"):
+        answer(hopeless)
+
+
+def test_replicas_that_may_fail_are_in_the_bound_and_in_the_cost() -> None:
+    question = read_question({"rate_per_s": 9, "requests": 400, "spare_replicas": 3})
+    without = replace(question, spare_replicas=0)
+    assert least_cost(question)[0] == least_cost(without)[0] + 6.0
+    run, _ = try_deployment(question)
+    other, _ = try_deployment(without)
+    assert run is not None
+    assert other is not None
+    assert run.usd_per_hour == other.usd_per_hour + 6.0

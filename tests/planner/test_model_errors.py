@@ -1,0 +1,100 @@
+"""Errors of the step model by kind: the record, its classes, the nearest runs, and refusals."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving_mathematics.machine.catalogue import find_model, find_system
+from serving_mathematics.machine.deployments import WORKED
+from serving_mathematics.measuring import read_record
+from serving_mathematics.planner import model_errors
+from serving_mathematics.planner.model_errors import (
+    RUN_COLUMNS,
+    RECORD,
+    ModelError,
+    NearRun,
+    model_error,
+    nearest_runs,
+    was_measured,
+)
+
+
+def test_the_record_is_whole() -> None:
+    record = read_record(RECORD)
+    assert record["command"] == model_errors.COMMAND
+    assert tuple(record["columns"]) == RUN_COLUMNS
+    rows = record["rows"]
+    assert len(rows) == 3564  # of 3,619 aggregated runs, those that are not whole fleets
+    for place in (RUN_COLUMNS.index("tpot_ratio"), RUN_COLUMNS.index("ttft_ratio")):
+        assert all(row[place] > 0 for row in rows)
+
+
+def test_bounds_hold_eight_of_ten_of_their_kind() -> None:
+    rows = read_record(RECORD)["rows"]
+    for devices, sparse in ((1, False), (8, True)):
+        found = model_error(devices, sparse)
+        assert isinstance(found, ModelError)
+        ratios = [row[10] for row in rows if row[4] == devices and row[5] == int(sparse)]
+        assert found.runs == len(ratios)
+        inside = np.mean([found.low <= ratio <= found.high for ratio in ratios])
+        assert inside == pytest.approx(0.8, abs=0.01)
+        assert found.middle == np.median(ratios)
+        wide = model_error(devices, sparse, 0.98)
+        assert wide.low < found.low < found.high < wide.high
+
+
+def test_rare_widths_borrow_from_narrower_ones() -> None:
+    assert model_error(3, sparse=False).devices == 2
+    assert model_error(64, sparse=True).devices == 8
+
+
+def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
+    one = replace(
+        WORKED,
+        architecture=find_model("gpt-oss-120b")[0],
+        system=find_system("H200"),
+        precision="fp4",
+        tensor=4,
+    )
+    first, *others = nearest_runs(one, 32, 1024, 1024)
+    assert isinstance(first, NearRun)
+    assert first.what == (
+        "gpt-oss-120b on 4 × h200_sxm, vllm, fp4, 1024 in, 1024 out, 32 at a time"
+    )
+    assert len({run.what for run in (first, *others)}) == 3
+    assert nearest_runs(one, 32, 1024, 1024, count=1) == [first]
+
+
+def test_devices_that_were_measured() -> None:
+    systems = {row[1] for row in read_record(RECORD)["rows"]}
+    assert all(was_measured(name) for name in systems)
+    assert not was_measured("l4")
+
+
+def test_the_command_writes_the_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_errors, "FOLDER", tmp_path)
+    rows = [["model", *([1] * 11)]]
+    monkeypatch.setattr(model_errors, "_rows", lambda: rows)
+    model_errors.main()
+    file = tmp_path / f"{RECORD}.json.gz"
+    assert json.loads(gzip.decompress(file.read_bytes()))["rows"] == rows
+    assert "1 runs" in capsys.readouterr().out
+
+
+def test_refusals() -> None:
+    for bad in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="devices must be a positive integer"):
+            model_error(bad, sparse=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="share must be in"):
+        model_error(1, sparse=True, share=0.0)
+    with pytest.raises(ValueError, match="output_tokens must be positive"):
+        nearest_runs(WORKED, 1.0, 1.0, 0.0)
+    with pytest.raises(ValueError, match="count must be a positive integer"):
+        nearest_runs(WORKED, 1.0, 1.0, 1.0, 0)

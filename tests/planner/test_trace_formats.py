@@ -1,0 +1,120 @@
+"""Traces: every form that is read, prefixes, silent minutes, and refusals by row and column."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.planner.trace_formats import read_requests
+
+TIMES = np.arange(0.0, 240.0, 2.0)
+HEAD = "time,input_tokens,output_tokens"
+
+
+def written(stamps: list[str], header: str = HEAD) -> str:
+    return "\n".join([header, *(f"{stamp},{100 + i},{5 + i}" for i, stamp in enumerate(stamps))])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda t: f"2026-03-01T10:{int(t) // 60:02}:{int(t) % 60:02}Z",
+        lambda t: f"2026-03-01T12:{int(t) // 60:02}:{int(t) % 60:02}+02:00",
+        lambda t: f"2026-03-01 10:{int(t) // 60:02}:{int(t) % 60:02}.1234567",
+        lambda t: f"{1.77e9 + t:.3f}",
+        lambda t: f"{1000 * (1.77e9 + t):.0f}",
+        lambda t: f"{t}",
+        lambda t: f"{1000 * t:.0f}",
+    ],
+)
+def test_times(form: object) -> None:
+    asked = read_requests(written([form(t) for t in TIMES]))  # type: ignore[operator]
+    assert asked.arrival_s == pytest.approx(TIMES, abs=1e-5)
+    assert asked.prompt_tokens.tolist() == list(range(100, 220))
+    assert not asked.cached_tokens.any()
+
+
+def test_azure_is_read_with_all_its_digits() -> None:
+    stamps = [f"2023-11-16 18:{int(t) // 60:02}:{int(t) % 60:02}.0000001" for t in TIMES]
+    asked = read_requests(written(stamps, "TIMESTAMP,ContextTokens,GeneratedTokens"))
+    assert asked.arrival_s.tolist() == TIMES.tolist()
+    zoned = read_requests(
+        written([stamp + "Z" for stamp in stamps], "TIMESTAMP,ContextTokens,GeneratedTokens")
+    )
+    assert zoned.arrival_s == pytest.approx(TIMES, abs=1e-5)
+
+
+def test_silent_minutes_and_requests_at_once_are_data() -> None:
+    stamps = [*([0] * 60), *([600] * 60)]
+    asked = read_requests(written([f"{t}.0" for t in stamps]))
+    assert asked.arrival_s.tolist() == [float(t) for t in stamps]
+
+
+def test_a_mapping_wins_over_names_that_are_known() -> None:
+    header = "time,arrived,input_tokens,in,output_tokens"
+    rows = [f"{9},{t},7,{100 + i},{5 + i}" for i, t in enumerate(TIMES)]
+    asked = read_requests("\n".join([header, *rows]), "time=arrived, prompt=in")
+    assert asked.arrival_s.tolist() == TIMES.tolist()
+    assert asked.prompt_tokens[0] == 100
+
+
+def test_cached_tokens_of_a_column() -> None:
+    rows = [f"{t},100,5,{200 if i % 2 else 60}" for i, t in enumerate(TIMES)]
+    asked = read_requests("\n".join([f"{HEAD},cached_tokens", *rows]))
+    assert asked.cached_tokens[:2].tolist() == [60, 99]  # one token at least is computed
+
+
+@given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=6), min_size=100, max_size=120))
+def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
+    rows = [
+        {"timestamp": 1000 * i, "input_length": 512 * len(ids), "output_length": 3, "hash_ids": ids}
+        for i, ids in enumerate(blocks)
+    ]
+    asked = read_requests("\n".join(json.dumps(row) for row in rows))
+    for place, ids in enumerate(blocks):
+        before = {block for other in blocks[:place] for block in other}
+        shared = 0
+        while shared < len(ids) and ids[shared] in before:
+            shared += 1
+        assert asked.cached_tokens[place] == min(512 * shared, 512 * len(ids) - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "words"),
+    [
+        ("", "", "the log must be a header and at least one request"),
+        ("a,b,c\n1,2,3\n", "", "row 1 must name a column for time, such as timestamp, got a, b, c"),
+        (HEAD + "\n1,2\n", "", "row 2 must be 3 fields long"),
+        (HEAD + "\nsoon,1,1\n", "", "row 2, column time must be a time"),
+        (HEAD + "\n1,1,1\nsoon,1,1\n", "", "row 3, column time must be a time"),
+        (HEAD + "\n2,1,1\n1,1,1\n", "", "row 3, column time must be no earlier .*; sort the file"),
+        (HEAD + "\n1,0,1\n", "", "row 2, column input_tokens must be a whole number, at least 1"),
+        (HEAD + "\n1,1.5,1\n", "", "row 2, column input_tokens must be a whole number"),
+        (HEAD + "\n1,1,1e3\n", "", "row 2, column output_tokens must be a whole number"),
+        (HEAD + "\n1,1,1\n2,1,1\n", "", "the trace must be at least 100 requests long, got 2"),
+        (HEAD + "\n1,1,1\n", "when", "trace_columns must be such as"),
+        (HEAD + "\n1,1,1\n", "prompt=x", "trace_columns prompt must be one of time"),
+        ('{"timestamp": 1}\n[2]\n', "", "row 2 must be one JSON object, got list"),
+        ('{"timestamp": 1}\n{"a"\n', "", "row 2 must be one JSON object"),
+        ('{"timestamp": 1, "isl": 1}\n', "", "row 1 must name a column for output"),
+        (
+            '{"ts": 1, "isl": 1, "osl": 1}\n{"ts": 2, "isl": 1}\n',
+            "",
+            "row 2 must be an object with",
+        ),
+        (HEAD + '\n"1,1,1\n', "", "the log must be comma-separated values"),
+    ],
+)
+def test_refusals(text: str, columns: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_requests(text, columns)
+
+
+@given(st.text(max_size=80), st.text(max_size=20))
+def test_any_text_is_a_trace_or_a_message(text: str, columns: str) -> None:
+    with contextlib.suppress(ValueError):
+        read_requests(text, columns)
