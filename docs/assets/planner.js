@@ -68,7 +68,7 @@ export function open(form) {
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 2000);
     });
-    return make("div", { className: "planner-copy" }, make("p", {}, told, " ", button), make("pre", { tabIndex: 0 }, make("code", { textContent: text })));
+    return make("div", { className: "planner-copy" }, make("p", {}, told, " ", button), make("pre", {}, make("code", { textContent: text, tabIndex: 0 })));
   };
   const compared = ([head, ...rows]) => make("details", { open: true },
     make("summary", { textContent: "The deployments that were compared" }),

@@ -97,7 +97,7 @@ def mean_token_bytes(deployment: Deployment, asked: Workload) -> float:
     lengths = (asked.prompt_tokens + asked.output_tokens - 1).astype(float)
     picked = np.quantile(lengths, (np.arange(50) + 0.5) / 50)
     held = sum(sequence_bytes(deployment, float(length)) for length in picked)
-    return float(held / picked.sum())
+    return float(f"{held / picked.sum():.9g}")  # the same on every machine
 
 
 def engine_of(
