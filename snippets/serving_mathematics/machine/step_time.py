@@ -411,7 +411,7 @@ class Parts:
 
     def total(self) -> Array:
         """The whole step."""
-        return np.asarray(np.sum(list(vars(self).values()), axis=0), dtype=float)
+        return np.asarray(sum(vars(self).values()), dtype=float)
 
 
 def roof_s(read_bytes: Array, bandwidth: Array, operations: Array, peak: Array) -> Array:
