@@ -2,14 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+ENGINE := .venv/.engine
+EXTRAS := docs serve models scale test lint zensical package font
 PROCESSES ?= 2
+MINUTES ?= 10
+SEED ?= 1
+SAMPLE ?= 100
 ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
-	measure font lock audit clean
+.PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
+	bench-predict soak mutants measure font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +26,12 @@ $(READY): requirements.txt locks/uv.txt pyproject.toml
 	$(BIN)/uv pip install --python .venv --require-hashes --compile-bytecode --requirement requirements.txt
 	$(BIN)/uv pip install --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(ENGINE): $(READY) locks/engine.txt
+	$(BIN)/uv pip install --python .venv --no-deps --require-hashes --compile-bytecode --requirement locks/engine.txt
+	@touch $@
+
+engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its tests and measure need
 
 serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
 	$(BIN)/mkdocs serve --livereload --dirty --dev-addr $(ADDRESS)
@@ -38,7 +49,7 @@ chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TIT
 check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
 	@$(BIN)/python -m builder.chapter_check "$$NAME"
 
-test: $(READY) ## run every test, in two processes
+test: $(ENGINE) ## run every test, in two processes
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
 
 lint: $(READY) ## style and types
@@ -61,7 +72,13 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
-measure: $(READY) ## run the real servers and models again and rewrite their records
+soak: $(READY) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+
+mutants: $(READY) ## a sample of mutants against the tests of their modules: SEED=1 SAMPLE=100
+	$(BIN)/python benchmarks/mutants.py --seed $(SEED) --sample $(SAMPLE)
+
+measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
 	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
 	$(BIN)/python -m serving_mathematics.architecture.wire_measurement
@@ -74,15 +91,17 @@ measure: $(READY) ## run the real servers and models again and rewrite their rec
 	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.machine.record_making
+	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.txt and locks/, with hashes
-	$(LOCK) --all-extras --output-file requirements.txt pyproject.toml
+	$(LOCK) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.txt pyproject.toml
 	$(LOCK) --group pyproject.toml:uv --output-file locks/uv.txt
 	$(LOCK) --group pyproject.toml:audit --output-file locks/audit.txt
+	$(LOCK) --extra engine --group pyproject.toml:engine --constraints requirements.txt --output-file locks/engine.txt pyproject.toml
 
 audit: $(READY) ## ask whether a locked package has a known vulnerability
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cache/audit

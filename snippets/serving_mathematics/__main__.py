@@ -12,6 +12,7 @@ import sys
 COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
     "predict": ("machine.predict", "predict latencies of deployments in a table"),
+    "serve": ("engine.engine_server", "serve a small language model with the OpenAI API"),
     "check": ("checks", "run the checks of modules, with the values compared"),
     "exercises": ("exercises", "list exercises, print one to fill in, or check an answer"),
 }
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     <BLANKLINE>
       plan       size a fleet for a latency objective
       predict    predict latencies of deployments in a table
+      serve      serve a small language model with the OpenAI API
       check      run the checks of modules, with the values compared
       exercises  list exercises, print one to fill in, or check an answer
     <BLANKLINE>

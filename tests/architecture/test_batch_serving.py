@@ -162,7 +162,7 @@ def test_durations_and_machines_are_refused(function: Any) -> None:
         with pytest.raises(ValueError, match=r"durations must be non-empty \(n,\)"):
             function(shape, 2)
     for machines in (0, -1, 1.5, math.nan, math.inf):
-        with pytest.raises(ValueError, match="machines must be positive"):
+        with pytest.raises(ValueError, match="machines must be a positive integer"):
             function([1.0], machines)
 
 
@@ -182,7 +182,7 @@ def test_ready_is_refused() -> None:
 @pytest.mark.parametrize("machines", [0, 1.5, math.nan])
 def test_ratios_refuse(machines: Any) -> None:
     for function in (list_ratio, lpt_ratio):
-        with pytest.raises(ValueError, match="machines must be positive"):
+        with pytest.raises(ValueError, match="machines must be a positive integer"):
             function(machines)
 
 
@@ -211,7 +211,7 @@ def test_shard_arguments_are_refused(bad: float) -> None:
         with pytest.raises(ValueError, match=f"{name} must be positive"):
             function(**(good | {name: 0.0}))  # type: ignore[arg-type]
     assert latest_finish_s(0.0, 2, 0.0, 3, 1.0) == 0.0
-    with pytest.raises(ValueError, match="machines must be positive"):
+    with pytest.raises(ValueError, match="machines must be a positive integer"):
         best_shards(**(good | {"machines": bad}))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shards must be a positive integer"):
         latest_finish_s(1.0, 2, 1.0, 0, 1.0)

@@ -215,7 +215,7 @@ def test_balance_is_refused(bad: float) -> None:
 @pytest.mark.parametrize("bad", [-1, 1.5, math.nan, math.inf])
 def test_counts_are_refused(bad: float) -> None:
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="requests must be a count"):
+    with pytest.raises(ValueError, match="requests must be a non-negative integer"):
         bounded_capacity(bad, 2, 1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="servers must be a positive integer"):
         bounded_capacity(10, bad, 1.5)  # type: ignore[arg-type]
@@ -223,7 +223,7 @@ def test_counts_are_refused(bad: float) -> None:
         HashRing(["a"], bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="servers must be a positive integer"):
         simulate_affinity(rng, "hash", 1.0, bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="cache_slots must be a count"):
+    with pytest.raises(ValueError, match="cache_slots must be a non-negative integer"):
         simulate_affinity(rng, "hash", 1.0, 2, cache_slots=bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="requests must be an integer of at least 100"):
         simulate_affinity(rng, "hash", 1.0, 2, requests=bad)  # type: ignore[arg-type]

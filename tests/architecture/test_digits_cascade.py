@@ -158,5 +158,5 @@ def test_tolerances_and_widths_are_refused(bad: float) -> None:
     frontier = cascade_frontier([0.5], [True], [True])
     with pytest.raises(ValueError, match=r"tolerance must be in \[0, 1\]"):
         choose_threshold(frontier, bad)
-    with pytest.raises(ValueError, match="hidden must be a count"):
+    with pytest.raises(ValueError, match="hidden must be a non-negative integer"):
         multiplications(bad)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ from serving_mathematics.architecture.grpc_server import (
     read_pixels,
     serve_grpc,
 )
-from serving_mathematics.architecture.rest_grpc import OUTCOMES
+from serving_mathematics.architecture.rest_grpc import _OUTCOMES
 from serving_mathematics.architecture.wire_format import (
     GRPC_RECEIVE_BYTES,
     field,
@@ -232,6 +232,7 @@ def test_full_servers_refuse_at_once_and_stay_healthy() -> None:
             await until(lambda: server.counts["accepted"] == 2)
             refused = server.call("ModelInfer", GOOD)
             assert await refused.code() is grpc.StatusCode.UNAVAILABLE
+            assert await refused.details() == "2 requests are inside, try later"
             assert ("grpc-retry-pushback-ms", "1000") in tuple(await refused.trailing_metadata())
             assert await server.call("ServerReady", b"") == b"\x08\x01"
             assert gate.seen["calls"] == 1
@@ -453,7 +454,7 @@ def test_the_proto_file_on_the_page_is_the_schema(tmp_path: Path) -> None:
 
 
 def test_codes_are_those_of_the_table() -> None:
-    assert all(hasattr(grpc.StatusCode, code) for _, code in OUTCOMES.values())
+    assert all(hasattr(grpc.StatusCode, code) for _, code in _OUTCOMES.values())
 
 
 def test_ports() -> None:

@@ -94,9 +94,9 @@ def test_durations_are_refused(bad: float) -> None:
         run_with_copies([1.0, bad], 1)
     with pytest.raises(ValueError, match="second must be positive and finite"):
         run_with_copies([1.0, 1.0], 1, [1.0, bad])
-    with pytest.raises(ValueError, match="machines must be positive"):
+    with pytest.raises(ValueError, match="machines must be a positive integer"):
         run_with_copies([1.0], bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="machines must be positive"):
+    with pytest.raises(ValueError, match="machines must be a positive integer"):
         mean_makespan(1, bad, copies=True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="tasks must be a positive integer"):
         mean_makespan(bad, 1, copies=True)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def test_times_and_rates_are_refused(bad: float) -> None:
         residence_s(1, bad, 0.1)
     with pytest.raises(ValueError, match="token_interval_s must be non-negative and finite"):
         residence_s(1, 0.1, bad)
-    with pytest.raises(ValueError, match="prompt_tokens must be non-empty"):
+    with pytest.raises(ValueError, match="prompt_tokens must be"):
         token_seconds(bad, 1, 0.1, 0.1)
     with pytest.raises(ValueError, match="arrival_rate must be non-negative and finite"):
         mean_held(bad, [1.0])
@@ -84,7 +84,9 @@ def test_times_and_rates_are_refused(bad: float) -> None:
 
 @pytest.mark.parametrize("bad", [[], [0.5], [math.nan], [math.inf]])
 def test_outputs_are_refused(bad: list[float]) -> None:
-    with pytest.raises(ValueError, match="output_tokens must be non-empty and at least 1"):
+    with pytest.raises(
+        ValueError, match=r"output_tokens must be (finite|non-empty and at least 1)"
+    ):
         token_seconds(1, bad, 0.1, 0.1)
 
 

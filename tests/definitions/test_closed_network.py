@@ -140,7 +140,7 @@ def test_bad_runs_are_refused() -> None:
     with pytest.raises(ValueError, match="scv must be non-negative and finite"):
         simulate_cycles(rng, 1, [1.0], 1.0, service_scv=-1.0)
     for log in ([3.0, 2.0], [[1.0, 2.0]], [math.nan, 1.0]):
-        with pytest.raises(ValueError, match="completions_s must be sorted"):
+        with pytest.raises(ValueError, match="completions_s must be"):
             mean_gap(log)
     with pytest.raises(ValueError, match="series must be at least"):
         mean_gap(np.arange(20.0))

@@ -327,7 +327,7 @@ def test_reviewable_threshold_edges() -> None:
     with pytest.raises(ValueError, match=r"scores must be in \[0, 1\]"):
         reviewable_threshold([1.2], 1, 1.0, 1.0)
     for capacity in (-1, 0.5, math.nan):
-        with pytest.raises(ValueError, match="capacity must be an integer of 0 or more"):
+        with pytest.raises(ValueError, match="capacity must be a non-negative integer"):
             reviewable_threshold([0.5], capacity, 1.0, 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="false_positive_cost must be positive"):
         reviewable_threshold([0.5], 1, 0.0, 1.0)

@@ -108,7 +108,7 @@ def test_bad_prompts_and_ceilings(bad: float) -> None:
         throughput_ceiling(1.0, 1.0, bad, 1.0)
     with pytest.raises(ValueError, match="parameters must be"):
         throughput_ceiling(bad, 1.0, 1.0, 1.0)
-    with pytest.raises(ValueError, match="layers must be a whole number"):
+    with pytest.raises(ValueError, match="layers must be a non-negative integer"):
         prompt_time(1.0, 1, 1.0, 0.5, 1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="attention_width must be"):
         prompt_time(1.0, 1, 1.0, 0.5, 1, -1.0)
@@ -144,7 +144,7 @@ def test_bad_machines(bad: float) -> None:
         matmul_intensity(1.0, 1.0, bad)
     with pytest.raises(ValueError, match="ridge must be"):
         critical_batch(bad, 1e4, 1e4)
-    with pytest.raises(ValueError, match="batch must be non-empty, at least 1"):
+    with pytest.raises(ValueError, match="batch must be"):
         decode_step_time(bad, 1.0, 1.0, 1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="parameters must be"):
         decode_step_time(1, bad, 1.0, 1.0, 1.0, 1.0)

@@ -91,8 +91,8 @@ def test_best_split_of_many_devices_is_found_at_once() -> None:
 
 BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: prefill_ttft_s(1.0, 0.0), "prefill_s must be positive and finite"),
-    (lambda: prefill_ttft_s(-1.0, 0.1), r"arrival_rate must be in \[0, 10\)"),
-    (lambda: prefill_ttft_s(math.nan, 0.1), r"arrival_rate must be in \[0, 10\)"),
+    (lambda: prefill_ttft_s(-1.0, 0.1), "arrival_rate must be non-negative"),
+    (lambda: prefill_ttft_s(math.nan, 0.1), "arrival_rate must be non-negative"),
     (lambda: pipeline_ttft_s(1.0, math.inf), "prefill_s must be positive and finite"),
     (lambda: pipeline_ttft_s(20.0, 0.1), r"arrival_rate must be in \[0, 20\)"),
     (lambda: tensor_ttft_s(1.0, -0.1, 1.5), "prefill_s must be positive and finite"),

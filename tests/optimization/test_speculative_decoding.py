@@ -95,9 +95,9 @@ def test_acceptances_are_refused(bad: float) -> None:
 @pytest.mark.parametrize("bad", [-1, 0.5, math.nan, math.inf])
 def test_lengths_are_refused(bad: Any) -> None:
     for function in (expected_tokens, operations_factor):
-        with pytest.raises(ValueError, match="draft_tokens must be an integer"):
+        with pytest.raises(ValueError, match="draft_tokens must be a"):
             function(0.5, bad)
-    with pytest.raises(ValueError, match="draft_tokens must be an integer"):
+    with pytest.raises(ValueError, match="draft_tokens must be a"):
         speedup(0.5, bad, 0.1)
 
 

@@ -207,7 +207,7 @@ def test_dispatch_by_brute_force() -> None:
         (lambda: dispatched_finish_s([1.0], 0, 0.0), "workers must be a positive integer"),
         (lambda: dispatched_finish_s([1.0], 1, -1.0), "dispatch_s must be non-negative"),
         (lambda: simulate_chunk(0, -1, 2), "first must be from 0"),
-        (lambda: simulate_chunk(0, 0, 2, 0), "customers must be at least 1"),
+        (lambda: simulate_chunk(0, 0, 2, 0), "customers must be a positive integer"),
     ],
 )
 def test_bad_input_is_refused(call: Any, message: str) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.wire_format import FRAME_HEADER_BYTES, GRPC_PREFIX_BYTES
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import require, require_non_negative_integer, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ HANDSHAKES = {"kept": 0, "TCP": 1, "TCP and TLS 1.3": 2}  # round trips; RFC 844
 JSON_BYTES, PROTOBUF_BYTES = 10.9, 4.0  # of one random float32; see wire_format [B]
 CONTINENT = (0.05, 12.5e6)  # round trip [s] and bandwidth [B/s] of a client far away: 100 Mbit/s
 ZONE = (0.0005, 1.25e9)  # of two machines in one data centre: 10 Gbit/s
-OUTCOMES = {  # what happened: HTTP status and gRPC code that the two servers answer with
+_OUTCOMES = {  # what happened: HTTP status and gRPC code that the two servers answer with
     "malformed, NaN or wrong shape": (400, "INVALID_ARGUMENT"),
     "unknown model": (404, "NOT_FOUND"),
     "too large": (413, "RESOURCE_EXHAUSTED"),
@@ -70,8 +70,7 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
     """
     for name, size in (("request_bytes", request_bytes), ("answer_bytes", answer_bytes)):
         require(0 < size < math.inf, name, "positive and finite", size)
-    counts = 0 <= handshakes < math.inf and handshakes == int(handshakes)
-    require(counts, "handshakes", "a count", handshakes)
+    require_non_negative_integer(handshakes=handshakes)
     return int(handshakes) + flights(request_bytes) + flights(answer_bytes) - 1
 
 
@@ -230,7 +229,7 @@ def check_status_codes() -> None:
         "DEADLINE_EXCEEDED": 504,
     }
     finer = {"too large": 413}
-    for outcome, (status, code) in OUTCOMES.items():
+    for outcome, (status, code) in _OUTCOMES.items():
         expected = finer.get(outcome, published[code])
         checks.equal(f"{outcome}: {code}", status, expected, kind="published")
 
@@ -249,7 +248,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("no bytes", flights, 0, match="size_bytes must be positive")
     checks.raises("NaN", flights, math.nan, match="size_bytes must be positive")
     checks.raises("no window", flights, 1, 0, match="window_bytes must be positive")
-    checks.raises("half", round_trips, 1, 1, 0.5, match="handshakes must be a count")
+    checks.raises("half", round_trips, 1, 1, 0.5, match="handshakes must be a non-negative integer")
     checks.raises("no trip", call_latency_s, 0, 1.0, 1, 1.0, match="trips must be at least 1")
     checks.raises("no network", call_latency_s, 1, 1.0, 1, 0.0, match="bytes_per_s must be pos")
     checks.raises("past", call_latency_s, 1, -1.0, 1, 1.0, match="round_trip_s must be non-neg")

@@ -65,7 +65,7 @@ def run_with_copies(
             require(values.shape == durations.shape, name, "as long as first", values.shape)
             positive = np.all((values > 0) & (values < math.inf))
             require(positive, name, "positive and finite", values)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     ends: list[tuple[float, int]] = []  # of attempts
     started: dict[int, list[float]] = {}  # by task that runs, in order of start
     now, busy, begun, free = 0.0, 0.0, 0, int(machines)
@@ -103,7 +103,8 @@ def mean_makespan(tasks: int, machines: int, *, copies: bool) -> float:
     (2.5, 2.0)
     """
     require_positive_integer(tasks=tasks)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_in("[1, 1e7]", tasks=tasks)
+    require_positive_integer(machines=machines)
     require(copies in (True, False), "copies", "True or False", copies)
     attempts = (min((1 + copies) * left, machines) for left in range(1, int(tasks) + 1))
     return math.fsum(1 / running for running in attempts)
@@ -128,7 +129,7 @@ def simulate_makespan(
     require_positive_integer(tasks=tasks)
     require_in("[0, 1]", slow_share=slow_share)
     require(1 <= slowdown < math.inf, "slowdown", "at least 1 and finite", slowdown)
-    require(float(runs).is_integer() and runs >= 10, "runs", "an integer of at least 10", runs)
+    require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
     outcomes = []
     for _ in range(runs):
         drawn = rng.uniform(0.9, 1.1, (2, tasks))
@@ -268,7 +269,9 @@ def check_bad_input_is_refused() -> None:
     checks.raises("zero", run_with_copies, [0.0], 1, match="first must be positive")
     checks.raises("other", run_with_copies, [1.0], 1, [1.0, 1.0], match="second must be as long")
     checks.raises("NaN", run_with_copies, [1.0], 1, [math.nan], match="second must be positive")
-    checks.raises("m = 0", mean_makespan, 1, 0, copies=True, match="machines must be positive")
+    checks.raises(
+        "m = 0", mean_makespan, 1, 0, copies=True, match="machines must be a positive integer"
+    )
     rng = np.random.default_rng(0)
     checks.raises(
         "share", simulate_makespan, rng, 1, 1, 1.5, 2.0, copies=True, match="slow_share must be in"

@@ -129,7 +129,7 @@ def mean_latency_bounds(
         quantiles,
     )
     require(
-        quantiles[-1] <= longest_s < math.inf,
+        float(quantiles[-1]) <= longest_s < math.inf,
         "longest_s",
         f"finite and at least {quantiles[-1]}",
         longest_s,

@@ -84,6 +84,7 @@ def min_servers(offered_load: float, wait_probability: float) -> int:
     2
     """
     require_non_negative(offered_load=offered_load)
+    require(offered_load <= 1e7, "offered_load", "at most ten million", offered_load)
     require_in("(0, 1)", wait_probability=wait_probability)
     servers, blocking = 0, 1.0
     while True:

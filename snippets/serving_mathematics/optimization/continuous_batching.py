@@ -251,7 +251,7 @@ def chat_workload(
     )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Sequence:
     index: int
     prompt: int
@@ -344,7 +344,7 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
             if np.isnan(admitted_s[sequence.index]):
                 admitted_s[sequence.index] = clock
         prefill = sum(chunk for _, chunk in chunks)
-        context = sum(sequence.stored + 1 for sequence in decoding)
+        context = sum([sequence.prompt + sequence.generated for sequence in decoding])
         work += (1, prefill, len(decoding), context)
         ticks += batch_ticks[len(decoding)]
         for sequence, chunk in chunks:

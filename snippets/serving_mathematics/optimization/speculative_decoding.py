@@ -17,7 +17,13 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
 
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
@@ -30,12 +36,7 @@ def expected_tokens(acceptance: float, draft_tokens: int) -> float:
     1.75
     """
     require_in("[0, 1]", acceptance=acceptance)
-    require(
-        0 <= draft_tokens < math.inf and draft_tokens % 1 == 0,
-        "draft_tokens",
-        "an integer ≥ 0",
-        draft_tokens,
-    )
+    require_non_negative_integer(draft_tokens=draft_tokens)
     return float((acceptance ** np.arange(draft_tokens + 1.0)).sum())
 
 
@@ -62,9 +63,10 @@ def operations_factor(acceptance: float, draft_tokens: int, operations_ratio: fl
     >>> operations_factor(0.5, draft_tokens=2)  # three positions for 1.75 tokens
     1.7142857142857142
     """
-    require(0 <= operations_ratio < math.inf, "operations_ratio", "non-negative", operations_ratio)
-    spent = draft_tokens * operations_ratio + draft_tokens + 1
-    return spent / expected_tokens(acceptance, draft_tokens)
+    require_non_negative(operations_ratio=operations_ratio)
+    tokens = expected_tokens(acceptance, draft_tokens)
+    require(draft_tokens <= 1e6, "draft_tokens", "at most a million", draft_tokens)
+    return (draft_tokens * operations_ratio + draft_tokens + 1) / tokens
 
 
 def best_draft_length(acceptance: float, cost_ratio: float) -> int:
@@ -202,6 +204,6 @@ def check_production_logs() -> None:
 def check_bad_input_is_refused() -> None:
     """Probabilities above 1, half tokens, drafts that cost nothing and NaN are errors."""
     checks.raises("α = 1.2", expected_tokens, 1.2, 2, match="acceptance must be in [0, 1]")
-    checks.raises("γ = 1.5", speedup, 0.5, 1.5, 0.1, match="draft_tokens must be an integer")
+    checks.raises("γ = 1.5", speedup, 0.5, 1.5, 0.1, match="draft_tokens must be a non-negative")
     checks.raises("c = 0", best_draft_length, 0.5, 0.0, match="cost_ratio must be positive")
     checks.raises("NaN", operations_factor, 0.5, 2, math.nan, match="operations_ratio must be")

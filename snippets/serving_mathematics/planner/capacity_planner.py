@@ -52,7 +52,7 @@ from serving_mathematics.planner.closed_form import (
 )
 from serving_mathematics.planner.machine_engine import MOST_PLACES, engine_of
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_non_negative_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -591,6 +591,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     >>> binding_constraints(Fleet(question), 1)
     ('arithmetic of prompts',)
     """
+    require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return ("one replica is the least",)
     prompts, reading = fleet.own_s

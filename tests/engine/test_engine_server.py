@@ -1,0 +1,446 @@
+"""The server with its model: the official client, bad input of every kind, too much of it, clients
+that vanish or do not read, and the ends of both processes.
+
+Every request that is sent is counted, and each must end in a status, or in a stream whose end says
+how it ended. No test asserts milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from serving_mathematics.engine.completion_schema import MODEL
+from serving_mathematics.engine.engine_process import EngineProcess
+from serving_mathematics.engine.engine_server import (
+    BODY_BYTES,
+    STATUS,
+    AnswerStream,
+    Meters,
+    ServerLimits,
+    command_parser,
+    create_app,
+    main,
+    serve,
+)
+from serving_mathematics.engine.token_engine import Settings, model_path
+
+from .conftest import served_by
+
+SMALL = ("--max-sequences", "2", "--queue", "4", "--kv-blocks", "200", "--context-tokens", "1024")
+SHORT: dict[str, Any] = {"prompt": "Once upon a time", "max_tokens": 4, "ignore_eos": True}
+LONG: dict[str, Any] = SHORT | {"max_tokens": 900}
+PLACES = 6
+
+
+@pytest.fixture(scope="module")
+def base() -> Iterator[str]:
+    """The address of a server with two places and a queue of four."""
+    with served_by(*SMALL) as (_, address):
+        yield address
+
+
+@pytest.fixture
+def http(base: str) -> Iterator[httpx.Client]:
+    """A client; before and after, nothing is inside the server."""
+    with httpx.Client(base_url=base, timeout=30, trust_env=False) as client:
+        wait_until_idle(client)
+        yield client
+        wait_until_idle(client)
+
+
+def metric(http: httpx.Client, name: str, **labels: str) -> float:
+    """One number of /metrics, read by Prometheus' own parser; 0 when it is not there."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(http.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def wait_until_idle(http: httpx.Client) -> None:
+    ended = time.monotonic() + 60
+    while metric(http, "serving_requests_running") or metric(http, "serving_requests_waiting"):
+        assert time.monotonic() < ended, "a place stays taken"
+        time.sleep(0.05)
+
+
+def outcome(http: httpx.Client, ask: dict[str, Any]) -> str:
+    """How a request ended: its status, or what a stream ended with."""
+    response = http.post("/v1/completions", json=ask)
+    if response.status_code != 200 or not ask.get("stream"):
+        if response.status_code == 429:
+            assert 1 <= int(response.headers["retry-after"]) <= 3
+        assert response.json()
+        return str(response.status_code)
+    events = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
+    assert events
+    if events[-1] == "[DONE]":
+        return "done"
+    return str(json.loads(events[-1])["error"]["code"])
+
+
+async def outcomes(base: str, asks: list[dict[str, Any]]) -> Counter[str]:
+    """How requests that are sent at the same time end."""
+    with (
+        httpx.Client(
+            base_url=base, timeout=60, trust_env=False, limits=httpx.Limits(max_connections=None)
+        ) as http,
+        ThreadPoolExecutor(len(asks)) as threads,
+    ):
+        loop = asyncio.get_running_loop()
+        calls = [loop.run_in_executor(threads, outcome, http, ask) for ask in asks]
+        return Counter(await asyncio.gather(*calls))
+
+
+def test_the_official_client_gets_what_it_asks_for(base: str, http: httpx.Client) -> None:
+    with openai.OpenAI(
+        base_url=f"{base}/v1",
+        api_key="none",
+        max_retries=0,
+        http_client=httpx.Client(trust_env=False),
+    ) as client:
+        assert [model.id for model in client.models.list().data] == [MODEL]
+        question: Any = [{"role": "user", "content": "What is the capital of France?"}]
+        whole = client.chat.completions.create(model=MODEL, messages=question, temperature=0)
+        assert "Paris" in (whole.choices[0].message.content or "")
+        assert whole.choices[0].finish_reason == "stop"
+        assert whole.usage
+        assert whole.usage.prompt_tokens == 37
+        chunks = list(
+            client.chat.completions.create(
+                model=MODEL,
+                messages=question,
+                temperature=0,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        )
+        streamed = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert streamed == whole.choices[0].message.content
+        assert chunks[-2].choices[0].finish_reason == "stop"
+        assert chunks[-1].usage == whole.usage
+        drawn = [
+            client.completions.create(model=MODEL, prompt="One two", max_tokens=12, seed=seed)
+            for seed in (3, 3, 4)
+        ]
+        assert drawn[0].choices[0].text == drawn[1].choices[0].text
+        assert drawn[0].choices[0].text != drawn[2].choices[0].text
+        text = client.completions.create(
+            model=MODEL, prompt="The capital of France is", temperature=0, max_tokens=16
+        )
+        assert text.choices[0].finish_reason == "length"
+        cut = client.completions.create(
+            model=MODEL, prompt="The capital of France is", temperature=0, stop="\n", max_tokens=16
+        )
+        assert cut.choices[0].finish_reason == "stop"
+        assert cut.choices[0].text == text.choices[0].text.partition("\n")[0]
+        with pytest.raises(openai.BadRequestError, match="max_tokens"):
+            client.completions.create(model=MODEL, prompt="One", max_tokens=-1)
+        with pytest.raises(openai.NotFoundError):
+            client.embeddings.create(model=MODEL, input="One")
+    assert metric(http, "serving_requests_total", outcome="stop") >= 3
+    count = metric(http, "serving_time_to_first_token_seconds_count")
+    assert count == metric(http, "serving_request_seconds_count") >= 6
+    assert metric(http, "serving_time_per_output_token_seconds_count") >= 6
+    assert metric(http, "serving_generated_tokens") > 12
+
+
+JSON = "application/json"
+BAD: list[tuple[str, bytes, str, int]] = [
+    ("nothing", b"", JSON, 400),
+    ("half an object", b'{"prompt": "a"', JSON, 400),
+    ("a list", b"[]", JSON, 400),
+    ("not UTF-8", b'{"prompt": "\xff\xfe"}', JSON, 400),
+    ("half a surrogate", b'{"prompt": "\\ud800"}', JSON, 400),
+    ("deeply nested", b"[" * 60_000, JSON, 400),
+    ("a huge number", b'{"prompt": "a", "max_tokens": ' + b"9" * 5000 + b"}", JSON, 400),
+    ("unknown field", b'{"prompt": "a", "foo": 1}', JSON, 400),
+    ("wrong type", b'{"prompt": 7}', JSON, 400),
+    ("null", b'{"prompt": null}', JSON, 400),
+    ("empty prompt", b'{"prompt": ""}', JSON, 400),
+    ("several prompts", b'{"prompt": ["a", "b"]}', JSON, 400),
+    ("unknown token", b'{"prompt": [49152]}', JSON, 400),
+    ("negative token", b'{"prompt": [-1]}', JSON, 400),
+    ("oversized prompt", b'{"prompt": "' + b"a " * 60_000 + b'"}', JSON, 400),
+    ("more than the context", b'{"prompt": "' + b"word " * 2000 + b'"}', JSON, 400),
+    ("answer beyond the context", b'{"prompt": "a", "max_tokens": 1024}', JSON, 400),
+    ("no tokens", b'{"prompt": "a", "max_tokens": 0}', JSON, 400),
+    ("negative tokens", b'{"prompt": "a", "max_tokens": -5}', JSON, 400),
+    ("tokens beyond 64 bits", b'{"prompt": "a", "max_tokens": 99999999999999999999}', JSON, 400),
+    ("a fraction of a token", b'{"prompt": "a", "max_tokens": 1.5}', JSON, 400),
+    ("negative seed", b'{"prompt": "a", "seed": -1}', JSON, 400),
+    ("hot", b'{"prompt": "a", "temperature": 3}', JSON, 400),
+    ("NaN", b'{"prompt": "a", "temperature": NaN}', JSON, 400),
+    ("two answers", b'{"prompt": "a", "n": 2}', JSON, 400),
+    ("another model", b'{"prompt": "a", "model": "gpt-4"}', JSON, 400),
+    ("a body too large", b'{"prompt": "' + b"a" * BODY_BYTES + b'"}', JSON, 413),
+    ("no JSON", b"prompt=a", "application/x-www-form-urlencoded", 415),
+]
+
+
+def test_bad_input_is_answered_with_its_reason(http: httpx.Client) -> None:
+    """Tried, and answered with the right status, all of them; the next request is served."""
+    statuses, computed = [], metric(http, "serving_engine_steps")
+    for _, body, kind, _ in BAD:
+        response = http.post("/v1/completions", content=body, headers={"content-type": kind})
+        assert response.json()["error"]
+        statuses.append(response.status_code)
+    assert statuses == [status for *_, status in BAD]
+    for path, method, status in (
+        ("/v1/nothing", "GET", 404),
+        ("/v1/completions", "GET", 405),
+        ("/health", "DELETE", 405),
+    ):
+        assert http.request(method, path).status_code == status
+    empty = http.post("/v1/chat/completions", json={"messages": []})
+    assert empty.status_code == 400
+    assert metric(http, "serving_engine_steps") == computed  # none of it cost a step
+    assert http.post("/v1/completions", json=SHORT).json()["usage"]["completion_tokens"] == 4
+
+
+def test_usage_in_every_part_counts_up(http: httpx.Client) -> None:
+    options = {"continuous_usage_stats": True}
+    response = http.post(
+        "/v1/completions", json=SHORT | {"stream": True, "stream_options": options}
+    )
+    events = [json.loads(line[6:]) for line in response.text.split("\n")[:-3] if line]
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts)
+    assert counts[-1] == 4
+
+
+def raw(base: str, data: bytes) -> socket.socket:
+    host, port = base.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.sendall(data)
+    return connection
+
+
+def request_bytes(ask: dict[str, Any], length: int = 0) -> bytes:
+    body = json.dumps(ask).encode()
+    head = (
+        "POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+        f"content-length: {length or len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def test_slow_clients_do_not_keep_others_out(base: str, http: httpx.Client) -> None:
+    """Half a head, nothing at all, half a body, and no HTTP: each ends, none takes a place."""
+    slow = [raw(base, data) for data in (b"POST /v1/comp", b"", b"\x16\x03\x01 no HTTP\r\n\r\n")]
+    slow.append(raw(base, request_bytes(SHORT, length=500)))
+    assert http.post("/v1/completions", json=SHORT).status_code == 200
+    answers = []
+    for connection in slow:
+        with connection:
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                while more := connection.recv(4096):
+                    answer += more
+            answers.append(answer[9:12])
+    assert answers == [b"", b"", b"400", b"408"]
+
+
+def test_clients_that_vanish_stop_the_computation(base: str, http: httpx.Client) -> None:
+    """Forty ask for 900 tokens, streamed or whole, and reset the connection: before the answer, or
+    in its middle."""
+    before = metric(http, "serving_generated_tokens")
+    for turn in range(40):
+        ask = LONG | {"stream": turn % 2 == 0}
+        connection = raw(base, request_bytes(ask))
+        if turn % 4 == 0:
+            assert connection.recv(100)
+        elif turn % 4 == 1:
+            time.sleep(0.05)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    wait_until_idle(http)
+    assert metric(http, "serving_generated_tokens") - before < 0.1 * 40 * 900
+
+
+def test_a_client_that_does_not_read_holds_nobody_up(base: str, http: httpx.Client) -> None:
+    with raw(base, request_bytes(SHORT | {"max_tokens": 200, "stream": True})):
+        assert http.post("/v1/completions", json=SHORT).status_code == 200
+        wait_until_idle(http)  # its whole answer lies in buffers
+
+
+def test_ten_times_the_load_is_answered_or_refused(base: str, http: httpx.Client) -> None:
+    asks = [SHORT | {"max_tokens": 30, "stream": n % 2 == 0} for n in range(10 * PLACES)]
+    ends = asyncio.run(outcomes(base, asks))
+    assert set(ends) == {"200", "done", "429"}
+    assert ends["200"] + ends["done"] >= PLACES
+    assert ends.total() == 10 * PLACES
+    assert metric(http, "serving_requests_total", outcome="refused") >= ends["429"]
+
+
+def resident_bytes(process: subprocess.Popen[str]) -> int:
+    """Of a process and its child."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    pages = [
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (process.pid, *children)
+    ]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_deadline_memory_and_the_end_by_sigterm() -> None:
+    """One server: the deadline ends an answer, memory stays flat over bad and good requests, and
+    SIGTERM lets what was accepted end."""
+    with served_by(*SMALL, "--deadline-s", "1.0", "--drain-s", "1") as (process, base):
+        with httpx.Client(base_url=base, timeout=30, trust_env=False) as http:
+            assert http.get("/health").json() == {"status": "ready"}
+            assert outcome(http, LONG) == "504"
+            assert outcome(http, LONG | {"stream": True}) == "504"
+            for turn in range(450):
+                if turn == 200:  # by then the allocator has what it needs, but for an arena
+                    held = resident_bytes(process)
+                assert outcome(http, SHORT | {"max_tokens": turn % 2}) in ("200", "400")
+            assert resident_bytes(process) - held < 36e6
+            assert metric(http, "serving_requests_total", outcome="late") == 2
+
+        async def stopped() -> Counter[str]:
+            asks = [SHORT | {"stream": n % 2 == 0} for n in range(4)]
+            asks += [LONG | {"stream": n % 2 == 0} for n in range(2)]
+            ends = asyncio.create_task(outcomes(base, asks))
+            await asyncio.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            return await ends
+
+        ends = asyncio.run(stopped())
+        assert ends.total() == 6
+        assert set(ends) <= {"200", "done", "503", "504"}
+        assert process.wait(10) == 0
+
+
+def child_of(process: subprocess.Popen[str]) -> int:
+    """The engine, which is started last, after a tracker of resources."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[-1])
+
+
+def test_an_engine_that_is_killed_ends_the_server_with_answers() -> None:
+    with served_by(*SMALL) as (process, base):
+
+        async def killed() -> Counter[str]:
+            ends = asyncio.create_task(
+                outcomes(base, [LONG | {"stream": n % 2 == 0} for n in range(PLACES)])
+            )
+            await asyncio.sleep(0.5)
+            os.kill(child_of(process), signal.SIGKILL)
+            return await ends
+
+        ends = asyncio.run(killed())
+        assert ends == {"500": PLACES}
+        assert process.wait(10) == 1
+        assert process.stderr
+        assert "the engine has ended, exit status -9" in process.stderr.read()
+
+
+def test_a_server_that_is_killed_leaves_no_engine_behind() -> None:
+    with served_by(*SMALL) as (process, _):
+        child = child_of(process)
+        process.kill()
+        process.wait(10)
+        ended = time.monotonic() + 10
+        while (
+            Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text()
+        ):
+            assert time.monotonic() < ended
+            time.sleep(0.05)
+
+
+def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = tmp_path / "half.gguf"
+    half.write_bytes(model_path().read_bytes()[:50_000_000])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for options, told in (
+            (["--model", str(half)], "is the model file whole"),
+            (["--model", str(tmp_path / "none.gguf")], "there is no model at"),
+            (["--port", str(taken.getsockname()[1])], "Address already in use"),
+            (["--port", "70000"], "port must be in"),
+            (["--queue", "-1"], "queue must be a non-negative integer"),
+            (["--token-budget", "1"], "token_budget must be at least max_sequences = 32"),
+        ):
+            assert main(options) == 2
+            said = capsys.readouterr().err
+            assert said.startswith("serving-mathematics serve: ")
+            assert told in said
+    with pytest.raises(SystemExit):
+        command_parser().parse_args(["--port", "many"])
+
+
+def test_before_the_model_is_loaded_health_says_so() -> None:
+    engine = EngineProcess(Settings())
+
+    async def test() -> None:
+        transport = httpx.ASGITransport(create_app(engine))
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as http:
+            health = await http.get("/health")
+            assert (health.status_code, health.json()) == (503, {"status": "starting"})
+            refused = await http.post("/v1/completions", json=SHORT)
+            assert refused.status_code == STATUS["failed"]
+            assert (await http.get("/v1/models")).status_code == 200
+
+    asyncio.run(test())
+
+
+def test_meters_are_prometheus_text() -> None:
+    meters = Meters(EngineProcess(Settings()))
+    meters.first.observe(0.3)
+    families = list(text_string_to_metric_families(meters.text().decode()))
+    buckets = {
+        sample.labels["le"]: sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "serving_time_to_first_token_seconds_bucket"
+    }
+    assert (buckets["0.2"], buckets["0.5"], buckets["+Inf"]) == (0.0, 1.0, 1.0)
+
+
+def test_streams_close_their_source_when_the_client_takes_nothing() -> None:
+    closed = []
+
+    async def test() -> None:
+        async def source() -> Any:
+            try:
+                while True:
+                    yield b"data: a\n\n"
+            finally:
+                closed.append(True)
+
+        async def receive() -> Any:
+            await asyncio.sleep(60)
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(60)
+
+        scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+        await AnswerStream(source(), write_s=0.05)(scope, receive, send)
+
+    asyncio.run(asyncio.wait_for(test(), 10))
+    assert closed == [True]
+
+
+def test_stopping_before_the_model_is_loaded_ends_at_once() -> None:
+    async def test() -> None:
+        asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGTERM)
+        assert await serve(0, Settings(), ServerLimits()) == 0
+
+    asyncio.run(asyncio.wait_for(test(), 30))

@@ -1,0 +1,185 @@
+"""The engine with its model: what it counts, refuses, gives back, and answers."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.engine.token_engine import (
+    VOCABULARY,
+    Answer,
+    Ask,
+    EngineMissing,
+    Settings,
+    Step,
+    TokenEngine,
+    model_path,
+    plan_step,
+    require_ask,
+)
+
+NUMBERS = itertools.count(1)
+
+
+def prompt(size: int, seed: int = 0) -> tuple[int, ...]:
+    return tuple(np.random.default_rng(seed).integers(100, VOCABULARY, size).tolist())
+
+
+def finish(engine: TokenEngine) -> list[Step]:
+    steps = []
+    while not engine.idle:
+        steps.append(engine.step())
+    return steps
+
+
+def answers(engine: TokenEngine, *asks: Ask) -> list[Answer]:
+    """Whole answers of requests that run together."""
+    numbers = [next(NUMBERS) for _ in asks]
+    for number, ask in zip(numbers, asks, strict=True):
+        engine.add(number, ask)
+    finish(engine)
+    return [engine.tokens(number) for number in numbers]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 500), st.integers(0, 500)), min_size=1, max_size=8),
+    st.integers(0, 8),
+    st.integers(8, 600),
+)
+def test_plan_fills_the_budget_in_order(
+    drawn: list[tuple[int, int]], decoding: int, budget: int
+) -> None:
+    """Against a loop that hands out one token after the other."""
+    prompts = [(whole, min(whole, todo)) for whole, todo in drawn]
+    chunks, pairs = plan_step(prompts, decoding, budget)
+    want, read = [0] * len(prompts), 0
+    for _ in range(budget - decoding):
+        for i, (whole, todo) in enumerate(prompts):
+            if want[i] < todo:
+                want[i] += 1
+                read += whole - todo + want[i]
+                break
+    assert (chunks, pairs) == (want, read)
+
+
+def test_tokens_in_a_step_are_those_that_the_rule_foresees(engine: TokenEngine) -> None:
+    """Seven prompts of 300 tokens, four at a time, a budget of 512: every step is accounted for."""
+    before = engine.metrics()
+    numbers = [next(NUMBERS) for _ in range(7)]
+    for seed, number in enumerate(numbers):
+        engine.add(number, Ask(prompt(300, seed), 6, ignore_end=True))
+    steps = finish(engine)
+    assert all(step.exact for step in steps)
+    assert [step.prompt_tokens for step in steps[:3]] == [512, 511, 177]
+    assert [step.decoding for step in steps[:3]] == [0, 1, 3]
+    assert steps[1].context_tokens == 301
+    assert max(step.running for step in steps) == 4
+    assert steps[0].waiting == 3
+    assert sum(step.prompt_tokens for step in steps) == 2100
+    assert sum(step.prompt_pairs for step in steps) == 7 * 300 * 301 // 2
+    assert sum(step.decoding for step in steps) == 7 * 5
+    later = engine.metrics()
+    assert later["tokens"] - before["tokens"] == 42
+    assert later["running"] == later["waiting"] == later["cache_share"] == 0
+    assert all(step.wall_s > 0 and step.cpu_s > 0 for step in steps)
+    for number in numbers:
+        answer = engine.tokens(number)
+        assert (len(answer.tokens), answer.finish) == (6, "length")
+
+
+def test_answer_to_a_question(engine: TokenEngine) -> None:
+    question = engine.encode_chat([{"role": "user", "content": "What is the capital of France?"}])
+    (answer,) = answers(engine, Ask(tuple(question), 50))
+    assert answer.finish == "stop"
+    assert b"Paris" in b"".join(map(engine.piece, answer.tokens))
+
+
+def test_seeds_are_a_requests_own(engine: TokenEngine) -> None:
+    ask = Ask(prompt(30), 12, temperature=1.0, seed=7, ignore_end=True)
+    other = Ask(prompt(20, 1), 12, temperature=1.0, seed=9, ignore_end=True)
+    (alone,) = answers(engine, ask)
+    _, beside = answers(engine, other, ask)
+    (reseeded,) = answers(engine, Ask(ask.prompt, 12, 1.0, seed=8, ignore_end=True))
+    assert alone.tokens == beside.tokens
+    assert alone.tokens != reseeded.tokens
+
+
+def test_memory_that_is_short_loses_no_token_and_is_told() -> None:
+    """Twelve requests need 60 blocks at their end, of which there are 30: some are preempted."""
+    engine = TokenEngine(Settings(max_sequences=16, kv_blocks=30, context_tokens=900))
+    for number in range(1, 13):
+        engine.add(number, Ask(prompt(100, number), 60, ignore_end=True))
+    steps = finish(engine)
+    assert [len(engine.tokens(number).tokens) for number in range(1, 13)] == [60] * 12
+    assert max(step.cache_share for step in steps) == 1.0
+    assert any(not step.exact for step in steps)
+    assert engine.metrics()["inexact_steps"] == sum(not step.exact for step in steps)
+
+
+def test_cancelling_gives_place_and_memory_back(engine: TokenEngine) -> None:
+    running, waiting = next(NUMBERS), next(NUMBERS)
+    engine.add(running, Ask(prompt(200), 500, ignore_end=True))
+    engine.step()
+    assert engine.step().cache_share > 0
+    engine.add(waiting, Ask(prompt(200, 1), 500, ignore_end=True))
+    engine.cancel(waiting)
+    engine.cancel(running)
+    engine.cancel(running)  # which has ended, and may
+    assert finish(engine)[-1].decoding == 0
+    assert engine.metrics()["running"] == 0
+    with pytest.raises(ValueError, match="number must be of a request"):
+        engine.tokens(running)
+    (answer,) = answers(engine, Ask(prompt(900), 2, ignore_end=True))  # what the memory holds
+    assert len(answer.tokens) == 2
+
+
+def test_text_survives_the_tokenizer(engine: TokenEngine) -> None:
+    text = "naïve 世界 😀🦜\n\0 <b>"
+    assert b"".join(map(engine.piece, engine.encode(text))).decode() == text
+    assert engine.piece(2) == b""  # the end of an answer
+    assert engine.piece(VOCABULARY) == b""
+
+
+@pytest.mark.parametrize("words", [1024, 8192, 100_000])
+def test_texts_beyond_the_context_are_refused_and_not_cut(engine: TokenEngine, words: int) -> None:
+    """The tokenizer by itself returns 8192 tokens of any longer text."""
+    with pytest.raises(ValueError, match="prompt must be of fewer than 1024 tokens"):
+        engine.encode("word " * words)
+
+
+def test_what_cannot_be_served_is_refused_before_the_engine_sees_it(engine: TokenEngine) -> None:
+    for wrong in (Ask((), 1), Ask((-1,), 1), Ask((10**9,), 1), Ask((1,), 1024)):
+        with pytest.raises(ValueError, match=r"prompt|max_tokens"):
+            engine.add(next(NUMBERS), wrong)
+    with pytest.raises(ValueError, match="number must be a non-negative integer"):
+        engine.add(-1, Ask((1,), 1))
+    number = next(NUMBERS)
+    engine.add(number, Ask((1,), 1))
+    with pytest.raises(ValueError, match="number must be new"):
+        engine.add(number, Ask((1,), 1))
+    finish(engine)
+    require_ask(Ask((VOCABULARY - 1,), 1023), 1024)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"x" * 1000])
+def test_a_model_that_is_not_there_or_damaged_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "model.gguf"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(EngineMissing, match=r"model\.gguf"):
+        TokenEngine(model=file)
+
+
+def test_without_the_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "openvino_genai", None)
+    with pytest.raises(EngineMissing, match="pip install openvino-genai"):
+        TokenEngine()
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(EngineMissing, match="no model is installed"):
+        model_path()
