@@ -177,6 +177,16 @@ def test_the_refusal_says_how_much_there_is() -> None:
         require_deployment(replace(R1, system=find_system("h100")))
 
 
+def test_the_cache_may_have_a_format_of_its_own() -> None:
+    assert stored(R1) == storage(R1.architecture, R1.precision)
+    eight = replace(R1, cache_bytes=1.0)
+    assert stored(eight) == replace(stored(R1), cache=1.0)
+    assert sequence_bytes(eight, 1000) < sequence_bytes(R1, 1000)
+    assert weight_bytes(eight) == weight_bytes(R1)
+    with pytest.raises(ValueError, match="cache_bytes must be 0, 1 or 2, got 4"):
+        require_deployment(replace(R1, cache_bytes=4.0))
+
+
 def test_the_whole_context_may_be_used_and_no_token_more() -> None:
     context = R1.architecture.context_tokens
     whole = replace(R1, input_tokens=context - 1000.0, output_tokens=1000.0)
@@ -212,13 +222,3 @@ def test_a_window_ends_what_a_sequence_holds() -> None:
     one = replace(WORKED, architecture=model, precision="bf16")
     assert sequence_bytes(one, 1000) == 2 * 18 * (1000 + 128) * 1024
     assert sequence_bytes(one, 100) == 2 * 36 * 100 * 1024
-
-
-def test_the_cache_may_have_a_format_of_its_own() -> None:
-    assert stored(R1) == storage(R1.architecture, R1.precision)
-    eight = replace(R1, cache_bytes=1.0)
-    assert stored(eight) == replace(stored(R1), cache=1.0)
-    assert sequence_bytes(eight, 1000) < sequence_bytes(R1, 1000)
-    assert weight_bytes(eight) == weight_bytes(R1)
-    with pytest.raises(ValueError, match="cache_bytes must be 0, 1 or 2, got 4"):
-        require_deployment(replace(R1, cache_bytes=4.0))

@@ -14,8 +14,8 @@ from serving_mathematics.machine.deployments import WORKED
 from serving_mathematics.measuring import read_record
 from serving_mathematics.planner import model_errors
 from serving_mathematics.planner.model_errors import (
-    RUN_COLUMNS,
     RECORD,
+    RUN_COLUMNS,
     ModelError,
     NearRun,
     model_error,

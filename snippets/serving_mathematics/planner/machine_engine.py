@@ -139,9 +139,9 @@ def engine_of(
     yields = slowness / deployment.accepted_tokens
     context_s = yields * float((high - low)[0] / (crowd[0] * context))
     sequences = np.arange(places + 1.0)
-    batch_s = yields * decode_step_s(
-        work, FITTED, np.maximum(sequences, 1), context + 0 * sequences
-    )
+    rows = work.rows(np.zeros(sequences.size, dtype=np.int64))
+    contexts = np.full(sequences.size, context)
+    batch_s = yields * decode_step_s(rows, FITTED, np.maximum(sequences, 1.0), contexts)
     batch_s = np.maximum(batch_s - context_s * context * sequences, 0.0)
     batch_s[0] = slowness * decode_step_s(work, FITTED, one, 0 * one)[0]  # a prompt alone
 
@@ -199,6 +199,8 @@ def logged_reserve(deployment: Deployment, token_bytes: float, blocks: int) -> f
     >>> round(logged_reserve(one, token_bytes=131072.0, blocks=27_284) / 2**30, 2)
     3.75
     """
+    require_positive(token_bytes=token_bytes)
+    require_non_negative(blocks=blocks)
     taken = weight_bytes(deployment) + blocks * BLOCK_TOKENS * token_bytes
     spare = 0.9 * deployment.system.memory_bytes - taken
     require(spare >= 0, "blocks", "no more than fit beside the weights", blocks)
