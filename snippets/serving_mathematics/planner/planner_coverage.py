@@ -1,11 +1,11 @@
 """How often the planner's intervals hold, and how often it says the same: too many plans for a
 build.
 
-`python -m serving_mathematics.planner.planner_coverage` plans two questions with 400 seeds each,
-and the worked example with 40, all at the length that is the default and with the limits given,
-simulates a million requests of every fleet that came out, and writes records/planner_coverage.json
-in a few minutes on two processors. A plan is decided when it says so: the intervals of the fleet
-lie within its objectives, and those of one replica fewer do not.
+`python -m serving_mathematics.planner.planner_coverage` plans three questions with 400 seeds each,
+and the worked example with 40, all at the default length and with the limits given, simulates a
+million requests of every fleet that came out, and writes records/planner_coverage.json in four
+minutes on two processors. A plan is decided when it says so: the intervals of the fleet lie within
+its objectives, and those of one replica fewer do not.
 
 Assumes: the quantiles of the long runs are the true ones; their own error is a tenth of an
 interval's.
@@ -47,6 +47,7 @@ WORKED_NAME = "the worked example, with a batch limit of 256"
 GIVEN = {"parallelism": "tp1", "batch_limit": 256, "token_budget": 2048}
 LOOSE = {"ttft_s": 2, "tpot_s": 0.05, **GIVEN}
 ASKED: dict[str, dict[str, object]] = {
+    "half as much again": {"rate_per_s": 90, **LOOSE},
     "twice the load": {"rate_per_s": 120, **LOOSE},
     "a batch limit of 16": {"rate_per_s": 30, **LOOSE, "batch_limit": 16},
     WORKED_NAME: {"rate_per_s": 60, **GIVEN},
@@ -145,39 +146,60 @@ def _row(row: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _by_agreement() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Decided plans of questions that nearly every seed decides, and of the others."""
+    groups: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    for row in read_record(RECORD)["questions"]:
+        decided = [seed for seed in row["seeds"] if seed["decided"]]
+        groups[len(decided) < 0.95 * len(row["seeds"])].extend(decided)
+    return groups
+
+
 def example() -> SimpleNamespace:
     """The table of the page."""
     record = read_record(RECORD)
     every = [seed for row in record["questions"] for seed in row["seeds"]]
     shares = _shares(every)
-    lucky = _shares([seed for seed in every if seed["decided"]])
+    clear, lucky = _by_agreement()
     worked = next(row["seeds"] for row in record["questions"] if row["name"] == WORKED_NAME)
     return SimpleNamespace(
         coverage_rows="\n".join(_row(row) for row in record["questions"]),
         true_requests_million=TRUE_REQUESTS / 1e6,
         coverage_seeds=SEEDS,
         worked_seeds=len(worked),
-        decided_plans=sum(seed["decided"] for seed in every),
         least_held_percent=min(shares),
         most_held_percent=max(shares),
-        lucky_percent=min(lucky),
+        clear_least_percent=min(_shares(clear)),
+        clear_most_percent=max(_shares(clear)),
+        lucky_plans=len(lucky),
+        lucky_percent=min(_shares(lucky)),
         plans=len(every),
     )
 
 
-def check_decided_plans_hold() -> None:
-    """Every interval of the plans that call themselves decided holds in 92 to 97 of 100, and of all
-    plans together in 92 to 98.
+def check_intervals_hold() -> None:
+    """Where nearly every seed decides, each interval of the decided plans holds in 92 to 97 of 100;
+    of all plans together each holds in 90 to 97.
 
-    Source: the record; 95 is what the intervals promise, and a share of 564 plans has a standard
-    error of 0.9 points.
+    Source: the record; 95 is what the intervals promise, and a share of 400 plans has a standard
+    error of 1.1 points.
     """
     every = [seed for row in read_record(RECORD)["questions"] for seed in row["seeds"]]
-    decided = [seed for seed in every if seed["decided"]]
-    for label, seeds, most in (("decided", decided, 97.0), ("all", every, 98.0)):
+    for label, seeds, least in (("clear", _by_agreement()[0], 92.0), ("all", every, 90.0)):
         for name, share in zip(NAMES, _shares(seeds), strict=True):
             text = f"{name}, of {len(seeds)} plans, {label} [%]"
-            checks.inside(text, share, 92.0, most, kind="simulation")
+            checks.inside(text, share, least, 97.0, kind="simulation")
+
+
+def check_who_decides_a_coin_flip_is_lucky() -> None:
+    """Where most seeds cannot decide, the intervals of those that do hold less often than others.
+
+    Source: the record.
+    """
+    every = [seed for row in read_record(RECORD)["questions"] for seed in row["seeds"]]
+    lucky = _by_agreement()[1]
+    apart = min(_shares(every)) - min(_shares(lucky))
+    checks.holds("fewer hold", apart > 10, got=apart)
 
 
 def check_seeds_differ_by_two_replicas_at_most() -> None:
