@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from serving_mathematics.architecture.correlated_metrics import (
     STUDENT_T_975_DF11,
     adjusted_z,
     batch_t,
+    example,
     false_alarm_rate,
     naive_z,
     simulate_ar1,
@@ -119,3 +121,9 @@ def test_bad_input_is_refused() -> None:
             function(np.ones(10))
         with pytest.raises(ValueError, match="series must be finite"):
             function([math.inf] * 10)
+
+
+def test_alarms_of_the_page_at_half() -> None:
+    """In a long day the variance is (1 + φ)/(1 − φ) = 3 times as large as it is taken to be."""
+    long_run = 100 * 2 * (1 - NormalDist().cdf(1.959964 / math.sqrt(3)))
+    assert example().alarms_at_50 == pytest.approx(long_run, abs=0.1)

@@ -186,3 +186,11 @@ def test_waste_has_its_limits(
 def test_exercises_refuse_bad_input(call: Any, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be"):
         call()
+
+
+def test_numbers_of_the_page_by_hand() -> None:
+    """Half a second to the first of 101 tokens, 25 ms between them: 3 s in all."""
+    shown = streaming.example()
+    assert shown.e2e_s == pytest.approx(3.0, rel=1e-12)
+    assert shown.per_gap_ms == pytest.approx(25.0, rel=1e-12)
+    assert shown.with_ttft_ms == pytest.approx(3000 / 101, rel=1e-12)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from serving_mathematics.capacity.daily_cycle import (
     busy_mean,
+    example,
     peak_busy,
     peak_lag,
     thinned_arrivals,
@@ -125,3 +126,11 @@ def test_a_constant_rate_at_the_ceiling_keeps_everything() -> None:
 def test_bad_thinning(rate: object, ceiling: float, horizon: float, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         thinned_arrivals(np.random.default_rng(1), rate, ceiling, horizon)
+
+
+def test_numbers_of_the_page_by_hand() -> None:
+    """160 an hour at the peak for half an hour each; the swing damped and late by ω/2 [rad]."""
+    shown, turn = example(), 2 * math.pi / 24 / 2
+    assert shown.day_naive_peak == pytest.approx(80.0, rel=1e-12)
+    assert shown.day_peak == pytest.approx(50 + 30 / math.hypot(1, turn), rel=1e-12)
+    assert shown.day_lag_min == pytest.approx(24 * 60 / (2 * math.pi) * math.atan(turn), rel=1e-12)

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from scipy import optimize
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
 from serving_mathematics.capacity.retry_storms import (
+    DEADLINE_S,
+    SERVICE_RATE,
     FixedPoint,
+    example,
     fixed_points,
     late_probability,
     metastable_band,
@@ -136,3 +139,11 @@ def test_probabilities_and_counts_are_refused() -> None:
     for bad in (-0.1, math.nan):
         with pytest.raises(ValueError, match="budget must be non-negative"):
             retry_amplification(0.5, 1, bad)
+
+
+def test_the_rates_of_the_page_balance_sixty_first_attempts() -> None:
+    """What arrives is 60 a second and a retry of each attempt that failed, three times at most."""
+    shown = example()
+    for rate in (shown.healthy_rate, shown.tipping_rate, shown.collapsed_rate):
+        late = 1 - fifo_goodput(rate, SERVICE_RATE, DEADLINE_S) / rate
+        assert rate == pytest.approx(60 * (1 + late + late**2 + late**3), rel=1e-6)

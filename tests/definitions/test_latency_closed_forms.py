@@ -15,6 +15,7 @@ from serving_mathematics.definitions.latency_closed_forms import (
     branch_survival,
     erlang_quantile,
     erlang_survival,
+    example,
     hypoexponential_survival,
     slowest_survival,
 )
@@ -129,3 +130,10 @@ def test_erlang_quantile_refuses(bad: float) -> None:
         erlang_quantile(0.5, 2, 0.0)
     with pytest.raises(ValueError, match="stages must be a positive integer"):
         erlang_quantile(0.5, 0, 1.0)
+
+
+def test_numbers_of_the_page_by_hand() -> None:
+    """The p99 of an exponential is ln 100 means; 10 and 1000 ms, of which one in a hundred."""
+    shown = example()
+    assert shown.mean_of_p99s_ms == pytest.approx(math.log(100) * 505, rel=1e-12)
+    assert shown.weighted_p99s_ms == pytest.approx(math.log(100) * 19.9, rel=1e-12)

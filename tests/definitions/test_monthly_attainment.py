@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.monthly_attainment import (
+    OUTAGE,
     downtime_exceeds,
+    example,
     internal_target,
     simulated_downtime,
     worst_rolling_downtime,
@@ -106,3 +108,18 @@ def test_worst_window_refuses(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         worst_rolling_downtime(starts, lengths, window)
+
+
+def test_longer_months_break_less_often_on_the_page() -> None:
+    """Half of the outages that just keep the objective: Poisson numbers of exponential outages."""
+    shown, rng = example(), np.random.default_rng(6)
+    for days, shown_share in ((28, shown.breach_28), (31, shown.breach_31)):
+        limit, mean = 0.001 * days * 24 * 3600, 0.5 * days * 24 * 3600 * 0.001 / OUTAGE
+        numbers = rng.poisson(mean, 200_000)
+        total = np.bincount(
+            np.repeat(np.arange(numbers.size), numbers),
+            rng.exponential(OUTAGE, numbers.sum()),
+            numbers.size,
+        )
+        broken = np.mean(total > limit)
+        assert shown_share == pytest.approx(broken, abs=4 * math.sqrt(0.14 * 0.86 / 200_000))

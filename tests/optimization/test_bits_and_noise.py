@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.bits_and_noise import (
     bits_per_weight,
+    example,
     full_scale_sqnr_db,
     packed_nibbles,
     sqnr_db,
@@ -117,3 +118,7 @@ def test_layers_and_codes_are_refused() -> None:
 
 def test_steps_beyond_squaring_have_their_decibels() -> None:
     assert full_scale_sqnr_db(1e200, 1.0) == pytest.approx(4000 + 10 * math.log10(3))
+
+
+def test_a_bit_is_six_decibels_on_the_page() -> None:
+    assert example().decibels_per_bit == pytest.approx(20 * math.log10(2), rel=1e-9)

@@ -241,3 +241,8 @@ def test_slider_says_the_numbers_of_the_page() -> None:
     assert size[..., 0] == pytest.approx(2 * size[..., 1])
     assert size[..., 0] == pytest.approx(4 * size[..., 2])
     assert (count == np.floor(64 / size)).all()
+
+
+def test_groups_of_a_latent_on_the_page() -> None:
+    """512 and 64 numbers a token, where a group of 128 keeps as many keys as values."""
+    assert example().mla_as_groups == pytest.approx(2.25, rel=1e-12)

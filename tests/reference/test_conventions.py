@@ -232,3 +232,9 @@ def test_impossible_objectives_and_counts_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             availability(good, total)
+
+
+def test_an_outage_of_42_minutes_on_the_page() -> None:
+    shown = example()
+    assert shown.attained_30_percent == pytest.approx(100 * (1 - 42 / 43_200), rel=1e-12)
+    assert shown.attained_28_percent == pytest.approx(100 * (1 - 42 / 40_320), rel=1e-12)
