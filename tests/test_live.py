@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 from collections.abc import Iterator
@@ -73,28 +74,26 @@ def ran_as_in_the_build(page: Page, run: Run) -> None:
         assert f"PASS {row['label']}: got " in printed.replace("\n", " "), row["label"]
 
 
-UNPACK = """
+UNPACK = '''
+import base64
 import io
 import shutil
 import zipfile
 
-from js import XMLHttpRequest
-
-request = XMLHttpRequest.new()
-request.open("GET", {address!r}, False)
-request.responseType = "arraybuffer"
-request.send()
-content = request.response.to_py().tobytes()
+content = base64.b64decode("""
+{content}
+""")
 shutil.rmtree("/chapter/serving_mathematics")
 zipfile.ZipFile(io.BytesIO(content)).extractall("/chapter")
-"""  # in the editor, as a module of its own: only this chapter's download is there afterwards
+'''  # in the editor, as a module of its own, which reaches no network: only this chapter's download
+# is there afterwards
 
 
 class Workbench:
     """An editor whose Python is loaded once, and is given one chapter's download after another."""
 
-    def __init__(self, page: Page, origin: str, records: dict[str, Run]) -> None:
-        self.page, self.origin, self.records = page, origin, records
+    def __init__(self, page: Page, origin: str, site: Path, records: dict[str, Run]) -> None:
+        self.page, self.downloads, self.records = page, site / "downloads", records
         self.script = ""
         page.route(
             "**/serving_mathematics/unpack.py", lambda route: route.fulfill(body=self.script)
@@ -104,8 +103,8 @@ class Workbench:
         opened(page, origin, CHAPTERS[0].slug, modules=[*names, "unpack"], packages=packages)
 
     def run(self, chapter: Chapter) -> None:
-        bundle = f"{self.origin}downloads/{chapter.slug.rpartition('/')[2]}.zip"
-        self.script = UNPACK.format(address=bundle)
+        bundle = self.downloads / f"{chapter.slug.rpartition('/')[2]}.zip"
+        self.script = UNPACK.format(content=base64.encodebytes(bundle.read_bytes()).decode())
         choice = self.page.locator(".live select")
         choice.select_option("unpack")
         expect(self.page.locator(".live-source")).to_have_value(self.script)
@@ -117,9 +116,11 @@ class Workbench:
 
 
 @pytest.fixture(scope="module")
-def workbench(browser: Browser, origin: str, records: dict[str, Run]) -> Iterator[Workbench]:
+def workbench(
+    browser: Browser, origin: str, site: Path, records: dict[str, Run]
+) -> Iterator[Workbench]:
     context = browser.new_context()
-    yield Workbench(context.new_page(), origin, records)
+    yield Workbench(context.new_page(), origin, site, records)
     context.close()
 
 
