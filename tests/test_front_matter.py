@@ -35,7 +35,7 @@ def run_elsewhere(folder: Path, *arguments: str) -> None:
 
 def test_every_chapter_is_on_a_path() -> None:
     start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"^\d\. \[[^]]+\]\(([\w/-]+\.md)\)", start, re.MULTILINE))
+    linked = set(re.findall(r"^\d+\. \[[^]]+\]\(([\w/-]+\.md)\)", start, re.MULTILINE))
     assert linked >= {chapter.path for chapter in CHAPTERS}
 
 

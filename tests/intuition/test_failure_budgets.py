@@ -130,7 +130,7 @@ def test_bad_numbers_are_named(bad: float) -> None:
         errors_worth_a_page(bad, 0.1, 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="pages_per_month must be positive"):
         errors_worth_a_page(10, 0.1, bad)
-    with pytest.raises(ValueError, match="failures must be an int"):
+    with pytest.raises(ValueError, match="failures must be a non-negative integer"):
         requests_to_prove(0.9, bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"confidence must be in \(0.5, 1\)"):
         requests_to_prove(0.9, 0, bad)

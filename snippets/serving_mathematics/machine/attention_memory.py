@@ -399,7 +399,7 @@ def slider_linear_layers() -> dict[str, Any]:
             {"label": "tokens", "values": lengths, "text": "{:,} tokens", "start": 32768},
             {"label": "linear", "values": list(shares), "text": "{} of 4 layers", "start": 0},
         ],
-        "x": {"label": "tokens of a sequence", "unit": "", "log": True, "range": (256, 2**20)},
+        "x": {"label": "tokens of a sequence", "unit": "", "log": True, "range": (256, 2**21)},
         "y": {"label": "held", "unit": "GiB", "log": True, "range": (0.03, 400)},
         "curves": [{"label": "held", "unit": "GiB", "values": held, "decimals": 2}],
         "readouts": [
