@@ -93,6 +93,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.record_making
 	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
+	$(BIN)/python -m serving_mathematics.planner.model_errors
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts

@@ -68,6 +68,7 @@ class Chapter:
     text: str
     meta: Mapping[str, Any]
     modules: tuple[str, ...]
+    elsewhere: str = ""  # texts of the pages that borrow its modules
 
     @property
     def slug(self) -> str:
@@ -126,7 +127,13 @@ def with_own_modules(pages: Sequence[Chapter]) -> list[Chapter]:
             page = replace(page, modules=tuple(name for name in page.modules if name not in taken))
             taken |= {*page.modules}
         found.append(page)
-    return found
+    return [replace(page, elsewhere=_borrowing(page, pages)) for page in found]
+
+
+def _borrowing(page: Chapter, pages: Sequence[Chapter]) -> str:
+    """What the other pages say that list a module of the page."""
+    others = (o for o in pages if o.path != page.path and {*o.modules} & {*page.modules})
+    return "\n".join(other.text for other in others)
 
 
 # What lies where
@@ -601,7 +608,7 @@ def example_problems(page: Chapter, records: Records) -> list[str]:
         for name in page.modules
         if name in records
         for field in records[name].record["example"]
-        if not re.search(rf"\{{\{{ {field}[: }}]", page.text)
+        if not re.search(rf"\{{\{{ {field}[: }}]", page.text + page.elsewhere)
     ]
 
 

@@ -60,9 +60,9 @@ SETTINGS = Settings(max_sequences=32, token_budget=512, kv_blocks=600)
 MEAN_PROMPT, MEAN_OUTPUT = 64.0, 24.0  # tokens; geometric, cut where the context ends
 LOADS = (0.3, 0.5, 0.7, 0.85, 0.95)  # of the rate at which all places are always taken
 REPEATS, RUN_S = 5, 20.0
-DRIFT = 0.05  # of the reference step from the calibration; of the grid from its repetition
+DRIFT = 0.1  # of the reference step from the calibration; of the grid from its repetition
 WALL_OVER_CPU = 1.05  # of a run's steps together
-ATTEMPTS = 4  # at the calibration, and at a run, before the whole is given up
+ATTEMPTS = 8  # at the calibration, and at a run, before the whole is given up
 QUANTILES = (0.5, 0.95)
 
 FloatArray = npt.NDArray[np.float64]
