@@ -5,6 +5,7 @@ READY := .venv/.ready
 ENGINE := .venv/.engine
 EXTRAS := docs serve models scale test lint zensical package font
 PROCESSES ?= 2
+ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
@@ -29,8 +30,8 @@ $(ENGINE): $(READY) locks/engine.txt
 
 engine: $(ENGINE) ## add the engine and its model, 390 MB, which its server, its tests and measure need
 
-serve: $(READY) ## serve the site with live reload; figures fill in as the snippets finish
-	$(BIN)/mkdocs serve --livereload --dirty
+serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
+	$(BIN)/mkdocs serve --livereload --dirty --dev-addr $(ADDRESS)
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict

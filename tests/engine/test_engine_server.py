@@ -216,6 +216,17 @@ def test_bad_input_is_answered_with_its_reason(http: httpx.Client) -> None:
     assert http.post("/v1/completions", json=SHORT).json()["usage"]["completion_tokens"] == 4
 
 
+def test_usage_in_every_part_counts_up(http: httpx.Client) -> None:
+    options = {"continuous_usage_stats": True}
+    response = http.post(
+        "/v1/completions", json=SHORT | {"stream": True, "stream_options": options}
+    )
+    events = [json.loads(line[6:]) for line in response.text.split("\n")[:-3] if line]
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts)
+    assert counts[-1] == 4
+
+
 def raw(base: str, data: bytes) -> socket.socket:
     host, port = base.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)

@@ -155,6 +155,8 @@ def test_what_cannot_be_served_is_refused_before_the_engine_sees_it(engine: Toke
     for wrong in (Ask((), 1), Ask((-1,), 1), Ask((10**9,), 1), Ask((1,), 1024)):
         with pytest.raises(ValueError, match=r"prompt|max_tokens"):
             engine.add(next(NUMBERS), wrong)
+    with pytest.raises(ValueError, match="number must be a non-negative integer"):
+        engine.add(-1, Ask((1,), 1))
     number = next(NUMBERS)
     engine.add(number, Ask((1,), 1))
     with pytest.raises(ValueError, match="number must be new"):

@@ -7,8 +7,8 @@ respects its wish.
 
 Assumes: one answer a request.
 
-Source: the OpenAI API, completions and chat completions, for names and shapes; `ignore_eos` is
-vLLM's, which load generators send. Needs pydantic.
+Source: the OpenAI API, completions and chat completions, for names and shapes; `ignore_eos`
+and `continuous_usage_stats` are vLLM's, which load generators send. Needs pydantic.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class StreamOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     include_usage: bool = False
+    continuous_usage_stats: bool = False  # in every part; vLLM's
 
 
 class Wishes(BaseModel):
@@ -84,12 +85,33 @@ class Completion(Wishes):
     best_of: Literal[1] | None = None
 
 
+class TextPart(BaseModel):
+    """A part of what somebody said; the model reads nothing but text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["text"]
+    text: Annotated[str, Field(max_length=CHARACTERS)]
+
+
 class Message(BaseModel):
-    """What somebody said in a conversation."""
+    """What somebody said in a conversation, in one piece or in parts.
+
+    >>> Message(role="user", content=[TextPart(type="text", text=t) for t in ("a", "b")]).told()
+    {'role': 'user', 'content': 'ab'}
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     role: Literal["system", "user", "assistant"]
-    content: Annotated[str, Field(max_length=CHARACTERS)]
+    content: (
+        Annotated[str, Field(max_length=CHARACTERS)]
+        | Annotated[list[TextPart], Field(min_length=1, max_length=64)]
+    )
+
+    def told(self) -> dict[str, str]:
+        """The message as the model's template takes it."""
+        parts = self.content
+        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        return {"role": self.role, "content": text}
 
 
 class Chat(Wishes):
@@ -117,7 +139,7 @@ def read_chat(body: bytes) -> tuple[Wishes, Question]:
     ({'role': 'user', 'content': 'Hi'},)
     """
     asked = _validated(Chat, body)
-    prompt = tuple(message.model_dump() for message in asked.messages)
+    prompt = tuple(message.told() for message in asked.messages)
     return asked, asked.question(prompt, asked.max_completion_tokens or asked.max_tokens)
 
 

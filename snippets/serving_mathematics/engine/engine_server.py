@@ -48,6 +48,7 @@ from serving_mathematics.engine.completion_schema import (
     MODEL,
     Envelope,
     RefusedRequest,
+    StreamOptions,
     Wishes,
     read_chat,
     read_completion,
@@ -261,15 +262,18 @@ async def _events(
     parts: AsyncIterator[Part | int], head: Envelope, prompt_tokens: int, wishes: Wishes
 ) -> AsyncIterator[bytes]:
     """The events of a stream."""
-    tokens, first = 0, True
+    tokens, first, options = 0, True, wishes.stream_options or StreamOptions()
     try:
         async for part in parts:
             assert isinstance(part, Part)
             tokens += len(part.tokens)
             if part.text or part.finish or first:
-                yield _event(head.part(part.text, part.finish, first=first))
+                body = head.part(part.text, part.finish, first=first)
+                if options.continuous_usage_stats:
+                    body["usage"] = head.usage(prompt_tokens, tokens)["usage"]
+                yield _event(body)
             first = False
-        if wishes.stream_options and wishes.stream_options.include_usage:
+        if options.include_usage:
             yield _event(head.usage(prompt_tokens, tokens))
         yield b"data: [DONE]\n\n"
     except EngineError as problem:

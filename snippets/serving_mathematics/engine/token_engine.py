@@ -27,7 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
 BLOCK_TOKENS = 32  # of a block of the cache on a CPU, openvino.genai
 VOCABULARY = 49_152  # tokens of SmolLM2, its GGUF file
@@ -275,6 +280,7 @@ class TokenEngine:
         """Take a request, which waits until there is a place. Raises ValueError when it cannot be
         served or its number is taken."""
         require_ask(ask, self.settings.context_tokens)
+        require_non_negative_integer(number=number)
         require(number not in self._known, "number", "new", number)
         request = _Request(number, ask, len(ask.prompt))
         self._known[number] = request
