@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 RECORD = "token_engine"
 KINDS = (("ttft_s", 0), ("ttft_s", 1), ("tpot_s", 0), ("tpot_s", 1))  # medians and p95
 
-Run = dict[str, Any]
 
-
-def runs_at(record: dict[str, Any], rate: float) -> list[Run]:
+def runs_at(record: dict[str, Any], rate: float) -> list[dict[str, Any]]:
     """The runs of a record at a rate [1/s], in the order of their seeds.
 
     >>> runs_at({"loads": {"runs": [{"rate": 1.0}, {"rate": 2.0}]}}, 2.0)
@@ -35,7 +33,7 @@ def runs_at(record: dict[str, Any], rate: float) -> list[Run]:
     return [run for run in record["loads"]["runs"] if run["rate"] == rate]
 
 
-def relative_errors(runs: list[Run], latency: str, place: int) -> list[float]:
+def relative_errors(runs: list[dict[str, Any]], latency: str, place: int) -> list[float]:
     """Predicted over measured, less one, of each run.
 
     runs: of a record. latency: `ttft_s` or `tpot_s`. place: of the quantile.
