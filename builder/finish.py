@@ -9,14 +9,18 @@ as it is, and its test says what changed.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+POLICY = "content-security-policy.txt"  # what a web server may send with every file
 PREVIEW = "assets/screenshot-light.png"  # the picture that a link to the site is shown with
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
@@ -31,6 +35,7 @@ _SWITCH = '<form class="md-header__option" data-md-component="palette">'
 _COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
 _BUNDLE = re.compile(r'<script (?=src="[^"]*/bundle\.\w+\.min\.js")')
 _SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
+_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
@@ -181,6 +186,39 @@ def notebook(page: str, images: Sequence[str]) -> str:
         page = re.sub(pattern, replacement, page, flags=re.DOTALL)
     remaining = iter(images)
     return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
+
+
+def security_policy(pages: Iterable[str], pyodide: str) -> str:
+    """The value of a header Content-Security-Policy under which the pages work, on one line: no
+    script runs but the site's own files, those inline scripts that stand in the pages now, by their
+    hash, and Python for the browser.
+
+    pyodide: where that is loaded from, an address or a folder of the site.
+    """
+    inline = {text for page in pages for text in _INLINE.findall(page)}
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline)
+    hashes = sorted(f"'sha256-{digest}'" for digest in digests)
+    url = urlsplit(pyodide)
+    python = [f"{url.scheme}://{url.netloc}"] if url.netloc else []
+    rules = {
+        "default-src": ["'none'"],
+        "script-src": ["'self'", *hashes, "'wasm-unsafe-eval'", *python],
+        "style-src": ["'self'", "'unsafe-inline'"],  # columns of tables; styles run nothing
+        "img-src": ["'self'", "data:", "blob:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'", *python],
+        "worker-src": ["'self'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
+
+
+def write_policy(site: Path, pyodide: str) -> None:
+    """Leave the policy beside the pages of a built site."""
+    pages = (file.read_text(encoding="utf-8") for file in sorted(site.rglob("*.html")))
+    (site / POLICY).write_text(f"{security_policy(pages, pyodide)}\n", encoding="utf-8")
 
 
 def read_index(site: Path) -> list[dict[str, Any]]:

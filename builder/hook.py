@@ -186,8 +186,10 @@ def on_pre_build(config: MkDocsConfig, **_: Any) -> None:
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """The search goes on knowing the pages that were not rendered again."""
+    """The search goes on knowing the pages that were not rendered again; and the policy."""
     finish.add_to_index(Path(config.site_dir), _State.index)
+    if _State.folder is None:
+        finish.write_policy(Path(config.site_dir), config.extra["pyodide"])
 
 
 def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:

@@ -39,11 +39,14 @@ from builder.source import (
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 5  # runs of a module whose files change while it runs
-WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of sets in every build
+WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of sets in every build;
+    # glibc keeps the memory that an array gave back for the next one, which need not be fetched
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**28),
 }
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed

@@ -376,12 +376,27 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     write_whole(folder / "record.json", whole.encode())
 
 
-def _adopt_orphans() -> None:
-    """Become the parent of what a child leaves behind, on Linux: it can be found then."""
-    if sys.platform == "linux":
-        import ctypes
+def _watched() -> None:
+    """Go on in a child, whose end this process waits for, on Linux: it becomes the parent of what
+    that child leaves behind, ends it, and ends as the child did. The child may crash.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
 
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
+    child = os.fork()
+    if child == 0:
+        return
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _, status = os.waitpid(child, 0)
+    end_descendants(os.getpid())
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status))
 
 
 def end_descendants(ancestor: int) -> None:
@@ -421,7 +436,7 @@ def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) ->
     """
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
-    _adopt_orphans()
+    _watched()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _FromSource.kept = folder.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from builder.finish import POLICY
+
 from .fetch_pyodide import FOLDER
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -30,6 +32,13 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         if path.startswith("/pyodide/"):
             return str(FOLDER / Path(path).name)
         return super().translate_path(path)
+
+    def end_headers(self) -> None:
+        """With the policy that came with the site, as a web server would send it."""
+        policy = Path(self.directory, POLICY)
+        if policy.is_file():
+            self.send_header("Content-Security-Policy", policy.read_text(encoding="utf-8").strip())
+        super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

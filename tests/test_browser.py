@@ -137,3 +137,25 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     assert taken.startswith("from __future__ import annotations")
     assert "def require(" in taken
     compile(taken, "clipboard", "exec")
+
+
+def test_under_the_policy_of_the_site_no_other_script_runs(page: Page, origin: str) -> None:
+    """Every test that opens a page does so under this policy, and none hears of a violation."""
+    violated: list[str] = []
+    page.on("console", lambda message: violated.append(message.text))
+    answer = page.goto(f"{origin}definitions/utilization/")
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
+    page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.intruder = true";
+            document.body.append(script);
+            document.body.insertAdjacentHTML(
+                "beforeend", "<img src=x onerror='window.intruder = 1'>");
+        }"""
+    )
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.intruder") is None
+    assert any("violates the following Content Security Policy" in text for text in violated)

@@ -170,6 +170,26 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(page: Page, origin: s
     assert "failed" not in pressed_run(page)
 
 
+REACHES = """
+import js
+from serving_mathematics import checks
+
+
+def check_nothing_is_reached() -> None:
+    names = ["fetch", "XMLHttpRequest", "WebSocket", "EventSource", "Worker", "importScripts"]
+    names += ["indexedDB", "caches", "navigator", "BroadcastChannel", "postMessage"]
+    print("reaches", [name for name in names if hasattr(js, name)])
+    checks.equal("ran", 1, 1)
+"""
+
+
+def test_what_runs_in_the_worker_reaches_its_page_only(page: Page, origin: str) -> None:
+    opened(page, origin, "definitions/utilization")
+    page.locator(".live-source").fill(REACHES)
+    assert pressed_run(page).startswith("1 comparisons passed")
+    assert "reaches ['postMessage']" in page.locator(".live-output").inner_text()
+
+
 def test_endless_loop_is_stopped_and_python_starts_again(page: Page, origin: str) -> None:
     opened(page, origin, "definitions/utilization")
     editor = page.locator(".live-source")

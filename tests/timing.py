@@ -28,6 +28,9 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/builder/test_build.py": 10.0,
     "tests/builder/test_serve.py": 10.0,
     "tests/builder/test_faults.py": 8.0,
+    "tests/engine/test_engine_server.py": 14.0,
+    "tests/engine/test_engine_measurement.py": 14.0,
+    "tests/engine/test_engine_process.py": 10.0,
 }
 OTHERS = 6.0  # any other file
 SLOWEST = 20

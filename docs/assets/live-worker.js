@@ -8,6 +8,13 @@ const text = async (address) => {
   return answer;
 };
 
+// What is typed or pasted into the page computes, and reaches nothing: no network, nothing stored, no other worker.
+function offline() {
+  const ways = ["fetch", "XMLHttpRequest", "WebSocket", "WebSocketStream", "WebTransport", "EventSource", "Request", "importScripts", "Worker", "SharedWorker", "BroadcastChannel", "indexedDB", "caches", "navigator"];
+  for (const name of ways)
+    for (let place = self; place; place = Object.getPrototypeOf(place)) delete place[name];
+}
+
 async function start({ pyodide, packages, bundle, engine }) {
   say("status", "Loading Python…");
   const { loadPyodide } = await import(`${pyodide}pyodide.mjs`);
@@ -25,6 +32,7 @@ async function start({ pyodide, packages, bundle, engine }) {
   python.unpackArchive(await (await text(bundle)).arrayBuffer(), "zip", { extractDir: "/chapter" });
   for (const file of ["live.py", "figures.py"])
     python.FS.writeFile(`/chapter/${file}`, await (await text(engine + file)).text());
+  offline();
   python.runPython("import sys; sys.path.insert(0, '/chapter'); sys.dont_write_bytecode = True");
 }
 

@@ -11,21 +11,27 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+_NOT_REAL = (complex, np.complexfloating, str)
+COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
+
 
 def require(condition: object, argument: str, rule: str, value: object) -> None:
-    """Raise ValueError with the argument, the rule and the value unless the condition holds.
+    """Raise ValueError with the argument, the rule and the value unless the condition holds; also
+    for an integer that no float can hold, which keeps a rule such as x < inf.
 
     >>> require(2 > 1, "answer", "above 1", 2)
     >>> require(False, "utilization", "in [0, 1)", 1.2)
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.2
     """
-    if not condition:
+    huge = isinstance(value, int) and abs(value) > sys.float_info.max
+    if huge or not condition:
         text = f"{value}"
         shown = text if len(text) <= 200 else f"{text[:80]}… ({len(text)} characters)"
         raise ValueError(f"{argument} must be {rule}, got {shown}")
@@ -74,6 +80,7 @@ def require_positive_integer(**numbers: Any) -> None:
     for name, value in numbers.items():
         number = _number(value)
         require(number >= 1 and number % 1 == 0, name, "a positive integer", value)
+        require(number <= COUNTED, name, COUNTABLE, value)
 
 
 def require_non_negative_integer(**numbers: Any) -> None:
@@ -86,6 +93,7 @@ def require_non_negative_integer(**numbers: Any) -> None:
     for name, value in numbers.items():
         number = _number(value)
         require(number >= 0 and number % 1 == 0, name, "a non-negative integer", value)
+        require(number <= COUNTED, name, COUNTABLE, value)
 
 
 def require_in(interval: str, **numbers: Any) -> None:
@@ -165,8 +173,10 @@ def require_shape(shape: tuple[int, ...], **arrays: Any) -> None:
 
 def _number(value: Any) -> float:
     """A real number as a float; NaN for everything else, which keeps no rule."""
+    if type(value) is float:  # nearly always
+        return value
     try:
-        return math.nan if isinstance(value, complex | np.complexfloating | str) else float(value)
+        return math.nan if isinstance(value, _NOT_REAL) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
 
@@ -175,7 +185,8 @@ def _numbers(value: Any) -> Any:
     """Real numbers as an array of floats; a single NaN for everything else."""
     try:
         found = np.asarray(value)
-        return np.asarray(math.nan) if found.dtype.kind not in "biuf" else found.astype(float)
+        real = found.dtype.kind in "biuf"
+        return found.astype(float, copy=False) if real else np.asarray(math.nan)
     except (TypeError, ValueError, OverflowError):
         return np.asarray(math.nan)
 

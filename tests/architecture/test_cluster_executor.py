@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
+from subprocess import Popen
 
 import numpy as np
 import numpy.typing as npt
@@ -120,3 +126,70 @@ def test_why_pure_false(cluster: LocalCluster, tmp_path: Path) -> None:
     with cluster_executor(cluster) as pool:
         first = pool.submit(count, tmp_path / "impure")
         assert [first.result(), pool.submit(count, tmp_path / "impure").result()] == [1, 2]
+
+
+@pytest.mark.parametrize("patience", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_patience_that_is_none(patience: float) -> None:
+    with (
+        pytest.raises(ValueError, match="patience_s must be positive"),
+        cluster_executor("", patience),
+    ):
+        pass
+
+
+@contextlib.contextmanager
+def cluster_of_processes(folder: Path) -> Iterator[tuple[str, dict[str, Popen[bytes]]]]:
+    """A scheduler and one worker, each in a process of its own, as on machines; and its address."""
+    file, dask = folder / "scheduler.json", "distributed.cli.dask_"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    words = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
+    command = [sys.executable, "-m", f"{dask}scheduler", *words, "--port", "0"]
+    parts = {"scheduler": Popen(command, **quiet)}
+    try:
+        deadline = time.monotonic() + 60
+        while not file.is_file() or not file.read_text().endswith("}"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        command = [sys.executable, "-m", f"{dask}worker", *words, "--nthreads", "1", "--no-nanny"]
+        parts["worker"] = Popen(command, **quiet)
+        yield json.loads(file.read_text())["address"], parts
+    finally:
+        for part in parts.values():
+            part.kill()
+            part.wait()
+
+
+@pytest.mark.parametrize(
+    ("lost", "sentence"),
+    [("worker", "has had no worker for 2 s"), ("scheduler", "has ended, or cannot be reached")],
+)
+def test_what_nobody_is_left_to_do_is_not_waited_for(
+    lost: str, sentence: str, tmp_path: Path
+) -> None:
+    """The only worker is killed, or the scheduler: a sentence within seconds."""
+    with cluster_of_processes(tmp_path) as (address, parts):
+
+        def lose() -> None:
+            with cluster_executor(address, patience_s=2.0) as pool:
+                assert pool.submit(abs, -1).result(timeout=60) == 1  # the worker is there
+                task = pool.submit(time.sleep, 600)
+                parts[lost].kill()
+                task.result(timeout=15)
+
+        with pytest.raises(futures.BrokenExecutor, match=sentence):
+            lose()
+
+
+def test_an_interruption_does_not_wait_for_the_tasks(tmp_path: Path) -> None:
+    with cluster_of_processes(tmp_path) as (address, _):
+
+        def interrupt() -> None:
+            with cluster_executor(address) as pool:
+                assert pool.submit(abs, -1).result(timeout=60) == 1
+                pool.submit(time.sleep, 600)
+                raise KeyboardInterrupt
+
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        assert time.monotonic() - began < 60

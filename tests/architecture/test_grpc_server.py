@@ -232,6 +232,7 @@ def test_full_servers_refuse_at_once_and_stay_healthy() -> None:
             await until(lambda: server.counts["accepted"] == 2)
             refused = server.call("ModelInfer", GOOD)
             assert await refused.code() is grpc.StatusCode.UNAVAILABLE
+            assert await refused.details() == "2 requests are inside, try later"
             assert ("grpc-retry-pushback-ms", "1000") in tuple(await refused.trailing_metadata())
             assert await server.call("ServerReady", b"") == b"\x08\x01"
             assert gate.seen["calls"] == 1

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -29,21 +30,25 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from serving_mathematics.architecture.rest_server import (
-    BoundedBody,
+from serving_mathematics.architecture.inference_bodies import (
+    JSON_BYTES,
     ErrorAnswer,
     InferRequest,
     InferResponse,
-    Limits,
     LogitTensor,
     PixelTensor,
+    reason,
+)
+from serving_mathematics.architecture.rest_server import (
+    BoundedBody,
+    Limits,
     PunctualProtocol,
     create_app,
     listen,
-    reason,
     serve,
     server_config,
 )
+from serving_mathematics.architecture.token_server import Refusal, parse_generation
 
 from .failing_models import FAILING, raises
 
@@ -252,6 +257,97 @@ def test_wrong_paths_methods_and_types() -> None:
                 answer = await server.infer(tensor(), **{"X-Timeout-Ms": value})
                 assert answer.status_code == 400, value
                 assert answer.json()["error"].startswith("header.x-timeout-ms: ")
+
+    run(test())
+
+
+def extended(rows: int = 1, *, wanted: bool = True, **change: Any) -> bytes:
+    """The JSON object of a request whose numbers follow as bytes."""
+    good: dict[str, Any] = {"name": "pixels", "datatype": "FP32", "shape": [rows, 64]}
+    good |= {"parameters": {"binary_data_size": 256 * rows}} | change
+    form = {"parameters": {"binary_data_output": wanted}, "inputs": [good]}
+    return json.dumps(form).encode()
+
+
+def test_numbers_may_follow_as_bytes() -> None:
+    """The binary extension: asked for or not, and JSON in the compiled parser's one pass."""
+    octets = {"content-type": "application/octet-stream"}
+
+    async def test() -> None:
+        async with running(Gate()) as server:
+            pixels = np.random.default_rng(0).random((3, 64)).astype(np.float32)
+            expected = pixels.astype(float).sum(axis=1).astype(np.float32)
+            for wanted in (True, False):
+                object_ = extended(3, wanted=wanted)
+                says = octets | {JSON_BYTES: f"{len(object_)}"}
+                content = object_ + pixels.tobytes()
+                answer = await server.client.post(INFER, content=content, headers=says)
+                assert answer.status_code == 200, answer.text
+                size = int(answer.headers[JSON_BYTES])
+                (output,) = json.loads(answer.content[:size])["outputs"]
+                assert output["shape"] == [3, 10]
+                if wanted:
+                    assert answer.headers["content-type"] == octets["content-type"]
+                    assert output["parameters"] == {"binary_data_size": 120}
+                    scores = np.frombuffer(answer.content, "<f4", offset=size).reshape(3, 10)
+                else:
+                    assert size == len(answer.content)
+                    scores = np.array(output["data"], np.float32).reshape(3, 10)
+                np.testing.assert_array_equal(scores[:, 3], expected)
+            text = json.dumps(tensor(3, data=pixels.ravel().tolist())).encode()
+            says = octets | {JSON_BYTES: f"{len(text)}"}
+            answer = await server.client.post(INFER, content=text, headers=says)
+            assert answer.json() == (await server.infer(text)).json()
+            assert server.counts["answered"] == 4
+
+    run(test())
+
+
+def test_bad_bytes_get_clean_errors() -> None:
+    ink = np.full(64, 0.5, np.float32).tobytes()
+    whole = extended() + ink
+    size = len(extended())
+    nan = np.full(64, np.nan, np.float32).tobytes()
+    cases: dict[str, tuple[bytes, str, int, str]] = {
+        "cut off": (whole[:-1], f"{size}", 400, "the body must be 256 bytes behind the object"),
+        "too long": (whole + b"x", f"{size}", 400, "the body must be 256 bytes behind the object"),
+        "no object": (whole, "0", 400, f"{JSON_BYTES} must be in [1, "),
+        "beyond": (whole, "999999", 400, f"{JSON_BYTES} must be in [1, "),
+        "negative": (whole, "-1", 400, f"{JSON_BYTES} must be in [1, "),
+        "no number": (whole, "soon", 400, "header.inference-header-content-length: "),
+        "half an object": (whole, f"{size - 1}", 400, ": Invalid JSON"),
+        "NaN": (extended() + nan, f"{size}", 400, "inputs.0 must be numbers from 0 to 1"),
+        "above 1": (extended() + nan[:0] + 64 * b"\x00\x00\x80\x40", f"{size}", 400, "inputs.0 mu"),
+        "no size": (extended(parameters={}) + ink, "", 400, "inputs.0.parameters.binary_data_size"),
+        "wrong size": (
+            extended(parameters={"binary_data_size": 252}) + ink,
+            "",
+            400,
+            "inputs.0: Value error, binary_data_size must be 256, got 252",
+        ),
+        "63 columns": (
+            extended(shape=[1, 63]) + ink,
+            "",
+            400,
+            "inputs.0: Value error, shape must be [n, 64], got [1, 63]",
+        ),
+        "too large": (whole + bytes(1 << 20), f"{size}", 413, "more than 1048576 bytes"),
+        "text": (json.dumps(tensor(data=["1"] * 64)).encode(), "all", 400, "inputs.0.data.0: "),
+    }
+
+    async def test() -> None:
+        gate = Gate()
+        async with running(gate) as server:
+            for name, (content, said, status, error) in cases.items():
+                length = {"": len(content) - 256, "all": len(content)}.get(said, said)
+                says = {"content-type": "application/octet-stream", JSON_BYTES: f"{length}"}
+                answer = await server.client.post(INFER, content=content, headers=says)
+                assert answer.status_code == status, (name, answer.text)
+                assert error in answer.json()["error"], (name, answer.text)
+            refused = await server.infer(whole, **{JSON_BYTES: f"{size}"})
+            reason = "the body must be application/octet-stream, uncompressed"
+            assert (refused.status_code, refused.json()) == (415, {"error": reason})
+            assert gate.seen["calls"] == server.counts["accepted"] == 0
 
     run(test())
 
@@ -639,6 +735,41 @@ def test_ports_that_cannot_be_end_with_2_and_one_line(module: str, port: str) ->
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1, done.stderr
     assert number in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("architecture.rest_server", []),
+        ("architecture.token_server", []),
+        ("capacity.bounded_server", ["--places", "6"]),
+    ],
+)
+def test_too_few_files_for_the_connections_end_with_2_and_one_line(
+    module: str, words: list[str]
+) -> None:
+    """Before anybody connects: at the limit a server accepts nothing, and fills the log."""
+    command = [sys.executable, "-m", f"serving_mathematics.{module}", *words]
+    done = subprocess.run(
+        ["prlimit", "--nofile=300:300", *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("connections must be at most 108, where this process may open")
+    assert done.stderr.count("\n") == 1
+
+
+def test_twenty_thousand_unknown_keys_cost_nothing() -> None:
+    keys = {f"key {number}": number for number in range(20_000)}
+    began = time.process_time()
+    InferRequest.model_validate_json(json.dumps(tensor(2) | keys))
+    with pytest.raises(Refusal, match="Extra inputs are not permitted"):
+        parse_generation(json.dumps({"prompt": "a"} | keys).encode())
+    assert time.process_time() - began < 2
 
 
 def test_config_carries_the_limits() -> None:

@@ -576,3 +576,27 @@ def test_a_damaged_manifest_is_told_in_a_line(
     assert rule in err
     assert len(err) < 200
     assert contents(target) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--score", "nowhere:f"], "--score nowhere:f: No module named 'nowhere'"),
+        (["--score", "math:nothing"], "--score math:nothing: module 'math' has no attribute"),
+        (["--score", ":f"], "--score :f: Empty module name"),
+        (["--score", "math"], "--score math: module 'math' has no attribute ''"),
+        (["--score", "math:sqrt"], "score must be a Python function"),
+        (["--workers", "0"], "--workers must be from 1 to 1024, got 0"),
+        (["--workers=-1", "--threads"], "--workers must be from 1 to 1024, got -1"),
+        (["--rows-per-shard", "0"], "rows_per_shard must be a positive integer, got 0"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_2_and_a_line(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "rows.npy", np.ones((3, 2)))
+    assert main([str(tmp_path / "rows.npy"), str(tmp_path / "out"), *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(told)
+    assert err.count("\n") == 1

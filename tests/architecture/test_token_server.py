@@ -306,7 +306,7 @@ def test_excess_streams_are_refused_and_places_come_back() -> None:
         excess = [await http.post("/v1/stream", json=ASK) for _ in range(6)]
         assert {response.status_code for response in excess} == {503}
         assert [response.headers["retry-after"] for response in excess] == list("123123")
-        assert excess[0].json() == {"error": "every stream is taken"}
+        assert excess[0].json() == {"error": "3 streams are being sent, try later"}
         for _ in range(20):
             model.turns.put_nowait(None)
         assert await asyncio.gather(*inside) == [["word"] * 5] * 3

@@ -11,7 +11,7 @@ import pytest
 from serving_mathematics.architecture import wire_measurement
 from serving_mathematics.architecture.digits_classifier import load_digits
 from serving_mathematics.architecture.wire_format import request_json, request_protobuf
-from serving_mathematics.architecture.wire_measurement import ENCODINGS, CountingProxy
+from serving_mathematics.architecture.wire_measurement import ENCODINGS, _CountingProxy
 
 
 def test_the_proxy_counts_both_directions() -> None:
@@ -26,7 +26,7 @@ def test_the_proxy_counts_both_directions() -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with CountingProxy(listener.getsockname()[1]) as proxy:
+        with _CountingProxy(listener.getsockname()[1]) as proxy:
             for size in (10, 90_000):
                 with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
                     sender = threading.Thread(target=client.sendall, args=(b"x" * size,))
@@ -43,7 +43,7 @@ def test_the_proxy_closes_when_the_server_is_gone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (
-        CountingProxy(port) as proxy,
+        _CountingProxy(port) as proxy,
         socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client,
     ):
         assert client.recv(10) == b""
@@ -61,12 +61,14 @@ def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in record["wire"]:
         table = images[: row["rows"]]
         expected = {
-            "json": request_json(table),
-            "protobuf": request_protobuf(table),
-            "raw": request_protobuf(table, raw=True),
+            "json": len(request_json(table)),
+            "compiled": len(request_json(table)),
+            "binary": 4 * table.size + 138 + len(f"{len(table)}{4 * table.size}"),
+            "protobuf": len(request_protobuf(table)),
+            "raw": len(request_protobuf(table, raw=True)),
         }[row["encoding"]]
-        assert row["request_bytes"] == len(expected)
-        assert row["sent_per_call"] >= len(expected)
+        assert row["request_bytes"] == expected
+        assert row["sent_per_call"] >= expected
     assert all(len(row["ms"]) == 101 for row in record["latency"])
     assert all(len(row["per_s"]) == 1 for row in record["throughput"])
     assert {name for row in record["steps"] for name in row["ms"]} == {
@@ -82,6 +84,12 @@ def test_requests_are_those_of_the_chapter() -> None:
     pixels = np.random.default_rng(0).random((3, 64)).astype(np.float32)
     sent = json.loads(wire_measurement._encode(pixels, "json"))
     assert sent == json.loads(request_json(pixels, shortest=False))
+    compiled = wire_measurement._encode(pixels, "compiled")
+    assert json.loads(compiled) == sent
+    body = wire_measurement._encode(pixels, "binary")
+    size = wire_measurement._object_end(body)
+    assert body[size:] == pixels.tobytes()
+    assert json.loads(body[:size])["inputs"][0]["parameters"] == {"binary_data_size": 768}
     assert wire_measurement._encode(pixels, "protobuf") == request_protobuf(pixels)
     assert wire_measurement._encode(pixels, "raw") == request_protobuf(pixels, raw=True)
 

@@ -526,12 +526,22 @@ def check_detached() -> None:
 """
 
 
-@pytest.mark.parametrize(("end", "status"), [("", 0), ("threading.Event().wait()", 1)])
+@pytest.mark.parametrize(
+    ("end", "status", "told"),
+    [
+        ("pass", 0, ""),
+        ("threading.Event().wait()", 1, "ran longer than the limit of 4 s"),
+        ("os.kill(os.getpid(), 9)", 1, "check_detached: Ended: was ended by signal SIGKILL"),
+        ("os.abort()", 1, "check_detached: Ended: was ended by signal SIGABRT"),
+        ("os._exit(3)", 1, "check_detached: Ended: ended its process with exit status 3"),
+    ],
+)
 def test_children_that_a_module_detaches_end_with_it(
-    end: str, status: int, project: Project
+    end: str, status: int, told: str, project: Project
 ) -> None:
-    """Those of a run that is over, and of one that hangs; also what their parents left behind."""
-    project.module("part.detaches", DETACHES.replace("END", end or "pass"))
+    """Those of a run that is over, of one that hangs and of one that crashes; also what their
+    parents left behind."""
+    project.module("part.detaches", DETACHES.replace("END", end))
     outcome = project.run("part.detaches", "--timeout", "4")
     notes = project.root.parent
     pids = [int((notes / name).read_text()) for name in ("child", "orphan")]
@@ -540,6 +550,7 @@ def test_children_that_a_module_detaches_end_with_it(
         os.kill(pid, signal.SIGKILL)
     assert alive == []
     assert outcome.status == status, outcome.text
+    assert told in outcome.text
 
 
 def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:

@@ -13,6 +13,7 @@ from builder.finish import (
     named_landmarks,
     plain_names,
     read_index,
+    security_policy,
     settled,
     with_colours,
     with_copy_buttons,
@@ -136,3 +137,24 @@ def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path:
     assert read_index(tmp_path) == [{"location": "b/#y", "text": "3"}, entries[0]]
     index.write_text("{")
     assert read_index(tmp_path) == []
+
+
+def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from() -> None:
+    """The hash is what `openssl dgst -sha256 -binary | base64` makes of the text."""
+    pages = ["<script>alert(1)</script><script src='a.js'></script>", "<script>alert(1)</script>"]
+    rules = dict(
+        rule.split(" ", 1)
+        for rule in security_policy(pages, "https://python.example/full/").split("; ")
+    )
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"].split() == [
+        "'self'",
+        "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='",
+        "'wasm-unsafe-eval'",
+        "https://python.example",
+    ]
+    assert rules["connect-src"] == "'self' https://python.example"
+    assert "unsafe-inline" not in rules["script-src"]
+    local = security_policy(pages, "/pyodide/")
+    assert "connect-src 'self';" in local
+    assert "example" not in local

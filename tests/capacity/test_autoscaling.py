@@ -14,6 +14,7 @@ from serving_mathematics.capacity.autoscaling import (
     fixed,
     hpa,
     hpa_replicas,
+    hpa_waiting,
     knative,
     knative_replicas,
     largest,
@@ -338,3 +339,29 @@ def test_hottest_target_refuses() -> None:
         exercises.hottest_target(3, 1.0)
     with pytest.raises(ValueError, match="tolerance must be"):
         exercises.hottest_target(3, 0.5, tolerance=-0.1)
+
+
+@given(st.integers(1, 50), st.integers(1, 32), st.floats(0.0, 1.0), st.floats(0.0, 5000.0))
+def test_waiting_is_what_the_slots_do_not_hold(
+    n: int, slots: int, busy: float, beyond: float
+) -> None:
+    """Whoever is ready, the total counts; without a queue the fleet shrinks after the window."""
+    policy = hpa_waiting(5.0, slots)
+    inside = busy * n * slots + beyond
+    wanted = policy(0.0, n, n, busy, inside)
+    asked = math.ceil(round(beyond / 5.0, 9))
+    if asked > 1.1 * n:
+        assert wanted == min(asked, max(2 * n, n + 4))
+    else:
+        assert wanted == n
+    calm = hpa_waiting(5.0, slots, stabilization_s=0.0)
+    assert calm(0.0, n, n, busy, busy * n * slots) == 1
+
+
+def test_waiting_counts_no_ready_replica_twice() -> None:
+    """Ten of twenty ready and full with 16 slots, and 130 more: 130/5 whatever is starting."""
+    assert hpa_waiting(5.0, 16)(0.0, 20, 10, 1.0, 160.0 + 130.0) == 26
+    with pytest.raises(ValueError, match="threshold must be positive"):
+        hpa_waiting(0.0, 16)
+    with pytest.raises(ValueError, match="slots must be a positive integer"):
+        hpa_waiting(5.0, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import resource
 import signal
 import socket
 import struct
@@ -21,12 +22,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.bounded_server import (
+    REFUSING,
     BoundedServer,
     Limits,
     Refusal,
     Request,
     busy,
     header_number,
+    open_files_for,
     parse_head,
     response,
     serve,
@@ -192,8 +195,8 @@ def test_one_client_cannot_take_every_place() -> None:
                 for _ in range(2)
             ]
             await until(lambda: server.counts["accepted"] == 2)
-            status, headers, _ = await exchange(server.port, post("a", "X-Client: greedy"))
-            assert status == 429
+            status, headers, body = await exchange(server.port, post("a", "X-Client: greedy"))
+            assert (status, body) == (429, b"2 requests of yours are inside, try later")
             assert int(headers["retry-after"]) >= 1
             other = asyncio.create_task(exchange(server.port, post("b", "X-Client: other")))
             await until(lambda: server.counts["accepted"] == 3)
@@ -416,8 +419,8 @@ def test_too_many_connections_are_refused() -> None:
         async with BoundedServer(gate, Limits(connections=2)) as server:
             idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
             await until(lambda: server.counts["connections"] == 2)
-            status, headers, _ = await exchange(server.port, post("third"))
-            assert status == 503
+            status, headers, body = await exchange(server.port, post("third"))
+            assert (status, body) == (503, b"2 connections are open, try later")
             assert "retry-after" in headers
             for _, writer in idle:
                 writer.close()
@@ -427,6 +430,87 @@ def test_too_many_connections_are_refused() -> None:
         assert conserved(server)
 
     run(test())
+
+
+def test_a_flood_of_idle_connections_is_bounded() -> None:
+    """So many are served, so many more are told why, the rest is closed at once."""
+
+    async def test() -> None:
+        gate = Gate()
+        gate.open.set()
+        most = 4 + REFUSING
+        async with BoundedServer(gate, Limits(connections=4)) as server:
+            held = []
+            for _ in range(6):
+                held += [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(50)]
+                assert len(server._connections) <= most
+            await until(lambda: server.counts["connections"] == 300)
+            assert server.counts["refused"] >= 300 - most
+            for _, writer in held:
+                writer.transport.abort()
+            await until(lambda: not server._connections)
+            assert (await exchange(server.port, post("after")))[0] == 200
+        assert conserved(server)
+
+    run(test())
+
+
+def test_a_full_server_says_how_many_are_inside_and_a_stopping_one_that_it_stops() -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with BoundedServer(gate, Limits(places=1, read_s=0.2)) as server:
+            inside = asyncio.create_task(exchange(server.port, post("in")))
+            await until(lambda: server.counts["accepted"] == 1)
+            told = (await exchange(server.port, post("out")))[2]
+            assert told == b"1 requests are inside, try later"
+            late = (await exchange(server.port, b"POST / HTTP/1.1"))[2]
+            assert late == b"the request did not arrive in 0.2 s"
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await until(lambda: len(server._reading) == 1)
+            stops = asyncio.create_task(server.stop())
+            assert (await reader.read()).endswith(b"the server is stopping, try later")
+            gate.open.set()
+            assert (await inside)[0] == 200
+            writer.close()
+            await stops
+        assert conserved(server)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections", "raised"),
+    [
+        (1024, 4096, 832, None),
+        (1024, 4096, 833, 1025),
+        (1024, 4096, 3904, 4096),
+        (-1, -1, 10**6, None),
+        (256, -1, 10**6, 10**6 + 192),
+    ],
+)
+def test_files_for_connections(
+    soft: int, hard: int, connections: int, raised: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is raised where it must be, and no further."""
+    changes: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: changes.append(both))
+    open_files_for(connections)
+    assert changes == ([] if raised is None else [(raised, hard)])
+
+
+def test_too_few_files_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    rule = "connections must be at most 832, where this process may open 1024 files, got 833"
+    with pytest.raises(ValueError, match=rule):
+        open_files_for(833)
+
+    async def serve_many() -> None:
+        async with BoundedServer(Gate(), Limits(connections=833)):
+            pass
+
+    with pytest.raises(ValueError, match=rule):
+        asyncio.run(serve_many())
 
 
 def test_failing_handlers_give_500_and_leave_the_worker_alive(

@@ -89,6 +89,35 @@ def test_budget_equals_a_naive_loop(seed: int, budget: float) -> None:
     assert share.max() <= min(budget, 1.0) + 1e-12
 
 
+def test_fleets_side_by_side_keep_their_own_delay_budget_and_work() -> None:
+    rng, settings = np.random.default_rng(5), [(6.0, math.inf), (1.0, 0.1), (math.inf, 0.3)]
+    apart = [poisson_workload(rng, load, 4, 300, 2) for load in (0.95, 0.8, 0.6)]
+    work = rng.exponential(2.0, (3, 2, 4))
+    together, shares = hedged_responses(
+        apart[0].beside(*apart[1:]),
+        np.repeat([delay for delay, _ in settings], 2),
+        budget=np.repeat([budget for _, budget in settings], 2),
+        initial_work=work.reshape(6, 4),
+    )
+    for i, (one, (delay, budget)) in enumerate(zip(apart, settings, strict=True)):
+        alone, share = hedged_responses(one, delay, budget=budget, initial_work=work[i])
+        assert together[2 * i : 2 * i + 2].tolist() == alone.tolist()
+        assert shares[2 * i : 2 * i + 2].tolist() == share.tolist()
+    with pytest.raises(ValueError, match="budget must be positive"):
+        hedged_responses(apart[0], 1.0, budget=[0.1, 0.0])
+
+
+def test_a_second_copy_goes_before_a_request_of_the_same_time() -> None:
+    workload = Workload(
+        arrivals=np.array([[0.0, 0.0]]),
+        services=np.array([[[4.0, 2.0]], [[1.0, 3.0]]]),
+        servers=np.array([[[0, 1]], [[1, 0]]]),
+        fleet=2,
+    )
+    assert hedged_responses(workload, 0.0)[0].tolist() == [[1.0, 3.0]]
+    assert responses_by_event(workload, 0.0, "never")[0].tolist() == [1.0, 3.0]
+
+
 def test_an_unused_budget_is_saved_up_to_the_burst() -> None:
     # 1000 spaced requests earn more than the burst; then 100 at once want a second copy each.
     quiet = np.arange(1000) * 10.0

@@ -27,6 +27,7 @@ from serving_mathematics.definitions.utilization import (
     sticky_break_even,
     utilization,
     wait_exceeds,
+    wait_quantile,
 )
 
 SERVERS = st.integers(1, 60)
@@ -359,3 +360,21 @@ def test_bad_losses_and_caches(bad: float) -> None:
         sticky_break_even(3, bad)
     with pytest.raises(ValueError, match="replicas must be a positive integer"):
         sticky_break_even(bad, 0.5)  # type: ignore[arg-type]
+
+
+@given(st.floats(0.0, 0.9999), st.floats(0.01, 0.99), st.floats(0.1, 50.0), st.integers(1, 60))
+def test_wait_quantile_is_the_tail_turned_round(
+    q: float, rho: float, service: float, servers: int
+) -> None:
+    rate = rho * servers / service
+    wait = wait_quantile(q, rate, service, servers)
+    if wait > 0:
+        assert wait_exceeds(wait, rate, service, servers) == pytest.approx(1 - q, rel=1e-9)
+    else:
+        assert wait_exceeds(0.0, rate, service, servers) <= 1 - q + 1e-12
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.0, math.nan])
+def test_wait_quantile_refuses(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"probability must be in \[0, 1\)"):
+        wait_quantile(bad, 0.5, 1.0)

@@ -52,6 +52,8 @@ def test_steps_of_a_batch_have_that_batch(bench: Bench) -> None:
     assert [step.decoding for step in taken] == [3] * 5
     assert row_of(taken)["context_tokens"] >= 900
     assert bench.engine.idle
+    with pytest.raises(ValueError, match="sequences must be at most 4"):
+        bench.decode_steps(5, 32, 1)
     with pytest.raises(ValueError, match="steps must be of one kind"):
         row_of([step(1), step(2)])
 
@@ -69,13 +71,14 @@ def test_runs_that_do_not_count_are_repeated_and_then_given_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costs = StepCosts(0.01, 0.0, 0.001, 0.0, 0.0, 0.0)
-    monkeypatch.setattr(measurement, "LOADS", (0.1,))
+    monkeypatch.setattr(measurement, "LOADS", (0.5,))
+    monkeypatch.setattr(measurement, "_reference_s", lambda _: 1.0)
     reasons = iter(["busy", "", "busy", "busy", "busy", "busy"])
     monkeypatch.setattr(measurement, "refusal", lambda *_: next(reasons))
-    found: dict[str, Any] = measurement._loads(bench, costs, 1.0, 1, 0.5)
+    found: dict[str, Any] = measurement._loads(bench, costs, 1.0, 1, 1.0)
     assert (len(found["runs"]), found["refused"]) == (1, ["busy"])
     with pytest.raises(NotQuiet, match=r"4 runs at .* were refused, the last because busy"):
-        measurement._loads(bench, costs, 1.0, 1, 0.5)
+        measurement._loads(bench, costs, 1.0, 1, 1.0)
     assert refusal(1.0, 1.0, 1.0, [step(wall_s=1.06)]).startswith("steps took 1.06")
 
 
@@ -91,7 +94,7 @@ def test_everything_is_in_the_record(
     monkeypatch.setattr(measurement, "_rows", lambda _: rows)
     monkeypatch.setattr(measurement, "DRIFT", 100.0)
     monkeypatch.setattr(measurement, "WALL_OVER_CPU", 100.0)
-    monkeypatch.setattr(measurement, "LOADS", (0.02, 0.05))
+    monkeypatch.setattr(measurement, "LOADS", (0.1, 0.2))
     assert main(["--repeats", "1", "--run-s", "2", "--folder", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "token_engine.json").read_text())
     assert "wrote" in capsys.readouterr().out

@@ -180,3 +180,99 @@ def test_kinds_of_layers_are_read_where_there_is_one_for_each() -> None:
     sparse = sum(count for count, _, forward in told.layers if forward.experts)
     assert sparse == layers - 40
     assert sum(count for count, _, forward in every.layers if forward.experts) != sparse
+
+
+def test_deepseek_v4_by_hand() -> None:
+    """30 layers keep a fourth of the context and an index, 31 a 128th; all the last 128 tokens."""
+    model = find_model("DeepSeek-V4-Pro")[0]
+    window = 61 * 128 * 512
+    assert model.cached_values(0) == window
+    assert model.cached_values(1000) == window + 1000 * (
+        30 * (512 // 4 + 128 // 4) + 31 * 512 // 128
+    )
+    fine = next(part for count, part, _ in model.layers if count == 30)
+    coarse = next(part for count, part, _ in model.layers if count == 31)
+    assert (fine.selected_tokens, fine.index_width) == (4 * 1024, 64 * 128 // 4)
+    assert (coarse.selected_tokens, coarse.index_width, coarse.index_values) == (0, 0, 0)
+    assert (fine.score_width, coarse.score_width) == (2 * 128 * 512 // 4, 2 * 128 * 512 // 128)
+    assert fine.prompt_score_width == fine.score_width
+    beside = 7168 * 1536 + 1536 * 128 * 512 + 7168 * 512 + 128 * 512 * 1024 + 16 * 1024 * 7168
+    assert coarse.parameters == beside
+    assert fine.parameters == beside + 1536 * 64 * 128
+
+
+def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
+    config = {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 9,
+        "intermediate_size": 10, "head_dim": 16, "q_lora_rank": 8, "o_lora_rank": 4, "o_groups": 2,
+        "sliding_window": 32, "compress_ratios": [0, 16],
+    }  # fmt: skip
+    model = read_architecture(config)
+    (_, plain, _), (_, coarse, _) = model.layers
+    assert (plain.kind, plain.window_tokens, plain.cached_values) == ("window", 32, 16)
+    assert plain.score_width == plain.prompt_score_width == 2 * 4 * 16
+    assert (coarse.state_values, coarse.cached_values) == (32 * 16, 1)
+    assert model.cached_values(100) == 32 * 16 + 32 * 16 + 100
+
+
+def test_a_selecting_layer_by_hand() -> None:
+    """DeepSeek-V3.2: an index of 64 heads of 128 values beside every latent layer."""
+    model = find_model("DeepSeek-V3.2")[0]
+    plain = find_model("DeepSeek-V3")[0]
+    chosen, every = model.layers[0][1], plain.layers[0][1]
+    assert (chosen.selected_tokens, chosen.index_values, chosen.index_width) == (
+        2048,
+        128,
+        64 * 128,
+    )
+    assert chosen.parameters - every.parameters == 1536 * 64 * 128 + 7168 * (128 + 64)
+    assert (chosen.score_width, chosen.prompt_score_width) == (128 * (2 * 512 + 64), 128 * 320)
+    assert every.cached_values == 576
+
+
+def test_a_latent_layer_by_hand() -> None:
+    """DeepSeek-V3: queries through 1,536 values, keys and values through 512 and 64."""
+    latent = find_model("DeepSeek-V3")[0].layers[0][1]
+    queries = 7168 * 1536 + 1536 * 128 * (128 + 64)
+    assert latent.parameters == queries + 7168 * 576 + 512 * 128 * 256 + 128 * 128 * 7168
+    direct = read_architecture(DEEPSEEK_V2_LITE).layers[0][1]  # without a rank of its own
+    queries = 2048 * 16 * (128 + 64)
+    assert direct.parameters == queries + 2048 * 576 + 512 * 16 * 256 + 16 * 128 * 2048
+
+
+def test_a_linear_layer_by_hand() -> None:
+    """Qwen3.5-397B: 16 keys and 64 values of 128, a gate, two numbers a head, and the way out."""
+    model = find_model("Qwen3.5-397B")[0]
+    linear = next(part for _, part, _ in model.layers if part.kind == "linear")
+    keys, values = 16 * 128, 64 * 128
+    assert linear.parameters == 4096 * (2 * keys + 2 * values + 2 * 64) + values * 4096
+    assert linear.state_values == 64 * 128 * 128
+
+
+def test_experts_of_a_narrow_space_by_hand() -> None:
+    """Nemotron-3-Super: experts of two matrices in 1,024 values, a way there and back."""
+    model = find_model("NVIDIA-Nemotron-3-Super-120B-A12B")[0]
+    part = next(part for _, _, part in model.layers if part.experts)
+    assert part.expert_parameters == 2 * 1024 * 2688
+    assert part.dense_parameters == 2 * 4096 * 5376 + 4096 * 512 + 2 * 4096 * 1024
+
+
+def test_tied_words_count_once() -> None:
+    tied = read_architecture({**QWEN2_5_72B, "tie_word_embeddings": True})
+    assert tied.embedding_parameters == 152_064 * 8192
+    assert read_architecture(QWEN2_5_72B).embedding_parameters == 2 * 152_064 * 8192
+
+
+@pytest.mark.parametrize(("ratio", "selects"), [(4, True), (8, True), (16, False)])
+def test_finely_compressed_layers_select(ratio: int, selects: bool) -> None:
+    config = {
+        "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 9,
+        "intermediate_size": 10, "head_dim": 16, "q_lora_rank": 8, "o_lora_rank": 4, "o_groups": 2,
+        "sliding_window": 32, "compress_ratios": [ratio], "index_n_heads": 2, "index_head_dim": 32,
+        "index_topk": 10,
+    }  # fmt: skip
+    ((_, layer, _),) = read_architecture(config).layers
+    assert bool(layer.selected_tokens) is selects
+    if selects:
+        assert layer.selected_tokens == 10 * ratio
+        assert layer.index_values == 32 // ratio

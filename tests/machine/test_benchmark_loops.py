@@ -10,13 +10,20 @@ import pytest
 from serving_mathematics.machine.benchmark_loops import (
     Latencies,
     fleet_latencies,
+    interruptions_s,
     loop_latencies,
     tokens_per_s_per_device,
     waiting_steps_s,
 )
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment, room_sequences
-from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s, prompt_s
+from serving_mathematics.machine.step_time import (
+    FITTED,
+    SEND_S,
+    count_work,
+    decode_step_s,
+    prompt_s,
+)
 
 LARGE = replace(
     WORKED,
@@ -43,6 +50,14 @@ def test_one_request_alone_takes_its_steps_and_its_prompt() -> None:
     assert before == pytest.approx(step + FITTED.first_steps_vllm * lone)
     assert found.first_token_s == pytest.approx(before + prompt_s(work, FITTED))
     assert found.running.tolist() == [1.0]
+
+
+def test_interruptions_by_hand() -> None:
+    one = replace(LARGE, tensor=1, attention_data=2, pipeline=2)
+    work, running = count_work([one]), np.array([9.0])
+    each = float(prompt_s(work, FITTED)[0]) / 2 + FITTED.prompt_s / 2
+    assert interruptions_s(work, FITTED, running) == pytest.approx([8 / 500 * each])
+    assert interruptions_s(work, FITTED, np.array([0.5])).tolist() == [0.0]
 
 
 def test_others_prompts_take_their_share() -> None:
@@ -131,7 +146,8 @@ def test_guesses_divide_a_step_by_what_they_yield() -> None:
 def test_a_pipeline_is_no_faster_for_one_and_takes_prompts_together() -> None:
     one = replace(LARGE, tensor=1, concurrency=1, precision="fp4")
     deep = replace(one, pipeline=4)
-    assert loop(deep).per_token_s == pytest.approx(loop(one).per_token_s)
+    sent = 3 * (SEND_S + 8192 * 2 / (450e9 * FITTED.link_share))
+    assert loop(deep).per_token_s == pytest.approx(loop(one).per_token_s + sent)
     many, deep_many = (loop(replace(x, concurrency=32)) for x in (one, deep))
     assert float(deep_many.per_token_s[0]) < float(many.per_token_s[0])
 

@@ -156,7 +156,19 @@ def test_a_search_begins_somewhere_and_has_a_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(4, "up to 4"), (5, "up to 16"), (1024, "up to 1024"), (1025, "above 1024")]
+    ("value", "text"),
+    [
+        (4, "up to 4"),
+        (5, "up to 16"),
+        (16, "up to 16"),
+        (17, "up to 64"),
+        (64, "up to 64"),
+        (65, "up to 256"),
+        (256, "up to 256"),
+        (257, "up to 1024"),
+        (1024, "up to 1024"),
+        (1025, "above 1024"),
+    ],
 )
 def test_sizes_fall_into_classes(value: float, text: str) -> None:
     assert _size_class(value) == text

@@ -174,3 +174,40 @@ def test_the_refusal_says_how_much_there_is() -> None:
     there = find_system("h100").memory_bytes
     with pytest.raises(ValueError, match=rf"below the {(there - RESERVED_BYTES) / 1e9:.0f} GB of"):
         require_deployment(replace(R1, system=find_system("h100")))
+
+
+def test_the_whole_context_may_be_used_and_no_token_more() -> None:
+    context = R1.architecture.context_tokens
+    whole = replace(R1, input_tokens=context - 1000.0, output_tokens=1000.0)
+    require_deployment(whole)
+    rule = rf"input_tokens \+ output_tokens must be at most {context}"
+    with pytest.raises(ValueError, match=rule):
+        require_deployment(replace(whole, output_tokens=1001.0))
+
+
+def test_every_limit_is_let_through() -> None:
+    """Ends of ranges belong to them."""
+    small = replace(WORKED, concurrency=1e8, input_tokens=1.0, output_tokens=1.0)
+    require_deployment(small)
+    require_deployment(replace(small, draft_tokens=16, accepted_tokens=17.0))
+    require_deployment(replace(small, shortest_share=1.0, pipeline=32))
+    require_deployment(replace(R1, expert=8, tensor=1, attention_data=8))
+    with pytest.raises(ValueError, match="pipeline must be at most the 32 layers"):
+        require_deployment(replace(small, pipeline=33))
+
+
+def test_states_are_kept_in_32_bits_on_the_devices_of_their_heads() -> None:
+    model = find_model("Qwen3.5-397B-A17B")[0]
+    states = sum(count * attention.state_values for count, attention, _ in model.layers)
+    one = replace(WORKED, architecture=model, precision="bf16")
+    assert states > 0
+    assert sequence_bytes(one, 0) == 4 * states
+    assert sequence_bytes(replace(one, tensor=4), 0) == pytest.approx(states)
+    assert sequence_bytes(replace(one, pipeline=2), 0) == 2 * states
+
+
+def test_a_window_ends_what_a_sequence_holds() -> None:
+    model = find_model("gpt-oss-120b")[0]
+    one = replace(WORKED, architecture=model, precision="bf16")
+    assert sequence_bytes(one, 1000) == 2 * 18 * (1000 + 128) * 1024
+    assert sequence_bytes(one, 100) == 2 * 36 * 100 * 1024

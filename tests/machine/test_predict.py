@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serving_mathematics.machine import predict
 from serving_mathematics.machine.predict import (
     ADDED,
     Answer,
@@ -353,3 +354,43 @@ def test_drafts_that_are_not_stated_are_fewer_beside_attention_in_parallel(
     cells |= {"concurrency": "64", "tp": str(8 // int(dp)), "dp": dp, "ep": "1"}
     cells |= {"speculation": "mtp", "precision": "fp4"}
     assert read_row(cells).answers.draft_tokens == drafts
+
+
+def test_a_rack_has_engines_that_share_its_load() -> None:
+    """72 devices: two engines of 32 answer, each with half of the requests."""
+    row = read_row(CELLS | {"system": "gb200", "tp": "72", "concurrency": "640", "ep": "1"})
+    assert (row.answer_engines, row.answers.attention_data, row.prompt_engines) == (2, 32, 2)
+    assert row.answers.concurrency == 320
+    assert row.concurrency == 640
+    assert row.prompts is not None
+    assert row.prompts.concurrency == 640
+    few = read_row(CELLS | {"system": "gb200", "tp": "72", "concurrency": "1", "ep": "1"})
+    assert few.answers.concurrency == 1
+
+
+def test_eight_devices_are_an_engine_and_twelve_may_be_a_fleet() -> None:
+    """28 heads divide by neither; up to eight devices that is refused, beyond it is a fleet."""
+    cells = CELLS | {"model": "Qwen2.5-7B", "system": "gb200", "precision": "bf16"}
+    with pytest.raises(ValueError, match="column tp: must be a divisor of the 28 heads"):
+        read_row(cells | {"tp": "8"})
+    fleet = read_row(cells | {"tp": "9"})
+    assert fleet.prompts is not None
+    assert fleet.answers.attention_data == 4
+    with pytest.raises(ValueError, match="column tp: must be a divisor"):
+        read_row(cells | {"tp": "9", "system": "b200"})  # no rack
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 6])
+def test_chunks_are_seams_that_nobody_sees(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [GOOD.replace(",64,", f",{users},").split(",") for users in (64, 4, 512, 1, 32)]
+    whole, errors = predict_table("rows", HEAD.split(","), lines, False, sys.stderr)
+    sizes = []
+
+    def counted(rows: list[Row]) -> list[Answer]:
+        sizes.append(len(rows))
+        return answer_rows(rows)
+
+    monkeypatch.setattr(predict, "CHUNK", chunk)
+    monkeypatch.setattr(predict, "answer_rows", counted)
+    assert predict_table("rows", HEAD.split(","), lines, False, sys.stderr) == (whole, errors)
+    assert sizes == [min(chunk, 5 - begin) for begin in range(0, 5, chunk)]

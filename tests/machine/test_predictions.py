@@ -6,22 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.machine.benchmark_loops import loop_latencies
 from serving_mathematics.machine.exercises.predictions import (
     ridge_tokens,
     running_requests,
     tokens_that_touch,
 )
 from serving_mathematics.machine.predictions import (
-    LOADS,
-    WIDTHS,
-    _llama_on,
     calibrated_errors,
     example,
     padding,
-    slider_more_devices,
 )
-from serving_mathematics.machine.step_time import FITTED, count_work
 
 
 def test_padding_is_a_quantile_of_the_ratios() -> None:
@@ -80,20 +74,6 @@ def test_three_measurements_are_worth_something() -> None:
     assert 1 < found.pad_90 < 2
     assert found.resisting_rows.count("\n") == 7
     assert found.table_rows.count("|") == 5 * 6
-
-
-def test_slider_more_devices() -> None:
-    data = slider_more_devices()
-    values = np.array(data["curves"][0]["values"])
-    rates = np.array(data["readouts"][0]["values"])
-    for i, load in enumerate(LOADS):
-        for j, devices in enumerate(WIDTHS):
-            one = loop_latencies(count_work([_llama_on(devices, load)]), FITTED)
-            assert values[i, j] == pytest.approx(1e3 * float(one.per_token_s[0]))
-    assert np.all(np.diff(values, axis=0) > 0)  # more requests, longer steps
-    assert np.all(np.diff(values[:, 1:], axis=1) < 0)  # more devices, shorter ones
-    assert np.all(np.diff(rates[:, 1:], axis=1) < 0)  # and less from each
-    assert slider_more_devices() == data
 
 
 def test_tokens_that_touch() -> None:

@@ -39,8 +39,56 @@ def test_a_configuration_keeps_what_is_read() -> None:
     assert kept_config(config, beside)["quantization_config"] == {"quant_algo": "NVFP4"}
 
 
+def test_older_models_keep_their_full_layers() -> None:
+    """Ten of 62 layers of Gemma-3-27B are full, 21 of 42 of Gemma-2-9B, none of Mistral."""
+    found = record_making._older_models()
+    for name, full in (("Gemma-3-27B", 10), ("Gemma-2-9B", 21)):
+        assert found[name]["layer_types"].count("full_attention") == full
+    assert found["Gemma-3-27B"]["layer_types"].index("full_attention") == 6
+    assert "layer_types" not in found["Mistral-7B-v0.1"]
+    assert found["Mistral-7B-v0.1"]["sliding_window"] == 4096
+
+
+def test_versions_are_in_order() -> None:
+    names = ["a/0.5.9/x", "a/0.5.12/x", "a/0.5.6.post2/x", "a/1.3.0rc20/x", "a/1.3.0rc3/x"]
+    ordered = sorted(names, key=record_making._by_version)
+    assert ordered == [names[2], names[0], names[1], names[4], names[3]]
+
+
+def test_series_are_told_apart() -> None:
+    row = {
+        "num_experts": 8, "topk": 2, "hidden_size": 4096, "inter_size": 14336,
+        "moe_dtype": "bfloat16", "moe_tp_size": 1, "moe_ep_size": 8, "distribution": "balanced",
+    }  # fmt: skip
+    told = {"kernel": "experts", "model": "Mixtral-8x7B", "devices": 8, "routing": "balanced"}
+    assert record_making._series_key("moe_perf", row) == told
+    assert record_making._series_key("moe_perf", row | {"moe_ep_size": 4}) is None
+    assert record_making._series_key("moe_perf", row | {"topk": 3}) is None
+    assert record_making._series_key("gemm_perf", row) is None
+    heads = {"num_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "window_size": 128}
+    found = record_making._series_key("generation_attention_perf", heads)
+    assert found == {"kernel": "grouped", "heads": 64, "kv_heads": 8, "width": 64, "window": 128}
+
+
+def test_every_line_of_the_series_has_its_points() -> None:
+    series = read_record("machine_series")["series"]
+    assert len(
+        {str({k: v for k, v in line.items() if k not in ("x", "seconds")}) for line in series}
+    ) == len(series)
+    for line in series:
+        assert line["x"] == sorted(set(line["x"]))
+        assert len(line["x"]) == len(line["seconds"])
+        times = [
+            time
+            for each in line["seconds"]
+            for time in ([each] if isinstance(each, float) else each)
+        ]
+        assert all(1e-6 < time < 0.1 for time in times)
+
+
 @pytest.mark.parametrize(
-    "name", ["machine_runs", "machine_models", "machine_systems", "machine_kernels"]
+    "name",
+    ["machine_runs", "machine_models", "machine_systems", "machine_kernels", "machine_series"],
 )
 def test_records_say_where_they_are_from(name: str) -> None:
     record = read_record(name)

@@ -136,3 +136,53 @@ def test_a_blank_width_is_zero_and_nothing_else(place: int, bad: Any) -> None:
         widths(*given, True, False)
     given[place] = 0
     assert min(widths(*given, True, False)) >= 1
+
+
+def test_fleets_without_counts_are_split_as_twelve_devices() -> None:
+    """SGLang with one device a side and no counts: twelve, of which eight answer in one engine."""
+    line = next(
+        line
+        for line in LINES
+        if line["mode"] == "disagg" and line["backend"] == "sglang" and line["decode_tp"] == "1"
+        and run(int(line["line"])).workers == "assumed"
+    )  # fmt: skip
+    one = run(int(line["line"]))
+    assert (one.answers.tensor, one.answers.attention_data, one.answers.expert) == (1, 8, 8)
+    assert (one.answer_engines, one.prompt_engines) == (1.0, 1.0)
+    assert one.prompts is not None
+    assert (one.prompts.tensor, one.prompts.expert) == (4, 4)
+    assert one.answers.concurrency == one.concurrency == float(line["concurrency"])
+
+
+def test_an_engine_that_answers_has_its_part_of_the_load() -> None:
+    shared = [one for one in RUNS if one.kind != "engine" and one.answer_engines > 1]
+    assert {one.kind for one in shared} == {"fleet", "separate"}
+    for one in shared:
+        each = max(1.0, one.concurrency / one.answer_engines)
+        assert one.answers.concurrency == pytest.approx(each)
+        assert one.prompts is not None
+        assert one.prompts.concurrency == max(1.0, one.concurrency)
+    assert max(one.concurrency / one.answers.concurrency for one in shared) > 2
+
+
+def test_a_whole_fleet_under_one_name_is_split() -> None:
+    """The same width on both sides and no experts: a fleet. Two nodes of H100 are one engine."""
+    row = dict(LINES[run_of_fleet() - 1])
+    changed = [
+        {**row, "prefill_tp": "20", "decode_tp": "20", "prefill_ep": "1", "decode_ep": "1"},
+        {**row, "prefill_tp": "20", "decode_tp": "20", "prefill_ep": "1", "decode_ep": "1",
+         "system": "h100_sxm"},
+        {**row, "prefill_tp": "4", "decode_tp": "20", "prefill_ep": "1", "decode_ep": "1"},
+    ]  # fmt: skip
+    whole, nodes, wide = read_runs(changed)
+    assert (whole.answers.tensor, whole.answers.attention_data, whole.answer_engines) == (1, 16, 1)
+    assert (nodes.answers.tensor, nodes.answers.attention_data) == (20, 1)
+    assert (wide.answers.tensor, wide.answers.attention_data, wide.answers.expert) == (1, 20, 20)
+
+
+def run_of_fleet() -> int:
+    return next(
+        one.line
+        for one in RUNS
+        if one.workers == "assumed" and one.kind == "separate" and one.answers.backend == "trtllm"
+    )

@@ -19,12 +19,20 @@ from serving_mathematics.machine.deployments import (
     cache_devices,
     storage,
 )
+from serving_mathematics.machine.exercises.step_time import (
+    even_context,
+    floor_and_rate,
+    largest_batch,
+)
 from serving_mathematics.machine.step_time import (
     CONSTANT_NAMES,
+    FAR_MESSAGE_S,
     FITTED,
     MESSAGE_S,
+    SEND_S,
     SMALL_S,
     Constants,
+    Parts,
     Work,
     attention_floor_s,
     by_backend,
@@ -35,7 +43,11 @@ from serving_mathematics.machine.step_time import (
     feed_forward_floor_s,
     layers_floor_s,
     matrix_floor_s,
+    message_s,
     prompt_s,
+    ring_hops,
+    roof_s,
+    step_parts,
     touched_experts,
 )
 from serving_mathematics.measuring import read_record
@@ -108,15 +120,21 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
             )
         total += count * (max(read, done) + max(look, think) + mixed)
     total += factor * layers_floor_s(model, system.generation, one.backend, kept)
+    near, size = min(devices, system.domain_devices), model.hidden * 2 * width * a_group
     if devices > 1:
-        link = (
-            system.link_bytes_per_s
-            if devices <= system.domain_devices
-            else (system.outside_bytes_per_s)
-        )
-        size = 2 * (devices - 1) / devices * model.hidden * 2 * width * a_group
-        total += 2 * model.layer_count * (MESSAGE_S + size / (link * c.link_share))
+        within = 2 * (near - 1) / near * size / (system.link_bytes_per_s * c.link_share)
+        total += 2 * model.layer_count * (MESSAGE_S + within)
+    if devices > near:  # of m domains, each device sends its part of the bytes to the others
+        domains = devices / near
+        sent = 2 * (domains - 1) / domains * size / near
+        across = sent / (system.outside_bytes_per_s * c.link_share)
+        total += 2 * model.layer_count * (FAR_MESSAGE_S + across)
     total *= 1 + one.draft_tokens / model.layer_count
+    if one.pipeline > 1:
+        whole = devices * one.pipeline
+        inside = whole <= system.domain_devices
+        link = system.link_bytes_per_s if inside else system.outside_bytes_per_s
+        total += (one.pipeline - 1) * (SEND_S + size / (link * c.link_share))
     words = model.vocabulary * model.hidden * 2 / one.tensor
     total += width * words / (system.bandwidth_bytes_per_s * c.weight_share)
     return total + c.sequence_s * a_group
@@ -130,8 +148,10 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
         {"tensor": 1, "attention_data": 8, "expert": 8, "backend": "sglang"},
         {"precision": "fp4", "backend": "trtllm", "draft_tokens": 3, "accepted_tokens": 2.5},
         {"precision": "bf16", "tensor": 2, "pipeline": 4},
+        {"tensor": 4, "pipeline": 4, "draft_tokens": 1, "accepted_tokens": 1.5},
         {"precision": "int4", "system": find_system("h200")},
         {"tensor": 16},
+        {"tensor": 1, "attention_data": 32, "expert": 32},
     ],
 )
 def test_a_step_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> None:
@@ -204,6 +224,83 @@ def test_a_prompt_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> N
     total = total / 8 + sent / (system.link_bytes_per_s * c.prompt_link_share)
     found = float(prompt_s(count_work([one]), FITTED)[0])
     assert found == pytest.approx(9000 * total, rel=1e-12)
+
+
+def test_a_prompt_that_leaves_the_domain_sends_a_part_more() -> None:
+    """Sixteen devices of two domains: seven eighths twice within, and an eighth of half twice."""
+    sixteen = deployed("Llama-3.1-70B", tensor=16)
+    alone, shared = (
+        float(prompt_s(count_work([x]), PERFECT)[0])
+        for x in (deployed("Llama-3.1-70B", tensor=1), sixteen)
+    )
+    bytes_sent = 2 * 80 * 8192 * 2 * 1000
+    sent = bytes_sent * (2 * 7 / 8 / 900e9 + 1 / 8 / 100e9)
+    assert shared == pytest.approx(alone / 16 + sent, rel=1e-12)
+
+
+def test_parts_are_where_they_belong() -> None:
+    """Each part alone: what is left when everything else costs nothing."""
+    one = deployed("DeepSeek-R1", backend="sglang", draft_tokens=2, accepted_tokens=2.0)
+    work, three, long = count_work([one]), np.array([3.0]), np.array([1e4])
+    parts = step_parts(work, FITTED, three, long)
+    assert isinstance(parts, Parts)
+    assert float(parts.total()[0]) == pytest.approx(step(one, 3.0, 1e4, FITTED), rel=1e-14)
+    assert float(parts.host[0]) == pytest.approx(3 * FITTED.sequence_s)
+    kept = storage(one.architecture, "fp8")
+    floors = layers_floor_s(one.architecture, "blackwell", "sglang", kept)
+    assert float(parts.kernels[0]) == pytest.approx(FITTED.factor_sglang * floors * (1 + 2 / 61))
+    size = 7168 * 2 * 3 * 3
+    sent = MESSAGE_S + 1.75 * size / (900e9 * FITTED.link_share)
+    assert float(parts.messages[0]) == pytest.approx(2 * 61 * sent * (1 + 2 / 61))
+    words = 129_280 * 7168 * 2 / 8 / (7.7e12 * FITTED.weight_share)
+    assert float(parts.vocabulary[0]) == pytest.approx(3 * words)
+    read = 61 * 3 * 1e4 * 576 * 2 / (7.7e12 * FITTED.cache_share)  # whole on every device
+    assert float(parts.cache[0]) == pytest.approx(read * (1 + 2 / 61))
+    assert float(step_parts(work, FITTED, three, 0 * long).cache[0]) == 0
+    assert float(parts.experts[0] + parts.weights[0]) > 0
+
+
+def test_the_longer_of_two_counts() -> None:
+    sizes, work = np.array([8.0, 1.0]), np.array([3.0, 30.0])
+    assert roof_s(sizes, np.array(2.0), work, np.array(3.0)).tolist() == [4.0, 10.0]
+
+
+def test_hops_of_a_ring_are_counted() -> None:
+    """A ring of n passes n parts round twice, less the last step of each round."""
+    for devices in (2, 3, 8):
+        parts_sent = 2 * (devices - 1)
+        assert ring_hops(np.array(float(devices))) == pytest.approx(parts_sent / devices)
+    assert ring_hops(np.array(1.0)) == 0
+    none = message_s(np.array([0.0]), np.array([1e9]), np.array([1e9]), 0.5, 1e-3)
+    assert none.tolist() == [0.0]
+    some = message_s(np.array([1.5]), np.array([1e9]), np.array([1e9]), 0.5, 1e-3)
+    assert some.tolist() == pytest.approx([1e-3 + 3.0])
+
+
+def test_stages_share_the_layers_and_send() -> None:
+    """Four stages with four sequences work like one with a single sequence, and send thrice."""
+    one, four = deployed("Llama-3.1-70B", tensor=2), deployed("Llama-3.1-70B", tensor=2, pipeline=4)
+    sent = 3 * (SEND_S + 8192 * 2 / (900e9 * FITTED.link_share))
+    assert step(four, 4, 500, FITTED) == pytest.approx(step(one, 1, 500, FITTED) + sent, rel=1e-12)
+    far = replace(four, pipeline=8)  # sixteen devices: the next stage is in another domain
+    slower = 7 * (SEND_S + 8192 * 2 / (100e9 * FITTED.link_share))
+    assert step(far, 8, 500, FITTED) == pytest.approx(step(one, 1, 500, FITTED) + slower, rel=1e-12)
+
+
+def test_kernels_tell_what_a_message_out_of_the_domain_takes() -> None:
+    """The floor of four nodes is NCCL's of sixteen devices, and a send that of two devices."""
+    lines = read_record("machine_shapes")["messages"]
+
+    def floor(**told: object) -> float:
+        line = next(x for x in lines if all(x[key] == value for key, value in told.items()))
+        small = [us for size, us in zip(line["bytes"], line["us"], strict=True) if size <= 16384]
+        return float(np.median(small)) * 1e-6
+
+    for backend in ("vllm", "sglang"):
+        far = floor(system="gb300", devices=16, backend=backend, kernel="custom, in a graph")
+        assert far == pytest.approx(FAR_MESSAGE_S + MESSAGE_S, rel=0.12)
+    sends = [floor(system=system, operation="alltoall") for system in ("h100_sxm", "b200_sxm")]
+    assert 0.9 * min(sends) < SEND_S < max(sends)
 
 
 def test_a_window_and_a_selection_end_the_square() -> None:
@@ -362,3 +459,28 @@ def test_a_floor_is_of_values_that_have_a_size(bad: Any) -> None:
         matrix_floor_s("hopper", bad)
     with pytest.raises(ValueError, match="bytes_a_value must be positive and finite"):
         expert_floor_s("hopper", "vllm", bad, four_bit=False)
+
+
+def test_floor_and_rate() -> None:
+    assert floor_and_rate(1.0, 3.0, 3.0, 7.0) == (1.0, 0.5)
+    assert floor_and_rate(1.0, 2.0, 3.0, 6.0)[0] == 0.0
+    for late in (6.1, 2.0, math.nan):
+        with pytest.raises(ValueError, match="large_s must be"):
+            floor_and_rate(1.0, 2.0, 3.0, late)
+    with pytest.raises(ValueError, match="large_bytes must be above 1"):
+        floor_and_rate(1.0, 2.0, 1.0, 3.0)
+
+
+def test_even_context() -> None:
+    assert even_context(8e9, 32, 4096) == pytest.approx(8e9 / 262_144)
+    with pytest.raises(ValueError, match="layers must be"):
+        even_context(8e9, 0, 4096)
+
+
+def test_largest_batch() -> None:
+    assert largest_batch(1.0, 0.0, 0.1, 99) == 10  # just fits
+    assert largest_batch(1.0, 0.05, 0.1, 99) == 9
+    assert largest_batch(1.0, 0.0, 0.1, 7) == 7
+    assert largest_batch(1.0, 2.0, 0.1, 7) == 0
+    with pytest.raises(ValueError, match="room must be"):
+        largest_batch(1.0, 0.0, 0.1, 0)

@@ -17,7 +17,8 @@ from serving_mathematics.planner.planner_coverage import (
     RECORD,
     WORKED_NAME,
     _measure,
-    _one,
+    _planned,
+    _row_of,
     _seeds,
     _shares,
     main,
@@ -34,7 +35,7 @@ def test_the_record_has_every_seed() -> None:
         assert len(row["seeds"]) == _seeds(row["name"]) in (40, 400)
         assert {len(seed["held"]) for seed in row["seeds"]} == {len(NAMES)}
     decided = [seed for row in record["questions"] for seed in row["seeds"] if seed["decided"]]
-    assert len(decided) >= 300
+    assert len(decided) >= 500
     assert all(92 <= share <= 97 for share in _shares(decided))
 
 
@@ -52,7 +53,8 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     main()
     record = json.loads((tmp_path / f"{RECORD}.json").read_text(encoding="utf-8"))
     assert record == _measure()
-    assert record["questions"][0]["seeds"] == [_one("small", seed) for seed in range(3)]
+    plans = [_planned(small["small"] | {"seed": seed}) for seed in range(3)]
+    assert record["questions"][0]["seeds"] == [_row_of("small", *plan) for plan in plans]
     assert _seeds("small") == 3
     planner_coverage._truth.cache_clear()
 

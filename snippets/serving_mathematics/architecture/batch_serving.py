@@ -86,7 +86,7 @@ def list_schedule(
     times = np.asarray(durations, dtype=float)
     require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     require_all_non_negative(durations=times)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     turns = np.arange(times.size) if order is None else np.asarray(order)
     complete = np.array_equal(np.sort(turns), np.arange(times.size))
     require(complete, "order", f"a permutation of 0 … {times.size - 1}", turns)
@@ -128,7 +128,7 @@ def makespan_floor(durations: npt.ArrayLike, machines: int) -> float:
     times = np.asarray(durations, dtype=float)
     require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     require_all_non_negative(durations=times)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     longest = np.sort(times)[::-1]
     together = [
         longest[k * machines - k : k * machines + 1].sum()
@@ -145,7 +145,7 @@ def list_ratio(machines: int) -> float:
     >>> list_ratio(machines=4)
     1.75
     """
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     return 2 - 1 / machines
 
 
@@ -157,7 +157,7 @@ def lpt_ratio(machines: int) -> float:
     >>> round(lpt_ratio(machines=2), 12) == round(7 / 6, 12)
     True
     """
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     return 4 / 3 - 1 / (3 * machines)
 
 
@@ -205,7 +205,7 @@ def latest_finish_s(
     33.75
     """
     require_non_negative(work_s=work_s)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     require_non_negative(overhead_s=overhead_s)
     require_positive_integer(shards=shards)
     require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
@@ -223,7 +223,7 @@ def best_shards(work_s: float, machines: int, overhead_s: float, spread: float) 
     20
     """
     require_positive(work_s=work_s, overhead_s=overhead_s)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
     root = math.floor(math.sqrt(spread * (machines - 1) * work_s / overhead_s))
     sides = [max(root, machines), max(root + 1, machines)]

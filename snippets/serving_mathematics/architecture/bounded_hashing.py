@@ -42,6 +42,7 @@ from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.require import (
     require,
     require_non_negative,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
 )
@@ -65,7 +66,7 @@ def bounded_capacity(requests: int, servers: int, balance: float) -> int:
     >>> bounded_capacity(1000, servers=10, balance=1.25)
     125
     """
-    require(0 <= requests < math.inf and requests % 1 == 0, "requests", "a count", requests)
+    require_non_negative_integer(requests=requests)
     require_positive_integer(servers=servers)
     require(1 <= balance < math.inf, "balance", "at least 1 and finite", balance)
     return math.ceil(Fraction(str(balance)) * int(requests) / int(servers))
@@ -179,8 +180,7 @@ def simulate_affinity(
     shares = np.asarray(popularity, dtype=float)
     require(shares.ndim == 1 and np.all(shares >= 0), "popularity", "probabilities", shares)
     require(abs(shares.sum() - 1) < 1e-9, "popularity", "summing to 1", shares.sum())
-    whole = 0 <= cache_slots < math.inf and cache_slots % 1 == 0
-    require(whole, "cache_slots", "a count", cache_slots)
+    require_non_negative_integer(cache_slots=cache_slots)
     require_non_negative(prefill_s=prefill_s)
     require_positive(decode_s=decode_s)
     require(balance >= 1, "balance", "at least 1", balance)

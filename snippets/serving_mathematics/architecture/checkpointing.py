@@ -105,7 +105,7 @@ def expected_completion_s(
     """
     require_positive(work_s=work_s)
     require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
-    require(0 <= checkpoint_s < math.inf, "checkpoint_s", "non-negative", checkpoint_s)
+    require_non_negative(checkpoint_s=checkpoint_s)
     require_positive(failure_gap_s=failure_gap_s)
     require_non_negative(restart_s=restart_s)
     whole = math.floor(work_s / interval_s)
@@ -141,11 +141,11 @@ def simulate_completion(
     """
     require_positive(work_s=work_s)
     require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
-    require(0 <= checkpoint_s < math.inf, "checkpoint_s", "non-negative", checkpoint_s)
+    require_non_negative(checkpoint_s=checkpoint_s)
     require_positive(failure_gap_s=failure_gap_s)
     require_non_negative(restart_s=restart_s)
     require_positive(shape=shape)
-    require(float(runs).is_integer() and runs >= 10, "runs", "an integer of at least 10", runs)
+    require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
     scale = failure_gap_s / math.gamma(1 + 1 / shape)
     done, clock = np.zeros(runs), np.zeros(runs)
     owed = np.zeros(runs)  # of a restart that was not completed

@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -21,15 +24,23 @@ from typing import Any
 from distributed import Client
 from distributed.cfexecutor import ClientExecutor
 from distributed.deploy.cluster import Cluster
+from distributed.utils import silence_logging_cmgr
 
 from serving_mathematics import checks
+from serving_mathematics.require import require_positive
+
+ENDED = "the Dask scheduler has ended, or cannot be reached any more"
 
 
 @contextlib.contextmanager
-def cluster_executor(scheduler: str | Cluster) -> Iterator[futures.Executor]:
+def cluster_executor(
+    scheduler: str | Cluster, patience_s: float = 10.0
+) -> Iterator[futures.Executor]:
     """The workers of a Dask cluster as an executor, until the end of the block.
 
-    scheduler: address such as "tcp://scheduler:8786", or a cluster object.
+    scheduler: address such as "tcp://scheduler:8786", or a cluster object. patience_s: how long the
+    cluster may be without a worker [s]; Dask itself waits for ever. Raises BrokenExecutor after
+    that, or when the scheduler has ended: what is left is cancelled.
 
     >>> from distributed import LocalCluster
     >>> loopback = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
@@ -40,9 +51,43 @@ def cluster_executor(scheduler: str | Cluster) -> Iterator[futures.Executor]:
     ...     executor.submit(sum, [1, 2, 3]).result()
     6
     """
-    connect: Callable[[str | Cluster], Any] = Client
-    with connect(scheduler) as client, client.get_executor(pure=False) as executor:
-        yield executor
+    require_positive(patience_s=patience_s)
+    connect: Callable[..., Any] = Client
+    over, lost = threading.Event(), list[str]()
+
+    def watch(client: Any, executor: futures.Executor) -> None:
+        """Cancel what is left when nobody is there to do it."""
+        seen = time.monotonic()
+        while not over.wait(min(1.0, patience_s / 4)):
+            if client.status == "running" and client.scheduler_info(0)["n_workers"]:
+                seen = time.monotonic()
+            elif client.status != "running":
+                lost.append(ENDED)
+            elif time.monotonic() - seen > patience_s:
+                lost.append(f"the Dask scheduler has had no worker for {patience_s:g} s")
+            if lost:
+                executor.shutdown(wait=False)
+                break
+
+    with (
+        silence_logging_cmgr(logging.CRITICAL),  # what goes wrong is raised
+        connect(scheduler) as client,
+        client.get_executor(pure=False) as executor,
+    ):
+        watcher = threading.Thread(target=watch, args=(client, executor))
+        watcher.start()
+        try:
+            yield executor
+        except BaseException as problem:
+            if client.status != "running" and not lost:
+                lost.append(ENDED)
+            executor.shutdown(wait=False)  # or Ctrl-C would wait for the tasks
+            if lost:
+                raise futures.BrokenExecutor(lost[0]) from problem
+            raise
+        finally:
+            over.set()
+            watcher.join()
 
 
 def check_dask_takes_tasks_for_pure() -> None:

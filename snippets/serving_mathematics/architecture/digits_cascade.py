@@ -35,7 +35,12 @@ from serving_mathematics.architecture.digits_classifier import (
 from serving_mathematics.architecture.model_routers import cascade_cost, router_cost
 from serving_mathematics.capacity.hedging_collapse import wilson_interval
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,7 +176,7 @@ def multiplications(hidden: int) -> int:
     >>> multiplications(0), multiplications(64)
     (640, 4736)
     """
-    require(0 <= hidden < math.inf and hidden % 1 == 0, "hidden", "a count", hidden)
+    require_non_negative_integer(hidden=hidden)
     return hidden * (INPUTS + CLASSES) if hidden else INPUTS * CLASSES
 
 
@@ -272,6 +277,7 @@ def example() -> SimpleNamespace:
         deferred_test=100 * float(deferred.mean()),
         cascade_multiplications=cost,
         large_multiplications=large,
+        cost_ratio=large / small,
         saved_percent=100 * (1 - cost / large),
         middle_percent=100 * float(test.right[MIDDLE].mean()),
         middle_multiplications=multiplications(MIDDLE),

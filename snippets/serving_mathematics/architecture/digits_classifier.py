@@ -25,7 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -166,43 +173,47 @@ def train_classifier(
     >>> train_classifier(dark_and_light, squares, 0, rng).logits(dark_and_light).argmax(axis=1)
     array([3, 8])
     """
+    require_all_finite(pixels=pixels)
     x = np.asarray(pixels, dtype=float)
-    require(x.ndim == 2 and x.size > 0 and np.isfinite(x).all(), "pixels", "finite rows", x.shape)
-    require(0 <= hidden < math.inf and hidden == int(hidden), "hidden", "a count", hidden)
+    require(x.ndim == 2 and x.size > 0, "pixels", "rows", x.shape)
+    require_non_negative_integer(hidden=hidden)
     for name, count in (("epochs", epochs), ("batch_size", batch_size)):
         require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
-    require(0 < learning_rate < math.inf, "learning_rate", "positive", learning_rate)
-    require(0 <= weight_decay < math.inf, "weight_decay", "non-negative", weight_decay)
+    require_in("[1, 1e6]", epochs=epochs)
+    require_positive(learning_rate=learning_rate)
+    require_non_negative(weight_decay=weight_decay)
 
     widths = [x.shape[1], *([hidden] if hidden else []), DIGITS]
     shapes = [shape for a, b in itertools.pairwise(widths) for shape in ((a, b), (b,))]
-    values = [
-        rng.standard_normal(shape) * math.sqrt(2 / shape[0]) if len(shape) == 2 else np.zeros(shape)
-        for shape in shapes
-    ]
-    first, second = [np.zeros(s) for s in shapes], [np.zeros(s) for s in shapes]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    value, slope, m, v = np.zeros((4, ends[-1]))  # of all weights and biases, one after another
+    values, slopes = (
+        [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
+        for flat in (value, slope)
+    )
+    for weights in values[::2]:
+        weights[:] = rng.standard_normal(weights.shape) * math.sqrt(2 / len(weights))
     steps, step = epochs * math.ceil(len(x) / batch_size), 0
     for _ in range(epochs):
         order = rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
-            inside = x[rows] @ values[0] + values[1]
+            seen = x[rows]
+            inside = seen @ values[0] + values[1]
             active = np.maximum(inside, 0.0)
             scores = active @ values[2] + values[3] if hidden else inside
             back = output_gradient(scores, rows)
-            gradients = []
             if hidden:
-                gradients = [active.T @ back, back.sum(axis=0)]
+                slopes[2][:], slopes[3][:] = active.T @ back, back.sum(axis=0)
                 back = (back @ values[2].T) * (inside > 0)
-            gradients = [x[rows].T @ back, back.sum(axis=0), *gradients]
+            slopes[0][:], slopes[1][:] = seen.T @ back, back.sum(axis=0)
             step += 1
             rate = learning_rate * (1 - (step - 1) / steps)
             warm_m, warm_v = 1 - FIRST_DECAY**step, 1 - SECOND_DECAY**step
-            for value, slope, m, v in zip(values, gradients, first, second, strict=True):
-                slope += weight_decay * value
-                m += (1 - FIRST_DECAY) * (slope - m)
-                v += (1 - SECOND_DECAY) * (slope * slope - v)
-                value -= rate * (m / warm_m) / (np.sqrt(v / warm_v) + TINY)
+            slope += weight_decay * value
+            m += (1 - FIRST_DECAY) * (slope - m)
+            v += (1 - SECOND_DECAY) * (slope * slope - v)
+            value -= rate * (m / warm_m) / (np.sqrt(v / warm_v) + TINY)
     return Classifier(tuple(zip(values[::2], values[1::2], strict=True)))
 
 

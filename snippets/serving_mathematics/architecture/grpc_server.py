@@ -201,7 +201,8 @@ def create_server(
         if counts["accepted"] - counts["done"] >= limits.places:
             counts["refused"] += 1
             later = (("grpc-retry-pushback-ms", "1000"),)
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "full, try later", later)
+            full = f"{limits.places} requests are inside, try later"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, full, later)
         counts["accepted"] += 1
         outcome = "failed"
         try:

@@ -27,6 +27,8 @@ from serving_mathematics.require import require, require_in, require_non_negativ
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FloatArray = npt.NDArray[np.float64]
+
 WORDS_PER_TOKEN = 0.75  # 10 tokens/s are about 450 words/min (Databricks 2023) [words/token]
 WORDS_PER_MINUTE = 238.0  # silent reading of English non-fiction (Brysbaert 2019) [words/min]
 
@@ -144,8 +146,20 @@ def simulate_stalls(
     require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
     enough = 100 <= streams < math.inf and streams % 1 == 0
     require(enough, "streams", "an integer of at least 100", streams)
-    steps = rng.exponential(mean_itl_s, (int(streams), int(tokens) - 1)) - gap_s
-    share = float(np.mean(np.cumsum(steps, axis=1).max(axis=1) > start_delay_s))
+    return _late(_lags(rng, mean_itl_s, gap_s, int(tokens), int(streams)), delay)
+
+
+def _lags(
+    rng: np.random.Generator, mean_itl_s: float, gap_s: float, tokens: int, streams: int
+) -> FloatArray:
+    """How far each stream falls behind its reader at worst [s], shape (streams,)."""
+    steps = rng.exponential(mean_itl_s, (streams, tokens - 1)) - gap_s
+    return np.asarray(np.cumsum(steps, axis=1).max(axis=1))
+
+
+def _late(lags_s: FloatArray, start_delay_s: float) -> MeanEstimate:
+    """Share of streams that fall behind by more than the delay."""
+    share, streams = float(np.mean(lags_s > start_delay_s)), lags_s.size
     error = math.sqrt(max(share * (1 - share), 1 / streams) / streams)
     return MeanEstimate(share, error, 1.96 * error)
 
@@ -190,8 +204,9 @@ def figure_start_delay(figure: Figure) -> None:
         (0.175, "C1", 2.7, 0.22),
     ):
         axes.plot(delays, [stall_probability(d, mean, gap) for d in delays], color=colour)
+        lags = _lags(rng, mean, gap, 400, 2000)
         for delay in (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0):
-            run = simulate_stalls(rng, delay, mean, gap)
+            run = _late(lags, delay)
             if run.mean > 0.004:
                 axes.errorbar(delay, run.mean, run.half_width, fmt="o", color=colour)
         axes.annotate(f"{1000 * mean:.0f} ms", (x, y), color=colour)

@@ -51,6 +51,8 @@ def gaps_during_prefill_s(
     require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     for name, value in (("prompt_tokens", prompt_tokens), ("chunk_tokens", chunk_tokens)):
         require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
+    most = 1e7 * chunk_tokens
+    require(prompt_tokens <= most, "prompt_tokens", "at most ten million chunks", prompt_tokens)
     chunks = np.full(-(-int(prompt_tokens) // int(chunk_tokens)), float(chunk_tokens))
     chunks[-1] = prompt_tokens - chunk_tokens * (chunks.size - 1)
     return step_s + chunks / prefill_per_s

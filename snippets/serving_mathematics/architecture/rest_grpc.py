@@ -23,7 +23,7 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.wire_format import FRAME_HEADER_BYTES, GRPC_PREFIX_BYTES
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import require, require_non_negative_integer, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,8 +70,7 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
     """
     for name, size in (("request_bytes", request_bytes), ("answer_bytes", answer_bytes)):
         require(0 < size < math.inf, name, "positive and finite", size)
-    counts = 0 <= handshakes < math.inf and handshakes == int(handshakes)
-    require(counts, "handshakes", "a count", handshakes)
+    require_non_negative_integer(handshakes=handshakes)
     return int(handshakes) + flights(request_bytes) + flights(answer_bytes) - 1
 
 

@@ -22,13 +22,12 @@ import argparse
 import asyncio
 import json
 import logging
-import math
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import h11
 import numpy as np
@@ -36,16 +35,11 @@ import numpy.typing as npt
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    FailFast,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -55,9 +49,21 @@ from serving_mathematics.architecture.digits_classifier import (
     load_digits,
     train_classifier,
 )
+from serving_mathematics.architecture.inference_bodies import (
+    JSON_BYTES,
+    ErrorAnswer,
+    InferRequest,
+    InferResponse,
+    LogitTensor,
+    _write_body,
+    read_body,
+    reason,
+)
+from serving_mathematics.capacity.bounded_server import open_files_for
 
 Predict = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
-Ink = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Timeout = Annotated[int | None, Header(ge=1, le=600_000)]
+PATH = "/v2/models/digits/infer"
 
 
 @dataclass(frozen=True)
@@ -72,54 +78,6 @@ class Limits:
     read_s: int = 5  # for the head of a request to arrive, and again for its body
     connections: int = 256  # open; one more is refused, or takes the place of an idle one
     drain_s: int = 30  # for the accepted to be answered after SIGTERM
-
-
-class PixelTensor(BaseModel):
-    """Images as rows, at most 256 of them."""
-
-    model_config = ConfigDict(strict=True)
-    name: Literal["pixels"]
-    datatype: Literal["FP32"]
-    shape: Annotated[list[Annotated[int, Field(ge=1, le=256)]], Field(min_length=2, max_length=2)]
-    data: Annotated[list[Ink], Field(max_length=256 * 64), FailFast()]
-
-    @model_validator(mode="after")
-    def agree(self) -> PixelTensor:
-        """The data have the shape, and the shape is that of the model."""
-        if self.shape[1] != 64:
-            raise ValueError(f"shape must be [n, 64], got {self.shape}")
-        if len(self.data) != 64 * self.shape[0]:
-            raise ValueError(f"data must be {64 * self.shape[0]} numbers, got {len(self.data)}")
-        return self
-
-
-class InferRequest(BaseModel):
-    """A request for the scores of some images."""
-
-    model_config = ConfigDict(strict=True)
-    inputs: Annotated[list[PixelTensor], Field(min_length=1, max_length=1)]
-
-
-class LogitTensor(BaseModel):
-    """Ten scores a row."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-    data: list[float]
-
-
-class InferResponse(BaseModel):
-    """The answer to an InferRequest."""
-
-    model_name: str
-    outputs: list[LogitTensor]
-
-
-class ErrorAnswer(BaseModel):
-    """The answer to a request that was not served."""
-
-    error: str
 
 
 class BoundedBody:
@@ -154,10 +112,12 @@ class BoundedBody:
         except TimeoutError:
             await _error(408, f"the body did not arrive in {self.read_s:g} s", scope, receive, send)
             return
+        extended = JSON_BYTES.lower().encode() in headers
+        expected = b"application/octet-stream" if extended else b"application/json"
         if size > self.body_bytes:
             await _error(413, f"more than {self.body_bytes} bytes", scope, receive, send)
-        elif media_type != b"application/json" or b"content-encoding" in headers:
-            text = "the body must be application/json, uncompressed"
+        elif media_type != expected or b"content-encoding" in headers:
+            text = f"the body must be {expected.decode()}, uncompressed"
             await _error(415, text, scope, receive, send)
         else:
             unread: list[Message] = [{"type": "http.request", "body": bytes(body)}]
@@ -258,13 +218,13 @@ class PunctualProtocol(H11Protocol):
         self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
 
 
-def reason(errors: Sequence[Any]) -> str:
-    """Where and why a request was refused, from the first of pydantic's errors, without its input.
+class _ExtendedRoute(APIRoute):
+    """A route for the requests only that say how much of their body is JSON."""
 
-    >>> reason([{"loc": ("body", "inputs", 0), "msg": "Field required", "input": float("nan")}])
-    'body.inputs.0: Field required'
-    """
-    return f"{'.'.join(map(str, errors[0]['loc']))}: {errors[0]['msg']}"
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As ever, or not at all."""
+        asked = any(name == JSON_BYTES.lower().encode() for name, _ in scope.get("headers", ()))
+        return super().matches(scope) if asked else (Match.NONE, {})
 
 
 def create_app(
@@ -275,8 +235,8 @@ def create_app(
     predict: from images, shape (n, 64), to scores, shape (n, 10); runs in a thread. limits: see
     Limits. counts: where to count accepted, answered, expired, failed and refused.
 
-    >>> [route.path for route in create_app(lambda x: x[:, :10]).routes if "v2" in route.path]
-    ['/v2/health/live', '/v2/health/ready', '/v2/models/digits', '/v2/models/digits/infer']
+    >>> [route.path for route in create_app(lambda x: x[:, :10]).routes if "health" in route.path]
+    ['/v2/health/live', '/v2/health/ready']
     """
     limits, counts = limits or Limits(), Counter() if counts is None else counts
     model = asyncio.Semaphore(limits.workers)
@@ -307,22 +267,16 @@ def create_app(
         logits = {"name": "logits", "datatype": "FP32", "shape": [-1, 10]}
         return {"name": "digits", "platform": "numpy", "inputs": [pixels], "outputs": [logits]}
 
-    @app.post("/v2/models/digits/infer", responses={"default": {"model": ErrorAnswer}})
-    async def infer(
-        request: InferRequest,
-        x_timeout_ms: Annotated[int | None, Header(ge=1, le=600_000)] = None,
-    ) -> InferResponse:
+    async def score(pixels: npt.NDArray[np.float32], timeout_ms: int | None) -> Any:
         if counts["accepted"] - counts["done"] >= limits.places:
             counts["refused"] += 1
             full = f"{limits.places} requests are inside, try later"
             raise HTTPException(503, full, {"Retry-After": "1"})
         counts["accepted"] += 1
         outcome = "failed"
-        (tensor,) = request.inputs
-        pixels = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
         try:
             try:
-                async with asyncio.timeout(x_timeout_ms and x_timeout_ms / 1000):
+                async with asyncio.timeout(timeout_ms and timeout_ms / 1000):
                     await model.acquire()
             except TimeoutError:
                 outcome = "expired"
@@ -337,17 +291,44 @@ def create_app(
                 raise HTTPException(500, "the model failed") from None
             finally:
                 model.release()
-            answer = LogitTensor(
-                name="logits",
-                datatype="FP32",
-                shape=list(logits.shape),
-                data=logits.ravel().tolist(),
-            )
             outcome = "answered"
-            return InferResponse(model_name="digits", outputs=[answer])
+            return logits
         finally:
             counts["done"] += 1
             counts[outcome] += 1
+
+    async def infer_extended(
+        request: Request,
+        inference_header_content_length: Annotated[int, Header()],
+        x_timeout_ms: Timeout = None,
+    ) -> Response:
+        try:
+            pixels, binary = read_body(await request.body(), inference_header_content_length)
+        except ValidationError as error:
+            raise HTTPException(400, reason(error.errors())) from None
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
+        body, head_bytes = _write_body(await score(pixels, x_timeout_ms), binary=binary)
+        kind = "application/octet-stream" if binary else "application/json"
+        return Response(body, media_type=kind, headers={JSON_BYTES: f"{head_bytes}"})
+
+    app.router.add_api_route(
+        PATH,
+        infer_extended,
+        methods=["POST"],
+        route_class_override=_ExtendedRoute,
+        include_in_schema=False,  # OpenAPI has one entry for a path and a method
+    )
+
+    @app.post(PATH, responses={"default": {"model": ErrorAnswer}})
+    async def infer(request: InferRequest, x_timeout_ms: Timeout = None) -> InferResponse:
+        (tensor,) = request.inputs
+        pixels = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
+        logits = await score(pixels, x_timeout_ms)
+        answer = LogitTensor(
+            name="logits", datatype="FP32", shape=list(logits.shape), data=logits.ravel().tolist()
+        )
+        return InferResponse(model_name="digits", outputs=[answer])
 
     return app
 
@@ -402,13 +383,15 @@ def serve(predict: Predict, port: int = 0, limits: Limits | None = None) -> Coun
     """Serve on 127.0.0.1 until SIGTERM or SIGINT, answer what was accepted, and return the counts.
 
     predict, limits: as for `create_app`. port: 0 for any free one, which is printed. To be called
-    from the main thread. Raises ValueError on a port that cannot be.
+    from the main thread. Raises ValueError on a port that cannot be, and on more connections than
+    the process may open files for.
 
     >>> serve(lambda x: x, port=70_000)
     Traceback (most recent call last):
     ValueError: port must be in [0, 65535], got 70000
     """
-    counts = Counter[str]()
+    counts, limits = Counter[str](), limits or Limits()
+    open_files_for(limits.connections)
     config = server_config(create_app(predict, limits, counts), limits)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it has stopped
         signal.signal(number, lambda *_: None)
@@ -430,37 +413,6 @@ def main() -> None:
         print(json.dumps(serve(classifier.logits, port)))
     except (OSError, ValueError) as problem:  # a port that is taken, or cannot be
         parser.exit(2, f"{problem}\n")
-
-
-def check_requests_are_typed() -> None:
-    """A request of the right type passes; NaN, text, truth values and wrong shapes do not.
-
-    Source: the protocol's datatypes; JSON has no NaN, which Python's parser accepts all the same.
-    """
-    good: dict[str, Any] = {"name": "pixels", "datatype": "FP32", "shape": [1, 64]}
-    accepted = InferRequest.model_validate({"inputs": [good | {"data": [0.5] * 63 + [1]}]})
-    checks.equal("an integer is a number", accepted.inputs[0].data[-1], 1.0)
-
-    def refusal(change: dict[str, Any]) -> str:
-        tensor = good | {"data": [0.5] * 64} | change
-        try:
-            InferRequest.model_validate({"inputs": [tensor]})
-        except ValidationError as error:
-            return reason(error.errors())
-        return "accepted"
-
-    for label, change, message in (
-        ("NaN", {"data": [math.nan] * 64}, "data.0: Input should be a finite number"),
-        ("above 1", {"data": [1e39] * 64}, "data.0: Input should be less than or equal to 1"),
-        ("text", {"data": ["1"] * 64}, "data.0: Input should be a valid number"),
-        ("truth", {"data": [True] * 64}, "data.0: Input should be a valid number"),
-        ("63 numbers", {"data": [0.5] * 63}, "0: Value error, data must be 64 numbers, got 63"),
-        ("1 × 63", {"shape": [1, 63]}, "0: Value error, shape must be [n, 64], got [1, 63]"),
-        ("257 rows", {"shape": [257, 64]}, "shape.0: Input should be less than or equal to 256"),
-        ("FP64", {"datatype": "FP64"}, "datatype: Input should be 'FP32'"),
-    ):
-        path = "inputs.0." if not message.startswith("0:") else "inputs."
-        checks.equal(label, refusal(change), path + message)
 
 
 def check_bad_input_is_refused() -> None:

@@ -24,7 +24,13 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,11 +148,12 @@ def msprt_ratio(
     >>> float(msprt_ratio(100, 0.3, 1.0, 0.1).round(6))
     18.028637
     """
+    require_all_finite(count=count, mean_difference=mean_difference)
     n, delta = np.asarray(count, dtype=float), np.asarray(mean_difference, dtype=float)
     require(n.size > 0 and ((n > 0) & (n < math.inf)).all(), "count", "positive", count)
     require(np.isfinite(delta).all(), "mean_difference", "finite", mean_difference)
-    require(0 < variance < math.inf, "variance", "positive", variance)
-    require(0 < mixing_variance < math.inf, "mixing_variance", "positive", mixing_variance)
+    require_positive(variance=variance)
+    require_positive(mixing_variance=mixing_variance)
     spread = variance + n * mixing_variance
     exponent = n**2 * mixing_variance * delta**2 / (2 * variance * spread)
     ratio: FloatArray = np.sqrt(variance / spread) * np.exp(np.minimum(exponent, 700.0))
@@ -181,6 +188,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         sprt_upper=upper,
         sprt_lower=lower,
+        sprt_error_step=math.log(0.02 / 0.01),
         sprt_h0=h0,
         sprt_h1=h1,
         sprt_fixed=fixed_samples(0.01, 0.02, 0.05, 0.2),

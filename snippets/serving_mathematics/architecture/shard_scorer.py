@@ -43,7 +43,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_all_finite
+from serving_mathematics.require import require, require_all_finite, require_positive_integer
 
 Array = npt.NDArray[np.float64]
 Score = Callable[[Array], Array]  # rows (n, …) to scores (n,)
@@ -118,8 +118,7 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     ...     len(make_manifest(Path(file.name), lambda rows: rows[:, 0], 2).inputs_sha256)
     3
     """
-    whole = 1 <= rows_per_shard < math.inf and rows_per_shard % 1 == 0
-    require(whole, "rows_per_shard", "a positive integer", rows_per_shard)
+    require_positive_integer(rows_per_shard=rows_per_shard)
     code = getattr(score, "__code__", None)
     require(
         isinstance(code, CodeType), "score", "a Python function", getattr(score, "__name__", score)
@@ -358,6 +357,7 @@ def root_mean_square(rows: Array) -> Array:
     [2.5]
     """
     require(rows.ndim == 2 and rows.shape[1] > 0, "rows", "of shape (n, d)", rows.shape)
+    require_all_finite(rows=rows)
     result: Array = np.sqrt((rows * rows).mean(axis=1))
     return result
 
@@ -377,6 +377,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threads", action="store_true", help="instead of processes")
     options = parser.parse_args(arguments)
     module, _, name = options.score.partition(":")
+    try:
+        score = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        print(f"--score {options.score}: {problem}", file=sys.stderr)
+        return 2
+    if not 1 <= options.workers <= 1024:
+        print(f"--workers must be from 1 to 1024, got {options.workers}", file=sys.stderr)
+        return 2
     executor: futures.Executor = (
         futures.ThreadPoolExecutor(options.workers)
         if options.threads
@@ -389,7 +397,7 @@ def main(arguments: list[str]) -> int:
             scored = score_rows(
                 options.source,
                 options.target,
-                getattr(importlib.import_module(module), name),
+                score,
                 executor,
                 rows_per_shard=options.rows_per_shard,
                 version=options.version,

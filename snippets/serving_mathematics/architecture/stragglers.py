@@ -65,7 +65,7 @@ def run_with_copies(
             require(values.shape == durations.shape, name, "as long as first", values.shape)
             positive = np.all((values > 0) & (values < math.inf))
             require(positive, name, "positive and finite", values)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_positive_integer(machines=machines)
     ends: list[tuple[float, int]] = []  # of attempts
     started: dict[int, list[float]] = {}  # by task that runs, in order of start
     now, busy, begun, free = 0.0, 0.0, 0, int(machines)
@@ -103,7 +103,8 @@ def mean_makespan(tasks: int, machines: int, *, copies: bool) -> float:
     (2.5, 2.0)
     """
     require_positive_integer(tasks=tasks)
-    require(float(machines).is_integer() and machines >= 1, "machines", "positive", machines)
+    require_in("[1, 1e7]", tasks=tasks)
+    require_positive_integer(machines=machines)
     require(copies in (True, False), "copies", "True or False", copies)
     attempts = (min((1 + copies) * left, machines) for left in range(1, int(tasks) + 1))
     return math.fsum(1 / running for running in attempts)
@@ -128,7 +129,7 @@ def simulate_makespan(
     require_positive_integer(tasks=tasks)
     require_in("[0, 1]", slow_share=slow_share)
     require(1 <= slowdown < math.inf, "slowdown", "at least 1 and finite", slowdown)
-    require(float(runs).is_integer() and runs >= 10, "runs", "an integer of at least 10", runs)
+    require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
     outcomes = []
     for _ in range(runs):
         drawn = rng.uniform(0.9, 1.1, (2, tasks))

@@ -35,7 +35,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.rest_server import PunctualProtocol, listen
+from serving_mathematics.capacity.bounded_server import open_files_for
 from serving_mathematics.require import require
+
+CONNECTIONS = 1000  # open at most; one more takes the place of an idle one, or is refused
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,8 @@ def create_app(
             retry = str(
                 1 + counts["refused"] % 3
             )  # spread, so that the refused do not return at once
-            raise Refusal(503, "every stream is taken", {"Retry-After": retry})
+            full = f"{allowed.streams} streams are being sent, try later"
+            raise Refusal(503, full, {"Retry-After": retry})
         return TokenStream(generate(asked), counts, allowed)
 
     @app.get("/v1/counts")
@@ -243,8 +247,9 @@ async def serving(
 
     head_s: for the head of a request to arrive. drain_s: for the streams inside to end after the
     block; one that is cut then has no [DONE]. Raises ValueError on a port that cannot be, OSError
-    on one that is taken.
+    on one that is taken, ValueError where the process may not open files for CONNECTIONS.
     """
+    open_files_for(CONNECTIONS)
     config = uvicorn.Config(
         app,
         http=PunctualProtocol,
@@ -252,7 +257,8 @@ async def serving(
         lifespan="off",
         log_config=None,
         access_log=False,
-        limit_concurrency=1000,
+        limit_concurrency=CONNECTIONS + 1,
+        backlog=128,  # asyncio accepts as many at a time before it looks at any
         timeout_keep_alive=head_s,
         timeout_graceful_shutdown=drain_s,
     )

@@ -1,4 +1,5 @@
-"""Measures one model behind JSON over HTTP and behind protobuf over gRPC, on loopback.
+"""Measures one model behind HTTP and behind gRPC, each with its numbers as text or fields and as
+bytes, on loopback.
 
 `python -m serving_mathematics.architecture.wire_measurement` starts both servers as processes of
 their own, sends both the same images in interleaved rounds, and writes records/rest_grpc.json:
@@ -30,6 +31,7 @@ from typing import Any
 import grpc
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import from_json, to_json
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import (
@@ -38,17 +40,28 @@ from serving_mathematics.architecture.digits_classifier import (
     train_classifier,
 )
 from serving_mathematics.architecture.grpc_server import SERVICE, messages, read_pixels
-from serving_mathematics.architecture.rest_server import InferRequest
+from serving_mathematics.architecture.inference_bodies import (
+    JSON_BYTES,
+    InferRequest,
+    _write_body,
+    read_body,
+)
 from serving_mathematics.measuring import FOLDER, provenance, write_record
 
 RECORD = "rest_grpc"
 COMMAND = "python -m serving_mathematics.architecture.wire_measurement"
 MODULES = {"rest": "rest_server", "grpc": "grpc_server"}
-ENCODINGS = ("json", "protobuf", "raw")
+SERVERS = {  # which of them speaks an encoding
+    "json": "rest",  # Python's json in the client, FastAPI's way in the server
+    "compiled": "rest",  # pydantic's JSON on both sides, in Rust
+    "binary": "rest",  # JSON with the numbers behind it as bytes
+    "protobuf": "grpc",
+    "raw": "grpc",  # protobuf with the numbers as bytes
+}
+ENCODINGS = tuple(SERVERS)
 ROWS = (1, 16, 256)  # images in a request
 ROUNDS, CALLS = 20, 12  # calls of each kind: 20 rounds of 12
 CLIENTS, LOAD_S, LOAD_ROUNDS = 4, 0.6, 3  # of the load on one server at a time
-HEADERS = {"Content-Type": "application/json"}
 PATH = "/v2/models/digits/infer"
 Floats = npt.NDArray[np.float32]
 
@@ -61,9 +74,15 @@ def _encode(pixels: Floats, encoding: str) -> bytes:
     """
     shape = list(pixels.shape)
     tensor: dict[str, Any] = {"name": "pixels", "datatype": "FP32", "shape": shape}
-    if encoding == "json":
-        tensor["data"] = pixels.ravel().tolist()
-        return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
+    if encoding in ("json", "compiled"):
+        request = {"inputs": [tensor | {"data": pixels.ravel().tolist()}]}
+        if encoding == "compiled":
+            return to_json(request)
+        return json.dumps(request, separators=(",", ":")).encode()
+    if encoding == "binary":
+        tensor["parameters"] = {"binary_data_size": pixels.nbytes}
+        head = to_json({"parameters": {"binary_data_output": True}, "inputs": [tensor]})
+        return head + pixels.tobytes()
     kind = messages()["ModelInferRequest"]
     if encoding == "raw":
         raw = [pixels.tobytes()]
@@ -74,14 +93,35 @@ def _encode(pixels: Floats, encoding: str) -> bytes:
     return bytes(request.SerializeToString())
 
 
+def _object_end(body: bytes) -> int:
+    """Where the JSON object ends that begins a body with bytes behind it.
+
+    >>> _object_end(b'{"inputs":[{"shape":[1,64]}]}...')
+    29
+    """
+    return body.index(b"}]}") + 3  # these objects hold it nowhere else
+
+
+def _headers(body: bytes, encoding: str) -> dict[str, str]:
+    """What the head of a request over HTTP says of its body."""
+    if encoding == "json":
+        return {"Content-Type": "application/json"}
+    size = len(body) if encoding == "compiled" else _object_end(body)
+    return {"Content-Type": "application/octet-stream", JSON_BYTES: f"{size}"}
+
+
 def _decode(answer: bytes, encoding: str) -> Floats:
     """The scores, shape (n, 10), from the body of an answer.
 
     >>> _decode(b'{"outputs":[{"shape":[1,2],"data":[0.5,1.0]}]}', "json")
     array([[0.5, 1. ]], dtype=float32)
     """
-    if encoding == "json":
-        (output,) = json.loads(answer)["outputs"]
+    if encoding == "binary":
+        size = _object_end(answer)
+        (output,) = from_json(answer[:size])["outputs"]
+        return np.frombuffer(answer, dtype="<f4", offset=size).reshape(output["shape"])
+    if SERVERS[encoding] == "rest":
+        (output,) = (json.loads if encoding == "json" else from_json)(answer)["outputs"]
         return np.array(output["data"], dtype=np.float32).reshape(output["shape"])
     response = messages()["ModelInferResponse"].FromString(answer)
     if encoding == "raw":
@@ -101,11 +141,11 @@ def _caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
     ...     callable(call)
     True
     """
-    if encoding == "json":
+    if SERVERS[encoding] == "rest":
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
         def post(body: bytes) -> bytes:
-            connection.request("POST", PATH, body, HEADERS)
+            connection.request("POST", PATH, body, _headers(body, encoding))
             response = connection.getresponse()
             content = response.read()
             if response.status != 200:
@@ -123,7 +163,7 @@ def _caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
         yield lambda body: bytes(method(body, timeout=30))
 
 
-class CountingProxy:
+class _CountingProxy:
     """Passes connections on to a port of loopback and counts the bytes of both directions."""
 
     def __init__(self, port: int) -> None:
@@ -134,7 +174,7 @@ class CountingProxy:
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
 
-    def __enter__(self) -> CountingProxy:
+    def __enter__(self) -> _CountingProxy:
         """Listen on `port`."""
         self._threads[0].start()
         return self
@@ -206,8 +246,8 @@ def _wire_bytes(ports: dict[str, int], images: Floats) -> list[dict[str, Any]]:
     for encoding in ENCODINGS:
         for count in ROWS:
             body, seen = _encode(images[:count], encoding), []
-            port = ports["rest" if encoding == "json" else "grpc"]
-            with CountingProxy(port) as proxy, _caller(proxy.port, encoding) as call:
+            port = ports[SERVERS[encoding]]
+            with _CountingProxy(port) as proxy, _caller(proxy.port, encoding) as call:
                 for _ in range(21):
                     answer = call(body)
                     seen.append((proxy.sent, proxy.received))
@@ -237,10 +277,7 @@ def _latencies(
     calls_ms: dict[tuple[str, int], list[float]] = {key: [] for key in keys}
     parts_ms: dict[tuple[str, int], dict[str, list[float]]] = {key: {} for key in keys}
     with contextlib.ExitStack() as stack:
-        calls = {
-            e: stack.enter_context(_caller(ports["rest" if e == "json" else "grpc"], e))
-            for e in ENCODINGS
-        }
+        calls = {e: stack.enter_context(_caller(ports[SERVERS[e]], e)) for e in ENCODINGS}
         for turn in range(ROUNDS + 1):  # the first warms up
             for encoding, count in keys:
                 for i in range(CALLS):
@@ -292,7 +329,7 @@ def _throughput(ports: dict[str, int], images: Floats) -> list[dict[str, Any]]:
     for _ in range(LOAD_ROUNDS):
         for (encoding, count), rates in found.items():
             body = _encode(images[:count], encoding)
-            port = ports["rest" if encoding == "json" else "grpc"]
+            port = ports[SERVERS[encoding]]
             taken: list[float] = []
 
             gate = threading.Barrier(CLIENTS + 1)
@@ -323,16 +360,18 @@ def _parts(
     """What a call is made of, ready to be timed in this process."""
 
     def read(body: bytes) -> object:
-        if encoding != "json":
+        if SERVERS[encoding] == "grpc":
             return read_pixels(messages()["ModelInferRequest"].FromString(body))
+        if encoding != "json":
+            return read_body(body, len(body) if encoding == "compiled" else _object_end(body))
         (tensor,) = InferRequest.model_validate(json.loads(body)).inputs
         return np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
 
     def write(scores: Floats) -> bytes:
+        if SERVERS[encoding] == "rest":
+            return _write_body(scores, binary=encoding == "binary")[0]
         tensor: dict[str, Any] = {"name": "logits", "datatype": "FP32", "shape": list(scores.shape)}
         kind = messages()["ModelInferResponse"]
-        if encoding == "json":
-            return json.dumps({"outputs": [tensor | {"data": scores.ravel().tolist()}]}).encode()
         if encoding == "raw":
             message = kind(outputs=[tensor], raw_output_contents=[scores.tobytes()])
         else:
@@ -359,7 +398,7 @@ def _measure() -> dict[str, Any]:
     equal = {}
     with _servers() as ports:
         for encoding in ENCODINGS:
-            with _caller(ports["rest" if encoding == "json" else "grpc"], encoding) as call:
+            with _caller(ports[SERVERS[encoding]], encoding) as call:
                 scores = _decode(call(_encode(images[:256], encoding)), encoding)
             equal[encoding] = int((scores == expected).all(axis=1).sum())
         wire = _wire_bytes(ports, images)
@@ -388,12 +427,16 @@ def check_encodings_carry_the_same_numbers() -> None:
     Source: the images themselves.
     """
     pixels = np.random.default_rng(3).random((2, 64)).astype(np.float32)
-    for encoding in ENCODINGS[1:]:
+    for encoding in ("compiled", "binary"):
+        body = _encode(pixels, encoding)
+        read, _ = read_body(body, int(_headers(body, encoding)[JSON_BYTES]))
+        checks.equal(encoding, (read == pixels).all(), True)
+    for encoding in ("protobuf", "raw"):
         request = messages()["ModelInferRequest"].FromString(_encode(pixels, encoding))
         checks.equal(encoding, (read_pixels(request) == pixels).all(), True)
     (tensor,) = InferRequest.model_validate_json(_encode(pixels, "json")).inputs
-    read = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
-    checks.equal("json", (read == pixels).all(), True)
+    data = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
+    checks.equal("json", (data == pixels).all(), True)
 
 
 if __name__ == "__main__":

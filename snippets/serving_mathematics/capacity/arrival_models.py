@@ -238,6 +238,7 @@ def modulated_arrivals(
         np.all((intensity >= 0) & (intensity < math.inf)), "rates", "non-negative and finite", rates
     )
     clock = np.concatenate([[0.0], np.cumsum(intensity * np.diff(edges))])
+    require(clock[-1] <= 1e9, "rates", "a thousand million requests at most", clock[-1])
     unit_times = np.sort(rng.uniform(0.0, clock[-1], rng.poisson(clock[-1])))
     return np.asarray(np.interp(unit_times, clock, edges))
 

@@ -40,7 +40,12 @@ from serving_mathematics.capacity.arrival_rates import dispersion_index, window_
 from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.capacity.arrival_trace import COLUMNS, _recorded
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+FLIPS = np.array([[-0.5, 0.5], [0.5, -0.5]])  # generator of one signal that forgets at rate 1
+SLOW_FLIPS, FAST_FLIPS = np.kron(FLIPS, np.eye(2)), np.kron(np.eye(2), FLIPS)
 FIT_WINDOWS_S = (1, 10, 60)  # windows whose dispersion the fit meets [s]
 
 
@@ -89,8 +96,7 @@ def signal_phases(signal: RateSignal) -> tuple[FloatArray, FloatArray]:
     """
     a, b = signal.slow_swing, signal.fast_swing
     rates = signal.mean_rate * (1 + np.array([a + b, a - b, b - a, -a - b]))
-    flip, stay = np.array([[-0.5, 0.5], [0.5, -0.5]]), np.eye(2)
-    return rates, np.kron(signal.slow_rate * flip, stay) + np.kron(stay, signal.fast_rate * flip)
+    return rates, signal.slow_rate * SLOW_FLIPS + signal.fast_rate * FAST_FLIPS
 
 
 def signal_dispersion(window_s: npt.ArrayLike, signal: RateSignal) -> FloatArray:
@@ -157,6 +163,7 @@ def fit_rate_signal(
         "three increasing numbers above 1",
         dispersion,
     )
+    require_in("[1, 1e6]", gap_cv=gap_cv)
     wanted = np.log(np.append(target - 1, gap_cv**2 - 1))
 
     def mismatch(logs: FloatArray) -> FloatArray:
@@ -258,6 +265,7 @@ def _sign(rng: np.random.Generator, flips: FloatArray, edges: FloatArray) -> Int
 def _arrivals_at(rng: np.random.Generator, edges: FloatArray, rates: FloatArray) -> FloatArray:
     """A Poisson process with these rates between the edges: a unit-rate one on the clock ∫λ."""
     clock = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges))])
+    require(clock[-1] <= 1e9, "rates", "a thousand million requests at most", clock[-1])
     ticks = np.sort(rng.uniform(0.0, clock[-1], rng.poisson(clock[-1])))
     return np.asarray(np.interp(ticks, clock, edges))
 
@@ -292,7 +300,8 @@ def draw_tokens(
         f"non-negative, non-decreasing and of shape {levels.shape}",
         quantiles,
     )
-    drawn = np.interp(100 * rng.random(size), levels, values)
+    require_non_negative_integer(size=size)
+    drawn = np.interp(100 * rng.random(int(size)), levels, values)
     return np.asarray(np.rint(drawn), dtype=np.int64)
 
 
@@ -439,9 +448,10 @@ def figure_dispersion_by_window(figure: Figure) -> None:
     axes.axhline(1, color="C4", linestyle=":", linewidth=1.4)
     rng = np.random.default_rng(8)
     gaps = gamma_times(rng, 1 / told.rate_per_s, told.gap_cv**2, 1_000_000)
-    times = np.cumsum(gaps)
-    steps = np.geomspace(0.5, 60, 10)
-    axes.loglog(steps, [dispersion_index(window_counts(times, w)) for w in steps], color="C2")
+    counts = window_counts(np.cumsum(gaps), 0.5)
+    halves = np.array([1, 2, 3, 5, 8, 14, 24, 41, 70, 120])  # half seconds in a window
+    merged = [counts[: counts.size // k * k].reshape(-1, k).sum(axis=1) for k in halves.tolist()]
+    axes.loglog(halves / 2, [dispersion_index(some) for some in merged], color="C2")
     for w, index in zip(told.windows_s, told.dispersion, strict=True):
         filled = "C0" if w in FIT_WINDOWS_S else "none"
         axes.plot(w, index, "o", color="C0", markerfacecolor=filled, markersize=6)

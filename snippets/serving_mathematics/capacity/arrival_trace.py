@@ -43,6 +43,7 @@ from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.require import (
     require,
+    require_all_finite,
     require_all_non_negative,
     require_positive,
     require_shape,
@@ -256,6 +257,7 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     >>> token_dispersion(times, np.full(21, 7), 1.0)
     0.0
     """
+    require_all_finite(arrival_s=arrival_s, tokens=tokens)
     times, lengths = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
     sound = times.ndim == 1 and times.size > 1 and bool(np.all(np.diff(times) >= 0))
     require(sound and np.all(np.isfinite(times)), "arrival_s", "sorted, finite times", times)
@@ -342,6 +344,8 @@ def example() -> SimpleNamespace:
         trace_300s=index[300],
         trace_minute_p=dispersion_p_value(trace.requests_per_minute),
         trace_within=trace.dispersion_within_minutes,
+        trace_within_percent=100 * (trace.dispersion_within_minutes - 1),
+        idle_at_50_percent=100 * (1 - 0.5 * busiest / trace.rate_per_s),
         trace_within_p=_p_within_minutes(trace),
         trace_busiest=busiest,
         trace_quietest=quietest,

@@ -113,12 +113,13 @@ def simulate(
     )
     require_all_non_negative(service_times=services)
     for argument, value in (("replicas", replicas), ("slots", slots)):
-        require(float(value).is_integer() and value >= 1, argument, "a positive integer", value)
+        require(value % 1 == 0 and value >= 1, argument, "a positive integer", value)
     require_positive(sync_s=sync_s)
     require_non_negative(startup_s=startup_s)
-    end = float(arrivals[-1]) if end_s is None else float(end_s)
-    require(arrivals[-1] <= end < math.inf, "end_s", "finite and not before the last arrival", end)
-
+    end = float(arrivals[-1]) if end_s is None else end_s
+    require_non_negative(end_s=end)
+    require(end >= arrivals[-1], "end_s", "finite and not before the last arrival", end)
+    require(end <= 1e7 * sync_s, "end_s", f"at most {1e7 * sync_s:g}, ten million ticks", end)
     ticks = max(1, math.ceil(end / sync_s))
     tick_times = sync_s * np.arange(1, ticks + 1, dtype=np.float64)
     came_in = np.searchsorted(tick_times, arrivals, side="right")  # the tick of each arrival

@@ -85,7 +85,7 @@ def hpa_replicas(
     require_non_negative(metric=metric)
     require_positive(target=target)
     require(
-        float(not_ready).is_integer() and 0 <= not_ready < replicas,
+        not_ready % 1 == 0 and 0 <= not_ready < replicas,
         "not_ready",
         f"an integer in [0, {replicas})",
         not_ready,
@@ -179,13 +179,49 @@ def hpa(
         target,
     )
     require_non_negative(stabilization_s=stabilization_s)
+
+    def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
+        metric = utilization if signal == "utilization" else concurrency / ready
+        return hpa_replicas(replicas, metric, target, not_ready=replicas - ready)
+
+    return _damped(asked, stabilization_s)
+
+
+def hpa_waiting(
+    threshold: float, slots: int, *, stabilization_s: float = HPA_STABILIZATION_S
+) -> Policy:
+    """Kubernetes' autoscaler on an engine's waiting requests alone, an external metric with an
+    average value: the total over the threshold, whoever is ready.
+
+    threshold: waiting requests per replica, positive. slots: requests that a replica serves at
+    once; the others wait. stabilization_s: as for `hpa`. Never below one replica. Raises ValueError
+    on input outside these ranges.
+
+    >>> policy = hpa_waiting(5.0, slots=16)
+    >>> [policy(15.0 * k, 10, 10, 1.0, 160.0 + w) for k, w in enumerate((50.0, 75.0, 0.0))]
+    [10, 15, 10]
+    """
+    require_positive(threshold=threshold)
+    require_positive_integer(slots=slots)
+    require_non_negative(stabilization_s=stabilization_s)
+
+    def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
+        waiting = max(0.0, concurrency - utilization * ready * slots)
+        return hpa_replicas(replicas, waiting / replicas, threshold)
+
+    return _damped(asked, stabilization_s)
+
+
+def _damped(asked: Callable[[int, int, float, float], int], stabilization_s: float) -> Policy:
+    """Up at once within Kubernetes' rate limit, down to the highest recommendation of the last
+    stabilization_s [s].
+    """
     recommended: deque[tuple[float, int]] = deque()  # (time [s], replicas), oldest first
 
     def policy(
         time_s: float, replicas: int, ready: int, utilization: float, concurrency: float
     ) -> int:
-        metric = utilization if signal == "utilization" else concurrency / ready
-        wanted = hpa_replicas(replicas, metric, target, not_ready=replicas - ready)
+        wanted = asked(replicas, ready, utilization, concurrency)
         if not recommended:  # the controller starts from the fleet that it finds
             recommended.append((time_s, replicas))
         recommended.append((time_s, wanted))

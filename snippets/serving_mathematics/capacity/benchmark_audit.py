@@ -128,8 +128,9 @@ def mean_latency_bounds(
         f"{shares.size} non-decreasing, finite times",
         quantiles,
     )
+    require_positive(longest_s=longest_s)
     require(
-        quantiles[-1] <= longest_s < math.inf,
+        quantiles[-1] <= longest_s,
         "longest_s",
         f"finite and at least {quantiles[-1]}",
         longest_s,

@@ -33,6 +33,9 @@ from dataclasses import dataclass, replace
 
 DISCARD_BYTES = 1 << 20  # of a request that was refused unread, read on so that the answer arrives
 DISCARD_S = 1.0  # how long to do that [s]
+REFUSING = 64  # connections above the limit that are told why; more are closed without a word
+STOPPING = "the server is stopping"
+SPARE_FILES = 192  # beside connections: what is being refused, and what accepts 100 at a time
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -135,6 +138,31 @@ def response(status: int, body: bytes, headers: tuple[str, ...] = ()) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
+def open_files_for(connections: int) -> None:
+    """Make room for so many connections among the files that this process may open.
+
+    connections: at a time. A server that runs out of files accepts nothing, and logs that without
+    end. The limit of the process (ulimit -n) is raised as far as the system lets it; ValueError
+    where that is too little, and unless connections is positive.
+
+    >>> open_files_for(10)
+    """
+    try:
+        import resource
+    except ImportError:  # no such limit on Windows
+        return
+    if not connections >= 1:
+        raise ValueError(f"connections must be positive, got {connections}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        most = f"at most {hard - SPARE_FILES}, where this process may open {hard} files"
+        raise ValueError(f"connections must be {most}, got {connections}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 @dataclass
 class _Accepted:
     request: Request
@@ -173,6 +201,8 @@ class BoundedServer:
         """Listen; `port` is then the port in use."""
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be in [0, 65535], got {self.port}")
+        if self._limits.connections is not None:
+            open_files_for(self._limits.connections)
         self._listener = await asyncio.start_server(
             self._connection, "127.0.0.1", self.port, limit=self._limits.head_bytes
         )
@@ -200,8 +230,13 @@ class BoundedServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        most = self._limits.connections
         self.counts["connections"] += 1
+        if most is not None and len(self._connections) >= most + REFUSING:
+            self.counts["refused"] += 1
+            writer.transport.abort()
+            return
+        self._connections.add(task)
         address, *_ = writer.get_extra_info("peername") or ("unknown",)
         whole, answer = False, b""
         try:
@@ -236,8 +271,10 @@ class BoundedServer:
     async def _read(self, reader: asyncio.StreamReader, task: asyncio.Task[None]) -> Request:
         """The next request, read whole; Refusal when there will not be one."""
         most = self._limits.connections
-        if self._draining or (most is not None and len(self._connections) > most):
-            raise self._full(503)
+        if self._draining:
+            raise self._full(503, STOPPING)
+        if most is not None and len(self._connections) > most:
+            raise self._full(503, f"{most} connections are open")
         self._reading.add(task)
         try:
             async with asyncio.timeout(self._limits.read_s):
@@ -253,12 +290,13 @@ class BoundedServer:
                 raise ConnectionAbortedError("left without a request") from None
             raise Refusal(400, "the request ended before its end") from None
         except TimeoutError:
-            raise Refusal(408, "the request did not arrive in time") from None
+            late = f"the request did not arrive in {self._limits.read_s:g} s"
+            raise Refusal(408, late) from None
         except asyncio.CancelledError:
             if not self._draining:
                 raise
             task.uncancel()
-            raise self._full(503) from None
+            raise self._full(503, STOPPING) from None
         finally:
             self._reading.discard(task)
 
@@ -268,9 +306,11 @@ class BoundedServer:
         expires = header_number(request, "x-timeout-ms", math.inf) / 1000
         share, places = self._limits.per_client, self._limits.places
         if share is not None and self._inside[client] >= share:
-            raise self._full(429)
-        if self._draining or (places is not None and self._inside.total() >= places):
-            raise self._full(503)
+            raise self._full(429, f"{share} requests of yours are inside")
+        if self._draining:
+            raise self._full(503, STOPPING)
+        if places is not None and self._inside.total() >= places:
+            raise self._full(503, f"{places} requests are inside")
         loop = asyncio.get_running_loop()
         accepted = _Accepted(request, client, loop.time() + expires, loop.create_future())
         self._inside[client] += 1
@@ -278,12 +318,11 @@ class BoundedServer:
         self._queue.put_nowait(accepted)
         return accepted
 
-    def _full(self, status: int) -> Refusal:
-        """A refusal whose Retry-After takes turns between 1, 2 and 3 s, so that the refused do not
-        return together."""
-        return Refusal(
-            status, "full, try later", (f"Retry-After: {1 + self.counts['refused'] % 3}",)
-        )
+    def _full(self, status: int, limit: str) -> Refusal:
+        """A refusal that names the limit. Its Retry-After takes turns between 1, 2 and 3 s, so that
+        the refused do not return together."""
+        retry = f"Retry-After: {1 + self.counts['refused'] % 3}"
+        return Refusal(status, f"{limit}, try later", (retry,))
 
     async def _work(self) -> None:
         """Answer one accepted request after the other, oldest first."""

@@ -50,10 +50,10 @@ def cold_start(
     require_non_negative(arrival_rate=arrival_rate)
     require_positive(replica_rate=replica_rate)
     require_non_negative_integer(replicas=replicas)
-    require_non_negative(startup_s=startup_s)
+    require_non_negative(replicas_after=replicas_after, startup_s=startup_s)
     spare = replicas_after * replica_rate - arrival_rate
     require(
-        float(replicas_after).is_integer() and 0 < spare < math.inf,
+        replicas_after % 1 == 0 and 0 < spare < math.inf,
         "replicas_after",
         f"an integer above arrival_rate/replica_rate = {arrival_rate / replica_rate:.6g}",
         replicas_after,

@@ -23,6 +23,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
@@ -30,6 +31,8 @@ from serving_mathematics.require import require, require_finite, require_in, req
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
 
 GAUSS_POINTS = 48  # nodes per panel; the tests find the same integrals with half of them
 
@@ -133,6 +136,7 @@ def shared_cause_survival(
     nodes = step * np.arange(-math.ceil(8.5 / step), math.ceil(8.5 / step) + 1)
     weights = step / math.sqrt(2 * math.pi) * np.exp(-(nodes**2) / 2)
     factors = np.exp(-log_sd * math.sqrt(request_share) * nodes)  # cancel the request's part
+    require_finite(time=time, delay=delay)
     total = 0.0
     for factor, weight in zip(factors.tolist(), weights.tolist(), strict=True):
         total += weight * hedged_survival(
@@ -196,6 +200,7 @@ def example() -> SimpleNamespace:
         shared_most_cut=cut(0.9),
         product_of_tails_percent=100 * 0.05 * 0.05,
         half_shared_tail_percent=100 * shared_cause_survival(normal_95, 0.0, 0.5),
+        half_shared_over_product=shared_cause_survival(normal_95, 0.0, 0.5) / 0.05**2,
     )
 
 
@@ -253,7 +258,7 @@ def figure_shared_cause(figure: Figure) -> None:
     the p95 rises from 0.65 to 1, that for hedging at the median from 0.40 to 1, slowly at first and
     steeply near 1. Points lie on the curves.
     """
-    rng = np.random.default_rng(31)
+    normals = np.random.default_rng(31).standard_normal((3, 200_000))
     axes = figure.subplots()
     alone = _quantile(0.99, lognormal_survival)
     shares = 1 - np.geomspace(1, 0.005, 16)
@@ -263,7 +268,7 @@ def figure_shared_cause(figure: Figure) -> None:
     ):
         axes.plot(shares, [_shared_cause_p99(delay, s) / alone for s in shares], color=colour)
         for share in (0.0, 0.25, 0.5, 0.75, 0.9):
-            drawn = _drawn_pairs(rng, share, delay, 200_000)
+            drawn = _hedged_pairs(normals, share, delay)
             axes.plot(share, np.quantile(drawn, 0.99) / alone, "o", color=colour)
         axes.annotate(label, place, color=colour)
     axes.axhline(1.0, color="C4", linestyle=":", linewidth=1.2)
@@ -276,12 +281,11 @@ def figure_shared_cause(figure: Figure) -> None:
     )
 
 
-def _drawn_pairs(
-    rng: np.random.Generator, request_share: float, delay: float, pairs: int
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Hedged response times drawn from the definition of the shared cause."""
-    own = rng.standard_normal((2, pairs)) * math.sqrt(1 - request_share)
-    first, second = np.exp(own + math.sqrt(request_share) * rng.standard_normal(pairs))
+def _hedged_pairs(normals: FloatArray, request_share: float, delay: float) -> FloatArray:
+    """Hedged response times by the definition of the shared cause, from normal numbers of shape
+    (3, pairs)."""
+    own = normals[:2] * math.sqrt(1 - request_share)
+    first, second = np.exp(own + math.sqrt(request_share) * normals[2])
     return np.asarray(np.minimum(first, second + delay))
 
 
@@ -357,7 +361,7 @@ def check_shared_cause() -> None:
     rng = np.random.default_rng(19)
     for share in (0.5, 0.9):
         p99 = _shared_cause_p99(delay, share)
-        late = _drawn_pairs(rng, share, delay, 400_000) > p99
+        late = _hedged_pairs(rng.standard_normal((3, 400_000)), share, delay) > p99
         checks.covers(f"share beyond the p99, s = {share}", batch_means(late.astype(float)), 0.01)
     checks.close("cut at s = 0.5", 1 - _shared_cause_p99(delay, 0.5) / alone, 0.2021, atol=5e-5)
     checks.close(

@@ -34,7 +34,13 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import mean_wait
-from serving_mathematics.require import require, require_all_finite, require_in, require_positive
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_all_non_negative,
+    require_in,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -43,6 +49,7 @@ HICCUP_S, HICCUP_SHARE = (
     0.02,
 )  # a pause of the server in one service of fifty [mean services, 1]
 STUDENT_T_975_DF3 = 3.1824463053  # 97.5% point of Student's t, four runs; tested against scipy
+NEVER = 1e300  # [mean service times]
 BUDGET_BURST = 10.0  # most second copies that an unused budget saves up [requests]
 
 
@@ -59,6 +66,16 @@ class Workload:
     services: FloatArray
     servers: IntArray
     fleet: int
+
+    def beside(self, *others: Workload) -> Workload:
+        """These fleets followed by those of other workloads, as large and with as many requests."""
+        all_of = (self, *others)
+        return Workload(
+            arrivals=np.concatenate([w.arrivals for w in all_of]),
+            services=np.concatenate([w.services for w in all_of], axis=1),
+            servers=np.concatenate([w.servers for w in all_of], axis=1),
+            fleet=self.fleet,
+        )
 
 
 def poisson_workload(
@@ -77,7 +94,7 @@ def poisson_workload(
         ("replications", replications, 1),
     ):
         rule = f"an integer of at least {least}"
-        require(float(value).is_integer() and value >= least, name, rule, value)
+        require(value % 1 == 0 and value >= least, name, rule, value)
     shape = (replications, requests)
     first = rng.integers(fleet, size=shape)
     return Workload(
@@ -92,17 +109,17 @@ def hedged_responses(
     workload: Workload,
     delay: float | npt.ArrayLike,
     *,
-    budget: float = math.inf,
+    budget: float | npt.ArrayLike = math.inf,
     initial_work: npt.ArrayLike = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
     """Responses of hedged requests whose slower copy runs to its end, and the share of requests
     hedged.
 
-    delay: d ≥ 0 [mean service times], infinite for no hedging, one for all replications or shape
-    (r,). budget: hedges allowed per request, earned at each arrival and saved up to BUDGET_BURST;
-    infinite for no limit. initial_work: work in front of each server at time 0, any shape that
-    broadcasts to (r, fleet). Returns responses of shape (r, n) and shares of shape (r,). Raises
-    ValueError on bad input.
+    delay: d ≥ 0 [mean service times], infinite for no hedging. budget: hedges allowed per request,
+    earned at each arrival and saved up to BUDGET_BURST; infinite for no limit. Both are one for all
+    replications or of shape (r,). initial_work: work in front of each server at time 0, any shape
+    that broadcasts to (r, fleet). Returns responses of shape (r, n) and shares of shape (r,).
+    Raises ValueError on bad input.
 
     >>> workload = Workload(
     ...     arrivals=np.array([[0.0, 1.0]]),
@@ -115,48 +132,56 @@ def hedged_responses(
     """
     arrivals, fleet = workload.arrivals, workload.fleet
     lanes, requests = arrivals.shape
+    require_all_non_negative(initial_work=initial_work)
+    require(np.all(np.asarray(delay) >= 0), "delay", "non-negative", delay)
     delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
+    budgets = np.broadcast_to(np.asarray(budget, dtype=float), (lanes,))
     work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))
     require(np.all(delays >= 0), "delay", "non-negative", delay)
-    require(budget > 0, "budget", "positive", budget)
+    require(np.all(budgets > 0), "budget", "positive", budget)
     require(np.all((work >= 0) & (work < math.inf)), "initial_work", "finite and ≥ 0", work)
-    # One row of n + 1 slots per lane; the last slot is an arrival or a timer that never comes.
-    never = np.full((lanes, 1), math.inf)
-    arrival = np.hstack([arrivals, never]).ravel()
+    # One row of n + 1 slots per lane. In the last slot stands an arrival that never comes, to a
+    # server of its own: a lane that has finished stays there.
     lane = np.arange(lanes)
     pad = ((0, 0), (0, 0), (0, 1))
-    server = np.pad(workload.servers + fleet * lane[:, None], pad).reshape(2, -1)
-    service = np.pad(workload.services, pad).reshape(2, -1)
+    arrival = np.pad(arrivals, ((0, 0), (0, 1)), constant_values=NEVER).ravel()
+    places = workload.servers + fleet * lane[:, None]
+    server = np.pad(places, pad, constant_values=fleet * lanes).ravel()
+    service = np.pad(workload.services, pad).ravel()
     timer, timer_of = np.full(arrival.size, math.inf), np.zeros(arrival.size, dtype=np.int64)
     response = np.full(arrival.size, math.inf)
-    free_at = work.ravel().copy()
-    next_arrival = lane * (requests + 1)
-    next_timer, last_timer = next_arrival.copy(), next_arrival.copy()
-    tokens, hedged = np.zeros(lanes), np.zeros(lanes)
+    free_at = np.append(work, 0.0)
+    first = lane * (requests + 1)
+    next_arrival, next_timer, last_timer = first.copy(), first.copy(), first.copy()
+    limited = bool(np.any(budgets < math.inf))
+    tokens, refusals = np.where(budgets < math.inf, 0.0, math.inf), np.zeros(lanes)
+    most = np.where(budgets < math.inf, BUDGET_BURST, math.inf)
     while True:
-        is_timer = timer[next_timer] <= arrival[next_arrival]
-        now = np.where(is_timer, timer[next_timer], arrival[next_arrival])
-        running = now < math.inf
-        if not running.any():
-            return response.reshape(lanes, -1)[:, :-1], hedged / requests
+        timer_at, arrival_at = timer[next_timer], arrival[next_arrival]
+        now = np.minimum(timer_at, arrival_at)
+        if now.min() == NEVER:
+            hedged = (next_timer - first - refusals) / requests
+            return response.reshape(lanes, -1)[:, :-1], hedged
+        is_timer = timer_at <= arrival_at
         request = np.where(is_timer, timer_of[next_timer], next_arrival)
-        sends = running & (~is_timer | (tokens >= 1) | (budget == math.inf))
-        copy = is_timer.astype(np.int64)
-        place = server[copy, request]
-        done = np.maximum(now, free_at[place]) + service[copy, request]
+        copy = request + arrival.size * is_timer
+        place = server[copy]
+        done = np.maximum(now, free_at[place]) + service[copy]
         taken = done - arrival[request]
-        free_at[place[sends]] = done[sends]
-        answered = request[sends]  # a fleet that has finished must not write anywhere
-        response[answered] = np.minimum(response[answered], taken[sends])
-        late = running & ~is_timer & (taken > delays)
-        timer[last_timer[late]] = (now + delays)[late]
-        timer_of[last_timer[late]] = request[late]
+        if limited:  # a second copy that is refused changes nothing
+            refused = is_timer & (tokens < 1)
+            done, taken = np.where(refused, [free_at[place], response[request]], [done, taken])
+            earned = np.where(is_timer, refused - 1.0, np.minimum(budgets, 1.0))
+            tokens = np.minimum(tokens + earned, most)
+            refusals += refused
+        free_at[place] = done
+        response[request] = np.minimum(response[request], taken)
+        late = ~is_timer & (taken > delays)
+        timer[last_timer] = np.where(late, now + delays, math.inf)
+        timer_of[last_timer] = request
         last_timer += late
-        next_timer += running & is_timer
-        next_arrival += running & ~is_timer
-        hedged += is_timer & sends
-        earned = np.where(is_timer, -1.0 * sends, min(budget, 1.0))
-        tokens = np.minimum(tokens + earned, BUDGET_BURST)
+        next_timer += is_timer
+        next_arrival += ~is_timer & (arrival_at < NEVER)
 
 
 def tied_responses(workload: Workload) -> FloatArray:

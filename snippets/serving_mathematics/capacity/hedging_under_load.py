@@ -33,7 +33,6 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.hedging_simulator import (
-    Workload,
     hedged_responses,
     poisson_workload,
     quantile_estimate,
@@ -51,6 +50,8 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where an increasing function crosses zero between low and high, by bisection."""
     for _ in range(100):
         middle = (low + high) / 2
+        if middle in (low, high):
+            break
         low, high = (low, middle) if function(middle) > 0 else (middle, high)
     return high
 
@@ -177,8 +178,9 @@ def tracked_quantile(probability: float, utilization: float, hedged_share: float
     """
     require_in("(0, 1)", probability=probability, hedged_share=hedged_share)
     rule = f"in [0, {1 / (1 + hedged_share):.6g}) for a stable queue"
+    require(0 <= utilization < 1, "utilization", rule, utilization)
     load = utilization * (1 + hedged_share)
-    require(0 <= load < 1, "utilization", rule, utilization)
+    require(load < 1, "utilization", rule, utilization)
     alone, delay = -math.log1p(-probability), -math.log(hedged_share)
     return (alone if alone <= delay else (alone + delay) / 2) / (1 - load)
 
@@ -239,12 +241,7 @@ def _simulated_delays() -> list[tuple[float, float, FloatArray]]:
     load = np.repeat([hedged_load(rho, d) for rho, d in settings], lanes)[:, None]
     busy = rng.random((load.size, fleet)) < load
     responses, _ = hedged_responses(
-        Workload(
-            arrivals=np.concatenate([w.arrivals for w in workloads]),
-            services=np.concatenate([w.services for w in workloads], axis=1),
-            servers=np.concatenate([w.servers for w in workloads], axis=1),
-            fleet=fleet,
-        ),
+        workloads[0].beside(*workloads[1:]),
         np.repeat([d for _, d in settings], lanes),
         initial_work=np.where(busy, rng.exponential(1.0, busy.shape) / (1 - load), 0.0),
     )

@@ -53,6 +53,7 @@ def residence_s(
     >>> residence_s([1, 101], prefill_s=0.5, token_interval_s=0.02).tolist()
     [0.5, 2.5]
     """
+    require_all_finite(output_tokens=output_tokens)
     outputs = np.asarray(output_tokens, dtype=float)
     require(
         outputs.size > 0 and np.all((outputs >= 1) & (outputs < math.inf)),
@@ -78,6 +79,7 @@ def token_seconds(
     >>> token_seconds(100, 3, prefill_s=1.0, token_interval_s=0.5).tolist()
     201.5
     """
+    require_all_finite(prompt_tokens=prompt_tokens)
     prompts = np.asarray(prompt_tokens, dtype=float)
     require(
         prompts.size > 0 and np.all((prompts >= 0) & (prompts < math.inf)),

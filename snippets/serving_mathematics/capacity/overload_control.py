@@ -24,10 +24,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +55,7 @@ def blocking_probability(arrival_rate: float, service_rate: float, capacity: int
     """
     require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
     require_positive_integer(capacity=capacity)
+    require_in("[1, 1e7]", capacity=capacity)
     blocking = 1.0
     for _ in range(int(capacity)):
         offered = arrival_rate / service_rate * blocking
@@ -126,6 +133,8 @@ def best_capacity(arrival_rate: float, service_rate: float, deadline_s: float) -
     """
     require_positive(service_rate=service_rate, deadline_s=deadline_s)
     served = service_rate * deadline_s
+    most = 1e4 / service_rate
+    require(served <= 1e4, "deadline_s", f"at most {most:g}, ten thousand services", deadline_s)
     places = range(1, int(served + 10 * math.sqrt(served)) + 11)
     goodput = [bounded_goodput(arrival_rate, service_rate, deadline_s, k) for k in places]
     return 1 + int(np.argmax(goodput))
@@ -320,6 +329,50 @@ def check_short_queue_holds() -> None:
     checks.close("goodput [1/s]", tried[best - 1], 96.626, atol=5e-4)
     checks.close("best K at λ = 80", best_capacity(80.0, 100.0, 0.1), 8)
     checks.holds("K = 20 loses three quarters", tried[19] < 25, got=tried[19])
+
+
+def _in_time_per_s(
+    arrivals: npt.NDArray[np.float64], services: npt.NDArray[np.float64], places: float
+) -> float:
+    """Answers within the deadline from one server with so many places [1/s], by their ends."""
+    ends: deque[float] = deque()
+    in_time = 0
+    for now, service in zip(arrivals.tolist(), services.tolist(), strict=True):
+        while ends and ends[0] <= now:
+            ends.popleft()
+        if len(ends) < places:
+            ends.append(max(now, ends[-1] if ends else now) + service)
+            in_time += ends[-1] - now <= DEADLINE_S
+    return in_time / float(arrivals[-1])
+
+
+def check_six_places_win_under_other_laws() -> None:
+    """Near and above the capacity six places answer more in time than an unlimited queue, and four
+    times too many places fewer, whether services are equal, exponential or very variable, and
+    arrivals Poisson or in bursts; at 80% with equal services the limit is worth nothing.
+
+    Source: simulations of 30,000 requests, one by one; squared coefficients of variation of 0, 1
+    and 4.
+    """
+    rng = np.random.default_rng(5)
+    for name, gap_scv, service_scv in (
+        ("exponential", 1.0, 1.0),
+        ("equal services", 1.0, 0.0),
+        ("variable services", 1.0, 4.0),
+        ("bursts", 4.0, 1.0),
+    ):
+        services = np.full(30_000, 1 / SERVICE_RATE)
+        if service_scv:
+            services *= rng.gamma(1 / service_scv, service_scv, services.size)
+        gaps = rng.gamma(1 / gap_scv, gap_scv, services.size)
+        for load in (80.0, 95.0, 200.0):
+            arrivals = np.cumsum(gaps) / load
+            six, endless = (_in_time_per_s(arrivals, services, k) for k in (6, math.inf))
+            label = f"{name}, {load:g} a second: six places over no limit"
+            if load == 80.0 and service_scv == 0:
+                checks.inside(label, six / endless, 0.95, 1.05)
+            else:
+                checks.inside(label, six / endless, 1.05, math.inf)
 
 
 def check_bad_input_is_refused() -> None:

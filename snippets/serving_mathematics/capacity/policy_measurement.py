@@ -31,6 +31,7 @@ SETTINGS = {
     "knative": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     "forecast": (0.001, 0.01, 0.05, 0.2, 0.5, 0.9),
 }
+WAITING = (1.0, 5.0, 20.0)  # waiting requests per replica, with SLOTS[-1] slots
 OTHERS = (  # policy, setting, start-up [s], error of the forecast; with one slot
     *(("static", float(size), STARTUP_S, 0.0) for size in (*_static_sizes(), 34, 38)),
     ("knative, delayed", 0.7, STARTUP_S, 0.0),
@@ -66,6 +67,7 @@ def _measure() -> dict[str, Any]:
         for policy, settings in SETTINGS.items()
         for setting in settings
     ]
+    asked += [("waiting", threshold, STARTUP_S, 0.0, SLOTS[-1]) for threshold in WAITING]
     asked += [(*other, 1) for other in OTHERS]
     what = "simulated days of traffic under autoscaling policies, one outcome a day"
     cells = [_measure_cell(*cell) for cell in asked]

@@ -25,7 +25,12 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -76,8 +81,7 @@ def retry_tokens(succeeded: Iterable[bool], max_tokens: int, token_ratio: float)
     >>> retry_tokens([False, True, False, False], max_tokens=4, token_ratio=1.6).tolist()
     [3.0, 4.0, 3.0, 2.0]
     """
-    whole = 1 <= max_tokens < math.inf and max_tokens % 1 == 0
-    require(whole, "max_tokens", "a positive integer", max_tokens)
+    require_positive_integer(max_tokens=max_tokens)
     rule = "a positive multiple of 0.001"
     require(0.001 <= token_ratio < math.inf, "token_ratio", rule, token_ratio)
     earned = round(1000 * token_ratio)
@@ -99,6 +103,7 @@ def retries_allowed(tokens: npt.ArrayLike, max_tokens: int) -> BoolArray:
     >>> retries_allowed([3.0, 2.0], max_tokens=4).tolist()
     [True, False]
     """
+    require_non_negative(max_tokens=max_tokens)
     left = np.asarray(tokens, dtype=float)
     require(np.all((left >= 0) & (left <= max_tokens)), "tokens", f"in [0, {max_tokens}]", left)
     return np.asarray(left > max_tokens / 2)

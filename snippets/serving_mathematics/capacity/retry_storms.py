@@ -68,6 +68,7 @@ def retry_amplification(failure: float, retries: int, budget: float = math.inf) 
     """
     require_in("[0, 1]", failure=failure)
     require_non_negative_integer(retries=retries)
+    require_in("[0, 1e4]", retries=retries)
     require(budget >= 0, "budget", "non-negative", budget)
     return min(1 + budget, sum(failure**attempt for attempt in range(int(retries) + 1)))
 
@@ -99,8 +100,7 @@ def fixed_points(
     [(15.0, True)]
     """
     require_positive(base_rate=base_rate)
-    whole = 0 <= retries < math.inf and retries % 1 == 0
-    require(whole, "retries", "a non-negative integer", retries)
+    require_non_negative_integer(retries=retries)
 
     def surplus(rate: float) -> float:
         return base_rate * retry_amplification(failure(rate), retries, budget) - rate

@@ -20,7 +20,7 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.utilization import erlang_c
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import require, require_in, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def min_servers(offered_load: float, wait_probability: float) -> int:
     >>> min_servers(offered_load=1.0, wait_probability=0.4)  # C(2, 1) = 1/3
     2
     """
-    require_non_negative(offered_load=offered_load)
+    require_in("[0, 1e7]", offered_load=offered_load)
     require_in("(0, 1)", wait_probability=wait_probability)
     servers, blocking = 0, 1.0
     while True:

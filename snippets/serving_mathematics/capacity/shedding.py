@@ -68,6 +68,7 @@ def erlang_a(
     """
     require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
     require_positive_integer(servers=servers)
+    require_in("[1, 1e7]", servers=servers)
     patience = f"positive and finite and above {arrival_rate / 1e7:g}"
     require(
         arrival_rate / 1e7 < abandonment_rate < math.inf,

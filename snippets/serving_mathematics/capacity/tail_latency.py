@@ -119,6 +119,7 @@ def mean_of_slowest(fan_out: int) -> float:
     1.833333333333
     """
     require_positive_integer(fan_out=fan_out)
+    require_in("[1, 1e7]", fan_out=fan_out)
     return math.fsum(1 / k for k in range(1, int(fan_out) + 1))
 
 
@@ -134,7 +135,7 @@ def fork_join_mean(fan_out: int, utilization: float) -> float:
     2.875
     """
     require(
-        float(fan_out).is_integer() and 1 <= fan_out <= 32,
+        fan_out % 1 == 0 and 1 <= fan_out <= 32,
         "fan_out",
         "an integer from 1 to 32",
         fan_out,
@@ -160,7 +161,7 @@ def simulate_fork_join(
     require_positive_integer(fan_out=fan_out)
     require_in("(0, 1)", utilization=utilization)
     require(
-        float(requests).is_integer() and requests >= 1000,
+        requests % 1 == 0 and requests >= 1000,
         "requests",
         "an integer of at least 1000",
         requests,

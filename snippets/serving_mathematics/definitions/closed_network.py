@@ -26,6 +26,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, gamma_times
 from serving_mathematics.require import (
     require,
+    require_all_finite,
     require_all_positive,
     require_non_negative,
     require_positive_integer,
@@ -120,6 +121,7 @@ def mean_gap(completions_s: npt.ArrayLike) -> MeanEstimate:
     >>> mean_gap(np.arange(1000) / 8).mean
     0.125
     """
+    require_all_finite(completions_s=completions_s)
     times = np.asarray(completions_s, dtype=float)
     require(times.ndim == 1 and np.all(np.diff(times) >= 0), "completions_s", "sorted", times.shape)
     return batch_means(np.diff(times[times.size // 10 :]))

@@ -86,6 +86,8 @@ def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArra
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_non_negative(latencies=x)
     require_positive(interval=interval)
+    most = 1e8 * interval
+    require(x.sum() <= most, "latencies", f"at most {most:g} in all, 10⁸ intervals", x.sum())
     missing = np.maximum(np.floor(x / interval * (1 + 1e-12)).astype(int) - 1, 0)
     steps = np.concatenate([np.arange(1, m + 1) for m in missing])
     return np.concatenate([x, np.repeat(x, missing) - steps * interval])
@@ -156,7 +158,7 @@ async def load_run(port: int, count: int, interval_s: float, wait_for_answer: bo
     next request only after the last answer; False for an open one, which sends when it is due.
     Raises ValueError outside these ranges, ConnectionError when an answer is wrong or missing.
     """
-    require(float(count).is_integer() and 1 <= count <= 100_000, "count", "1 … 100,000", count)
+    require(count % 1 == 0 and 1 <= count <= 100_000, "count", "1 … 100,000", count)
     require_positive(interval_s=interval_s)
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -57,6 +57,7 @@ def erlang_survival(time_s: float, stages: int, mean_s: float) -> float:
     """
     require_non_negative(time_s=time_s)
     require_positive_integer(stages=stages)
+    require_in("[1, 1e5]", stages=stages)
     require_positive(mean_s=mean_s)
     term = total = math.exp(-time_s / mean_s)
     for k in range(1, int(stages)):
@@ -75,6 +76,7 @@ def erlang_quantile(probability: float, stages: int, mean_s: float) -> float:
     2.0
     """
     require_in("[0, 1)", probability=probability)
+    require_positive(mean_s=mean_s)
     late, low, high = 1 - probability, 0.0, mean_s
     while erlang_survival(high, stages, mean_s) > late:
         low, high = high, 2 * high

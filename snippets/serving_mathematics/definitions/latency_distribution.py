@@ -140,6 +140,7 @@ def wilks_sample_size(probability: float, confidence: float = 0.95, order: int =
     """
     require_in("(0, 1)", probability=probability, confidence=confidence)
     require_positive_integer(order=order)
+    require_in("[1, 1e5]", order=order)
 
     def miss(n: int) -> float:
         term, total = probability**n, 0.0

@@ -255,7 +255,7 @@ def long_run_means(
     """
     require_in("(0, 1)", utilization=utilization)
     for name, count in (("blocks", blocks), ("servers", servers)):
-        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
     for name, scv in (("arrival_scv", arrival_scv), ("service_scv", service_scv)):
         require(0 <= scv < math.inf, name, "non-negative and finite", scv)
     size = shape or (SHAPE_ONE if servers == 1 else SHAPE_MANY)

@@ -98,7 +98,7 @@ def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
     4.0
     """
     require_in("(0, 1)", utilization=utilization)
-    require_non_negative(arrival_scv=arrival_scv)
+    require_in("[0, 1e6]", arrival_scv=arrival_scv)
     gap = 1 / utilization
     free = 1.0  # 1 − σ
     for _ in range(NEWTON_STEPS):
@@ -126,6 +126,7 @@ def allen_cunneen_wait(
     """
     require_in("[0, 1)", utilization=utilization)
     require_positive_integer(servers=servers)
+    require_in("[1, 1e7]", servers=servers)
     require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
     load, blocking = utilization * servers, 1.0
     for k in range(1, int(servers) + 1):
@@ -172,7 +173,10 @@ def constant_service_wait(utilization: float, servers: int) -> float:
     roots = np.zeros_like(turns)
     for _ in range(NEWTON_STEPS):
         image = turns * np.exp(utilization * (roots - 1))
-        roots = roots - (roots - image) / (1 - utilization * image)
+        step = (roots - image) / (1 - utilization * image)
+        roots = roots - step
+        if np.abs(step).max(initial=0.0) < 1e-14:
+            break
     spread = float(np.sum(1 / (1 - roots)).real)
     wait = (spread - (servers * (servers - 1) - load**2) / (2 * (servers - load))) / load
     return max(wait, 0.0)

@@ -89,13 +89,12 @@ def fifo_waits(
 
 def _heap_waits(arrivals: FloatArray, services: FloatArray, servers: int) -> FloatArray:
     """One replication: each customer takes the server that becomes free first."""
-    free_at = [-math.inf] * servers
-    waits = np.empty_like(arrivals)
-    for i, (arrival, service) in enumerate(zip(arrivals.tolist(), services.tolist(), strict=True)):
-        start = max(arrival, free_at[0])
-        waits[i] = start - arrival
+    free_at, starts = [-math.inf] * servers, []
+    for arrival, service in zip(arrivals.tolist(), services.tolist(), strict=True):
+        start = arrival if arrival > free_at[0] else free_at[0]
+        starts.append(start)
         heapq.heapreplace(free_at, start + service)
-    return waits
+    return np.array(starts) - arrivals
 
 
 def _lane_waits(arrivals: FloatArray, services: FloatArray, servers: int) -> FloatArray:
@@ -125,7 +124,7 @@ def gamma_times(
     """
     require_positive(mean=mean)
     require_non_negative(scv=scv)
-    whole = all(float(n).is_integer() and n >= 0 for n in np.atleast_1d(size))
+    whole = all(n % 1 == 0 and n >= 0 for n in np.atleast_1d(size))
     require(whole, "size", "made of integers ≥ 0", size)
     shape = tuple(int(n) for n in np.atleast_1d(size))
     if scv == 0:
@@ -210,7 +209,7 @@ def simulate_mean_wait(
     require_positive_integer(servers=servers)
     require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
     require(
-        float(customers).is_integer() and customers >= 1000,
+        customers % 1 == 0 and customers >= 1000,
         "customers",
         "an integer of at least 1000",
         customers,

@@ -108,9 +108,7 @@ def _levenberg_marquardt(n: FloatArray, x: FloatArray, columns: list[int]) -> Fl
     basis = _denominators(n)[:, columns]
     typical = np.maximum(x, 0.05 * x.max(axis=1, keepdims=True))  # noise may make x negative
     rows = typical[:, :, None] ** 2 / n[:, None] * basis  # x − n/d ≈ (x·d − n)·x/n, linear in θ
-    theta = np.stack(
-        [np.linalg.lstsq(r, t, rcond=None)[0] for r, t in zip(rows, typical, strict=True)]
-    )
+    theta: FloatArray = (np.linalg.pinv(rows) @ typical[:, :, None])[:, :, 0]
     damping = np.full(len(x), 1e-3)
     with np.errstate(all="ignore"):  # a step too far is measured and taken back
         error = ((x - n / (theta @ basis.T)) ** 2).sum(axis=1)
@@ -216,6 +214,7 @@ def student_half_width(standard_error: float, degrees_of_freedom: int) -> float:
     """
     require_non_negative(standard_error=standard_error)
     require_positive_integer(degrees_of_freedom=degrees_of_freedom)
+    require_in("[1, 1e6]", degrees_of_freedom=degrees_of_freedom)
     edges = np.linspace(0, math.pi / 2, 20_001)
     middles = (edges[:-1] + edges[1:]) / 2
     mass = np.cumsum(np.cos(middles) ** (degrees_of_freedom - 1))

@@ -25,7 +25,13 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,8 +155,8 @@ def retried(attempt: Service, attempts: int) -> Service:
     >>> twice.ok.tolist(), twice.failed.tolist(), twice.cost
     ([0.0, 0.5, 0.25], [0.0, 0.0, 0.25], 1.5)
     """
-    whole = 1 <= attempts < math.inf and attempts % 1 == 0
-    require(whole, "attempts", "a positive integer", attempts)
+    require_positive_integer(attempts=attempts)
+    require_in("[1, 1e4]", attempts=attempts)
     cells = attempt.ok.size
     ok, pending, cost = attempt.ok, attempt.failed, attempt.cost
     for _ in range(int(attempts) - 1):

@@ -13,6 +13,7 @@ Source: Erlang (1917); Kleinrock (1975), chapter 3; Gans, Koole and Mandelbaum (
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 from fractions import Fraction
@@ -23,7 +24,12 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_approximations import pollaczek_khinchine_wait
-from serving_mathematics.definitions.queue_simulator import batch_means, simulate_mean_wait
+from serving_mathematics.definitions.queue_simulator import (
+    MeanEstimate,
+    batch_means,
+    fifo_waits,
+    simulate_mean_wait,
+)
 from serving_mathematics.require import (
     require,
     require_in,
@@ -69,6 +75,7 @@ def erlang_b(servers: int, offered_load: float) -> float:
     0.2
     """
     require_positive_integer(servers=servers)
+    require_in("[1, 1e7]", servers=servers)
     require_non_negative(offered_load=offered_load)
     blocking = 1.0
     for k in range(1, int(servers) + 1):
@@ -125,6 +132,25 @@ def wait_exceeds(
     )
 
 
+def wait_quantile(
+    probability: float, arrival_rate: float, mean_service_s: float, servers: int = 1
+) -> float:
+    """Wait that the share 1 − q of requests exceeds in M/M/c, S·ln(C(c, a)/(1 − q))/(c − a) [s].
+
+    probability: q in [0, 1). Returns 0 where no more than that share waits at all. Other arguments
+    and errors as for `utilization`.
+
+    >>> round(wait_quantile(0.99, arrival_rate=0.8, mean_service_s=1.0), 4)  # 5 ln 80
+    21.9101
+    """
+    require_in("[0, 1)", probability=probability)
+    rho = utilization(arrival_rate, mean_service_s, servers)
+    waits = erlang_c(servers, rho * servers)
+    if waits <= 1 - probability:
+        return 0.0
+    return mean_service_s * math.log(waits / (1 - probability)) / (servers * (1 - rho))
+
+
 def response_quantile(probability: float, arrival_rate: float, mean_service_s: float) -> float:
     """Quantile of the response time (wait and service) of M/M/1, −ln(1−q)·S/(1−ρ) [s].
 
@@ -134,6 +160,7 @@ def response_quantile(probability: float, arrival_rate: float, mean_service_s: f
     23.02585
     """
     require_in("[0, 1)", probability=probability)
+    require_positive(mean_service_s=mean_service_s)
     return (
         -math.log1p(-probability) * mean_service_s / (1 - utilization(arrival_rate, mean_service_s))
     )
@@ -171,6 +198,7 @@ def sticky_break_even(replicas: int, utilization: float) -> float:
     1.0
     """
     require_positive_integer(replicas=replicas)
+    require_in("[1, 1e7]", replicas=replicas)
     require_in("(0, 1)", utilization=utilization)
     response = 1 + mean_wait(utilization * replicas, 1.0, replicas)
     return response / (1 + utilization * response)
@@ -344,6 +372,12 @@ def slider_pooling() -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _pooled_run() -> MeanEstimate:
+    """Ten servers behind one queue, 90% busy, 400,000 customers."""
+    return simulate_mean_wait(np.random.default_rng(5), 0.9, servers=10, customers=400_000)
+
+
 def check_erlang_c_recursion() -> None:
     """The recursion gives Erlang's defining sum at any size, and a call centre's service level.
 
@@ -389,8 +423,7 @@ def check_one_queue_or_a_cache() -> None:
     share = sticky_break_even(10, 0.9)
     pooled = 1 + mean_wait(9.0, 1.0, servers=10)
     checks.close("break-even", share + mean_wait(0.9, share), pooled, rtol=1e-12)
-    rng = np.random.default_rng(23)
-    one = simulate_mean_wait(rng, 0.9, servers=10, customers=400_000)
+    rng, one = np.random.default_rng(23), _pooled_run()
     for left, sticky_wins in ((0.5, True), (0.9, False)):
         own = simulate_mean_wait(rng, 0.9 * left, customers=400_000)
         mean, error = left * (1 + own.mean), 3 * (left * own.half_width + one.half_width)
@@ -428,6 +461,23 @@ def check_load_limit_inverts_the_quantile() -> None:
     checks.close("p99 at the limit", response_quantile(0.99, limit, 1.0), 10.0, rtol=1e-12)
 
 
+def check_wait_quantile_inverts_erlangs_tail() -> None:
+    """The wait that one in a hundred exceeds at ten servers, 90% busy, is what one in a hundred
+    exceed; at eight servers of which half are busy, nobody's p90 waits.
+
+    Source: Erlang's tail; ln(C/0.01) by hand; 400,000 simulated customers.
+    """
+    p99 = wait_quantile(0.99, 9.0, 1.0, servers=10)
+    checks.close("p99 of the wait", p99, math.log(100 * erlang_c(10, 9.0)), rtol=1e-12)
+    checks.close("exceed it", wait_exceeds(p99, 9.0, 1.0, servers=10), 0.01, rtol=1e-12)
+    checks.equal("p90, eight servers, half busy", wait_quantile(0.9, 4.0, 1.0, servers=8), 0.0)
+    rng = np.random.default_rng(24)
+    arrivals = np.cumsum(rng.exponential(1 / 9, 400_000))
+    waits = fifo_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
+    late = batch_means((waits[20_000:] > p99).astype(float))
+    checks.covers("exceed it, simulated", late, 0.01)
+
+
 def check_pooling() -> None:
     """One queue for ten servers waits thirteen times less than ten queues at the same ρ = 0.9.
 
@@ -435,8 +485,7 @@ def check_pooling() -> None:
     """
     checks.close("ten queues of one", mean_wait(0.9, 1.0), 9.0, rtol=1e-12)
     checks.close("one queue of ten", mean_wait(9.0, 1.0, servers=10), 0.66873152, atol=5e-9)
-    simulated = simulate_mean_wait(np.random.default_rng(5), 0.9, servers=10, customers=400_000)
-    checks.covers("one queue of ten, simulated", simulated, mean_wait(9.0, 1.0, servers=10))
+    checks.covers("one queue of ten, simulated", _pooled_run(), mean_wait(9.0, 1.0, servers=10))
 
 
 def check_second_teller() -> None:

@@ -45,6 +45,7 @@ def any_busy(servers: int, offered_load: float) -> float:
     0.666666666667
     """
     require_positive_integer(servers=servers)
+    require_in("[1, 1e7]", servers=servers)
     require(
         0 <= offered_load < servers,
         "offered_load",
@@ -100,6 +101,7 @@ def interval_coverage(
     """
     require_in("(0, 1)", utilization=utilization)
     require_positive_integer(runs=runs)
+    require_in("[1, 1e5]", runs=runs)
     exact, held = utilization / (1 - utilization), 0
     for _ in range(int(runs)):
         run = simulate_mean_wait(rng, utilization, customers=customers)

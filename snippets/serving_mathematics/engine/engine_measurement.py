@@ -96,6 +96,8 @@ class Bench:
 
     def decode_steps(self, sequences: int, context: int, steps: int) -> list[Step]:
         """Steps in which so many sequences decode, after prompts of so many tokens."""
+        most = self.settings.max_sequences
+        require(sequences <= most, "sequences", f"at most {most}", sequences)
         numbers = [
             self.add(context, steps + sequences * context // 256 + 8) for _ in range(sequences)
         ]

@@ -63,6 +63,7 @@ from serving_mathematics.engine.token_engine import EngineMissing, Settings
 from serving_mathematics.require import require_non_negative_integer, require_positive
 
 STATUS = {"invalid": 400, "full": 429, "late": 504, "failed": 500, "closing": 503}
+OUTCOME = {"invalid": "bad", "full": "refused"}  # as counted; the others by their name
 BODY_BYTES = 1 << 20
 LATENCIES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
@@ -162,17 +163,16 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
     )
 
     def refusal(status: int, reason: str) -> JSONResponse:
-        outcome = {429: "refused", 500: "failed", 503: "closing", 504: "late"}
-        meters.requests.labels(outcome.get(status, "bad")).inc()
         kind = "invalid_request_error" if status < 429 else "server_error"
         body = {"error": {"message": reason, "type": kind, "code": status}}
         headers = {}
-        if status == 429:  # the queue is as long as it may be: about a deadline's part away
+        if status == 429:  # spread, so that the refused do not return at once
             headers["Retry-After"] = str(1 + secrets.randbelow(3))
         return JSONResponse(body, status, headers)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        meters.requests.labels("bad").inc()
         return refusal(error.status_code, str(error.detail))
 
     @app.get("/health")
@@ -201,6 +201,7 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
         try:
             wishes, question = (read_chat if chat else read_completion)(await request.body())
         except RefusedRequest as problem:
+            meters.requests.labels("bad").inc()
             return refusal(400, str(problem))
         parts = _timed(engine, question, meters)
         head = Envelope(chat=chat, number=secrets.token_hex(12), created=int(time.time()))
@@ -250,12 +251,11 @@ async def _timed(
         meters.whole.observe(last - asked)
         if tokens > 1:
             meters.per_token.observe((last - first) / (tokens - 1))
-    except EngineError:
-        outcome = ""  # counted where it is told
+    except EngineError as problem:
+        outcome = OUTCOME.get(problem.kind, problem.kind)
         raise
     finally:
-        if outcome:
-            meters.requests.labels(outcome).inc()
+        meters.requests.labels(outcome).inc()
 
 
 async def _events(

@@ -68,7 +68,7 @@ def k_of_n(needed: int, availabilities: npt.ArrayLike) -> float:
     """
     parts = _parts(availabilities)
     require(
-        float(needed).is_integer() and 1 <= needed <= parts.size,
+        needed % 1 == 0 and 1 <= needed <= parts.size,
         "needed",
         f"an integer in 1…{parts.size}",
         needed,
@@ -106,7 +106,7 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tup
     """
     require_positive_integer(trials=trials)
     require(
-        float(failures).is_integer() and 0 <= failures <= trials,
+        failures % 1 == 0 and 0 <= failures <= trials,
         "failures",
         f"an integer in 0…{trials}",
         failures,

@@ -99,6 +99,10 @@ def online_servers(
     require_non_negative(wait_s=wait_s)
     require_in("(0, 1)", late_share=late_share)
     load = peak_rate * mean_service_s
+    most = 1e7 / mean_service_s
+    require(
+        peak_rate <= most, "peak_rate", f"at most {most:g}, ten million busy servers", peak_rate
+    )
     servers, blocking = 0, 1.0
     while True:
         servers += 1
@@ -122,6 +126,7 @@ def online_engines(
     >>> online_engines(peak_rate=1.0, answer_s=1.0, places=4, wait_s=0.0, late_share=0.4)
     1
     """
+    require_positive(answer_s=answer_s)
     require_positive_integer(places=places)
     return math.ceil(online_servers(peak_rate, answer_s, wait_s, late_share) / places)
 

@@ -81,7 +81,7 @@ def alert_firing(
     require_shape(served.shape, errors=failed)
     require(np.all((failed >= 0) & (failed <= served)), "errors", "in 0…requests", failed)
     require_positive_integer(short=short)
-    require(float(long).is_integer() and long >= short, "long", "an integer ≥ short", long)
+    require(long % 1 == 0 and long >= short, "long", "an integer ≥ short", long)
 
     def exceeds(window: int) -> npt.NDArray[np.bool_]:
         sums = []

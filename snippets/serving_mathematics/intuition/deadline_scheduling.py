@@ -23,7 +23,12 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.intuition.batch_vs_online import online_servers, shared_prices
-from serving_mathematics.require import require, require_positive_integer, require_shape
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_positive_integer,
+    require_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +48,7 @@ def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
     >>> daily_profile(2.0, slots=4).round(6).tolist()  # x² : x : 1 : x with x = 1 + √2
     [2.0, 0.828427, 0.343146, 0.828427]
     """
-    require(float(slots).is_integer() and slots >= 2, "slots", "an integer of at least 2", slots)
+    require(slots % 1 == 0 and slots >= 2, "slots", "an integer of at least 2", slots)
     require(
         1 <= peak_to_mean <= slots / 2,
         "peak_to_mean",
@@ -128,8 +133,9 @@ def backfill(
     """
     batch, held = _day(batch_demand, held_servers)
     least = max(held.max(), batch.mean() + held.mean())
+    require_non_negative(capacity=capacity)
     require(
-        least * (1 - 1e-12) <= capacity < math.inf,
+        least * (1 - 1e-12) <= capacity,
         "capacity",
         f"finite and at least {least:g}, the highest hold and the mean load",
         capacity,

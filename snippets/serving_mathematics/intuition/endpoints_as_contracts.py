@@ -47,7 +47,7 @@ class Tensor:
         """Refuse what is no tensor."""
         require(bool(self.name), "name", "a non-empty string", repr(self.name))
         require(bool(self.datatype), "datatype", "a non-empty string", repr(self.datatype))
-        sizes = [-1 <= size < 2**64 and float(size).is_integer() for size in self.shape]
+        sizes = [-1 <= size < 2**64 and size % 1 == 0 for size in self.shape]
         require(all(sizes), "shape", "made of integers in [−1, 2⁶⁴)", self.shape)
 
 

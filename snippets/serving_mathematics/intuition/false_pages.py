@@ -26,6 +26,7 @@ from serving_mathematics.intuition.burn_rate_alerts import alert_firing, errors_
 from serving_mathematics.require import (
     require,
     require_in,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
 )
@@ -43,7 +44,10 @@ def _needed(requests_short: int, slo: float, burn: float, windows: int) -> tuple
     require_positive_integer(requests_short=requests_short)
     require_in("(0, 1)", slo=slo)
     require_positive(burn=burn)
-    require(float(windows).is_integer() and windows >= 2, "windows", "an integer ≥ 2", windows)
+    require(windows % 1 == 0 and windows >= 2, "windows", "an integer ≥ 2", windows)
+    most = "at most a million requests in the long window"
+    require(windows * requests_short <= 1e6, "requests_short", most, requests_short)
+    require(burn * (1 - slo) <= 2, "burn", f"at most {2 / (1 - slo):g}", burn)
     allowed = burn * (1 - slo) * requests_short
     return math.floor(allowed + 1e-9) + 1, math.floor(allowed * windows + 1e-9) + 1
 
@@ -57,7 +61,7 @@ def binomial_probabilities(trials: int, probability: float) -> npt.NDArray[np.fl
     >>> binomial_probabilities(2, 0.5).round(12).tolist()
     [0.25, 0.5, 0.25]
     """
-    require(float(trials).is_integer() and trials >= 0, "trials", "an integer ≥ 0", trials)
+    require_non_negative_integer(trials=trials)
     require_in("(0, 1)", probability=probability)
     k = np.arange(1, trials + 1)
     ratios = np.log((trials - k + 1) / k) + math.log(probability) - math.log1p(-probability)

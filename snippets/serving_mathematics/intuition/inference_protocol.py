@@ -93,7 +93,7 @@ def element_count(shape: Sequence[int]) -> int:
     >>> element_count([2**32, 2**32]) == 2**64
     True
     """
-    sizes = [0 <= size < 2**64 and float(size).is_integer() for size in shape]
+    sizes = [0 <= size < 2**64 and size % 1 == 0 for size in shape]
     require(all(sizes), "shape", "made of integers in [0, 2⁶⁴)", list(shape))
     return math.prod(int(size) for size in shape)
 

@@ -22,10 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.machine.catalogue import find_system
 from serving_mathematics.require import (
     require,
+    require_all_finite,
+    require_all_positive,
     require_in,
     require_non_negative,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
 )
@@ -125,6 +129,7 @@ def decode_step_time(
     >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
     4.0
     """
+    require_all_finite(batch=batch)
     sequences = np.asarray(batch, dtype=float)
     require(
         sequences.size > 0 and np.all((sequences >= 1) & (sequences < math.inf)),
@@ -209,7 +214,7 @@ def prompt_time(
     require_positive(parameters=parameters, peak_flops=peak_flops)
     require_positive_integer(prompt_tokens=prompt_tokens)
     require_in("(0, 1]", mfu=mfu)
-    require(float(layers).is_integer() and layers >= 0, "layers", "a whole number ≥ 0", layers)
+    require_non_negative_integer(layers=layers)
     require_non_negative(attention_width=attention_width)
     pairs = prompt_tokens * (prompt_tokens + 1) / 2
     work = 2 * parameters * prompt_tokens + 4 * layers * attention_width * pairs
@@ -225,6 +230,7 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     >>> float(cost_per_million(3.6, tokens_per_s=500.0))
     2.0
     """
+    require_all_positive(tokens_per_s=tokens_per_s)
     rate = np.asarray(tokens_per_s, dtype=float)
     require_positive(price_per_hour=price_per_hour)
     require(
@@ -305,24 +311,39 @@ def example() -> SimpleNamespace:
 def figure_roofline(figure: Figure) -> None:
     """Prefill reaches the flat roof; decoding climbs the slope with the batch, its attention never.
 
-    An H100 in bf16. Points are products with a weight matrix of 8192 by 28672, by tokens in the
-    batch, and attention over a cache that each sequence has for itself.
+    An H100 in bf16, thin lines other devices of today. Points are products with a weight matrix of
+    8192 by 28672, by tokens in the batch, and attention over a cache of each sequence.
 
     Alt: Log-log chart of attainable TFLOP/s against intensity. A line rises with slope one and
-    turns flat at 989 where intensity is 295. Decode points for batches of 1, 16 and 128 lie on the
+    turns flat at 989 where intensity is 295; thin lines of A100, MI355X and B200 rise in parallel
+    and turn flat between 312 and 2,500. Decode points for batches of 1, 16 and 128 lie on the
     slope, a prefill of 2048 tokens on the flat part, attention while decoding far down on the left.
     """
     axes = figure.subplots()
     line = np.geomspace(0.4, 4000, 200)
+    for name, label, up in (
+        ("a100_sxm", "A100", -12),
+        ("b200_sxm", "", 0),
+        ("mi355x", "B200, MI355X", 3),
+    ):
+        device = find_system(name)
+        peak = device.bf16_flops_per_s
+        roof = attainable_flops(line, peak, device.bandwidth_bytes_per_s) / 1e12
+        axes.loglog(line, roof, color="C4", linewidth=0.8)
+        place = (4000, peak / 1e12)
+        axes.annotate(label, place, (0, up), textcoords="offset points", color="C4", ha="right")
     axes.loglog(line, attainable_flops(line, H100_PEAK, H100_BANDWIDTH) / 1e12, color="C0")
+    axes.annotate(
+        "H100", (4000, H100_PEAK / 1e12), (0, -12), textcoords="offset points", ha="right"
+    )
     ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
     axes.axvline(ridge, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate(f"ridge {ridge:.0f}", (ridge, 1.6), xytext=(4, 0), textcoords="offset points")
     for tokens, text, colour, shift, side in (
         (1, "decode, batch 1", "C1", (8, -6), "left"),
         (16, "batch 16", "C1", (8, -6), "left"),
-        (128, "batch 128", "C1", (-8, 2), "right"),
-        (2048, "prefill,\n2048 tokens", "C2", (0, -32), "center"),
+        (128, "batch 128", "C1", (6, -20), "left"),
+        (2048, "prefill, 2048 tokens", "C2", (6, 6), "center"),
     ):
         x = matmul_intensity(tokens, 8192, 28672)
         y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12
@@ -336,7 +357,7 @@ def figure_roofline(figure: Figure) -> None:
         color="C3",
         arrowprops={"arrowstyle": "-", "color": "C3", "linewidth": 1.2},
     )
-    axes.set(ylim=(1, 2500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
+    axes.set(ylim=(1, 4500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
 
 
 def figure_frontier(figure: Figure) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def weighted_checksum(values: Sequence[int]) -> int:
     1090
     """
     require(len(values) > 0, "values", "non-empty", list(values))
-    whole = [-(2**63) <= value < 2**63 and float(value).is_integer() for value in values]
+    whole = [-(2**63) <= value < 2**63 and value % 1 == 0 for value in values]
     require(all(whole), "values", "made of 64-bit integers", list(values))
     return sum(position * int(value) for position, value in enumerate(values, start=1))
 
@@ -174,8 +174,8 @@ def birthday_bound(items: int, bits: int) -> float:
     >>> birthday_bound(items=2, bits=3)
     0.125
     """
-    require(1 <= items < math.inf and items == int(items), "items", "a positive integer", items)
-    require(1 <= bits < math.inf and bits == int(bits), "bits", "a positive integer", bits)
+    require_positive_integer(items=items)
+    require_positive_integer(bits=bits)
     return min(1.0, math.ldexp(float(items) * (items - 1), -int(bits) - 1))
 
 

@@ -48,7 +48,7 @@ class Transformer:
     def __post_init__(self) -> None:
         """Refuse what has no matrices."""
         for name, value in vars(self).items():
-            whole = float(value).is_integer() and value >= 1
+            whole = value % 1 == 0 and value >= 1
             require(whole, name, "a positive integer", value)
 
     @property
@@ -121,7 +121,7 @@ def generation_time(
         ("output_tokens", output_tokens),
         ("devices", devices),
     ):
-        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
     require_positive(bytes_per_number=bytes_per_number)
     peak, bandwidth = devices * device.peak_flops, devices * device.bandwidth
     matrices = model.layer_parameters + model.head_parameters

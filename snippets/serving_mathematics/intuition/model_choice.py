@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -60,8 +60,7 @@ class Candidate:
             require(0 < value < math.inf, name, "positive and finite", value)
         cache, devices = self.kv_bytes_per_token, self.devices
         require_non_negative(kv_bytes_per_token=cache)
-        whole = float(devices).is_integer() and devices >= 1
-        require(whole, "devices", "a positive integer", devices)
+        require_positive_integer(devices=devices)
         require_finite(quality=self.quality)
 
 
@@ -159,6 +158,7 @@ def step_time(candidate: Candidate, slots: int, context_tokens: float, device: D
     >>> step_time(toy, 4, 5.0, Device(100.0, 10.0, 40.0, 1.0))  # max(20/10, 80/40) + 60/10
     8.0
     """
+    require_positive(slots=slots, context_tokens=context_tokens)
     caches = slots * context_tokens * candidate.kv_bytes_per_token
     weights = replica_bytes(candidate, slots, context_tokens) - caches
     reading = weights / device.bytes_per_s
@@ -180,7 +180,9 @@ def response_late(
     """
     require_non_negative(threshold_s=threshold_s, requests_per_s=requests_per_s)
     require_positive(mean_service_s=mean_service_s)
+    require_positive_integer(slots=slots)
     load = requests_per_s * mean_service_s
+    require(load < slots, "requests_per_s", f"below {slots / mean_service_s:g}", requests_per_s)
     waiting, time = erlang_c(slots, load), threshold_s / mean_service_s
     excess = abs(slots - load - 1)  # the rates of wait and service may come in either order
     spread = -math.expm1(-excess * time) / excess if excess else time
@@ -226,6 +228,8 @@ def min_replicas(requests_per_s: float, mean_service_s: float, slots: int, slo_s
         f"finite and above {idle:.6g}, the p99 of an idle slot",
         slo_s,
     )
+    most = 1e6 / mean_service_s
+    require(requests_per_s <= most, "requests_per_s", f"at most {most:g}", requests_per_s)
     replicas = math.floor(requests_per_s * mean_service_s / slots) + 1
     while response_late(slo_s, requests_per_s, mean_service_s, replicas * slots) > 0.01:
         replicas += 1
@@ -246,7 +250,7 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
     (2, 2, 6.0)
     """
     require(len(slots_tried) > 0, "slots_tried", "non-empty", slots_tried)
-    whole = all(float(slots).is_integer() and slots >= 1 for slots in slots_tried)
+    whole = all(slots % 1 == 0 and slots >= 1 for slots in slots_tried)
     require(whole, "slots_tried", "positive integers", slots_tried)
     if candidate.quality < demand.quality_floor:
         return Plan(candidate.name, "quality")
@@ -265,9 +269,12 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
         replicas = min_replicas(demand.requests_per_s, service, slots, demand.slo_s)
         cost = replicas * candidate.devices * device.price_per_h
         if cost < best.cost_per_h:
-            p99 = response_p99(demand.requests_per_s, service, replicas * slots)
-            best = Plan(candidate.name, "", slots, replicas, p99, cost)
-    return best
+            best = Plan(candidate.name, "", slots, replicas, cost_per_h=cost)
+    if best.fails:
+        return best
+    service = demand.output_tokens * step_time(candidate, best.slots, demand.context_tokens, device)
+    p99 = response_p99(demand.requests_per_s, service, best.slots * best.replicas)
+    return replace(best, p99_s=p99)
 
 
 def choose(

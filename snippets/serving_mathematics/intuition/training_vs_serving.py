@@ -26,7 +26,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +88,7 @@ def forward_flops(
     2400.0
     """
     require_positive(parameters=parameters)
-    require(float(layers).is_integer() and layers >= 0, "layers", "a whole number ≥ 0", layers)
+    require_non_negative_integer(layers=layers)
     require_non_negative(context_tokens=context_tokens, attention_width=attention_width)
     return 2 * parameters + 4 * layers * context_tokens * attention_width
 

@@ -263,6 +263,24 @@ def _mamba(read: _Reader, hidden: int) -> Attention:
     return Attention("linear", parameters, state_values=inner * state, kv_heads=heads)
 
 
+def _first_mamba(read: _Reader, hidden: int) -> Attention:
+    """A layer of the first Mamba, as in Jamba: a state of some values for every inner channel."""
+    inner = hidden * read.whole("mamba_expand")
+    state, rank = read.whole("mamba_d_state"), read.whole("mamba_dt_rank")
+    parameters = 3 * hidden * inner + inner * (2 * rank + 3 * state)
+    return Attention("linear", parameters, state_values=inner * state, kv_heads=inner)
+
+
+def _lightning(hidden: int, heads: int, width: int) -> Attention:
+    """Lightning attention (MiniMax-01): a matrix of keys and values a head, and an output gate."""
+    return Attention(
+        "linear",
+        5 * hidden * heads * width,
+        state_values=heads * width * width,
+        kv_heads=heads,
+    )
+
+
 def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
     """A mixture: routed experts, those that every token passes, and the router."""
     experts = read.whole("n_routed_experts", "num_local_experts", "num_experts")
@@ -303,6 +321,10 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     kinds = read.get("mlp_layer_types")
     if isinstance(kinds, list) and len(kinds) >= layers:
         return [kind == "sparse" for kind in kinds[:layers]]
+    if read.has("expert_layer_period"):
+        period = read.whole("expert_layer_period")
+        offset = read.whole("expert_layer_offset", default=0, least=0)
+        return [i % period == offset for i in range(layers)]
     every = read.get(
         "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step", default=1
     )
@@ -338,6 +360,19 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
                 full = not isinstance(types, list) or i >= len(types) or types[i] == "full"
                 found.append(_latent(read, hidden, heads, full))
         return found
+    if read.has("attn_layer_period"):
+        period = read.whole("attn_layer_period")
+        offset = read.whole("attn_layer_offset", default=0, least=0)
+        full = _grouped(hidden, heads, kv_heads, width, width)
+        state = _first_mamba(read, hidden)
+        return [full if i % period == offset else state for i in range(layers)]
+    if read.has("attn_type_list"):
+        listed = list(read.get("attn_type_list"))
+        if len(listed) < layers:
+            raise ValueError(f"{read.name}: 'attn_type_list' must have {layers} entries")
+        full = _grouped(hidden, heads, kv_heads, width, width)
+        light = _lightning(hidden, heads, width)
+        return [full if item == 1 else light for item in listed[:layers]]
     window = read.whole("sliding_window", "attention_chunk_size", default=0, least=0)
     if read.get("use_sliding_window", default=True) is False:
         window = 0

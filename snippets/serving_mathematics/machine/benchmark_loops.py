@@ -66,6 +66,20 @@ def waiting_steps_s(work: Work, constants: Constants, step_s: Array) -> Array:
     return step_s + steps * lone
 
 
+def interruptions_s(work: Work, constants: Constants, running: Array) -> Array:
+    """What others' prompts take from a request, a token, shape (rows,), in seconds.
+
+    running: sequences in the engine, shape (rows,). Each of the others begins once in an answer.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> float(interruptions_s(count_work([WORKED]), FITTED, np.ones(1))[0])  # alone
+    0.0
+    """
+    taken = prompt_s(work, constants) / work.stages + constants.prompt_s / work.groups
+    return np.asarray(np.maximum(running - 1, 0) / work.answer * taken, dtype=float)
+
+
 def loop_latencies(work: Work, constants: Constants) -> Latencies:
     """Times of a closed loop on one engine, shape (rows,), in seconds.
 
@@ -80,8 +94,7 @@ def loop_latencies(work: Work, constants: Constants) -> Latencies:
     step = decode_step_s(work, constants, running, context)
     prompt = prompt_s(work, constants)
     others = np.maximum(running - 1, 0)
-    taken = prompt / work.stages + constants.prompt_s / work.groups
-    per_token = step / work.accepted + others / work.answer * taken
+    per_token = step / work.accepted + interruptions_s(work, constants, running)
     before = waiting_steps_s(work, constants, step)
     locked = by_backend(
         work, constants.lockstep_trtllm, constants.lockstep_sglang, constants.lockstep_vllm

@@ -122,6 +122,7 @@ PRECISION_NAMES = {
 }
 
 
+@functools.cache
 def compared(name: str) -> str:
     """A name in the form in which names are compared: its letters and digits, in lower case.
 

@@ -20,7 +20,7 @@ from serving_mathematics.machine.architectures import (
     FeedForward,
 )
 from serving_mathematics.machine.systems import System
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import require, require_non_negative, require_positive_integer
 
 BACKENDS = ("trtllm", "sglang", "vllm")
 PRECISIONS = ("bf16", "fp8", "fp4", "int4")
@@ -167,6 +167,7 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     >>> sequence_bytes(WORKED, 1)  # 32 layers, keys and values, 8 heads of 128, 2 bytes
     131072.0
     """
+    require_non_negative(context_tokens=context_tokens)
     kept = storage(deployment.architecture, deployment.precision)
     total = 0.0
     for count, attention, _ in deployment.architecture.layers:

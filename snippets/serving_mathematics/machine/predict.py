@@ -321,8 +321,9 @@ def read_row(cells: Mapping[str, str]) -> Row:
 
 
 def _dividing(architecture: Architecture, width: int) -> int:
-    """The width for experts, where they divide by it."""
-    return width if all(count % width == 0 for count in architecture.expert_counts) else 1
+    """The width for experts, where there are some and they divide by it."""
+    counts = architecture.expert_counts
+    return width if counts and all(count % width == 0 for count in counts) else 1
 
 
 def _in_columns(text: str, start: str) -> ValueError:

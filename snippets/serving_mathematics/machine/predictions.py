@@ -13,7 +13,6 @@ aiconfigurator-core 0.12.0; Hyndman and Fan (1996) for quantiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serving_mathematics import checks
-from serving_mathematics.machine.benchmark_loops import loop_latencies, tokens_per_s_per_device
 from serving_mathematics.machine.calibration import (
     KERNELS,
     Table,
@@ -30,14 +28,11 @@ from serving_mathematics.machine.calibration import (
     predict_runs,
     tabulate,
 )
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import WORKED, Deployment, weight_bytes
+from serving_mathematics.machine.catalogue import find_model
 from serving_mathematics.machine.run_reading import read_lines, read_runs
 from serving_mathematics.machine.step_time import (
     CONSTANT_NAMES,
     FITTED,
-    count_work,
-    decode_step_s,
     touched_experts,
 )
 from serving_mathematics.measuring import read_record
@@ -279,110 +274,6 @@ def figure_left_out(figure: Figure) -> None:
     axes.set(xlim=(0, 36), xlabel="median error of the time per token [%]", ylabel="model")
 
 
-LOADS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-WIDTHS = (1, 2, 4, 8)
-
-
-def _llama_on(devices: int, load: float) -> Deployment:
-    """Llama-3.1-70B in 8 bits on H200: prompts of 1,024 tokens, answers of as many."""
-    return replace(
-        WORKED,
-        architecture=find_model("Llama-3.1-70B")[0],
-        system=find_system("h200"),
-        precision="fp8",
-        input_tokens=1024,
-        output_tokens=1024,
-        shortest_share=0.8,
-        tensor=devices,
-        concurrency=load,
-    )
-
-
-def figure_more_devices(figure: Figure) -> None:
-    """More devices shorten a step, and never by as much as they cost.
-
-    Llama-3.1-70B in 8 bits on H200, prompts of 1,024 tokens and answers of as many.
-
-    Alt: Line chart of time per token against requests held at the replica, from 1 to 256 on a
-    logarithmic axis, for 1, 2, 4 and 8 devices. All rise with load; eight devices are about three
-    times as fast as one, not eight.
-    """
-    work = count_work([_llama_on(devices, load) for devices in WIDTHS for load in LOADS])
-    found = loop_latencies(work, FITTED).per_token_s.reshape(len(WIDTHS), len(LOADS))
-    axes = figure.subplots()
-    looks = (("C3", 5), ("C1", 5), ("C0", 4), ("C2", -12))
-    for row, devices, (colour, up) in zip(found, WIDTHS, looks, strict=True):
-        axes.plot(LOADS, 1e3 * row, color=colour)
-        axes.annotate(
-            f"{devices} device" + "s" * (devices > 1),
-            (LOADS[0], 1e3 * row[0]),
-            xytext=(3, up),
-            textcoords="offset points",
-            color=colour,
-        )
-    axes.set(
-        xscale="log",
-        xlim=(1, 256),
-        ylim=(0, 70),
-        xlabel="requests held at the replica",
-        ylabel="time per token [ms]",
-    )
-
-
-def slider_more_devices() -> dict[str, Any]:
-    """Hold more requests at a replica, and give it more devices."""
-    work = count_work([_llama_on(devices, load) for load in LOADS for devices in WIDTHS])
-    found = loop_latencies(work, FITTED)
-    devices = np.array(WIDTHS * len(LOADS), float)
-    rates = tokens_per_s_per_device(found, work.answer, work.concurrency, devices)
-    shape = (len(LOADS), len(WIDTHS))
-    return {
-        "controls": [
-            {"label": "requests held", "values": list(LOADS), "text": "C = {}", "start": 32},
-            {"label": "devices", "values": list(WIDTHS), "text": "n = {}", "start": 4},
-        ],
-        "x": {"label": "requests held at the replica", "unit": "", "log": True, "range": (1, 256)},
-        "y": {"label": "time per token", "unit": "ms", "range": (0, 70)},
-        "curves": [
-            {
-                "label": "time per token",
-                "unit": "ms",
-                "values": (1e3 * found.per_token_s).reshape(shape).tolist(),
-                "decimals": 1,
-            }
-        ],
-        "readouts": [
-            {
-                "label": "yield",
-                "unit": "tokens/s",
-                "values": rates.reshape(shape).tolist(),
-                "decimals": 0,
-            }
-        ],
-        "reading": "With {requests held} and {devices} a token takes {time per token}, and every"
-        " device yields {yield}.",
-    }
-
-
-def check_a_step_by_hand() -> None:
-    """One sequence of Llama-3.1-70B reads its weights once, and eight devices read an eighth each.
-
-    Source: 70.55 billion parameters less one table of the vocabulary, one byte each, the table two;
-    over 4.8 TB/s times the attained share.
-    """
-    perfect = replace(
-        FITTED,
-        **{name: 0.0 for name in CONSTANT_NAMES if name.startswith(("factor", "sequence"))},
-    )
-    for devices in (1, 8):
-        one = _llama_on(devices, 1)
-        step = decode_step_s(count_work([one]), perfect, np.ones(1), np.zeros(1))
-        matrices = 70_553_706_496 - 2 * 128_256 * 8_192 - 81 * 2 * 8_192 + 8_192
-        read = (matrices + 2 * 128_256 * 8_192) / devices / (4.8e12 * FITTED.weight_share)
-        sent = 0.0 if devices == 1 else 160 * (5e-6 + 28_672 / (450e9 * FITTED.link_share))
-        checks.close(f"{devices} devices [s]", float(step[0]), read + sent, rtol=1e-9)
-
-
 def check_touched_experts() -> None:
     """A few tokens touch most of the experts: 163 of 256 with 32 tokens, at 8 each.
 
@@ -450,18 +341,6 @@ def check_padding_covers_its_share() -> None:
     factor = padding(np.ones(2000), ratios[:2000], 0.9)
     late = float(np.mean(ratios[2000:] > factor))
     checks.close("late", late, 0.1, atol=3 * (2 * 0.09 / 2000) ** 0.5, kind="simulation")
-
-
-def check_weights_say_how_many_devices() -> None:
-    """DeepSeek-R1 in 8 bits takes 84 GB of each of eight devices, and does not fit four H200.
-
-    Source: 671 billion parameters, one byte each, and a byte more for the vocabulary's tables.
-    """
-    one = replace(_llama_on(8, 1), architecture=find_model("DeepSeek-R1")[0])
-    tables = 2 * 129_280 * 7_168
-    expected = (671.0e9 + tables) / 8
-    checks.close("bytes a device", weight_bytes(one), expected, rtol=1e-3, kind="published")
-    checks.holds("four are too few", 2 * expected > one.system.memory_bytes, got=2 * expected)
 
 
 def check_bad_input_is_refused() -> None:

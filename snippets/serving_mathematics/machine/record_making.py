@@ -5,7 +5,8 @@
 It fetches the wheel of aiconfigurator-core into `.cache/machine`, reads it without unpacking, and
 writes `machine_runs.json.gz` (every end-to-end run, in its order), `machine_models.json.gz` (the
 published configurations, what is read of them), `machine_systems.json` (data sheets) and, where
-pyarrow can be imported, `machine_kernels.json` (a digest of the kernel measurements).
+pyarrow can be imported, `machine_kernels.json` (a digest of the kernel measurements) and
+`machine_series.json.gz` (kernels of experts, attention and messages by tokens and context).
 
 Source: aiconfigurator-core 0.12.0, Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES,
 Apache-2.0; AMD data sheets for what that package has not.
@@ -55,7 +56,8 @@ KEPT_KEYS = """
     routed_expert_hidden_size moe_shared_expert_intermediate_size shared_expert_intermediate_size
     share_expert_dim n_shared_experts num_shared_experts enable_moe_block mlp_layer_types
     moe_layer_freq decoder_sparse_step interleave_moe_layer_step first_k_dense_replace
-    mlp_only_layers expert_dtype
+    mlp_only_layers expert_dtype attn_type_list attn_layer_period attn_layer_offset
+    expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
 """  # what `architectures` reads
 
 RUN_COLUMNS = {  # in the record: in the package
@@ -247,10 +249,8 @@ def _older_models() -> dict[str, dict[str, Any]]:
     for shape in read_record("model_configs")["models"]:
         if shape["latent_dim"] or shape["model"].startswith("gpt-oss"):
             continue
-        pattern = [
-            i % max(1, round(shape["layers"] / max(1, shape["windowed_layers"]))) == 0
-            for i in range(shape["layers"])
-        ]
+        layers, full = shape["layers"], shape["layers"] - shape["windowed_layers"]
+        pattern = [i * full // layers == (i + 1) * full // layers for i in range(layers)]
         config = {
             "hidden_size": shape["hidden"],
             "num_hidden_layers": shape["layers"],
@@ -428,8 +428,99 @@ def _kernel_digest(
     return digest
 
 
+MIXTURES = {  # experts, chosen, hidden and inner width, and their types: whose they are
+    (128, 8, 2048, 768, "bfloat16"): "Qwen3-30B-A3B",
+    (256, 8, 7168, 2048, "fp8_block"): "DeepSeek-V3",
+    (256, 8, 3072, 1536, "fp8_block"): "MiniMax-M2.5",
+    (128, 4, 2880, 2880, "w4a16_mxfp4"): "gpt-oss-120b",
+    (8, 2, 4096, 14336, "bfloat16"): "Mixtral-8x7B",
+}
+MIXTURE_COLUMNS = ("num_experts", "topk", "hidden_size", "inter_size", "moe_dtype")
+
+
+def _series_key(kind: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What one line of a figure has in common; None where the kernel is of no such line."""
+    if kind == "moe_perf":
+        shape = tuple(row[column] for column in MIXTURE_COLUMNS)
+        split = (row["moe_tp_size"], row["moe_ep_size"])
+        if shape not in MIXTURES or split not in ((1, 1), (1, 8)):
+            return None
+        return {"kernel": "experts", "model": MIXTURES[shape], "devices": split[1]} | {
+            "routing": row["distribution"]
+        }
+    if kind == "generation_attention_perf":
+        heads = (row["num_heads"], row["num_key_value_heads"], row["head_dim"], row["window_size"])
+        if heads not in ((64, 8, 128, 0), (8, 1, 128, 0), (64, 8, 64, 0), (64, 8, 64, 128)):
+            return None
+        key = dict(zip(("heads", "kv_heads", "width", "window"), heads, strict=True))
+        return {"kernel": "grouped", **key}
+    if kind == "generation_mla_perf" and row["num_heads"] in (16, 128):
+        return {"kernel": "latent", "heads": row["num_heads"]}
+    if kind in ("mla_generation_module_perf", "dsa_generation_module_perf"):
+        wanted = row["num_heads"] == 128 and row["gemm_type"] == "fp8_block"
+        whole = {"mla": "latent module", "dsa": "selecting module"}[kind[:3]]
+        return {"kernel": whole} if wanted and "GLM" not in row["model"] else None
+    if kind == "gdn_perf" and row["phase"] == "generation" and row["num_v_heads"] == 48:
+        return {"kernel": "linear", "part": row["kernel_source"], "heads": row["num_v_heads"]}
+    if kind == "wideep_deepep_ll_perf" and row["node_num"] == 1 and row["num_experts"] == 256:
+        return {"kernel": "messages", "hidden": row["hidden_size"]}
+    return None
+
+
+def _by_version(name: str) -> list[str]:
+    """A path with its numbers as numbers, so that 0.5.12 comes after 0.5.9."""
+    return [part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _kernel_series(
+    wheel: Path, systems: Iterable[str] = ("h100_sxm", "b200_sxm")
+) -> list[dict[str, Any]]:
+    """Kernel times by tokens or context: what each line is, and `x` and seconds of its points.
+
+    Needs pyarrow. Of several versions of a backend the newest that has a point gives it.
+    """
+    parquet = importlib.import_module("pyarrow.parquet")
+    found: dict[str, dict[Any, list[float]]] = {}
+    with zipfile.ZipFile(wheel) as package:
+        for name in sorted(package.namelist(), key=_by_version):
+            parts = name.split("/")
+            if not name.endswith(".parquet") or parts[-5] not in systems or parts[-5] == "data":
+                continue
+            rows = parquet.read_table(io.BytesIO(package.read(name)))
+            kind, names = Path(name).stem, rows.column_names
+            for values in zip(*rows.to_pydict().values(), strict=True):
+                row = dict(zip(names, values, strict=True))
+                key = _series_key(kind, row)
+                if key is None:
+                    continue
+                key = {"system": parts[-5], "backend": parts[-3]} | key
+                if key["kernel"] in ("grouped", "latent", "latent module", "selecting module"):
+                    if row["batch_size"] not in (1, 16, 64):
+                        continue
+                    key |= {"sequences": row["batch_size"], "cache": row["kv_cache_dtype"]}
+                    at, times = row["isl"] + row["step"], [row["latency"] * 1e-3]
+                elif key["kernel"] == "messages":
+                    at = row["num_token"]
+                    times = [row["dispatch_avg_t_us"] * 1e-6, row["combine_avg_t_us"] * 1e-6]
+                else:
+                    at = row["num_tokens"] if kind == "moe_perf" else row["batch_size"]
+                    times = [row["latency"] * 1e-3]
+                rounded = [float(f"{seconds:.3g}") for seconds in times]
+                found.setdefault(json.dumps(key), {})[at] = rounded
+    return [
+        json.loads(key)
+        | {"x": sorted(points)}
+        | {
+            "seconds": [
+                points[at] if len(points[at]) > 1 else points[at][0] for at in sorted(points)
+            ]
+        }
+        for key, points in found.items()
+    ]
+
+
 def main() -> int:
-    """Fetch, read, write; the digest only where pyarrow is there."""
+    """Fetch, read, write; kernels only where pyarrow is there."""
     wheel = _fetch_wheel()
     _make_records(wheel)
     with contextlib.suppress(ModuleNotFoundError):
@@ -437,6 +528,9 @@ def main() -> int:
         made = {"source": SOURCE, "licence": LICENCE} | provenance(COMMAND)
         title = {"title": "Kernel measurements, medians by backend and type"}
         _write_bytes("machine_kernels.json", _json(title | made | {"systems": digest}, 1).encode())
+        title = {"title": "Kernel measurements by tokens or context"}
+        series = {"series": _kernel_series(wheel)}
+        _write_bytes("machine_series.json.gz", _packed(_json(title | made | series)))
     return 0
 
 

@@ -7,7 +7,7 @@ A decoding step of B sequences on one engine takes
                          + max(cache / bandwidth, attention's arithmetic / peak)
                          + max(touched experts / bandwidth, their arithmetic / peak)
                          + 2 messages ]
-    + vocabulary + B * host time a sequence
+    + a message to each further stage + vocabulary + B * host time a sequence
 
 where every bandwidth and peak is the data sheet's times an attained share. Reading and arithmetic
 of one kernel overlap (the larger counts), kernels follow one another (they add). Of E experts, of
@@ -18,7 +18,8 @@ The floors are what kernels take when they have next to nothing to do, from kern
 Assumes: CUDA graphs in decoding; experts evenly loaded; no overlap between two batches.
 
 Source: the kernel measurements of aiconfigurator-core 0.12.0 (floors); Williams, Waterman and
-Patterson (2009), CACM 52(4) (roofline); DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.
+Patterson (2009), CACM 52(4) (roofline); Patarasuk and Yuan (2009), JPDC 69(2) (all-reduce);
+DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ from serving_mathematics.require import require, require_positive
 Array = NDArray[np.float64]
 
 MESSAGE_S = 5e-6  # a small all-reduce in a CUDA graph: 3.5-7.4 us on Hopper and Blackwell
+FAR_MESSAGE_S = 44e-6  # more for one that leaves the domain: 46-51 us over four nodes of GB300
+SEND_S = 7e-6  # to the next stage: NCCL's exchange of two devices, 6.5 us on Hopper, 9 on Blackwell
 MESSAGES_A_LAYER = 2  # after attention and after the feed-forward part (Megatron-LM, 2019)
 SMALL_S = 2.5e-6  # a norm, an activation, a rotation
 SELECTION_S = 25e-6  # indexer and selection of sparse attention beside a latent layer
@@ -238,8 +241,11 @@ class Work:
     backend: NDArray[np.int64]  # index into BACKENDS
     floor_s: Array
     bandwidth: Array
-    link: Array
-    hops: Array  # 2 (n-1)/n of the devices that share a message, 0 for one
+    link: Array  # within a domain
+    hops: Array  # 2 (n-1)/n of the devices of a domain that share a message, 0 for one
+    far_link: Array  # to devices outside of it
+    far_hops: Array  # 2 (m-1)/m of m domains, over the devices of one; 0 within one
+    stage_link: Array  # to the next stage of a pipeline
     tensor: Array
     groups: Array  # attention in parallel over data
     stage_devices: Array
@@ -279,7 +285,7 @@ class Work:
         return Work(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-LAYERED = slice(19, 33)  # the fields of `Work` that differ by layer
+LAYERED = slice(22, 36)  # the fields of `Work` that differ by layer
 
 
 def _peak(deployment: Deployment, bytes_a_value: float) -> float:
@@ -296,12 +302,6 @@ def _peak(deployment: Deployment, bytes_a_value: float) -> float:
     if system.fp4_flops_per_s > system.bf16_flops_per_s:
         return system.fp4_flops_per_s
     return system.bf16_flops_per_s
-
-
-def _link(deployment: Deployment) -> float:
-    stage = deployment.tensor * deployment.attention_data
-    within = stage <= deployment.system.domain_devices
-    return deployment.system.link_bytes_per_s if within else deployment.system.outside_bytes_per_s
 
 
 def count_work(deployments: Sequence[Deployment]) -> Work:
@@ -326,12 +326,18 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
         if key not in kept_floors:
             kept_floors[key] = layers_floor_s(model, one.system.generation, one.backend, kept)
         stage = one.tensor * one.attention_data
+        near = min(stage, one.system.domain_devices)
         values = {
             "backend": BACKENDS.index(one.backend),
             "floor_s": kept_floors[key],
             "bandwidth": one.system.bandwidth_bytes_per_s,
-            "link": _link(one),
-            "hops": 2 * (stage - 1) / stage,
+            "link": one.system.link_bytes_per_s,
+            "hops": float(ring_hops(np.array(near))),
+            "far_link": one.system.outside_bytes_per_s,
+            "far_hops": float(ring_hops(np.array(stage / near))) / near,
+            "stage_link": one.system.link_bytes_per_s
+            if one.devices <= one.system.domain_devices
+            else one.system.outside_bytes_per_s,
             "tensor": one.tensor,
             "groups": one.attention_data,
             "stage_devices": stage,
@@ -388,11 +394,140 @@ def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
     return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a decoding step is made of, shape (rows,) each, in seconds; they add up to it.
+
+    Drafts are in each part. What is bound by arithmetic counts where it is done.
+    """
+
+    kernels: Array  # floors of all kernels, times the backend's factor
+    weights: Array  # attention and dense parts
+    experts: Array
+    cache: Array  # what attention reads or multiplies with
+    messages: Array
+    vocabulary: Array
+    host: Array
+
+    def total(self) -> Array:
+        """The whole step."""
+        return np.asarray(np.sum(list(vars(self).values()), axis=0), dtype=float)
+
+
+def roof_s(read_bytes: Array, bandwidth: Array, operations: Array, peak: Array) -> Array:
+    """Time of a kernel that reads while it computes: the longer of the two, in seconds.
+
+    read_bytes [bytes] over bandwidth [bytes/s]; operations over peak [1/s]; shapes that broadcast.
+    Source: Williams, Waterman and Patterson (2009).
+
+    >>> roof_s(np.array([8.0]), np.array([2.0]), np.array([9.0]), np.array([3.0]))
+    array([4.])
+    """
+    return np.asarray(np.maximum(read_bytes / bandwidth, operations / peak), dtype=float)
+
+
+def ring_hops(devices: Array) -> Array:
+    """How often the bytes of an all-reduce cross a device's link: 2 (n - 1)/n, 0 for one device.
+
+    devices: n >= 1. Source: Patarasuk and Yuan (2009).
+
+    >>> ring_hops(np.array([1.0, 2.0, 8.0]))
+    array([0.  , 1.  , 1.75])
+    """
+    return np.asarray(2 * (devices - 1) / devices, dtype=float)
+
+
+def message_s(
+    hops: Array, message_bytes: Array, link: Array, share: float, floor_s: float
+) -> Array:
+    """Time of one all-reduce: a floor, and bytes over the attained share of the link, in seconds.
+
+    hops: of `ring_hops`; message_bytes: that each device holds; link [bytes/s], one direction;
+    share: of it, attained; floor_s: of a message of no bytes. No time for one device. Between
+    domains each device sends its part alone, so that hops are those of the domains, over devices.
+
+    >>> micros = 1e6 * message_s(np.array([0.0, 1.75]), np.array([2.0**20]), np.array([4.5e11]),
+    ...                          share=1.0, floor_s=5e-6)
+    >>> micros.round(2)
+    array([0.  , 9.08])
+    """
+    return np.asarray((hops > 0) * floor_s + hops * message_bytes / (link * share), dtype=float)
+
+
+def step_parts(work: Work, constants: Constants, sequences: Array, context: Array) -> Parts:
+    """The parts of one decoding step of the whole engine, in seconds.
+
+    sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
+    With guesses, a step handles the drafts and one token of each sequence. The stages of a pipeline
+    work on different sequences at once, and a step is the way of one share of them through all.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> parts = step_parts(count_work([WORKED]), FITTED, np.array([1.0]), np.array([1000.0]))
+    >>> float(parts.messages[0]), bool(parts.weights[0] > 10 * parts.cache[0])
+    (0.0, True)
+    """
+    step = 1 + work.drafts
+    stage_sequences = np.maximum(sequences / work.stages, work.groups)
+    a_group = (stage_sequences / work.groups)[:, None]
+    tensor, stage = work.tensor[:, None], work.stage_devices[:, None]
+    bandwidth, tokens = work.bandwidth[:, None], step[:, None]
+    seen = np.minimum(context[:, None], work.window)
+    read = np.minimum(seen, work.selected)
+
+    parameters = (work.attention_parameters + work.dense_parameters) / tensor
+    weights_s = roof_s(
+        parameters * work.rest_bytes[:, None],
+        bandwidth * constants.weight_share,
+        2 * parameters * a_group * tokens,
+        work.rest_peak[:, None] * constants.arithmetic_share,
+    )
+    cache_s = roof_s(
+        a_group * (read * work.cached_bytes + seen * work.index_bytes + 2 * work.state_bytes),
+        bandwidth * constants.cache_share,
+        2 * a_group * tokens * (read * work.score_width + seen * work.index_width) / tensor,
+        work.attention_peak[:, None] * constants.attention_share,
+    )
+    all_tokens = stage_sequences[:, None] * tokens
+    touched = touched_experts(work.experts, work.chosen, all_tokens)
+    experts_s = roof_s(
+        touched * work.expert_parameters * work.expert_bytes[:, None] / stage,
+        bandwidth * constants.expert_share,
+        2 * work.expert_parameters * work.chosen * all_tokens / stage,
+        work.expert_peak[:, None],
+    )
+    factor = by_backend(
+        work, constants.factor_trtllm, constants.factor_sglang, constants.factor_vllm
+    )
+    a_message = work.hidden * 2 * step * stage_sequences / work.groups
+    messages = (
+        MESSAGES_A_LAYER
+        * work.layers
+        * (
+            message_s(work.hops, a_message, work.link, constants.link_share, MESSAGE_S)
+            + message_s(
+                work.far_hops, a_message, work.far_link, constants.link_share, FAR_MESSAGE_S
+            )
+        )
+    )
+    sends = (work.stages - 1) * (SEND_S + a_message / (work.stage_link * constants.link_share))
+    drafting = 1 + work.drafts / work.layers
+    vocabulary = work.vocabulary_bytes / (work.bandwidth * constants.weight_share)
+    return Parts(
+        kernels=factor * work.floor_s * drafting,
+        weights=(work.count * weights_s).sum(axis=1) * drafting,
+        experts=(work.count * experts_s).sum(axis=1) * drafting,
+        cache=(work.count * cache_s).sum(axis=1) * drafting,
+        messages=messages * drafting + sends,
+        vocabulary=vocabulary * step,
+        host=constants.sequence_s * stage_sequences / work.groups,
+    )
+
+
 def decode_step_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
     """Time of one decoding step of the whole engine, shape (rows,), in seconds.
 
-    sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
-    With guesses, a step handles the drafts and one token of each sequence.
+    sequences, context: as for `step_parts`, whose sum it is.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.step_time import FITTED, count_work
@@ -400,51 +535,7 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     >>> 15e9 / 3.35e12 < float(one[0]) < 0.01  # its weights once, and kernels
     True
     """
-    step = 1 + work.drafts
-    stage_sequences = np.maximum(sequences / work.stages, work.groups)
-    a_group = (stage_sequences / work.groups)[:, None]
-    tensor, stage = work.tensor[:, None], work.stage_devices[:, None]
-    bandwidth, tokens = work.bandwidth[:, None], step[:, None]
-    rest = work.rest_bytes[:, None]
-    seen = np.minimum(context[:, None], work.window)
-    read = np.minimum(seen, work.selected)
-
-    parameters = (work.attention_parameters + work.dense_parameters) / tensor
-    weights_s = np.maximum(
-        parameters * rest / (bandwidth * constants.weight_share),
-        2 * parameters * a_group * tokens / (work.rest_peak[:, None] * constants.arithmetic_share),
-    )
-    cache = a_group * (read * work.cached_bytes + seen * work.index_bytes + 2 * work.state_bytes)
-    scores = 2 * a_group * tokens * (read * work.score_width + seen * work.index_width) / tensor
-    cache_s = np.maximum(
-        cache / (bandwidth * constants.cache_share),
-        scores / (work.attention_peak[:, None] * constants.attention_share),
-    )
-    all_tokens = stage_sequences[:, None] * tokens
-    touched = touched_experts(work.experts, work.chosen, all_tokens)
-    experts_s = np.maximum(
-        touched
-        * work.expert_parameters
-        * work.expert_bytes[:, None]
-        / (stage * bandwidth * constants.expert_share),
-        2 * work.expert_parameters * work.chosen * all_tokens / (stage * work.expert_peak[:, None]),
-    )
-    layers = (work.count * (weights_s + cache_s + experts_s)).sum(axis=1)
-    factor = by_backend(
-        work, constants.factor_trtllm, constants.factor_sglang, constants.factor_vllm
-    )
-    a_message = work.hops * work.hidden * 2 * step * stage_sequences / work.groups
-    messages = (
-        MESSAGES_A_LAYER
-        * work.layers
-        * ((work.hops > 0) * MESSAGE_S + a_message / (work.link * constants.link_share))
-    )
-    vocabulary = work.vocabulary_bytes / (work.bandwidth * constants.weight_share)
-    host = constants.sequence_s * stage_sequences / work.groups
-    drafting = 1 + work.drafts / work.layers
-    return np.asarray(
-        (layers + factor * work.floor_s + messages) * drafting + vocabulary * step + host
-    )
+    return step_parts(work, constants, sequences, context).total()
 
 
 def prompt_s(work: Work, constants: Constants) -> Array:
@@ -474,5 +565,6 @@ def prompt_s(work: Work, constants: Constants) -> Array:
     scores = 2 * seen * work.prompt_score_width + tokens * work.index_width
     attention = scores / (work.attention_peak[:, None] * constants.attention_share)
     a_token = (work.count * (dense + routed + attention)).sum(axis=1) / stage
-    message = MESSAGES_A_LAYER * work.layers * work.hops * work.hidden * 2 / work.groups
-    return np.asarray(work.prompt * (a_token + message / (work.link * constants.prompt_link_share)))
+    crossing = work.hops / work.link + work.far_hops / work.far_link
+    sent = MESSAGES_A_LAYER * work.layers * crossing * work.hidden * 2 / work.groups
+    return np.asarray(work.prompt * (a_token + sent / constants.prompt_link_share))

@@ -93,27 +93,32 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
     blocks = int((-(-kept // engine.block_tokens))[-engine.max_sequences :].sum())
     require(blocks <= engine.kv_blocks, "kv_blocks", f"at least {blocks}", engine.kv_blocks)
     arrival = [*workload.arrival_s.tolist(), math.inf]
-    rank: list[float] = keys.tolist()
+    order = np.argsort(keys, kind="stable")
+    rank: list[int] = np.argsort(order).tolist()
+    ranked: list[int] = order.tolist()
     prompt: list[int] = workload.prompt_tokens.tolist()
     output: list[int] = workload.output_tokens.tolist()
     ends, gaps, gap_tokens = [0.0] * size, [], []
-    waiting: list[tuple[float, int]] = []  # the smallest key first
-    decoding: list[tuple[int, int]] = []  # step of the last token, request
+    step_s, prefill_s = engine.step_s, engine.prefill_token_s
+    decode_s, context_s = engine.decode_token_s, engine.context_token_s
+    budget, places = engine.token_budget, engine.max_sequences
+    waiting: list[int] = []  # a heap of ranks
+    decoding: list[tuple[int, int]] = []  # a heap of steps of the last token, with the request
     partial, todo = -1, 0  # the request whose prompt is under way
     fresh = step = held = 0  # held: tokens in the memory of all that decode
     clock = arrival[0]
     while fresh < size or waiting or decoding or partial >= 0:
         while arrival[fresh] <= clock:
-            heapq.heappush(waiting, (rank[fresh], fresh))
+            heapq.heappush(waiting, rank[fresh])
             fresh += 1
         batch, chunk = len(decoding), 0
         begun: list[int] = []  # prompts that end in this step
-        left = engine.token_budget - batch
+        left = budget - batch
         while left > chunk:  # prompts share what decoding leaves
             if partial < 0:
-                if not waiting or batch + len(begun) >= engine.max_sequences:
+                if not waiting or batch + len(begun) >= places:
                     break
-                partial = heapq.heappop(waiting)[1]
+                partial = ranked[heapq.heappop(waiting)]
                 todo = prompt[partial]
             taken = min(todo, left - chunk)
             chunk, todo = chunk + taken, todo - taken
@@ -126,14 +131,14 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
                 clock = arrival[fresh]
                 continue
             steps = decoding[0][0] - step
-            if batch < engine.max_sequences:
-                slope = engine.elapsed_s(1, 0, batch, held) + engine.context_token_s * batch / 2
+            if batch < places:
+                slope = step_s + decode_s * batch + context_s * (held + batch / 2)
                 gap = arrival[fresh] - clock
-                bend = 2 * engine.context_token_s * batch * gap
+                bend = 2 * context_s * batch * gap
                 root = 2 * gap / (slope + math.sqrt(slope**2 + bend))
                 steps = max(1, math.ceil(root)) if root < steps else steps
         read = steps * held + batch * steps * (steps + 1) // 2
-        elapsed_s = engine.elapsed_s(steps, chunk, batch * steps, read)
+        elapsed_s = (step_s + decode_s * batch) * steps + prefill_s * chunk + context_s * read
         clock += elapsed_s
         gaps.append(elapsed_s / steps)
         gap_tokens.append(batch * steps)
@@ -151,13 +156,19 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
     return Ordered(np.array(ends), np.array(gaps), np.array(gap_tokens, dtype=float))
 
 
-def _asked(rng: np.random.Generator, rate: float, uneven: bool) -> Workload:
-    """Chats with geometric outputs of 120 tokens, or nine of ten with 60 and one with 660."""
-    chat = chat_workload(rng, rate, REQUESTS)
-    if not uneven:
-        return chat
-    outputs = rng.geometric(1 / rng.choice([60.0, 660.0], REQUESTS, p=[0.9, 0.1]))
-    return Workload(chat.arrival_s, chat.prompt_tokens, outputs)
+@functools.cache
+def _asked(uneven: bool) -> list[Workload]:
+    """Chats of RUNS runs, one a second, with geometric outputs of 120 tokens, or nine of ten with
+    60 and one with 660."""
+    runs = []
+    for run in range(RUNS):
+        rng = np.random.default_rng(200 + run)
+        chat = chat_workload(rng, 1.0, REQUESTS)
+        if uneven:
+            outputs = rng.geometric(1 / rng.choice([60.0, 660.0], REQUESTS, p=[0.9, 0.1]))
+            chat = Workload(chat.arrival_s, chat.prompt_tokens, outputs)
+        runs.append(chat)
+    return runs
 
 
 @functools.cache
@@ -167,12 +178,11 @@ def _responses(
     """Mean and p99 of the response [s] of every run, shape (RUNS,), at a share of what the places
     carry when they are always taken; in order of arrival where the error is None."""
     engine = replace(EIGHT_BILLION, max_sequences=places)
-    means, p99s = np.empty(RUNS), np.empty(RUNS)
-    sample = [_asked(np.random.default_rng(200 + run), 1.0, uneven) for run in range(RUNS)]
-    prompts, outputs = (np.concatenate([getattr(one, name) for one in sample]) for name in LENGTHS)
+    means, p99s, runs = np.empty(RUNS), np.empty(RUNS), _asked(uneven)
+    prompts, outputs = (np.concatenate([getattr(one, name) for one in runs]) for name in LENGTHS)
     rate = load * saturated_rate(prompts, outputs, engine)
-    for run in range(RUNS):
-        asked = _asked(np.random.default_rng(200 + run), rate, uneven)
+    for run, one in enumerate(runs):
+        asked = replace(one, arrival_s=one.arrival_s / rate)
         if log_error is None:
             key = asked.arrival_s
         else:

@@ -104,7 +104,7 @@ def greedy_latency(
     >>> round(latency_s, 9), round(batch, 9)  # M/D/1 at half load: 1.5 service times
     (0.0075, 1.0)
     """
-    whole = float(largest).is_integer() and 1 <= largest <= 1000
+    whole = largest % 1 == 0 and 1 <= largest <= 1000
     require(whole, "largest", "an integer from 1 to 1000", largest)
     largest = int(largest)
     most = 0.98 * batch_rate(largest, per_item_s, fixed_s)
@@ -299,6 +299,31 @@ def check_window() -> None:
     start_s, _ = form_batches(arrivals, lambda first, _: float(services[first]), 1, 0.0)
     waits = fifo_waits(arrivals, services)
     checks.close("batches of one [s]", np.abs(start_s - arrivals - waits).max(), 0.0, atol=1e-9)
+
+
+def check_waiting_for_more_never_pays() -> None:
+    """A window makes the mean request later than batches of what waits, at a light and at a heavy
+    load, with Poisson arrivals, regular ones, and bursts of twenty within 10 ms.
+
+    Source: 10,000 simulated requests of each kind, the same for every window.
+    """
+    rng = np.random.default_rng(6)
+    count = 10_000
+    starts = np.cumsum(rng.exponential(20.0, count // 20))
+    for rate in (100.0, 700.0):
+        within = rng.uniform(0.0, 0.01, count)
+        for name, arrivals in (
+            ("Poisson", np.cumsum(rng.exponential(1 / rate, count))),
+            ("regular", np.arange(count) / rate),
+            ("bursts", np.sort(np.repeat(starts, 20) / rate + within)),
+        ):
+            greedy, *windowed = (
+                1000 * float((form_batches(arrivals, _linear_s, 20, w)[1] - arrivals).mean())
+                for w in (0.0, 0.005, 0.02)
+            )
+            order = f"{greedy:.2f} ≤ {windowed[0]:.2f} ≤ {windowed[1]:.2f} ms"
+            right = greedy <= windowed[0] + 1e-9 and windowed[0] <= windowed[1]
+            checks.holds(f"{name}, {rate:g}/s", right and greedy < windowed[1], got=order)
 
 
 def check_bad_input_is_refused() -> None:

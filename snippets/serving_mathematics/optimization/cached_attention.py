@@ -25,6 +25,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.require import (
     require,
+    require_in,
     require_non_negative_integer,
     require_positive_integer,
 )
@@ -276,6 +277,7 @@ def generate(
     [64, 72]
     """
     require_positive_integer(steps=steps)
+    require_in("[1, 1e5]", steps=steps)
     require(cache is None or cache.length == 0, "cache", "empty", cache and cache.length)
     known = np.asarray(prompt)
     logits, operations, chosen = [], [], []

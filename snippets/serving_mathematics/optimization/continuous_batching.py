@@ -176,7 +176,7 @@ def chat_workload(
     )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Sequence:
     index: int
     prompt: int
@@ -262,7 +262,7 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
             if np.isnan(admitted_s[sequence.index]):
                 admitted_s[sequence.index] = clock
         prefill = sum(chunk for _, chunk in chunks)
-        context = sum(sequence.stored + 1 for sequence in decoding)
+        context = sum([sequence.prompt + sequence.generated for sequence in decoding])
         work += (1, prefill, len(decoding), context)
         clock = since + engine.elapsed_s(*work.tolist())
         for sequence, chunk in chunks:

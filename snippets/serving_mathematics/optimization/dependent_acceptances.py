@@ -28,7 +28,12 @@ from serving_mathematics.optimization.speculative_decoding import (
     speedup,
 )
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
-from serving_mathematics.require import require, require_in, require_shape
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,8 +97,8 @@ def exact_tokens_per_round(target: npt.ArrayLike, draft: npt.ArrayLike, draft_to
     """
     p, q = np.asarray(target, dtype=float), np.asarray(draft, dtype=float)
     require_shape(p.shape, draft=q)
-    whole = 0 <= draft_tokens < math.inf and draft_tokens % 1 == 0
-    require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
+    require_non_negative_integer(draft_tokens=draft_tokens)
+    require_in("[0, 1e5]", draft_tokens=draft_tokens)
     every, accepted = transition_matrix(p), transition_matrix(np.minimum(p, q))
     require(np.all(np.abs(q.sum(axis=1) - 1) < 1e-9), "draft", "rows that sum to 1", q)
     reached = np.eye(len(p))  # contexts after i accepted tokens, by where the round began

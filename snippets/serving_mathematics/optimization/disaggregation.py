@@ -61,7 +61,8 @@ def prefill_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     1.5
     """
     require_positive(prefill_s=prefill_s)
-    stable = 0 <= arrival_rate * prefill_s < 1
+    require_non_negative(arrival_rate=arrival_rate)
+    stable = arrival_rate * prefill_s < 1
     require(stable, "arrival_rate", f"in [0, {1 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (2 * (1 - arrival_rate * prefill_s))
 
@@ -76,7 +77,8 @@ def pipeline_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     1.25
     """
     require_positive(prefill_s=prefill_s)
-    stable = 0 <= arrival_rate * prefill_s < 2
+    require_non_negative(arrival_rate=arrival_rate)
+    stable = arrival_rate * prefill_s < 2
     require(stable, "arrival_rate", f"in [0, {2 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (4 * (2 - arrival_rate * prefill_s))
 
@@ -92,8 +94,9 @@ def tensor_ttft_s(arrival_rate: float, prefill_s: float, speedup: float) -> floa
     """
     require_positive(prefill_s=prefill_s)
     require_in("[1, 2]", speedup=speedup)
+    require_non_negative(arrival_rate=arrival_rate)
     load = arrival_rate * prefill_s
-    require(0 <= load < speedup, "arrival_rate", f"in [0, {speedup / prefill_s:g})", arrival_rate)
+    require(load < speedup, "arrival_rate", f"in [0, {speedup / prefill_s:g})", arrival_rate)
     return prefill_s / speedup + load * prefill_s / (2 * speedup * (speedup - load))
 
 
@@ -198,11 +201,13 @@ def _asked(kind: str, rate: float) -> Workload:
 
 
 @functools.cache
-def _latencies(kind: str, prefilling: int, budget: int = WHOLE) -> FloatArray:
+def _latencies(
+    kind: str, prefilling: int, budget: int = WHOLE, rates: tuple[float, ...] = RATES
+) -> FloatArray:
     """TTFT and TPOT of every request at every rate [s], shape (requests, 2, rates); prefilling: 0
     where every GPU runs both phases, with this budget of tokens in a step."""
     runs = []
-    for rate in RATES:
+    for rate in rates:
         asked = _asked(kind, rate)
         runs.append(_apart(asked, prefilling) if prefilling else _together(asked, budget))
     return np.array(runs).transpose(2, 1, 0)
@@ -247,9 +252,7 @@ def example() -> SimpleNamespace:
     simulated systems, and their highest rates per GPU.
     """
     at = RATES.index(4.0)
-    chat_tpot = np.array(
-        [run[:, 1, at] for run in (_latencies("chat", 0), _latencies("chat", 2))]
-    ).T
+    chat_tpot = np.array([_latencies("chat", n, rates=(4.0,))[:, 1, 0] for n in (0, 2)]).T
     chat_p90 = 1000 * _p90(chat_tpot)
     runs = _systems("geometric")
     whole, separate = runs[-2:]
@@ -464,11 +467,10 @@ def check_chat_turns_the_order() -> None:
 
     Source: 90th percentiles of the same simulation at 5 requests a second per GPU.
     """
-    at = RATES.index(5.0)
-    together = 1000 * _p90(_latencies("chat", 0))[1, at]
+    together = 1000 * _p90(_latencies("chat", 0, rates=(5.0,)))[1, 0]
     checks.inside("both phases everywhere [ms]", together, 10, 15)
     for prefilling in (1, 2):
-        apart = 1000 * _p90(_latencies("chat", prefilling))[1, at]
+        apart = 1000 * _p90(_latencies("chat", prefilling, rates=(5.0,)))[1, 0]
         checks.inside(f"{prefilling} prefill, {3 - prefilling} decode [ms]", apart, 15, 100)
 
 

@@ -121,6 +121,7 @@ def output_gradient(
     v = np.asarray(teacher_logits, dtype=float)
     require(v.ndim == 2, "teacher_logits", "rows of logits", v.shape)
     require_in("[0, 1]", soft_weight=soft_weight)
+    require_positive(temperature=temperature)
     wanted = soft_weight * temperature * soften(v, temperature)
     if soft_weight < 1:
         y = np.asarray(labels)

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_non_negative
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -112,7 +112,8 @@ def response_by_size(
     require(policy in ("fcfs", "sjf", "srpt"), "policy", "fcfs, sjf or srpt", policy)
     x = np.asarray(size_s, dtype=float)
     require(x.size > 0 and np.all((x > 0) & (x < math.inf)), "size_s", "positive and finite", x)
-    stable = 0 <= arrival_rate * sizes.moment(1) < 1
+    require_non_negative(arrival_rate=arrival_rate)
+    stable = arrival_rate * sizes.moment(1) < 1
     require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
     residual = arrival_rate * sizes.moment(2) / 2
     if policy == "fcfs":
@@ -154,7 +155,8 @@ def predicted_sjf_mean(arrival_rate: float, sizes: Sizes, log_error: float) -> f
     1.7127
     """
     require_in("[0, 20]", log_error=log_error)
-    stable = 0 <= arrival_rate * sizes.moment(1) < 1
+    require_non_negative(arrival_rate=arrival_rate)
+    stable = arrival_rate * sizes.moment(1) < 1
     require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
     x = sizes.log_grid()
     share = GRID_STEP * sizes.density(x) * x  # of the requests, in each cell of ln x

@@ -24,7 +24,12 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import half_width
-from serving_mathematics.require import require, require_positive_integer, require_shape
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_positive_integer,
+    require_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,6 +94,7 @@ def slot_shares(
     (0.375, 0.125, 0.5)
     """
     p, o = _lengths(prompts, outputs)
+    require_all_finite(slots=slots)
     given = np.asarray(slots, dtype=float)
     require(given.shape in ((), p.shape), "slots", f"a number or of shape {p.shape}", given.shape)
     enough = np.all((given >= p + o - 1) & (given < math.inf))

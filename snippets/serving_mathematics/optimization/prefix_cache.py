@@ -158,8 +158,7 @@ class PrefixCache:
 
     def __init__(self, capacity: int) -> None:
         """An empty cache."""
-        whole = 1 <= capacity < math.inf and capacity % 1 == 0
-        require(whole, "capacity", "a positive integer", capacity)
+        require_positive_integer(capacity=capacity)
         self.capacity = int(capacity)
         self.blocks: OrderedDict[bytes, None] = OrderedDict()  # oldest first
 

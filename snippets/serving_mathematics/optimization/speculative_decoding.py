@@ -17,7 +17,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require_in,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
 
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
@@ -30,12 +35,7 @@ def expected_tokens(acceptance: float, draft_tokens: int) -> float:
     1.75
     """
     require_in("[0, 1]", acceptance=acceptance)
-    require(
-        0 <= draft_tokens < math.inf and draft_tokens % 1 == 0,
-        "draft_tokens",
-        "an integer ≥ 0",
-        draft_tokens,
-    )
+    require_non_negative_integer(draft_tokens=draft_tokens)
     return float((acceptance ** np.arange(draft_tokens + 1.0)).sum())
 
 
@@ -62,7 +62,8 @@ def operations_factor(acceptance: float, draft_tokens: int, operations_ratio: fl
     >>> operations_factor(0.5, draft_tokens=2)  # three positions for 1.75 tokens
     1.7142857142857142
     """
-    require(0 <= operations_ratio < math.inf, "operations_ratio", "non-negative", operations_ratio)
+    require_non_negative(operations_ratio=operations_ratio)
+    require_in("[0, 1e6]", draft_tokens=draft_tokens)
     spent = draft_tokens * operations_ratio + draft_tokens + 1
     return spent / expected_tokens(acceptance, draft_tokens)
 

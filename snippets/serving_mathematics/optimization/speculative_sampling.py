@@ -23,7 +23,11 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.optimization.speculative_decoding import expected_tokens
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -130,15 +134,14 @@ def speculate(
     state = np.asarray(contexts)
     known = state.ndim == 1 and state.size > 0 and np.isin(state, np.arange(size)).all()
     require(known, "contexts", f"integers below {size}", contexts)
-    whole = 0 <= draft_tokens < math.inf and draft_tokens % 1 == 0
-    require(whole, "draft_tokens", "an integer ≥ 0", draft_tokens)
+    require_non_negative_integer(draft_tokens=draft_tokens)
     require_positive_integer(rounds=rounds)
 
-    def draw(rows: FloatArray) -> IntArray:
-        edges = rows.cumsum(axis=1)
-        level = rng.random((len(rows), 1)) * edges[:, -1:]
+    def draw(edges: FloatArray) -> IntArray:
+        level = rng.random((len(edges), 1)) * edges[:, -1:]
         return np.asarray((edges <= level).sum(axis=1))
 
+    p_edges, q_edges, replacing = (table.cumsum(axis=1) for table in (p, q, residual(p, q)))
     rounds, draft_tokens = int(rounds), int(draft_tokens)
     lanes, state = np.arange(state.size), state.astype(np.int64)
     out = np.full((rounds, state.size, draft_tokens + 1), -1, dtype=np.int64)
@@ -146,7 +149,7 @@ def speculate(
     for turn in range(rounds):
         path, guesses = [state], np.empty((state.size, draft_tokens), dtype=np.int64)
         for k in range(draft_tokens):
-            guesses[:, k] = draw(q[path[k]])
+            guesses[:, k] = draw(q_edges[path[k]])
             path.append((path[k] * tokens + guesses[:, k]) % size)
         before = np.stack(path[:-1], axis=1) if draft_tokens else np.empty_like(guesses)
         level = rng.random(guesses.shape) * q[before, guesses]
@@ -154,7 +157,7 @@ def speculate(
         accepted = np.cumprod(passed[turn], axis=1).sum(axis=1)
         state = np.stack(path, axis=1)[lanes, accepted]
         refused = (accepted < draft_tokens)[:, None]
-        last = draw(np.where(refused, residual(p[state], q[state]), p[state]))
+        last = draw(np.where(refused, replacing[state], p_edges[state]))
         out[turn, :, :-1] = np.where(np.arange(draft_tokens) < accepted[:, None], guesses, -1)
         out[turn, lanes, accepted] = last
         state = (state * tokens + last) % size

@@ -47,7 +47,7 @@ from serving_mathematics.planner.presets import (
     models,
 )
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_non_negative_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -472,6 +472,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     >>> binding_constraints(Fleet(question), 1)
     ('arithmetic',)
     """
+    require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return ("one replica is the least",)
     arithmetic, reading = fleet.own_s

@@ -225,6 +225,7 @@ def engine_of(
     (11.25, 73.5)
     """
     require_in("(0, 1]", efficiency=efficiency)
+    require_positive_integer(places=places)
     blocks = cache_blocks(model, device, count, memory_share, reserved_bytes)
     usable = max(0.0, _usable_bytes(device, count, memory_share, reserved_bytes))
     weights = f"smaller than the {usable / 1e9:.1f} GB that {device.name} × {count} offer"
@@ -275,6 +276,7 @@ def logged_reserve(model: Model, device: Device, count: int, blocks: int) -> flo
     >>> round(logged_reserve(eight, device, 1, blocks=27_284) / 2**30, 2)
     3.75
     """
+    require_non_negative(blocks=blocks)
     taken = model.weight_bytes + blocks * BLOCK_TOKENS * model.token_bytes
     spare = _usable_bytes(device, count, 0.9, 0.0) - taken
     require(spare >= 0, "blocks", "no more than fit beside the weights", blocks)

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.utilization import mean_wait
@@ -246,9 +248,14 @@ def figure_two_runs(figure: Figure) -> None:
     directions lie along the diagonal over five orders of magnitude.
     """
     axes = figure.subplots()
-    for pair in _pairs().values():
-        (x, y), colour = (spread["median"] for spread in pair), "C0" if _overlap(pair) else "C3"
-        bars = [[[s["median"] - s["least"]], [s["most"] - s["median"]]] for s in pair]
+    for overlap, colour in ((True, "C0"), (False, "C3")):
+        some = [pair for pair in _pairs().values() if _overlap(pair) == overlap]
+        least, median, most = (
+            np.array([[spread[name] for spread in pair] for pair in some]).reshape(-1, 2).T
+            for name in ("least", "median", "most")
+        )
+        bars = np.stack([median - least, most - median], axis=1)  # run, direction, ratio
+        x, y = median
         axes.errorbar(x, y, xerr=bars[0], yerr=bars[1], fmt="o", markersize=3, color=colour)
     low = min(min(s["least"] for s in pair) for pair in _pairs().values())
     high = max(max(s["most"] for s in pair) for pair in _pairs().values())

@@ -66,7 +66,7 @@ def place_rng(seed: int, place: int) -> np.random.Generator:
     True
     """
     for name, value in (("seed", seed), ("place", place)):
-        require(float(value).is_integer() and value >= 0, name, "a whole number from 0", value)
+        require(value % 1 == 0 and value >= 0, name, "a whole number from 0", value)
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(int(place),)))
 
 
@@ -128,7 +128,7 @@ def chunk_limits(
     (10, 125)
     """
     for name, count in (("items", items), ("workers", workers)):
-        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
     require_positive(item_s=item_s)
     require_non_negative(dispatch_s=dispatch_s)
     require_in("(0, 1)", share=share)
@@ -247,8 +247,10 @@ def simulate_chunk(seed: int, first: int, last: int, customers: int = 200) -> Mo
     >>> simulate_chunk(0, 0, 3) == simulate_chunk(0, 0, 3), simulate_chunk(0, 0, 3).count
     (True, 3)
     """
+    require_positive_integer(last=last, customers=customers)
     require(0 <= first < last, "first", f"from 0 and below last = {last}", first)
-    require(customers >= 1, "customers", "at least 1", customers)
+    require(last - first <= 1e6, "last", "at most a million after first", last)
+    require_in("[1, 1e8]", customers=customers)
     means = []
     for place in range(first, last):
         rng = place_rng(seed, place)

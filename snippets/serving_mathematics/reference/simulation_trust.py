@@ -39,8 +39,8 @@ from serving_mathematics.require import (
     require,
     require_all_finite,
     require_in,
-    require_non_negative,
     require_positive,
+    require_positive_integer,
 )
 
 if TYPE_CHECKING:
@@ -160,8 +160,9 @@ def rare_wait(
     '1.0e-09'
     """
     require_in("(0, 1)", utilization=utilization)
-    require_non_negative(wait=wait)
-    require(float(paths).is_integer() and paths >= 2, "paths", "an integer of at least 2", paths)
+    require_in("[0, 1e4]", wait=wait)
+    require_positive_integer(paths=paths)
+    require(paths % 1 == 0 and paths >= 2, "paths", "an integer of at least 2", paths)
     level, passed = np.zeros(int(paths)), np.zeros(int(paths), dtype=bool)
     while not passed.all():
         left = np.flatnonzero(~passed)
@@ -198,7 +199,7 @@ def coverages(
     """
     require_in("(0, 1)", utilization=utilization)
     for name, count in (("batch_customers", batch_customers), ("runs", runs)):
-        require(float(count).is_integer() and count >= 1, name, "a positive integer", count)
+        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
     exact, slack = utilization / (1 - utilization), 1 - utilization
     wait = np.where(rng.random(runs) < utilization, rng.exponential(1 / slack, runs), 0.0)
     means, squares = np.zeros((BATCHES, runs)), np.zeros(runs)

@@ -132,20 +132,30 @@ def pairing_share(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanEstimate:
 
 
 @functools.cache
+def _all_runs() -> dict[tuple[float, float, bool], FloatArray]:
+    """Results of RUNS runs, as `_runs` gives them, by utilization, speed and anew. A run draws its
+    customers once, for all settings."""
+    plain = [(load, 1.0, False) for load in LOADS]
+    others = [(0.8, speed, False) for speed in (FASTER, 1 + (FASTER - 1) / 2, 0.0)]
+    found = {key: np.empty((4, RUNS)) for key in [*plain, *others, (0.8, FASTER, True)]}
+    for run in range(RUNS):
+        rng, other_rng = (np.random.default_rng([800, run, stream]) for stream in range(2))
+        gaps, *services = rng.standard_exponential((2, WARM_UP + CUSTOMERS))
+        services.append(other_rng.standard_exponential(gaps.size))
+        arrivals, mean_gap = np.cumsum(gaps), gaps[WARM_UP:].mean()
+        for (load, speed, anew), results in found.items():
+            served = services[anew] / speed if speed else np.ones(gaps.size)
+            waits = fifo_waits(arrivals / load, served)[WARM_UP:]
+            counted = served[WARM_UP:].mean(), mean_gap / load, (waits > LONG_WAIT).mean()
+            results[:, run] = waits.mean(), *counted
+    return found
+
+
 def _runs(utilization: float, speed: float = 1.0, anew: bool = False) -> FloatArray:
     """Mean wait, mean service, mean gap and share of waits beyond 30 of RUNS runs of M/M/1 after
     WARM_UP customers, in services at speed 1, shape (4, RUNS). speed: of the server; 0 stands for
     constant services at speed 1. anew: services from another stream than at other speeds."""
-    found = np.empty((4, RUNS))
-    for run in range(RUNS):
-        rng, others = (np.random.default_rng([int(1000 * utilization), run, i]) for i in range(2))
-        gaps = rng.exponential(1 / utilization, WARM_UP + CUSTOMERS)
-        services = (others if anew else rng).exponential(1.0, gaps.size)
-        services = services / speed if speed else np.ones(gaps.size)
-        waits = fifo_waits(np.cumsum(gaps), services)[WARM_UP:]
-        counted = services[WARM_UP:].mean(), gaps[WARM_UP:].mean(), (waits > LONG_WAIT).mean()
-        found[:, run] = waits.mean(), *counted
-    return found
+    return _all_runs()[utilization, speed, anew]
 
 
 def _left(values: FloatArray, utilization: float, controls: FloatArray) -> MeanEstimate:

@@ -22,7 +22,7 @@ from serving_mathematics.architecture.model_routers import (
 )
 from serving_mathematics.architecture.replica_routing import finite_fleet_mean, simulate_fleet
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
 
 HINTS = {
     "break_even_deferral": (
@@ -65,7 +65,7 @@ def break_even_deferral(
     """
     require_positive(small_cost=small_cost, large_cost=large_cost)
     require_in("[0, 1]", large_share=large_share)
-    require(0 <= routing_cost < math.inf, "routing_cost", "non-negative", routing_cost)
+    require_non_negative(routing_cost=routing_cost)
     share = large_share + (routing_cost - large_share * small_cost) / large_cost
     return min(max(share, 0.0), 1.0)
 

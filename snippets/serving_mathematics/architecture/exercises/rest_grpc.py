@@ -17,7 +17,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.architecture.rest_grpc import call_latency_s
 from serving_mathematics.architecture.wire_format import varint
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import require, require_in, require_non_negative, require_positive
 
 HINTS = {
     "zigzag": (
@@ -90,8 +90,8 @@ def many_calls_s(
     """
     for name, count in (("calls", calls), ("connections", connections)):
         require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
-    require(0 <= round_trip_s < math.inf, "round_trip_s", "non-negative", round_trip_s)
-    require(0 <= size_bytes < math.inf, "size_bytes", "non-negative", size_bytes)
+    require_non_negative(round_trip_s=round_trip_s)
+    require_non_negative(size_bytes=size_bytes)
     require_positive(bytes_per_s=bytes_per_s)
     waves = -(-calls // connections)
     return waves * round_trip_s + calls * size_bytes / bytes_per_s

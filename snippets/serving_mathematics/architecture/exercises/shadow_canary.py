@@ -23,7 +23,7 @@ from serving_mathematics.architecture.drift import psi, psi_null_quantile
 from serving_mathematics.architecture.repeated_looks import crossing_probability, pocock_constant
 from serving_mathematics.architecture.shadow_canary import allocation_cost, samples_per_arm
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import require, require_in, require_positive
 
 Verdict = Literal["High", "Low", "Pass"]
 
@@ -62,8 +62,7 @@ def canary_minutes(
     >>> round(canary_minutes(100.0, 0.5, 0.4, 0.6), 4)
     0.0323
     """
-    valid = 0 < requests_per_s < math.inf
-    require(valid, "requests_per_s", "positive and finite", requests_per_s)
+    require_positive(requests_per_s=requests_per_s)
     even = 2 * samples_per_arm(baseline_rate, candidate_rate)
     return even * allocation_cost(canary_share) / requests_per_s / 60
 
@@ -144,6 +143,8 @@ def example() -> SimpleNamespace:
         minutes_small=canary_minutes(100.0, 0.05, 0.001, 0.002),
         minutes_even=canary_minutes(100.0, 0.5, 0.001, 0.002),
         fleet_threshold=alarm_threshold(10, 1000, 1000, 50 * 168),
+        fleet_over_single=alarm_threshold(10, 1000, 1000, 50 * 168)
+        / psi_null_quantile(0.95, 10, 1000, 1000),
         obf_first=five[0],
         obf_last=five[-1],
         obf_power_percent=100 * crossing_probability(five, planned),

@@ -51,7 +51,7 @@ def objective_verdict(late: int, total: int, probability: float, confidence: flo
     """
     require_positive_integer(total=total)
     rule = f"an integer from 0 to {total}"
-    require(float(late).is_integer() and 0 <= late <= total, "late", rule, late)
+    require(late % 1 == 0 and 0 <= late <= total, "late", rule, late)
     require_in("(0, 1)", probability=probability, confidence=confidence)
     logs = [math.lgamma(j + 1) for j in range(total + 1)]
     share, rest = math.log1p(-probability), math.log(probability)

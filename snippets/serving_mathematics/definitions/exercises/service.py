@@ -21,7 +21,12 @@ from serving_mathematics.definitions.service import (
     on_grid,
 )
 from serving_mathematics.definitions.thresholded_decision import cost_threshold, expected_cost
-from serving_mathematics.require import require, require_all_non_negative, require_in
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_non_negative_integer,
+)
 
 HINTS = {
     "merged_quantile": (
@@ -120,8 +125,7 @@ def reviewable_threshold(
     p = np.asarray(scores, dtype=float)
     require(p.ndim == 1 and p.size > 0, "scores", "of shape (n,)", p.shape)
     require(np.all((p >= 0) & (p <= 1)), "scores", "in [0, 1]", p)
-    whole = 0 <= capacity < math.inf and capacity % 1 == 0
-    require(whole, "capacity", "an integer of 0 or more", capacity)
+    require_non_negative_integer(capacity=capacity)
     levels = np.unique(p)
     reviews = p.size - np.searchsorted(np.sort(p), levels)  # how many score at least this
     if int((p >= best).sum()) <= capacity:

@@ -110,7 +110,7 @@ def spot_price(
     0.5
     """
     require_in("(0, 1]", price_share=price_share)
-    require(0 < checkpoint_every_h < math.inf, "checkpoint_every_h", "positive", checkpoint_every_h)
+    require_positive(checkpoint_every_h=checkpoint_every_h)
     for name, value in (
         ("interruptions_per_h", interruptions_per_h),
         ("checkpoint_h", checkpoint_h),

@@ -26,6 +26,7 @@ from serving_mathematics.intuition.false_pages import binomial_probabilities, pa
 from serving_mathematics.require import (
     require,
     require_in,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
 )
@@ -100,7 +101,7 @@ def errors_worth_a_page(requests_per_h: int, error_rate: float, pages_per_month:
     1
     """
     require_positive_integer(requests_per_h=requests_per_h)
-    require(0 < pages_per_month < math.inf, "pages_per_month", "positive", pages_per_month)
+    require_positive(pages_per_month=pages_per_month)
     others = binomial_probabilities(requests_per_h - 1, error_rate)
     pages = 720 * requests_per_h * error_rate * np.cumsum(others[::-1])[::-1]
     enough = np.flatnonzero(pages <= pages_per_month)
@@ -119,7 +120,7 @@ def requests_to_prove(slo: float, failures: int, confidence: float = 0.95) -> in
     3
     """
     require_in("(0, 1)", slo=slo)
-    require(float(failures).is_integer() and failures >= 0, "failures", "an int ≥ 0", failures)
+    require_non_negative_integer(failures=failures)
     require_in("(0.5, 1)", confidence=confidence)
 
     def proves(trials: int) -> bool:

@@ -25,7 +25,12 @@ from serving_mathematics.optimization.continuous_batching import (
     simulate_steps,
 )
 from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
 HINTS = {
     "servers_for_target": (
@@ -86,7 +91,7 @@ def sorted_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
     sizes = np.sort(np.asarray(lengths, dtype=float), axis=None)
     positive = np.all((sizes > 0) & (sizes < math.inf))
     require(sizes.size > 0 and positive, "lengths", "positive and finite and not empty", lengths)
-    whole = float(batch).is_integer() and batch >= 1 and sizes.size % batch == 0
+    whole = batch % 1 == 0 and batch >= 1 and sizes.size % batch == 0
     require(whole, "batch", f"a divisor of {sizes.size}", batch)
     return float(sizes.sum() / (batch * sizes[batch - 1 :: batch].sum()))
 
@@ -103,8 +108,7 @@ def token_budget_for(step_target_s: float, sequences: int, context: int, engine:
     30
     """
     require_positive(step_target_s=step_target_s)
-    whole = 0 <= sequences < math.inf and sequences % 1 == 0
-    require(whole, "sequences", "a non-negative integer", sequences)
+    require_non_negative_integer(sequences=sequences)
     require_non_negative(context=context)
     require(engine.prefill_token_s > 0, "engine", "one whose prompts take time", engine)
     decoding_s = engine.elapsed_s(1, 0, sequences, context)

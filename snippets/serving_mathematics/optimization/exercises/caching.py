@@ -23,6 +23,7 @@ from serving_mathematics.require import (
     require_all_finite,
     require_in,
     require_non_negative,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
 )
@@ -77,7 +78,7 @@ def longest_context(
     require_positive_integer(sequences=sequences)
     require_positive(bytes_per_token=bytes_per_token)
     require_in("[0, 1]", windowed_share=windowed_share)
-    require(0 <= window < math.inf and window % 1 == 0, "window", "a non-negative int", window)
+    require_non_negative_integer(window=window)
     tokens = memory_bytes / sequences / bytes_per_token  # as if no window were full
     if windowed_share == 0 or tokens <= window:
         return float(math.floor(tokens))

@@ -21,7 +21,13 @@ from serving_mathematics.optimization.speculative_decoding import (
     speedup,
 )
 from serving_mathematics.optimization.speculative_sampling import acceptance_rate, speculate
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -78,8 +84,7 @@ def acceptance_from_log(accepted_share: float, draft_tokens: int) -> float:
     0.5
     """
     require_in("[0, 1]", accepted_share=accepted_share)
-    whole = 1 <= draft_tokens < math.inf and draft_tokens % 1 == 0
-    require(whole, "draft_tokens", "a positive integer", draft_tokens)
+    require_positive_integer(draft_tokens=draft_tokens)
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -116,7 +121,7 @@ def best_length_in_batch(
     [8, 2, 0]
     """
     require_positive(cost_ratio=cost_ratio)
-    require(0 < free_positions < math.inf, "free_positions", "positive", free_positions)
+    require_positive(free_positions=free_positions)
     for name, count in (("batch", batch), ("longest", longest)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
 

@@ -20,7 +20,13 @@ from serving_mathematics.optimization.code_books import (
     uniform_code,
 )
 from serving_mathematics.optimization.paired_accuracy import paired_change
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
@@ -79,8 +85,7 @@ def best_clip(values: npt.ArrayLike, bits: int, candidates: int = 200) -> float:
     fine = x.ndim == 1 and np.isfinite(x).all() and bool(np.any(x != 0))
     require(fine, "values", "finite, not all 0, of shape (n,)", x)
     require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
-    whole = 1 <= candidates < math.inf and candidates % 1 == 0
-    require(whole, "candidates", "a positive integer", candidates)
+    require_positive_integer(candidates=candidates)
     top, peak = 2 ** (bits - 1) - 1, float(np.abs(x).max())
     shares = np.arange(1, candidates + 1) / candidates
     errors = []

@@ -1,0 +1,232 @@
+"""Change one operator or number of a module, run the tests of that module, and see one fail.
+
+A sample of such mutants over the chapters' modules and the builder says how much of what they
+compute is asserted. `python benchmarks/mutants.py --seed 2 --sample 100` tries one mutant after the
+other in a copy of the last commit, keeps what it found under .cache/mutants/ and goes on there when
+it is started again; a mutant that lives is printed with its line. Some of those are equivalent: no
+input tells them from the original. Which, says whoever reads them.
+
+Source: DeMillo, Lipton and Sayward (1978), Hints on test data selection, for the method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
+LIMIT_S = 240  # of the tests of one mutant; who takes longer is found by a time limit too
+MEMORY_BYTES = 8 << 30  # a number in the wrong place may ask for all there is
+OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+BUILDER_TESTS = {  # of modules without a test file of their own name
+    "runner": ("cache", "faults"),
+    "worker": ("behaviour", "faults"),
+    "kept": ("cache",),
+    "hook": ("serve", "build"),
+    "configuration": ("build",),
+    "readings": ("expansion",),
+    "fonts": ("build",),
+    "live": ("build",),
+    "notebooks": ("build",),
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed expression of a file: where it is, and what stands there instead."""
+
+    file: str
+    line: int
+    column: int
+    was: str
+    now: str
+
+    def source(self, text: str) -> str:
+        """The text of the file with the change."""
+        lines = text.splitlines(keepends=True)
+        before = (
+            "".join(lines[: self.line - 1]).encode() + lines[self.line - 1].encode()[: self.column]
+        )
+        rest = text.encode()[len(before) :]
+        if not rest.startswith(self.was.encode()):
+            raise ValueError(f"{self.file}:{self.line} must hold {self.was!r}")
+        return (before + self.now.encode() + rest[len(self.was.encode()) :]).decode()
+
+
+def mutants(file: str, text: str) -> Iterator[Mutant]:
+    """Every mutant of a module: an operator for its neighbour, a number for the next.
+
+    file: its name in messages. text: its source.
+    """
+    tree, lines = ast.parse(text), text.splitlines(keepends=True)
+    places: list[ast.AST] = [n for n in tree.body if not isinstance(n, ast.If)]
+    while places:
+        node = places.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith(SKIPPED):
+                continue
+            places += [*node.body, *node.args.defaults]
+            continue
+        if isinstance(node, ast.AnnAssign):
+            places += [node.value] if node.value else []
+            continue
+        if isinstance(node, ast.Constant | ast.UnaryOp | ast.BinOp | ast.BoolOp | ast.Compare):
+            was = _segment(lines, node)
+            if changed := _changed(node, was):
+                yield Mutant(file, node.lineno, node.col_offset, was, changed)
+        if not isinstance(node, ast.JoinedStr):
+            places += ast.iter_child_nodes(node)
+
+
+def _segment(lines: list[str], node: ast.expr) -> str:
+    """The text of an expression; the library's function splits the whole file each time."""
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    found = "".join(lines[first : last + 1]).encode()
+    behind = len(lines[last].encode()) - (node.end_col_offset or 0)
+    return found[node.col_offset : len(found) - behind].decode()
+
+
+def _changed(node: ast.AST, was: str) -> str:
+    """What stands in the place of an expression; empty where it is none of ours."""
+    number = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        return f"({number + 1!r})"
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return f"({ast.unparse(node.operand)})"
+    if not isinstance(node, ast.BinOp | ast.BoolOp | ast.Compare):
+        return ""
+    copy = ast.parse(f"({was})", mode="eval").body
+    if isinstance(copy, ast.BinOp | ast.BoolOp) and type(copy.op) in OPERATORS:
+        copy.op = OPERATORS[type(copy.op)]()  # type: ignore[assignment]  # one of the same kind
+    elif isinstance(copy, ast.Compare) and type(copy.ops[0]) in OPERATORS:
+        copy.ops[0] = OPERATORS[type(copy.ops[0])]()  # type: ignore[call-overload]  # the same
+    else:
+        return ""
+    return f"({ast.unparse(copy)})"
+
+
+def tests_of(file: str, root: Path) -> list[str]:
+    """The files whose tests are those of a module: itself, for its checks, and its test file."""
+    path = Path(file)
+    if path.parts[0] == "builder":
+        names = BUILDER_TESTS.get(path.stem, (path.stem,))
+        found = [f"tests/builder/test_{name}.py" for name in names] + [f"tests/test_{path.stem}.py"]
+    else:
+        part = path.relative_to("snippets/serving_mathematics").parent
+        found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
+        found += [file] if part.parts else []
+    return [name for name in found if (root / name).is_file()]
+
+
+def sample(root: Path, seed: int, count: int, under: str = "") -> list[Mutant]:
+    """So many mutants at random, of all modules that have tests, or of those under a folder."""
+    files = [*root.glob("snippets/serving_mathematics/**/*.py"), *root.glob("builder/*.py")]
+    found = []
+    for path in sorted(files):
+        name = path.relative_to(root).as_posix()
+        skipped = path.name.startswith("_") or "exercises" in path.parts
+        if name.startswith(under) and not skipped and tests_of(name, root):
+            found += list(mutants(name, path.read_text(encoding="utf-8")))
+    return random.Random(seed).sample(found, min(count, len(found)))
+
+
+def outcome(mutant: Mutant, root: Path) -> str:
+    """killed, lived, or slow, after the tests in a copy of the project."""
+    file = root / mutant.file
+    text = file.read_text(encoding="utf-8")
+    words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests_of(mutant.file, root)]
+    environment = os.environ | {"PYTHONPATH": f"{root / 'snippets'}{os.pathsep}{root}"}
+    try:
+        file.write_text(mutant.source(text), encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=root,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            return "killed" if process.wait(LIMIT_S) else "lived"
+        except subprocess.TimeoutExpired:
+            return "slow"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+def copied(folder: Path) -> Path:
+    """The last commit, in a folder of its own that tests may write to."""
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+def main() -> None:
+    """Try the sample, or what is left of it, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sample", type=int, default=100)
+    parser.add_argument("--under", default="", metavar="FOLDER", help="such as builder/")
+    parser.add_argument(
+        "--seconds", type=float, default=1e9, help="then stop; the next call goes on"
+    )
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))  # the children's too
+    folder = ROOT / ".cache" / "mutants" / f"{options.seed}{options.under.replace('/', '-')}"
+    found, tree = folder / "found.jsonl", folder / "tree"
+    if not found.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        copied(tree)
+        found.touch()
+    known = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
+    began = time.monotonic()
+    for mutant in sample(tree, options.seed, options.sample, options.under)[len(known) :]:
+        if time.monotonic() - began > options.seconds:
+            break
+        known.append(asdict(mutant) | {"outcome": outcome(mutant, tree)})
+        with found.open("a", encoding="utf-8") as lines:
+            print(json.dumps(known[-1]), file=lines)
+    for row in known:
+        if row["outcome"] == "lived":
+            print(f"{row['file']}:{row['line']}: {row['was']!r} -> {row['now']}")
+    print(f"{len(known)} of {options.sample}: {dict(Counter(row['outcome'] for row in known))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Each server of the chapters at five times what it can answer, for minutes: memory, and what is
+lost.
+
+Each runs in a process of its own. Its capacity is measured first, by a few clients that ask again
+as soon as they are answered; then requests arrive at five times that rate, whether or not earlier
+ones are answered. Each must end in an answer or in a refusal with a status; one whose connection
+ends without either is lost. Memory is that of the server's process, after the first and at the end.
+`make soak MINUTES=10` takes forty minutes; it fails when something is lost, when memory has grown
+by more than a quarter, or when a server's own counts do not add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import numpy as np
+from serving_mathematics.architecture.wire_format import request_protobuf
+
+LOAD = 5.0  # times the capacity
+CLIENTS, CAPACITY_S = 8, 5.0  # how the capacity is measured
+PATIENCE_S = 60.0  # of a client
+GROWTH = 1.25  # of memory
+OUT_AT_ONCE = 200  # requests of this process, below each limit of connections; more are left out
+
+Ask = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A command that prints its port, and how to ask it: the outcome is a status, or lost."""
+
+    command: tuple[str, ...]
+    ask: Callable[[int], Ask]
+
+
+def http(path: str, body: bytes, kind: str) -> Callable[[int], Ask]:
+    """Asks by HTTP/1.1, on a connection for each request."""
+
+    def ask_at(port: int) -> Ask:
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+
+        async def ask() -> str:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(head.encode() + body)
+                answer = await reader.read()
+            finally:
+                writer.close()
+            return answer[9:12].decode() or "lost"
+
+        return ask
+
+    return ask_at
+
+
+def protobuf(body: bytes) -> Callable[[int], Ask]:
+    """Asks by gRPC, on one channel."""
+
+    def ask_at(port: int) -> Ask:
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        method = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+
+        async def ask() -> str:
+            try:
+                await method(body)
+            except grpc.aio.AioRpcError as error:
+                named = "try later" in (error.details() or "")
+                return str(error.code().name) if named else f"lost: {error.details()}"
+            return "OK"
+
+        return ask
+
+    return ask_at
+
+
+def servers() -> dict[str, Server]:
+    """The four servers, each with a request that takes it milliseconds."""
+    pixels = np.full((64, 64), 0.5)
+    tensor = {
+        "name": "pixels",
+        "datatype": "FP32",
+        "shape": [64, 64],
+        "data": pixels.ravel().tolist(),
+    }
+    images = json.dumps({"inputs": [tensor]}).encode()
+    stream = json.dumps({"prompt": "a", "max_tokens": 20}).encode()
+    module = "serving_mathematics."
+    return {
+        "bounded": Server(
+            (f"{module}capacity.bounded_server", "--places", "6"), http("/", b"20000", "text/plain")
+        ),
+        "rest": Server(
+            (f"{module}architecture.rest_server",),
+            http("/v2/models/digits/infer", images, "application/json"),
+        ),
+        "grpc": Server((f"{module}architecture.grpc_server",), protobuf(request_protobuf(pixels))),
+        "tokens": Server(
+            (f"{module}architecture.token_server", "--gaps", "[0.05, 0.005]"),
+            http("/v1/stream", stream, "application/json"),
+        ),
+    }
+
+
+def memory_mib(pid: int) -> float:
+    """Resident memory of a process [MiB], where /proc tells."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
+    return pages * 4096 / 2**20
+
+
+async def asked(ask: Ask, outcomes: Counter[str]) -> None:
+    """Ask once, and count how it ended."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            outcomes[await ask()] += 1
+    except (OSError, TimeoutError) as problem:
+        outcomes[f"lost: {type(problem).__name__}"] += 1
+
+
+async def capacity(ask: Ask) -> float:
+    """Answers a second to clients that ask again at once."""
+    outcomes, until = Counter[str](), time.monotonic() + CAPACITY_S
+
+    async def client() -> None:
+        while time.monotonic() < until:
+            before = outcomes["200"] + outcomes["OK"]
+            await asked(ask, outcomes)
+            if outcomes["200"] + outcomes["OK"] == before:
+                await asyncio.sleep(0.02)  # refused: others are asking
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return (outcomes["200"] + outcomes["OK"]) / CAPACITY_S
+
+
+async def soaked(name: str, server: Server, seconds: float) -> list[str]:
+    """Run a server under the load, print a line, and return what is wrong."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *server.command, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    ask, outcomes, tasks = (
+        server.ask(int(await process.stdout.readline())),
+        Counter[str](),
+        set[asyncio.Task[None]](),
+    )
+    rate = LOAD * await capacity(ask)
+    rng, began = np.random.default_rng(1), time.monotonic()
+    due, first = began, 0.0
+    while due < began + seconds:
+        due += rng.exponential(1 / rate)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        if len(tasks) >= OUT_AT_ONCE:
+            outcomes["left out"] += 1
+            continue
+        task = asyncio.create_task(asked(ask, outcomes))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        if not first and time.monotonic() > began + min(30.0, seconds / 3):
+            first = memory_mib(process.pid)
+    await asyncio.gather(*tasks)
+    last = memory_mib(process.pid)
+    process.send_signal(signal.SIGTERM)
+    told, _ = await process.communicate()
+    lost = sum(count for outcome, count in outcomes.items() if outcome.startswith("lost"))
+    problems = [f"{name} lost {lost}"] if lost else []
+    if last > GROWTH * first:
+        problems.append(f"{name} grew from {first:.0f} to {last:.0f} MiB")
+    if process.returncode:
+        problems.append(f"{name} ended with {process.returncode}")
+    if told.strip():
+        counts = Counter(json.loads(told))
+        if counts["accepted"] != counts["answered"] + counts["expired"] + counts["failed"]:
+            problems.append(f"{name} counted {dict(counts)}")
+    print(
+        f"{name:8} {rate:7.0f}/s  {first:6.0f} → {last:.0f} MiB  {lost} lost  {dict(outcomes)}",
+        flush=True,
+    )
+    return problems
+
+
+async def main() -> None:
+    """Soak one server after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0, help="for each server")
+    minutes = parser.parse_args().minutes
+    problems: list[str] = []
+    for name, server in servers().items():
+        problems += await soaked(name, server, 60 * minutes)
+    sys.exit("\n".join(problems) or 0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,294 @@
+"""What a token leaves behind: limits, a loop by hand, configurations of models that are no presets.
+
+The files in `configs` hold dimensions (facts) of published `config.json` files: Jamba-v0.1 as in
+jranaraki/vllm-fit, tests/fixtures/hf_configs; Kimi-Linear-48B-A3B and MiniMax-Text-01 as their
+makers' documentation and loaders' tests state them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.machine.architectures import (
+    Architecture,
+    Attention,
+    FeedForward,
+    read_architecture,
+)
+from serving_mathematics.machine.attention_memory import (
+    ESTIMATES,
+    GIB,
+    _mixed,
+    _shapes,
+    attention_flops,
+    example,
+    held_bytes,
+    read_bytes,
+    sequences_that_fit,
+    slider_linear_layers,
+    spread_bytes,
+    token_bytes,
+    uniform_estimate,
+)
+from serving_mathematics.machine.catalogue import find_model, find_system, model_names
+from serving_mathematics.machine.deployments import (
+    WORKED,
+    require_deployment,
+    sequence_bytes,
+    weight_bytes,
+)
+from serving_mathematics.machine.exercises.attention_memory import (
+    context_of_equal_work,
+    longest_context,
+    windowed_layers,
+)
+from serving_mathematics.machine.exercises.attention_memory import example as answers
+from serving_mathematics.machine.mixture_of_experts import device_hours
+
+CONFIGS = Path(__file__).parent / "configs"
+NOTHING = FeedForward(0)
+
+
+def one_of_each() -> Architecture:
+    """Two full layers, three with a window, one latent that selects, five linear."""
+    return Architecture(
+        "mixed",
+        hidden=64,
+        vocabulary=10,
+        heads=4,
+        context_tokens=10_000,
+        layers=(
+            (2, Attention("full", 0, cached_values=10, score_width=40), NOTHING),
+            (3, Attention("window", 0, cached_values=10, score_width=40, window_tokens=7), NOTHING),
+            (
+                1,
+                Attention(
+                    "latent",
+                    0,
+                    cached_values=6,
+                    score_width=44,
+                    selected_tokens=5,
+                    index_values=3,
+                    index_width=9,
+                ),
+                NOTHING,
+            ),
+            (5, Attention("linear", 0, state_values=11), NOTHING),
+        ),
+    )
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 5, 6, 7, 8, 100])
+def test_by_hand(tokens: int) -> None:
+    window, selected = min(tokens, 7), min(tokens, 5)
+    held = 2 * 10 * tokens * 2 + 3 * 10 * window * 2 + tokens * (6 * 2 + 3) + 5 * 11 * 4
+    read = 2 * 10 * tokens * 2 + 3 * 10 * window * 2 + selected * 12 + tokens * 3 + 5 * 11 * 8
+    flops = 2 * (2 * 40 * tokens + 3 * 40 * window + 44 * selected + 9 * tokens)
+    model = one_of_each()
+    assert held_bytes(model, tokens) == held
+    assert read_bytes(model, tokens) == read
+    assert attention_flops(model, tokens) == flops
+    assert token_bytes(model) == 2 * 10 * 2 + 15
+    assert token_bytes(model, 1, 0.5) == 2 * 10 + 7.5
+    small = held_bytes(model, tokens, cache_bytes=1, index_bytes=0.5, state_bytes=2)
+    assert small == held / 2
+    assert read_bytes(model, tokens, 1, 0.5, 2) == read / 2
+
+
+@given(st.sampled_from(sorted(model_names())), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_more_tokens_hold_and_read_no_less(name: str, one: float, other: float) -> None:
+    model = find_model(name)[0]
+    short, long = sorted((one, other))
+    for function in (held_bytes, read_bytes, attention_flops):
+        assert function(model, short) <= function(model, long) * (1 + 1e-12)
+    states = held_bytes(model, 0)
+    assert read_bytes(model, long) <= (held_bytes(model, long) + states) * (1 + 1e-12)
+
+
+@given(st.integers(1, 128), st.sampled_from([1, 2, 4, 8, 16]))
+def test_devices_hold_all_of_it_at_least_once(kv_heads: int, devices: int) -> None:
+    attention = Attention("full", 0, cached_values=256 * kv_heads, kv_heads=kv_heads)
+    spread = spread_bytes(attention, devices)
+    assert spread >= spread_bytes(attention, 1) == 512 * kv_heads
+    assert spread == pytest.approx(512 * kv_heads * max(1, devices / kv_heads))
+
+
+def test_sequences_by_hand() -> None:
+    one = dataclasses.replace(WORKED, system=find_system("h200"), tensor=2)
+    free = 0.9 * (one.system.memory_bytes - weight_bytes(one)) - 2e9
+    assert sequences_that_fit(one, 4096) == int(free / (65536 * 4096))
+    twice = dataclasses.replace(one, tensor=1, attention_data=2)
+    free = 0.9 * (one.system.memory_bytes - weight_bytes(twice)) - 2e9
+    assert sequences_that_fit(twice, 4096) == 2 * int(free / (131072 * 4096))
+    assert sequences_that_fit(one, 1e9) == 0
+
+
+def test_uniform_estimate_is_right_where_its_assumptions_are() -> None:
+    llama = find_model("Llama-3.1-70B")[0]
+    assert uniform_estimate(80, 8, 8192, 64, 777) == held_bytes(llama, 777)
+    assert set(ESTIMATES) >= {"Gemma-3-27B", "DeepSeek-V3.1"}
+
+
+def test_every_preset_is_in_the_table_once() -> None:
+    shown = [name for name, _ in _shapes()]
+    assert len(shown) == len(set(shown))
+    assert example().preset_table.count("\n    | ") == len(shown) + 1
+    shapes = {
+        tuple(sorted((token_bytes(model), held_bytes(model, 0), held_bytes(model, 9000))))
+        for _, model in _shapes()
+    }
+    for name in model_names():
+        model = find_model(name)[0]
+        key = (token_bytes(model), held_bytes(model, 0), held_bytes(model, 9000))
+        assert tuple(sorted(key)) in shapes, name
+    rates = [token_bytes(model) for _, model in _shapes()]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_only_what_has_windows_alone_stops_growing() -> None:
+    """A preset whose full layers were lost would: Gemma-3-27B has ten of 62."""
+    stopped = [name for name in model_names() if token_bytes(find_model(name)[0]) == 0]
+    assert stopped == ["Mistral-7B-v0.1"]
+    assert token_bytes(find_model("Gemma-3-27B")[0]) == 10 * 2 * 16 * 128 * 2
+
+
+PUBLISHED = {  # parameters and active ones [1e9], bytes a token in 16 bits, MiB of states
+    # Lieber et al. (2024), arXiv 2403.19887: 52B, 12B, 4 GB at 256K tokens
+    "jamba": (52, 12, 4 * GIB / 262144, 14),
+    # MiniMax (2025), arXiv 2501.08313: 456B, 45.9B without the vocabulary's 1.2B
+    "minimax-text-01": (456, 45.9 + 1.2, 10 * 2 * 8 * 128 * 2, 70 * 64 * 128 * 128 * 4 / 2**20),
+    # Kimi Team (2025): 48B, 3B; 7 of 27 layers have a cache
+    "kimi-linear-48b": (48, 3.1, 7 * 576 * 2, 20 * 32 * 128 * 128 * 4 / 2**20),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_models_that_are_no_presets_are_read_and_priced(name: str) -> None:
+    total, active, a_token, states = PUBLISHED[name]
+    model, _ = find_model(str(CONFIGS / f"{name}.json"))
+    assert model.parameters / 1e9 == pytest.approx(total, rel=0.03)
+    assert model.active_parameters / 1e9 == pytest.approx(active, rel=0.06)
+    assert token_bytes(model) == pytest.approx(a_token, rel=1e-9)
+    assert held_bytes(model, 0) / 2**20 == pytest.approx(states, rel=1e-9)
+    one = dataclasses.replace(
+        WORKED,
+        architecture=model,
+        system=find_system("b200"),
+        precision="fp8",
+        tensor=8,
+        input_tokens=8192,
+        output_tokens=1024,
+        concurrency=16,
+    )
+    require_deployment(one)
+    assert sequence_bytes(one, 8192) <= held_bytes(model, 8192)
+    dense = dataclasses.replace(one, architecture=find_model("Llama-3.1-405B")[0])
+    assert 0 < device_hours(one) < device_hours(dense)
+
+
+def test_periods_and_lists_say_which_layers_are_which() -> None:
+    config = json.loads((CONFIGS / "jamba.json").read_text(encoding="utf-8"))
+    model = read_architecture(config)
+    kinds = {(attention.kind, bool(part.experts)): count for count, attention, part in model.layers}
+    assert kinds == {("linear", False): 12, ("linear", True): 16, ("full", False): 4}
+    every = read_architecture(config | {"attn_layer_period": 1, "attn_layer_offset": 0})
+    assert token_bytes(every) == 8 * token_bytes(model)
+    config = json.loads((CONFIGS / "minimax-text-01.json").read_text(encoding="utf-8"))
+    short = config | {"attn_type_list": [0, 1]}
+    with pytest.raises(ValueError, match="'attn_type_list' must have 80 entries"):
+        read_architecture(short)
+    with pytest.raises(ValueError, match="must have 'mamba_d_state'"):
+        read_architecture(
+            {key: value for key, value in json.loads(
+                (CONFIGS / "jamba.json").read_text(encoding="utf-8")
+            ).items() if key != "mamba_d_state"}
+        )  # fmt: skip
+
+
+def test_the_slider_is_the_calculator() -> None:
+    told = slider_linear_layers()
+    lengths, shares = (control["values"] for control in told["controls"])
+    held = np.array(told["curves"][0]["values"])
+    read = np.array(told["readouts"][0]["values"])
+    base = find_model("Qwen3-32B")[0]
+    for row, tokens in enumerate(lengths):
+        assert held[row, 0] == pytest.approx(held_bytes(base, tokens) / GIB)
+        assert read[row, 0] == pytest.approx(1e3 * held_bytes(base, tokens) / 3.35e12)
+    state = 48 * 48 * 128 * 128 * 4  # three of four layers of 64, as in Qwen3.5-27B
+    for (row, tokens), (column, share) in product(enumerate(lengths), enumerate(shares)):
+        grown = (1 - share / 4) * 262_144 * tokens + share / 3 * state
+        assert held[row, column] == pytest.approx(grown / GIB)
+    assert _mixed(3).layer_count == 64
+    assert held_bytes(_mixed(3), 0) == held_bytes(find_model("Qwen3.5-27B")[0], 0)
+    assert example().llama_gib == pytest.approx(1.25 * held[lengths.index(131072), 0])
+
+
+@given(
+    st.floats(1, 1e6),
+    st.integers(1, 20),
+    st.integers(1, 50),
+    st.integers(0, 50),
+    st.integers(0, 100),
+    st.integers(0, 1000),
+)
+def test_longest_context_by_counting(
+    memory: float, sequences: int, full: int, windowed: int, window: int, state: int
+) -> None:
+    found = longest_context(memory, sequences, full, windowed, window, state)
+    held = [
+        sequences * (state + full * tokens + windowed * min(tokens, window))
+        for tokens in (found, found + 1)
+    ]
+    assert held[1] > memory * (1 - 1e-12)
+    assert held[0] <= memory * (1 + 1e-12) or found == 0
+
+
+@given(st.integers(1, 100), st.integers(1, 50), st.integers(51, 5000), st.floats(0, 1))
+def test_fewest_windows(layers: int, window: int, tokens: int, share: float) -> None:
+    least, most = layers * 3.0 * window, layers * 3.0 * tokens
+    budget = least + share * (most - least)
+    found = windowed_layers(layers, 3.0, window, tokens, budget)
+    held = [3.0 * (n * window + (layers - n) * tokens) for n in (found, found - 1)]
+    assert 0 <= found <= layers
+    assert held[0] <= budget * (1 + 1e-9)
+    assert found == 0 or held[1] > budget * (1 - 1e-9)
+
+
+def test_answers_of_the_page() -> None:
+    told = answers()
+    assert told.llama_at_128k == pytest.approx(4.279, abs=0.0005)
+    assert 131072 / context_of_equal_work(70.6e9, 80, 8192) == pytest.approx(2.433, abs=0.0006)
+    assert told.llama_longest == 8192
+    assert told.llama_windowed == 62
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_bad_numbers_are_named(bad: float) -> None:
+    model = WORKED.architecture
+    for function in (held_bytes, read_bytes, attention_flops):
+        with pytest.raises(ValueError, match="tokens must be non-negative and finite"):
+            function(model, bad)
+    for place, name in enumerate(("cache_bytes", "index_bytes", "state_bytes")):
+        sizes = [1.0, 1.0, 1.0]
+        sizes[place] = bad
+        for function in (held_bytes, read_bytes):
+            with pytest.raises(ValueError, match=f"{name} must be positive and finite"):
+                function(model, 1, *sizes)
+    with pytest.raises(ValueError, match="cache_bytes must be positive and finite"):
+        spread_bytes(Attention("full", 0), 1, bad)
+    with pytest.raises(ValueError, match="tokens must be positive and finite"):
+        sequences_that_fit(WORKED, bad)
+    with pytest.raises(ValueError, match="memory_bytes must be non-negative and finite"):
+        longest_context(bad, 1, 1.0)
+    with pytest.raises(ValueError, match="parameters must be positive and finite"):
+        context_of_equal_work(bad, 1, 1)
+    with pytest.raises(ValueError, match="budget_bytes must be positive and finite"):
+        windowed_layers(4, 1.0, 1, 10, bad)

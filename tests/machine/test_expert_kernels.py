@@ -1,0 +1,105 @@
+"""Times of expert kernels: the term of the step, its two regimes, and what is left out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from serving_mathematics.machine.architectures import Architecture, Attention, FeedForward
+from serving_mathematics.machine.deployments import WORKED
+from serving_mathematics.machine.expert_kernels import (
+    MIXTURES,
+    ROUTINGS,
+    Mixture,
+    _kernels,
+    _scored,
+    _touched_as_routed,
+    example,
+    experts_s,
+)
+from serving_mathematics.machine.expert_routing import experts_a_token
+from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s
+
+
+@pytest.mark.parametrize("tokens", [1.0, 7.0, 64.0, 20_000.0])
+def test_it_is_the_term_of_a_decoding_step(tokens: float) -> None:
+    """Ten layers of nothing but experts take ten times as long, and a vocabulary of one."""
+    part = FeedForward(0, 5_000_000, experts=64, chosen=4)
+    model = Architecture("experts", 8, 1, 1, 131072, ((10, Attention("none", 0), part),))
+    one = replace(WORKED, architecture=model, concurrency=tokens)
+    bare = replace(FITTED, factor_trtllm=0.0, factor_sglang=0.0, factor_vllm=0.0, sequence_s=0.0)
+    step = float(decode_step_s(count_work([one]), bare, np.array([tokens]), np.zeros(1))[0])
+    kernel = experts_s(
+        tokens * experts_a_token(part, tokens),
+        4 * tokens,
+        5_000_000,
+        2.0,
+        one.system.bandwidth_bytes_per_s,
+        one.system.bf16_flops_per_s,
+        floor_s=0.0,
+    )
+    assert step == pytest.approx(10 * kernel, rel=1e-6)
+
+
+def test_the_longer_of_reading_and_multiplying_counts() -> None:
+    read = experts_s(10, 10, 1e6, 2.0, 1e12, 1e15, 1e-6)
+    assert read == pytest.approx(1e-6 + 10 * 1e6 * 2 / (1e12 * FITTED.expert_share))
+    multiplied = experts_s(10, 1e6, 1e6, 2.0, 1e12, 1e15, 1e-6)
+    assert multiplied == pytest.approx(1e-6 + 2e12 / 1e15)
+    assert experts_s(0, 0, 1e6, 2.0, 1e12, 1e15, 0.0) == 0
+
+
+def test_shapes_are_those_of_the_configurations() -> None:
+    from serving_mathematics.machine.catalogue import find_model
+
+    for name, mixture in MIXTURES.items():
+        assert isinstance(mixture, Mixture)
+        part = find_model(name)[0].layers[-1][2]
+        assert part.expert_parameters == mixture.part.expert_parameters, name
+        assert (part.experts, part.chosen) == (mixture.part.experts, mixture.part.chosen), name
+
+
+def test_routing_touches_what_it_says() -> None:
+    assert _touched_as_routed("Qwen3-30B-A3B", "balanced", 3) == 24
+    assert _touched_as_routed("Qwen3-30B-A3B", "balanced", 100) == 128
+    for routing in ROUTINGS[1:]:
+        assert _touched_as_routed("Qwen3-30B-A3B", routing, 1) <= 8
+        assert 40 < _touched_as_routed("Qwen3-30B-A3B", routing, 16) < 90
+
+
+def test_what_is_left_out_is_faster_than_the_data_sheet() -> None:
+    """And nothing else: every balanced kernel of DeepSeek-V3 with vLLM or SGLang at 64 tokens."""
+    scored = _scored()
+    assert scored["DeepSeek-V3"]["impossible"].sum() > 20
+    assert sum(found["impossible"].sum() for found in scored.values()) == (
+        scored["DeepSeek-V3"]["impossible"].sum()
+    )
+    for backend, beaten in (("vllm", True), ("sglang", True), ("trtllm", False)):
+        line = _kernels(
+            system="h100_sxm", backend=backend, model="DeepSeek-V3", devices=1, routing="balanced"
+        )
+        seconds = line["seconds"][line["x"].index(64)]
+        assert (seconds < 256 * 3 * 7168 * 2048 / 3.35e12) is beaten
+
+
+def test_numbers_of_the_page() -> None:
+    told = example()
+    assert told.balanced_16 == pytest.approx(420, abs=1)
+    assert told.overstated == pytest.approx(math.e / (math.e - 1))
+    assert told.score_rows.count("\n") == len(MIXTURES) - 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_bad_numbers_are_named(bad: float) -> None:
+    with pytest.raises(ValueError, match="touched must be non-negative and finite"):
+        experts_s(bad, 1, 1, 1, 1, 1, 0)
+    with pytest.raises(ValueError, match="choices must be non-negative and finite"):
+        experts_s(1, bad, 1, 1, 1, 1, 0)
+    with pytest.raises(ValueError, match="floor_s must be non-negative and finite"):
+        experts_s(1, 1, 1, 1, 1, 1, bad)
+    with pytest.raises(ValueError, match="expert_parameters must be positive and finite"):
+        experts_s(1, 1, bad, 1, 1, 1, 0)
+    with pytest.raises(ValueError, match="peak_flops_per_s must be positive and finite"):
+        experts_s(1, 1, 1, 1, 1, bad, 0)

@@ -1,0 +1,234 @@
+"""Every public function, with every numeric argument of its example replaced by a bad number.
+
+The example is the first call in the function's doctest. A number is replaced by NaN, infinity, -1,
+0, 2⁶³, 10⁴⁰⁰, a complex number and text, an element of an array by the first five and a complex
+number. Allowed is an answer without NaN, or a ValueError that names an argument; NaN, complex
+numbers and text have no answer. Text and complex numbers may end in a TypeError, which a type
+checker tells before; 2⁶³ may also be more than an array can hold, as numpy says at once. Nothing
+takes longer than two seconds of processor time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import doctest
+import functools
+import importlib
+import inspect
+import io
+import math
+import random
+import signal
+import traceback
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builder import PACKAGE, ROOT
+from builder.source import Sources, module_names
+
+from .profiles import THOROUGH
+
+BAD: dict[str, Any] = {
+    "NaN": math.nan,
+    "infinity": math.inf,
+    "-1": -1,
+    "0": 0,
+    "2**63": 2**63,
+    "10**400": 10**400,
+    "1j": 1j,
+    "text": "",
+}
+HAS_NO_ANSWER = ("NaN", "1j", "text")
+LIMIT_S = 2.0
+SAMPLE = 0.12  # of the calls, where not all are made
+INNER = {  # loops of a fit, over arrays that `count_work` has checked
+    "machine.benchmark_loops",
+    "machine.calibration",
+    "machine.step_time",
+}
+OTHER_KINDS = {  # arguments that are a number in the example, and may be anything
+    "capacity.bounded_server.header_number.default": "is returned as it is",
+    "capacity.bounded_server.response.status": "HTTPStatus refuses what is none",
+    "machine.predict.number.low": "a limit, which is not checked",
+    "optimization.cached_attention.generate.prompt": "is called tokens where it is read",
+    "planner.capacity_planner.sectioned_quantile.values": "NaN is what has no value",
+    "intuition.measured_roofline.held_out_prediction.groups": "names of groups",
+    "architecture.wire_format.field.value": "text and bytes are values of a field",
+    "intuition.inference_protocol.fits.value": "says whether a value has a type",
+}
+LEFT_OUT = {
+    "architecture.crash_points.killed_at": "starts a process",
+    "architecture.shard_scorer.make_manifest": "its example removes the file",
+    "architecture.shard_scorer.score_rows": "the same",
+    "architecture.rest_server.serve": "serves until it is stopped",
+    "capacity.policy_comparison.measured_day": "names a row of a record",
+}
+
+
+class _TooSlow(BaseException):
+    pass
+
+
+def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
+    """Functions of a module that others may call, and that return when they are done."""
+    found = {}
+    for name, value in vars(module).items():
+        ours = isinstance(value, types.FunctionType) and value.__module__ == module.__name__
+        if ours and not name.startswith(("_", "check_", "figure_", "slider_")):
+            waits = inspect.iscoroutinefunction(value) or hasattr(value, "__wrapped__")
+            if name not in ("example", "main") and not waits:
+                found[name] = value
+    return found
+
+
+def example_call(module: types.ModuleType, name: str) -> inspect.BoundArguments | None:
+    """The first call of a function in its own doctest, with the defaults; None without any."""
+    function, calls = vars(module)[name], list[inspect.BoundArguments]()
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        with contextlib.suppress(TypeError):
+            bound = inspect.signature(function).bind(*arguments, **named)
+            bound.apply_defaults()
+            calls.append(copied(bound))
+        return function(*arguments, **named)
+
+    finder = doctest.DocTestFinder(recurse=False)
+    for test in finder.find(function, name, module=False, globs=dict(vars(module))):  # type: ignore[arg-type]  # False: any
+        test.globs[name] = noted
+        doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None, clear_globs=False)
+    return calls[0] if calls else None
+
+
+def copied(bound: inspect.BoundArguments) -> inspect.BoundArguments:
+    """Arguments that a call may change; what cannot be copied is shared."""
+    other = copy.copy(bound)
+    other.arguments = {}
+    for name, value in bound.arguments.items():
+        try:
+            other.arguments[name] = copy.deepcopy(value)
+        except Exception:
+            other.arguments[name] = value
+    return other
+
+
+def is_number(value: object) -> bool:
+    """Whether a number is meant; a truth value is none."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def replacements(value: Any) -> Iterator[tuple[str, Any]]:
+    """What is tried in the place of a value, with a name."""
+    if is_number(value):
+        yield from BAD.items()
+    elements = value.ravel().tolist() if isinstance(value, np.ndarray) else value
+    if type(elements) in (list, tuple) and elements and all(map(is_number, elements)):
+        for name in ("NaN", "infinity", "-1", "0", "2**63", "1j"):
+            changed = [BAD[name], *elements[1:]]
+            if isinstance(value, np.ndarray):
+                yield f"[{name}]", np.array(changed).reshape(value.shape)
+            else:
+                yield f"[{name}]", type(value)(changed)
+
+
+def unsound(value: Any, depth: int = 0) -> bool:
+    """Whether an answer holds NaN or a complex number."""
+    if isinstance(value, float | complex | np.ndarray | np.number):
+        array = np.asarray(value)
+        return array.dtype.kind == "c" or (array.dtype.kind == "f" and bool(np.isnan(array).any()))
+    if depth > 3:
+        return False
+    if dataclasses.is_dataclass(value):
+        value = vars(value) if hasattr(value, "__dict__") else {}
+    inside = value.values() if isinstance(value, Mapping) else value
+    return isinstance(inside, list | tuple | type({}.values())) and any(
+        unsound(part, depth + 1) for part in inside
+    )
+
+
+def told(problem: Exception) -> str:
+    """An error, with the line of ours that it comes from."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    places = [frame for frame in frames if PACKAGE in frame.filename]
+    place = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
+    return f"{problem!r}"[:200] + place
+
+
+def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: str) -> str:
+    """What is wrong with how a call ends; empty when nothing is."""
+    kind = bad.strip("[]")
+    try:
+        with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+            try:
+                answer = function(*bound.args, **bound.kwargs)
+                if inspect.isgenerator(answer):
+                    answer = next(answer, None)
+            finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+    except _TooSlow:
+        return f"takes more than {LIMIT_S:g} s"
+    except (ValueError, TypeError) as problem:
+        named = any(name in str(problem) for name in bound.signature.parameters)
+        typed = kind in ("1j", "text") or isinstance(problem, np.exceptions.ComplexWarning)
+        sized = kind == "2**63" and isinstance(problem, ValueError)
+        return (
+            "" if typed or sized or (named and isinstance(problem, ValueError)) else told(problem)
+        )
+    except np.exceptions.ComplexWarning:
+        return ""
+    except Exception as problem:
+        sized = kind == "2**63" and isinstance(problem, OverflowError | MemoryError)
+        return "" if sized else told(problem)
+    if unsound(answer):
+        return f"answers {answer!r}"[:200]
+    return f"answers {answer!r}"[:200] if kind in HAS_NO_ANSWER else ""
+
+
+@functools.cache
+def computing_modules() -> list[str]:
+    sources = Sources(ROOT)
+    names = [n for n in module_names(ROOT) if ".exercises." not in n and n not in INNER]
+    return [name for name in names if not sources.needs(name)]
+
+
+@pytest.fixture
+def limited() -> Iterator[None]:
+    """A signal that ends a call; its handler stays for one that comes late."""
+
+    def ring(*_: object) -> None:
+        raise _TooSlow
+
+    before = signal.signal(signal.SIGPROF, ring)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("name", computing_modules())
+def test_bad_numbers_are_refused_by_name(name: str) -> None:
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    draw, found = random.Random(name), list[str]()
+    for title, function in public(module).items():
+        call = None if f"{name}.{title}" in LEFT_OUT else example_call(module, title)
+        for argument, value in (call.arguments if call else {}).items():
+            if f"{name}.{title}.{argument}" in OTHER_KINDS:
+                continue
+            for bad, instead in replacements(value):
+                if not THOROUGH and draw.random() > SAMPLE:
+                    continue
+                assert call is not None
+                changed = copied(call)
+                changed.arguments[argument] = copy.deepcopy(instead)
+                if wrong := verdict(function, changed, bad):
+                    found.append(f"{title}({argument}={bad}): {wrong}")
+    assert not found, "\n".join(found)
