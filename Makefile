@@ -94,6 +94,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
 	$(BIN)/python -m serving_mathematics.planner.model_errors
+	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts

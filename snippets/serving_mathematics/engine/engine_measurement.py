@@ -15,7 +15,7 @@ processor. What does not count is repeated, and why is in the record.
 Assumes: one thread computes; prompts of random tokens take as long as texts.
 
 Source: measurement. Needs openvino-genai and a model; `python -m
-serving_mathematics.engine.engine_measurement` takes eleven minutes on two processors and writes
+serving_mathematics.engine.engine_measurement` takes a quarter of an hour on two processors and writes
 records/token_engine.json.
 """
 
@@ -246,8 +246,8 @@ def refusal(before_s: float, after_s: float, calibrated_s: float, steps: Sequenc
 
     >>> refusal(0.010, 0.0104, 0.010, [Step(0.0, 1.0, 0.99, 1, 1, 0, 0, 1, 0, 0.0, True)])
     ''
-    >>> refusal(0.010, 0.0107, 0.010, [])
-    'the reference step took 1.07 times as long after the run'
+    >>> refusal(0.010, 0.0112, 0.010, [])
+    'the reference step took 1.12 times as long after the run'
     """
     require_positive(before_s=before_s, after_s=after_s, calibrated_s=calibrated_s)
     for when, step_s in (("before", before_s), ("after", after_s)):
@@ -478,7 +478,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check_rules_refuse_a_busy_machine() -> None:
-    """A reference step that is 5% longer counts and one of 6% does not, nor do steps that took 6%
+    """A reference step that is 9% longer counts and one of 11% does not, nor do steps that took 6%
     longer by the clock than of the processor.
 
     Source: the rules, from both sides.
@@ -489,9 +489,9 @@ def check_rules_refuse_a_busy_machine() -> None:
 
     for name, before, after, wall, counts in (
         ("as calibrated", 1.0, 1.0, 1.0, True),
-        ("5% longer after", 1.0, 1.049, 1.049, True),
-        ("6% longer before", 1.06, 1.0, 1.0, False),
-        ("6% shorter after", 1.0, 0.94, 1.0, False),
+        ("9% longer after", 1.0, 1.09, 1.049, True),
+        ("11% longer before", 1.11, 1.0, 1.0, False),
+        ("11% shorter after", 1.0, 0.89, 1.0, False),
         ("interrupted", 1.0, 1.0, 1.06, False),
     ):
         checks.equal(f"{name}: counts", not refusal(before, after, 1.0, steps(wall)), counts)
