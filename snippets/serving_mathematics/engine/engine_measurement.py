@@ -15,7 +15,7 @@ processor. What does not count is repeated, and why is in the record.
 Assumes: one thread computes; prompts of random tokens take as long as texts.
 
 Source: measurement. Needs openvino-genai and a model; `python -m
-serving_mathematics.engine.engine_measurement` takes a quarter of an hour on two processors and writes
+serving_mathematics.engine.engine_measurement` takes a quarter of an hour and writes
 records/token_engine.json.
 """
 
