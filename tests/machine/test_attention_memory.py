@@ -1,8 +1,9 @@
 """What a token leaves behind: limits, a loop by hand, configurations of models that are no presets.
 
 The files in `configs` hold dimensions (facts) of published `config.json` files: Jamba-v0.1 as in
-jranaraki/vllm-fit, tests/fixtures/hf_configs; Kimi-Linear-48B-A3B and MiniMax-Text-01 as their
-makers' documentation and loaders' tests state them.
+jranaraki/vllm-fit, tests/fixtures/hf_configs; Granite-3.1-1B-A400M, OLMoE-1B-7B and MiniCPM3-4B
+as loaders of theirs repeat them; Kimi-Linear-48B-A3B and MiniMax-Text-01 as their makers'
+documentation and loaders' tests state them.
 """
 
 from __future__ import annotations
@@ -192,6 +193,40 @@ def test_models_that_are_no_presets_are_read_and_priced(name: str) -> None:
     assert sequence_bytes(one, 8192) <= held_bytes(model, 8192)
     dense = dataclasses.replace(one, architecture=find_model("Llama-3.1-405B")[0])
     assert 0 < device_hours(one) < device_hours(dense)
+
+
+BY_HAND = {  # parameters, and bytes a token in 16 bits
+    "granite-3.1-1b-a400m": (  # its words are read and written with one matrix
+        24 * (2 * 1024**2 + 2 * 1024 * 512 + 32 * 3 * 1024 * 512 + 32 * 1024) + 49152 * 1024,
+        24 * 2 * 8 * 64 * 2,
+    ),
+    "olmoe-1b-7b": (
+        16 * (4 * 2048**2 + 64 * 3 * 2048 * 1024 + 64 * 2048) + 2 * 50304 * 2048,
+        16 * 2 * 16 * 128 * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_published_files_are_counted_as_by_hand(name: str) -> None:
+    model, _ = find_model(str(CONFIGS / f"{name}.json"))
+    parameters, a_token = BY_HAND[name]
+    assert model.parameters == parameters
+    assert token_bytes(model) == a_token
+    one = dataclasses.replace(WORKED, architecture=model, input_tokens=1024, output_tokens=256)
+    require_deployment(one)
+    assert 0 < device_hours(one) < device_hours(dataclasses.replace(one, concurrency=1))
+
+
+def test_what_a_published_file_leaves_out_is_named() -> None:
+    """MiniCPM3's values are as wide as its keys without position, which its code knows."""
+    config = json.loads((CONFIGS / "minicpm3-4b.json").read_text(encoding="utf-8"))
+    with pytest.raises(ValueError, match=r"config\.json must have 'v_head_dim'"):
+        read_architecture(config)
+    model = read_architecture(config | {"v_head_dim": 64, "tie_word_embeddings": True})
+    attention = 2560 * 768 + 768 * 40 * 96 + 2560 * 288 + 256 * 40 * 128 + 40 * 64 * 2560
+    assert model.parameters == 62 * (attention + 3 * 2560 * 6400) + 73448 * 2560
+    assert token_bytes(model) == 62 * 288 * 2
 
 
 def test_periods_and_lists_say_which_layers_are_which() -> None:
