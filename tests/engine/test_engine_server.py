@@ -17,7 +17,7 @@ import struct
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -438,15 +438,17 @@ def test_streams_close_their_source_when_the_client_takes_nothing() -> None:
     assert closed == [True]
 
 
-def test_stopping_before_the_model_is_loaded_ends_at_once() -> None:
-    async def stop() -> None:
-        unheard = signal.getsignal(signal.SIGTERM)
-        while signal.getsignal(signal.SIGTERM) is unheard:  # it would end these tests
-            await asyncio.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
-
+def test_stopping_before_the_model_is_loaded_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        stopped, _ = await asyncio.gather(serve(0, Settings(), ServerLimits()), stop())
-        assert stopped == 0
+        loop = asyncio.get_running_loop()
+        listen_to = loop.add_signal_handler
+
+        def stop_at_once(number: int, callback: Callable[..., object]) -> None:
+            listen_to(number, callback)
+            if number == signal.SIGTERM:  # before, it would end these tests
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(loop, "add_signal_handler", stop_at_once)
+        assert await serve(0, Settings(), ServerLimits()) == 0
 
     asyncio.run(asyncio.wait_for(test(), 30))

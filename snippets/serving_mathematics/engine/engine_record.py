@@ -16,6 +16,7 @@ import numpy as np
 from serving_mathematics import checks
 from serving_mathematics.engine.step_costs import StepCosts, mean_and_half_width
 from serving_mathematics.measuring import digits, read_record
+from serving_mathematics.require import require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,11 +26,12 @@ KINDS = (("ttft_s", 0), ("ttft_s", 1), ("tpot_s", 0), ("tpot_s", 1))  # medians 
 
 
 def runs_at(record: dict[str, Any], rate: float) -> list[dict[str, Any]]:
-    """The runs of a record at a rate [1/s], in the order of their seeds.
+    """The runs of a record at a rate [1/s], positive, in the order of their seeds.
 
     >>> runs_at({"loads": {"runs": [{"rate": 1.0}, {"rate": 2.0}]}}, 2.0)
     [{'rate': 2.0}]
     """
+    require_positive(rate=rate)
     return [run for run in record["loads"]["runs"] if run["rate"] == rate]
 
 
