@@ -15,9 +15,10 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,9 @@ from serving_mathematics.engine.engine_server import (
     STATUS,
     AnswerStream,
     Meters,
-    ServerLimits,
     command_parser,
     create_app,
     main,
-    serve,
 )
 from serving_mathematics.engine.token_engine import Settings, model_path
 
@@ -438,17 +437,33 @@ def test_streams_close_their_source_when_the_client_takes_nothing() -> None:
     assert closed == [True]
 
 
-def test_stopping_before_the_model_is_loaded_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test() -> None:
-        loop = asyncio.get_running_loop()
-        listen_to = loop.add_signal_handler
+STOPPED = """
+import asyncio, os, signal
+from serving_mathematics.engine.engine_server import ServerLimits, serve
+from serving_mathematics.engine.token_engine import Settings
 
-        def stop_at_once(number: int, callback: Callable[..., object]) -> None:
-            listen_to(number, callback)
-            if number == signal.SIGTERM:  # before, it would end these tests
-                os.kill(os.getpid(), number)
+async def main():
+    loop = asyncio.get_running_loop()
+    listen_to = loop.add_signal_handler
 
-        monkeypatch.setattr(loop, "add_signal_handler", stop_at_once)
-        assert await serve(0, Settings(), ServerLimits()) == 0
+    def stop_at_once(number, callback):
+        listen_to(number, callback)
+        if number == signal.SIGTERM:
+            os.kill(os.getpid(), number)
 
-    asyncio.run(asyncio.wait_for(test(), 30))
+    loop.add_signal_handler = stop_at_once
+    return await serve(0, Settings(), ServerLimits())
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(main()))
+"""
+
+
+def test_stopping_before_the_model_is_loaded_ends_at_once(tmp_path: Path) -> None:
+    """In a process of its own, which gets the signal as soon as it listens to it."""
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -137,8 +137,9 @@ def sweep(
         for task in futures.as_completed(tasks):
             done(tasks[task], task.result())
     except BaseException:
-        for task in tasks:
-            task.cancel()
+        if not isinstance(executor, futures.ProcessPoolExecutor):  # its thread trips over them
+            for task in tasks:
+                task.cancel()
         raise
     return [records[place] for place in range(total)]
 
