@@ -31,7 +31,8 @@ export function open(form) {
   };
   const keep = (asked) => {
     const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
-    history.replaceState(history.state, "", `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`);
+    const address = `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`;
+    if (address !== location.pathname + location.search) history.replaceState(history.state, "", address); // a browser asks for the icon again
   };
   const problem = (field, told) => {
     field.setAttribute("aria-invalid", String(Boolean(told)));
@@ -98,7 +99,6 @@ export function open(form) {
   };
   const engine = python(settings, heard);
 
-  form.addEventListener("change", show);
   form.addEventListener("input", show);
   form.addEventListener("input", ({ target }) => { // what was wrong is being mended
     if (target.getAttribute("aria-invalid") !== "true") return;
