@@ -162,7 +162,6 @@ def _bound(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Bound]]:
 
 def _mentioned(strings: Iterable[str]) -> list[str]:
     """Modules that may be started by their names, as a process of their own is."""
-    words = {
-        word.strip("\"'`,;:()") for text in strings if PACKAGE in text for word in text.split()
-    }
-    return sorted({word for word in words if word.startswith(f"{PACKAGE}.")})
+    texts = (text for text in strings if PACKAGE in text)
+    words = {word.strip("\"'`,;:()") for text in texts for word in text.split()}
+    return sorted(word for word in words if word.startswith(f"{PACKAGE}."))

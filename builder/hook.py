@@ -189,7 +189,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
     """The search goes on knowing the pages that were not rendered again; and the policy."""
     finish.add_to_index(Path(config.site_dir), _State.index)
     if _State.folder is None:
-        finish.write_policy(Path(config.site_dir), str(config.extra.get("pyodide") or ""))
+        finish.write_policy(Path(config.site_dir), site_from(config).pyodide)
 
 
 def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:

@@ -359,11 +359,16 @@ class Sources:
             self._does[asked] = self._read(file, documented)
         return self._does[asked]
 
+    @functools.cached_property
+    def _builder(self) -> str:
+        """`builder_digest`, as it is now."""
+        return builder_digest()
+
     def _read(self, file: Path, documented: bool) -> Content:
         content = self.content(file)
         if self.cache is None:
             return content_of(content, documented)
-        key = f"{documented} {builder_digest()} {hashlib.sha256(content).hexdigest()}"
+        key = f"{documented} {self._builder} {hashlib.sha256(content).hexdigest()}"
         place = self.cache / "behaviour" / f"{'.'.join(file.relative_to(self.root).parts)}"
         if known := recall(place, key):
             return Content.from_bytes(known)
@@ -380,20 +385,20 @@ class Sources:
         seen: set[tuple[Path, str]] = set()
         pending = [(path, ALL), *((file, IMPORTED) for file in files)]
         while pending:
-            file, name = place = pending.pop()
-            if place in seen or (file, ALL) in seen:
-                continue
-            seen.add(place)
+            file, name = pending.pop()
             does, relative = self.does(file, documented), file.relative_to(self.root).as_posix()
-            if name == ALL or does.opaque:
-                seen.add((file, ALL))
+            name = ALL if does.opaque else name
+            if (file, name) in seen or (file, ALL) in seen:
+                continue
+            seen.add((file, name))
+            if name in (ALL, IMPORTED):
+                pending += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
+            if name == ALL:
                 lines.add(f"{relative} {does.whole}")
                 used: Iterable[str] = does.bound
-                pending += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
             elif name == IMPORTED:
                 lines.add(f"{relative} {does.always}")
                 used = does.always_uses
-                pending += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
             elif name in does.functions:
                 lines.add(f"{relative} {name} {does.functions[name]}")
                 used = does.uses[name]
@@ -434,7 +439,7 @@ class Sources:
         """
         hashed = hashlib.sha256(name.encode())
         hashed.update(f"python {platform.python_version()}".encode())
-        hashed.update(builder_digest().encode())
+        hashed.update(self._builder.encode())
         try:
             path = module_path(self.root, name)
             files, packages = self.dependencies(path)

@@ -258,9 +258,7 @@ class _Run:
                 isinstance(plain, float) and math.isnan(plain)
             ):
                 raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
-            if isinstance(plain, str) and (
-                odd := re.search(r"[^\n\x20-\x7e\xa0-\U0010ffff]", plain)
-            ):
+            if isinstance(plain, str) and (odd := _CONTROL.search(plain)):
                 raise TypeError(f"example field {key} holds the control character {odd[0]!r}")
             values[key] = plain
         return values

@@ -130,7 +130,7 @@ def _reason(errors: Sequence[Any]) -> str:
     >>> _reason([{"loc": ("body", "inputs", 0), "msg": "Field required", "input": float("nan")}])
     'body.inputs.0: Field required'
     """
-    return f"{'.'.join(map(str, errors[0]['loc']))}: {errors[0]['msg']}"
+    return f"{'.'.join(map(str, errors[0]['loc'])) or 'body'}: {errors[0]['msg']}"
 
 
 def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:

@@ -34,6 +34,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from serving_mathematics import checks
+from serving_mathematics.architecture.inference_bodies import _reason
 from serving_mathematics.architecture.rest_server import PunctualProtocol, listen
 from serving_mathematics.capacity.bounded_server import open_files_for
 from serving_mathematics.require import require
@@ -83,9 +84,7 @@ def parse_generation(body: bytes) -> Generation:
     try:
         return Generation.model_validate_json(body)
     except ValidationError as errors:
-        first = errors.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(map(str, first["loc"])) or "body"
-        raise Refusal(422, f"{field}: {first['msg']}") from None
+        raise Refusal(422, _reason(errors.errors())) from None
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:

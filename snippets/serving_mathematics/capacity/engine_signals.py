@@ -28,7 +28,11 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.autoscaler_simulation import outcome, simulate
 from serving_mathematics.capacity.autoscaling import Policy, hpa, hpa_waiting
 from serving_mathematics.definitions.batching_engine import engine_rates
-from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.definitions.queue_simulator import (
+    BATCHES,
+    STUDENT_T_975_DF31,
+    MeanEstimate,
+)
 from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.measuring import digits
 from serving_mathematics.require import (
@@ -45,7 +49,6 @@ FIXED_S, PER_ITEM_S, PLACES = 4.0, 0.0625, 64  # of the worked engine, by choice
 TOKENS = 250  # of an answer in the simulated engine, a step for each
 LOADS = (0.5, 0.8, 0.95)
 SIMULATED = (0.8, 0.9)
-STUDENT_T_975_DF31 = 2.0395134464  # 97.5% point of Student's t, 31 degrees of freedom (scipy)
 CALM = 0.8  # load at whose readings the worked targets are set, by choice
 
 
@@ -111,7 +114,7 @@ def load_at_waiting(waiting: float, fixed_s: float, per_item_s: float, places: i
 @functools.cache
 def _simulated(load: float) -> dict[str, MeanEstimate]:
     """Running and waiting requests of a second engine, whose answers are tokens: a step gives one
-    to every request in it, and takes its share of s and d. Errors from 32 parts of the run.
+    to every request in it, and takes its share of s and d. Errors from BATCHES parts of the run.
     """
     rng = np.random.default_rng(31)
     rate = load * PLACES / (FIXED_S + PER_ITEM_S * PLACES)
@@ -122,7 +125,7 @@ def _simulated(load: float) -> dict[str, MeanEstimate]:
         length[k] = (FIXED_S + PER_ITEM_S * batch) / TOKENS if batch else rng.exponential(1 / rate)
         run[k], wait[k] = batch, inside - batch
         inside += rng.poisson(rate * length[k]) - rng.binomial(batch, 1 / TOKENS) if batch else 1
-    parts = np.array_split(np.arange(steps // 10, steps), 32)
+    parts = np.array_split(np.arange(steps // 10, steps), BATCHES)
     found = {}
     for name, values in (("running", run), ("waiting", wait)):
         means = np.array([np.average(values[part], weights=length[part]) for part in parts])

@@ -25,7 +25,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics import checks
+from serving_mathematics.architecture.replica_routing import STUDENT_T_975_DF15
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.definitions.slo_sla import STUDENT_T_975_DF7
 from serving_mathematics.intuition.availability import k_of_n
 from serving_mathematics.require import (
     require,
@@ -124,7 +126,7 @@ def _simulated_pool(exponential: bool) -> MeanEstimate:
         outstanding = np.arange(orders) - np.searchsorted(ready, times)
         shares.append(float(np.mean(outstanding[500:] >= 3)))
     error = float(np.std(shares, ddof=1)) / math.sqrt(lanes)
-    return MeanEstimate(float(np.mean(shares)), error, 2.1314495 * error)
+    return MeanEstimate(float(np.mean(shares)), error, STUDENT_T_975_DF15 * error)
 
 
 @functools.cache
@@ -152,7 +154,7 @@ def _simulated_spot(common: float) -> MeanEstimate:
         lasts = np.diff(at[order])
         shares.append(float(lasts[there < 10].sum() / end))
     error = float(np.std(shares, ddof=1)) / math.sqrt(runs)
-    return MeanEstimate(float(np.mean(shares)), error, 2.3646243 * error)
+    return MeanEstimate(float(np.mean(shares)), error, STUDENT_T_975_DF7 * error)
 
 
 def example() -> SimpleNamespace:

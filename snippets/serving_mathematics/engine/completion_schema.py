@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving_mathematics import checks
+from serving_mathematics.architecture.inference_bodies import _reason
 from serving_mathematics.engine.engine_process import Question
 from serving_mathematics.engine.token_engine import VOCABULARY
 
@@ -147,9 +148,7 @@ def _validated(kind: type[Body], body: bytes) -> Body:
     try:
         return kind.model_validate_json(body)
     except ValidationError as errors:
-        first = errors.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(map(str, first["loc"])) or "body"
-        raise RefusedRequest(f"{field}: {first['msg']}") from None
+        raise RefusedRequest(_reason(errors.errors())) from None
 
 
 class Envelope:

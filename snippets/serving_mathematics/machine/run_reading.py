@@ -39,7 +39,6 @@ from serving_mathematics.measuring import read_record
 from serving_mathematics.require import require_non_negative_integer, require_positive_integer
 
 ACCEPTED = {0: 1.0, 1: 1.8, 3: 2.5}  # tokens a step by tokens guessed, DeepSeek-R1; see the scores
-PLAIN_SOURCE = "db-dump"  # has worker counts, and no run that guesses
 OWN_SOURCE = "kernel makers"
 SHORTEST_SHARE = 0.8
 GUESSING = {  # system, version of TensorRT-LLM, day: the benchmark's -mtp configurations

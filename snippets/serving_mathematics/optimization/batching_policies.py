@@ -162,9 +162,6 @@ def _budget_latencies(budget: int) -> tuple[tuple[float, float], tuple[float, fl
     return _p99(ttft), (gap_s, float(half_width(p99, run.gap_s, run.gap_tokens)))
 
 
-SHARES_FREE = (0.0, 0.01, 0.05, 0.1, 0.2)  # of the blocks, that an admission leaves free
-
-
 @functools.cache
 def _with_watermark(share: float, mean_prompt: float = 250.0) -> tuple[float, float, float]:
     """Requests preempted [%], tokens prefilled again [%] and output tokens a second, of 2,000 chats

@@ -117,6 +117,11 @@ class Question:
     reserved_bytes: float = 4.0 * 2**30  # of a device, for activations and libraries [B]
     spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
 
+    def usd_per_hour(self, replicas: int) -> float:
+        """Price of a fleet, with the replicas that may fail."""
+        devices = self.deployment.devices * (replicas + self.spare_replicas)
+        return self.price_per_hour * devices
+
     @property
     def usual_limits(self) -> tuple[int, int]:
         """Token budget and batch limit that vLLM's server starts with on such a device."""
@@ -234,6 +239,11 @@ def requests_to_judge(quantile: float) -> int:
     return math.ceil(math.log(0.05) / math.log(quantile))
 
 
+def _least_requests(quantile: float) -> int:
+    """Requests in the search with which the longer runs of the answer can judge a quantile."""
+    return math.ceil(requests_to_judge(quantile) / SETTLING / (1 - WARM_UP))
+
+
 class Fleet:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
@@ -301,7 +311,7 @@ class Fleet:
             size = question.traffic.arrival_s.size
             require(size >= least, "the trace", f"at least {least:,} requests for {name}", size)
             return
-        enough = math.ceil(least / SETTLING / (1 - WARM_UP))
+        enough = _least_requests(at)
         require(
             question.requests >= enough,
             "requests",
@@ -394,8 +404,7 @@ class Fleet:
         span = sum(float(s.completion_s.max() - share.arrival_s[0]) for share, s in runs)
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)
-        devices = question.deployment.devices * (replicas + question.spare_replicas)
-        hourly = question.price_per_hour * devices
+        hourly = question.usd_per_hour(replicas)
         return Performance(
             replicas,
             places,
@@ -432,9 +441,16 @@ class Fleet:
     def may_keep(self, found: Performance | None, widths: float = 1.0) -> bool:
         """Whether the intervals of both quantiles, so many times as wide, reach into the
         objective."""
-        goal = self.question.objective
-        return found is not None and all(
-            run.value - widths * run.half_width <= limit
+        return found is not None and self._reaches(found, self.question.objective, -widths)
+
+    def sure(self, found: Performance, goal: Objective | None = None) -> bool:
+        """Whether the intervals of both quantiles lie within the objective."""
+        return self._reaches(found, goal or self.question.objective, 1.0)
+
+    def _reaches(self, found: Performance, goal: Objective, widths: float) -> bool:
+        """Whether both quantiles with so many half-widths added keep the objective."""
+        return all(
+            run.value + widths * run.half_width <= limit
             for run, limit in (
                 (found.ttft_at_objective, goal.ttft_s),
                 (found.tpot_at_objective, goal.tpot_s),
@@ -493,17 +509,6 @@ class Fleet:
             if self._worse(found, goal) < self._worse(nearest, goal):
                 nearest = found
         return nearest
-
-    def sure(self, found: Performance, goal: Objective | None = None) -> bool:
-        """Whether the intervals of both quantiles lie within the objective."""
-        goal = goal or self.question.objective
-        return all(
-            run.value + run.half_width <= limit
-            for run, limit in (
-                (found.ttft_at_objective, goal.ttft_s),
-                (found.tpot_at_objective, goal.tpot_s),
-            )
-        )
 
     def fewest(self) -> Performance:
         """The smallest fleet that keeps the objective. Raises Infeasible beyond 100,000."""

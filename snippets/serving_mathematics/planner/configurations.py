@@ -28,16 +28,14 @@ import numpy as np
 from serving_mathematics import checks
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import (
-    SETTLING,
-    WARM_UP,
     Fleet,
     Infeasible,
     Performance,
     Plan,
     Question,
     Told,
+    _least_requests,
     plan,
-    requests_to_judge,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.model_errors import (
@@ -104,7 +102,7 @@ def shorter(question: Question) -> Question:
     >>> shorter(read_question({"rate_per_s": 1})).requests
     1000
     """
-    least = math.ceil(requests_to_judge(question.objective.quantile) / SETTLING / (1 - WARM_UP))
+    least = _least_requests(question.objective.quantile)
     return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
@@ -121,11 +119,10 @@ def least_cost(question: Question) -> tuple[float, float]:
     fleet = Fleet(shorter(question))
     places = max(fleet.most_places(budget) for budget in fleet.budgets)
     replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
-    devices = question.deployment.devices * (replicas + question.spare_replicas)
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
     alone = alone[~np.isnan(alone)]
-    return question.price_per_hour * devices, float(np.median(alone)) if alone.size else 0.0
+    return question.usd_per_hour(replicas), float(np.median(alone)) if alone.size else 0.0
 
 
 def try_deployment(question: Question) -> Tried:

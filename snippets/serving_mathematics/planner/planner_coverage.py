@@ -33,7 +33,6 @@ from serving_mathematics.planner.capacity_planner import (
     WARM_UP,
     Fleet,
     Performance,
-    Question,
     settled,
 )
 from serving_mathematics.planner.questions import read_question
@@ -73,24 +72,15 @@ def _truth(name: str, replicas: int, places: int, budget: int) -> list[float]:
     ]
 
 
-def _decided(question: Question, best: Performance, long: Fleet) -> bool:
-    goal = question.objective
-    inside = all(
-        run.value + run.half_width <= limit
-        for run, limit in (
-            (best.ttft_at_objective, goal.ttft_s),
-            (best.tpot_at_objective, goal.tpot_s),
-        )
-    )
+def _decided(best: Performance, long: Fleet) -> bool:
     fewer = [run for (count, *_), run in long.done.items() if count == best.replicas - 1]
-    return inside and not any(long.may_keep(run) for run in fewer)
+    return long.sure(best) and not any(long.may_keep(run) for run in fewer)
 
 
 def _planned(asked: dict[str, object]) -> tuple[Performance, bool]:
     """The fleet that came out, and whether it is decided."""
-    question = read_question(asked)
-    best, long = settled(Fleet(question))
-    return best, _decided(question, best, long)
+    best, long = settled(Fleet(read_question(asked)))
+    return best, _decided(best, long)
 
 
 def _row_of(name: str, best: Performance, decided: bool) -> dict[str, Any]:
