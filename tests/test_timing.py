@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from builder import ROOT
@@ -61,3 +66,34 @@ def test_the_slowest_and_the_time_of_each_folder_are_told() -> None:
     told = summary({"tests/a/b.py::c": 2.0, "tests/a/d.py::e": 1.0, "tests/f.py::g": 4.0})
     assert told[0] == "    4.0 s  tests/f.py::g"
     assert told[4:] == ["    4.0 s  tests/", "    3.0 s  tests/a/", "    7.0 s  in all, 3 tests"]
+
+
+@pytest.mark.parametrize("lost", ["a", "c"])
+def test_a_lost_process_is_named_at_once_and_the_others_tests_run(
+    tmp_path: Path, lost: str
+) -> None:
+    """Groups of one test each, which a process that replaces the lost one must not wait with."""
+    (tmp_path / "conftest.py").write_text(
+        "from tests import timing\n"
+        "def pytest_configure(config):\n"
+        "    config.pluginmanager.register(timing.Timing())\n",
+        encoding="utf-8",
+    )
+    for name in "abcdef":
+        ends = "os.kill(os.getpid(), 9)" if name == lost else "time.sleep(0.5)"
+        (tmp_path / f"test_{name}.py").write_text(
+            f"import os, time\ndef test_{name}():\n    {ends}\n", encoding="utf-8"
+        )
+    done = subprocess.run(
+        [sys.executable, *("-m", "pytest", "--numprocesses", "2", "-p", "no:cacheprovider")],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    at_once, _, summary = done.stdout.partition("= FAILURES =")
+    assert f"\nFAILED test_{lost}.py::test_{lost}\n" in at_once
+    assert f"crashed while running 'test_{lost}.py::test_{lost}'\n" in at_once
+    assert "1 failed, 5 passed" in summary, done.stdout

@@ -1,4 +1,5 @@
-"""Runs the tests in two processes, the longest files first, and says where the time went.
+"""Runs the tests in two processes, the longest files first, says at once which test failed, and in
+the end where the time went.
 
 A file of tests, or a part of one named below, stays together in one process, so that what it sets
 up is set up once. Each has a share of the whole run that it may take; one that outgrows its share
@@ -92,12 +93,45 @@ class _Groups(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
 
+    def remove_node(self, node: Any) -> str | None:
+        """What a lost process had left goes to the others, but for the test that it was lost in,
+        which is returned: xdist 3.8 would run that one again, and hands out what had been done as
+        groups without tests, with which a process waits for ever.
+        """
+        groups: dict[str, dict[str, bool]] = self.assigned_work.pop(node)
+        left = [
+            (group, test) for group in groups for test, done in groups[group].items() if not done
+        ]
+        if not left:
+            return None
+        group, lost = left[0]
+        groups[group][lost] = True
+        self.workqueue.update(
+            {name: groups[name] for name, _ in left if not all(groups[name].values())}
+        )
+        for other in self.nodes:
+            self._reschedule(other)
+        return lost
+
+    def schedule(self) -> None:
+        """A process that replaces a lost one gets a second group too: it begins a test only when it
+        knows of another, and would wait for ever with a group of one.
+        """
+        super().schedule()
+        for node in self.nodes:
+            self._reschedule(node)
+
 
 class Timing:
-    """The hooks of pytest that arrange tests and say where the time went."""
+    """The hooks of pytest that arrange tests and say which failed and where the time went."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
+        self.terminal: Any = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Find what prints: in the processes of xdist, nothing does."""
+        self.terminal = session.config.pluginmanager.get_plugin("terminalreporter")
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -113,8 +147,12 @@ class Timing:
         return _Groups(config, log)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add the time of a test, with what it set up and tore down."""
+        """Add the time of a test, with what it set up and tore down, and print a failure at once:
+        a run that is ended before its summary has told of it.
+        """
         self.seconds[report.nodeid] += report.duration
+        if report.failed and self.terminal is not None:
+            self.terminal.write_line(f"\nFAILED {report.nodeid}\n{report.longreprtext}", red=True)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

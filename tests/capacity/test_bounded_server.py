@@ -575,7 +575,7 @@ def test_process_finishes_on_sigterm() -> None:
     assert set(statuses) <= {0, 200, 503}  # 0: the port was closed by then
 
 
-def test_serve_and_busy() -> None:
+def test_serve_and_busy(capsys: pytest.CaptureFixture[str]) -> None:
     async def test() -> None:
         taken = await busy(Request("POST", "/", {}, b"2000"))
         assert 2000 <= int(taken) < 2_000_000
@@ -583,7 +583,9 @@ def test_serve_and_busy() -> None:
             with pytest.raises(Refusal, match="the body must be microseconds"):
                 await busy(Request("POST", "/", {}, body))
         serving = asyncio.create_task(serve(0, 1))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while not capsys.readouterr().out:  # the port: before it, the signal ends this process
+                await asyncio.sleep(0.001)
         signal.raise_signal(signal.SIGTERM)
         await serving
 
