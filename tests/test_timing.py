@@ -94,6 +94,7 @@ def test_a_lost_process_is_named_at_once_and_the_others_tests_run(
         check=False,
     )
     at_once, _, summary = done.stdout.partition("= FAILURES =")
+    assert "ended with status -9\n" in at_once
     assert f"\nFAILED test_{lost}.py::test_{lost}\n" in at_once
     assert f"crashed while running 'test_{lost}.py::test_{lost}'\n" in at_once
     assert "1 failed, 5 passed" in summary, done.stdout

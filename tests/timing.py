@@ -146,6 +146,13 @@ class Timing:
         config.option.loadscopereorder = False
         return _Groups(config, log)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Say by what a process was ended that xdist lost."""
+        if error and self.terminal is not None:
+            status = node.gateway._io.popen.wait(timeout=10)
+            self.terminal.write_line(f"{node.gateway.id} ended with status {status}", red=True)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add the time of a test, with what it set up and tore down, and print a failure at once:
         a run that is ended before its summary has told of it.
