@@ -142,6 +142,11 @@ def test_every_preset_is_in_the_table_once() -> None:
     shown = [name for name, _ in _shapes()]
     assert len(shown) == len(set(shown))
     assert example().preset_table.count("\n    | ") == len(shown) + 1
+    models = [find_model(name)[0] for name in ("Kimi-K3", "Llama-3.1-70B")]
+    assert example().k3_times == models[0].parameters / models[1].parameters
+    states = held_bytes(models[0], 0)  # what no token adds to
+    assert example().k3_state_tokens == pytest.approx(states / token_bytes(models[0]), abs=50)
+    assert [row.count("−") for row in example().estimate_rows.split("\n")] == [0, 0, 1, 1, 1]
     shapes = {
         tuple(sorted((token_bytes(model), held_bytes(model, 0), held_bytes(model, 9000))))
         for _, model in _shapes()

@@ -98,5 +98,10 @@ def test_numbers_of_the_page() -> None:
     assert found.matrix_rows.count("\n") + 1 == len(lines)
     share = attained_share([found.micros_for_seventy], found.h100_floor_us, found.h100_read)
     assert share == pytest.approx([0.7])
+    points = [
+        int(row.split("|")[6].strip(" %")) - int(row.split("|")[7].strip(" %"))
+        for row in found.matrix_rows.split("\n")
+    ]
+    assert found.longer_worse_points == pytest.approx(max(points), abs=1)
     longer, both = _forms(lines[2])  # eight bits: the sum is nearer
     assert both[3] < longer[3]

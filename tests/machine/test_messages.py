@@ -96,3 +96,6 @@ def test_numbers_of_the_page() -> None:
     assert found.near_floor_us < 10 < 40 < found.far_floor_us
     assert found.far_shot_us < 6
     assert found.message_rows.count("\n") == 5
+    shares = [int(row.split("|")[4].strip(" %")) for row in found.message_rows.split("\n")]
+    assert round(100 * found.small_least) == min(shares) < 25
+    assert round(100 * found.small_most) == max(shares) < 75

@@ -83,9 +83,10 @@ def test_chance_evens_out_and_skew_does_not() -> None:
 def test_numbers_of_the_page() -> None:
     told = example()
     assert told.mini_4 < told.llama_4
-    assert told.mini_64 > told.llama_64
+    assert told.mini_over_llama == pytest.approx(told.mini_64 / told.llama_64)
+    assert told.mini_over_llama > 1
     assert told.touched_32 == pytest.approx(163.31, abs=0.01)
-    assert told.hours_1 > told.hours_16 > 1
+    assert told.hours_1 > told.hours_16 > told.hours_32 > 1
     assert told.hours_rows.count("\n") == 3
 
 

@@ -116,5 +116,11 @@ def test_runs_are_those_of_one_engine() -> None:
     guessing = table.engines.accepted > 1
     assert found.below_ignored == int((ratio * (1 / table.engines.accepted) < 1).sum())
     assert int((guessing & (ratio < 1)).sum()) == 0
+    terms = [row.split("|") for row in found.term_rows.split("\n")]
+    for column, part in ((2, found.floors_dense), (3, found.floors_sparse)):
+        first, before, after, _, last = (float(term[column]) for term in terms)
+        assert part == pytest.approx((after - before) / (last - first), abs=0.03)
+    kernels = float(found.regime_rows.split("\n")[0].split("|")[3])
+    assert 1 - found.floors_lead_short == pytest.approx(kernels, abs=0.005)
     counts = [int(row.split("|")[2].replace(",", "")) for row in found.regime_rows.split("\n")]
     assert sum(counts) == 3564

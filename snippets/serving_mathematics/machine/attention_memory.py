@@ -241,9 +241,8 @@ def _estimate_rows() -> list[str]:
     for name, (arguments, _, _) in ESTIMATES.items():
         wrong = uniform_estimate(*arguments) / GIB
         right = held_bytes(find_model(name)[0], arguments[-1]) / GIB
-        rows.append(
-            f"| {name} | {arguments[-1]:,} | {wrong:.2f} | {right:.2f} | {wrong / right - 1:+.0%} |"
-        )
+        off = f"{wrong / right - 1:+.0%}".replace("-", "−")
+        rows.append(f"| {name} | {arguments[-1]:,} | {wrong:.2f} | {right:.2f} | {off} |")
     return rows
 
 
@@ -282,6 +281,8 @@ def example() -> SimpleNamespace:
         oss_windows=held_bytes(oss, 128) - 128 * token_bytes(oss),
         k3_token=token_bytes(k3),
         k3_state=held_bytes(k3, 0) / 2**20,
+        k3_state_tokens=round(held_bytes(k3, 0) / token_bytes(k3), -2),
+        k3_times=k3.parameters / llama.parameters,
         llama_gib=held_bytes(llama, 131072) / GIB,
         r1_gib=held_bytes(r1, 131072) / GIB,
         k3_gib=held_bytes(k3, 131072) / GIB,

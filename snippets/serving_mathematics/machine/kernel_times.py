@@ -161,6 +161,9 @@ def example() -> SimpleNamespace:
         share_at_five=float(attained_share(5e-6, floor, read)),
         micros_for_seventy=1e6 * least_for_share(0.7, floor, read),
         matrix_rows="\n".join(_matrix_rows(told["matrices"])),
+        longer_worse_points=max(
+            100 * (longer[3] - both[3]) for longer, both in map(_forms, told["matrices"])
+        ),
     )
 
 

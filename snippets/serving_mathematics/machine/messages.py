@@ -124,30 +124,43 @@ def _floor(system: str, devices: int, kernel: str, backend: str = "") -> float:
     return float(np.median(seconds[sizes <= 16384]))
 
 
+@cache
+def _small(system: str, devices: int) -> tuple[float, float, float]:
+    """Floor [s], share of the link and error of messages of up to a mebibyte."""
+    sizes, seconds = _series(system, devices, IN_GRAPH)
+    few = sizes <= 2**20
+    link = find_system(system).link_bytes_per_s
+    return fit_messages(sizes[few], seconds[few], devices, link)
+
+
+TABLED = [(system, devices) for system in ("h100_sxm", "b200_sxm") for devices in (2, 4, 8)]
+
+
 def _message_rows() -> list[str]:
     """Lines of the page's table: floors and attained shares by device, width and kernel."""
     rows = []
-    for system in ("h100_sxm", "b200_sxm"):
+    for system, devices in TABLED:
         link = find_system(system).link_bytes_per_s
-        for devices in (2, 4, 8):
-            sizes, seconds = _series(system, devices, IN_GRAPH)
-            small = sizes <= 2**20
-            floor, share, error = fit_messages(sizes[small], seconds[small], devices, link)
-            whole = ring_hops(np.array(float(devices))) * sizes[-1] / (seconds[-1] * link)
-            name = system.split("_")[0].upper()
-            rows.append(
-                f"| {name} | {devices} | {floor * 1e6:.1f} | {share:.0%} | {error:.0%} |"
-                f" {float(whole):.0%} | {1e6 * _floor(system, devices, 'NCCL'):.0f} |"
-                f" {1e6 * _floor(system, devices, EAGER):.0f} |"
-            )
+        sizes, seconds = _series(system, devices, IN_GRAPH)
+        floor, share, error = _small(system, devices)
+        whole = ring_hops(np.array(float(devices))) * sizes[-1] / (seconds[-1] * link)
+        name = system.split("_")[0].upper()
+        rows.append(
+            f"| {name} | {devices} | {floor * 1e6:.1f} | {share:.0%} | {error:.0%} |"
+            f" {float(whole):.0%} | {1e6 * _floor(system, devices, 'NCCL'):.0f} |"
+            f" {1e6 * _floor(system, devices, EAGER):.0f} |"
+        )
     return rows
 
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     h100 = find_system("h100")
+    shares = [_small(*each)[1] for each in TABLED]
     return SimpleNamespace(
         message_rows="\n".join(_message_rows()),
+        small_least=min(shares),
+        small_most=max(shares),
         cap_eight=latency_cap(80, 8e-6),
         cap_nineteen=latency_cap(80, 19e-6),
         near_floor_us=1e6 * _floor("gb300", 4, IN_GRAPH, "vllm"),

@@ -173,9 +173,19 @@ def _regime_rows(table: Table, added: dict[str, Array]) -> list[str]:
     return rows
 
 
+def _floors_of_the_lack(table: Table, added: dict[str, Array], index: NDArray[np.bool_]) -> float:
+    """Share of what the roofline lacks, in medians of predicted over measured, that floors add."""
+    names = ("roofline", "attained shares", "floors of kernels", "prompts of others")
+    first, before, after, last = (np.median((added[n] / table.per_token_s)[index]) for n in names)
+    return float((after - before) / (last - first))
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     table, added, sparse = _runs()
+    led = (added["prompts of others"] / table.per_token_s)[
+        regimes(table.engines, KERNELS) == REGIMES.index("kernels")
+    ]
     ignored, below = _below_the_roof(table, added)
     small, large = find_model("Llama-3.1-8B")[0], find_model("Llama-3.1-70B")[0]
     one = _parts(_small_on_one(1.0), FITTED)
@@ -192,6 +202,9 @@ def example() -> SimpleNamespace:
         one_kernels_ms=1e3 * float(one.kernels[0]),
         term_rows="\n".join(_term_rows(table, added, sparse)),
         regime_rows="\n".join(_regime_rows(table, added)),
+        floors_dense=_floors_of_the_lack(table, added, ~sparse),
+        floors_sparse=_floors_of_the_lack(table, added, sparse),
+        floors_lead_short=1 - float(np.median(led)),
     )
 
 
