@@ -96,6 +96,7 @@ def example() -> SimpleNamespace:
     """Answers to the exercises."""
     return SimpleNamespace(
         half_devices=worthwhile_devices(0.004, 0.018, 0.5),
+        send_us=1e6 * SEND_S,
         cut_tokens=context_worth_cutting(1152.0, 2.4e-6, 8, 0.74 * 8e12),
     )
 
