@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from serving_mathematics.capacity.autoscaling import (
     Policy,
     fixed,
     hpa,
+    hpa_latency,
     hpa_replicas,
     hpa_waiting,
     knative,
@@ -365,3 +367,27 @@ def test_waiting_counts_no_ready_replica_twice() -> None:
         hpa_waiting(0.0, 16)
     with pytest.raises(ValueError, match="slots must be a positive integer"):
         hpa_waiting(5.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target_s": 0.0}, "target_s must be positive"),
+        ({"full_s": math.nan}, "full_s must be positive"),
+        ({"places": 0}, "places must be a positive integer"),
+        ({"fixed_share": 2.0}, r"fixed_share must be in \[0, 1\]"),
+        ({"stabilization_s": -1.0}, "stabilization_s must be"),
+    ],
+)
+def test_the_predicted_latency_refuses(arguments: dict[str, Any], message: str) -> None:
+    usual: dict[str, Any] = {"target_s": 20.0, "full_s": 30.0, "places": 16, "fixed_share": 0.5}
+    with pytest.raises(ValueError, match=message):
+        hpa_latency(**(usual | arguments))
+
+
+def test_an_empty_fleet_shrinks_on_its_predicted_latency() -> None:
+    """15 s of 30 for an answer that is alone, and a target that no fleet reaches is refused."""
+    policy = hpa_latency(30.0, 30.0, 16, 0.5, stabilization_s=0.0)
+    assert policy(0.0, 10, 10, 0.0, 0.0) == 5
+    with pytest.raises(ValueError, match=r"target_s must be above an answer alone, 15\.9375 s"):
+        hpa_latency(15.9, 30.0, 16, 0.5)

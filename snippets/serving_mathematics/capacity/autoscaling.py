@@ -212,6 +212,43 @@ def hpa_waiting(
     return _damped(asked, stabilization_s)
 
 
+def hpa_latency(
+    target_s: float,
+    full_s: float,
+    places: int,
+    fixed_share: float,
+    *,
+    stabilization_s: float = HPA_STABILIZATION_S,
+) -> Policy:
+    """Kubernetes' autoscaler on the latency that is predicted for a newcomer: the wait for those
+    that wait already, and its own answer at the present speed.
+
+    target_s: predicted latency to hold [s], above that of an answer alone in an engine, which no
+    fleet gets below. full_s: mean time of an answer in a full engine [s]. places: requests that an
+    engine holds. fixed_share: in [0, 1], of a full step, that does not depend on what it holds.
+    stabilization_s: as for `hpa`. Raises ValueError on input outside these ranges.
+
+    >>> policy = hpa_latency(24.0, full_s=30.0, places=16, fixed_share=0.5)
+    >>> seen = (1.0, 10 * 16.0 + 80.0)  # full, and half as many wait
+    >>> policy(0.0, 10, 10, *seen)  # 15 s of waiting and 30 s for the answer
+    19
+    """
+    require_positive(target_s=target_s, full_s=full_s)
+    require_positive_integer(places=places)
+    require_in("[0, 1]", fixed_share=fixed_share)
+    alone = full_s * (fixed_share + (1 - fixed_share) / places)
+    require(target_s > alone, "target_s", f"above an answer alone, {alone:.6g} s", target_s)
+    require_non_negative(stabilization_s=stabilization_s)
+
+    def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
+        waiting = max(0.0, concurrency - utilization * ready * places)
+        answer = fixed_share + (1 - fixed_share) * utilization
+        predicted = full_s * (waiting / (ready * places) + answer)
+        return hpa_replicas(replicas, predicted, target_s, not_ready=replicas - ready)
+
+    return _damped(asked, stabilization_s)
+
+
 def _damped(asked: Callable[[int, int, float, float], int], stabilization_s: float) -> Policy:
     """Up at once within Kubernetes' rate limit, down to the highest recommendation of the last
     stabilization_s [s].
@@ -414,6 +451,20 @@ def check_knative_asks_for() -> None:
     checks.equal("no faster down than half", knative_replicas(0, 1, 1, 9)[:2], (4, 4))
 
 
+def check_predicted_latency_does_not_stop() -> None:
+    """The predicted latency asks for more the more wait, where the taken share of the places has
+    stopped.
+
+    Source: by hand; ten full engines of 16 places and 30 s, with a tenth and with half as many
+    waiting as they hold, 33 s and 45 s, over a target of 24 s.
+    """
+    counts = []
+    for times in (1.1, 1.5):
+        policy = hpa_latency(24.0, 30.0, 16, 0.5)
+        counts.append(policy(0.0, 10, 10, 1.0, 10 * 16.0 * times))
+    checks.equal("replicas that it asks for", counts, [14, 19])
+
+
 def _ticks(policy: Policy, step_s: float, seen: list[tuple[int, int, float, float]]) -> list[int]:
     """What a policy asks for at ticks 0, step, 2·step, … given (replicas, ready, utilization,
     concurrency) at each.
@@ -529,3 +580,9 @@ def check_bad_input_is_refused() -> None:
         match="replicas must be of shape (2,)",
     )
     checks.raises("nobody to ask", largest, match="policies must be at least one policy, got 0")
+    checks.raises("target", hpa_latency, 0.0, 30.0, 16, 0.5, match="target_s must be positive")
+    checks.raises(
+        "a target below every answer",
+        lambda: hpa_latency(27.0, 30.0, 16, 0.9),
+        match="target_s must be above an answer alone, 27.1875 s, got 27",
+    )
