@@ -77,6 +77,10 @@ def test_numbers_of_the_page() -> None:
     )
     assert _hours("concurrency")[1] == by_hand
     assert all(math.isfinite(hours) for name in COMPARED for hours in _hours(name))
+    strict = [_hours(name, 1.5) for name in ("utilization", "concurrency")]
+    saved = [100 * (1 - less / more) for more, less in zip(*strict, strict=True)]
+    assert told.strict_signal_percent == pytest.approx(np.mean(saved))
+    assert told.strict_signal_percent > told.engine_signal_percent
     assert told.engine_alone_percent == pytest.approx(100 * (0.5 + 0.5 / 16))
     assert told.full_queue_late == pytest.approx(np.mean(days[1.0]["late_percent"]))
 
