@@ -149,6 +149,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
     kept: dict[str, tuple[str, str]] = {}  # name: module it is from and its text
     imports: dict[str, dict[str, None]] = {}  # a line, or its beginning: what
     wanted: dict[str, tuple[Module, set[str]]] = {}
+    sources: dict[str, dict[str, None]] = {}  # the modules that one needs, which stand before it
     order: list[Module] = []
 
     def gather(place: Module, asked: Iterable[str]) -> None:
@@ -175,11 +176,17 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                         " needs: import the definition itself, under its own name"
                     )
                 else:
+                    sources.setdefault(place.name, {})[source] = None
                     gather(find(source), [name])
-        if place not in order:
-            order.append(place)
+
+    def lay(name: str) -> None:
+        for source in sources.pop(name, {}):
+            lay(source)
+        if wanted[name][0] not in order:
+            order.append(wanted[name][0])
 
     gather(module, names)
+    lay(module.name)
     blocks = []
     for place in order:
         symbols = place.outline.symbols

@@ -121,6 +121,20 @@ def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> 
     assert copied(source, "VALUE") == "VALUE = 1\n"
 
 
+def test_copied_code_runs_though_a_module_is_needed_twice() -> None:
+    """First for what needs nothing, then for what needs a third module."""
+    head = "from serving_mathematics.part."
+    code = copied(
+        f"{head}second import DOUBLE, ONE\nHERE = DOUBLE\nALONE = ONE\n",
+        *("HERE", "ALONE"),
+        second=f"{head}third import BASE\nONE = 1\nDOUBLE = 2 * BASE\n",
+        third="BASE = 3\n",
+    )
+    space: dict[str, object] = {}
+    exec(code, space)
+    assert (space["HERE"], space["ALONE"]) == (6, 1)
+
+
 def test_copied_code_brings_what_it_needs_and_nothing_else() -> None:
     assert copied(SOURCE, "quarter") == dedent(
         '''
