@@ -267,11 +267,24 @@ def test_tables_that_are_too_short_or_fall_are_refused() -> None:
         (([0.0], [1.0]), "prompt_s must be non-decreasing from 0"),
         (([-1.0],), "batch_s must be non-negative"),
         (([0.0], [0.0], -1.0), "prompt_end_s must be non-negative"),
+        (([0.0], [0.0], 0.0, -1.0), "change_s must be non-negative"),
     ):
         with pytest.raises(ValueError, match=words):
             StepTable(*bad)
     with pytest.raises(ValueError, match="cached_tokens must be integers from 0 to below"):
         Workload([0], [4], [2], [4])
+
+
+def test_steps_are_stretched_in_turn() -> None:
+    asked = Workload([0, 10], [4, 4], [3, 1])
+    served = simulate_steps(asked, Engine(1.0), stretch=[1.0, 3.0])
+    assert served.first_token_s.tolist() == [1.0, 13.0]
+    assert served.completion_s.tolist() == [5.0, 13.0]
+    assert served.busy_s == 8.0
+    twice = simulate_steps(asked, Engine(1.0), stretch=2.0)
+    assert twice.completion_s.tolist() == [6.0, 12.0]
+    with pytest.raises(ValueError, match="stretch must be positive"):
+        simulate_steps(asked, Engine(1.0), stretch=[1.0, 0.0])
 
 
 def test_a_part_of_a_workload() -> None:

@@ -15,6 +15,7 @@ from serving_mathematics.optimization.continuous_batching import (
     Engine,
     StepTable,
     Workload,
+    chat_workload,
     latencies_s,
     simulate_steps,
 )
@@ -138,6 +139,7 @@ def tabled(case: tuple[Workload, Engine], seed: int) -> tuple[Workload, Engine]:
         np.sort(rng.uniform(0, 0.3, engine.max_sequences + 1)),
         np.concatenate([[0.0], np.cumsum(rng.uniform(0, 0.02, longest))]),
         float(rng.uniform(0, 0.1)),
+        float(rng.choice([0.0, 0.04, 3.0])),
     )
     cached = rng.integers(0, asked.prompt_tokens)
     asked = Workload(asked.arrival_s, asked.prompt_tokens, asked.output_tokens, cached)
@@ -188,3 +190,27 @@ def test_a_table_by_hand() -> None:
     assert served.first_token_s.tolist() == [2 + 10 + 0.25, 100 + 1 + 7 + 0.25]
     assert served.completion_s.tolist() == [12.25 + 1.5, 108.25 + 1.5]
     assert served.prefill_tokens == 6
+
+
+def test_changes_by_hand() -> None:
+    """Steps of 1 s, 0.25 more when they have another number of tokens than the one before: a prompt
+    of three, then one token at a time; two more requests of one token each come meanwhile."""
+    engine = Engine(1.0, max_sequences=3, table=StepTable([0.0] * 4, [0.0] * 9, 0.0, 0.25))
+    asked = Workload([0.0, 3.4, 3.5, 100.0], [3, 1, 1, 1], [6, 1, 1, 1])
+    served = simulate(asked, engine)
+    assert_same(asked, engine)
+    # steps of 3, 1, 1, 3, 1, 1 tokens; the last request comes to an engine that did one
+    assert served.completion_s.tolist() == [7.0, 4.75, 4.75, 101.0]
+    assert served.busy_s == 8.0
+
+
+def test_rate_at_which_places_are_always_taken_with_changes() -> None:
+    """Within 2% of a burst, where half of the steps change and where nearly all do."""
+    asked = chat_workload(np.random.default_rng(16), np.inf, 4000)
+    lengths = asked.prompt_tokens, asked.output_tokens
+    for places in (16, 64):
+        table = StepTable(np.zeros(places + 1), np.zeros(5000), 0.0, EIGHT_BILLION.step_s)
+        engine = replace(EIGHT_BILLION, max_sequences=places, table=table)
+        ends = np.sort(simulate(asked, engine).completion_s)
+        simulated = 3200 / (ends[3600] - ends[400])
+        assert saturated_rate(*lengths, engine) == pytest.approx(simulated, rel=0.02)

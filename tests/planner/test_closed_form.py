@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,13 @@ def test_alone_as_simulated_with_a_table_and_a_cached_prefix() -> None:
     assert first[0] == pytest.approx(float(ttft[0]))
     assert each[0] == pytest.approx(float(tpot[0]))
     assert np.isnan(closed_form_alone(Workload([0.0], [3], [1]), engine)[1][0])
+
+
+def test_a_cost_of_changes_is_refused() -> None:
+    engine = Engine(0.5, table=StepTable(np.zeros(300), np.zeros(9000), 0.0, 0.125))
+    told = "table must be without a cost of changes, which only the simulators follow, got 0.125 s"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        closed_form(ASKED, 1.0, engine)
 
 
 def test_a_batch_that_is_not_linear_against_simulation() -> None:

@@ -10,8 +10,9 @@ prefilled again with what it had generated (recompute). It cannot return in the 
 it needs more blocks than it left.
 
 Real steps are not linear: a table may add what a step takes beyond these costs, by the number of
-decoding sequences and by how far into a prompt it reads. A prompt may begin with tokens that are
-cached already; they take memory and no time.
+decoding sequences, by how far into a prompt it reads, and when it has another number of tokens than
+the step before. A prompt may begin with tokens that are cached already; they take memory and no
+time.
 
 Assumes: step times are known; one engine; first come first served; the time between two steps is
 part of step_s; a cached prefix is still there when its request is admitted again.
@@ -23,6 +24,7 @@ last admitted, recomputation, and its place at the head of the queue.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from dataclasses import dataclass, replace
@@ -35,6 +37,7 @@ from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.require import (
     require,
     require_all_non_negative,
+    require_all_positive,
     require_non_negative,
     require_non_negative_integer,
 )
@@ -101,7 +104,8 @@ class StepTable:
 
     batch_s: with 0, 1, 2, … decoding sequences [s], shape (m,). prompt_s: the first 0, 1, 2, …
     tokens of a prompt, however they are cut into chunks, non-decreasing from 0 [s], shape (k,).
-    prompt_end_s: the step in which a prompt ends [s]. Raises ValueError on anything else.
+    prompt_end_s: the step in which a prompt ends [s]. change_s: a step with another number of
+    tokens, prompt and decode, than the step before it [s]. Raises ValueError on anything else.
 
     >>> StepTable([0.0, 0.5], [0.0, 0.25]).batch[1] * TICK_S
     0.5
@@ -110,19 +114,25 @@ class StepTable:
     batch: list[int]
     prompt: list[int]
     prompt_end: int
+    change: int
 
     def __init__(
-        self, batch_s: npt.ArrayLike, prompt_s: npt.ArrayLike = 0.0, prompt_end_s: float = 0.0
+        self,
+        batch_s: npt.ArrayLike,
+        prompt_s: npt.ArrayLike = 0.0,
+        prompt_end_s: float = 0.0,
+        change_s: float = 0.0,
     ) -> None:
         """Rounded to ticks; what lies beyond the tables is refused by the simulators."""
         batch, prompt = (np.atleast_1d(np.asarray(x, dtype=float)) for x in (batch_s, prompt_s))
         require_all_non_negative(batch_s=batch, prompt_s=prompt)
-        require_non_negative(prompt_end_s=prompt_end_s)
+        require_non_negative(prompt_end_s=prompt_end_s, change_s=change_s)
         rises = prompt[0] == 0 and np.all(np.diff(prompt) >= 0)
         require(rises, "prompt_s", "non-decreasing from 0", prompt)
         object.__setattr__(self, "batch", np.rint(batch / TICK_S).astype(np.int64).tolist())
         object.__setattr__(self, "prompt", np.rint(prompt / TICK_S).astype(np.int64).tolist())
         object.__setattr__(self, "prompt_end", round(prompt_end_s / TICK_S))
+        object.__setattr__(self, "change", round(change_s / TICK_S))
 
 
 @dataclass(frozen=True)
@@ -172,17 +182,17 @@ class Engine:
             + TICK_S * ticks
         )
 
-    def tables(self, workload: Workload) -> tuple[list[int], list[int], int]:
-        """Ticks by decoding sequences, by tokens of a prompt, and of its end; zeros without a
-        table. Raises ValueError where the table is too short for what is asked."""
+    def tables(self, workload: Workload) -> tuple[list[int], list[int], int, int]:
+        """Ticks by decoding sequences, by tokens of a prompt, of its end and of a change; zeros
+        without a table. Raises ValueError where the table is too short for what is asked."""
         longest = int((workload.prompt_tokens + workload.output_tokens).max()) - 1
         most = min(self.max_sequences, workload.arrival_s.size)
         if self.table is None:
-            return [0] * (most + 1), [0] * (longest + 1), 0
+            return [0] * (most + 1), [0] * (longest + 1), 0, 0
         batch, prompt = self.table.batch, self.table.prompt
         require(len(batch) > most, "table", f"for up to {most} sequences", len(batch) - 1)
         require(len(prompt) > longest, "table", f"for prompts of {longest}", len(prompt) - 1)
-        return batch, prompt, self.table.prompt_end
+        return batch, prompt, self.table.prompt_end, self.table.change
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,13 +277,20 @@ class _Sequence:
         return self.prompt + self.generated - 1
 
 
-def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0) -> Served:
+def simulate_steps(
+    workload: Workload,
+    engine: Engine,
+    watermark_blocks: int = 0,
+    stretch: npt.ArrayLike = 1.0,
+) -> Served:
     """Serve a workload, one step after the other.
 
     workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
-    leave free while others are running. Times are computed from whole numbers of steps and tokens
-    since the engine was last idle, so that no rounding accumulates. Raises ValueError when one
-    request alone outgrows the memory, and on a watermark that is no count.
+    leave free while others are running. stretch: by how much each step takes longer than it costs,
+    positive factors, shape (m,), from the first again after the last. Times are computed from whole
+    numbers of steps and tokens since the engine was last idle, so that no rounding accumulates
+    where no step is stretched. Raises ValueError when one request alone outgrows the memory, and on
+    a watermark that is no count.
 
     >>> asked = Workload([0, 0, 2], [4, 4, 4], [3, 3, 1])
     >>> engine = Engine(step_s=2.0, token_budget=8, max_sequences=8)
@@ -281,6 +298,8 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
     [6.0, 6.0, 4.0]
     """
     require_non_negative_integer(watermark_blocks=watermark_blocks)
+    require_all_positive(stretch=stretch)
+    factors = itertools.cycle(np.atleast_1d(np.asarray(stretch, dtype=float)).tolist())
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept
     fits = most <= engine.kv_blocks * block
@@ -289,14 +308,14 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
     prompt, output = workload.prompt_tokens.tolist(), workload.output_tokens.tolist()
     admitted_s, first_s, completion_s = (np.full(len(arrival), np.nan) for _ in range(3))
     cached = workload.cached_tokens.tolist()
-    batch_ticks, prompt_ticks, end_ticks = engine.tables(workload)
+    batch_ticks, prompt_ticks, end_ticks, change_ticks = engine.tables(workload)
     preemptions = np.zeros(len(arrival), dtype=np.int64)
     waiting: deque[_Sequence] = deque()
     running: list[_Sequence] = []  # in order of admission
     free, arrived, completed = engine.kv_blocks, 0, 0
     since = clock = arrival[0]
     work = np.zeros(4, dtype=np.int64)  # steps, prefill, decode, context since the engine was idle
-    ticks = 0  # of the table, since then
+    ticks, late_s, tokens = 0, 0.0, 0  # of the table and of the stretch since then; of a step
     done, busy_s = work.copy(), 0.0  # in earlier busy periods
     while completed < len(arrival):
         while arrived < len(arrival) and arrival[arrived] <= clock:
@@ -306,7 +325,7 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
             arrived += 1
         if not running and not waiting:
             busy_s += clock - since
-            done, work, ticks = done + work, np.zeros_like(work), 0
+            done, work, ticks, late_s = done + work, np.zeros_like(work), 0, 0.0
             since = clock = arrival[arrived]
             continue
         turn = 0
@@ -346,14 +365,17 @@ def simulate_steps(workload: Workload, engine: Engine, watermark_blocks: int = 0
         prefill = sum(chunk for _, chunk in chunks)
         context = sum([sequence.prompt + sequence.generated for sequence in decoding])
         work += (1, prefill, len(decoding), context)
-        ticks += batch_ticks[len(decoding)]
+        own = batch_ticks[len(decoding)]
+        own += change_ticks if prefill + len(decoding) != tokens else 0
+        tokens = prefill + len(decoding)
         for sequence, chunk in chunks:
             end = sequence.prompt + sequence.generated - sequence.todo + chunk
-            ticks += prompt_ticks[end] - prompt_ticks[end - chunk]
+            own += prompt_ticks[end] - prompt_ticks[end - chunk]
             sequence.todo -= chunk
-            ticks += 0 if sequence.todo else end_ticks
-        spent = engine.elapsed_s(*work.tolist()) + TICK_S * ticks
-        clock = since + spent
+            own += 0 if sequence.todo else end_ticks
+        ticks += own
+        late_s += (next(factors) - 1) * engine.elapsed_s(1, prefill, len(decoding), context, own)
+        clock = since + engine.elapsed_s(*work.tolist()) + TICK_S * ticks + late_s
         for sequence in decoding + [sequence for sequence, _ in chunks if not sequence.todo]:
             sequence.generated += 1
             if sequence.generated == 1:

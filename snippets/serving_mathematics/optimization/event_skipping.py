@@ -55,7 +55,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
     prompt: list[int] = workload.prompt_tokens.tolist()
     output: list[int] = workload.output_tokens.tolist()
     cached: list[int] = workload.cached_tokens.tolist()
-    batch_ticks, prompt_ticks, end_ticks = engine.tables(workload)
+    batch_ticks, prompt_ticks, end_ticks, change_ticks = engine.tables(workload)
     stored: list[int] = kept.tolist()  # at the end of a request, as its footprint
     footprint: list[int] = (-(-kept // block)).tolist()
     admitted_s, first_s, completion_s = [math.nan] * size, [math.nan] * size, [math.nan] * size
@@ -72,7 +72,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
     partial, partial_left = -1, 0  # the request that is prefilled in part
     batch = held = promised = 0  # decoding sequences, their tokens, final blocks of all admitted
     now = steps = prefill = decode = context = 0  # now: steps so far; the others: since last idle
-    ticks = 0  # of the table, since last idle
+    ticks = tokens = 0  # of the table, since last idle; in the step before
     totals, busy_s = np.zeros(4, dtype=np.int64), 0.0
     since = clock = arrival[0]
 
@@ -148,14 +148,17 @@ def simulate(workload: Workload, engine: Engine) -> Served:
                 partial, partial_left = i, todo - left + chunk
                 ticks += prompt_ticks[total - partial_left] - prompt_ticks[total - todo]
                 chunk = left
+        if not (chunk or batch):
+            totals += (steps, prefill, decode, context)
+            steps = prefill = decode = context = ticks = 0
+            busy_s += clock - since
+            since = clock = arrival[fresh]
+            continue
+        changed = change_ticks if chunk + batch != tokens else 0  # in the first of k steps
+        ticks += changed
+        tokens = chunk + batch
         # no prompt in this step: decode until somebody ends, arrives or runs out of memory
         if not chunk:
-            if not batch:
-                totals += (steps, prefill, decode, context)
-                steps = prefill = decode = context = ticks = 0
-                busy_s += clock - since
-                since = clock = arrival[fresh]
-                continue
             k = (decoding[0] >> shift) - now
             if promised > blocks:
                 k = _most(k, used, blocks)
@@ -163,10 +166,11 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             if gap > 0 and room > 0 and not preempted:
                 slope = step_s + decode_s * batch + context_s * (held + 0.5 * batch)
                 slope += TICK_S * batch_ticks[batch]
-                bend = 2 * context_s * batch * gap
-                root = 2 * gap / (slope + math.sqrt(slope * slope + bend))
+                rest = max(gap - TICK_S * changed, 0.0)
+                bend = 2 * context_s * batch * rest
+                root = 2 * rest / (slope + math.sqrt(slope * slope + bend))
                 if root < k:
-                    k = math.ceil(root)
+                    k = max(math.ceil(root), 1)
                     if not 1e-3 < k - root < 0.999:  # nearly a tie, which rounding must not decide
                         work = (steps, prefill, decode, context, ticks)
                         own = batch_ticks[batch]
@@ -267,7 +271,8 @@ def saturated_rate(
     places; memory must last and prompts fit into what the budget leaves. cached_tokens: of each
     prompt, that cost nothing. With b places a request has the share 1/b of its N steps, and alone
     the time for its tokens: β·N/b + α_p·P + α·(N − 1) + context, and what the table adds to each.
-    Raises ValueError on other shapes or numbers.
+    Steps that change are those after which, or after whose predecessor, a request ends; their share
+    is that of geometric outputs. Raises ValueError on other shapes or numbers.
 
     >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
     10.0
@@ -289,9 +294,10 @@ def saturated_rate(
     steps_s = engine.step_s * outputs
     if engine.table:
         asked = Workload(np.zeros(prompts.size), prompts, outputs)
-        _, prompt_ticks, end_ticks = engine.tables(asked)
+        _, prompt_ticks, end_ticks, change = engine.tables(asked)
         batch = engine.table.batch[min(engine.max_sequences, len(engine.table.batch) - 1)]
-        steps_s = steps_s + TICK_S * batch * later
+        changing = 1 - (1 - 1 / outputs.mean()) ** (2 * engine.max_sequences)
+        steps_s = steps_s + TICK_S * (batch * later + change * changing * outputs)
         ticks = np.asarray(prompt_ticks)
         read_ticks = ticks[prompts.astype(int)] - ticks[cached.astype(int)]
         own_s = own_s + TICK_S * (read_ticks + end_ticks)

@@ -62,7 +62,9 @@ def work_s(asked: Workload, engine: Engine) -> tuple[FloatArray, FloatArray]:
 
 def _prompt_s(asked: Workload, engine: Engine) -> FloatArray:
     """Time of each prompt beside the steps that carry it [s], shape (n,)."""
-    _, prompt_ticks, end_ticks = engine.tables(asked)
+    _, prompt_ticks, end_ticks, change_ticks = engine.tables(asked)
+    rule = "without a cost of changes, which only the simulators follow"
+    require(not change_ticks, "table", rule, f"{TICK_S * change_ticks:g} s")
     ticks = np.asarray(prompt_ticks)
     own = ticks[asked.prompt_tokens] - ticks[asked.cached_tokens] + end_ticks
     fresh = asked.prompt_tokens - asked.cached_tokens
