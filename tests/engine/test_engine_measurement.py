@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from serving_mathematics.engine.engine_measurement import (
     Bench,
     LoadRun,
     NotQuiet,
-    cut_workload,
+    change_rows,
+    change_s,
+    changed_steps,
     main,
+    predictions,
     refusal,
     row_of,
 )
-from serving_mathematics.engine.step_costs import StepCosts
 from serving_mathematics.engine.token_engine import Settings, Step
-from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
+from serving_mathematics.optimization.continuous_batching import chat_workload
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +61,105 @@ def test_steps_of_a_batch_have_that_batch(bench: Bench) -> None:
         row_of([step(1), step(2)])
 
 
-def test_workload_is_cut_in_time_and_length() -> None:
-    asked = Workload([0, 1, 2], [600, 5, 5], [3, 600, 3])
-    cut = cut_workload(asked, 1.5, 512)
-    assert (cut.prompt_tokens + cut.output_tokens <= 512).all()
-    assert cut.prompt_tokens.tolist() == [511, 5]
-    with pytest.raises(ValueError, match="last_s must be at or after 7"):
-        cut_workload(Workload([7], [1], [1]), 1.0, 512)
+ROWS = [
+    {
+        "prompt_tokens": p,
+        "prompt_pairs": p * (p + 1) // 2,
+        "decoding": b,
+        "context_tokens": c,
+        "step_s": 0.01 + p / 2000,
+        "times_s": [0.01 + p / 2000, 0.012 + p / 2000],
+    }
+    for p, b, c in ((0, 1, 500.0), (0, 8, 320.0), (64, 0, 0.0), (64, 8, 320.0), (300, 0, 0.0))
+]
+
+
+@pytest.fixture(scope="module")
+def calibration() -> dict[str, Any]:
+    return {
+        "rows": ROWS,
+        "costs": vars(measurement._fit(ROWS)),
+        "costs_with_pairs": vars(measurement._fit(ROWS, pairs=True)),
+        "changes": [],
+        "change_s": 0.004,
+        "reference_s": 1.0,
+        "drift": 0.0,
+        "refused": [],
+    }
+
+
+def test_steps_that_change_are_told_by_their_tokens() -> None:
+    steps = [step(n) for n in (5, 5, 7, 7, 5)]
+    steps.append(replace(steps[0], prompt_tokens=2, decoding=3))
+    assert changed_steps(steps).tolist() == [True, False, True, False, True, False]
+
+
+def test_changes_are_measured_in_turns() -> None:
+    """Steps of an engine that says how long a change takes, prompts and decoding alike."""
+
+    class Known(Bench):
+        def __init__(self) -> None:
+            self.settings, self.engine, self.before = Settings(), self, -1  # type: ignore[assignment]
+            self.asked: list[int] = []
+            self.decoding = 0
+
+        def add(self, prompt_tokens: int, _output_tokens: int) -> int:
+            self.asked += [prompt_tokens]
+            return 0
+
+        def cancel(self, _number: int) -> None:
+            self.decoding -= 1
+
+        def step(self) -> Step:
+            if len(self.asked) == 12:
+                self.asked, self.decoding = [], 12
+            return self.timed(0, self.decoding)
+
+        def finish(self) -> list[Step]:
+            taken, self.asked = [self.timed(sum(self.asked), 0)] * bool(self.asked), []
+            return taken
+
+        def timed(self, prompt_tokens: int, decoding: int) -> Step:
+            longer = 0.004 if prompt_tokens + decoding != self.before else 0.0
+            self.before = prompt_tokens + decoding
+            return replace(step(prompt_tokens), wall_s=0.01 + longer, decoding=decoding)
+
+    rows = change_rows(Known(), rounds=2)
+    kinds = {(row["kind"], row["tokens"]): row for row in rows}
+    assert kinds["split", 64]["longer_s"] == 0
+    assert all(
+        row["longer_s"] == pytest.approx(0.004) for kind, row in kinds.items() if kind[0] != "split"
+    )
+    assert [row["pairs"] for row in rows] == [4, 4, 4, 2, 16, 8]
+    assert change_s(rows) == pytest.approx(0.004)
+    with pytest.raises(ValueError, match="rows must be of prompts or decoding, got 0"):
+        change_s([])
+
+
+def test_predictions_grow_with_what_is_added(calibration: dict[str, Any]) -> None:
+    asked = chat_workload(np.random.default_rng(3), 20.0, 100, 20.0, 5.0)
+    found = predictions(asked, calibration, Settings())
+    assert list(found) == ["costs", "prompts", "changes", "stretched"]
+    for place in (0, 1):
+        costs, prompts, changes, stretched = (row["tpot_s"][place] for row in found.values())
+        assert costs <= prompts * 1.001
+        assert prompts < changes < stretched
+    still = calibration | {"rows": [row | {"times_s": [row["step_s"]]} for row in ROWS]}
+    again = predictions(asked, still, Settings())
+    assert again["stretched"]["ttft_s"] == pytest.approx(again["changes"]["ttft_s"])
 
 
 def test_runs_that_do_not_count_are_repeated_and_then_given_up(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, calibration: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    costs = StepCosts(0.01, 0.0, 0.001, 0.0, 0.0, 0.0)
-    monkeypatch.setattr(measurement, "LOADS", (0.5,))
+    monkeypatch.setattr(measurement, "LOADS", (0.1,))
     monkeypatch.setattr(measurement, "_reference_s", lambda _: 1.0)
     reasons = iter(["busy", "", *["busy"] * 8])
     monkeypatch.setattr(measurement, "refusal", lambda *_: next(reasons))
-    found: dict[str, Any] = measurement._loads(bench, costs, 1.0, 1, 1.0)
+    found: dict[str, Any] = measurement._loads(bench, calibration, 1, 1.0)
     assert (len(found["runs"]), found["refused"]) == (1, ["busy"])
-    with pytest.raises(NotQuiet, match=r"8 runs at .* were refused, the last because busy"):
-        measurement._loads(bench, costs, 1.0, 1, 1.0)
+    with pytest.raises(NotQuiet, match="8 runs were refused, the last because busy"):
+        measurement._loads(bench, calibration, 1, 1.0)
     assert refusal(1.0, 1.0, 1.0, [step(wall_s=1.06)]).startswith("steps took 1.06")
 
 
@@ -86,30 +167,43 @@ def test_everything_is_in_the_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The whole measurement with a smaller grid and short runs, whatever the machine does."""
-    rows = [
-        {"prompt_tokens": p, "decoding": b, "context_tokens": 40.0 * b, "step_s": 0.01 + p / 2000}
-        for p, b in ((0, 1), (0, 8), (64, 0), (64, 8))
-    ]
-    rows[0]["context_tokens"] = 500.0
-    monkeypatch.setattr(measurement, "_rows", lambda _: rows)
+    monkeypatch.setattr(measurement, "_rows", lambda _: ROWS)
+    monkeypatch.setattr(measurement, "change_rows", lambda _: [{"kind": "decode", "longer_s": 0.0}])
+    monkeypatch.setattr(measurement, "_reference_s", lambda _: 0.01)
     monkeypatch.setattr(measurement, "DRIFT", 100.0)
     monkeypatch.setattr(measurement, "WALL_OVER_CPU", 100.0)
     monkeypatch.setattr(measurement, "LOADS", (0.1, 0.2))
-    assert main(["--repeats", "1", "--run-s", "2", "--folder", str(tmp_path)]) == 0
+    monkeypatch.setattr(measurement, "BUDGETS", (64,))
+    monkeypatch.setattr(measurement, "LOOKUP_ROUNDS", 1)
+    monkeypatch.setattr(measurement, "PREFIX_ROUNDS", 1)
+    monkeypatch.setattr(measurement, "LOOKUP_ANSWER", 24)
+    assert main(["--repeats", "1", "--run-s", "1", "--folder", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "token_engine.json").read_text())
     assert "wrote" in capsys.readouterr().out
     runs = record["loads"]["runs"]
     assert [run["rate"] for run in runs] == record["loads"]["rates"]
-    assert all(run["tokens"] == run["asked_tokens"] for run in runs)
     assert all(run["inexact_steps"] == 0 for run in runs)
+    others = [*record["trace"]["runs"], *record["budgets"]["runs"]]
+    assert [run["token_budget"] for run in record["budgets"]["runs"]] == [64]
+    for run in (*runs, *others):
+        assert run["tokens"] == run["asked_tokens"]
+        assert list(run["predicted"]) == ["costs", "prompts", "changes", "stretched"]
+        assert run["steps_s"]["changes"] >= run["steps_s"]["prompts"] > 0
+    copy, answer = record["lookup"]
+    plain, ahead = copy["steps"]
+    assert plain == 23  # after the first token
+    assert ahead < plain
+    assert answer["steps"][1] <= 23
+    assert min(copy["same_tokens"], answer["same_tokens"]) >= 1
     assert [row["finished"] for row in record["small_memory"]] == [12, 12]
     assert record["small_memory"][1]["inexact_steps"] > 0
-    assert sum(row["same"] for row in record["prefixes"]) >= 14  # of 15
+    assert sum(row["same"] for row in record["prefixes"]) >= 3  # of 4
     assert np.array(record["interrupted"][0]["gaps_ms"]).shape == (4, 79)
     assert record["command"] == measurement.COMMAND
     monkeypatch.setattr(
         measurement, "_calibrate", lambda _: (_ for _ in ()).throw(NotQuiet("busy"))
     )
+    monkeypatch.setattr(measurement, "Bench", lambda _: None)
     assert main(["--folder", str(tmp_path)]) == 1
     with pytest.raises(NotQuiet):
         measurement._measure()

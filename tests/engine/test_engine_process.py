@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import multiprocessing
 import os
 import signal
 import time
 from collections.abc import AsyncIterator, Coroutine
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from serving_mathematics.engine import engine_process
 from serving_mathematics.engine.engine_process import (
     EngineError,
     EngineProcess,
@@ -169,6 +173,59 @@ def test_the_loop_is_never_held_up_by_a_step() -> None:
     run(test())
 
 
+def _chatter(connection: Connection, *_settings: object) -> None:
+    """A child that sends without end, and ends when it can read the end."""
+    connection.send(("ready", {}))
+    while not connection.poll():
+        connection.send(("refused", 0, "nobody asked"))
+
+
+def _open_and_close(told: Connection) -> None:
+    """Many engines, one after the other: whether a reader was alive when its pipe was closed, and
+    how many files and threads are left."""
+    forking = multiprocessing.get_context("fork")  # a child costs milliseconds
+    engine_process.multiprocessing.get_context = lambda _: forking  # type: ignore[attr-defined]
+    engine_process._work = _chatter  # type: ignore[assignment]
+
+    def files() -> int:
+        gc.collect()  # a process keeps one until it is forgotten
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    async def one() -> bool:
+        engine = EngineProcess(SETTINGS)
+        await engine.start()
+        close, alive = engine._connection.close, []
+
+        def closing() -> None:
+            alive.append(engine._reader.is_alive())
+            close()
+
+        engine._connection.close = closing  # type: ignore[method-assign]
+        await engine.close()
+        await engine.close()  # once more does nothing
+        return any(alive)
+
+    async def all_of_them() -> None:
+        await one()  # the loop's own files and threads
+        before = files()
+        alive = [await one() for _ in range(100)]
+        told.send((any(alive), files() - before))
+
+    asyncio.run(all_of_them())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files under /proc")
+def test_a_pipe_is_closed_after_its_reader_and_nothing_is_left() -> None:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("spawn").Process(target=_open_and_close, args=(theirs,))
+    child.start()
+    theirs.close()
+    assert ours.poll(240)
+    assert ours.recv() == (False, 0)
+    child.join(60)
+    assert child.exitcode == 0
+
+
 def test_questions_become_tokens(engine: TokenEngine) -> None:
     ask = ask_of(Question("The capital of", seed=5, temperature=0.5, top_p=0.9), engine)
     assert ask.prompt == (504, 3575, 282)
@@ -177,8 +234,6 @@ def test_questions_become_tokens(engine: TokenEngine) -> None:
 
 def test_the_child_ends_when_its_pipe_does() -> None:
     """`_work` returns; nothing is left behind by a parent that was killed."""
-    import multiprocessing
-
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(
         target=_work, args=(theirs, SETTINGS, None)
@@ -187,5 +242,5 @@ def test_the_child_ends_when_its_pipe_does() -> None:
     theirs.close()
     assert ours.recv()[0] == "ready"
     ours.close()
-    child.join(10)
+    child.join(120)
     assert child.exitcode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from serving_mathematics.engine.step_costs import (
     fit_costs,
     mean_and_half_width,
 )
+from serving_mathematics.optimization.continuous_batching import TICK_S
 
 
 def steps(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +40,23 @@ def test_fit_is_that_of_scipy(seed: int) -> None:
     assert costs.largest_error == pytest.approx(errors.max())
 
 
+def test_pairs_are_told_from_prompt_tokens() -> None:
+    rows, _ = steps(3, 0.0)
+    pairs = rows[:, 0] * (rows[:, 0] + 1) / 2
+    known = StepCosts(7e-3, 5e-4, 1e-3, 2e-6, 0.0, 0.0, 4e-7)
+    tokens = np.column_stack([rows, pairs])
+    found = fit_costs(tokens, known.predict_s(tokens))
+    assert found.pair_s == pytest.approx(4e-7, rel=1e-6)
+    assert found.prompt_token_s == pytest.approx(5e-4, rel=1e-6)
+    assert fit_costs(rows, known.predict_s(tokens)).largest_error > 0.01
+
+
+@pytest.mark.parametrize("columns", [2, 5])
+def test_other_columns_are_refused(columns: int) -> None:
+    with pytest.raises(ValueError, match=r"tokens must be of shape \(n, 3\)"):
+        fit_costs(np.ones((9, columns)), np.ones(9))
+
+
 @given(st.integers(0, 100), st.floats(0.01, 100))
 def test_costs_scale_with_the_unit_of_time(seed: int, unit: float) -> None:
     rows, times = steps(seed, 0.02)
@@ -46,8 +66,15 @@ def test_costs_scale_with_the_unit_of_time(seed: int, unit: float) -> None:
 
 def test_engine_takes_the_costs_and_the_limits() -> None:
     costs = StepCosts(1.0, 2.0, 3.0, 4.0, 0.0, 0.0)
-    engine = costs.engine(kv_blocks=9, block_tokens=8, token_budget=7, max_sequences=6)
+    limited = {"kv_blocks": 9, "block_tokens": 8, "token_budget": 7, "max_sequences": 6}
+    engine = costs.engine(**limited, context_tokens=20, change_s=0.25)
     assert engine.elapsed_s(1, 1, 1, 1) == costs.predict_s([[1, 1, 1]])[0] == 10.0
+    assert engine.table is not None
+    assert TICK_S * engine.table.change == 0.25
+    squares = replace(costs, pair_s=0.5).engine(**limited, context_tokens=20)
+    assert squares.table is not None
+    assert TICK_S * (squares.table.prompt[4] - squares.table.prompt[2]) == 0.5 * (3 + 4)
+    assert replace(costs, pair_s=0.5).predict_s([[1, 1, 1, 7]])[0] == 13.5
     limits = engine.kv_blocks, engine.block_tokens, engine.token_budget, engine.max_sequences
     assert limits == (9, 8, 7, 6)
 

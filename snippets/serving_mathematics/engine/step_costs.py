@@ -4,11 +4,14 @@ A step of p prompt tokens, b decoding sequences and c tokens of their context ta
 
     t = β + α_p·p + α·b + γ·c,
 
-fitted by least squares to relative errors, so that a step of 10 ms counts as much as one of 300.
-Costs are not negative: a term that would be is left out.
+and π more for each of the pairs of prompt tokens of which one attends to the other, where these are
+counted. Fitted by least squares to relative errors, so that a step of 10 ms counts as much as one
+of 300. Costs are not negative: a term that would be is left out.
 
-Assumes: a quiet machine, costs that do not change, and prompts whose attention to themselves is
-small beside the rest; the residuals tell.
+An engine may also take longer for a step with another number of tokens than the step before. A grid
+that repeats each step does not show that; steps taken in turns do.
+
+Assumes: a quiet machine, and costs that do not change; the residuals tell.
 
 Source: the step of the handbook's `continuous_batching`; least squares.
 """
@@ -17,13 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.optimization.continuous_batching import Engine
+from serving_mathematics.optimization.continuous_batching import Engine, StepTable
 from serving_mathematics.require import require, require_all_finite, require_all_positive
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,8 +35,9 @@ STUDENT_T_975 = {2: 4.3026527, 3: 3.1824463, 4: 2.7764451}  # by degrees of free
 
 @dataclass(frozen=True)
 class StepCosts:
-    """Seconds of a step, a prompt token, a decoding sequence and a token of context; and what is
-    left: the median and the largest error of a step relative to what was measured."""
+    """Seconds of a step, a prompt token, a decoding sequence, a token of context, and a pair of
+    prompt tokens; and what is left: the median and the largest error of a step relative to what was
+    measured."""
 
     step_s: float
     prompt_token_s: float
@@ -41,17 +45,34 @@ class StepCosts:
     context_token_s: float
     median_error: float
     largest_error: float
+    pair_s: float = 0.0
 
     def predict_s(self, tokens: npt.ArrayLike) -> FloatArray:
-        """Times of steps [s], shape (n,), from their prompt tokens, decoding sequences and context,
-        shape (n, 3)."""
-        costs = (self.prompt_token_s, self.decode_token_s, self.context_token_s)
-        return np.asarray(self.step_s + np.asarray(tokens, dtype=float) @ np.array(costs))
+        """Times of steps [s], shape (n,), from their prompt tokens, decoding sequences, context and
+        pairs, shape (n, 4); without pairs (n, 3)."""
+        rows = np.asarray(tokens, dtype=float)
+        costs = [self.prompt_token_s, self.decode_token_s, self.context_token_s, self.pair_s]
+        return np.asarray(self.step_s + rows @ np.array(costs[: rows.shape[1]]))
 
     def engine(
-        self, *, kv_blocks: int, block_tokens: int, token_budget: int, max_sequences: int
+        self,
+        *,
+        kv_blocks: int,
+        block_tokens: int,
+        token_budget: int,
+        max_sequences: int,
+        context_tokens: int,
+        change_s: float = 0.0,
     ) -> Engine:
-        """The engine that the simulators run, with these costs and the given limits."""
+        """The engine that the simulators run, with these costs and the given limits.
+
+        context_tokens: of a request at most. change_s: what a step with another number of tokens
+        than the one before takes longer [s]. The rest as for `Engine`, which refuses what is none.
+        """
+        lengths = np.arange(context_tokens + 1.0)
+        table = StepTable(
+            np.zeros(max_sequences + 1), self.pair_s * lengths * (lengths + 1) / 2, 0.0, change_s
+        )
         return Engine(
             self.step_s,
             self.prompt_token_s,
@@ -61,6 +82,7 @@ class StepCosts:
             block_tokens,
             token_budget,
             max_sequences,
+            table,
         )
 
 
@@ -68,8 +90,9 @@ def fit_costs(tokens: npt.ArrayLike, step_s: npt.ArrayLike) -> StepCosts:
     """The costs that measured steps show.
 
     tokens: prompt tokens, decoding sequences and tokens of context of each step, shape (n, 3),
-    n ≥ 4. step_s: their times [s], positive, shape (n,). Raises ValueError on other shapes or
-    numbers, and when the steps do not tell the costs apart.
+    n ≥ 4; with pairs of prompt tokens shape (n, 4), n ≥ 5. step_s: their times [s], positive, shape
+    (n,). Raises ValueError on other shapes or numbers, and when the steps do not tell the costs
+    apart.
 
     >>> steps = [[0, 1, 10], [0, 2, 10], [0, 1, 20], [4, 1, 10]]
     >>> costs = fit_costs(steps, [4.0, 5.0, 5.0, 6.0])
@@ -77,15 +100,16 @@ def fit_costs(tokens: npt.ArrayLike, step_s: npt.ArrayLike) -> StepCosts:
     [2.0, 0.5, 1.0]
     """
     rows, times = np.asarray(tokens, dtype=float), np.asarray(step_s, dtype=float)
-    shaped = rows.ndim == 2 and rows.shape[0] >= 4 and rows.shape[1] == 3
-    require(shaped, "tokens", "of shape (n, 3), n ≥ 4", rows.shape)
+    shaped = rows.ndim == 2 and rows.shape[1] in (3, 4) and rows.shape[0] > rows.shape[1]
+    require(shaped, "tokens", "of shape (n, 3), n ≥ 4, or (n, 4), n ≥ 5", rows.shape)
     require(times.shape == rows.shape[:1], "step_s", f"of shape {rows.shape[:1]}", times.shape)
     require_all_finite(tokens=rows)
     require_all_positive(step_s=times)
     terms = np.column_stack([np.ones(len(times)), rows]) / times[:, None]
+    size = terms.shape[1]
     rank = int(np.linalg.matrix_rank(terms))
-    require(rank == 4, "tokens", "steps that tell four costs apart", f"rank {rank}")
-    kept, costs = np.ones(4, dtype=bool), np.zeros(4)
+    require(rank == size, "tokens", f"steps that tell {size} costs apart", f"rank {rank}")
+    kept, costs = np.ones(size, dtype=bool), np.zeros(size)
     while True:
         costs[:] = 0
         costs[kept] = np.linalg.lstsq(terms[:, kept], np.ones(len(times)), rcond=None)[0]
@@ -93,8 +117,9 @@ def fit_costs(tokens: npt.ArrayLike, step_s: npt.ArrayLike) -> StepCosts:
             break
         kept[int(np.argmin(costs))] = False
     errors = np.abs(terms @ costs - 1)
-    step, prompt, decode, context = costs.tolist()
-    return StepCosts(step, prompt, decode, context, float(np.median(errors)), float(errors.max()))
+    step, prompt, decode, context, *pair = costs.tolist()
+    left = float(np.median(errors)), float(errors.max())
+    return StepCosts(step, prompt, decode, context, *left, *pair)
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
@@ -129,6 +154,10 @@ def check_costs_are_found_again() -> None:
     got = exact.step_s, exact.prompt_token_s, exact.decode_token_s, exact.context_token_s
     checks.close("costs", got, [7e-3, 5e-4, 1.5e-3, 2e-6], rtol=1e-9)
     noisy = fit_costs(rows, known.predict_s(rows) * rng.normal(1, 0.03, 200))
+    squares = np.column_stack([rows, rows[:, 0] * (rows[:, 0] + 1) / 2])
+    bent = replace(known, pair_s=4e-7)
+    found = fit_costs(squares, bent.predict_s(squares))
+    checks.close("a pair", found.pair_s, 4e-7, rtol=1e-6)
     ratio = noisy.predict_s(rows) / known.predict_s(rows)
     checks.close("predicted over true step", ratio, np.ones(200), atol=0.03, kind="simulation")
     checks.inside("median residual", noisy.median_error, 0.015, 0.025, kind="simulation")

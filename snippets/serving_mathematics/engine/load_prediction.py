@@ -1,0 +1,223 @@
+"""What requests get from an engine under load, said by the simulator from the costs of its steps.
+
+The load is Poisson, with geometric lengths, cut where the context ends. A prediction is the
+quantiles of the time to first token and of the time per token over the requests of one run; the
+same seed gives the same requests to the simulator and to the engine.
+
+A cost that a calibration does not show can be asked of runs under load: it is the one with which
+the time per token is predicted neither too low nor too high. Then it must prove itself on others.
+
+Assumes: what the simulator assumes; longer costs make the time per token longer.
+
+Source: the handbook's `event_skipping`; bisection.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics import checks
+from serving_mathematics.optimization.continuous_batching import (
+    Engine,
+    Served,
+    StepTable,
+    Workload,
+    chat_workload,
+    latencies_s,
+)
+from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_in,
+    require_positive,
+)
+
+FloatArray = npt.NDArray[np.float64]
+MEAN_PROMPT, MEAN_OUTPUT = 64.0, 24.0  # tokens; geometric, cut where the context ends
+QUANTILES = (0.5, 0.95)
+TRACE_SCALE = 8  # by which lengths of a trace are divided, for a small model's context
+
+
+def cut_workload(workload: Workload, last_s: float, context_tokens: int) -> Workload:
+    """The requests that are due until a time, none longer than the context.
+
+    workload: requests. last_s: time [s], positive. context_tokens: of prompt and answer together.
+    Raises ValueError when no request is due.
+
+    >>> cut_workload(Workload([0, 1, 9], [5, 9, 1], [3, 9, 1]), 2.0, 10).output_tokens.tolist()
+    [3, 1]
+    """
+    require_positive(last_s=last_s)
+    require_in("[2, 1e9]", context_tokens=context_tokens)
+    due = int(np.searchsorted(workload.arrival_s, last_s, side="right"))
+    require(due > 0, "last_s", f"at or after {workload.arrival_s[0]:.6g}", last_s)
+    prompts = np.minimum(workload.prompt_tokens[:due], context_tokens - 1)
+    outputs = np.minimum(workload.output_tokens[:due], context_tokens - prompts)
+    return Workload(workload.arrival_s[:due], prompts, outputs)
+
+
+def poisson_load(rate: float, seed: int, run_s: float, context_tokens: int) -> Workload:
+    """The requests of one run.
+
+    rate: of arrivals [1/s], positive. seed: of the run, from 0. run_s: until when they come [s],
+    positive. context_tokens: as in `cut_workload`, which raises ValueError when none comes.
+
+    >>> poisson_load(5.0, 0, 2.0, 2048).prompt_tokens.size
+    8
+    """
+    rng = np.random.default_rng([seed, int(1000 * rate)])
+    whole = chat_workload(rng, rate, int(3 * rate * run_s) + 10, MEAN_PROMPT, MEAN_OUTPUT)
+    return cut_workload(whole, run_s, context_tokens)
+
+
+def trace_load(
+    trace: Mapping[str, Any], rate: float, seed: int, run_s: float, context_tokens: int
+) -> Workload:
+    """The requests of a published trace in one run: its minutes in as many parts, its lengths
+    divided by `TRACE_SCALE`.
+
+    trace: `requests_per_minute`, `token_quantiles_percent`, and the quantiles of `context_tokens`
+    and `generated_tokens`. rate: mean of the run [1/s], positive. seed, run_s, context_tokens: as
+    in `poisson_load`. Within a part arrivals are Poisson; lengths are drawn from the quantiles, one
+    independent of the other, because the trace's pairs are not published with them.
+
+    >>> hour = {"requests_per_minute": [1, 3], "token_quantiles_percent": [0, 100],
+    ...         "context_tokens": [80, 80], "generated_tokens": [16, 16]}
+    >>> load = trace_load(hour, 20.0, 0, 10.0, 2048)
+    >>> int(load.prompt_tokens[0]), int(load.output_tokens[0]), int(sum(load.arrival_s < 5.0))
+    (10, 2, 46)
+    """
+    require_positive(rate=rate, run_s=run_s)
+    rng = np.random.default_rng([seed, int(1000 * rate)])
+    minutes = np.array(trace["requests_per_minute"], dtype=float)
+    part_s = run_s / minutes.size
+    counts = rng.poisson(rate * part_s * minutes / minutes.mean())
+    starts = np.repeat(part_s * np.arange(minutes.size), counts)
+    arrival_s = np.sort(starts + part_s * rng.random(starts.size))
+    lengths = (
+        np.interp(rng.uniform(0, 100, starts.size), trace["token_quantiles_percent"], trace[name])
+        for name in ("context_tokens", "generated_tokens")
+    )
+    prompts, outputs = (np.maximum(1, np.rint(tokens / TRACE_SCALE)) for tokens in lengths)
+    return cut_workload(Workload(arrival_s, prompts, outputs), run_s, context_tokens)
+
+
+def latency_quantiles(workload: Workload, served: Served) -> dict[str, list[float]]:
+    """Median and 95th percentile of TTFT and of TPOT [s], `ttft_s` and `tpot_s`.
+
+    workload: what was asked; one request has more than a token. served: when it got that.
+
+    >>> asked, never = Workload([0, 1], [9, 9], [3, 1]), np.zeros(2, dtype=np.int64)
+    >>> first_s, last_s = np.array([2.0, 3.0]), np.array([4.0, 3.0])
+    >>> latency_quantiles(asked, Served(first_s, first_s, last_s, never, 4, 18, 2, 21, 4.0))
+    {'ttft_s': [2.0, 2.0], 'tpot_s': [1.0, 1.0]}
+    """
+    ttft, tpot = latencies_s(workload, served)
+    return {
+        "ttft_s": np.quantile(ttft, QUANTILES).tolist(),
+        "tpot_s": np.nanquantile(tpot, QUANTILES).tolist(),
+    }
+
+
+def tuned_cost_s(
+    engine_of: Callable[[float], Engine],
+    loads: Sequence[Workload],
+    measured_tpot_s: Sequence[float],
+    most_s: float,
+) -> float:
+    """The cost [s] with which the median TPOT of runs is right in their geometric mean.
+
+    engine_of: the engine that has a cost. loads: the requests of each run. measured_tpot_s: what
+    they got in the median, positive. most_s: the largest cost that is tried, positive. To a
+    thousandth of that; 0 and `most_s` where the right one lies outside. Raises ValueError when the
+    runs are none, or not as many as the medians.
+
+    >>> load, slow = Workload([0, 0, 5], [8, 8, 8], [3, 5, 4]), 0.5
+    >>> def engine_of(cost_s):
+    ...     return Engine(1.0 + cost_s)
+    >>> seen = latency_quantiles(load, simulate(load, engine_of(slow)))["tpot_s"][0]
+    >>> round(tuned_cost_s(engine_of, [load], [seen], most_s=2.0), 2)
+    0.5
+    """
+    measured = np.asarray(measured_tpot_s, dtype=float)
+    shaped = len(loads) > 0 and measured.shape == (len(loads),)
+    require(shaped, "measured_tpot_s", "one of each run, n ≥ 1", measured.shape)
+    require_all_positive(measured_tpot_s=measured)
+    require_positive(most_s=most_s)
+    low, high = 0.0, most_s
+    while high - low > most_s / 1000:
+        middle = (low + high) / 2
+        engine = engine_of(middle)
+        said = [latency_quantiles(load, simulate(load, engine))["tpot_s"][0] for load in loads]
+        if float(np.log(np.array(said) / measured).mean()) < 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def check_a_cost_of_changes_is_found_again() -> None:
+    """From runs of an engine whose steps take 4 ms longer when they change, the cost is found to a
+    hundredth.
+
+    Source: a cost chosen beforehand; three simulated runs.
+    """
+
+    def engine_of(change_s: float) -> Engine:
+        table = StepTable(np.zeros(33), np.zeros(2049), 0.0, change_s)
+        return Engine(0.007, 4e-4, 6e-4, 3e-6, 600, 32, 512, 32, table)
+
+    loads = [poisson_load(9.0, seed, 10.0, 2048) for seed in range(3)]
+    seen = [latency_quantiles(w, simulate(w, engine_of(0.004)))["tpot_s"][0] for w in loads]
+    found = tuned_cost_s(engine_of, loads, seen, 0.02)
+    checks.close("cost of a change [s]", found, 0.004, rtol=0.01, kind="simulation")
+
+
+def check_load_is_what_it_says() -> None:
+    """As many requests come as the rate says, none is longer than the context, and a seed gives the
+    same again.
+
+    Source: a Poisson count, within four standard deviations.
+    """
+    load = poisson_load(50.0, 3, 40.0, 128)
+    count = load.arrival_s.size
+    checks.inside("requests", count, 2000 - 4 * math.sqrt(2000), 2000 + 4 * math.sqrt(2000))
+    longest = int((load.prompt_tokens + load.output_tokens).max())
+    checks.equal("longest", longest, 128)
+    again = poisson_load(50.0, 3, 40.0, 128)
+    checks.equal("again", again.arrival_s.tolist() == load.arrival_s.tolist(), True)
+
+
+def check_trace_has_its_minutes_and_lengths() -> None:
+    """In two minutes of which the second has three times the requests, three quarters come in the
+    second half; a third of the lengths is below the quantile of a third.
+
+    Source: binomial counts, within four standard deviations.
+    """
+    hour = {
+        "requests_per_minute": [100, 300],
+        "token_quantiles_percent": [0, 33, 100],
+        "context_tokens": [8, 80, 800],
+        "generated_tokens": [8, 80, 800],
+    }
+    load = trace_load(hour, 200.0, 1, 20.0, 2048)
+    size = load.arrival_s.size
+    late = float(np.mean(load.arrival_s >= 10.0))
+    checks.close("second half", late, 0.75, atol=4 * math.sqrt(0.75 * 0.25 / size))
+    for name, tokens in (("prompts", load.prompt_tokens), ("outputs", load.output_tokens)):
+        short = float(np.mean(tokens <= 80 / TRACE_SCALE))
+        checks.close(f"short {name}", short, 0.33, atol=4 * math.sqrt(0.33 * 0.67 / size) + 0.01)
+
+
+def check_bad_input_is_refused() -> None:
+    """Nothing due, no runs and a cost of nothing are errors that say so."""
+    one = Workload([7.0], [1], [2])
+    checks.raises("none due", cut_workload, one, 1.0, 512, match="last_s must be at or after 7")
+    checks.raises("no runs", tuned_cost_s, Engine, [], [], 1.0, match="measured_tpot_s must be")
+    checks.raises("no cost", tuned_cost_s, Engine, [one], [1.0], 0.0, match="most_s must be")

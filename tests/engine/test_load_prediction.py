@@ -1,0 +1,94 @@
+"""Loads for the simulator and the engine alike, and a cost that runs under load are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from serving_mathematics.engine.load_prediction import (
+    QUANTILES,
+    TRACE_SCALE,
+    cut_workload,
+    latency_quantiles,
+    poisson_load,
+    trace_load,
+    tuned_cost_s,
+)
+from serving_mathematics.measuring import read_record
+from serving_mathematics.optimization.continuous_batching import (
+    Engine,
+    Workload,
+    latencies_s,
+)
+from serving_mathematics.optimization.event_skipping import simulate
+
+HOUR: dict[str, Any] = read_record("azure_conv_2023")["statistics"]
+
+
+def test_workload_is_cut_in_time_and_length() -> None:
+    asked = Workload([0, 1, 2], [600, 5, 5], [3, 600, 3])
+    cut = cut_workload(asked, 1.5, 512)
+    assert (cut.prompt_tokens + cut.output_tokens <= 512).all()
+    assert cut.prompt_tokens.tolist() == [511, 5]
+    with pytest.raises(ValueError, match="last_s must be at or after 7"):
+        cut_workload(Workload([7], [1], [1]), 1.0, 512)
+
+
+def test_runs_differ_by_seed_and_rate() -> None:
+    loads = [poisson_load(rate, seed, 5.0, 2048) for rate in (4.0, 8.0) for seed in (0, 1)]
+    assert len({tuple(load.arrival_s.tolist()) for load in loads}) == 4
+    assert all(load.arrival_s[-1] <= 5.0 for load in loads)
+    again = poisson_load(8.0, 1, 5.0, 2048)
+    assert again.output_tokens.tolist() == loads[3].output_tokens.tolist()
+
+
+def test_trace_has_the_minutes_and_the_lengths_of_the_record() -> None:
+    load = trace_load(HOUR, 400.0, 2, 116.0, 2048)
+    minutes = np.array(HOUR["requests_per_minute"])
+    parts = np.histogram(load.arrival_s, minutes.size, (0.0, 116.0))[0]
+    expected = 400.0 * 116.0 / minutes.size * minutes / minutes.mean()
+    assert np.abs((parts - expected) / np.sqrt(expected)).max() < 4.5  # of 58 counts
+    for tokens, name in (
+        (load.prompt_tokens, "context_tokens"),
+        (load.output_tokens, "generated_tokens"),
+    ):
+        at_half = HOUR["token_quantiles_percent"].index(50)
+        assert np.median(tokens) == pytest.approx(HOUR[name][at_half] / TRACE_SCALE, rel=0.03)
+        assert tokens.max() <= HOUR[name][-1] / TRACE_SCALE + 0.5
+    assert (load.prompt_tokens + load.output_tokens).max() <= 2048
+
+
+def test_quantiles_are_those_of_the_requests() -> None:
+    asked = poisson_load(20.0, 0, 10.0, 2048)
+    served = simulate(asked, Engine(0.01, 1e-4, 1e-4))
+    found = latency_quantiles(asked, served)
+    ttft, tpot = latencies_s(asked, served)
+    assert found["ttft_s"] == np.quantile(ttft, QUANTILES).tolist()
+    assert found["tpot_s"] == np.quantile(tpot[np.isfinite(tpot)], QUANTILES).tolist()
+
+
+def test_a_cost_beyond_the_bounds_is_a_bound() -> None:
+    load = Workload([0, 0, 5], [8, 8, 8], [3, 5, 4])
+
+    def engine_of(cost_s: float) -> Engine:
+        return Engine(1.0 + cost_s)
+
+    assert tuned_cost_s(engine_of, [load], [0.1], 2.0) == pytest.approx(0.0, abs=2e-3)
+    assert tuned_cost_s(engine_of, [load], [99.0], 2.0) == pytest.approx(2.0, abs=2e-3)
+    # two runs whose medians are off by the same factor to both sides
+    assert tuned_cost_s(engine_of, [load] * 2, [1.5 / 1.2, 1.5 * 1.2], 2.0) == pytest.approx(
+        0.5, abs=2e-3
+    )
+    with pytest.raises(ValueError, match="measured_tpot_s must be one of each run"):
+        tuned_cost_s(engine_of, [load], [1.0, 1.0], 2.0)
+    with pytest.raises(ValueError, match="measured_tpot_s must be positive"):
+        tuned_cost_s(engine_of, [load], [0.0], 2.0)
+
+
+def test_bad_rates_are_refused() -> None:
+    with pytest.raises(ValueError, match="rate must be positive"):
+        poisson_load(0.0, 0, 1.0, 2048)
+    for rate, run_s, named in ((0.0, 1.0, "rate"), (1.0, 0.0, "run_s")):
+        with pytest.raises(ValueError, match=f"{named} must be positive"):
+            trace_load(HOUR, rate, 0, run_s, 2048)
