@@ -32,7 +32,7 @@ LONG = Question("Once upon a time", 900, ignore_end=True)
 
 def run(test: Coroutine[Any, Any, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             await test
 
     asyncio.run(bounded())
