@@ -17,7 +17,7 @@ processor. What does not count is repeated, and why is in the record.
 Assumes: one thread computes; prompts of random tokens take as long as texts.
 
 Source: measurement. Needs openvino-genai and a model; `python -m
-serving_mathematics.engine.engine_measurement` takes twelve minutes where no run is refused, and
+serving_mathematics.engine.engine_measurement` takes ten minutes where no run is refused, and
 writes records/token_engine.json.
 """
 
@@ -484,9 +484,8 @@ def _loads(bench: Bench, calibration: dict[str, Any], repeats: int, run_s: float
         predicted = predictions(workload, calibration, limits)
         run, why = _counted_run(bench, workload, calibration["reference_s"])
         refused += why
-        row = {"rate": rate, "seed": seed, "predicted": predicted} | _told(run, calibration)
-        runs.append(row | {"simulated_steps": simulate(workload, engine).steps})
-        told = {name: row[name] for name in ("rate", "requests", "measured", "steps_s")}
+        runs.append({"rate": rate, "seed": seed, "predicted": predicted} | _told(run, calibration))
+        told = {name: runs[-1][name] for name in ("rate", "requests", "measured", "steps_s")}
         print(told, file=sys.stderr, flush=True)
     return {"saturated_rate": most, "rates": rates, "runs": runs, "refused": refused}
 
@@ -511,8 +510,9 @@ def _budgets(
     calibration: dict[str, Any], rate: float, repeats: int, run_s: float
 ) -> dict[str, Any]:
     """Smaller token budgets under the same requests, each in an engine of its own, and what a long
-    prompt does to streams there."""
-    runs, refused, interrupted = [], [], []
+    prompt does to streams with the smallest."""
+    runs, refused = [], []
+    interrupted: dict[str, Any] = {}
     for budget in BUDGETS:
         bench = Bench(replace(SETTINGS, token_budget=budget))
         for seed in range(repeats):
@@ -522,7 +522,7 @@ def _budgets(
             refused += why
             told = _told(run, calibration)
             runs.append({"token_budget": budget, "seed": seed, "predicted": predicted} | told)
-        interrupted.append(_interrupted(bench))
+        interrupted = interrupted or _interrupted(bench)
     return {"rate": rate, "runs": runs, "refused": refused, "interrupted": interrupted}
 
 
@@ -693,7 +693,7 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
     budgets = _budgets(calibration, loads["rates"][len(LOADS) // 2], *others)
     return record | {
         "budgets": budgets,
-        "interrupted": [whole, budgets["interrupted"][0]],
+        "interrupted": [whole, budgets.pop("interrupted")],
         "prefixes": _prefixes(),
         "small_memory": _small_memory(),
     }
