@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from serving_mathematics.engine.engine_measurement import COMMAND, DRIFT, WALL_OVER_CPU
+from serving_mathematics.engine.engine_measurement import COMMAND, DRIFT, WALL_OVER_CPU, change_s
 from serving_mathematics.engine.engine_record import (
     RECORD,
+    _asked_change_s,
     _error_rows,
-    _explained,
+    _errors,
     engine_with,
     example,
     relative_errors,
@@ -44,7 +45,7 @@ def test_table_has_means_and_students_intervals() -> None:
     assert len(rows) == len(RECORDED["loads"]["rates"])
     rate = RECORDED["loads"]["rates"][0]
     runs = runs_at(RECORDED, rate)
-    errors = [r["predicted"]["ttft_s"][0] / r["measured"]["ttft_s"][0] - 1 for r in runs]
+    errors = [r["predicted"]["changes"]["ttft_s"][0] / r["measured"]["ttft_s"][0] - 1 for r in runs]
     assert relative_errors(runs, "ttft_s", 0) == pytest.approx(errors)
     half = stats.sem(errors) * stats.t.ppf(0.975, len(errors) - 1)
     assert f"{100 * np.mean(errors):+.0f} ± {100 * half:.0f}%" in rows[0].split("|")[3]
@@ -61,30 +62,51 @@ def test_example_counts_what_was_refused() -> None:
     )
 
 
-def test_a_change_costs_what_the_tuned_runs_ask_and_others_judge_it() -> None:
-    """Runs of odd seeds judge, and nothing of them is in the cost."""
-    found = _explained()
-    runs = RECORDED["loads"]["runs"]
-    assert found.judged == sum(run["seed"] % 2 for run in runs)
-    engine = engine_with(RECORDED, True, found.change_s)
+def test_costs_and_changes_are_those_of_the_recorded_steps() -> None:
+    calibration = RECORDED["calibration"]
+    names = ("prompt_tokens", "decoding", "context_tokens", "prompt_pairs")
+    tokens = [[row[name] for name in names] for row in calibration["rows"]]
+    costs = fit_costs(tokens, [row["step_s"] for row in calibration["rows"]])
+    assert vars(costs) == pytest.approx(calibration["costs_with_pairs"], rel=1e-9)
+    assert calibration["change_s"] == pytest.approx(change_s(calibration["changes"]))
+    engine = engine_with(RECORDED, 0.25)
     assert engine.table is not None
-    assert TICK_S * engine.table.change == pytest.approx(found.change_s)
+    assert TICK_S * engine.table.change == 0.25
 
-    def errors(rest: int, place: int) -> list[float]:
-        told = []
-        for run in runs:
-            if run["seed"] % 2 == rest:
-                asked = workload_of(RECORDED, run)
-                said = latency_quantiles(asked, simulate(asked, engine))
-                told += [
-                    said[name][place] / run["measured"][name][place] - 1 for name in sorted(said)
-                ]
-        return told
 
-    middle, tail, bias = found.errors["changes"]
-    assert middle == pytest.approx(np.median(np.abs(errors(1, 0))))
-    assert tail == pytest.approx(np.median(np.abs(errors(1, 1))))
-    assert bias == pytest.approx(np.mean(errors(1, 0)))
-    tuned = [1 + error for error in errors(0, 0)[::2]]  # TPOT, right in the geometric mean
-    assert np.log(tuned).mean() == pytest.approx(0.0, abs=2e-3)
-    assert list(found.errors) == ["costs", "prompts", "changes"]
+@pytest.mark.parametrize("model", ["costs", "prompts", "changes", "stretched"])
+def test_errors_of_a_model_by_hand(model: str) -> None:
+    runs = RECORDED["loads"]["runs"]
+    ratios = [
+        [run["predicted"][model][name][place] / run["measured"][name][place] - 1 for run in runs]
+        for place in (0, 1)
+        for name in ("ttft_s", "tpot_s")
+    ]
+    middle, tail, bias = _errors(runs, model)
+    assert middle == pytest.approx(np.median(np.abs([*ratios[0], *ratios[1]])))
+    assert tail == pytest.approx(np.median(np.abs([*ratios[2], *ratios[3]])))
+    assert bias == pytest.approx(np.mean([*ratios[0], *ratios[1]]))
+
+
+def test_what_runs_ask_for_makes_them_right_in_the_mean() -> None:
+    engine = engine_with(RECORDED, _asked_change_s())
+    ratios = []
+    for run in RECORDED["loads"]["runs"]:
+        asked = workload_of(RECORDED, run)
+        said = latency_quantiles(asked, simulate(asked, engine))["tpot_s"][0]
+        ratios.append(said / run["measured"]["tpot_s"][0])
+    assert _asked_change_s() < 0.0199, "at the bound"
+    assert np.log(ratios).mean() == pytest.approx(0.0, abs=5e-3)
+
+
+def test_tables_have_a_row_for_each_kind() -> None:
+    shown = example()
+    assert shown.engine_change_rows.count("\n") + 1 == len(RECORDED["calibration"]["changes"])
+    assert shown.engine_model_rows.count("\n") == 3
+    budgets = [row.split("|")[1].strip() for row in shown.engine_budget_rows.split("\n")]
+    assert budgets == ["64", "128", "256", "512"]
+    copy = RECORDED["lookup"][0]
+    gain = np.median(copy["plain_s"]) / np.median(copy["lookup_s"])
+    assert f"{gain:.2f}" in shown.engine_lookup_rows.split("\n")[0]
+    runs = RECORDED["trace"]["runs"]
+    assert f"| {sum(run['requests'] for run in runs)} |" in shown.engine_trace_rows
