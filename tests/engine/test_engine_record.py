@@ -55,7 +55,8 @@ def test_table_has_means_and_students_intervals() -> None:
 def test_example_counts_what_was_refused() -> None:
     shown = example()
     assert shown.engine_runs == len(RECORDED["loads"]["runs"])
-    refused = len(RECORDED["loads"]["refused"]) + len(RECORDED["calibration"]["refused"])
+    parts = ("loads", "calibration", "trace", "budgets")
+    refused = sum(len(RECORDED[part]["refused"]) for part in parts)
     assert shown.engine_refused == refused
     assert shown.engine_warm_pairs + shown.engine_one_left_pairs == sum(
         row["of"] for row in RECORDED["prefixes"]

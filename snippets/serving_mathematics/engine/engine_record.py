@@ -218,6 +218,7 @@ def example() -> SimpleNamespace:
     whole_blocks = [row for row in record["prefixes"] if row["prompt_tokens"] % 32 <= 1]
     cut_blocks = [row for row in record["prefixes"] if row["prompt_tokens"] % 32 > 1]
     plenty, short = record["small_memory"]
+    others = record["trace"], record["budgets"]
     steps, changed = np.sum([(r["steps"], r["changed_steps"]) for r in loads["runs"]], axis=0)
     return SimpleNamespace(
         engine_measured_on=record["date"],
@@ -231,7 +232,7 @@ def example() -> SimpleNamespace:
         engine_fit_worst_percent=100 * costs.largest_error,
         engine_rate=loads["saturated_rate"],
         engine_runs=len(loads["runs"]),
-        engine_refused=len(loads["refused"]) + len(calibration["refused"]),
+        engine_refused=sum(len(part["refused"]) for part in (loads, calibration, *others)),
         engine_run_s=record["asked"]["run_s"],
         engine_drift_percent=100 * record["rules"]["drift"],
         engine_wall_percent=100 * (record["rules"]["wall_over_cpu"] - 1),
@@ -340,12 +341,13 @@ def figure_step_times(figure: Figure) -> None:
 
 
 def check_nothing_was_lost() -> None:
-    """Every request got every token that it asked for, in every run, and in too little memory.
+    """Every request got every token that it asked for, in every run of every load, and in too
+    little memory.
 
     Source: counts in the record; the workloads that were asked.
     """
     record = read_record(RECORD)
-    runs = record["loads"]["runs"]
+    runs = [run for part in ("loads", "trace", "budgets") for run in record[part]["runs"]]
     got, asked = (sum(run[name] for run in runs) for name in ("tokens", "asked_tokens"))
     checks.equal("tokens", got, asked, kind="measured")
     for row in record["small_memory"]:
