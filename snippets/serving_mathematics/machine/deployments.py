@@ -67,11 +67,6 @@ class Deployment:
         return self.tensor * self.attention_data * self.pipeline
 
     @property
-    def split(self) -> tuple[int, int, int, int]:
-        """Widths of tensor, pipeline, attention data and expert parallelism."""
-        return self.tensor, self.pipeline, self.attention_data, self.expert
-
-    @property
     def mean_input_tokens(self) -> float:
         """Tokens of a prompt, in the mean."""
         return self.input_tokens * (1 + self.shortest_share) / 2

@@ -272,8 +272,10 @@ def answer(
 def _error(question: Question) -> ModelError:
     """How far steps may be off: less where a load test is of this very split."""
     one, calibration = question.deployment, question.calibration
-    if calibration and calibration.runs[0].deployment.split == one.split:
-        return calibrated_error(calibration)
+    if calibration:
+        tested = replace(question, deployment=calibration.runs[0].deployment)
+        if split_name(tested) == split_name(question):
+            return calibrated_error(calibration)
     return model_error(one.devices, one.architecture.routed_parameters > 0)
 
 
