@@ -95,6 +95,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.record_making
 	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
+	$(BIN)/python -m serving_mathematics.machine.calibration_scores
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 

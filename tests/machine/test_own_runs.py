@@ -18,15 +18,9 @@ from serving_mathematics.machine.own_runs import (
     calibrate,
     calibration_rows,
     calibration_text,
-    deployment_name,
-    example,
     fit_moves,
-    kept_error,
-    main,
-    measure,
     scaled_constants,
 )
-from serving_mathematics.machine.run_reading import read_lines, read_runs
 from serving_mathematics.machine.step_time import CONSTANT_NAMES, FITTED, count_work
 
 
@@ -129,43 +123,3 @@ def test_the_text_says_what_is_known_and_what_is_not() -> None:
     text = calibration_text(calibrate(runs_at([1], 1.2)))
     assert text.startswith("Calibrated with 1 run: ")
     assert "The runs say nothing of " in text
-
-
-def test_deployments_of_the_record() -> None:
-    runs = [run for run in read_runs(read_lines()) if run.kind == "engine"]
-    assert len({deployment_name(run) for run in runs}) == 188
-    names = [deployment_name(run) for run in runs]
-    kinds = [name for name in dict.fromkeys(names) if names.count(name) >= 8]
-    kinds = [kinds[0], next(name for name in kinds if name[:5] != kinds[0][:5])]
-    few = [
-        run
-        for kind in kinds
-        for run in [one for one, name in zip(runs, names, strict=True) if name == kind][:8]
-    ]
-    told = measure(few)
-    assert [(row["deployment"], row["runs"]) for row in told["deployments"]] == [
-        (kind, 8) for kind in kinds
-    ]
-    assert {row["few"]: row["runs"] for row in told["all"]} == {1: 7, 2: 6, 3: 5}
-    found = example()
-    assert found.own_after < 0.6 * found.own_before
-    assert found.own_rows.count("\n") == 2
-    assert found.own_worse < 0.25 * found.own_deployments
-
-
-def test_more_than_three_runs_have_the_error_of_three() -> None:
-    assert kept_error(9) == kept_error(3)
-    with pytest.raises(ValueError, match="few must be"):
-        kept_error(0)
-
-
-def test_the_record_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    from serving_mathematics.machine import own_runs
-
-    written = {}
-    monkeypatch.setattr(own_runs, "measure", lambda runs: {"all": [len(runs)]})
-    monkeypatch.setattr(
-        own_runs, "write_record", lambda name, content: written.update({name: content})
-    )
-    assert main() == 0
-    assert written["own_runs"]["all"] == [3564]

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED
 from serving_mathematics.planner.load_tests import (
     KNOWN,
+    LoadRun,
     read_load_runs,
     read_load_test,
     read_typed,
@@ -28,7 +28,7 @@ FOLDER = Path(__file__).with_name("load_tests")
 LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
 
 
-def read(name: str) -> list[Any]:
+def read(name: str) -> list[LoadRun]:
     return read_load_test((FOLDER / name).read_text(), name)
 
 

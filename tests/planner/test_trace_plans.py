@@ -13,10 +13,10 @@ from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.planner.trace_plans import (
     ASKED,
     DAY_S,
+    _plan_trace,
     day_of_sessions,
     example,
     main,
-    plan_trace,
 )
 
 HEAD = "session,t_s,prompt_tokens,output_tokens,reusable_tokens"
@@ -54,12 +54,12 @@ def _trace(folder: Path) -> Path:
 
 def test_a_plan_tells_its_answer_and_its_cost(tmp_path: Path) -> None:
     options = ["--parallelism", "tp1", "--quantile", "0.9", "--requests", "150"]
-    told = plan_trace(_trace(tmp_path), options)
+    told = _plan_trace(_trace(tmp_path), options)
     assert (told["requests"], told["prompt_tokens"], told["cached_percent"]) == (400, 500, 0)
     assert told["answer"]["replicas"] == 1
     assert 0 < told["processor_s"] < 60
     with pytest.raises(ValueError, match="the trace must be one that can be planned"):
-        plan_trace(_trace(tmp_path), [*options, "--ttft-s", "0.0002"])
+        _plan_trace(_trace(tmp_path), [*options, "--ttft-s", "0.0002"])
 
 
 def test_the_record_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_the_record_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         asked.append((trace.name, options))
         return {}
 
-    monkeypatch.setattr(trace_plans, "plan_trace", planned)
+    monkeypatch.setattr(trace_plans, "_plan_trace", planned)
     monkeypatch.setattr(
         trace_plans, "write_record", lambda name, record: written.update({name: record})
     )

@@ -330,6 +330,8 @@ def runs_of(runs: Sequence[LoadRun], deployment: Deployment) -> list[OwnRun]:
     deployment: that is said to have been tested. Raises ValueError when a file names another model
     or device; a model under a name that nobody knows is taken for the one that is said.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.planner.load_tests import LoadRun
     >>> row = LoadRun("a.json", "Llama-3.1-8B", "", 9, 4.0, True, 1000, 200, False, 0.06, 0.007)
     >>> runs_of([row], WORKED)[0].deployment.concurrency
     4.0

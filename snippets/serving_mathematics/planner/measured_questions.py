@@ -54,9 +54,11 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     run: of the record. margin: times the measured latencies that are to be kept, in [1, 10]. Raises
     ValueError when no split is possible.
 
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.planner.configurations import split_name
     >>> run = read_runs(read_lines()[:1])[0]
     >>> [split_name(one) for one in question_of(run)][:3]
-    ['tp2', 'tp4', 'tp8']
+    ['tp1', 'tp2', 'tp4']
     """
     require_in("[1, 10]", margin=margin)
     one, refused = run.answers, ""
@@ -105,6 +107,7 @@ def answer_run(run: Run, margin: float) -> dict[str, Any]:
 
     run: of the record. margin: as for question_of.
 
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
     >>> told = answer_run(read_runs(read_lines()[:1])[0], 1.25)
     >>> sorted(told)
     ['devices', 'problem', 'split']

@@ -27,8 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.machine.calibration_scores import kept_error
 from serving_mathematics.machine.deployments import Deployment
-from serving_mathematics.machine.own_runs import Calibration, kept_error
+from serving_mathematics.machine.own_runs import Calibration
 from serving_mathematics.measuring import FOLDER, provenance, read_record
 from serving_mathematics.require import require_in, require_positive, require_positive_integer
 

@@ -100,12 +100,9 @@ def _planned(words: Sequence[str]) -> tuple[dict[str, Any], float, int]:
     return told, time.process_time(), int(peak.group(1)) if peak else 0
 
 
-def plan_trace(trace: Path, options: Sequence[str]) -> dict[str, Any]:
-    """What the command answers for a trace, and what it used of processor and memory.
-
-    trace: a file that the planner reads. options: of the command. Raises ValueError where the
-    command refuses; its peak memory is known on Linux.
-    """
+def _plan_trace(trace: Path, options: Sequence[str]) -> dict[str, Any]:
+    """What the command answers for a trace, and what it used of processor and memory; its peak is
+    known on Linux."""
     asked = read_trace(str(trace))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as alone:
@@ -133,7 +130,7 @@ def main(paths: Sequence[str]) -> int:
         day = Path(folder) / "agents.csv"
         day.write_text(day_of_sessions(text, np.random.default_rng(5)))
         for (name, options), trace in zip(ASKED.items(), (azure, mooncake, day), strict=True):
-            plans.append({"trace": name, "options": options} | plan_trace(trace, options))
+            plans.append({"trace": name, "options": options} | _plan_trace(trace, options))
             print(plans[-1], file=sys.stderr, flush=True)
     what = "plans of three published traces; processor time and peak memory of the command"
     record = provenance(COMMAND, ["numpy"]) | {"what": what, "plans": plans}
