@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving_mathematics.machine.benchmark_loops import loop_latencies
 from serving_mathematics.machine.deployments import WORKED
 from serving_mathematics.machine.own_runs import (
-    GROUPS,
+    FACTORS,
     PER_TOKEN_SPREAD,
     SPREADS,
     OwnRun,
@@ -72,9 +72,9 @@ def test_the_most_likely_factor_by_brute_force() -> None:
 
 
 def test_each_group_moves_its_own_constants() -> None:
-    names = [name for group in GROUPS.values() for name in group]
+    names = [name for group in FACTORS.values() for name in group]
     assert len(names) == len(set(names)) == 15
-    for place, group in enumerate(GROUPS.values()):
+    for place, group in enumerate(FACTORS.values()):
         moved = scaled_constants(FITTED, -0.05 * (np.arange(4) == place)).as_array()
         changed = np.abs(moved / FITTED.as_array() - 1) > 1e-9
         assert {name for name, is_so in zip(CONSTANT_NAMES, changed, strict=True) if is_so} == set(

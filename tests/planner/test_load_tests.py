@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED
 from serving_mathematics.planner.load_tests import (
-    KNOWN,
+    TOOLS,
     LoadRun,
     read_load_runs,
     read_load_test,
@@ -103,7 +103,7 @@ def _changed(name: str, path: str, value: object) -> str:
     [
         ("", "a must be a result of vLLM"),
         ("[]", "a: must be a result of vLLM"),
-        ('{"p99": 1}', KNOWN.replace("(", r"\(").replace(")", r"\)")),
+        ('{"p99": 1}', TOOLS.replace("(", r"\(").replace(")", r"\)")),
         ("{", "a: must be JSON or CSV"),
         ("Metric,Value\nRequest Count,0\n", "a must be a test with completed requests"),
         (_changed("vllm.json", "completed", 0), "a must be a test with completed requests"),

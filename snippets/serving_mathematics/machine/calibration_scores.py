@@ -41,7 +41,7 @@ from serving_mathematics.require import require_positive_integer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RECORD = "calibration_scores"
+SCORES = "calibration_scores"
 COMMAND = "python -m serving_mathematics.machine.calibration_scores"
 FEW = (1, 2, 3)  # runs that calibrate
 LEAST_RUNS = 5  # of a deployment: three that calibrate, and two to predict
@@ -152,7 +152,7 @@ def kept_error(few: int, time: str = "per_token_s", method: str = "after") -> di
     """
     require_positive_integer(few=few)
     wanted = ("scored on", min(few, FEW[-1]), time, method)
-    for row in read_record(RECORD)["all"]:
+    for row in read_record(SCORES)["all"]:
         if (row["half"], row["few"], row["time"], row["method"]) == wanted:
             return dict(row)
     raise ValueError(f"time and method must be in the record, got {time!r} and {method!r}")
@@ -163,7 +163,7 @@ def main() -> int:
     runs = [run for run in read_runs(read_lines()) if run.kind == "engine"]
     what = "predicted over measured times of deployments, before and after some runs calibrated"
     record = provenance(COMMAND, ("numpy",)) | {"what": what} | measure(runs)
-    print(write_record(RECORD, record), file=sys.stderr)
+    print(write_record(SCORES, record), file=sys.stderr)
     return 0
 
 
@@ -178,7 +178,7 @@ def example() -> SimpleNamespace:
                 for method in ("before", "one factor", "after")
             ]
         rows.append(f"| {' | '.join(cells)} |")
-    deployments = read_record(RECORD)["deployments"]
+    deployments = read_record(SCORES)["deployments"]
     scored = [row for row in deployments if row["half"] == "scored on"]
     key = "median error per token"
     return SimpleNamespace(
@@ -204,7 +204,7 @@ def figure_calibrated(figure: Figure) -> None:
     """
     axes = figure.subplots()
     for half, marker, colour in (("chosen on", "o", "C4"), ("scored on", "o", "C0")):
-        rows = [row for row in read_record(RECORD)["deployments"] if row["half"] == half]
+        rows = [row for row in read_record(SCORES)["deployments"] if row["half"] == half]
         before, after = (
             [100 * row["median error per token"][key] for row in rows]
             for key in ("before", "after")

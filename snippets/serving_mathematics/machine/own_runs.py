@@ -43,7 +43,7 @@ from serving_mathematics.machine.step_time import (
 )
 from serving_mathematics.require import require, require_all_positive
 
-GROUPS = {  # constants that are multiplied by e^x, or divided by it: the shares
+FACTORS = {  # constants that are multiplied by e^x, or divided by it: the shares
     "kernels and host": ("factor_trtllm", "factor_sglang", "factor_vllm", "sequence_s"),
     "memory bandwidth": ("weight_share", "expert_share", "cache_share"),
     "arithmetic": ("arithmetic_share", "attention_share", "prompt_share", "prompt_expert_share"),
@@ -60,7 +60,7 @@ SILENT = 0.1  # a spread that shrinks by less says that the data know nothing of
 _MOVES = np.array(
     [
         [(-1.0 if name.endswith("_share") else 1.0) * (name in group) for name in CONSTANT_NAMES]
-        for group in GROUPS.values()
+        for group in FACTORS.values()
     ]
 )
 
@@ -92,7 +92,7 @@ class Calibration:
     def known(self) -> tuple[str, ...]:
         """Groups of which the runs say something."""
         return tuple(
-            name for name, share in zip(GROUPS, self.shrunk, strict=True) if share >= SILENT
+            name for name, share in zip(FACTORS, self.shrunk, strict=True) if share >= SILENT
         )
 
 
@@ -107,7 +107,7 @@ def scaled_constants(constants: Constants, moved: Array) -> Constants:
     >>> scaled_constants(FITTED, np.log([1.0, 0.5, 1.0, 1.0])).weight_share
     1.0
     """
-    shape = (len(GROUPS),)
+    shape = (len(FACTORS),)
     require(np.shape(moved) == shape, "moved", f"of shape {shape}", np.shape(moved))
     values = constants.as_array() * np.exp(np.asarray(moved, dtype=float) @ _MOVES)
     shares = list(SHARES)
@@ -152,11 +152,11 @@ def fit_moves(
     def residuals(moved: Array) -> Array:
         return _residuals(work, first, each, base, spreads, moved)
 
-    start = np.zeros(len(GROUPS))
-    moved = descend(residuals, start, np.full(len(GROUPS), np.inf), ROBUST)
-    slopes = np.empty((residuals(moved).size, len(GROUPS)))
-    for place in range(len(GROUPS)):
-        step = 1e-4 * (np.arange(len(GROUPS)) == place)
+    start = np.zeros(len(FACTORS))
+    moved = descend(residuals, start, np.full(len(FACTORS), np.inf), ROBUST)
+    slopes = np.empty((residuals(moved).size, len(FACTORS)))
+    for place in range(len(FACTORS)):
+        step = 1e-4 * (np.arange(len(FACTORS)) == place)
         slopes[:, place] = (residuals(moved + step) - residuals(moved - step)) / 2e-4
     after = np.sqrt(np.diag(np.linalg.inv(slopes.T @ slopes)))
     return moved, np.clip(1 - after / spreads, 0.0, 1.0)
@@ -249,10 +249,10 @@ def calibration_text(found: Calibration) -> str:
     count = len(found.runs)
     words = [
         f"{name} {factor:.2f} times as long"
-        for name, factor in zip(GROUPS, found.factors, strict=True)
+        for name, factor in zip(FACTORS, found.factors, strict=True)
         if name in found.known
     ]
-    silent = [name for name in GROUPS if name not in found.known]
+    silent = [name for name in FACTORS if name not in found.known]
     text = (
         f"Calibrated with {count} run{'s' if count > 1 else ''}: {', '.join(words) or 'nothing'}."
     )
@@ -295,7 +295,7 @@ def check_one_run_does_not_turn_everything() -> None:
     alone = replace(WORKED, concurrency=1.0, input_tokens=10.0)
     told = loop_latencies(count_work([alone]), FITTED)
     found = calibrate([OwnRun(alone, 1.0, 10 * float(told.per_token_s[0]), steady=False)])
-    for name, factor in zip(GROUPS, found.factors, strict=True):
+    for name, factor in zip(FACTORS, found.factors, strict=True):
         checks.inside(name, factor, 0.99, 3.5, kind="identity")
     checks.close("arithmetic", found.factors[2], 1.0, atol=0.01)
     checks.equal("arithmetic is known", "arithmetic" in found.known, False)

@@ -34,7 +34,7 @@ from serving_mathematics.machine.deployments import WORKED, Deployment
 from serving_mathematics.machine.own_runs import OwnRun
 from serving_mathematics.require import require
 
-KNOWN = (
+TOOLS = (
     "vLLM bench serve (.json), AIPerf (profile_export_aiperf.json or .csv) and GuideLLM "
     "(benchmarks.json)"
 )
@@ -60,7 +60,7 @@ class LoadRun:
     tpot_s: float
 
 
-def _found(data: Any, *paths: str) -> Any:
+def _at(data: Any, *paths: str) -> Any:
     """The first of several dotted paths that leads somewhere; None if none does."""
     for path in paths:
         here = data
@@ -74,15 +74,15 @@ def _found(data: Any, *paths: str) -> Any:
     return None
 
 
-def _number(data: Any, where: str, *paths: str) -> float:
+def _finite(data: Any, where: str, *paths: str) -> float:
     """A finite number at the first of the paths that leads somewhere."""
-    value = _found(data, *paths)
+    value = _at(data, *paths)
     fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     require(fine, f"{where}: {paths[0]}", "a number (was the test streamed?)", repr(value)[:40])
     return float(value)
 
 
-def _text(value: Any) -> str:
+def _name(value: Any) -> str:
     if isinstance(value, list):
         value = value[0] if value else ""
     return value if isinstance(value, str) else ""
@@ -99,49 +99,49 @@ def _mean_load(rate_per_s: float, ttft_s: float, tpot_s: float, output_tokens: f
 
 
 def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
-    completed = _completed(_number(data, where, "completed"), where)
-    prompt = _number(data, where, "total_input_tokens") / completed
-    output = _number(data, where, "total_output_tokens") / completed
+    completed = _completed(_finite(data, where, "completed"), where)
+    prompt = _finite(data, where, "total_input_tokens") / completed
+    output = _finite(data, where, "total_output_tokens") / completed
     ttft_s, tpot_s = (
-        1e-3 * _number(data, where, f"mean_{name}_ms", f"median_{name}_ms")
+        1e-3 * _finite(data, where, f"mean_{name}_ms", f"median_{name}_ms")
         for name in ("ttft", "tpot")
     )
     limit, endless = data.get("max_concurrency"), data.get("request_rate", "inf") == "inf"
     steady = endless and isinstance(limit, int) and limit <= completed
-    duration = _number(data, where, "duration")
+    duration = _finite(data, where, "duration")
     require(duration > 0, f"{where}: duration", "positive", duration)
     rate = completed / duration
     load = float(limit) if steady else _mean_load(rate, ttft_s, tpot_s, output)  # type: ignore[arg-type]
     lengths = data.get("input_lens")
     equal = isinstance(lengths, list) and len(set(map(str, lengths))) == 1
     device = next((data[key] for key in LIKE_DEVICE if isinstance(data.get(key), str)), "")
-    model = _text(data.get("model_id"))
+    model = _name(data.get("model_id"))
     return LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
 
 
 def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
-    completed = _completed(_number(data, where, "request_count.avg"), where)
-    prompt = _number(data, where, "input_sequence_length.avg")
-    output = _number(data, where, "output_sequence_length.avg")
+    completed = _completed(_finite(data, where, "request_count.avg"), where)
+    prompt = _finite(data, where, "input_sequence_length.avg")
+    output = _finite(data, where, "output_sequence_length.avg")
     times = {}
     for name in ("time_to_first_token", "inter_token_latency"):
-        unit = _found(data, f"{name}.unit") or "ms"
+        unit = _at(data, f"{name}.unit") or "ms"
         require(unit in ("ms", "s", "sec", "us"), f"{where}: {name}", "in us, ms or s", unit)
         scale = {"us": 1e-6, "ms": 1e-3}.get(unit, 1.0)
-        times[name] = scale * _number(data, where, f"{name}.avg", f"{name}.p50")
+        times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
     ttft_s, tpot_s = times.values()
     settings = data.get("input_config") or {}
-    limit = _found(settings, "loadgen.concurrency", "phases.profiling.concurrency")
-    rate_set = _found(settings, "loadgen.request_rate", "phases.profiling.rate")
+    limit = _at(settings, "loadgen.concurrency", "phases.profiling.concurrency")
+    rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
     steady = isinstance(limit, int) and not rate_set
-    rate = _number(data, where, "request_throughput.avg")
+    rate = _finite(data, where, "request_throughput.avg")
     load = float(limit) if steady else _mean_load(rate, ttft_s, tpot_s, output)
-    model = _text(_found(settings, "endpoint.model_names", "models.items.0.name", "models"))
+    model = _name(_at(settings, "endpoint.model_names", "models.items.0.name", "models"))
     names = re.search(r'"gpu_name": ?"([^"]+)"', json.dumps(data.get("telemetry_data") or {}))
-    equal = _found(data, "input_sequence_length.std") == 0
-    equal = equal and _found(data, "output_sequence_length.std") == 0
+    equal = _at(data, "input_sequence_length.std") == 0
+    equal = equal and _at(data, "output_sequence_length.std") == 0
     device = names.group(1) if names else ""
     return LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
@@ -174,22 +174,22 @@ def _aiperf_table(text: str, where: str) -> LoadRun:
 
 def _guidellm(data: Mapping[str, Any], report: Mapping[str, Any], where: str) -> LoadRun:
     metrics = data.get("metrics")
-    totals = _found(metrics, "request_totals.successful")
+    totals = _at(metrics, "request_totals.successful")
     completed = _completed(float(totals) if isinstance(totals, int) else 0, where)
 
     def mean(name: str) -> float:
-        return _number(metrics, where, f"{name}.successful.mean", f"{name}.successful.median")
+        return _finite(metrics, where, f"{name}.successful.mean", f"{name}.successful.median")
 
-    strategy = _found(data, "config.strategy", "args.strategy") or {}
-    kind = _text(_found(strategy, "type_", "kind"))
-    equal = _found(metrics, "prompt_token_count.successful.std_dev") == 0
-    equal = equal and _found(metrics, "output_token_count.successful.std_dev") == 0
-    model = _found(
+    strategy = _at(data, "config.strategy", "args.strategy") or {}
+    kind = _name(_at(strategy, "type_", "kind"))
+    equal = _at(metrics, "prompt_token_count.successful.std_dev") == 0
+    equal = equal and _at(metrics, "output_token_count.successful.std_dev") == 0
+    model = _at(
         *(data, "config.backend.model", "config.backend.target_model"), "config.backend.model_name"
     )
     return LoadRun(
         where,
-        _text(model or _found(report, "args.model", "args.backend.model")),
+        _name(model or _at(report, "args.model", "args.backend.model")),
         "",
         completed,
         max(1.0, mean("request_concurrency")),
@@ -231,7 +231,7 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
     (2.0, 0.007, 200.0)
     """
     if re.match(r"\s*\"?Metric\"?,", text.removeprefix("\ufeff")):
-        return [_checked(_aiperf_table(text.removeprefix("\ufeff"), where))]
+        return [_plausible(_aiperf_table(text.removeprefix("\ufeff"), where))]
     runs: list[LoadRun] = []
     values = _objects(text.removeprefix("\ufeff"), where)
     for value in values:
@@ -245,12 +245,12 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
                 runs.append(_guidellm(one, value, f"{where}, run {place}"))
         else:
             shown = ", ".join(value)[:60] if isinstance(value, Mapping) else type(value).__name__
-            raise ValueError(f"{where}: must be a result of {KNOWN}, got {shown or 'nothing'}")
-    require(len(runs) > 0, where, f"a result of {KNOWN}", "nothing")
-    return [_checked(run) for run in runs]
+            raise ValueError(f"{where}: must be a result of {TOOLS}, got {shown or 'nothing'}")
+    require(len(runs) > 0, where, f"a result of {TOOLS}", "nothing")
+    return [_plausible(run) for run in runs]
 
 
-def _checked(run: LoadRun) -> LoadRun:
+def _plausible(run: LoadRun) -> LoadRun:
     """Refuse times and lengths that can only be mistakes of a unit."""
     for name, value, (low, high) in (
         ("TPOT", run.tpot_s, TPOT_S),
@@ -294,7 +294,7 @@ def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[Lo
         one = LoadRun(
             where, "", "", 1, load, steady, prompt_tokens, output_tokens, False, ttft_s, tpot_s
         )
-        runs.append(_checked(one))
+        runs.append(_plausible(one))
     return runs
 
 
