@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED
+from serving_mathematics.planner.configurations import _error
 from serving_mathematics.planner.load_tests import (
     TOOLS,
     LoadRun,
@@ -77,6 +78,8 @@ def test_a_test_without_limit_is_at_its_mean_load() -> None:
     (run,) = read_load_test(json.dumps(row), "a")
     assert run.load == pytest.approx(20 / 38.2 * (0.0413 + 255 * 0.00732))
     assert not run.steady
+    (never_full,) = read_load_test(json.dumps(row | {"max_concurrency": 64}), "a")
+    assert never_full == run
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -236,3 +239,12 @@ def test_the_first_split_is_the_one_that_was_tested() -> None:
     assert calibration is not None
     assert calibration.runs[0].deployment.tensor == 2
     assert both[1].calibration is calibration
+    assert [_error(one).calibrated_by for one in both] == [1, 0]
+
+
+def test_a_device_that_nobody_measured_may_be_far_from_predicted() -> None:
+    asked = ASKED | {"load_test": "1:0.5:0.03"}
+    told = [read_question(asked | {"device": name}).calibration for name in ("MI300X", "H100")]
+    far, near = (one.after.per_token_s[0] for one in told if one)
+    assert far == pytest.approx(0.03, rel=0.1)
+    assert near < 0.02

@@ -33,9 +33,10 @@ def test_a_day_of_sessions_is_a_trace() -> None:
 
 
 def test_sessions_begin_all_over_the_day() -> None:
-    rows = "\n".join([HEAD, *(f"{i},0,10,1,0" for i in range(2000))])
+    rows = "\n".join([HEAD, *(f"{i},{50 * i},10,1,0" for i in range(2000))])
     text = day_of_sessions(rows, np.random.default_rng(3))
     times = np.array([float(line.split(",")[0]) for line in text.splitlines()[1:]])
+    assert times.max() < DAY_S
     assert abs(times.mean() - DAY_S / 2) < 4 * DAY_S / np.sqrt(12 * 2000)
 
 
