@@ -266,10 +266,14 @@ def comparison_rows(told: Answer) -> list[list[str]]:
 def _if_steps_err(told: Answer) -> str:
     error = told.error
     most = "no fleet does" if told.if_slower is None else f"{told.if_slower}"
+    kind = f"of this kind on {error.devices}"
+    if error.calibrated_by:
+        others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
+        kind = f"of deployments that {others} calibrated, and those of the load test"
     return (
         f"{told.if_faster} replicas at {min(1.0, error.low):.2f} of the predicted times, {most} at "
         f"{max(1.0, error.high):.2f}: between these lie eight of ten of {error.runs:,} measured "
-        f"runs of this kind on {error.devices}"
+        f"runs {kind}"
     )
 
 
@@ -345,6 +349,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "spare_replicas": question.spare_replicas,
         "replicas_if_faster": told.if_faster,
         "replicas_if_slower": "" if told.if_slower is None else told.if_slower,
+        "calibrated_by": len(question.calibration.runs) if question.calibration else 0,
         "batch_limit": best.places,
         "token_budget": best.budget,
         "binding": " or ".join(found.binding),

@@ -36,6 +36,8 @@ from serving_mathematics.intuition.latency_throughput_cost import cost_per_milli
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED as LLAMA
 from serving_mathematics.machine.deployments import Deployment
+from serving_mathematics.machine.own_runs import Calibration
+from serving_mathematics.machine.step_time import FITTED
 from serving_mathematics.optimization.continuous_batching import (
     TICK_S,
     Engine,
@@ -116,6 +118,7 @@ class Question:
     seed: int = 0
     reserved_bytes: float = 4.0 * 2**30  # of a device, for activations and libraries [B]
     spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
+    calibration: Calibration | None = None  # of the step model, from a load test
 
     def usd_per_hour(self, replicas: int) -> float:
         """Price of a fleet, with the replicas that may fail."""
@@ -292,6 +295,7 @@ class Fleet:
             question.memory_share,
             question.reserved_bytes,
             slowness,
+            question.calibration.constants if question.calibration else FITTED,
         )
         engine = self.made.engine
         self.engine = replace(engine, kv_blocks=UNLIMITED) if unlimited_memory else engine

@@ -41,6 +41,7 @@ from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.model_errors import (
     ModelError,
     NearRun,
+    calibrated_error,
     model_error,
     nearest_runs,
 )
@@ -253,8 +254,7 @@ def answer(
         for one in ranked
     ]
     one = question.deployment
-    sparse = one.architecture.routed_parameters > 0
-    error = model_error(one.devices, sparse)
+    error = _error(question)
     asked = _lengths(question)
     near = nearest_runs(one, max(1.0, found.best.concurrency), *asked)
     return Answer(
@@ -267,6 +267,16 @@ def answer(
         _fewest(question, min(1.0, error.low)) or 1,
         _fewest(question, max(1.0, error.high)),
     )
+
+
+def _error(question: Question) -> ModelError:
+    """How far steps may be off: less where a load test is of this very split."""
+    one, calibration = question.deployment, question.calibration
+    if calibration:
+        tested = replace(question, deployment=calibration.runs[0].deployment)
+        if split_name(tested) == split_name(question):
+            return calibrated_error(calibration)
+    return model_error(one.devices, one.architecture.routed_parameters > 0)
 
 
 def _lengths(question: Question) -> tuple[float, float]:

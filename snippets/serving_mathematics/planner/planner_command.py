@@ -40,6 +40,7 @@ from typing import TextIO
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
 from serving_mathematics.machine.deployments import BACKENDS
+from serving_mathematics.machine.own_runs import calibration_rows, calibration_text
 from serving_mathematics.planner.answers import (
     answer_lines,
     answer_record,
@@ -374,6 +375,9 @@ def _answer(options: argparse.Namespace) -> int:
             head = ["", "simulated", "closed form", "chapter"]
             body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(told)]
             parts = [answer_summary(told), table_text([head, *body])]
+            if question.calibration:
+                parts.append(calibration_text(question.calibration))
+                parts.append(table_text(calibration_rows(question.calibration)))
             parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
             starts = [[f"{name}:", launch_command(question, best, name)] for name in BACKENDS]
             text = "\n\n".join([*parts, table_text(starts)])

@@ -46,7 +46,7 @@ GROUPS = {
     "Engine, money and simulation": (
         *("backend", "draft_tokens", "accepted_tokens", "memory_share", "reserved_gib"),
         *("token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
-        *("requests", "seed"),
+        *("load_test", "requests", "seed"),
     ),
 }
 FOLDED = "Engine, money and simulation"
@@ -71,6 +71,7 @@ LABELS = {  # of the fields on the page, which has the names of the command belo
     "cached_share": "Share of each prompt in the prefix cache",
     "trace": "Trace (CSV or JSON lines)",
     "trace_columns": "Its columns, where they are not known",
+    "load_test": "Load test, load:TTFT:TPOT in seconds, such as 16:0.25:0.011, 64:0.6:0.02",
     "ttft_s": "Time to first token, TTFT (s)",
     "tpot_s": "Time per later token, TPOT (s)",
     "quantile": "Share of requests that keep them",

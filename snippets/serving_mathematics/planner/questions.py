@@ -39,9 +39,12 @@ from serving_mathematics.machine.deployments import (
     require_deployment,
     weight_bytes,
 )
+from serving_mathematics.machine.own_runs import Calibration, calibrate
 from serving_mathematics.machine.systems import System
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Question
+from serving_mathematics.planner.load_tests import read_load_runs, runs_of
+from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.require import require
@@ -114,6 +117,10 @@ FIELDS = {
         Field(
             "trace_columns",
             "its columns, such as time=t,prompt=in,output=out, where they are not known",
+        ),
+        Field(
+            "load_test",
+            "of a load test: files, or load:TTFT:TPOT such as 16:0.25:0.011, see the page",
         ),
         Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 1e5, 1.0),
         Field("tpot_s", "TPOT to keep, time per later token [s]", 1e-5, 2, 0.05),
@@ -307,6 +314,7 @@ def read_choices(
     if not choices:
         raise ValueError(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
+    calibration = _calibration(told, choices[0][0], lengths)
     return [
         Question(
             one,
@@ -320,9 +328,26 @@ def read_choices(
             told["seed"],
             told["reserved_gib"] * 2**30,
             told["spare_replicas"],
+            calibration,
         )
         for one, price in choices
     ]
+
+
+def _calibration(
+    told: dict[str, Any], tested: Deployment, lengths: tuple[float, float]
+) -> Calibration | None:
+    """The step model by a load test of the first deployment that is asked for."""
+    if not told["load_test"]:
+        return None
+    for name in ("device", "precision", "parallelism"):
+        one = "," not in told[name] or name == "parallelism"
+        rule = "one, where load_test says how fast it is"
+        require(one, name, rule, repr(told[name][:60]))
+    rule = "given where load_test is, that which was tested first, such as tp1 or tp1,tp2"
+    require(compared(told["parallelism"]) != "auto", "parallelism", rule, "auto")
+    runs = runs_of(read_load_runs(told["load_test"], *lengths), tested)
+    return calibrate(runs, was_measured(tested.system.name))
 
 
 def read_question(values: Values, load: Callable[[str, str], Workload] | None = None) -> Question:
