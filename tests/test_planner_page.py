@@ -125,7 +125,9 @@ def test_the_form_as_it_stands_is_the_worked_example(form: Form) -> None:
     expect(form.answer).to_contain_text("serving-mathematics plan --rate-per-s 60")
     expect(form.answer).to_contain_text("vllm serve meta-llama/Meta-Llama-3.1-8B")
     expect(form.answer).to_contain_text("kind: Deployment")
-    compared = form.page.locator(".planner-compared tbody tr")
+    compared = form.page.get_by_role("region", name="The deployments that were compared").locator(
+        "tbody tr"
+    )
     assert compared.count() == len(read_choices(WORKED))
     shown = form.page.locator(EXAMPLE).locator("tbody tr")
     cells = shown.evaluate_all("rows => rows.map(row => [...row.cells].map(c => c.textContent))")

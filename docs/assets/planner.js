@@ -71,12 +71,17 @@ export function open(form) {
     });
     return make("div", { className: "planner-copy" }, make("p", {}, told, " ", button), make("pre", {}, make("code", { textContent: text, tabIndex: 0 })));
   };
-  const compared = ([head, ...rows]) => make("details", { open: true },
-    make("summary", { textContent: "The deployments that were compared" }),
-    make("div", { className: "planner-compared", tabIndex: 0, role: "region", ariaLabel: "Comparison" },
+  const folded = (told, [head, ...rows], open) => make("details", { open },
+    make("summary", { textContent: told }),
+    make("div", { className: "planner-rows", tabIndex: 0, role: "region", ariaLabel: told },
       make("table", { className: "plain" },
         make("thead", {}, make("tr", {}, ...head.map((title) => make("th", { scope: "col", textContent: title })))),
         make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((textContent) => make("td", { textContent }))))))));
+  const drawing = new DOMParser();
+  const plotted = ({ svg, caption, rows }) => make("figure", {},
+    document.adoptNode(drawing.parseFromString(svg, "image/svg+xml").documentElement),
+    make("figcaption", { textContent: caption }),
+    folded("These numbers as a table", rows, false));
   const heard = {
     status: (told) => { status.textContent = told; },
     line: (told) => { console.warn(told); },
@@ -87,7 +92,8 @@ export function open(form) {
       answer.replaceChildren(
         make("p", { className: "planner-summary", textContent: told.summary }),
         make("table", { className: "plain" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...told.lines.map(row))),
-        ...(told.compared.length ? [compared(told.compared)] : []),
+        make("div", { className: "planner-plots" }, ...told.plots.map(plotted)),
+        ...(told.compared.length ? [folded("The deployments that were compared", told.compared, true)] : []),
         copied("One replica is started by", told.launch),
         copied("The fleet as a Kubernetes Deployment:", told.kubernetes),
         copied("The same plan from the command line:", told.command));

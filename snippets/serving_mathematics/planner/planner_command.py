@@ -40,6 +40,7 @@ from typing import TextIO
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
 from serving_mathematics.machine.deployments import BACKENDS
+from serving_mathematics.planner.answer_plots import answer_plots, figure_file
 from serving_mathematics.planner.answers import (
     answer_lines,
     answer_record,
@@ -76,6 +77,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--question", metavar="FILE.json", help="fields by name; options win")
     parser.add_argument("--grid", metavar="FILE", help="many questions, .json or .csv; options win")
     parser.add_argument("--out", metavar="FILE", help="write .json or .csv instead of a table")
+    parser.add_argument("--figure", metavar="FILE.svg", help="draw latencies and the front as well")
     parser.add_argument("--workers", metavar="N", help="processes, for a grid or a comparison")
     parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for the same")
     parser.add_argument("--flags", action="store_true", help="print what starts a replica, alone")
@@ -137,10 +139,10 @@ class _Wrong(Exception):
     """Input that cannot be used; the message is what the user reads."""
 
 
-def _kind(name: str, option: str) -> str:
+def _kind(name: str, option: str, kinds: tuple[str, ...] = (".json", ".csv")) -> str:
     suffix = Path(name).suffix.lower()
-    if suffix not in (".json", ".csv"):
-        raise _Wrong(f"{option} must end in .json or .csv, got {name!r}")
+    if suffix not in kinds:
+        raise _Wrong(f"{option} must end in {' or '.join(kinds)}, got {name!r}")
     return suffix.removeprefix(".")
 
 
@@ -162,14 +164,14 @@ def _naming(name: str) -> Iterator[None]:
         raise OSError(problem.errno, problem.strerror, name) from problem
 
 
-def _target(name: str) -> Path:
+def _target(name: str, option: str) -> Path:
     """The file to write, behind links, after a try."""
     try:
         target = Path(name).resolve()
     except RuntimeError:
-        raise _Wrong(f"--out must not be a loop of links, got {name!r}") from None
+        raise _Wrong(f"{option} must not be a loop of links, got {name!r}") from None
     if not target.parent.is_dir():
-        raise _Wrong(f"--out must be in a folder that exists, got {name!r}")
+        raise _Wrong(f"{option} must be in a folder that exists, got {name!r}")
     with _naming(name):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -346,10 +348,12 @@ def _answer(options: argparse.Namespace) -> int:
         return 0
     if options.question is not None and options.grid is not None:
         raise _Wrong("--question must be left out where --grid is given, got both")
-    if options.grid is not None and (options.flags or options.kubernetes):
-        raise _Wrong("--flags and --kubernetes are for one question, got a grid")
+    if options.grid is not None and (options.flags or options.kubernetes or options.figure):
+        raise _Wrong("--flags, --kubernetes and --figure are for one question, got a grid")
     kind = _kind(options.out, "--out") if options.out else ""
-    target = _target(options.out) if kind else None
+    target = _target(options.out, "--out") if kind else None
+    drawn = _kind(options.figure, "--figure", (".svg",)) if options.figure else ""
+    figure = _target(options.figure, "--figure") if drawn else None
     rows: list[dict[str, object]] = [{}]
     if options.grid is not None:
         rows = _read(options.grid, "--grid", _kind(options.grid, "--grid"))
@@ -364,6 +368,8 @@ def _answer(options: argparse.Namespace) -> int:
             progress = _told(sys.stderr, "deployments")
             told = answer(questions[0], _watched(sys.stderr), executor, progress)
         records: list[Record] = [answer_record(told)]
+        if figure:
+            _write(options.figure, figure, figure_file(answer_plots(told)))
         question, best = told.question, told.plan.best
         if options.flags or options.kubernetes:
             flags = [launch_command(question, best)] if options.flags else []
