@@ -35,7 +35,9 @@ from serving_mathematics.machine.catalogue import (
 )
 from serving_mathematics.machine.deployments import (
     Deployment,
+    Impossible,
     fewest_devices,
+    possible,
     require_deployment,
     weight_bytes,
 )
@@ -298,7 +300,7 @@ def read_choices(
                 one = replace(_split(base, split), system=system, precision=precision)
                 try:
                     _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
-                except ValueError as problem:
+                except Impossible as problem:
                     refused = refused or str(problem)
                     if chosen:
                         raise
@@ -349,7 +351,7 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         for name, told in words.items():
             if text.startswith(f"{name} "):
                 text = told + text[len(name) :] if told else f"parallelism: {text}"
-        raise ValueError(text) from None
+        raise type(problem)(text) from None
     usable = memory_share * one.system.memory_bytes - reserved_bytes
     held = weight_bytes(one)
     devices = fewest_devices(one)
@@ -357,7 +359,7 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
         f"{one.system.name} (tp{max(devices, 2 * one.tensor)} would do)"
     )
-    require(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
+    possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
 
 
 def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
