@@ -18,11 +18,12 @@ from serving_mathematics.planner.answer_plots import (
     answer_plots,
     axis_over,
     axis_ticks,
-    figure_file,
     fleets_around,
     front_plot,
     latency_plot,
+    plots_file,
 )
+from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.configurations import Answer, answer, split_name
 from serving_mathematics.planner.questions import read_choices
 
@@ -84,7 +85,7 @@ def test_latencies_are_drawn_twice_with_their_objectives() -> None:
     assert len(elements(plot, "chosen")) == 2
     words = [one.text for one in elements(plot, "of-limit")]
     assert words == ["objective 1.5", "objective 50"]
-    assert plot.rows[0][1:3] == ("p99 of TTFT [s]", "p99 of TPOT [ms]")
+    assert plot.rows[0][1:3] == ["p99 of TTFT [s]", "p99 of TPOT [ms]"]
     x = [float(one.get("cx", "0")) for one in elements(plot, "chosen")]
     assert x[0] == x[1]
 
@@ -99,8 +100,7 @@ def test_the_front_is_a_line_through_its_points() -> None:
     found = told(rate_per_s=30)
     plot = front_plot(found)
     assert plot
-    marked = [row for row in plot.rows[1:] if row[-1] == "yes"]
-    assert len(marked) == len(found.front)
+    assert plot.rows == comparison_rows(found)
     circles = {(one.get("cx"), one.get("cy")) for one in elements(plot, "point")}
     (line,) = elements(plot, "curve")
     ends = line.get("d", "")[1:].split("L")
@@ -123,7 +123,8 @@ def test_a_drawing_is_named_and_described() -> None:
         title, description = list(root)[:2]
         assert root.get("aria-labelledby", "").split() == [title.get("id"), description.get("id")]
         assert title.text
-        assert (description.text or "").count(";") == len(plot.rows) - 2
+        told_points = (description.text or "").split("; ")
+        assert len(told_points) in (len(elements(plot, "point")), len(plot.rows) - 1)
         assert "style=" not in plot.svg  # the page's policy takes none
         for row in plot.rows[1:]:
             assert len(row) == len(plot.rows[0])
@@ -145,7 +146,7 @@ def test_nothing_is_drawn_outside() -> None:
 
 def test_a_file_holds_all_plots_and_the_colours_of_the_page() -> None:
     plots = answer_plots(told(rate_per_s=30))
-    root = ET.fromstring(figure_file(plots))
+    root = ET.fromstring(plots_file(plots))
     inner = [one for one in root if one.tag.endswith("svg")]
     assert [float(one.get("y", "")) for one in inner] == [0.0, 428.0]
     assert root.get("viewBox") == "0 0 360 642"

@@ -3,7 +3,7 @@
 They are drawn as text, SVG with classes that a style sheet colours, because in a browser a plotting
 package takes longer to load than a plan to compute. Beside each stand the numbers as a table.
 
-Assumes: an answer from `configurations`; a style for the classes, which `figure_file` brings along
+Assumes: an answer from `configurations`; a style for the classes, which `plots_file` brings along
 and the page has.
 
 Source: SVG 2 for the elements; WAI-ARIA Graphics Module for what a screen reader is told.
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving_mathematics import checks
+from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
 from serving_mathematics.planner.questions import read_choices
@@ -36,28 +37,29 @@ svg { background: #fff; font: 12px sans-serif }
 .grid { stroke: #dfe3e8 } .axis { stroke: #6f7680 } .curve, .interval { stroke: #0077bb }
 .limit { stroke: #cc3311; stroke-dasharray: 2 4; stroke-width: 1.5 } .of-limit { fill: #cc3311 }
 .point { fill: #fff; stroke: #0077bb; stroke-width: 1.5 } .point.front { fill: #0077bb }
-.point.chosen { fill: #0077bb; stroke: #fff } .chosen-label { font-weight: 600 }
+.point.chosen { fill: #ee7733; stroke: #fff } .chosen-label { font-weight: 600 }
 @media (prefers-color-scheme: dark) {
 svg { background: #14181d } .title, .chosen-label { fill: #e6e9ed } .label { stroke: #14181d }
 text { fill: #a9b1ba } .grid { stroke: #3a414b } .axis { stroke: #9aa3ae }
 .curve, .interval { stroke: #56b4f5 } .limit { stroke: #ff6b4a } .of-limit { fill: #ff6b4a }
 .point { fill: #14181d; stroke: #56b4f5 } .point.front { fill: #56b4f5 }
-.point.chosen { fill: #56b4f5; stroke: #14181d }
+.point.chosen { fill: #ff9a5c; stroke: #14181d }
 }
 """
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with the sentence below it and the same numbers as rows with a header.
+    """A drawing with the sentence below it, and its numbers as rows with a header, under a title.
 
-    >>> Plot("<svg/>", "What it shows.", (("replicas",), ("4",))).rows[1]
-    ('4',)
+    >>> Plot("Fleets", "<svg/>", "What it shows.", [["replicas"], ["4"]]).rows[1]
+    ['4']
     """
 
+    title: str
     svg: str
     caption: str
-    rows: tuple[tuple[str, ...], ...]
+    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -183,11 +185,11 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
             parts += _point(x, _y(up, top, value), "chosen" if n == planned else "front")
         ends.append([f"{value:.3g} ± {half:.2g}" for _, value, half in drawn])
     ttft, tpot = ends
-    rows = [("replicas", f"{name} of TTFT [s]", f"{name} of TPOT [ms]", "limits", "$/10⁶ tokens")]
+    rows = [["replicas", f"{name} of TTFT [s]", f"{name} of TPOT [ms]", "limits", "$/10⁶ tokens"]]
     for i, run in enumerate(runs):
         limits = f"{run.places:,} and {run.budget:,}"
         each = tpot[i] if i < len(tpot) else ""
-        rows.append((f"{run.replicas}", ttft[i], each, limits, f"{run.usd_per_million:,.3f}"))
+        rows.append([f"{run.replicas}", ttft[i], each, limits, f"{run.usd_per_million:,.3f}"])
     told = "; ".join(f"{row[0]} replicas: TTFT {row[1]} s, TPOT {row[2]} ms" for row in rows[1:])
     title = f"{name} of TTFT and TPOT against replicas"
     svg = _svg("latency", title, told, parts, 2 * (PANEL + ABOVE + BELOW))
@@ -195,7 +197,7 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
         f"{name} of both latencies against replicas, with 95% intervals; the plan is the larger "
         "point, dotted lines are the objectives. Every fleet has the limits that suit it."
     )
-    return Plot(svg, caption, tuple(rows))
+    return Plot("Fleets of other sizes", svg, caption, rows)
 
 
 def front_plot(told: Answer) -> Plot | None:
@@ -207,8 +209,8 @@ def front_plot(told: Answer) -> Plot | None:
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
     >>> found = front_plot(answer(read_choices({"rate_per_s": 9, "requests": 400})))
-    >>> found.rows[0] if found else ()
-    ('of', 'weights', 'split', 'tokens/s a user', '$/10⁶ tokens', 'front')
+    >>> found.title if found else ""
+    'The deployments that were compared'
     """
     runs = [one for one in told.ranked if one.run and one.run.tpot[0].value > 0]
     if len(runs) < 2:
@@ -235,14 +237,8 @@ def front_plot(told: Answer) -> Plot | None:
             below, marked = (18, "label chosen-label") if chosen else (-9, "label")
             parts += _text(x, y + below, _short(one), marked, anchor)
         parts += _point(x, y, kind)
-    rows = [("of", "weights", "split", "tokens/s a user", "$/10⁶ tokens", "front")]
-    for one in runs:
-        deployment, (speed, price) = one.question.deployment, spots[id(one)]
-        of = f"{deployment.devices} × {deployment.system.name}"
-        numbers = (f"{speed:.3g}", f"{price:.3f}", "yes" if one in told.front else "")
-        rows.append((of, deployment.precision, split_name(one.question), *numbers))
     said = "; ".join(
-        f"{row[0]} {row[2]} {row[1]}: {row[3]} tokens/s, ${row[4]}" for row in rows[1:]
+        f"{_short(one)}: {spots[id(one)][0]:.3g} tokens/s, ${spots[id(one)][1]:.3f}" for one in runs
     )
     svg = _svg(
         "front", "Price of a token against speed for a user", said, parts, PANEL + ABOVE + BELOW
@@ -251,7 +247,7 @@ def front_plot(told: Answer) -> Plot | None:
         "Price of 10⁶ tokens against tokens a second for the median user. On the line no other "
         "deployment is both cheaper and faster; the plan is the larger point."
     )
-    return Plot(svg, caption, tuple(rows))
+    return Plot("The deployments that were compared", svg, caption, comparison_rows(told))
 
 
 def answer_plots(told: Answer) -> list[Plot]:
@@ -269,12 +265,12 @@ def answer_plots(told: Answer) -> list[Plot]:
     return [latency_plot(told), *([front] if front else [])]
 
 
-def figure_file(plots: Sequence[Plot]) -> str:
+def plots_file(plots: Sequence[Plot]) -> str:
     """Plots one below the other as one SVG file with its style, for light and dark.
 
     plots: of one answer, one or more. Raises ValueError without any.
 
-    >>> figure_file([Plot(_svg("a", "A", "b", "", 100.0), "", ())]).count("<svg")
+    >>> plots_file([Plot("", _svg("a", "A", "b", "", 100.0), "", [])]).count("<svg")
     2
     """
     require(len(plots) > 0, "plots", "one or more", "none")
@@ -308,7 +304,7 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 
 
 def _point(x: float, y: float, kind: str) -> str:
-    size = 5.5 if kind == "chosen" else 4.0
+    size = 6.5 if kind == "chosen" else 4.0
     return f'<circle class="{f"point {kind}".strip()}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"/>'
 
 
@@ -347,10 +343,9 @@ def _compared() -> Answer:
 
 
 def check_points_are_where_the_numbers_are() -> None:
-    """Read back from the drawing, every point has the latency that its row says, and every interval
-    spans twice its half-width.
+    """Read back from the drawing, every fleet's TPOT is the one that was simulated.
 
-    Source: the two objective lines, of which the places and values are known, and zero at the foot.
+    Source: the line of the objective, of which place and value are known, and zero at the foot.
     """
     told = _compared()
     plot = latency_plot(told)
@@ -362,7 +357,8 @@ def check_points_are_where_the_numbers_are() -> None:
     foot = 2 * (PANEL + ABOVE + BELOW) - BELOW
     lines = [one.get("d", "") for one in root.iter() if one.get("class") == "limit"]
     limit = foot - float(lines[1].split()[1].partition("H")[0])
-    heights = [foot - float(one.get("cy", "0")) for one in circles[len(runs) :]]
+    below = sorted(circles[len(runs) :], key=lambda one: float(one.get("cx", "0")))
+    heights = [foot - float(one.get("cy", "0")) for one in below]
     got = [1e3 * told.question.objective.tpot_s * height / limit for height in heights]
     checks.close("TPOT [ms]", got, tpot, atol=0.1)
 
@@ -386,5 +382,5 @@ def check_bad_input_is_refused() -> None:
     """Nothing to draw is an error that names the argument."""
     checks.raises("nothing", axis_over, [], match="values must be positive and finite, one or more")
     checks.raises("zero", axis_over, [0.0], match="values must be positive and finite")
-    checks.raises("no plots", figure_file, [], match="plots must be one or more")
+    checks.raises("no plots", plots_file, [], match="plots must be one or more")
     checks.raises("no ticks", axis_ticks, Axis(0.0, 1.0), 0, match="most must be a positive")

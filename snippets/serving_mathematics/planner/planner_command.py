@@ -19,12 +19,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import difflib
 import errno
 import importlib
 import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -35,12 +37,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
 from serving_mathematics.machine.deployments import BACKENDS
-from serving_mathematics.planner.answer_plots import answer_plots, figure_file
+from serving_mathematics.planner.answer_plots import answer_plots, plots_file
 from serving_mathematics.planner.answers import (
     answer_lines,
     answer_record,
@@ -61,13 +63,29 @@ example:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals are one line that proposes what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2."""
+        unknown = re.fullmatch(r"unrecognized arguments: ([^\s=]+).*", message, re.DOTALL)
+        if unknown:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            given = unknown[1]
+            near = [option for option in known if option.startswith(given)]
+            near = near or difflib.get_close_matches(given, known, 1, 0.7)
+            meant = f"did you mean {near[0]}?" if near else "--help lists those there are"
+            message = f"there is no option {given[:60]}; {meant}"
+        self.exit(2, f"{message}\n")
+
+
 def command_parser() -> argparse.ArgumentParser:
     """The options of the command: one for each field, and those for files and workers.
 
     >>> command_parser().parse_args(["--rate-per-s", "5"]).rate_per_s
     '5'
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="serving-mathematics plan",
         description="How many replicas of a language model keep a latency objective.",
         epilog=EXAMPLE,
@@ -369,7 +387,7 @@ def _answer(options: argparse.Namespace) -> int:
             told = answer(questions[0], _watched(sys.stderr), executor, progress)
         records: list[Record] = [answer_record(told)]
         if figure:
-            _write(options.figure, figure, figure_file(answer_plots(told)))
+            _write(options.figure, figure, plots_file(answer_plots(told)))
         question, best = told.question, told.plan.best
         if options.flags or options.kubernetes:
             flags = [launch_command(question, best)] if options.flags else []
