@@ -282,7 +282,7 @@ def test_answers_and_problems_are_accessible_and_fit_a_phone(form: Form) -> None
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     form.fill(QUICK | {"seed": "9" * 60})
-    page.locator("form.planner details").evaluate("one => { one.open = false; }")
+    page.locator("form.planner > details").evaluate("one => { one.open = false; }")
     form.pressed()  # the fold opens for the field
     assert form.problem("seed").startswith("seed must be a whole number")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
