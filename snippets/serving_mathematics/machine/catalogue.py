@@ -275,7 +275,7 @@ def find_system(name: str) -> System:
     while tried:
         if tried in by_form:
             system = systems()[by_form[tried]]
-            size = re.search(r"(\d{2,3})gi?b", form)
+            size = re.search(r"(?<!\d)(\d{2,3})\s?gi?b", name.lower())
             if size and not 0.85 < 1e9 * float(size[1]) / system.memory_bytes < 1.05:
                 there = f"{system.memory_bytes / 2**30:.0f} GiB"
                 raise ValueError(f"system {name!r} is known with {there} only")
