@@ -55,6 +55,21 @@ def standin(requests: int = 1500) -> Workload:
     return Workload(times, rng.geometric(1 / 800, times.size), rng.geometric(1 / 200, times.size))
 
 
+def test_other_limits_are_planned_with_what_was_simulated() -> None:
+    """A fleet with other limits is the one that is made anew, and runs nothing twice."""
+    asked = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=400)
+    fleet = Fleet(asked)
+    run = fleet.performance(4, 256, 2048)
+    limited = fleet.limited(2048, 256)
+    anew = Fleet(replace(asked, token_budget=2048, batch_limit=256))
+    assert limited.budgets == anew.budgets == (2048,)
+    assert limited.best(4) is run
+    assert anew.best(4) == run
+    assert fleet.limited(None, None).budgets == fleet.budgets
+    with pytest.raises(ValueError, match="batch_limit must be from 1 to token_budget = 512, got"):
+        fleet.limited(512, 600)
+
+
 def test_the_smallest_by_brute_force() -> None:
     fleet = Fleet(BASE)
     limits = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]

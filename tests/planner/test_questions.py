@@ -14,6 +14,7 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.questions import (
     FIELDS,
     Field,
+    meant_number,
     read_choices,
     read_grid,
     read_parallelism,
@@ -185,7 +186,7 @@ def test_what_is_tried_by_itself_is_what_can_be() -> None:
     }
     assert splits == {(8, 1, 1), (8, 1, 8), (4, 1, 1), (4, 1, 4), (1, 8, 8), (1, 4, 4)} & splits
     assert {(8, 1, 8), (1, 8, 8)} <= splits
-    with pytest.raises(ValueError, match=r"parallelism: weights must be below .* devices would do"):
+    with pytest.raises(ValueError, match=r"parallelism: weights must be below .* would do"):
         read_choices({"rate_per_s": 1, "model": "Llama-3.1-405B", "device": "L4"})
 
 
@@ -254,15 +255,18 @@ def test_splits_that_are_none(text: str) -> None:
         ({"precision": "fp5", "rate_per_s": 1}, "precision 'fp5' is not known; known: bf16"),
         ({"cache_precision": "fp4", "rate_per_s": 1}, "cache_precision must be one of auto, bf16"),
         ({"model": 3}, "model must be a name of 1 to 1000 characters, got 3"),
-        ({"tpot_s": 50}, r"seconds \(did you mean 0.05, for 50 ms\?\), got 50"),
+        ({"tpot_s": 50}, r"\(did you mean 0.05\?\), got 50"),
         ({"rate_per_s": 1, "accepted_tokens": 2}, "accepted_tokens must be from 1 to draft_tokens"),
+        ({"rate_per_s": 1, "draft_tokens": 3}, "accepted_tokens must be given with draft_tokens, "),
+        ({"rate_per_s": 1, "device": "A100 40GB"}, "is known with 80 GiB only; or leave it out"),
+        ({"rate_per_s": 1, "device": "4090"}, "or leave it out and give peak_tflops"),
         (
             {"rate_per_s": 1, "model": "Llama-2-7B", "mean_prompt_tokens": 30_000},
             "mean_prompt_tokens and mean_output_tokens together must be at most 4096, the context",
         ),
         (
             {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
-            r"parallelism: weights must be below .* \(2 devices would do at bf16\), got 141 GB",
+            r"parallelism: weights must be below .* \(tp2 would do at bf16\), got 141 GB",
         ),
         (
             {"rate_per_s": 1, "parallelism": "ep2tp2"},
@@ -376,3 +380,50 @@ def test_other_broken_traces(tmp_path: Path) -> None:
         read_question({"trace": str(tmp_path / "none.csv")})
     with pytest.raises(IsADirectoryError):
         read_question({"trace": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meant"),
+    [
+        ("ttft_s", "500", 0.5),
+        ("ttft_s", "500ms", 0.5),
+        ("ttft_s", "2 s", 2.0),
+        ("tpot_s", "50", 0.05),
+        ("tpot_s", "1,5", 1.5),
+        ("quantile", "99", 0.99),
+        ("quantile", "p99.9", 0.999),
+        ("memory_share", "90%", 0.9),
+        ("cached_share", "80", 0.8),
+        ("rate_per_s", "10/s", 10.0),
+        ("rate_per_s", "4k/s", 4000.0),
+        ("mean_prompt_tokens", "4,000", 4000.0),
+        ("requests", "1_000", 1000.0),
+        ("price_per_hour", "$2.50", 2.5),
+    ],
+)
+def test_what_looks_like_another_unit_is_asked_back(name: str, text: str, meant: float) -> None:
+    assert meant_number(FIELDS[name], text) == meant
+    with pytest.raises(
+        ValueError, match=rf"^{name} must be a .* \(did you mean {meant:g}\?\), got"
+    ):
+        read_value(name, text)
+    assert read_value(name, meant) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rate_per_s", "200000"),  # not milliseconds
+        ("quantile", "1"),  # 0.01 is not meant
+        ("memory_gib", "80GB"),  # of 1000 or of 1024?
+        ("rate_per_s", "-3"),
+        ("rate_per_s", "12 foo"),
+        ("batch_limit", "256.5"),
+        ("seed", "9" * 5000),
+        ("ttft_s", "500000"),
+    ],
+)
+def test_what_is_unclear_is_refused_without_a_guess(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be a ") as refused:
+        read_value(name, text)
+    assert "did you mean" not in str(refused.value)

@@ -20,6 +20,7 @@ million tokens.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -201,9 +202,11 @@ def sectioned_quantile(values: npt.ArrayLike, quantile: float) -> Quantile:
     require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
     require_in("(0, 1)", quantile=quantile)
     whole = float(np.quantile(series, quantile))
-    sections = np.array_split(series, SECTIONS)
-    own = np.array([np.quantile(part, quantile) for part in sections])
-    below = np.array([np.mean(part <= whole) for part in sections])
+    size, longer = divmod(series.size, SECTIONS)  # the first sections hold one more
+    parts = np.split(series, [longer * (size + 1)])
+    sections = [part.reshape(-1, size + more) for part, more in zip(parts, (1, 0), strict=True)]
+    own = np.concatenate([np.quantile(part, quantile, axis=1) for part in sections if part.size])
+    below = np.concatenate([(part <= whole).mean(axis=1) for part in sections])
     scatter = math.sqrt(float(((own - whole) ** 2).sum()) / (SECTIONS - 1) / SECTIONS)
     share = STUDENT_T_975_DF9 * float(below.std(ddof=1)) / math.sqrt(SECTIONS)
     low, high = np.quantile(series, [max(0.0, quantile - share), min(1.0, quantile + share)])
@@ -269,13 +272,7 @@ class Fleet:
         self.question, self.told = question, told
         require(question.requests >= 100, "requests", "at least 100", question.requests)
         self._refuse_few()
-        limit, budget = question.batch_limit, question.token_budget
-        self.budgets: tuple[int, ...] = BUDGETS if budget is None else (budget,)
-        if limit is not None:
-            most = budget or max(self.budgets)
-            rule = f"from 1 to token_budget = {most}"
-            require(1 <= limit <= most, "batch_limit", rule, limit)
-            self.budgets = tuple(budget for budget in self.budgets if budget >= limit)
+        self.budgets = self._budgets()
         traffic = question.traffic
         if isinstance(traffic, Workload):
             self.sample, span = traffic, float(traffic.arrival_s[-1] - traffic.arrival_s[0])
@@ -303,6 +300,24 @@ class Fleet:
         self.own_s = float(arithmetic.mean()), float(reading.mean())
         self.done: dict[tuple[int, int, int], Performance | None] = {}
         self._refuse_impossible()
+
+    def _budgets(self) -> tuple[int, ...]:
+        """Token budgets to try, with the batch limit that was asked for."""
+        limit, budget = self.question.batch_limit, self.question.token_budget
+        budgets: tuple[int, ...] = BUDGETS if budget is None else (budget,)
+        if limit is None:
+            return budgets
+        rule = f"from 1 to token_budget = {max(budgets)}"
+        require(1 <= limit <= max(budgets), "batch_limit", rule, limit)
+        return tuple(budget for budget in budgets if budget >= limit)
+
+    def limited(self, budget: int | None, places: int | None) -> Fleet:
+        """The same fleets with other limits asked for; both know what either has simulated."""
+        other = copy.copy(self)
+        other.question = replace(self.question, token_budget=budget, batch_limit=places)
+        other.budgets = other._budgets()
+        other._refuse_impossible()
+        return other
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.question.seed)
@@ -546,12 +561,13 @@ class Fleet:
         return list(reversed(different.values()))
 
 
-def settled(fleet: Fleet) -> tuple[Performance, Fleet]:
+def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet]:
     """The smallest fleet by the search, corrected by longer runs; and the longer runs.
 
-    fleet: of the question. The fleet that the search found is simulated again with four times the
-    requests, and so are those of one replica fewer whose intervals do not exclude them, until the
-    longer runs agree. Raises Infeasible beyond 100,000 replicas.
+    fleet: of the question. long: the same with four times the requests; made where there is none.
+    The fleet that the search found is simulated again with so many, and so are those of one replica
+    fewer whose intervals do not exclude them, until the longer runs agree. Raises Infeasible beyond
+    100,000 replicas.
 
     >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
@@ -560,7 +576,7 @@ def settled(fleet: Fleet) -> tuple[Performance, Fleet]:
     720
     """
     question = fleet.question
-    long = Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+    long = long or Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
     best = fleet.fewest()
     replicas = best.replicas
     found = long.performance(replicas, best.places, best.budget)
@@ -613,10 +629,9 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
         "KV memory": (Fleet(question, unlimited_memory=True, told=fleet.told), goal),
     }
     if question.batch_limit is not None:
-        lifted["batch limit"] = Fleet(replace(question, batch_limit=None), told=fleet.told), goal
+        lifted["batch limit"] = fleet.limited(question.token_budget, None), goal
     if question.token_budget is not None:
-        free = replace(question, token_budget=None)
-        lifted["token budget"] = Fleet(free, told=fleet.told), goal
+        lifted["token budget"] = fleet.limited(None, question.batch_limit), goal
     names = [
         name
         for name, (other, kept) in lifted.items()
@@ -675,8 +690,8 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
         fewer,
         any(long.may_keep(run) for run in tried),
         more,
-        _usual(question, told),
-        _found(question, best, told),
+        _usual(fleet, long),
+        _found(fleet, long, best),
         quantized,
         smaller.precision if smaller else "",
         fleet.engine,
@@ -698,22 +713,21 @@ def _holders(deployment: Deployment) -> int:
     return deployment.tensor * deployment.pipeline
 
 
-def _usual(question: Question, told: Told | None) -> Performance | None:
+def _usual(fleet: Fleet, long: Fleet) -> Performance | None:
     """The fewest replicas with the limits that engines start with."""
-    budget, places = question.usual_limits
+    budget, places = fleet.question.usual_limits
+    limits = budget, min(places, budget)
     try:
-        usual = replace(question, token_budget=budget, batch_limit=min(places, budget))
-        return settled(Fleet(usual, told=told))[0]
+        return settled(fleet.limited(*limits), long.limited(*limits))[0]
     except Infeasible:
         return None
 
 
-def _found(question: Question, best: Performance, told: Told | None) -> Performance | None:
+def _found(fleet: Fleet, long: Fleet, best: Performance) -> Performance | None:
     """Fewer replicas than those of the limits that were asked for; None where there are none."""
-    if question.token_budget is None and question.batch_limit is None:
+    if fleet.question.token_budget is None and fleet.question.batch_limit is None:
         return None
-    free = replace(question, token_budget=None, batch_limit=None)
-    found = settled(Fleet(free, told=told))[0]
+    found = settled(fleet.limited(None, None), long.limited(None, None))[0]
     return found if found.replicas < best.replicas else None
 
 

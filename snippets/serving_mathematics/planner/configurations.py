@@ -26,6 +26,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics import checks
+from serving_mathematics.machine.deployments import Impossible
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import (
     Fleet,
@@ -110,8 +111,8 @@ def shorter(question: Question) -> Question:
 def least_cost(question: Question) -> tuple[float, float]:
     """A bound of a fleet's dollars an hour, and the time per token of one request alone [s].
 
-    question: of one deployment. Raises Infeasible and ValueError where it cannot keep the
-    objective.
+    question: of one deployment. Raises Infeasible and Impossible where it cannot keep the
+    objective, ValueError on a question that is wrong.
 
     >>> from serving_mathematics.planner.questions import read_question
     >>> least_cost(read_question({"rate_per_s": 60}))[0]
@@ -137,7 +138,7 @@ def try_deployment(question: Question) -> Tried:
     """
     try:
         return Fleet(shorter(question)).fewest(), ""
-    except ValueError as problem:
+    except (Impossible, Infeasible) as problem:
         return None, str(problem)
 
 
@@ -150,7 +151,7 @@ def rank(
 
     choices: one question for each deployment. executor: any of `concurrent.futures`, or None; the
     ranking is the same. progress: told how many of how many are decided. Raises ValueError when
-    there is none.
+    there is none, and on what is wrong with the question and not with one deployment.
 
     >>> from serving_mathematics.planner.configurations import split_name
     >>> from serving_mathematics.planner.questions import read_choices
@@ -164,7 +165,7 @@ def rank(
     for place, question in enumerate(choices):
         try:
             bounds.append((*least_cost(question), place))
-        except ValueError as problem:
+        except (Impossible, Infeasible) as problem:
             impossible.append(Ranked(question, math.inf, None, str(problem)))
     bounds.sort()
     simulated: list[Ranked] = []

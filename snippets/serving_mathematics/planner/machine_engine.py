@@ -32,6 +32,7 @@ from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import (
     WORKED,
     Deployment,
+    possible,
     sequence_bytes,
     weight_bytes,
 )
@@ -121,7 +122,8 @@ def engine_of(
     asked: a sample of requests, whose lengths say which contexts occur. token_budget: tokens in a
     step at most. places: sequences at most, up to 1,024. memory_share, reserved_bytes: as for
     cache_blocks. slowness: times that steps take longer than the step model says. constants: of the
-    step model. Raises ValueError outside these ranges, and when weights and reserve leave no block.
+    step model. Raises ValueError outside these ranges, and Impossible when weights and reserve leave
+    no block.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
@@ -136,7 +138,7 @@ def engine_of(
     held, system = weight_bytes(deployment), deployment.system
     usable = max(0.0, memory_share * system.memory_bytes - reserved_bytes)
     rule = f"smaller than the {usable / 1e9:.1f} GB of {system.name} for them"
-    require(blocks > 0, "model weights", rule, f"{held / 1e9:.1f} GB a device")
+    possible(blocks > 0, "model weights", rule, f"{held / 1e9:.1f} GB a device")
     work, one = count_work([deployment]), np.ones(1)
     later = np.maximum(asked.output_tokens - 1.0, 1e-9)
     context = float(np.average(asked.prompt_tokens + asked.output_tokens / 2, weights=later))

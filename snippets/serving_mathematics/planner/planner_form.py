@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, systems
+from serving_mathematics.planner.answer_plots import answer_plots
 from serving_mathematics.planner.answers import (
     CHAPTERS,
     Line,
@@ -182,8 +183,9 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
 
     text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
     which fleet is being simulated. The answer has a `summary`, `lines` with the titles of their
-    chapters, the deployments that were `compared`, the `command` that says the same and what
-    `launch`es it, or `problem` and the `field` that it names. Bad input is a problem, not an error.
+    chapters, `plots` as SVG with a caption and rows, the deployments that were `compared` where no
+    plot has them, the `command` that says the same and what `launch`es it, or `problem` and the
+    `field` that it names. Bad input is a problem, not an error.
 
     >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
     'rate_per_s'
@@ -212,7 +214,7 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     try:
         choices = read_choices(_asked(values), lambda _, columns: read_requests(log, columns))
         found = answer(choices, told, progress=compared)
-        lines = answer_lines(found)
+        lines, plots = answer_lines(found), answer_plots(found)
     except ValueError as error:
         said = str(error)
         named = [field for field in FIELDS if said.startswith(f"{field} ")]
@@ -224,7 +226,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     told_back = {
         "summary": answer_summary(found),
         "lines": [vars(line) | {"title": CHAPTERS[line.chapter]} for line in lines],
-        "compared": comparison_rows(found) if len(choices) > 1 else [],
+        "plots": [vars(plot) for plot in plots],
+        "compared": comparison_rows(found) if len(choices) > 1 == len(plots) else [],
         "command": _command(values),
         "launch": launch_command(question, best),
         "kubernetes": kubernetes_deployment(question, best),

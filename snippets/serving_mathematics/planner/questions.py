@@ -35,7 +35,9 @@ from serving_mathematics.machine.catalogue import (
 )
 from serving_mathematics.machine.deployments import (
     Deployment,
+    Impossible,
     fewest_devices,
+    possible,
     require_deployment,
     weight_bytes,
 )
@@ -122,7 +124,7 @@ FIELDS = {
             "load_test",
             "of a load test: files, or load:TTFT:TPOT such as 16:0.25:0.011, see the page",
         ),
-        Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 1e5, 1.0),
+        Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 100, 1.0),
         Field("tpot_s", "TPOT to keep, time per later token [s]", 1e-5, 2, 0.05),
         Field("quantile", "share of requests that keep them", 0.01, 0.9999, 0.99),
         Field(
@@ -157,6 +159,9 @@ FIELDS = {
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 DRAWN = ("rate_per_s", "arrival_scv", "mean_prompt_tokens", "mean_output_tokens", "cached_share")
 MOST_CHOICES = 400  # deployments that one question compares
+UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
+    ("", "s", "/s", "/h", "$"), 1.0
+)
 PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
 
 
@@ -191,10 +196,31 @@ def read_value(name: str, given: object) -> float | str:
         except (ValueError, OverflowError):
             number = math.nan
     fine = field.low <= number <= field.high and (not field.whole or number % 1 == 0)
-    if name == "tpot_s" and 2 < number <= 2000:
-        rule += f" seconds (did you mean {number / 1000:g}, for {number:g} ms?)"
+    meant = math.nan if fine else meant_number(field, str(given))
+    if field.low <= meant <= field.high and (not field.whole or meant % 1 == 0):
+        rule += f" (did you mean {meant:.10g}?)"
     require(fine, name, rule, shown)
     return int(number) if field.whole else number
+
+
+def meant_number(field: Field, text: str) -> float:
+    """What a number with a unit, or in another unit than the field's, most likely says; NaN where
+    that is unclear. It is proposed and never taken.
+
+    field: that was asked. text: as it came.
+
+    >>> meant_number(FIELDS["tpot_s"], "50 ms"), meant_number(FIELDS["quantile"], "p99")
+    (0.05, 0.99)
+    """
+    digits = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,15})([.,]\d{1,9})?"
+    found = re.fullmatch(rf"\s*[p$]?\s*{digits}\s*(\D{{0,4}}?)\s*", text, re.ASCII | re.IGNORECASE)
+    if not found or found[3].lower() not in UNITS:
+        return math.nan
+    number = float(re.sub("[,_]", "", found[1]) + (found[2] or "").replace(",", "."))
+    scale = UNITS[found[3].lower()]
+    if scale == 1 and number > max(1.0, field.high):
+        scale = 1e-3 if field.name in ("ttft_s", "tpot_s") else 0.01 if field.high <= 1 else 1.0
+    return float(f"{scale * number:.12g}")
 
 
 def _field(name: str) -> Field:
@@ -270,6 +296,9 @@ def read_choices(
     if "trace" not in given and "rate_per_s" not in given:
         raise ValueError("rate_per_s must be given, or a trace")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
+    guesses = told["draft_tokens"]
+    rule = f"given with draft_tokens, from 1 to {guesses + 1}"
+    require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
     model, named = _named("model", find_model, told["model"])
     cache = told["cache_precision"].strip().lower()
     known = cache in ("auto", "bf16", "fp8")
@@ -305,7 +334,7 @@ def read_choices(
                 one = replace(_split(base, split), system=system, precision=precision)
                 try:
                     _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
-                except ValueError as problem:
+                except Impossible as problem:
                     refused = refused or str(problem)
                     if chosen:
                         raise
@@ -374,7 +403,8 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         for name, told in words.items():
             if text.startswith(f"{name} "):
                 text = told + text[len(name) :] if told else f"parallelism: {text}"
-        raise ValueError(text) from None
+        text = re.sub(r"\((\d+) devices would do", r"(tp\1 would do", text)
+        raise type(problem)(text) from None
     usable = memory_share * one.system.memory_bytes - reserved_bytes
     held = weight_bytes(one)
     devices = fewest_devices(one)
@@ -382,7 +412,7 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
         f"{one.system.name} (tp{max(devices, 2 * one.tensor)} would do)"
     )
-    require(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
+    possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
 
 
 def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
@@ -393,6 +423,8 @@ def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
         text = str(problem)
         shown = f"{name[:60]}…" if len(name) > 60 else name
         text = text.replace(repr(name), repr(shown))
+        if field == "device":
+            text += f"; or leave it out and give {', '.join(SHEET)}"
         raise ValueError(text if text.startswith(field) else f"{field}: {text}") from None
 
 
@@ -610,7 +642,9 @@ def check_bad_input_is_refused() -> None:
         ("half a seed", {"rate_per_s": 1, "seed": 1.5}, "seed must be a whole number"),
         ("no device", {"rate_per_s": 1, "device": "H10"}, "nearest: h100_sxm"),
         ("no model", {"rate_per_s": 1, "model": "Lama-3.1-8B"}, "nearest: "),
-        ("milliseconds", {"rate_per_s": 1, "tpot_s": 50}, "did you mean 0.05, for 50 ms?"),
+        ("milliseconds", {"rate_per_s": 1, "tpot_s": 50}, "did you mean 0.05?"),
+        ("a unit", {"rate_per_s": "4k/s"}, "did you mean 4000?"),
+        ("percent", {"rate_per_s": 1, "quantile": "99%"}, "did you mean 0.99?"),
         ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
         ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
         ("no traffic", {}, "rate_per_s must be given, or a trace"),
@@ -619,7 +653,7 @@ def check_bad_input_is_refused() -> None:
         (
             "does not fit",
             {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
-            "2 devices would do",
+            "tp2 would do at bf16",
         ),
     ):
         checks.raises(label, read_choices, values, match=match)
