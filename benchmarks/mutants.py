@@ -60,6 +60,7 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "live": ("build",),
     "notebooks": ("build",),
 }
+SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,9 @@ def _changed(node: ast.AST, was: str) -> str:
 
 
 def tests_of(file: str, root: Path) -> list[str]:
-    """The files whose tests are those of a module: itself, for its checks, and its test file."""
-    path = Path(file)
+    """The tests of a module: itself, for its checks, its test file, and the numbers that its page
+    quotes."""
+    path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
         found = [f"tests/builder/test_{name}.py" for name in names] + [f"tests/test_{path.stem}.py"]
@@ -146,7 +148,9 @@ def tests_of(file: str, root: Path) -> list[str]:
         part = path.relative_to("snippets/serving_mathematics").parent
         found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
         found += [file] if part.parts else []
-    return [name for name in found if (root / name).is_file()]
+        if "def example()" in text or "def slider_" in text:
+            found.append(f"{SHOWN}[{'.'.join([*part.parts, path.stem])}]")
+    return [name for name in found if (root / name.partition("::")[0]).is_file()]
 
 
 def sample(root: Path, seed: int, count: int, under: str = "") -> list[Mutant]:
