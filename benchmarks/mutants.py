@@ -138,8 +138,8 @@ def _changed(node: ast.AST, was: str) -> str:
 
 
 def tests_of(file: str, root: Path) -> list[str]:
-    """The tests of a module: itself, for its checks, its test file, and the numbers that its page
-    quotes."""
+    """The tests of a module: itself, for its checks, its test file, and what its page shows of
+    it."""
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
@@ -148,7 +148,7 @@ def tests_of(file: str, root: Path) -> list[str]:
         part = path.relative_to("snippets/serving_mathematics").parent
         found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
         found += [file] if part.parts else []
-        if "def example()" in text or "def slider_" in text:
+        if any(f"def {name}" in text for name in ("example(", "slider_", "figure_")):
             found.append(f"{SHOWN}[{'.'.join([*part.parts, path.stem])}]")
     return [name for name in found if (root / name.partition("::")[0]).is_file()]
 

@@ -1,5 +1,5 @@
-"""The numbers that pages quote and sliders show, as they were when somebody last looked at them:
-`python -m tests.shown` says which have changed and takes them as they are now.
+"""The numbers that pages quote and sliders and figures show, as they were when somebody last looked
+at them: `python -m tests.shown` says which have changed and keeps them as they are now.
 
 A check asks whether a number is right. Most numbers of a page are none of a check's: they are made
 of functions that are checked. Should one of them change without anybody's intention, this is where
@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from builder import PACKAGE, ROOT, sliders
+from matplotlib.figure import Figure
+
+from builder import PACKAGE, ROOT, SOURCES, figures, sliders
 from builder.runner import cached, default_cache
 from builder.source import Sources, module_names
 
@@ -25,18 +29,21 @@ FOLDER = Path(__file__).with_name("numbers")
 DIGITS = 9  # of a number that is kept
 NEAR = 1e-6  # two numbers differ by no more of their size where only the machine is another
 ROUNDED = 2e-3  # the same for sliders, whose numbers are rounded to four digits
+APART = 0.5  # sums of a figure's coordinates differ by no more [pt], which are rounded to 0.01
+
+SHOWING = ("slider_", "figure_")
 
 Numbers = Mapping[str, Any]
 
 
 def modules() -> list[str]:
-    """The names of modules that pages quote or whose sliders they have."""
+    """The names of modules that pages quote, or whose sliders and figures they have."""
     return [n for n in module_names(ROOT) if ".exercises." not in n and _quoted(n)]
 
 
 def _quoted(name: str) -> bool:
     symbols = _sources().module(name).outline.symbols
-    return any(symbol == "example" or symbol.startswith("slider_") for symbol in symbols)
+    return any(symbol == "example" or symbol.startswith(SHOWING) for symbol in symbols)
 
 
 @functools.cache
@@ -45,11 +52,14 @@ def _sources() -> Sources:
 
 
 def numbers_of(name: str) -> dict[str, Any]:
-    """What a module's page quotes and its sliders show, from its record or, where there is none of
-    this content, by calling the functions."""
+    """What a module's page quotes and its sliders and figures show, from its record or, where there
+    is none of this content, by calling the functions."""
     run = cached(ROOT, default_cache(ROOT), name, sources=_sources())
     if run and not run.failed:
         shown = {f"slider_{one['name']}": one["data"] for one in run.record["sliders"]}
+        for one in run.record["figures"]:
+            svg = (run.folder / f"{one['name']}-light.svg").read_text(encoding="utf-8")
+            shown[f"figure_{one['name']}"] = drawn(svg)
         return run.record["example"] | shown
     module = vars(importlib.import_module(f"{PACKAGE}.{name}"))
     found: dict[str, Any] = {}
@@ -59,7 +69,21 @@ def numbers_of(name: str) -> dict[str, Any]:
     for title, function in module.items():
         if title.startswith("slider_"):
             found[title] = sliders.grid(function())
+        elif title.startswith("figure_"):
+            with figures.house_style(ROOT / SOURCES / "house.mplstyle"):
+                figure = Figure()
+                function(figure)
+                found[title] = drawn(figures.light_and_dark(figure, title)[0])
     return found
+
+
+def drawn(svg: str) -> list[float]:
+    """How many coordinates a drawing has, and their sum with changing weights: another curve, text
+    or range of an axis has others."""
+    places = " ".join(re.findall(r' (?:d|x|y|transform)="([^"]*)"', svg))
+    numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", places)]
+    weighted = (number * weight for number, weight in zip(numbers, itertools.cycle(range(1, 8))))
+    return [len(numbers), round(sum(weighted), 1)]
 
 
 def kept(name: str) -> Numbers:
@@ -78,24 +102,26 @@ def changes(was: Numbers, now: Numbers) -> Iterator[str]:
     """A line for each field that is another, new or gone."""
     for field in [*now, *(field for field in was if field not in now)]:
         near = ROUNDED if field.startswith("slider_") else NEAR
+        apart = APART if field.startswith("figure_") else 1e-9
         if field not in was:
             yield f"{field} is new: {_short(now[field])}"
         elif field not in now:
             yield f"{field} is gone, it was {_short(was[field])}"
-        elif not same(was[field], now[field], near):
+        elif not same(was[field], now[field], near, apart):
             yield f"{field} was {_short(was[field])} and is {_short(now[field])}"
 
 
-def same(was: Any, now: Any, near: float) -> bool:
+def same(was: Any, now: Any, near: float = NEAR, apart: float = 1e-9) -> bool:
     """Whether two values are equal, but for the last digits of numbers that are not whole."""
     if isinstance(was, dict) and isinstance(now, dict):
-        return was.keys() == now.keys() and all(same(was[k], now[k], near) for k in was)
+        return was.keys() == now.keys() and all(same(was[k], now[k], near, apart) for k in was)
     if isinstance(was, list) and isinstance(now, list):
-        return len(was) == len(now) and all(map(functools.partial(same, near=near), was, now))
-    numbers = isinstance(was, int | float) and isinstance(now, int | float)
-    if numbers and not float(was).is_integer():
-        return math.isclose(was, now, rel_tol=near, abs_tol=1e-9)
-    return bool(was == now) or (numbers and math.isclose(was, now, rel_tol=1e-9, abs_tol=1e-9))
+        pairs = zip(was, now, strict=False)
+        return len(was) == len(now) and all(same(*pair, near, apart) for pair in pairs)
+    if isinstance(was, int | float) and isinstance(now, int | float):
+        of_size = 1e-9 if float(was).is_integer() else near
+        return math.isclose(was, now, rel_tol=of_size, abs_tol=apart)
+    return bool(was == now)
 
 
 def _short(value: Any) -> str:

@@ -44,7 +44,16 @@ def test_numbers_that_are_kept_are_of_modules_that_there_are() -> None:
     ],
 )
 def test_only_the_last_digits_may_differ(was: object, now: object, expected: bool) -> None:
-    assert shown.same(was, now, shown.NEAR) is expected
+    assert shown.same(was, now) is expected
+
+
+def test_a_drawing_is_told_from_another() -> None:
+    line = '<path id="a9" d="M 1.5 -2 L 3 4"/><use x="5" y="6"/><g transform="translate(7 0.5)"/>'
+    assert shown.drawn(line) == [8, 1.5 - 4 + 9 + 16 + 25 + 36 + 49 + 0.5]
+    was, other = {"figure_a": shown.drawn(line)}, line.replace("L 3 4", "L 4 3")
+    assert not list(shown.changes(was, {"figure_a": [8, was["figure_a"][1] + 0.4]}))
+    assert list(shown.changes(was, {"figure_a": shown.drawn(other)}))
+    assert list(shown.changes(was, {"figure_a": [9, was["figure_a"][1]]}))
 
 
 def test_changes_are_told_with_both_values() -> None:
