@@ -1,12 +1,14 @@
 """Every public function, with every numeric argument of its example replaced by a bad number.
 
 The example is the first call in the function's doctest; simulations, which have none, have short
-arguments here. A number is replaced by NaN, infinity, -1,
-0, 2⁶³, 10⁴⁰⁰, a complex number and text, an element of an array by the first five and a complex
-number. Allowed is an answer without NaN, or a ValueError that names an argument; NaN, complex
-numbers and text have no answer. Text and complex numbers may end in a TypeError, which a type
-checker tells before; 2⁶³ may also be more than an array can hold, as numpy says at once. Nothing
-takes longer than two seconds of processor time.
+arguments here. A number is replaced by NaN, infinity, -1, 0, 2⁶³, 10⁴⁰⁰, a complex number and text,
+an element of an array by the first five and a complex number. Allowed is an answer without NaN, or
+a ValueError that names an argument; NaN, complex numbers and text have no answer. Text and complex
+numbers may end in a TypeError, which a type checker tells before; 2⁶³ may also be more than an
+array can hold, as numpy says at once. Nothing takes longer than two seconds of processor time.
+
+A refusal says the rule in words. Where that is a range, its ends are tried: one that belongs to the
+range is taken, and the number next to it outside is not.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import inspect
 import io
 import math
 import random
+import re
 import signal
 import traceback
 import types
@@ -50,6 +53,9 @@ BAD: dict[str, Any] = {
 }
 HAS_NO_ANSWER = ("NaN", "1j", "text")
 LIMIT_S = 2.0
+PROBES = (-1, 0, 1.5, math.nan, math.inf, -math.inf, 2**63)  # which make a function say its rules
+PROBE_S = 0.3
+FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
 SAMPLE = 0.12  # of the calls, where not all are made
 ELEMENTWISE = {  # of the loop of a fit: what has no answer makes no answer, element by element
     "machine.step_time.message_s",
@@ -363,4 +369,103 @@ def test_bad_numbers_are_refused_by_name(name: str) -> None:
                     continue
                 if wrong:
                     found.append(f"{title}({argument}={bad}): {wrong}")
+    assert not found, "\n".join(found)
+
+
+NUMBER = r"(-?(?:\d[\d,]*(?:\.\d{1,4})?|∞))"  # with more digits it was rounded for the message
+RULES = (  # how a message says a range, and whether the ends belong to it
+    (rf"in ([\[(]){NUMBER}, {NUMBER}([\])])", ""),
+    (rf"from {NUMBER} to {NUMBER}", "[]"),
+    (rf"at least {NUMBER}", "[)"),
+    (rf"at most {NUMBER}", "(]"),
+    (rf"above {NUMBER}", "()"),
+    (rf"below {NUMBER}", "()"),
+)
+KIND = "an integer|a whole number|an even number|finite|positive|a number"
+BEFORE = rf"(?:(?:{KIND})(?: of|,| and)? )?"
+ROUNDED = {  # ranges whose ends are computed
+    "intuition.false_pages.fire_probability.burn",
+    "intuition.false_pages.page_start_probability.burn",
+}
+
+
+def ends_of(rule: str) -> Iterator[tuple[float, int, bool]]:
+    """The ends of the range that a rule names: each with the side on which the range is, 1
+    above it, and whether the end belongs to it."""
+    for pattern, belongs in RULES:
+        if match := re.fullmatch(BEFORE + pattern, rule):
+            parts = match.groups()
+            brackets = belongs or parts[0] + parts[-1]
+            texts = [part.replace(",", "").replace("∞", "inf") for part in parts]
+            numbers = [float(text) for text in texts if text not in "[]()"]
+            if pattern.startswith(("at most", "below")):
+                numbers = [-math.inf, *numbers]
+            for number, side, bracket in zip(numbers, (1, -1), brackets, strict=False):
+                if abs(number) <= FARTHEST:
+                    yield number, side, bracket in "[]"
+
+
+def refusal(function: Callable[..., Any], bound: inspect.BoundArguments, argument: str) -> str:
+    """The rule that a call breaks with an argument, in the words of its message; empty where the
+    argument is taken, whatever else happens."""
+    try:
+        with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            signal.setitimer(signal.ITIMER_PROF, PROBE_S)
+            try:
+                answer = function(*bound.args, **bound.kwargs)
+                if inspect.isgenerator(answer):
+                    next(answer, None)
+            finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+    except ValueError as problem:
+        said = re.match(rf"{argument} must be (.*), got ", str(problem), re.DOTALL)
+        return said[1] if said else ""
+    except (_TooSlow, Exception):
+        return ""
+    return ""
+
+
+def misled(
+    function: Callable[..., Any], call: inspect.BoundArguments, argument: str
+) -> Iterator[str]:
+    """Where a function does not keep to the letter of a rule that it states for an argument."""
+
+    def with_value(value: float) -> inspect.BoundArguments:
+        changed = copied(call)
+        whole = float(value).is_integer() and isinstance(call.arguments[argument], int)
+        changed.arguments[argument] = int(value) if whole else value
+        return changed
+
+    rules = dict.fromkeys(refusal(function, with_value(probe), argument) for probe in PROBES)
+    for rule in rules:
+        counted = "integer" in rule or "whole" in rule
+        for end, side, belongs in ends_of(rule):
+            near, far = (
+                end + way if counted else math.nextafter(end, way * math.inf)
+                for way in (side, -side)
+            )
+            inside, outside = (end, far) if belongs else (near, end)
+            said = refusal(function, with_value(inside), argument)
+            if said == rule:
+                yield f"{argument} must be {rule}, but {inside!r} is refused"
+            if not refusal(function, with_value(outside), argument):
+                yield f"{argument} must be {rule}, but {outside!r} is taken"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("name", computing_modules())
+def test_rules_are_kept_to_the_letter(name: str) -> None:
+    """What a message says of a range, in words, is what is refused at its ends and taken there."""
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    found = []
+    for title, function in public(module).items():
+        full_name = f"{name}.{title}"
+        if full_name in LEFT_OUT:
+            continue
+        call = call_of(module, title, full_name)
+        for argument, value in call.arguments.items():
+            if is_number(value) and f"{full_name}.{argument}" not in OTHER_KINDS.keys() | ROUNDED:
+                found += [f"{title}: {line}" for line in misled(function, call, argument)]
     assert not found, "\n".join(found)
