@@ -134,7 +134,7 @@ class PunctualProtocol(H11Protocol):
         self.refuse(503, self._too_many())
 
 
-def check_who_isrefused_is_told() -> None:
+def check_who_is_refused_is_told() -> None:
     """A head of as many bytes as are allowed is served, and one with one more is refused; so is an
     idle connection where only one may be and another comes.
 
