@@ -24,6 +24,7 @@ import io
 import math
 import random
 import re
+import resource
 import signal
 import traceback
 import types
@@ -53,6 +54,7 @@ BAD: dict[str, Any] = {
 }
 HAS_NO_ANSWER = ("NaN", "1j", "text")
 LIMIT_S = 2.0
+MORE_BYTES = 4 << 30
 PROBES = (-1, 0, 1.5, math.nan, math.inf, -math.inf, 2**63)  # which make a function say its rules
 PROBE_S = 0.3
 FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
@@ -332,15 +334,23 @@ def computing_modules() -> list[str]:
 
 @pytest.fixture
 def limited() -> Iterator[None]:
-    """A signal that ends a call; its handler stays for one that comes late."""
+    """A signal that ends a call, whose handler stays for one that comes late, and a limit on what
+    memory it takes: an array may be too large for the machine and not for numpy."""
 
     def ring(*_: object) -> None:
         raise _TooSlow
 
+    memory = Path("/proc/self/statm")
+    if memory.is_file():
+        held = int(memory.read_text().split()[0]) * resource.getpagesize()
+        kept = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (held + MORE_BYTES, kept[1]))
     before = signal.signal(signal.SIGPROF, ring)
     yield
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.signal(signal.SIGPROF, before)
+    if memory.is_file():
+        resource.setrlimit(resource.RLIMIT_AS, kept)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
