@@ -17,7 +17,7 @@ from builder.runner import Run
 from builder.source import Sources, module_path
 
 from .conftest import CHAPTERS, Chapter
-from .fetch_pyodide import complete
+from .fetch_pyodide import CORE, FOLDER, complete
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -210,6 +210,17 @@ def test_nothing_is_loaded_before_the_click(page: Page, origin: str) -> None:
     page.goto(f"{origin}definitions/utilization/")
     page.wait_for_load_state("networkidle")
     assert not [url for url in asked if "live" in url or "pyodide" in url]
+
+
+@pytest.mark.parametrize("name", [*CORE, "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"])
+def test_a_file_with_another_sum_is_not_loaded(name: str, page: Page, origin: str) -> None:
+    """Fetched with one byte more at its end."""
+    opened(page, origin, "definitions/utilization")
+    content = (FOLDER / name).read_bytes()
+    page.route(f"**/pyodide/{name}", lambda route: route.fulfill(body=content + b"\n"))
+    status = pressed_run(page)
+    assert status.startswith("Python could not be run:")
+    assert f"{name} is out of reach or has another sum" in status
 
 
 def test_python_that_cannot_be_loaded_is_said(page: Page, origin: str) -> None:

@@ -234,11 +234,13 @@ def test_full_servers_refuse_at_once_and_stay_healthy() -> None:
             assert await refused.code() is grpc.StatusCode.UNAVAILABLE
             assert await refused.details() == "2 requests are inside, try later"
             assert ("grpc-retry-pushback-ms", "1000") in tuple(await refused.trailing_metadata())
+            unread = server.call("ModelInfer", b"no protobuf")
+            assert await unread.code() is grpc.StatusCode.UNAVAILABLE
             assert await server.call("ServerReady", b"") == b"\x08\x01"
             assert gate.seen["calls"] == 1
             gate.open.set()
             assert await asyncio.gather(*inside) == [grpc.StatusCode.OK] * 2
-        assert server.counts["refused"] == 1
+        assert server.counts["refused"] == 2
 
     run(test())
 

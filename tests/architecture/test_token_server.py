@@ -26,7 +26,6 @@ from serving_mathematics.architecture.event_stream import StreamError, TokenRead
 from serving_mathematics.architecture.token_server import (
     Generation,
     Limits,
-    PunctualProtocol,
     Refusal,
     TokenStream,
     create_app,
@@ -538,7 +537,6 @@ def test_a_head_that_does_not_come_ends_its_connection() -> None:
                 assert await stream == ["word"] * 5
 
     run(test())
-    assert issubclass(PunctualProtocol, asyncio.Protocol)
 
 
 def test_the_command_serves_and_ends() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.engine.token_engine import (
+    MODEL_CONTEXT_TOKENS,
     VOCABULARY,
     Answer,
     Ask,
@@ -183,3 +184,11 @@ def test_without_the_packages_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(EngineMissing, match="no model is installed"):
         model_path()
+
+
+def test_a_context_ends_at_the_memory_or_the_model() -> None:
+    """At the one that holds less; of the model's, one token stays free."""
+    for blocks, most in ((4, 128), (600, MODEL_CONTEXT_TOKENS - 1)):
+        assert Settings(kv_blocks=blocks, context_tokens=most).context_tokens == most
+        with pytest.raises(ValueError, match=f"context_tokens must be at most {most},"):
+            Settings(kv_blocks=blocks, context_tokens=most + 1)

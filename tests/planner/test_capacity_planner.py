@@ -411,6 +411,9 @@ def test_sections() -> None:
     assert sectioned_quantile(flat, 0.95).half_width >= 49  # no quantile of a section shows it
     holes = np.insert(series, 7, np.nan)
     assert sectioned_quantile(holes, 0.5) == got
+    assert sectioned_quantile(np.arange(20.0), 0.5).value == 9.5
+    with pytest.raises(ValueError, match="values must be at least 20, got 19"):
+        sectioned_quantile(np.arange(19.0), 0.5)
     for bad, words in (
         ((np.ones((5, 5)), 0.5), "values must be one-dimensional"),
         ((np.ones(19), 0.5), "values must be at least 20"),

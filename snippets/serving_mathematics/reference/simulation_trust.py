@@ -201,7 +201,7 @@ def coverages(
     """
     require_in("(0, 1)", utilization=utilization)
     for name, count in (("batch_customers", batch_customers), ("runs", runs)):
-        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
+        require(count % 1 == 0 and 1 <= count <= 10**6, name, "an integer from 1 to 10^6", count)
     exact, slack = utilization / (1 - utilization), 1 - utilization
     wait = np.where(rng.random(runs) < utilization, rng.exponential(1 / slack, runs), 0.0)
     means, squares = np.zeros((BATCHES, runs)), np.zeros(runs)
