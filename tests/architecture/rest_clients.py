@@ -23,14 +23,14 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine, and fail instead of hanging."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await test
 
     asyncio.run(bounded())
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -45,7 +45,7 @@ class Gate:
 
     def __call__(self, pixels: Any) -> Any:
         self.seen["calls"] += 1
-        assert self.open.wait(20)
+        assert self.open.wait(120)
         return np.repeat(pixels.sum(axis=1, keepdims=True), 10, axis=1)
 
 
@@ -54,7 +54,7 @@ class Running:
 
     def __init__(self, port: int, counts: Counter[str], server: uvicorn.Server) -> None:
         self.port, self.counts, self.server = port, counts, server
-        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120)
 
     async def infer(self, body: Any, **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -174,7 +174,7 @@ def test_what_nobody_is_left_to_do_is_not_waited_for(
                 assert pool.submit(abs, -1).result(timeout=60) == 1  # the worker is there
                 task = pool.submit(time.sleep, 600)
                 parts[lost].kill()
-                task.result(timeout=15)
+                task.result(timeout=120)
 
         with pytest.raises(futures.BrokenExecutor, match=sentence):
             lose()

@@ -438,7 +438,7 @@ def test_what_was_accepted_is_answered_after_the_signal() -> None:
                     return False
                 return True
 
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while not await refused():
                     await asyncio.sleep(0.01)
             assert server.counts["done"] == 0
@@ -454,11 +454,11 @@ def test_process_ends_with_status_0_on_sigterm() -> None:
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             answer = client.post(INFER, json=tensor())
         assert answer.status_code == 200
         process.send_signal(signal.SIGTERM)
-        counts = json.loads(process.communicate(timeout=20)[0])
+        counts = json.loads(process.communicate(timeout=120)[0])
     finally:
         process.kill()
         process.communicate()

@@ -391,7 +391,7 @@ def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) ->
             os.killpg(process.pid, number)  # as a terminal does
         else:
             process.send_signal(number)
-        out, err = process.communicate(timeout=20)  # until every holder of the pipes has ended
+        out, err = process.communicate(timeout=120)  # until every holder of the pipes has ended
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -122,8 +122,8 @@ def engine_of(
     asked: a sample of requests, whose lengths say which contexts occur. token_budget: tokens in a
     step at most. places: sequences at most, up to 1,024. memory_share, reserved_bytes: as for
     cache_blocks. slowness: times that steps take longer than the step model says. constants: of the
-    step model. Raises ValueError outside these ranges, and Impossible when weights and reserve leave
-    no block.
+    step model. Raises ValueError outside these ranges, and Impossible when weights and reserve
+    leave no block.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
