@@ -45,7 +45,7 @@ GROUPS = {
     "Objective": ("ttft_s", "tpot_s", "quantile"),
     "Engine, money and simulation": (
         *("backend", "draft_tokens", "accepted_tokens", "memory_share", "reserved_gib"),
-        *("token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
+        *("fleets", "token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
         *("requests", "seed"),
     ),
 }
@@ -60,6 +60,7 @@ LABELS = {  # of the fields on the page, which has the names of the command belo
     "memory_gib": "Memory (GiB)",
     "backend": "Engine",
     "parallelism": "GPUs of a replica: auto, tp4, tp8ep8, …",
+    "fleets": "Fleets; two compares separate GPUs for prompts and answers",
     "draft_tokens": "Tokens guessed in a step (speculative decoding)",
     "accepted_tokens": "Tokens that a step yields with guesses",
     "memory_share": "Share of the memory that the engine may use",
@@ -69,6 +70,7 @@ LABELS = {  # of the fields on the page, which has the names of the command belo
     "mean_prompt_tokens": "Tokens of a prompt, mean",
     "mean_output_tokens": "Tokens of an answer, mean",
     "cached_share": "Share of each prompt in the prefix cache",
+    "classes": "Kinds of requests: chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,ttft=5",
     "trace": "Trace (CSV or JSON lines)",
     "trace_columns": "Its columns, where they are not known",
     "ttft_s": "Time to first token, TTFT (s)",
@@ -93,6 +95,7 @@ START = {"rate_per_s": "60"}  # what a field without a default holds at first
 CHOICES = {
     "cache_precision": ("auto", "bf16", "fp8"),
     "backend": ("vllm", "sglang", "trtllm"),
+    "fleets": ("one", "two"),
 }
 OTHER = "given below by its numbers"  # the device that is none
 WHEN = {  # a field is asked for when another control has this value
