@@ -164,3 +164,32 @@ def test_intervals_keep_two_digits() -> None:
     assert values["TTFT at p50"] == "0.1298 ± 0.0096 s"
     assert values["TTFT at p90"] == "2 s"
     assert values["TTFT at p99"] == "12 ± 15 s"
+
+
+def test_every_class_has_its_line() -> None:
+    asked = {
+        "rate_per_s": 30,
+        "requests": 600,
+        "parallelism": "tp1",
+        "quantile": 0.9,
+        "classes": "chat:0.7:ttft=0.2;agents:0.3:prompt=6000,ttft=5",
+    }
+    told = answer(read_choices(asked))
+    lines, record = {x.what: x.value for x in answer_lines(told)}, answer_record(told)
+    for one in told.plan.best.classes:
+        assert f"{one.goodput_per_s:.3g} a second" in lines[f"of {one.name}"]
+        assert record[f"{one.name}_goodput_per_s"] == one.goodput_per_s
+        assert f" for {one.name}" in answer_summary(told)
+    assert record["goodput_per_s"] == sum(one.goodput_per_s for one in told.plan.best.classes)
+    if told.plan.deciding:
+        assert lines["class that decides"] == " or ".join(told.plan.deciding)
+    else:
+        nearest = told.plan.best.nearest
+        assert lines["class that decides"].startswith(f"none alone; {nearest.name} comes nearest")
+    sure = with_plan(told, deciding=("chat",))
+    assert " What decides is chat." in answer_summary(sure)
+    assert "class that decides" not in {line.what for line in answer_lines(TOLD)}
+    worse = replace(told.plan.best.classes[0], ttft=Quantile(0.1, 0.2))
+    best = replace(told.plan.best, classes=(worse, *told.plan.best.classes[1:]))
+    doubt = answer_record(with_plan(told, best=best))["decided"]
+    assert "the interval of TTFT of chat reaches beyond" in str(doubt)
