@@ -17,6 +17,7 @@ from serving_mathematics.planner.capacity_planner import (
     Objective,
     Question,
     reaches,
+    worst_shares,
 )
 from serving_mathematics.planner.configurations import answer, least_cost, rank, try_deployment
 from serving_mathematics.planner.questions import read_choices
@@ -24,7 +25,6 @@ from serving_mathematics.planner.separate_fleets import (
     Apart,
     SeparateFleets,
     cache_transfer_s,
-    late,
     settled_apart,
 )
 from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
@@ -110,7 +110,7 @@ def test_one_fewer_in_either_fleet_misses() -> None:
     long = SeparateFleets(replace(BASE, requests=1600))
     goals = long.fleet.goals
     assert reaches(found.classes, goals)
-    assert max(late(found)) <= 1
+    assert max(worst_shares(found.classes, goals)) <= 1
     for prompts, answers in (
         (found.prompts, found.answers - 1),
         (found.prompts - 1, found.answers),

@@ -193,6 +193,20 @@ def reaches(classes: Sequence[ClassRun], goals: Sequence[Objective], widths: flo
     )
 
 
+def worst_shares(classes: Sequence[ClassRun], goals: Sequence[Objective]) -> tuple[float, float]:
+    """TTFT and TPOT in shares of their objectives, each of the class where it is worst.
+
+    classes, goals: in one order.
+
+    >>> one = ClassRun("chat", Objective(2.0, 0.1), *[Quantile(0.05, 0.0)] * 3, 5.0)
+    >>> worst_shares([one], [one.objective])
+    (0.025, 0.5)
+    """
+    pairs = list(zip(classes, goals, strict=True))
+    first = max(one.ttft.value / goal.ttft_s for one, goal in pairs)
+    return first, max(one.tpot.value / goal.tpot_s for one, goal in pairs)
+
+
 @dataclass(frozen=True)
 class Performance:
     """One replica of n with a batch limit, simulated, and by the closed form."""
@@ -565,15 +579,9 @@ class Fleet:
         """The largest batch limit that may be taken."""
         return self.question.batch_limit or min(MOST_PLACES, budget)
 
-    def _shares(self, found: Performance, goals: Goals) -> tuple[float, float]:
-        """TTFT and TPOT in shares of their objectives, each of the class where it is worst."""
-        pairs = list(zip(found.classes, goals, strict=True))
-        first = max(one.ttft.value / goal.ttft_s for one, goal in pairs)
-        return first, max(one.tpot.value / goal.tpot_s for one, goal in pairs)
-
     def _worse(self, found: Performance | None, goals: Goals) -> float:
         """The worse of TTFT and TPOT, in shares of its objective; infinite when overloaded."""
-        return math.inf if found is None else max(self._shares(found, goals))
+        return math.inf if found is None else max(worst_shares(found.classes, goals))
 
     def best_of_budget(
         self, replicas: int, budget: int, goals: Goals | None = None
@@ -584,7 +592,7 @@ class Fleet:
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
-        if self.sure(top, goals) or self._shares(top, goals)[0] > 1:
+        if self.sure(top, goals) or worst_shares(top.classes, goals)[0] > 1:
             return top  # a lower limit only lengthens the wait
         low, high = 0, top.places  # low: misses TTFT; high: misses TPOT, or is not sure
         while high - low > max(1, high // FINE):
@@ -602,7 +610,7 @@ class Fleet:
 
     def _waits_less(self, found: Performance, goals: Goals) -> bool:
         """Whether TPOT is the worse of the two."""
-        first, later = self._shares(found, goals)
+        first, later = worst_shares(found.classes, goals)
         return first <= later
 
     def best(self, replicas: int, goals: Goals | None = None) -> Performance | None:

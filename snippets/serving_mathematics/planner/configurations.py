@@ -52,8 +52,6 @@ from serving_mathematics.require import require
 ROUND = 8  # deployments that are simulated before the rest is looked at again
 SHORTER = 4  # times fewer requests in the comparison
 OF_INTEREST = 4.0  # times the cheapest
-Run = Performance | Apart
-Tried = tuple[Run | None, str]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Ranked:
 
     question: Question
     least_usd_per_hour: float
-    run: Run | None
+    run: Performance | Apart | None
     problem: str
 
 
@@ -144,7 +142,7 @@ def least_cost(question: Question) -> tuple[float, float]:
     return question.usd_per_hour(replicas), float(np.median(alone)) if alone.size else 0.0
 
 
-def try_deployment(question: Question) -> Tried:
+def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]:
     """The fewest replicas of one deployment by short runs, or why there are none.
 
     question: of one deployment.
@@ -231,7 +229,7 @@ def _in_order(ranked: Sequence[Ranked]) -> list[Ranked]:
     return [*simulated, *(one for one in ranked if not one.run)]
 
 
-def _with_run(one: Ranked, question: Question, run: Run) -> Ranked:
+def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:
     """With the longer run, where it is that deployment's."""
     return replace(one, run=run) if one.question is question and one.run else one
 

@@ -55,6 +55,7 @@ from serving_mathematics.planner.capacity_planner import (
     sectioned_quantile,
     sectioned_share,
     settled,
+    worst_shares,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.machine_engine import MOST_PLACES
@@ -359,16 +360,7 @@ class SeparateFleets:
 
     def _later_in_time(self, prompts: int, answers: int, budget: int) -> bool:
         found = self.performance(prompts, answers, budget)
-        return found is not None and late(found)[1] <= 1
-
-
-def late(found: Apart) -> tuple[float, float]:
-    """TTFT and TPOT in shares of their objectives, each of the class where it is worst.
-
-    found: two fleets, simulated.
-    """
-    first = max(one.ttft.value / one.objective.ttft_s for one in found.classes)
-    return first, max(one.tpot.value / one.objective.tpot_s for one in found.classes)
+        return found is not None and worst_shares(found.classes, self.fleet.goals)[1] <= 1
 
 
 def _smallest(kept: Callable[[int], bool], least: int, most: int) -> int:
@@ -410,7 +402,9 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     while (run := long.performance(prompts, answers, budget)) is None or not reaches(
         run.classes, goals
     ):
-        more = prompts < long.least[0] or (run is not None and late(run)[0] > 1)
+        more = prompts < long.least[0] or (
+            run is not None and worst_shares(run.classes, goals)[0] > 1
+        )
         prompts, answers = (prompts + 1, answers) if more else (prompts, answers + 1)
         if prompts + answers > MOST_REPLICAS:
             raise Infeasible(f"no two fleets of {MOST_REPLICAS:,} replicas keep the objective")
