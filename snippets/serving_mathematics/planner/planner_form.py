@@ -109,6 +109,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("no fleet keeps a TPOT", "tpot_s"),
     ("no fleet holds the longest request", "memory_share"),
     ("parallelism", "parallelism"),
+    ("classes:", "classes"),
     ("precision", "precision"),
     ("model", "model"),
     ("system", "device"),
@@ -236,7 +237,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
 
 def _asked(values: dict[str, object]) -> dict[str, object]:
     """The fields that say something: an empty one is found, or has its default."""
-    optional = {name for name, field in FIELDS.items() if field.default is None} - {*DRAWN, *SHEET}
+    needed = {*DRAWN, *SHEET} - {"classes"}
+    optional = {name for name, field in FIELDS.items() if field.default is None} - needed
     given = {
         name: value
         for name, value in values.items()
