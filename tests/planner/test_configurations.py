@@ -11,6 +11,7 @@ from serving_mathematics.planner.capacity_planner import Infeasible, Objective, 
 from serving_mathematics.planner.configurations import (
     Answer,
     Ranked,
+    Separate,
     answer,
     least_cost,
     pareto_front,
@@ -162,3 +163,18 @@ def test_replicas_that_may_fail_are_in_the_bound_and_in_the_cost() -> None:
     assert run is not None
     assert other is not None
     assert run.usd_per_hour == other.usd_per_hour + 6.0
+
+
+def test_separate_fleets_are_planned_with_longer_runs() -> None:
+    """The row of the cheapest pair is that of the answer, and never dearer than another pair."""
+    asked = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1, tp2"}
+    told = answer(read_choices(asked | {"fleets": "two"}))
+    assert isinstance(told.apart, Separate)
+    assert told.apart.run is not None
+    pairs = [one for one in told.ranked if one.question.separate and one.run]
+    assert told.apart.run in [one.run for one in pairs]
+    assert told.apart.run.usd_per_hour == min(one.run.usd_per_hour for one in pairs if one.run)
+    assert told.apart.if_faster <= told.apart.run.replicas
+    costs = [one.run.usd_per_hour for one in told.ranked if one.run]
+    assert costs == sorted(costs)
+    assert answer(read_choices(asked)).apart is None

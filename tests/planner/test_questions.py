@@ -11,18 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.capacity_planner import Objective
 from serving_mathematics.planner.questions import (
     FIELDS,
     Field,
     meant_number,
     read_choices,
+    read_classes,
     read_grid,
     read_parallelism,
     read_question,
     read_trace,
     read_value,
 )
-from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.planner.traffic import Traffic, TrafficClass
 
 HOSTILE = [
     "",
@@ -427,3 +429,51 @@ def test_what_is_unclear_is_refused_without_a_guess(name: str, text: str) -> Non
     with pytest.raises(ValueError, match=f"^{name} must be a ") as refused:
         read_value(name, text)
     assert "did you mean" not in str(refused.value)
+
+
+def test_classes_say_what_differs() -> None:
+    kinds, goals = read_classes(
+        "chat:0.7:prompt=800,ttft=0.5; agents:.3:cached=0.9,tpot=0.1,quantile=0.9,answer=40",
+        {"mean_prompt_tokens": 500, "ttft_s": 2},
+    )
+    assert kinds == (
+        TrafficClass("chat", 0.7, 800.0, 250.0),
+        TrafficClass("agents", 0.3, 500.0, 40.0, 0.9),
+    )
+    assert goals == (Objective(0.5, 0.05, 0.99), Objective(2.0, 0.1, 0.9))
+    asked = read_question({"rate_per_s": 3, "classes": "a:0.5:prompt=100;b:0.5:prompt=300"})
+    assert isinstance(asked.traffic, Traffic)
+    assert asked.traffic.mean_prompt_tokens == asked.deployment.input_tokens == 200
+    assert asked.class_names == ("a", "b")
+    assert read_question({"rate_per_s": 3}).class_names == ("all requests",)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("chat", "classes must be name:share:what differs, such as chat:0.7"),
+        ("chat:0.7;", "classes must be name:share"),
+        ("chat:x", r"classes: the share of chat must be in \(0, 1\], got 'x'"),
+        ("chat:0.7;b:0.2", r"\(chat:0.778, b:0.222 would do\), got 0.9"),
+        ("chat:0.5;chat:0.5", "classes must be of different names, got 'chat'"),
+        ("chat:1:prompts=3", "chat may say prompt, answer, cached, ttft, tpot, quantile, got"),
+        ("chat:1:tpot=50", r"classes: chat: tpot_s must be .* \(did you mean 0.05\?\)"),
+        (";".join(f"c{n}:0.04" for n in range(25)), "classes must be at most 20, got 25"),
+    ],
+)
+def test_classes_that_cannot_be_read(text: str, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        read_classes(text)
+    with pytest.raises(ValueError, match=match):
+        read_choices({"rate_per_s": 1, "classes": text})
+
+
+def test_two_fleets_are_the_same_deployments_again() -> None:
+    asked = read_choices({"rate_per_s": 1, "parallelism": "tp1,tp2", "fleets": "two"})
+    assert [one.separate for one in asked] == [False, False, True, True]
+    assert [one.deployment.tensor for one in asked] == [1, 2, 1, 2]
+
+
+def test_a_trace_has_no_classes() -> None:
+    with pytest.raises(ValueError, match="classes must be left out where trace is given"):
+        read_choices({"trace": "x.csv", "classes": "a:1"})

@@ -66,7 +66,7 @@ class Plot:
 class Axis:
     """Values from low to high, in even steps or in even factors.
 
-    >>> Axis(0.1, 10.0, log=True).share(1.0)
+    >>> round(Axis(0.1, 10.0, log=True).share(1.0), 9)
     0.5
     """
 
@@ -156,17 +156,20 @@ def latency_plot(told: Answer) -> Plot:
 
 
 def _latency_plot(question: Question, planned: int, runs: Sequence[Performance]) -> Plot:
-    goal = question.objective
-    name = f"p{100 * goal.quantile:g}"
     counts = [run.replicas for run in runs]
+    decides = runs[counts.index(planned)].nearest.name
+    which = question.class_names.index(decides)
+    goal, ofs = question.goals[which], [run.classes[which] for run in runs]
+    whose = f" of {decides}" if len(question.goals) > 1 else ""
+    name = f"p{100 * goal.quantile:g}"
     room = max(0.6, 0.05 * (max(counts) - min(counts)))
     across = Axis(max(0.0, min(counts) - room), max(counts) + room)
     whole = [n for n in axis_ticks(across) if n == int(n) and n >= 1] or [float(planned)]
     parts, ends = "", []
     for place, (label, scale, limit, quantiles) in enumerate(
         (
-            ("TTFT [s]", 1.0, goal.ttft_s, [run.ttft_at_objective for run in runs]),
-            ("TPOT [ms]", 1e3, goal.tpot_s, [run.tpot_at_objective for run in runs]),
+            ("TTFT [s]", 1.0, goal.ttft_s, [one.ttft for one in ofs]),
+            ("TPOT [ms]", 1e3, goal.tpot_s, [one.tpot for one in ofs]),
         )
     ):
         pairs = zip(counts, quantiles, strict=True)
@@ -174,7 +177,7 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
         beyond = [value + half for _, value, half in drawn]
         up = axis_over([scale * limit, *beyond, *(value for _, value, _ in drawn)])
         top = place * (PANEL + ABOVE + BELOW) + ABOVE
-        parts += _frame(across, whole, up, top, f"{name} of {label}", "replicas")
+        parts += _frame(across, whole, up, top, f"{name} of {label}{whose}", "replicas")
         line = _y(up, top, scale * limit)
         parts += f'<path class="limit" d="M{LEFT:.1f} {line:.1f}H{RIGHT:.1f}"/>'
         parts += _text(RIGHT, line - 5, f"objective {scale * limit:g}", "of-limit", "end")
@@ -353,7 +356,7 @@ def check_points_are_where_the_numbers_are() -> None:
     circles = [one for one in root.iter() if one.tag.endswith("circle")]
     runs = fleets_around(told)
     checks.equal("points", len(circles), 2 * len(runs))
-    tpot = [1e3 * run.tpot_at_objective.value for run in runs]
+    tpot = [1e3 * run.nearest.tpot.value for run in runs]
     foot = 2 * (PANEL + ABOVE + BELOW) - BELOW
     lines = [one.get("d", "") for one in root.iter() if one.get("class") == "limit"]
     limit = foot - float(lines[1].split()[1].partition("H")[0])

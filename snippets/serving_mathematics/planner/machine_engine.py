@@ -116,14 +116,16 @@ def engine_of(
     reserved_bytes: float = SET_ASIDE_BYTES,
     slowness: float = 1.0,
     constants: Constants = FITTED,
+    longest: int = 0,
 ) -> MachineEngine:
     """The simulator's engine for a deployment.
 
     asked: a sample of requests, whose lengths say which contexts occur. token_budget: tokens in a
     step at most. places: sequences at most, up to 1,024. memory_share, reserved_bytes: as for
     cache_blocks. slowness: times that steps take longer than the step model says. constants: of the
-    step model. Raises ValueError outside these ranges, and Impossible when weights and reserve
-    leave no block.
+    step model. longest: tokens of a request for which prompts are tabled, where others than those
+    of the sample will come. Raises ValueError outside these ranges, and Impossible when weights and
+    reserve leave no block.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
@@ -154,7 +156,7 @@ def engine_of(
     batch_s = np.maximum(batch_s - context_s * context * sequences, 0.0)
     batch_s[0] = slowness * decode_step_s(work, constants, one, 0 * one)[0]  # a prompt alone
 
-    longest = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
+    longest = max(longest, int((asked.prompt_tokens + asked.output_tokens).max()) - 1)
     tokens = np.arange(longest + 1.0)
     whole_s = slowness * prompt_s(replace(work, prompt=tokens), constants)
     step_s = float(batch_s.min())

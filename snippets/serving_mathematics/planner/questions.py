@@ -48,7 +48,7 @@ from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.load_tests import read_load_runs, runs_of
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.trace_formats import read_requests
-from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
 from serving_mathematics.require import require
 
 Values = Mapping[str, object]
@@ -100,6 +100,11 @@ FIELDS = {
             default="auto",
         ),
         Field(
+            "fleets",
+            "one, or two: separate replicas for prompts and answers are compared as well",
+            default="one",
+        ),
+        Field(
             "draft_tokens",
             "tokens guessed in each step (speculative decoding)",
             0,
@@ -115,6 +120,11 @@ FIELDS = {
         Field("mean_prompt_tokens", "mean tokens of a prompt", 1, 1e6, 1000),
         Field("mean_output_tokens", "mean tokens of an answer", 1, 1e5, 250),
         Field("cached_share", "share of each prompt that the prefix cache has", 0, 0.999, 0.0),
+        Field(
+            "classes",
+            "kinds of requests: name:share:what differs, with ; between, such as "
+            "chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,cached=0.5,ttft=5",
+        ),
         Field("trace", "file of requests: CSV or JSONL, see the page"),
         Field(
             "trace_columns",
@@ -157,7 +167,17 @@ FIELDS = {
     )
 }
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
-DRAWN = ("rate_per_s", "arrival_scv", "mean_prompt_tokens", "mean_output_tokens", "cached_share")
+MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
+DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes")
+OF_CLASS = {  # what a class may say, and the fields that hold for those that do not say it
+    "prompt": "mean_prompt_tokens",
+    "answer": "mean_output_tokens",
+    "cached": "cached_share",
+    "ttft": "ttft_s",
+    "tpot": "tpot_s",
+    "quantile": "quantile",
+}
+MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
     ("", "s", "/s", "/h", "$"), 1.0
@@ -248,6 +268,54 @@ def read_parallelism(text: str) -> dict[str, int]:
     return dict.fromkeys(PARTS.values(), 1) | {PARTS[name]: int(number) for name, number in found}
 
 
+def read_classes(
+    text: str, values: Values | None = None
+) -> tuple[tuple[TrafficClass, ...], tuple[Objective, ...]]:
+    """Kinds of requests with their objectives, from their short form.
+
+    text: name, share and what differs from the fields: prompt and answer, mean tokens; cached, the
+    share of a prompt; ttft and tpot [s]; quantile. values: fields by name; what is not given has
+    its default. Raises ValueError that names the class.
+
+    >>> kinds, goals = read_classes("chat:0.7; agents:0.3:prompt=8000,ttft=5")
+    >>> kinds[1].mean_prompt_tokens, goals[0].ttft_s, goals[1].ttft_s
+    (8000.0, 1.0, 5.0)
+    """
+    form = "name:share:what differs, such as chat:0.7:prompt=800,ttft=1"
+    kinds, goals = [], []
+    for part in text.split(";"):
+        name, _, rest = part.strip().partition(":")
+        share, _, differs = rest.partition(":")
+        require(bool(name and share), "classes", form, repr(part.strip()[:60]))
+        told: dict[str, Any] = {
+            key: (values or {}).get(key, FIELDS[key].default) for key in OF_CLASS.values()
+        }
+        for word in filter(None, (word.strip() for word in differs.split(","))):
+            key, _, given = word.partition("=")
+            rule = f"{form}; {name[:40]} may say {', '.join(OF_CLASS)}"
+            require(key in OF_CLASS and bool(given), "classes", rule, repr(word[:60]))
+            try:
+                told[OF_CLASS[key]] = read_value(OF_CLASS[key], given)
+            except ValueError as problem:
+                raise ValueError(f"classes: {name[:40]}: {problem}") from None
+        try:
+            number = float(share)
+        except ValueError:
+            number = math.nan
+        require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
+        kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS)))
+        goals.append(Objective(*(float(told[key]) for key in ("ttft_s", "tpot_s", "quantile"))))
+    names = [kind.name for kind in kinds]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    require(not twice, "classes", "of different names", repr(twice))
+    require(len(kinds) <= MOST_CLASSES, "classes", f"at most {MOST_CLASSES}", len(kinds))
+    whole = sum(kind.share for kind in kinds)
+    fixed = ", ".join(f"{kind.name}:{kind.share / whole:.3g}" for kind in kinds)
+    rule = f"of shares that are 1 together ({fixed} would do)"
+    require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.4g}")
+    return tuple(kinds), tuple(goals)
+
+
 def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
     """The same over other devices."""
     return replace(
@@ -274,7 +342,8 @@ def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
 def read_choices(
     values: Values, load: Callable[[str, str], Workload] | None = None
 ) -> list[Question]:
-    """The deployments that a question compares, one question for each, in a fixed order.
+    """The deployments that a question compares, one question for each, in a fixed order; with
+    `fleets` of two, once more with prompts and answers apart.
 
     values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
     sheet, traffic a trace or a rate, never both. load: reads a trace by its name and columns; by
@@ -303,6 +372,8 @@ def read_choices(
     cache = told["cache_precision"].strip().lower()
     known = cache in ("auto", "bf16", "fp8")
     require(known, "cache_precision", "one of auto, bf16, fp8", repr(cache[:60]))
+    fleets = told["fleets"].strip().lower()
+    require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
     prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
     rule = f"one, or one for each of {len(systems)} devices"
@@ -310,11 +381,16 @@ def read_choices(
     prices = prices * (len(systems) if len(prices) == 1 else 1)
     saved = 1 - told["spot_share"] * told["spot_discount"]
     traffic: Traffic | Workload
+    goals: tuple[Objective, ...] = ()
     if "trace" in given:
         traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     else:
-        traffic = Traffic(*(told[name] for name in DRAWN))
+        rate, scv = told["rate_per_s"], told["arrival_scv"]
+        traffic = Traffic(rate, scv, *(told[name] for name in MEANS))
+        if told["classes"]:
+            kinds, goals = read_classes(told["classes"], told)
+            traffic = mixed_traffic(rate, kinds, scv)
         lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
     base = Deployment(
         model,
@@ -344,7 +420,7 @@ def read_choices(
         raise ValueError(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
     calibration = _calibration(told, choices[0][0], lengths)
-    return [
+    asked = [
         Question(
             one,
             traffic,
@@ -357,10 +433,13 @@ def read_choices(
             told["seed"],
             told["reserved_gib"] * 2**30,
             told["spare_replicas"],
-            calibration,
+            goals,
+            calibration=calibration,
         )
         for one, price in choices
     ]
+    apart = [replace(question, separate=True) for question in asked]
+    return asked + (apart if fleets == "two" else [])
 
 
 def _calibration(
