@@ -345,10 +345,10 @@ def limited() -> Iterator[None]:
         held = int(memory.read_text().split()[0]) * resource.getpagesize()
         kept = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (held + MORE_BYTES, kept[1]))
-    before = signal.signal(signal.SIGPROF, ring)
+    signal.signal(signal.SIGPROF, ring)
     yield
     signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.signal(signal.SIGPROF, before)
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
     if memory.is_file():
         resource.setrlimit(resource.RLIMIT_AS, kept)
 

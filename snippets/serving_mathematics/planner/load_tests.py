@@ -32,7 +32,7 @@ from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import compared, find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment
 from serving_mathematics.machine.own_runs import OwnRun
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_positive
 
 TOOLS = (
     "vLLM bench serve (.json), AIPerf (profile_export_aiperf.json or .csv) and GuideLLM "
@@ -309,6 +309,7 @@ def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> lis
     Traceback (most recent call last):
     ValueError: load_test must be files that can be read, or typed, got 'no such file'
     """
+    require_positive(prompt_tokens=prompt_tokens, output_tokens=output_tokens)
     if re.match(r"\s*\d[\d.]*(/s)?:", text, re.ASCII):
         return read_typed(text, prompt_tokens, output_tokens)
     runs = []

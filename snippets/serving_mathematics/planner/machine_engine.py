@@ -135,6 +135,8 @@ def engine_of(
     """
     require_positive(slowness=slowness)
     require(1 <= places <= MOST_PLACES, "batch_limit", f"from 1 to {MOST_PLACES}", places)
+    most = deployment.architecture.context_tokens
+    require(0 <= longest <= most, "longest", f"from 0 to the context, {most:,}", longest)
     token_bytes = mean_token_bytes(deployment, asked)
     blocks = cache_blocks(deployment, token_bytes, memory_share, reserved_bytes)
     held, system = weight_bytes(deployment), deployment.system

@@ -65,6 +65,7 @@ from serving_mathematics.planner.traffic import (
     share_of_traffic,
     shares_of_trace,
 )
+from serving_mathematics.require import require_all_positive, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -116,12 +117,15 @@ def cache_transfer_s(
 ) -> FloatArray:
     """Time in which every device sends its part of a prompt's cache [s], shape (n,).
 
-    prompt_tokens: at least 1, shape (n,). link_bytes_per_s: of one device, one direction.
+    prompt_tokens: positive, shape (n,). link_bytes_per_s: of one device, one direction, positive.
+    Raises ValueError outside these ranges.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> cache_transfer_s(WORKED, [1000], 131_072e3).tolist()  # 131,072 bytes a token
     [1.0]
     """
+    require_all_positive(prompt_tokens=prompt_tokens)
+    require_positive(link_bytes_per_s=link_bytes_per_s)
     tokens = np.asarray(prompt_tokens, dtype=float)
     windows = (attention.window_tokens for _, attention, _ in deployment.architecture.layers)
     knots = sorted({1.0, float(tokens.max()), *(float(width) for width in windows if width)})

@@ -511,4 +511,4 @@ def check_bad_input_is_refused() -> None:
     checks.raises("±0", customers_needed, 0.5, 0.0, match="relative_half_width must be positive")
     checks.raises("short", adjusted_interval, [1.0] * 63, match="series must be at least 64")
     checks.raises("one path", rare_wait, rng, 0.5, 1.0, 1, match="paths must be an integer")
-    checks.raises("no run", coverages, rng, 0.5, 10, 0, match="runs must be a positive integer")
+    checks.raises("no run", coverages, rng, 0.5, 10, 0, match="runs must be an integer from 1")
