@@ -101,14 +101,17 @@ def read(path: Path) -> dict[str, Numbers]:
 def changes(was: Numbers, now: Numbers) -> Iterator[str]:
     """A line for each field that is another, new or gone."""
     for field in [*now, *(field for field in was if field not in now)]:
-        near = ROUNDED if field.startswith("slider_") else NEAR
-        apart = APART if field.startswith("figure_") else 1e-9
         if field not in was:
             yield f"{field} is new: {_short(now[field])}"
         elif field not in now:
             yield f"{field} is gone, it was {_short(was[field])}"
-        elif not same(was[field], now[field], near, apart):
+        elif not _unchanged(field, was[field], now[field]):
             yield f"{field} was {_short(was[field])} and is {_short(now[field])}"
+
+
+def _unchanged(field: str, was: Any, now: Any) -> bool:
+    near = ROUNDED if field.startswith("slider_") else NEAR
+    return same(was, now, near, APART if field.startswith("figure_") else 1e-9)
 
 
 def same(was: Any, now: Any, near: float = NEAR, apart: float = 1e-9) -> bool:
@@ -148,7 +151,7 @@ def write(numbers: Mapping[str, Numbers]) -> None:
         for name in sorted(n for n in numbers if n.partition(".")[0] == part):
             lines = [
                 f"  {json.dumps(field)}: {json.dumps(_rounded(value), ensure_ascii=False)}"
-                for field, value in numbers[name].items()
+                for field, value in sorted(numbers[name].items())
             ]
             texts.append(f" {json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n }")
         text = "{\n" + ",\n".join(texts) + "\n}\n"
@@ -156,11 +159,14 @@ def write(numbers: Mapping[str, Numbers]) -> None:
 
 
 def main() -> None:
-    """Say what has changed, and keep it."""
-    found = {name: numbers_of(name) for name in modules()}
-    for name, numbers in found.items():
-        for line in changes(kept(name), numbers):
+    """Say what has changed, and keep it, and nothing else."""
+    found = {}
+    for name in modules():
+        was, now = kept(name), numbers_of(name)
+        for line in changes(was, now):
             print(f"{name}: {line}")
+        unchanged = {f for f in now if f in was and _unchanged(f, was[f], now[f])}
+        found[name] = {f: was[f] if f in unchanged else value for f, value in now.items()}
     write(found)
 
 
