@@ -273,7 +273,7 @@ def plots_file(plots: Sequence[Plot]) -> str:
 
     plots: of one answer, one or more. Raises ValueError without any.
 
-    >>> drawn = '<svg viewBox="0 0 9 100"></svg>'
+    >>> drawn = '<svg viewBox="0 0 9 100"> </svg>'
     >>> plots_file([Plot("", drawn, "", [])]).count("<svg")
     2
     """
