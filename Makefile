@@ -88,12 +88,14 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.optimization.onnx_quantization_measurement
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
+	$(BIN)/python -m serving_mathematics.planner.measured_questions
 	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
 	$(BIN)/python -m serving_mathematics.capacity.engine_days
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.machine.record_making
 	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
+	$(BIN)/python -m serving_mathematics.machine.calibration_scores
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 

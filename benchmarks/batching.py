@@ -16,17 +16,20 @@ from serving_mathematics.optimization.continuous_batching import (
 )
 from serving_mathematics.optimization.event_skipping import simulate
 
-CASES = {  # arrivals a second, and the engine that serves them
-    "light load": (4.0, EIGHT_BILLION),
-    "heavy load": (12.0, EIGHT_BILLION),
-    "scarce memory": (14.0, replace(EIGHT_BILLION, kv_blocks=400)),
+MANY = replace(EIGHT_BILLION, kv_blocks=36_000, token_budget=2048, max_sequences=2048)
+CASES = {  # arrivals a second, mean tokens of an answer, and the engine that serves them
+    "light load": (4.0, 120.0, EIGHT_BILLION),
+    "heavy load": (12.0, 120.0, EIGHT_BILLION),
+    "scarce memory": (14.0, 120.0, replace(EIGHT_BILLION, kv_blocks=400)),
+    "scarce, a thousand inside": (100.0, 400.0, MANY),
 }
 SIMULATORS = {"events": simulate, "steps": simulate_steps}
 
 
 def _asked(case: str, requests: int, seed: int) -> tuple[Workload, Engine]:
-    rate, engine = CASES[case]
-    return chat_workload(np.random.default_rng(seed), rate, requests), engine
+    rate, tokens, engine = CASES[case]
+    rng = np.random.default_rng(seed)
+    return chat_workload(rng, rate, requests, mean_output_tokens=tokens), engine
 
 
 def sample(case: str, simulator: str, requests: int, seed: int) -> dict[str, Any]:
@@ -39,6 +42,7 @@ def sample(case: str, simulator: str, requests: int, seed: int) -> dict[str, Any
         "requests": requests,
         "cpu_s": cpu_s,
         "steps": int(served.steps),
+        "inside": float((served.completion_s - served.admitted_s).sum() / served.busy_s),
         "preempted_share": float((served.preemptions > 0).mean()),
         "busy_share": float(served.busy_s / np.nanmax(served.completion_s)),
     }

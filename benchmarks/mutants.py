@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import io
 import json
 import os
@@ -29,6 +30,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # Python put only our folder there
+
+from builder.source import Sources  # noqa: E402 (found by the line above)
+
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
 LIMIT_S = 240  # of the tests of one mutant; who takes longer is found by a time limit too
 MEMORY_BYTES = 8 << 30  # a number in the wrong place may ask for all there is
@@ -60,6 +65,8 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "live": ("build",),
     "notebooks": ("build",),
 }
+SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
+LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
 
 
 @dataclass(frozen=True)
@@ -136,9 +143,15 @@ def _changed(node: ast.AST, was: str) -> str:
     return f"({ast.unparse(copy)})"
 
 
+@functools.cache
+def _sources(root: Path) -> Sources:
+    return Sources(root)
+
+
 def tests_of(file: str, root: Path) -> list[str]:
-    """The files whose tests are those of a module: itself, for its checks, and its test file."""
-    path = Path(file)
+    """The tests of a module: itself, for its checks, its test file, what its page shows of it, and
+    the ranges that its messages name."""
+    path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
         found = [f"tests/builder/test_{name}.py" for name in names] + [f"tests/test_{path.stem}.py"]
@@ -146,7 +159,11 @@ def tests_of(file: str, root: Path) -> list[str]:
         part = path.relative_to("snippets/serving_mathematics").parent
         found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
         found += [file] if part.parts else []
-    return [name for name in found if (root / name).is_file()]
+        name = ".".join([*part.parts, path.stem])
+        shows = any(f"def {start}" in text for start in ("example(", "slider_", "figure_"))
+        found += [f"{SHOWN}[{name}]"] if shows else []
+        found += [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
+    return [name for name in found if (root / name.partition("::")[0]).is_file()]
 
 
 def sample(root: Path, seed: int, count: int, under: str = "") -> list[Mutant]:

@@ -181,6 +181,7 @@ def batches(plan: Plan, run: int) -> dict[str, Any]:
         given = {"case": case, "requests": 200 if plan.quick else 2000, "seed": run}
         record[case] = {
             "rate_per_s": batching.CASES[case][0],
+            "inside": float(f"{first['inside']:.3g}"),
             "preempted_share": first["preempted_share"],
             "steps_a_request": first["steps"] / first["requests"],
             "ns": {name: timing.spread(values) for name, values in cost.items()},

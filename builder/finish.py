@@ -191,9 +191,9 @@ def notebook(page: str, images: Sequence[str]) -> str:
 def security_policy(pages: Iterable[str], pyodide: str) -> str:
     """The value of a header Content-Security-Policy under which the pages work, on one line: no
     script runs but the site's own files, those inline scripts that stand in the pages now, by their
-    hash, and Python for the browser.
+    hash, and what these make themselves, as Python for the browser, once its bytes are compared.
 
-    pyodide: where that is loaded from, an address or a folder of the site.
+    pyodide: where that is fetched from, an address or a folder of the site.
     """
     inline = {text for page in pages for text in _INLINE.findall(page)}
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline)
@@ -202,7 +202,7 @@ def security_policy(pages: Iterable[str], pyodide: str) -> str:
     python = [f"{url.scheme}://{url.netloc}"] if url.netloc else []
     rules = {
         "default-src": ["'none'"],
-        "script-src": ["'self'", *hashes, "'wasm-unsafe-eval'", *python],
+        "script-src": ["'self'", *hashes, "'wasm-unsafe-eval'", "blob:"],
         "style-src": ["'self'", "'unsafe-inline'"],  # columns of tables; styles run nothing
         "img-src": ["'self'", "data:", "blob:"],
         "font-src": ["'self'"],

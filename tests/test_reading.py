@@ -193,7 +193,7 @@ def search(page: Page, query: str) -> Locator:
     expect(page.locator("[data-md-component=search-query]")).to_be_focused()
     page.keyboard.type(query)
     results = page.locator(".md-search-result__item > a")
-    expect(results.first).to_be_visible(timeout=20_000)
+    expect(results.first).to_be_visible()
     return results
 
 
@@ -211,7 +211,7 @@ def test_a_question_finds_its_page_first(page: Page, origin: str, query: str, ad
     page.goto(origin)
     results = search(page, query)
     pattern = re.compile(rf"^{re.escape(origin + address)}([?#].*)?$")
-    expect(results.first).to_have_attribute("href", pattern, timeout=20_000)
+    expect(results.first).to_have_attribute("href", pattern)
 
 
 def test_something_can_be_tried_on_the_home_page(page: Page, origin: str) -> None:
@@ -265,7 +265,7 @@ def test_an_address_that_is_not_there_leads_on(page: Page, origin: str, site: Pa
     query = page.locator("[data-md-component=search-query]")
     expect(query).to_be_focused()
     expect(query).to_have_value("token bucket")
-    expect(page.locator(".md-search-result__item > a").first).to_be_visible(timeout=20_000)
+    expect(page.locator(".md-search-result__item > a").first).to_be_visible()
 
 
 def test_every_page_is_listed_at_an_absent_address_without_javascript(

@@ -17,8 +17,10 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from builder import ROOT
 from builder.readings import reading
 
-PATIENCE_MS = 20_000  # on a machine with other work
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+from .browsing import PATIENCE_MS
+from .profiles import THOROUGH
+from .visits import DESK, PHONE, TODAY, widths_of
+
 SHIFTS = """
     window.shift = 0;
     new PerformanceObserver((list) => {
@@ -53,12 +55,22 @@ def shown(request: pytest.FixtureRequest) -> Shown:
     return value
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=DESK)
     context.add_init_script(SHIFTS)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def page(tab: Page) -> Iterator[Page]:
+    """The same tab for each test, since a window takes longer than most of them."""
+    yield tab
+    tab.unroute_all()
+    tab.emulate_media(media="null", color_scheme="null")
+    tab.set_viewport_size(DESK)
+    tab.goto("about:blank")
 
 
 def opened(page: Page, origin: str, shown: Shown, site: Path) -> tuple[Locator, dict[str, Any]]:
@@ -67,7 +79,7 @@ def opened(page: Page, origin: str, shown: Shown, site: Path) -> tuple[Locator, 
     slider = page.locator(shown.place)
     expect(slider.locator("svg")).to_have_count(0)  # nothing of it is loaded yet
     slider.scroll_into_view_if_needed()
-    expect(slider.locator("svg")).to_be_visible(timeout=PATIENCE_MS)
+    expect(slider.locator("svg")).to_be_visible()
     address = slider.get_attribute("data-grid")
     assert address is not None
     data = json.loads((site / shown.address / address).resolve().read_text(encoding="utf-8"))
@@ -122,8 +134,8 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
             says(slider, data, setting)
             nothing = said == reading(data, setting) == data["absent"]
             assert (drawn(slider) == before) == same or nothing, f"{control['label']}, {key}"
-    chance = random.Random(7)
-    for _ in range(12):
+    chance = random.Random(TODAY)
+    for _ in range(24 if THOROUGH else 4):
         setting = [chance.randrange(len(control["texts"])) for control in data["controls"]]
         for number, index in enumerate(setting):
             slider.locator("input").nth(number).fill(str(index))
@@ -160,13 +172,16 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
 
 def test_nothing_moves_when_sliders_are_drawn_and_used(page: Page, origin: str) -> None:
     moved = {}
-    for size in (DESK, PHONE):
+    places = sorted({shown.address for shown in SLIDERS})
+    for size, looks_wide in ((DESK, True), (PHONE, False)):
         page.set_viewport_size(size)
-        for address in sorted({shown.address for shown in SLIDERS}):
+        for address, wide in widths_of(places, TODAY):
+            if wide != looks_wide and not THOROUGH:
+                continue
             page.goto(origin + address)
             for slider in page.locator(".slider").all():
                 slider.scroll_into_view_if_needed()
-                expect(slider.locator("svg")).to_be_visible(timeout=PATIENCE_MS)
+                expect(slider.locator("svg")).to_be_visible()
                 for place in slider.locator("input").all():
                     for key in ("Home", "ArrowRight", "End"):
                         place.press(key)

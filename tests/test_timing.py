@@ -11,6 +11,7 @@ import pytest
 
 from builder import ROOT
 
+from .profiles import ROTATING, THOROUGH
 from .timing import OTHERS, SHARES, Timing, arranged, group_of, outgrown, summary
 
 LONG = max(SHARES, key=lambda group: SHARES[group])
@@ -90,7 +91,7 @@ def test_a_lost_process_is_named_at_once_and_the_others_tests_run(
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     at_once, _, summary = done.stdout.partition("= FAILURES =")
@@ -98,3 +99,4 @@ def test_a_lost_process_is_named_at_once_and_the_others_tests_run(
     assert f"\nFAILED test_{lost}.py::test_{lost}\n" in at_once
     assert f"crashed while running 'test_{lost}.py::test_{lost}'\n" in at_once
     assert "1 failed, 5 passed" in summary, done.stdout
+    assert (ROTATING in done.stdout) == (not THOROUGH)

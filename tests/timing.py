@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from .profiles import ROTATING, THOROUGH
+
 SHARES = {  # of the time of all tests, in percent: about twice what each took when it was written
     "tests/test_site.py": 40.0,
     "tests/test_live.py": 40.0,
@@ -26,6 +28,7 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/test_contracts.py": 14.0,
     "tests/test_browser.py": 14.0,
     "tests/test_notebook.py": 10.0,
+    "tests/test_bad_input.py": 10.0,
     "tests/builder/test_build.py": 10.0,
     "tests/builder/test_serve.py": 10.0,
     "tests/builder/test_faults.py": 8.0,
@@ -172,7 +175,8 @@ class Timing:
         if len(self.seconds) < 2:
             return
         terminalreporter.section(f"slowest {SLOWEST} tests, and the time of each folder")
-        for line in [*summary(self.seconds), *self._complaints()]:
+        rotating = [] if THOROUGH else [ROTATING]
+        for line in [*summary(self.seconds), *rotating, *self._complaints()]:
             terminalreporter.write_line(line)
 
     def _complaints(self) -> list[str]:

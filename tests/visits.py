@@ -1,8 +1,13 @@
-"""One visit to a page at one width: everything that the tests of all pages ask about it."""
+"""One visit to a page: everything that the tests of all pages ask about it.
+
+Its looks are judged at one width or at both, as the caller wants; whether it fits, always at both.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +31,8 @@ UNFOLD = """() => {
     for (const one of folded) one.open = true;
     return folded;
 }"""
-PLAIN = """() => {  // thousands of coloured words and rows, which are alike but in their colours
-    const inner = [...document.querySelectorAll(".highlight pre code")];
+PLAIN = """() => {  // thousands of words, signs and rows, which are alike but in their colours
+    const inner = [...document.querySelectorAll(".highlight pre code, math")];
     const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
     const kept = inner.map((code) => [code, [...code.childNodes]]);
     for (const code of inner) code.textContent = code.textContent;
@@ -38,6 +43,7 @@ PLAIN = """() => {  // thousands of coloured words and rows, which are alike but
     };
 }"""
 WHOLE = "definitions/utilization/"  # a page on which axe looks at every one of them
+TODAY = date.today().toordinal()
 SCHEMES = {"light": "default", "dark": "slate"}
 
 
@@ -56,6 +62,11 @@ def address_of(slug: str) -> str:
     return f"{slug}/".removesuffix("index/")
 
 
+def widths_of(places: Sequence[str], day: int) -> list[tuple[str, bool]]:
+    """Each page, and whether it is looked at on a desk that day, or on a phone."""
+    return [(address, (place + day) % 2 == 0) for place, address in enumerate(places)]
+
+
 def turned(page: Page, scheme: str) -> None:
     """The page in the light or the dark theme, as the system asks for it."""
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -65,7 +76,7 @@ def turned(page: Page, scheme: str) -> None:
 def structure(page: Page, whole: bool = False) -> list[Any]:
     """What axe finds on the page but for its colours.
 
-    whole: also in every word of code and in every row of checks.
+    whole: also in every word of code, sign of a formula and row of checks.
     """
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
@@ -101,30 +112,28 @@ COPIED = """async () => {
 
 
 @dataclass(frozen=True)
-class Look:
-    """A page at a width: how wide it is, the colours that cannot be read, and what axe finds."""
-
-    width: int
-    unreadable: list[str]
-    structure: list[Any]
-
-
-@dataclass(frozen=True)
 class Visit:
-    """A page as it came: what it asked for and said before anybody touched it, how it looks wide
-    and on a phone, and what its buttons copy.
+    """A page as it came: what it asked for and said before anybody touched it, how wide it is on a
+    desk and on a phone, the colours that cannot be read and what axe finds, and what its buttons
+    copy.
     """
 
     address: str
     asked: frozenset[str]
     said: tuple[str, ...]
-    desk: Look
-    phone: Look
+    widths: tuple[int, int]
+    unreadable: list[str]
+    structure: list[Any]
     copied: list[str]
 
 
-def visit(browser: Browser, origin: str, address: str) -> Visit:
-    """Open a page for the first time, wait until it asks for nothing more, and look at it."""
+def visit(browser: Browser, origin: str, address: str, wide: bool, narrow: bool) -> Visit:
+    """Open a page for the first time, wait until it asks for nothing more, and look at it.
+
+    wide, narrow: whether to look at colours and with axe on a desk and on a phone.
+    """
+    whole = address == WHOLE
+    bad, broken = list[str](), list[Any]()
     context = browser.new_context(viewport=DESK, color_scheme="light")
     try:
         page = context.new_page()
@@ -134,14 +143,18 @@ def visit(browser: Browser, origin: str, address: str) -> Visit:
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda problem: said.append(str(problem)))
         page.goto(origin + address)
-        desk = structure(page, whole=address == WHOLE)  # while it waits for what it asked for
+        if wide:
+            broken += structure(page, whole)  # while it waits for what it asked for
         page.wait_for_load_state("networkidle")
         before = frozenset(url for url in asked if not url.startswith("data:"))
-        wide, bad = page.evaluate(WIDTH), unreadable(page)
+        desk_width = page.evaluate(WIDTH)
+        bad += unreadable(page) if wide else []
         page.set_viewport_size(PHONE)
-        phone = Look(page.evaluate(WIDTH), unreadable(page), structure(page))
-        heard = tuple(said)
-        copied = page.evaluate(COPIED)
-        return Visit(address, before, heard, Look(wide, bad, desk), phone, copied)
+        phone_width = page.evaluate(WIDTH)
+        if narrow:
+            bad += unreadable(page)
+            broken += structure(page, whole)
+        heard, widths = tuple(said), (desk_width, phone_width)
+        return Visit(address, before, heard, widths, bad, broken, page.evaluate(COPIED))
     finally:
         context.close()

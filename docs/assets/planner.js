@@ -57,11 +57,11 @@ export function open(form) {
   };
 
   const chapter = (line) => new URL(`${settings.downloads}../${line.chapter}/`, document.baseURI).href;
-  const row = (line) => make("tr", {},
-    make("th", { scope: "row", textContent: line.what }),
-    make("td", { textContent: line.value }),
-    make("td", { textContent: line.estimate }),
-    make("td", {}, make("a", { href: chapter(line), textContent: line.title })));
+  const row = (line) => make("tr", { role: "row" }, // roles, because a phone shows rows as blocks
+    make("th", { scope: "row", role: "rowheader", textContent: line.what }),
+    make("td", { role: "cell", textContent: line.value }),
+    make("td", { role: "cell", className: "planner-estimate", textContent: line.estimate }),
+    make("td", { role: "cell" }, make("a", { href: chapter(line), textContent: line.title })));
   const copied = (told, text) => { // text with a button that copies it
     const button = make("button", { type: "button", textContent: "Copy" });
     button.addEventListener("click", async () => {
@@ -71,23 +71,29 @@ export function open(form) {
     });
     return make("div", { className: "planner-copy" }, make("p", {}, told, " ", button), make("pre", {}, make("code", { textContent: text, tabIndex: 0 })));
   };
-  const compared = ([head, ...rows]) => make("details", { open: true },
-    make("summary", { textContent: "The deployments that were compared" }),
-    make("div", { className: "planner-compared", tabIndex: 0, role: "region", ariaLabel: "Comparison" },
+  const folded = (told, [head, ...rows]) => make("details", {},
+    make("summary", { textContent: told }),
+    make("div", { className: "planner-rows", tabIndex: 0, role: "region", ariaLabel: told },
       make("table", { className: "plain" },
         make("thead", {}, make("tr", {}, ...head.map((title) => make("th", { scope: "col", textContent: title })))),
         make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((textContent) => make("td", { textContent }))))))));
+  const drawing = new DOMParser();
+  const plotted = ({ svg, caption }) => make("figure", {},
+    document.adoptNode(drawing.parseFromString(svg, "image/svg+xml").documentElement),
+    make("figcaption", { textContent: caption }));
   const heard = {
     status: (told) => { status.textContent = told; },
     line: (told) => { console.warn(told); },
     answer: (text) => {
       const told = JSON.parse(text);
       if (told.problem) return refuse(told.field, told.problem);
-      const heads = ["Line", "Simulated", "Closed form", "Chapter"].map((title) => make("th", { scope: "col", textContent: title }));
+      const heads = ["Line", "Simulated", "Closed form", "Chapter"].map((title) => make("th", { scope: "col", role: "columnheader", textContent: title }));
       answer.replaceChildren(
         make("p", { className: "planner-summary", textContent: told.summary }),
-        make("table", { className: "plain" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...told.lines.map(row))),
-        ...(told.compared.length ? [compared(told.compared)] : []),
+        make("div", { className: "planner-plots" }, ...told.plots.map(plotted)),
+        ...told.plots.map(({ title, rows }) => folded(title, rows)),
+        ...(told.compared.length ? [folded("The deployments that were compared", told.compared)] : []),
+        make("table", { className: "plain", role: "table" }, make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)), make("tbody", { role: "rowgroup" }, ...told.lines.map(row))),
         copied("One replica is started by", told.launch),
         copied("The fleet as a Kubernetes Deployment:", told.kubernetes),
         copied("The same plan from the command line:", told.command));

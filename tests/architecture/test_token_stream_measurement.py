@@ -19,9 +19,9 @@ from serving_mathematics.architecture.token_stream_measurement import (
 
 async def ask_server(limits: Limits, ask: dict[str, object], streams: int) -> list[TimedStream]:
     app = create_app(paced([0.02, 0.001]), limits)
-    async with asyncio.timeout(30), serving(app) as port:
+    async with asyncio.timeout(120), serving(app) as port:
         base = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
             return list(
                 await asyncio.gather(
                     *(timed_stream(http, "/v1/stream", ask, TokenReader()) for _ in range(streams))
@@ -58,9 +58,9 @@ def test_a_connection_that_breaks_keeps_what_came() -> None:
         listener = await asyncio.start_server(answer, "127.0.0.1", 0)
         base = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(120),
             listener,
-            httpx.AsyncClient(base_url=base, timeout=20, trust_env=False) as http,
+            httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http,
         ):
             return await timed_stream(http, "/", {}, TokenReader())
 

@@ -28,7 +28,7 @@ def test_the_proxy_counts_both_directions() -> None:
         thread.start()
         with _CountingProxy(listener.getsockname()[1]) as proxy:
             for size in (10, 90_000):
-                with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+                with socket.create_connection(("127.0.0.1", proxy.port), timeout=120) as client:
                     sender = threading.Thread(target=client.sendall, args=(b"x" * size,))
                     sender.start()
                     got = 0
@@ -44,7 +44,7 @@ def test_the_proxy_closes_when_the_server_is_gone() -> None:
         port = listener.getsockname()[1]
     with (
         _CountingProxy(port) as proxy,
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=120) as client,
     ):
         assert client.recv(10) == b""
         assert (proxy.sent, proxy.received) == (0, 0)

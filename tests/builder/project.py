@@ -21,7 +21,7 @@ from unittest import mock
 from builder import ROOT, SOURCES, __main__
 from builder.runner import Run, cached
 
-PATIENCE_S = 60.0  # how long anything may take on a machine with other work
+PATIENCE_S = 120.0  # how long anything may take on a machine with other work
 
 CONFIG = """\
 site_name: Miniature

@@ -367,7 +367,7 @@ def test_interrupted_run_leaves_nothing(number: signal.Signals, project: Project
     with project.started("builder", log=log) as run:
         wait_until(pids.exists, "the module to run")
         run.send_signal(number)
-        assert run.wait(timeout=15) == 128 + number
+        assert run.wait(timeout=60) == 128 + number
     assert project.leftovers == []
     assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
     assert "Traceback" not in log.read_text()

@@ -151,7 +151,7 @@ def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from()
         "'self'",
         "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='",
         "'wasm-unsafe-eval'",
-        "https://python.example",
+        "blob:",
     ]
     assert rules["connect-src"] == "'self' https://python.example"
     assert "unsafe-inline" not in rules["script-src"]

@@ -4,6 +4,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import time
@@ -51,6 +52,22 @@ class Served:
         whole.write_text(text.replace(before, after), encoding="utf-8")
         whole.replace(file)
 
+    def notices(self) -> bool:
+        """Whether an edit is followed by a build: not those made before the first look at the
+        folders, which comes some time after the server says that it is there.
+        """
+        builds = self.builds
+        self.project.write("docs/part/seen.md", f"# Edited {time.monotonic_ns()}\n")
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: self.builds > builds, "a build", 2.0)
+        return self.builds > builds
+
+    def calm(self) -> bool:
+        """Whether no build begins for a while."""
+        builds = self.builds
+        time.sleep(CALM_S)
+        return self.builds == builds
+
     def wait_for(self, path: str, text: str) -> str:
         wait_until(lambda: text in self.page(path), f"{text!r} in {path}; log:\n{self.log}")
         return self.page(path)
@@ -78,7 +95,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             lambda: process.poll() is not None or "Serving on" in served.log, "the server to start"
         )
         assert process.poll() is None, served.log
-        time.sleep(1)  # the server looks at the folders for the first time after it says so
+        wait_until(served.notices, "the server to notice an edit")
+        wait_until(served.calm, "the server to be done with it")
         yield served
         assert process.poll() is None, served.log
 
@@ -93,7 +111,7 @@ def test_edit_of_a_snippet_shows_in_the_page_and_runs_it_once(served: Served) ->
     builds, runs = served.builds, served.runs
     served.edit("snippets/serving_mathematics/part/twice.py", "double(2.0))", "double(4.0))")
     served.wait_for("part/twice/", "Doubled, two is 8.0.")
-    time.sleep(CALM_S)
+    served.calm()
     assert served.runs[len(runs) :] == ["part.twice"]
     assert served.builds == builds + 1
     served.edit("snippets/serving_mathematics/part/twice.py", "double(4.0))", "double(2.0))")

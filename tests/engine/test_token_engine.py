@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.engine.token_engine import (
+    MODEL_CONTEXT_TOKENS,
     VOCABULARY,
     Answer,
     Ask,
@@ -108,6 +111,27 @@ def test_seeds_are_a_requests_own(engine: TokenEngine) -> None:
     assert alone.tokens != reseeded.tokens
 
 
+ENDED = """
+import os, pathlib, signal, sys
+from serving_mathematics.engine.token_engine import Settings, TokenEngine
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+small = Settings(max_sequences=1, token_budget=16, kv_blocks=8, context_tokens=64)
+first, second = (TokenEngine(small, pathlib.Path(sys.argv[1])) for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_two_engines_ended_is_heard(shallow_model: Path) -> None:
+    """In the order in which they were made: the library leaves the signals a stack of the first.
+    `-X faulthandler` gives them one, as pytest does."""
+    command = [sys.executable, "-X", "faulthandler", "-c", ENDED, str(shallow_model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_memory_that_is_short_loses_no_token_and_is_told() -> None:
     """Twelve requests need 60 blocks at their end, of which there are 30: some are preempted."""
     engine = TokenEngine(Settings(max_sequences=16, kv_blocks=30, context_tokens=900))
@@ -183,3 +207,11 @@ def test_without_the_packages_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(EngineMissing, match="no model is installed"):
         model_path()
+
+
+def test_a_context_ends_at_the_memory_or_the_model() -> None:
+    """At the one that holds less; of the model's, one token stays free."""
+    for blocks, most in ((4, 128), (600, MODEL_CONTEXT_TOKENS - 1)):
+        assert Settings(kv_blocks=blocks, context_tokens=most).context_tokens == most
+        with pytest.raises(ValueError, match=f"context_tokens must be at most {most},"):
+            Settings(kv_blocks=blocks, context_tokens=most + 1)

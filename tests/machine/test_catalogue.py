@@ -90,7 +90,7 @@ def test_a_file_is_read_and_a_bad_one_named(tmp_path: Path) -> None:
     ("name", "system"),
     [
         ("H100", "h100_sxm"), ("h100-80gb", "h100_sxm"), ("NVIDIA H200 141GB", "h200_sxm"),
-        ("b200-nb", "b200_sxm"), ("GB200 NVL72", "gb200"), ("A100-SXM4-40GB", "a100_sxm"),
+        ("b200-nb", "b200_sxm"), ("GB200 NVL72", "gb200"), ("A100-SXM4-80GB", "a100_sxm"),
         ("AMD Instinct MI300X", "mi300x"), ("L40S", "l40s"), ("h100_pcie", "h100_pcie"),
         ("RTX PRO 6000", "rtx_pro_6000_server"),
     ],
@@ -103,6 +103,19 @@ def test_systems_go_by_many_names(name: str, system: str) -> None:
 def test_unknown_names_are_answered_with_near_ones() -> None:
     with pytest.raises(ValueError, match=r"system 'h10' is not known; nearest: .*h100"):
         find_system("h10")
+
+
+@pytest.mark.parametrize(
+    "name", ["H100 80GB", "A100-80GB", "B200 180GB", "B200-192GB", "L40S 48GB"]
+)
+def test_a_memory_in_the_name_that_is_the_systems(name: str) -> None:
+    assert compared(find_system(name).name).startswith(compared(name.replace("-", " ").split()[0]))
+
+
+@pytest.mark.parametrize("name", ["A100 40GB", "H100 94GB", "H200-80GB"])
+def test_another_memory_in_the_name_is_another_system(name: str) -> None:
+    with pytest.raises(ValueError, match=f"system '{name}' is known with [0-9]+ GiB only"):
+        find_system(name)
     with pytest.raises(ValueError, match=r"backend 'vlm' is not known; nearest: vllm"):
         find_backend("vlm")
     with pytest.raises(ValueError, match=r"precision 'fp3' is not known; known: bf16, fp8"):

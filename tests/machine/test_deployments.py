@@ -13,9 +13,11 @@ from serving_mathematics.machine.deployments import (
     RESERVED_BYTES,
     WORKED,
     Deployment,
+    Impossible,
     Storage,
     cache_devices,
     fewest_devices,
+    possible,
     require_deployment,
     room_sequences,
     sequence_bytes,
@@ -137,6 +139,19 @@ def test_fewest_devices_hold_the_weights() -> None:
 def test_what_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         require_deployment(replace(R1, **change))  # type: ignore[arg-type]
+
+
+def test_a_layout_that_cannot_be_is_told_from_a_number_that_is_wrong() -> None:
+    possible(True, "tensor", "anything", 1)
+    with pytest.raises(Impossible, match="tensor must be even, got 1"):
+        possible(False, "tensor", "even", 1)
+    for change in ({"tensor": 3}, {"system": find_system("h100")}):
+        with pytest.raises(Impossible):
+            require_deployment(replace(R1, **change))  # type: ignore[arg-type]
+    for change in ({"backend": "x"}, {"concurrency": math.nan}, {"draft_tokens": 99}):
+        with pytest.raises(ValueError, match="must be") as refused:
+            require_deployment(replace(R1, **change))  # type: ignore[arg-type]
+        assert refused.type is ValueError
 
 
 def test_what_can_be_is_let_through() -> None:

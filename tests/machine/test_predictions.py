@@ -1,4 +1,4 @@
-"""Padding and calibration: limits, quantiles as oracle, planted factors; and the exercises."""
+"""Padding: limits, quantiles as oracle, planted factors; and the exercises."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from serving_mathematics.machine.exercises.predictions import (
     running_requests,
     tokens_that_touch,
 )
-from serving_mathematics.machine.predictions import (
-    calibrated_errors,
-    example,
-    padding,
-)
+from serving_mathematics.machine.predictions import example, padding
 
 
 def test_padding_is_a_quantile_of_the_ratios() -> None:
@@ -35,19 +31,6 @@ def test_a_factor_of_its_own_is_found(share: float, factor: float) -> None:
     assert padding(predicted, factor * predicted, share) == pytest.approx(factor)
 
 
-def test_a_few_runs_remove_what_their_deployment_shares() -> None:
-    rng = np.random.default_rng(2)
-    labels = [name for name in "abcdef" for _ in range(30)]
-    shared = np.repeat(rng.uniform(0.5, 2, 6), 30)
-    predicted = rng.uniform(1, 9, 180)
-    measured = predicted * shared * rng.lognormal(0, 0.02, 180)
-    before, after = calibrated_errors(predicted, measured, labels, 3, rng)
-    assert before.shape == after.shape == (6 * 27,)
-    assert np.median(np.abs(after)) < 0.03 < np.median(np.abs(before))
-    nothing, _ = calibrated_errors(predicted[:3], measured[:3], ["a"] * 3, 3, rng)
-    assert nothing.size == 0
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -63,14 +46,10 @@ def test_bad_input_is_refused(change: dict[str, object], message: str) -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         padding(**(given_values | change))  # type: ignore[arg-type]
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="deployments must be one a run"):
-        calibrated_errors([1.0, 2.0], [1.0, 2.0], ["a"], 1, rng)
 
 
-def test_three_measurements_are_worth_something() -> None:
+def test_numbers_of_the_page() -> None:
     found = example()
-    assert found.after_three < 0.85 * found.before_three
     assert 1 < found.pad_90 < 2
     assert found.resisting_rows.count("\n") == 7
     assert found.table_rows.count("|") == 5 * 6

@@ -15,7 +15,7 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     comparison_rows,
 )
-from serving_mathematics.planner.capacity_planner import Quantile
+from serving_mathematics.planner.capacity_planner import Performance, Quantile
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.questions import read_choices
 
@@ -25,10 +25,17 @@ TOLD = answer(
     read_choices({"rate_per_s": 60, "requests": 300, "ttft_s": 1.5, "parallelism": "tp1, tp2"})
 )
 PLAN, QUESTION = TOLD.plan, TOLD.question
-SURE = replace(
+
+
+def with_class(run: Performance, **changes: Quantile) -> Performance:
+    """With other latencies of the one class that there is."""
+    return replace(run, classes=(replace(run.classes[0], **changes),))
+
+
+SURE = with_class(
     PLAN.best,
-    ttft_at_objective=Quantile(QUESTION.objective.ttft_s - 0.2, 0.1),
-    tpot_at_objective=Quantile(QUESTION.objective.tpot_s - 0.02, 0.01),
+    ttft=Quantile(QUESTION.objective.ttft_s - 0.2, 0.1),
+    tpot=Quantile(QUESTION.objective.tpot_s - 0.02, 0.01),
 )
 PLAIN = replace(
     TOLD,
@@ -68,8 +75,8 @@ def test_a_record_is_flat_and_finite() -> None:
 def test_a_wide_interval_is_not_a_decision() -> None:
     """Of this fleet, whose values must not reach beyond, and of a smaller one, that must not do."""
     goal = QUESTION.objective
-    late = replace(SURE, ttft_at_objective=Quantile(goal.ttft_s - 0.2, 0.3))
-    slow = replace(SURE, tpot_at_objective=Quantile(goal.tpot_s - 0.02, 0.03))
+    late = with_class(SURE, ttft=Quantile(goal.ttft_s - 0.2, 0.3))
+    slow = with_class(SURE, tpot=Quantile(goal.tpot_s - 0.02, 0.03))
     for best, may, words in (
         (SURE, False, "yes"),
         (late, False, "not quite: the interval of TTFT reaches beyond its objective"),
@@ -115,7 +122,7 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     replica fewer, other limits or the error of the steps."""
     n = SURE.replicas
     wide = Quantile(QUESTION.objective.ttft_s - 0.2, 0.3)
-    unsure = replace(SURE, ttft_at_objective=wide)
+    unsure = with_class(SURE, ttft=wide)
     doubtful = answer_summary(with_plan(PLAIN, best=unsure))
     assert " may keep a TTFT of 1.5 s " in doubtful
     assert doubtful.endswith(f" an hour. {n + 1} keep both.")
@@ -157,3 +164,32 @@ def test_intervals_keep_two_digits() -> None:
     assert values["TTFT at p50"] == "0.1298 ± 0.0096 s"
     assert values["TTFT at p90"] == "2 s"
     assert values["TTFT at p99"] == "12 ± 15 s"
+
+
+def test_every_class_has_its_line() -> None:
+    asked = {
+        "rate_per_s": 30,
+        "requests": 600,
+        "parallelism": "tp1",
+        "quantile": 0.9,
+        "classes": "chat:0.7:ttft=0.2;agents:0.3:prompt=6000,ttft=5",
+    }
+    told = answer(read_choices(asked))
+    lines, record = {x.what: x.value for x in answer_lines(told)}, answer_record(told)
+    for one in told.plan.best.classes:
+        assert f"{one.goodput_per_s:.3g} a second" in lines[f"of {one.name}"]
+        assert record[f"{one.name}_goodput_per_s"] == one.goodput_per_s
+        assert f" for {one.name}" in answer_summary(told)
+    assert record["goodput_per_s"] == sum(one.goodput_per_s for one in told.plan.best.classes)
+    if told.plan.deciding:
+        assert lines["class that decides"] == " or ".join(told.plan.deciding)
+    else:
+        nearest = told.plan.best.nearest
+        assert lines["class that decides"].startswith(f"none alone; {nearest.name} comes nearest")
+    sure = with_plan(told, deciding=("chat",))
+    assert " What decides is chat." in answer_summary(sure)
+    assert "class that decides" not in {line.what for line in answer_lines(TOLD)}
+    worse = replace(told.plan.best.classes[0], ttft=Quantile(0.1, 0.2))
+    best = replace(told.plan.best, classes=(worse, *told.plan.best.classes[1:]))
+    doubt = answer_record(with_plan(told, best=best))["decided"]
+    assert "the interval of TTFT of chat reaches beyond" in str(doubt)

@@ -19,6 +19,7 @@ from serving_mathematics.optimization.event_skipping import simulate
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     QUANTILES,
+    ClassRun,
     Fleet,
     Infeasible,
     Objective,
@@ -28,15 +29,27 @@ from serving_mathematics.planner.capacity_planner import (
     Question,
     binding_constraints,
     coarser,
+    deciding_classes,
+    least_requests,
     plan,
+    reaches,
     requests_to_judge,
+    require_enough,
     sectioned_quantile,
     sectioned_share,
     settled,
     time_shares,
+    worst_shares,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
-from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
+from serving_mathematics.planner.traffic import (
+    Traffic,
+    TrafficClass,
+    drawn_classes,
+    mixed_traffic,
+    share_of_traffic,
+    shares_of_trace,
+)
 
 from ..profiles import costly
 
@@ -53,6 +66,21 @@ def standin(requests: int = 1500) -> Workload:
     signal = fit_rate_signal(5.53014, 1.094198, (1, 10, 60), (1.385538, 3.868047, 16.411211))
     times = signal_arrivals(rng, signal, requests / 4)[:requests]
     return Workload(times, rng.geometric(1 / 800, times.size), rng.geometric(1 / 200, times.size))
+
+
+def test_other_limits_are_planned_with_what_was_simulated() -> None:
+    """A fleet with other limits is the one that is made anew, and runs nothing twice."""
+    asked = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=400)
+    fleet = Fleet(asked)
+    run = fleet.performance(4, 256, 2048)
+    limited = fleet.limited(2048, 256)
+    anew = Fleet(replace(asked, token_budget=2048, batch_limit=256))
+    assert limited.budgets == anew.budgets == (2048,)
+    assert limited.best(4) is run
+    assert anew.best(4) == run
+    assert fleet.limited(None, None).budgets == fleet.budgets
+    with pytest.raises(ValueError, match="batch_limit must be from 1 to token_budget = 512, got"):
+        fleet.limited(512, 600)
 
 
 def test_the_smallest_by_brute_force() -> None:
@@ -172,8 +200,8 @@ def test_what_every_plan_keeps(change: dict[str, Any]) -> None:
     best = found.best
     assert isinstance(found, Plan)
     assert isinstance(best, Performance)
-    assert best.ttft_at_objective.value <= 1.8
-    assert best.tpot_at_objective.value <= 0.05
+    assert best.nearest.ttft.value <= 1.8
+    assert best.nearest.tpot.value <= 0.05
     assert 0 < best.busy <= 1 + 1e-12
     assert best.concurrency <= best.places + 1e-9
     for three in (best.ttft, best.tpot):
@@ -248,15 +276,15 @@ def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:
         runs = [fleet.performance(fewer, 2**k, 512) for k in range(10)]
         near = [
             run is not None
-            and run.ttft_at_objective.value - run.ttft_at_objective.half_width <= goal.ttft_s
-            and run.tpot_at_objective.value - run.tpot_at_objective.half_width <= goal.tpot_s
+            and run.nearest.ttft.value - run.nearest.ttft.half_width <= goal.ttft_s
+            and run.nearest.tpot.value - run.nearest.tpot.half_width <= goal.tpot_s
             for run in runs
         ]
         assert [fleet.may_keep(run) for run in runs] == near
         inside = [
             run is not None
-            and run.ttft_at_objective.value + run.ttft_at_objective.half_width <= goal.ttft_s
-            and run.tpot_at_objective.value + run.tpot_at_objective.half_width <= goal.tpot_s
+            and run.nearest.ttft.value + run.nearest.ttft.half_width <= goal.ttft_s
+            and run.nearest.tpot.value + run.nearest.tpot.half_width <= goal.tpot_s
             for run in runs
         ]
         assert [run is not None and fleet.sure(run) for run in runs] == inside
@@ -396,6 +424,9 @@ def test_sections() -> None:
     assert sectioned_quantile(flat, 0.95).half_width >= 49  # no quantile of a section shows it
     holes = np.insert(series, 7, np.nan)
     assert sectioned_quantile(holes, 0.5) == got
+    assert sectioned_quantile(np.arange(20.0), 0.5).value == 9.5
+    with pytest.raises(ValueError, match="values must be at least 20, got 19"):
+        sectioned_quantile(np.arange(19.0), 0.5)
     for bad, words in (
         ((np.ones((5, 5)), 0.5), "values must be one-dimensional"),
         ((np.ones(19), 0.5), "values must be at least 20"),
@@ -457,3 +488,71 @@ def test_objectives_that_are_none(values: tuple[float, float]) -> None:
         Objective(*values)
     with pytest.raises(ValueError, match="quantile must be in"):
         Objective(1.0, 1.0, 1.0)
+
+
+KINDS = TrafficClass("chat", 0.7, 300.0, 60.0), TrafficClass("agents", 0.3, 2000.0, 120.0)
+MIXED = replace(
+    BASE,
+    traffic=mixed_traffic(40.0, KINDS),
+    class_objectives=(Objective(0.5, 0.05, 0.9), Objective(4.0, 0.05, 0.9)),
+)
+
+
+def test_classes_are_judged_one_by_one() -> None:
+    """Quantiles, joint shares and goodput from the requests of a class alone."""
+    fleet = Fleet(MIXED)
+    run = fleet.performance(6, 256, 512)
+    assert run is not None
+    which = drawn_classes(np.random.default_rng([0, 1]), mixed_traffic(40.0, KINDS), 400)
+    share = share_of_traffic(np.random.default_rng(0), mixed_traffic(40.0, KINDS), 6, 400, which)
+    engine = replace(fleet.engine, max_sequences=256, token_budget=512)
+    ttft, tpot = latencies_s(share, simulate(share, engine))
+    ttft = ttft + fleet.beside(share)
+    counted = np.arange(400) >= 40
+    both = 0.0
+    for place, (one, goal) in enumerate(zip(run.classes, MIXED.goals, strict=True)):
+        mine = (which == place) & counted
+        assert isinstance(one, ClassRun)
+        assert one.ttft.value == pytest.approx(np.quantile(ttft[mine], 0.9))
+        assert one.tpot.value == pytest.approx(np.nanquantile(tpot[mine], 0.9))
+        kept = (ttft[mine] <= goal.ttft_s) & ~(tpot[mine] > goal.tpot_s)
+        assert one.both.value == pytest.approx(kept.mean())
+        assert one.goodput_per_s == pytest.approx(40 * kept.sum() / 360)
+        both += kept.sum() / 360
+    assert run.both.value == pytest.approx(both)
+    assert run.nearest.worse == max(one.worse for one in run.classes)
+    assert run.nearest.worse == max(worst_shares(run.classes, MIXED.goals))
+    assert reaches(run.classes, MIXED.goals) is fleet.keeps(run)
+
+
+def test_the_class_that_is_strict_decides() -> None:
+    """With a strict class the fleet grows, and only without its objectives would one fewer do."""
+    loose = plan(MIXED, alternatives=False)
+    strict = Objective(0.3, 0.05, 0.9), Objective(4.0, 0.05, 0.9)
+    tight = plan(replace(MIXED, class_objectives=strict), alternatives=False)
+    assert tight.best.replicas > loose.best.replicas
+    assert tight.deciding == ("chat",)
+    fleet = Fleet(replace(MIXED, class_objectives=strict))
+    assert deciding_classes(fleet, 0) == ()
+    assert deciding_classes(Fleet(BASE), 1) == ()
+    lifted = replace(strict[0], ttft_s=math.inf, tpot_s=math.inf), strict[1]
+    long = Fleet(replace(MIXED, class_objectives=strict, requests=1600))
+    fewer = tight.best.replicas - 1
+    judge = long if fleet.keeps(fleet.best(fewer)) else fleet
+    assert judge.keeps(judge.best(fewer, lifted), lifted)
+
+
+def test_a_rare_class_needs_more_requests() -> None:
+    kinds = TrafficClass("chat", 0.98), TrafficClass("rare", 0.02)
+    asked = replace(MIXED, traffic=mixed_traffic(40.0, kinds))
+    assert least_requests(asked) == (450, "p90 of rare")
+    with pytest.raises(ValueError, match=r"requests must be at least 450 .* p90 of rare, got 400"):
+        require_enough(asked)
+    with pytest.raises(ValueError, match="class_objectives must be one for each of 2 classes"):
+        Fleet(replace(asked, requests=450, class_objectives=()))
+
+
+def test_no_fleet_for_one_class_names_it() -> None:
+    strict = Objective(0.5, 0.05, 0.9), Objective(0.001, 0.05, 0.9)
+    with pytest.raises(Infeasible, match=r"no fleet keeps a TTFT of 0.001 s at p90 of agents: "):
+        Fleet(replace(MIXED, class_objectives=strict))

@@ -7,10 +7,11 @@ from concurrent import futures
 from dataclasses import replace
 
 import pytest
-from serving_mathematics.planner.capacity_planner import Infeasible, plan
+from serving_mathematics.planner.capacity_planner import Infeasible, Objective, plan
 from serving_mathematics.planner.configurations import (
     Answer,
     Ranked,
+    Separate,
     answer,
     least_cost,
     pareto_front,
@@ -43,6 +44,26 @@ def test_the_cheapest_by_brute_force() -> None:
     assert len(RANKED) == len(CHOICES)
     order = [one.run.usd_per_hour for one in RANKED if one.run]
     assert order == sorted(order)
+
+
+def test_only_what_a_deployment_cannot_be_is_passed_over() -> None:
+    """Weights that do not fit, and a fleet that keeps nothing, are rows of the comparison; a wrong
+    question is an error, also where the other deployments would have an answer."""
+    small = replace(CHOICES[0].deployment.system, memory_bytes=1e9)
+    tight = replace(CHOICES[0], deployment=replace(CHOICES[0].deployment, system=small))
+    fast = replace(CHOICES[0], objective=Objective(1e-4, 1.0))
+    told = [one.problem for one in rank([tight, fast, RANKED[0].question])]
+    assert [text.partition(" must")[0].partition(" of")[0] for text in told] == [
+        "",
+        "model weights",
+        "no fleet keeps a TTFT",
+    ]
+    for wrong in (replace(CHOICES[0], memory_share=2.0), replace(CHOICES[0], batch_limit=9999)):
+        with pytest.raises(ValueError, match="must be") as refused:
+            rank([RANKED[0].question, wrong])
+        assert refused.type is ValueError
+        with pytest.raises(ValueError, match="must be"):
+            try_deployment(wrong)
 
 
 def test_what_was_left_out_costs_more_at_least() -> None:
@@ -142,3 +163,18 @@ def test_replicas_that_may_fail_are_in_the_bound_and_in_the_cost() -> None:
     assert run is not None
     assert other is not None
     assert run.usd_per_hour == other.usd_per_hour + 6.0
+
+
+def test_separate_fleets_are_planned_with_longer_runs() -> None:
+    """The row of the cheapest pair is that of the answer, and never dearer than another pair."""
+    asked = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1, tp2"}
+    told = answer(read_choices(asked | {"fleets": "two"}))
+    assert isinstance(told.apart, Separate)
+    assert told.apart.run is not None
+    pairs = [one for one in told.ranked if one.question.separate and one.run]
+    assert told.apart.run in [one.run for one in pairs]
+    assert told.apart.run.usd_per_hour == min(one.run.usd_per_hour for one in pairs if one.run)
+    assert told.apart.if_faster <= told.apart.run.replicas
+    costs = [one.run.usd_per_hour for one in told.ranked if one.run]
+    assert costs == sorted(costs)
+    assert answer(read_choices(asked)).apart is None

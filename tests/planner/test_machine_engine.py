@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serving_mathematics.machine.benchmark_loops import waiting_steps_s
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment, sequence_bytes, weight_bytes
+from serving_mathematics.machine.own_runs import scaled_constants
 from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s, prompt_s
 from serving_mathematics.optimization.continuous_batching import TICK_S, Workload
 from serving_mathematics.optimization.event_skipping import simulate
@@ -174,3 +175,29 @@ def test_other_refusals() -> None:
         cache_blocks(WORKED, 0.0)
     with pytest.raises(ValueError, match="blocks must be no more than fit beside the weights"):
         logged_reserve(WORKED, 131_072.0, 10**6)
+
+
+def test_calibrated_constants_reach_every_time() -> None:
+    asked = Workload([0], [1000], [250])
+    plain = engine_of(WORKED, asked)
+    for place in range(4):
+        slow = scaled_constants(FITTED, np.log(2) * (np.arange(4) == place))
+        found = engine_of(WORKED, asked, constants=slow)
+        assert found.engine.table is not None
+        assert plain.engine.table is not None
+        changed = (
+            found.engine.step_s > 1.1 * plain.engine.step_s,
+            found.engine.context_token_s > 1.1 * plain.engine.context_token_s,
+            found.engine.table.prompt[1000] > 1.1 * plain.engine.table.prompt[1000],
+            found.engine.table.prompt_end > 1.1 * plain.engine.table.prompt_end,
+            found.around_s > 1.1 * plain.around_s,
+        )
+        assert (
+            changed
+            == (
+                (True, False, False, False, True),
+                (True, True, False, False, True),
+                (False, False, True, False, False),
+                (False, False, False, True, True),
+            )[place]
+        )

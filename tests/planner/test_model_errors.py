@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED
+from serving_mathematics.machine.own_runs import OwnRun, calibrate
 from serving_mathematics.measuring import read_record
 from serving_mathematics.planner import model_errors
 from serving_mathematics.planner.model_errors import (
@@ -18,6 +19,7 @@ from serving_mathematics.planner.model_errors import (
     RUN_COLUMNS,
     ModelError,
     NearRun,
+    calibrated_error,
     model_error,
     nearest_runs,
     was_measured,
@@ -98,3 +100,17 @@ def test_refusals() -> None:
         nearest_runs(WORKED, 1.0, 1.0, 0.0)
     with pytest.raises(ValueError, match="count must be a positive integer"):
         nearest_runs(WORKED, 1.0, 1.0, 1.0, 0)
+
+
+def test_a_load_test_makes_the_error_smaller_unless_it_disagrees_with_itself() -> None:
+    smooth = [(1, 0.0075), (16, 0.0095), (64, 0.016)]
+    rough = [(1, 0.0075), (16, 0.019), (64, 0.016)]
+    found = []
+    for loads in (smooth[:1], smooth, rough):
+        runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
+        found.append(calibrated_error(calibrate(runs)))
+    one, three, torn = found
+    assert [error.calibrated_by for error in found] == [1, 3, 3]
+    plain = model_error(1, sparse=False)
+    assert three.high - three.low < one.high - one.low < plain.high - plain.low
+    assert torn.high > 1.3 > three.high

@@ -169,13 +169,18 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--grid", "none.csv"], "none.csv: No such file or directory"),
         (["--grid", "grid.txt"], "--grid must end in .json or .csv"),
         (["--grid", "a.csv", "--question", "b.json"], "--question must be left out"),
-        (["--grid", "g.csv", "--flags"], "--flags and --kubernetes are for one question"),
-        (["--rate-per-s", "1", "--tpot-s", "50"], "did you mean 0.05, for 50 ms?"),
+        (["--grid", "g.csv", "--flags"], "--flags, --kubernetes and --figure are for one question"),
+        (["--grid", "g.csv", "--figure", "a.svg"], "--figure are for one question, got a grid"),
+        (["--rate-per-s", "1", "--figure", "a.png"], "--figure must end in .svg, got 'a.png'"),
+        (["--rate-per-s", "1", "--figure", "no/a.svg"], "--figure must be in a folder that exists"),
+        (["--rate-per-s", "1", "--tpot-s", "50"], "did you mean 0.05?"),
         (["--rate-per-s", "1", "--model", "Lama-3.1-8B"], "nearest: "),
         (["--rate-per-s", "1", "--parallelism", "tp3"], "must be a divisor of the 32 heads"),
-        (["--rate-per-s"], "expected one argument"),
-        (["--rate", "1"], "unrecognized arguments"),
-        (["stray"], "unrecognized arguments: stray"),
+        (["--rate", "1"], "there is no option --rate; did you mean --rate-per-s?"),
+        (["--devices=2"], "there is no option --devices; did you mean --device?"),
+        (["--rps", "9"], "there is no option --rps; --help lists those there are"),
+        (["stray"], "there is no option stray; --help lists those there are"),
+        (["--rate-per-s"], "argument --rate-per-s: expected one argument"),
     ],
 )
 def test_what_is_refused(
@@ -189,7 +194,23 @@ def test_what_is_refused(
     status, out, err = told(capsys, *arguments)
     assert (status, out) == (2, "")
     assert words in err
+    assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_is_drawn_beside_the_answer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file, out = tmp_path / "plan.svg", tmp_path / "plan.json"
+    question = ["--rate-per-s", "2", *QUICK]
+    status, text, _ = told(capsys, *question, "--figure", str(file))
+    assert status == 0
+    assert "keeps a TTFT of 2 s" in text
+    drawn = file.read_text(encoding="utf-8")
+    assert "objective 2" in drawn
+    assert told(capsys, *question, "--figure", str(file), "--out", str(out))[0] == 0
+    assert file.read_text(encoding="utf-8") == drawn
+    assert out.exists()
 
 
 @pytest.mark.parametrize(
@@ -370,7 +391,7 @@ def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) ->
             os.killpg(process.pid, number)  # as a terminal does
         else:
             process.send_signal(number)
-        out, err = process.communicate(timeout=20)  # until every holder of the pipes has ended
+        out, err = process.communicate(timeout=120)  # until every holder of the pipes has ended
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

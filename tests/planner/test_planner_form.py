@@ -136,3 +136,12 @@ def test_labels_are_a_readers_words() -> None:
         assert "[" not in label
     assert len(set(LABELS.values())) == len(LABELS)
     assert f">{LABELS['device']} <code>device</code></label>" in form_html()
+
+
+def test_classes_may_be_empty_and_name_their_problem() -> None:
+    asked = {"rate_per_s": "9", "requests": "400", "parallelism": "tp1", "fleets": "one"}
+    told = json.loads(form_answer(json.dumps(asked | {"classes": ""})))
+    assert told["command"].endswith("--parallelism tp1")
+    for classes in ("chat", "chat:1:tpot=50", "chat:2"):
+        told = json.loads(form_answer(json.dumps(asked | {"classes": classes})))
+        assert told["field"] == "classes", told

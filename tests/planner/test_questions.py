@@ -11,17 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.capacity_planner import Objective
 from serving_mathematics.planner.questions import (
     FIELDS,
     Field,
+    meant_number,
     read_choices,
+    read_classes,
     read_grid,
     read_parallelism,
     read_question,
     read_trace,
     read_value,
 )
-from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.planner.traffic import Traffic, TrafficClass
 
 HOSTILE = [
     "",
@@ -185,7 +188,7 @@ def test_what_is_tried_by_itself_is_what_can_be() -> None:
     }
     assert splits == {(8, 1, 1), (8, 1, 8), (4, 1, 1), (4, 1, 4), (1, 8, 8), (1, 4, 4)} & splits
     assert {(8, 1, 8), (1, 8, 8)} <= splits
-    with pytest.raises(ValueError, match=r"parallelism: weights must be below .* devices would do"):
+    with pytest.raises(ValueError, match=r"parallelism: weights must be below .* would do"):
         read_choices({"rate_per_s": 1, "model": "Llama-3.1-405B", "device": "L4"})
 
 
@@ -254,15 +257,18 @@ def test_splits_that_are_none(text: str) -> None:
         ({"precision": "fp5", "rate_per_s": 1}, "precision 'fp5' is not known; known: bf16"),
         ({"cache_precision": "fp4", "rate_per_s": 1}, "cache_precision must be one of auto, bf16"),
         ({"model": 3}, "model must be a name of 1 to 1000 characters, got 3"),
-        ({"tpot_s": 50}, r"seconds \(did you mean 0.05, for 50 ms\?\), got 50"),
+        ({"tpot_s": 50}, r"\(did you mean 0.05\?\), got 50"),
         ({"rate_per_s": 1, "accepted_tokens": 2}, "accepted_tokens must be from 1 to draft_tokens"),
+        ({"rate_per_s": 1, "draft_tokens": 3}, "accepted_tokens must be given with draft_tokens, "),
+        ({"rate_per_s": 1, "device": "A100 40GB"}, "is known with 80 GiB only; or leave it out"),
+        ({"rate_per_s": 1, "device": "4090"}, "or leave it out and give peak_tflops"),
         (
             {"rate_per_s": 1, "model": "Llama-2-7B", "mean_prompt_tokens": 30_000},
             "mean_prompt_tokens and mean_output_tokens together must be at most 4096, the context",
         ),
         (
             {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
-            r"parallelism: weights must be below .* \(2 devices would do at bf16\), got 141 GB",
+            r"parallelism: weights must be below .* \(tp2 would do at bf16\), got 141 GB",
         ),
         (
             {"rate_per_s": 1, "parallelism": "ep2tp2"},
@@ -376,3 +382,98 @@ def test_other_broken_traces(tmp_path: Path) -> None:
         read_question({"trace": str(tmp_path / "none.csv")})
     with pytest.raises(IsADirectoryError):
         read_question({"trace": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meant"),
+    [
+        ("ttft_s", "500", 0.5),
+        ("ttft_s", "500ms", 0.5),
+        ("ttft_s", "2 s", 2.0),
+        ("tpot_s", "50", 0.05),
+        ("tpot_s", "1,5", 1.5),
+        ("quantile", "99", 0.99),
+        ("quantile", "p99.9", 0.999),
+        ("memory_share", "90%", 0.9),
+        ("cached_share", "80", 0.8),
+        ("rate_per_s", "10/s", 10.0),
+        ("rate_per_s", "4k/s", 4000.0),
+        ("mean_prompt_tokens", "4,000", 4000.0),
+        ("requests", "1_000", 1000.0),
+        ("price_per_hour", "$2.50", 2.5),
+    ],
+)
+def test_what_looks_like_another_unit_is_asked_back(name: str, text: str, meant: float) -> None:
+    assert meant_number(FIELDS[name], text) == meant
+    with pytest.raises(
+        ValueError, match=rf"^{name} must be a .* \(did you mean {meant:g}\?\), got"
+    ):
+        read_value(name, text)
+    assert read_value(name, meant) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rate_per_s", "200000"),  # not milliseconds
+        ("quantile", "1"),  # 0.01 is not meant
+        ("memory_gib", "80GB"),  # of 1000 or of 1024?
+        ("rate_per_s", "-3"),
+        ("rate_per_s", "12 foo"),
+        ("batch_limit", "256.5"),
+        ("seed", "9" * 5000),
+        ("ttft_s", "500000"),
+    ],
+)
+def test_what_is_unclear_is_refused_without_a_guess(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be a ") as refused:
+        read_value(name, text)
+    assert "did you mean" not in str(refused.value)
+
+
+def test_classes_say_what_differs() -> None:
+    kinds, goals = read_classes(
+        "chat:0.7:prompt=800,ttft=0.5; agents:.3:cached=0.9,tpot=0.1,quantile=0.9,answer=40",
+        {"mean_prompt_tokens": 500, "ttft_s": 2},
+    )
+    assert kinds == (
+        TrafficClass("chat", 0.7, 800.0, 250.0),
+        TrafficClass("agents", 0.3, 500.0, 40.0, 0.9),
+    )
+    assert goals == (Objective(0.5, 0.05, 0.99), Objective(2.0, 0.1, 0.9))
+    asked = read_question({"rate_per_s": 3, "classes": "a:0.5:prompt=100;b:0.5:prompt=300"})
+    assert isinstance(asked.traffic, Traffic)
+    assert asked.traffic.mean_prompt_tokens == asked.deployment.input_tokens == 200
+    assert asked.class_names == ("a", "b")
+    assert read_question({"rate_per_s": 3}).class_names == ("all requests",)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("chat", "classes must be name:share:what differs, such as chat:0.7"),
+        ("chat:0.7;", "classes must be name:share"),
+        ("chat:x", r"classes: the share of chat must be in \(0, 1\], got 'x'"),
+        ("chat:0.7;b:0.2", r"\(chat:0.778, b:0.222 would do\), got 0.9"),
+        ("chat:0.5;chat:0.5", "classes must be of different names, got 'chat'"),
+        ("chat:1:prompts=3", "chat may say prompt, answer, cached, ttft, tpot, quantile, got"),
+        ("chat:1:tpot=50", r"classes: chat: tpot_s must be .* \(did you mean 0.05\?\)"),
+        (";".join(f"c{n}:0.04" for n in range(25)), "classes must be at most 20, got 25"),
+    ],
+)
+def test_classes_that_cannot_be_read(text: str, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        read_classes(text)
+    with pytest.raises(ValueError, match=match):
+        read_choices({"rate_per_s": 1, "classes": text})
+
+
+def test_two_fleets_are_the_same_deployments_again() -> None:
+    asked = read_choices({"rate_per_s": 1, "parallelism": "tp1,tp2", "fleets": "two"})
+    assert [one.separate for one in asked] == [False, False, True, True]
+    assert [one.deployment.tensor for one in asked] == [1, 2, 1, 2]
+
+
+def test_a_trace_has_no_classes() -> None:
+    with pytest.raises(ValueError, match="classes must be left out where trace is given"):
+        read_choices({"trace": "x.csv", "classes": "a:1"})

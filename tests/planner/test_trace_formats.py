@@ -106,6 +106,12 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
             "",
             "row 2 must be an object with",
         ),
+        (
+            '{"ts": 1, "isl": 1, "osl": 1}\n{"ts": 2, "isl": 0, "osl": 1}\n',
+            "",
+            "row 2, column isl must be a whole number, at least 1, got '0'",
+        ),
+        (HEAD + f"\n1,{'x' * 99},1\n", "", f"at least 1, got '{'x' * 40}'"),
         (HEAD + '\n"1,1,1\n', "", "the log must be comma-separated values"),
     ],
 )

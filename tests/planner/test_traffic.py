@@ -12,6 +12,9 @@ from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.traffic import (
     Traffic,
+    TrafficClass,
+    drawn_classes,
+    mixed_traffic,
     share_of_traffic,
     shares_of_trace,
     traced_requests,
@@ -100,3 +103,26 @@ def test_counts_are_positive() -> None:
         shares_of_trace(rng, asked, 0, 5)
     with pytest.raises(ValueError, match="requests must be positive"):
         shares_of_trace(rng, asked, 1, 0)
+
+
+def test_classes_that_cannot_be() -> None:
+    chat = TrafficClass("chat", 0.5)
+    for match, make in (
+        (r"share must be in \(0, 1\]", lambda: TrafficClass("chat", 0.0)),
+        ("mean_output_tokens must be finite", lambda: TrafficClass("chat", 1.0, 1.0, 0.5)),
+        ("classes must be classes whose shares are 1", lambda: mixed_traffic(1.0, (chat,))),
+        ("classes must be one or more", lambda: mixed_traffic(1.0, ())),
+        (
+            "mean_prompt_tokens must be the mean of the classes, 1000, got 5",
+            lambda: Traffic(1.0, 1.0, 5.0, classes=(chat, TrafficClass("other", 0.5))),
+        ),
+        (
+            "which must be the classes of 5 requests",
+            lambda: share_of_traffic(
+                np.random.default_rng(1), mixed_traffic(1.0, (chat, chat)), 1, 5
+            ),
+        ),
+    ):
+        with pytest.raises(ValueError, match=match):
+            make()
+    assert drawn_classes(np.random.default_rng(0), Traffic(1.0), 9).tolist() == [0] * 9

@@ -37,7 +37,7 @@ def test_every_engine_has_a_row() -> None:
             *performance.ENGINES.values()
         ]
         assert {line.count("|") for line in lines} == {7}
-    assert {line.count("|") for line in numbers.rows_batching.split("\n")} == {7}
+    assert {line.count("|") for line in numbers.rows_batching.split("\n")} == {8}
 
 
 def test_verdicts_follow_the_records(records: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ MIN_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 CHECKPOINT_S = 5 * MIN_S  # δ of the worked numbers
 RESTART_S = 10 * MIN_S  # R of the worked numbers
 WORK_S = 20 * DAY_S  # T of the worked numbers
+MOST_FAILURES = 100_000  # in a simulated run
 
 
 def young_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
@@ -137,15 +138,13 @@ def simulate_completion(
     Arguments as for `expected_completion_s`. shape: of the Weibull gaps between failures, whose
     mean stays M; 1 is exponential, below 1 failures come in clusters. Each gap is drawn when the
     last failure strikes and runs on through work, checkpoints and restarts. runs: at least 10.
-    Raises ValueError outside these ranges.
+    Raises ValueError outside these ranges, and where MOST_FAILURES are to be expected and more.
     """
-    require_positive(work_s=work_s)
-    require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
-    require_non_negative(checkpoint_s=checkpoint_s)
-    require_positive(failure_gap_s=failure_gap_s)
-    require_non_negative(restart_s=restart_s)
     require_positive(shape=shape)
     require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
+    whole = expected_completion_s(work_s, interval_s, checkpoint_s, failure_gap_s, restart_s)
+    fewer = f"such that fewer than {MOST_FAILURES} failures are to be expected"
+    require(whole / failure_gap_s < MOST_FAILURES, "failure_gap_s", fewer, failure_gap_s)
     scale = failure_gap_s / math.gamma(1 + 1 / shape)
     done, clock = np.zeros(runs), np.zeros(runs)
     owed = np.zeros(runs)  # of a restart that was not completed

@@ -192,17 +192,17 @@ def create_server(
             work.exception()  # seen, also when nobody waits for it any more
 
     async def infer(data: bytes, context: Any) -> Any:
-        request = _parsed("ModelInferRequest", data)
-        await _only_digits(request, "model_name", context)
-        try:
-            pixels = read_pixels(request)
-        except ValueError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         if counts["accepted"] - counts["done"] >= limits.places:
             counts["refused"] += 1
             later = (("grpc-retry-pushback-ms", "1000"),)
             full = f"{limits.places} requests are inside, try later"
             await context.abort(grpc.StatusCode.UNAVAILABLE, full, later)
+        request = _parsed("ModelInferRequest", data)  # for whom there is a place
+        await _only_digits(request, "model_name", context)
+        try:
+            pixels = read_pixels(request)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         counts["accepted"] += 1
         outcome = "failed"
         try:

@@ -20,16 +20,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import logging
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import h11
 import numpy as np
 import numpy.typing as npt
 import uvicorn
@@ -41,7 +41,6 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import (
@@ -49,6 +48,7 @@ from serving_mathematics.architecture.digits_classifier import (
     load_digits,
     train_classifier,
 )
+from serving_mathematics.architecture.http_connections import PunctualProtocol
 from serving_mathematics.architecture.inference_bodies import (
     JSON_BYTES,
     ErrorAnswer,
@@ -134,91 +134,27 @@ async def _error(status: int, reason: str, scope: Scope, receive: Receive, send:
     await JSONResponse({"error": reason}, status, close)(scope, receive, send)
 
 
-class PunctualProtocol(H11Protocol):
-    """HTTP/1.1 as in uvicorn, but the head of a request must arrive within timeout_keep_alive and
-    fit into h11_max_incomplete_event_size, and limit_concurrency bounds the connections.
+class _PlacedRoute(APIRoute):
+    """A route that takes a place before it parses a body, most of the work for a large one, and
+    gives it back when the answer is made."""
 
-    uvicorn starts its clock after an answer and stops it at the next byte, so that a client which
-    sends half a head, or nothing on a new connection, stays for ever. It measures only the heads
-    that are not whole yet, and what arrives at once may be larger. It counts connections when they
-    send a request, so that those which send nothing are too many first and keep the others out;
-    here a new one takes the place of the one that has been idle for longest.
-    """
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As ever, or 503."""
+        handler = super().get_route_handler()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock, and make room."""
-        super().connection_made(transport)
-        self._unread = bytearray()
-        self._expect_head()
-        most = self.limit_concurrency
-        if most is not None and len(self.connections) >= most:
-            others = (other for other in self.connections if other is not self)
-            idle = [x for x in others if isinstance(x, PunctualProtocol) and x.is_idle()]
-            if idle:
-                oldest = min(idle, key=lambda other: other._since)
-                oldest.refuse(503, f"more than {most - 1} connections, try later")
-                oldest.transport.close()
-                self.connections.discard(oldest)
+        async def placed(request: Request) -> Response:
+            places, state = request.app.state.places, request.app.state
+            if places.locked():
+                state.counts["refused"] += 1
+                full = f"{state.limits.places} requests are inside, try later"
+                raise HTTPException(503, full, {"Retry-After": "1"})
+            async with places:
+                return await handler(request)
 
-    def data_received(self, data: bytes) -> None:
-        """Take the bytes in pieces, none of which goes beyond the limit of a head."""
-        most = self.config.h11_max_incomplete_event_size or 1 << 16
-        self._unread += data
-        while self._unread and self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
-            room = most - len(self.conn.trailing_data[0])
-            if room <= 0 and self.conn.their_state is h11.IDLE:
-                self.refuse(431, f"a head of more than {most} bytes")
-                self.transport.write_eof()  # closing under a client that still sends resets it
-                break
-            piece = bytes(self._unread[: max(room, 1)])
-            del self._unread[: max(room, 1)]
-            super().data_received(piece)
-        if self.conn.their_state is not h11.DONE:
-            self._unread.clear()
-        elif self._unread:
-            self.flow.pause_reading()  # the next request waits for the answer to this one
-
-    def is_idle(self) -> bool:
-        """Whether there is no request that waits for its answer."""
-        return self.cycle is None or self.cycle.response_complete
-
-    def refuse(self, status: int, reason: str) -> None:
-        """Answer a request before it has begun, as the last on its connection."""
-        if self.conn.our_state is not h11.IDLE:
-            return
-        body = json.dumps({"error": reason}).encode()
-        head = [
-            ("content-type", "application/json"),
-            ("content-length", f"{len(body)}"),
-            ("connection", "close"),
-        ]
-        answer = h11.Response(status_code=status, headers=head)
-        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
-
-    def on_response_complete(self) -> None:
-        """Start the clock for the next request."""
-        super().on_response_complete()
-        self._overdue.cancel()
-        self._expect_head()
-        self.data_received(b"")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop it."""
-        self._overdue.cancel()
-        super().connection_lost(exc)
-
-    def _expect_head(self) -> None:
-        before, self._since = self.cycle, self.loop.time()
-
-        def close() -> None:
-            if self.cycle is before:  # no request has begun since
-                self.transport.abort()
-
-        self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
+        return placed
 
 
-class _ExtendedRoute(APIRoute):
+class _ExtendedRoute(_PlacedRoute):
     """A route for the requests only that say how much of their body is JSON."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -241,6 +177,8 @@ def create_app(
     limits, counts = limits or Limits(), Counter() if counts is None else counts
     model = asyncio.Semaphore(limits.workers)
     app = FastAPI(title="digits")
+    app.state.places = asyncio.Semaphore(limits.places)
+    app.state.counts, app.state.limits = counts, limits
     app.add_middleware(
         BoundedBody, body_bytes=limits.body_bytes, read_s=limits.read_s, fields=limits.fields
     )
@@ -268,10 +206,6 @@ def create_app(
         return {"name": "digits", "platform": "numpy", "inputs": [pixels], "outputs": [logits]}
 
     async def score(pixels: npt.NDArray[np.float32], timeout_ms: int | None) -> Any:
-        if counts["accepted"] - counts["done"] >= limits.places:
-            counts["refused"] += 1
-            full = f"{limits.places} requests are inside, try later"
-            raise HTTPException(503, full, {"Retry-After": "1"})
         counts["accepted"] += 1
         outcome = "failed"
         try:
@@ -312,15 +246,6 @@ def create_app(
         kind = "application/octet-stream" if binary else "application/json"
         return Response(body, media_type=kind, headers={JSON_BYTES: f"{head_bytes}"})
 
-    app.router.add_api_route(
-        PATH,
-        infer_extended,
-        methods=["POST"],
-        route_class_override=_ExtendedRoute,
-        include_in_schema=False,  # OpenAPI has one entry for a path and a method
-    )
-
-    @app.post(PATH, responses={"default": {"model": ErrorAnswer}})
     async def infer(request: InferRequest, x_timeout_ms: Timeout = None) -> InferResponse:
         (tensor,) = request.inputs
         pixels = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
@@ -330,6 +255,11 @@ def create_app(
         )
         return InferResponse(model_name="digits", outputs=[answer])
 
+    add = functools.partial(app.router.add_api_route, PATH, methods=["POST"])
+    # OpenAPI has one entry for a path and a method
+    add(infer_extended, route_class_override=_ExtendedRoute, include_in_schema=False)
+    errors: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorAnswer}}
+    add(infer, route_class_override=_PlacedRoute, responses=errors)
     return app
 
 

@@ -124,12 +124,12 @@ def simulate_makespan(
 
     tasks: n. machines: m. slow_share: probability that an attempt is slow, in [0, 1]. slowdown: how
     much longer it then takes, at least 1. copies: as in `run_with_copies`. runs: independent jobs,
-    at least 10. Raises ValueError outside these ranges.
+    10 to 10^6. Raises ValueError outside these ranges.
     """
     require_positive_integer(tasks=tasks)
     require_in("[0, 1]", slow_share=slow_share)
     require(1 <= slowdown < math.inf, "slowdown", "at least 1 and finite", slowdown)
-    require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
+    require(runs % 1 == 0 and 10 <= runs <= 10**6, "runs", "an integer from 10 to 10^6", runs)
     outcomes = []
     for _ in range(runs):
         drawn = rng.uniform(0.9, 1.1, (2, tasks))

@@ -34,8 +34,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from serving_mathematics import checks
+from serving_mathematics.architecture.http_connections import PunctualProtocol
 from serving_mathematics.architecture.inference_bodies import _reason
-from serving_mathematics.architecture.rest_server import PunctualProtocol, listen
+from serving_mathematics.architecture.rest_server import listen
 from serving_mathematics.capacity.bounded_server import open_files_for
 from serving_mathematics.require import require
 

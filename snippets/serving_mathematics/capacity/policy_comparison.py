@@ -41,6 +41,7 @@ from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
     require,
     require_all_non_negative,
+    require_finite,
     require_in,
     require_non_negative,
     require_positive,
@@ -115,6 +116,7 @@ def poisson_arrivals(
     are uniform, which is exact. Raises ValueError on mismatched, unsorted, negative or non-finite
     input.
     """
+    require_finite(end_s=end_s)
     starts, pieces = np.asarray(times_s, dtype=float), np.asarray(rates, dtype=float)
     require(
         starts.ndim == 1 and starts.size > 0,

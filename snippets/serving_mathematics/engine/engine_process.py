@@ -245,9 +245,14 @@ class EngineProcess:
         self._calls[number] = call
         try:
             self._send(("ask", number, question))
-            while True:  # not under one asyncio.timeout: the reader may be another task each time
+            # Not under one timeout: the reader may be another task each time. And not by wait_for,
+            # which in Python 3.11 loses a cancellation that comes together with a part.
+            while True:
                 left_s = call.asked_s + self.deadline_s - time.monotonic()
-                part = await asyncio.wait_for(call.parts.get(), left_s)
+                if left_s <= 0:
+                    raise TimeoutError
+                async with asyncio.timeout(left_s):
+                    part = await call.parts.get()
                 if isinstance(part, EngineError):
                     raise part
                 if isinstance(part, Part) and part.finish:

@@ -125,11 +125,15 @@ class AnswerStream(StreamingResponse):
     """A stream of events that ends its source when it ends, however that is: with the answer, with
     the client, or because the client takes nothing for too long."""
 
-    def __init__(self, events: AsyncIterator[bytes], write_s: float) -> None:
-        """events: what is sent; closed at the end. write_s: for the client to take a piece."""
+    def __init__(
+        self, events: AsyncIterator[bytes], write_s: float, parts: AsyncIterator[Part | int]
+    ) -> None:
+        """events: what is sent; closed at the end. write_s: for the client to take a piece. parts:
+        what the events are made of; closed too, since events that nobody began close nothing.
+        """
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(events, media_type="text/event-stream", headers=headers)
-        self._source, self._write_s = events, write_s
+        self._sources, self._write_s = (events, parts), write_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream."""
@@ -142,7 +146,8 @@ class AnswerStream(StreamingResponse):
             with contextlib.suppress(TimeoutError, ClientDisconnect):
                 await super().__call__(scope, receive, send_in_time)
         finally:
-            await self._source.aclose()  # type: ignore[attr-defined]
+            for source in self._sources:
+                await source.aclose()  # type: ignore[union-attr]
 
 
 def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> FastAPI:
@@ -212,7 +217,7 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
         assert isinstance(prompt_tokens, int)
         if wishes.stream:
             events = _events(parts, head, prompt_tokens, wishes)
-            return AnswerStream(events, limits.write_s)
+            return AnswerStream(events, limits.write_s, parts)
         whole = asyncio.create_task(_collect(parts))
         left = asyncio.create_task(_left(request))
         try:

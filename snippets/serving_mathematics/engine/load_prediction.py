@@ -35,12 +35,14 @@ from serving_mathematics.require import (
     require,
     require_all_positive,
     require_in,
+    require_non_negative_integer,
     require_positive,
 )
 
 FloatArray = npt.NDArray[np.float64]
 MEAN_PROMPT, MEAN_OUTPUT = 64.0, 24.0  # tokens; geometric, cut where the context ends
 QUANTILES = (0.5, 0.95)
+MOST_REQUESTS = 10**6  # of a run, in the mean
 TRACE_SCALE = 8  # by which lengths of a trace are divided, for a small model's context
 
 
@@ -62,6 +64,12 @@ def cut_workload(workload: Workload, last_s: float, context_tokens: int) -> Work
     return Workload(workload.arrival_s[:due], prompts, outputs)
 
 
+def _require_bounded(rate: float, seed: int, run_s: float) -> None:
+    require_positive(rate=rate, run_s=run_s)
+    require_non_negative_integer(seed=seed)
+    require(rate * run_s <= MOST_REQUESTS, "rate", f"at most {MOST_REQUESTS / run_s:g}", rate)
+
+
 def poisson_load(rate: float, seed: int, run_s: float, context_tokens: int) -> Workload:
     """The requests of one run.
 
@@ -71,6 +79,7 @@ def poisson_load(rate: float, seed: int, run_s: float, context_tokens: int) -> W
     >>> poisson_load(5.0, 0, 2.0, 2048).prompt_tokens.size
     8
     """
+    _require_bounded(rate, seed, run_s)
     rng = np.random.default_rng([seed, int(1000 * rate)])
     whole = chat_workload(rng, rate, int(3 * rate * run_s) + 10, MEAN_PROMPT, MEAN_OUTPUT)
     return cut_workload(whole, run_s, context_tokens)
@@ -93,7 +102,7 @@ def trace_load(
     >>> int(load.prompt_tokens[0]), int(load.output_tokens[0]), int(sum(load.arrival_s < 5.0))
     (10, 2, 46)
     """
-    require_positive(rate=rate, run_s=run_s)
+    _require_bounded(rate, seed, run_s)
     rng = np.random.default_rng([seed, int(1000 * rate)])
     minutes = np.array(trace["requests_per_minute"], dtype=float)
     part_s = run_s / minutes.size

@@ -18,10 +18,12 @@ tokens as the budget leaves. Needs openvino-genai and a model; nothing is fetche
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.util
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,6 +216,27 @@ def model_path() -> Path:
     return files[0]
 
 
+@contextlib.contextmanager
+def _same_signal_stack() -> Iterator[None]:
+    """The stack on which this thread handles signals stays what it was.
+
+    A pipeline puts another in its place, and the former back when it ends. Where two pipelines end
+    in the order in which they were made, what is put back last is memory of the first, which is no
+    more, and the next signal, a Ctrl-C, ends the process by a segmentation fault.
+    """
+    try:
+        change = ctypes.CDLL(None).sigaltstack
+    except (AttributeError, OSError, TypeError):  # no such system
+        yield
+        return
+    was = ctypes.create_string_buffer(64)  # a stack_t is shorter on every system
+    change(None, was)
+    try:
+        yield
+    finally:
+        change(was, None)
+
+
 class TokenEngine:
     """A model and its batch: `add` requests, `step`, take `tokens`, `cancel`.
 
@@ -241,9 +264,10 @@ class TokenEngine:
         if settings.lookup_tokens:
             options["prompt_lookup"] = True
         try:
-            self._pipeline = openvino_genai.ContinuousBatchingPipeline(
-                str(path), limits, "CPU", options
-            )
+            with _same_signal_stack():
+                self._pipeline = openvino_genai.ContinuousBatchingPipeline(
+                    str(path), limits, "CPU", options
+                )
             self._tokenizer = self._pipeline.get_tokenizer()
             words = self._tokenizer.get_vocab()
         except Exception as problem:

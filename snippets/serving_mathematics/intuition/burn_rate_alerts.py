@@ -106,7 +106,7 @@ def simulated_month(
     for start, length, rate in incidents:
         require(0 <= rate <= 1, "incidents", "of error rates in [0, 1]", rate)
         rates[round(start * DAY_MIN) : round((start + length) * DAY_MIN)] = rate
-    require(requests_per_min > 0, "requests_per_min", "positive", requests_per_min)
+    require_positive(requests_per_min=requests_per_min)
     requests = rng.poisson(requests_per_min, rates.size)
     return requests, rng.binomial(requests, rates)
 

@@ -31,6 +31,7 @@ from serving_mathematics.machine.step_time import (
     decode_step_s,
     prompt_s,
 )
+from serving_mathematics.require import require_all_non_negative, require_all_positive
 
 BUSIEST = 0.8  # share of the time that a fleet sized here takes prompts
 
@@ -49,7 +50,8 @@ def waiting_steps_s(work: Work, constants: Constants, step_s: Array) -> Array:
 
     step_s: of the batch that is running, shape (rows,): a new request waits for its end. The rest
     is a number of steps of one sequence: prompts run outside of CUDA graphs, launch by launch, and
-    beside them lie HTTP, words to numbers and back, and scheduling, by backend.
+    beside them lie HTTP, words to numbers and back, and scheduling, by backend. Raises ValueError
+    unless step_s is finite and not negative.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s
@@ -59,6 +61,7 @@ def waiting_steps_s(work: Work, constants: Constants, step_s: Array) -> Array:
     >>> bool(np.isclose(waited, (1 + FITTED.first_steps_vllm) * alone)[0])
     True
     """
+    require_all_non_negative(step_s=step_s)
     steps = by_backend(
         work, constants.first_steps_trtllm, constants.first_steps_sglang, constants.first_steps_vllm
     )
@@ -70,12 +73,14 @@ def interruptions_s(work: Work, constants: Constants, running: Array) -> Array:
     """What others' prompts take from a request, a token, shape (rows,), in seconds.
 
     running: sequences in the engine, shape (rows,). Each of the others begins once in an answer.
+    Raises ValueError unless it is finite and not negative.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> float(interruptions_s(count_work([WORKED]), FITTED, np.ones(1))[0])  # alone
     0.0
     """
+    require_all_non_negative(running=running)
     taken = prompt_s(work, constants) / work.stages + constants.prompt_s / work.groups
     return np.asarray(np.maximum(running - 1, 0) / work.answer * taken, dtype=float)
 
@@ -118,8 +123,9 @@ def fleet_latencies(
     """Times of a closed loop on separate fleets, shape (rows,), in seconds.
 
     prompts and answers: one engine of each fleet; the engines: how many of each, shape (rows,),
-    where no more than 0 for prompts stands for as many as keep them below 80% busy;
-    concurrency: requests in both fleets together, shape (rows,).
+    where 0 for prompts stands for as many as keep them below 80% busy;
+    concurrency: requests in both fleets together, shape (rows,). Raises ValueError unless
+    answer_engines and concurrency are positive, and prompt_engines is not negative.
 
     >>> from serving_mathematics.machine.benchmark_loops import loop_latencies
     >>> from serving_mathematics.machine.deployments import WORKED
@@ -129,6 +135,8 @@ def fleet_latencies(
     >>> bool(apart.per_token_s[0] < loop_latencies(work, FITTED).per_token_s[0])  # no interruptions
     True
     """
+    require_all_non_negative(prompt_engines=prompt_engines)
+    require_all_positive(answer_engines=answer_engines, concurrency=concurrency)
     prompt = prompt_s(prompts, constants)
     context = answers.prompt + answers.answer / 2
     each = np.maximum(concurrency / answer_engines, 1.0)
@@ -160,11 +168,13 @@ def tokens_per_s_per_device(
 ) -> Array:
     """Output tokens a second and device that a closed loop yields, shape (rows,).
 
-    answer_tokens: of an answer, in the mean. Source: Little (1961).
+    answer_tokens: of an answer, in the mean. Source: Little (1961). Raises ValueError unless the
+    three arrays are positive and finite.
 
     >>> one = Latencies(np.array([1.0]), np.array([0.01]), np.array([8.0]))
     >>> tokens_per_s_per_device(one, np.array([900.0]), np.array([8.0]), np.array([4.0]))
     array([180.])
     """
+    require_all_positive(answer_tokens=answer_tokens, concurrency=concurrency, devices=devices)
     stay = latencies.first_token_s + answer_tokens * latencies.per_token_s
     return np.asarray(concurrency * answer_tokens / stay / devices)

@@ -40,7 +40,14 @@ from serving_mathematics.machine.step_time import (
     count_work,
 )
 from serving_mathematics.measuring import provenance, write_record
-from serving_mathematics.require import require_all_finite, require_positive
+from serving_mathematics.require import (
+    require,
+    require_all_finite,
+    require_all_non_negative,
+    require_all_positive,
+    require_positive,
+    require_positive_integer,
+)
 
 STEP_CONSTANTS = 14  # the first of `Constants`, fitted to times per token; the rest to first tokens
 SHARES = tuple(i for i, name in enumerate(CONSTANT_NAMES) if name.endswith("_share"))
@@ -182,7 +189,7 @@ def descend(
 
     residuals: parameters of shape (p,) to residuals of shape (n,). upper: largest parameters, shape
     (p,). scale: residuals above it count in proportion, below it by their square. Raises ValueError
-    unless the start is finite and the scale positive.
+    unless start is finite, upper has no NaN, scale is positive and steps is a positive integer.
 
     >>> x = np.array([1.0, 2.0, 4.0])
     >>> found = descend(lambda p: p[0] * x - 3 * x, np.array([1.0]), np.array([9.0]), 0.1)
@@ -190,7 +197,9 @@ def descend(
     3.0
     """
     require_all_finite(start=start)
+    require(np.isrealobj(upper) and np.all(upper > -np.inf), "upper", "numbers or infinite", upper)
     require_positive(scale=scale)
+    require_positive_integer(steps=steps)
     here = np.minimum(start, upper)
     found = residuals(here)
     cost = float(np.sum(np.sqrt(1 + (found / scale) ** 2) - 1))
@@ -260,6 +269,8 @@ def fit(table: Table, start: Constants = START) -> Constants:
 def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> Array:
     """Output tokens a second of the replica, shape (runs,): its devices cancel in a ratio.
 
+    Raises ValueError unless per_token_s is positive and first_token_s is not negative.
+
     >>> from serving_mathematics.machine.calibration import tabulate
     >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:1]))
@@ -267,6 +278,8 @@ def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> A
     >>> bool(rate_per_device(table, np.zeros(1), 1 / answer)[0].round(3) == 128 * 921.6)
     True
     """
+    require_all_non_negative(first_token_s=first_token_s)
+    require_all_positive(per_token_s=per_token_s)
     stay = first_token_s + table.engines.answer * per_token_s
     return np.asarray(table.concurrency * table.engines.answer / stay)
 
@@ -274,9 +287,13 @@ def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> A
 def errors(predicted: Array, measured: Array) -> dict[str, float | int]:
     """Relative errors: how many, median and mean of their size, and the signed median.
 
+    Raises ValueError unless what was predicted is finite and what was measured is positive.
+
     >>> errors(np.array([1.1, 0.8, 1.0]), np.ones(3))
     {'runs': 3, 'median': 0.1, 'mean': 0.1, 'signed': 0.0}
     """
+    require_all_finite(predicted=predicted)
+    require_all_positive(measured=measured)
     error = predicted / measured - 1
     size = np.abs(error)
     return {

@@ -263,7 +263,8 @@ def _file_model(text: str) -> tuple[Architecture, str]:
 
 
 def find_system(name: str) -> System:
-    """The system of a name or alias. Raises ValueError with the nearest names.
+    """The system of a name or alias. Raises ValueError with the nearest names, and where the name
+    says another memory than the system's.
 
     >>> find_system("H100-SXM5").name
     'h100_sxm'
@@ -273,7 +274,12 @@ def find_system(name: str) -> System:
     tried = form.removeprefix("nvidia").removeprefix("amd").removeprefix("instinct")
     while tried:
         if tried in by_form:
-            return systems()[by_form[tried]]
+            system = systems()[by_form[tried]]
+            size = re.search(r"(?<!\d)(\d{2,3})\s?gi?b", name.lower())
+            if size and not 0.85 < 1e9 * float(size[1]) / system.memory_bytes < 1.05:
+                there = f"{system.memory_bytes / 2**30:.0f} GiB"
+                raise ValueError(f"system {name!r} is known with {there} only")
+            return system
         match = SYSTEM_ENDINGS.search(tried)
         if not match:
             break

@@ -242,15 +242,37 @@ def fewest_devices(deployment: Deployment) -> int:
     return devices
 
 
+class Impossible(ValueError):
+    """A deployment that cannot be: a split that the model does not allow, or weights that do not
+    fit. Among several that are compared it is passed over, where any other error ends the
+    comparison.
+    """
+
+
+def possible(condition: object, argument: str, rule: str, value: object) -> None:
+    """Raise Impossible, in the words of `require`, unless the condition holds.
+
+    condition, argument, rule, value: as for require.
+
+    >>> possible(32 % 4 == 0, "tensor", "a divisor of the 32 heads", 4)
+    """
+    try:
+        require(condition, argument, rule, value)
+    except ValueError as problem:
+        raise Impossible(str(problem)) from None
+
+
 def require_deployment(deployment: Deployment) -> None:
-    """Raise ValueError where a deployment cannot be, naming what is wrong and what would do.
+    """Raise Impossible where a split or the memory cannot be, ValueError on numbers out of range;
+    both name what is wrong and what would do.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> require_deployment(WORKED)
     >>> import dataclasses
     >>> require_deployment(dataclasses.replace(WORKED, tensor=3))
+    ... # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    ValueError: tensor must be a divisor of the 32 heads of Llama-3.1-8B, got 3
+    Impossible: tensor must be a divisor of the 32 heads of Llama-3.1-8B, got 3
     """
     model, tensor = deployment.architecture, deployment.tensor
     known = deployment.backend in BACKENDS
@@ -273,20 +295,20 @@ def require_deployment(deployment: Deployment) -> None:
     rule = f"at most {model.context_tokens}, the context of {model.name}"
     require(tokens <= model.context_tokens, "input_tokens + output_tokens", rule, tokens)
     rule = f"a divisor of the {model.heads} heads of {model.name}"
-    require(model.heads % tensor == 0, "tensor", rule, tensor)
+    possible(model.heads % tensor == 0, "tensor", rule, tensor)
     rule = f"at most the {model.layer_count} layers of {model.name}"
-    require(deployment.pipeline <= model.layer_count, "pipeline", rule, deployment.pipeline)
+    possible(deployment.pipeline <= model.layer_count, "pipeline", rule, deployment.pipeline)
     if deployment.expert > 1:
         expert, width = deployment.expert, tensor * deployment.attention_data
-        require(model.expert_counts, "expert", f"1 for {model.name}, without experts", expert)
+        possible(model.expert_counts, "expert", f"1 for {model.name}, without experts", expert)
         for experts in model.expert_counts:
             rule = f"a divisor of the {experts} experts of {model.name}"
-            require(experts % expert == 0, "expert", rule, expert)
+            possible(experts % expert == 0, "expert", rule, expert)
         rule = f"a divisor of the {width} devices of a stage"
-        require(width % expert == 0, "expert", rule, expert)
+        possible(width % expert == 0, "expert", rule, expert)
     held, there = weight_bytes(deployment), deployment.system.memory_bytes
     rule = (
         f"below the {(there - RESERVED_BYTES) / 1e9:.0f} GB of {deployment.system.name} for them "
         f"({fewest_devices(deployment)} devices would do at {deployment.precision})"
     )
-    require(held < there - RESERVED_BYTES, "weights", rule, f"{held / 1e9:.0f} GB a device")
+    possible(held < there - RESERVED_BYTES, "weights", rule, f"{held / 1e9:.0f} GB a device")

@@ -28,6 +28,7 @@ from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import (
     WORKED,
     Deployment,
+    Impossible,
     require_deployment,
 )
 from serving_mathematics.machine.step_time import (
@@ -75,7 +76,7 @@ def layouts(one: Deployment, devices: int) -> list[Deployment]:
             )
             try:
                 require_deployment(tried)
-            except ValueError:
+            except Impossible:
                 continue
             found.append(tried)
     return found

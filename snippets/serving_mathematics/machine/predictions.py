@@ -1,8 +1,7 @@
 """How far a predicted latency can be trusted: errors on thousands of runs that were left out.
 
 A prediction is scored by the ratio of predicted to measured. Its size says how far off a plan may
-be, its quantiles by how much a plan should be padded, and a few measurements of one deployment
-remove what all runs of that deployment share.
+be, and its quantiles by how much a plan should be padded.
 
 Assumes: runs of the future err as those of the record do.
 
@@ -12,7 +11,6 @@ aiconfigurator-core 0.12.0; Hyndman and Fan (1996) for quantiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -63,59 +61,11 @@ def padding(predicted_s: ArrayLike, measured_s: ArrayLike, share: float) -> floa
     return float(np.quantile(measured / predicted, share))
 
 
-def calibrated_errors(
-    predicted_s: ArrayLike,
-    measured_s: ArrayLike,
-    deployments: Sequence[str],
-    few: int,
-    rng: np.random.Generator,
-) -> tuple[Array, Array]:
-    """Relative errors before and after a few runs of each deployment correct its others.
-
-    predicted_s, measured_s: times [s], shape (n,). deployments: a label for each run. few: runs of
-    a deployment, drawn at random, whose median ratio corrects the rest of it, at least 1.
-    Deployments with few runs or fewer are left out. Returns errors of the runs that were not
-    drawn, both of one shape. Raises ValueError outside these ranges.
-
-    >>> before, after = calibrated_errors([1.0, 2.0, 4.0], [2.0, 4.0, 8.0], ["a"] * 3, 1,
-    ...                                   np.random.default_rng(0))
-    >>> before.tolist(), after.tolist()
-    ([-0.5, -0.5], [0.0, 0.0])
-    """
-    predicted, measured = np.asarray(predicted_s, float), np.asarray(measured_s, float)
-    require_all_positive(predicted_s=predicted, measured_s=measured)
-    require(few >= 1, "few", "at least 1", few)
-    require(
-        len(deployments) == predicted.size == measured.size, "deployments", "one a run", "others"
-    )
-    labels = np.array(deployments)
-    before, after = [], []
-    for label in dict.fromkeys(deployments):
-        members = np.flatnonzero(labels == label)
-        if members.size <= few:
-            continue
-        drawn = rng.choice(members, few, replace=False)
-        rest = np.setdiff1d(members, drawn)
-        factor = np.median(measured[drawn] / predicted[drawn])
-        before.append(predicted[rest] / measured[rest] - 1)
-        after.append(factor * predicted[rest] / measured[rest] - 1)
-    return np.concatenate([np.empty(0), *before]), np.concatenate([np.empty(0), *after])
-
-
 @cache
 def _record() -> tuple[Table, Array]:
     """All aggregated runs, and times per token that kernels alone predict, [s]."""
     table = tabulate([run for run in read_runs(read_lines()) if run.kind != "separate"])
     return table, predict_runs(table, KERNELS).per_token_s
-
-
-def _deployments(table: Table) -> list[str]:
-    return [
-        f"{run.family} {run.answers.system.name} {run.answers.backend} {run.answers.precision} "
-        f"{run.answers.tensor} {run.answers.attention_data} {run.answers.expert} "
-        f"{run.answers.draft_tokens}"
-        for run in table.runs
-    ]
 
 
 def example() -> SimpleNamespace:
@@ -124,9 +74,6 @@ def example() -> SimpleNamespace:
     told, separate = scores["aggregated"], scores["separate fleets, fitted to none"]
     held = told["one model left out"]
     table, kernels = _record()
-    before, after = calibrated_errors(
-        kernels, table.per_token_s, _deployments(table), 3, np.random.default_rng(7)
-    )
     off = scores["off by more than 2"]
     peer = read_record("machine_peer")
     return SimpleNamespace(
@@ -152,8 +99,6 @@ def example() -> SimpleNamespace:
         off_percent=100 * len(off) / held["per token"]["all"]["runs"],
         pad_90=padding(kernels, table.per_token_s, 0.9),
         pad_99=padding(kernels, table.per_token_s, 0.99),
-        before_three=100 * float(np.median(np.abs(before))),
-        after_three=100 * float(np.median(np.abs(after))),
         peer_asked=peer["asked"],
         peer_answered=peer["answered by the peer"],
         peer_median=100 * peer["per token"]["peer, where it answered"]["median"],
@@ -348,5 +293,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises("no runs", padding, [], [], 0.5, match="predicted_s must be")
     checks.raises("share of 1", padding, [1.0], [1.0], 1.0, match="share must be")
     checks.raises("a time of 0", padding, [1.0], [0.0], 0.5, match="measured_s must be")
-    rng = np.random.default_rng(0)
-    checks.raises("none drawn", calibrated_errors, [1.0], [1.0], ["a"], 0, rng, match="few must be")

@@ -37,7 +37,15 @@ from serving_mathematics.machine.deployments import (
     room_sequences,
     stored,
 )
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_all_positive,
+    require_finite,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 Array = NDArray[np.float64]
 
@@ -109,13 +117,15 @@ CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 
 
 def constants_of(values: Array) -> Constants:
-    """Constants from an array in their order. Raises ValueError on another length.
+    """Constants from an array in their order. Raises ValueError on another length, and unless they
+    are finite and not negative.
 
     >>> constants_of(np.arange(21.0)).factor_vllm
     2.0
     """
     names = [field.name for field in fields(Constants)]
     require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
+    require_all_non_negative(values=values)
     return Constants(*(float(value) for value in values))
 
 
@@ -182,11 +192,13 @@ def feed_forward_floor_s(
     """Time of a layer's feed-forward kernels with a few tokens, in seconds.
 
     hidden: width of the model. kept: bytes a value. four_bit: experts published in four bits.
+    Raises ValueError unless hidden is a positive integer.
 
     >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
     >>> round(feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False) * 1e6, 1)
     11.4
     """
+    require_positive_integer(hidden=hidden)
     matrix = matrix_floor_s(generation, kept.dense)
     if part.experts:
         router = matrix_floor_s(generation, 2.0)
@@ -384,13 +396,14 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
 
 
 def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
-    """A number for every row by its backend, shape (rows,).
+    """A number for every row by its backend, shape (rows,). Raises ValueError unless finite.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.step_time import count_work
     >>> by_backend(count_work([WORKED]), 1.0, 2.0, 3.0)
     array([3.])
     """
+    require_finite(trtllm=trtllm, sglang=sglang, vllm=vllm)
     return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
 
 
@@ -429,11 +442,12 @@ def roof_s(read_bytes: Array, bandwidth: Array, operations: Array, peak: Array) 
 def ring_hops(devices: Array) -> Array:
     """How often the bytes of an all-reduce cross a device's link: 2 (n - 1)/n, 0 for one device.
 
-    devices: n >= 1. Source: Patarasuk and Yuan (2009).
+    devices: n >= 1. Source: Patarasuk and Yuan (2009). Raises ValueError unless positive.
 
     >>> ring_hops(np.array([1.0, 2.0, 8.0]))
     array([0.  , 1.  , 1.75])
     """
+    require_all_positive(devices=devices)
     return np.asarray(2 * (devices - 1) / devices, dtype=float)
 
 
@@ -445,12 +459,15 @@ def message_s(
     hops: of `ring_hops`; message_bytes: that each device holds; link [bytes/s], one direction;
     share: of it, attained; floor_s: of a message of no bytes. No time for one device. Between
     domains each device sends its part alone, so that hops are those of the domains, over devices.
+    Raises ValueError unless share is positive and floor_s is not negative; arrays are not checked.
 
     >>> micros = 1e6 * message_s(np.array([0.0, 1.75]), np.array([2.0**20]), np.array([4.5e11]),
     ...                          share=1.0, floor_s=5e-6)
     >>> micros.round(2)
     array([0.  , 9.08])
     """
+    require_positive(share=share)
+    require_non_negative(floor_s=floor_s)
     return np.asarray((hops > 0) * floor_s + hops * message_bytes / (link * share), dtype=float)
 
 
@@ -460,6 +477,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
     With guesses, a step handles the drafts and one token of each sequence. The stages of a pipeline
     work on different sequences at once, and a step is the way of one share of them through all.
+    Raises ValueError unless both are finite and not negative.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.step_time import FITTED, count_work
@@ -467,6 +485,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     >>> float(parts.messages[0]), bool(parts.weights[0] > 10 * parts.cache[0])
     (0.0, True)
     """
+    require_all_non_negative(sequences=sequences, context=context)
     step = 1 + work.drafts
     stage_sequences = np.maximum(sequences / work.stages, work.groups)
     a_group = (stage_sequences / work.groups)[:, None]

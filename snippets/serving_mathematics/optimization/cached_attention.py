@@ -111,11 +111,13 @@ def random_decoder(
 
     width: numbers per token between layers. query_heads: divides width into an even head size.
     kv_heads: divides query_heads. hidden: width inside the feed-forward block. window: W, 0 for
-    none. Raises ValueError on sizes that are not positive integers or do not divide.
+    none. Raises ValueError on sizes that are not positive integers or do not divide, and on more
+    than 1000 layers.
     """
     sizes = {"layers": layers, "width": width, "query_heads": query_heads, "kv_heads": kv_heads}
     for name, size in (sizes | {"hidden": hidden, "vocabulary": vocabulary}).items():
         require(1 <= size < math.inf and size % 1 == 0, name, "a positive integer", size)
+    require(layers <= 1000, "layers", "at most 1000", layers)
     require_non_negative_integer(window=window)
     require(width % (2 * query_heads) == 0, "width", "a multiple of 2·query_heads", width)
     require(query_heads % kv_heads == 0, "query_heads", "a multiple of kv_heads", query_heads)

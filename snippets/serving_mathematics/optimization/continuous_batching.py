@@ -272,6 +272,11 @@ class _Sequence:
     blocks: int = 0
 
     @property
+    def known(self) -> int:
+        """Tokens of the prompt and those that came out."""
+        return self.prompt + self.generated
+
+    @property
     def stored(self) -> int:
         """Tokens in the cache of a sequence that decodes; its last one is not there yet."""
         return self.prompt + self.generated - 1
@@ -282,12 +287,15 @@ def simulate_steps(
     engine: Engine,
     watermark_blocks: int = 0,
     stretch: npt.ArrayLike = 1.0,
+    first_chunk: bool = False,
 ) -> Served:
     """Serve a workload, one step after the other.
 
     workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
     leave free while others are running. stretch: by how much each step takes longer than it costs,
-    positive factors, shape (m,), from the first again after the last. Times are computed from whole
+    positive factors, shape (m,), from the first again after the last. first_chunk: admit a request
+    when blocks hold the next chunk of its prompt instead of all of it; the others are then taken
+    chunk by chunk, and nobody is admitted in a step that preempts. Times are computed from whole
     numbers of steps and tokens since the engine was last idle, so that no rounding accumulates
     where no step is stretched. Raises ValueError when one request alone outgrows the memory, and on
     a watermark that is no count.
@@ -328,54 +336,60 @@ def simulate_steps(
             done, work, ticks, late_s = done + work, np.zeros_like(work), 0, 0.0
             since = clock = arrival[arrived]
             continue
-        turn = 0
-        while turn < len(running):  # memory for the token that each decoding sequence stores
+        turn, left, chunks = 0, engine.token_budget, list[tuple[_Sequence, int]]()
+        preempted = False
+        while turn < len(running):  # memory for the tokens that each sequence stores in this step
             sequence = running[turn]
-            grows = not sequence.todo and sequence.stored % block == 0
-            if grows and not free:
-                victim = running.pop()
+            if sequence.todo:  # at most one is partly prefilled, the youngest
+                taken = min(sequence.todo, left)
+                kept = sequence.known - sequence.todo + taken
+                grows = max(0, -(-kept // block) - sequence.blocks)
+            else:
+                taken, grows = 1, int(sequence.stored % block == 0)
+            if grows > free:
+                victim, preempted = running.pop(), True
                 free += victim.blocks
                 victim.blocks = 0
-                victim.todo = victim.prompt + victim.generated - victim.cached
+                victim.todo = victim.known - victim.cached
                 waiting.appendleft(victim)
                 preemptions[victim.index] += 1
-            else:
-                sequence.blocks += grows
-                free -= grows
-                turn += 1
-        decoding = [sequence for sequence in running if not sequence.todo]
-        left = engine.token_budget - len(decoding)
-        chunks = []
-        for sequence in running:  # at most one is partly prefilled, the youngest
+                continue
+            sequence.blocks += grows
+            free -= grows
             if sequence.todo:
-                chunks.append((sequence, min(sequence.todo, left)))
-                left -= chunks[-1][1]
+                chunks.append((sequence, taken))
+            left -= taken
+            turn += 1
+        decoding = [sequence for sequence in running if not sequence.todo]
         while waiting and left and len(running) < engine.max_sequences:
             sequence = waiting[0]
-            needed = -(-(sequence.prompt + sequence.generated) // block)
-            if needed > free - (watermark_blocks if running else 0):
+            chunk = min(sequence.todo, left)
+            later = sequence.todo - chunk if first_chunk else 0
+            needed = -(-(sequence.known - later) // block)
+            full = needed > free - (watermark_blocks if running else 0)
+            if full or (first_chunk and preempted):
                 break
             running.append(waiting.popleft())
             free -= needed
             sequence.blocks = needed
-            chunks.append((sequence, min(sequence.todo, left)))
-            left -= chunks[-1][1]
+            chunks.append((sequence, chunk))
+            left -= chunk
             if np.isnan(admitted_s[sequence.index]):
                 admitted_s[sequence.index] = clock
         prefill = sum(chunk for _, chunk in chunks)
-        context = sum([sequence.prompt + sequence.generated for sequence in decoding])
+        context = sum([sequence.known for sequence in decoding])
         work += (1, prefill, len(decoding), context)
         own = batch_ticks[len(decoding)]
         own += change_ticks if prefill + len(decoding) != tokens else 0
         tokens = prefill + len(decoding)
         for sequence, chunk in chunks:
-            end = sequence.prompt + sequence.generated - sequence.todo + chunk
+            end = sequence.known - sequence.todo + chunk
             own += prompt_ticks[end] - prompt_ticks[end - chunk]
             sequence.todo -= chunk
             own += 0 if sequence.todo else end_ticks
         ticks += own
         late_s += (next(factors) - 1) * engine.elapsed_s(1, prefill, len(decoding), context, own)
-        clock = since + engine.elapsed_s(*work.tolist()) + TICK_S * ticks + late_s
+        clock = since + (engine.elapsed_s(*work.tolist()) + TICK_S * ticks + late_s)
         for sequence in decoding + [sequence for sequence, _ in chunks if not sequence.todo]:
             sequence.generated += 1
             if sequence.generated == 1:

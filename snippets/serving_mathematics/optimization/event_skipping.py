@@ -6,6 +6,11 @@ k·c + b·k(k+1)/2 tokens of context, so their time is a closed form in k, and t
 arrival is noticed is the root of a quadratic. Requests finish in the order of a heap whose keys
 are step numbers, because every decoding sequence emits one token in every step.
 
+Blocks are counted without looking at the sequences. One that holds e + t + 1 tokens in step t has
+⌊(e + t)/B⌋ + 1 blocks of B tokens, so the sum over all needs only how many there are of each
+residue e mod B, and that says in which step the blocks run out. Whom a preemption hits lies on top
+of a stack in order of admission, from which those that have ended are dropped when they are met.
+
 Assumes: what the step-by-step simulator assumes; it computes the same times from the same whole
 numbers, to the last bit.
 
@@ -17,7 +22,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -59,7 +63,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
     stored: list[int] = kept.tolist()  # at the end of a request, as its footprint
     footprint: list[int] = (-(-kept // block)).tolist()
     admitted_s, first_s, completion_s = [math.nan] * size, [math.nan] * size, [math.nan] * size
-    preemptions, generated, turn = [0] * size, [0] * size, [0] * size
+    preemptions, generated = [0] * size, [0] * size
     step_s, prefill_s = engine.step_s, engine.prefill_token_s
     decode_s, context_s = engine.decode_token_s, engine.context_token_s
     budget, places = engine.token_budget, engine.max_sequences
@@ -67,8 +71,13 @@ def simulate(workload: Workload, engine: Engine) -> Served:
     mask = (1 << shift) - 1
     heappush, heappop = heapq.heappush, heapq.heappop
     decoding: list[int] = []  # a heap of keys: step of the last token << shift | request
+    keys = [0] * size  # in that heap, of those that decode; what was preempted leaves its key there
+    youngest: list[int] = []  # in order of admission; those that are done lie there until met
+    residues, base = [0] * block, 0  # of those that decode: e mod B, and the sum of ⌊e/B⌋ + 1
+    taken = 0  # blocks of prompts that are under way or end in this step
+    counting = False  # whether these are kept: from when memory is first in question
     preempted: list[int] = []  # the head of the queue, its first one last
-    fresh = turns = 0  # next request that was never admitted; admissions so far
+    fresh = 0  # next request that was never admitted
     partial, partial_left = -1, 0  # the request that is prefilled in part
     batch = held = promised = 0  # decoding sequences, their tokens, final blocks of all admitted
     now = steps = prefill = decode = context = 0  # now: steps so far; the others: since last idle
@@ -78,27 +87,49 @@ def simulate(workload: Workload, engine: Engine) -> Served:
 
     def used(k: int) -> int:
         """Blocks in use during the k-th step from now on."""
-        prefilling = [*ended, partial] if partial >= 0 else ended
-        return sum(-(-(prompt[i] + generated[i]) // block) for i in prefilling) + sum(
-            -(-(stored[key & mask] - (key >> shift) + now + k) // block) for key in decoding
-        )
+        periods, rest = divmod(now + k, block)
+        return taken + base + periods * batch + sum(residues[block - rest :])
+
+    def lasting(k: int) -> int:
+        """The largest number of steps up to k for which the memory lasts, at least 1."""
+        if not batch:
+            return k
+        periods, free = divmod(blocks - used(1), batch)  # B steps take a block for each
+        steps = 1 + periods * block
+        while steps < k:
+            free -= residues[block - 1 - (now + steps) % block]
+            if free < 0:
+                return steps
+            steps += 1
+        return k
+
+    def count(i: int, end: int, sign: int) -> None:
+        """Count a request in, or out, that decodes until a step."""
+        nonlocal base
+        whole, residue = divmod(stored[i] - end - 1, block)
+        base += sign * (whole + 1)
+        residues[residue] += sign
 
     while fresh < size or decoding or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
         while promised > blocks and used(1) > blocks:  # the youngest gives its memory back
-            if partial >= 0:
-                victim, partial = partial, -1
-            else:
-                key = max(decoding, key=lambda key: turn[key & mask])
-                decoding.remove(key)
-                heapq.heapify(decoding)
-                victim = key & mask
-                generated[victim] = output[victim] - (key >> shift) + now
+            victim = youngest.pop()
+            if victim == partial:
+                partial, taken = -1, 0
+            elif keys[victim]:
+                end = keys[victim] >> shift
+                keys[victim] = 0
+                generated[victim] = output[victim] - end + now
                 held -= prompt[victim] + generated[victim] - 1
                 batch -= 1
+                count(victim, end, -1)
+            else:
+                continue
             promised -= footprint[victim]
             preemptions[victim] += 1
             preempted.append(victim)
+        while decoding and keys[decoding[0] & mask] != decoding[0]:
+            heappop(decoding)
         # the prompt that is under way, then those that wait, share what decoding leaves
         left, room, chunk, k = budget - batch, places - batch, 0, 1
         if partial >= 0:
@@ -109,7 +140,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
                 if decoding:
                     k = min(k, (decoding[0] >> shift) - now)
                 if promised > blocks:
-                    k = _most(k, used, blocks)
+                    k = lasting(k)
                 begin = prompt[partial] + generated[partial] - partial_left
                 ticks += prompt_ticks[begin + k * chunk] - prompt_ticks[begin]
                 partial_left -= k * chunk
@@ -127,17 +158,24 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             else:
                 break
             total = prompt[i] + generated[i]
-            if promised + footprint[i] > blocks and used(1) - (-total // block) > blocks:
-                break
+            if promised + footprint[i] > blocks:
+                if not counting:
+                    counting = True
+                    taken = sum(-(-(prompt[j] + generated[j]) // block) for j in ended)
+                    for key in decoding:
+                        count(key & mask, key >> shift, 1)
+                if used(1) - (-total // block) > blocks:
+                    break
             todo = total - cached[i]
             if preempted:
                 preempted.pop()
             else:
                 fresh += 1
-            if not turn[i]:
+            if not preemptions[i]:
                 admitted_s[i] = clock
-            turns += 1
-            turn[i] = turns
+            youngest.append(i)
+            if counting:
+                taken -= -total // block
             promised += footprint[i]
             room -= 1
             if todo <= left - chunk:
@@ -161,7 +199,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
         if not chunk:
             k = (decoding[0] >> shift) - now
             if promised > blocks:
-                k = _most(k, used, blocks)
+                k = lasting(k)
             gap = arrival[fresh] - clock
             if gap > 0 and room > 0 and not preempted:
                 slope = step_s + decode_s * batch + context_s * (held + 0.5 * batch)
@@ -192,22 +230,33 @@ def simulate(workload: Workload, engine: Engine) -> Served:
         )
         limit = (now + 1) << shift
         while decoding and decoding[0] < limit:
-            i = heappop(decoding) & mask
+            key = heappop(decoding)
+            i = key & mask
+            if keys[i] != key:
+                continue
             completion_s[i] = clock
+            keys[i] = 0
             batch -= 1
             held -= stored[i]
             promised -= footprint[i]
+            if counting:
+                count(i, now, -1)
         for i in ended:
             if not generated[i]:
                 first_s[i] = clock
             remaining = output[i] - generated[i] - 1
             if remaining:
-                heappush(decoding, (now + remaining) << shift | i)
+                keys[i] = (now + remaining) << shift | i
+                heappush(decoding, keys[i])
                 batch += 1
                 held += prompt[i] + generated[i]
             else:
                 completion_s[i] = clock
                 promised -= footprint[i]
+            if counting:
+                taken += -(prompt[i] + generated[i]) // block
+                if remaining:
+                    count(i, now + remaining, 1)
     totals += (steps, prefill, decode, context)
     return Served(
         np.array(admitted_s),
@@ -218,20 +267,8 @@ def simulate(workload: Workload, engine: Engine) -> Served:
         int(totals[1]),
         int(totals[2]),
         int(totals[3]),
-        busy_s + clock - since,
+        busy_s + (clock - since),
     )
-
-
-def _most(k: int, used: Callable[[int], int], blocks: int) -> int:
-    """The largest number of steps up to k for which the memory lasts, at least 1."""
-    low = 1
-    while low < k:
-        middle = (low + k + 1) // 2
-        if used(middle) <= blocks:
-            low = middle
-        else:
-            k = middle - 1
-    return low
 
 
 def _notice(

@@ -20,6 +20,7 @@ from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     WORKED,
     Performance,
+    Plan,
     Quantile,
     Question,
     time_shares,
@@ -27,6 +28,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.configurations import Answer, answer, split_name
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import Apart
 
 CHAPTERS = {  # that the lines name, by the address of their page
     "architecture/streaming": "Streaming",
@@ -41,6 +43,7 @@ CHAPTERS = {  # that the lines name, by the address of their page
     "optimization/batching": "Batching",
     "optimization/caching": "Caching",
     "machine/predictions": "Predictions",
+    "optimization/hardware-scheduling": "Hardware scheduling",
     "optimization/quantization": "Quantization",
 }
 
@@ -73,6 +76,7 @@ def answer_lines(told: Answer) -> list[Line]:
     size = tokens * found.token_bytes / 2**30
     steps, prompts, cache = (f"{100 * share:.0f}%" for share in time_shares(found))
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
+    several = len(best.classes) > 1
     lines = [
         Line("replicas", f"{best.replicas}{spare}", "", "capacity/autoscaling"),
         Line(
@@ -84,6 +88,7 @@ def answer_lines(told: Answer) -> list[Line]:
         Line("batch limit", f"{best.places}", f"{closed.places:.0f}", "optimization/batching"),
         Line("token budget", f"{best.budget:,}", "", "optimization/batching"),
         Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
+        *([Line("class that decides", _deciding(found), "", "definitions/slo-sla")] * several),
         Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
         Line("if steps err", _if_steps_err(told), "", "machine/predictions"),
         Line(
@@ -128,10 +133,12 @@ def answer_lines(told: Answer) -> list[Line]:
     lines += [
         Line(
             "requests that keep both",
-            f"{_with_interval(best.both, 100)}%",
+            f"{_with_interval(best.both, 100)}%, "
+            f"{sum(one.goodput_per_s for one in best.classes):.3g} a second",
             "",
             "definitions/slo-sla",
         ),
+        *_class_lines(best),
         Line(
             "utilization",
             f"{100 * best.busy:.0f}% of the time busy",
@@ -158,23 +165,22 @@ def answer_lines(told: Answer) -> list[Line]:
             "intuition/latency-throughput-cost",
         ),
     ]
-    name = f"p{100 * question.objective.quantile:g}"
     fewer = found.one_fewer
     if best.replicas > 1:
-        said = "overloaded" if fewer is None else _briefly(fewer, name)
+        said = "overloaded" if fewer is None else _briefly(fewer)
         lines.append(Line("one replica fewer", said, "", "capacity/autoscaling"))
-    lines.append(
-        Line("one replica more", _briefly(found.one_more, name), "", "capacity/autoscaling")
-    )
+    lines.append(Line("one replica more", _briefly(found.one_more), "", "capacity/autoscaling"))
     budget, places = question.usual_limits
     said = "no fleet" if found.usual is None else _count(found.usual.replicas)
     what = f"with the usual limits, {budget:,} and {places:,}"
     lines.append(Line(what, said, "", "optimization/batching"))
     if found.quantized:
         fleet = found.quantized
-        said = f"{_count(fleet.replicas)}: {_briefly(fleet, name)}"
+        said = f"{_count(fleet.replicas)}: {_briefly(fleet)}"
         what = f"weights in {found.quantized_precision}"
         lines.append(Line(what, said, "", "optimization/quantization"))
+    if told.apart:
+        lines.append(Line("separate fleets", _apart(told), "", "optimization/hardware-scheduling"))
     for run, which in zip(told.near, ("nearest", "second", "third"), strict=False):
         said = f"{run.what}: {1e3 * run.tpot_s:.3g} ms a token, {run.ratio:.2f} of the predicted"
         lines.append(Line(f"{which} measured run", said, "", "machine/predictions"))
@@ -198,13 +204,15 @@ def answer_summary(told: Answer) -> str:
     ones did.
     """
     question, found = told.question, told.plan
-    goal, best, count = question.objective, found.best, question.deployment.devices
+    best, count = found.best, question.deployment.devices
     sure = "keeps" if best.replicas == 1 else "keep"
     rest = ""
-    if _beyond(question, found.best):
+    if _beyond(found.best):
         sure = "may keep"
-        if not _beyond(question, found.one_more):
+        if not _beyond(found.one_more):
             rest += f" {best.replicas + 1:,} keep both."
+    if found.deciding:
+        rest += f" What decides is {' or '.join(found.deciding)}."
     if found.one_fewer_may_do:
         rest += f" {best.replicas - 1:,} may do."
     if found.found:
@@ -219,6 +227,7 @@ def answer_summary(told: Answer) -> str:
         rest += f" Where steps err as those of measured runs did, it takes {many}."
     if not was_measured(question.deployment.system.name):
         rest += " No run on this device was measured, and its error is not known."
+    rest += _apart_summary(told)
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 1000 else f"{found.rate_per_s:.3g}"
     name = question.deployment.system.name
     device = name if count == 1 else f"{count} × {name} ({split_name(question)})"
@@ -226,8 +235,7 @@ def answer_summary(told: Answer) -> str:
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
     return (
         f"{_count(best.replicas)} of {model} on {device} "
-        f"{sure} a TTFT of {goal.ttft_s:g} s and a TPOT of "
-        f"{1e3 * goal.tpot_s:g} ms at p{100 * goal.quantile:g} for {rate} "
+        f"{sure} {_promised(question)} for {rate} "
         f"requests/s{spare}, at ${best.usd_per_hour:,.2f} an hour.{rest}"
     )
 
@@ -250,11 +258,15 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     for one in told.ranked:
         deployment, run = one.question.deployment, one.run
         of = f"{deployment.devices} × {deployment.system.name}"
-        cells = [of, deployment.precision, split_name(one.question)]
+        apart = " apart" if one.question.separate else ""
+        cells = [of, deployment.precision, split_name(one.question) + apart]
         if run:
             front = "yes" if one in told.front else ""
             usd = [f"{run.usd_per_hour:,.2f}", f"{run.usd_per_million:,.3f}"]
-            rows.append([f"{run.replicas}", *cells, *usd, f"{1e3 * run.tpot[0].value:.3g}", front])
+            count = f"{run.replicas}"
+            if isinstance(run, Apart):
+                count = f"{run.prompts} + {run.answers}"
+            rows.append([count, *cells, *usd, f"{1e3 * run.tpot[0].value:.3g}", front])
         elif one.problem:
             rows.append(["none", *cells, "", "", "", one.problem])
     if len(told.ranked) > 1 and left_out:
@@ -266,10 +278,14 @@ def comparison_rows(told: Answer) -> list[list[str]]:
 def _if_steps_err(told: Answer) -> str:
     error = told.error
     most = "no fleet does" if told.if_slower is None else f"{told.if_slower}"
+    kind = f"of this kind on {error.devices}"
+    if error.calibrated_by:
+        others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
+        kind = f"of deployments that {others} calibrated, and those of the load test"
     return (
         f"{told.if_faster} replicas at {min(1.0, error.low):.2f} of the predicted times, {most} at "
         f"{max(1.0, error.high):.2f}: between these lie eight of ten of {error.runs:,} measured "
-        f"runs of this kind on {error.devices}"
+        f"runs {kind}"
     )
 
 
@@ -282,35 +298,116 @@ def _with_interval(found: Quantile, scale: float = 1.0) -> str:
     return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 
-def _beyond(question: Question, fleet: Performance) -> list[str]:
-    """Objectives beyond which the interval of a fleet reaches."""
-    goal = question.objective
+def _apart(told: Answer) -> str:
+    """Two fleets, in one line."""
+    apart = told.apart
+    assert apart is not None
+    run, one = apart.run, apart.question.deployment
+    if run is None:
+        return apart.problem
+    worst = max(run.classes, key=lambda one: one.worse)
+    low, high = apart.if_faster, apart.if_slower
+    doubts = ["an interval reaches beyond its objective"] * run.beyond
+    doubts += ["one replica fewer may do"] * run.fewer_may_do
+    parts = (
+        f"{run.prompts} for prompts and {run.answers} for answers of {one.devices} × "
+        f"{one.system.name}, {split_name(apart.question)}, {one.precision}",
+        f"${run.usd_per_hour:,.2f} an hour",
+        f"TTFT {_with_interval(worst.ttft)} s and TPOT {_with_interval(worst.tpot, 1e3)} ms at "
+        f"p{100 * worst.objective.quantile:g}",
+        f"{_with_interval(run.both, 100)}% keep both",
+        f"a cache travels {1e3 * run.transfer_s:.3g} ms",
+        f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more",
+        f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
+    )
+    return "; ".join(parts)
+
+
+def _apart_summary(told: Answer) -> str:
+    """What separate fleets would cost, as a sentence after those of the one fleet."""
+    if told.apart is None:
+        return ""
+    run = told.apart.run
+    if run is None:
+        return f" Two fleets cannot: {told.apart.problem}."
+    more = round(100 * (run.usd_per_hour / told.plan.best.usd_per_hour - 1))
+    saying = f"{abs(more)}% {'more' if more > 0 else 'less'}" if more else "as much"
+    sure = "may keep" if run.beyond else "keep"
+    few = "; one replica fewer may do" if run.fewer_may_do else ""
+    return (
+        f" Separate fleets, {run.prompts:,} for prompts and {run.answers:,} for answers, {sure} "
+        f"them at ${run.usd_per_hour:,.2f} an hour, {saying}{few}."
+    )
+
+
+def _promised(question: Question) -> str:
+    """The objectives in words, those of each class with its name."""
+    said = [
+        f"a TTFT of {goal.ttft_s:g} s and a TPOT of {1e3 * goal.tpot_s:g} ms at "
+        f"p{100 * goal.quantile:g}"
+        for goal in question.goals
+    ]
+    if len(said) == 1:
+        return said[0]
+    names = question.class_names
+    return ", ".join(f"{what} for {name}" for name, what in zip(names, said, strict=True))
+
+
+def _beyond(fleet: Performance) -> list[str]:
+    """Objectives beyond which the interval of a fleet reaches, with the class where there are
+    several."""
     return [
-        name
+        f"{name} of {one.name}" if len(fleet.classes) > 1 else name
+        for one in fleet.classes
         for name, run, limit in (
-            ("TTFT", fleet.ttft_at_objective, goal.ttft_s),
-            ("TPOT", fleet.tpot_at_objective, goal.tpot_s),
+            ("TTFT", one.ttft, one.objective.ttft_s),
+            ("TPOT", one.tpot, one.objective.tpot_s),
         )
         if run.value + run.half_width > limit
     ]
+
+
+def _class_lines(fleet: Performance) -> list[Line]:
+    """What each class gets, where there are several."""
+    return [
+        Line(
+            f"of {one.name}",
+            f"TTFT {_with_interval(one.ttft)} of {one.objective.ttft_s:g} s and TPOT "
+            f"{_with_interval(one.tpot, 1e3)} of {1e3 * one.objective.tpot_s:g} ms at "
+            f"p{100 * one.objective.quantile:g}; {_with_interval(one.both, 100)}% keep both, "
+            f"{one.goodput_per_s:.3g} a second",
+            "",
+            "definitions/slo-sla",
+        )
+        for one in (fleet.classes if len(fleet.classes) > 1 else ())
+    ]
+
+
+def _deciding(found: Plan) -> str:
+    if found.deciding:
+        return " or ".join(found.deciding)
+    one = found.best.nearest
+    return f"none alone; {one.name} comes nearest, at {100 * one.worse:.0f}% of an objective"
 
 
 def _decided(told: Answer) -> str:
     """Whether the intervals of this fleet, and of one replica fewer, lie on one side of the
     objectives."""
     doubts = [
-        f"the interval of {name} reaches beyond its objective"
-        for name in _beyond(told.question, told.plan.best)
+        f"the interval of {name} reaches beyond its objective" for name in _beyond(told.plan.best)
     ]
     if told.plan.one_fewer_may_do:
         doubts.append("by its intervals one replica fewer may do")
     return f"not quite: {', and '.join(doubts)}" if doubts else "yes"
 
 
-def _briefly(run: Performance, name: str) -> str:
-    ttft, tpot = run.ttft_at_objective.value, run.tpot_at_objective.value
+def _briefly(run: Performance) -> str:
+    """What a fleet gets, of the class with the least room where there are several."""
+    one = run.nearest
+    whose = f" of {one.name}" if len(run.classes) > 1 else ""
     return (
-        f"TTFT {ttft:.3g} s, TPOT {1e3 * tpot:.3g} ms at {name}, limits {run.places:,} and "
+        f"TTFT {one.ttft.value:.3g} s, TPOT {1e3 * one.tpot.value:.3g} ms at "
+        f"p{100 * one.objective.quantile:g}{whose}, limits {run.places:,} and "
         f"{run.budget:,}; "
         f"${run.usd_per_million:,.3f} for 10⁶ tokens"
     )
@@ -345,6 +442,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "spare_replicas": question.spare_replicas,
         "replicas_if_faster": told.if_faster,
         "replicas_if_slower": "" if told.if_slower is None else told.if_slower,
+        "calibrated_by": len(question.calibration.runs) if question.calibration else 0,
         "batch_limit": best.places,
         "token_budget": best.budget,
         "binding": " or ".join(found.binding),
@@ -363,17 +461,27 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         record[f"ttft_{name}_closed_s"] = closed.ttft_s[place]
         record[f"tpot_{name}_s"] = best.tpot[place].value
         record[f"tpot_{name}_half_width_s"] = best.tpot[place].half_width
+    for one_class in best.classes if len(best.classes) > 1 else ():
+        name = one_class.name
+        record |= {
+            f"{name}_ttft_s": one_class.ttft.value,
+            f"{name}_tpot_s": one_class.tpot.value,
+            f"{name}_both_kept": one_class.both.value,
+            f"{name}_goodput_per_s": one_class.goodput_per_s,
+        }
     record |= {
         "tpot_closed_s": closed.tpot_s,
         "both_kept": best.both.value,
         "both_kept_half_width": best.both.half_width,
+        "goodput_per_s": sum(one.goodput_per_s for one in best.classes),
+        "deciding": " or ".join(found.deciding),
         "busy": best.busy,
         "load": closed.load,
         "preemptions_per_request": best.preempted,
         "usd_per_hour": best.usd_per_hour,
         "usd_per_million_tokens": best.usd_per_million,
-        "one_more_ttft_s": found.one_more.ttft_at_objective.value,
-        "one_more_tpot_s": found.one_more.tpot_at_objective.value,
+        "one_more_ttft_s": found.one_more.nearest.ttft.value,
+        "one_more_tpot_s": found.one_more.nearest.tpot.value,
         "one_more_usd_per_million_tokens": found.one_more.usd_per_million,
         "usual_replicas": found.usual.replicas if found.usual else "",
         "other_limits_replicas": found.found.replicas if found.found else "",
@@ -381,10 +489,38 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "quantized_usd_per_million_tokens": (
             found.quantized.usd_per_million if found.quantized else ""
         ),
+        **_apart_record(told),
         "compared": len(told.ranked),
         "simulated_requests": best.simulated,
     }
     return {name: "" if value in (math.inf, math.nan) else value for name, value in record.items()}
+
+
+def _apart_record(told: Answer) -> dict[str, float | int | str]:
+    """Separate fleets, where they were asked for."""
+    if told.apart is None:
+        return {}
+    if told.apart.run is None:
+        return {"apart_problem": told.apart.problem}
+    run, one = told.apart.run, told.apart.question.deployment
+    return {
+        "apart_prompt_replicas": run.prompts,
+        "apart_answer_replicas": run.answers,
+        "apart_device": one.system.name,
+        "apart_parallelism": split_name(told.apart.question),
+        "apart_precision": one.precision,
+        "apart_token_budget": run.budget,
+        "apart_ttft_p99_s": run.ttft[2].value,
+        "apart_tpot_p99_s": run.tpot[2].value,
+        "apart_both_kept": run.both.value,
+        "apart_transfer_s": run.transfer_s,
+        "apart_link_busy": run.link_busy,
+        "apart_usd_per_hour": run.usd_per_hour,
+        "apart_usd_per_million_tokens": run.usd_per_million,
+        "apart_if_faster": told.apart.if_faster,
+        "apart_if_slower": "" if told.apart.if_slower is None else told.apart.if_slower,
+        "apart_problem": "",
+    }
 
 
 @functools.cache

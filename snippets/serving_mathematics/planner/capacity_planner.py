@@ -20,9 +20,10 @@ million tokens.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ from serving_mathematics.intuition.latency_throughput_cost import cost_per_milli
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED as LLAMA
 from serving_mathematics.machine.deployments import Deployment
+from serving_mathematics.machine.own_runs import Calibration
+from serving_mathematics.machine.step_time import FITTED
 from serving_mathematics.optimization.continuous_batching import (
     TICK_S,
     Engine,
@@ -51,13 +54,20 @@ from serving_mathematics.planner.closed_form import (
     work_s,
 )
 from serving_mathematics.planner.machine_engine import MOST_PLACES, engine_of
-from serving_mathematics.planner.traffic import Traffic, share_of_traffic, shares_of_trace
+from serving_mathematics.planner.traffic import (
+    Traffic,
+    drawn_classes,
+    share_of_traffic,
+    shares_of_trace,
+)
 from serving_mathematics.require import require, require_in, require_non_negative_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Goals = tuple["Objective", ...]  # of each class of requests
 Told = Callable[[int, int], object]  # gets replicas and batch limit before they are simulated
 BUDGETS = (2048, 8192, 512)  # tokens in a step, tried where none is asked for
 USUAL = {True: (8192, 1024), False: (2048, 256)}  # of vLLM's server: 70 GiB and no A100, others
@@ -116,6 +126,20 @@ class Question:
     seed: int = 0
     reserved_bytes: float = 4.0 * 2**30  # of a device, for activations and libraries [B]
     spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
+    class_objectives: tuple[Objective, ...] = ()  # of each class of the traffic, in their order
+    separate: bool = False  # prompts and answers on fleets of their own, see `separate_fleets`
+    calibration: Calibration | None = None  # of the step model, from a load test
+
+    @property
+    def goals(self) -> tuple[Objective, ...]:
+        """What each class of requests keeps; where there are none, all requests are one."""
+        return self.class_objectives or (self.objective,)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes, or of all requests together."""
+        kinds = () if isinstance(self.traffic, Workload) else self.traffic.classes
+        return tuple(kind.name for kind in kinds) or ("all requests",)
 
     def usd_per_hour(self, replicas: int) -> float:
         """Price of a fleet, with the replicas that may fail."""
@@ -139,6 +163,55 @@ class Quantile:
 
 
 @dataclass(frozen=True)
+class ClassRun:
+    """What the requests of one class get, at the quantile of their objective."""
+
+    name: str
+    objective: Objective
+    ttft: Quantile
+    tpot: Quantile
+    both: Quantile  # share of its requests that keep TTFT and TPOT
+    goodput_per_s: float  # of its requests that keep both, whole fleet [1/s]
+
+    @property
+    def worse(self) -> float:
+        """The worse of TTFT and TPOT, in shares of its objective."""
+        first = self.ttft.value / self.objective.ttft_s
+        return max(first, self.tpot.value / self.objective.tpot_s)
+
+
+def reaches(classes: Sequence[ClassRun], goals: Sequence[Objective], widths: float = 0.0) -> bool:
+    """Whether the quantiles of all classes, with so many half-widths added, keep their objectives.
+
+    classes, goals: in one order.
+
+    >>> run, goal = Quantile(0.9, 0.2), Objective(1.0, 1.0)
+    >>> one = ClassRun("chat", goal, run, run, Quantile(1.0, 0.0), 5.0)
+    >>> reaches([one], [goal]), reaches([one], [goal], 1.0)
+    (True, False)
+    """
+    return all(
+        run.value + widths * run.half_width <= limit
+        for one, goal in zip(classes, goals, strict=True)
+        for run, limit in ((one.ttft, goal.ttft_s), (one.tpot, goal.tpot_s))
+    )
+
+
+def worst_shares(classes: Sequence[ClassRun], goals: Sequence[Objective]) -> tuple[float, float]:
+    """TTFT and TPOT in shares of their objectives, each of the class where it is worst.
+
+    classes, goals: in one order.
+
+    >>> one = ClassRun("chat", Objective(2.0, 0.1), *[Quantile(0.05, 0.0)] * 3, 5.0)
+    >>> worst_shares([one], [one.objective])
+    (0.025, 0.5)
+    """
+    pairs = list(zip(classes, goals, strict=True))
+    first = max(one.ttft.value / goal.ttft_s for one, goal in pairs)
+    return first, max(one.tpot.value / goal.tpot_s for one, goal in pairs)
+
+
+@dataclass(frozen=True)
 class Performance:
     """One replica of n with a batch limit, simulated, and by the closed form."""
 
@@ -147,9 +220,8 @@ class Performance:
     budget: int  # tokens in a step
     ttft: tuple[Quantile, ...]  # at QUANTILES
     tpot: tuple[Quantile, ...]
-    ttft_at_objective: Quantile
-    tpot_at_objective: Quantile
-    both: Quantile  # share of requests that keep TTFT and TPOT
+    classes: tuple[ClassRun, ...]  # in order; one where all requests are alike
+    both: Quantile  # share of all requests that keep TTFT and TPOT of their class
     busy: float  # share of time in which a step runs
     concurrency: float  # mean number of requests admitted
     held_tokens: float  # mean tokens in the cache
@@ -159,6 +231,11 @@ class Performance:
     usd_per_hour: float  # of the fleet, with those that may fail
     usd_per_million: float  # generated tokens
 
+    @property
+    def nearest(self) -> ClassRun:
+        """The class that has the least room to its objective, or none."""
+        return max(self.classes, key=lambda one: one.worse)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -167,6 +244,7 @@ class Plan:
     best: Performance
     binding: tuple[str, ...]  # constraints, any of which alone stands in the way of n − 1; of
     # the quantized fleet, none are looked for
+    deciding: tuple[str, ...]  # classes, any of which alone stands in the way of n − 1
     one_fewer: Performance | None  # the best limits of n − 1; None when it is overloaded
     one_fewer_may_do: bool  # at limits that were tried, for all that the intervals say
     one_more: Performance
@@ -198,9 +276,11 @@ def sectioned_quantile(values: npt.ArrayLike, quantile: float) -> Quantile:
     require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
     require_in("(0, 1)", quantile=quantile)
     whole = float(np.quantile(series, quantile))
-    sections = np.array_split(series, SECTIONS)
-    own = np.array([np.quantile(part, quantile) for part in sections])
-    below = np.array([np.mean(part <= whole) for part in sections])
+    size, longer = divmod(series.size, SECTIONS)  # the first sections hold one more
+    parts = np.split(series, [longer * (size + 1)])
+    sections = [part.reshape(-1, size + more) for part, more in zip(parts, (1, 0), strict=True)]
+    own = np.concatenate([np.quantile(part, quantile, axis=1) for part in sections if part.size])
+    below = np.concatenate([(part <= whole).mean(axis=1) for part in sections])
     scatter = math.sqrt(float(((own - whole) ** 2).sum()) / (SECTIONS - 1) / SECTIONS)
     share = STUDENT_T_975_DF9 * float(below.std(ddof=1)) / math.sqrt(SECTIONS)
     low, high = np.quantile(series, [max(0.0, quantile - share), min(1.0, quantile + share)])
@@ -239,9 +319,47 @@ def requests_to_judge(quantile: float) -> int:
     return math.ceil(math.log(0.05) / math.log(quantile))
 
 
-def _least_requests(quantile: float) -> int:
-    """Requests in the search with which the longer runs of the answer can judge a quantile."""
-    return math.ceil(requests_to_judge(quantile) / SETTLING / (1 - WARM_UP))
+def least_requests(question: Question) -> tuple[int, str]:
+    """Requests in the search with which the longer runs of the answer can judge every objective's
+    quantile, and which quantile takes most.
+
+    question: with traffic that is drawn.
+
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.planner.traffic import Traffic
+    >>> least_requests(Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5)))
+    (84, 'p99')
+    """
+    kinds = () if isinstance(question.traffic, Workload) else question.traffic.classes
+    counts = []
+    for place, goal in enumerate(question.goals):
+        one = math.ceil(requests_to_judge(goal.quantile) / SETTLING / (1 - WARM_UP))
+        share, whose = (kinds[place].share, f" of {kinds[place].name}") if kinds else (1.0, "")
+        counts.append((math.ceil(one / share), f"p{100 * goal.quantile:g}{whose}"))
+    return max(counts)
+
+
+def require_enough(question: Question) -> None:
+    """Refuse what has too few requests to say anything about an objective's quantile, at any speed.
+
+    question: that is asked.
+
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.planner.traffic import Traffic
+    >>> require_enough(Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5, 0.999), requests=500))
+    Traceback (most recent call last):
+    ValueError: requests must be at least 832 to say anything about p99.9, got 500
+    """
+    traffic, asked = question.traffic, question.requests
+    require(asked >= 100, "requests", "at least 100", asked)
+    if isinstance(traffic, Workload):
+        at = question.objective.quantile
+        least, size = requests_to_judge(at), traffic.arrival_s.size
+        require(size >= least, "the trace", f"at least {least:,} requests for p{100 * at:g}", size)
+        return
+    enough, name = least_requests(question)
+    rule = f"at least {enough:,} to say anything about {name}"
+    require(asked >= enough, "requests", rule, asked)
 
 
 class Fleet:
@@ -261,28 +379,32 @@ class Fleet:
         unlimited_memory: bool = False,
         told: Told | None = None,
         slowness: float = 1.0,
+        longer: float = 1.0,
     ) -> None:
-        """Prepare the engine and a sample of the requests. slowness: of all steps."""
-        self.question, self.told = question, told
-        require(question.requests >= 100, "requests", "at least 100", question.requests)
-        self._refuse_few()
-        limit, budget = question.batch_limit, question.token_budget
-        self.budgets: tuple[int, ...] = BUDGETS if budget is None else (budget,)
-        if limit is not None:
-            most = budget or max(self.budgets)
-            rule = f"from 1 to token_budget = {most}"
-            require(1 <= limit <= most, "batch_limit", rule, limit)
-            self.budgets = tuple(budget for budget in self.budgets if budget >= limit)
+        """Prepare the engine and a sample of the requests. slowness: of all steps. longer: times
+        the longest request of the sample, for which steps are tabled."""
+        self.question, self.told, self.goals = question, told, question.goals
+        rule = f"one for each of {len(question.class_names)} classes"
+        fits = len(self.goals) == len(question.class_names)
+        require(fits, "class_objectives", rule, len(self.goals))
+        require_enough(question)
+        self.budgets = self._budgets()
         traffic = question.traffic
         if isinstance(traffic, Workload):
             self.sample, span = traffic, float(traffic.arrival_s[-1] - traffic.arrival_s[0])
+            self.which = np.zeros(traffic.arrival_s.size, dtype=np.int64)
             self.rate_per_s, self.scv = (traffic.arrival_s.size - 1) / span, 1.0
             mean_output = float(traffic.output_tokens.mean())
         else:
-            self.sample = self._within(share_of_traffic(self._rng(), traffic, 1, question.requests))
+            self.which = drawn_classes(
+                np.random.default_rng([question.seed, 1]), traffic, question.requests
+            )
+            self.sample = self._share(traffic, 1)
             self.rate_per_s, self.scv = traffic.rate_per_s, traffic.arrival_scv
             mean_output = traffic.mean_output_tokens
         self._refuse_long()
+        longest = longer * int((self.sample.prompt_tokens + self.sample.output_tokens).max())
+        self.longest = min(math.ceil(longest), question.deployment.architecture.context_tokens)
         self.tokens_per_s = self.rate_per_s * mean_output  # generated
         self.made = engine_of(
             question.deployment,
@@ -292,6 +414,8 @@ class Fleet:
             question.memory_share,
             question.reserved_bytes,
             slowness,
+            question.calibration.constants if question.calibration else FITTED,
+            self.longest,
         )
         engine = self.made.engine
         self.engine = replace(engine, kv_blocks=UNLIMITED) if unlimited_memory else engine
@@ -300,28 +424,35 @@ class Fleet:
         self.done: dict[tuple[int, int, int], Performance | None] = {}
         self._refuse_impossible()
 
+    def _budgets(self) -> tuple[int, ...]:
+        """Token budgets to try, with the batch limit that was asked for."""
+        limit, budget = self.question.batch_limit, self.question.token_budget
+        budgets: tuple[int, ...] = BUDGETS if budget is None else (budget,)
+        if limit is None:
+            return budgets
+        rule = f"from 1 to token_budget = {max(budgets)}"
+        require(1 <= limit <= max(budgets), "batch_limit", rule, limit)
+        return tuple(budget for budget in budgets if budget >= limit)
+
+    def limited(self, budget: int | None, places: int | None) -> Fleet:
+        """The same fleets with other limits asked for; both know what either has simulated."""
+        other = copy.copy(self)
+        other.question = replace(self.question, token_budget=budget, batch_limit=places)
+        other.budgets = other._budgets()
+        other._refuse_impossible()
+        return other
+
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.question.seed)
 
-    def _refuse_few(self) -> None:
-        """Too few requests to say anything about the objective's quantile, at any speed."""
-        question, at = self.question, self.question.objective.quantile
-        least, name = requests_to_judge(at), f"p{100 * at:g}"
-        if isinstance(question.traffic, Workload):
-            size = question.traffic.arrival_s.size
-            require(size >= least, "the trace", f"at least {least:,} requests for {name}", size)
-            return
-        enough = _least_requests(at)
-        require(
-            question.requests >= enough,
-            "requests",
-            f"at least {enough:,} to say anything about {name}",
-            question.requests,
-        )
+    def _share(self, traffic: Traffic, replicas: int) -> Workload:
+        """What one of the replicas gets."""
+        rng, size = self._rng(), self.question.requests
+        return self.within(share_of_traffic(rng, traffic, replicas, size, self.which))
 
-    def _within(self, asked: Workload) -> Workload:
-        """Drawn requests, none longer than the model's context."""
-        most = self.question.deployment.architecture.context_tokens
+    def within(self, asked: Workload, most: int = 0) -> Workload:
+        """Drawn requests, none longer than the model's context, or than so many tokens."""
+        most = most or self.question.deployment.architecture.context_tokens
         prompts = np.minimum(asked.prompt_tokens, most - 1)
         outputs = np.minimum(asked.output_tokens, most - prompts)
         cached = np.minimum(asked.cached_tokens, prompts - 1)
@@ -336,7 +467,7 @@ class Fleet:
         require(lengths[place] <= model.context_tokens, "the trace", rule, longest)
 
     def _refuse_impossible(self) -> None:
-        asked, engine, goal = self.sample, self.engine, self.question.objective
+        asked, engine = self.sample, self.engine
         longest = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
         room = engine.kv_blocks * engine.block_tokens
         if longest > room:
@@ -348,18 +479,20 @@ class Fleet:
             closed_form_alone(asked, replace(engine, token_budget=budget, max_sequences=1))
             for budget in self.budgets
         ]
-        ttft = np.min([first for first, _ in alone], axis=0) + self._beside(asked)
+        ttft = np.min([first for first, _ in alone], axis=0) + self.beside(asked)
         tpot = alone[0][1]
-        for name, least_s, limit in (("TTFT", ttft, goal.ttft_s), ("TPOT", tpot, goal.tpot_s)):
-            kept = least_s[~np.isnan(least_s)]
-            least = float(np.quantile(kept, goal.quantile)) if kept.size else 0.0
-            if least > limit:
-                raise Infeasible(
-                    f"no fleet keeps a {name} of {limit:g} s at p{100 * goal.quantile:g}: "
-                    f"a replica without other requests takes {least:.3g} s"
-                )
+        for place, goal in enumerate(self.goals):
+            whose = f" of {self.question.class_names[place]}" if len(self.goals) > 1 else ""
+            for name, least_s, limit in (("TTFT", ttft, goal.ttft_s), ("TPOT", tpot, goal.tpot_s)):
+                kept = least_s[(self.which == place) & ~np.isnan(least_s)]
+                least = float(np.quantile(kept, goal.quantile)) if kept.size else 0.0
+                if least > limit:
+                    raise Infeasible(
+                        f"no fleet keeps a {name} of {limit:g} s at p{100 * goal.quantile:g}"
+                        f"{whose}: a replica without other requests takes {least:.3g} s"
+                    )
 
-    def _beside(self, asked: Workload) -> FloatArray:
+    def beside(self, asked: Workload) -> FloatArray:
         """What the first token takes beside the engine [s]."""
         return np.asarray(self.made.around_s + self.made.behind_s[asked.prompt_tokens])
 
@@ -380,27 +513,24 @@ class Fleet:
             return None
         scv = 1 + (self.scv - 1) / replicas
         estimate = closed_form(asked, rate, engine, QUANTILES, scv)
-        beside = float(np.mean(self._beside(asked)))
+        beside = float(np.mean(self.beside(asked)))
         estimate = replace(estimate, ttft_s=tuple(beside + each for each in estimate.ttft_s))
         if isinstance(question.traffic, Workload):
             shares = shares_of_trace(self._rng(), asked, replicas, question.requests)
             warm = 0.0
         else:
-            drawn = share_of_traffic(self._rng(), question.traffic, replicas, question.requests)
-            shares, warm = [self._within(drawn)], WARM_UP
+            shares, warm = [self._share(question.traffic, replicas)], WARM_UP
         runs = [(share, simulate(share, engine)) for share in shares]
         times = np.concatenate([share.arrival_s for share, _ in runs])
         order = np.argsort(times, kind="stable")[int(warm * times.size) :]
         pairs = [latencies_s(share, served) for share, served in runs]
         pairs = [
-            (first + self._beside(share), each)
+            (first + self.beside(share), each)
             for (share, _), (first, each) in zip(runs, pairs, strict=True)
         ]
         ttft, tpot = (np.concatenate([pair[i] for pair in pairs])[order] for i in (0, 1))
-        goal = question.objective
-        kept = (ttft <= goal.ttft_s) & ~(tpot > goal.tpot_s)
-        if np.isfinite(tpot).sum() < 2 * SECTIONS:
-            tpot = np.zeros_like(ttft)  # nobody asks for a second token
+        which = self.which[order] if len(self.goals) > 1 else np.zeros(order.size, dtype=np.int64)
+        classes, kept = self.judged(ttft, tpot, which)
         span = sum(float(s.completion_s.max() - share.arrival_s[0]) for share, s in runs)
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)
@@ -410,9 +540,8 @@ class Fleet:
             places,
             budget,
             tuple(sectioned_quantile(ttft, q) for q in QUANTILES),
-            tuple(sectioned_quantile(tpot, q) for q in QUANTILES),
-            sectioned_quantile(ttft, goal.quantile),
-            sectioned_quantile(tpot, goal.quantile),
+            tuple(_of_some(tpot, q) for q in QUANTILES),
+            classes,
             sectioned_share(kept),
             sum(s.busy_s for _, s in runs) / span,
             inside / span,
@@ -424,89 +553,94 @@ class Fleet:
             float(cost_per_million(hourly, self.tokens_per_s)),
         )
 
+    def judged(
+        self, ttft: FloatArray, tpot: FloatArray, which: IntArray
+    ) -> tuple[tuple[ClassRun, ...], npt.NDArray[np.bool_]]:
+        """Latencies in order of arrival, class by class, and which requests keep both."""
+        kept = np.zeros(ttft.size, dtype=bool)
+        runs = []
+        for place, goal in enumerate(self.goals):
+            mine = which == place
+            kept[mine] = (ttft[mine] <= goal.ttft_s) & ~(tpot[mine] > goal.tpot_s)
+            share = sectioned_share(kept[mine])
+            rate = self.rate_per_s * float(mine.mean()) * share.value
+            runs.append(
+                ClassRun(
+                    self.question.class_names[place],
+                    goal,
+                    sectioned_quantile(ttft[mine], goal.quantile),
+                    _of_some(tpot[mine], goal.quantile),
+                    share,
+                    rate,
+                )
+            )
+        return tuple(runs), kept
+
     def full_rate(self, places: int) -> float:
         """Requests a second of a replica whose places are always taken."""
         asked, engine = self.sample, replace(self.engine, max_sequences=places)
         return saturated_rate(asked.prompt_tokens, asked.output_tokens, engine, asked.cached_tokens)
 
-    def keeps(self, found: Performance | None, goal: Objective | None = None) -> bool:
-        """Whether both quantiles keep the objective."""
-        goal = goal or self.question.objective
-        return (
-            found is not None
-            and found.ttft_at_objective.value <= goal.ttft_s
-            and found.tpot_at_objective.value <= goal.tpot_s
-        )
+    def keeps(self, found: Performance | None, goals: Goals | None = None) -> bool:
+        """Whether both quantiles of every class keep their objectives."""
+        return found is not None and reaches(found.classes, goals or self.goals, 0.0)
 
     def may_keep(self, found: Performance | None, widths: float = 1.0) -> bool:
-        """Whether the intervals of both quantiles, so many times as wide, reach into the
-        objective."""
-        return found is not None and self._reaches(found, self.question.objective, -widths)
+        """Whether the intervals of all quantiles, so many times as wide, reach into their
+        objectives."""
+        return found is not None and reaches(found.classes, self.goals, -widths)
 
-    def sure(self, found: Performance, goal: Objective | None = None) -> bool:
-        """Whether the intervals of both quantiles lie within the objective."""
-        return self._reaches(found, goal or self.question.objective, 1.0)
-
-    def _reaches(self, found: Performance, goal: Objective, widths: float) -> bool:
-        """Whether both quantiles with so many half-widths added keep the objective."""
-        return all(
-            run.value + widths * run.half_width <= limit
-            for run, limit in (
-                (found.ttft_at_objective, goal.ttft_s),
-                (found.tpot_at_objective, goal.tpot_s),
-            )
-        )
+    def sure(self, found: Performance, goals: Goals | None = None) -> bool:
+        """Whether the intervals of all quantiles lie within their objectives."""
+        return reaches(found.classes, goals or self.goals, 1.0)
 
     def most_places(self, budget: int) -> int:
         """The largest batch limit that may be taken."""
         return self.question.batch_limit or min(MOST_PLACES, budget)
 
-    def _worse(self, found: Performance | None, goal: Objective) -> float:
+    def _worse(self, found: Performance | None, goals: Goals) -> float:
         """The worse of TTFT and TPOT, in shares of its objective; infinite when overloaded."""
-        if found is None:
-            return math.inf
-        first = found.ttft_at_objective.value / goal.ttft_s
-        return max(first, found.tpot_at_objective.value / goal.tpot_s)
+        return math.inf if found is None else max(worst_shares(found.classes, goals))
 
     def best_of_budget(
-        self, replicas: int, budget: int, goal: Objective | None = None
+        self, replicas: int, budget: int, goals: Goals | None = None
     ) -> Performance | None:
         """The batch limit at which the worse of TTFT and TPOT is best, with a token budget, or the
         largest if it keeps both; None when all overload the replica."""
-        goal = goal or self.question.objective
+        goals = goals or self.goals
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
-        if self.sure(top, goal) or top.ttft_at_objective.value > goal.ttft_s:
+        if self.sure(top, goals) or worst_shares(top.classes, goals)[0] > 1:
             return top  # a lower limit only lengthens the wait
         low, high = 0, top.places  # low: misses TTFT; high: misses TPOT, or is not sure
         while high - low > max(1, high // FINE):
             middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
             trial = self.performance(replicas, middle, budget)
-            if trial and self._worse(trial, goal) < self._worse(best, goal):
+            if trial and self._worse(trial, goals) < self._worse(best, goals):
                 best = trial
-            if trial and self.sure(trial, goal):
+            if trial and self.sure(trial, goals):
                 break
-            if trial and self._waits_less(trial, goal):
+            if trial and self._waits_less(trial, goals):
                 high = middle
             else:
                 low = middle
         return best
 
-    def _waits_less(self, found: Performance, goal: Objective) -> bool:
+    def _waits_less(self, found: Performance, goals: Goals) -> bool:
         """Whether TPOT is the worse of the two."""
-        first = found.ttft_at_objective.value / goal.ttft_s
-        return first <= found.tpot_at_objective.value / goal.tpot_s
+        first, later = worst_shares(found.classes, goals)
+        return first <= later
 
-    def best(self, replicas: int, goal: Objective | None = None) -> Performance | None:
-        """The first token budget with which a batch limit keeps both objectives, else the one that
+    def best(self, replicas: int, goals: Goals | None = None) -> Performance | None:
+        """The first token budget with which a batch limit keeps all objectives, else the one that
         comes nearest; None when all overload the replica."""
-        goal, nearest = goal or self.question.objective, None
+        goals, nearest = goals or self.goals, None
         for budget in self.budgets:
-            found = self.best_of_budget(replicas, budget, goal)
-            if self.keeps(found, goal):
+            found = self.best_of_budget(replicas, budget, goals)
+            if self.keeps(found, goals):
                 return found
-            if self._worse(found, goal) < self._worse(nearest, goal):
+            if self._worse(found, goals) < self._worse(nearest, goals):
                 nearest = found
         return nearest
 
@@ -534,20 +668,20 @@ class Fleet:
     def near(self, replicas: int) -> list[tuple[int, int]]:
         """Batch limits and token budgets at which so many replicas might do, the best first: one
         for each budget whose intervals, of twice their width, reach into the objective."""
-        goal = self.question.objective
         runs = [self.best_of_budget(replicas, budget) for budget in self.budgets]
         near = [run for run in runs if run and self.may_keep(run, 2.0)]
-        near.sort(key=lambda run: self._worse(run, goal))
+        near.sort(key=lambda run: self._worse(run, self.goals))
         different = {(run.ttft, run.tpot): (run.places, run.budget) for run in reversed(near)}
         return list(reversed(different.values()))
 
 
-def settled(fleet: Fleet) -> tuple[Performance, Fleet]:
+def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet]:
     """The smallest fleet by the search, corrected by longer runs; and the longer runs.
 
-    fleet: of the question. The fleet that the search found is simulated again with four times the
-    requests, and so are those of one replica fewer whose intervals do not exclude them, until the
-    longer runs agree. Raises Infeasible beyond 100,000 replicas.
+    fleet: of the question. long: the same with four times the requests; made where there is none.
+    The fleet that the search found is simulated again with so many, and so are those of one replica
+    fewer whose intervals do not exclude them, until the longer runs agree. Raises Infeasible beyond
+    100,000 replicas.
 
     >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
@@ -556,7 +690,7 @@ def settled(fleet: Fleet) -> tuple[Performance, Fleet]:
     720
     """
     question = fleet.question
-    long = Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+    long = long or Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
     best = fleet.fewest()
     replicas = best.replicas
     found = long.performance(replicas, best.places, best.budget)
@@ -602,23 +736,51 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     prompts, reading = fleet.own_s
     if fleet.rate_per_s / replicas * (prompts + reading) >= 1:
         return ("arithmetic of prompts",) if prompts >= reading else ("memory bandwidth",)
-    question, goal = fleet.question, fleet.question.objective
-    lifted: dict[str, tuple[Fleet, Objective]] = {
-        "TTFT objective": (fleet, replace(goal, ttft_s=math.inf)),
-        "TPOT objective": (fleet, replace(goal, tpot_s=math.inf)),
-        "KV memory": (Fleet(question, unlimited_memory=True, told=fleet.told), goal),
+    question, goals = fleet.question, fleet.goals
+    lifted: dict[str, tuple[Fleet, Goals]] = {
+        "TTFT objective": (fleet, tuple(replace(goal, ttft_s=math.inf) for goal in goals)),
+        "TPOT objective": (fleet, tuple(replace(goal, tpot_s=math.inf) for goal in goals)),
+        "KV memory": (Fleet(question, unlimited_memory=True, told=fleet.told), goals),
     }
     if question.batch_limit is not None:
-        lifted["batch limit"] = Fleet(replace(question, batch_limit=None), told=fleet.told), goal
+        lifted["batch limit"] = fleet.limited(question.token_budget, None), goals
     if question.token_budget is not None:
-        free = replace(question, token_budget=None)
-        lifted["token budget"] = Fleet(free, told=fleet.told), goal
+        lifted["token budget"] = fleet.limited(None, question.batch_limit), goals
     names = [
         name
         for name, (other, kept) in lifted.items()
         if other.keeps(other.best(replicas, kept), kept)
     ]
     return tuple(names) or ("TTFT and TPOT objectives together",)
+
+
+def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
+    """The classes of requests of which each, without objectives of its own, would let a fleet that
+    is too small do; none where all requests are alike, or the load of all is too high.
+
+    fleet: of the question. replicas: of the fleet that is too small, 0 for none.
+
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.planner.traffic import Traffic
+    >>> deciding_classes(Fleet(Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5))), 1)
+    ()
+    """
+    require_non_negative_integer(replicas=replicas)
+    if len(fleet.goals) == 1 or replicas == 0:
+        return ()
+    names = []
+    for place, name in enumerate(fleet.question.class_names):
+        goals = list(fleet.goals)
+        goals[place] = replace(goals[place], ttft_s=math.inf, tpot_s=math.inf)
+        if fleet.keeps(fleet.best(replicas, tuple(goals)), tuple(goals)):
+            names.append(name)
+    return tuple(names)
+
+
+def _of_some(values: FloatArray, quantile: float) -> Quantile:
+    """A quantile of the TPOT of those that get a second token; 0 where too few do."""
+    few = np.isfinite(values).sum() < 2 * SECTIONS
+    return Quantile(0.0, 0.0) if few else sectioned_quantile(values, quantile)
 
 
 def coarser(deployment: Deployment) -> Deployment | None:
@@ -656,6 +818,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     best, long = settled(fleet)
     below = best.replicas - 1
     fewer = fleet.best(below) if below else None
+    judge = long if fleet.keeps(fewer) else fleet  # the search's run may keep them by chance
     more = fleet.best(best.replicas + 1)
     assert more is not None
     smaller = coarser(question.deployment) if alternatives else None
@@ -667,12 +830,13 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
     return Plan(
         best,
-        _binding(fleet, long, below),
+        binding_constraints(judge, below),
+        deciding_classes(judge, below),
         fewer,
         any(long.may_keep(run) for run in tried),
         more,
-        _usual(question, told),
-        _found(question, best, told),
+        _usual(fleet, long),
+        _found(fleet, long, best),
         quantized,
         smaller.precision if smaller else "",
         fleet.engine,
@@ -682,34 +846,26 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     )
 
 
-def _binding(fleet: Fleet, long: Fleet, replicas: int) -> tuple[str, ...]:
-    """What binds; by the longer runs where the search's run of the smaller fleet keeps the
-    objective by chance."""
-    by_chance = replicas > 0 and fleet.keeps(fleet.best(replicas))
-    return binding_constraints(long if by_chance else fleet, replicas)
-
-
 def _holders(deployment: Deployment) -> int:
     """Devices that hold their part of one sequence's cache."""
     return deployment.tensor * deployment.pipeline
 
 
-def _usual(question: Question, told: Told | None) -> Performance | None:
+def _usual(fleet: Fleet, long: Fleet) -> Performance | None:
     """The fewest replicas with the limits that engines start with."""
-    budget, places = question.usual_limits
+    budget, places = fleet.question.usual_limits
+    limits = budget, min(places, budget)
     try:
-        usual = replace(question, token_budget=budget, batch_limit=min(places, budget))
-        return settled(Fleet(usual, told=told))[0]
+        return settled(fleet.limited(*limits), long.limited(*limits))[0]
     except Infeasible:
         return None
 
 
-def _found(question: Question, best: Performance, told: Told | None) -> Performance | None:
+def _found(fleet: Fleet, long: Fleet, best: Performance) -> Performance | None:
     """Fewer replicas than those of the limits that were asked for; None where there are none."""
-    if question.token_budget is None and question.batch_limit is None:
+    if fleet.question.token_budget is None and fleet.question.batch_limit is None:
         return None
-    free = replace(question, token_budget=None, batch_limit=None)
-    found = settled(Fleet(free, told=told))[0]
+    found = settled(fleet.limited(None, None), long.limited(None, None))[0]
     return found if found.replicas < best.replicas else None
 
 

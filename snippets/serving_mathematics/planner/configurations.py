@@ -26,6 +26,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics import checks
+from serving_mathematics.machine.deployments import Impossible
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import (
     Fleet,
@@ -34,23 +35,25 @@ from serving_mathematics.planner.capacity_planner import (
     Plan,
     Question,
     Told,
-    _least_requests,
+    least_requests,
     plan,
+    require_enough,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.model_errors import (
     ModelError,
     NearRun,
+    calibrated_error,
     model_error,
     nearest_runs,
 )
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.require import require
 
 ROUND = 8  # deployments that are simulated before the rest is looked at again
 SHORTER = 4  # times fewer requests in the comparison
 OF_INTEREST = 4.0  # times the cheapest
-Tried = tuple[Performance | None, str]
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,19 @@ class Ranked:
 
     question: Question
     least_usd_per_hour: float
-    run: Performance | None
+    run: Performance | Apart | None
     problem: str
+
+
+@dataclass(frozen=True)
+class Separate:
+    """The cheapest of the separate fleets for prompts and answers, or why there are none."""
+
+    question: Question
+    run: Apart | None
+    problem: str
+    if_faster: int = 0  # replicas of both where steps are as much faster as one run in ten
+    if_slower: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,7 @@ class Answer:
     near: tuple[NearRun, ...]
     if_faster: int  # replicas where steps are as much faster as one run in ten
     if_slower: int | None  # and slower; None where no fleet does
+    apart: Separate | None = None  # where separate fleets were asked for
 
 
 def split_name(question: Question) -> str:
@@ -102,30 +117,34 @@ def shorter(question: Question) -> Question:
     >>> shorter(read_question({"rate_per_s": 1})).requests
     1000
     """
-    least = _least_requests(question.objective.quantile)
+    least, _ = least_requests(question)
     return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
 def least_cost(question: Question) -> tuple[float, float]:
     """A bound of a fleet's dollars an hour, and the time per token of one request alone [s].
 
-    question: of one deployment. Raises Infeasible and ValueError where it cannot keep the
-    objective.
+    question: of one deployment. Raises Infeasible and Impossible where it cannot keep the
+    objective, ValueError on a question that is wrong.
 
     >>> from serving_mathematics.planner.questions import read_question
     >>> least_cost(read_question({"rate_per_s": 60}))[0]
     6.0
     """
-    fleet = Fleet(shorter(question))
-    places = max(fleet.most_places(budget) for budget in fleet.budgets)
-    replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
+    if question.separate:
+        pair = SeparateFleets(shorter(question))
+        fleet, replicas = pair.fleet, sum(pair.least)
+    else:
+        fleet = Fleet(shorter(question))
+        places = max(fleet.most_places(budget) for budget in fleet.budgets)
+        replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
     alone = alone[~np.isnan(alone)]
     return question.usd_per_hour(replicas), float(np.median(alone)) if alone.size else 0.0
 
 
-def try_deployment(question: Question) -> Tried:
+def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]:
     """The fewest replicas of one deployment by short runs, or why there are none.
 
     question: of one deployment.
@@ -135,8 +154,10 @@ def try_deployment(question: Question) -> Tried:
     ''
     """
     try:
+        if question.separate:
+            return SeparateFleets(shorter(question)).fewest(), ""
         return Fleet(shorter(question)).fewest(), ""
-    except ValueError as problem:
+    except (Impossible, Infeasible) as problem:
         return None, str(problem)
 
 
@@ -149,7 +170,7 @@ def rank(
 
     choices: one question for each deployment. executor: any of `concurrent.futures`, or None; the
     ranking is the same. progress: told how many of how many are decided. Raises ValueError when
-    there is none.
+    there is none, and on what is wrong with the question and not with one deployment.
 
     >>> from serving_mathematics.planner.configurations import split_name
     >>> from serving_mathematics.planner.questions import read_choices
@@ -158,12 +179,14 @@ def rank(
     ['tp1', 'tp2']
     """
     require(len(choices) > 0, "choices", "one deployment or more", "none")
+    for question in choices:
+        require_enough(question)
     bounds: list[tuple[float, float, int]] = []
     impossible = []
     for place, question in enumerate(choices):
         try:
             bounds.append((*least_cost(question), place))
-        except ValueError as problem:
+        except (Impossible, Infeasible) as problem:
             impossible.append(Ranked(question, math.inf, None, str(problem)))
     bounds.sort()
     simulated: list[Ranked] = []
@@ -191,8 +214,26 @@ def rank(
             fastest = min(fastest, run.tpot[0].value)
         if progress:
             progress(len(choices) - len(bounds), len(choices))
+    for separate in (False, True):  # one of either kind, to be seen beside the other
+        left = [one for one in left_out if one.question.separate is separate]
+        while left and not any(one.question.separate is separate for one in simulated):
+            one = left.pop(0)
+            left_out.remove(one)
+            run, why = try_deployment(one.question)
+            (simulated if run else impossible).append(replace(one, run=run, problem=why))
+    return [*_in_order(simulated), *left_out, *impossible]
+
+
+def _in_order(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """Those that were simulated first, the cheapest and then the fastest at the front."""
+    simulated = [one for one in ranked if one.run]
     simulated.sort(key=lambda one: (one.run.usd_per_hour, one.run.tpot[0].value) if one.run else ())
-    return [*simulated, *left_out, *impossible]
+    return [*simulated, *(one for one in ranked if not one.run)]
+
+
+def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:
+    """With the longer run, where it is that deployment's."""
+    return replace(one, run=run) if one.question is question and one.run else one
 
 
 def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
@@ -239,24 +280,21 @@ def answer(
         question, found = choices[0], plan(choices[0], told=told)
     else:
         ranked = rank(choices, executor, progress)
-        best = [one for one in ranked if one.run][:2]
+        best = [one for one in ranked if one.run and not one.question.separate][:2]
         if not best:
-            raise Infeasible(ranked[0].problem)
-        question, found = best[0].question, plan(best[0].question, told=told)
-        second = best[1].run if len(best) > 1 else None
-        if second and found.best.usd_per_hour > second.usd_per_hour:
-            other = plan(best[1].question, told=told)  # longer runs may turn two that are close
-            if other.best.usd_per_hour < found.best.usd_per_hour:
-                question, found = best[1].question, other
-    ranked = [
-        replace(one, run=found.best) if one.question is question and one.run else one
-        for one in ranked
-    ]
-    one = question.deployment
-    sparse = one.architecture.routed_parameters > 0
-    error = model_error(one.devices, sparse)
-    asked = _lengths(question)
-    near = nearest_runs(one, max(1.0, found.best.concurrency), *asked)
+            raise Infeasible(next(one.problem for one in ranked if not one.question.separate))
+        plans: list[tuple[Question, Plan]] = []  # longer runs may turn two that are close
+        for one in best:
+            if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
+                break
+            plans.append((one.question, plan(one.question, told=told)))
+        question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
+        for asked, other in plans:
+            ranked = [_with_run(one, asked, other.best) for one in ranked]
+    ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
+    ranked, apart = _separate(ranked)
+    error = _error(question)
+    near = nearest_runs(question.deployment, max(1.0, found.best.concurrency), *_lengths(question))
     return Answer(
         question,
         found,
@@ -266,7 +304,45 @@ def answer(
         tuple(near),
         _fewest(question, min(1.0, error.low)) or 1,
         _fewest(question, max(1.0, error.high)),
+        apart,
     )
+
+
+def _error(question: Question) -> ModelError:
+    """How far steps may be off: less where a load test is of this very split."""
+    one, calibration = question.deployment, question.calibration
+    if calibration:
+        tested = replace(question, deployment=calibration.runs[0].deployment)
+        if split_name(tested) == split_name(question):
+            return calibrated_error(calibration)
+    return model_error(one.devices, one.architecture.routed_parameters > 0)
+
+
+def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
+    """The cheapest of separate fleets by longer runs, and where steps err, None where none were
+    asked for; and all deployments, with these runs."""
+    pairs = [one for one in ranked if one.question.separate]
+    if not pairs:
+        return ranked, None
+    found: list[tuple[Question, Apart]] = []
+    problem = pairs[0].problem
+    for one in [one for one in pairs if one.run][:3]:
+        if found and one.run and found[0][1].usd_per_hour <= one.run.usd_per_hour:
+            break
+        try:
+            run = settled_apart(one.question)
+        except Infeasible as why:
+            problem = str(why)
+            continue
+        found.append((one.question, run))
+        ranked = [_with_run(other, one.question, run) for other in ranked]
+    if not found:
+        return ranked, Separate(pairs[0].question, None, problem)
+    question, run = min(found, key=lambda pair: pair[1].usd_per_hour)
+    error = _error(question)
+    fast, slow = min(1.0, error.low), max(1.0, error.high)
+    least = _fewest(question, fast) or 2
+    return _in_order(ranked), Separate(question, run, "", least, _fewest(question, slow))
 
 
 def _lengths(question: Question) -> tuple[float, float]:
@@ -278,8 +354,9 @@ def _lengths(question: Question) -> tuple[float, float]:
 
 def _fewest(question: Question, slowness: float) -> int | None:
     """Replicas where all steps are so much slower; None where no fleet does."""
+    kind = SeparateFleets if question.separate else Fleet
     try:
-        return Fleet(shorter(question), slowness=slowness).fewest().replicas
+        return kind(shorter(question), slowness=slowness).fewest().replicas
     except Infeasible:
         return None
 

@@ -32,10 +32,17 @@ from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import (
     WORKED,
     Deployment,
+    possible,
     sequence_bytes,
     weight_bytes,
 )
-from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s, prompt_s
+from serving_mathematics.machine.step_time import (
+    FITTED,
+    Constants,
+    count_work,
+    decode_step_s,
+    prompt_s,
+)
 from serving_mathematics.optimization.continuous_batching import (
     Engine,
     StepTable,
@@ -108,13 +115,17 @@ def engine_of(
     memory_share: float = 0.9,
     reserved_bytes: float = SET_ASIDE_BYTES,
     slowness: float = 1.0,
+    constants: Constants = FITTED,
+    longest: int = 0,
 ) -> MachineEngine:
     """The simulator's engine for a deployment.
 
     asked: a sample of requests, whose lengths say which contexts occur. token_budget: tokens in a
     step at most. places: sequences at most, up to 1,024. memory_share, reserved_bytes: as for
-    cache_blocks. slowness: times that steps take longer than the step model says. Raises ValueError
-    outside these ranges, and when weights and reserve leave no block.
+    cache_blocks. slowness: times that steps take longer than the step model says. constants: of the
+    step model. longest: tokens of a request for which prompts are tabled, where others than those
+    of the sample will come. Raises ValueError outside these ranges, and Impossible when weights and
+    reserve leave no block.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
@@ -124,35 +135,37 @@ def engine_of(
     """
     require_positive(slowness=slowness)
     require(1 <= places <= MOST_PLACES, "batch_limit", f"from 1 to {MOST_PLACES}", places)
+    most = deployment.architecture.context_tokens
+    require(0 <= longest <= most, "longest", f"from 0 to the context, {most:,}", longest)
     token_bytes = mean_token_bytes(deployment, asked)
     blocks = cache_blocks(deployment, token_bytes, memory_share, reserved_bytes)
     held, system = weight_bytes(deployment), deployment.system
     usable = max(0.0, memory_share * system.memory_bytes - reserved_bytes)
     rule = f"smaller than the {usable / 1e9:.1f} GB of {system.name} for them"
-    require(blocks > 0, "model weights", rule, f"{held / 1e9:.1f} GB a device")
+    possible(blocks > 0, "model weights", rule, f"{held / 1e9:.1f} GB a device")
     work, one = count_work([deployment]), np.ones(1)
     later = np.maximum(asked.output_tokens - 1.0, 1e-9)
     context = float(np.average(asked.prompt_tokens + asked.output_tokens / 2, weights=later))
 
     crowd = deployment.pipeline * deployment.attention_data * float(MOST_PLACES) * one
-    low, high = (decode_step_s(work, FITTED, crowd, f * context * one) for f in (0.5, 1.5))
+    low, high = (decode_step_s(work, constants, crowd, f * context * one) for f in (0.5, 1.5))
     yields = slowness / deployment.accepted_tokens
     context_s = yields * float((high - low)[0] / (crowd[0] * context))
     sequences = np.arange(places + 1.0)
     rows = work.rows(np.zeros(sequences.size, dtype=np.int64))
     contexts = np.full(sequences.size, context)
-    batch_s = yields * decode_step_s(rows, FITTED, np.maximum(sequences, 1.0), contexts)
+    batch_s = yields * decode_step_s(rows, constants, np.maximum(sequences, 1.0), contexts)
     batch_s = np.maximum(batch_s - context_s * context * sequences, 0.0)
-    batch_s[0] = slowness * decode_step_s(work, FITTED, one, 0 * one)[0]  # a prompt alone
+    batch_s[0] = slowness * decode_step_s(work, constants, one, 0 * one)[0]  # a prompt alone
 
-    longest = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
+    longest = max(longest, int((asked.prompt_tokens + asked.output_tokens).max()) - 1)
     tokens = np.arange(longest + 1.0)
-    whole_s = slowness * prompt_s(replace(work, prompt=tokens), FITTED)
+    whole_s = slowness * prompt_s(replace(work, prompt=tokens), constants)
     step_s = float(batch_s.min())
     table = StepTable(
         batch_s - step_s,
         np.maximum.accumulate(whole_s) / deployment.pipeline,
-        slowness * FITTED.prompt_s / deployment.attention_data,
+        slowness * constants.prompt_s / deployment.attention_data,
     )
     engine = Engine(
         step_s,
@@ -164,7 +177,7 @@ def engine_of(
         table=table,
     )
     typical = replace(work, prompt=np.array([float(asked.prompt_tokens.mean())]))
-    around = waiting_steps_s(typical, FITTED, 0 * one)
+    around = waiting_steps_s(typical, constants, 0 * one)
     behind = whole_s * (1 - 1 / deployment.pipeline)
     return MachineEngine(engine, slowness * float(around[0]), behind, token_bytes)
 

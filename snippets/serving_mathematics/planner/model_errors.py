@@ -27,7 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.machine.calibration_scores import kept_error
 from serving_mathematics.machine.deployments import Deployment
+from serving_mathematics.machine.own_runs import Calibration
 from serving_mathematics.measuring import FOLDER, provenance, read_record
 from serving_mathematics.require import require_in, require_positive, require_positive_integer
 
@@ -54,13 +56,14 @@ WEIGHTS = {  # how unlike two deployments are, by what differs
 @dataclass(frozen=True)
 class ModelError:
     """Measured over predicted time per token: the middle of it, and between what eight of ten
-    runs lie; of how many runs, on how many devices."""
+    runs lie; of how many runs, on how many devices, and how many others calibrated the model."""
 
     low: float
     middle: float
     high: float
     runs: int
     devices: int
+    calibrated_by: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,30 @@ def model_error(devices: int, sparse: bool, share: float = 0.8) -> ModelError:
     ratios = columns["tpot_ratio"][kind & (columns["devices"] == width)]
     low, middle, high = np.quantile(ratios, [(1 - share) / 2, 0.5, (1 + share) / 2])
     return ModelError(float(low), float(middle), float(high), int(ratios.size), int(width))
+
+
+def calibrated_error(calibration: Calibration) -> ModelError:
+    """How measured times per token compare with predicted ones once a load test calibrated them.
+
+    calibration: of the deployment that was tested. The bounds are those of the record's deployments
+    after as many runs calibrated them, and those of its own runs, each predicted by the others,
+    where these are wider.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.own_runs import OwnRun, calibrate
+    >>> found = calibrated_error(calibrate([OwnRun(WORKED, 0.1, 0.01)]))
+    >>> found.high - found.low < 0.4 and found.calibrated_by == 1
+    True
+    """
+    count = len(calibration.runs)
+    kept = kept_error(count)
+    low, middle, high = kept["measured over predicted"]
+    if calibration.held_out:
+        measured = np.array([run.per_token_s for run in calibration.runs])
+        own = measured / calibration.held_out.per_token_s
+        low, high = min(low, float(own.min())), max(high, float(own.max()))
+    devices = calibration.runs[0].deployment.devices
+    return ModelError(low, middle, high, kept["runs"], devices, count)
 
 
 def nearest_runs(

@@ -19,12 +19,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import difflib
 import errno
 import importlib
 import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -35,11 +37,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
 from serving_mathematics.machine.deployments import BACKENDS
+from serving_mathematics.machine.own_runs import calibration_rows, calibration_text
+from serving_mathematics.planner.answer_plots import answer_plots, plots_file
 from serving_mathematics.planner.answers import (
     answer_lines,
     answer_record,
@@ -60,13 +64,29 @@ example:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals are one line that proposes what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2."""
+        unknown = re.fullmatch(r"unrecognized arguments: ([^\s=]+).*", message, re.DOTALL)
+        if unknown:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            given = unknown[1]
+            near = [option for option in known if option.startswith(given)]
+            near = near or difflib.get_close_matches(given, known, 1, 0.7)
+            meant = f"did you mean {near[0]}?" if near else "--help lists those there are"
+            message = f"there is no option {given[:60]}; {meant}"
+        self.exit(2, f"{message}\n")
+
+
 def command_parser() -> argparse.ArgumentParser:
     """The options of the command: one for each field, and those for files and workers.
 
     >>> command_parser().parse_args(["--rate-per-s", "5"]).rate_per_s
     '5'
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="serving-mathematics plan",
         description="How many replicas of a language model keep a latency objective.",
         epilog=EXAMPLE,
@@ -76,6 +96,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--question", metavar="FILE.json", help="fields by name; options win")
     parser.add_argument("--grid", metavar="FILE", help="many questions, .json or .csv; options win")
     parser.add_argument("--out", metavar="FILE", help="write .json or .csv instead of a table")
+    parser.add_argument("--figure", metavar="FILE.svg", help="draw latencies and the front as well")
     parser.add_argument("--workers", metavar="N", help="processes, for a grid or a comparison")
     parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for the same")
     parser.add_argument("--flags", action="store_true", help="print what starts a replica, alone")
@@ -137,10 +158,10 @@ class _Wrong(Exception):
     """Input that cannot be used; the message is what the user reads."""
 
 
-def _kind(name: str, option: str) -> str:
+def _kind(name: str, option: str, kinds: tuple[str, ...] = (".json", ".csv")) -> str:
     suffix = Path(name).suffix.lower()
-    if suffix not in (".json", ".csv"):
-        raise _Wrong(f"{option} must end in .json or .csv, got {name!r}")
+    if suffix not in kinds:
+        raise _Wrong(f"{option} must end in {' or '.join(kinds)}, got {name!r}")
     return suffix.removeprefix(".")
 
 
@@ -162,14 +183,14 @@ def _naming(name: str) -> Iterator[None]:
         raise OSError(problem.errno, problem.strerror, name) from problem
 
 
-def _target(name: str) -> Path:
+def _target(name: str, option: str) -> Path:
     """The file to write, behind links, after a try."""
     try:
         target = Path(name).resolve()
     except RuntimeError:
-        raise _Wrong(f"--out must not be a loop of links, got {name!r}") from None
+        raise _Wrong(f"{option} must not be a loop of links, got {name!r}") from None
     if not target.parent.is_dir():
-        raise _Wrong(f"--out must be in a folder that exists, got {name!r}")
+        raise _Wrong(f"{option} must be in a folder that exists, got {name!r}")
     with _naming(name):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -346,10 +367,12 @@ def _answer(options: argparse.Namespace) -> int:
         return 0
     if options.question is not None and options.grid is not None:
         raise _Wrong("--question must be left out where --grid is given, got both")
-    if options.grid is not None and (options.flags or options.kubernetes):
-        raise _Wrong("--flags and --kubernetes are for one question, got a grid")
+    if options.grid is not None and (options.flags or options.kubernetes or options.figure):
+        raise _Wrong("--flags, --kubernetes and --figure are for one question, got a grid")
     kind = _kind(options.out, "--out") if options.out else ""
-    target = _target(options.out) if kind else None
+    target = _target(options.out, "--out") if kind else None
+    drawn = _kind(options.figure, "--figure", (".svg",)) if options.figure else ""
+    figure = _target(options.figure, "--figure") if drawn else None
     rows: list[dict[str, object]] = [{}]
     if options.grid is not None:
         rows = _read(options.grid, "--grid", _kind(options.grid, "--grid"))
@@ -364,6 +387,8 @@ def _answer(options: argparse.Namespace) -> int:
             progress = _told(sys.stderr, "deployments")
             told = answer(questions[0], _watched(sys.stderr), executor, progress)
         records: list[Record] = [answer_record(told)]
+        if figure:
+            _write(options.figure, figure, plots_file(answer_plots(told)))
         question, best = told.question, told.plan.best
         if options.flags or options.kubernetes:
             flags = [launch_command(question, best)] if options.flags else []
@@ -374,6 +399,9 @@ def _answer(options: argparse.Namespace) -> int:
             head = ["", "simulated", "closed form", "chapter"]
             body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(told)]
             parts = [answer_summary(told), table_text([head, *body])]
+            if question.calibration:
+                parts.append(calibration_text(question.calibration))
+                parts.append(table_text(calibration_rows(question.calibration)))
             parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
             starts = [[f"{name}:", launch_command(question, best, name)] for name in BACKENDS]
             text = "\n\n".join([*parts, table_text(starts)])

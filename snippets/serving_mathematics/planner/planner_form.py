@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, systems
+from serving_mathematics.planner.answer_plots import answer_plots
 from serving_mathematics.planner.answers import (
     CHAPTERS,
     Line,
@@ -45,8 +46,8 @@ GROUPS = {
     "Objective": ("ttft_s", "tpot_s", "quantile"),
     "Engine, money and simulation": (
         *("backend", "draft_tokens", "accepted_tokens", "memory_share", "reserved_gib"),
-        *("token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
-        *("requests", "seed"),
+        *("fleets", "token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
+        *("load_test", "requests", "seed"),
     ),
 }
 FOLDED = "Engine, money and simulation"
@@ -60,6 +61,7 @@ LABELS = {  # of the fields on the page, which has the names of the command belo
     "memory_gib": "Memory (GiB)",
     "backend": "Engine",
     "parallelism": "GPUs of a replica: auto, tp4, tp8ep8, …",
+    "fleets": "Fleets; two compares separate GPUs for prompts and answers",
     "draft_tokens": "Tokens guessed in a step (speculative decoding)",
     "accepted_tokens": "Tokens that a step yields with guesses",
     "memory_share": "Share of the memory that the engine may use",
@@ -69,8 +71,10 @@ LABELS = {  # of the fields on the page, which has the names of the command belo
     "mean_prompt_tokens": "Tokens of a prompt, mean",
     "mean_output_tokens": "Tokens of an answer, mean",
     "cached_share": "Share of each prompt in the prefix cache",
+    "classes": "Kinds of requests: chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,ttft=5",
     "trace": "Trace (CSV or JSON lines)",
     "trace_columns": "Its columns, where they are not known",
+    "load_test": "Load test, load:TTFT:TPOT in seconds, such as 16:0.25:0.011, 64:0.6:0.02",
     "ttft_s": "Time to first token, TTFT (s)",
     "tpot_s": "Time per later token, TPOT (s)",
     "quantile": "Share of requests that keep them",
@@ -93,6 +97,7 @@ START = {"rate_per_s": "60"}  # what a field without a default holds at first
 CHOICES = {
     "cache_precision": ("auto", "bf16", "fp8"),
     "backend": ("vllm", "sglang", "trtllm"),
+    "fleets": ("one", "two"),
 }
 OTHER = "given below by its numbers"  # the device that is none
 WHEN = {  # a field is asked for when another control has this value
@@ -106,6 +111,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("no fleet keeps a TPOT", "tpot_s"),
     ("no fleet holds the longest request", "memory_share"),
     ("parallelism", "parallelism"),
+    ("classes:", "classes"),
     ("precision", "precision"),
     ("model", "model"),
     ("system", "device"),
@@ -181,8 +187,9 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
 
     text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
     which fleet is being simulated. The answer has a `summary`, `lines` with the titles of their
-    chapters, the deployments that were `compared`, the `command` that says the same and what
-    `launch`es it, or `problem` and the `field` that it names. Bad input is a problem, not an error.
+    chapters, `plots` as SVG with a caption and rows, the deployments that were `compared` where no
+    plot has them, the `command` that says the same and what `launch`es it, or `problem` and the
+    `field` that it names. Bad input is a problem, not an error.
 
     >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
     'rate_per_s'
@@ -211,7 +218,7 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     try:
         choices = read_choices(_asked(values), lambda _, columns: read_requests(log, columns))
         found = answer(choices, told, progress=compared)
-        lines = answer_lines(found)
+        lines, plots = answer_lines(found), answer_plots(found)
     except ValueError as error:
         said = str(error)
         named = [field for field in FIELDS if said.startswith(f"{field} ")]
@@ -223,7 +230,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     told_back = {
         "summary": answer_summary(found),
         "lines": [vars(line) | {"title": CHAPTERS[line.chapter]} for line in lines],
-        "compared": comparison_rows(found) if len(choices) > 1 else [],
+        "plots": [vars(plot) for plot in plots],
+        "compared": comparison_rows(found) if len(choices) > 1 == len(plots) else [],
         "command": _command(values),
         "launch": launch_command(question, best),
         "kubernetes": kubernetes_deployment(question, best),
@@ -233,7 +241,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
 
 def _asked(values: dict[str, object]) -> dict[str, object]:
     """The fields that say something: an empty one is found, or has its default."""
-    optional = {name for name, field in FIELDS.items() if field.default is None} - {*DRAWN, *SHEET}
+    needed = {*DRAWN, *SHEET} - {"classes"}
+    optional = {name for name, field in FIELDS.items() if field.default is None} - needed
     given = {
         name: value
         for name, value in values.items()

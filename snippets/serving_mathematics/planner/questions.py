@@ -35,15 +35,20 @@ from serving_mathematics.machine.catalogue import (
 )
 from serving_mathematics.machine.deployments import (
     Deployment,
+    Impossible,
     fewest_devices,
+    possible,
     require_deployment,
     weight_bytes,
 )
+from serving_mathematics.machine.own_runs import Calibration, calibrate
 from serving_mathematics.machine.systems import System
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Question
+from serving_mathematics.planner.load_tests import read_load_runs, runs_of
+from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.trace_formats import read_requests
-from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
 from serving_mathematics.require import require
 
 Values = Mapping[str, object]
@@ -95,6 +100,11 @@ FIELDS = {
             default="auto",
         ),
         Field(
+            "fleets",
+            "one, or two: separate replicas for prompts and answers are compared as well",
+            default="one",
+        ),
+        Field(
             "draft_tokens",
             "tokens guessed in each step (speculative decoding)",
             0,
@@ -110,12 +120,21 @@ FIELDS = {
         Field("mean_prompt_tokens", "mean tokens of a prompt", 1, 1e6, 1000),
         Field("mean_output_tokens", "mean tokens of an answer", 1, 1e5, 250),
         Field("cached_share", "share of each prompt that the prefix cache has", 0, 0.999, 0.0),
+        Field(
+            "classes",
+            "kinds of requests: name:share:what differs, with ; between, such as "
+            "chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,cached=0.5,ttft=5",
+        ),
         Field("trace", "file of requests: CSV or JSONL, see the page"),
         Field(
             "trace_columns",
             "its columns, such as time=t,prompt=in,output=out, where they are not known",
         ),
-        Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 1e5, 1.0),
+        Field(
+            "load_test",
+            "of a load test: files, or load:TTFT:TPOT such as 16:0.25:0.011, see the page",
+        ),
+        Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 100, 1.0),
         Field("tpot_s", "TPOT to keep, time per later token [s]", 1e-5, 2, 0.05),
         Field("quantile", "share of requests that keep them", 0.01, 0.9999, 0.99),
         Field(
@@ -148,8 +167,21 @@ FIELDS = {
     )
 }
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
-DRAWN = ("rate_per_s", "arrival_scv", "mean_prompt_tokens", "mean_output_tokens", "cached_share")
+MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
+DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes")
+OF_CLASS = {  # what a class may say, and the fields that hold for those that do not say it
+    "prompt": "mean_prompt_tokens",
+    "answer": "mean_output_tokens",
+    "cached": "cached_share",
+    "ttft": "ttft_s",
+    "tpot": "tpot_s",
+    "quantile": "quantile",
+}
+MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
+UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
+    ("", "s", "/s", "/h", "$"), 1.0
+)
 PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
 
 
@@ -184,10 +216,31 @@ def read_value(name: str, given: object) -> float | str:
         except (ValueError, OverflowError):
             number = math.nan
     fine = field.low <= number <= field.high and (not field.whole or number % 1 == 0)
-    if name == "tpot_s" and 2 < number <= 2000:
-        rule += f" seconds (did you mean {number / 1000:g}, for {number:g} ms?)"
+    meant = math.nan if fine else meant_number(field, str(given))
+    if field.low <= meant <= field.high and (not field.whole or meant % 1 == 0):
+        rule += f" (did you mean {meant:.10g}?)"
     require(fine, name, rule, shown)
     return int(number) if field.whole else number
+
+
+def meant_number(field: Field, text: str) -> float:
+    """What a number with a unit, or in another unit than the field's, most likely says; NaN where
+    that is unclear. It is proposed and never taken.
+
+    field: that was asked. text: as it came.
+
+    >>> meant_number(Field("tpot_s", "TPOT to keep", 1e-5, 2), "50 ms")
+    0.05
+    """
+    digits = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,15})([.,]\d{1,9})?"
+    found = re.fullmatch(rf"\s*[p$]?\s*{digits}\s*(\D{{0,4}}?)\s*", text, re.ASCII | re.IGNORECASE)
+    if not found or found[3].lower() not in UNITS:
+        return math.nan
+    number = float(re.sub("[,_]", "", found[1]) + (found[2] or "").replace(",", "."))
+    scale = UNITS[found[3].lower()]
+    if scale == 1 and number > max(1.0, field.high):
+        scale = 1e-3 if field.name in ("ttft_s", "tpot_s") else 0.01 if field.high <= 1 else 1.0
+    return float(f"{scale * number:.12g}")
 
 
 def _field(name: str) -> Field:
@@ -213,6 +266,54 @@ def read_parallelism(text: str) -> dict[str, int]:
     fine = once and not rest and all(int(number) >= 1 for _, number in found)
     require(fine, "parallelism", "auto, or such as tp4, tp8ep8, dp8ep8 or tp4pp2", repr(text[:60]))
     return dict.fromkeys(PARTS.values(), 1) | {PARTS[name]: int(number) for name, number in found}
+
+
+def read_classes(
+    text: str, values: Values | None = None
+) -> tuple[tuple[TrafficClass, ...], tuple[Objective, ...]]:
+    """Kinds of requests with their objectives, from their short form.
+
+    text: name, share and what differs from the fields: prompt and answer, mean tokens; cached, the
+    share of a prompt; ttft and tpot [s]; quantile. values: fields by name; what is not given has
+    its default. Raises ValueError that names the class.
+
+    >>> kinds, goals = read_classes("chat:0.7; agents:0.3:prompt=8000,ttft=5")
+    >>> kinds[1].mean_prompt_tokens, goals[0].ttft_s, goals[1].ttft_s
+    (8000.0, 1.0, 5.0)
+    """
+    form = "name:share:what differs, such as chat:0.7:prompt=800,ttft=1"
+    kinds, goals = [], []
+    for part in text.split(";"):
+        name, _, rest = part.strip().partition(":")
+        share, _, differs = rest.partition(":")
+        require(bool(name and share), "classes", form, repr(part.strip()[:60]))
+        told: dict[str, Any] = {
+            key: (values or {}).get(key, FIELDS[key].default) for key in OF_CLASS.values()
+        }
+        for word in filter(None, (word.strip() for word in differs.split(","))):
+            key, _, given = word.partition("=")
+            rule = f"{form}; {name[:40]} may say {', '.join(OF_CLASS)}"
+            require(key in OF_CLASS and bool(given), "classes", rule, repr(word[:60]))
+            try:
+                told[OF_CLASS[key]] = read_value(OF_CLASS[key], given)
+            except ValueError as problem:
+                raise ValueError(f"classes: {name[:40]}: {problem}") from None
+        try:
+            number = float(share)
+        except ValueError:
+            number = math.nan
+        require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
+        kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS)))
+        goals.append(Objective(*(float(told[key]) for key in ("ttft_s", "tpot_s", "quantile"))))
+    names = [kind.name for kind in kinds]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    require(not twice, "classes", "of different names", repr(twice))
+    require(len(kinds) <= MOST_CLASSES, "classes", f"at most {MOST_CLASSES}", len(kinds))
+    whole = sum(kind.share for kind in kinds)
+    fixed = ", ".join(f"{kind.name}:{kind.share / whole:.3g}" for kind in kinds)
+    rule = f"of shares that are 1 together ({fixed} would do)"
+    require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.4g}")
+    return tuple(kinds), tuple(goals)
 
 
 def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
@@ -241,7 +342,8 @@ def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
 def read_choices(
     values: Values, load: Callable[[str, str], Workload] | None = None
 ) -> list[Question]:
-    """The deployments that a question compares, one question for each, in a fixed order.
+    """The deployments that a question compares, one question for each, in a fixed order; with
+    `fleets` of two, once more with prompts and answers apart.
 
     values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
     sheet, traffic a trace or a rate, never both. load: reads a trace by its name and columns; by
@@ -263,10 +365,15 @@ def read_choices(
     if "trace" not in given and "rate_per_s" not in given:
         raise ValueError("rate_per_s must be given, or a trace")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
+    guesses = told["draft_tokens"]
+    rule = f"given with draft_tokens, from 1 to {guesses + 1}"
+    require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
     model, named = _named("model", find_model, told["model"])
     cache = told["cache_precision"].strip().lower()
     known = cache in ("auto", "bf16", "fp8")
     require(known, "cache_precision", "one of auto, bf16, fp8", repr(cache[:60]))
+    fleets = told["fleets"].strip().lower()
+    require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
     prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
     rule = f"one, or one for each of {len(systems)} devices"
@@ -274,11 +381,16 @@ def read_choices(
     prices = prices * (len(systems) if len(prices) == 1 else 1)
     saved = 1 - told["spot_share"] * told["spot_discount"]
     traffic: Traffic | Workload
+    goals: tuple[Objective, ...] = ()
     if "trace" in given:
         traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     else:
-        traffic = Traffic(*(told[name] for name in DRAWN))
+        rate, scv = told["rate_per_s"], told["arrival_scv"]
+        traffic = Traffic(rate, scv, *(told[name] for name in MEANS))
+        if told["classes"]:
+            kinds, goals = read_classes(told["classes"], told)
+            traffic = mixed_traffic(rate, kinds, scv)
         lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
     base = Deployment(
         model,
@@ -298,7 +410,7 @@ def read_choices(
                 one = replace(_split(base, split), system=system, precision=precision)
                 try:
                     _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
-                except ValueError as problem:
+                except Impossible as problem:
                     refused = refused or str(problem)
                     if chosen:
                         raise
@@ -307,7 +419,8 @@ def read_choices(
     if not choices:
         raise ValueError(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
-    return [
+    calibration = _calibration(told, choices[0][0], lengths)
+    asked = [
         Question(
             one,
             traffic,
@@ -320,9 +433,29 @@ def read_choices(
             told["seed"],
             told["reserved_gib"] * 2**30,
             told["spare_replicas"],
+            goals,
+            calibration=calibration,
         )
         for one, price in choices
     ]
+    apart = [replace(question, separate=True) for question in asked]
+    return asked + (apart if fleets == "two" else [])
+
+
+def _calibration(
+    told: dict[str, Any], tested: Deployment, lengths: tuple[float, float]
+) -> Calibration | None:
+    """The step model by a load test of the first deployment that is asked for."""
+    if not told["load_test"]:
+        return None
+    for name in ("device", "precision", "parallelism"):
+        one = "," not in told[name] or name == "parallelism"
+        rule = "one, where load_test says how fast it is"
+        require(one, name, rule, repr(told[name][:60]))
+    rule = "given where load_test is, that which was tested first, such as tp1 or tp1,tp2"
+    require(compared(told["parallelism"]) != "auto", "parallelism", rule, "auto")
+    runs = runs_of(read_load_runs(told["load_test"], *lengths), tested)
+    return calibrate(runs, was_measured(tested.system.name))
 
 
 def read_question(values: Values, load: Callable[[str, str], Workload] | None = None) -> Question:
@@ -349,7 +482,8 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         for name, told in words.items():
             if text.startswith(f"{name} "):
                 text = told + text[len(name) :] if told else f"parallelism: {text}"
-        raise ValueError(text) from None
+        text = re.sub(r"\((\d+) devices would do", r"(tp\1 would do", text)
+        raise type(problem)(text) from None
     usable = memory_share * one.system.memory_bytes - reserved_bytes
     held = weight_bytes(one)
     devices = fewest_devices(one)
@@ -357,7 +491,7 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
         f"{one.system.name} (tp{max(devices, 2 * one.tensor)} would do)"
     )
-    require(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
+    possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
 
 
 def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
@@ -368,6 +502,8 @@ def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
         text = str(problem)
         shown = f"{name[:60]}…" if len(name) > 60 else name
         text = text.replace(repr(name), repr(shown))
+        if field == "device":
+            text += f"; or leave it out and give {', '.join(SHEET)}"
         raise ValueError(text if text.startswith(field) else f"{field}: {text}") from None
 
 
@@ -585,7 +721,9 @@ def check_bad_input_is_refused() -> None:
         ("half a seed", {"rate_per_s": 1, "seed": 1.5}, "seed must be a whole number"),
         ("no device", {"rate_per_s": 1, "device": "H10"}, "nearest: h100_sxm"),
         ("no model", {"rate_per_s": 1, "model": "Lama-3.1-8B"}, "nearest: "),
-        ("milliseconds", {"rate_per_s": 1, "tpot_s": 50}, "did you mean 0.05, for 50 ms?"),
+        ("milliseconds", {"rate_per_s": 1, "tpot_s": 50}, "did you mean 0.05?"),
+        ("a unit", {"rate_per_s": "4k/s"}, "did you mean 4000?"),
+        ("percent", {"rate_per_s": 1, "quantile": "99%"}, "did you mean 0.99?"),
         ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
         ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
         ("no traffic", {}, "rate_per_s must be given, or a trace"),
@@ -594,7 +732,7 @@ def check_bad_input_is_refused() -> None:
         (
             "does not fit",
             {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
-            "2 devices would do",
+            "tp2 would do at bf16",
         ),
     ):
         checks.raises(label, read_choices, values, match=match)

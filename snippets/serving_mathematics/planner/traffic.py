@@ -5,6 +5,9 @@ each replica gaps that are sums of a geometric number of the old ones: mean n ti
 coefficient of variation 1 + (C − 1)/n. So a share is drawn directly, whatever n. A trace is split
 request by request, and a share of n + 1 is then contained in one of n.
 
+Traffic may be a mixture of classes, each with its lengths; every request is of a class at random,
+so a share has the same mixture.
+
 Assumes: replicas know nothing of each other (no least-loaded routing); lengths are independent of
 arrivals, geometric unless a trace gives them.
 
@@ -33,13 +36,36 @@ from serving_mathematics.require import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 LEAST = 100  # requests of a trace; fewer say nothing about a p99
+
+
+@dataclass(frozen=True)
+class TrafficClass:
+    """A kind of request: its share of all, and its lengths. Raises ValueError outside the ranges
+    that the fields name.
+
+    >>> TrafficClass("agents", 0.3, mean_prompt_tokens=8000.0).mean_output_tokens
+    250.0
+    """
+
+    name: str
+    share: float  # of the requests, in (0, 1]
+    mean_prompt_tokens: float = 1000.0  # at least 1
+    mean_output_tokens: float = 250.0  # at least 1
+    cached_share: float = 0.0  # of each prompt, that a prefix cache has, in [0, 1)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a class."""
+        require_in("(0, 1]", share=self.share)
+        _require_lengths(self)
 
 
 @dataclass(frozen=True)
 class Traffic:
     """Requests to the whole fleet: a rate, a burstiness and mean lengths. Raises ValueError outside
-    the ranges that the fields name.
+    the ranges that the fields name, and when classes are given whose shares are not 1 together, or
+    whose means are not these.
 
     >>> Traffic(rate_per_s=0.0)
     Traceback (most recent call last):
@@ -51,16 +77,60 @@ class Traffic:
     mean_prompt_tokens: float = 1000.0  # at least 1
     mean_output_tokens: float = 250.0  # at least 1
     cached_share: float = 0.0  # of each prompt, that a prefix cache has, in [0, 1)
+    classes: tuple[TrafficClass, ...] = ()  # of which it is a mixture; their lengths count then
 
     def __post_init__(self) -> None:
         """Refuse what is not traffic."""
         require_positive(rate_per_s=self.rate_per_s)
-        require_in("[0, 1)", cached_share=self.cached_share)
         finite = 0 <= self.arrival_scv < math.inf
         require(finite, "arrival_scv", "non-negative and finite", self.arrival_scv)
-        for name in ("mean_prompt_tokens", "mean_output_tokens"):
-            value = getattr(self, name)
-            require(1 <= value < math.inf, name, "finite and at least 1", value)
+        _require_lengths(self)
+        whole = sum(one.share for one in self.classes)
+        rule = "classes whose shares are 1 together"
+        require(not self.classes or abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.10g}")
+        for name in ("mean_prompt_tokens", "mean_output_tokens") if self.classes else ():
+            mean = sum(one.share * getattr(one, name) for one in self.classes)
+            same = math.isclose(mean, getattr(self, name), rel_tol=1e-9)
+            require(same, name, f"the mean of the classes, {mean:.10g}", getattr(self, name))
+
+
+def _require_lengths(asked: Traffic | TrafficClass) -> None:
+    require_in("[0, 1)", cached_share=asked.cached_share)
+    for name in ("mean_prompt_tokens", "mean_output_tokens"):
+        value = getattr(asked, name)
+        require(1 <= value < math.inf, name, "finite and at least 1", value)
+
+
+def mixed_traffic(
+    rate_per_s: float, classes: tuple[TrafficClass, ...], arrival_scv: float = 1.0
+) -> Traffic:
+    """Traffic of several classes, with the mean lengths that follow.
+
+    rate_per_s: of all together. classes: at least one, shares 1 together. Raises ValueError
+    otherwise.
+
+    >>> classes = TrafficClass("chat", 0.75, 800.0), TrafficClass("agents", 0.25, 8000.0)
+    >>> mixed_traffic(4.0, classes).mean_prompt_tokens
+    2600.0
+    """
+    require(len(classes) > 0, "classes", "one or more", "none")
+    prompt, output = (
+        math.fsum(one.share * getattr(one, name) for one in classes)
+        for name in ("mean_prompt_tokens", "mean_output_tokens")
+    )
+    return Traffic(rate_per_s, arrival_scv, prompt, output, 0.0, classes)
+
+
+def drawn_classes(rng: np.random.Generator, traffic: Traffic, requests: int) -> IntArray:
+    """The class of each request, by its place in the traffic's classes, shape (requests,).
+
+    requests: how many. All are 0 where the traffic has no classes.
+
+    >>> drawn_classes(np.random.default_rng(0), Traffic(1.0), 3).tolist()
+    [0, 0, 0]
+    """
+    shares = np.array([one.share for one in traffic.classes] or [1.0])
+    return np.searchsorted(np.cumsum(shares)[:-1], rng.random(requests), side="right")
 
 
 def traced_requests(trace: Trace) -> Workload:
@@ -88,20 +158,36 @@ def traced_requests(trace: Trace) -> Workload:
 
 
 def share_of_traffic(
-    rng: np.random.Generator, traffic: Traffic, replicas: int, requests: int
+    rng: np.random.Generator,
+    traffic: Traffic,
+    replicas: int,
+    requests: int,
+    which: IntArray | None = None,
 ) -> Workload:
     """Requests to one of the replicas, as many as asked for. Poisson traffic comes from
     `chat_workload`; other gaps are geometric sums of gamma times.
 
-    replicas: n. requests: how many the replica gets. Raises ValueError unless both are positive
-    integers.
+    replicas: n. requests: how many the replica gets. which: the class of each, from
+    `drawn_classes`, which traffic of several needs. Raises ValueError unless both counts are
+    positive integers and the classes are as many.
     """
     require_positive_integer(replicas=replicas)
     rate = traffic.rate_per_s / replicas
-    asked = chat_workload(
-        rng, rate, requests, traffic.mean_prompt_tokens, traffic.mean_output_tokens
-    )
-    cached = np.floor(traffic.cached_share * asked.prompt_tokens)
+    cached_share: float | FloatArray = traffic.cached_share
+    if traffic.classes:
+        given = which is not None and which.shape == (requests,)
+        require(given, "which", f"the classes of {requests} requests", which)
+        of, kinds = np.asarray(which), traffic.classes
+        asked = chat_workload(rng, rate, requests)  # for its times
+        prompts = rng.geometric(1 / np.array([one.mean_prompt_tokens for one in kinds])[of])
+        outputs = rng.geometric(1 / np.array([one.mean_output_tokens for one in kinds])[of])
+        asked = Workload(asked.arrival_s, prompts, outputs)
+        cached_share = np.array([one.cached_share for one in kinds])[of]
+    else:
+        asked = chat_workload(
+            rng, rate, requests, traffic.mean_prompt_tokens, traffic.mean_output_tokens
+        )
+    cached = np.floor(cached_share * asked.prompt_tokens)
     if traffic.arrival_scv == 1:
         return Workload(asked.arrival_s, asked.prompt_tokens, asked.output_tokens, cached)
     merged = rng.geometric(1 / replicas, requests).astype(float)  # gaps that became one
@@ -147,6 +233,31 @@ def check_share_of_bursty_traffic() -> None:
     for scv, replicas in ((4.0, 1), (4.0, 6), (0.0, 2), (1.0, 5)):
         label = f"C = {scv:g}, one of {replicas}"
         checks.covers(label, _cv_squared(scv, replicas), 1 + (scv - 1) / replicas)
+
+
+def check_classes_are_mixed() -> None:
+    """A share of traffic with classes has each in its share, with its own mean lengths.
+
+    Source: 40,000 requests, within three standard errors of shares and means by hand.
+    """
+    kinds = TrafficClass("chat", 0.7, 800.0, 200.0), TrafficClass("agents", 0.3, 6000.0, 90.0, 0.5)
+    traffic, size = mixed_traffic(6.0, kinds), 40_000
+    which = drawn_classes(np.random.default_rng(1), traffic, size)
+    share = share_of_traffic(np.random.default_rng(2), traffic, 3, size, which)
+    for place, kind in enumerate(kinds):
+        mine = which == place
+        error = math.sqrt(kind.share * (1 - kind.share) / size)
+        checks.close(f"share of {kind.name}", float(mine.mean()), kind.share, atol=3 * error)
+        for label, tokens, mean in (
+            ("in", share.prompt_tokens[mine], kind.mean_prompt_tokens),
+            ("out", share.output_tokens[mine], kind.mean_output_tokens),
+        ):
+            error = mean / math.sqrt(mine.sum())
+            name = f"tokens {label} of {kind.name}"
+            checks.close(name, float(tokens.mean()), mean, atol=3 * error)
+        cached = np.floor(kind.cached_share * share.prompt_tokens[mine])
+        same = bool(np.array_equal(share.cached_tokens[mine], cached))
+        checks.equal(f"cached of {kind.name}", same, True)
 
 
 def check_share_as_if_split() -> None:

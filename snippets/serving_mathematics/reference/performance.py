@@ -41,7 +41,8 @@ ENGINES = {
     "ciw": "Ciw",
 }
 QUEUES = ("M/M/1", "M/G/1", "M/M/8")
-CASES = ("light load", "heavy load", "scarce memory")
+CASES = ("light load", "heavy load", "scarce memory", "scarce, a thousand inside")
+AIM_SCARCE = 5.0  # times the steps
 Pair = tuple[dict[str, float], dict[str, float]]  # median, least and most in each run
 
 SAME = 0.1  # medians so close are the same, however little the rounds vary
@@ -82,7 +83,8 @@ def _batching_rows() -> str:
     for case, row in _runs("batching_speed")[0].items():
         rates = [digits(1e9 / row["ns"][name]["median"]) for name in ("steps", "events")]
         preempted = f"{100 * row['preempted_share']:.0f}%"
-        parts = (case, digits(row["steps_a_request"]), preempted, *rates, spread_text(row["ratio"]))
+        seen = (digits(row["inside"]), digits(row["steps_a_request"]), preempted)
+        parts = (case, *seen, *rates, spread_text(row["ratio"]))
         lines.append(f"| {' | '.join(parts)} |")
     return "\n".join(lines)
 
@@ -335,16 +337,17 @@ def check_one_percent() -> None:
 
 
 def check_events_beat_steps() -> None:
-    """Skipping from event to event pays most where a step changes little, and less where memory is
-    scarce and every preemption is an event.
+    """Skipping from event to event pays most where a step changes little; where memory is scarce
+    and nearly every step is an event, it is still five times as fast.
 
     Source: the ratios of both recorded runs.
     """
     for number, run in enumerate(_runs("batching_speed"), 1):
         ratio = {case: run[case]["ratio"]["median"] for case in CASES}
-        ordered = ratio["light load"] > ratio["heavy load"] > ratio["scarce memory"] > 1
+        ordered = ratio["light load"] > ratio["heavy load"] > ratio["scarce memory"]
+        fast = min(ratio.values()) >= AIM_SCARCE
         got = ", ".join(f"{value:.3g}" for value in ratio.values())
-        checks.holds(f"run {number}", ordered, got=got, kind="measured")
+        checks.holds(f"run {number}", ordered and fast, got=got, kind="measured")
 
 
 def check_two_runs_agree() -> None:

@@ -201,7 +201,7 @@ def coverages(
     """
     require_in("(0, 1)", utilization=utilization)
     for name, count in (("batch_customers", batch_customers), ("runs", runs)):
-        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
+        require(count % 1 == 0 and 1 <= count <= 10**6, name, "an integer from 1 to 10^6", count)
     exact, slack = utilization / (1 - utilization), 1 - utilization
     wait = np.where(rng.random(runs) < utilization, rng.exponential(1 / slack, runs), 0.0)
     means, squares = np.zeros((BATCHES, runs)), np.zeros(runs)
@@ -511,4 +511,4 @@ def check_bad_input_is_refused() -> None:
     checks.raises("±0", customers_needed, 0.5, 0.0, match="relative_half_width must be positive")
     checks.raises("short", adjusted_interval, [1.0] * 63, match="series must be at least 64")
     checks.raises("one path", rare_wait, rng, 0.5, 1.0, 1, match="paths must be an integer")
-    checks.raises("no run", coverages, rng, 0.5, 10, 0, match="runs must be a positive integer")
+    checks.raises("no run", coverages, rng, 0.5, 10, 0, match="runs must be an integer from 1")

@@ -1,0 +1,390 @@
+"""Two plots of an answer: latency against replicas, and price against speed.
+
+They are drawn as text, SVG with classes that a style sheet colours, because in a browser a plotting
+package takes longer to load than a plan to compute. Beside each stand the numbers as a table.
+
+Assumes: an answer from `configurations`; a style for the classes, which `plots_file` brings along
+and the page has.
+
+Source: SVG 2 for the elements; WAI-ARIA Graphics Module for what a screen reader is told.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from serving_mathematics import checks
+from serving_mathematics.planner.answers import comparison_rows
+from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
+from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.require import require, require_positive_integer
+
+WIDTH = 360.0  # of a plot, and of what is within its axes, in the units of its own text of 12
+LEFT, RIGHT = 46.0, 348.0
+PANEL = 150.0  # height within the axes
+ABOVE, BELOW = 24.0, 40.0  # room for a panel's title, and for the labels of its axis
+LOG_FROM = 6.0  # an axis is logarithmic where its values differ by more
+STYLE = """
+svg { background: #fff; font: 12px sans-serif }
+.title, .chosen-label { fill: #1f2328 } text { fill: #596270 } path { fill: none }
+.label { paint-order: stroke; stroke: #fff; stroke-width: 4px; stroke-linejoin: round }
+.grid { stroke: #dfe3e8 } .axis { stroke: #6f7680 } .curve, .interval { stroke: #0077bb }
+.limit { stroke: #cc3311; stroke-dasharray: 2 4; stroke-width: 1.5 } .of-limit { fill: #cc3311 }
+.point { fill: #fff; stroke: #0077bb; stroke-width: 1.5 } .point.front { fill: #0077bb }
+.point.chosen { fill: #ee7733; stroke: #fff } .chosen-label { font-weight: 600 }
+@media (prefers-color-scheme: dark) {
+svg { background: #14181d } .title, .chosen-label { fill: #e6e9ed } .label { stroke: #14181d }
+text { fill: #a9b1ba } .grid { stroke: #3a414b } .axis { stroke: #9aa3ae }
+.curve, .interval { stroke: #56b4f5 } .limit { stroke: #ff6b4a } .of-limit { fill: #ff6b4a }
+.point { fill: #14181d; stroke: #56b4f5 } .point.front { fill: #56b4f5 }
+.point.chosen { fill: #ff9a5c; stroke: #14181d }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with the sentence below it, and its numbers as rows with a header, under a title.
+
+    >>> Plot("Fleets", "<svg/>", "What it shows.", [["replicas"], ["4"]]).rows[1]
+    ['4']
+    """
+
+    title: str
+    svg: str
+    caption: str
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values from low to high, in even steps or in even factors.
+
+    >>> round(Axis(0.1, 10.0, log=True).share(1.0), 9)
+    0.5
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def share(self, value: float) -> float:
+        """Where a value lies between both ends, 0 to 1."""
+        low, high, at = (
+            (math.log(end) if self.log else end) for end in (self.low, self.high, value)
+        )
+        return (at - low) / (high - low)
+
+
+def axis_over(values: Iterable[float]) -> Axis:
+    """An axis with some room around values: from zero, or logarithmic where they differ much.
+
+    values: positive and finite, one or more. Raises ValueError otherwise.
+
+    >>> axis_over([1.0, 2.0]), axis_over([0.1, 9.0]).log
+    (Axis(low=0.0, high=2.3, log=False), True)
+    """
+    found = list(values)
+    fine = len(found) > 0 and all(0 < value < math.inf for value in found)
+    require(fine, "values", "positive and finite, one or more", found)
+    low, high = min(found), max(found)
+    if high / low > LOG_FROM:
+        return Axis(low / 1.4, high * 1.4, log=True)
+    return Axis(0.0, 1.15 * high)
+
+
+def axis_ticks(axis: Axis, most: int = 6) -> list[float]:
+    """Round values on an axis: 1, 2 and 5 times powers of ten.
+
+    axis: where. most: how many are wanted, about. Raises ValueError unless it is positive.
+
+    >>> axis_ticks(Axis(0.0, 2.3)), axis_ticks(Axis(0.05, 3.0, log=True))
+    ([0.0, 0.5, 1.0, 1.5, 2.0], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
+    """
+    require_positive_integer(most=most)
+    if axis.log:
+        first, last = math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high))
+        factors = (1, 2, 5) if 3 * math.log10(axis.high / axis.low) <= most else (1,)
+        found = [factor * 10.0**power for power in range(first, last) for factor in factors]
+    else:
+        ten = 10.0 ** math.floor(math.log10((axis.high - axis.low) / most))
+        span = axis.high - axis.low
+        step = next(ten * factor for factor in (1, 2, 5, 10) if ten * factor * most >= span)
+        start = math.ceil(axis.low / step - 1e-9)
+        found = [step * place for place in range(start, start + most + 1)]
+    return [float(f"{value:.9g}") for value in found if axis.low <= value <= axis.high]
+
+
+def fleets_around(told: Answer) -> list[Performance]:
+    """The planned fleet between smaller and larger ones of the same replicas, each with the limits
+    that suit it: one fewer, one more, a quarter and half as many again, and twice as many and one.
+
+    told: the answer. One that is overloaded is left out.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> [run.replicas for run in fleets_around(answer(asked))]
+    [1, 2, 3]
+    """
+    found, count = told.plan, told.plan.best.replicas
+    fleet = Fleet(told.question)
+    others = sorted({math.ceil(1.25 * count), math.ceil(1.5 * count), 2 * count + 1})
+    larger = [fleet.best(n) for n in others if n > count + 1]
+    runs = [found.one_fewer, found.best, found.one_more, *larger]
+    return [run for run in runs if run]
+
+
+def latency_plot(told: Answer) -> Plot:
+    """TTFT and TPOT against replicas, with 95% intervals and the line of each objective.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> [row[0] for row in latency_plot(answer(asked)).rows]
+    ['replicas', '1', '2', '3']
+    """
+    return _latency_plot(told.question, told.plan.best.replicas, fleets_around(told))
+
+
+def _latency_plot(question: Question, planned: int, runs: Sequence[Performance]) -> Plot:
+    counts = [run.replicas for run in runs]
+    decides = runs[counts.index(planned)].nearest.name
+    which = question.class_names.index(decides)
+    goal, ofs = question.goals[which], [run.classes[which] for run in runs]
+    whose = f" of {decides}" if len(question.goals) > 1 else ""
+    name = f"p{100 * goal.quantile:g}"
+    room = max(0.6, 0.05 * (max(counts) - min(counts)))
+    across = Axis(max(0.0, min(counts) - room), max(counts) + room)
+    whole = [n for n in axis_ticks(across) if n == int(n) and n >= 1] or [float(planned)]
+    parts, ends = "", []
+    for place, (label, scale, limit, quantiles) in enumerate(
+        (
+            ("TTFT [s]", 1.0, goal.ttft_s, [one.ttft for one in ofs]),
+            ("TPOT [ms]", 1e3, goal.tpot_s, [one.tpot for one in ofs]),
+        )
+    ):
+        pairs = zip(counts, quantiles, strict=True)
+        drawn = [(n, scale * q.value, scale * q.half_width) for n, q in pairs if q.value > 0]
+        beyond = [value + half for _, value, half in drawn]
+        up = axis_over([scale * limit, *beyond, *(value for _, value, _ in drawn)])
+        top = place * (PANEL + ABOVE + BELOW) + ABOVE
+        parts += _frame(across, whole, up, top, f"{name} of {label}{whose}", "replicas")
+        line = _y(up, top, scale * limit)
+        parts += f'<path class="limit" d="M{LEFT:.1f} {line:.1f}H{RIGHT:.1f}"/>'
+        parts += _text(RIGHT, line - 5, f"objective {scale * limit:g}", "of-limit", "end")
+        for n, value, half in sorted(drawn, key=lambda point: point[0] == planned):
+            x, least = _x(across, n), max(up.low, value - half) or 0.0
+            low, high = _y(up, top, least), _y(up, top, min(up.high, value + half))
+            parts += f'<path class="interval" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
+            parts += _point(x, _y(up, top, value), "chosen" if n == planned else "front")
+        ends.append([f"{value:.3g} ± {half:.2g}" for _, value, half in drawn])
+    ttft, tpot = ends
+    rows = [["replicas", f"{name} of TTFT [s]", f"{name} of TPOT [ms]", "limits", "$/10⁶ tokens"]]
+    for i, run in enumerate(runs):
+        limits = f"{run.places:,} and {run.budget:,}"
+        each = tpot[i] if i < len(tpot) else ""
+        rows.append([f"{run.replicas}", ttft[i], each, limits, f"{run.usd_per_million:,.3f}"])
+    told = "; ".join(f"{row[0]} replicas: TTFT {row[1]} s, TPOT {row[2]} ms" for row in rows[1:])
+    title = f"{name} of TTFT and TPOT against replicas"
+    svg = _svg("latency", title, told, parts, 2 * (PANEL + ABOVE + BELOW))
+    caption = (
+        f"{name} of both latencies against replicas, with 95% intervals; the plan is the larger "
+        "point, dotted lines are the objectives. Every fleet has the limits that suit it."
+    )
+    return Plot("Fleets of other sizes", svg, caption, rows)
+
+
+def front_plot(told: Answer) -> Plot | None:
+    """Price of a token against speed for a user, of the deployments that were simulated; None where
+    fewer than two were.
+
+    told: the answer. Points on the line are the front: no other is both cheaper and faster.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> found = front_plot(answer(read_choices({"rate_per_s": 9, "requests": 400})))
+    >>> found.title if found else ""
+    'The deployments that were compared'
+    """
+    runs = [one for one in told.ranked if one.run and one.run.tpot[0].value > 0]
+    if len(runs) < 2:
+        return None
+    spots = {
+        id(one): (1 / one.run.tpot[0].value, one.run.usd_per_million) for one in runs if one.run
+    }
+    across, up = (axis_over(values) for values in zip(*spots.values(), strict=True))
+    parts = _frame(
+        across, axis_ticks(across), up, ABOVE, "price [$/10⁶ tokens]", "speed for a user [tokens/s]"
+    )
+    line = [spots[id(one)] for one in told.front]
+    places = [(_x(across, speed), _y(up, ABOVE, price)) for speed, price in line]
+    if places:
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        parts += f'<path class="curve" d="M{path}"/>'
+    for one in sorted(runs, key=lambda one: one.question is told.question):
+        speed, price = spots[id(one)]
+        chosen = one.question is told.question
+        kind = "chosen" if chosen else "front" if one in told.front else ""
+        x, y = _x(across, speed), _y(up, ABOVE, price)
+        if chosen or one is told.front[-1]:  # the cheapest has room below it, the fastest above
+            anchor = "end" if x > (LEFT + RIGHT) / 2 else "start"
+            below, marked = (18, "label chosen-label") if chosen else (-9, "label")
+            parts += _text(x, y + below, _short(one), marked, anchor)
+        parts += _point(x, y, kind)
+    said = "; ".join(
+        f"{_short(one)}: {spots[id(one)][0]:.3g} tokens/s, ${spots[id(one)][1]:.3f}" for one in runs
+    )
+    svg = _svg(
+        "front", "Price of a token against speed for a user", said, parts, PANEL + ABOVE + BELOW
+    )
+    caption = (
+        "Price of 10⁶ tokens against tokens a second for the median user. On the line no other "
+        "deployment is both cheaper and faster; the plan is the larger point."
+    )
+    return Plot("The deployments that were compared", svg, caption, comparison_rows(told))
+
+
+def answer_plots(told: Answer) -> list[Plot]:
+    """The plots of an answer.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> len(answer_plots(answer(asked)))
+    2
+    """
+    front = front_plot(told)
+    return [latency_plot(told), *([front] if front else [])]
+
+
+def plots_file(plots: Sequence[Plot]) -> str:
+    """Plots one below the other as one SVG file with its style, for light and dark.
+
+    plots: of one answer, one or more. Raises ValueError without any.
+
+    >>> drawn = '<svg viewBox="0 0 9 100"> </svg>'
+    >>> plots_file([Plot("", drawn, "", [])]).count("<svg")
+    2
+    """
+    require(len(plots) > 0, "plots", "one or more", "none")
+    heights = [float(plot.svg.partition('viewBox="')[2].split()[3].rstrip('">')) for plot in plots]
+    parts, top = "", 0.0
+    for plot, height in zip(plots, heights, strict=True):
+        parts += plot.svg.replace("<svg ", f'<svg y="{top:.0f}" height="{height:.0f}" ', 1)
+        top += height
+    size = f'width="{2 * WIDTH:.0f}" height="{2 * top:.0f}" viewBox="0 0 {WIDTH:.0f} {top:.0f}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{STYLE}</style>{parts}</svg>\n'
+
+
+def _short(one: Ranked) -> str:
+    deployment = one.question.deployment
+    return f"{split_name(one.question)} on {deployment.system.name}, {deployment.precision}"
+
+
+def _x(axis: Axis, value: float) -> float:
+    return LEFT + axis.share(value) * (RIGHT - LEFT)
+
+
+def _y(axis: Axis, top: float, value: float) -> float:
+    return top + (1 - axis.share(value)) * PANEL
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+    marked = f' class="{kind}"' if kind else ""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{marked}>{html.escape(text)}</text>'
+    )
+
+
+def _point(x: float, y: float, kind: str) -> str:
+    size = 6.5 if kind == "chosen" else 4.0
+    return f'<circle class="{f"point {kind}".strip()}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"/>'
+
+
+def _frame(
+    across: Axis, marks: Sequence[float], up: Axis, top: float, title: str, below: str
+) -> str:
+    """Axes with grid, ticks and what they show."""
+    parts = _text(LEFT, top - 9, title, "title")
+    for value in axis_ticks(up):
+        y = _y(up, top, value)
+        parts += f'<path class="grid" d="M{LEFT:.1f} {y:.1f}H{RIGHT:.1f}"/>'
+        parts += _text(LEFT - 6, y + 4, f"{value:g}", "", "end")
+    bottom = top + PANEL
+    for value in marks:
+        x = _x(across, value)
+        parts += f'<path class="axis" d="M{x:.1f} {bottom:.1f}v4"/>'
+        parts += _text(x, bottom + 17, f"{value:g}", "", "middle")
+    parts += f'<path class="axis" d="M{LEFT:.1f} {top:.1f}V{bottom:.1f}H{RIGHT:.1f}"/>'
+    return parts + _text(RIGHT, bottom + 32, below, "", "end")
+
+
+def _svg(name: str, title: str, told: str, parts: str, height: float) -> str:
+    ids = f"planner-{name}-title planner-{name}-told"
+    first, second = ids.split()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {height:.0f}" '
+        f'role="img" aria-labelledby="{ids}"><title id="{first}">{html.escape(title)}</title>'
+        f'<desc id="{second}">{html.escape(told)}</desc>{parts}</svg>'
+    )
+
+
+@functools.cache
+def _compared() -> Answer:
+    """An answer with a comparison."""
+    return answer(read_choices({"rate_per_s": 30, "requests": 400}))
+
+
+def check_points_are_where_the_numbers_are() -> None:
+    """Read back from the drawing, every fleet's TPOT is the one that was simulated.
+
+    Source: the line of the objective, of which place and value are known, and zero at the foot.
+    """
+    told = _compared()
+    plot = latency_plot(told)
+    root = ET.fromstring(plot.svg)
+    circles = [one for one in root.iter() if one.tag.endswith("circle")]
+    runs = fleets_around(told)
+    checks.equal("points", len(circles), 2 * len(runs))
+    tpot = [1e3 * run.nearest.tpot.value for run in runs]
+    foot = 2 * (PANEL + ABOVE + BELOW) - BELOW
+    lines = [one.get("d", "") for one in root.iter() if one.get("class") == "limit"]
+    limit = foot - float(lines[1].split()[1].partition("H")[0])
+    below = sorted(circles[len(runs) :], key=lambda one: float(one.get("cx", "0")))
+    heights = [foot - float(one.get("cy", "0")) for one in below]
+    got = [1e3 * told.question.objective.tpot_s * height / limit for height in heights]
+    checks.close("TPOT [ms]", got, tpot, atol=0.1)
+
+
+def check_front_is_drawn_from_cheap_to_fast() -> None:
+    """The line of the front rises to the right: what is faster for a user costs more.
+
+    Source: the definition of the front.
+    """
+    plot = front_plot(_compared())
+    assert plot is not None
+    root = ET.fromstring(plot.svg)
+    (line,) = [one.get("d", "") for one in root.iter() if one.get("class") == "curve"]
+    places = [tuple(map(float, pair.split())) for pair in line[1:].split("L")]
+    checks.equal("points", len(places), len(_compared().front))
+    checks.equal("to the right", places, sorted(places))
+    checks.equal("and up", places, sorted(places, key=lambda place: -place[1]))
+
+
+def check_bad_input_is_refused() -> None:
+    """Nothing to draw is an error that names the argument."""
+    checks.raises("nothing", axis_over, [], match="values must be positive and finite, one or more")
+    checks.raises("zero", axis_over, [0.0], match="values must be positive and finite")
+    checks.raises("no plots", plots_file, [], match="plots must be one or more")
+    checks.raises("no ticks", axis_ticks, Axis(0.0, 1.0), 0, match="most must be a positive")

@@ -1,0 +1,455 @@
+"""Results of load tests, whatever tool wrote them, as runs that calibrate the step model.
+
+Known are vLLM's `bench serve` (JSON, also with --save-detailed and --append-result), AIPerf
+(`profile_export_aiperf.json` and `.csv`) and GuideLLM (`benchmarks.json`); and measurements that
+are typed. What is read are means: of prompts and answers in tokens, of the time to first token, and
+of the time per later token. GuideLLM's `time_per_output_token_ms` has the first token in it and is
+not taken; its `inter_token_latency_ms` has not.
+
+The load is the number of requests at a time where the tool kept it fixed, and otherwise their mean
+by Little's law, requests a second times the time that each takes. Then the first token has waited
+in a queue that the load does not tell, and is compared but not fitted.
+
+Assumes: prompts of which nothing is cached; lengths that differ, unless the file says otherwise.
+
+Source: vLLM, vllm/benchmarks/serve.py (2026); AIPerf, src/aiperf/exporters/metrics_csv_exporter.py
+and its JSON schema 1.3; GuideLLM, src/guidellm/schemas/request_stats.py; Little (1961).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from serving_mathematics import checks
+from serving_mathematics.machine.catalogue import compared, find_model, find_system
+from serving_mathematics.machine.deployments import WORKED, Deployment
+from serving_mathematics.machine.own_runs import OwnRun
+from serving_mathematics.require import require, require_positive
+
+TOOLS = (
+    "vLLM bench serve (.json), AIPerf (profile_export_aiperf.json or .csv) and GuideLLM "
+    "(benchmarks.json)"
+)
+SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
+TPOT_S, TTFT_S = (2e-4, 2.0), (5e-4, 1000.0)  # what times may be
+LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
+
+
+@dataclass(frozen=True)
+class LoadRun:
+    """One load of a load test, as its file says; means, in seconds and tokens."""
+
+    where: str  # file, and which of its runs
+    model: str  # as the file calls it; "" where it does not
+    device: str
+    completed: int
+    load: float  # requests at a time, in the mean
+    steady: bool  # the tool kept that number fixed
+    prompt_tokens: float
+    output_tokens: float
+    equal_lengths: bool
+    ttft_s: float
+    tpot_s: float
+
+
+def _at(data: Any, *paths: str) -> Any:
+    """The first of several dotted paths that leads somewhere; None if none does."""
+    for path in paths:
+        here = data
+        for part in path.split("."):
+            if isinstance(here, list) and part.isdigit() and int(part) < len(here):
+                here = here[int(part)]
+            else:
+                here = here.get(part) if isinstance(here, Mapping) else None
+        if here is not None:
+            return here
+    return None
+
+
+def _finite(data: Any, where: str, *paths: str) -> float:
+    """A finite number at the first of the paths that leads somewhere."""
+    value = _at(data, *paths)
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    require(fine, f"{where}: {paths[0]}", "a number (was the test streamed?)", repr(value)[:40])
+    return float(value)
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    return value if isinstance(value, str) else ""
+
+
+def _completed(count: float, where: str) -> int:
+    require(count >= 1, where, "a test with completed requests (see its errors)", f"{count:g}")
+    return int(count)
+
+
+def _mean_load(rate_per_s: float, ttft_s: float, tpot_s: float, output_tokens: float) -> float:
+    """Requests inside, by Little's law."""
+    return rate_per_s * (ttft_s + tpot_s * max(0.0, output_tokens - 1))
+
+
+def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
+    completed = _completed(_finite(data, where, "completed"), where)
+    prompt = _finite(data, where, "total_input_tokens") / completed
+    output = _finite(data, where, "total_output_tokens") / completed
+    ttft_s, tpot_s = (
+        1e-3 * _finite(data, where, f"mean_{name}_ms", f"median_{name}_ms")
+        for name in ("ttft", "tpot")
+    )
+    limit, endless = data.get("max_concurrency"), data.get("request_rate", "inf") == "inf"
+    steady = endless and isinstance(limit, int) and limit <= completed
+    duration = _finite(data, where, "duration")
+    require(duration > 0, f"{where}: duration", "positive", duration)
+    rate = completed / duration
+    load = float(limit) if steady else _mean_load(rate, ttft_s, tpot_s, output)  # type: ignore[arg-type]
+    lengths = data.get("input_lens")
+    equal = isinstance(lengths, list) and len(set(map(str, lengths))) == 1
+    device = next((data[key] for key in LIKE_DEVICE if isinstance(data.get(key), str)), "")
+    model = _name(data.get("model_id"))
+    return LoadRun(
+        where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
+    )
+
+
+def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
+    completed = _completed(_finite(data, where, "request_count.avg"), where)
+    prompt = _finite(data, where, "input_sequence_length.avg")
+    output = _finite(data, where, "output_sequence_length.avg")
+    times = {}
+    for name in ("time_to_first_token", "inter_token_latency"):
+        unit = _at(data, f"{name}.unit") or "ms"
+        require(unit in ("ms", "s", "sec", "us"), f"{where}: {name}", "in us, ms or s", unit)
+        scale = {"us": 1e-6, "ms": 1e-3}.get(unit, 1.0)
+        times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
+    ttft_s, tpot_s = times.values()
+    settings = data.get("input_config") or {}
+    limit = _at(settings, "loadgen.concurrency", "phases.profiling.concurrency")
+    rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
+    steady = isinstance(limit, int) and not rate_set
+    rate = _finite(data, where, "request_throughput.avg")
+    load = float(limit) if steady else _mean_load(rate, ttft_s, tpot_s, output)
+    model = _name(_at(settings, "endpoint.model_names", "models.items.0.name", "models"))
+    names = re.search(r'"gpu_name": ?"([^"]+)"', json.dumps(data.get("telemetry_data") or {}))
+    equal = _at(data, "input_sequence_length.std") == 0
+    equal = equal and _at(data, "output_sequence_length.std") == 0
+    device = names.group(1) if names else ""
+    return LoadRun(
+        where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
+    )
+
+
+def _aiperf_table(text: str, where: str) -> LoadRun:
+    """AIPerf's CSV: metrics with their unit in brackets, then single values."""
+    data: dict[str, Any] = {}
+    header: list[str] = []
+    for row in csv.reader(io.StringIO(text)):
+        if not row or row[0] in ("Metric", "Endpoint"):
+            header = row
+            continue
+        if len(header) < 2 or header[0] != "Metric":
+            continue
+        name, _, unit = row[0].partition(" (")
+        cells = dict(zip(header[1:], row[1:], strict=False))
+        value = cells.get("avg") or cells.get("Value") or ""
+        try:
+            number = float(value)
+        except ValueError:
+            continue
+        key = name.strip().lower().replace(" ", "_")
+        data[key] = {"avg": number, "unit": unit.rstrip(")") or None}
+        if cells.get("std"):
+            data[key]["std"] = float(cells["std"])
+    return _aiperf(data, where)
+
+
+def _guidellm(data: Mapping[str, Any], report: Mapping[str, Any], where: str) -> LoadRun:
+    metrics = data.get("metrics")
+    totals = _at(metrics, "request_totals.successful")
+    completed = _completed(float(totals) if isinstance(totals, int) else 0, where)
+
+    def mean(name: str) -> float:
+        return _finite(metrics, where, f"{name}.successful.mean", f"{name}.successful.median")
+
+    strategy = _at(data, "config.strategy", "args.strategy") or {}
+    kind = _name(_at(strategy, "type_", "kind"))
+    equal = _at(metrics, "prompt_token_count.successful.std_dev") == 0
+    equal = equal and _at(metrics, "output_token_count.successful.std_dev") == 0
+    model = _at(
+        *(data, "config.backend.model", "config.backend.target_model"), "config.backend.model_name"
+    )
+    return LoadRun(
+        where,
+        _name(model or _at(report, "args.model", "args.backend.model")),
+        "",
+        completed,
+        max(1.0, mean("request_concurrency")),
+        kind in ("concurrent", "synchronous"),
+        mean("prompt_token_count"),
+        mean("output_token_count"),
+        bool(equal),
+        1e-3 * mean("time_to_first_token_ms"),
+        1e-3 * mean("inter_token_latency_ms"),
+    )
+
+
+def _objects(text: str, where: str) -> list[Any]:
+    """The JSON values of a file, one after the other."""
+    decoder, values, place = json.JSONDecoder(), [], 0
+    text = text.strip()
+    while place < len(text):
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
+        values.append(value)
+        while place < len(text) and text[place].isspace():
+            place += 1
+    return values
+
+
+def read_load_test(text: str, where: str) -> list[LoadRun]:
+    """The runs of one file.
+
+    text: of the file. where: its name, for refusals. Raises ValueError on a file of no known tool,
+    without completed requests or without a time, and on times that can only be in another unit.
+
+    >>> row = {"completed": 10, "duration": 20.0, "total_input_tokens": 10_000,
+    ...        "total_output_tokens": 2000, "request_rate": "inf", "max_concurrency": 2,
+    ...        "mean_ttft_ms": 60.0, "mean_tpot_ms": 7.0}
+    >>> run = read_load_test(json.dumps(row), "a.json")[0]
+    >>> run.load, run.tpot_s, run.output_tokens
+    (2.0, 0.007, 200.0)
+    """
+    if re.match(r"\s*\"?Metric\"?,", text.removeprefix("\ufeff")):
+        return [_plausible(_aiperf_table(text.removeprefix("\ufeff"), where))]
+    runs: list[LoadRun] = []
+    values = _objects(text.removeprefix("\ufeff"), where)
+    for value in values:
+        each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
+        if isinstance(value, Mapping) and "completed" in value and "duration" in value:
+            runs.append(_vllm(value, each))
+        elif isinstance(value, Mapping) and "request_count" in value:
+            runs.append(_aiperf(value, each))
+        elif isinstance(value, Mapping) and isinstance(value.get("benchmarks"), list):
+            for place, one in enumerate(value["benchmarks"], start=1):
+                runs.append(_guidellm(one, value, f"{where}, run {place}"))
+        else:
+            shown = ", ".join(value)[:60] if isinstance(value, Mapping) else type(value).__name__
+            raise ValueError(f"{where}: must be a result of {TOOLS}, got {shown or 'nothing'}")
+    require(len(runs) > 0, where, f"a result of {TOOLS}", "nothing")
+    return [_plausible(run) for run in runs]
+
+
+def _plausible(run: LoadRun) -> LoadRun:
+    """Refuse times and lengths that can only be mistakes of a unit."""
+    for name, value, (low, high) in (
+        ("TPOT", run.tpot_s, TPOT_S),
+        ("TTFT", run.ttft_s, TTFT_S),
+    ):
+        rule = f"from {low:g} to {high:g} s"
+        if value > high and low <= value / 1000 <= high:
+            rule += f" (did you mean {value / 1000:g} s, for {value:g} ms?)"
+        if value < low and low <= 1000 * value <= high:
+            rule += f" (did you mean {1000 * value:g} s?)"
+        require(low <= value <= high, f"{run.where}: {name}", rule, f"{value:g} s")
+    for name, value in (("tokens of a prompt", run.prompt_tokens), ("answer", run.output_tokens)):
+        require(1 <= value <= 1e7, f"{run.where}: {name}", "at least 1", f"{value:g}")
+    require(0 < run.load <= 1e6, f"{run.where}: requests at a time", "positive", f"{run.load:g}")
+    return run
+
+
+def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[LoadRun]:
+    """Measurements that are typed, such as "16:0.25:0.011, 8/s:0.4:0.015": requests at a time or a
+    second, TTFT and TPOT [s].
+
+    prompt_tokens, output_tokens: means, of the question. Raises ValueError otherwise.
+
+    >>> run = read_typed("8/s:0.4:0.01", prompt_tokens=1000, output_tokens=201)[0]
+    >>> round(run.load, 9), run.steady
+    (19.2, False)
+    """
+    runs = []
+    for place, part in enumerate(text.split(","), start=1):
+        where = f"load_test, entry {place}"
+        found = re.fullmatch(r"([\d.e+-]+)(/s)?:([\d.e+-]+):([\d.e+-]+)", part.strip(), re.ASCII)
+        rule = "such as 16:0.25:0.011 or 8/s:0.4:0.015, load:TTFT:TPOT in seconds"
+        require(found is not None, where, rule, repr(part.strip()[:40]))
+        assert found is not None
+        try:
+            load, ttft_s, tpot_s = (float(found.group(i)) for i in (1, 3, 4))
+        except ValueError:
+            raise ValueError(f"{where} must be {rule}, got {part.strip()[:40]!r}") from None
+        steady = not found.group(2)
+        load = load if steady else _mean_load(load, ttft_s, tpot_s, output_tokens)
+        one = LoadRun(
+            where, "", "", 1, load, steady, prompt_tokens, output_tokens, False, ttft_s, tpot_s
+        )
+        runs.append(_plausible(one))
+    return runs
+
+
+def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> list[LoadRun]:
+    """The runs of a field: typed, or of files whose names are separated by commas.
+
+    text: of the field; what begins with a digit and has a colon is typed. prompt_tokens,
+    output_tokens: means, of the question. Raises ValueError as read_typed and read_load_test do,
+    and on a file that cannot be read.
+
+    >>> read_load_runs("no such file", 1000, 200)
+    Traceback (most recent call last):
+    ValueError: load_test must be files that can be read, or typed, got 'no such file'
+    """
+    require_positive(prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+    if re.match(r"\s*\d[\d.]*(/s)?:", text, re.ASCII):
+        return read_typed(text, prompt_tokens, output_tokens)
+    runs = []
+    for path in (part.strip() for part in text.split(",")):
+        try:
+            content = Path(path).read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"load_test {path}: must be UTF-8 text, got {error.reason}") from error
+        except (OSError, ValueError):
+            rule = "must be files that can be read, or typed"
+            raise ValueError(f"load_test {rule}, got {path[:60]!r}") from None
+        runs += read_load_test(content, f"load_test {path}")
+    return runs
+
+
+def runs_of(runs: Sequence[LoadRun], deployment: Deployment) -> list[OwnRun]:
+    """The runs as those of a deployment, for `calibrate`.
+
+    deployment: that is said to have been tested. Raises ValueError when a file names another model
+    or device; a model under a name that nobody knows is taken for the one that is said.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.planner.load_tests import LoadRun
+    >>> row = LoadRun("a.json", "Llama-3.1-8B", "", 9, 4.0, True, 1000, 200, False, 0.06, 0.007)
+    >>> runs_of([row], WORKED)[0].deployment.concurrency
+    4.0
+    """
+    found = []
+    for run in runs:
+        _refuse_other(run, deployment)
+        share = 1.0 if run.equal_lengths else SPREAD_LENGTHS
+        one = replace(
+            deployment,
+            input_tokens=run.prompt_tokens * 2 / (1 + share),
+            output_tokens=run.output_tokens * 2 / (1 + share),
+            concurrency=max(1.0, run.load),
+            shortest_share=share,
+        )
+        label = f"{run.load:.3g} at a time, {run.prompt_tokens:.0f} in, {run.output_tokens:.0f} out"
+        found.append(OwnRun(one, run.ttft_s, run.tpot_s, run.steady, label))
+    return found
+
+
+def _refuse_other(run: LoadRun, deployment: Deployment) -> None:
+    asked, system = deployment.architecture, deployment.system
+    try:
+        model = find_model(run.model.rstrip("/").split("/")[-1])[0] if run.model else asked
+    except ValueError:
+        model = asked
+    same = (model.layer_count, model.hidden, model.parameters) == (
+        *(asked.layer_count, asked.hidden),
+        asked.parameters,
+    )
+    require(same, f"{run.where}: the model", f"{asked.name}, as asked", run.model)
+    if run.device:
+        form = compared(run.device)
+        short = compared(system.name.split("_")[0])
+        try:
+            fits = find_system(run.device).name == system.name
+        except ValueError:
+            fits = short in form
+        require(fits, f"{run.where}: the device", f"{system.name}, as asked", run.device)
+
+
+def check_little_by_hand() -> None:
+    """Two requests a second that each take 1.5 s are three at a time.
+
+    Source: by hand; 0.5 s to the first token and 100 more of 10 ms.
+    """
+    run = read_typed("2/s:0.5:0.01", prompt_tokens=10, output_tokens=101)[0]
+    checks.close("requests at a time", run.load, 3.0, rtol=1e-12)
+
+
+def check_every_tool_reads_alike() -> None:
+    """The same load, written as each tool writes it, is the same run.
+
+    Source: times of one made-up test, in the fields of vLLM, AIPerf and GuideLLM.
+    """
+    vllm = {
+        "completed": 40,
+        "duration": 10.0,
+        "request_rate": "inf",
+        "max_concurrency": 8,
+        "total_input_tokens": 40_000,
+        "total_output_tokens": 8000,
+        "mean_ttft_ms": 120.0,
+        "mean_tpot_ms": 9.5,
+    }
+    aiperf = {
+        "request_count": {"unit": "requests", "avg": 40.0},
+        "request_throughput": {"unit": "requests/sec", "avg": 4.0},
+        "input_sequence_length": {"unit": "tokens", "avg": 1000.0},
+        "output_sequence_length": {"unit": "tokens", "avg": 200.0},
+        "time_to_first_token": {"unit": "ms", "avg": 120.0},
+        "inter_token_latency": {"unit": "ms", "avg": 9.5},
+        "input_config": {"loadgen": {"concurrency": 8}},
+    }
+    means = {
+        "prompt_token_count": 1000.0,
+        "output_token_count": 200.0,
+        "request_concurrency": 8.0,
+        "time_to_first_token_ms": 120.0,
+        "inter_token_latency_ms": 9.5,
+    }
+    metrics: dict[str, Any] = {name: {"successful": {"mean": x}} for name, x in means.items()}
+    metrics |= {
+        "request_totals": {"successful": 40, "errored": 0},
+        "time_per_output_token_ms": {"successful": {"mean": 10.05}},
+    }
+    strategy = {"strategy": {"type_": "concurrent", "streams": 8}}
+    guidellm = {"benchmarks": [{"config": strategy, "metrics": metrics}]}
+    runs = [read_load_test(json.dumps(data), "a file")[0] for data in (vllm, aiperf, guidellm)]
+    first = replace(runs[0], where="")
+    for name, run in zip(("AIPerf", "GuideLLM"), runs[1:], strict=True):
+        checks.equal(f"{name} as vLLM", replace(run, where="") == first, True)
+
+
+def check_bad_input_is_refused() -> None:
+    """Units, other tools, other models and devices, and tests without a request are errors."""
+    row = {
+        "completed": 4,
+        "duration": 2.0,
+        "total_input_tokens": 400,
+        "total_output_tokens": 80,
+        "mean_ttft_ms": 60.0,
+        "mean_tpot_ms": 7.0,
+        "request_rate": "inf",
+    }
+
+    def read(**change: object) -> list[LoadRun]:
+        return read_load_test(json.dumps(row | change), "a.json")
+
+    checks.raises("unit", read, mean_tpot_ms=50_000.0, match="did you mean 0.05 s, for 50 ms?")
+    checks.raises("none", read, completed=0, match="a.json must be a test with completed requests")
+    checks.raises("no TTFT", read, mean_ttft_ms=None, match="was the test streamed?")
+    checks.raises("tool", read_load_test, '{"p99": 3}', "b.json", match="must be a result of vLLM")
+    checks.raises("text", read_load_test, "p99 3", "b.txt", match="b.txt: must be JSON or CSV")
+    checks.raises("typed", read_typed, "16:0.25", 1.0, 1.0, match="load_test, entry 1 must be such")
+    checks.raises("typed", read_typed, "16:0.25:50", 1.0, 1.0, match="did you mean 0.05 s")
+    other = read(model_id="Qwen/Qwen3-32B")
+    checks.raises("model", runs_of, other, WORKED, match="the model must be Llama-3.1-8B")
+    other = read(gpu="NVIDIA H200")
+    checks.raises("device", runs_of, other, WORKED, match="the device must be h100_sxm")

@@ -1,0 +1,333 @@
+"""Measured runs as questions: does the planner answer with the devices that were measured?
+
+A published run held so many requests at one engine and measured its mean times. The question that
+it answers: which devices keep these times at the median, for as many requests a second as that
+run served? Times are those measured, or a quarter more, as the planner has to be right at a margin
+that its steps' error crosses half of the time. The answer is the smallest fleet over all splits
+that `auto` tries.
+
+    python -m serving_mathematics.planner.measured_questions
+
+asks 200 runs, drawn at random, and writes records/measured_questions.json in three minutes of one
+processor.
+
+Assumes: by Little's law a run that held C requests served C / (TTFT + (O - 1) TPOT) a second; here
+they come at random instead of one as another ends, which needs more, most where an engine was full.
+
+Source: records/machine_runs.json.gz for the runs; Little (1961).
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from serving_mathematics import checks
+from serving_mathematics.machine.deployments import require_deployment
+from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
+from serving_mathematics.measuring import provenance, read_record, write_record
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.capacity_planner import Objective, Question
+from serving_mathematics.planner.configurations import rank, split_name
+from serving_mathematics.planner.questions import _split, _splits
+from serving_mathematics.require import require, require_in
+
+RECORD = "measured_questions"
+COMMAND = "python -m serving_mathematics.planner.measured_questions"
+ASKED, SEED = 200, 17
+MARGINS = (1.0, 1.25)  # times the measured latencies
+LEAST, MOST = 400, 4000  # requests that are simulated, eight for each that the run held
+WHOLE_FLEET = "a whole fleet, whose split is not published"
+CLASSES = ((1, "1"), (2, "2"), (4, "3, 4"), (8, "5 to 8"), (16, "9 to 16"), (10**9, "more"))
+
+
+def question_of(run: Run, margin: float = 1.0) -> list[Question]:
+    """The question that a measured run answers, one for each split of its devices.
+
+    run: of the record. margin: times the measured latencies that are to be kept, in [1, 10]. Raises
+    ValueError when no split is possible.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.planner.configurations import split_name
+    >>> run = read_runs(read_lines()[:1])[0]
+    >>> [split_name(one) for one in question_of(run)][:3]
+    ['tp1', 'tp2', 'tp4']
+    """
+    require_in("[1, 10]", margin=margin)
+    one, refused = run.answers, ""
+    each = run.first_token_s + (one.mean_output_tokens - 1) * run.per_token_s
+    count = int(np.clip(8 * run.concurrency, LEAST, MOST))
+    rng = np.random.default_rng(run.line)
+    arrivals = np.cumsum(rng.exponential(each / run.concurrency, count))
+    lengths = [
+        rng.integers(round(one.shortest_share * nominal), round(nominal) + 1, count)
+        for nominal in (one.input_tokens, one.output_tokens)
+    ]
+    asked = Workload(arrivals - arrivals[0], *lengths)
+    goal = Objective(margin * run.first_token_s, margin * run.per_token_s, 0.5)
+    choices = []
+    for split in _splits(one.architecture, one.system):
+        tried = _split(one, split)
+        try:
+            require_deployment(tried)
+        except ValueError as problem:
+            refused = refused or str(problem)
+            continue
+        choices.append(Question(tried, asked, goal, 1.0, requests=count))
+    if not choices:
+        raise ValueError(refused)
+    return choices
+
+
+def reason(problem: str) -> str:
+    """Why no fleet was found, in short.
+
+    problem: as the planner says it.
+
+    >>> reason("no fleet keeps a TTFT of 0.1 s at p50: a replica without other requests takes 0.2")
+    'TTFT: an idle replica takes longer'
+    """
+    if problem == WHOLE_FLEET:
+        return problem
+    for name in ("TTFT", "TPOT"):
+        if problem.startswith(f"no fleet keeps a {name}"):
+            return f"{name}: an idle replica takes longer"
+    return "no fleet keeps it" if problem.startswith("no fleet") else "cannot be deployed"
+
+
+def answer_run(run: Run, margin: float) -> dict[str, Any]:
+    """What the planner answers for one run: devices and split of the smallest fleet, or why none.
+
+    run: of the record. margin: as for question_of.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> told = answer_run(read_runs(read_lines()[:1])[0], 1.25)
+    >>> sorted(told)
+    ['devices', 'problem', 'split']
+    """
+    try:
+        if run.kind != "engine":
+            raise ValueError(WHOLE_FLEET)
+        ranked = rank(question_of(run, margin))
+    except ValueError as problem:
+        return {"devices": 0, "split": "", "problem": reason(str(problem))}
+    best = ranked[0]
+    if best.run is None:
+        kinds = [reason(one.problem) for one in ranked]
+        return {"devices": 0, "split": "", "problem": kinds[-1]}
+    name = f"{best.run.replicas} x {split_name(best.question)}"
+    devices = best.run.replicas * best.question.deployment.devices
+    return {"devices": devices, "split": name, "problem": ""}
+
+
+def _row(run: Run) -> list[Any]:
+    """Of one run: what was measured, and the answers."""
+    one = run.answers
+    sparse = int(one.architecture.routed_parameters > 0)
+    row: list[Any] = [run.line, one.devices, sparse, one.backend, run.concurrency]
+    for margin in MARGINS:
+        row += answer_run(run, margin).values()
+    return row
+
+
+COLUMNS = (
+    *("line", "measured", "sparse", "backend", "concurrency"),
+    *(f"{name} at {margin:g}" for margin in MARGINS for name in ("answered", "split", "problem")),
+)
+
+
+def drawn_runs() -> list[Run]:
+    """The runs that are asked: aggregated ones, at random.
+
+    >>> len(drawn_runs())
+    200
+    """
+    runs = [run for run in read_runs(read_lines()) if run.kind != "separate"]
+    order = np.random.default_rng(SEED).permutation(len(runs))[:ASKED]
+    return [runs[i] for i in order.tolist()]
+
+
+def main() -> None:
+    """Ask and write the record."""
+    with ProcessPoolExecutor(2) as pool:
+        rows = list(pool.map(_row, drawn_runs()))
+    what = "devices that were measured, and those that the planner answers for the same latencies"
+    record = provenance(COMMAND, ["numpy"]) | {"what": what, "columns": COLUMNS, "rows": rows}
+    print(f"wrote {write_record(RECORD, record)}, {len(rows)} runs")
+
+
+def _told(margin: float) -> list[dict[str, Any]]:
+    """The record's rows with the answers at a margin."""
+    record = read_record(RECORD)
+    told = []
+    for row in record["rows"]:
+        cells = dict(zip(record["columns"], row, strict=True))
+        for name in ("answered", "split", "problem"):
+            cells[name] = cells[f"{name} at {margin:g}"]
+        told.append(cells)
+    return told
+
+
+def device_class(devices: int) -> str:
+    """The column of the page's table that a number of devices belongs to.
+
+    >>> device_class(3), device_class(8)
+    ('3, 4', '5 to 8')
+    """
+    return next(name for most, name in CLASSES if devices <= most)
+
+
+def within_a_step(measured: int, answered: int) -> bool:
+    """Whether two numbers of devices are at most a doubling apart.
+
+    >>> within_a_step(4, 8), within_a_step(4, 9), within_a_step(4, 0)
+    (True, False, False)
+    """
+    return 2 * measured >= answered >= measured / 2
+
+
+def _table(margin: float) -> list[str]:
+    """Rows of the confusion table: measured devices, then how many answers fall into each class."""
+    rows = []
+    told = _told(margin)
+    for measured in sorted({row["measured"] for row in told}):
+        mine = [row for row in told if row["measured"] == measured]
+        counts = collections.Counter(
+            device_class(row["answered"]) for row in mine if row["answered"]
+        )
+        cells = [f"{counts[name] or ''}" for _, name in CLASSES]
+        refused = sum(not row["answered"] for row in mine)
+        close = sum(within_a_step(measured, row["answered"]) for row in mine)
+        cells = [f"{measured}", *cells, f"{refused or ''}", f"{close} of {len(mine) - refused}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def tendency(pairs: Iterable[tuple[int, int]]) -> float:
+    """The geometric mean of answered over measured devices; refused ones are left out.
+
+    pairs: measured and answered devices. Raises ValueError where nothing was answered.
+
+    >>> tendency([(4, 8), (8, 4), (2, 4), (1, 0)]) ** 3
+    2.0
+    """
+    logs = [math.log2(answered / measured) for measured, answered in pairs if answered]
+    require(len(logs) > 0, "pairs", "answered once or more", "none")
+    return float(2 ** np.mean(logs))
+
+
+def _groups(margin: float) -> list[str]:
+    """Rows of the page's table: which runs, how many were answered, how close, and which way."""
+    told = _told(margin)
+    groups: dict[str, Callable[[dict[str, Any]], bool]] = {
+        "all": lambda row: row["measured"] > 0,
+        "dense models": lambda row: not row["sparse"],
+        "mixtures of experts": lambda row: bool(row["sparse"]),
+        "up to 16 requests at a time": lambda row: row["concurrency"] <= 16,
+        "more than 16": lambda row: row["concurrency"] > 16,
+        "measured with vLLM": lambda row: row["backend"] == "vllm",
+        "with SGLang": lambda row: row["backend"] == "sglang",
+        "with TensorRT-LLM": lambda row: row["backend"] == "trtllm",
+    }
+    rows = []
+    for name, inside in groups.items():
+        pairs = [(row["measured"], row["answered"]) for row in told if inside(row)]
+        answered = [pair for pair in pairs if pair[1]]
+        close = sum(within_a_step(*pair) for pair in answered)
+        share = f"{100 * close / len(answered):.0f}%"
+        cells = (name, f"{len(pairs)}", f"{len(answered)}", share, f"{tendency(pairs):.2f}")
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def example() -> SimpleNamespace:
+    """Tables of the page and what its text quotes."""
+    told = {margin: _told(margin) for margin in MARGINS}
+    numbers: dict[str, Any] = {}
+    for margin, word in zip(MARGINS, ("exact", "eased"), strict=True):
+        pairs = [(row["measured"], row["answered"]) for row in told[margin]]
+        answered = [pair for pair in pairs if pair[1]]
+        numbers |= {
+            f"rows_{word}_answered": len(answered),
+            f"rows_{word}_same": sum(one == two for one, two in answered),
+            f"rows_{word}_close": sum(within_a_step(*pair) for pair in answered),
+            f"rows_{word}_smaller": sum(two < one for one, two in answered),
+            f"rows_{word}_larger": sum(two > one for one, two in answered),
+            f"rows_{word}_tendency": tendency(pairs),
+        }
+    reasons = {
+        margin: collections.Counter(row["problem"] for row in rows if row["problem"])
+        for margin, rows in told.items()
+    }
+    names = dict.fromkeys(name for counts in reasons.values() for name in counts)
+    refused = [
+        f"| {name} | {' | '.join(str(reasons[margin][name] or '') for margin in MARGINS)} |"
+        for name in names
+    ]
+    return SimpleNamespace(
+        rows_asked=len(told[1.0]),
+        rows_margin=100 * (MARGINS[1] - 1),
+        rows_confusion="\n".join(_table(MARGINS[1])),
+        rows_groups="\n".join(_groups(MARGINS[1])),
+        rows_refused="\n".join(refused),
+        **numbers,
+    )
+
+
+def check_most_answers_are_within_a_step() -> None:
+    """With a quarter of margin 19 of 20 answers are within a doubling of the devices that were
+    measured, and as many too small as too large; without it nine of ten, and most too large.
+
+    Source: the record.
+    """
+    for margin, least in zip(MARGINS, (0.9, 0.95), strict=True):
+        pairs = [(row["measured"], row["answered"]) for row in _told(margin) if row["answered"]]
+        close = sum(within_a_step(*pair) for pair in pairs) / len(pairs)
+        checks.inside(f"share at {margin:g}", close, least, 1.0, kind="measured")
+    exact, eased = (
+        tendency((row["measured"], row["answered"]) for row in _told(margin)) for margin in MARGINS
+    )
+    checks.inside("answered over measured, with margin", eased, 0.9, 1.1, kind="measured")
+    checks.inside("without", exact, 1.2, 1.5, kind="measured")
+
+
+def check_more_time_needs_no_more_devices() -> None:
+    """A question with a quarter more time is answered with no more devices, and none that was
+    answered is refused.
+
+    Source: theory; a fleet that keeps an objective keeps a looser one.
+    """
+    exact, eased = (_told(margin) for margin in MARGINS)
+    pairs = [(one["answered"], two["answered"]) for one, two in zip(exact, eased, strict=True)]
+    worse = [pair for pair in pairs if pair[0] and not 0 < pair[1] <= pair[0]]
+    checks.equal("questions that need more", worse, [], kind="measured")
+
+
+def check_record_can_be_made_again() -> None:
+    """Runs of the record, asked again, are answered as it says.
+
+    Source: the record, and its command.
+    """
+    rows = read_record(RECORD)["rows"]
+    for run, row in list(zip(drawn_runs(), rows, strict=True))[:3]:
+        checks.equal(f"line {run.line}", _row(run), row)
+
+
+def check_bad_input_is_refused() -> None:
+    """Margins that are none, deployments that cannot be and nothing answered are errors."""
+    run = drawn_runs()[0]
+    checks.raises("margin", question_of, run, 0.5, match="margin must be in [1, 10]")
+    long = replace(run, answers=replace(run.answers, input_tokens=1e8))
+    checks.raises("length", question_of, long, match="input_tokens + output_tokens must be at most")
+    checks.raises("nothing", tendency, [(1, 0)], match="pairs must be answered once or more")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,513 @@
+"""Prompts on one fleet of replicas and answers on another: how many of each, and at what price.
+
+A prompt's replica gives the first token and sends the cache over its link, one request after the
+other; the answer's replica takes it up at the step after its arrival. Both fleets are simulated
+with the engine of the planner: P prompt replicas with a share of the traffic each, and of D answer
+replicas the one to which a request goes with probability 1/D. TTFT depends on P and the token
+budget of its steps, so the fewest P come first; what P replicas send then says how many D keep
+TPOT, in which the cache's journey counts. No fleet is smaller than its load over the rate of a
+replica that is always full, nor than the time for which its links are busy.
+
+Assumes: replicas of one kind, with the same split, formats and price; the link inside a domain
+where both fleets fit into one, otherwise the one beyond; a cache leaves the prompt's memory with
+the first token; an answer that is preempted finds the cache of its prompt again. Of more than eight
+prompt replicas eight are simulated, whose requests go to the answer replica the more often.
+
+Source: Zhong et al. (2024), DistServe, for the separation; `disaggregation` for what it buys;
+`deployments` for the bytes of a cache, `systems` for the links.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics import checks
+from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
+from serving_mathematics.machine.deployments import WORKED as LLAMA
+from serving_mathematics.machine.deployments import Deployment, sequence_bytes
+from serving_mathematics.optimization.continuous_batching import (
+    TICK_S,
+    StepTable,
+    Workload,
+)
+from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
+from serving_mathematics.planner.capacity_planner import (
+    MOST_REPLICAS,
+    QUANTILES,
+    SETTLING,
+    WARM_UP,
+    ClassRun,
+    Fleet,
+    Infeasible,
+    Objective,
+    Quantile,
+    Question,
+    Told,
+    reaches,
+    sectioned_quantile,
+    sectioned_share,
+    settled,
+    worst_shares,
+)
+from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.machine_engine import MOST_PLACES
+from serving_mathematics.planner.traffic import (
+    Traffic,
+    drawn_classes,
+    share_of_traffic,
+    shares_of_trace,
+)
+from serving_mathematics.require import require_all_positive, require_positive
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+IDLE = 16  # times the least replicas for answers, where nobody is in another's way
+MOST_SENDERS = 8  # prompt replicas that are simulated
+LONGER = 2.0  # times the longest of the sample a request is at most; one in millions is cut
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Two fleets, simulated."""
+
+    prompts: int  # replicas that compute prompts
+    answers: int  # replicas that generate
+    budget: int  # tokens in a step of a prompt's replica
+    ttft: tuple[Quantile, ...]  # at QUANTILES
+    tpot: tuple[Quantile, ...]
+    classes: tuple[ClassRun, ...]
+    both: Quantile  # share of requests that keep TTFT and TPOT of their class
+    prompt_busy: float  # share of time in which a step runs
+    answer_busy: float
+    transfer_s: float  # mean, with the wait for the link
+    link_busy: float  # share of time in which a prompt replica sends
+    simulated: int  # requests that count
+    usd_per_hour: float
+    usd_per_million: float
+    fewer_may_do: bool = False  # one replica fewer in either fleet, for all that intervals say
+
+    @property
+    def replicas(self) -> int:
+        """Of both fleets."""
+        return self.prompts + self.answers
+
+    @property
+    def beyond(self) -> bool:
+        """Whether an interval reaches beyond its objective."""
+        return any(
+            run.value + run.half_width > limit
+            for one in self.classes
+            for run, limit in (
+                (one.ttft, one.objective.ttft_s),
+                (one.tpot, one.objective.tpot_s),
+            )
+        )
+
+
+def cache_transfer_s(
+    deployment: Deployment, prompt_tokens: npt.ArrayLike, link_bytes_per_s: float
+) -> FloatArray:
+    """Time in which every device sends its part of a prompt's cache [s], shape (n,).
+
+    prompt_tokens: positive, shape (n,). link_bytes_per_s: of one device, one direction, positive.
+    Raises ValueError outside these ranges.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> cache_transfer_s(WORKED, [1000], 131_072e3).tolist()  # 131,072 bytes a token
+    [1.0]
+    """
+    require_all_positive(prompt_tokens=prompt_tokens)
+    require_positive(link_bytes_per_s=link_bytes_per_s)
+    tokens = np.asarray(prompt_tokens, dtype=float)
+    windows = (attention.window_tokens for _, attention, _ in deployment.architecture.layers)
+    knots = sorted({1.0, float(tokens.max()), *(float(width) for width in windows if width)})
+    held = [sequence_bytes(deployment, knot) for knot in knots]  # straight between windows
+    return np.asarray(np.interp(tokens, knots, held) / link_bytes_per_s)
+
+
+class SeparateFleets:
+    """Pairs of fleets for one question. Raises what `Fleet` does, and Infeasible where the journey
+    of the cache alone is longer than TPOT allows.
+
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> pair = SeparateFleets(Question(LLAMA, Traffic(20.0), Objective(1.0, 0.05), requests=400))
+    >>> pair.least
+    (1, 1)
+    """
+
+    def __init__(self, question: Question, told: Told | None = None, slowness: float = 1.0) -> None:
+        """Prepare both engines. slowness: of all steps."""
+        self.question, self.told = question, told
+        self.fleet = Fleet(question, slowness=slowness, longer=LONGER)
+        engine = self.fleet.engine
+        assert engine.table is not None
+        batch, prompt = (TICK_S * np.array(x) for x in (engine.table.batch, engine.table.prompt))
+        places = question.batch_limit or MOST_PLACES
+        self.answering = replace(
+            engine,
+            token_budget=2 * places,
+            max_sequences=places,
+            table=StepTable(batch, prompt),  # an answer begins without a prompt
+        )
+        self.done: dict[tuple[int, int, int], Apart | None] = {}
+        self.later = self.fleet.sample.output_tokens > 1
+        if not self.later.any():
+            raise Infeasible("no answer has a second token, which a second fleet could generate")
+        self._refuse_slow_link()
+        room = engine.kv_blocks * engine.block_tokens
+        self.longest = min(self.fleet.longest, room)
+        self.least = self._least()  # replicas for prompts and for answers
+
+    def link_bytes_per_s(self, replicas: int) -> float:
+        """Of a device: inside a domain where so many replicas fit into one, else beyond."""
+        system = self.question.deployment.system
+        inside = replicas * self.question.deployment.devices <= system.domain_devices
+        return system.link_bytes_per_s if inside else system.outside_bytes_per_s
+
+    def _transfers(self, asked: Workload, replicas: int) -> FloatArray:
+        link = self.link_bytes_per_s(replicas)
+        return cache_transfer_s(self.question.deployment, asked.prompt_tokens, link)
+
+    def _refuse_slow_link(self) -> None:
+        asked, link = self.fleet.sample, self.link_bytes_per_s(2)
+        _, alone = closed_form_alone(asked, replace(self.answering, max_sequences=1))
+        sent, later = self._transfers(asked, 2), np.maximum(asked.output_tokens - 1, 1)
+        for place, goal in enumerate(self.fleet.goals):
+            mine = self.later & (self.fleet.which == place)
+            if not mine.any():
+                continue
+            least = float(np.quantile((alone + sent / later)[mine], goal.quantile))
+            if least > goal.tpot_s:
+                raise Infeasible(
+                    f"separate fleets keep no TPOT of {goal.tpot_s:g} s at "
+                    f"p{100 * goal.quantile:g}: with the cache's journey over {link / 1e9:g} GB/s, "
+                    f"{float(sent[mine].mean()):.3g} s on average, it is {least:.3g} s alone"
+                )
+
+    def _least(self) -> tuple[int, int]:
+        """Fewest replicas for prompts and for answers: of load, and of time on the links."""
+        asked, rate = self.fleet.sample, self.fleet.rate_per_s
+        budget = max(self.fleet.budgets)
+        prefill = replace(
+            self.fleet.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
+        )
+        ones = np.ones_like(asked.output_tokens)
+        mine = asked.part(np.flatnonzero(self.later))
+        sent = float(self.later.mean()) * rate
+        decoded = saturated_rate(
+            mine.prompt_tokens + 1, mine.output_tokens - 1, self.answering, mine.prompt_tokens
+        )
+        links = sent * float(self._transfers(mine, 2).mean())
+        first = saturated_rate(asked.prompt_tokens, ones, prefill, asked.cached_tokens)
+        return (
+            max(1, math.ceil(max(rate / first, links))),
+            max(1, math.ceil(max(sent / decoded, links))),
+        )
+
+    def _first_tokens(self, share: Workload, budget: int) -> tuple[FloatArray, float]:
+        """When a prompt replica gives the first tokens [s], and for how long it works [s]."""
+        engine = replace(
+            self.fleet.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
+        )
+        ones = np.ones_like(share.output_tokens)
+        alone = Workload(share.arrival_s, share.prompt_tokens, ones, share.cached_tokens)
+        served = simulate(alone, engine)
+        return served.first_token_s, served.busy_s
+
+    def _rng(self, *names: int) -> np.random.Generator:
+        return np.random.default_rng([self.question.seed, *names])
+
+    def _shares(self, prompts: int, answers: int) -> list[tuple[Workload, IntArray, IntArray]]:
+        """What each prompt replica that is simulated gets, the class of every request, and the
+        answer replica to which it goes, -1 for one that is not simulated."""
+        traffic, enough = self.question.traffic, self.question.requests
+        if isinstance(traffic, Workload):
+            size = traffic.arrival_s.size
+            parts = shares_of_trace(self._rng(), traffic, prompts, size)
+            goes = np.floor(self._rng(3).random(size) * answers).astype(np.int64)
+            counts = np.cumsum(np.bincount(goes, minlength=answers))
+            last = int(np.searchsorted(counts, min(enough, size)))
+            goes[goes > last] = -1
+            cuts = np.cumsum([part.arrival_s.size for part in parts])[:-1]
+            zeros = (np.zeros(part.arrival_s.size, dtype=np.int64) for part in parts)
+            return list(zip(parts, zeros, np.split(goes, cuts), strict=True))
+        senders = max(min(prompts, MOST_SENDERS), math.ceil(prompts / answers))
+        chance = prompts / senders / answers  # to the one answer replica that is simulated
+        each = math.ceil(enough / chance / senders)
+        shares = []
+        for sender in range(senders):
+            which = drawn_classes(self._rng(1, sender), traffic, each)
+            share = share_of_traffic(self._rng(2, sender), traffic, prompts, each, which)
+            goes = np.where(self._rng(3, sender).random(each) < chance, 0, -1)
+            shares.append((self.fleet.within(share, self.longest), which, goes))
+        return shares
+
+    def performance(self, prompts: int, answers: int, budget: int) -> Apart | None:
+        """What so many replicas of either kind do; None when either fleet is overloaded."""
+        key = (prompts, answers, budget)
+        if key not in self.done:
+            if self.told:
+                self.told(prompts + answers, self.answering.max_sequences)
+            fits = all(n >= least for n, least in zip(key, self.least, strict=False))
+            self.done[key] = self._simulated(*key) if fits else None
+        return self.done[key]
+
+    def _simulated(self, prompts: int, answers: int, budget: int) -> Apart:
+        shares = self._shares(prompts, answers)
+        columns: list[list[FloatArray]] = []
+        prompt_busy = link_busy = 0.0
+        drawn = isinstance(self.question.traffic, Traffic)
+        until = min(float(share.arrival_s[-1]) for share, *_ in shares) if drawn else math.inf
+        for share, which, goes in shares:
+            first, busy_s = self._first_tokens(share, budget)
+            send = np.where(share.output_tokens > 1, self._transfers(share, prompts + answers), 0.0)
+            there = first + fifo_waits(first, send) + send
+            span = float(first[-1] - share.arrival_s[0])
+            prompt_busy += busy_s / span / len(shares)
+            link_busy += float(send.sum()) / span / len(shares)
+            mine = (goes >= 0) & (share.arrival_s <= until)
+            parts = (share.arrival_s, share.prompt_tokens, share.output_tokens, first, there)
+            beside = self.fleet.beside(share)
+            columns.append([part[mine].astype(float) for part in (*parts, which, goes, beside)])
+        arrival, prompt, output, first, there, which, goes, beside = (
+            np.concatenate(column) for column in zip(*columns, strict=True)
+        )
+        last, busy = np.array(first), []
+        for replica in np.unique(goes):
+            own = np.flatnonzero((goes == replica) & (output > 1))
+            own = own[np.argsort(there[own], kind="stable")]
+            if own.size:
+                asked = Workload(there[own], prompt[own] + 1, output[own] - 1, prompt[own])
+                served = simulate(asked, self.answering)
+                last[own] = served.completion_s
+                busy.append(served.busy_s / float(last[own].max() - there[own[0]]))
+        later = np.where(output > 1, output - 1, np.nan)
+        order = np.argsort(arrival, kind="stable")[int(WARM_UP * drawn * arrival.size) :]
+        ttft = (first - arrival + beside)[order]
+        tpot = ((last - first) / later)[order]
+        classes, kept = self.fleet.judged(ttft, tpot, which[order].astype(np.int64))
+        hourly = self.question.usd_per_hour(prompts + answers)
+        return Apart(
+            prompts,
+            answers,
+            budget,
+            tuple(sectioned_quantile(ttft, q) for q in QUANTILES),
+            tuple(sectioned_quantile(tpot, q) for q in QUANTILES),
+            classes,
+            sectioned_share(kept),
+            prompt_busy,
+            float(np.mean(busy)),
+            float((there - first)[output > 1].mean()),
+            link_busy,
+            order.size,
+            hourly,
+            float(cost_per_million(hourly, self.fleet.tokens_per_s)),
+        )
+
+    def first_in_time(self, prompts: int, budget: int) -> bool:
+        """Whether TTFT of every class is kept by so many prompt replicas, of which one is
+        simulated."""
+        traffic, size = self.question.traffic, self.question.requests
+        if isinstance(traffic, Workload):
+            shares, warm = shares_of_trace(self._rng(), traffic, prompts, size), 0.0
+            which = np.zeros(sum(share.arrival_s.size for share in shares), dtype=np.int64)
+        else:
+            which = drawn_classes(self._rng(1, 0), traffic, size)
+            share = share_of_traffic(self._rng(2, 0), traffic, prompts, size, which)
+            shares, warm = [self.fleet.within(share, self.longest)], WARM_UP
+        late = np.concatenate(
+            [
+                self._first_tokens(share, budget)[0] - share.arrival_s + self.fleet.beside(share)
+                for share in shares
+            ]
+        )
+        counts = np.arange(late.size) >= warm * late.size
+        return all(
+            float(np.quantile(late[(which == place) & counts], goal.quantile)) <= goal.ttft_s
+            for place, goal in enumerate(self.fleet.goals)
+        )
+
+    def fewest(self) -> Apart:
+        """The fewest prompt replicas that keep TTFT, at the token budget that needs fewest, and
+        the fewest answer replicas that then keep TPOT. Raises Infeasible beyond 100,000."""
+        tried = []
+        for place, budget in enumerate(self.fleet.budgets):
+            kept = functools.partial(self.first_in_time, budget=budget)
+            if kept(MOST_REPLICAS):
+                tried.append((_smallest(kept, self.least[0], MOST_REPLICAS), place, budget))
+        if not tried:
+            raise Infeasible(f"no {MOST_REPLICAS:,} replicas for prompts alone keep TTFT")
+        prompts, _, budget = min(tried)
+        most = IDLE * self.least[1]
+        kept = functools.partial(self._later_in_time, prompts, budget=budget)
+        answers = _smallest(kept, self.least[1], most)
+        found = self.performance(prompts, min(answers, most), budget)
+        assert found is not None
+        if answers > most:
+            one = max(found.classes, key=lambda one: one.tpot.value / one.objective.tpot_s)
+            link = self.link_bytes_per_s(found.replicas) / 1e9
+            raise Infeasible(
+                f"separate fleets keep no TPOT of {one.objective.tpot_s:g} s at "
+                f"p{100 * one.objective.quantile:g}: with {most:,} replicas for answers it is "
+                f"{one.tpot.value:.3g} s, and a cache travels {found.transfer_s:.3g} s over "
+                f"{link:g} GB/s"
+            )
+        return found
+
+    def _later_in_time(self, prompts: int, answers: int, budget: int) -> bool:
+        found = self.performance(prompts, answers, budget)
+        return found is not None and worst_shares(found.classes, self.fleet.goals)[1] <= 1
+
+
+def _smallest(kept: Callable[[int], bool], least: int, most: int) -> int:
+    """The smallest number from the least on that is kept, by doubling and halving; beyond the most
+    where none is."""
+    low, step, high = least - 1, 1, least
+    while not kept(high):
+        if high >= most:
+            return most + 1
+        low, step = high, 2 * step
+        high = min(most, low + step)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if kept(middle) else (middle, high)
+    return high
+
+
+def settled_apart(question: Question, told: Told | None = None) -> Apart:
+    """The smallest two fleets by the search, corrected by runs four times as long.
+
+    question: that is asked. told: hears of every pair before it is simulated. A replica is added
+    where the longer run misses TTFT or TPOT, and one is taken away where it keeps both without.
+    Raises Infeasible when no two fleets keep the objectives.
+
+    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> question = Question(LLAMA, Traffic(20.0), Objective(1.0, 0.05), requests=400)
+    >>> found = settled_apart(question)
+    >>> found.prompts, found.answers
+    (1, 1)
+    """
+    found = SeparateFleets(question, told).fewest()
+    long = SeparateFleets(replace(question, requests=SETTLING * question.requests), told)
+    prompts, answers, budget = found.prompts, found.answers, found.budget
+    while not long.first_in_time(prompts, budget):
+        prompts += 1
+    while prompts > long.least[0] and long.first_in_time(prompts - 1, budget):
+        prompts -= 1
+    goals = long.fleet.goals
+    while (run := long.performance(prompts, answers, budget)) is None or not reaches(
+        run.classes, goals
+    ):
+        more = prompts < long.least[0] or (
+            run is not None and worst_shares(run.classes, goals)[0] > 1
+        )
+        prompts, answers = (prompts + 1, answers) if more else (prompts, answers + 1)
+        if prompts + answers > MOST_REPLICAS:
+            raise Infeasible(f"no two fleets of {MOST_REPLICAS:,} replicas keep the objective")
+    while answers > 1 and (fewer := long.performance(prompts, answers - 1, budget)):
+        if not reaches(fewer.classes, goals):
+            break
+        run, answers = fewer, answers - 1
+    pairs = ((prompts - 1, answers), (prompts, answers - 1))
+    smaller = [long.performance(*pair, budget) for pair in pairs if min(pair) >= 1]
+    may = any(one is not None and reaches(one.classes, goals, -1.0) for one in smaller)
+    return replace(run, fewer_may_do=may)
+
+
+TIGHT = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=1000)  # of the page
+
+
+def example() -> SimpleNamespace:
+    """One fleet and two, where tokens must be steady and where they need not be."""
+    loose = replace(TIGHT, objective=Objective(1.0, 0.05))
+    one, two = settled(Fleet(TIGHT))[0], settled_apart(TIGHT)
+    even = settled_apart(loose)
+    return SimpleNamespace(
+        apart_tpot_ms=1e3 * TIGHT.objective.tpot_s,
+        apart_rate=TIGHT.traffic.rate_per_s if isinstance(TIGHT.traffic, Traffic) else 0.0,
+        together_replicas=one.replicas,
+        together_usd=one.usd_per_hour,
+        apart_prompts=two.prompts,
+        apart_answers=two.answers,
+        apart_usd=two.usd_per_hour,
+        apart_transfer_ms=1e3 * two.transfer_s,
+        loose_tpot_ms=1e3 * loose.objective.tpot_s,
+        loose_together=settled(Fleet(loose))[0].replicas,
+        loose_prompts=even.prompts,
+        loose_answers=even.answers,
+    )
+
+
+def check_fleets_by_hand() -> None:
+    """A lone request takes its prompt, the journey of its cache and a step for each later token.
+
+    Source: the engine's costs for one request, and 131,072 bytes a token over the link, by hand.
+    """
+    size = 100
+    far = np.arange(size) * 1000.0
+    trace = Workload(far, np.full(size, 2000), np.full(size, 3))
+    question = Question(LLAMA, trace, Objective(1.0, 0.5, 0.5), requests=size)
+    pair = SeparateFleets(question)
+    run = pair.performance(1, 1, 2048)
+    assert run is not None
+    first, _ = closed_form_alone(trace, replace(pair.fleet.engine, token_budget=2048))
+    ttft = float(first[0]) + float(pair.fleet.beside(trace)[0])
+    checks.close("TTFT [s]", run.ttft[0].value, ttft, rtol=1e-9)
+    sent = 2000 * 131_072 / LLAMA.system.link_bytes_per_s
+    checks.close("journey [s]", run.transfer_s, sent, atol=1e-9)
+    steps = float(closed_form_alone(trace, pair.answering)[1][0])
+    checks.close("TPOT [s]", run.tpot[0].value, steps + sent / 2, rtol=0.02)
+
+
+def check_steady_tokens() -> None:
+    """Apart from prompts, tokens are steadier: with a tight TPOT two fleets need fewer replicas
+    than one, with a loose one more.
+
+    Source: `capacity_planner` on the same questions, at its best limits.
+    """
+    loose = replace(TIGHT, objective=Objective(1.0, 0.05))
+    tight_one, tight_two = settled(Fleet(TIGHT))[0].replicas, settled_apart(TIGHT).replicas
+    loose_one, loose_two = settled(Fleet(loose))[0].replicas, settled_apart(loose).replicas
+    checks.holds("tight", tight_two < tight_one, got=f"{tight_two}, {tight_one}")
+    checks.holds("loose", loose_two > loose_one, got=f"{loose_two}, {loose_one}")
+
+
+def check_bounds_hold() -> None:
+    """No pair that keeps the objectives is smaller than its bound, and one replica fewer in either
+    fleet misses one.
+
+    Source: brute force over the smaller pairs.
+    """
+    pair = SeparateFleets(replace(TIGHT, requests=400))
+    found = pair.fewest()
+    for name, least, got in zip(
+        ("prompts", "answers"), pair.least, (found.prompts, found.answers), strict=True
+    ):
+        checks.inside(f"replicas for {name}, over the bound", got / least, 1, 100)
+    smaller = [
+        pair.performance(found.prompts, answers, found.budget)
+        for answers in range(1, found.answers)
+    ]
+    kept = [run for run in smaller if run and reaches(run.classes, pair.fleet.goals)]
+    checks.equal("smaller pairs that keep both", kept, [])
+
+
+def check_bad_input_is_refused() -> None:
+    """A link that is too slow, and answers of one token, are errors that say why.
+
+    Source: 1,000 tokens of 131,072 bytes over 10⁸ bytes a second take 1.3 s.
+    """
+    slow = replace(LLAMA.system, link_bytes_per_s=1e8, outside_bytes_per_s=1e8)
+    question = replace(TIGHT, deployment=replace(LLAMA, system=slow))
+    checks.raises("link", SeparateFleets, question, match="separate fleets keep no TPOT of 0.015 s")
+    single = Traffic(1.0, 1.0, 100.0, 1.0)
+    question = replace(TIGHT, traffic=single)
+    checks.raises("answers", SeparateFleets, question, match="no answer has a second token")

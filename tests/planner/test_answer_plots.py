@@ -1,0 +1,155 @@
+"""The plots of an answer: axes, points where the numbers are, and what a screen reader hears."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.planner.answer_plots import (
+    STYLE,
+    Axis,
+    Plot,
+    answer_plots,
+    axis_over,
+    axis_ticks,
+    fleets_around,
+    front_plot,
+    latency_plot,
+    plots_file,
+)
+from serving_mathematics.planner.answers import comparison_rows
+from serving_mathematics.planner.configurations import Answer, answer, split_name
+from serving_mathematics.planner.questions import read_choices
+
+CSS = Path(__file__).resolve().parents[2] / "docs" / "assets" / "handbook.css"
+positive = st.floats(1e-6, 1e6)
+
+
+@functools.cache
+def told(**values: object) -> Answer:
+    return answer(read_choices({"requests": 400, **values}))
+
+
+def elements(plot: Plot, kind: str) -> list[ET.Element]:
+    return [one for one in ET.fromstring(plot.svg).iter() if kind in one.get("class", "").split()]
+
+
+@given(st.lists(positive, min_size=1, max_size=9))
+def test_an_axis_holds_its_values_and_has_ticks(values: list[float]) -> None:
+    axis = axis_over(values)
+    assert all(0 <= axis.share(value) <= 1 for value in values)
+    ticks = axis_ticks(axis)
+    assert 2 <= len(ticks) <= 13 or axis.log
+    assert ticks == sorted(set(ticks))
+    assert all(axis.low <= tick <= axis.high for tick in ticks)
+    assert {f"{tick:e}"[0] for tick in ticks} <= set("0123456789")
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1.5, 1e6), st.integers(3, 8))
+def test_ticks_of_a_logarithmic_axis_are_1_2_and_5(low: float, ratio: float, most: int) -> None:
+    ticks = axis_ticks(Axis(low, low * ratio, log=True), most)
+    assert {f"{tick:.3e}"[:5] for tick in ticks} <= {"1.000", "2.000", "5.000"}
+    if ratio > 10:
+        assert ticks
+
+
+def test_a_logarithmic_axis_is_for_values_that_differ_much() -> None:
+    assert not axis_over([1.0, 6.0]).log
+    wide = axis_over([1.0, 6.1])
+    assert wide.log
+    assert wide.share(math.sqrt(wide.low * wide.high)) == pytest.approx(0.5)
+
+
+def test_the_planned_fleet_stands_between_smaller_and_larger_ones() -> None:
+    found = told(rate_per_s=60, parallelism="tp1")
+    count = found.plan.best.replicas
+    runs = fleets_around(found)
+    counts = [run.replicas for run in runs]
+    assert counts == sorted(set(counts))
+    fewer = [count - 1] if found.plan.one_fewer else []
+    assert counts[: len(fewer) + 2] == [*fewer, count, count + 1]
+    assert counts[-2:] == [math.ceil(1.5 * count), 2 * count + 1]
+    assert runs[counts.index(count)] is found.plan.best
+
+
+def test_latencies_are_drawn_twice_with_their_objectives() -> None:
+    plot = latency_plot(told(rate_per_s=60, parallelism="tp1", ttft_s=1.5))
+    runs = len(plot.rows) - 1
+    assert len(elements(plot, "point")) == len(elements(plot, "interval")) == 2 * runs
+    assert len(elements(plot, "chosen")) == 2
+    words = [one.text for one in elements(plot, "of-limit")]
+    assert words == ["objective 1.5", "objective 50"]
+    assert plot.rows[0][1:3] == ["p99 of TTFT [s]", "p99 of TPOT [ms]"]
+    x = [float(one.get("cx", "0")) for one in elements(plot, "chosen")]
+    assert x[0] == x[1]
+
+
+def test_answers_of_one_token_have_no_time_per_token() -> None:
+    plot = latency_plot(told(rate_per_s=5, mean_output_tokens=1, parallelism="tp1"))
+    assert len(elements(plot, "point")) == len(plot.rows) - 1
+    assert {row[2] for row in plot.rows[1:]} == {""}
+
+
+def test_the_front_is_a_line_through_its_points() -> None:
+    found = told(rate_per_s=30)
+    plot = front_plot(found)
+    assert plot
+    assert plot.rows == comparison_rows(found)
+    circles = {(one.get("cx"), one.get("cy")) for one in elements(plot, "point")}
+    (line,) = elements(plot, "curve")
+    ends = line.get("d", "")[1:].split("L")
+    assert len(ends) == len(found.front)
+    assert {tuple(end.split()) for end in ends} <= circles
+    assert len(elements(plot, "chosen")) == 1
+    (label,) = elements(plot, "chosen-label")
+    assert label.text == f"{split_name(found.question)} on h100_sxm, bf16"
+
+
+def test_one_deployment_has_no_front() -> None:
+    assert front_plot(told(rate_per_s=60, parallelism="tp1")) is None
+    assert len(answer_plots(told(rate_per_s=60, parallelism="tp1"))) == 1
+
+
+def test_a_drawing_is_named_and_described() -> None:
+    for plot in answer_plots(told(rate_per_s=30)):
+        root = ET.fromstring(plot.svg)
+        assert root.get("role") == "img"
+        title, description = list(root)[:2]
+        assert root.get("aria-labelledby", "").split() == [title.get("id"), description.get("id")]
+        assert title.text
+        told_points = (description.text or "").split("; ")
+        assert len(told_points) in (len(elements(plot, "point")), len(plot.rows) - 1)
+        assert "style=" not in plot.svg  # the page's policy takes none
+        for row in plot.rows[1:]:
+            assert len(row) == len(plot.rows[0])
+
+
+def test_nothing_is_drawn_outside() -> None:
+    """Every point, line and label begins within the picture, also of a large fleet."""
+    for values in ({"rate_per_s": 30}, {"rate_per_s": 2000, "parallelism": "tp1"}):
+        for plot in answer_plots(told(**values)):
+            width, height = (
+                float(one) for one in re.findall(r'viewBox="0 0 (\S+) (\d+)', plot.svg)[0]
+            )
+            for one in ET.fromstring(plot.svg).iter():
+                for across, up in (("cx", "cy"), ("x", "y")):
+                    if one.get(across):
+                        assert 0 <= float(one.get(across, "")) <= width
+                        assert 0 <= float(one.get(up, "")) <= height
+
+
+def test_a_file_holds_all_plots_and_the_colours_of_the_page() -> None:
+    plots = answer_plots(told(rate_per_s=30))
+    root = ET.fromstring(plots_file(plots))
+    inner = [one for one in root if one.tag.endswith("svg")]
+    assert [float(one.get("y", "")) for one in inner] == [0.0, 428.0]
+    assert root.get("viewBox") == "0 0 360 642"
+    page = set(re.findall(r"#[0-9a-f]{6}", CSS.read_text(encoding="utf-8")))
+    of_curves = {"#0077bb", "#56b4f5", "#cc3311", "#ff6b4a", "#dfe3e8", "#3a414b"}
+    assert of_curves <= set(re.findall(r"#[0-9a-f]{6}", STYLE)) & page

@@ -1,0 +1,250 @@
+"""Load tests: files as every tool writes them, refusals, and the plan that they change."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.machine.catalogue import find_model, find_system
+from serving_mathematics.machine.deployments import WORKED
+from serving_mathematics.planner.configurations import _error
+from serving_mathematics.planner.load_tests import (
+    TOOLS,
+    LoadRun,
+    read_load_runs,
+    read_load_test,
+    read_typed,
+    runs_of,
+)
+from serving_mathematics.planner.planner_command import main
+from serving_mathematics.planner.questions import read_choices, read_question
+
+FOLDER = Path(__file__).with_name("load_tests")
+LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
+
+
+def read(name: str) -> list[LoadRun]:
+    return read_load_test((FOLDER / name).read_text(), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "loads", "steady"),
+    [
+        ("vllm.json", [1], [True]),
+        ("vllm_appended.json", [1, 16, 64], [True] * 3),
+        ("vllm_detailed.json", [4], [True]),
+        ("profile_export_aiperf.json", [16], [True]),
+        ("profile_export_aiperf.csv", [16], [False]),
+        ("benchmarks.json", [1, 15.84, 15.147], [True, True, False]),
+    ],
+)
+def test_files_of_every_tool(name: str, loads: list[float], steady: list[bool]) -> None:
+    runs = read(name)
+    assert [run.load for run in runs] == pytest.approx(loads, rel=0.01)
+    assert [run.steady for run in runs] == steady
+    for run in runs:
+        assert (run.prompt_tokens, run.output_tokens) == pytest.approx((1024, 256))
+        assert 0.007 < run.tpot_s < 0.03
+        assert 0.04 < run.ttft_s < 0.5
+
+
+def test_the_same_load_is_the_same_whoever_wrote_it() -> None:
+    runs = [read("vllm_appended.json")[1], *read("profile_export_aiperf.json")]
+    runs += [*read("profile_export_aiperf.csv"), read("benchmarks.json")[1]]
+    for run in runs:
+        assert run.tpot_s == pytest.approx(0.00942)
+        assert run.ttft_s == pytest.approx(0.118)
+        assert run.completed == 320
+
+
+def test_lengths_that_are_known_to_be_equal_are_told() -> None:
+    assert [read(name)[0].equal_lengths for name in ("vllm.json", "vllm_detailed.json")] == [
+        *(False, True)
+    ]
+    one = runs_of(read("vllm.json"), LLAMA)[0].deployment
+    assert (one.mean_input_tokens, one.mean_output_tokens) == pytest.approx((1024, 256))
+    equal = runs_of(read("vllm_detailed.json"), LLAMA)[0].deployment
+    assert (equal.shortest_share, equal.input_tokens) == (1.0, 1024)
+
+
+def test_a_test_without_limit_is_at_its_mean_load() -> None:
+    row = json.loads((FOLDER / "vllm.json").read_text()) | {"max_concurrency": None}
+    (run,) = read_load_test(json.dumps(row), "a")
+    assert run.load == pytest.approx(20 / 38.2 * (0.0413 + 255 * 0.00732))
+    assert not run.steady
+    (never_full,) = read_load_test(json.dumps(row | {"max_concurrency": 64}), "a")
+    assert never_full == run
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """Why it is refused; "" where it is not."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _changed(name: str, path: str, value: object) -> str:
+    data = json.loads((FOLDER / name).read_text())
+    here = data
+    *parts, last = path.split(".")
+    for part in parts:
+        here = here[int(part)] if part.isdigit() else here[part]
+    here[last] = value
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a must be a result of vLLM"),
+        ("[]", "a: must be a result of vLLM"),
+        ('{"p99": 1}', TOOLS.replace("(", r"\(").replace(")", r"\)")),
+        ("{", "a: must be JSON or CSV"),
+        ("Metric,Value\nRequest Count,0\n", "a must be a test with completed requests"),
+        (_changed("vllm.json", "completed", 0), "a must be a test with completed requests"),
+        (_changed("vllm.json", "mean_tpot_ms", 5e4), r"did you mean 0.05 s, for 50 ms\?"),
+        (_changed("vllm.json", "mean_tpot_ms", 0.0073), "TPOT must be from 0.0002 to 2 s"),
+        (_changed("vllm.json", "mean_ttft_ms", "fast"), "mean_ttft_ms must be a number"),
+        (_changed("vllm.json", "duration", None), "duration must be a number"),
+        (
+            _changed("profile_export_aiperf.json", "time_to_first_token", None),
+            r"time_to_first_token.avg must be a number \(was the test streamed\?\)",
+        ),
+        (
+            _changed("profile_export_aiperf.json", "inter_token_latency.unit", "hours"),
+            "inter_token_latency must be in us, ms or s, got hours",
+        ),
+        (
+            _changed("benchmarks.json", "benchmarks.0.metrics.request_totals.successful", 0),
+            "a, run 1 must be a test with completed requests",
+        ),
+        ('{"benchmarks": [{}]}', "a, run 1 must be a test with completed requests"),
+    ],
+)
+def test_refusals_name_the_file_and_the_rule(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        read_load_test(text, "a")
+    assert "\n" not in str(refused.value)
+
+
+def test_seconds_of_aiperf_are_seconds() -> None:
+    text = _changed("profile_export_aiperf.json", "inter_token_latency", {"unit": "s", "avg": 0.02})
+    assert read_load_test(text, "a")[0].tpot_s == 0.02
+
+
+def test_another_model_or_device_is_refused() -> None:
+    runs = read("profile_export_aiperf.json")
+    assert len(runs_of(runs, LLAMA)) == 1
+    with pytest.raises(ValueError, match=r"the model must be Qwen/Qwen3-32B, as asked, got meta"):
+        runs_of(runs, replace(LLAMA, architecture=find_model("Qwen3-32B")[0]))
+    with pytest.raises(ValueError, match=r"the device must be h200_sxm, as asked, got NVIDIA H100"):
+        runs_of(runs, replace(LLAMA, system=find_system("H200")))
+
+
+def test_a_model_of_a_path_is_taken_for_the_one_that_is_asked() -> None:
+    text = _changed("vllm.json", "model_id", "/models/ours/")
+    assert len(runs_of(read_load_test(text, "a"), LLAMA)) == 1
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_typed_or_refused(text: str) -> None:
+    said = refusal(lambda: read_typed(text, 1000, 250))
+    assert not said or said.startswith("load_test, entry ")
+
+
+@given(st.recursive(st.none() | st.floats() | st.text(max_size=9), st.lists, max_leaves=4))
+def test_any_value_in_a_file_is_read_or_refused(value: object) -> None:
+    for key in ("completed", "duration", "max_concurrency", "mean_ttft_ms", "model_id"):
+        data = json.loads((FOLDER / "vllm.json").read_text()) | {key: value}
+        said = refusal(functools.partial(read_load_test, json.dumps(data), "a"))
+        assert not said or said.startswith("a")
+
+
+def test_no_time_and_no_duration_are_refused() -> None:
+    for key in ("duration", "mean_ttft_ms", "total_input_tokens"):
+        with pytest.raises(ValueError, match=r"^a: "):
+            read_load_test(_changed("vllm.json", key, 0), "a")
+
+
+def test_files_and_typed_text_are_told_apart(tmp_path: Path) -> None:
+    assert read_load_runs("16:0.2:0.01, 8/s:0.2:0.01", 1000, 250)[1].steady is False
+    names = ",".join(str(FOLDER / name) for name in ("vllm.json", "benchmarks.json"))
+    assert len(read_load_runs(names, 1000, 250)) == 4
+    (tmp_path / "b").write_bytes(b"\xff\xfe\xff")
+    for text, message in (
+        ("nowhere.json", "load_test must be files that can be read, or typed, got 'nowhere.json'"),
+        ("\0", "load_test must be files that can be read"),
+        (str(tmp_path), "load_test must be files that can be read"),
+        (str(tmp_path / "b"), "must be UTF-8 text"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_load_runs(text, 1000, 250)
+
+
+ASKED = {"rate_per_s": 60, "requests": 200, "parallelism": "tp1"}
+
+
+def test_a_slow_machine_needs_a_larger_fleet(capsys: pytest.CaptureFixture[str]) -> None:
+    slow = "1:0.05:0.012,16:0.2:0.016,64:0.8:0.045"
+    asked = read_question(ASKED | {"load_test": slow})
+    assert asked.calibration is not None
+    assert asked.calibration.factors[1] > 1.2
+    options = [
+        text for name, value in ASKED.items() for text in (f"--{name.replace('_', '-')}", value)
+    ]
+    counts = []
+    for more in ([], ["--load-test", slow]):
+        assert main([str(word) for word in [*options, *more]]) == 0
+        counts.append(int(capsys.readouterr().out.split()[0]))
+    assert counts[1] > counts[0]
+
+
+def test_the_command_says_what_was_fitted(capsys: pytest.CaptureFixture[str]) -> None:
+    test = ["--load-test", str(FOLDER / "vllm_appended.json")]
+    question = ["--rate-per-s", "60", "--requests", "150", "--parallelism", "tp1"]
+    assert main([*question, *test]) == 0
+    out = capsys.readouterr().out
+    assert "Calibrated with 3 runs: " in out
+    assert "measured runs of deployments that 3 others calibrated" in " ".join(out.split())
+    rows = [line for line in out.splitlines() if " at a time, 1024 in, 256 out " in line]
+    assert len(rows) == 3
+    assert rows[1].split("out")[1].split()[0] == "9.42"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parallelism": "auto"}, "parallelism must be given where load_test is"),
+        ({"device": "H100,H200"}, "device must be one, where load_test says how fast it is"),
+        ({"precision": "bf16,fp8"}, "precision must be one, where load_test says"),
+        ({"load_test": "16:0.2:50"}, "did you mean 0.05 s, for 50 ms"),
+    ],
+)
+def test_questions_that_the_test_does_not_answer(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_choices(ASKED | {"load_test": "16:0.2:0.01"} | change)
+
+
+def test_the_first_split_is_the_one_that_was_tested() -> None:
+    both = read_choices(ASKED | {"parallelism": "tp2,tp1", "load_test": "16:0.2:0.01"})
+    calibration = both[0].calibration
+    assert calibration is not None
+    assert calibration.runs[0].deployment.tensor == 2
+    assert both[1].calibration is calibration
+    assert [_error(one).calibrated_by for one in both] == [1, 0]
+
+
+def test_a_device_that_nobody_measured_may_be_far_from_predicted() -> None:
+    asked = ASKED | {"load_test": "1:0.5:0.03"}
+    told = [read_question(asked | {"device": name}).calibration for name in ("MI300X", "H100")]
+    far, near = (one.after.per_token_s[0] for one in told if one)
+    assert far == pytest.approx(0.03, rel=0.1)
+    assert near < 0.02

@@ -1,0 +1,122 @@
+"""Measured runs as questions: what is asked, what is refused, and how answers are counted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.measuring import read_record
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner import measured_questions
+from serving_mathematics.planner.configurations import split_name
+from serving_mathematics.planner.measured_questions import (
+    CLASSES,
+    COLUMNS,
+    RECORD,
+    WHOLE_FLEET,
+    answer_run,
+    device_class,
+    drawn_runs,
+    example,
+    main,
+    question_of,
+    reason,
+    tendency,
+    within_a_step,
+)
+
+
+def test_a_question_has_the_load_and_the_latencies_of_its_run() -> None:
+    run = next(one for one in drawn_runs() if one.concurrency >= 64)
+    (question, *_) = question_of(run, 1.25)
+    assert question.objective.ttft_s == pytest.approx(1.25 * run.first_token_s)
+    assert question.objective.quantile == 0.5
+    asked = question.traffic
+    assert isinstance(asked, Workload)
+    answers = asked.output_tokens.mean()
+    assert answers == pytest.approx(run.answers.mean_output_tokens, rel=0.02)
+    rate = (asked.arrival_s.size - 1) / asked.arrival_s[-1]
+    inside = rate * (run.first_token_s + (answers - 1) * run.per_token_s)
+    assert inside == pytest.approx(run.concurrency, rel=0.2)
+
+
+def test_a_mixture_is_tried_with_its_experts_spread() -> None:
+    runs = drawn_runs()
+    sparse = next(run for run in runs if run.answers.architecture.routed_parameters)
+    dense = next(run for run in runs if not run.answers.architecture.routed_parameters)
+    assert any("ep" in split_name(one) for one in question_of(sparse))
+    assert not any("ep" in split_name(one) for one in question_of(dense))
+
+
+def test_whole_fleets_and_hopeless_times_are_not_answered() -> None:
+    run = drawn_runs()[0]
+    assert answer_run(replace(run, kind="fleet"), 1.0)["problem"] == WHOLE_FLEET
+    hopeless = replace(run, first_token_s=1e-4)
+    assert answer_run(hopeless, 1.0) == {
+        "devices": 0, "split": "", "problem": "TTFT: an idle replica takes longer",
+    }  # fmt: skip
+    hopeless = replace(run, per_token_s=1e-5)
+    assert answer_run(hopeless, 1.0)["problem"] == "TPOT: an idle replica takes longer"
+
+
+def test_reasons_in_short() -> None:
+    assert reason("no fleet of up to 100,000 replicas keeps it") == "no fleet keeps it"
+    assert reason("model weights must be smaller than") == "cannot be deployed"
+
+
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_a_step_is_a_doubling_either_way(one: int, two: int) -> None:
+    assert within_a_step(one, two) == within_a_step(two, one)
+    assert within_a_step(one, 2 * one)
+    assert not within_a_step(one, 2 * one + 1)
+    assert tendency([(one, two), (two, one)]) == pytest.approx(1.0)
+
+
+def test_every_number_of_devices_has_a_class() -> None:
+    assert [device_class(most) for most, _ in CLASSES] == [name for _, name in CLASSES]
+    assert device_class(9) == device_class(16) != device_class(17)
+
+
+def test_tables_count_every_run_once() -> None:
+    rows = read_record(RECORD)["rows"]
+    assert len({row[0] for row in rows}) == len(rows) == 200
+    found = example()
+    cells = [row.strip("| ").split(" | ") for row in found.rows_confusion.split("\n")]
+    counts = [int(cell.strip() or 0) for row in cells for cell in row[1:-1]]
+    assert sum(counts) == 200
+    first = found.rows_groups.split("\n")[0]
+    assert first.startswith(f"| all | 200 | {found.rows_eased_answered} | ")
+    for word in ("exact", "eased"):
+        told = vars(found)
+        parts = [told[f"rows_{word}_{name}"] for name in ("same", "smaller", "larger")]
+        assert sum(parts) == told[f"rows_{word}_answered"]
+
+
+def test_the_record_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {}
+
+    class Here:
+        """Runs in this process."""
+
+        def __init__(self, workers: int) -> None:
+            assert workers == 2
+
+        def __enter__(self) -> Here:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        map = staticmethod(map)
+
+    monkeypatch.setattr(measured_questions, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(measured_questions, "_row", lambda run: [run.line] * len(COLUMNS))
+    monkeypatch.setattr(
+        measured_questions, "write_record", lambda name, record: written.update({name: record})
+    )
+    main()
+    assert len(written[RECORD]["rows"]) == 200
+    assert json.dumps(written)

@@ -1,0 +1,181 @@
+"""Two fleets: the step simulator as oracle, every request once, bounds, links, and refusals."""
+
+from __future__ import annotations
+
+from concurrent import futures
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from serving_mathematics.machine.catalogue import find_model
+from serving_mathematics.machine.deployments import WORKED as LLAMA
+from serving_mathematics.machine.deployments import sequence_bytes
+from serving_mathematics.optimization.continuous_batching import Workload, simulate_steps
+from serving_mathematics.planner.answers import answer_record, answer_summary, comparison_rows
+from serving_mathematics.planner.capacity_planner import (
+    Infeasible,
+    Objective,
+    Question,
+    reaches,
+    worst_shares,
+)
+from serving_mathematics.planner.configurations import answer, least_cost, rank, try_deployment
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import (
+    Apart,
+    SeparateFleets,
+    cache_transfer_s,
+    settled_apart,
+)
+from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
+
+BASE = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=400)
+ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
+TOLD = answer(read_choices(ASKED))
+
+
+def trace(size: int = 200, rate: float = 15.0) -> Workload:
+    rng = np.random.default_rng(7)
+    times = np.cumsum(rng.exponential(1 / rate, size))
+    return Workload(times, rng.geometric(1 / 800, size), rng.geometric(1 / 40, size))
+
+
+def test_one_pair_is_two_engines_and_a_link() -> None:
+    """Prompts step by step, then their caches one after the other, then answers step by step."""
+    asked = trace()
+    goal = Objective(9.0, 1.0, 0.5)
+    pair = SeparateFleets(Question(LLAMA, asked, goal, requests=200))
+    run = pair.performance(1, 1, 2048)
+    assert isinstance(run, Apart)
+    ones = np.ones_like(asked.output_tokens)
+    prefill = replace(pair.fleet.engine, token_budget=2048, max_sequences=1024)
+    alone = Workload(asked.arrival_s, asked.prompt_tokens, ones)
+    first = simulate_steps(alone, prefill).first_token_s
+    free, there = 0.0, []
+    for place in range(first.size):
+        sent = sequence_bytes(LLAMA, float(asked.prompt_tokens[place])) / 4.5e11
+        free = max(free, first[place]) + (sent if asked.output_tokens[place] > 1 else 0.0)
+        there.append(free)
+    later = asked.output_tokens > 1
+    answers = Workload(
+        np.array(there)[later],
+        asked.prompt_tokens[later] + 1,
+        asked.output_tokens[later] - 1,
+        asked.prompt_tokens[later],
+    )
+    last = simulate_steps(answers, pair.answering).completion_s
+    tpot = (last - first[later]) / (asked.output_tokens[later] - 1)
+    ttft = first - asked.arrival_s + pair.fleet.beside(asked)
+    for quantile, got, early in zip((0.5, 0.9, 0.99), run.tpot, run.ttft, strict=True):
+        assert got.value == pytest.approx(float(np.quantile(tpot, quantile)), abs=1e-9)
+        assert early.value == pytest.approx(float(np.quantile(ttft, quantile)), abs=1e-9)
+    assert run.simulated == 200
+    assert run.transfer_s == pytest.approx(float(np.mean((np.array(there) - first)[later])))
+
+
+def test_every_request_of_a_trace_goes_through_both_fleets() -> None:
+    pair = SeparateFleets(Question(LLAMA, trace(), Objective(9.0, 1.0, 0.5), requests=200))
+    run = pair.performance(3, 2, 2048)
+    assert run is not None
+    assert run.simulated == 200
+    assert (run.replicas, run.prompts, run.answers) == (5, 3, 2)
+
+
+@pytest.mark.parametrize(("prompts", "answers"), [(2, 6), (20, 3), (30, 30)])
+def test_an_answer_replica_gets_its_share(prompts: int, answers: int) -> None:
+    question = replace(BASE, requests=2000)
+    shares = SeparateFleets(question)._shares(prompts, answers)
+    chosen = sum(int((goes >= 0).sum()) for _, _, goes in shares)
+    span = min(float(share.arrival_s[-1]) for share, *_ in shares)
+    assert chosen / span == pytest.approx(60 / answers, rel=0.12)
+    each = [share.arrival_s.size / share.arrival_s[-1] for share, *_ in shares]
+    assert float(np.mean(each)) == pytest.approx(60 / prompts, rel=0.05)
+
+
+def test_the_journey_of_a_cache() -> None:
+    """Bytes by hand, also behind a window, and the link beyond the domain for many replicas."""
+    assert cache_transfer_s(LLAMA, [1, 500], 131_072.0).tolist() == [1.0, 500.0]
+    windowed = replace(LLAMA, architecture=find_model("gpt-oss-120b")[0])
+    lengths = [1.0, 100.0, 128.0, 129.0, 5000.0]
+    expected = [sequence_bytes(windowed, length) for length in lengths]
+    assert cache_transfer_s(windowed, lengths, 1.0) == pytest.approx(expected)
+    pair = SeparateFleets(BASE)
+    system = LLAMA.system
+    assert pair.link_bytes_per_s(8) == system.link_bytes_per_s
+    assert pair.link_bytes_per_s(9) == system.outside_bytes_per_s
+
+
+def test_one_fewer_in_either_fleet_misses() -> None:
+    found = settled_apart(BASE)
+    long = SeparateFleets(replace(BASE, requests=1600))
+    goals = long.fleet.goals
+    assert reaches(found.classes, goals)
+    assert max(worst_shares(found.classes, goals)) <= 1
+    for prompts, answers in (
+        (found.prompts, found.answers - 1),
+        (found.prompts - 1, found.answers),
+    ):
+        run = long.performance(prompts, answers, found.budget) if min(prompts, answers) else None
+        assert run is None or not reaches(run.classes, goals) or found.fewer_may_do
+    assert long.performance(long.least[0] - 1, 50, 2048) is None
+
+
+def test_both_kinds_are_ranked_and_told() -> None:
+    assert TOLD.apart is not None
+    run = TOLD.apart.run
+    assert run is not None
+    record = answer_record(TOLD)
+    assert record["apart_prompt_replicas"] == run.prompts
+    assert record["apart_usd_per_hour"] == 2.0 * run.replicas
+    cells = [row[:4] for row in comparison_rows(TOLD)]
+    assert [f"{run.prompts} + {run.answers}", "1 × h100_sxm", "bf16", "tp1 apart"] in cells
+    assert f"{run.prompts} for prompts and {run.answers} for answers" in answer_summary(TOLD)
+    cheaper = 100 * (1 - run.usd_per_hour / TOLD.plan.best.usd_per_hour)
+    assert f"{cheaper:.0f}% less" in answer_summary(TOLD)
+    plain = answer_record(answer(read_choices(ASKED | {"fleets": "one"})))
+    assert not [name for name in plain if name.startswith("apart")]
+    assert {name: record[name] for name in plain if name != "compared"} == {
+        name: plain[name] for name in plain if name != "compared"
+    }
+
+
+def test_the_bound_holds_and_any_executor_ranks_alike() -> None:
+    choices = read_choices(ASKED | {"parallelism": "tp1,tp2", "requests": 400})
+    for question in choices:
+        run, why = try_deployment(question)
+        assert not why
+        assert run is not None
+        assert run.usd_per_hour >= least_cost(question)[0]
+    with futures.ThreadPoolExecutor(3) as pool:
+        other = rank(choices, pool)
+    assert [one.run for one in rank(choices)] == [one.run for one in other]
+    assert {one.question.separate for one in other if one.run} == {False, True}
+
+
+def test_classes_keep_their_own_objectives_apart() -> None:
+    kinds = TrafficClass("chat", 0.6, 500.0, 100.0), TrafficClass("agents", 0.4, 3000.0, 200.0)
+    goals = Objective(0.5, 0.03, 0.9), Objective(4.0, 0.03, 0.9)
+    question = replace(BASE, traffic=mixed_traffic(20.0, kinds), class_objectives=goals)
+    found = settled_apart(question)
+    assert [one.name for one in found.classes] == ["chat", "agents"]
+    assert reaches(found.classes, goals)
+    whole = sum(one.goodput_per_s for one in found.classes)
+    assert whole == pytest.approx(20.0 * found.both.value, rel=1e-9)
+    strict = replace(question, class_objectives=(replace(goals[0], ttft_s=0.1), goals[1]))
+    assert settled_apart(strict).prompts > found.prompts
+
+
+def test_what_forbids_two_fleets_is_a_sentence() -> None:
+    slow = replace(LLAMA.system, link_bytes_per_s=2e9, outside_bytes_per_s=2e9)
+    question = replace(BASE, deployment=replace(LLAMA, system=slow))
+    with pytest.raises(Infeasible, match=r"separate fleets keep no TPOT of 0.015 s .* 2 GB/s"):
+        settled_apart(question)
+    told = answer([question, replace(question, separate=True)])
+    assert told.apart is not None
+    assert told.apart.run is None
+    assert answer_record(told)["apart_problem"] == told.apart.problem
+    assert "Two fleets cannot: separate fleets keep no TPOT" in answer_summary(told)
+    with pytest.raises(Infeasible, match="no answer has a second token"):
+        SeparateFleets(replace(BASE, traffic=Traffic(1.0, 1.0, 100.0, 1.0)))
+    with pytest.raises(ValueError, match="fleets must be one or two, got 'three'"):
+        read_choices(ASKED | {"fleets": "three"})

@@ -1,0 +1,174 @@
+"""The numbers that pages quote and sliders and figures show, as they were when somebody last looked
+at them: `python -m tests.shown` says which have changed and keeps them as they are now.
+
+A check asks whether a number is right. Most numbers of a page are none of a check's: they are made
+of functions that are checked. Should one of them change without anybody's intention, this is where
+it is seen; should it change with an intention, the change of the file shows a reviewer which
+numbers it moved.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from builder import PACKAGE, ROOT, SOURCES, figures, sliders
+from builder.runner import cached, default_cache
+from builder.source import Sources, module_names
+
+FOLDER = Path(__file__).with_name("numbers")
+DIGITS = 9  # of a number that is kept
+NEAR = 1e-6  # two numbers differ by no more of their size where only the machine is another
+ROUNDED = 2e-3  # the same for sliders, whose numbers are rounded to four digits
+APART = 0.5  # sums of a figure's coordinates differ by no more [pt], which are rounded to 0.01
+
+SHOWING = ("slider_", "figure_")
+
+Numbers = Mapping[str, Any]
+
+
+def modules() -> list[str]:
+    """The names of modules that pages quote, or whose sliders and figures they have."""
+    return [n for n in module_names(ROOT) if ".exercises." not in n and _quoted(n)]
+
+
+def _quoted(name: str) -> bool:
+    symbols = _sources().module(name).outline.symbols
+    return any(symbol == "example" or symbol.startswith(SHOWING) for symbol in symbols)
+
+
+@functools.cache
+def _sources() -> Sources:
+    return Sources(ROOT, default_cache(ROOT))
+
+
+def numbers_of(name: str) -> dict[str, Any]:
+    """What a module's page quotes and its sliders and figures show, from its record or, where there
+    is none of this content, by calling the functions."""
+    run = cached(ROOT, default_cache(ROOT), name, sources=_sources())
+    if run and not run.failed:
+        shown = {f"slider_{one['name']}": one["data"] for one in run.record["sliders"]}
+        for one in run.record["figures"]:
+            svg = (run.folder / f"{one['name']}-light.svg").read_text(encoding="utf-8")
+            shown[f"figure_{one['name']}"] = drawn(svg)
+        return run.record["example"] | shown
+    module = vars(importlib.import_module(f"{PACKAGE}.{name}"))
+    found: dict[str, Any] = {}
+    if "example" in module:
+        fields = vars(module["example"]()).items()
+        found = {name: value.item() if hasattr(value, "item") else value for name, value in fields}
+    for title, function in module.items():
+        if title.startswith("slider_"):
+            found[title] = sliders.grid(function())
+        elif title.startswith("figure_"):
+            with figures.house_style(ROOT / SOURCES / "house.mplstyle"):
+                figure = Figure()
+                function(figure)
+                found[title] = drawn(figures.light_and_dark(figure, title)[0])
+    return found
+
+
+def drawn(svg: str) -> list[float]:
+    """How many coordinates a drawing has, and their sum with changing weights: another curve, text
+    or range of an axis has others."""
+    places = " ".join(re.findall(r' (?:d|x|y|transform)="([^"]*)"', svg))
+    numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", places)]
+    weighted = (number * weight for number, weight in zip(numbers, itertools.cycle(range(1, 8))))
+    return [len(numbers), round(sum(weighted), 1)]
+
+
+def kept(name: str) -> Numbers:
+    """The same, as it was."""
+    path = FOLDER / f"{name.partition('.')[0]}.json"
+    return read(path).get(name, {}) if path.is_file() else {}
+
+
+def read(path: Path) -> dict[str, Numbers]:
+    """A file of them, by module."""
+    found: dict[str, Numbers] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def changes(was: Numbers, now: Numbers) -> Iterator[str]:
+    """A line for each field that is another, new or gone."""
+    for field in [*now, *(field for field in was if field not in now)]:
+        if field not in was:
+            yield f"{field} is new: {_short(now[field])}"
+        elif field not in now:
+            yield f"{field} is gone, it was {_short(was[field])}"
+        elif not _unchanged(field, was[field], now[field]):
+            yield f"{field} was {_short(was[field])} and is {_short(now[field])}"
+
+
+def _unchanged(field: str, was: Any, now: Any) -> bool:
+    near = ROUNDED if field.startswith("slider_") else NEAR
+    return same(was, now, near, APART if field.startswith("figure_") else 1e-9)
+
+
+def same(was: Any, now: Any, near: float = NEAR, apart: float = 1e-9) -> bool:
+    """Whether two values are equal, but for the last digits of numbers that are not whole."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        return was.keys() == now.keys() and all(same(was[k], now[k], near, apart) for k in was)
+    if isinstance(was, list) and isinstance(now, list):
+        pairs = zip(was, now, strict=False)
+        return len(was) == len(now) and all(same(*pair, near, apart) for pair in pairs)
+    if isinstance(was, int | float) and isinstance(now, int | float):
+        of_size = 1e-9 if float(was).is_integer() else near
+        return math.isclose(was, now, rel_tol=of_size, abs_tol=apart)
+    return bool(was == now)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _rounded(value: Any) -> Any:
+    """A value with no more digits than are kept."""
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list) else value
+
+
+def write(numbers: Mapping[str, Numbers]) -> None:
+    """Keep them: a file for each part, a line for each field."""
+    for old in FOLDER.glob("*.json"):
+        old.unlink()
+    FOLDER.mkdir(exist_ok=True)
+    for part in dict.fromkeys(name.partition(".")[0] for name in numbers):
+        texts = []
+        for name in sorted(n for n in numbers if n.partition(".")[0] == part):
+            lines = [
+                f"  {json.dumps(field)}: {json.dumps(_rounded(value), ensure_ascii=False)}"
+                for field, value in sorted(numbers[name].items())
+            ]
+            texts.append(f" {json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n }")
+        text = "{\n" + ",\n".join(texts) + "\n}\n"
+        (FOLDER / f"{part}.json").write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Say what has changed, and keep it, and nothing else."""
+    found = {}
+    for name in modules():
+        was, now = kept(name), numbers_of(name)
+        for line in changes(was, now):
+            print(f"{name}: {line}")
+        unchanged = {f for f in now if f in was and _unchanged(f, was[f], now[f])}
+        found[name] = {f: was[f] if f in unchanged else value for f, value in now.items()}
+    write(found)
+
+
+if __name__ == "__main__":
+    main()
