@@ -1,4 +1,5 @@
-"""The real REST server inside a test, and clients that send what a client should not."""
+"""The real REST server inside a test, clients that send what a client should not, and what tests of
+other servers share with them: a model behind a gate, and limits on waiting."""
 
 from __future__ import annotations
 

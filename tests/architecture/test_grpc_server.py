@@ -16,9 +16,8 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -48,39 +47,10 @@ from serving_mathematics.architecture.wire_format import (
 )
 
 from .failing_models import FAILING
+from .rest_clients import Gate, run, until
 
 ROOT = Path(__file__).parents[2]
 KINDS = messages()
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    """Run a test's coroutine, and fail instead of hanging."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(120):
-            await test
-
-    asyncio.run(bounded())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(120):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-class Gate:
-    """A model that waits until it is opened, notes that it was called, and adds up rows."""
-
-    def __init__(self, *, is_open: bool = True) -> None:
-        self.open, self.seen = threading.Event(), Counter[str]()
-        if is_open:
-            self.open.set()
-
-    def __call__(self, pixels: Any) -> Any:
-        self.seen["calls"] += 1
-        assert self.open.wait(120)
-        return np.repeat(pixels.sum(axis=1, keepdims=True), 10, axis=1)
 
 
 class Running:

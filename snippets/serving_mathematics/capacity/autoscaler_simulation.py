@@ -176,13 +176,7 @@ def simulate(
         require(wanted >= 1, "policy", "a function that asks for at least one replica", wanted)
         if wanted > ordered:
             starting.append((now + startup_s, wanted - ordered))
-        surplus = ordered - wanted
-        while surplus > 0 and starting:
-            ready_at, count = starting.pop()
-            if count > surplus:
-                starting.append((ready_at, count - surplus))
-            surplus -= min(count, surplus)
-        for _ in range(surplus):
+        for _ in range(_to_withdraw(ordered - wanted, starting)):
             ready -= 1
             last = now
             for _ in range(slots):
@@ -207,6 +201,17 @@ def simulate(
     return Run(
         np.array(begin) - arrivals, tick_times, fleet[:, 0], fleet[:, 1], paid_s + draining_s
     )
+
+
+def _to_withdraw(surplus: int, starting: deque[tuple[float, int]]) -> int:
+    """How many replicas that are ready must go, when those that start are called off first, the
+    latest first. starting: when each lot is ready and how many it has; shortened."""
+    while surplus > 0 and starting:
+        ready_at, count = starting.pop()
+        if count > surplus:
+            starting.append((ready_at, count - surplus))
+        surplus -= min(count, surplus)
+    return surplus
 
 
 def outcome(run: Run, slo_s: float) -> Outcome:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.capacity.autoscaler_simulation import Policy, Run, simulate
+from serving_mathematics.capacity.autoscaler_simulation import Policy, Run, _to_withdraw, simulate
 from serving_mathematics.capacity.autoscaling import fixed
 from serving_mathematics.capacity.engine_signals import engine_gauges
 from serving_mathematics.definitions.queue_simulator import batch_means
@@ -211,13 +211,7 @@ def simulate_engines(
         paid_s += ordered * sync_s
         if wanted > ordered:
             starting.append((now + startup_s, wanted - ordered))
-        surplus = ordered - wanted
-        while surplus > 0 and starting:
-            ready_at, count = starting.pop()
-            if count > surplus:
-                starting.append((ready_at, count - surplus))
-            surplus -= min(count, surplus)
-        for _ in range(surplus):
+        for _ in range(_to_withdraw(ordered - wanted, starting)):
             replica = min(serving, key=held.__getitem__)
             serving.remove(replica)
             running -= held[replica]
