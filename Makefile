@@ -12,6 +12,7 @@ ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
+unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
 .PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
 	bench-predict soak mutants measure font lock audit clean
