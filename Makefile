@@ -73,7 +73,7 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
-soak: $(READY) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
+soak: $(ENGINE) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 mutants: $(READY) ## a sample of mutants against the tests of their modules: SEED=1 SAMPLE=100
