@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -55,9 +56,9 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     salt: keeps the ids of different figures apart, and one figure's ids the same from build to
     build.
     """
-    _lay_out(figure)
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):
+    with _ticks_found_once(), mpl.rc_context({"svg.hashsalt": salt}):
+        _lay_out(figure)
         told = {"Date": None, "Creator": None}
         figure.savefig(buffer, format="svg", dpi=figure.dpi, metadata=told)
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
@@ -93,6 +94,32 @@ def _lay_out(figure: Figure) -> None:
     layout.execute(figure)
     with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
         figure.set_layout_engine(None)
+
+
+@contextlib.contextmanager
+def _ticks_found_once() -> Iterator[None]:
+    """Find the ticks of an axis and the boxes of their labels once for each place of its axes:
+    layout and drawing ask for them a dozen times.
+    """
+    kept = {name: vars(Axis)[name] for name in ("_update_ticks", "_get_ticklabel_bboxes")}
+    known: dict[tuple[Any, ...], Any] = {}
+
+    def once(name: str) -> Callable[..., Any]:
+        def found(axis: Axis, *given: Any) -> Any:
+            place = (name, axis, *axis.get_view_interval(), *axis.axes.bbox.bounds)
+            if place not in known:
+                known[place] = kept[name](axis, *given)
+            return known[place]
+
+        return found
+
+    try:
+        for name in kept:
+            setattr(Axis, name, once(name))
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Axis, name, method)
 
 
 def nothing_finite(axes: Axes) -> bool:
