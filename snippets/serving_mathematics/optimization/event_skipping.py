@@ -343,14 +343,12 @@ def saturated_rate(
     )
     steps_s = engine.step_s * outputs
     if engine.table:
-        asked = Workload(np.zeros(prompts.size), prompts, outputs)
-        _, prompt_ticks, end_ticks, change = engine.tables(asked)
+        asked = Workload(np.zeros(prompts.size), prompts, outputs, cached)
         batch = engine.table.batch[min(engine.max_sequences, len(engine.table.batch) - 1)]
         changing = 1 - (1 - 1 / outputs.mean()) ** (2 * engine.max_sequences)
-        steps_s = steps_s + TICK_S * (batch * later + change * changing * outputs)
-        ticks = np.asarray(prompt_ticks)
-        read_ticks = ticks[prompts.astype(int)] - ticks[cached.astype(int)]
-        own_s = own_s + TICK_S * (read_ticks + end_ticks)
+        changes = engine.table.change * changing
+        own_s = own_s + TICK_S * engine.prompt_ticks(asked)
+        steps_s = steps_s + TICK_S * (batch * later + changes * outputs)
     return float(1 / (steps_s / engine.max_sequences + own_s).mean())
 
 
