@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 PALETTE = {  # ink on a light page: ink on a dark page
     "#23272e": "#e3e6ea",  # text
@@ -57,7 +58,7 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     build.
     """
     buffer = io.StringIO()
-    with _ticks_found_once(), mpl.rc_context({"svg.hashsalt": salt}):
+    with _found_once(), mpl.rc_context({"svg.hashsalt": salt}):
         _lay_out(figure)
         told = {"Date": None, "Creator": None}
         figure.savefig(buffer, format="svg", dpi=figure.dpi, metadata=told)
@@ -97,29 +98,46 @@ def _lay_out(figure: Figure) -> None:
 
 
 @contextlib.contextmanager
-def _ticks_found_once() -> Iterator[None]:
-    """Find the ticks of an axis and the boxes of their labels once for each place of its axes:
-    layout and drawing ask for them a dozen times.
+def _found_once() -> Iterator[None]:
+    """Find the ticks of an axis and the boxes of their labels once for each place of its axes, and
+    the lines of a text once for each size: layout and drawing ask for them a dozen times.
     """
-    kept = {name: vars(Axis)[name] for name in ("_update_ticks", "_get_ticklabel_bboxes")}
     known: dict[tuple[Any, ...], Any] = {}
+    kept = [
+        (owner, name, vars(owner)[name])
+        for owner, name in (
+            (Axis, "_update_ticks"),
+            (Axis, "_get_ticklabel_bboxes"),
+            (Text, "_get_layout"),
+        )
+    ]
 
-    def once(name: str) -> Callable[..., Any]:
-        def found(axis: Axis, *given: Any) -> Any:
-            place = (name, axis, *axis.get_view_interval(), *axis.axes.bbox.bounds)
-            if place not in known:
-                known[place] = kept[name](axis, *given)
-            return known[place]
+    def once(method: Callable[..., Any]) -> Callable[..., Any]:
+        def found(artist: Axis | Text, *given: Any) -> Any:
+            key = (method, artist, *_place(artist))
+            if key not in known:
+                known[key] = method(artist, *given)
+            return known[key]
 
         return found
 
     try:
-        for name in kept:
-            setattr(Axis, name, once(name))
+        for owner, name, method in kept:
+            setattr(owner, name, once(method))
         yield
     finally:
-        for name, method in kept.items():
-            setattr(Axis, name, method)
+        for owner, name, method in kept:
+            setattr(owner, name, method)
+
+
+def _place(artist: Axis | Text) -> tuple[Any, ...]:
+    """What else changes while a figure is drawn: the place of an axis, or size and words of a
+    text.
+    """
+    if isinstance(artist, Axis):
+        return *artist.get_view_interval(), *artist.axes.bbox.bounds
+    figure = artist.get_figure(root=True)
+    return figure and figure.dpi, artist.get_text()
 
 
 def nothing_finite(axes: Axes) -> bool:
