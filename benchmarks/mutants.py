@@ -63,7 +63,7 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "readings": ("expansion",),
     "fonts": ("build",),
     "live": ("build",),
-    "notebooks": ("build",),
+    "notebooks": ("build", "notebook"),
 }
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
 LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
@@ -154,7 +154,8 @@ def tests_of(file: str, root: Path) -> list[str]:
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
-        found = [f"tests/builder/test_{name}.py" for name in names] + [f"tests/test_{path.stem}.py"]
+        found = [f"tests/{part}test_{name}.py" for part in ("builder/", "") for name in names]
+        found += [f"tests/test_{path.stem}.py"] if path.stem not in names else []
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
         found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
