@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +56,45 @@ DEEPSEEK_V2_LITE = {
     "moe_intermediate_size": 1408, "n_routed_experts": 64, "n_shared_experts": 2,
     "num_experts_per_tok": 6, "first_k_dense_replace": 1, "vocab_size": 102400,
 }  # fmt: skip
+
+
+JAMBA = {
+    key: value
+    for key, value in json.loads(
+        Path(__file__).with_name("configs").joinpath("jamba.json").read_text(encoding="utf-8")
+    ).items()
+    if not key.endswith("_offset")
+}
+USUAL = {  # what a key that is not there says
+    "expert_layer_offset": 0,
+    "attn_layer_offset": 0,
+    "first_k_dense_replace": 0,
+    "moe_layer_freq": 1,
+    "q_lora_rank": 0,
+    "n_shared_experts": 0,
+    "moe_shared_expert_intermediate_size": 0,
+    "sliding_window": 0,
+    "mlp_only_layers": [],
+    "tie_word_embeddings": False,
+    "attn_output_gate": False,
+    "enable_moe_block": False,
+}
+
+
+@pytest.mark.parametrize("config", [JAMBA, QWEN2_5_72B, GLM_4_5, DEEPSEEK_V2_LITE])
+@pytest.mark.parametrize("key", USUAL)
+def test_a_key_that_is_not_there_says_what_is_usual(key: str, config: dict[str, Any]) -> None:
+    without = {name: value for name, value in config.items() if name != key}
+    assert read_architecture(without | {key: USUAL[key]}) == read_architecture(without)
+
+
+def test_offsets_say_which_layer_of_a_period_is_which() -> None:
+    """Of 32 layers every eighth attends and every second is a mixture, from the offset on."""
+    for attends, mixes, alike in ((0, 0, True), (4, 1, False), (3, 1, True), (7, 0, False)):
+        offsets = {"attn_layer_offset": attends, "expert_layer_offset": mixes}
+        model = read_architecture(JAMBA | offsets)
+        kinds = {(kind.kind, bool(part.experts)): count for count, kind, part in model.layers}
+        assert kinds == {("full", alike): 4, ("linear", alike): 12, ("linear", not alike): 16}
 
 
 @pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())

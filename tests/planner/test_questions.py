@@ -400,7 +400,7 @@ def test_other_broken_traces(tmp_path: Path) -> None:
         ("rate_per_s", "10/s", 10.0),
         ("rate_per_s", "4k/s", 4000.0),
         ("mean_prompt_tokens", "4,000", 4000.0),
-        ("requests", "1_000", 1000.0),
+        ("requests", "1_001", 1001.0),
         ("price_per_hour", "$2.50", 2.5),
     ],
 )
