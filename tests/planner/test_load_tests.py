@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +168,65 @@ def test_any_value_in_a_file_is_read_or_refused(value: object) -> None:
         data = json.loads((FOLDER / "vllm.json").read_text()) | {key: value}
         said = refusal(functools.partial(read_load_test, json.dumps(data), "a"))
         assert not said or said.startswith("a")
+
+
+def places(data: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a value of JSON where another value may stand."""
+    items: Iterable[tuple[str | int, object]] = ()
+    if isinstance(data, dict):
+        items = data.items()
+    elif isinstance(data, list):
+        items = enumerate(data)
+    for key, inner in items:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+HOSTILE: list[object] = [
+    *(None, True, -1, 1e308, 10**400, math.nan, math.inf, "", "x\n", "inf", [], [None], {}),
+    *([[[]]], {"successful": None}, "é" * 2000),
+]
+
+
+@pytest.mark.parametrize(
+    "name", ["vllm.json", "vllm_detailed.json", "profile_export_aiperf.json", "benchmarks.json"]
+)
+def test_any_value_at_any_place_is_read_or_refused(name: str) -> None:
+    text = (FOLDER / name).read_text()
+    for *path, last in places(json.loads(text)):
+        for value in HOSTILE:
+            data = json.loads(text)
+            here = data
+            for key in path:
+                here = here[key]
+            here[last] = value
+            said = refusal(functools.partial(read_load_test, json.dumps(data), "a"))
+            assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (path, last, said)
+
+
+@pytest.mark.parametrize(
+    "cell", ["", "x", "nan", "inf", "\0", '"', "\r", "9" * 200_000, "1,2", "-1"]
+)
+def test_any_cell_of_a_table_is_read_or_refused(cell: str) -> None:
+    rows = (FOLDER / "profile_export_aiperf.csv").read_text().split("\n")
+    for number, row in enumerate(rows):
+        cells = row.split(",")
+        for place in range(len(cells)):
+            changed = ",".join([*cells[:place], cell, *cells[place + 1 :]])
+            text = "\n".join([*rows[:number], changed, *rows[number + 1 :]])
+            said = refusal(functools.partial(read_load_test, text, "a"))
+            assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (number, place, said)
+
+
+def test_a_limit_is_a_number_of_requests() -> None:
+    """As many as were completed may have been inside; a truth value and a half are no limit."""
+    for limit, steady in ((40, True), (41, False), (8.0, True), (7.5, False), (True, False)):
+        row = json.loads((FOLDER / "vllm.json").read_text()) | {"completed": 40}
+        (run,) = read_load_test(json.dumps(row | {"max_concurrency": limit}), "a")
+        assert run.steady is steady
+        text = _changed("profile_export_aiperf.json", "input_config.loadgen.concurrency", limit)
+        (run,) = read_load_test(text, "a")
+        assert run.steady is (limit not in (7.5, True))
 
 
 def test_no_time_and_no_duration_are_refused() -> None:
