@@ -122,7 +122,7 @@ def _changed(name: str, path: str, value: object) -> str:
         ),
         (
             _changed("profile_export_aiperf.json", "inter_token_latency.unit", "hours"),
-            "inter_token_latency must be in us, ms or s, got hours",
+            "inter_token_latency must be in us, ms or s, got 'hours'",
         ),
         (
             _changed("benchmarks.json", "benchmarks.0.metrics.request_totals.successful", 0),

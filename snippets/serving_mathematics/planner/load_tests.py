@@ -99,12 +99,8 @@ def _name(value: Any) -> str:
 
 
 def _completed(count: float, where: str) -> int:
-    require(
-        1 <= count < math.inf,
-        where,
-        "a test with completed requests (see its errors)",
-        f"{count:g}",
-    )
+    rule = "a test with completed requests (see its errors)"
+    require(1 <= count < math.inf, where, rule, f"{count:g}")
     return int(count)
 
 
@@ -143,7 +139,8 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     times = {}
     for name in ("time_to_first_token", "inter_token_latency"):
         unit = _at(data, f"{name}.unit") or "ms"
-        require(unit in ("ms", "s", "sec", "us"), f"{where}: {name}", "in us, ms or s", unit)
+        known = unit in ("ms", "s", "sec", "us")
+        require(known, f"{where}: {name}", "in us, ms or s", repr(unit)[:40])
         scale = {"us": 1e-6, "ms": 1e-3}.get(unit, 1.0)
         times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
     ttft_s, tpot_s = times.values()
@@ -386,7 +383,7 @@ def _refuse_other(run: LoadRun, deployment: Deployment) -> None:
         *(asked.layer_count, asked.hidden),
         asked.parameters,
     )
-    require(same, f"{run.where}: the model", f"{asked.name}, as asked", run.model)
+    require(same, f"{run.where}: the model", f"{asked.name}, as asked", run.model[:60])
     if run.device:
         form = compared(run.device)
         short = compared(system.name.split("_")[0])
@@ -394,7 +391,7 @@ def _refuse_other(run: LoadRun, deployment: Deployment) -> None:
             fits = find_system(run.device).name == system.name
         except ValueError:
             fits = short in form
-        require(fits, f"{run.where}: the device", f"{system.name}, as asked", run.device)
+        require(fits, f"{run.where}: the device", f"{system.name}, as asked", run.device[:60])
 
 
 def check_little_by_hand() -> None:
