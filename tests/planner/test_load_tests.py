@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +25,8 @@ from serving_mathematics.planner.load_tests import (
 )
 from serving_mathematics.planner.planner_command import main
 from serving_mathematics.planner.questions import read_choices, read_question
+
+from ..hostile import HOSTILE, changed, places
 
 FOLDER = Path(__file__).with_name("load_tests")
 LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
@@ -170,38 +171,16 @@ def test_any_value_in_a_file_is_read_or_refused(value: object) -> None:
         assert not said or said.startswith("a")
 
 
-def places(data: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in a value of JSON where another value may stand."""
-    items: Iterable[tuple[str | int, object]] = ()
-    if isinstance(data, dict):
-        items = data.items()
-    elif isinstance(data, list):
-        items = enumerate(data)
-    for key, inner in items:
-        yield (*path, key)
-        yield from places(inner, (*path, key))
-
-
-HOSTILE: list[object] = [
-    *(None, True, -1, 1e308, 10**400, math.nan, math.inf, "", "x\n", "inf", [], [None], {}),
-    *([[[]]], {"successful": None}, "é" * 2000),
-]
-
-
 @pytest.mark.parametrize(
     "name", ["vllm.json", "vllm_detailed.json", "profile_export_aiperf.json", "benchmarks.json"]
 )
 def test_any_value_at_any_place_is_read_or_refused(name: str) -> None:
-    text = (FOLDER / name).read_text()
-    for *path, last in places(json.loads(text)):
+    data = json.loads((FOLDER / name).read_text())
+    for path in places(data):
         for value in HOSTILE:
-            data = json.loads(text)
-            here = data
-            for key in path:
-                here = here[key]
-            here[last] = value
-            said = refusal(functools.partial(read_load_test, json.dumps(data), "a"))
-            assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (path, last, said)
+            text = json.dumps(changed(data, path, value))
+            said = refusal(functools.partial(read_load_test, text, "a"))
+            assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (path, said)
 
 
 @pytest.mark.parametrize(

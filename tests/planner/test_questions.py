@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 from pathlib import Path
 
@@ -371,6 +372,24 @@ def test_a_broken_trace_names_row_and_column(
     path = write_trace(tmp_path, [*GOOD[:place], row, *GOOD[place + 1 :]])
     with pytest.raises(ValueError, match=f"log.csv: {words}"):
         read_question({"trace": path})
+
+
+def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
+    """Not a beginning of it, nor with one bit in another state, nor with something behind it."""
+    path = tmp_path / "trace.csv.gz"
+    packed = gzip.compress("\n".join([HEADER, *GOOD, ""]).encode(), mtime=0)
+    path.write_bytes(packed)
+    assert read_trace(str(path)).arrival_s.size == 120
+    broken = [packed[:size] for size in range(2, len(packed))]
+    broken += [packed + b"junk"]
+    for place in {*range(3), *range(10, len(packed))}:
+        for bit in range(8):
+            other = bytes([packed[place] ^ 1 << bit])
+            broken.append(packed[:place] + other + packed[place + 1 :])
+    for content in broken:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"trace\.csv\.gz: must be (a whole gzip file|UTF-8)"):
+            read_trace(str(path))
 
 
 def test_other_broken_traces(tmp_path: Path) -> None:
