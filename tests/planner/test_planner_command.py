@@ -356,6 +356,36 @@ def test_errors_of_a_trace_show_a_beginning(
     assert len(err) < 500
 
 
+@pytest.mark.parametrize(("closed", "status", "lines"), [("1", 2, 1), ("2", 0, 0), ("1 2", 2, 0)])
+def test_streams_that_are_closed(closed: str, status: int, lines: int, tmp_path: Path) -> None:
+    """Nobody can be told without an output, and without errors the answer is the answer alone."""
+    grid = tmp_path / "grid.json"
+    grid.write_text('{"rate_per_s": [1, 6], "requests": 150, "ttft_s": 2, "parallelism": "tp1"}')
+    words = [sys.executable, "-m", "serving_mathematics.planner", "--grid", str(grid)]
+    shell = f'exec "$@" {" ".join(f"{number}>&-" for number in closed.split())}'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *words], capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == status
+    assert done.stderr.count(b"\n") == lines
+    assert b" of 2 questions" not in done.stdout
+    assert (b"rate_per_s" in done.stdout) is (closed == "2")
+
+
+def test_progress_is_no_answer_where_errors_are_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ending(_: list[str]) -> int:
+        print("1 of 2", file=sys.stderr)
+        print("answer")
+        return 0
+
+    monkeypatch.setattr(planner_command, "_ending", ending)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main([]) == 0
+    assert capsys.readouterr().out == "answer\n"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--presets"]])
 def test_a_closed_pipe_is_quiet(arguments: list[str], tmp_path: Path) -> None:
     reads, writes = os.pipe()
