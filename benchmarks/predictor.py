@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,35 @@ def peer_python() -> Path:
     return python
 
 
+def ask(
+    questions: Iterable[dict[str, Any]], worker: str = WORKER, python: Path | str = ""
+) -> Iterator[tuple[Any, float]]:
+    """The peer's answer to each question as it is taken, and how long that took [s].
+
+    questions: in its arguments. worker: the program that reads them, one JSON object on a line, and
+    prints `ANSWER` with both. python: that runs it; by default that of the peer's environment.
+    Raises RuntimeError when it ends before it answered.
+    """
+    with subprocess.Popen(
+        [python or peer_python(), "-c", worker],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as peer:
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        for asked in questions:
+            print(json.dumps(asked), file=peer.stdin, flush=True)
+            for line in peer.stdout:
+                if line.startswith("ANSWER "):
+                    told, seconds = json.loads(line.removeprefix("ANSWER "))
+                    break
+            else:
+                raise RuntimeError(f"{PEER} ended before it answered {asked}")
+            yield told, seconds
+
+
 def question(run: Run, line: dict[str, str]) -> dict[str, Any]:
     """A run in the peer's arguments."""
     engine = run.answers
@@ -102,30 +132,13 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     drawn = np.random.default_rng(20).permutation(plain)[: options.runs].tolist()
     answers: dict[int, Any] = {}
-    with subprocess.Popen(
-        [peer_python(), "-c", WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as peer:
-        assert peer.stdin is not None
-        assert peer.stdout is not None
-        started = time.perf_counter()
-        for i in drawn:
-            if time.perf_counter() - started > options.seconds:
-                break
-            print(
-                json.dumps(question(whole[i], lines[whole[i].line - 1])),
-                file=peer.stdin,
-                flush=True,
-            )
-            told = ""
-            while not told.startswith("ANSWER "):
-                told = peer.stdout.readline()
-            answers[i] = json.loads(told.removeprefix("ANSWER "))
-            print(len(answers), answers[i], file=sys.stderr)
-        peer.stdin.close()
+    started = time.perf_counter()
+    asked_of = (question(whole[i], lines[whole[i].line - 1]) for i in drawn)
+    for i, answered_with in zip(drawn, ask(asked_of), strict=False):
+        answers[i] = answered_with
+        print(len(answers), answers[i], file=sys.stderr)
+        if time.perf_counter() - started > options.seconds:
+            break
     asked = list(answers)
     answered = np.array([i for i in asked if isinstance(answers[i][0], list)])
     peer_times = np.array([answers[i][0] for i in answered])

@@ -291,6 +291,72 @@ def test_answers_and_problems_are_accessible_and_fit_a_phone(form: Form) -> None
 
 
 @needs_python
+def test_by_keyboard_alone(form: Form) -> None:
+    """From the heading above the form to the last copy button, with Tab, typing, arrows and Enter,
+    at both widths; the focus is always to be seen."""
+    page, keys = form.page, form.page.keyboard
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    form.fill({})
+    page.locator("form.planner > details").evaluate("one => { one.open = false; }")
+
+    def tab_to(what: str) -> None:
+        for _ in range(80):
+            keys.press("Tab")
+            if page.evaluate("what => document.activeElement.matches(what)", what):
+                break
+        expect(page.locator(what)).to_be_focused()
+        seen = "getComputedStyle(document.activeElement).outlineStyle"
+        assert page.evaluate(seen) != "none", what
+
+    def typed(name: str, text: str) -> None:
+        tab_to(f"#planner-{name}")
+        keys.press("Control+A")
+        keys.type(text)
+
+    page.locator("h2 + form.planner, h2:has(~ form.planner) > a").first.focus()
+    typed("parallelism", "tp1")
+    tab_to("#planner-traffic")
+    keys.press("ArrowDown")
+    expect(form.control("rate_per_s")).to_be_hidden()
+    keys.press("ArrowUp")
+    typed("rate_per_s", "3")
+    typed("ttft_s", "2")
+    tab_to("form.planner > details > summary")
+    keys.press("Enter")
+    tab_to("#planner-fleets")
+    keys.press("ArrowDown")
+    expect(form.control("fleets")).to_have_value("two")
+    typed("requests", "200")
+    keys.press("Enter")
+    expect(form.answer).to_be_focused(timeout=PATIENCE_MS)
+    for size in (DESK, PHONE):
+        page.set_viewport_size(size)
+        form.answer.focus()
+        folds = form.answer.locator("summary")
+        for place in range(folds.count()):
+            keys.press("Tab")
+            expect(folds.nth(place)).to_be_focused()
+            keys.press("Enter")  # opens, and on the phone closes again
+            if size is DESK:
+                keys.press("Tab")
+                assert page.evaluate("document.activeElement.matches('.planner-rows')")
+        buttons = form.answer.get_by_role("button")
+        texts = form.answer.locator(".planner-copy code").all_text_contents()
+        assert buttons.count() == len(texts) >= 3
+        for place, text in enumerate(texts):
+            for _ in range(60):
+                keys.press("Tab")
+                if buttons.nth(place).evaluate("one => one === document.activeElement"):
+                    break
+            expect(buttons.nth(place)).to_be_focused()
+            keys.press("Enter")
+            expect(buttons.nth(place)).to_have_text("Copied")
+            assert page.evaluate("navigator.clipboard.readText()") == text
+            expect(buttons.nth(place)).to_have_text("Copy", timeout=10_000)
+    page.set_viewport_size(DESK)
+
+
+@needs_python
 def test_a_long_plan_is_stopped_and_python_starts_again(form: Form) -> None:
     form.fill({"requests": "200000"})
     form.plan.click()

@@ -11,6 +11,8 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.launch import (
+    Start,
+    Started,
     kubernetes_deployment,
     kubernetes_separate,
     launch_command,
@@ -124,6 +126,7 @@ def test_files_of_separate_fleets_are_yaml() -> None:
     assert APART is not None
     assert APART.run is not None
     found = separate_launch(APART.question, APART.run, "trtllm")
+    assert isinstance(found, Started)
     read = {name: yaml.safe_load(text) for name, text in found.files.items()}
     assert read["prompts.yaml"]["disable_overlap_scheduler"] is True
     assert "disable_overlap_scheduler" not in read["answers.yaml"]
@@ -163,4 +166,5 @@ def test_the_cheaper_start_comes_first() -> None:
     dear = replace(APART, run=replace(APART.run, usd_per_hour=1e6))
     assert [one.of for one in starts(replace(TOLD, apart=dear))] == ["one fleet", "separate fleets"]
     none = replace(APART, run=None)
+    assert all(isinstance(one, Start) for one in starts(TOLD))
     assert [one.of for one in starts(replace(TOLD, apart=none))] == ["one fleet"]

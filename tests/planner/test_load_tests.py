@@ -291,3 +291,17 @@ def test_a_device_that_nobody_measured_may_be_far_from_predicted() -> None:
     far, near = (one.after.per_token_s[0] for one in told if one)
     assert far == pytest.approx(0.03, rel=0.1)
     assert near < 0.02
+
+
+def test_phases_of_aiperf_are_a_list_since_its_schema_1_4() -> None:
+    data = json.loads((FOLDER / "profile_export_aiperf.json").read_text())
+    (plain,) = read_load_test(json.dumps(data), "a file")
+    assert plain.steady
+    warm = {"name": "warmup", "type": "concurrency", "concurrency": 3}
+    main = {"name": "profiling", "type": "concurrency", "concurrency": int(plain.load)}
+    settings = {"models": {"items": [{"name": plain.model}]}, "phases": [warm, main]}
+    (run,) = read_load_test(json.dumps(data | {"input_config": settings}), "a file")
+    assert run == plain
+    timed = settings | {"phases": [warm, {"name": "profiling", "rate": 5.0, "concurrency": 9}]}
+    (run,) = read_load_test(json.dumps(data | {"input_config": timed}), "a file")
+    assert not run.steady

@@ -289,7 +289,8 @@ def plots_file(plots: Sequence[Plot]) -> str:
 
 def _short(one: Ranked) -> str:
     deployment = one.question.deployment
-    return f"{split_name(one.question)} on {deployment.system.name}, {deployment.precision}"
+    apart = " apart" if one.question.separate else ""
+    return f"{split_name(one.question)}{apart} on {deployment.system.name}, {deployment.precision}"
 
 
 def _x(axis: Axis, value: float) -> float:

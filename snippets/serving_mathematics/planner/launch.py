@@ -354,7 +354,7 @@ def check_separate_flags_carry_the_plan() -> None:
     Source: the words of the commands, read back.
     """
     asked = replace(TIGHT, requests=400, batch_limit=96)
-    pair = SeparateFleets(asked).performance(3, 2, 2048)
+    pair = SeparateFleets(asked).performance(2, 3, 2048)
     assert pair is not None
     for backend, tokens, parts in (
         ("vllm", "--max-num-batched-tokens", ("kv_producer", "kv_consumer")),
@@ -369,7 +369,7 @@ def check_separate_flags_carry_the_plan() -> None:
             checks.equal(f"{backend}, {part}", got, (f"{budget}", True))
         before = found.router + "".join(found.files.values())
         hosts = [
-            f"{role}-{i}.{role}" for role, n in (("prompts", 3), ("answers", 2)) for i in range(n)
+            f"{role}-{i}.{role}" for role, n in (("prompts", 2), ("answers", 3)) for i in range(n)
         ]
         checks.equal(f"{backend}, hosts", [before.count(host) for host in hosts], [1] * 5)
     checks.raises("another", role_words, asked, pair, "x", match="role must be prompts or answers")

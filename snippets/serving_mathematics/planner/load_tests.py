@@ -13,7 +13,7 @@ in a queue that the load does not tell, and is compared but not fitted.
 Assumes: prompts of which nothing is cached; lengths that differ, unless the file says otherwise.
 
 Source: vLLM, vllm/benchmarks/serve.py (2026); AIPerf, src/aiperf/exporters/metrics_csv_exporter.py
-and its JSON schema 1.3; GuideLLM, src/guidellm/schemas/request_stats.py; Little (1961).
+and its JSON schemas 1.3 and 1.4; GuideLLM, src/guidellm/schemas/request_stats.py; Little (1961).
 """
 
 from __future__ import annotations
@@ -145,6 +145,10 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
         times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
     ttft_s, tpot_s = times.values()
     settings = data.get("input_config") or {}
+    phases = settings.get("phases")
+    if isinstance(phases, list):  # of schema 1.4, with their names inside
+        named = {str(_at(one, "name")): one for one in phases}
+        settings = {**settings, "phases": named}
     limit = _number(_at(settings, "loadgen.concurrency", "phases.profiling.concurrency"))
     rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
     steady = limit % 1 == 0 and not rate_set
