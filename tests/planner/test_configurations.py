@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving_mathematics.planner import configurations
+from serving_mathematics.planner import capacity_planner, configurations
 from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Objective,
@@ -31,6 +31,7 @@ from serving_mathematics.planner.configurations import (
     try_deployment,
 )
 from serving_mathematics.planner.questions import read_choices, read_question
+from serving_mathematics.planner.separate_fleets import Apart
 
 ASKED = {
     "rate_per_s": 15,
@@ -257,3 +258,38 @@ def test_separate_fleets_are_planned_with_longer_runs() -> None:
     costs = [one.run.usd_per_hour for one in told.ranked if one.run]
     assert costs == sorted(costs)
     assert answer(read_choices(asked)).apart is None
+
+
+TIGHT = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1"}
+
+
+@pytest.mark.parametrize("fleets", ["one", "two"])
+def test_what_two_fleets_would_do_is_said_where_one_cannot(
+    fleets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no more than three replicas in the search of one fleet; two are not limited by that."""
+    monkeypatch.setattr(capacity_planner, "MOST_REPLICAS", 3)
+    choices = read_choices(TIGHT | {"fleets": fleets})
+    run, _ = try_deployment(replace(choices[0], separate=True))
+    assert isinstance(run, Apart)
+    told = (
+        rf"^no fleet of up to 3 replicas keeps the objective; separate fleets do \(fleets: two\), "
+        rf"{run.prompts} for prompts and {run.answers} for answers of 1 × h100_sxm, tp1, bf16, "
+        rf"\${run.usd_per_hour:.2f} an hour$"
+    )
+    with pytest.raises(Infeasible, match=told):
+        answer(choices)
+
+
+def test_nothing_is_proposed_where_two_fleets_are_no_faster() -> None:
+    for limits in ({"ttft_s": 0.001}, {"tpot_s": 0.001}):
+        with pytest.raises(Infeasible, match=r"takes [\d.]+ s$"):
+            answer(read_choices(TIGHT | limits))
+
+
+def test_two_fleets_have_a_limit_too() -> None:
+    asked = TIGHT | {"rate_per_s": 100_000, "mean_prompt_tokens": 8000, "tpot_s": 0.012}
+    choice = read_choices(asked | {"mean_output_tokens": 500, "ttft_s": 5})[0]
+    run, problem = try_deployment(replace(choice, separate=True))
+    assert run is None
+    assert problem == "no two fleets of 100,000 replicas keep the objective"

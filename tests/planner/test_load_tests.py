@@ -263,7 +263,10 @@ def test_the_command_says_what_was_fitted(capsys: pytest.CaptureFixture[str]) ->
     ("change", "message"),
     [
         ({"parallelism": "auto"}, "parallelism must be given where load_test is"),
-        ({"device": "H100,H200"}, "device must be one, where load_test says how fast it is"),
+        (
+            {"device": "H100,H200", "price_per_hour": "2,3"},
+            "device must be one, where load_test says how fast it is",
+        ),
         ({"precision": "bf16,fp8"}, "precision must be one, where load_test says"),
         ({"load_test": "16:0.2:50"}, "did you mean 0.05 s, for 50 ms"),
     ],

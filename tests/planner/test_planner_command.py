@@ -133,6 +133,20 @@ def test_what_starts_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
     assert text.startswith("python -m sglang.launch_server ")
 
 
+def test_what_starts_separate_fleets(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--rate-per-s", "60", "--tpot-s", "0.015", "--requests", "400", "--fleets", "two")
+    asked += ("--parallelism", "tp1")
+    status, whole, _ = told(capsys, *asked, "--backend", "sglang")
+    assert status == 0
+    status, text, _ = told(capsys, *asked, "--backend", "sglang", "--flags", "--kubernetes")
+    assert status == 0
+    flags, _, objects = text.partition("\n\n")
+    assert flags.startswith("# each of ")
+    assert flags in whole
+    assert "--disaggregation-mode prefill" in flags
+    assert objects.count("kind: StatefulSet") == 2
+
+
 def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "grid.csv"
     file.write_text("rate_per_s,ttft_s\n2,2\n2,0.001\n")

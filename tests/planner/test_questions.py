@@ -177,8 +177,16 @@ def test_choices_are_a_product_in_a_fixed_order() -> None:
     assert got == [(x, y, z) for x in systems for y in formats for z in (1, 2)]
     assert [c.price_per_hour for c in choices] == [2.0] * 4 + [3.0] * 4
     assert all(c.traffic is choices[0].traffic for c in choices)
-    with pytest.raises(ValueError, match="price_per_hour must be one, or one for each of 2"):
-        read_choices(asked | {"price_per_hour": "1, 2, 3"})
+    told = "price_per_hour must be one for each of 2 devices, or 1,1 to compare their numbers alone"
+    for prices, count in (("1, 2, 3", 3), ("2", 1)):
+        with pytest.raises(ValueError, match=f"{told}, got {count} of them"):
+            read_choices(asked | {"price_per_hour": prices})
+    with pytest.raises(ValueError, match=f"{told}, got 1 of them"):
+        read_choices({name: value for name, value in asked.items() if name != "price_per_hour"})
+    with pytest.raises(ValueError, match="price_per_hour must be one for the device, got 2 of"):
+        read_choices({"rate_per_s": 1, "price_per_hour": "2,3"})
+    even = read_choices(asked | {"price_per_hour": "1,1", "parallelism": "tp1"})
+    assert [c.price_per_hour for c in even] == [1.0, 1.0]
 
 
 def test_what_is_tried_by_itself_is_what_can_be() -> None:

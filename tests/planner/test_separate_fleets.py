@@ -33,7 +33,6 @@ from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_tra
 
 BASE = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=400)
 ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
-TOLD = answer(read_choices(ASKED))
 
 
 def trace(size: int = 200, rate: float = 15.0) -> Workload:
@@ -185,17 +184,18 @@ def test_a_longer_run_corrects_the_search(
 
 
 def test_both_kinds_are_ranked_and_told() -> None:
-    assert TOLD.apart is not None
-    run = TOLD.apart.run
+    told = answer(read_choices(ASKED))
+    assert told.apart is not None
+    run = told.apart.run
     assert run is not None
-    record = answer_record(TOLD)
+    record = answer_record(told)
     assert record["apart_prompt_replicas"] == run.prompts
     assert record["apart_usd_per_hour"] == 2.0 * run.replicas
-    cells = [row[:4] for row in comparison_rows(TOLD)]
+    cells = [row[:4] for row in comparison_rows(told)]
     assert [f"{run.prompts} + {run.answers}", "1 × h100_sxm", "bf16", "tp1 apart"] in cells
-    assert f"{run.prompts} for prompts and {run.answers} for answers" in answer_summary(TOLD)
-    cheaper = 100 * (1 - run.usd_per_hour / TOLD.plan.best.usd_per_hour)
-    assert f"{cheaper:.0f}% less" in answer_summary(TOLD)
+    assert f"{run.prompts} for prompts and {run.answers} for answers" in answer_summary(told)
+    cheaper = 100 * (1 - run.usd_per_hour / told.plan.best.usd_per_hour)
+    assert f"{cheaper:.0f}% less" in answer_summary(told)
     plain = answer_record(answer(read_choices(ASKED | {"fleets": "one"})))
     assert not [name for name in plain if name.startswith("apart")]
     assert {name: record[name] for name in plain if name != "compared"} == {
