@@ -21,7 +21,13 @@ from serving_mathematics.planner.capacity_planner import (
     reaches,
     worst_shares,
 )
-from serving_mathematics.planner.configurations import answer, least_cost, rank, try_deployment
+from serving_mathematics.planner.configurations import (
+    Answer,
+    answer,
+    least_cost,
+    rank,
+    try_deployment,
+)
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import (
     Apart,
@@ -33,6 +39,11 @@ from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_tra
 
 BASE = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=400)
 ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
+
+
+@pytest.fixture(scope="module")
+def told() -> Answer:
+    return answer(read_choices(ASKED))
 
 
 def trace(size: int = 200, rate: float = 15.0) -> Workload:
@@ -145,11 +156,12 @@ def test_a_longer_run_corrects_the_search(
     first: tuple[int, int],
     later: tuple[int, int],
     expected: tuple[int, int],
+    told: Answer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Made-up fleets: the search finds `first`, and the longer run needs `later`, and never fewer
     than three for prompts."""
-    run = TOLD.apart.run if TOLD.apart else None
+    run = told.apart.run if told.apart else None
     assert run is not None
 
     class Made:
@@ -183,8 +195,7 @@ def test_a_longer_run_corrects_the_search(
     assert (found.prompts, found.answers) == expected
 
 
-def test_both_kinds_are_ranked_and_told() -> None:
-    told = answer(read_choices(ASKED))
+def test_both_kinds_are_ranked_and_told(told: Answer) -> None:
     assert told.apart is not None
     run = told.apart.run
     assert run is not None

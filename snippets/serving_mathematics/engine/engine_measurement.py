@@ -95,9 +95,9 @@ class NotQuiet(RuntimeError):
 class Bench:
     """An engine, random prompts for it, and numbers for its requests."""
 
-    def __init__(self, settings: Settings, seed: int = 0) -> None:
-        """Loads the model."""
-        self.engine, self.settings = TokenEngine(settings), settings
+    def __init__(self, settings: Settings, seed: int = 0, model: Path | None = None) -> None:
+        """Loads the model, by default the installed one."""
+        self.engine, self.settings = TokenEngine(settings, model), settings
         self._rng, self._numbers = np.random.default_rng(seed), itertools.count(1)
 
     def add(self, prompt_tokens: int, output_tokens: int) -> int:

@@ -732,7 +732,7 @@ def check_bad_input_is_refused() -> None:
         ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
         ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
         ("no traffic", {}, "rate_per_s must be given, or a trace"),
-        ("no prices", {"rate_per_s": 1, "device": "H100,H200"}, "price_per_hour must be one for each"),
+        ("no prices", {"rate_per_s": 1, "device": "H100,H200"}, "price_per_hour must be one"),
         ("split", {"rate_per_s": 1, "parallelism": "tp3"}, "parallelism: tensor must be a divisor"),
         ("long", {"rate_per_s": 1, "mean_prompt_tokens": 2e5}, "the context of meta-llama"),
         (
