@@ -99,6 +99,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.calibration_scores
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
+	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
+	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts

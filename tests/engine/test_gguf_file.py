@@ -42,7 +42,10 @@ def test_bytes_are_those_of_ggmls_own_package(kind: str) -> None:
     assert hashlib.sha256(encoded(blocks(), kind).tobytes()).hexdigest() == DIGESTS[kind]
 
 
-@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=32, max_size=32), st.sampled_from(list(BLOCK_BYTES)))
+@given(
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=32, max_size=32),
+    st.sampled_from(list(BLOCK_BYTES)),
+)
 def test_one_number_at_a_time(values: list[float], kind: str) -> None:
     got = decoded(encoded(values, kind), kind)
     scale = {

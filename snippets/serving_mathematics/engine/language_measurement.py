@@ -61,7 +61,12 @@ COMMAND = "python -m serving_mathematics.engine.language_measurement"
 TEXT = FOLDER / "held_prose.txt"
 PLACES, BLOCK = 513, 64  # tokens of a text that are read; expected ones that are averaged
 FACTOR, SEED = 1.25, 1  # of rescaled channels; of the random numbers of both other bases
-GRID = ("int8, per output", "int4, per output", "int4, blocks of 32", "int4, zero point, blocks of 32")
+GRID = (
+    "int8, per output",
+    "int4, per output",
+    "int4, blocks of 32",
+    "int4, zero point, blocks of 32",
+)
 FILES = ("F16", "Q8_0", "Q4_0", "Q4_1")  # the last is the shipped file
 BATCHES, CONTEXT, STEPS = (1, 8, 32), 32, 12
 ROUNDS, ATTEMPTS, WALL_OVER_CPU = 7, 30, 1.05
@@ -105,7 +110,7 @@ def _bases_of(model: Llama) -> dict[str, Llama]:
 def _judged(
     model: Llama, tokens: npt.NDArray[np.int64], reference: Any, form: Format | None
 ) -> dict[str, Any]:
-    """Losses in blocks of expected tokens, and how many likeliest tokens changed, were lost and won.
+    """Losses in blocks of expected tokens; likeliest tokens that changed, were lost, were gained.
 
     reference: likeliest tokens of the model as shipped; None for itself.
     """
@@ -206,7 +211,7 @@ def _engine_losses(model: Path, tokens: npt.NDArray[np.int64]) -> FloatArray:
 
 
 def refused(wall_over_cpu: Sequence[float]) -> bool:
-    """Whether a round does not count: the steps of a file took longer by the clock than the rule has.
+    """Whether a round does not count: steps of a file took longer by the clock than the rule has.
 
     wall_over_cpu: of each file.
 
@@ -287,7 +292,7 @@ def _measure_speed(rounds: int = ROUNDS, attempts: int = ATTEMPTS) -> dict[str, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure one part and write its record; 1 when the machine was not quiet, 2 without an engine."""
+    """Measure one part and write its record; 1 on a busy machine, 2 without an engine."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Measure a model in fewer bits.")
     parser.add_argument("part", choices=("quality", "speed"))
     parser.add_argument("--passages", type=int, help="of the text; all by default")

@@ -124,8 +124,8 @@ def _turned(x: FloatArray, base: float) -> FloatArray:
 
 
 def _final_states(model: Llama, tokens: IntArray, rounding: Rounding | None) -> FloatArray:
-    """What the head reads of every token: the stream after the last layer, normalized, with its gain,
-    shape (texts, places, channels)."""
+    """What the head reads of every token: the stream after the last layer, normalized, times its
+    gain, shape (texts, places, channels)."""
     texts, places = tokens.shape
     w, kept = model.weights, rounding or (lambda rows: rows)
     x = w["token_embd.weight"][tokens].reshape(texts * places, -1)
@@ -173,7 +173,7 @@ def expectations(
     """
     t = np.asarray(tokens)
     fits = t.ndim == 2 and t.shape[1] > 1 and t.size > 0 and np.issubdtype(t.dtype, np.integer)
-    known = fits and 0 <= t.min() and t.max() < len(model.head)
+    known = fits and t.min() >= 0 and t.max() < len(model.head)
     require(known, "tokens", "rows of two or more numbers of the vocabulary", t)
     states = _final_states(model, t, rounding)[:, :-1]
     rows, due = states.reshape(-1, states.shape[-1]), t[:, 1:].ravel()
@@ -189,11 +189,16 @@ def expectations(
 
 
 def rescaled(model: Llama, factor: float, rng: np.random.Generator) -> Llama:
-    """The same function with other weights: every channel that a matrix reads multiplied by a random
-    number, and divided by it where it is made.
+    """The same function with other weights: every channel that a matrix reads multiplied by a
+    random number, and divided by it where it is made.
 
     factor: random numbers are log-uniform from 1/factor to factor, in (1, 4]. rng: random numbers.
     Raises ValueError on another factor.
+
+    >>> weights = {"token_embd.weight": np.eye(2), "output_norm.weight": np.ones(2)}
+    >>> bare = Llama(0, 1, 1, 0.0, 1e4, weights)
+    >>> rescaled(bare, 1.25, np.random.default_rng(0)) == bare  # nothing to rescale
+    True
     """
     require_in("(1, 4]", factor=factor)
     weights = dict(model.weights)
@@ -223,9 +228,14 @@ def rescaled(model: Llama, factor: float, rng: np.random.Generator) -> Llama:
 
 
 def rotated(model: Llama, rng: np.random.Generator) -> Llama:
-    """The same function with the stream turned by a random orthogonal matrix, gains in the matrices.
+    """The same function with the stream turned by a random orthogonal matrix, gains absorbed.
 
     rng: random numbers. The head is no longer the embedding.
+
+    >>> weights = {"token_embd.weight": 2 * np.eye(2), "output_norm.weight": np.ones(2)}
+    >>> turned = rotated(Llama(0, 1, 1, 0.0, 1e4, weights), np.random.default_rng(0))
+    >>> np.linalg.norm(turned.head, axis=1).round(5).tolist()  # as long as before
+    [2.0, 2.0]
     """
     weights = dict(model.weights)
     channels = weights["token_embd.weight"].shape[1]

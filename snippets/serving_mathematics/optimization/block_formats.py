@@ -107,8 +107,8 @@ def block_rounded(values: npt.ArrayLike, code: npt.ArrayLike, block: int) -> Flo
 
 
 def _microscaled(values: npt.ArrayLike, code: FloatArray) -> FloatArray:
-    """Blocks of 32 with a power of two for a scale, which brings the exponent of the largest size to
-    that of the last value of the code."""
+    """Blocks of 32 with a power of two for a scale, which brings the exponent of the largest size
+    to that of the last value of the code."""
     rows = _blocks(values, MX_BLOCK)
     exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1] - np.frexp(code[-1])[1]
     scale = 2.0 ** np.clip(exponent, -127, 127)

@@ -1,4 +1,4 @@
-"""What a language model's weights are rounded to: 16, eight and four bits, with every scale counted.
+"""What a language model's weights are rounded to: 16, eight and four bits, scales counted.
 
 A matrix has a row of inputs for each output. Scales stand for a matrix, for a row, or for a block
 of a row. Where a format is for products as well, the rows of activations are rounded by it too,
