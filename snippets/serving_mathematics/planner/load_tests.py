@@ -77,13 +77,13 @@ def _at(data: Any, *paths: str) -> Any:
 def _finite(data: Any, where: str, *paths: str) -> float:
     """A finite number at the first of the paths that leads somewhere."""
     value = _at(data, *paths)
-    number = _number(value)
+    number = _json_number(value)
     fine = math.isfinite(number)
     require(fine, f"{where}: {paths[0]}", "a number (was the test streamed?)", repr(value)[:40])
     return number
 
 
-def _number(value: Any) -> float:
+def _json_number(value: Any) -> float:
     """A number of JSON; NaN where it is none, or larger than any."""
     try:
         plain = isinstance(value, int | float) and not isinstance(value, bool)
@@ -117,7 +117,10 @@ def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
         1e-3 * _finite(data, where, f"mean_{name}_ms", f"median_{name}_ms")
         for name in ("ttft", "tpot")
     )
-    limit, endless = _number(data.get("max_concurrency")), data.get("request_rate", "inf") == "inf"
+    limit, endless = (
+        _json_number(data.get("max_concurrency")),
+        data.get("request_rate", "inf") == "inf",
+    )
     steady = endless and limit % 1 == 0 and limit <= completed
     duration = _finite(data, where, "duration")
     require(duration > 0, f"{where}: duration", "positive", duration)
@@ -149,7 +152,7 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     if isinstance(phases, list):  # of schema 1.4, with their names inside
         named = {str(_at(one, "name")): one for one in phases}
         settings = {**settings, "phases": named}
-    limit = _number(_at(settings, "loadgen.concurrency", "phases.profiling.concurrency"))
+    limit = _json_number(_at(settings, "loadgen.concurrency", "phases.profiling.concurrency"))
     rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
     steady = limit % 1 == 0 and not rate_set
     rate = _finite(data, where, "request_throughput.avg")
@@ -199,7 +202,7 @@ def _typed(cell: str) -> float:
 
 def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
     metrics = _at(data, "metrics")
-    completed = _completed(_number(_at(metrics, "request_totals.successful")), where)
+    completed = _completed(_json_number(_at(metrics, "request_totals.successful")), where)
 
     def mean(name: str) -> float:
         return _finite(metrics, where, f"{name}.successful.mean", f"{name}.successful.median")
