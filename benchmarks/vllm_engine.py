@@ -13,6 +13,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -269,6 +270,7 @@ def main() -> int:
     parser.add_argument("--run-s", type=float, default=RUN_S, help="of a run")
     parser.add_argument("--folder", type=Path, help="for the record; by default that of the pages")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped
     try:
         record = measure(given.repeats, given.run_s)
     except (NotQuiet, EngineMissing, BenchmarkError) as problem:

@@ -32,11 +32,13 @@ def main() -> None:
             [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
         )
         prompt = tokenizer(text, add_special_tokens=False).input_ids
-        tokens = list(prompt)
-        for _ in range(ANSWER_TOKENS):
+        tokens, read, past = list[int](), prompt, None
+        while len(tokens) < ANSWER_TOKENS:
             with torch.no_grad():
-                tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
-        answers.append({"prompt": prompt, "tokens": tokens[len(prompt) :]})
+                out = model(torch.tensor([read]), past_key_values=past)
+            read, past = [int(out.logits[0, -1].argmax())], out.past_key_values
+            tokens += read
+        answers.append({"prompt": prompt, "tokens": tokens})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ANSWERS).write_text(json.dumps(answers), encoding="utf-8")
     tokenizer.save_pretrained(folder)
