@@ -34,7 +34,11 @@ READY_S = 600.0
 
 
 def _run(*command: str | Path) -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     made = subprocess.run(
         [*map(str, command)], capture_output=True, text=True, env=environment, check=False
     )
