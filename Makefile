@@ -15,7 +15,7 @@ export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
 .PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
-	bench-predict soak mutants measure font lock audit clean
+	bench-predict soak mutants measure measure-vllm font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -101,6 +101,9 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
+
+measure-vllm: $(ENGINE) ## measure vLLM beside the engine, by hand, on a quiet machine; pip fetches 1 GB to .cache/vllm
+	$(BIN)/python -m benchmarks.vllm_engine
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts

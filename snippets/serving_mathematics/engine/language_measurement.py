@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.engine.engine_measurement import Bench, NotQuiet
+from serving_mathematics.engine.engine_measurement import Bench
 from serving_mathematics.engine.gguf_file import (
     GgufFile,
     Tensor,
@@ -52,6 +52,7 @@ from serving_mathematics.engine.llama_model import (
     rescaled,
     rotated,
 )
+from serving_mathematics.engine.measured_loads import NotQuiet
 from serving_mathematics.engine.token_engine import EngineMissing, Settings, TokenEngine, model_path
 from serving_mathematics.measuring import FOLDER, provenance, write_record
 from serving_mathematics.optimization.language_formats import Format, weight_formats
