@@ -82,6 +82,18 @@ def test_a_record_is_flat_and_finite() -> None:
     assert record["compared"] == 2
 
 
+def test_a_record_has_the_last_quantile_of_separate_fleets() -> None:
+    asked = {"rate_per_s": 20, "requests": 150, "ttft_s": 2, "parallelism": "tp1", "fleets": "two"}
+    told = answer(read_choices(asked))
+    assert told.apart is not None
+    run = told.apart.run
+    assert run is not None
+    record = answer_record(told)
+    assert record["apart_ttft_p99_s"] == run.ttft[-1].value
+    assert record["apart_tpot_p99_s"] == run.tpot[-1].value
+    assert run.tpot[-1].value > run.tpot[1].value > run.tpot[0].value
+
+
 def test_a_wide_interval_is_not_a_decision() -> None:
     """Of this fleet, whose values must not reach beyond, and of a smaller one, that must not do."""
     goal = QUESTION.objective
