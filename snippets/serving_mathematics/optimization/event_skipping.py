@@ -335,7 +335,9 @@ def saturated_rate(
     require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     later = outputs - 1
     read = later * prompts + later * outputs / 2
-    cached = np.broadcast_to(np.asarray(cached_tokens), prompts.shape)
+    cached = np.broadcast_to(np.asarray(cached_tokens, dtype=float), prompts.shape)
+    fewer = np.all((cached >= 0) & (cached < prompts))
+    require(fewer, "cached_tokens", "from 0 to below prompt_tokens", cached)
     own_s = (
         engine.prefill_token_s * (prompts - cached)
         + engine.decode_token_s * later

@@ -147,8 +147,8 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
         scale = {"us": 1e-6, "ms": 1e-3}.get(unit, 1.0)
         times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
     ttft_s, tpot_s = times.values()
-    settings = data.get("input_config") or {}
-    phases = settings.get("phases")
+    settings = data.get("input_config")
+    phases = _at(settings, "phases")
     if isinstance(phases, list):  # of schema 1.4, with their names inside
         named = {str(_at(one, "name")): one for one in phases}
         settings = {**settings, "phases": named}
