@@ -12,6 +12,7 @@ ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
+unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
 .PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
 	bench-predict soak mutants measure font lock audit clean
@@ -72,7 +73,7 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
-soak: $(READY) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
+soak: $(ENGINE) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 mutants: $(READY) ## a sample of mutants against the tests of their modules: SEED=1 SAMPLE=100

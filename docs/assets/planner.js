@@ -94,8 +94,7 @@ export function open(form) {
         ...told.plots.map(({ title, rows }) => folded(title, rows)),
         ...(told.compared.length ? [folded("The deployments that were compared", told.compared)] : []),
         make("table", { className: "plain", role: "table" }, make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)), make("tbody", { role: "rowgroup" }, ...told.lines.map(row))),
-        copied("One replica is started by", told.launch),
-        copied("The fleet as a Kubernetes Deployment:", told.kubernetes),
+        ...told.starts.map(([what, text]) => copied(what, text)),
         copied("The same plan from the command line:", told.command));
       answer.hidden = false;
       busy(false, "The plan is below.");

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,54 @@ def calibration() -> dict[str, Any]:
         "drift": 0.0,
         "refused": [],
     }
+
+
+class Counted:
+    """A bench that takes notes: of steps of a batch, and of requests with their steps."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, int, int]] = []
+        self.added: list[tuple[int, int]] = []
+        self.engine = SimpleNamespace(step=self._step, cancel=self._cancel)
+        self.inside = 0
+
+    def decode_steps(self, sequences: int, context: int, count: int) -> list[Step]:
+        self.batches.append((sequences, context, count))
+        return [step()]
+
+    def add(self, prompt_tokens: int, output_tokens: int) -> int:
+        self.added.append((prompt_tokens, output_tokens))
+        self.inside += output_tokens > 1
+        return len(self.added)
+
+    def finish(self) -> list[Step]:
+        return [step()]
+
+    def _step(self) -> Step:
+        return replace(step(), decoding=self.inside)
+
+    def _cancel(self, _number: int) -> None:
+        self.inside -= 1
+
+
+def test_the_grid_is_what_the_page_says() -> None:
+    """Twelve steps of each batch and context, five prompts of each length, alone and beside
+    decoding sequences that are ended."""
+    bench: Any = Counted()
+    rows = measurement._rows(bench)
+    grid = [(n, context, 12) for n in (1, 2, 4, 8, 16) for context in (32, 128, 512)]
+    assert bench.batches == [*grid, (32, 32, 12), (32, 128, 12)]
+    alone = [(size, 1) for size in (8, 16, 32, 64, 128, 256, 512) for _ in range(5)]
+    assert bench.added[: len(alone)] == alone
+    beside = [
+        request
+        for sequences in (2, 8, 16)
+        for size in (32, 128, 384)
+        for request in [(64, 200)] * sequences + [(size, 1)] * 5
+    ]
+    assert bench.added[len(alone) :] == beside
+    assert bench.inside == 0
+    assert [len(row["times_s"]) for row in rows] == [1] * 17 + [5] * 16
 
 
 def test_steps_that_change_are_told_by_their_tokens() -> None:

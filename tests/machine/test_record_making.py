@@ -62,7 +62,11 @@ def test_series_are_told_apart() -> None:
     }  # fmt: skip
     told = {"kernel": "experts", "model": "Mixtral-8x7B", "devices": 8, "routing": "balanced"}
     assert record_making._series_key("moe_perf", row) == told
-    assert record_making._series_key("moe_perf", row | {"moe_ep_size": 4}) is None
+    one = record_making._series_key("moe_perf", row | {"moe_ep_size": 1})
+    assert one == told | {"devices": 1}
+    for size in (2, 4):
+        assert record_making._series_key("moe_perf", row | {"moe_ep_size": size}) is None
+    assert record_making._series_key("moe_perf", row | {"moe_tp_size": 8, "moe_ep_size": 1}) is None
     assert record_making._series_key("moe_perf", row | {"topk": 3}) is None
     assert record_making._series_key("gemm_perf", row) is None
     heads = {"num_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "window_size": 128}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 from pathlib import Path
 
@@ -78,8 +79,9 @@ def test_no_field_takes_what_is_hostile(name: str) -> None:
 def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
     with pytest.raises(ValueError, match=r"^rate_per_s must be a number .*, got '9{50}"):
         read_grid('{"rate_per_s": ' + "9" * 5000 + "}", "json")
-    with pytest.raises(ValueError, match=r"^seed must be a whole number .*, got 9{50}"):
-        read_grid('{"seed": ' + "9" * 999 + "}", "json")
+    for digits, told in ((1000, "9{50}"), (1001, "'9{50}")):  # text from where it is not converted
+        with pytest.raises(ValueError, match=rf"^seed must be a whole number .*, got {told}"):
+            read_grid('{"seed": ' + "9" * digits + "}", "json")
 
 
 @pytest.mark.parametrize("name", [field.name for field in FIELDS.values() if field.high])
@@ -175,8 +177,16 @@ def test_choices_are_a_product_in_a_fixed_order() -> None:
     assert got == [(x, y, z) for x in systems for y in formats for z in (1, 2)]
     assert [c.price_per_hour for c in choices] == [2.0] * 4 + [3.0] * 4
     assert all(c.traffic is choices[0].traffic for c in choices)
-    with pytest.raises(ValueError, match="price_per_hour must be one, or one for each of 2"):
-        read_choices(asked | {"price_per_hour": "1, 2, 3"})
+    told = "price_per_hour must be one for each of 2 devices, or 1,1 to compare their numbers alone"
+    for prices, count in (("1, 2, 3", 3), ("2", 1)):
+        with pytest.raises(ValueError, match=f"{told}, got {count} of them"):
+            read_choices(asked | {"price_per_hour": prices})
+    with pytest.raises(ValueError, match=f"{told}, got 1 of them"):
+        read_choices({name: value for name, value in asked.items() if name != "price_per_hour"})
+    with pytest.raises(ValueError, match="price_per_hour must be one for the device, got 2 of"):
+        read_choices({"rate_per_s": 1, "price_per_hour": "2,3"})
+    even = read_choices(asked | {"price_per_hour": "1,1", "parallelism": "tp1"})
+    assert [c.price_per_hour for c in even] == [1.0, 1.0]
 
 
 def test_what_is_tried_by_itself_is_what_can_be() -> None:
@@ -372,6 +382,30 @@ def test_a_broken_trace_names_row_and_column(
         read_question({"trace": path})
 
 
+def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
+    """Not a beginning of it, nor with one bit in another state, nor with something behind it."""
+    path = tmp_path / "trace.csv.gz"
+    packed = gzip.compress("\n".join([HEADER, *GOOD, ""]).encode(), mtime=0)
+    path.write_bytes(packed)
+    assert read_trace(str(path)).arrival_s.size == 120
+    broken = [packed[:size] for size in range(2, len(packed))]
+    broken += [packed + b"junk"]
+    for place in {*range(3), *range(10, len(packed))}:
+        for bit in range(8):
+            other = bytes([packed[place] ^ 1 << bit])
+            broken.append(packed[:place] + other + packed[place + 1 :])
+    told = []
+    for content in broken:
+        path.write_bytes(content)
+        try:
+            same = read_trace(str(path)).prompt_tokens.tolist() == [100 + i for i in range(120)]
+            told.append("the same" if same else "another")
+        except ValueError as problem:
+            told.append(str(problem).partition("trace.csv.gz: ")[2][:27])
+    assert set(told) <= {"must be a whole gzip file, ", "must be UTF-8 text, got inv", "the same"}
+    assert told.count("the same") <= 7  # bits that fill the last byte
+
+
 def test_other_broken_traces(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"log\.csv: the trace must be at least 100 requests"):
         read_trace(write_trace(tmp_path, GOOD[:50]))
@@ -399,7 +433,7 @@ def test_other_broken_traces(tmp_path: Path) -> None:
         ("rate_per_s", "10/s", 10.0),
         ("rate_per_s", "4k/s", 4000.0),
         ("mean_prompt_tokens", "4,000", 4000.0),
-        ("requests", "1_000", 1000.0),
+        ("requests", "1_001", 1001.0),
         ("price_per_hour", "$2.50", 2.5),
     ],
 )

@@ -13,8 +13,10 @@ import pytest
 from distributed import LocalCluster
 from serving_mathematics.architecture.cluster_executor import cluster_executor
 from serving_mathematics.planner import sweeps
-from serving_mathematics.planner.capacity_planner import Question
-from serving_mathematics.planner.questions import read_grid
+from serving_mathematics.planner.capacity_planner import Performance, Question
+from serving_mathematics.planner.configurations import rank
+from serving_mathematics.planner.questions import read_choices, read_grid
+from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 
 from tests.killed_worker import killed_while_it_works
@@ -58,6 +60,25 @@ def test_processes(alone: list[object]) -> None:
 def test_dask(alone: list[object], cluster: LocalCluster) -> None:
     with cluster_executor(cluster) as pool:
         assert sweep(read_questions(GRID), pool) == alone
+
+
+def test_separate_fleets_are_the_same_in_one_process_in_two_and_on_a_cluster(
+    cluster: LocalCluster,
+) -> None:
+    """As records of a sweep, and as a ranking of deployments."""
+    asked = {"requests": 150, "parallelism": "tp1", "fleets": "two", "tpot_s": 0.015}
+    grid = [asked | {"rate_per_s": rate} for rate in (12, 30)]
+    choices = read_choices(grid[1] | {"parallelism": "tp1,tp2"})
+    context = multiprocessing.get_context("spawn")
+    told, ranked = [], []
+    with futures.ProcessPoolExecutor(2, context) as one, cluster_executor(cluster) as other:
+        for pool in (None, one, other):
+            told.append(json.dumps(sweep(read_questions(grid), pool, 1)))
+            ranked.append([(each.run, each.problem) for each in rank(choices, pool)])
+    assert told[0] == told[1] == told[2]  # to the bit: the shortest text of every number
+    assert ranked[0] == ranked[1] == ranked[2]
+    assert "apart_prompt_replicas" in told[0]
+    assert {type(run) for run, _ in ranked[0]} == {Apart, Performance}
 
 
 def test_a_worker_killed_amid_its_work_changes_nothing(

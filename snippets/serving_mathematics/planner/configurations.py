@@ -277,12 +277,16 @@ def answer(
     """
     if len(choices) == 1:
         ranked = [Ranked(choices[0], 0.0, None, "")]
-        question, found = choices[0], plan(choices[0], told=told)
+        try:
+            question, found = choices[0], plan(choices[0], told=told)
+        except Infeasible as problem:
+            raise Infeasible(f"{problem}{_instead(choices, executor)}") from None
     else:
         ranked = rank(choices, executor, progress)
         best = [one for one in ranked if one.run and not one.question.separate][:2]
         if not best:
-            raise Infeasible(next(one.problem for one in ranked if not one.question.separate))
+            first = next(one.problem for one in ranked if not one.question.separate)
+            raise Infeasible(f"{first}{_instead(choices, executor)}")
         plans: list[tuple[Question, Plan]] = []  # longer runs may turn two that are close
         for one in best:
             if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
@@ -305,6 +309,20 @@ def answer(
         _fewest(question, min(1.0, error.low)) or 1,
         _fewest(question, max(1.0, error.high)),
         apart,
+    )
+
+
+def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> str:
+    """What separate fleets would do where one fleet cannot, as the end of a refusal."""
+    pairs = [replace(one, separate=True) for one in choices if not one.separate]
+    best = rank(pairs, executor)[0]
+    if not isinstance(best.run, Apart):
+        return ""
+    run, one = best.run, best.question.deployment
+    return (
+        f"; separate fleets do (fleets: two), {run.prompts:,} for prompts and {run.answers:,} for "
+        f"answers of {one.devices} × {one.system.name}, {split_name(best.question)}, "
+        f"{one.precision}, ${run.usd_per_hour:,.2f} an hour"
     )
 
 

@@ -1,22 +1,28 @@
-"""What starts the fleet that was planned: flags of vLLM, SGLang and TensorRT-LLM, and a Kubernetes
-deployment with the number of replicas.
+"""What starts the fleet that was planned: flags of vLLM, SGLang and TensorRT-LLM, and Kubernetes
+objects with the number of replicas; for separate fleets those of either, and what joins them.
 
 Assumes: the names of the flags as the engines document them; limits are of one group where
 attention is in parallel over data; a checkpoint in the planned format, or one that the engine
-quantizes to 8 bits as it loads.
+quantizes to 8 bits as it loads; caches that travel by NIXL, which all three engines can use.
 
-Source: vLLM documentation, engine arguments; SGLang documentation, server arguments; TensorRT-LLM
-documentation, trtllm-serve; Kubernetes documentation, Deployments and scheduling of GPUs.
+Source: vLLM documentation, engine arguments and NixlConnector; SGLang documentation, server
+arguments, PD disaggregation and router; TensorRT-LLM documentation, trtllm-serve and disaggregated
+serving; Kubernetes documentation, Deployments, StatefulSets, scheduling of GPUs, downward API.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from serving_mathematics import checks
+from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance, Question
+from serving_mathematics.planner.configurations import Answer
+from serving_mathematics.planner.machine_engine import MOST_PLACES
+from serving_mathematics.planner.separate_fleets import TIGHT, Apart, SeparateFleets
 from serving_mathematics.require import require
 
 IMAGES = {
@@ -39,11 +45,16 @@ def launch_words(question: Question, best: Performance, backend: str = "") -> li
     >>> launch_words(asked, run)[:3] if run else []
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
+    return _words(question, best.places, best.budget, backend)
+
+
+def _words(question: Question, limit: int, budget: int, backend: str) -> list[str]:
+    """The command of one replica with so many sequences and tokens in a step."""
     one = question.deployment
     backend = backend or one.backend
     require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
     name, groups = one.architecture.name, one.attention_data
-    places, budget = max(1, best.places // groups), best.budget
+    places = max(1, limit // groups)
     eight_bits = one.precision == "fp8" and one.architecture.published == "bf16"
     told = "fp8" in name.lower()
     share, devices = f"{question.memory_share:g}", one.devices
@@ -61,7 +72,7 @@ def launch_words(question: Question, best: Performance, backend: str = "") -> li
         return words + (["--kv-cache-dtype", "fp8"] if one.cache_bytes == 1 else [])
     if backend == "sglang":
         words = ["python", "-m", "sglang.launch_server", "--model-path", name]
-        words += ["--max-running-requests", f"{best.places}", "--chunked-prefill-size", f"{budget}"]
+        words += ["--max-running-requests", f"{limit}", "--chunked-prefill-size", f"{budget}"]
         words += ["--mem-fraction-static", share]
         words += ["--tp-size", f"{one.tensor * groups}"] if one.tensor * groups > 1 else []
         words += ["--pp-size", f"{one.pipeline}"] if one.pipeline > 1 else []
@@ -104,33 +115,217 @@ def kubernetes_deployment(question: Question, best: Performance) -> str:
     >>> "  replicas: 4" in kubernetes_deployment(asked, run).splitlines() if run else False
     True
     """
-    one = question.deployment
     words = launch_words(question, best)
-    lines = [
-        "apiVersion: apps/v1",
-        "kind: Deployment",
-        "metadata:",
-        "  name: model",
-        "spec:",
-        f"  replicas: {best.replicas + question.spare_replicas}",
+    lines = ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
+    lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
+    return "\n".join(lines)
+
+
+def _pods(
+    question: Question, name: str, replicas: int, words: list[str], env: list[str] | None = None
+) -> list[str]:
+    """Lines of a `spec` with so many replicas, a command and the devices of a replica."""
+    return [
+        f"  replicas: {replicas}",
         "  selector:",
-        "    matchLabels: {app: model}",
+        f"    matchLabels: {{app: {name}}}",
         "  template:",
         "    metadata:",
-        "      labels: {app: model}",
+        f"      labels: {{app: {name}}}",
         "    spec:",
         "      containers:",
         "        - name: engine",
-        f"          image: {IMAGES[one.backend]}",
+        f"          image: {IMAGES[question.deployment.backend]}",
         f"          command: {json.dumps(words)}",
+        *(env or []),
         "          ports: [{containerPort: 8000}]",
         "          resources:",
-        f"            limits: {{nvidia.com/gpu: {one.devices}}}",
+        f"            limits: {{nvidia.com/gpu: {question.deployment.devices}}}",
         "          volumeMounts: [{name: shm, mountPath: /dev/shm}]",
         "      volumes:",
         "        - {name: shm, emptyDir: {medium: Memory}}",
     ]
+
+
+@dataclass(frozen=True)
+class Started:
+    """What starts separate fleets: the command of a replica of either, of what stands before them,
+    and the files that they read, by name."""
+
+    prompts: str
+    answers: str
+    router: str
+    note: str  # what the engine's documentation says of it
+    files: dict[str, str]
+
+
+def role_words(question: Question, pair: Apart, role: str, backend: str = "") -> list[str]:
+    """The command that starts one replica of a separate fleet, as words.
+
+    question: of the deployment. pair: its fleets. role: prompts or answers. backend: as for
+    launch_words. Raises ValueError on another role or engine.
+
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
+    >>> role_words(TIGHT, pair, "prompts", "sglang")[-4:-2] if pair else []
+    ['--disaggregation-mode', 'prefill']
+    """
+    require(role in ("prompts", "answers"), "role", "prompts or answers", role)
+    backend, first = backend or question.deployment.backend, role == "prompts"
+    most = question.batch_limit or MOST_PLACES
+    limit = min(MOST_PLACES, pair.budget) if first else most
+    words = _words(question, limit, pair.budget if first else 2 * most, backend)
+    if backend == "vllm":
+        kind = "kv_producer" if first else "kv_consumer"
+        config = {"kv_connector": "NixlConnector", "kv_role": kind}
+        return [*words, "--kv-transfer-config", json.dumps(config)]
+    words += ["--host", "0.0.0.0", "--port", "8000"]
+    if backend == "sglang":
+        words += ["--disaggregation-mode", "prefill" if first else "decode"]
+        return [*words, "--disaggregation-transfer-backend", "nixl"]
+    return [*words, "--extra_llm_api_options", f"{role}.yaml"]
+
+
+def separate_launch(question: Question, pair: Apart, backend: str = "") -> Started:
+    """What starts separate fleets: commands of replicas and of what stands before them, on one line
+    each. Hosts are called as Kubernetes calls them, `prompts-0.prompts` and so on.
+
+    question, pair, backend: as for role_words.
+
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
+    >>> separate_launch(TIGHT, pair, "sglang").router.split()[2:4] if pair else []
+    ['sglang_router.launch_router', '--pd-disaggregation']
+    """
+    backend = backend or question.deployment.backend
+    prompts, answers = (
+        shlex.join(role_words(question, pair, role, backend)) for role in ("prompts", "answers")
+    )
+    ones = [f"prompts-{i}.prompts" for i in range(pair.prompts + question.spare_replicas)]
+    others = [f"answers-{i}.answers" for i in range(pair.answers + question.spare_replicas)]
+    if backend == "vllm":
+        host = "VLLM_NIXL_SIDE_CHANNEL_HOST=ADDRESS_OF_THIS_HOST "
+        words = ["python", "tests/v1/kv_connector/nixl_integration/toy_proxy_server.py"]
+        words += ["--port", "8192", "--prefiller-hosts", *ones, "--prefiller-ports"]
+        words += ["8000"] * len(ones) + ["--decoder-hosts", *others, "--decoder-ports"]
+        words += ["8000"] * len(others)
+        note = "vLLM calls this experimental, and documents no proxy but this one, of its tests"
+        return Started(host + prompts, host + answers, shlex.join(words), note, {})
+    if backend == "sglang":
+        words = ["python", "-m", "sglang_router.launch_router", "--pd-disaggregation"]
+        words += [word for host in ones for word in ("--prefill", f"http://{host}:8000")]
+        words += [word for host in others for word in ("--decode", f"http://{host}:8000")]
+        words += ["--host", "0.0.0.0", "--port", "8000"]
+        return Started(prompts, answers, shlex.join(words), "", {})
+    buffer = _long_prompt(question)
+    cache = f"cache_transceiver_config:\n  backend: NIXL\n  max_tokens_in_buffer: {buffer}\n"
+    urls = "hostname: 0.0.0.0\nport: 8000\nbackend: pytorch\n"
+    for kind, hosts in (("context_servers", ones), ("generation_servers", others)):
+        urls += f"{kind}:\n  num_instances: {len(hosts)}\n  urls:\n"
+        urls += "".join(f'    - "{host}:8000"\n' for host in hosts)
+    files = {"prompts.yaml": "disable_overlap_scheduler: true\n" + cache, "answers.yaml": cache}
+    router = "trtllm-serve disaggregated -c fleets.yaml"
+    note = "TensorRT-LLM calls this experimental"
+    return Started(prompts, answers, router, note, files | {"fleets.yaml": urls})
+
+
+def _long_prompt(question: Question) -> int:
+    """Tokens that few prompts exceed: the longest of a trace, the 99th percentile of a geometric
+    length."""
+    traffic, context = question.traffic, question.deployment.architecture.context_tokens
+    if isinstance(traffic, Workload):
+        return int(traffic.prompt_tokens.max())
+    means = [kind.mean_prompt_tokens for kind in traffic.classes] or [traffic.mean_prompt_tokens]
+    return min(context, math.ceil(math.log(100) * max(means)))
+
+
+def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
+    """What starts separate fleets, as text of a shell with comments.
+
+    question, pair, backend: as for role_words.
+
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
+    >>> separate_text(TIGHT, pair, "sglang").splitlines()[::2] if pair else []
+    ['# each of 3 replicas for prompts', '# each of 2 for answers', '# before them']
+    """
+    found, spare = separate_launch(question, pair, backend), question.spare_replicas
+    lines = [
+        f"# each of {pair.prompts + spare} replicas for prompts",
+        found.prompts,
+        f"# each of {pair.answers + spare} for answers",
+        found.answers,
+        f"# before them{f' ({found.note})' if found.note else ''}",
+        found.router,
+    ]
+    for name, text in found.files.items():
+        lines += [f"# {name}", *(f"#   {line}" for line in text.splitlines())]
     return "\n".join(lines)
+
+
+def kubernetes_separate(question: Question, pair: Apart) -> str:
+    """Separate fleets as Kubernetes StatefulSets, whose replicas have names that stay, in YAML,
+    with what stands before them as a comment.
+
+    question: of the deployment. pair: its fleets.
+
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
+    >>> kubernetes_separate(TIGHT, pair).count("kind: StatefulSet") if pair else 0
+    2
+    """
+    backend, documents = question.deployment.backend, []
+    found = separate_launch(question, pair)
+    env = None
+    if backend == "vllm":
+        source = "{fieldRef: {fieldPath: status.podIP}}"
+        env = ["          env:", "            - name: VLLM_NIXL_SIDE_CHANNEL_HOST"]
+        env += [f"              valueFrom: {source}"]
+    for role, count in (("prompts", pair.prompts), ("answers", pair.answers)):
+        words = role_words(question, pair, role)
+        pods = _pods(question, role, count + question.spare_replicas, words, env)
+        service = ["apiVersion: v1", "kind: Service", "metadata:", f"  name: {role}", "spec:"]
+        service += ["  clusterIP: None", f"  selector: {{app: {role}}}"]
+        service += ["  ports: [{port: 8000}]"]
+        state = ["apiVersion: apps/v1", "kind: StatefulSet", "metadata:", f"  name: {role}"]
+        state += ["spec:", f"  serviceName: {role}", *pods]
+        documents += ["\n".join(service), "\n".join(state)]
+    note = f" ({found.note})" if found.note else ""
+    lines = [f"# before them{note}:", f"# {found.router}"]
+    for name, text in found.files.items():
+        lines += [f"# {name}, in the folder where they start:"]
+        lines += [f"#   {line}" for line in text.splitlines()]
+    return "\n---\n".join(documents) + "\n" + "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What starts one of the answers: commands, and objects for Kubernetes."""
+
+    of: str  # "one fleet" or "separate fleets"
+    flags: str
+    kubernetes: str
+
+
+def starts(told: Answer) -> list[Start]:
+    """What starts the fleet of an answer and, where they were asked for and can be, the separate
+    ones; the cheaper first.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> [one.of for one in starts(answer(asked))]
+    ['one fleet']
+    """
+    question, best, apart = told.question, told.plan.best, told.apart
+    one = Start("one fleet", launch_command(question, best), kubernetes_deployment(question, best))
+    if apart is None or apart.run is None:
+        return [one]
+    asked, pair = apart.question, apart.run
+    two = Start("separate fleets", separate_text(asked, pair), kubernetes_separate(asked, pair))
+    return [two, one] if pair.usd_per_hour < best.usd_per_hour else [one, two]
 
 
 def check_flags_carry_the_plan() -> None:
@@ -150,3 +345,31 @@ def check_flags_carry_the_plan() -> None:
         got = [words[words.index(flag) + 1] for flag in (places, budget, width)]
         checks.equal(backend, got, ["96", "2048", "4"])
     checks.raises("another", launch_words, four, best, "x", match="backend must be one of vllm")
+
+
+def check_separate_flags_carry_the_plan() -> None:
+    """Either fleet gets its own limits and its part, and what stands before them knows every
+    replica.
+
+    Source: the words of the commands, read back.
+    """
+    asked = replace(TIGHT, requests=400, batch_limit=96)
+    pair = SeparateFleets(asked).performance(3, 2, 2048)
+    assert pair is not None
+    for backend, tokens, parts in (
+        ("vllm", "--max-num-batched-tokens", ("kv_producer", "kv_consumer")),
+        ("sglang", "--chunked-prefill-size", ("prefill", "decode")),
+        ("trtllm", "--max_num_tokens", ("prompts.yaml", "answers.yaml")),
+    ):
+        found = separate_launch(asked, pair, backend)
+        texts = (found.prompts, found.answers)
+        for text, budget, part in zip(texts, (2048, 192), parts, strict=True):
+            words = shlex.split(text)
+            got = words[words.index(tokens) + 1], any(part in word for word in words)
+            checks.equal(f"{backend}, {part}", got, (f"{budget}", True))
+        before = found.router + "".join(found.files.values())
+        hosts = [
+            f"{role}-{i}.{role}" for role, n in (("prompts", 3), ("answers", 2)) for i in range(n)
+        ]
+        checks.equal(f"{backend}, hosts", [before.count(host) for host in hosts], [1] * 5)
+    checks.raises("another", role_words, asked, pair, "x", match="role must be prompts or answers")

@@ -52,7 +52,7 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.launch import kubernetes_deployment, launch_command
+from serving_mathematics.planner.launch import launch_command, starts
 from serving_mathematics.planner.questions import FIELDS, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 
@@ -99,8 +99,8 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--figure", metavar="FILE.svg", help="draw latencies and the front as well")
     parser.add_argument("--workers", metavar="N", help="processes, for a grid or a comparison")
     parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for the same")
-    parser.add_argument("--flags", action="store_true", help="print what starts a replica, alone")
-    parser.add_argument("--kubernetes", action="store_true", help="print a Deployment, alone")
+    parser.add_argument("--flags", action="store_true", help="print what starts the cheapest fleet")
+    parser.add_argument("--kubernetes", action="store_true", help="print it for Kubernetes")
     parser.add_argument("--presets", action="store_true", help="list models and devices")
     fields = parser.add_argument_group(
         "fields", "text or a number; ranges and defaults in brackets"
@@ -322,8 +322,12 @@ def _presets() -> str:
 
 def main(arguments: list[str]) -> int:
     """The command; the process's exit status."""
+    if sys.stdout is None:  # closed by whoever started it
+        print("standard output must be open, got none", file=sys.stderr or io.StringIO())
+        return 2
     try:
-        return _ending(arguments)
+        with contextlib.redirect_stderr(sys.stderr or io.StringIO()):  # or it goes to the answer
+            return _ending(arguments)
     except BrokenPipeError:
         for stream in (sys.stdout, sys.stderr):  # or Python reports it when it ends
             with contextlib.suppress(OSError, ValueError):
@@ -390,11 +394,10 @@ def _answer(options: argparse.Namespace) -> int:
         if figure:
             _write(options.figure, figure, plots_file(answer_plots(told)))
         question, best = told.question, told.plan.best
+        first, *others = starts(told)
         if options.flags or options.kubernetes:
-            flags = [launch_command(question, best)] if options.flags else []
-            text = "\n\n".join(
-                [*flags, *([kubernetes_deployment(question, best)] * options.kubernetes)]
-            )
+            parts = [first.flags] * options.flags + [first.kubernetes] * options.kubernetes
+            text = "\n\n".join(parts)
         else:
             head = ["", "simulated", "closed form", "chapter"]
             body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(told)]
@@ -403,8 +406,9 @@ def _answer(options: argparse.Namespace) -> int:
                 parts.append(calibration_text(question.calibration))
                 parts.append(table_text(calibration_rows(question.calibration)))
             parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
-            starts = [[f"{name}:", launch_command(question, best, name)] for name in BACKENDS]
-            text = "\n\n".join([*parts, table_text(starts)])
+            engines = [[f"{name}:", launch_command(question, best, name)] for name in BACKENDS]
+            apart = [one.flags for one in (first, *others) if one.of != "one fleet"]
+            text = "\n\n".join([*parts, table_text(engines), *apart])
     else:
         with _executor(options.workers, options.dask) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))

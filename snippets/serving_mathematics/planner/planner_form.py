@@ -28,7 +28,7 @@ from serving_mathematics.planner.answers import (
     comparison_rows,
 )
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.launch import kubernetes_deployment, launch_command
+from serving_mathematics.planner.launch import Start, starts
 from serving_mathematics.planner.questions import (
     DRAWN,
     FIELDS,
@@ -109,6 +109,7 @@ WHEN = {  # a field is asked for when another control has this value
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     ("no fleet keeps a TTFT", "ttft_s"),
     ("no fleet keeps a TPOT", "tpot_s"),
+    ("no fleet of up to", "fleets"),
     ("no fleet holds the longest request", "memory_share"),
     ("parallelism", "parallelism"),
     ("classes:", "classes"),
@@ -188,7 +189,7 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
     which fleet is being simulated. The answer has a `summary`, `lines` with the titles of their
     chapters, `plots` as SVG with a caption and rows, the deployments that were `compared` where no
-    plot has them, the `command` that says the same and what `launch`es it, or `problem` and the
+    plot has them, the `command` that says the same and what `starts` it, or `problem` and the
     `field` that it names. Bad input is a problem, not an error.
 
     >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
@@ -226,17 +227,24 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
         if named[:1] == ["trace"] and name:
             said = f"{name[:60]}: {said}"
         return json.dumps({"problem": said, "field": named[0] if named else ""})
-    question, best = found.question, found.plan.best
     told_back = {
         "summary": answer_summary(found),
         "lines": [vars(line) | {"title": CHAPTERS[line.chapter]} for line in lines],
         "plots": [vars(plot) for plot in plots],
         "compared": comparison_rows(found) if len(choices) > 1 == len(plots) else [],
         "command": _command(values),
-        "launch": launch_command(question, best),
-        "kubernetes": kubernetes_deployment(question, best),
+        "starts": [part for one in starts(found) for part in _copied(one)],
     }
     return json.dumps(told_back)
+
+
+def _copied(one: Start) -> list[tuple[str, str]]:
+    """Texts to copy, each with what it is."""
+    if one.of == "one fleet":
+        flags, objects = "One replica is started by", "The fleet as a Kubernetes Deployment:"
+    else:
+        flags, objects = "Separate fleets are started by", "Separate fleets for Kubernetes:"
+    return [(flags, one.flags), (objects, one.kubernetes)]
 
 
 def _asked(values: dict[str, object]) -> dict[str, object]:

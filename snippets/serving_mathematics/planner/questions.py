@@ -18,6 +18,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +140,7 @@ FIELDS = {
         Field("quantile", "share of requests that keep them", 0.01, 0.9999, 0.99),
         Field(
             "price_per_hour",
-            "price of a device [$/h]; one for each device that is compared",
+            "price of a device [$/h]; where several are compared, one for each",
             1e-4,
             1e5,
             2.0,
@@ -350,9 +351,10 @@ def read_choices(
     default from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
     ValueError that names the field, OSError when a trace cannot be read.
 
-    >>> asked = read_choices({"rate_per_s": "2", "precision": "bf16,fp8", "device": "H100, B200"})
-    >>> len(asked), asked[-1].deployment.system.name, asked[-1].deployment.tensor
-    (16, 'b200_sxm', 8)
+    >>> two = {"precision": "bf16,fp8", "device": "H100, B200", "price_per_hour": "2, 4"}
+    >>> asked = read_choices({"rate_per_s": "2"} | two)
+    >>> len(asked), asked[-1].deployment.system.name, asked[-1].price_per_hour
+    (16, 'b200_sxm', 4.0)
     """
     given = {name: read_value(name, value) for name, value in values.items()}
     for whole, parts in (("device", SHEET), ("trace", DRAWN)):
@@ -376,9 +378,10 @@ def read_choices(
     require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
     prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
-    rule = f"one, or one for each of {len(systems)} devices"
-    require(len(prices) in (1, len(systems)), "price_per_hour", rule, f"{len(prices)} of them")
-    prices = prices * (len(systems) if len(prices) == 1 else 1)
+    ones = ",".join(["1"] * len(systems))
+    rule = f"one for each of {len(systems)} devices, or {ones} to compare their numbers alone"
+    rule = rule if len(systems) > 1 else "one for the device"
+    require(len(prices) == len(systems), "price_per_hour", rule, f"{len(prices)} of them")
     saved = 1 - told["spot_share"] * told["spot_discount"]
     traffic: Traffic | Workload
     goals: tuple[Objective, ...] = ()
@@ -558,6 +561,8 @@ def read_trace(path: str, columns: str = "") -> Workload:
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: must be UTF-8 text, got {error.reason}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: must be a whole gzip file, got {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -727,6 +732,7 @@ def check_bad_input_is_refused() -> None:
         ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
         ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
         ("no traffic", {}, "rate_per_s must be given, or a trace"),
+        ("no prices", {"rate_per_s": 1, "device": "H100,H200"}, "price_per_hour must be one"),
         ("split", {"rate_per_s": 1, "parallelism": "tp3"}, "parallelism: tensor must be a divisor"),
         ("long", {"rate_per_s": 1, "mean_prompt_tokens": 2e5}, "the context of meta-llama"),
         (

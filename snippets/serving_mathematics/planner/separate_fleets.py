@@ -360,6 +360,8 @@ class SeparateFleets:
                 f"{one.tpot.value:.3g} s, and a cache travels {found.transfer_s:.3g} s over "
                 f"{link:g} GB/s"
             )
+        if found.replicas > MOST_REPLICAS:
+            raise Infeasible(f"no two fleets of {MOST_REPLICAS:,} replicas keep the objective")
         return found
 
     def _later_in_time(self, prompts: int, answers: int, budget: int) -> bool:
