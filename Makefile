@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewe
 export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
-	bench-predict soak mutants measure font lock audit clean
+	bench-predict bench-plan soak mutants measure measure-load-test font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -72,6 +72,9 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
+bench-plan: $(READY) ## put twelve questions to a public configurator and to the planner; takes half an hour
+	$(BIN)/python benchmarks/configurator.py
+
 soak: $(READY) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
@@ -98,6 +101,9 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.calibration_scores
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
+
+measure-load-test: $(ENGINE) ## test the engine's server with a public load generator, 300 MB that pip fetches; a few minutes
+	$(BIN)/python benchmarks/load_test.py
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts
