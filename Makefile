@@ -12,9 +12,10 @@ ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
 export NO_MKDOCS_2_WARNING := 1
+unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
 .PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
-	bench-predict bench-plan soak mutants measure measure-load-test font lock audit clean
+	bench-predict bench-plan soak mutants measure measure-vllm measure-load-test font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -75,7 +76,7 @@ bench-predict: $(READY) ## hold the step model against a public predictor on pub
 bench-plan: $(READY) ## put twelve questions to a public configurator and to the planner; takes half an hour
 	$(BIN)/python benchmarks/configurator.py
 
-soak: $(READY) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
+soak: $(ENGINE) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 mutants: $(READY) ## a sample of mutants against the tests of their modules: SEED=1 SAMPLE=100
@@ -101,6 +102,11 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.calibration_scores
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
+	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
+	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
+
+measure-vllm: $(ENGINE) ## measure vLLM beside the engine, by hand, on a quiet machine; pip fetches 1 GB to .cache/vllm
+	$(BIN)/python -m benchmarks.vllm_engine
 
 measure-load-test: $(ENGINE) ## test the engine's server with a public load generator, 300 MB that pip fetches; a few minutes
 	$(BIN)/python benchmarks/load_test.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
     Engine,
+    Served,
     Workload,
     chat_workload,
     simulate_steps,
@@ -23,7 +25,10 @@ CASES = {  # arrivals a second, mean tokens of an answer, and the engine that se
     "scarce memory": (14.0, 120.0, replace(EIGHT_BILLION, kv_blocks=400)),
     "scarce, a thousand inside": (100.0, 400.0, MANY),
 }
-SIMULATORS = {"events": simulate, "steps": simulate_steps}
+SIMULATORS: dict[str, Callable[[Workload, Engine], Served]] = {
+    "events": simulate,
+    "steps": simulate_steps,
+}
 
 
 def _asked(case: str, requests: int, seed: int) -> tuple[Workload, Engine]:

@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT))  # Python put only our folder there
 from builder.source import Sources  # noqa: E402 (found by the line above)
 
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
+LARGE = 100_000  # a number to which one more makes no difference that is asserted is doubled
 LIMIT_S = 240  # of the tests of one mutant; who takes longer is found by a time limit too
 MEMORY_BYTES = 8 << 30  # a number in the wrong place may ask for all there is
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
@@ -63,7 +64,7 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "readings": ("expansion",),
     "fonts": ("build",),
     "live": ("build",),
-    "notebooks": ("build",),
+    "notebooks": ("build", "notebook"),
 }
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
 LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
@@ -92,7 +93,8 @@ class Mutant:
 
 
 def mutants(file: str, text: str) -> Iterator[Mutant]:
-    """Every mutant of a module: an operator for its neighbour, a number for the next.
+    """Every mutant of a module: an operator for its neighbour, a number for the next, or for twice
+    its value where it is large.
 
     file: its name in messages. text: its source.
     """
@@ -128,7 +130,7 @@ def _changed(node: ast.AST, was: str) -> str:
     """What stands in the place of an expression; empty where it is none of ours."""
     number = node.value if isinstance(node, ast.Constant) else None
     if isinstance(number, int | float) and not isinstance(number, bool):
-        return f"({number + 1!r})"
+        return f"({number + 1!r})" if abs(number) < LARGE else f"({2 * number!r})"
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return f"({ast.unparse(node.operand)})"
     if not isinstance(node, ast.BinOp | ast.BoolOp | ast.Compare):
@@ -154,7 +156,8 @@ def tests_of(file: str, root: Path) -> list[str]:
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
-        found = [f"tests/builder/test_{name}.py" for name in names] + [f"tests/test_{path.stem}.py"]
+        found = [f"tests/{part}test_{name}.py" for part in ("builder/", "") for name in names]
+        found += [f"tests/test_{path.stem}.py"] if path.stem not in names else []
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
         found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]

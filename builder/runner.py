@@ -49,6 +49,9 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
 }
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
+UNREADABLE = (  # what reading a damaged record may end in
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+)
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED = builder_digest()
 _RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files", "of"}
@@ -211,7 +214,7 @@ def _last_seconds(cache: Path, name: str) -> float:
     """Processor time of a module's newest run that is still known; infinite when none is."""
     newest, seconds = 0.0, math.inf
     for file in (cache / name).glob("*/record.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(*UNREADABLE):
             made = file.stat().st_mtime
             record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
             if made > newest:

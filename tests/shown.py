@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from builder import PACKAGE, ROOT, SOURCES, figures, sliders
 from builder.runner import cached, default_cache
-from builder.source import Sources, module_names
+from builder.source import Sources, module_names, module_path
 
 FOLDER = Path(__file__).with_name("numbers")
 DIGITS = 9  # of a number that is kept
@@ -31,19 +31,14 @@ NEAR = 1e-6  # two numbers differ by no more of their size where only the machin
 ROUNDED = 2e-3  # the same for sliders, whose numbers are rounded to four digits
 APART = 0.5  # sums of a figure's coordinates differ by no more [pt], which are rounded to 0.01
 
-SHOWING = ("slider_", "figure_")
-
 Numbers = Mapping[str, Any]
 
 
 def modules() -> list[str]:
     """The names of modules that pages quote, or whose sliders and figures they have."""
-    return [n for n in module_names(ROOT) if ".exercises." not in n and _quoted(n)]
-
-
-def _quoted(name: str) -> bool:
-    symbols = _sources().module(name).outline.symbols
-    return any(symbol == "example" or symbol.startswith(SHOWING) for symbol in symbols)
+    shows = re.compile(rb"^def (?:example\(|slider_|figure_)", re.MULTILINE)
+    names = [name for name in module_names(ROOT) if ".exercises." not in name]
+    return [name for name in names if shows.search(module_path(ROOT, name).read_bytes())]
 
 
 @functools.cache

@@ -8,7 +8,7 @@ numbers may end in a TypeError, which a type checker tells before; 2⁶³ may al
 array can hold, as numpy says at once. Nothing takes longer than two seconds of processor time.
 
 A refusal says the rule in words. Where that is a range, its ends are tried: one that belongs to the
-range is taken, and the number next to it outside is not.
+range is taken, of whole numbers the next one too, and the number next to it outside is not.
 """
 
 from __future__ import annotations
@@ -55,7 +55,16 @@ BAD: dict[str, Any] = {
 HAS_NO_ANSWER = ("NaN", "1j", "text")
 LIMIT_S = 2.0
 MORE_BYTES = 4 << 30
-PROBES = (-1, 0, 1.5, math.nan, math.inf, -math.inf, 2**63)  # which make a function say its rules
+PROBES = (
+    -1,
+    0,
+    1,
+    1.5,
+    math.nan,
+    math.inf,
+    -math.inf,
+    2**63,
+)  # make a function say its rules
 PROBE_S = 0.3
 FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
 SAMPLE = 0.12  # of the calls, where not all are made
@@ -449,15 +458,17 @@ def misled(
     rules = dict.fromkeys(refusal(function, with_value(probe), argument) for probe in PROBES)
     for rule in rules:
         counted = "integer" in rule or "whole" in rule
-        for end, side, belongs in ends_of(rule):
+        ends = list(ends_of(rule))
+        for end, side, belongs in ends:
             near, far = (
                 end + way if counted else math.nextafter(end, way * math.inf)
                 for way in (side, -side)
             )
             inside, outside = (end, far) if belongs else (near, end)
-            said = refusal(function, with_value(inside), argument)
-            if said == rule:
-                yield f"{argument} must be {rule}, but {inside!r} is refused"
+            for value in (inside, inside + side) if counted else (inside,):
+                within = all((value - other) * way >= 0 for other, way, _ in ends)
+                if within and refusal(function, with_value(value), argument) == rule:
+                    yield f"{argument} must be {rule}, but {value!r} is refused"
             if not refusal(function, with_value(outside), argument):
                 yield f"{argument} must be {rule}, but {outside!r} is taken"
 

@@ -32,6 +32,17 @@ def drawn(cell: Any) -> int:
     return sum("image/svg+xml" in output.get("data", {}) for output in cell.outputs)
 
 
+def test_a_notebook_without_demos_says_what_it_is() -> None:
+    """Version 4.5 of the format, the first in which cells have names of their own."""
+    book = notebook("T", "I", [])
+    nbformat.validate(nbformat.from_dict(book))  # type: ignore[no-untyped-call]
+    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
+    assert [(cell["id"], cell["cell_type"]) for cell in book["cells"]] == [
+        ("cell-0", "markdown"),
+        ("cell-1", "code"),
+    ]
+
+
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # of the Jupyter client's own
 def test_companion_prints_and_draws_the_same_in_a_clean_kernel(site: Path) -> None:
     shown = read(site / "downloads" / "notebook.ipynb")

@@ -90,7 +90,16 @@ def test_mean_by_recursion(
 def test_mean_without_failures_counts_checkpoints() -> None:
     assert expected_completion_s(10.0, 2.0, 0.5, 1e12) == pytest.approx(12.5)
     assert expected_completion_s(10.0, 3.0, 0.5, 1e12) == pytest.approx(12.0)
-    assert expected_completion_s(0.3, 0.1, 0.5, 1e12) == pytest.approx(1.8)  # not four stretches
+    assert expected_completion_s(0.3, 0.1, 0.5, 1e12) == pytest.approx(1.8)
+    assert 101.4 - math.floor(101.4 / 0.3) * 0.3 > 0  # and still no stretch of its own
+    assert expected_completion_s(101.4, 0.3, 0.5, 1e12) == pytest.approx(101.4 + 338 * 0.5)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_mean_scales_with_the_unit(unit: float) -> None:
+    inputs = 10.0, 3.0, 0.5, 4.0, 0.7
+    expected = unit * expected_completion_s(*inputs)
+    assert expected_completion_s(*(unit * one for one in inputs)) == pytest.approx(expected)
 
 
 def test_mean_can_be_beyond_numbers() -> None:

@@ -86,6 +86,9 @@ def test_requests_are_those_of_the_chapter() -> None:
     assert sent == json.loads(request_json(pixels, shortest=False))
     compiled = wire_measurement._encode(pixels, "compiled")
     assert json.loads(compiled) == sent
+    faint = np.full((1, 64), 1e-5, np.float32)  # Python writes two digits of an exponent, Rust one
+    for encoding, exponent in (("json", b"e-06"), ("compiled", b"e-6")):
+        assert exponent in wire_measurement._encode(faint, encoding)
     body = wire_measurement._encode(pixels, "binary")
     size = wire_measurement._object_end(body)
     assert body[size:] == pixels.tobytes()

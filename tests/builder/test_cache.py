@@ -171,10 +171,19 @@ def replace_by_loop(entry: Path) -> None:
     (entry / "record.json").symlink_to("record.json")
 
 
+def nest_without_end(entry: Path) -> None:
+    (entry / "record.json").write_text("\n" + "[" * 100_000)
+
+
+def take_for_ever(entry: Path) -> None:
+    (entry / "record.json").write_text('\n{"seconds": {"import": 1' + "0" * 400 + "}}")
+
+
 UNDRAWN = GOOD.replace("def figure_line", "def line")
 DAMAGES = [
     *(truncate, garble, forge, empty, seal_nonsense),
     *(lose_figure, damage_figure, replace_by_file, replace_by_loop),
+    *(nest_without_end, take_for_ever),
 ]
 
 

@@ -125,6 +125,21 @@ def test_the_record_is_whole_and_private() -> None:
         assert min(values) > 0
 
 
+def test_a_record_is_in_milliseconds_to_the_microsecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def both() -> dict[str, LoadRun]:
+        return {
+            "closed": LoadRun(np.array([0.00123444]), np.array([0.00223444])),
+            "open": LoadRun(np.array([0.1]), np.array([0.00323444])),
+        }
+
+    monkeypatch.setattr(coordinated_omission, "_measure_both", both)
+    assert coordinated_omission._measure()["latencies_ms"] == {
+        "closed_from_sending": [1.234],
+        "closed_from_due": [2.234],
+        "open_from_due": [3.234],
+    }
+
+
 @pytest.mark.parametrize("bad", BAD_SAMPLES)
 def test_samples_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="latencies must be"):

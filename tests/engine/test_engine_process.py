@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Coroutine
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from serving_mathematics.engine.engine_process import (
     EngineProcess,
     Part,
     Question,
+    _Outbox,
     _work,
     ask_of,
 )
@@ -124,7 +126,8 @@ def test_deadlines_and_draining_end_requests_with_a_reason(shallow_model: Path) 
 def test_a_reader_that_is_cancelled_while_a_part_comes_ends_its_request() -> None:
     async def test() -> None:
         engine, sent = EngineProcess(SETTINGS), list[tuple[Any, ...]]()
-        engine.state, engine._send = "ready", sent.append  # type: ignore[method-assign]
+        engine.state = "ready"
+        engine._outbox = SimpleNamespace(put=lambda *message: sent.append(message))  # type: ignore[assignment]
         reader = asyncio.create_task(whole(engine, LONG))
         await until(lambda: engine.inside == 1)
         (call,) = engine._calls.values()
@@ -182,6 +185,58 @@ def test_the_loop_is_never_held_up_by_a_step(shallow_model: Path) -> None:
                 await asyncio.sleep(0)
                 ticks += 1
             assert ticks > 50 * len(steps) > 0  # and not a few between two steps
+
+    run(test())
+
+
+BEYOND_THE_PIPE = "a" * (1 << 20)  # characters; a socket of the system holds fewer
+
+
+def test_what_waits_for_a_child_that_reads_nothing_is_what_was_not_cancelled() -> None:
+    """A thousand ask and leave while the pipe is full: nothing of them stays, and what is read in
+    the end are whole messages in their order, without a cancellation of what was never sent."""
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        outbox = _Outbox(ours)
+        outbox.put("ask", 1, BEYOND_THE_PIPE)
+        assert theirs.poll(60)  # it is being written
+        outbox.put("cancel", 1)
+        for number in range(2, 1002):
+            outbox.put("ask", number, "b")
+            outbox.put("cancel", number)
+        outbox.put("ask", 1002, "c")
+        assert len(outbox._unsent) == 2
+        told = [theirs.recv() for _ in range(3)]
+        assert told == [("ask", 1, BEYOND_THE_PIPE), ("cancel", 1), ("ask", 1002, "c")]
+        outbox.close()
+        outbox.join()
+        outbox.put("ask", 1003, "d")  # to nobody
+        assert not theirs.poll()
+
+
+def test_a_pipe_without_a_reader_ends_the_writing() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    with ours:
+        outbox = _Outbox(ours)
+        outbox.put("ask", 1, BEYOND_THE_PIPE)
+        assert theirs.poll(60)
+        theirs.close()
+        outbox.join()
+
+
+def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(shallow_model: Path) -> None:
+    """Prompts that do not fit into its pipe; each asker is told when its time is over."""
+
+    async def test() -> None:
+        async with started(shallow_model, deadline_s=1.0) as engine:
+            assert engine._process.pid
+            os.kill(engine._process.pid, signal.SIGSTOP)
+            calls = [
+                asyncio.create_task(kind_of(engine, Question(BEYOND_THE_PIPE, 1))) for _ in range(8)
+            ]
+            assert await asyncio.gather(*calls) == ["late"] * 8
+            assert engine.inside == 0
+        assert not engine._process.is_alive()
 
     run(test())
 

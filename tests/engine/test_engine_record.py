@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from serving_mathematics.engine.engine_measurement import COMMAND, DRIFT, WALL_OVER_CPU, change_s
+from serving_mathematics.engine.engine_measurement import COMMAND
 from serving_mathematics.engine.engine_record import (
     RECORD,
     _asked_change_s,
@@ -18,6 +18,7 @@ from serving_mathematics.engine.engine_record import (
     workload_of,
 )
 from serving_mathematics.engine.load_prediction import latency_quantiles
+from serving_mathematics.engine.measured_loads import DRIFT, WALL_OVER_CPU, change_s
 from serving_mathematics.engine.step_costs import StepCosts, fit_costs
 from serving_mathematics.measuring import read_record
 from serving_mathematics.optimization.continuous_batching import TICK_S

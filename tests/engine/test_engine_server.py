@@ -27,8 +27,9 @@ import httpx
 import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from serving_mathematics.engine.completion_schema import MODEL
-from serving_mathematics.engine.engine_process import EngineProcess
+from serving_mathematics.engine import engine_server
+from serving_mathematics.engine.completion_schema import CHARACTERS, MODEL, RefusedRequest
+from serving_mathematics.engine.engine_process import EngineProcess, _Call
 from serving_mathematics.engine.engine_server import (
     BODY_BYTES,
     STATUS,
@@ -371,6 +372,70 @@ def test_an_engine_that_is_killed_ends_the_server_with_answers(shallow_model: Pa
         assert process.wait(60) == 1
         assert process.stderr
         assert "the engine has ended, exit status -9" in process.stderr.read()
+
+
+def test_a_stopped_engine_holds_nobody_up_and_goes_on(shallow_model: Path) -> None:
+    """Four times as many as there are places send prompts that do not fit into its pipe: those
+    beyond are refused, health and metrics answer within their time, and all that were inside are
+    answered when the engine goes on."""
+    large = SHORT | {"prompt": "a " * (CHARACTERS // 2)}  # more than the context, which it finds
+
+    async def stopped(process: subprocess.Popen[str], base: str) -> Counter[str]:
+        with client_of(base) as http, httpx.Client(base_url=base, timeout=5) as hasty:
+            os.kill(child_of(process), signal.SIGSTOP)
+            ends = asyncio.create_task(outcomes(base, [large] * (4 * PLACES)))
+            refused = 0.0
+            while refused < 3 * PLACES:
+                await asyncio.sleep(0.02)
+                assert hasty.get("/health").status_code == 200
+                refused = metric(hasty, "serving_requests_total", outcome="refused")
+            os.kill(child_of(process), signal.SIGCONT)
+            found = await ends
+            assert http.post("/v1/completions", json=SHORT).status_code == 200
+        return found
+
+    with served_by(*SMALL, "--model", str(shallow_model)) as (process, base):
+        ends = asyncio.run(stopped(process, base))
+        assert ends == {"429": 3 * PLACES, "400": PLACES}
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_full_server_parses_nothing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is malformed gets the same refusal as what is large, and each is counted."""
+    engine = EngineProcess(Settings(max_sequences=1), queue=0)
+    engine.state = "ready"
+    parsed: list[bytes] = []
+
+    def read(body: bytes) -> Any:
+        parsed.append(body)
+        raise RefusedRequest("read")
+
+    monkeypatch.setattr(engine_server, "read_completion", read)
+    monkeypatch.setattr(engine_server, "read_chat", read)
+
+    async def test() -> None:
+        transport = httpx.ASGITransport(create_app(engine))
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as http:
+
+            async def post(body: bytes) -> httpx.Response:
+                return await http.post(path, content=body, headers={"content-type": JSON})
+
+            engine._calls[1] = _Call(0.0)
+            for body in (b"", b"[" * BODY_BYTES, json.dumps(SHORT).encode()):
+                refused = await post(body)
+                assert refused.status_code == 429
+                assert 1 <= int(refused.headers["retry-after"]) <= 3
+                assert refused.json()["error"]["message"] == "1 requests are inside, try later"
+            assert not parsed
+            told = (await http.get("/metrics")).text
+            assert 'serving_requests_total{outcome="refused"} 3.0' in told
+            engine._calls.clear()
+            assert (await post(b"[")).json()["error"]["message"] == "read"
+            engine.state = "draining"
+            assert (await post(b"[")).status_code == 503
+            assert parsed == [b"["]
+
+    asyncio.run(test())
 
 
 def test_a_server_that_is_killed_leaves_no_engine_behind(shallow_model: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,8 @@ from serving_mathematics.machine.architectures import (
     read_architecture,
 )
 from serving_mathematics.machine.catalogue import find_model, model_names, preset_model
+
+from ..hostile import HOSTILE, changed, places
 
 PUBLISHED = {  # parameters and active ones in billions, as their makers print them
     "meta-llama/Meta-Llama-3.1-8B": (8.03, None),
@@ -54,6 +59,109 @@ DEEPSEEK_V2_LITE = {
     "moe_intermediate_size": 1408, "n_routed_experts": 64, "n_shared_experts": 2,
     "num_experts_per_tok": 6, "first_k_dense_replace": 1, "vocab_size": 102400,
 }  # fmt: skip
+
+
+JAMBA = {
+    key: value
+    for key, value in json.loads(
+        Path(__file__).with_name("configs").joinpath("jamba.json").read_text(encoding="utf-8")
+    ).items()
+    if not key.endswith("_offset")
+}
+USUAL = {  # what a key that is not there says
+    "expert_layer_offset": 0,
+    "attn_layer_offset": 0,
+    "first_k_dense_replace": 0,
+    "moe_layer_freq": 1,
+    "q_lora_rank": 0,
+    "n_shared_experts": 0,
+    "moe_shared_expert_intermediate_size": 0,
+    "sliding_window": 0,
+    "mlp_only_layers": [],
+    "tie_word_embeddings": False,
+    "attn_output_gate": False,
+    "enable_moe_block": False,
+}
+
+
+@pytest.mark.parametrize("config", [JAMBA, QWEN2_5_72B, GLM_4_5, DEEPSEEK_V2_LITE])
+@pytest.mark.parametrize("key", USUAL)
+def test_a_key_that_is_not_there_says_what_is_usual(key: str, config: dict[str, Any]) -> None:
+    without = {name: value for name, value in config.items() if name != key}
+    assert read_architecture(without | {key: USUAL[key]}) == read_architecture(without)
+
+
+NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by family
+    "blocks": {
+        "block_configs": [
+            {"attention": {"n_heads_in_group": 8}, "ffn": {"ffn_mult": 2.5}},
+            {"attention": {"replace_with_linear": True}, "ffn": {"replace_with_linear": True}},
+        ]
+    },
+    "pattern": {"hybrid_override_pattern": "M*E-", "mamba_num_heads": 8, "mamba_head_dim": 64}
+    | {"n_groups": 8, "ssm_state_size": 128, "moe_intermediate_size": 512, "num_experts": 8}
+    | {"num_experts_per_tok": 2},
+    "steps": {"moe_layer_freq": [0, 1, 1], "num_experts": 8, "num_experts_per_tok": 2},
+    "kinds": {"attn_type_list": [0, 1, 1], "mlp_only_layers": [1]},
+    "windows": {"hybrid_layer_pattern": [1, 0, 1], "sliding_window": 128},
+    "every": {"full_attention_interval": 3, "linear_num_key_heads": 4, "linear_num_value_heads": 8}
+    | {"linear_key_head_dim": 128, "linear_value_head_dim": 128},
+    "compressed": {"compress_ratios": [4, 128, 0], "q_lora_rank": 64, "o_lora_rank": 64}
+    | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
+    | {"index_topk": 64},
+    "latent": {"linear_attn_config": {"kda_layers": [1, 2], "num_heads": 8, "head_dim": 128}}
+    | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
+    "blocks that are chosen": {
+        "sparse_attention_config": {
+            "sparse_attention_freq": [1, 0, 1],
+            "sparse_topk_blocks": 16,
+            "sparse_block_size": 64,
+            "sparse_index_dim": 128,
+            "sparse_num_index_heads": 4,
+        }
+    },
+    "inside": {"text_config": {"num_key_value_heads": 4}},
+    "quantized": {"quantization_config": {"quant_method": "fp8"}},
+}
+PLAIN = {
+    "hidden_size": 1024, "num_hidden_layers": 3, "num_attention_heads": 16, "head_dim": 64,
+    "num_key_value_heads": 8, "intermediate_size": 4096, "vocab_size": 32000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [JAMBA, GLM_4_5, *(PLAIN | part for part in NESTED.values())])
+def test_any_value_at_any_place_is_read_or_refused_by_its_key(config: dict[str, Any]) -> None:
+    assert read_architecture(config).parameters > 0
+    for path in places(config):
+        for value in HOSTILE:
+            try:
+                read_architecture(changed(config, path, value), "a")
+            except ValueError as problem:
+                said = str(problem)
+                assert re.fullmatch(r"(a: .*|quantization_config must .*){1,200}", said), path
+
+
+def test_layers_of_no_known_kind_are_refused() -> None:
+    pattern = PLAIN | NESTED["pattern"]
+    named = {"layers_block_type": ["mamba", "attention", "moe", "mlp"]}
+    assert read_architecture(pattern | named) == read_architecture(pattern)
+    for wrong in ({"hybrid_override_pattern": "M*X"}, {"layers_block_type": ["mamba", "conv"]}):
+        with pytest.raises(ValueError, match=r"must be of mamba or M, .*, got '(X|conv)'"):
+            read_architecture(pattern | wrong)
+    with pytest.raises(ValueError, match="'hybrid_layer_pattern' must have 3 entries"):
+        read_architecture(PLAIN | {"hybrid_layer_pattern": [1, 0]})
+    assert read_architecture(PLAIN | {"num_hidden_layers": 10_000}).layer_count == 10_000
+    with pytest.raises(ValueError, match="must be a whole number from 1 to 10,000, got 10001"):
+        read_architecture(PLAIN | {"num_hidden_layers": 10_001})
+
+
+def test_offsets_say_which_layer_of_a_period_is_which() -> None:
+    """Of 32 layers every eighth attends and every second is a mixture, from the offset on."""
+    for attends, mixes, alike in ((0, 0, True), (4, 1, False), (3, 1, True), (7, 0, False)):
+        offsets = {"attn_layer_offset": attends, "expert_layer_offset": mixes}
+        model = read_architecture(JAMBA | offsets)
+        kinds = {(kind.kind, bool(part.experts)): count for count, kind, part in model.layers}
+        assert kinds == {("full", alike): 4, ("linear", alike): 12, ("linear", not alike): 16}
 
 
 @pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())

@@ -77,9 +77,10 @@ def test_a_file_is_read_and_a_bad_one_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(shape), encoding="utf-8")
     with pytest.raises(ValueError, match=r"config\.json must have 'vocab_size'"):
         find_model(str(tmp_path))
-    (tmp_path / "config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="must hold JSON"):
-        find_model(str(tmp_path))
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "config.json").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="must hold JSON"):
+            find_model(str(tmp_path))
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         find_model(str(tmp_path / "none.json"))
     with pytest.raises(ValueError, match="model must be named"):

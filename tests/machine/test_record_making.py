@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from serving_mathematics.machine import record_making
 from serving_mathematics.machine.architectures import read_architecture
@@ -62,12 +68,115 @@ def test_series_are_told_apart() -> None:
     }  # fmt: skip
     told = {"kernel": "experts", "model": "Mixtral-8x7B", "devices": 8, "routing": "balanced"}
     assert record_making._series_key("moe_perf", row) == told
-    assert record_making._series_key("moe_perf", row | {"moe_ep_size": 4}) is None
+    one = record_making._series_key("moe_perf", row | {"moe_ep_size": 1})
+    assert one == told | {"devices": 1}
+    for size in (2, 4):
+        assert record_making._series_key("moe_perf", row | {"moe_ep_size": size}) is None
+    assert record_making._series_key("moe_perf", row | {"moe_tp_size": 8, "moe_ep_size": 1}) is None
     assert record_making._series_key("moe_perf", row | {"topk": 3}) is None
     assert record_making._series_key("gemm_perf", row) is None
     heads = {"num_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "window_size": 128}
     found = record_making._series_key("generation_attention_perf", heads)
     assert found == {"kernel": "grouped", "heads": 64, "kv_heads": 8, "width": 64, "window": 128}
+
+
+GEMM = {"gemm_dtype": "fp8", "m": 4, "n": 1000, "k": 2000, "latency": 0.002}
+MIXTURE = {
+    "moe_dtype": "bfloat16", "num_tokens": 2, "num_experts": 4, "topk": 2, "hidden_size": 1000,
+    "inter_size": 500, "moe_tp_size": 2, "moe_ep_size": 5, "latency": 0.004,
+}  # fmt: skip
+ATTENTION = {
+    "isl": 1000, "step": 25, "kv_cache_dtype": "fp8", "batch_size": 4, "num_key_value_heads": 2,
+    "head_dim": 100, "window_size": 0, "latency": 0.005,
+}  # fmt: skip
+REDUCTION = {"kernel_source": "graph", "message_size": 4096, "num_gpus": 2, "latency": 0.006}
+BANDWIDTH = 3.35e12  # of an H100 [B/s]
+
+
+def with_latencies(row: dict[str, Any], *milliseconds: float) -> list[dict[str, Any]]:
+    return [row | {"latency": one} for one in milliseconds]
+
+
+def test_kernels_are_digested_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Floors of calls with next to nothing to do, shares of the bandwidth of those with much, and
+    nothing of what lies between; medians by hand."""
+    large = {"n": 10_000, "k": 20_000, "latency": 0.1}
+    cache = ATTENTION | {"batch_size": 128, "isl": 5000, "latency": 0.2}
+    tables: dict[str, list[dict[str, Any]]] = {
+        "a/data/h100_sxm/vllm/1.0/gemm_perf.parquet": [
+            *with_latencies(GEMM, 0.003, 0.001, 0.002, -1.0, 0.0),
+            GEMM | {"m": 5, "latency": 9.0},
+            GEMM | {"n": 1200, "latency": 9.0},  # 2.4 MB, no longer small
+            GEMM | large | {"m": 16},
+            GEMM | large | {"m": 17, "latency": 0.001},
+            GEMM | large | {"n": 5000, "latency": 0.001},  # 100 MB, not yet large
+            GEMM | {"gemm_dtype": "bfloat16", "latency": 0.008},  # 4 MB
+            GEMM | large | {"gemm_dtype": "nvfp4"},
+        ],
+        "a/data/h100_sxm/vllm/1.0/moe_perf.parquet": [
+            MIXTURE,
+            MIXTURE | {"num_tokens": 4, "moe_dtype": "w4", "moe_tp_size": 1, "moe_ep_size": 1},
+            MIXTURE | {"num_tokens": 5, "latency": 9.0},
+        ],
+        "a/data/h100_sxm/trtllm/1.0/generation_attention_perf.parquet": [
+            ATTENTION,
+            ATTENTION | {"batch_size": 5, "latency": 9.0},
+            ATTENTION | {"step": 26, "latency": 9.0},
+            cache,
+            cache | {"window_size": 128, "latency": 0.001},
+            cache | {"kv_cache_dtype": "bfloat16"},
+        ],
+        "a/data/h100_sxm/trtllm/1.0/custom_allreduce_perf.parquet": [
+            REDUCTION,
+            REDUCTION | {"message_size": 4097, "latency": 9.0},
+            REDUCTION | {"kernel_source": "eager one", "latency": 9.0},
+            REDUCTION | {"num_gpus": 8},
+        ],
+        "a/data/h100_sxm/trtllm/1.0/other_perf.parquet": [{"latency": 1.0}],
+        "a/data/l40s/vllm/1.0/gemm_perf.parquet": [GEMM | {"latency": 9.0}],
+        "a/data/h100_sxm/vllm/1.0/gemm_perf.txt": [],
+    }
+    wheel = tmp_path / "wheel.zip"
+    with zipfile.ZipFile(wheel, "w") as package:
+        for name, rows in tables.items():
+            package.writestr(name, json.dumps(rows))
+
+    def read_table(file: Any) -> Any:
+        rows = json.loads(file.read())
+        return SimpleNamespace(to_pydict=lambda: {k: [row[k] for row in rows] for k in rows[0]})
+
+    parquet = SimpleNamespace(read_table=read_table)
+    monkeypatch.setattr(
+        record_making, "importlib", SimpleNamespace(import_module=lambda _: parquet)
+    )
+    found = record_making._kernel_digest(wheel, ["h100_sxm"])["h100_sxm"]
+    told = {
+        kind: {k: (v["median"], v["calls"]) for k, v in by.items()} for kind, by in found.items()
+    }
+
+    def about(value: float, calls: int = 1) -> tuple[Any, int]:
+        return pytest.approx(value, rel=0.005), calls  # three digits are kept
+
+    weights = 4 * (1 - 0.5**2) * 3 * 1000 * 500 * 2.0 / 10
+    packed = 4 * (1 - 0.5**4) * 3 * 1000 * 500 * 0.53125
+    held = 128 * 5025 * 2 * 100 * 2  # K and V of a byte
+    assert told == {
+        "matrix floor [s]": {"vllm fp8": about(2e-6, 3)},
+        "matrix share of the bandwidth": {
+            "vllm fp8": about(2e8 / 1e-4 / BANDWIDTH),
+            "vllm nvfp4": about(0.5625 * 2e8 / 1e-4 / BANDWIDTH),
+        },
+        "experts floor [s]": {
+            "vllm bfloat16": about(4e-6 - weights / (0.85 * BANDWIDTH)),
+            "vllm w4": about(4e-6 - packed / (0.85 * BANDWIDTH)),
+        },
+        "attention floor [s]": {"trtllm cache fp8": about(5e-6)},
+        "cache share of the bandwidth": {
+            "trtllm cache fp8": about(held / 2e-4 / BANDWIDTH),
+            "trtllm cache bfloat16": about(2 * held / 2e-4 / BANDWIDTH),
+        },
+        "message floor [s]": {"trtllm 2": about(6e-6), "trtllm 8": about(6e-6)},
+    }
 
 
 def test_every_line_of_the_series_has_its_points() -> None:

@@ -13,6 +13,7 @@ from serving_mathematics.optimization.block_formats import (
     block_rounded,
     float_code,
     mxfp4,
+    mxfp8,
     nearest,
     nvfp4,
 )
@@ -54,6 +55,7 @@ def test_halfway_goes_down() -> None:
 def test_formats_scale_with_powers_of_two(x: np.ndarray, power: int) -> None:
     factor = 2.0**power
     assert np.array_equal(mxfp4(x * factor), mxfp4(x) * factor)
+    assert np.array_equal(mxfp8(x * factor), mxfp8(x) * factor)
     assert nvfp4(x * factor) == pytest.approx(nvfp4(x) * factor, rel=1e-9, abs=1e-300)
 
 
@@ -125,3 +127,9 @@ def test_other_input_is_refused() -> None:
         nearest([], [0.0])
     with pytest.raises(ValueError, match="code must be strictly increasing"):
         nearest([1.0], [1.0, 0.0])
+
+
+def test_mxfp8_clips_what_its_scale_does_not_reach() -> None:
+    assert mxfp8([511.0, -480.0, 2.0**-10] + [0.0] * 29)[:3].tolist() == [448.0, -448.0, 0.0]
+    with pytest.raises(ValueError, match="values must be in rows of whole blocks of 32"):
+        mxfp8([1.0] * 31)

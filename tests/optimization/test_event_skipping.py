@@ -27,9 +27,12 @@ TIMES = ("admitted_s", "first_token_s", "completion_s", "busy_s")
 COUNTS = ("preemptions", "steps", "prefill_tokens", "decode_tokens", "context_tokens")
 
 
-def assert_same(asked: Workload, engine: Engine) -> int:
+def assert_same(
+    asked: Workload, engine: Engine, watermark: int = 0, first_chunk: bool = False
+) -> int:
     """Both engines agree in every bit; the number of preemptions."""
-    slow, fast = simulate_steps(asked, engine), simulate(asked, engine)
+    slow = simulate_steps(asked, engine, watermark, first_chunk=first_chunk)
+    fast = simulate(asked, engine, watermark, first_chunk)
     for name in (*TIMES, *COUNTS):
         assert np.array_equal(getattr(slow, name), getattr(fast, name)), name
     for one, other in zip(latencies_s(asked, slow), latencies_s(asked, fast), strict=True):
@@ -43,15 +46,20 @@ def test_equal_on_any_workload(case: tuple[Workload, Engine]) -> None:
     assert_same(*case)
 
 
-@given(cases())
-def test_equal_where_memory_is_as_scarce_as_it_can_be(case: tuple[Workload, Engine]) -> None:
+@given(cases(), st.integers(0, 3), st.booleans())
+def test_equal_where_memory_is_as_scarce_as_it_can_be(
+    case: tuple[Workload, Engine], watermark: int, first_chunk: bool
+) -> None:
     asked, engine = case
     most = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
-    assert_same(asked, replace(engine, kv_blocks=-(-most // engine.block_tokens)))
+    scarce = replace(engine, kv_blocks=-(-most // engine.block_tokens))
+    assert_same(asked, scarce)
+    assert_same(asked, scarce, watermark, first_chunk)
 
 
+@pytest.mark.parametrize("first_chunk", [False, True])
 @pytest.mark.parametrize(("blocks", "preempts"), [(150, True), (400, True), (24_000, False)])
-def test_equal_on_long_workloads(blocks: int, preempts: bool) -> None:
+def test_equal_on_long_workloads(blocks: int, preempts: bool, first_chunk: bool) -> None:
     rng = np.random.default_rng(blocks)
     size = 300
     asked = Workload(
@@ -59,8 +67,9 @@ def test_equal_on_long_workloads(blocks: int, preempts: bool) -> None:
         rng.integers(1, 900, size),
         rng.geometric(1 / 60, size),
     )
-    preempted = assert_same(asked, replace(EIGHT_BILLION, kv_blocks=blocks))
-    assert bool(preempted) is preempts
+    engine = replace(EIGHT_BILLION, kv_blocks=blocks)
+    assert bool(assert_same(asked, engine, 0, first_chunk)) is preempts
+    assert_same(asked, engine, blocks // 20, first_chunk)
 
 
 @pytest.mark.parametrize("block", [1, 3, 16])
@@ -136,6 +145,8 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="kv_blocks must be enough for a request of 9 tokens"):
         simulate(Workload([0], [8], [2]), engine)
     assert simulate(Workload([0], [8], [1]), engine).completion_s.tolist() == [1.0]
+    with pytest.raises(ValueError, match="watermark_blocks must be a non-negative integer"):
+        simulate(Workload([0], [8], [1]), engine, -1)
     for prompts, outputs, message in (
         ([], [], "prompt_tokens must be of shape"),
         ([0], [1], "prompt_tokens must be positive"),

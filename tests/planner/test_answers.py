@@ -61,6 +61,16 @@ def test_every_line_links_to_a_chapter() -> None:
     }
 
 
+def test_the_closed_form_stands_beside_the_quantiles_that_it_knows() -> None:
+    """All of the TTFT, and the median alone of the TPOT."""
+    lines = {line.what: line.estimate for line in answer_lines(TOLD)}
+    closed = PLAN.best.estimate
+    for place, name in enumerate(("p50", "p90", "p99")):
+        assert lines[f"TTFT at {name}"] == f"{closed.ttft_s[place]:.3g} s"
+        median = f"{1e3 * closed.tpot_s:.3g} ms" if name == "p50" else ""
+        assert lines[f"TPOT at {name}"] == median
+
+
 def test_a_record_is_flat_and_finite() -> None:
     record = answer_record(TOLD)
     assert json.loads(json.dumps(record, allow_nan=False)) == record
@@ -70,6 +80,18 @@ def test_a_record_is_flat_and_finite() -> None:
     assert all(math.isfinite(v) for v in record.values() if not isinstance(v, str))
     assert answer_record(replace(TOLD, if_slower=None))["replicas_if_slower"] == ""
     assert record["compared"] == 2
+
+
+def test_a_record_has_the_last_quantile_of_separate_fleets() -> None:
+    asked = {"rate_per_s": 20, "requests": 150, "ttft_s": 2, "parallelism": "tp1", "fleets": "two"}
+    told = answer(read_choices(asked))
+    assert told.apart is not None
+    run = told.apart.run
+    assert run is not None
+    record = answer_record(told)
+    assert record["apart_ttft_p99_s"] == run.ttft[-1].value
+    assert record["apart_tpot_p99_s"] == run.tpot[-1].value
+    assert run.tpot[-1].value > run.tpot[1].value > run.tpot[0].value
 
 
 def test_a_wide_interval_is_not_a_decision() -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from concurrent import futures
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from serving_mathematics.planner import capacity_planner
-from serving_mathematics.planner.capacity_planner import Infeasible, Objective, plan
+from serving_mathematics.planner import capacity_planner, configurations
+from serving_mathematics.planner.capacity_planner import (
+    Infeasible,
+    Objective,
+    Performance,
+    Quantile,
+    Question,
+    plan,
+)
 from serving_mathematics.planner.configurations import (
     Answer,
     Ranked,
@@ -95,6 +104,75 @@ def test_the_front_by_comparing_each_with_each() -> None:
     assert names[0] <= names[1]
     assert not any(beaten(one) for one in front)
     assert pareto_front([]) == []
+
+
+def made_run(usd_per_hour: float, median_s: float, p99_s: float) -> Performance:
+    """A run of this price and these times per token."""
+    found = RANKED[0].run
+    assert isinstance(found, Performance)
+    tpot = (Quantile(median_s, 0.0), *[Quantile(p99_s, 0.0)] * (len(found.tpot) - 1))
+    return replace(found, usd_per_hour=usd_per_hour, usd_per_million=usd_per_hour, tpot=tpot)
+
+
+class Rounds(futures.Executor):
+    """Runs at once, and keeps how many it was given each time."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def map(self, do: Any, given: Iterable[Any], **_: Any) -> Iterator[Any]:  # type: ignore[override]
+        asked = list(given)
+        self.sizes.append(len(asked))
+        return map(do, asked)
+
+
+def ranked_with(
+    monkeypatch: pytest.MonkeyPatch, table: dict[int, tuple[float, float, Performance]]
+) -> tuple[list[int], list[int], list[int]]:
+    """Deployments of made-up least costs, times alone and runs, by number: which were simulated,
+    which were left out, both in their order, and the sizes of the rounds."""
+
+    def bound(question: Question) -> tuple[float, float]:
+        cost, alone, _ = table[question.seed]
+        return cost, alone
+
+    def tried(question: Question) -> tuple[Performance, str]:
+        return table[question.seed][2], ""
+
+    monkeypatch.setattr(configurations, "least_cost", bound)
+    monkeypatch.setattr(configurations, "try_deployment", tried)
+    rounds = Rounds()
+    found = rank([replace(CHOICES[0], seed=number) for number in table], rounds)
+    simulated = [one.question.seed for one in found if one.run]
+    return simulated, [one.question.seed for one in found if not one.run], rounds.sizes
+
+
+def test_who_is_simulated_after_the_first_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight whose cheapest costs $2 an hour and whose fastest takes 0.5 s a token in the median:
+    another is simulated where its least cost is below $2, or where a request alone takes less than
+    0.45 s and the cost is below $8."""
+    first = {n: (1.0 + n / 100, 1.0, made_run(2.0 + n, 0.5 + n, 0.1)) for n in range(8)}
+    later = made_run(9.0, 0.7, 0.7)
+    more = {
+        10: (1.99, 1.0, later),
+        11: (2.0, 1.0, later),
+        12: (2.0, 0.45, later),
+        13: (7.99, 0.44, later),
+        14: (8.0, 0.44, later),
+    }
+    simulated, left, sizes = ranked_with(monkeypatch, first | more)
+    assert sizes == [8, 2]
+    assert set(simulated) == {*range(8), 10, 13}
+    assert left == [12, 11, 14]
+
+
+def test_the_median_tells_the_faster_of_two_of_one_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    medians = {1: 0.03, 2: 0.01, 3: 0.02}
+    table = {n: (1.0, 1.0, made_run(2.0, s, 1 - s)) for n, s in medians.items()}
+    assert ranked_with(monkeypatch, table)[0] == [2, 3, 1]
+    costs = {1: (2.0, 0.03, 0.1), 2: (3.0, 0.02, 0.2), 3: (3.0, 0.01, 0.3), 4: (4.0, 0.01, 0.05)}
+    of_these = [Ranked(CHOICES[0], 0.0, made_run(*run), str(n)) for n, run in costs.items()]
+    assert [one.problem for one in pareto_front(of_these)] == ["1", "3"]
 
 
 def test_threads_give_the_same() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from serving_mathematics.planner.load_tests import (
 )
 from serving_mathematics.planner.planner_command import main
 from serving_mathematics.planner.questions import read_choices, read_question
+
+from ..hostile import HOSTILE, changed, places
 
 FOLDER = Path(__file__).with_name("load_tests")
 LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
@@ -120,7 +123,7 @@ def _changed(name: str, path: str, value: object) -> str:
         ),
         (
             _changed("profile_export_aiperf.json", "inter_token_latency.unit", "hours"),
-            "inter_token_latency must be in us, ms or s, got hours",
+            "inter_token_latency must be in us, ms or s, got 'hours'",
         ),
         (
             _changed("benchmarks.json", "benchmarks.0.metrics.request_totals.successful", 0),
@@ -166,6 +169,43 @@ def test_any_value_in_a_file_is_read_or_refused(value: object) -> None:
         data = json.loads((FOLDER / "vllm.json").read_text()) | {key: value}
         said = refusal(functools.partial(read_load_test, json.dumps(data), "a"))
         assert not said or said.startswith("a")
+
+
+@pytest.mark.parametrize(
+    "name", ["vllm.json", "vllm_detailed.json", "profile_export_aiperf.json", "benchmarks.json"]
+)
+def test_any_value_at_any_place_is_read_or_refused(name: str) -> None:
+    data = json.loads((FOLDER / name).read_text())
+    for path in places(data):
+        for value in HOSTILE:
+            text = json.dumps(changed(data, path, value))
+            said = refusal(functools.partial(read_load_test, text, "a"))
+            assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (path, said)
+
+
+@pytest.mark.parametrize(
+    "cell", ["", "x", "nan", "inf", "\0", '"', "\r", "9" * 200_000, "1,2", "-1"]
+)
+def test_any_cell_of_a_table_is_read_or_refused(cell: str) -> None:
+    rows = (FOLDER / "profile_export_aiperf.csv").read_text().split("\n")
+    for number, row in enumerate(rows):
+        cells = row.split(",")
+        for place in range(len(cells)):
+            changed = ",".join([*cells[:place], cell, *cells[place + 1 :]])
+            text = "\n".join([*rows[:number], changed, *rows[number + 1 :]])
+            said = refusal(functools.partial(read_load_test, text, "a"))
+            assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (number, place, said)
+
+
+def test_a_limit_is_a_number_of_requests() -> None:
+    """As many as were completed may have been inside; a truth value and a half are no limit."""
+    for limit, steady in ((40, True), (41, False), (8.0, True), (7.5, False), (True, False)):
+        row = json.loads((FOLDER / "vllm.json").read_text()) | {"completed": 40}
+        (run,) = read_load_test(json.dumps(row | {"max_concurrency": limit}), "a")
+        assert run.steady is steady
+        text = _changed("profile_export_aiperf.json", "input_config.loadgen.concurrency", limit)
+        (run,) = read_load_test(text, "a")
+        assert run.steady is (limit not in (7.5, True))
 
 
 def test_no_time_and_no_duration_are_refused() -> None:

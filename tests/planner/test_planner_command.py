@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from serving_mathematics.planner import planner_command
@@ -368,6 +370,36 @@ def test_errors_of_a_trace_show_a_beginning(
     assert len(err) < 500
 
 
+@pytest.mark.parametrize(("closed", "status", "lines"), [("1", 2, 1), ("2", 0, 0), ("1 2", 2, 0)])
+def test_streams_that_are_closed(closed: str, status: int, lines: int, tmp_path: Path) -> None:
+    """Nobody can be told without an output, and without errors the answer is the answer alone."""
+    grid = tmp_path / "grid.json"
+    grid.write_text('{"rate_per_s": [1, 6], "requests": 150, "ttft_s": 2, "parallelism": "tp1"}')
+    words = [sys.executable, "-m", "serving_mathematics.planner", "--grid", str(grid)]
+    shell = f'exec "$@" {" ".join(f"{number}>&-" for number in closed.split())}'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *words], capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == status
+    assert done.stderr.count(b"\n") == lines
+    assert b" of 2 questions" not in done.stdout
+    assert (b"rate_per_s" in done.stdout) is (closed == "2")
+
+
+def test_progress_is_no_answer_where_errors_are_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ending(_: list[str]) -> int:
+        print("1 of 2", file=sys.stderr)
+        print("answer")
+        return 0
+
+    monkeypatch.setattr(planner_command, "_ending", ending)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main([]) == 0
+    assert capsys.readouterr().out == "answer\n"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--presets"]])
 def test_a_closed_pipe_is_quiet(arguments: list[str], tmp_path: Path) -> None:
     reads, writes = os.pipe()
@@ -415,6 +447,44 @@ def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) ->
     assert b"Traceback" not in err
     if number == signal.SIGINT:
         assert all(b" of 2000 questions" in line for line in err.splitlines()), err
+
+
+def clocked(monkeypatch: pytest.MonkeyPatch, *times_s: float) -> None:
+    """A clock that reads these times, one after the other."""
+    clock = SimpleNamespace(monotonic=iter(times_s).__next__)
+    monkeypatch.setattr(planner_command, "time", clock)
+
+
+def test_fleets_are_told_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    to = StringIO()
+    clocked(monkeypatch, 0, 1, 5, 6, 9.9, 10)
+    told = planner_command._watched(to)
+    for replicas in range(11, 16):
+        told(replicas, 64)
+    assert to.getvalue().splitlines() == [
+        "fleet 2: 12 replicas, batch limit 64",
+        "fleet 5: 15 replicas, batch limit 64",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times_s", "expected"),
+    [
+        ((0, 0.9, 1, 1.9, 2.1), ["2 of 4 runs, 1 s", "4 of 4 runs, 2 s"]),
+        ((0, 1, 1.9, 2, 2.1), ["1 of 4 runs, 1 s", "3 of 4 runs, 2 s", "4 of 4 runs, 2 s"]),
+        ((0, 0.2, 0.4, 0.6, 0.8), []),
+    ],
+)
+def test_a_sweep_tells_once_a_second_how_far_it_is(
+    times_s: tuple[float, ...], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of the end, unless nothing was told before it."""
+    to = StringIO()
+    clocked(monkeypatch, *times_s)
+    progress = planner_command._told(to, "runs")
+    for done in range(1, 5):
+        progress(done, 4)
+    assert to.getvalue().splitlines() == expected
 
 
 def test_tables_and_options() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 from pathlib import Path
 
@@ -78,8 +79,9 @@ def test_no_field_takes_what_is_hostile(name: str) -> None:
 def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
     with pytest.raises(ValueError, match=r"^rate_per_s must be a number .*, got '9{50}"):
         read_grid('{"rate_per_s": ' + "9" * 5000 + "}", "json")
-    with pytest.raises(ValueError, match=r"^seed must be a whole number .*, got 9{50}"):
-        read_grid('{"seed": ' + "9" * 999 + "}", "json")
+    for digits, told in ((1000, "9{50}"), (1001, "'9{50}")):  # text from where it is not converted
+        with pytest.raises(ValueError, match=rf"^seed must be a whole number .*, got {told}"):
+            read_grid('{"seed": ' + "9" * digits + "}", "json")
 
 
 @pytest.mark.parametrize("name", [field.name for field in FIELDS.values() if field.high])
@@ -380,6 +382,30 @@ def test_a_broken_trace_names_row_and_column(
         read_question({"trace": path})
 
 
+def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
+    """Not a beginning of it, nor with one bit in another state, nor with something behind it."""
+    path = tmp_path / "trace.csv.gz"
+    packed = gzip.compress("\n".join([HEADER, *GOOD, ""]).encode(), mtime=0)
+    path.write_bytes(packed)
+    assert read_trace(str(path)).arrival_s.size == 120
+    broken = [packed[:size] for size in range(2, len(packed))]
+    broken += [packed + b"junk"]
+    for place in {*range(3), *range(10, len(packed))}:
+        for bit in range(8):
+            other = bytes([packed[place] ^ 1 << bit])
+            broken.append(packed[:place] + other + packed[place + 1 :])
+    told = []
+    for content in broken:
+        path.write_bytes(content)
+        try:
+            same = read_trace(str(path)).prompt_tokens.tolist() == [100 + i for i in range(120)]
+            told.append("the same" if same else "another")
+        except ValueError as problem:
+            told.append(str(problem).partition("trace.csv.gz: ")[2][:27])
+    assert set(told) <= {"must be a whole gzip file, ", "must be UTF-8 text, got inv", "the same"}
+    assert told.count("the same") <= 7  # bits that fill the last byte
+
+
 def test_other_broken_traces(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"log\.csv: the trace must be at least 100 requests"):
         read_trace(write_trace(tmp_path, GOOD[:50]))
@@ -407,7 +433,7 @@ def test_other_broken_traces(tmp_path: Path) -> None:
         ("rate_per_s", "10/s", 10.0),
         ("rate_per_s", "4k/s", 4000.0),
         ("mean_prompt_tokens", "4,000", 4000.0),
-        ("requests", "1_000", 1000.0),
+        ("requests", "1_001", 1001.0),
         ("price_per_hour", "$2.50", 2.5),
     ],
 )

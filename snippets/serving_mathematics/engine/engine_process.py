@@ -3,7 +3,9 @@
 A step holds the interpreter for as long as it computes, half a second for a long prompt. In the
 server's process it would hold every connection up; here it holds up nobody, and a model file that
 makes the engine crash ends the child with a message instead of the server. Messages go through one
-pipe each way. What the client holds of an answer that nobody reads is bounded by its `max_tokens`.
+pipe each way. The child reads between steps only, and a few large prompts fill its pipe, so that a
+thread writes to it and the client does not wait for it either. What the client holds of an answer
+that nobody reads is bounded by its `max_tokens`.
 
 A request has a deadline. It ends in one way: `stop`, `length`, or an error that says why; also when
 the child dies, and when the client is closed.
@@ -172,6 +174,53 @@ def _outputs(engine: TokenEngine, texts: dict[int, TextStream]) -> list[tuple[in
     return outputs
 
 
+class _Outbox:
+    """Messages on their way to the child, which a thread writes: one that reads nothing, in a step
+    or stopped, holds up that thread alone.
+
+    What waits is bounded by the requests inside: one that is cancelled before it was written takes
+    nothing along.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """connection: our end of the pipe; to be closed after `close` and `join`."""
+        self._connection, self._closed = connection, False
+        self._unsent: dict[int, tuple[Any, ...]] = {}
+        self._changed = threading.Condition()
+        self._writer = threading.Thread(target=self._write, daemon=True)
+        self._writer.start()
+
+    def put(self, what: str, number: int, *rest: object) -> None:
+        """Leave a message about a request, the last of those that are there."""
+        with self._changed:
+            before = self._unsent.pop(number, None)
+            if before is None:
+                self._unsent[number] = (what, number, *rest)
+                self._changed.notify()
+
+    def close(self) -> None:
+        """Write nothing more. A message that is half written ends with the pipe."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def join(self) -> None:
+        """Wait until nothing is written any more."""
+        self._writer.join()
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._unsent)
+                if self._closed:
+                    return
+                message = self._unsent.pop(next(iter(self._unsent)))
+            try:
+                self._connection.send(message)
+            except OSError:  # it has died, which the reader reports
+                return
+
+
 @dataclass(eq=False)
 class _Call:
     """A request under way: what came and was not read, and when it must have ended."""
@@ -214,6 +263,7 @@ class EngineProcess:
         )
         self._process.start()
         theirs.close()
+        self._outbox = _Outbox(self._connection)
         loop, first = asyncio.get_running_loop(), asyncio.Queue[tuple[Any, ...]]()
         self._reader = threading.Thread(target=self._read, args=(loop, first), daemon=True)
         self._reader.start()
@@ -228,6 +278,15 @@ class EngineProcess:
         """Requests that have been taken and have not ended."""
         return len(self._calls)
 
+    def require_place(self) -> None:
+        """Raise EngineError where a request is refused whatever it asks, which `ask` does too."""
+        if self.state == "draining":
+            raise EngineError("closing", "the server is shutting down")
+        if self.state != "ready":
+            raise EngineError("failed", f"the engine is {self.state}")
+        if self.inside >= self.settings.max_sequences + self.queue:
+            raise EngineError("full", f"{self.inside} requests are inside, try later")
+
     async def ask(self, question: Question) -> AsyncIterator[Part | int]:
         """First the number of prompt tokens, then the parts of the answer as they come.
 
@@ -235,16 +294,11 @@ class EngineProcess:
         ends without a whole answer. Whoever stops reading must close the iterator, which ends the
         request.
         """
-        if self.state == "draining":
-            raise EngineError("closing", "the server is shutting down")
-        if self.state != "ready":
-            raise EngineError("failed", f"the engine is {self.state}")
-        if self.inside >= self.settings.max_sequences + self.queue:
-            raise EngineError("full", f"{self.inside} requests are inside, try later")
+        self.require_place()
         number, call = next(self._numbers), _Call(time.monotonic())
         self._calls[number] = call
         try:
-            self._send(("ask", number, question))
+            self._outbox.put("ask", number, question)
             # Not under one timeout: the reader may be another task each time. And not by wait_for,
             # which in Python 3.11 loses a cancellation that comes together with a part.
             while True:
@@ -264,7 +318,7 @@ class EngineProcess:
             raise EngineError("late", f"no whole answer within {self.deadline_s:g} s") from None
         finally:
             if self._calls.pop(number, None):
-                self._send(("cancel", number))
+                self._outbox.put("cancel", number)
 
     async def drain(self, within_s: float) -> None:
         """Take nothing new, wait for what is inside, and end with an error what takes longer."""
@@ -288,6 +342,7 @@ class EngineProcess:
         """
         if self.state == "ready" or self.state == "starting":
             self.state = "draining"
+        self._outbox.close()
         with (
             contextlib.suppress(OSError),  # it has died, or was closed before
             socket.socket(fileno=os.dup(self._connection.fileno())) as ours,
@@ -295,13 +350,9 @@ class EngineProcess:
             ours.shutdown(socket.SHUT_WR)
         await asyncio.to_thread(self._reader.join, 5)
         self._process.kill()  # nothing where it has ended
-        await asyncio.to_thread(self._reader.join)
-        await asyncio.to_thread(self._process.join)
+        for ended in (self._reader, self._outbox, self._process):
+            await asyncio.to_thread(ended.join)
         self._connection.close()
-
-    def _send(self, message: tuple[Any, ...]) -> None:
-        with contextlib.suppress(OSError, ValueError):  # it has died, which the reader reports
-            self._connection.send(message)
 
     def _read(self, loop: asyncio.AbstractEventLoop, first: asyncio.Queue[tuple[Any, ...]]) -> None:
         """In a thread: hand over what the child sends, and in the end that it has died."""

@@ -204,6 +204,11 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
 
     async def answer(request: Request, *, chat: bool) -> Response:
         try:
+            engine.require_place()  # before the body is parsed, most of the work for a large one
+        except EngineError as problem:
+            meters.requests.labels(OUTCOME.get(problem.kind, problem.kind)).inc()
+            return refusal(STATUS[problem.kind], str(problem))
+        try:
             wishes, question = (read_chat if chat else read_completion)(await request.body())
         except RefusedRequest as problem:
             meters.requests.labels("bad").inc()

@@ -12,11 +12,17 @@ attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selec
 DeepSeek-V3.2 is its report, section 2.1.
 """
 
-import math
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from serving_mathematics.require import require
+
+EXPERTS = "n_routed_experts", "num_local_experts", "num_experts"  # by family
+MOST_LAYERS = 10_000  # of a file; each is looked at
 
 
 @dataclass(frozen=True)
@@ -141,17 +147,52 @@ class _Reader:
                 return self.config[key]
         return default
 
-    def whole(self, *keys: str, default: int | None = None, least: int = 1) -> int:
+    def whole(
+        self, *keys: str, default: int | None = None, least: int = 1, most: int = 10**9
+    ) -> int:
         value = self.get(*keys, default=default)
         if value is None:
             raise ValueError(f"{self.name}: config.json must have {' or '.join(map(repr, keys))}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{self.name}: {keys[0]!r} must be a whole number, got {value!r}")
-        if not math.isfinite(value) or value != int(value) or not least <= value <= 10**9:
-            raise ValueError(
-                f"{self.name}: {keys[0]!r} must be a whole number from {least} to 1e9, got {value}"
-            )
+        return self._whole(repr(keys[0]), value, least, most)
+
+    def number(self, key: str) -> float:
+        """A positive one."""
+        value = self.get(key)
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if not plain or not 0 < value <= 10**9:
+            raise self._wrong(repr(key), "a positive number", value)
+        return float(value)
+
+    def wholes(self, key: str) -> list[int]:
+        """Of a list of whole numbers; none where it is not there."""
+        values = enumerate(self.items(key), start=1)
+        return [self._whole(f"entry {n} of {key!r}", value, 0, 10**9) for n, value in values]
+
+    def items(self, key: str) -> list[Any]:
+        """Of a list; none where it is not there."""
+        value = self.get(key, default=[])
+        if not isinstance(value, list):
+            raise self._wrong(repr(key), "a list", value)
+        return value
+
+    def inside(self, *keys: str) -> _Reader:
+        """What stands in an object; nothing where it is not there."""
+        return self.part(repr(keys[0]), self.get(*keys, default={}))
+
+    def part(self, what: str, value: Any) -> _Reader:
+        """An object inside this one, or an empty one."""
+        if value and not isinstance(value, Mapping):
+            raise self._wrong(what, "an object", value)
+        return _Reader(value or {}, self.name)
+
+    def _whole(self, what: str, value: Any, least: int, most: int) -> int:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not least <= value <= most or value % 1 != 0:
+            raise self._wrong(what, f"a whole number from {least} to {most:,}", value)
         return int(value)
+
+    def _wrong(self, what: str, rule: str, value: Any) -> ValueError:
+        return ValueError(f"{self.name}: {what} must be {rule}, got {repr(value)[:60]}")
 
 
 def _grouped(
@@ -283,7 +324,7 @@ def _lightning(hidden: int, heads: int, width: int) -> Attention:
 
 def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
     """A mixture: routed experts, those that every token passes, and the router."""
-    experts = read.whole("n_routed_experts", "num_local_experts", "num_experts")
+    experts = read.whole(*EXPERTS)
     chosen = read.whole(
         "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token"
     )
@@ -311,7 +352,7 @@ def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForw
 
 
 def _is_mixture(read: _Reader) -> bool:
-    return (read.get("n_routed_experts", "num_local_experts", "num_experts", default=0) or 0) > 1
+    return read.whole(*EXPERTS, default=0, least=0) > 1
 
 
 def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
@@ -325,16 +366,15 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
         period = read.whole("expert_layer_period")
         offset = read.whole("expert_layer_offset", default=0, least=0)
         return [i % period == offset for i in range(layers)]
-    every = read.get(
-        "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step", default=1
-    )
-    if isinstance(every, list):
-        if len(every) < layers:
+    steps = "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step"
+    listed = read.get(*steps)
+    if isinstance(listed, list):
+        if len(listed) < layers:
             raise ValueError(f"{read.name}: 'moe_layer_freq' must have {layers} entries")
-        return [bool(item) for item in every[:layers]]
-    every = max(1, int(every))
+        return [bool(item) for item in listed[:layers]]
+    every = max(1, read.whole(*steps, default=1, least=0))
     first = read.whole("first_k_dense_replace", default=0, least=0)
-    dense_only = set(read.get("mlp_only_layers", default=[]))
+    dense_only = read.items("mlp_only_layers")
     offset = every - 1 if read.has("decoder_sparse_step", "interleave_moe_layer_step") else 0
     return [i >= first and i % every == offset and i not in dense_only for i in range(layers)]
 
@@ -344,17 +384,17 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     kv_heads = read.whole("num_key_value_heads", default=heads)
     width = read.whole("head_dim", default=max(1, hidden // heads))
     if read.has("compress_ratios"):
-        ratios = list(read.get("compress_ratios"))[:layers]
+        ratios = read.wholes("compress_ratios")[:layers]
         ratios += [0] * (layers - len(ratios))
-        return [_compressed(read, hidden, heads, int(ratio)) for ratio in ratios]
+        return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
     if read.has("kv_lora_rank"):
         types = read.get("indexer_types")
-        linear = read.get("linear_attn_config") or {}
-        state_layers = {int(i) - 1 for i in linear.get("kda_layers", [])}
+        linear = read.inside("linear_attn_config")
+        state_layers = {i - 1 for i in linear.wholes("kda_layers")}
         found = []
         for i in range(layers):
             if i in state_layers:
-                count, size = int(linear["num_heads"]), int(linear["head_dim"])
+                count, size = linear.whole("num_heads"), linear.whole("head_dim")
                 found.append(_delta(hidden, count, count, size, size))
             else:
                 full = not isinstance(types, list) or i >= len(types) or types[i] == "full"
@@ -367,7 +407,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         state = _first_mamba(read, hidden)
         return [full if i % period == offset else state for i in range(layers)]
     if read.has("attn_type_list"):
-        listed = list(read.get("attn_type_list"))
+        listed = read.items("attn_type_list")
         if len(listed) < layers:
             raise ValueError(f"{read.name}: 'attn_type_list' must have {layers} entries")
         full = _grouped(hidden, heads, kv_heads, width, width)
@@ -379,12 +419,14 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     kinds = read.get("layer_types")
     pattern = read.get("hybrid_layer_pattern")
     if not (isinstance(kinds, list) and len(kinds) >= layers):
-        interval = read.get("full_attention_interval")
+        interval = read.whole("full_attention_interval", default=0, least=0)
         if isinstance(pattern, list):
+            if len(pattern) < layers:
+                raise ValueError(f"{read.name}: 'hybrid_layer_pattern' must have {layers} entries")
             kinds = ["sliding_attention" if item else "full_attention" for item in pattern]
         elif interval:
             kinds = [
-                "full_attention" if (i + 1) % int(interval) == 0 else "linear_attention"
+                "full_attention" if (i + 1) % interval == 0 else "linear_attention"
                 for i in range(layers)
             ]
         elif read.get("model_type") in ("llama4", "llama4_text"):
@@ -392,8 +434,8 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         else:
             kinds = ["sliding_attention" if window else "full_attention"] * layers
     gate = 1 if read.get("attn_output_gate", "attention_output_gate", default=False) else 0
-    sparse = read.get("sparse_attention_config") or {}
-    sparse_layers = sparse.get("sparse_attention_freq") or []
+    sparse = read.inside("sparse_attention_config")
+    sparse_layers = sparse.items("sparse_attention_freq")
     found = []
     for i, kind in enumerate(kinds[:layers]):
         if kind == "linear_attention":
@@ -411,13 +453,11 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             shared = read.whole("num_global_key_value_heads", default=kv_heads)
             more = {"gate": gate}
             if i < len(sparse_layers) and sparse_layers[i]:
-                more["selected_tokens"] = int(sparse["sparse_topk_blocks"]) * int(
-                    sparse["sparse_block_size"]
-                )
-                more["index_values"] = int(sparse["sparse_index_dim"])
-                more["index_width"] = int(sparse["sparse_num_index_heads"]) * int(
-                    sparse["sparse_index_dim"]
-                )
+                index = sparse.whole("sparse_index_dim")
+                blocks = sparse.whole("sparse_topk_blocks")
+                more["selected_tokens"] = blocks * sparse.whole("sparse_block_size")
+                more["index_values"] = index
+                more["index_width"] = sparse.whole("sparse_num_index_heads") * index
             value = size if read.has("global_head_dim") else read.whole("v_head_dim", default=size)
             found.append(_grouped(hidden, heads, shared, size, value, **more))
         else:
@@ -437,12 +477,11 @@ _NO_FEED_FORWARD = FeedForward(0)
 def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attention, FeedForward]]:
     """Nemotron-H: every layer is one of Mamba, attention, feed-forward or mixture."""
     letters = {"mamba": "M", "attention": "*", "moe": "E", "mlp": "-"}
-    kinds = read.get("layers_block_type")
-    if kinds is None:
-        kinds = list(read.get("hybrid_override_pattern"))
+    key = "layers_block_type" if read.has("layers_block_type") else "hybrid_override_pattern"
+    kinds = read.get(key)
     found = []
-    for kind in kinds:
-        letter = letters.get(kind, kind)
+    for kind in kinds if isinstance(kinds, str) else read.items(key):
+        letter = letters.get(str(kind), kind)
         if letter == "M":
             found.append((_mamba(read, hidden), _NO_FEED_FORWARD))
         elif letter == "*":
@@ -452,9 +491,12 @@ def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attent
         elif letter == "E":
             width = read.whole("moe_intermediate_size")
             found.append((_NO_ATTENTION, _experts(read, hidden, width, gated=2)))
-        else:
+        elif letter == "-":
             width = read.whole("intermediate_size")
             found.append((_NO_ATTENTION, FeedForward(2 * hidden * width)))
+        else:
+            known = ", ".join(f"{name} or {short}" for name, short in letters.items())
+            raise ValueError(f"{read.name}: {key!r} must be of {known}, got {repr(kind)[:60]}")
     return found
 
 
@@ -462,16 +504,17 @@ def _block_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attentio
     """Nemotron-NAS: every block has its own group of heads and width, or leaves a part out."""
     size = hidden // heads
     found = []
-    for block in read.get("block_configs"):
-        attention, part = block.get("attention") or {}, block.get("ffn") or {}
+    for number, config in enumerate(read.items("block_configs"), start=1):
+        block = read.part(f"entry {number} of 'block_configs'", config)
+        attention, part = block.inside("attention"), block.inside("ffn")
         mixed, passed = _NO_ATTENTION, _NO_FEED_FORWARD
         if attention.get("n_heads_in_group"):
-            group = int(attention["n_heads_in_group"])
+            group = attention.whole("n_heads_in_group", most=heads)
             mixed = _grouped(hidden, heads, heads // group, size, size)
         elif attention.get("replace_with_linear"):
             mixed = Attention("none", hidden * hidden)
         if part.get("ffn_mult"):
-            width = -(-int(2 * float(part["ffn_mult"]) * hidden / 3) // 256) * 256
+            width = -(-int(2 * part.number("ffn_mult") * hidden / 3) // 256) * 256
             passed = FeedForward(3 * hidden * width)
         elif part.get("replace_with_linear"):
             passed = FeedForward(hidden * hidden)
@@ -490,6 +533,8 @@ def published_precision(config: Mapping[str, Any]) -> str:
     'bf16'
     """
     quantization = config.get("quantization_config") or config.get("quantization") or {}
+    fine = isinstance(quantization, Mapping)
+    require(fine, "quantization_config", "an object", repr(quantization)[:60])
     text = str({k: v for k, v in quantization.items() if k not in ("ignore",)}).lower()
     if not quantization:
         return "bf16"
@@ -519,7 +564,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"{name}: config.json must hold an object, got {type(config).__name__}")
-    inner = config.get("text_config") or config.get("llm_config") or {}
+    inner = _Reader(config, name).inside("text_config", "llm_config").config
     merged = {**config, **inner}
     read = _Reader(merged, name)
     hidden = read.whole("hidden_size", "n_embd", "d_model")
@@ -529,7 +574,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     elif read.has("block_configs"):
         layers = _block_layers(read, hidden, heads)
     else:
-        count = read.whole("num_hidden_layers", "n_layer")
+        count = read.whole("num_hidden_layers", "n_layer", most=MOST_LAYERS)
         mixtures = _mixture_layers(read, count)
         attentions = _attention_layers(read, count, hidden, heads)
         if any(mixtures):

@@ -137,10 +137,16 @@ def tabulate(runs: Sequence[Run]) -> Table:
     >>> tabulate(read_runs(read_lines()[:3])).engines.layers
     array([62., 62., 62.])
     """
+    size = len(runs)
+    apart = [row for row, run in enumerate(runs) if run.prompts]  # the others are counted once
+    prompts = [run.prompts for run in runs if run.prompts]
+    work = count_work([run.answers for run in runs] + prompts)
+    taking = np.arange(size)
+    taking[apart] = np.arange(size, size + len(prompts))
     return Table(
         tuple(runs),
-        count_work([run.answers for run in runs]),
-        count_work([run.prompts or run.answers for run in runs]),
+        work.rows(np.arange(size)),
+        work.rows(taking),
         np.array([run.kind == "engine" for run in runs]),
         np.array([run.answer_engines for run in runs]),
         np.array([run.prompt_engines for run in runs]),

@@ -256,7 +256,7 @@ def _file_model(text: str) -> tuple[Architecture, str]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise ValueError(f"model {text!r} cannot be read: {problem.strerror}") from problem
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ValueError(f"model {text!r} must hold JSON: {problem}") from problem
     model = read_architecture(content, path.parent.name or path.stem)
     return model, ""

@@ -35,6 +35,7 @@ from dataclasses import dataclass, replace
 from serving_mathematics.machine.architectures import Architecture
 from serving_mathematics.machine.catalogue import find_model, find_precision, find_system
 from serving_mathematics.machine.deployments import Deployment
+from serving_mathematics.machine.systems import System
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import require_non_negative_integer, require_positive_integer
 
@@ -128,11 +129,16 @@ def _model(name: str) -> Architecture:
     return find_model(name)[0]
 
 
+@functools.cache
+def _system(name: str) -> System:
+    return find_system(name)
+
+
 def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: float) -> Deployment:
     own = row["source"] == OWN_SOURCE
     return Deployment(
         _model(row["model"]),
-        find_system(row["system"]),
+        _system(row["system"]),
         row["backend"],
         _precision(row),
         float(row["isl"]),

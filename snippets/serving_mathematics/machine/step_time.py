@@ -338,15 +338,15 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
         if key not in kept_floors:
             kept_floors[key] = layers_floor_s(model, one.system.generation, one.backend, kept)
         stage = one.tensor * one.attention_data
-        near = min(stage, one.system.domain_devices)
+        inside = min(stage, one.system.domain_devices)
         values = {
             "backend": BACKENDS.index(one.backend),
             "floor_s": kept_floors[key],
             "bandwidth": one.system.bandwidth_bytes_per_s,
             "link": one.system.link_bytes_per_s,
-            "hops": float(ring_hops(np.array(near))),
+            "hops": inside,  # devices, until all are known
             "far_link": one.system.outside_bytes_per_s,
-            "far_hops": float(ring_hops(np.array(stage / near))) / near,
+            "far_hops": stage / inside,
             "stage_link": one.system.link_bytes_per_s
             if one.devices <= one.system.domain_devices
             else one.system.outside_bytes_per_s,
@@ -392,6 +392,8 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
             )
             for name, cell in zip(layered, cells, strict=True):
                 plain[name][row, group] = cell
+    near, domains = plain["hops"], plain["far_hops"]  # devices of a domain that share, and domains
+    plain |= {"hops": ring_hops(near), "far_hops": ring_hops(domains) / near}
     return Work(**{**plain, "backend": plain["backend"].astype(np.int64)})  # type: ignore[arg-type]
 
 

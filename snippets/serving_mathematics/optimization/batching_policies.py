@@ -182,7 +182,7 @@ def _with_watermark(
         outputs = np.full(REQUESTS, 120)
     asked = Workload(asked.arrival_s, prompts, outputs)
     engine = replace(EIGHT_BILLION, kv_blocks=400)
-    served = simulate_steps(asked, engine, round(400 * share), first_chunk=first_chunk)
+    served = simulate(asked, engine, round(400 * share), first_chunk)
     tokens = float(asked.output_tokens.sum()) / float(served.completion_s.max())
     again = served.prefill_tokens / float(asked.prompt_tokens.sum()) - 1
     return 100 * float((served.preemptions > 0).mean()), 100 * again, tokens
@@ -380,7 +380,7 @@ def check_some_blocks_free_beat_none() -> None:
     more tokens than leaving none, with prompts of 250 and of 500 tokens and under three laws of
     outputs; a fifth completes fewer than a twentieth. With prompts of 1,000 it makes no difference.
 
-    Source: the step-by-step engine on the same 2,000 requests for every share.
+    Source: the engine on the same 2,000 requests for every share.
     """
     for prompt, law in itertools.product((250.0, 500.0), LAWS):
         none, some, much = (_with_watermark(share, prompt, law) for share in (0.0, 0.05, 0.2))
@@ -400,7 +400,7 @@ def check_a_first_chunk_is_no_place() -> None:
     three laws of outputs and with prompts of 250 and of 1,000 tokens, and with these not even half;
     leaving blocks free does not mend it.
 
-    Source: the step-by-step engine on the same 2,000 requests for both rules.
+    Source: the engine on the same 2,000 requests for both rules.
     """
     for prompt, law in itertools.product((250.0, 1000.0), LAWS):
         label = f"prompts of {prompt:g}, {law}"

@@ -106,6 +106,15 @@ def block_rounded(values: npt.ArrayLike, code: npt.ArrayLike, block: int) -> Flo
     return np.asarray(rounded.reshape(np.shape(values)))
 
 
+def _microscaled(values: npt.ArrayLike, code: FloatArray) -> FloatArray:
+    """Blocks of 32 with a power of two for a scale, which brings the exponent of the largest size
+    to that of the last value of the code."""
+    rows = _blocks(values, MX_BLOCK)
+    exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1] - np.frexp(code[-1])[1]
+    scale = 2.0 ** np.clip(exponent, -127, 127)
+    return np.asarray((nearest(rows / scale, code) * scale).reshape(np.shape(values)))
+
+
 def mxfp4(values: npt.ArrayLike) -> FloatArray:
     """Numbers in MXFP4: blocks of 32, the scale 2^(⌊log₂ of the largest size⌋ − 2), E2M1 codes.
 
@@ -115,10 +124,19 @@ def mxfp4(values: npt.ArrayLike) -> FloatArray:
     >>> mxfp4([7.0, 1.2] + [0.0] * 30)[:2].tolist()  # the scale is 1
     [6.0, 1.0]
     """
-    rows = _blocks(values, MX_BLOCK)
-    exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1] - 1
-    scale = 2.0 ** np.clip(exponent - 2, -127, 127)
-    return np.asarray((nearest(rows / scale, float_code(2, 1)) * scale).reshape(np.shape(values)))
+    return _microscaled(values, float_code(2, 1))
+
+
+def mxfp8(values: npt.ArrayLike) -> FloatArray:
+    """Numbers in MXFP8: blocks of 32, the scale 2^(⌊log₂ of the largest size⌋ − 8), E4M3 codes.
+
+    values: finite, the last axis a multiple of 32. Magnitudes beyond 448 scales become 448. Returns
+    the shape of the values. Raises ValueError on other input.
+
+    >>> mxfp8([500.0, 1.2] + [0.0] * 30)[:2].tolist()  # the scale is 1
+    [448.0, 1.25]
+    """
+    return _microscaled(values, float_code(4, 3, reserved=1))
 
 
 def nvfp4(values: npt.ArrayLike) -> FloatArray:
@@ -284,6 +302,11 @@ def check_formats_by_hand() -> None:
         scale = 2.0 ** (math.floor(math.log2(max(abs(block)))) - 2)
         rounded += [scale * tiny[np.argmin(abs(tiny - value / scale))] for value in block]
     checks.close("MXFP4, 384 numbers", mxfp4(x).ravel(), np.array(rounded), rtol=1e-12)
+    eight, rounded = float_code(4, 3, reserved=1), []
+    for block in x.reshape(-1, 32):
+        scale = 2.0 ** (math.floor(math.log2(max(abs(block)))) - 8)
+        rounded += [scale * eight[np.argmin(abs(eight - value / scale))] for value in block]
+    checks.close("MXFP8, 384 numbers", mxfp8(x).ravel(), np.array(rounded), rtol=1e-12)
     tensor = float(np.abs(x).max()) / (6 * 448)
     scales, rounded = float_code(4, 3, reserved=1), []
     for block in x.reshape(-1, 16):

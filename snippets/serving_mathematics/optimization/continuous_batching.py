@@ -24,6 +24,7 @@ last admitted, recomputation, and its place at the head of the queue.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import deque
@@ -134,6 +135,11 @@ class StepTable:
         object.__setattr__(self, "prompt_end", round(prompt_end_s / TICK_S))
         object.__setattr__(self, "change", round(change_s / TICK_S))
 
+    @functools.cached_property
+    def prompt_array(self) -> IntArray:
+        """Ticks of the first tokens of a prompt, shape (k,)."""
+        return np.array(self.prompt)
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -193,6 +199,15 @@ class Engine:
         require(len(batch) > most, "table", f"for up to {most} sequences", len(batch) - 1)
         require(len(prompt) > longest, "table", f"for prompts of {longest}", len(prompt) - 1)
         return batch, prompt, self.table.prompt_end, self.table.change
+
+    def prompt_ticks(self, workload: Workload) -> IntArray:
+        """Ticks that the table adds to each prompt, cut into chunks or not, shape (n,); zeros
+        without a table. Raises ValueError where it is too short for what is asked."""
+        if self.table is None:
+            return np.zeros(workload.arrival_s.size, dtype=np.int64)
+        self.tables(workload)
+        ticks, ends = self.table.prompt_array, self.table.prompt_end
+        return ticks[workload.prompt_tokens] - ticks[workload.cached_tokens] + ends
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,19 +38,24 @@ from serving_mathematics.optimization.continuous_batching import (
     chat_workload,
     simulate_steps,
 )
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_non_negative_integer
 
 
-def simulate(workload: Workload, engine: Engine) -> Served:
+def simulate(
+    workload: Workload, engine: Engine, watermark_blocks: int = 0, first_chunk: bool = False
+) -> Served:
     """Serve a workload, one event after the other.
 
-    workload: what is asked. engine: what serves it. Raises ValueError when one request alone
-    outgrows the memory.
+    workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
+    leave free while others are running. first_chunk: admit a request when blocks hold the next
+    chunk of its prompt, and nobody in a step that preempts. Raises ValueError when one request
+    alone outgrows the memory, and on a watermark that is no count.
 
     >>> asked = Workload([0, 0, 2], [4, 4, 4], [3, 3, 1])
     >>> simulate(asked, Engine(step_s=2.0, token_budget=8, max_sequences=8)).completion_s.tolist()
     [6.0, 6.0, 4.0]
     """
+    require_non_negative_integer(watermark_blocks=watermark_blocks)
     kept = workload.prompt_tokens + workload.output_tokens - 1  # the last token is never stored
     block, blocks, most = engine.block_tokens, engine.kv_blocks, int(kept.max())
     require(most <= blocks * block, "kv_blocks", f"enough for a request of {most} tokens", blocks)
@@ -112,7 +117,12 @@ def simulate(workload: Workload, engine: Engine) -> Served:
 
     while fresh < size or decoding or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
+        if partial >= 0 and first_chunk:  # which takes its memory chunk by chunk
+            read = prompt[partial] + generated[partial] - partial_left
+            taken = -(-(read + min(partial_left, budget - batch)) // block)
+        waits = False  # whether nobody is admitted in this step
         while promised > blocks and used(1) > blocks:  # the youngest gives its memory back
+            waits = first_chunk
             victim = youngest.pop()
             if victim == partial:
                 partial, taken = -1, 0
@@ -136,7 +146,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             room -= 1
             if partial_left > left:
                 chunk = left
-                k = (partial_left - 1) // left
+                k = 1 if first_chunk else (partial_left - 1) // left
                 if decoding:
                     k = min(k, (decoding[0] >> shift) - now)
                 if promised > blocks:
@@ -150,7 +160,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
                 ticks += prompt_ticks[total] - prompt_ticks[total - chunk]
                 ended.append(partial)
                 partial = -1
-        while room > 0 and chunk < left:
+        while room > 0 and chunk < left and not waits:
             if preempted:
                 i = preempted[-1]
             elif arrival[fresh] <= clock:
@@ -158,15 +168,18 @@ def simulate(workload: Workload, engine: Engine) -> Served:
             else:
                 break
             total = prompt[i] + generated[i]
-            if promised + footprint[i] > blocks:
+            todo = total - cached[i]
+            later = max(todo - left + chunk, 0) if first_chunk else 0
+            needed = -(-(total - later) // block)
+            spare = watermark_blocks if room < places else 0
+            if promised + footprint[i] + spare > blocks:
                 if not counting:
                     counting = True
                     taken = sum(-(-(prompt[j] + generated[j]) // block) for j in ended)
                     for key in decoding:
                         count(key & mask, key >> shift, 1)
-                if used(1) - (-total // block) > blocks:
+                if used(1) + needed + spare > blocks:
                     break
-            todo = total - cached[i]
             if preempted:
                 preempted.pop()
             else:
@@ -175,7 +188,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
                 admitted_s[i] = clock
             youngest.append(i)
             if counting:
-                taken -= -total // block
+                taken += needed
             promised += footprint[i]
             room -= 1
             if todo <= left - chunk:
@@ -197,7 +210,7 @@ def simulate(workload: Workload, engine: Engine) -> Served:
         tokens = chunk + batch
         # no prompt in this step: decode until somebody ends, arrives or runs out of memory
         if not chunk:
-            k = (decoding[0] >> shift) - now
+            k = 1 if waits else (decoding[0] >> shift) - now
             if promised > blocks:
                 k = lasting(k)
             gap = arrival[fresh] - clock
@@ -330,14 +343,12 @@ def saturated_rate(
     )
     steps_s = engine.step_s * outputs
     if engine.table:
-        asked = Workload(np.zeros(prompts.size), prompts, outputs)
-        _, prompt_ticks, end_ticks, change = engine.tables(asked)
+        asked = Workload(np.zeros(prompts.size), prompts, outputs, cached)
         batch = engine.table.batch[min(engine.max_sequences, len(engine.table.batch) - 1)]
         changing = 1 - (1 - 1 / outputs.mean()) ** (2 * engine.max_sequences)
-        steps_s = steps_s + TICK_S * (batch * later + change * changing * outputs)
-        ticks = np.asarray(prompt_ticks)
-        read_ticks = ticks[prompts.astype(int)] - ticks[cached.astype(int)]
-        own_s = own_s + TICK_S * (read_ticks + end_ticks)
+        changes = engine.table.change * changing
+        own_s = own_s + TICK_S * engine.prompt_ticks(asked)
+        steps_s = steps_s + TICK_S * (batch * later + changes * outputs)
     return float(1 / (steps_s / engine.max_sequences + own_s).mean())
 
 
@@ -365,15 +376,18 @@ def _random_case(rng: np.random.Generator) -> tuple[Workload, Engine]:
 
 
 def check_both_simulators_agree() -> None:
-    """Skipping from event to event gives the times, preemptions and totals of walking every step.
+    """Skipping from event to event gives the times, preemptions and totals of walking every step,
+    for both rules of admission and with blocks left free.
 
     Source: `simulate_steps` on 150 random workloads and engines, with arrivals on step ends.
     """
     rng = np.random.default_rng(20)
     worst, different, preempted = 0.0, 0, 0
-    for _ in range(150):
+    for case in range(150):
         asked, engine = _random_case(rng)
-        slow, fast = simulate_steps(asked, engine), simulate(asked, engine)
+        free, first_chunk = case % 3, case % 4 == 3
+        slow = simulate_steps(asked, engine, free, first_chunk=first_chunk)
+        fast = simulate(asked, engine, free, first_chunk)
         for name in ("admitted_s", "first_token_s", "completion_s", "busy_s"):
             worst = max(worst, float(np.abs(getattr(slow, name) - getattr(fast, name)).max()))
         for name in ("preemptions", "steps", "prefill_tokens", "decode_tokens", "context_tokens"):

@@ -1015,19 +1015,17 @@ def check_smallest_fleet() -> None:
     """The plan keeps both objectives, and no fleet of one replica fewer does, at any batch limit
     and token budget.
 
-    Source: limits 1, 4, 16, …, 1,024 and every budget for one replica fewer, one after the other,
-    as long as the runs on which the answer rests.
+    Source: limits 1, 4, 16, …, 1,024 and every budget for one replica fewer; what differs and is
+    not excluded by twice its intervals, in runs as long as those on which the answer rests.
     """
     fleet, found = _worked()
     checks.holds("the plan keeps both", fleet.keeps(found.best), got=found.best.replicas)
     long = Fleet(replace(WORKED, requests=SETTLING * WORKED.requests))
     fewer = found.best.replicas - 1
-    kept = [
-        (places, budget)
-        for budget in BUDGETS
-        for places in (16, 64, 256, 512)
-        if long.keeps(long.performance(fewer, places, budget))
-    ]
+    limits = [(4**k, budget) for budget in BUDGETS for k in range(6) if 4**k <= budget]
+    runs = [fleet.performance(fewer, *some) for some in limits]
+    near = {(r.ttft, r.tpot): (r.places, r.budget) for r in runs if r and fleet.may_keep(r, 2.0)}
+    kept = [some for some in near.values() if long.keeps(long.performance(fewer, *some))]
     checks.equal("limits at which one fewer keeps them", kept, [])
 
 

@@ -62,13 +62,11 @@ def work_s(asked: Workload, engine: Engine) -> tuple[FloatArray, FloatArray]:
 
 def _prompt_s(asked: Workload, engine: Engine) -> FloatArray:
     """Time of each prompt beside the steps that carry it [s], shape (n,)."""
-    _, prompt_ticks, end_ticks, change_ticks = engine.tables(asked)
+    change_ticks = engine.table.change if engine.table else 0
     rule = "without a cost of changes, which only the simulators follow"
     require(not change_ticks, "table", rule, f"{TICK_S * change_ticks:g} s")
-    ticks = np.asarray(prompt_ticks)
-    own = ticks[asked.prompt_tokens] - ticks[asked.cached_tokens] + end_ticks
     fresh = asked.prompt_tokens - asked.cached_tokens
-    return np.asarray(engine.prefill_token_s * fresh + TICK_S * own)
+    return np.asarray(engine.prefill_token_s * fresh + TICK_S * engine.prompt_ticks(asked))
 
 
 def _steps_s(engine: Engine, most: int) -> FloatArray:

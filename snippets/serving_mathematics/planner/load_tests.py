@@ -77,9 +77,19 @@ def _at(data: Any, *paths: str) -> Any:
 def _finite(data: Any, where: str, *paths: str) -> float:
     """A finite number at the first of the paths that leads somewhere."""
     value = _at(data, *paths)
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = _json_number(value)
+    fine = math.isfinite(number)
     require(fine, f"{where}: {paths[0]}", "a number (was the test streamed?)", repr(value)[:40])
-    return float(value)
+    return number
+
+
+def _json_number(value: Any) -> float:
+    """A number of JSON; NaN where it is none, or larger than any."""
+    try:
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if plain else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _name(value: Any) -> str:
@@ -89,7 +99,8 @@ def _name(value: Any) -> str:
 
 
 def _completed(count: float, where: str) -> int:
-    require(count >= 1, where, "a test with completed requests (see its errors)", f"{count:g}")
+    rule = "a test with completed requests (see its errors)"
+    require(1 <= count < math.inf, where, rule, f"{count:g}")
     return int(count)
 
 
@@ -106,12 +117,15 @@ def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
         1e-3 * _finite(data, where, f"mean_{name}_ms", f"median_{name}_ms")
         for name in ("ttft", "tpot")
     )
-    limit, endless = data.get("max_concurrency"), data.get("request_rate", "inf") == "inf"
-    steady = endless and isinstance(limit, int) and limit <= completed
+    limit, endless = (
+        _json_number(data.get("max_concurrency")),
+        data.get("request_rate", "inf") == "inf",
+    )
+    steady = endless and limit % 1 == 0 and limit <= completed
     duration = _finite(data, where, "duration")
     require(duration > 0, f"{where}: duration", "positive", duration)
     rate = completed / duration
-    load = float(limit) if steady else _mean_load(rate, ttft_s, tpot_s, output)  # type: ignore[arg-type]
+    load = limit if steady else _mean_load(rate, ttft_s, tpot_s, output)
     lengths = data.get("input_lens")
     equal = isinstance(lengths, list) and len(set(map(str, lengths))) == 1
     device = next((data[key] for key in LIKE_DEVICE if isinstance(data.get(key), str)), "")
@@ -128,20 +142,21 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     times = {}
     for name in ("time_to_first_token", "inter_token_latency"):
         unit = _at(data, f"{name}.unit") or "ms"
-        require(unit in ("ms", "s", "sec", "us"), f"{where}: {name}", "in us, ms or s", unit)
+        known = unit in ("ms", "s", "sec", "us")
+        require(known, f"{where}: {name}", "in us, ms or s", repr(unit)[:40])
         scale = {"us": 1e-6, "ms": 1e-3}.get(unit, 1.0)
         times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
     ttft_s, tpot_s = times.values()
     settings = data.get("input_config") or {}
     phases = settings.get("phases")
     if isinstance(phases, list):  # of schema 1.4, with their names inside
-        named = {_at(one, "name"): one for one in phases}
+        named = {str(_at(one, "name")): one for one in phases}
         settings = {**settings, "phases": named}
-    limit = _at(settings, "loadgen.concurrency", "phases.profiling.concurrency")
+    limit = _json_number(_at(settings, "loadgen.concurrency", "phases.profiling.concurrency"))
     rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
-    steady = isinstance(limit, int) and not rate_set
+    steady = limit % 1 == 0 and not rate_set
     rate = _finite(data, where, "request_throughput.avg")
-    load = float(limit) if steady else _mean_load(rate, ttft_s, tpot_s, output)
+    load = limit if steady else _mean_load(rate, ttft_s, tpot_s, output)
     model = _name(_at(settings, "endpoint.model_names", "models.items.0.name", "models"))
     names = re.search(r'"gpu_name": ?"([^"]+)"', json.dumps(data.get("telemetry_data") or {}))
     equal = _at(data, "input_sequence_length.std") == 0
@@ -156,7 +171,11 @@ def _aiperf_table(text: str, where: str) -> LoadRun:
     """AIPerf's CSV: metrics with their unit in brackets, then single values."""
     data: dict[str, Any] = {}
     header: list[str] = []
-    for row in csv.reader(io.StringIO(text)):
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
+    for row in rows:
         if not row or row[0] in ("Metric", "Endpoint"):
             header = row
             continue
@@ -164,22 +183,26 @@ def _aiperf_table(text: str, where: str) -> LoadRun:
             continue
         name, _, unit = row[0].partition(" (")
         cells = dict(zip(header[1:], row[1:], strict=False))
-        value = cells.get("avg") or cells.get("Value") or ""
-        try:
-            number = float(value)
-        except ValueError:
+        number = _typed(cells.get("avg") or cells.get("Value") or "")
+        if math.isnan(number):
             continue
         key = name.strip().lower().replace(" ", "_")
-        data[key] = {"avg": number, "unit": unit.rstrip(")") or None}
-        if cells.get("std"):
-            data[key]["std"] = float(cells["std"])
+        std = _typed(cells.get("std") or "")
+        data[key] = {"avg": number, "unit": unit.rstrip(")") or None, "std": std}
     return _aiperf(data, where)
 
 
-def _guidellm(data: Mapping[str, Any], report: Mapping[str, Any], where: str) -> LoadRun:
-    metrics = data.get("metrics")
-    totals = _at(metrics, "request_totals.successful")
-    completed = _completed(float(totals) if isinstance(totals, int) else 0, where)
+def _typed(cell: str) -> float:
+    """The number of a cell; NaN where it holds none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
+    metrics = _at(data, "metrics")
+    completed = _completed(_json_number(_at(metrics, "request_totals.successful")), where)
 
     def mean(name: str) -> float:
         return _finite(metrics, where, f"{name}.successful.mean", f"{name}.successful.median")
@@ -367,7 +390,7 @@ def _refuse_other(run: LoadRun, deployment: Deployment) -> None:
         *(asked.layer_count, asked.hidden),
         asked.parameters,
     )
-    require(same, f"{run.where}: the model", f"{asked.name}, as asked", run.model)
+    require(same, f"{run.where}: the model", f"{asked.name}, as asked", run.model[:60])
     if run.device:
         form = compared(run.device)
         short = compared(system.name.split("_")[0])
@@ -375,7 +398,7 @@ def _refuse_other(run: LoadRun, deployment: Deployment) -> None:
             fits = find_system(run.device).name == system.name
         except ValueError:
             fits = short in form
-        require(fits, f"{run.where}: the device", f"{system.name}, as asked", run.device)
+        require(fits, f"{run.where}: the device", f"{system.name}, as asked", run.device[:60])
 
 
 def check_little_by_hand() -> None:

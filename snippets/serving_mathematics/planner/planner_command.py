@@ -322,8 +322,12 @@ def _presets() -> str:
 
 def main(arguments: list[str]) -> int:
     """The command; the process's exit status."""
+    if sys.stdout is None:  # closed by whoever started it
+        print("standard output must be open, got none", file=sys.stderr or io.StringIO())
+        return 2
     try:
-        return _ending(arguments)
+        with contextlib.redirect_stderr(sys.stderr or io.StringIO()):  # or it goes to the answer
+            return _ending(arguments)
     except BrokenPipeError:
         for stream in (sys.stdout, sys.stderr):  # or Python reports it when it ends
             with contextlib.suppress(OSError, ValueError):

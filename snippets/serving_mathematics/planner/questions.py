@@ -18,6 +18,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -560,6 +561,8 @@ def read_trace(path: str, columns: str = "") -> Workload:
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: must be UTF-8 text, got {error.reason}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: must be a whole gzip file, got {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -174,7 +174,7 @@ def check_any_executor_same_records() -> None:
     """
     goals = ((1, 2.0), (5, 2.0), (9, 2.0), (1, 0.01))
     grid = [
-        {"rate_per_s": rate, "requests": 200, "ttft_s": goal, "parallelism": "tp1"}
+        {"rate_per_s": rate, "requests": 100, "ttft_s": goal, "parallelism": "tp1"}
         for rate, goal in goals
     ]
     questions = read_questions(grid)
@@ -192,7 +192,10 @@ def check_row_is_the_question_alone() -> None:
 
     Source: the plan of the question; comparison of all values, to the bit.
     """
-    grid = [{"rate_per_s": 3, "requests": 200, "ttft_s": 2, "seed": seed} for seed in (0, 0, 5)]
+    split = {"parallelism": "tp1,tp2"}
+    grid = [
+        {"rate_per_s": 3, "requests": 100, "ttft_s": 2, "seed": seed} | split for seed in (0, 0, 5)
+    ]
     alone = answer_record(answer(read_choices(grid[0]))) | {"problem": ""}
     rows = sweep(read_questions(grid))
     checks.equal("rows of one seed", rows[:2] == [alone, alone], True)

@@ -164,7 +164,7 @@ def rare_wait(
     require_non_negative(wait=wait)
     require(wait <= 1e4, "wait", "at most 10,000 services", wait)
     require_positive_integer(paths=paths)
-    require(paths % 1 == 0 and paths >= 2, "paths", "an integer of at least 2", paths)
+    require(paths >= 2, "paths", "an integer of at least 2", paths)
     level, passed = np.zeros(int(paths)), np.zeros(int(paths), dtype=bool)
     while not passed.all():
         left = np.flatnonzero(~passed)

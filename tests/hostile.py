@@ -1,0 +1,33 @@
+"""Values that no file should hold, at every place where a file holds one."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+HOSTILE: list[Any] = [
+    *(None, True, -1, 1e308, 10**400, 10**9, math.nan, math.inf, "", "x\n", "inf"),
+    *([], [None], [[[]]], {}, {"successful": None}, "é" * 2000),
+]
+
+
+def places(data: Any, path: Path = ()) -> Iterator[Path]:
+    """Every place in a value of JSON where another may stand."""
+    items: Any = enumerate(data) if isinstance(data, list) else ()
+    for key, inner in data.items() if isinstance(data, dict) else items:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def changed(data: Any, path: Path, value: Any) -> Any:
+    """The same with a value at a place."""
+    data = copy.deepcopy(data)
+    here = data
+    for key in path[:-1]:
+        here = here[key]
+    here[path[-1]] = value
+    return data
