@@ -15,7 +15,7 @@ export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
 .PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
-	bench-predict soak mutants measure measure-vllm font lock audit clean
+	bench-predict bench-plan soak mutants measure measure-vllm measure-load-test font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,6 +73,9 @@ bench-build: $(READY) ## time builds against the plain theme, then against other
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
 
+bench-plan: $(READY) ## put twelve questions to a public configurator and to the planner; takes half an hour
+	$(BIN)/python benchmarks/configurator.py
+
 soak: $(ENGINE) ## each server at five times its load: MINUTES=10 for each, its memory and what it lost
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
@@ -104,6 +107,9 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 
 measure-vllm: $(ENGINE) ## measure vLLM beside the engine, by hand, on a quiet machine; pip fetches 1 GB to .cache/vllm
 	$(BIN)/python -m benchmarks.vllm_engine
+
+measure-load-test: $(ENGINE) ## test the engine's server with a public load generator, 300 MB that pip fetches; a few minutes
+	$(BIN)/python benchmarks/load_test.py
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m builder.fonts

@@ -1,0 +1,130 @@
+"""The questions to a public configurator: its adapter without it, what was measured, the record."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.planner_peer import (
+    QUESTIONS,
+    answer_measured,
+    choices_of,
+    engines_needed,
+    example,
+    measured_runs,
+    nearest_run,
+    peer_words,
+)
+
+from benchmarks import configurator, predictor
+
+ROW = {
+    "ttft": 400.0, "tpot": 12.0, "total_gpus_needed": 4, "replicas_needed": 2,
+    "num_total_gpus": 2, "concurrency": 48, "tp": 2, "pp": 1, "dp": 1, "moe_ep": 1,
+}  # fmt: skip
+ECHO = """
+import json, sys
+print("a line of its own", flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "end" in asked:
+        break
+    print("ANSWER " + json.dumps([asked, 0.5]), flush=True)
+"""
+
+
+def test_answers_come_back_in_order_and_an_end_is_said() -> None:
+    asked = [{"a": 1}, {"b": [2]}]
+    assert list(predictor.ask(asked, ECHO, sys.executable)) == [(one, 0.5) for one in asked]
+    with pytest.raises(RuntimeError, match=r"ended before it answered \{'end': 1\}"):
+        list(predictor.ask([{"end": 1}], ECHO, sys.executable))
+
+
+def test_the_peer_is_asked_the_same_question() -> None:
+    asked = QUESTIONS[0]
+    words = peer_words(asked)
+    assert words["system"] == "h100_sxm"
+    assert (words["ttft"], words["tpot"]) == (1e3 * asked.ttft_s, 1e3 * asked.tpot_s)
+    assert (words["isl"], words["osl"]) == (asked.prompt_tokens, asked.output_tokens)
+    assert words["target_request_rate"] == asked.rate_per_s
+    question = choices_of(asked, 0.5)[0]
+    traffic = question.traffic
+    assert isinstance(traffic, Workload)
+    assert set(traffic.prompt_tokens.tolist()) == {asked.prompt_tokens}
+    rate = (traffic.arrival_s.size - 1) / traffic.arrival_s[-1]
+    assert rate == pytest.approx(asked.rate_per_s, rel=0.05)
+    assert question.objective.tpot_s == asked.tpot_s
+
+
+def test_answers_of_the_peer_that_miss_a_limit_do_not_count() -> None:
+    asked = QUESTIONS[0]  # 0.5 s and 15 ms
+    apart = ROW | {"total_gpus_needed": 8}
+    found = configurator.peer_answer({"agg": ROW, "disagg": apart}, asked)
+    assert found is not None
+    assert (found["devices"], found["split"], found["apart"]) == (4, "2 x tp2", 8)
+    assert (found["devices_of_replica"], found["concurrency"], found["tpot_s"]) == (2, 48.0, 0.012)
+    for miss in ({"ttft": 501.0}, {"tpot": 15.1}):
+        found = configurator.peer_answer({"agg": ROW | miss}, asked)
+        assert found is not None
+        assert (found["devices"], found["apart"]) == (0, 0)
+    assert configurator.peer_answer("KeyError: 'node'", asked) is None
+    none = configurator.peer_answer("NoFeasibleConfigError: nothing", asked)
+    assert none is not None
+    assert none["devices"] == 0
+
+
+def test_splits_in_short() -> None:
+    assert configurator.split_of(ROW | {"tp": 1}) == "tp1"
+    assert configurator.split_of(ROW | {"dp": 8, "tp": 1, "moe_ep": 8}) == "dp8 ep8"
+
+
+def test_runs_beside_both_proposals_stand_once() -> None:
+    asked = QUESTIONS[0]
+    one = {"devices": 2, "devices_of_replica": 1, "concurrency": 30.0}
+    rows = configurator.runs_beside(asked, {"theirs": one, "ours": one | {"concurrency": 33.0}})
+    assert [(row["proposed_by"], row["devices"], row["concurrency"]) for row in rows] == [
+        ("both", 1, 32.0)
+    ]
+    rows = configurator.runs_beside(asked, {"theirs": None, "ours": one | {"devices": 0}})
+    assert rows == []
+
+
+def test_what_was_measured_by_brute_force() -> None:
+    for asked in QUESTIONS:
+        devices = [
+            run.answers.devices * int(np.ceil(asked.rate_per_s / (run.concurrency / whole)))
+            for run, _ in measured_runs(asked)
+            if run.first_token_s <= asked.ttft_s and run.per_token_s <= asked.tpot_s
+            for whole in [
+                run.first_token_s + (run.answers.mean_output_tokens - 1) * run.per_token_s
+            ]
+        ]
+        found = answer_measured(asked)
+        assert (found[0] if found else 0) == min(devices, default=0)
+
+
+@given(st.floats(0.1, 50), st.floats(1, 500), st.floats(0.01, 5), st.floats(0.001, 0.1))
+def test_engines_carry_the_rate_and_one_fewer_does_not(
+    rate: float, concurrency: float, ttft_s: float, tpot_s: float
+) -> None:
+    count = engines_needed(rate, concurrency, ttft_s, tpot_s, 100.0)
+    each = concurrency / (ttft_s + 99 * tpot_s)
+    assert count * each >= rate * (1 - 1e-9)
+    assert (count - 1) * each < rate * (1 + 1e-9)
+
+
+def test_a_run_far_from_the_load_is_not_near() -> None:
+    assert nearest_run(QUESTIONS[0], 1, 1000.0) is None
+    assert nearest_run(QUESTIONS[0], 3, 32.0) is None
+
+
+def test_the_page_counts_what_the_record_says() -> None:
+    told = example()
+    assert len(told.versus_rows.splitlines()) == told.versus_asked == len(QUESTIONS)
+    assert len(told.versus_run_rows.splitlines()) == told.versus_runs
+    assert told.versus_peer_nearer + told.versus_here_nearer == told.versus_runs
+    assert told.versus_same <= told.versus_both <= told.versus_asked - told.versus_unanswered
