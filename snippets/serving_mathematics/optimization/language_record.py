@@ -256,8 +256,8 @@ def figure_language_formats(figure: Figure) -> None:
 
     Alt: Dot plot with a row for each of thirteen formats, from eight bits at the top to four at the
     bottom, and growth of perplexity in percent along the axis, linear up to 1 and logarithmic
-    beyond. The rows of eight bits lie between zero and five; those of four bits spread over a decade,
-    with one scale an output farthest to the right and the diamonds right of the circles.
+    beyond. The rows of eight bits lie between zero and five; those of four bits spread over a
+    decade, with one scale an output farthest to the right and the diamonds right of the circles.
     """
     _, rows = _record()
     figure.set_size_inches(5.8, 4.2)
