@@ -334,7 +334,8 @@ def _compared(told: Sequence[dict[str, Any]]) -> list[str]:
             errors = [abs(run[name] / run["measured_s"] - 1) for name in ("peer_s", "here_s")]
             cells = [
                 f"{one['asked']['model']}, {one['asked']['device']}, {one['asked']['backend']}, "
-                f"{run['devices']} devices, {run['concurrency']:g} at a time",
+                f"{run['devices']} device{'s' * (run['devices'] > 1)},"
+                f" {run['concurrency']:g} at a time",
                 run["proposed_by"],
                 *(f"{1e3 * run[name]:.3g}" for name in ("measured_s", "peer_s", "here_s")),
                 "theirs" if errors[0] < errors[1] else "ours",
