@@ -147,11 +147,10 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
         scale = {"us": 1e-6, "ms": 1e-3}.get(unit, 1.0)
         times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
     ttft_s, tpot_s = times.values()
-    settings = data.get("input_config")
+    settings: Any = data.get("input_config")
     phases = _at(settings, "phases")
     if isinstance(phases, list):  # of schema 1.4, with their names inside
-        named = {str(_at(one, "name")): one for one in phases}
-        settings = {**settings, "phases": named}
+        settings = dict(settings) | {"phases": {str(_at(one, "name")): one for one in phases}}
     limit = _json_number(_at(settings, "loadgen.concurrency", "phases.profiling.concurrency"))
     rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
     steady = limit % 1 == 0 and not rate_set
