@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,12 @@ from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.planner_peer import (
     QUESTIONS,
+    Asked,
+    answer_here,
     answer_measured,
     choices_of,
+    deployment_of,
+    distances,
     engines_needed,
     example,
     measured_runs,
@@ -42,6 +48,14 @@ def test_answers_come_back_in_order_and_an_end_is_said() -> None:
     assert list(predictor.ask(asked, ECHO, sys.executable)) == [(one, 0.5) for one in asked]
     with pytest.raises(RuntimeError, match=r"ended before it answered \{'end': 1\}"):
         list(predictor.ask([{"end": 1}], ECHO, sys.executable))
+
+
+def test_a_dozen_questions_differ_and_are_in_seconds() -> None:
+    assert len({*QUESTIONS}) == 12
+    for one in QUESTIONS:
+        assert isinstance(one, Asked)
+        assert one.tpot_s < 0.1 < one.ttft_s < 10
+        assert min(one.prompt_tokens, one.output_tokens) > 100
 
 
 def test_the_peer_is_asked_the_same_question() -> None:
@@ -120,6 +134,35 @@ def test_engines_carry_the_rate_and_one_fewer_does_not(
 def test_a_run_far_from_the_load_is_not_near() -> None:
     assert nearest_run(QUESTIONS[0], 1, 1000.0) is None
     assert nearest_run(QUESTIONS[0], 3, 32.0) is None
+
+
+def test_a_question_is_of_one_device_with_fixed_lengths() -> None:
+    for one in QUESTIONS:
+        asked = deployment_of(one)
+        assert asked.devices == 1
+        assert (asked.input_tokens, asked.output_tokens) == (one.prompt_tokens, one.output_tokens)
+        assert asked.shortest_share == 1
+
+
+def test_limits_that_nothing_keeps_have_no_devices() -> None:
+    asked = replace(QUESTIONS[0], tpot_s=1e-6)
+    assert answer_here(asked, 0.5, requests=200) == {
+        "devices": 0, "split": "", "devices_of_replica": 0, "concurrency": 0.0, "apart": 0,
+    }  # fmt: skip
+
+
+def test_distances_are_of_what_both_answered_and_somebody_measured() -> None:
+    def told(measured: int, peer: int | None, here: int) -> dict[str, Any]:
+        return {
+            "measured": measured and {"devices": measured},
+            "peer": None if peer is None else {"devices": peer},
+            "here": {"0.5": {"devices": here}},
+        }
+
+    rows = [told(4, 2, 8), told(0, 1, 1), told(2, None, 2), told(2, 0, 2), told(2, 2, 0)]
+    assert distances(rows) == {"peer": [0.5], "here": [2.0]}
+    with pytest.raises(ValueError, match="told must be answered by both and measured"):
+        distances(rows[1:])
 
 
 def test_the_page_counts_what_the_record_says() -> None:

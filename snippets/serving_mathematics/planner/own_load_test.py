@@ -91,14 +91,11 @@ def tested_calibration() -> Calibration:
     return calibrate(runs_of(tested_runs(), tested_deployment()), measured=False)
 
 
-def median_errors(found: Calibration) -> dict[str, float]:
+def _median_errors(found: Calibration) -> dict[str, float]:
     """Median of |predicted / measured - 1| of the time per token: before, after, and each run by
     the others.
 
     found: the calibration, of three runs or more.
-
-    >>> sorted(median_errors(tested_calibration()))
-    ['after', 'before', 'others']
     """
     measured = np.array([run.per_token_s for run in found.runs])
     assert found.held_out is not None
@@ -111,7 +108,7 @@ def median_errors(found: Calibration) -> dict[str, float]:
 def example() -> SimpleNamespace:
     """The table of the page, and what its text quotes."""
     record, found = read_record(RECORD), tested_calibration()
-    errors = median_errors(found)
+    errors = _median_errors(found)
     rows = calibration_rows(found)[1:]
     lines = [" | ".join(row) for row in rows]
     return SimpleNamespace(
@@ -151,7 +148,7 @@ def check_calibration_comes_nearer() -> None:
 
     Source: the record.
     """
-    errors = median_errors(tested_calibration())
+    errors = _median_errors(tested_calibration())
     checks.holds("fitted", errors["after"] < errors["before"], got=errors, kind="measured")
     checks.holds("by others", errors["others"] < errors["before"], got=errors, kind="measured")
 

@@ -41,7 +41,12 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Performance, Question
 from serving_mathematics.planner.configurations import rank, split_name
 from serving_mathematics.planner.questions import _split, _splits
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 RECORD = "planner_peer"
 REQUESTS, SEED = 2000, 29
@@ -94,7 +99,8 @@ def peer_words(asked: Asked) -> dict[str, Any]:
 
     asked: one of them.
 
-    >>> peer_words(QUESTIONS[0])["tpot"]
+    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
+    >>> peer_words(asked)["tpot"]
     15.0
     """
     return {
@@ -116,7 +122,8 @@ def deployment_of(asked: Asked) -> Deployment:
 
     asked: one of them.
 
-    >>> deployment_of(QUESTIONS[0]).system.name
+    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
+    >>> deployment_of(asked).system.name
     'h100_sxm'
     """
     return Deployment(
@@ -138,10 +145,12 @@ def choices_of(asked: Asked, quantile: float, requests: int = REQUESTS) -> list[
     asked: one of them. quantile: at which the limits are to be kept, in (0, 1). requests: of the
     trace. Raises ValueError on another quantile, and where no split is possible.
 
-    >>> [split_name(one) for one in choices_of(QUESTIONS[0], 0.5)][:4]
-    ['tp1', 'tp2', 'tp4', 'tp8']
+    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
+    >>> [one.deployment.tensor for one in choices_of(asked, 0.5)][:4]
+    [1, 2, 4, 8]
     """
     require_in("(0, 1)", quantile=quantile)
+    require_positive_integer(requests=requests)
     rng = np.random.default_rng(SEED)
     arrivals = np.cumsum(rng.exponential(1 / asked.rate_per_s, requests))
     ones = np.ones(requests, dtype=np.int64)
@@ -168,7 +177,8 @@ def answer_here(asked: Asked, quantile: float, requests: int = REQUESTS) -> dict
 
     asked, quantile, requests: as for choices_of.
 
-    >>> found = answer_here(QUESTIONS[0], 0.5, requests=400)
+    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
+    >>> found = answer_here(asked, 0.5, requests=400)
     >>> found["devices"] >= 1, sorted(found)
     (True, ['apart', 'concurrency', 'devices', 'devices_of_replica', 'split'])
     """
@@ -211,7 +221,8 @@ def measured_runs(asked: Asked) -> list[tuple[Run, float]]:
 
     asked: one of them.
 
-    >>> {run.answers.devices for run, _ in measured_runs(QUESTIONS[0])}
+    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
+    >>> {run.answers.devices for run, _ in measured_runs(asked)}
     {8, 1, 2, 4}
     """
     wanted, found = deployment_of(asked), []
@@ -255,7 +266,8 @@ def answer_measured(asked: Asked) -> tuple[int, Run] | None:
 
     asked: one of them.
 
-    >>> found = answer_measured(QUESTIONS[0])
+    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
+    >>> found = answer_measured(asked)
     >>> found is not None and found[0] >= 1
     True
     """
@@ -276,7 +288,8 @@ def nearest_run(asked: Asked, devices: int, concurrency: float) -> tuple[Run, fl
 
     asked: one of them. devices, concurrency: of a replica, positive. Raises ValueError otherwise.
 
-    >>> found = nearest_run(QUESTIONS[0], 1, 30.0)
+    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
+    >>> found = nearest_run(asked, 1, 30.0)
     >>> found[0].concurrency if found else 0
     32.0
     """
