@@ -299,8 +299,8 @@ def figure_language_speed(figure: Figure) -> None:
     for file, colour, drop in (
         ("F16", "C0", -12),
         ("Q8_0", "C1", -12),
-        ("Q4_0", "C2", 6),
-        ("Q4_1", "C3", -2),
+        ("Q4_0", "C2", 10),
+        ("Q4_1", "C3", -4),
     ):
         times = np.array([_step_s(record, file, batch) for batch in batches.tolist()])
         rates = batches[:, None] / times
