@@ -30,13 +30,12 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics import checks
-from serving_mathematics.machine.deployments import require_deployment
 from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
 from serving_mathematics.measuring import provenance, read_record, write_record
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.configurations import rank, split_name
-from serving_mathematics.planner.questions import _split, _splits
+from serving_mathematics.planner.questions import _possible_splits
 from serving_mathematics.require import require, require_in
 
 RECORD = "measured_questions"
@@ -61,7 +60,7 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     ['tp1', 'tp2', 'tp4']
     """
     require_in("[1, 10]", margin=margin)
-    one, refused = run.answers, ""
+    one = run.answers
     each = run.first_token_s + (one.mean_output_tokens - 1) * run.per_token_s
     count = int(np.clip(8 * run.concurrency, LEAST, MOST))
     rng = np.random.default_rng(run.line)
@@ -72,18 +71,7 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     ]
     asked = Workload(arrivals - arrivals[0], *lengths)
     goal = Objective(margin * run.first_token_s, margin * run.per_token_s, 0.5)
-    choices = []
-    for split in _splits(one.architecture, one.system):
-        tried = _split(one, split)
-        try:
-            require_deployment(tried)
-        except ValueError as problem:
-            refused = refused or str(problem)
-            continue
-        choices.append(Question(tried, asked, goal, 1.0, requests=count))
-    if not choices:
-        raise ValueError(refused)
-    return choices
+    return [Question(tried, asked, goal, 1.0, requests=count) for tried in _possible_splits(one)]
 
 
 def reason(problem: str) -> str:

@@ -34,13 +34,13 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import Deployment, require_deployment
+from serving_mathematics.machine.deployments import Deployment
 from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
 from serving_mathematics.measuring import read_record
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Performance, Question
 from serving_mathematics.planner.configurations import rank, split_name
-from serving_mathematics.planner.questions import _split, _splits
+from serving_mathematics.planner.questions import _possible_splits
 from serving_mathematics.require import (
     require,
     require_in,
@@ -158,16 +158,10 @@ def choices_of(asked: Asked, quantile: float, requests: int = REQUESTS) -> list[
         arrivals - arrivals[0], asked.prompt_tokens * ones, asked.output_tokens * ones
     )
     goal = Objective(asked.ttft_s, asked.tpot_s, quantile)
-    base, choices, refused = deployment_of(asked), [], ""
-    for split in _splits(base.architecture, base.system):
-        tried = _split(base, split)
-        try:
-            require_deployment(tried)
-        except ValueError as problem:
-            refused = refused or str(problem)
-            continue
-        choices.append(Question(tried, traffic, goal, 1.0, requests=requests))
-    require(len(choices) > 0, "the question", "of a deployment that can be", refused)
+    choices = [
+        Question(tried, traffic, goal, 1.0, requests=requests)
+        for tried in _possible_splits(deployment_of(asked))
+    ]
     return choices + [replace(one, separate=True) for one in choices]
 
 

@@ -340,6 +340,23 @@ def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
     return splits
 
 
+def _possible_splits(base: Deployment) -> list[Deployment]:
+    """A deployment in each of the splits that are tried where nothing is said, as far as they can
+    be. Raises ValueError with the first refusal where none can."""
+    found, refused = [], ""
+    for split in _splits(base.architecture, base.system):
+        tried = _split(base, split)
+        try:
+            require_deployment(tried)
+        except ValueError as problem:
+            refused = refused or str(problem)
+        else:
+            found.append(tried)
+    if not found:
+        raise ValueError(refused)
+    return found
+
+
 def read_choices(
     values: Values, load: Callable[[str, str], Workload] | None = None
 ) -> list[Question]:
