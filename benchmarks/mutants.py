@@ -64,7 +64,6 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "hook": ("serve", "build"),
     "configuration": ("build",),
     "readings": ("expansion",),
-    "fonts": ("build",),
     "live": ("build",),
     "notebooks": ("build", "notebook"),
     "scaffold": ("chapter",),

@@ -49,6 +49,8 @@ def test_scripts_and_the_font_of_formulas_are_known_before_the_page_is_drawn() -
     head = '<title>t</title><link rel="stylesheet" href="../../assets/handbook.css">'
     told = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
     assert settled(f"{head}<p>x</p>") == f"{head}<p>x</p>".replace("</title>", f"</title>{told}")
+    drawn = "<svg><title>another title</title></svg>"
+    assert settled(f"{head}{drawn}").endswith(drawn)
     page = settled(f"{head}<math>x</math>")
     assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
     assert page.index(told) < page.index("preload") < page.index("stylesheet")
