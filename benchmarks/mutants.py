@@ -65,8 +65,11 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "fonts": ("build",),
     "live": ("build",),
     "notebooks": ("build", "notebook"),
+    "scaffold": ("chapter",),
+    "chapter_check": ("chapter",),
 }
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
+ANSWERS = "tests/test_nudged.py::test_no_answer_changes_in_silence"
 LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
 
 
@@ -151,8 +154,8 @@ def _sources(root: Path) -> Sources:
 
 
 def tests_of(file: str, root: Path) -> list[str]:
-    """The tests of a module: itself, for its checks, its test file, what its page shows of it, and
-    the ranges that its messages name."""
+    """The tests of a module, those first that take least: what its functions answer, the ranges
+    that its messages name, its test file, itself, for its checks, and what its page shows."""
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
@@ -160,12 +163,12 @@ def tests_of(file: str, root: Path) -> list[str]:
         found += [f"tests/test_{path.stem}.py"] if path.stem not in names else []
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
-        found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
-        found += [file] if part.parts else []
         name = ".".join([*part.parts, path.stem])
         shows = any(f"def {start}" in text for start in ("example(", "slider_", "figure_"))
+        calls = [] if _sources(root).needs(name) else [f"{ANSWERS}[{name}]", f"{LETTER}[{name}]"]
+        found = [*calls, f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
+        found += [file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []
-        found += [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
     return [name for name in found if (root / name.partition("::")[0]).is_file()]
 
 

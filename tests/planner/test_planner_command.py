@@ -411,38 +411,6 @@ def test_streams_that_are_closed(closed: str, status: int, lines: int, tmp_path:
     assert (b"rate_per_s" in done.stdout) is (closed == "2")
 
 
-def test_progress_is_no_answer_where_errors_are_closed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def ending(_: list[str]) -> int:
-        print("1 of 2", file=sys.stderr)
-        print("answer")
-        return 0
-
-    monkeypatch.setattr(planner_command, "_ending", ending)
-    monkeypatch.setattr(sys, "stderr", None)
-    assert main([]) == 0
-    assert capsys.readouterr().out == "answer\n"
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["--presets"]])
-def test_a_closed_pipe_is_quiet(arguments: list[str], tmp_path: Path) -> None:
-    reads, writes = os.pipe()
-    os.close(reads)
-    done = subprocess.run(
-        [sys.executable, "-m", "serving_mathematics.planner", *arguments],
-        stdout=writes,
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
-    os.close(writes)
-    assert done.stderr == b""
-    silent = 0 if "--help" in arguments else 141  # argparse passes over it
-    assert done.returncode in (silent, 141)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) -> None:
     """However it ends: the pipe that they inherited is closed within seconds."""

@@ -331,32 +331,7 @@ def _presets() -> str:
 
 def main(arguments: list[str]) -> int:
     """The command; the process's exit status."""
-    if sys.stdout is None:  # closed by whoever started it
-        print("standard output must be open, got none", file=sys.stderr or io.StringIO())
-        return 2
-    try:
-        with contextlib.redirect_stderr(sys.stderr or io.StringIO()):  # or it goes to the answer
-            return _ending(arguments)
-    except BrokenPipeError:
-        for stream in (sys.stdout, sys.stderr):  # or Python reports it when it ends
-            with contextlib.suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
-        return 128 + 13
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-
-
-def _ending(arguments: list[str]) -> int:
-    """The exit status, with everything written."""
-    try:
-        return _status(command_parser().parse_args(arguments))
-    finally:
-        sys.stdout.flush()
-
-
-def _status(options: argparse.Namespace) -> int:
+    options = command_parser().parse_args(arguments)
     try:
         return _answer(options)
     except BrokenPipeError:
