@@ -9,9 +9,10 @@ holds is nudged. A refusal is an answer too, in its words. An answer with many n
 how many there are, the first, the last, and a sum of their logarithms with changing weights: each
 of them moves it.
 
-What takes too long is not called again, nor what starts a process, opens a socket or writes a file,
-and what does not answer twice the same is not kept; null stands in their place. An oracle says
-whether an answer is right. This says only that nobody has changed it in silence.
+What takes too long or too much memory is not called again, nor what starts a process, opens a
+socket or writes a file, and what does not answer twice the same is not kept; null stands in their
+place. An oracle says whether an answer is right. This says only that nobody has changed it in
+silence.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import inspect
 import io
 import itertools
 import math
+import resource
 import signal
 import sys
 import time
@@ -50,6 +52,7 @@ ALL_S = 0.05  # after which no further call of the same function is made
 STAYS = 3  # times as much what is kept may take and stay, so that it does not come and go
 FEW = 4  # numbers that are kept one by one
 FAR = 999  # times a number is one of another size
+BYTES = 6 << 30  # of memory, with numpy and what is imported
 MANY = 200  # what is taken of a generator
 DEEP = 2  # containers in containers of which an element is nudged
 WORDS = 120  # characters of a message
@@ -180,6 +183,8 @@ def answer(function: Callable[..., Any], call: Call) -> Any:
             with contextlib.redirect_stdout(printed):
                 found = function(*call.args, **call.kwargs)
                 parts = list(leaves(found))
+    except MemoryError:  # is of the machine
+        raise
     except Exception as problem:
         return told(problem)
     return reduced([*parts, printed.getvalue()] if printed.getvalue() else parts)
@@ -309,6 +314,7 @@ def watched() -> None:
     sys.dont_write_bytecode = True  # of what a function imports
     sys.addaudithook(_watch)
     signal.signal(signal.SIGPROF, _ring)
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, resource.RLIM_INFINITY))
 
 
 @contextlib.contextmanager
@@ -383,7 +389,7 @@ def worth_keeping(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
 def _twice(function: Callable[..., Any], call: Call, limit: float) -> tuple[Any, float]:
     """What a call answers, None where it is not to be kept, and the time that it took [s]."""
     pair, began = list[Any](), 0.0
-    with contextlib.suppress(_TooSlow, _Effect):
+    with contextlib.suppress(_TooSlow, _Effect, MemoryError):
         for longest in (1.0, limit):  # the first may read records
             began = time.process_time()
             with limited(longest):

@@ -81,7 +81,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "engine.token_engine.plan_step.token_budget": "the same",
     "machine.predict.number.low": "a limit, which is not checked",
     "optimization.cached_attention.generate.prompt": "is called tokens where it is read",
-    "planner.capacity_planner.sectioned_quantile.values": "NaN is what has no value",
+    "planner.capacity_planner.sectioned_quantiles.values": "NaN is what has no value",
     "intuition.measured_roofline.held_out_prediction.groups": "names of groups",
     "architecture.wire_format.field.value": "text and bytes are values of a field",
     "intuition.inference_protocol.fits.value": "says whether a value has a type",

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -267,6 +268,30 @@ def test_workers_are_counted(
     status, _, err = told(capsys, "--grid", str(file), "--workers", "1", "--dask", "tcp://x:1")
     assert status == 2
     assert "--workers must be left out where --dask is given" in err
+
+
+@pytest.mark.parametrize(
+    ("cores", "questions", "processes"),
+    [(2, 15, 0), (2, 16, 2), (1, 160, 0), (4, 31, 3), (4, 320, 4)],
+)
+def test_a_core_gets_a_process_where_it_has_eight_questions(
+    cores: int, questions: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which a comparison in one process and one in two answer alike, as another test says."""
+    made = []
+
+    @contextlib.contextmanager
+    def pool(workers: int) -> Iterator[str]:
+        made.append(workers)
+        yield "pool"
+
+    monkeypatch.setattr(planner_command, "_pool", pool)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    with planner_command._executor(None, None, questions) as executor:
+        assert executor == ("pool" if processes else None)
+    assert made == [processes] * bool(processes)
+    with planner_command._executor("7", None, 1):
+        assert made[-1] == 7
 
 
 def test_a_cluster_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,7 @@ def answer_lines(told: Answer) -> list[Line]:
     ('replicas', '1')
     """
     question, found = told.question, told.plan
-    best, engine, closed = found.best, found.engine, found.best.estimate
+    best, engine, closed = found.best, found.engine, found.estimate
     one = question.deployment
     tokens = engine.kv_blocks * engine.block_tokens
     size = tokens * found.token_bytes / 2**30
@@ -429,7 +429,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
     1
     """
     question, found = told.question, told.plan
-    best, closed, engine, one = found.best, found.best.estimate, found.engine, question.deployment
+    best, closed, engine, one = found.best, found.estimate, found.engine, question.deployment
     record: dict[str, float | int | str] = {
         "model": one.architecture.name,
         "precision": one.precision,
