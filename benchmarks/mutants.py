@@ -62,7 +62,7 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "worker": ("behaviour", "faults"),
     "kept": ("cache",),
     "hook": ("serve", "build"),
-    "configuration": ("build",),
+    "configuration": ("configuration", "build"),
     "readings": ("expansion",),
     "live": ("build",),
     "notebooks": ("build", "notebook"),

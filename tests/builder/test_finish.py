@@ -80,6 +80,11 @@ def test_preview_stands_in_the_head_and_is_escaped() -> None:
     assert page == f"<head><title>t</title>{meta}</head><body></head>"
 
 
+def test_preview_stands_in_the_first_head_alone() -> None:
+    page = "<head></head><script>'</head>'</script>"
+    assert with_preview(page, {"og:title": "t"}).count("og:title") == 1
+
+
 def test_copy_button_names_what_the_page_shows() -> None:
     button = '<button class="snippet-copy" data-clipboard-text="{}">Copy</button>'
     code = '<div class="language-python snippet highlight"><pre><span></span><code>{}</code></pre>'
