@@ -166,8 +166,13 @@ def tests_of(file: str, root: Path) -> list[str]:
         part = path.relative_to("snippets/serving_mathematics").parent
         name = ".".join([*part.parts, path.stem])
         shows = any(f"def {start}" in text for start in ("example(", "slider_", "figure_"))
-        calls = [] if _sources(root).needs(name) else [f"{ANSWERS}[{name}]", f"{LETTER}[{name}]"]
-        found = [*calls, f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
+        ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
+        found = [
+            f"{ANSWERS}[{name}]",
+            *ranges,
+            f"tests/{part}/test_{path.stem}.py",
+            f"tests/test_{path.stem}.py",
+        ]
         found += [file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []
     return [name for name in found if (root / name.partition("::")[0]).is_file()]
