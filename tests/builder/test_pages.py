@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -579,8 +580,19 @@ def test_hint_is_folded_above_the_solution() -> None:
     assert "Hint" not in expand("{{ solution double }}", page_of(run_of("part.exercises.twice")))
 
 
-@pytest.mark.parametrize("directive", ["{{ references }}", "{{ exercises }}", "{{ notation }}"])
-def test_lists_need_chapters(directive: str) -> None:
+LISTS = ["references", "exercises", "notation", "gallery"]
+WHOLE = Card("a", "One", "Why?", "a/one/", None, ("Do it",))
+
+
+@pytest.mark.parametrize("directive", LISTS)
+def test_lists_need_chapters_and_take_no_names(directive: str) -> None:
     page = page_of(run_of("part.twice"))
-    expand(directive, page)
+    expand(f"{{{{ {directive} }}}}", page)
+    assert "takes no names and needs" in page.errors[0]
+    page = page_of(run_of("part.twice"))
+    page.cards = [replace(WHOLE, figures=[("part.twice", FIGURE)])]
+    page.uses = [pages.SymbolUse("x", "a number", "a/one.md", "One")]
+    page.references = pages.references_of("a/one.md", "One", SOURCES)
+    assert page.references
+    expand(f"{{{{ {directive} name }}}}", page)
     assert "takes no names and needs" in page.errors[0]
