@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html import escape, unescape
@@ -596,3 +597,32 @@ def test_lists_need_chapters_and_take_no_names(directive: str) -> None:
     assert page.references
     expand(f"{{{{ {directive} name }}}}", page)
     assert "takes no names and needs" in page.errors[0]
+
+
+def test_what_runs_in_the_browser_and_what_does_not() -> None:
+    """Modules that need more packages are named and left out; numpy and matplotlib always come."""
+    pure = run_of(
+        "part.twice", "from pydantic import BaseModel\nfrom math import pi\nimport json\n"
+    )
+    served = run_of("part.server", "from fastapi import FastAPI\n", needs=["fastapi"])
+    page = page_of(pure, served)
+    assert "data-live" not in whole("{{ downloads }}", page)
+    page.pyodide = "https://py.test/full/"
+    text = whole("{{ downloads }}", page)
+    settings = json.loads(unescape(re.findall(r'data-live="([^"]*)"', text)[0]))
+    assert settings == {
+        "modules": ["part.twice"],
+        "packages": ["matplotlib", "numpy", "pydantic"],
+        "pyodide": "https://py.test/full/",
+        "downloads": "../../downloads/",
+        "bundle": "../../downloads/twice.zip",
+    }
+    assert " (server.py: only on a machine of your own)" in text
+    page = page_of(pure)
+    page.pyodide = "assets/py/"
+    text = whole("{{ downloads }}", page)
+    assert "../../assets/py/" in unescape(text)
+    assert "of your own" not in text
+    page = page_of(served)
+    page.pyodide = "assets/py/"
+    assert "data-live" not in whole("{{ downloads }}", page)
