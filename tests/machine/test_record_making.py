@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -209,3 +210,84 @@ def test_records_say_where_they_are_from(name: str) -> None:
 
 def test_records_are_small() -> None:
     assert sum(path.stat().st_size for path in FOLDER.glob("machine_*")) < 400_000
+
+
+H100 = """
+data: x
+gpu:
+  sm_version: 90
+  mem_capacity: 8.5e+10
+  mem_bw: 3.35e12
+  bfloat16_tc_flops: 989e12
+  fp8_tc_flops: 1979e12
+node:
+  num_gpus_per_node: 4
+  intra_node_bw: 4.5e11
+  inter_node_bw: 5e10
+"""
+
+
+def test_a_system_is_read_from_its_description() -> None:
+    found = record_making._system_row(H100, "h100")
+    assert found == {
+        "generation": "hopper",
+        "memory_bytes": 8.5e10,
+        "bandwidth_bytes_per_s": 3.35e12,
+        "bf16_flops_per_s": 989e12,
+        "fp8_flops_per_s": 1979e12,
+        "link_bytes_per_s": 4.5e11,
+        "domain_devices": 4,
+        "outside_bytes_per_s": 5e10,
+        "source": f"{record_making.SOURCE}: systems/h100.yaml",
+    }
+    rack = H100 + "  num_gpus_per_rack: 72\n  inter_rack_bw: 6e10\n"
+    row = record_making._system_row(rack, "rack")
+    assert row is not None
+    assert (row["domain_devices"], row["outside_bytes_per_s"]) == (72, 6e10)
+    alone = record_making._system_row("sm_version: 120\n", "alone")
+    assert alone is not None
+    assert (alone["generation"], alone["domain_devices"]) == ("blackwell", 8)
+    assert record_making._system_row("sm_version: 70\n", "old") is None
+    assert record_making._system_row("mem_bw: 1e12\n", "none") is None
+
+
+def test_records_are_made_from_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: dict[str, bytes] = {}
+    monkeypatch.setattr(record_making, "_write_bytes", written.__setitem__)
+    cells = ["7", "db-dump/x; silicon_concurrency=8", *["2.0"] * len(RUN_COLUMNS), "100", "9"]
+    models = read_record("machine_models")["models"]
+    name, config = next((n, c) for n, c in models.items() if "/" in n)
+    configs = "p/model_configs"
+    with zipfile.ZipFile(tmp_path / "wheel", "w") as package:
+        package.writestr("p/data/silicon_sample.csv", ",".join(HEADER) + "\n" + ",".join(cells))
+        package.writestr(f"{configs}/{name.replace('/', '--')}_config.json", json.dumps(config))
+        quantized = {"quantization": {"quant_algo": "NVFP4"}}
+        file = f"{configs}/{name.replace('/', '--')}-FP4"
+        bare = {key: value for key, value in config.items() if key != "quantization_config"}
+        package.writestr(f"{file}_config.json", json.dumps(bare))
+        package.writestr(f"{file}_hf_quant_config.json", json.dumps(quantized))
+        package.writestr("p/systems/h100.yaml", H100)
+        package.writestr("p/systems/old.yaml", "sm_version: 70")
+        package.writestr("p/systems/deeper/h200.yaml", H100)
+        package.writestr("p/other/h300.yaml", H100)
+    record_making._make_records(tmp_path / "wheel")
+    assert set(written) == {
+        *("machine_runs.json.gz", "machine_models.json.gz", "machine_systems.json")
+    }
+    runs, made = (
+        json.loads(gzip.decompress(written[f"machine_{part}.json.gz"]))
+        for part in ("runs", "models")
+    )
+    assert runs["rows"] == [list(run_rows([",".join(HEADER), ",".join(cells)])[0].values())]
+    assert len(runs["columns"]) == len(runs["rows"][0])
+    assert made["models"][name] == kept_config(config, None)
+    assert made["models"][f"{name}-FP4"] == kept_config(bare, quantized)
+    assert made["models"].keys() == {name, f"{name}-FP4"} | record_making._older_models().keys()
+    systems = json.loads(written["machine_systems.json"])["systems"]
+    assert systems["h100"] == record_making._system_row(H100, "h100")
+    assert list(systems) == sorted({"h100"} | record_making.AMD.keys())
+    for record in (runs, made):
+        assert (record["source"], record["licence"]) == (
+            record_making.SOURCE,
+            record_making.LICENCE,
+        )

@@ -560,3 +560,12 @@ def test_no_fleet_for_one_class_names_it() -> None:
     strict = Objective(0.5, 0.05, 0.9), Objective(0.001, 0.05, 0.9)
     with pytest.raises(Infeasible, match=r"no fleet keeps a TTFT of 0.001 s at p90 of agents: "):
         Fleet(replace(MIXED, class_objectives=strict))
+
+
+def test_what_is_too_long_is_cut_to_what_a_request_may_be() -> None:
+    """One token is left for the answer, and one of the prompt that is not cached."""
+    drawn = Workload(np.zeros(3), np.array([10, 3, 4]), np.array([3, 9, 1]), np.array([8, 1, 3]))
+    cut = Fleet(BASE).within(drawn, 5)
+    assert cut.prompt_tokens.tolist() == [4, 3, 4]
+    assert cut.output_tokens.tolist() == [1, 2, 1]
+    assert cut.cached_tokens.tolist() == [3, 1, 3]
