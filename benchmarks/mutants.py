@@ -19,6 +19,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # Python put only our folder there
 
-from builder.source import Sources  # noqa: E402 (found by the line above)
+from builder.runner import default_cache  # noqa: E402 (found by the line above)
+from builder.source import Sources  # noqa: E402 (the same)
 
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
 LARGE = 100_000  # a number to which one more makes no difference that is asserted is doubled
@@ -60,9 +62,8 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "worker": ("behaviour", "faults"),
     "kept": ("cache",),
     "hook": ("serve", "build"),
-    "configuration": ("build",),
+    "configuration": ("configuration", "build"),
     "readings": ("expansion",),
-    "fonts": ("build",),
     "live": ("build",),
     "notebooks": ("build", "notebook"),
     "scaffold": ("chapter",),
@@ -213,10 +214,12 @@ def outcome(mutant: Mutant, root: Path) -> str:
 
 
 def copied(folder: Path) -> Path:
-    """The last commit, in a folder of its own that tests may write to."""
+    """The last commit, in a folder of its own that tests may write to, and the run records."""
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(folder, filter="data")
+    if (records := default_cache(ROOT)).is_dir():
+        shutil.copytree(records, default_cache(folder))
     return folder
 
 

@@ -1,6 +1,6 @@
 """What every public function answers to the call of its example, and to that call with one argument
-nudged at a time, as it was when somebody last looked at it: `python -m tests.nudged` says what has
-changed and keeps it as it is now.
+nudged at a time, with its defaults and the module's constants, as they were when somebody last
+looked at them: `python -m tests.nudged` says what has changed and keeps it as it is now.
 
 A number is nudged to a smaller one, a larger one, 0, 1, one of another size, and to each other
 number of the call, because limits are often of that kind; a sequence is shortened, turned round,
@@ -9,14 +9,16 @@ holds is nudged. A refusal is an answer too, in its words. An answer with many n
 how many there are, the first, the last, and a sum of their logarithms with changing weights: each
 of them moves it.
 
-What takes too long is not called again, nor what starts a process, opens a socket or writes a file,
-and what does not answer twice the same is not kept; null stands in their place. An oracle says
-whether an answer is right. This says only that nobody has changed it in silence.
+What takes too long or too much memory is not called again, nor what starts a process, opens a
+socket or writes a file, and what does not answer twice the same is not kept; null stands in their
+place. An oracle says whether an answer is right. This says only that nobody has changed it in
+silence.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import dataclasses
 import enum
@@ -25,6 +27,7 @@ import inspect
 import io
 import itertools
 import math
+import resource
 import signal
 import sys
 import time
@@ -49,6 +52,7 @@ ALL_S = 0.05  # after which no further call of the same function is made
 STAYS = 3  # times as much what is kept may take and stay, so that it does not come and go
 FEW = 4  # numbers that are kept one by one
 FAR = 999  # times a number is one of another size
+BYTES = 6 << 30  # of memory, with numpy and what is imported
 MANY = 200  # what is taken of a generator
 DEEP = 2  # containers in containers of which an element is nudged
 WORDS = 120  # characters of a message
@@ -104,9 +108,10 @@ def nudged(value: Any, deep: int = DEEP) -> Iterator[tuple[str, Any]]:
     if isinstance(value, bool):
         yield " not", not value
     elif isinstance(value, int | np.integer):
-        yield from (("+1", int(value) + 1), ("-1", int(value) - 1), ("=0", 0))
+        number = int(value)
+        yield from (("+1", number + 1), ("=0", 0), ("-1", number - 1), ("+0.5", number + 0.5))
     elif isinstance(value, float | np.floating):
-        yield from (("*1.5", value * 1.5), ("*0.7", value * 0.7), ("=0", 0.0), ("=1", 1.0))
+        yield from (("*1.5", value * 1.5), ("=0", 0.0), ("*0.7", value * 0.7), ("=1", 1.0))
     elif value is None:
         yield from (("=1", 1), ("=0.5", 0.5))
     elif isinstance(value, str):
@@ -141,9 +146,11 @@ def _sequences(value: Any, deep: int) -> Iterator[tuple[str, Any]]:
     def alike(items: list[Any]) -> Any:
         if not isinstance(value, np.ndarray):
             return type(value)(items)
+        found = np.array(items)
         with contextlib.suppress(OverflowError):  # of small integers
-            return np.array(items, value.dtype)
-        return np.array(items)
+            if value.dtype.kind not in "iu" or found.dtype.kind != "f" or not items:
+                return np.array(items, value.dtype)
+        return found
 
     if not items:
         return
@@ -151,11 +158,13 @@ def _sequences(value: Any, deep: int) -> Iterator[tuple[str, Any]]:
     if deep and len(items) > 1:
         yield "[::-1]", alike(items[::-1])
         yield "[-1]=[0]", alike([*items[:-1], items[0]])
+        yield "[:0]", alike([])
     if all(map(is_number, items)):
         whole = all(isinstance(item, int | np.integer) for item in items)
         changed = [int(item) + 1 if whole else item * 1.5 for item in items]
         yield ("+1" if whole else "*1.5"), alike(changed)
-        yield "[0]=0", alike([0 if whole else 0.0, *items[1:]])
+        yield "[0]+0.5", alike([items[0] + 0.5, *items[1:]])
+        yield " in one row", alike([items])
     if deep:
         for how, instead in _nearest(items[0], deep):
             if type(value) in (list, tuple) or np.shape(instead) == np.shape(items[0]):
@@ -174,6 +183,8 @@ def answer(function: Callable[..., Any], call: Call) -> Any:
             with contextlib.redirect_stdout(printed):
                 found = function(*call.args, **call.kwargs)
                 parts = list(leaves(found))
+    except MemoryError:  # is of the machine
+        raise
     except Exception as problem:
         return told(problem)
     return reduced([*parts, printed.getvalue()] if printed.getvalue() else parts)
@@ -303,6 +314,7 @@ def watched() -> None:
     sys.dont_write_bytecode = True  # of what a function imports
     sys.addaudithook(_watch)
     signal.signal(signal.SIGPROF, _ring)
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, resource.RLIM_INFINITY))
 
 
 @contextlib.contextmanager
@@ -328,9 +340,28 @@ def calls(name: str) -> Iterator[tuple[Callable[..., Any], Iterator[tuple[str, C
             yield function, ((f"{title}({how})", call) for how, call in made)
 
 
+def constants(name: str) -> dict[str, Any]:
+    """What is constant in a module: values in capitals, and the defaults of public functions."""
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    assigned = [
+        name.id
+        for line in ast.parse(inspect.getsource(module)).body
+        if isinstance(line, ast.Assign | ast.AnnAssign)
+        for target in (line.targets if isinstance(line, ast.Assign) else [line.target])
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name) and name.id.isupper() and not name.id.startswith("_")
+    ]
+    found = {title: reduced(list(leaves(vars(module)[title]))) for title in assigned}
+    for title, function in public(module).items():
+        given = inspect.signature(function).parameters.values()
+        if defaults := [one.default for one in given if one.default is not one.empty]:
+            found[title] = reduced(list(leaves(defaults)))
+    return found
+
+
 def answers(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    """What the functions of a module answer, to the calls that are kept."""
-    found: dict[str, Any] = {}
+    """What the functions of a module answer, to the calls that are kept, and its constants."""
+    found = constants(name)
     for function, made in calls(name):
         for key, call in made:
             found[key] = None if known.get(key, 0) is None else answer(function, call)
@@ -341,7 +372,7 @@ def answers(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
 
 def worth_keeping(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """The same, with null for what is not to be called."""
-    found: dict[str, Any] = {}
+    found = constants(name)
     for function, made in calls(name):
         spent = 0.0
         for key, call in made:
@@ -358,7 +389,7 @@ def worth_keeping(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
 def _twice(function: Callable[..., Any], call: Call, limit: float) -> tuple[Any, float]:
     """What a call answers, None where it is not to be kept, and the time that it took [s]."""
     pair, began = list[Any](), 0.0
-    with contextlib.suppress(_TooSlow, _Effect):
+    with contextlib.suppress(_TooSlow, _Effect, MemoryError):
         for longest in (1.0, limit):  # the first may read records
             began = time.process_time()
             with limited(longest):

@@ -67,30 +67,30 @@ def bound(*arguments: object) -> inspect.BoundArguments:
     ("value", "expected"),
     [
         (True, [(" not", False)]),
-        (3, [("+1", 4), ("-1", 2), ("=0", 0)]),
-        (np.uint8(255), [("+1", 256), ("-1", 254), ("=0", 0)]),
-        (2.0, [("*1.5", 3.0), ("*0.7", 1.4), ("=0", 0.0), ("=1", 1.0)]),
+        (3, [("+1", 4), ("=0", 0), ("-1", 2), ("+0.5", 3.5)]),
+        (np.uint8(255), [("+1", 256), ("=0", 0), ("-1", 254), ("+0.5", 255.5)]),
+        (2.0, [("*1.5", 3.0), ("=0", 0.0), ("*0.7", 1.4), ("=1", 1.0)]),
         (None, [("=1", 1), ("=0.5", 0.5)]),
         ("word", [("[:-1]", "wor")]),
         ([], []),
-        (
-            [1, 5],
-            [
-                *[("[:-1]", [1]), ("[::-1]", [5, 1]), ("[-1]=[0]", [1, 1]), ("+1", [2, 6])],
-                *[("[0]=0", [0, 5]), ("[0]+1", [2, 5]), ("[0]-1", [0, 5])],
-            ],
-        ),
-        ((2.0,), [("[:-1]", ()), ("*1.5", (3.0,)), ("[0]=0", (0.0,)), ("[0]*1.5", (3.0,)),
-                  ("[0]*0.7", (1.4,))]),
-        ({"a": 1, "b": ""}, [("['a']+1", {"a": 2, "b": ""}), ("['a']-1", {"a": 0, "b": ""}),
+        ([1, 5], [
+            ("[:-1]", [1]), ("[::-1]", [5, 1]), ("[-1]=[0]", [1, 1]), ("[:0]", []),
+            ("+1", [2, 6]), ("[0]+0.5", [1.5, 5]), (" in one row", [[1, 5]]),
+            ("[0]+1", [2, 5]), ("[0]=0", [0, 5]),
+        ]),
+        ((2.0,), [
+            ("[:-1]", ()), ("*1.5", (3.0,)), ("[0]+0.5", (2.5,)),
+            (" in one row", ([2.0],)), ("[0]*1.5", (3.0,)), ("[0]=0", (0.0,)),
+        ]),
+        ({"a": 1, "b": ""}, [("['a']+1", {"a": 2, "b": ""}), ("['a']=0", {"a": 0, "b": ""}),
                              ("['b'][:-1]", {"a": 1, "b": ""})]),
         (
             Pair(2.0, 2.5),
             [
                 (".low*1.5", Refused("ValueError: low must be at most high, got 3.0")),
-                (".low*0.7", Pair(1.4, 2.5)),
+                (".low=0", Pair(0.0, 2.5)),
                 (".high*1.5", Pair(2.0, 3.75)),
-                (".high*0.7", Refused("ValueError: low must be at most high, got 2.0")),
+                (".high=0", Refused("ValueError: low must be at most high, got 2.0")),
             ],
         ),
         (object(), []),
@@ -104,13 +104,16 @@ def test_arrays_are_nudged_as_arrays() -> None:
     found = dict(nudged.nudged(np.array([[1.0, 2.0], [3.0, 4.0]])))
     assert {how: array.tolist() for how, array in found.items()} == {
         "[:-1]": [[1.0, 2.0]],
+        "[:0]": [],
         "[::-1]": [[3.0, 4.0], [1.0, 2.0]],
         "[-1]=[0]": [[1.0, 2.0], [1.0, 2.0]],
         "[0][::-1]": [[2.0, 1.0], [3.0, 4.0]],
     }
     small = dict(nudged.nudged(np.array([255, 3], np.uint8)))
-    assert small["[:-1]"].dtype == small["[0]-1"].dtype == np.uint8
+    assert small["[:-1]"].dtype == small["[0]=0"].dtype == np.uint8
     assert small["+1"].tolist() == [256, 4]
+    assert small["[0]+0.5"].tolist() == [255.5, 3]
+    assert small[" in one row"].tolist() == [[255, 3]]
     assert next(nudged.nudged(np.array([3], np.uint8)))[1].dtype == np.uint8
 
 
@@ -119,7 +122,8 @@ def test_one_argument_is_another_at_a_time() -> None:
     assert found == {
         "": (2.0, 8),
         "a*1.5": (3.0, 8), "a*0.7": (1.4, 8), "a=0": (0.0, 8), "a=1": (1.0, 8), "a=b": (8, 8),
-        "b+1": (2.0, 9), "b-1": (2.0, 7), "b=0": (2.0, 0), "b=a": (2.0, 2.0),
+        "b+1": (2.0, 9), "b-1": (2.0, 7), "b=0": (2.0, 0), "b+0.5": (2.0, 8.5),
+        "b=a": (2.0, 2.0),
         "a*999": (1998.0, 8), "b*999": (2.0, 7992),
     }  # fmt: skip
     assert not any("=" in how for how, _ in nudged.variants(bound([], [2])) if "[" not in how)
@@ -203,6 +207,9 @@ def test_what_is_printed_is_part_of_the_answer() -> None:
 ONES = """
 import time
 
+LIMITS = {"a": (2, 3.5)}
+Kind = float
+
 def quick(a):
     '''>>> quick(1)'''
     return 2 * a
@@ -227,7 +234,7 @@ def writes(a):
     '''>>> writes("x")'''
     open(a, "w").close()
 
-def reads(a):
+def reads(a=0, b=""):
     '''>>> reads(0)'''
     return len(open(__file__).read()) > a
 """
@@ -252,11 +259,14 @@ def test_what_is_not_to_be_called_again_is_left_out(tmp_path: Path) -> None:
     )
     found = json.loads(done.stdout)
     assert found == {
-        "quick()": 2, "quick(a+1)": 4, "quick(a-1)": 0, "quick(a=0)": 0, "quick(a*999)": 1998,
+        "LIMITS": ["a", 2, 3.5], "reads": [0, ""],
+        "quick()": 2, "quick(a+1)": 4, "quick(a-1)": 0, "quick(a=0)": 0, "quick(a+0.5)": 3.0,
+        "quick(a*999)": 1998,
         "slow()": None, "other()": None, "writes()": None,
         "slower()": 0.5, "slower(a*1.5)": 0.75, "slower(a*0.7)": 0.35, "slower(a=0)": 0.0,
         "slower(a=1)": None, "slower(a*999)": None,
         "reads()": True, "reads(a+1)": True, "reads(a-1)": True, "reads(a=0)": True,
-        "reads(a*999)": True,
+        "reads(a+0.5)": True,
+        "reads(b[:-1])": True, "reads(a*999)": True,
     }  # fmt: skip
     assert not (tmp_path / "x").exists()

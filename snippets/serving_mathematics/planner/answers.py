@@ -228,7 +228,7 @@ def answer_summary(told: Answer) -> str:
     if not was_measured(question.deployment.system.name):
         rest += " No run on this device was measured, and its error is not known."
     rest += _apart_summary(told)
-    rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 1000 else f"{found.rate_per_s:.3g}"
+    rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
     name = question.deployment.system.name
     device = name if count == 1 else f"{count} × {name} ({split_name(question)})"
     model = question.deployment.architecture.name.split("/")[-1].removeprefix("Meta-")
