@@ -149,10 +149,15 @@ def look_of(place: int, day: int) -> Look:
 
 
 class _Tab:
-    """A tab that goes from page to page, and what the page in it asked for and said."""
+    """A tab that goes from page to page, fetches all that each of them asks for, and notes what it
+    asked for and said.
+    """
 
     def __init__(self, context: BrowserContext) -> None:
         self.page = context.new_page()
+        network = context.new_cdp_session(self.page)
+        network.send("Network.enable")
+        network.send("Network.setCacheDisabled", {"cacheDisabled": True})
         self.asked, self.said = set[str](), list[str]()
         self.page.on("request", lambda request: self.asked.add(request.url))
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -185,8 +190,7 @@ class _Tab:
 
 def visited(browser: Browser, origin: str, looks: Mapping[str, Look]) -> list[Visit]:
     """Pages, each opened once, and looked at. Of two tabs one loads the next page while the other
-    is looked at: a page that asks for nothing more is known by half a second of silence. What both
-    have loaded, pages share, as they do for a reader; each asks for it all the same.
+    is looked at: a page that asks for nothing more is known by half a second of silence.
     """
     found: list[Visit] = []
     context = browser.new_context(viewport=DESK, color_scheme="light")
