@@ -15,7 +15,8 @@ settings.load_profile(PROFILE)
 
 THOROUGH = PROFILE == "thorough"
 ROTATING = (  # printed at the end of every other run
-    "by turns, all of them with HANDBOOK_TESTS=thorough: one of two widths for axe, colours and"
-    " moving sliders; settings of sliders; modules of the second build"
+    "by turns, all of them with HANDBOOK_TESTS=thorough: one of two widths for axe and colours,"
+    " one of two themes for colours; settings of sliders; a third of the chapters for live code;"
+    " modules of the second build"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
