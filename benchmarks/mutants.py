@@ -57,13 +57,16 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.And: ast.Or,
     ast.Or: ast.And,
 }
-BUILDER_TESTS = {  # of modules without a test file of their own name
+BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of their own name
     "runner": ("cache", "faults"),
     "worker": ("behaviour", "faults"),
     "kept": ("cache",),
     "hook": ("serve", "build"),
     "configuration": ("configuration", "build"),
-    "readings": ("expansion",),
+    "readings": ("sliders",),
+    "expansion": ("expansion", "build", "faults"),
+    "pages": ("pages", "build"),
+    "contracts": ("contracts", "chapter"),
     "live": ("build",),
     "notebooks": ("build", "notebook"),
     "scaffold": ("chapter",),
@@ -166,8 +169,13 @@ def tests_of(file: str, root: Path) -> list[str]:
         part = path.relative_to("snippets/serving_mathematics").parent
         name = ".".join([*part.parts, path.stem])
         shows = any(f"def {start}" in text for start in ("example(", "slider_", "figure_"))
-        calls = [] if _sources(root).needs(name) else [f"{ANSWERS}[{name}]", f"{LETTER}[{name}]"]
-        found = [*calls, f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
+        ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
+        found = [
+            f"{ANSWERS}[{name}]",
+            *ranges,
+            f"tests/{part}/test_{path.stem}.py",
+            f"tests/test_{path.stem}.py",
+        ]
         found += [file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []
     return [name for name in found if (root / name.partition("::")[0]).is_file()]

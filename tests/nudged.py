@@ -3,11 +3,11 @@ nudged at a time, with its defaults and the module's constants, as they were whe
 looked at them: `python -m tests.nudged` says what has changed and keeps it as it is now.
 
 A number is nudged to a smaller one, a larger one, 0, 1, one of another size, and to each other
-number of the call, because limits are often of that kind; a sequence is shortened, turned round,
-scaled and given a tie; a truth value is turned over; of a container or an object of ours, what it
-holds is nudged. A refusal is an answer too, in its words. An answer with many numbers is kept as
-how many there are, the first, the last, and a sum of their logarithms with changing weights: each
-of them moves it.
+number of the call, because limits are often of that kind, and a number that is text likewise; a
+sequence is shortened, turned round, scaled and given a tie; a truth value is turned over; of a
+container or an object of ours, what it holds is nudged. A refusal is an answer too, in its words.
+An answer with many numbers is kept as how many there are, the first, the last, and a sum of their
+logarithms with changing weights: each of them moves it.
 
 What takes too long or too much memory is not called again, nor what starts a process, opens a
 socket or writes a file, and what does not answer twice the same is not kept; null stands in their
@@ -27,6 +27,7 @@ import inspect
 import io
 import itertools
 import math
+import re
 import resource
 import signal
 import sys
@@ -41,7 +42,8 @@ from typing import Any
 
 import numpy as np
 
-from builder import PACKAGE
+from builder import PACKAGE, ROOT
+from builder.source import module_names, module_path
 
 from . import shown
 from .test_bad_input import LEFT_OUT, call_of, computing_modules, copied, is_number, public
@@ -68,10 +70,12 @@ EFFECTS = (
     "os.rename",
 )
 EFFECTS += ("shutil.", "tempfile.", "time.sleep")
-SEARCHES = {  # end elsewhere where another processor rounds otherwise
-    "machine.kernel_times.fit_kernels",
-    "machine.messages.fit_messages",
-    "optimization.code_books.optimal_step",
+ELSEWHERE = "ends elsewhere where another processor rounds otherwise"
+UNSTEADY = {
+    "engine.token_engine.model_path": "is of what is installed",
+    "machine.kernel_times.fit_kernels": ELSEWHERE,
+    "machine.messages.fit_messages": ELSEWHERE,
+    "optimization.code_books.optimal_step": ELSEWHERE,
 }
 
 Call = inspect.BoundArguments
@@ -115,6 +119,9 @@ def nudged(value: Any, deep: int = DEEP) -> Iterator[tuple[str, Any]]:
     elif value is None:
         yield from (("=1", 1), ("=0.5", 0.5))
     elif isinstance(value, str):
+        if re.fullmatch(r"\d+(\.\d+)?", value):
+            number = float(value) if "." in value else int(value)
+            yield from ((how, str(near)) for how, near in nudged(number))
         yield "[:-1]", value[:-1]
     elif type(value) in (list, tuple) or (isinstance(value, np.ndarray) and value.ndim):
         yield from _sequences(value, deep)
@@ -335,9 +342,14 @@ def calls(name: str) -> Iterator[tuple[Callable[..., Any], Iterator[tuple[str, C
     module = importlib.import_module(f"{PACKAGE}.{name}")
     for title, function in public(module).items():
         full_name = f"{name}.{title}"
-        if full_name not in LEFT_OUT.keys() | SEARCHES:
+        if full_name not in LEFT_OUT.keys() | UNSTEADY.keys():
             made = variants(call_of(module, title, full_name))
             yield function, ((f"{title}({how})", call) for how, call in made)
+
+
+def modules() -> list[str]:
+    """The names of all modules; of those that need more than numpy, constants alone are kept."""
+    return [name for name in module_names(ROOT) if ".exercises." not in name]
 
 
 def constants(name: str) -> dict[str, Any]:
@@ -359,8 +371,26 @@ def constants(name: str) -> dict[str, Any]:
     return found
 
 
+def written(name: str) -> dict[str, Any]:
+    """What is constant in a module that needs packages which may be absent, as it is written."""
+    values: list[tuple[str, ast.expr]] = []
+    for line in ast.parse(module_path(ROOT, name).read_text(encoding="utf-8")).body:
+        if isinstance(line, ast.Assign):
+            values.append((ast.unparse(line.targets[0]), line.value))
+        elif isinstance(line, ast.FunctionDef) and not line.name.startswith(("_", "check_")):
+            given = [*line.args.defaults, *filter(None, line.args.kw_defaults)]
+            values += [(line.name, ast.Tuple(given))] if given else []
+    found: dict[str, Any] = {}
+    for title, value in values:
+        with contextlib.suppress(ValueError):  # where it is no literal
+            found[title] = reduced(list(leaves(ast.literal_eval(value))))
+    return found
+
+
 def answers(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """What the functions of a module answer, to the calls that are kept, and its constants."""
+    if name not in computing_modules():
+        return written(name)
     found = constants(name)
     for function, made in calls(name):
         for key, call in made:
@@ -372,6 +402,8 @@ def answers(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
 
 def worth_keeping(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """The same, with null for what is not to be called."""
+    if name not in computing_modules():
+        return written(name)
     found = constants(name)
     for function, made in calls(name):
         spent = 0.0
@@ -413,7 +445,7 @@ def main() -> None:
     """Say what has changed, and keep it, and nothing else."""
     watched()
     found = {}
-    for name in computing_modules():
+    for name in modules():
         known = shown.kept(name, FOLDER)
         found[name] = shown.renewed(known, worth_keeping(name, known), unchanged)
         for line in changes(known, found[name]):

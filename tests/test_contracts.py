@@ -192,3 +192,19 @@ def test_faults_of_a_module_are_found(
     problems = MODULE_RULES[rule](name)
     assert len(problems) == 1
     assert said in problems[0]
+
+
+@pytest.mark.parametrize("text", [None, "", "example()", "slider_pooling(1)"])
+def test_a_slider_without_its_test_is_told(
+    text: str | None, records: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
+    file = tmp_path / "test_utilization.py"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(contracts, "tests_of", lambda _: file)
+    monkeypatch.setattr(contracts, "_tested_in", lambda _: "tests/test_utilization.py")
+    problems = contracts.PAGE_RULES["sliders"](page, records)
+    assert sum("compare `slider_pooling()` with" in problem for problem in problems) == 1
+    file.write_text("slider_pooling() slider_hockey_stick()")
+    assert not contracts.PAGE_RULES["sliders"](page, records)

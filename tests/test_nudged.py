@@ -21,10 +21,9 @@ from builder import PACKAGE
 
 from . import nudged, shown
 from .nudged import Refused
-from .test_bad_input import computing_modules
 
 
-@pytest.mark.parametrize("name", computing_modules())
+@pytest.mark.parametrize("name", nudged.modules())
 def test_no_answer_changes_in_silence(name: str) -> None:
     known = shown.kept(name, nudged.FOLDER)
     found = list(nudged.changes(known, nudged.answers(name, known)))
@@ -34,7 +33,7 @@ def test_no_answer_changes_in_silence(name: str) -> None:
 
 def test_answers_that_are_kept_are_of_modules_that_there_are() -> None:
     held = {name for path in nudged.FOLDER.glob("*.json") for name in shown.read(path)}
-    assert held == set(computing_modules())
+    assert held == set(nudged.modules())
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,10 @@ def bound(*arguments: object) -> inspect.BoundArguments:
         (2.0, [("*1.5", 3.0), ("=0", 0.0), ("*0.7", 1.4), ("=1", 1.0)]),
         (None, [("=1", 1), ("=0.5", 0.5)]),
         ("word", [("[:-1]", "wor")]),
+        ("12", [("+1", "13"), ("=0", "0"), ("-1", "11"), ("+0.5", "12.5"), ("[:-1]", "1")]),
+        ("2.0", [
+            ("*1.5", "3.0"), ("=0", "0.0"), ("*0.7", "1.4"), ("=1", "1.0"), ("[:-1]", "2."),
+        ]),
         ([], []),
         ([1, 5], [
             ("[:-1]", [1]), ("[::-1]", [5, 1]), ("[-1]=[0]", [1, 1]), ("[:0]", []),
@@ -244,6 +247,7 @@ def test_what_is_not_to_be_called_again_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "ones.py").write_text(ONES)
     code = (
         "import json, sys; from tests import nudged; nudged.PACKAGE = 'odd'; nudged.watched();"
+        "nudged.computing_modules = lambda: ['ones'];"
         "print(json.dumps(nudged.worth_keeping('ones', {})))"
     )
     (tmp_path / "odd").mkdir()
@@ -270,3 +274,26 @@ def test_what_is_not_to_be_called_again_is_left_out(tmp_path: Path) -> None:
         "reads(b[:-1])": True, "reads(a*999)": True,
     }  # fmt: skip
     assert not (tmp_path / "x").exists()
+
+
+def test_constants_are_read_where_nothing_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+import absent
+A, (B, C) = 1, (2.5, "c")
+LIMITS = {"a": None, "b": [1, 2, 3, 4]}
+MADE = absent.made(1)
+def serve(host, port=8000, *, wait_s=3): ...
+def made(it=absent): ...
+def _own(x=1): ...
+def check_it(x=1): ...
+def plain(x): ...
+"""
+    (tmp_path / "one.py").write_text(text)
+    monkeypatch.setattr(nudged, "module_path", lambda *_: tmp_path / "one.py")
+    assert nudged.written("one") == {
+        "(A, (B, C))": [1, 2.5, "c"],
+        "LIMITS": nudged.reduced(["a", None, "b", 1, 2, 3, 4]),
+        "serve": [8000, 3],
+    }

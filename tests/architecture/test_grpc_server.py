@@ -465,3 +465,30 @@ def test_the_default_limit_of_the_library_is_four_mebibytes() -> None:
             assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     finally:
         server.stop(None).wait(120)
+
+
+def test_limits_reach_the_library_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Any] = {}
+    start = grpc.aio.server
+
+    def noted(**options: Any) -> Any:
+        made.update(options)
+        return start(**options)
+
+    monkeypatch.setattr(grpc.aio, "server", noted)
+    limits = GrpcLimits(
+        calls=7, message_bytes=9000, handshake_s=2.5, connection_age_s=30.0, age_grace_s=0.25
+    )
+
+    async def test() -> None:
+        await create_server(Gate(), limits).stop(0)
+
+    run(test())
+    assert made["maximum_concurrent_rpcs"] == 7
+    assert dict(made["options"]) == {
+        "grpc.max_receive_message_length": 9000,
+        "grpc.server_handshake_timeout_ms": 2500,
+        "grpc.max_connection_age_ms": 30_000,
+        "grpc.max_connection_age_grace_ms": 250,
+        "grpc.so_reuseport": 0,
+    }

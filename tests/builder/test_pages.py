@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -579,8 +581,48 @@ def test_hint_is_folded_above_the_solution() -> None:
     assert "Hint" not in expand("{{ solution double }}", page_of(run_of("part.exercises.twice")))
 
 
-@pytest.mark.parametrize("directive", ["{{ references }}", "{{ exercises }}", "{{ notation }}"])
-def test_lists_need_chapters(directive: str) -> None:
+LISTS = ["references", "exercises", "notation", "gallery"]
+WHOLE = Card("a", "One", "Why?", "a/one/", None, ("Do it",))
+
+
+@pytest.mark.parametrize("directive", LISTS)
+def test_lists_need_chapters_and_take_no_names(directive: str) -> None:
     page = page_of(run_of("part.twice"))
-    expand(directive, page)
+    expand(f"{{{{ {directive} }}}}", page)
     assert "takes no names and needs" in page.errors[0]
+    page = page_of(run_of("part.twice"))
+    page.cards = [replace(WHOLE, figures=[("part.twice", FIGURE)])]
+    page.uses = [pages.SymbolUse("x", "a number", "a/one.md", "One")]
+    page.references = pages.references_of("a/one.md", "One", SOURCES)
+    assert page.references
+    expand(f"{{{{ {directive} name }}}}", page)
+    assert "takes no names and needs" in page.errors[0]
+
+
+def test_what_runs_in_the_browser_and_what_does_not() -> None:
+    """Modules that need more packages are named and left out; numpy and matplotlib always come."""
+    pure = run_of(
+        "part.twice", "from pydantic import BaseModel\nfrom math import pi\nimport json\n"
+    )
+    served = run_of("part.server", "from fastapi import FastAPI\n", needs=["fastapi"])
+    page = page_of(pure, served)
+    assert "data-live" not in whole("{{ downloads }}", page)
+    page.pyodide = "https://py.test/full/"
+    text = whole("{{ downloads }}", page)
+    settings = json.loads(unescape(re.findall(r'data-live="([^"]*)"', text)[0]))
+    assert settings == {
+        "modules": ["part.twice"],
+        "packages": ["matplotlib", "numpy", "pydantic"],
+        "pyodide": "https://py.test/full/",
+        "downloads": "../../downloads/",
+        "bundle": "../../downloads/twice.zip",
+    }
+    assert " (server.py: only on a machine of your own)" in text
+    page = page_of(pure)
+    page.pyodide = "assets/py/"
+    text = whole("{{ downloads }}", page)
+    assert "../../assets/py/" in unescape(text)
+    assert "of your own" not in text
+    page = page_of(served)
+    page.pyodide = "assets/py/"
+    assert "data-live" not in whole("{{ downloads }}", page)

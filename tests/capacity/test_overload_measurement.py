@@ -136,3 +136,47 @@ def test_both_servers_got_the_same_requests() -> None:
     phases = read_record(RECORD)["phases"]
     sent = np.array([phase["sent"] for phase in phases]).reshape(-1, 2)
     assert (sent[:, 0] == sent[:, 1]).all()
+
+
+def test_a_phase_is_what_became_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: of six answers the first is of the warm-up, and two are in time."""
+    kinds = [
+        Answer(200, 0.010, False, b"4000"),
+        Answer(200, 0.030, False, b"5000"),
+        Answer(200, 0.050, False, b"6000"),
+        Answer(200, 0.051, False, b"7000"),
+        Answer(503, 0.002, True, b""),
+        Answer(503, 0.004, False, b""),
+        Answer(504, 0.090, False, b""),
+        Answer(0, 0.5, False, b""),
+        Answer(500, 0.1, False, b""),
+    ]
+    asked = []
+
+    async def driven(port: int, due: np.ndarray, service: np.ndarray, deadline: object) -> list:
+        asked.append((port, due, service, deadline))
+        return [kinds[i % len(kinds)] for i in range(due.size)]
+
+    monkeypatch.setattr(overload_measurement, "drive", driven)
+    without, limited = asyncio.run(overload_measurement._phase_pair(1.2, {False: 1, True: 2}))
+    (port, due, service, deadline), (other, same_due, same_service, passed_on) = asked
+    assert (port, other, deadline, passed_on) == (1, 2, None, 0.05)
+    assert np.array_equal(due, same_due)
+    assert np.array_equal(service, same_service)
+    assert due.size == pytest.approx(1.2 * 200 * 2.2, rel=0.2)
+    assert service.mean() == pytest.approx(0.005)
+    assert without | {"limit": True} == limited
+    count = [len(range(i, due.size, 9)) for i in range(9)]
+    good = sum(t >= 0.4 and i % 9 < 3 for i, t in enumerate(due))
+    assert limited["load"] == 1.2
+    assert limited["sent"] == due.size
+    assert limited["answered"] == sum(count[:4])
+    assert limited["refused"] == count[4] + count[5]
+    assert limited["expired"] == count[6]
+    assert limited["lost"] == count[7] + count[8]
+    assert limited["refused_without_retry_after"] == count[5]
+    assert limited["goodput_per_s"] == round(good / 1.8, 1)
+    served = [x for x, many in zip((4, 5, 6, 7), count, strict=False) for _ in range(many)]
+    assert limited["mean_service_ms"] == pytest.approx(np.mean(served), abs=1e-3)
+    assert limited["refused_p50_p99_ms"][1] == 4.0
+    assert limited["answered_p50_p99_ms"][1] == 51.0

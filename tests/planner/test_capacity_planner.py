@@ -361,6 +361,8 @@ def test_usual_limits_are_those_of_the_device() -> None:
     for change in ({"generation": "ampere"}, {"memory_bytes": 48e9}):
         other = replace(ONE, system=replace(SLOW, **change))
         assert replace(BASE, deployment=other).usual_limits == (2048, 256)
+    least = replace(ONE, system=replace(SLOW, memory_bytes=70 * 2.0**30))
+    assert replace(BASE, deployment=least).usual_limits == (8192, 1024)
 
 
 def test_shares_by_sections() -> None:
