@@ -19,6 +19,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # Python put only our folder there
 
-from builder.source import Sources  # noqa: E402 (found by the line above)
+from builder.runner import default_cache  # noqa: E402 (found by the line above)
+from builder.source import Sources  # noqa: E402 (the same)
 
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
 LARGE = 100_000  # a number to which one more makes no difference that is asserted is doubled
@@ -60,13 +62,15 @@ BUILDER_TESTS = {  # of modules without a test file of their own name
     "worker": ("behaviour", "faults"),
     "kept": ("cache",),
     "hook": ("serve", "build"),
-    "configuration": ("build",),
+    "configuration": ("configuration", "build"),
     "readings": ("expansion",),
-    "fonts": ("build",),
     "live": ("build",),
     "notebooks": ("build", "notebook"),
+    "scaffold": ("chapter",),
+    "chapter_check": ("chapter",),
 }
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
+ANSWERS = "tests/test_nudged.py::test_no_answer_changes_in_silence"
 LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
 
 
@@ -151,8 +155,8 @@ def _sources(root: Path) -> Sources:
 
 
 def tests_of(file: str, root: Path) -> list[str]:
-    """The tests of a module: itself, for its checks, its test file, what its page shows of it, and
-    the ranges that its messages name."""
+    """The tests of a module, those first that take least: what its functions answer, the ranges
+    that its messages name, its test file, itself, for its checks, and what its page shows."""
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
@@ -160,12 +164,12 @@ def tests_of(file: str, root: Path) -> list[str]:
         found += [f"tests/test_{path.stem}.py"] if path.stem not in names else []
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
-        found = [f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
-        found += [file] if part.parts else []
         name = ".".join([*part.parts, path.stem])
         shows = any(f"def {start}" in text for start in ("example(", "slider_", "figure_"))
+        calls = [] if _sources(root).needs(name) else [f"{ANSWERS}[{name}]", f"{LETTER}[{name}]"]
+        found = [*calls, f"tests/{part}/test_{path.stem}.py", f"tests/test_{path.stem}.py"]
+        found += [file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []
-        found += [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
     return [name for name in found if (root / name.partition("::")[0]).is_file()]
 
 
@@ -210,10 +214,12 @@ def outcome(mutant: Mutant, root: Path) -> str:
 
 
 def copied(folder: Path) -> Path:
-    """The last commit, in a folder of its own that tests may write to."""
+    """The last commit, in a folder of its own that tests may write to, and the run records."""
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(folder, filter="data")
+    if (records := default_cache(ROOT)).is_dir():
+        shutil.copytree(records, default_cache(folder))
     return folder
 
 

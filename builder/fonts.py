@@ -72,11 +72,11 @@ def main() -> int:
     options = subset.Options(
         flavor="woff2", layout_features=["math"], notdef_outline=True, hinting=False
     )
-    font = subset.load_font(str(source), options)
-    cutter = subset.Subsetter(options)
-    cutter.populate(unicodes=[ord(char) for char in characters])
-    cutter.subset(font)
-    subset.save_font(font, str(FONT), options)
+    with subset.load_font(str(source), options) as font:
+        cutter = subset.Subsetter(options)
+        cutter.populate(unicodes=[ord(char) for char in characters])
+        cutter.subset(font)
+        subset.save_font(font, str(FONT), options)
     print(
         f"{FONT.relative_to(ROOT)}: {len(characters)} characters, {FONT.stat().st_size // 1024} KiB"
     )

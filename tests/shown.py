@@ -15,7 +15,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from builder.runner import cached, default_cache
 from builder.source import Sources, module_names, module_path
 
 FOLDER = Path(__file__).with_name("numbers")
-DIGITS = 9  # of a number that is kept
+DIGITS = 12  # of a number that is kept
 NEAR = 1e-6  # two numbers differ by no more of their size where only the machine is another
 ROUNDED = 2e-3  # the same for sliders, whose numbers are rounded to four digits
 APART = 0.5  # sums of a figure's coordinates differ by no more [pt], which are rounded to 0.01
@@ -81,9 +81,9 @@ def drawn(svg: str) -> list[float]:
     return [len(numbers), round(sum(weighted), 1)]
 
 
-def kept(name: str) -> Numbers:
+def kept(name: str, folder: Path = FOLDER) -> Numbers:
     """The same, as it was."""
-    path = FOLDER / f"{name.partition('.')[0]}.json"
+    path = folder / f"{name.partition('.')[0]}.json"
     return read(path).get(name, {}) if path.is_file() else {}
 
 
@@ -93,20 +93,28 @@ def read(path: Path) -> dict[str, Numbers]:
     return found
 
 
-def changes(was: Numbers, now: Numbers) -> Iterator[str]:
+def unchanged(field: str, was: Any, now: Any) -> bool:
+    """Whether a field shows the same."""
+    near = ROUNDED if field.startswith("slider_") else NEAR
+    return same(was, now, near, APART if field.startswith("figure_") else 1e-9)
+
+
+def changes(
+    was: Numbers, now: Numbers, unchanged: Callable[[str, Any, Any], bool] = unchanged
+) -> Iterator[str]:
     """A line for each field that is another, new or gone."""
     for field in [*now, *(field for field in was if field not in now)]:
         if field not in was:
             yield f"{field} is new: {_short(now[field])}"
         elif field not in now:
             yield f"{field} is gone, it was {_short(was[field])}"
-        elif not _unchanged(field, was[field], now[field]):
+        elif not unchanged(field, was[field], now[field]):
             yield f"{field} was {_short(was[field])} and is {_short(now[field])}"
 
 
-def _unchanged(field: str, was: Any, now: Any) -> bool:
-    near = ROUNDED if field.startswith("slider_") else NEAR
-    return same(was, now, near, APART if field.startswith("figure_") else 1e-9)
+def renewed(was: Numbers, now: Numbers, unchanged: Callable[[str, Any, Any], bool]) -> Numbers:
+    """What is so now, in the digits that it had where it has not changed."""
+    return {f: was[f] if f in was and unchanged(f, was[f], n) else n for f, n in now.items()}
 
 
 def same(was: Any, now: Any, near: float = NEAR, apart: float = 1e-9) -> bool:
@@ -136,11 +144,11 @@ def _rounded(value: Any) -> Any:
     return [_rounded(inner) for inner in value] if isinstance(value, list) else value
 
 
-def write(numbers: Mapping[str, Numbers]) -> None:
+def write(numbers: Mapping[str, Numbers], folder: Path = FOLDER) -> None:
     """Keep them: a file for each part, a line for each field."""
-    for old in FOLDER.glob("*.json"):
+    for old in folder.glob("*.json"):
         old.unlink()
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for part in dict.fromkeys(name.partition(".")[0] for name in numbers):
         texts = []
         for name in sorted(n for n in numbers if n.partition(".")[0] == part):
@@ -150,7 +158,7 @@ def write(numbers: Mapping[str, Numbers]) -> None:
             ]
             texts.append(f" {json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n }")
         text = "{\n" + ",\n".join(texts) + "\n}\n"
-        (FOLDER / f"{part}.json").write_text(text, encoding="utf-8")
+        (folder / f"{part}.json").write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -160,8 +168,7 @@ def main() -> None:
         was, now = kept(name), numbers_of(name)
         for line in changes(was, now):
             print(f"{name}: {line}")
-        unchanged = {f for f in now if f in was and _unchanged(f, was[f], now[f])}
-        found[name] = {f: was[f] if f in unchanged else value for f, value in now.items()}
+        found[name] = renewed(was, now, unchanged)
     write(found)
 
 

@@ -81,7 +81,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "engine.token_engine.plan_step.token_budget": "the same",
     "machine.predict.number.low": "a limit, which is not checked",
     "optimization.cached_attention.generate.prompt": "is called tokens where it is read",
-    "planner.capacity_planner.sectioned_quantile.values": "NaN is what has no value",
+    "planner.capacity_planner.sectioned_quantiles.values": "NaN is what has no value",
     "intuition.measured_roofline.held_out_prediction.groups": "names of groups",
     "architecture.wire_format.field.value": "text and bytes are values of a field",
     "intuition.inference_protocol.fits.value": "says whether a value has a type",
@@ -207,6 +207,10 @@ class _TooSlow(BaseException):
     pass
 
 
+class _Called(KeyboardInterrupt):  # which ends a doctest
+    pass
+
+
 def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
     """Functions of a module that others may call, and that return when they are done."""
     found = {}
@@ -228,12 +232,14 @@ def example_call(module: types.ModuleType, name: str) -> inspect.BoundArguments 
             bound = inspect.signature(function).bind(*arguments, **named)
             bound.apply_defaults()
             calls.append(copied(bound))
+            raise _Called
         return function(*arguments, **named)
 
     finder = doctest.DocTestFinder(recurse=False)
     for test in finder.find(function, name, module=False, globs=dict(vars(module))):  # type: ignore[arg-type]  # False: any
         test.globs[name] = noted
-        doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None, clear_globs=False)
+        with contextlib.suppress(_Called):
+            doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None, clear_globs=False)
     return calls[0] if calls else None
 
 

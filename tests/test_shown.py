@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -65,12 +66,17 @@ def test_changes_are_told_with_both_values() -> None:
     ]
 
 
-def test_what_is_written_is_read_again(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     numbers = {"part.one": {"a": 1 / 3, "b": math.inf, "c": [1, None, "ρ"]}, "other.two": {"d": 7}}
-    monkeypatch.setattr(shown, "FOLDER", tmp_path)
-    shown.write({"gone.three": {"e": 1}})
-    shown.write(numbers)
-    assert {path.name for path in shown.FOLDER.iterdir()} == {"part.json", "other.json"}
-    assert not [line for name in numbers for line in shown.changes(shown.kept(name), numbers[name])]
-    assert shown.kept("part.one")["a"] == 0.333333333
-    assert shown.kept("part.four") == shown.kept("none.five") == {}
+    shown.write({"gone.three": {"e": 1}}, tmp_path)
+    shown.write(numbers, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"part.json", "other.json"}
+    read = {name: shown.kept(name, tmp_path) for name in numbers}
+    assert not [line for name in numbers for line in shown.changes(read[name], numbers[name])]
+    assert read["part.one"]["a"] == 0.333333333333
+    assert shown.kept("part.four", tmp_path) == shown.kept("none.five", tmp_path) == {}
+
+
+def test_only_what_changed_is_written_anew() -> None:
+    was, now = {"a": 0.5, "b": 2.5, "gone": 1}, {"a": 0.5 + 1e-9, "b": 2.6, "new": 3}
+    assert shown.renewed(was, now, shown.unchanged) == {"a": 0.5, "b": 2.6, "new": 3}

@@ -1,13 +1,20 @@
 """The command: `serving-mathematics COMMAND …`, or `python -m serving_mathematics COMMAND …`.
 
-Each command is the `main` of one module, which is imported when it is asked for.
+Each command is the `main` of one module, which is imported when it is asked for. However it ends,
+the process ends without a traceback about its streams: a reader may close them, a disk be full.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import io
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
 
 COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
@@ -19,7 +26,8 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Hand the arguments to a command; its exit status, and 2 when there is no such command.
+    """Hand the arguments to a command; its exit status, 2 when there is no such command or nowhere
+    to print to, 141 when the reader has gone and 130 when it was interrupted, as of a shell.
 
     arguments: the command's name and what it takes; by default those of the process.
 
@@ -35,7 +43,87 @@ def main(arguments: list[str] | None = None) -> int:
     serving-mathematics COMMAND --help says what a command takes.
     0
     """
-    name, *rest = sys.argv[1:] if arguments is None else arguments or [""]
+    words = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if sys.stdout is None:  # closed by whoever started it
+        print("standard output must be open, got none", file=_errors())
+        return 2
+    output = _Output(sys.stdout)
+    try:
+        with (
+            contextlib.redirect_stdout(cast(TextIO, output)),
+            contextlib.redirect_stderr(_errors()),
+        ):
+            status = _flushed(words)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError as problem:
+        output.problem, status = problem, 0
+    except (OSError, SystemExit):
+        if output.problem is None:
+            raise
+        status = 0
+    if output.problem is None:
+        return status
+    _close(sys.stdout)
+    if isinstance(output.problem, BrokenPipeError):
+        _close(sys.stderr)
+        return 128 + 13
+    if status == 0:  # or the command has told it
+        words = ["standard output", output.problem.strerror or ""]
+        print(": ".join(["serving-mathematics", *words]), file=_errors())
+    return 2
+
+
+class _Output:
+    """Standard output that keeps why it could not be written: who prints may pass over it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.problem: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write it."""
+        with self._noting():
+            return self.stream.write(text)
+
+    def flush(self) -> None:
+        """Write what is left."""
+        with self._noting():
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            self.problem = problem
+            raise
+
+
+def _errors() -> TextIO:
+    """Where errors are told; not to the answer where that stream is closed."""
+    return sys.stderr or io.StringIO()
+
+
+def _flushed(words: list[str]) -> int:
+    try:
+        return _status(*words)
+    finally:
+        sys.stdout.flush()
+
+
+def _close(stream: TextIO) -> None:
+    """Let what is left go nowhere, or Python reports it when it ends."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _status(name: str, *rest: str) -> int:
     if name in COMMANDS:
         place = f"serving_mathematics.{COMMANDS[name][0]}"
         try:
@@ -45,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise
             print(f"serving-mathematics: {name} is not part of this download", file=sys.stderr)
             return 2
-        status: int = module.main(rest)
+        status: int = module.main(list(rest))
         return status
     if name in ("-h", "--help"):
         print(_usage())

@@ -108,6 +108,7 @@ def test_good_requests_are_answered() -> None:
             answer = await server.call("ModelMetadata", asked)
             metadata = KINDS["ModelMetadataResponse"].FromString(answer)
             assert list(metadata.inputs[0].shape) == [-1, 64]
+            assert list(metadata.outputs[0].shape) == [-1, 10]
             assert metadata.outputs[0].datatype == "FP32"
             pixels = np.random.default_rng(0).random((256, 64)).astype(np.float32)
             expected = pixels.astype(float).sum(axis=1).astype(np.float32)

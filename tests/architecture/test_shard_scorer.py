@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -215,8 +216,9 @@ def test_a_killed_worker_costs_its_shards_only(
     monkeypatch.setenv("HOLD_ROW", "400")
     with futures.ProcessPoolExecutor(1, SPAWN, exit_with_parent) as pool:
         job = (source, target, fatal)
-        with pytest.raises(RuntimeError, match=r"shards failed: \[.*'shard-000013.csv'"):
+        with pytest.raises(RuntimeError, match=r"shards failed: \[.*'shard-000013.csv'") as failed:
             score_rows(*job, pool, rows_per_shard=30)
+    assert isinstance(failed.value.__cause__, BrokenProcessPool)
     assert not (target / "complete.json").exists()
     monkeypatch.delenv("HOLD_ROW")
     with futures.ThreadPoolExecutor(1) as pool:

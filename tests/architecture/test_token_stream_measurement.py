@@ -101,6 +101,33 @@ def test_a_reader_is_anything_that_feeds_and_finishes() -> None:
     assert (len(stream.arrival_s), stream.error) == (1, "ValueError: never whole")
 
 
+def test_what_is_asked_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first token, so many steps, the gaps of a prefill, and a step after them."""
+    asked: dict[str, list[float]] = {}
+
+    async def noted(name: str, gaps_s: list[float]) -> str:
+        asked[name] = gaps_s
+        return name
+
+    async def nothing() -> None:
+        return None
+
+    monkeypatch.setattr(token_stream_measurement, "_kind", noted)
+    monkeypatch.setattr(token_stream_measurement, "_disconnect", nothing)
+    monkeypatch.setattr(token_stream_measurement, "_unread", nothing)
+    found = asyncio.run(token_stream_measurement._measure())
+    assert found["kinds"] == ["steady", "whole prefill", "chunked prefill"] == list(asked)
+    first, step, before = (found["asked"][name] for name in ("ttft_s", "step_s", "before"))
+    for name, prefill in zip(asked, ([], [8192], [1024] * 8), strict=True):
+        told = [
+            first,
+            *[step] * (before - 1),
+            *[step + tokens / 16_000 for tokens in prefill],
+            step,
+        ]
+        assert asked[name] == pytest.approx(told), name
+
+
 def test_each_part_of_the_measurement_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With short gaps and small tokens; what the record's checks say holds here as well."""
     for name, value in (("TOKENS", 12), ("ROUNDS", 1)):

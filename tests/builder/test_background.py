@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from builder import background
 from builder.background import WORTH_WAITING, Background
 from builder.expansion import Site, expand
 
@@ -45,9 +49,28 @@ def test_pages_come_first_and_what_ran_fills_in(project: Project) -> None:
     assert "pending" not in made.pages["part/m0.md"]
 
 
-def test_a_few_modules_are_worth_waiting_for(project: Project, tmp_path: Path) -> None:
+def test_a_few_modules_are_worth_waiting_for(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "WORTH_WAITING", 1)
     project.chapter("part.twice")
     working = Background(project.root, project.cache, tmp_path / "more", str)
     (run,) = working.runs()
     assert not run.pending
     assert not (tmp_path / "more").exists()
+
+
+def test_what_has_finished_is_shown_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    working = Background(tmp_path, tmp_path, tmp_path / "more", told.append)
+    clock = SimpleNamespace(monotonic=lambda: now, time=lambda: now)
+    monkeypatch.setattr(background, "time", clock)
+    shown = []
+    for now in (1000.0, 1004.0, 1005.0, 1005.1, 1010.0, 1010.2):
+        (tmp_path / "more").write_text("")
+        working._finished(f"{now}")
+        shown += [now] if (tmp_path / "more").read_text() else []
+    assert shown == [1000.0, 1005.1, 1010.2]
+    assert len(told) == 6

@@ -49,6 +49,8 @@ def test_scripts_and_the_font_of_formulas_are_known_before_the_page_is_drawn() -
     head = '<title>t</title><link rel="stylesheet" href="../../assets/handbook.css">'
     told = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
     assert settled(f"{head}<p>x</p>") == f"{head}<p>x</p>".replace("</title>", f"</title>{told}")
+    drawn = "<svg><title>another title</title></svg>"
+    assert settled(f"{head}{drawn}").endswith(drawn)
     page = settled(f"{head}<math>x</math>")
     assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
     assert page.index(told) < page.index("preload") < page.index("stylesheet")
@@ -76,6 +78,11 @@ def test_preview_stands_in_the_head_and_is_escaped() -> None:
     page = with_preview("<head><title>t</title></head><body></head>", {"og:title": 'A & "B"'})
     meta = '<meta property="og:title" content="A &amp; &quot;B&quot;">'
     assert page == f"<head><title>t</title>{meta}</head><body></head>"
+
+
+def test_preview_stands_in_the_first_head_alone() -> None:
+    page = "<head></head><script>'</head>'</script>"
+    assert with_preview(page, {"og:title": "t"}).count("og:title") == 1
 
 
 def test_copy_button_names_what_the_page_shows() -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.capacity import bounded_server
 from serving_mathematics.capacity.bounded_server import (
     REFUSING,
     BoundedServer,
@@ -410,6 +411,28 @@ def test_dropped_connections_do_no_harm(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.WARNING):
         run(test())
     assert caplog.records == []
+
+
+def test_an_answered_client_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left of a request that came whole; what is left of another is thrown away, or
+    closing would reset the connection under the answer."""
+    read_on = []
+
+    async def noted(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        read_on.append(reader)
+
+    monkeypatch.setattr(bounded_server, "_discard", noted)
+
+    async def test() -> None:
+        gate = Gate()
+        gate.open.set()
+        async with BoundedServer(gate, Limits(body_bytes=3)) as server:
+            assert (await exchange(server.port, post("abc")))[0] == 200
+            assert not read_on
+            assert (await exchange(server.port, post("abcd")))[0] == 413
+            assert len(read_on) == 1
+
+    run(test())
 
 
 def test_too_many_connections_are_refused() -> None:

@@ -376,8 +376,8 @@ def test_an_engine_that_is_killed_ends_the_server_with_answers(shallow_model: Pa
 
 def test_a_stopped_engine_holds_nobody_up_and_goes_on(shallow_model: Path) -> None:
     """Four times as many as there are places send prompts that do not fit into its pipe: those
-    beyond are refused, health and metrics answer within their time, and all that were inside are
-    answered when the engine goes on."""
+    beyond are refused, health and metrics answer within their time, the first of them that nothing
+    comes, and all that were inside are answered when the engine goes on."""
     large = SHORT | {"prompt": "a " * (CHARACTERS // 2)}  # more than the context, which it finds
 
     async def stopped(process: subprocess.Popen[str], base: str) -> Counter[str]:
@@ -387,14 +387,18 @@ def test_a_stopped_engine_holds_nobody_up_and_goes_on(shallow_model: Path) -> No
             refused = 0.0
             while refused < 3 * PLACES:
                 await asyncio.sleep(0.02)
-                assert hasty.get("/health").status_code == 200
+                assert hasty.get("/health").json()["status"] in {"ready", "silent"}
                 refused = metric(hasty, "serving_requests_total", outcome="refused")
+            while hasty.get("/health").status_code == 200:  # until the silence has been too long
+                await asyncio.sleep(0.02)
+            assert hasty.get("/health").json() == {"status": "silent"}
             os.kill(child_of(process), signal.SIGCONT)
             found = await ends
             assert http.post("/v1/completions", json=SHORT).status_code == 200
+            assert hasty.get("/health").status_code == 200
         return found
 
-    with served_by(*SMALL, "--model", str(shallow_model)) as (process, base):
+    with served_by(*SMALL, "--silent-s", "3", "--model", str(shallow_model)) as (process, base):
         ends = asyncio.run(stopped(process, base))
         assert ends == {"429": 3 * PLACES, "400": PLACES}
 

@@ -77,6 +77,7 @@ USUAL = {  # what a key that is not there says
     "n_shared_experts": 0,
     "moe_shared_expert_intermediate_size": 0,
     "sliding_window": 0,
+    "full_attention_interval": 0,
     "mlp_only_layers": [],
     "tie_word_embeddings": False,
     "attn_output_gate": False,

@@ -101,3 +101,119 @@ def test_messages_grow_with_their_bytes() -> None:
         assert line["bytes"] == sorted(line["bytes"])
         large = [us for size, us in zip(line["bytes"], line["us"], strict=True) if size >= 2**24]
         assert large == sorted(large), line
+
+
+def table_of(rng: np.random.Generator, package: str, name: str) -> dict[str, np.ndarray]:
+    """As a package would hold it: of each type, with times of which every third is none."""
+    rows = 1800
+    time = np.where(np.arange(rows) % 3 == 0, 0.0, rng.uniform(1.0, 9.0, rows))  # [ms]
+    sizes = ("m", "n", "k", "step", "isl", "batch_size")
+    shapes = {c: rng.permutation(2**12)[:rows] + 1 for c in sizes}
+    kinds = np.array(["bfloat16", "fp8_block", "nvfp4"])
+    heads = {c: np.full(rows, 8) for c in ("num_heads", "num_key_value_heads", "head_dim")}
+    windows = {"window_size": np.arange(rows) % 2, "latency": time}
+    assert package == "wheel"
+    assert name.endswith("_perf")
+    types = {"gemm_dtype": kinds[np.arange(rows) // 3 % 3], "kv_cache_dtype": kinds[[0] * rows]}
+    return {**shapes, **heads, **windows, **types}
+
+
+def test_kernels_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of nothing are left out, milliseconds are seconds, and rates count per nanosecond."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+
+    def read(package: str, name: str) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(len(found))
+        return {
+            k: v.copy() for k, v in found.setdefault(name, table_of(rng, package, name)).items()
+        }
+
+    monkeypatch.setattr(kernel_record, "_table", read)
+    monkeypatch.setattr(kernel_record, "SAMPLED", 20)
+    sheets = {
+        system: {f"{kind}_flops_per_s": 1e15 for kind in ("bf16", "fp8", "fp4")}
+        | {"bandwidth_bytes_per_s": 2e12}
+        for system in kernel_record.MATRIX_FILES
+    }
+    for line, (system, kind, precision, size) in zip(
+        kernel_record._matrices("wheel", sheets),  # type: ignore[arg-type]  # is handed on
+        kernel_record.MATRICES,
+        strict=True,
+    ):
+        assert (line["system"], line["precision"]) == (system, precision)
+        tables = [t for name, t in found.items() if name.startswith(f"{system}/gemm/")]
+        kept = [(t["gemm_dtype"] == kind) & (t["latency"] > 0) for t in tables]
+        assert (line["calls"], len(tables)) == (sum(int(k.sum()) for k in kept), 3)
+        shapes = np.concatenate(
+            [np.stack([t[c][k] for c in "mnk"], 1) for t, k in zip(tables, kept, strict=True)]
+        )
+        times = np.concatenate([t["latency"][k] for t, k in zip(tables, kept, strict=True)])
+        assert line["shapes"] == len(np.unique(shapes, axis=0)) == len(shapes)  # no two alike
+        byte, operations, least = matrix_roof(shapes.astype(float), size, 2e12, 1e15)
+        rates = operations / (1e6 * times)  # in a nanosecond
+        assert line["cells"] == cells(operations / byte, rates, kernel_record.CELL)
+        assert line["above"]["shapes"] == int((1e-3 * times < least).sum())
+        told = {
+            tuple(shape): 1e3 * time for shape, time in zip(shapes.tolist(), times, strict=True)
+        }
+        assert len(line["sample"]) == 20
+        for *shape, micros in line["sample"]:
+            assert micros == pytest.approx(told[tuple(shape)], rel=1e-3)
+
+
+def test_attention_is_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context is what was read before and what is generated; with a window it is another."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+
+    def read(package: str, name: str) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(len(found))
+        return {
+            k: v.copy() for k, v in found.setdefault(name, table_of(rng, package, name)).items()
+        }
+
+    monkeypatch.setattr(kernel_record, "_table", read)
+    sheets = {system: {"bandwidth_bytes_per_s": 2e9} for system in kernel_record.MATRIX_FILES}
+    for line in kernel_record._attention("wheel", sheets):  # type: ignore[arg-type]  # is handed on
+        tables = [t for name, t in found.items() if name.startswith(f"{line['system']}/attention")]
+        kept = [(t["window_size"] == 0) & (t["latency"] > 0) for t in tables]
+        pairs = list(zip(tables, kept, strict=True))
+        assert line["shapes"] == sum(int(k.sum()) for k in kept)
+        batch, context, times = (
+            np.concatenate([column[k] for column, k in columns])
+            for columns in (
+                [(t["batch_size"], k) for t, k in pairs],
+                [(t["step"] + t["isl"], k) for t, k in pairs],
+                [(t["latency"] * 1e-3, k) for t, k in pairs],
+            )
+        )
+        least = 4.0 * batch * context * 64 / 2e9  # keys and values of 8 × 8 numbers of two bytes
+        assert line["by_time"] == by_time(least, times, kernel_record.TIMES_S)
+        assert len(line["sample"]) == 150
+
+
+def test_messages_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fastest of each size; of NCCL half precision alone; all-to-all of two devices alone."""
+    kernel = next(iter(kernel_record.KERNELS))
+    rows = [  # elements, operation, devices, type, time [ms]
+        (512, "all_reduce", 4, "half", 0.03),
+        (512, "all_reduce", 4, "half", 0.0201),
+        (256, "all_reduce", 4, "half", 0.01),
+        (256, "all_reduce", 4, "float", 0.005),
+        (64, "alltoall", 2, "half", 0.004),
+        (64, "alltoall", 4, "half", 0.003),
+        (64, "all_gather", 2, "half", 0.002),
+    ]
+    names = ("message_size", "op_name", "num_gpus", "nccl_dtype", "latency")
+    table = dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True))
+    table["kernel_source"] = np.array([kernel] * len(rows))
+    monkeypatch.setattr(kernel_record, "_table", lambda *_: table)
+    lines = kernel_record._messages("wheel")  # type: ignore[arg-type]  # is handed on
+    for system, files in kernel_record.MESSAGE_FILES.items():
+        for file in files:
+            backend = file.split("/")[0]
+            mine = [x for x in lines if (x["system"], x["backend"]) == (system, backend)]
+            assert {x["kernel"] for x in mine} == {kernel_record.KERNELS[kernel]}
+            assert [(x["operation"], x["devices"], x["bytes"], x["us"]) for x in mine] == [
+                ("all_reduce", 4, [512, 1024], [10.0 if backend == "nccl" else 5.0, 20.1]),
+                ("alltoall", 2, [128], [4.0]),
+            ]

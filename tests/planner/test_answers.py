@@ -64,7 +64,7 @@ def test_every_line_links_to_a_chapter() -> None:
 def test_the_closed_form_stands_beside_the_quantiles_that_it_knows() -> None:
     """All of the TTFT, and the median alone of the TPOT."""
     lines = {line.what: line.estimate for line in answer_lines(TOLD)}
-    closed = PLAN.best.estimate
+    closed = PLAN.estimate
     for place, name in enumerate(("p50", "p90", "p99")):
         assert lines[f"TTFT at {name}"] == f"{closed.ttft_s[place]:.3g} s"
         median = f"{1e3 * closed.tpot_s:.3g} ms" if name == "p50" else ""
@@ -136,6 +136,8 @@ def test_the_summary_counts() -> None:
     )
     spare = replace(PLAIN, question=replace(QUESTION, spare_replicas=2))
     assert "for 60 requests/s, and 2 more that may fail, at" in answer_summary(spare)
+    for rate, told in ((999.4, "999"), (999.6, "1,000"), (1000.4, "1,000"), (1.234, "1.23")):
+        assert f"for {told} requests/s, at" in answer_summary(with_plan(PLAIN, rate_per_s=rate))
     assert answer_lines(spare)[0].value == f"{n} and 2 that may fail"
 
 

@@ -35,7 +35,7 @@ from serving_mathematics.planner.capacity_planner import (
     reaches,
     requests_to_judge,
     require_enough,
-    sectioned_quantile,
+    sectioned_quantiles,
     sectioned_share,
     settled,
     time_shares,
@@ -122,9 +122,8 @@ def test_a_plan_is_the_simulation_of_a_share() -> None:
     served = simulate(share, replace(fleet.engine, **limits))
     ttft, tpot = latencies_s(share, served)
     ttft = ttft + fleet.made.around_s
-    for place, quantile in enumerate(QUANTILES):
-        assert found.best.ttft[place] == sectioned_quantile(ttft[160:], quantile)
-        assert found.best.tpot[place] == sectioned_quantile(tpot[160:], quantile)
+    assert found.best.ttft == sectioned_quantiles(ttft[160:], QUANTILES)
+    assert found.best.tpot == sectioned_quantiles(tpot[160:], QUANTILES)
     assert found.best.simulated == 1440
     both = np.mean((ttft[160:] <= 0.5) & ~(tpot[160:] > 0.03))
     assert found.best.both.value == pytest.approx(both)
@@ -409,8 +408,9 @@ def test_what_the_requests_hold() -> None:
 
 def test_sections() -> None:
     series = np.random.default_rng(0).exponential(1.0, 1005)
-    got = sectioned_quantile(series, 0.5)
+    got, high = sectioned_quantiles(series, [0.5, 0.95])
     assert isinstance(got, Quantile)
+    assert (high,) == sectioned_quantiles(series, [0.95])
     assert got.value == np.quantile(series, 0.5)
     parts = np.array_split(series, 10)
     gaps = [np.quantile(part, 0.5) - got.value for part in parts]
@@ -421,19 +421,21 @@ def test_sections() -> None:
     expected = max(scatter, ends[1] - got.value, got.value - ends[0])
     assert got.half_width == pytest.approx(expected)
     flat = np.concatenate([np.zeros(900), np.arange(100.0)])  # a crowd in the last section alone
-    assert sectioned_quantile(flat, 0.95).half_width >= 49  # no quantile of a section shows it
+    assert (
+        sectioned_quantiles(flat, [0.95])[0].half_width >= 49
+    )  # no quantile of a section shows it
     holes = np.insert(series, 7, np.nan)
-    assert sectioned_quantile(holes, 0.5) == got
-    assert sectioned_quantile(np.arange(20.0), 0.5).value == 9.5
+    assert sectioned_quantiles(holes, [0.5]) == (got,)
+    assert sectioned_quantiles(np.arange(20.0), [0.5])[0].value == 9.5
     with pytest.raises(ValueError, match="values must be at least 20, got 19"):
-        sectioned_quantile(np.arange(19.0), 0.5)
+        sectioned_quantiles(np.arange(19.0), [0.5])
     for bad, words in (
-        ((np.ones((5, 5)), 0.5), "values must be one-dimensional"),
-        ((np.ones(19), 0.5), "values must be at least 20"),
-        ((np.ones(30), 1.0), "quantile must be in"),
+        ((np.ones((5, 5)), [0.5]), "values must be one-dimensional"),
+        ((np.ones(19), [0.5]), "values must be at least 20"),
+        ((np.ones(30), [0.5, 1.0]), "quantile must be in"),
     ):
         with pytest.raises(ValueError, match=words):
-            sectioned_quantile(*bad)
+            sectioned_quantiles(*bad)
 
 
 def test_student_t() -> None:

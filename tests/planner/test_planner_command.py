@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -269,6 +270,30 @@ def test_workers_are_counted(
     assert "--workers must be left out where --dask is given" in err
 
 
+@pytest.mark.parametrize(
+    ("cores", "questions", "processes"),
+    [(2, 15, 0), (2, 16, 2), (1, 160, 0), (4, 31, 3), (4, 320, 4)],
+)
+def test_a_core_gets_a_process_where_it_has_eight_questions(
+    cores: int, questions: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which a comparison in one process and one in two answer alike, as another test says."""
+    made = []
+
+    @contextlib.contextmanager
+    def pool(workers: int) -> Iterator[str]:
+        made.append(workers)
+        yield "pool"
+
+    monkeypatch.setattr(planner_command, "_pool", pool)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    with planner_command._executor(None, None, questions) as executor:
+        assert executor == ("pool" if processes else None)
+    assert made == [processes] * bool(processes)
+    with planner_command._executor("7", None, 1):
+        assert made[-1] == 7
+
+
 def test_a_cluster_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "grid.json"
     file.write_text('{"rate_per_s": [1, 2]}')
@@ -384,38 +409,6 @@ def test_streams_that_are_closed(closed: str, status: int, lines: int, tmp_path:
     assert done.stderr.count(b"\n") == lines
     assert b" of 2 questions" not in done.stdout
     assert (b"rate_per_s" in done.stdout) is (closed == "2")
-
-
-def test_progress_is_no_answer_where_errors_are_closed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def ending(_: list[str]) -> int:
-        print("1 of 2", file=sys.stderr)
-        print("answer")
-        return 0
-
-    monkeypatch.setattr(planner_command, "_ending", ending)
-    monkeypatch.setattr(sys, "stderr", None)
-    assert main([]) == 0
-    assert capsys.readouterr().out == "answer\n"
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["--presets"]])
-def test_a_closed_pipe_is_quiet(arguments: list[str], tmp_path: Path) -> None:
-    reads, writes = os.pipe()
-    os.close(reads)
-    done = subprocess.run(
-        [sys.executable, "-m", "serving_mathematics.planner", *arguments],
-        stdout=writes,
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
-    os.close(writes)
-    assert done.stderr == b""
-    silent = 0 if "--help" in arguments else 141  # argparse passes over it
-    assert done.returncode in (silent, 141)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

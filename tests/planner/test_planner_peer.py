@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner import planner_peer
 from serving_mathematics.planner.planner_peer import (
     QUESTIONS,
     Asked,
@@ -171,3 +172,24 @@ def test_the_page_counts_what_the_record_says() -> None:
     assert len(told.versus_run_rows.splitlines()) == told.versus_runs
     assert told.versus_peer_nearer + told.versus_here_nearer == told.versus_runs
     assert told.versus_same <= told.versus_both <= told.versus_asked - told.versus_unanswered
+
+
+def test_rows_by_hand() -> None:
+    """Where the configurator has no fleet, separate fleets or no data."""
+    found = {"devices": 4, "split": "tp2", "apart": 6}
+    none = {"devices": 0, "split": "", "apart": 0}
+    here = {"0.5": found, "0.99": none | {"devices": 8}}
+    told = [
+        {"asked": vars(QUESTIONS[0]), "peer": peer, "here": one, "measured": measured}
+        for peer, one, measured in (
+            (none | {"apart": 2}, here, None),
+            (found, here | {"0.5": none}, {"devices": 3}),
+            (None, here, None),
+        )
+    ]
+    cells = [[cell.strip() for cell in row.split("|")[2:-1]] for row in planner_peer._rows(told)]
+    assert cells == [
+        ["none", "2", "4 (tp2)", "6", "–", "8"],
+        ["4 (tp2)", "6", "none", "none", "3", "8"],
+        ["no data", "no data", "4 (tp2)", "6", "–", "8"],
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent import futures
 from dataclasses import replace
 
@@ -238,6 +239,15 @@ def test_classes_keep_their_own_objectives_apart() -> None:
     assert whole == pytest.approx(20.0 * found.both.value, rel=1e-9)
     strict = replace(question, class_objectives=(replace(goals[0], ttft_s=0.1), goals[1]))
     assert settled_apart(strict).prompts > found.prompts
+
+
+@pytest.mark.parametrize(("domain", "fits"), [(1, False), (2, True), (3, True)])
+def test_a_pair_is_refused_for_the_link_between_two_replicas(domain: int, fits: bool) -> None:
+    """Inside a domain that holds both, the slow links beyond it are none of theirs."""
+    near = replace(LLAMA.system, domain_devices=domain, outside_bytes_per_s=2e9)
+    question = replace(BASE, deployment=replace(LLAMA, system=near))
+    with contextlib.nullcontext() if fits else pytest.raises(Infeasible, match="2 GB/s"):
+        assert SeparateFleets(question).least == SeparateFleets(BASE).least
 
 
 def test_what_forbids_two_fleets_is_a_sentence() -> None:

@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -253,6 +254,7 @@ class EngineProcess:
         self._calls: dict[int, _Call] = {}
         self._numbers = itertools.count(1)
         self._ended = asyncio.Event()
+        self._heard_s = math.inf  # when the child last said something, or first had to
 
     async def start(self) -> None:
         """Start the child and wait until the model is loaded."""
@@ -278,6 +280,11 @@ class EngineProcess:
         """Requests that have been taken and have not ended."""
         return len(self._calls)
 
+    @property
+    def silent_s(self) -> float:
+        """For how long the child has said nothing although requests are inside; 0 without."""
+        return max(0.0, time.monotonic() - self._heard_s) if self._calls else 0.0
+
     def require_place(self) -> None:
         """Raise EngineError where a request is refused whatever it asks, which `ask` does too."""
         if self.state == "draining":
@@ -296,6 +303,8 @@ class EngineProcess:
         """
         self.require_place()
         number, call = next(self._numbers), _Call(time.monotonic())
+        if not self._calls:
+            self._heard_s = call.asked_s
         self._calls[number] = call
         try:
             self._outbox.put("ask", number, question)
@@ -389,6 +398,7 @@ class EngineProcess:
 
     def _handle(self, message: tuple[Any, ...]) -> None:
         what, *rest = message
+        self._heard_s = time.monotonic()
         if what == "step":
             step, outputs, self.metrics = rest
             for number, part in outputs:

@@ -76,11 +76,13 @@ class ServerLimits:
     deadline_s: float = 120.0  # from when a request is taken to its end
     write_s: float = 30.0  # for a client to take the next piece of a stream
     drain_s: float = 30.0  # for the accepted to be answered after SIGTERM
+    silent_s: float = 10.0  # for the engine to say nothing with requests inside; then not ready
 
     def __post_init__(self) -> None:
         """Refuse what is no limit."""
         require_non_negative_integer(queue=self.queue)
-        require_positive(deadline_s=self.deadline_s, write_s=self.write_s, drain_s=self.drain_s)
+        require_positive(deadline_s=self.deadline_s, write_s=self.write_s)
+        require_positive(drain_s=self.drain_s, silent_s=self.silent_s)
 
 
 class Meters:
@@ -182,8 +184,8 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        ready = engine.state == "ready"
-        return JSONResponse({"status": engine.state}, 200 if ready else 503)
+        state = "silent" if engine.silent_s > limits.silent_s else engine.state
+        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -390,6 +392,7 @@ def command_parser() -> argparse.ArgumentParser:
         ("deadline-s", float, limits.deadline_s, "for a request"),
         ("write-s", float, limits.write_s, "for a client to take the next piece"),
         ("drain-s", float, limits.drain_s, "for the accepted, after SIGTERM"),
+        ("silent-s", float, limits.silent_s, "of the engine at work, until it is not ready"),
         ("model", Path, None, "GGUF file; the installed one by default"),
     ):
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{what} ({default})")

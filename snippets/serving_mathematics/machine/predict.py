@@ -620,15 +620,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(text)
         for line in errors:
             print(line, file=told)
-        sys.stdout.flush()
     except _Wrong as problem:
         print(f"serving-mathematics predict: {problem}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

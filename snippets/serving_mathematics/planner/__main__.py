@@ -2,7 +2,7 @@
 
 import sys
 
-from serving_mathematics.planner.planner_command import main
+from serving_mathematics.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(["plan", *sys.argv[1:]]))

@@ -70,7 +70,7 @@ def answer_lines(told: Answer) -> list[Line]:
     ('replicas', '1')
     """
     question, found = told.question, told.plan
-    best, engine, closed = found.best, found.engine, found.best.estimate
+    best, engine, closed = found.best, found.engine, found.estimate
     one = question.deployment
     tokens = engine.kv_blocks * engine.block_tokens
     size = tokens * found.token_bytes / 2**30
@@ -228,7 +228,7 @@ def answer_summary(told: Answer) -> str:
     if not was_measured(question.deployment.system.name):
         rest += " No run on this device was measured, and its error is not known."
     rest += _apart_summary(told)
-    rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 1000 else f"{found.rate_per_s:.3g}"
+    rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
     name = question.deployment.system.name
     device = name if count == 1 else f"{count} × {name} ({split_name(question)})"
     model = question.deployment.architecture.name.split("/")[-1].removeprefix("Meta-")
@@ -429,7 +429,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
     1
     """
     question, found = told.question, told.plan
-    best, closed, engine, one = found.best, found.best.estimate, found.engine, question.deployment
+    best, closed, engine, one = found.best, found.estimate, found.engine, question.deployment
     record: dict[str, float | int | str] = {
         "model": one.architecture.name,
         "precision": one.precision,

@@ -213,7 +213,7 @@ def worst_shares(classes: Sequence[ClassRun], goals: Sequence[Objective]) -> tup
 
 @dataclass(frozen=True)
 class Performance:
-    """One replica of n with a batch limit, simulated, and by the closed form."""
+    """One replica of n with a batch limit, simulated."""
 
     replicas: int
     places: int  # batch limit
@@ -227,7 +227,6 @@ class Performance:
     held_tokens: float  # mean tokens in the cache
     preempted: float  # preemptions per request
     simulated: int  # requests that count
-    estimate: Estimate
     usd_per_hour: float  # of the fleet, with those that may fail
     usd_per_million: float  # generated tokens
 
@@ -242,6 +241,7 @@ class Plan:
     """The answer: fewest replicas, what they do, what binds, and what would change it."""
 
     best: Performance
+    estimate: Estimate  # of the same by the closed form
     binding: tuple[str, ...]  # constraints, any of which alone stands in the way of n − 1; of
     # the quantized fleet, none are looked for
     deciding: tuple[str, ...]  # classes, any of which alone stands in the way of n − 1
@@ -258,35 +258,44 @@ class Plan:
     own_s: tuple[float, float]  # prompt, and cache reading, of a mean request
 
 
-def sectioned_quantile(values: npt.ArrayLike, quantile: float) -> Quantile:
-    """A quantile of a series in order of time, with a 95% interval from ten consecutive sections.
+def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tuple[Quantile, ...]:
+    """Quantiles of a series in order of time, with 95% intervals from ten consecutive sections.
 
-    values: shape (n,), n ≥ 20; NaN are left out. quantile: in (0, 1). Two errors are formed, and
-    the larger counts: the scatter of the sections' own quantiles, over √10; and the scatter of the
-    sections' shares below the quantile, over √10, as a distance between quantiles of the whole. The
-    first misses crowds that only some sections have, the second a jump right at the quantile.
+    values: shape (n,), n ≥ 20; NaN are left out. quantiles: each in (0, 1). Two errors are formed,
+    and the larger counts: the scatter of the sections' own quantiles, over √10; and the scatter of
+    the sections' shares below the quantile, over √10, as a distance between quantiles of the whole.
+    The first misses crowds that only some sections have, the second a jump right at the quantile.
     Raises ValueError outside these ranges.
 
-    >>> sectioned_quantile(np.tile([1.0, 2.0, 3.0], 20), 0.5)
-    Quantile(value=2.0, half_width=0.0)
+    >>> sectioned_quantiles(np.tile([1.0, 2.0, 3.0], 20), [0.5])
+    (Quantile(value=2.0, half_width=0.0),)
     """
     series = np.asarray(values, dtype=float)
     require(series.ndim == 1, "values", "one-dimensional", series.shape)
     series = series[~np.isnan(series)]
     require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
-    require_in("(0, 1)", quantile=quantile)
-    whole = float(np.quantile(series, quantile))
-    size, longer = divmod(series.size, SECTIONS)  # the first sections hold one more
+    require(len(quantiles) > 0, "quantiles", "one or more", "none")
+    for quantile in quantiles:
+        require_in("(0, 1)", quantile=quantile)
+    asked = np.array(quantiles, dtype=float)
+    parts = _sections(series)
+    whole = np.quantile(series, asked)
+    own = np.concatenate([np.quantile(part, asked, axis=1) for part in parts], axis=1)
+    below = np.concatenate([(part <= whole[:, None, None]).mean(axis=2) for part in parts], axis=1)
+    scatter = np.sqrt(((own - whole[:, None]) ** 2).sum(axis=1) / (SECTIONS - 1) / SECTIONS)
+    share = STUDENT_T_975_DF9 * below.std(axis=1, ddof=1) / math.sqrt(SECTIONS)
+    low = np.quantile(series, np.maximum(0.0, asked - share))
+    high = np.quantile(series, np.minimum(1.0, asked + share))
+    widths = np.max([STUDENT_T_975_DF9 * scatter, high - whole, whole - low], axis=0)
+    return tuple(map(Quantile, whole.tolist(), widths.tolist()))
+
+
+def _sections(series: FloatArray) -> list[FloatArray]:
+    """Ten consecutive sections as rows, the first of which may hold one more."""
+    size, longer = divmod(series.size, SECTIONS)
     parts = np.split(series, [longer * (size + 1)])
-    sections = [part.reshape(-1, size + more) for part, more in zip(parts, (1, 0), strict=True)]
-    own = np.concatenate([np.quantile(part, quantile, axis=1) for part in sections if part.size])
-    below = np.concatenate([(part <= whole).mean(axis=1) for part in sections])
-    scatter = math.sqrt(float(((own - whole) ** 2).sum()) / (SECTIONS - 1) / SECTIONS)
-    share = STUDENT_T_975_DF9 * float(below.std(ddof=1)) / math.sqrt(SECTIONS)
-    low, high = np.quantile(series, [max(0.0, quantile - share), min(1.0, quantile + share)])
-    return Quantile(
-        whole, max(STUDENT_T_975_DF9 * scatter, float(high) - whole, whole - float(low))
-    )
+    rows = [part.reshape(-1, size + more) for part, more in zip(parts, (1, 0), strict=True)]
+    return [part for part in rows if part.size]
 
 
 def sectioned_share(held: npt.ArrayLike) -> Quantile:
@@ -300,7 +309,7 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     series = np.asarray(held, dtype=float)
     require(series.ndim == 1, "held", "one-dimensional", series.shape)
     require(series.size >= 2 * SECTIONS, "held", f"at least {2 * SECTIONS}", series.size)
-    parts = [float(part.mean()) for part in np.array_split(series, SECTIONS)]
+    parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
     error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)
     return Quantile(float(series.mean()), STUDENT_T_975_DF9 * error)
 
@@ -422,6 +431,8 @@ class Fleet:
         arithmetic, reading = work_s(self.sample, self.engine)
         self.own_s = float(arithmetic.mean()), float(reading.mean())
         self.done: dict[tuple[int, int, int], Performance | None] = {}
+        self.shares: dict[int, Workload] = {}  # the last one
+        self.full_rates: dict[int, float] = {}
         self._refuse_impossible()
 
     def _budgets(self) -> tuple[int, ...]:
@@ -449,6 +460,13 @@ class Fleet:
         """What one of the replicas gets."""
         rng, size = self._rng(), self.question.requests
         return self.within(share_of_traffic(rng, traffic, replicas, size, self.which))
+
+    def _shared(self, traffic: Traffic, replicas: int) -> Workload:
+        """The same, drawn once for the limits that are tried one after the other."""
+        if replicas not in self.shares:
+            self.shares.clear()
+            self.shares[replicas] = self._share(traffic, replicas)
+        return self.shares[replicas]
 
     def within(self, asked: Workload, most: int = 0) -> Workload:
         """Drawn requests, none longer than the model's context, or than so many tokens."""
@@ -508,18 +526,14 @@ class Fleet:
     def _simulated(self, replicas: int, places: int, budget: int) -> Performance | None:
         question = self.question
         engine = replace(self.engine, max_sequences=places, token_budget=budget)
-        rate, asked = self.rate_per_s / replicas, self.sample
-        if rate >= self.full_rate(places):
+        asked = self.sample
+        if self.rate_per_s / replicas >= self.full_rate(places):
             return None
-        scv = 1 + (self.scv - 1) / replicas
-        estimate = closed_form(asked, rate, engine, QUANTILES, scv)
-        beside = float(np.mean(self.beside(asked)))
-        estimate = replace(estimate, ttft_s=tuple(beside + each for each in estimate.ttft_s))
         if isinstance(question.traffic, Workload):
             shares = shares_of_trace(self._rng(), asked, replicas, question.requests)
             warm = 0.0
         else:
-            shares, warm = [self._share(question.traffic, replicas)], WARM_UP
+            shares, warm = [self._shared(question.traffic, replicas)], WARM_UP
         runs = [(share, simulate(share, engine)) for share in shares]
         times = np.concatenate([share.arrival_s for share, _ in runs])
         order = np.argsort(times, kind="stable")[int(warm * times.size) :]
@@ -539,8 +553,8 @@ class Fleet:
             replicas,
             places,
             budget,
-            tuple(sectioned_quantile(ttft, q) for q in QUANTILES),
-            tuple(_of_some(tpot, q) for q in QUANTILES),
+            sectioned_quantiles(ttft, QUANTILES),
+            _of_some(tpot, QUANTILES),
             classes,
             sectioned_share(kept),
             sum(s.busy_s for _, s in runs) / span,
@@ -548,10 +562,17 @@ class Fleet:
             held / span,
             sum(int(s.preemptions.sum()) for _, s in runs) / times.size,
             order.size,
-            estimate,
             hourly,
             float(cost_per_million(hourly, self.tokens_per_s)),
         )
+
+    def estimate(self, run: Performance) -> Estimate:
+        """The same replica with the same limits by the closed form."""
+        engine = replace(self.engine, max_sequences=run.places, token_budget=run.budget)
+        rate, scv = self.rate_per_s / run.replicas, 1 + (self.scv - 1) / run.replicas
+        told = closed_form(self.sample, rate, engine, QUANTILES, scv)
+        beside = float(np.mean(self.beside(self.sample)))
+        return replace(told, ttft_s=tuple(beside + each for each in told.ttft_s))
 
     def judged(
         self, ttft: FloatArray, tpot: FloatArray, which: IntArray
@@ -564,22 +585,20 @@ class Fleet:
             kept[mine] = (ttft[mine] <= goal.ttft_s) & ~(tpot[mine] > goal.tpot_s)
             share = sectioned_share(kept[mine])
             rate = self.rate_per_s * float(mine.mean()) * share.value
-            runs.append(
-                ClassRun(
-                    self.question.class_names[place],
-                    goal,
-                    sectioned_quantile(ttft[mine], goal.quantile),
-                    _of_some(tpot[mine], goal.quantile),
-                    share,
-                    rate,
-                )
-            )
+            (first,) = sectioned_quantiles(ttft[mine], [goal.quantile])
+            (later,) = _of_some(tpot[mine], [goal.quantile])
+            name = self.question.class_names[place]
+            runs.append(ClassRun(name, goal, first, later, share, rate))
         return tuple(runs), kept
 
     def full_rate(self, places: int) -> float:
         """Requests a second of a replica whose places are always taken."""
-        asked, engine = self.sample, replace(self.engine, max_sequences=places)
-        return saturated_rate(asked.prompt_tokens, asked.output_tokens, engine, asked.cached_tokens)
+        if places not in self.full_rates:
+            asked, engine = self.sample, replace(self.engine, max_sequences=places)
+            self.full_rates[places] = saturated_rate(
+                asked.prompt_tokens, asked.output_tokens, engine, asked.cached_tokens
+            )
+        return self.full_rates[places]
 
     def keeps(self, found: Performance | None, goals: Goals | None = None) -> bool:
         """Whether both quantiles of every class keep their objectives."""
@@ -777,10 +796,10 @@ def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _of_some(values: FloatArray, quantile: float) -> Quantile:
-    """A quantile of the TPOT of those that get a second token; 0 where too few do."""
+def _of_some(values: FloatArray, quantiles: Sequence[float]) -> tuple[Quantile, ...]:
+    """Quantiles of the TPOT of those that get a second token; 0 where too few do."""
     few = np.isfinite(values).sum() < 2 * SECTIONS
-    return Quantile(0.0, 0.0) if few else sectioned_quantile(values, quantile)
+    return (Quantile(0.0, 0.0),) * len(quantiles) if few else sectioned_quantiles(values, quantiles)
 
 
 def coarser(deployment: Deployment) -> Deployment | None:
@@ -830,6 +849,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
     return Plan(
         best,
+        long.estimate(best),
         binding_constraints(judge, below),
         deciding_classes(judge, below),
         fewer,
@@ -932,7 +952,7 @@ def example() -> SimpleNamespace:
         memory_tokens=memory_tokens,
         requests_simulated=WORKED.requests,
         requests_counted=best.simulated,
-        load_percent=100 * best.estimate.load,
+        load_percent=100 * found.estimate.load,
         busy_percent=100 * best.busy,
         usual_budget=budget,
         usual_places=places,
@@ -947,7 +967,7 @@ def _closed_row(fleet: Fleet, replicas: int) -> str:
     """By how much the closed form differs from the simulation, as a row of the page's table."""
     run = fleet.performance(replicas, MOST_PLACES, BUDGETS[0])
     assert run is not None
-    told = run.estimate
+    told = fleet.estimate(run)
     pairs = [(told.concurrency, run.concurrency), (told.tpot_s, run.tpot[0].value)]
     pairs += [(told.ttft_s[i], run.ttft[i].value) for i in range(len(QUANTILES))]
     errors = [f"{100 * (closed / got - 1):+.0f}%".replace("-", "−") for closed, got in pairs]
@@ -972,11 +992,11 @@ def figure_replicas(figure: Figure) -> None:
     panels = figure.subplots(3, 1, sharex=True)
     long = {run.replicas: run for run in (found.one_fewer, found.best) if run}
     runs = [run for n in range(2, 11) if (run := long.get(n) or fleet.best(n))]
-    counts = [run.replicas for run in runs]
+    counts, closed = [run.replicas for run in runs], [fleet.estimate(run) for run in runs]
     goal, best = fleet.question.objective, found.best
-    for axes, scale, pick, closed, limit, label in (
-        (panels[0], 1, "ttft", [r.estimate.ttft_s[2] for r in runs], goal.ttft_s, "TTFT [s]"),
-        (panels[1], 1e3, "tpot", [r.estimate.tpot_s for r in runs], goal.tpot_s, "TPOT [ms]"),
+    for axes, scale, pick, lines, limit, label in (
+        (panels[0], 1, "ttft", [told.ttft_s[2] for told in closed], goal.ttft_s, "TTFT [s]"),
+        (panels[1], 1e3, "tpot", [told.tpot_s for told in closed], goal.tpot_s, "TPOT [ms]"),
     ):
         values = [getattr(run, pick)[2] for run in runs]
         axes.errorbar(
@@ -986,7 +1006,7 @@ def figure_replicas(figure: Figure) -> None:
             fmt="o",
             color="C0",
         )
-        axes.plot(counts, [scale * value for value in closed], color="C1")
+        axes.plot(counts, [scale * value for value in lines], color="C1")
         axes.axhline(scale * limit, color="C3", linestyle=":", linewidth=1.4)
         axes.set(ylabel=f"p99 of {label}" if pick == "ttft" else label, xlabel="replicas")
     panels[0].set_yscale("log")
@@ -1074,7 +1094,7 @@ def check_intervals_hold_the_quantile() -> None:
     400 has a standard error of 0.011. Dependent requests, of the engine: `planner_coverage`.
     """
     rng = np.random.default_rng(12)
-    runs = [sectioned_quantile(rng.exponential(1.0, 2000), 0.9) for _ in range(400)]
+    runs = [sectioned_quantiles(rng.exponential(1.0, 2000), [0.9])[0] for _ in range(400)]
     inside = float(np.mean([abs(run.value - math.log(10)) <= run.half_width for run in runs]))
     checks.inside("share of intervals", inside, 0.93, 0.98)
 
@@ -1152,5 +1172,5 @@ def check_bad_input_is_refused() -> None:
     checks.raises("rare", Fleet, rare, match="requests must be at least 8,322 to say anything")
     checks.raises("batch", Fleet, replace(WORKED, batch_limit=0), match="batch_limit must be from")
     checks.raises("objective", Objective, 1.0, math.nan, match="tpot_s must be positive")
-    checks.raises("series", sectioned_quantile, [1.0], 0.5, match="values must be at least 20")
+    checks.raises("series", sectioned_quantiles, [1.0], [0.5], match="values must be at least 20")
     checks.raises("shares", sectioned_share, [1.0], match="held must be at least 20")

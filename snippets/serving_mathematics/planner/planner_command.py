@@ -56,6 +56,10 @@ from serving_mathematics.planner.launch import launch_command, starts
 from serving_mathematics.planner.questions import FIELDS, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 
+WORTH_A_PROCESS = 8  # questions, or deployments that are compared
+WORKERS = (
+    "processes, for a grid or a comparison [default: one for each core, where it has 8 of them]"
+)
 EXAMPLE = """\
 example:
   serving-mathematics plan --rate-per-s 20 --ttft-s 1 --tpot-s 0.05
@@ -97,7 +101,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--grid", metavar="FILE", help="many questions, .json or .csv; options win")
     parser.add_argument("--out", metavar="FILE", help="write .json or .csv instead of a table")
     parser.add_argument("--figure", metavar="FILE.svg", help="draw latencies and the front as well")
-    parser.add_argument("--workers", metavar="N", help="processes, for a grid or a comparison")
+    parser.add_argument("--workers", metavar="N", help=WORKERS)
     parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for the same")
     parser.add_argument("--flags", action="store_true", help="print what starts the cheapest fleet")
     parser.add_argument("--kubernetes", action="store_true", help="print it for Kubernetes")
@@ -253,7 +257,9 @@ def _pool(workers: int) -> Iterator[futures.Executor]:
 
 
 @contextlib.contextmanager
-def _executor(workers: str | None, address: str | None) -> Iterator[futures.Executor | None]:
+def _executor(
+    workers: str | None, address: str | None, questions: int
+) -> Iterator[futures.Executor | None]:
     if workers is not None and address is not None:
         raise _Wrong("--workers must be left out where --dask is given, got both")
     if address is not None:
@@ -270,8 +276,11 @@ def _executor(workers: str | None, address: str | None) -> Iterator[futures.Exec
             yield executor
         return
     if workers is None:
-        yield None
-        return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        workers = str(min(cores or 1, questions // WORTH_A_PROCESS))
+        if int(workers) < 2:
+            yield None
+            return
     if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024):
         raise _Wrong(f"--workers must be a whole number from 1 to 1024, got {workers!r}")
     with _pool(int(workers)) as pool:
@@ -322,32 +331,7 @@ def _presets() -> str:
 
 def main(arguments: list[str]) -> int:
     """The command; the process's exit status."""
-    if sys.stdout is None:  # closed by whoever started it
-        print("standard output must be open, got none", file=sys.stderr or io.StringIO())
-        return 2
-    try:
-        with contextlib.redirect_stderr(sys.stderr or io.StringIO()):  # or it goes to the answer
-            return _ending(arguments)
-    except BrokenPipeError:
-        for stream in (sys.stdout, sys.stderr):  # or Python reports it when it ends
-            with contextlib.suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
-        return 128 + 13
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-
-
-def _ending(arguments: list[str]) -> int:
-    """The exit status, with everything written."""
-    try:
-        return _status(command_parser().parse_args(arguments))
-    finally:
-        sys.stdout.flush()
-
-
-def _status(options: argparse.Namespace) -> int:
+    options = command_parser().parse_args(arguments)
     try:
         return _answer(options)
     except BrokenPipeError:
@@ -387,7 +371,7 @@ def _answer(options: argparse.Namespace) -> int:
     typed = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
     questions = read_questions([row | typed for row in rows])
     if options.grid is None:
-        with _executor(options.workers, options.dask) as executor:
+        with _executor(options.workers, options.dask, len(questions[0])) as executor:
             progress = _told(sys.stderr, "deployments")
             told = answer(questions[0], _watched(sys.stderr), executor, progress)
         records: list[Record] = [answer_record(told)]
@@ -410,7 +394,7 @@ def _answer(options: argparse.Namespace) -> int:
             apart = [one.flags for one in (first, *others) if one.of != "one fleet"]
             text = "\n\n".join([*parts, table_text(engines), *apart])
     else:
-        with _executor(options.workers, options.dask) as executor:
+        with _executor(options.workers, options.dask, len(questions)) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))
         asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
         records = [row | record for row, record in zip(asked, records, strict=True)]

@@ -1,0 +1,71 @@
+"""The formula font holds what formulas use, and what a browser shows for a letter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fontTools.ttLib import TTFont
+
+from builder import ROOT, fonts
+
+
+def test_characters_of_formulas_are_found(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "index.html").write_text("<p>é</p><math><mi>x</mi> &lt;</math>", encoding="utf-8")
+    page = "<math>\n<mi>ρ</mi>\u2061\ufe00</math>é<math display='block'><mn>1</mn></math>"
+    (tmp_path / "part" / "index.html").write_text(page, encoding="utf-8")
+    (tmp_path / "note.txt").write_text("<math>z</math>", encoding="utf-8")
+    assert fonts.used_characters(tmp_path) == {"x", "<", "ρ", "1"}
+
+
+@pytest.mark.parametrize(
+    ("char", "shown"),
+    [
+        ("x", "𝑥"),
+        ("Q", "𝑄"),
+        ("h", "ℎ"),
+        ("ρ", "𝜌"),
+        ("Δ", "𝛥"),
+        ("1", "1"),
+        ("+", "+"),
+        ("é", "é"),
+    ],
+)
+def test_a_letter_is_shown_in_italics(char: str, shown: str) -> None:
+    assert fonts._italic(char) == shown
+
+
+def test_the_font_is_cut_to_what_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<math>⊗</math>", encoding="utf-8")
+    monkeypatch.setattr(fonts, "ROOT", tmp_path)
+    monkeypatch.setattr(fonts, "FONT", tmp_path / "math.woff2")
+    assert fonts.main() == 0
+    size = (tmp_path / "math.woff2").stat().st_size
+    with TTFont(tmp_path / "math.woff2") as font:
+        held = set(map(chr, font.getBestCmap()))
+        assert font.flavor == "woff2"
+        assert "MATH" in font
+        assert "fpgm" not in font  # hints
+    assert {"⊗", "x", "𝑥", "ρ", "𝜌", "∑", "√"} <= held
+    assert not held & {"⊕", "é", "ж"}
+    told = capsys.readouterr().out
+    assert told.endswith(f" characters, {size // 1024} KiB\n")
+    assert abs(int(told.split()[1]) - len(held)) < 3  # some share a shape, some have none
+    assert 20 < size / 1024 < 200
+
+
+def test_without_its_source_the_group_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fonts.importlib.util, "find_spec", lambda _: None)
+    assert fonts.main() == 2
+    assert "install the font group first" in capsys.readouterr().err
+
+
+def test_the_font_is_where_pages_look_for_it() -> None:
+    assert fonts.FONT == ROOT / "docs" / "assets" / "stix-two-math.woff2"
+    assert fonts.FONT.is_file()
