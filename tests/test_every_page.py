@@ -17,7 +17,7 @@ from builder.source import Sources, self_contained
 
 from . import contrast
 from .conftest import PAGES
-from .profiles import THOROUGH
+from .profiles import THOROUGH, TODAY
 from .visits import (
     AXE,
     COLOURS,
@@ -25,7 +25,6 @@ from .visits import (
     PHONE,
     RUN_AXE,
     SCHEMES,
-    TODAY,
     WHOLE,
     WHOLLY,
     Look,

@@ -18,8 +18,7 @@ from builder.source import Sources, module_path
 
 from .conftest import CHAPTERS, Chapter
 from .fetch_pyodide import FOLDER, complete, core
-from .profiles import THOROUGH
-from .visits import TODAY
+from .profiles import THOROUGH, TODAY
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"

@@ -18,8 +18,8 @@ from builder import ROOT
 from builder.readings import reading
 
 from .browsing import PATIENCE_MS
-from .profiles import THOROUGH
-from .visits import DESK, PHONE, TODAY
+from .profiles import THOROUGH, TODAY
+from .visits import DESK, PHONE
 
 SHIFTS = """
     window.shift = 0;

@@ -10,7 +10,6 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,6 @@ PLAIN = """() => {  // thousands of words, signs and rows, which are alike but i
     };
 }"""
 WHOLE = "definitions/utilization/"  # a page on which axe looks at every one of them
-TODAY = date.today().toordinal()
 SCHEMES = {"light": "default", "dark": "slate"}
 
 
