@@ -83,6 +83,7 @@ class Outline:
         )
 
 
+@functools.lru_cache(maxsize=512)
 def outline(source: str) -> Outline:
     """Read a module's text. Raises SyntaxError when it is not Python."""
     found: dict[str, Symbol] = {}

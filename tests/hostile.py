@@ -16,8 +16,11 @@ HOSTILE: list[Any] = [
 
 
 def places(data: Any, path: Path = ()) -> Iterator[Path]:
-    """Every place in a value of JSON where another may stand."""
-    items: Any = enumerate(data) if isinstance(data, list) else ()
+    """Every place in a value of JSON where another may stand; of a list, whose elements are read
+    alike, in the first two and the last.
+    """
+    items: Any = list(enumerate(data) if isinstance(data, list) else ())
+    items = items[:2] + items[2:][-1:]
     for key, inner in data.items() if isinstance(data, dict) else items:
         yield (*path, key)
         yield from places(inner, (*path, key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 
 from hypothesis import settings
 
@@ -14,8 +15,10 @@ PROFILE = os.environ.get("HANDBOOK_TESTS") or "handbook"
 settings.load_profile(PROFILE)
 
 THOROUGH = PROFILE == "thorough"
+TODAY = date.today().toordinal()  # whose turn it is
 ROTATING = (  # printed at the end of every other run
-    "by turns, all of them with HANDBOOK_TESTS=thorough: one of two widths for axe, colours and"
-    " moving sliders; settings of sliders; modules of the second build"
+    "by turns, all of them with HANDBOOK_TESTS=thorough: one of two widths for axe and colours,"
+    " one of two themes for colours; settings of sliders; a third of the chapters for live code"
+    " and of the companion notebook; modules of the second build"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation

@@ -243,8 +243,9 @@ def example_call(module: types.ModuleType, name: str) -> inspect.BoundArguments 
     return calls[0] if calls else None
 
 
+@functools.cache
 def call_of(module: types.ModuleType, name: str, full_name: str) -> inspect.BoundArguments:
-    """The call that a function is tried with; without any it must be given one."""
+    """The call that a function is tried with, to be copied; without any it must be given one."""
     arguments = ARGUMENTS.get(full_name)
     call = None if arguments is not None else example_call(module, name)
     if call is None:

@@ -17,7 +17,7 @@ from builder.source import Sources, self_contained
 
 from . import contrast
 from .conftest import PAGES
-from .profiles import THOROUGH
+from .profiles import THOROUGH, TODAY
 from .visits import (
     AXE,
     COLOURS,
@@ -25,15 +25,16 @@ from .visits import (
     PHONE,
     RUN_AXE,
     SCHEMES,
-    TODAY,
     WHOLE,
+    WHOLLY,
+    Look,
     Visit,
     address_of,
     addresses,
+    look_of,
     structure,
     turned,
-    visit,
-    widths_of,
+    visited,
 )
 
 pytestmark = pytest.mark.timeout(600)  # all pages are looked at before the first test
@@ -44,17 +45,16 @@ PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send com
 
 @pytest.fixture(scope="module")
 def visits(browser: Browser, origin: str) -> list[Visit]:
-    """Each page, opened once, and looked at wide or narrow, tomorrow the other way round."""
-    return [
-        visit(browser, origin, address, THOROUGH or wide, THOROUGH or not wide)
-        for address, wide in widths_of(addresses(), TODAY)
-    ]
+    """Each page, opened once, and looked at in one of four ways, all of them in four days."""
+    looks = {a: WHOLLY if THOROUGH else look_of(n, TODAY) for n, a in enumerate(addresses())}
+    return visited(browser, origin, looks)
 
 
-def test_two_days_look_at_every_page_at_both_widths() -> None:
-    places = addresses()
-    seen = [*widths_of(places, TODAY), *widths_of(places, TODAY + 1)]
-    assert len(seen) == len(set(seen)) == 2 * len(places)
+def test_four_days_look_at_every_page_in_every_way() -> None:
+    ways = {Look(w, not w, (scheme,)) for w in (True, False) for scheme in SCHEMES}
+    for place in range(len(addresses())):
+        assert {look_of(place, TODAY + day) for day in range(4)} == ways
+    assert {look_of(place, TODAY) for place in range(4)} == ways
 
 
 def test_no_page_has_a_violation_that_axe_knows(visits: list[Visit]) -> None:

@@ -9,7 +9,7 @@ fails the run. Shares are of the run itself, so that they hold on any machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -48,15 +48,12 @@ def group_of(nodeid: str) -> str:
     return named if named in SHARES else file
 
 
-def arranged(nodeids: Iterable[str]) -> list[str]:
-    """The tests group by group, those first that take the longest: a long one alone at the end
-    would leave the other process with nothing to do.
+def place_of(nodeid: str) -> tuple[float, str]:
+    """Tests sorted by it stand group by group, those first that take the longest: a long one alone
+    at the end would leave the other process with nothing to do.
     """
-    groups: dict[str, list[str]] = {}
-    for nodeid in nodeids:
-        groups.setdefault(group_of(nodeid), []).append(nodeid)
-    ordered = sorted(groups, key=lambda group: SHARES.get(group, 0.0), reverse=True)
-    return [nodeid for group in ordered for nodeid in groups[group]]
+    group = group_of(nodeid)
+    return -SHARES.get(group, 0.0), group
 
 
 def folder_of(nodeid: str) -> str:
@@ -139,9 +136,7 @@ class Timing:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep together what shares fixtures, and begin with the longest."""
-        by_name = {item.nodeid: item for item in items}
-        if len(by_name) == len(items):
-            items[:] = [by_name[nodeid] for nodeid in arranged(by_name)]
+        items.sort(key=lambda item: place_of(item.nodeid))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:

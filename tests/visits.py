@@ -1,18 +1,20 @@
 """One visit to a page: everything that the tests of all pages ask about it.
 
-Its looks are judged at one width or at both, as the caller wants; whether it fits, always at both.
+Its looks are judged at one width or at both, and in one theme or both, as the caller wants; whether
+it fits, always at both widths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from builder import ROOT
 
@@ -43,7 +45,6 @@ PLAIN = """() => {  // thousands of words, signs and rows, which are alike but i
     };
 }"""
 WHOLE = "definitions/utilization/"  # a page on which axe looks at every one of them
-TODAY = date.today().toordinal()
 SCHEMES = {"light": "default", "dark": "slate"}
 
 
@@ -60,11 +61,6 @@ def addresses() -> list[str]:
 def address_of(slug: str) -> str:
     """Where a page lies on the site: `part/` for `part/index`."""
     return f"{slug}/".removesuffix("index/")
-
-
-def widths_of(places: Sequence[str], day: int) -> list[tuple[str, bool]]:
-    """Each page, and whether it is looked at on a desk that day, or on a phone."""
-    return [(address, (place + day) % 2 == 0) for place, address in enumerate(places)]
 
 
 def turned(page: Page, scheme: str) -> None:
@@ -88,13 +84,16 @@ def structure(page: Page, whole: bool = False) -> list[Any]:
     return found
 
 
-def unreadable(page: Page) -> list[str]:
-    """The colours of the page that cannot be read, in either theme."""
+def unreadable(page: Page, *schemes: str) -> list[str]:
+    """The colours of the page that cannot be read, in these themes or in either; it is left in the
+    light one.
+    """
     found = []
     opened = page.evaluate_handle(UNFOLD)
-    for scheme in reversed(SCHEMES):  # and back to the light one
+    for scheme in schemes or SCHEMES:
         turned(page, scheme)
         found += [f"{scheme}: {problem}" for problem in contrast.problems(page)]
+    turned(page, "light")
     page.evaluate("(all) => all.forEach((one) => { one.open = false; })", opened)
     return found
 
@@ -127,34 +126,80 @@ class Visit:
     copied: list[str]
 
 
-def visit(browser: Browser, origin: str, address: str, wide: bool, narrow: bool) -> Visit:
-    """Open a page for the first time, wait until it asks for nothing more, and look at it.
+@dataclass(frozen=True)
+class Look:
+    """How a page's colours and structure are looked at: on a desk, on a phone, in these themes."""
 
-    wide, narrow: whether to look at colours and with axe on a desk and on a phone.
+    wide: bool
+    narrow: bool
+    schemes: tuple[str, ...]
+
+
+WHOLLY = Look(True, True, tuple(SCHEMES))
+
+
+def look_of(place: int, day: int) -> Look:
+    """The look at one of the pages that day: at one width, tomorrow at the other one, and in one
+    theme, the day after in the other one.
     """
-    whole = address == WHOLE
-    bad, broken = list[str](), list[Any]()
+    wide = (place + day) % 2 == 0
+    return Look(wide, not wide, (tuple(SCHEMES)[(place + day) // 2 % 2],))
+
+
+class _Tab:
+    """A tab that goes from page to page, fetches all that each of them asks for, and notes what it
+    asked for and said.
+    """
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.page = context.new_page()
+        network = context.new_cdp_session(self.page)
+        network.send("Network.enable")
+        network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        self.asked, self.said = set[str](), list[str]()
+        self.page.on("request", lambda request: self.asked.add(request.url))
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda problem: self.said.append(str(problem)))
+
+    def open(self, url: str) -> None:
+        """Begin to load a page on a desk, when nothing is left of the one before."""
+        self.page.goto("about:blank")
+        self.page.set_viewport_size(DESK)
+        self.asked.clear()
+        self.said.clear()
+        self.page.goto(url, wait_until="commit")
+
+    def visit(self, address: str, look: Look) -> Visit:
+        """Wait until the page asks for nothing more, and look at it."""
+        page, whole = self.page, address == WHOLE
+        page.wait_for_load_state("networkidle")
+        asked = frozenset(url for url in self.asked if not url.startswith("data:"))
+        bad, broken = list[str](), list[Any]()
+        widths = []
+        for size, looks in ((DESK, look.wide), (PHONE, look.narrow)):
+            page.set_viewport_size(size)
+            widths.append(page.evaluate(WIDTH))
+            if looks:
+                bad += unreadable(page, *look.schemes)
+                broken += structure(page, whole)
+        said, copied = tuple(self.said), page.evaluate(COPIED)
+        return Visit(address, asked, said, (widths[0], widths[1]), bad, broken, copied)
+
+
+def visited(browser: Browser, origin: str, looks: Mapping[str, Look]) -> list[Visit]:
+    """Pages, each opened once, and looked at. Of two tabs one loads the next page while the other
+    is looked at: a page that asks for nothing more is known by half a second of silence.
+    """
+    found: list[Visit] = []
     context = browser.new_context(viewport=DESK, color_scheme="light")
     try:
-        page = context.new_page()
-        asked: set[str] = set()
-        said: list[str] = []
-        page.on("request", lambda request: asked.add(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda problem: said.append(str(problem)))
-        page.goto(origin + address)
-        if wide:
-            broken += structure(page, whole)  # while it waits for what it asked for
-        page.wait_for_load_state("networkidle")
-        before = frozenset(url for url in asked if not url.startswith("data:"))
-        desk_width = page.evaluate(WIDTH)
-        bad += unreadable(page) if wide else []
-        page.set_viewport_size(PHONE)
-        phone_width = page.evaluate(WIDTH)
-        if narrow:
-            bad += unreadable(page)
-            broken += structure(page, whole)
-        heard, widths = tuple(said), (desk_width, phone_width)
-        return Visit(address, before, heard, widths, bad, broken, page.evaluate(COPIED))
+        tabs = itertools.cycle([_Tab(context), _Tab(context)])
+        waiting: Callable[[], Visit] | None = None
+        for (address, look), tab in zip(looks.items(), tabs, strict=False):
+            tab.open(origin + address)
+            if waiting:
+                found.append(waiting())
+            waiting = functools.partial(tab.visit, address, look)
+        return [*found, waiting()] if waiting else found
     finally:
         context.close()

@@ -66,15 +66,15 @@ def test_what_stays_is_kernels_messages_and_host() -> None:
 def test_pairs_differ_in_their_devices_alone() -> None:
     """Brute force over all pairs of single runs, one deployment at a time."""
     runs, table, _, _ = _engines()
-    ratios = []
-    for i, few in enumerate(runs):
-        if few.answers.tensor != 1:
-            continue
-        for j, many in enumerate(runs):
-            if many.answers.tensor == 8 and replace(many.answers, tensor=1, expert=1) == replace(
-                few.answers, expert=1
-            ):
-                ratios.append(table.per_token_s[i] / table.per_token_s[j])
+    places = [(place, run.answers) for place, run in enumerate(runs)]
+    one = {i: replace(a, expert=1) for i, a in places if a.tensor == 1}
+    eight = {j: replace(a, tensor=1, expert=1) for j, a in places if a.tensor == 8}
+    ratios = [
+        table.per_token_s[i] / table.per_token_s[j]
+        for i, few in one.items()
+        for j, many in eight.items()
+        if few == many
+    ]
     measured, kernels, fitted = _speedups(1, 8)
     assert np.median(measured) == pytest.approx(np.median(ratios), rel=0.05)
     assert measured.shape == kernels.shape == fitted.shape

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
-from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.configurations import Answer, Separate, answer
 from serving_mathematics.planner.launch import (
     Start,
     Started,
@@ -91,23 +91,30 @@ def test_another_engine_is_refused() -> None:
 
 
 PAIR = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
-TOLD = answer(read_choices(PAIR))
-APART = TOLD.apart
-assert APART is not None
+
+
+@pytest.fixture(scope="module")
+def told() -> Answer:
+    return answer(read_choices(PAIR))
+
+
+@pytest.fixture(scope="module")
+def apart(told: Answer) -> Separate:
+    assert told.apart is not None
+    return told.apart
 
 
 @pytest.mark.parametrize("backend", ["vllm", "sglang", "trtllm"])
-def test_separate_fleets_are_yaml_with_what_was_planned(backend: str) -> None:
-    assert APART is not None
-    assert APART.run is not None
-    deployment = replace(APART.question.deployment, backend=backend)
-    asked = replace(APART.question, deployment=deployment, spare_replicas=1)
-    found = [one for one in yaml.safe_load_all(kubernetes_separate(asked, APART.run)) if one]
+def test_separate_fleets_are_yaml_with_what_was_planned(backend: str, apart: Separate) -> None:
+    assert apart.run is not None
+    deployment = replace(apart.question.deployment, backend=backend)
+    asked = replace(apart.question, deployment=deployment, spare_replicas=1)
+    found = [one for one in yaml.safe_load_all(kubernetes_separate(asked, apart.run)) if one]
     services = [one for one in found if one["kind"] == "Service"]
     states = [one for one in found if one["kind"] == "StatefulSet"]
     assert [one["spec"]["replicas"] for one in states] == [
-        APART.run.prompts + 1,
-        APART.run.answers + 1,
+        apart.run.prompts + 1,
+        apart.run.answers + 1,
     ]
     for role, service, state in zip(("prompts", "answers"), services, states, strict=True):
         labels = {"app": role}
@@ -117,15 +124,14 @@ def test_separate_fleets_are_yaml_with_what_was_planned(backend: str) -> None:
         }  # fmt: skip
         assert state["spec"]["template"]["metadata"]["labels"] == labels
         (container,) = state["spec"]["template"]["spec"]["containers"]
-        assert container["command"] == role_words(asked, APART.run, role)
+        assert container["command"] == role_words(asked, apart.run, role)
         named = [one["name"] for one in container.get("env", [])]
         assert named == ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
 
 
-def test_files_of_separate_fleets_are_yaml() -> None:
-    assert APART is not None
-    assert APART.run is not None
-    found = separate_launch(APART.question, APART.run, "trtllm")
+def test_files_of_separate_fleets_are_yaml(apart: Separate) -> None:
+    assert apart.run is not None
+    found = separate_launch(apart.question, apart.run, "trtllm")
     assert isinstance(found, Started)
     read = {name: yaml.safe_load(text) for name, text in found.files.items()}
     assert read["prompts.yaml"]["disable_overlap_scheduler"] is True
@@ -134,37 +140,35 @@ def test_files_of_separate_fleets_are_yaml() -> None:
         cache = read[name]["cache_transceiver_config"]
         assert cache == {"backend": "NIXL", "max_tokens_in_buffer": 4606}  # 1,000 · ln 100
     fleets = read["fleets.yaml"]
-    urls = [f"prompts-{i}.prompts:8000" for i in range(APART.run.prompts)]
-    assert fleets["context_servers"] == {"num_instances": APART.run.prompts, "urls": urls}
-    assert fleets["generation_servers"]["num_instances"] == APART.run.answers
+    urls = [f"prompts-{i}.prompts:8000" for i in range(apart.run.prompts)]
+    assert fleets["context_servers"] == {"num_instances": apart.run.prompts, "urls": urls}
+    assert fleets["generation_servers"]["num_instances"] == apart.run.answers
     log = Workload([0.0, 1.0], [30, 70], [5, 5])
-    asked = replace(APART.question, traffic=log)
-    text = separate_launch(asked, APART.run, "trtllm").files["answers.yaml"]
+    asked = replace(apart.question, traffic=log)
+    text = separate_launch(asked, apart.run, "trtllm").files["answers.yaml"]
     assert "max_tokens_in_buffer: 70\n" in text
 
 
-def test_a_connector_is_json_and_the_proxy_knows_every_port() -> None:
-    assert APART is not None
-    assert APART.run is not None
-    words = role_words(APART.question, APART.run, "answers", "vllm")
+def test_a_connector_is_json_and_the_proxy_knows_every_port(apart: Separate) -> None:
+    assert apart.run is not None
+    words = role_words(apart.question, apart.run, "answers", "vllm")
     config = json.loads(words[words.index("--kv-transfer-config") + 1])
     assert config == {"kv_connector": "NixlConnector", "kv_role": "kv_consumer"}
-    found = separate_launch(APART.question, APART.run, "vllm")
+    found = separate_launch(apart.question, apart.run, "vllm")
     words = found.router.split()
     ports = words[words.index("--prefiller-ports") + 1 : words.index("--decoder-hosts")]
-    assert ports == ["8000"] * APART.run.prompts
+    assert ports == ["8000"] * apart.run.prompts
     assert "experimental" in found.note
-    text = separate_text(APART.question, APART.run, "vllm")
-    assert text.startswith(f"# each of {APART.run.prompts} replicas for prompts\n")
+    text = separate_text(apart.question, apart.run, "vllm")
+    assert text.startswith(f"# each of {apart.run.prompts} replicas for prompts\n")
     assert f"({found.note})" in text
 
 
-def test_the_cheaper_start_comes_first() -> None:
-    assert APART is not None
-    assert APART.run is not None
-    assert [one.of for one in starts(TOLD)] == ["separate fleets", "one fleet"]
-    dear = replace(APART, run=replace(APART.run, usd_per_hour=1e6))
-    assert [one.of for one in starts(replace(TOLD, apart=dear))] == ["one fleet", "separate fleets"]
-    none = replace(APART, run=None)
-    assert all(isinstance(one, Start) for one in starts(TOLD))
-    assert [one.of for one in starts(replace(TOLD, apart=none))] == ["one fleet"]
+def test_the_cheaper_start_comes_first(told: Answer, apart: Separate) -> None:
+    assert apart.run is not None
+    assert [one.of for one in starts(told)] == ["separate fleets", "one fleet"]
+    dear = replace(apart, run=replace(apart.run, usd_per_hour=1e6))
+    assert [one.of for one in starts(replace(told, apart=dear))] == ["one fleet", "separate fleets"]
+    none = replace(apart, run=None)
+    assert all(isinstance(one, Start) for one in starts(told))
+    assert [one.of for one in starts(replace(told, apart=none))] == ["one fleet"]

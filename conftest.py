@@ -1,0 +1,56 @@
+"""How pytest collects modules of chapters and tests alike."""
+
+from __future__ import annotations
+
+import fnmatch
+import gc
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+CHAPTERS = "*/snippets/serving_mathematics/[!_]*/*.py"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+BACKWARDS = int(WORKER.removeprefix("gw")) % 2 == 1
+
+gc.disable()  # what is imported and collected stays: looking through it is a fifth of the work
+
+
+class Chapter(pytest.Module):
+    """A module of a chapter, whose `check_…` are tests. As it is none of `python_files`, pytest
+    imports it as it stands: a check asserts nothing that would have to be rewritten, which takes
+    several times as long as compiling.
+    """
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Checks of a chapter's module, and examples only where there is a `>>>`."""
+    found = yield
+    if file_path.suffix == ".py" and b">>>" not in file_path.read_bytes():
+        found = [one for one in found if type(one) is pytest.Module]
+    if fnmatch.fnmatch(file_path.as_posix(), CHAPTERS) and not parent.session.isinitpath(file_path):
+        found.append(Chapter.from_parent(parent, path=file_path))
+    return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Of two processes one begins at the end, so that each compiles one half of the files and finds
+    the other half compiled: `Timing` puts what was collected into one order.
+    """
+    report = yield
+    if BACKWARDS and not isinstance(collector, pytest.File):
+        report.result.sort(key=lambda node: node.path, reverse=True)
+    return report
+
+
+def pytest_collection_finish() -> None:
+    """From here on, look for garbage among what the tests make."""
+    gc.freeze()
+    gc.enable()
