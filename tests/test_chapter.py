@@ -213,3 +213,24 @@ def test_what_keeps_modules_from_being_imported_is_told_once(tmp_path: Path) -> 
         f"{SOURCES}/a/d.py:9: check_it: AssertionError: no",
     ]
     assert failures([run("a.c", broken)]) == [f"{own} (1 module that imports it did not run)"]
+
+
+@pytest.mark.parametrize(
+    ("title", "written"),
+    [
+        ("Spot instances", "spot instances"),
+        ("GPU pools", "GPU pools"),
+        ("LP", "LP"),
+        ("Of QoS", "Of QoS"),
+    ],
+)
+def test_a_title_in_a_row_of_the_readme(title: str, written: str) -> None:
+    """Small, as within a sentence, unless it is a name; after what there is, in its punctuation."""
+    row = "| other | x, y |\n| part | one, two |\n| part | three |\n"
+    expected = row.replace("one, two", f"one, two, {written}")
+    assert scaffold.in_readme(row, "part", title) == expected
+    assert (
+        scaffold.in_readme("| part | a, b; c |\n", "part", title)
+        == f"| part | a, b; c; {written} |\n"
+    )
+    assert scaffold.in_readme(row, "none", title) == row

@@ -385,3 +385,18 @@ def test_finely_compressed_layers_select(ratio: int, selects: bool) -> None:
     if selects:
         assert layer.selected_tokens == 10 * ratio
         assert layer.index_values == 32 // ratio
+
+
+def test_kinds_of_layers_are_told_apart() -> None:
+    """By hand: keys and values of 2 heads of 64 in a window, of 4 heads of 256 without one."""
+    widths = {"swa_head_dim": 64, "swa_num_key_value_heads": 2}
+    widths |= {"global_head_dim": 256, "num_global_key_value_heads": 4}
+    window = {"use_sliding_window": True, "sliding_window": 128}
+    kinds = ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"] * 20
+    told = read_architecture(QWEN2_5_72B | widths | window | {"layer_types": kinds})
+    assert {
+        (n, one.window_tokens, one.cached_values, one.kv_heads) for n, one, _ in told.layers
+    } == {
+        (60, 128, 2 * 2 * 64, 2),
+        (20, 0, 2 * 4 * 256, 4),
+    }

@@ -217,6 +217,9 @@ def test_separate_fleets_have_columns_of_their_own() -> None:
     }  # fmt: skip
     row = read_row(apart)
     assert devices_of(row) == 2 * 4 + 3 * 8
+    assert devices_of(read_row(apart | {"prefill_workers": "1"})) == 4 + 3 * 8
+    unstated = {"prefill_workers": "", "decode_workers": ""}
+    assert devices_of(read_row(apart | unstated)) == 4 + 8
     assert row.answers.concurrency == pytest.approx(64 / 3)
     (answer,) = answer_rows([row])
     (one,) = answer_rows([read_row(CELLS | {"concurrency": "21"})])

@@ -136,6 +136,9 @@ def test_the_summary_counts() -> None:
     )
     spare = replace(PLAIN, question=replace(QUESTION, spare_replicas=2))
     assert "for 60 requests/s, and 2 more that may fail, at" in answer_summary(spare)
+    mine = replace(QUESTION.deployment.architecture, name="Mine")
+    own = replace(QUESTION, deployment=replace(QUESTION.deployment, architecture=mine))
+    assert f"{n} replicas of Mine on" in answer_summary(replace(PLAIN, question=own))
     for rate, told in ((999.4, "999"), (999.6, "1,000"), (1000.4, "1,000"), (1.234, "1.23")):
         assert f"for {told} requests/s, at" in answer_summary(with_plan(PLAIN, rate_per_s=rate))
     assert answer_lines(spare)[0].value == f"{n} and 2 that may fail"
