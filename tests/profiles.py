@@ -15,7 +15,8 @@ PROFILE = os.environ.get("HANDBOOK_TESTS") or "handbook"
 settings.load_profile(PROFILE)
 
 THOROUGH = PROFILE == "thorough"
-TODAY = date.today().toordinal()  # whose turn it is
+# Whose turn it is; the same in every process of a run, also of one that goes on past midnight.
+TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal())))
 ROTATING = (  # printed at the end of every other run
     "by turns, all of them with HANDBOOK_TESTS=thorough: one of two widths for axe and colours,"
     " one of two themes for colours; settings of sliders; a third of the chapters for live code"

@@ -78,6 +78,7 @@ def structure(page: Page, whole: bool = False) -> list[Any]:
         page.evaluate(AXE)
     off = {name: {"enabled": False} for name in COLOURS}
     options = {"rules": off, "preload": False}  # which is for sounds and rotated pages
+    page.evaluate(FOCUSABLE)
     coloured = page.evaluate_handle("(plain) => plain ? (" + PLAIN + ")() : () => {}", not whole)
     found = list(page.evaluate(RUN_AXE, [{"include": [["body"]]}, options]))
     page.evaluate("(restore) => restore()", coloured)
@@ -98,6 +99,13 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
     return found
 
 
+FOCUSABLE = """async () => {
+    const waits = (code) => code.scrollWidth > code.clientWidth && code.tabIndex < 0;
+    for (let look = 0; look < 500; look += 1) {
+        if (![...document.querySelectorAll("pre > code")].some(waits)) return;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+}"""  # wait until the theme has measured which code scrolls; what it forgets is for axe to say
 WIDTH = "document.documentElement.scrollWidth"
 COPIED = """async () => {
     const buttons = [...document.querySelectorAll(".snippet-copy")];
