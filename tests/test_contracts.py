@@ -111,6 +111,8 @@ FAULTS = [  # what the chapter on utilization becomes, and what its rules say th
     ("front matter", "may I run?", "may I run", "must end with a question mark"),
     ("front matter", "thumbnail: hockey_stick", "thumbnail: stick", "is no figure of the page's"),
     ("front matter", "check_pooling]", "check_none]", "lists check_none, which is no check"),
+    ("front matter", "check_pooling]", "a, b, c]", "must be a list of one to three checks"),
+    ("front matter", "demo: [", "demo: some #", "must be a list of one to three checks"),
     ("front matter", "lesson: Derive", "other: Derive", "lacks `lesson:`, the sentence with which"),
     ("sections", "## Where it breaks", "## Where", "no section `## Where it breaks`: write it, af"),
     ("sections", "{{ downloads }}", "", "has `{{ downloads }}` 0 times; put it once"),
