@@ -209,3 +209,16 @@ def test_a_slider_without_its_test_is_told(
     assert sum("compare `slider_pooling()` with" in problem for problem in problems) == 1
     file.write_text("slider_pooling() slider_hockey_stick()")
     assert not contracts.PAGE_RULES["sliders"](page, records)
+
+
+@pytest.mark.parametrize(("size", "short"), [(59, True), (60, False)])
+def test_a_description_of_a_figure_has_its_least_length(
+    size: int, short: bool, records: dict[str, Run]
+) -> None:
+    page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
+    (name,) = (one for one in page.modules if one == "definitions.utilization")
+    run = records[name]
+    figures = [one | {"alt": "x" * size} for one in run.record["figures"]]
+    other = replace(run, record=run.record | {"figures": figures})
+    problems = contracts.PAGE_RULES["figures"](page, {**records, name: other})
+    assert any("of 60 or more" in problem for problem in problems) is short
