@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import (
     FROM_TEXT,
-    OWN_HEADS,
     WORKED,
     Deployment,
-    Impossible,
-    draft_engine,
-    fewest_devices,
-    require_deployment,
-    sequence_bytes,
-    weight_bytes,
 )
 from serving_mathematics.machine.guesses import (
     break_even_tokens,
@@ -98,55 +91,6 @@ def test_more_guesses_need_more_tokens_and_never_more_than_all(
     )
     few, many = (break_even_tokens(one, FITTED, sequences, context)[0] for one in (fewer, more))
     assert 1 <= few <= many <= guesses + 2
-
-
-def test_a_draft_model_lives_on_the_same_devices() -> None:
-    draft = draft_engine(GUESSED)
-    assert draft is not None
-    assert (draft.tensor, draft.precision, draft.draft_tokens, draft.drafter) == (
-        2,
-        "bf16",
-        0,
-        OWN_HEADS,
-    )
-    assert draft_engine(replace(GUESSED, drafter=OWN_HEADS)) is None
-    eight = replace(GUESSED, precision="fp4")  # whose cache is in eight bits
-    alone = replace(DENSE, architecture=SMALL, cache_bytes=1.0)
-    plain = replace(eight, draft_tokens=0, accepted_tokens=1.0, drafter=OWN_HEADS)
-    assert weight_bytes(eight) == weight_bytes(plain) + weight_bytes(alone)
-    assert sequence_bytes(eight, 77) == sequence_bytes(plain, 77) + sequence_bytes(alone, 77)
-    spread = draft_engine(replace(MIXTURE, expert=8, draft_tokens=1, drafter=MIXTURE.architecture))
-    assert spread is not None
-    assert (spread.expert, spread.precision) == (8, "fp8")
-    dense = draft_engine(replace(MIXTURE, expert=8, draft_tokens=1, drafter=SMALL))
-    assert dense is not None
-    assert dense.expert == 1
-
-
-def test_devices_have_to_hold_both() -> None:
-    heavy = replace(GUESSED, drafter=DENSE.architecture)
-    assert fewest_devices(replace(DENSE, tensor=1)) == 1  # 66 GB of 84
-    assert fewest_devices(heavy) == 2
-    with pytest.raises(Impossible, match="2 devices would do at bf16"):
-        require_deployment(replace(heavy, tensor=1))
-
-
-def test_vocabularies_may_differ_by_their_padding() -> None:
-    words = DENSE.architecture.vocabulary
-    require_deployment(replace(GUESSED, drafter=replace(SMALL, vocabulary=words + 128)))
-    for other in (round(1.011 * words), round(0.989 * words)):
-        with pytest.raises(ValueError, match="drafter must be a model of the 151,936 tokens"):
-            require_deployment(replace(GUESSED, drafter=replace(SMALL, vocabulary=other)))
-
-
-@pytest.mark.parametrize("drafter", [FROM_TEXT, SMALL])
-def test_sglang_does_not_guess_beside_attention_over_data(drafter: object) -> None:
-    groups = replace(GUESSED, attention_data=2, drafter=drafter)
-    require_deployment(groups)
-    require_deployment(replace(groups, backend="sglang", drafter=OWN_HEADS))
-    require_deployment(replace(groups, backend="sglang", attention_data=1))
-    with pytest.raises(Impossible, match="attention_data must be 1 in sglang"):
-        require_deployment(replace(groups, backend="sglang"))
 
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])

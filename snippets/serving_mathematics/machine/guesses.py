@@ -59,7 +59,9 @@ def guessed_step_s(
     sequences: in the whole engine, shape (n,) or one number. context: tokens that each has, the
     same. Raises ValueError unless both are finite and not negative.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.machine.deployments import FROM_TEXT, WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED
     >>> guessing = replace(WORKED, draft_tokens=3, accepted_tokens=2.5, drafter=FROM_TEXT)
     >>> few = guessed_step_s(guessing, FITTED, 1, 1000) / guessed_step_s(WORKED, FITTED, 1, 1000)
     >>> many = guessed_step_s(guessing, FITTED, 256, 100) / guessed_step_s(WORKED, FITTED, 256, 100)
@@ -95,6 +97,7 @@ def guessed_prompt_s(deployment: Deployment, constants: Constants, tokens: Array
     tokens: of the prompts, shape (n,). Raises ValueError unless they are finite and not negative.
 
     >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED
     >>> bool(0.01 < guessed_prompt_s(WORKED, FITTED, [1000])[0] < 0.05)
     True
     """
@@ -113,7 +116,9 @@ def break_even_tokens(
 
     sequences, context: as for guessed_step_s, sequences positive.
 
+    >>> from dataclasses import replace
     >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED
     >>> heads = replace(WORKED, draft_tokens=3, accepted_tokens=2.5)
     >>> bool(1.1 < break_even_tokens(heads, FITTED, 1, 1000)[0] < 1.4)  # 3 layers more of 32
     True
