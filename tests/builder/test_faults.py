@@ -235,6 +235,14 @@ FAULTS = {
         "def slider_wait() -> dict[str, object]:",
         "ValueError: slider_wait needs figure_wait, which stands above it and on paper",
     ),
+    "example_is_no_function": fault(
+        """
+        example = 3
+        """,
+        "example",
+        "import os",  # a number has no line of its own
+        "TypeError: 'int' object is not callable",
+    ),
     "figure_of_nan_line": fault(
         """
         def figure_line(figure: Figure) -> None:

@@ -93,6 +93,15 @@ def test_superlinear_data_keep_the_parameters_at_zero() -> None:
     assert fit_usl(n, n**1.2, with_coherency=False).single == pytest.approx(fit.single)
 
 
+def test_a_line_through_0_has_one_parameter() -> None:
+    """However rounding falls: with one of α and β free the error may be 0 as well."""
+    for n in ([7.0, 11, 19, 28, 34], [2.0, 4, 15, 21, 24], [1.0, 6, 11, 14, 19, 20, 25]):
+        for single in (0.125, 0.5, 4.0):
+            fit = fit_usl(n, single * np.array(n))
+            assert (fit.contention, fit.coherency, fit.single) == (0.0, 0.0, single)
+            assert fit.degrees_of_freedom == len(n) - 1
+
+
 @given(st.floats(0.001, 0.5), st.floats(1e-5, 0.05), st.floats(0.01, 1e5))
 def test_exact_data_give_back_their_parameters(alpha: float, beta: float, gamma: float) -> None:
     n = np.array([1.0, 2, 5, 12, 30, 70])

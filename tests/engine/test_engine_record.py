@@ -7,10 +7,12 @@ import pytest
 from scipy import stats
 from serving_mathematics.engine.engine_measurement import COMMAND
 from serving_mathematics.engine.engine_record import (
+    MODELS,
     RECORD,
     _asked_change_s,
     _error_rows,
     _errors,
+    _model_rows,
     engine_with,
     example,
     relative_errors,
@@ -88,6 +90,23 @@ def test_errors_of_a_model_by_hand(model: str) -> None:
     assert middle == pytest.approx(np.median(np.abs([*ratios[0], *ratios[1]])))
     assert tail == pytest.approx(np.median(np.abs([*ratios[2], *ratios[3]])))
     assert bias == pytest.approx(np.mean([*ratios[0], *ratios[1]]))
+
+
+def test_rows_of_models_say_what_one_run_says() -> None:
+    """Of a record with a single run: steps in all, medians and tails of two latencies each."""
+    run = RECORDED["loads"]["runs"][0]
+    rows = _model_rows({"loads": {"runs": [run]}}).split("\n")
+    for row, (model, said) in zip(rows, run["predicted"].items(), strict=True):
+        _, named, own, *errors, _ = (cell.strip() for cell in row.split("|"))
+        steps = run["steps_s"]
+        whole = f"{100 * (steps[model] / steps['measured'] - 1):+.0f}%" if model in steps else ""
+        assert (named, own) == (MODELS[model], whole)
+        middle, tail = (
+            [100 * (said[name][k] / run["measured"][name][k] - 1) for name in ("ttft_s", "tpot_s")]
+            for k in (0, 1)
+        )
+        sizes = [f"{np.median(np.abs(found)):.0f}%" for found in (middle, tail)]
+        assert errors == [*sizes, f"{np.mean(middle):+.0f}%"]
 
 
 def test_what_runs_ask_for_makes_them_right_in_the_mean() -> None:

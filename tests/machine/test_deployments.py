@@ -249,13 +249,7 @@ GUESSED = replace(DENSE, draft_tokens=3, accepted_tokens=2.5, drafter=SMALL)
 
 def test_a_draft_model_lives_on_the_same_devices() -> None:
     draft = draft_engine(GUESSED)
-    assert draft is not None
-    assert (draft.tensor, draft.precision, draft.draft_tokens, draft.drafter) == (
-        2,
-        "bf16",
-        0,
-        OWN_HEADS,
-    )
+    assert draft == replace(DENSE, architecture=SMALL, precision="bf16", cache_bytes=2.0)
     assert draft_engine(replace(GUESSED, drafter=OWN_HEADS)) is None
     eight = replace(GUESSED, precision="fp4")  # whose cache is in eight bits
     alone = replace(DENSE, architecture=SMALL, cache_bytes=1.0)
@@ -276,6 +270,12 @@ def test_devices_have_to_hold_both() -> None:
     assert fewest_devices(heavy) == 2
     with pytest.raises(Impossible, match="2 devices would do at bf16"):
         require_deployment(replace(heavy, tensor=1))
+
+
+def test_one_guess_of_a_draft_model_is_enough() -> None:
+    require_deployment(replace(GUESSED, draft_tokens=1, accepted_tokens=1.5))
+    with pytest.raises(ValueError, match="draft_tokens must be 1 or more where Qwen/Qwen3-0.6B"):
+        require_deployment(replace(GUESSED, draft_tokens=0, accepted_tokens=1.0))
 
 
 def test_vocabularies_may_differ_by_their_padding() -> None:

@@ -153,6 +153,8 @@ def test_kernels_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> N
         rates = operations / (1e6 * times)  # in a nanosecond
         assert line["cells"] == cells(operations / byte, rates, kernel_record.CELL)
         assert line["above"]["shapes"] == int((1e-3 * times < least).sum())
+        assert len(line["by_time"]) > 3
+        assert line["by_time"] == by_time(least, 1e-3 * times, kernel_record.TIMES_S)
         told = {
             tuple(shape): 1e3 * time for shape, time in zip(shapes.tolist(), times, strict=True)
         }
@@ -172,7 +174,7 @@ def test_attention_is_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> 
         }
 
     monkeypatch.setattr(kernel_record, "_table", read)
-    sheets = {system: {"bandwidth_bytes_per_s": 2e9} for system in kernel_record.MATRIX_FILES}
+    sheets = {system: {"bandwidth_bytes_per_s": 2e12} for system in kernel_record.MATRIX_FILES}
     for line in kernel_record._attention("wheel", sheets):  # type: ignore[arg-type]  # is handed on
         tables = [t for name, t in found.items() if name.startswith(f"{line['system']}/attention")]
         kept = [(t["window_size"] == 0) & (t["latency"] > 0) for t in tables]
@@ -186,9 +188,13 @@ def test_attention_is_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> 
                 [(t["latency"] * 1e-3, k) for t, k in pairs],
             )
         )
-        least = 4.0 * batch * context * 64 / 2e9  # keys and values of 8 × 8 numbers of two bytes
+        least = 4.0 * batch * context * 64 / 2e12  # keys and values of 8 × 8 numbers of two bytes
+        assert len(line["by_time"]) > 3
         assert line["by_time"] == by_time(least, times, kernel_record.TIMES_S)
+        told = dict(zip(zip(batch.tolist(), context.tolist(), strict=True), times, strict=True))
         assert len(line["sample"]) == 150
+        for size, length, *_, micros in line["sample"]:
+            assert micros == pytest.approx(1e6 * told[size, length], rel=1e-3)
 
 
 def test_messages_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

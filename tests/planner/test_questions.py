@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.machine.catalogue import find_model, find_system
+from serving_mathematics.machine.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective
 from serving_mathematics.planner.questions import (
     FIELDS,
     Field,
+    _require_possible,
     meant_number,
     read_choices,
     read_classes,
@@ -211,6 +215,34 @@ def test_weights_must_be_below_what_is_left_of_the_memory() -> None:
     with pytest.raises(ValueError, match=told):
         read_question(asked)
     assert read_question(asked | {"parallelism": "tp2"}).deployment.tensor == 2
+
+
+R1 = replace(
+    WORKED,
+    architecture=find_model("DeepSeek-R1")[0],
+    system=find_system("B200"),
+    precision="fp8",
+    attention_data=8,
+    expert=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "tensor", "share", "told"),
+    [
+        (WORKED, 2, 1.0, "tp4"),  # as much as is left is too much
+        (WORKED, 1024, 1.01, "tp1024"),
+        (WORKED, 1024, 1.0, "no split"),
+        (replace(WORKED, pipeline=2), 8, 1.05, "tp8"),  # of one stage
+        (R1, 16, 1.05, "tp16"),  # of one group
+    ],
+)
+def test_a_refusal_proposes_the_narrowest_split_that_fits(
+    one: Deployment, tensor: int, share: float, told: str
+) -> None:
+    least = weight_bytes(replace(one, tensor=tensor, pipeline=1, attention_data=1))
+    with pytest.raises(ValueError, match=rf"\({told} would do\)"):
+        _require_possible(one, 1.0, one.system.memory_bytes - share * least)
 
 
 def test_precision_is_what_the_name_or_the_checkpoint_says() -> None:

@@ -144,7 +144,7 @@ def _fit_many(n: FloatArray, x: FloatArray, with_coherency: bool) -> FloatArray:
         valid = (theta[:, 0] > 0) & (theta[:, 1:] >= 0).all(axis=1)
         fitted = n / np.where(valid[:, None], theta @ _denominators(n).T, 1)
         error = ((x[rows] - fitted) ** 2).sum(axis=1)
-        better = valid & (error < best_error[rows])
+        better = valid & (error <= best_error[rows])  # of equals the one with fewer parameters
         best[rows[better]], best_error[rows[better]] = theta[better], error[better]
         if columns not in smaller:
             rows = rows[~valid]  # a valid fit of the whole law is the best there is

@@ -262,7 +262,7 @@ def fewest_devices(deployment: Deployment) -> int:
     """
     devices = 1
     while devices < 4096:
-        tried = replace(deployment, tensor=devices, pipeline=1, attention_data=1, expert=1)
+        tried = replace(deployment, tensor=devices, pipeline=1, attention_data=1)
         if weight_bytes(tried) < deployment.system.memory_bytes - RESERVED_BYTES:
             return devices
         devices *= 2

@@ -124,7 +124,7 @@ def break_even_tokens(
     True
     """
     require_all_positive(sequences=sequences)
-    plain = replace(deployment, draft_tokens=0, accepted_tokens=1.0, drafter=OWN_HEADS)
+    plain = replace(deployment, draft_tokens=0, drafter=OWN_HEADS)
     taken = guessed_step_s(deployment, constants, sequences, context)
     return np.asarray(taken / guessed_step_s(plain, constants, sequences, context))
 

@@ -516,7 +516,7 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         raise type(problem)(text) from None
     usable = memory_share * one.system.memory_bytes - reserved_bytes
     held = weight_bytes(one)
-    spread = (replace(one, tensor=n, pipeline=1, attention_data=1, expert=1) for n in WIDTHS)
+    spread = (replace(one, tensor=n, pipeline=1, attention_data=1) for n in WIDTHS)
     enough = next((wide.tensor for wide in spread if weight_bytes(wide) < usable), None)
     rule = (
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
