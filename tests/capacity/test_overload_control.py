@@ -146,6 +146,26 @@ def test_simulation_with_one_place_and_with_expiry() -> None:
     assert 0.3 * served < skipping.mean < served  # some begin in time and end late
 
 
+class Clockwork:
+    """What is drawn is always its mean."""
+
+    def exponential(self, mean: float, size: int) -> np.ndarray:
+        return np.full(size, mean)
+
+
+@pytest.mark.parametrize("capacity", [1, 2, None])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_who_comes_as_the_server_becomes_free_is_served(
+    capacity: int | None, newest_first: bool
+) -> None:
+    """One a second, each a second long and due within one: all are in time."""
+    rng: Any = Clockwork()
+    found = simulate_goodput(
+        rng, 1.0, 1.0, 1.0, capacity=capacity, newest_first=newest_first, customers=1000
+    )
+    assert (found.mean, found.half_width) == (1.0, 0.0)
+
+
 def test_expiry_beats_dead_work() -> None:
     kept, dead = (
         simulate_goodput(np.random.default_rng(4), 120.0, 100.0, 0.1, skip_expired=skip)

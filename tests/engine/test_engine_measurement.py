@@ -62,6 +62,8 @@ def test_prompts_and_sequences_that_end_are_in_their_steps(bench: Bench) -> None
     assert [(step.prompt_tokens, step.decoding) for step in taken] == [(40, 2)] * 3
     pairs = bench.fewer_steps(4, 3)
     assert [(a.decoding, b.decoding) for a, b in pairs] == [(3, 3), (2, 2), (1, 1)]
+    read = [(a.context_tokens, b.context_tokens) for a, b in pairs]  # 32 of prompts, and answers
+    assert read == [(3 * 34, 3 * 35), (2 * 36, 2 * 37), (38, 39)]
     assert bench.engine.idle
 
 

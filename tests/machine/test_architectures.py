@@ -149,6 +149,9 @@ def test_layers_of_no_known_kind_are_refused() -> None:
     for wrong in ({"hybrid_override_pattern": "M*X"}, {"layers_block_type": ["mamba", "conv"]}):
         with pytest.raises(ValueError, match=r"must be of mamba or M, .*, got '(X|conv)'"):
             read_architecture(pattern | wrong)
+    long = {"layers_block_type": ["mamba", "x" * 99]}
+    with pytest.raises(ValueError, match=f", got '{'x' * 59}$"):
+        read_architecture(pattern | long)
     with pytest.raises(ValueError, match="'hybrid_layer_pattern' must have 3 entries"):
         read_architecture(PLAIN | {"hybrid_layer_pattern": [1, 0]})
     assert read_architecture(PLAIN | {"num_hidden_layers": 10_000}).layer_count == 10_000
@@ -235,6 +238,12 @@ def test_a_missing_key_is_named(key: str, config: dict[str, Any]) -> None:
 def test_a_count_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="'hidden_size' must be a whole number"):
         read_architecture({**QWEN2_5_72B, "hidden_size": value})
+    with pytest.raises(ValueError, match=f", got '{'x' * 59}$"):
+        read_architecture({**QWEN2_5_72B, "hidden_size": "x" * 99})
+    with pytest.raises(
+        ValueError, match=f"quantization_config must be an object, got '{'x' * 59}$"
+    ):
+        published_precision({"quantization_config": "x" * 99})
 
 
 def test_more_experts_a_token_than_there_are_are_refused() -> None:
@@ -337,6 +346,16 @@ def test_a_selecting_layer_by_hand() -> None:
     assert chosen.parameters - every.parameters == 1536 * 64 * 128 + 7168 * (128 + 64)
     assert (chosen.score_width, chosen.prompt_score_width) == (128 * (2 * 512 + 64), 128 * 320)
     assert every.cached_values == 576
+
+
+def test_layers_of_which_no_index_is_told_select() -> None:
+    """Of a list that is shorter than the model the others have an index of their own."""
+    kinds = {"index_topk": 16, "index_n_heads": 2, "index_head_dim": 8}
+    config = DEEPSEEK_V2_LITE | kinds
+    whole = read_architecture(config).layers
+    assert whole == read_architecture(config | {"indexer_types": ["full"] * 26}).layers
+    told = read_architecture(config | {"indexer_types": ["shared", "full"]}).layers
+    assert sum(count for count, attention, _ in told if attention.index_values == 0) == 1
 
 
 def test_a_latent_layer_by_hand() -> None:

@@ -130,6 +130,12 @@ def _changed(name: str, path: str, value: object) -> str:
             "a, run 1 must be a test with completed requests",
         ),
         ('{"benchmarks": [{}]}', "a, run 1 must be a test with completed requests"),
+        (_changed("vllm.json", "mean_ttft_ms", "x" * 99), rf"\(.*\), got '{'x' * 39}$"),
+        (
+            _changed("profile_export_aiperf.json", "inter_token_latency.unit", "x" * 99),
+            f"in us, ms or s, got '{'x' * 39}$",
+        ),
+        (f'{{"{"x" * 99}": 1}}', f"got {'x' * 60}$"),
     ],
 )
 def test_refusals_name_the_file_and_the_rule(text: str, message: str) -> None:
@@ -150,6 +156,12 @@ def test_another_model_or_device_is_refused() -> None:
         runs_of(runs, replace(LLAMA, architecture=find_model("Qwen3-32B")[0]))
     with pytest.raises(ValueError, match=r"the device must be h200_sxm, as asked, got NVIDIA H100"):
         runs_of(runs, replace(LLAMA, system=find_system("H200")))
+    far = [replace(run, model=f"{'x' * 99}/Qwen3-32B") for run in runs]
+    with pytest.raises(ValueError, match=f"as asked, got {'x' * 60}$"):
+        runs_of(far, LLAMA)
+    other = [replace(run, device="x" * 99) for run in runs]
+    with pytest.raises(ValueError, match=f"h100_sxm, as asked, got {'x' * 60}$"):
+        runs_of(other, LLAMA)
 
 
 def test_a_model_of_a_path_is_taken_for_the_one_that_is_asked() -> None:
@@ -222,6 +234,9 @@ def test_files_and_typed_text_are_told_apart(tmp_path: Path) -> None:
     for text, message in (
         ("nowhere.json", "load_test must be files that can be read, or typed, got 'nowhere.json'"),
         ("\0", "load_test must be files that can be read"),
+        ("x" * 99, f"or typed, got '{'x' * 60}'$"),
+        (f"1:1:{'x' * 99}", f"in seconds, got '1:1:{'x' * 36}'$"),
+        (f"1:1:{'1.' * 99}", rf"in seconds, got '1:1:{'1.' * 18}'$"),
         (str(tmp_path), "load_test must be files that can be read"),
         (str(tmp_path / "b"), "must be UTF-8 text"),
     ):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving_mathematics.measuring import read_record
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner import measured_questions
-from serving_mathematics.planner.configurations import split_name
+from serving_mathematics.planner.configurations import Ranked, split_name
 from serving_mathematics.planner.measured_questions import (
     CLASSES,
     COLUMNS,
@@ -60,6 +60,15 @@ def test_whole_fleets_and_hopeless_times_are_not_answered() -> None:
     }  # fmt: skip
     hopeless = replace(run, per_token_s=1e-5)
     assert answer_run(hopeless, 1.0)["problem"] == "TPOT: an idle replica takes longer"
+
+
+def test_the_last_reason_is_told_of_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ("no fleet keeps a TTFT of", "no fleet keeps a TPOT of", "weights", "no fleet of up to")
+    run = drawn_runs()[0]
+    (question, *_) = question_of(run)
+    ranked = [Ranked(question, 1.0, None, why) for why in told]
+    monkeypatch.setattr(measured_questions, "rank", lambda _: ranked)
+    assert answer_run(run, 1.0)["problem"] == "no fleet keeps it"
 
 
 def test_reasons_in_short() -> None:

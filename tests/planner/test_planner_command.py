@@ -197,6 +197,7 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--devices=2"], "there is no option --devices; did you mean --device?"),
         (["--rps", "9"], "there is no option --rps; --help lists those there are"),
         (["stray"], "there is no option stray; --help lists those there are"),
+        (["x" * 99], f"there is no option {'x' * 60}; --help lists those there are"),
         (["--rate-per-s"], "argument --rate-per-s: expected one argument"),
     ],
 )

@@ -67,6 +67,11 @@ def test_a_problem_names_its_field(values: dict[str, object], field: str) -> Non
     assert told["field"] == field
 
 
+def test_a_long_name_of_a_file_is_cut() -> None:
+    told = json.loads(form_answer(json.dumps({"trace": "x" * 99, "trace_text": "a,b"})))
+    assert told["problem"].startswith(f"{'x' * 60}: the log must be")
+
+
 def test_a_trace_from_the_form() -> None:
     rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(300)]
     text = "\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -295,6 +297,55 @@ def test_splits(text: str, widths: tuple[int, ...]) -> None:
 def test_splits_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="parallelism must be auto, or such as tp4"):
         read_parallelism(text)
+
+
+LONG = "x" * 99
+ASKED: dict[str, object] = {"rate_per_s": 1}
+
+
+@pytest.mark.parametrize(
+    ("call", "end"),
+    [
+        (lambda: read_value("rate_per_s", "x" * 58), f"got '{'x' * 58}'"),
+        (lambda: read_value("rate_per_s", "x" * 59), f"got '{'x' * 59}…"),
+        (lambda: read_value(LONG, 1), f"no field '{'x' * 60}'; fields are {', '.join(FIELDS)}"),
+        (lambda: read_parallelism(LONG), f"got '{'x' * 60}'"),
+        (lambda: read_classes(LONG), f"got '{'x' * 60}'"),
+        (lambda: read_classes(f"{LONG}:0.5:z=1"), "got 'z=1'"),
+        (lambda: read_classes(f"a:0.5:{LONG}"), f"got '{'x' * 60}'"),
+        (lambda: read_classes(f"{LONG}:2"), f"the share of {'x' * 40} must be in (0, 1], got '2'"),
+        (lambda: read_question(ASKED | {"cache_precision": LONG}), f"got '{'x' * 60}'"),
+        (lambda: read_question(ASKED | {"fleets": LONG}), f"got '{'x' * 60}'"),
+        (lambda: read_grid(f'{{"{LONG}": 1, "{LONG}": 2}}', "json"), "once, got it twice"),
+    ],
+)
+def test_of_a_long_text_a_refusal_quotes_the_beginning(
+    call: Callable[[], object], end: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{re.escape(end)}$"):
+        call()
+
+
+def test_long_names_are_quoted_to_the_same_length_everywhere() -> None:
+    name = "x" * 61
+    for values, begin in (
+        ({"model": name}, f"model '{'x' * 60}…' is not known; "),
+        ({"model": name[:60]}, f"model '{'x' * 60}' is not known; "),
+        ({"device": name}, f"device: system '{'x' * 60}…' is not known; "),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(begin)}"):
+            read_question(ASKED | values)
+    with pytest.raises(ValueError, match=f"; {'x' * 40} may say "):
+        read_classes(f"{LONG}:0.5:z=1")
+    with pytest.raises(ValueError, match=f"^classes: {'x' * 40}: ttft_s must be a number"):
+        read_classes(f"{LONG}:0.5:ttft=x")
+    with pytest.raises(ValueError, match=f"^'{'x' * 60}' must be given once"):
+        read_grid(f'{{"{LONG}": 1, "{LONG}": 2}}', "json")
+    many = {"precision": ",".join(["bf16", "fp8"] * 9), "parallelism": "tp1"}
+    with pytest.raises(
+        ValueError, match=f"precision must be one, .*, got '{many['precision'][:60]}'$"
+    ):
+        read_question(ASKED | many | {"load_test": "16:0.2:0.01"})
 
 
 GUESSING: dict[str, object] = {

@@ -112,6 +112,12 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
             "row 2, column isl must be a whole number, at least 1, got '0'",
         ),
         (HEAD + f"\n1,{'x' * 99},1\n", "", f"at least 1, got '{'x' * 40}'"),
+        (HEAD + f"\n{'x' * 99},1,1\n", "", f"milliseconds, got '{'x' * 40}'$"),
+        (HEAD + f"\n2,1,1\n1.{'0' * 99},1,1\n", "", rf"got 1\.{'0' * 38}; sort the file by time$"),
+        (HEAD + "\n1,1,1\n", "x" * 99, f"got '{'x' * 60}'$"),
+        (HEAD + "\n1,1,1\n", f"prompt={'x' * 99}", f"got {'x' * 60}$"),
+        (f"time,{'a' * 300}\n1,1\n", "prompt=x", f"one of time, {'a' * 194}, got x$"),
+        (f"{'a' * 300}\n1\n", "", f"got {'a' * 200}; or say which"),
         (HEAD + '\n"1,1,1\n', "", "the log must be comma-separated values"),
     ],
 )
