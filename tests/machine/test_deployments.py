@@ -274,7 +274,7 @@ def test_devices_have_to_hold_both() -> None:
 
 def test_one_guess_of_a_draft_model_is_enough() -> None:
     require_deployment(replace(GUESSED, draft_tokens=1, accepted_tokens=1.5))
-    with pytest.raises(ValueError, match="draft_tokens must be 1 or more where Qwen/Qwen3-0.6B"):
+    with pytest.raises(ValueError, match="draft_tokens must be 1 or more where Qwen"):
         require_deployment(replace(GUESSED, draft_tokens=0, accepted_tokens=1.0))
 
 
