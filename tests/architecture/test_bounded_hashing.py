@@ -21,6 +21,8 @@ from serving_mathematics.architecture.bounded_hashing import (
 )
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 
+from ..clockwork import CLOCKWORK
+
 NAMES = [f"server-{i}" for i in range(7)]
 
 
@@ -177,6 +179,13 @@ def test_a_bound_of_one_is_as_good_as_the_shortest_queue() -> None:
     ]
     assert means[0].mean == pytest.approx(means[1].mean, rel=0.25)
     assert means[0].mean < means[2].mean / 2
+
+
+def test_who_has_left_is_no_load() -> None:
+    """As one leaves the next comes: to the shortest queue all servers are alike."""
+    run = simulate_affinity(CLOCKWORK, "shortest", 1.0, 2, requests=100)
+    assert run.busiest_share == 1.0
+    assert run.responses_s.tolist() == [1.0] * 90
 
 
 def test_old_loads_make_a_herd() -> None:

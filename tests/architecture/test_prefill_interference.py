@@ -18,6 +18,8 @@ from serving_mathematics.architecture.prefill_interference import (
     slider_itl_distribution,
 )
 
+from ..clockwork import CLOCKWORK
+
 
 @given(st.integers(1, 10_000), st.integers(1, 12_000))
 def test_chunks_add_up_to_the_prompt(prompt: int, chunk: int) -> None:
@@ -70,6 +72,11 @@ def plain_gaps(
         gaps.append(step + work / speed)
         now += gaps[-1]
     return gaps
+
+
+def test_a_prompt_that_comes_as_a_step_begins_is_in_it() -> None:
+    gaps = simulate_itl_s(CLOCKWORK, 0.5, 2.0, 1.0, prompt_tokens=1, chunk_tokens=2, steps=5)
+    assert gaps.tolist() == [0.5, 0.5, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("chunk", [100, 333, 5000])

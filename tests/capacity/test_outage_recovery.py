@@ -14,6 +14,8 @@ from serving_mathematics.capacity.outage_recovery import late_after_outage_s, si
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 
+from ..clockwork import CLOCKWORK
+
 
 def simulate(seed: int, base: float = 40.0, deadline: float = 0.1, **options: Any) -> np.ndarray:
     return simulate_outage(np.random.default_rng(seed), base, 100.0, deadline, **options)
@@ -129,6 +131,12 @@ def test_a_budget_counts_its_retries(budget: float, granted: int | None) -> None
     assert granted is None or expected == granted
     assert asking > 30
     assert run[2] == pytest.approx((first > 1).sum() + expected, abs=1)
+
+
+def test_a_place_is_free_as_soon_as_its_request_has_left() -> None:
+    """Two a second, each half a second long, one place: all are answered, the last at the end."""
+    found = simulate_outage(CLOCKWORK, 2.0, 2.0, 0.5, capacity=1, outage_s=(0.0, 0.0), horizon_s=5)
+    assert found.tolist() == [1.0, 2.0, 2.0, 2.0, 2.0]
 
 
 def test_one_second_is_enough() -> None:

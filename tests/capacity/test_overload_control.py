@@ -18,6 +18,7 @@ from serving_mathematics.capacity.exercises.overload_control import (
     shed_with_hysteresis,
 )
 from serving_mathematics.capacity.overload_control import (
+    _in_time_per_s,
     best_capacity,
     blocking_probability,
     bounded_goodput,
@@ -25,6 +26,8 @@ from serving_mathematics.capacity.overload_control import (
     peak_load,
     simulate_goodput,
 )
+
+from ..clockwork import CLOCKWORK
 
 RATES = st.floats(0.01, 1000)
 BAD_NUMBERS = [0.0, -1.0, math.nan, math.inf]
@@ -146,24 +149,24 @@ def test_simulation_with_one_place_and_with_expiry() -> None:
     assert 0.3 * served < skipping.mean < served  # some begin in time and end late
 
 
-class Clockwork:
-    """What is drawn is always its mean."""
-
-    def exponential(self, mean: float, size: int) -> np.ndarray:
-        return np.full(size, mean)
-
-
 @pytest.mark.parametrize("capacity", [1, 2, None])
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_who_comes_as_the_server_becomes_free_is_served(
     capacity: int | None, newest_first: bool
 ) -> None:
     """One a second, each a second long and due within one: all are in time."""
-    rng: Any = Clockwork()
     found = simulate_goodput(
-        rng, 1.0, 1.0, 1.0, capacity=capacity, newest_first=newest_first, customers=1000
+        CLOCKWORK, 1.0, 1.0, 1.0, capacity=capacity, newest_first=newest_first, customers=1000
     )
     assert (found.mean, found.half_width) == (1.0, 0.0)
+    assert _in_time_per_s(np.arange(1, 33) / 16, np.full(32, 1 / 16), 1) == 16.0
+
+
+def test_who_waited_is_served_before_who_comes() -> None:
+    """One a second, each two seconds long, and one may wait: whom the server takes has waited."""
+    rates = (1.0, 0.5, 3.5)
+    assert simulate_goodput(CLOCKWORK, *rates, capacity=2, customers=1000).mean == 0.0
+    assert simulate_goodput(CLOCKWORK, 1.0, 0.5, 4.0, capacity=2, customers=1000).mean == 0.5
 
 
 def test_expiry_beats_dead_work() -> None:

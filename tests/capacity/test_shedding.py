@@ -15,6 +15,7 @@ from serving_mathematics.capacity.shedding import (
     INTERVAL_S,
     TARGET_S,
     Patience,
+    _priority_simulation,
     codel_drop_times,
     erlang_a,
     guardrail,
@@ -22,6 +23,7 @@ from serving_mathematics.capacity.shedding import (
     wait_limit,
 )
 
+from ..clockwork import CLOCKWORK
 from ..profiles import costly
 
 BAD_NUMBERS = [0.0, -1.0, math.nan, math.inf]
@@ -99,6 +101,14 @@ def test_priorities_conserve_the_total(loads: list[float], mean_s: float, scv: f
 def test_one_class_is_pollaczek_khinchine() -> None:
     assert priority_waits([0.8], 1.0, 0.0)[0] == pytest.approx(2.0)
     assert priority_waits([0.4], 2.0)[0] == pytest.approx(8.0)
+
+
+def test_the_queue_of_clockwork_is_served_in_order() -> None:
+    """A server that becomes free takes who waits before who comes, and who comes where none does."""
+    (fits,) = _priority_simulation(CLOCKWORK, [1.0], 50)
+    assert fits.tolist() == [0.0] * 50
+    (overloaded,) = _priority_simulation(CLOCKWORK, [2.0], 50)
+    assert overloaded.tolist() == [0.5 * i for i in range(25)]
 
 
 def test_overload_starves_from_the_first_class_that_does_not_fit() -> None:

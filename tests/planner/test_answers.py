@@ -94,6 +94,10 @@ def test_guesses_have_a_line_that_says_what_they_must_yield() -> None:
     idle = replace(told.plan, best=replace(told.plan.best, concurrency=0.2))  # of the time, one
     (line,) = (line for line in answer_lines(replace(told, plan=idle)) if line.what == "guesses")
     assert f"must yield {break_even_tokens(one, FITTED, 1, 1125)[0]:.2f} to" in line.value
+    wordy = replace(one, output_tokens=20_000)  # whose answers are half written, in the mean
+    asks = replace(told, question=replace(told.question, deployment=wordy))
+    (line,) = (line for line in answer_lines(asks) if line.what == "guesses")
+    assert f"must yield {break_even_tokens(one, FITTED, held, 11_000)[0]:.2f} to" in line.value
     record = answer_record(told)
     assert (record["drafter"], record["accepted_tokens"]) == ("Qwen3-0.6B guesses 3", 2.5)
     assert answer_record(TOLD)["drafter"] == ""

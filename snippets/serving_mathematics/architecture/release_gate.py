@@ -322,7 +322,7 @@ def _draw(
         int(rng.binomial(requests, error_rate)),
         requests,
         0.1 * slower * rng.lognormal(0.0, 0.5, requests),
-        dearer * rng.gamma(2.0, 1.0, requests),
+        dearer * rng.standard_gamma(2.0, requests),
     )
 
 
