@@ -104,7 +104,7 @@ def test_one_class_is_pollaczek_khinchine() -> None:
 
 
 def test_the_queue_of_clockwork_is_served_in_order() -> None:
-    """A server that becomes free takes who waits before who comes, and who comes where none does."""
+    """A free server takes who waits before who comes, and who comes where nobody waits."""
     (fits,) = _priority_simulation(CLOCKWORK, [1.0], 50)
     assert fits.tolist() == [0.0] * 50
     (overloaded,) = _priority_simulation(CLOCKWORK, [2.0], 50)
