@@ -374,7 +374,8 @@ def constants(name: str) -> dict[str, Any]:
 
 
 def written(name: str) -> dict[str, Any]:
-    """What is constant in a module that needs packages which may be absent, as it is written."""
+    """What is constant in a module that needs packages which may be absent, as it is written:
+    values, defaults and fields; of what is no literal, such as a type with limits, the numbers."""
     values: list[tuple[str, ast.expr]] = []
     for line in ast.parse(module_path(ROOT, name).read_text(encoding="utf-8")).body:
         if isinstance(line, ast.Assign):
@@ -382,10 +383,19 @@ def written(name: str) -> dict[str, Any]:
         elif isinstance(line, ast.FunctionDef) and not line.name.startswith(("_", "check_")):
             given = [*line.args.defaults, *filter(None, line.args.kw_defaults)]
             values += [(line.name, ast.Tuple(given))] if given else []
+        elif isinstance(line, ast.ClassDef):
+            for field in line.body:
+                if isinstance(field, ast.AnnAssign):
+                    both = ast.Tuple([field.annotation, *filter(None, [field.value])])
+                    values.append((f"{line.name}.{ast.unparse(field.target)}", both))
     found: dict[str, Any] = {}
     for title, value in values:
-        with contextlib.suppress(ValueError):  # where it is no literal
+        try:
             found[title] = reduced(list(leaves(ast.literal_eval(value))))
+        except ValueError:
+            held = [one.value for one in ast.walk(value) if isinstance(one, ast.Constant)]
+            if numbers := [one for one in held if is_number(one)]:
+                found[title] = reduced(numbers)
     return found
 
 

@@ -90,6 +90,15 @@ def test_latencies_are_drawn_twice_with_their_objectives() -> None:
     assert x[0] == x[1]
 
 
+def test_the_class_that_decides_is_named_where_there_are_several() -> None:
+    alone, two = (
+        latency_plot(told(rate_per_s=20, parallelism="tp1", classes=classes))
+        for classes in ("chat:1", "chat:0.5; agents:0.5:prompt=8000,ttft=2")
+    )
+    assert ">p99 of TTFT [s]<" in alone.svg
+    assert re.search(r">p99 of TTFT \[s\] of (chat|agents)<", two.svg)
+
+
 def test_answers_of_one_token_have_no_time_per_token() -> None:
     plot = latency_plot(told(rate_per_s=5, mean_output_tokens=1, parallelism="tp1"))
     assert len(elements(plot, "point")) == len(plot.rows) - 1

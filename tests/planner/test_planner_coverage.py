@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from serving_mathematics import measuring
@@ -16,6 +18,7 @@ from serving_mathematics.planner.planner_coverage import (
     RECORD,
     WORKED_NAME,
     _by_agreement,
+    _decided,
     _measure,
     _planned,
     _row_of,
@@ -60,6 +63,24 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert record["questions"][0]["seeds"] == [_row_of("small", *plan) for plan in plans]
     assert _seeds("small") == 3
     planner_coverage._truth.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("sure", "may_keep", "decided"),
+    [(True, (), True), (False, (), False), (True, ("two",), False), (True, ("one", "four"), True)],
+)
+def test_a_fleet_is_decided_where_one_fewer_cannot_keep_it(
+    sure: bool, may_keep: tuple[str, ...], decided: bool
+) -> None:
+    """Whatever still smaller and larger ones may do."""
+    names = {1: "one", 2: "two", 3: "three", 4: "four"}
+    long: Any = SimpleNamespace(
+        done={(count, 256, 2048): name for count, name in names.items()},
+        sure=lambda best: sure and best.replicas == 3,
+        may_keep=may_keep.__contains__,
+    )
+    best: Any = SimpleNamespace(replicas=3)
+    assert _decided(best, long) is decided
 
 
 def test_shares_are_counted_by_interval() -> None:

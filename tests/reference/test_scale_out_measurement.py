@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from concurrent import futures
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Any
 import pytest
 from serving_mathematics import measuring
 from serving_mathematics.reference import scale_out_measurement as measurement
-from serving_mathematics.reference.scale_out import KINDS, simulate_chunk
-from serving_mathematics.reference.scale_out_measurement import _executor_of, _timed_chunk
+from serving_mathematics.reference.scale_out import KINDS, Moments, simulate_chunk
+from serving_mathematics.reference.scale_out_measurement import (
+    _digest,
+    _executor_of,
+    _same_moments,
+    _timed_chunk,
+)
 
 
 def test_the_record_is_complete() -> None:
@@ -58,8 +64,56 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert [(row["kind"], row["chunk"]) for row in record["cells"]] == [
         (kind, chunk) for kind in ("none", *KINDS) for chunk in (1, 8)
     ]
-    assert record["planner"]["questions"] == 2
-    assert record["planner"]["requests"] == 100
+    told = record["planner"]
+    assert told["questions"] == 2
+    assert told["requests"] == 100
+    for value in (
+        told["question_s"],
+        *told["question_quartiles_s"],
+        *told["sweep"]["wall_s"].values(),
+    ):
+        assert value == round(value, 4)
+    for row in record["cells"]:
+        assert [row["wall_s"], row["inside_s"]] == [
+            round(row[k], 5) for k in ("wall_s", "inside_s")
+        ]
+
+
+def test_moments_are_those_of_twelve_chunks_in_order() -> None:
+    chunks = [simulate_chunk(1, first, first + 10) for first in range(0, 120, 10)]
+    whole = functools.reduce(Moments.merged, chunks)
+    assert _same_moments(None) == _digest([whole.count, whole.mean, whole.squares])
+
+
+@pytest.mark.parametrize(
+    ("workers", "chunk", "scenario_s", "tasks"),
+    [(2, 8, 0.001, 200), (2, 8, 100.0, 2), (3, 1, 1e-9, 1998), (3, 2, 0.01, 240)],
+)
+def test_a_cell_has_as_many_tasks_as_fill_its_time(
+    monkeypatch: pytest.MonkeyPatch, workers: int, chunk: int, scenario_s: float, tasks: int
+) -> None:
+    """A multiple of the workers, from one each to the most there may be."""
+    monkeypatch.setattr(measurement, "CELL_S", 0.8 if workers == 2 else 1.6)
+    monkeypatch.setattr(measurement, "MOST_TASKS", 2000)
+    asked: list[list[tuple[Any, ...]]] = []
+
+    def wall_s(_: object, calls: list[tuple[Any, ...]]) -> tuple[float, list[Any]]:
+        asked.append(calls)
+        return 9.0 / len(asked), [(None, 0.25)] * len(calls)
+
+    monkeypatch.setattr(measurement, "_wall_s", wall_s)
+    cell = measurement._cell("threads", None, workers, chunk, scenario_s)
+    assert (cell["tasks"], cell["items"]) == (tasks, tasks * chunk)
+    assert (cell["wall_s"], cell["inside_s"]) == (4.5, tasks / 4)
+    places = [place for _, first, last in asked[0] for place in range(first, last)]
+    assert places == list(range(tasks * chunk))
+
+
+def test_every_worker_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(measurement, "_wall_s", lambda _, calls: counts.append(len(calls)))
+    measurement._wake(None, 3)
+    assert counts == [12, 12]
 
 
 def test_executors_are_what_they_say() -> None:

@@ -260,7 +260,7 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     require_all_finite(arrival_s=arrival_s, tokens=tokens)
     times, lengths = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
     sound = times.ndim == 1 and times.size > 1 and bool(np.all(np.diff(times) >= 0))
-    require(sound and np.all(np.isfinite(times)), "arrival_s", "sorted, finite times", times)
+    require(sound, "arrival_s", "sorted, finite times", times)
     require_shape(times.shape, tokens=lengths)
     require_all_non_negative(tokens=lengths)
     require(lengths.sum() > 0, "tokens", "not all 0", lengths)

@@ -138,9 +138,6 @@ def hedged_responses(
     delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
     budgets = np.broadcast_to(np.asarray(budget, dtype=float), (lanes,))
     work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))
-    require(np.all(delays >= 0), "delay", "non-negative", delay)
-    require(np.all(budgets > 0), "budget", "positive", budget)
-    require(np.all((work >= 0) & (work < math.inf)), "initial_work", "finite and ≥ 0", work)
     # One row of n + 1 slots per lane. In the last slot stands an arrival that never comes, to a
     # server of its own: a lane that has finished stays there.
     lane = np.arange(lanes)

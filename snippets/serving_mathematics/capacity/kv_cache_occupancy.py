@@ -56,7 +56,7 @@ def residence_s(
     require_all_finite(output_tokens=output_tokens)
     outputs = np.asarray(output_tokens, dtype=float)
     require(
-        outputs.size > 0 and np.all((outputs >= 1) & (outputs < math.inf)),
+        outputs.size > 0 and np.all(outputs >= 1),
         "output_tokens",
         "non-empty and at least 1",
         outputs,
@@ -82,7 +82,7 @@ def token_seconds(
     require_all_finite(prompt_tokens=prompt_tokens)
     prompts = np.asarray(prompt_tokens, dtype=float)
     require(
-        prompts.size > 0 and np.all((prompts >= 0) & (prompts < math.inf)),
+        prompts.size > 0 and np.all(prompts >= 0),
         "prompt_tokens",
         "non-empty, non-negative and finite",
         prompts,

@@ -132,7 +132,7 @@ def decode_step_time(
     require_all_finite(batch=batch)
     sequences = np.asarray(batch, dtype=float)
     require(
-        sequences.size > 0 and np.all((sequences >= 1) & (sequences < math.inf)),
+        sequences.size > 0 and np.all(sequences >= 1),
         "batch",
         "non-empty, at least 1 and finite",
         batch,
@@ -233,12 +233,7 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     require_all_positive(tokens_per_s=tokens_per_s)
     rate = np.asarray(tokens_per_s, dtype=float)
     require_positive(price_per_hour=price_per_hour)
-    require(
-        rate.size > 0 and np.all((rate > 0) & (rate < math.inf)),
-        "tokens_per_s",
-        "non-empty, positive and finite",
-        tokens_per_s,
-    )
+    require(rate.size > 0, "tokens_per_s", "non-empty, positive and finite", tokens_per_s)
     return np.asarray(1e6 * price_per_hour / (3600 * rate))
 
 
