@@ -283,7 +283,12 @@ def test_constants_are_read_where_nothing_is_imported(
 import absent
 A, (B, C) = 1, (2.5, "c")
 LIMITS = {"a": None, "b": [1, 2, 3, 4]}
-MADE = absent.made(1)
+MADE = absent.made("b", True)
+SIZE = 3 << absent.BITS
+class Asked(absent.Model):
+    tokens: absent.Whole(ge=1, le=9) = absent.field(default=4)
+    name: str = "d"
+    kind = 7
 def serve(host, port=8000, *, wait_s=3): ...
 def made(it=absent): ...
 def _own(x=1): ...
@@ -296,4 +301,6 @@ def plain(x): ...
         "(A, (B, C))": [1, 2.5, "c"],
         "LIMITS": nudged.reduced(["a", None, "b", 1, 2, 3, 4]),
         "serve": [8000, 3],
+        "SIZE": 3,
+        "Asked.tokens": [1, 9, 4],
     }
