@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -89,6 +90,56 @@ def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         "server_encodes",
         "client_decodes",
     }
+
+
+def test_bytes_of_a_call_are_the_mean_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first call of 1,000 and 2,000 bytes, others of 100 and 30, and 7 that follow at the end."""
+
+    class Proxy:
+        """Counts what the calls through it are said to take."""
+
+        port, sent, received = 9, 0, 0
+
+        def __init__(self, port: int) -> None:
+            assert port in (1, 2)
+
+        def __enter__(self) -> Proxy:
+            current.append(self)
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    current: list[Proxy] = []
+
+    @contextlib.contextmanager
+    def caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
+        assert port == 9
+        assert encoding in ENCODINGS
+
+        def call(_: bytes) -> bytes:
+            first, proxy = not current[-1].sent, current[-1]
+            proxy.sent += 1000 if first else 100
+            proxy.received += 2000 if first else 30
+            return b"answer"
+
+        yield call
+
+    def follow(_: float) -> None:
+        current[-1].received += 7
+
+    monkeypatch.setattr(wire_measurement, "_CountingProxy", Proxy)
+    monkeypatch.setattr(wire_measurement, "_caller", caller)
+    monkeypatch.setattr(wire_measurement.time, "sleep", follow)
+    ports = dict(zip(sorted(set(wire_measurement.SERVERS.values())), (1, 2), strict=True))
+    rows = wire_measurement._wire_bytes(ports, np.zeros((256, 64), np.float32))
+    assert [(row["encoding"], row["rows"]) for row in rows] == [
+        (encoding, count) for encoding in ENCODINGS for count in wire_measurement.ROWS
+    ]
+    for row in rows:
+        assert (row["sent_first"], row["received_first"]) == (1000, 2000)
+        assert (row["sent_per_call"], row["received_per_call"]) == (100.0, 30.4)  # 7 of twenty
+        assert row["answer_bytes"] == 6
 
 
 def test_requests_are_those_of_the_chapter() -> None:

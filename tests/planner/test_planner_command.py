@@ -105,7 +105,7 @@ def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert record["rate_per_s"] == 2
     status, text, _ = told(capsys, "--rate-per-s", "2", "--seed", "4", *QUICK)
     assert status == 0
-    head, table, _ = text.split("\n\n", 2)
+    head, table, _ = text.split("\n\n")  # of one deployment no comparison
     summary, empty, _, *lines = [head, "", *table.splitlines()]
     assert (summary.split()[0], empty) == (str(record["replicas"]), "")
     shown = dict(line.split("  ", 1) for line in lines)
@@ -119,6 +119,7 @@ def test_a_comparison_in_this_process_and_in_many(
     status, alone, _ = told(capsys, *asked)
     assert status == 0
     assert "vllm serve meta-llama/Meta-Llama-3.1-8B" in alone
+    assert alone.split("\n\n")[2].startswith("replicas  of ")
     assert "others" in alone or "tp8" in alone
     done = command(tmp_path, *asked, "--workers", "2")
     assert (done.returncode, done.stdout) == (0, alone)
