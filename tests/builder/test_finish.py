@@ -18,6 +18,7 @@ from builder.finish import (
     with_colours,
     with_copy_buttons,
     with_preview,
+    write_policy,
 )
 
 COLOURS = "\n".join(
@@ -144,6 +145,16 @@ def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path:
     assert read_index(tmp_path) == [{"location": "b/#y", "text": "3"}, entries[0]]
     index.write_text("{")
     assert read_index(tmp_path) == []
+
+
+def test_the_policy_lies_beside_the_pages(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name, text in (("index.html", "one"), ("a/index.html", "two"), ("a/b.txt", "three")):
+        (tmp_path / name).write_text(f"<script>{text}</script>")
+    write_policy(tmp_path, "/pyodide/")
+    pages = [f"<script>{text}</script>" for text in ("one", "two")]
+    told = (tmp_path / "content-security-policy.txt").read_text()
+    assert told == f"{security_policy(pages, '/pyodide/')}\n"
 
 
 def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from() -> None:

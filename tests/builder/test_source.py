@@ -237,6 +237,17 @@ def test_copied_names_that_clash_are_an_error() -> None:
     assert copied(same, "sixth", halves=HALVES, checked=FINITE).count("def _two():") == 1
 
 
+def test_renamed_import_cannot_be_taken_for_another_definition() -> None:
+    """Under the name of another function of the same module, or of what that module imports."""
+    both = HALVES + "\n\ndef other(value):\n    return value\n"
+    own = "from serving_mathematics.part.halves import {} as {}\n\n\ndef f(x):\n    return {}(x)\n"
+    with pytest.raises(BuildError, match="half as other cannot be copied"):
+        copied(own.format("half", "other", "other"), "f", halves=both, checked=FINITE)
+    again = "from serving_mathematics.part.halves import ok\n\n\ndef f(x):\n    return ok(x)\n"
+    with pytest.raises(BuildError, match=r"part\.own:1: ok cannot be copied with what it needs"):
+        copied(again, "f", halves=HALVES, checked=FINITE)
+
+
 def test_renamed_import_cannot_be_copied() -> None:
     own = "from serving_mathematics.part.halves import half as h\n\n\ndef f(x):\n    return h(x)\n"
     with pytest.raises(BuildError, match=r"part\.own:1: half as h cannot be copied"):

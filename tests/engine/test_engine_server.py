@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -29,12 +30,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving_mathematics.engine import engine_server
 from serving_mathematics.engine.completion_schema import CHARACTERS, MODEL, RefusedRequest
-from serving_mathematics.engine.engine_process import EngineProcess, _Call
+from serving_mathematics.engine.engine_process import EngineProcess, Part, _Call
 from serving_mathematics.engine.engine_server import (
     BODY_BYTES,
     STATUS,
     AnswerStream,
     Meters,
+    _timed,
     command_parser,
     create_app,
     main,
@@ -502,6 +504,38 @@ def test_meters_are_prometheus_text() -> None:
         if sample.name == "serving_time_to_first_token_seconds_bucket"
     }
     assert (buckets["0.2"], buckets["0.5"], buckets["+Inf"]) == (0.0, 1.0, 1.0)
+
+
+def test_times_of_an_answer_are_those_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked at 100 s; three tokens at 100.5 s, two at 101 s, one and the end at 104.5 s."""
+    clock = iter([100.0, 100.5, 101.0, 104.5])
+    watch = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr(engine_server, "time", watch)
+
+    class Answers:
+        async def ask(self, _: object) -> Any:
+            yield 7  # tokens of the prompt
+            yield Part("a", (1, 2, 3))
+            yield Part("b", (4, 5))
+            yield Part("c", (6,), "length")
+
+    answers: Any = Answers()
+    question: Any = None
+    meters = Meters(EngineProcess(Settings()))
+
+    async def test() -> None:
+        assert len([part async for part in _timed(answers, question, meters)]) == 4
+
+    asyncio.run(test())
+    told = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(meters.text().decode())
+        for sample in family.samples
+    }
+    assert told["serving_time_to_first_token_seconds_sum"] == 0.5
+    assert told["serving_time_per_output_token_seconds_sum"] == 4 / 5
+    assert told["serving_request_seconds_sum"] == 4.5
+    assert meters.requests.labels("length")._value.get() == 1
 
 
 @pytest.mark.parametrize("left", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -476,6 +477,44 @@ SMALL = replace(ONE, system=replace(SLOW, memory_bytes=16.2e9 / 0.9 + 4.8e9))
 def test_what_no_fleet_can_do(change: dict[str, Any], words: str) -> None:
     with pytest.raises(Infeasible, match=words):
         plan(replace(BASE, **change))
+
+
+def test_an_objective_that_a_replica_alone_just_keeps_is_possible() -> None:
+    fleet = Fleet(BASE)
+    alone = [
+        closed_form_alone(fleet.sample, replace(fleet.engine, token_budget=n, max_sequences=1))
+        for n in fleet.budgets
+    ]
+    first = np.min([ttft for ttft, _ in alone], axis=0) + fleet.beside(fleet.sample)
+    each = alone[0][1][~np.isnan(alone[0][1])]
+    quantile = BASE.objective.quantile
+    least = Objective(*(float(np.quantile(x, quantile)) for x in (first, each)), quantile)
+    assert Fleet(replace(BASE, objective=least)).goals == (least,)
+    for name in ("ttft_s", "tpot_s"):
+        less = replace(least, **{name: math.nextafter(getattr(least, name), 0)})
+        with pytest.raises(Infeasible, match=f"no fleet keeps a {name[:4].upper()}"):
+            Fleet(replace(BASE, objective=less))
+
+
+@pytest.mark.parametrize(("needed", "runs"), [(1, 2), (2, 2), (3, 3), (5, 5)])
+def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
+    needed: int, runs: int
+) -> None:
+    """The search said two. One fewer is tried where its limits might do, and 1 of these."""
+    for limits in ([], [(8, 512), (9, 512)]):
+        short: Any = SimpleNamespace(
+            question=BASE,
+            told=None,
+            fewest=lambda: SimpleNamespace(replicas=2, places=8, budget=512),
+            near=lambda replicas, limits=limits: limits if replicas < 2 else [(9, 512)],
+        )
+        long: Any = SimpleNamespace(
+            performance=lambda *key: SimpleNamespace(replicas=key[0], places=key[1]),
+            keeps=lambda run: run and run.replicas >= needed and run.replicas + run.places > 9,
+        )
+        best, same = settled(short, long)
+        assert same is long
+        assert best.replicas == (1 if limits and needed == 1 else runs)
 
 
 @pytest.mark.parametrize(
