@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import httpx
 import pytest
@@ -97,8 +98,10 @@ def test_a_reader_is_anything_that_feeds_and_finishes() -> None:
         ) as http:
             return await timed_stream(http, "/", {}, lengths)
 
+    began = time.perf_counter()
     stream = asyncio.run(test())
     assert (len(stream.arrival_s), stream.error) == (1, "ValueError: never whole")
+    assert 0 < stream.arrival_s[0] < time.perf_counter() - began
 
 
 def test_what_is_asked_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:

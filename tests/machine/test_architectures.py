@@ -346,6 +346,14 @@ def test_a_selecting_layer_by_hand() -> None:
     assert every.cached_values == 576
 
 
+def test_a_gate_of_latent_attention_is_a_matrix_of_each_layer() -> None:
+    plain, gated = (
+        read_architecture(DEEPSEEK_V2_LITE | {"mla_use_output_gate": gate})
+        for gate in (False, True)
+    )
+    assert gated.parameters - plain.parameters == 27 * 2048 * 16 * 128
+
+
 def test_layers_of_which_no_index_is_told_select() -> None:
     """Of a list that is shorter than the model the others have an index of their own."""
     kinds = {"index_topk": 16, "index_n_heads": 2, "index_head_dim": 8}
