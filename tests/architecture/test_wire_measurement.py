@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -62,7 +63,9 @@ def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     for name, value in {"ROUNDS": 1, "CALLS": 2, "LOAD_S": 0.05, "LOAD_ROUNDS": 1}.items():
         monkeypatch.setattr(wire_measurement, name, value)
+    began = time.perf_counter()
     record = wire_measurement._measure()
+    whole_s = time.perf_counter() - began
     assert record["equal_answers_of_256"] == dict.fromkeys(ENCODINGS, 256)
     images = load_digits().test.pixels
     for row in record["wire"]:
@@ -83,6 +86,12 @@ def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     shown += [decimals(rate for row in record["throughput"] for rate in row["per_s"])]
     assert shown == [4, 4, 4, 1]
     assert all(len(row["per_s"]) == 1 for row in record["throughput"])
+    times = [ms for row in record["latency"] for ms in row["ms"]]
+    times += [ms for row in record["steps"] for ms in row["ms"].values()]
+    times += [ms for row in record["throughput"] for ms in row["mean_ms"]]
+    assert 0 < min(times) <= max(times) < 1000 * whole_s
+    each = wire_measurement.CLIENTS / whole_s  # one at least of every client
+    assert all(rate >= each - 0.05 for row in record["throughput"] for rate in row["per_s"])
     assert {name for row in record["steps"] for name in row["ms"]} == {
         "client_encodes",
         "server_decodes",

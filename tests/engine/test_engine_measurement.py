@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def test_everything_is_in_the_record(
     monkeypatch.setattr(measurement, "LOOKUP_ROUNDS", 1)
     monkeypatch.setattr(measurement, "PREFIX_ROUNDS", 1)
     monkeypatch.setattr(measurement, "LOOKUP_ANSWER", 24)
+    began = time.perf_counter()
     assert main(["--repeats", "1", "--run-s", "1", "--folder", str(tmp_path)]) == 0
+    whole_s = time.perf_counter() - began
     record = json.loads((tmp_path / "token_engine.json").read_text())
     assert "wrote" in capsys.readouterr().out
     runs = record["loads"]["runs"]
@@ -102,6 +105,10 @@ def test_everything_is_in_the_record(
     assert answer["steps"][1] <= 23
     assert min(copy["same_tokens"], answer["same_tokens"]) >= 1
     assert [row["finished"] for row in record["small_memory"]] == [12, 12]
+    taken = [row["took_s"] for row in record["small_memory"]]
+    taken += [row[name] for row in record["prefixes"] for name in ("cold_s", "warm_s")]
+    taken += [s for row in record["lookup"] for name in ("plain_s", "lookup_s") for s in row[name]]
+    assert 0 < min(taken) <= max(taken) < whole_s
     assert record["small_memory"][1]["inexact_steps"] > 0
     assert sum(row["same"] for row in record["prefixes"]) >= 3  # of 4
     assert np.array(record["interrupted"][0]["gaps_ms"]).shape == (4, 79)

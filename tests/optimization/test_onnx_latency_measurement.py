@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ def test_batch_times_have_a_row_for_every_round() -> None:
         seen.append(len(x))
         return x
 
+    began = time.perf_counter()
     times = batch_times_ms(run, 3, (1, 4, 2), 5, np.random.default_rng(0))
+    assert times.sum() < 1000 * (time.perf_counter() - began)
     assert times.shape == (5, 3)
     assert np.all(times > 0)
     assert len(seen) == 18  # a round more than is counted
@@ -86,7 +89,9 @@ def test_callers_submit_again_when_they_have_an_answer() -> None:
 
     submitted: list[float] = []
     items = np.arange(5, dtype=np.float32).reshape(5, 1)
+    began = time.perf_counter()
     latencies = asyncio.run(drive_callers(submit, items, 0.05))
+    assert max(latencies) < time.perf_counter() - began
     assert len(latencies) == len(submitted)
     assert set(submitted) == {0, 1, 2, 3, 4}
     assert min(latencies) >= 0
@@ -96,12 +101,16 @@ def test_the_measurement_fills_every_field(monkeypatch: pytest.MonkeyPatch) -> N
     small = {"WIDTHS": (4, 8, 2), "BATCHES": (1, 2), "ROUNDS": 2, "CALLERS": 3, "LIMITS": (1, 2)}
     for name, value in {**small, "SERVED_S": 0.02}.items():
         monkeypatch.setattr(measurement, name, value)
+    began = time.perf_counter()
     record = measurement._measure()
+    whole_s = time.perf_counter() - began
     assert [row["batch"] for row in record["batches"]] == [1, 2]
     assert [run["largest"] for run in record["batcher"]] == [1, 2]
     for run in record["batcher"]:
         assert run["accepted"] == run["answered"] == run["requests"] >= 3
         assert run["requests"] / run["largest"] <= run["batches"] <= run["requests"]
+        assert run["requests"] / (run["per_s"] + 0.05) < whole_s
+        assert 0 < run["p50_p99_ms"][0] <= run["p50_p99_ms"][1] < 1000 * whole_s
     assert record["versions"]["onnxruntime"]
     assert record["command"].endswith("onnx_latency_measurement")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         return tmp_path / f"{name}.json"
 
     monkeypatch.setattr(measurement, "write_record", write_record)
+    began = time.perf_counter()
     measurement.main()
+    whole_s = time.perf_counter() - began
     record = written["scale_out"]
     assert record["workers"] == 2
     assert len(set(record["digests"].values())) == 1
@@ -65,6 +68,11 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         (kind, chunk) for kind in ("none", *KINDS) for chunk in (1, 8)
     ]
     told = record["planner"]
+    assert 0 < record["scenario_s"] * 256 < whole_s
+    assert 0 < max(told["question_quartiles_s"]) < whole_s
+    assert 0 < max(told["sweep"]["wall_s"].values()) < whole_s
+    assert 0 < max(row["wall_s"] for row in record["cells"]) < whole_s
+    assert 0 < max(one for row in record["empty_s"].values() for one in row.values()) < whole_s / 10
     assert told["questions"] == 2
     assert told["requests"] == 100
     for value in (
@@ -126,7 +134,9 @@ def test_executors_are_what_they_say() -> None:
 
 
 def test_timed_chunk_is_the_chunk() -> None:
+    began = time.perf_counter()
     found, seconds = _timed_chunk(3, 6)
+    assert seconds < time.perf_counter() - began
     assert found == simulate_chunk(0, 3, 6)
     assert seconds > 0
 
