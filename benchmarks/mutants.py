@@ -26,7 +26,7 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -171,13 +171,9 @@ def tests_of(file: str, root: Path) -> list[str]:
         kinds = ("example(", "slider_", "figure_", "check_")
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
-        found = [
-            f"{ANSWERS}[{name}]",
-            *ranges,
-            f"tests/{part}/test_{path.stem}.py",
-            f"tests/test_{path.stem}.py",
-        ]
-        found += [file] if part.parts else []
+        found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules
+        found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]
+        found += [f"tests/test_{path.stem}.py", file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []
     return [name for name in found if (root / name.partition("::")[0]).is_file()]
 
@@ -194,18 +190,32 @@ def sample(root: Path, seed: int, count: int, under: str = "") -> list[Mutant]:
     return random.Random(seed).sample(found, min(count, len(found)))
 
 
+def refuse_missing(files: Iterable[str], root: Path) -> None:
+    """Raise RuntimeError where one of their tests is none: pytest would refuse it, mutant or no."""
+    names = sorted({name for file in files for name in tests_of(file, root)})
+    words = ["-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *names]
+    found = subprocess.run(
+        [sys.executable, *words], cwd=root, env=_environment(root), capture_output=True, text=True
+    )
+    if found.returncode:
+        raise RuntimeError(f"{found.stdout[-2000:]}{found.stderr[-2000:]}")
+
+
+def _environment(root: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": f"{root / 'snippets'}{os.pathsep}{root}"}
+
+
 def outcome(mutant: Mutant, root: Path) -> str:
     """killed, lived, or slow, after the tests in a copy of the project."""
     file = root / mutant.file
     text = file.read_text(encoding="utf-8")
     words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests_of(mutant.file, root)]
-    environment = os.environ | {"PYTHONPATH": f"{root / 'snippets'}{os.pathsep}{root}"}
     try:
         file.write_text(mutant.source(text), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, *words],
             cwd=root,
-            env=environment,
+            env=_environment(root),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -250,8 +260,11 @@ def main() -> None:
         copied(tree)
         found.touch()
     known = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
+    drawn = sample(tree, options.seed, options.sample, options.under)[len(known) :]
+    if drawn:
+        refuse_missing((mutant.file for mutant in drawn), tree)
     began = time.monotonic()
-    for mutant in sample(tree, options.seed, options.sample, options.under)[len(known) :]:
+    for mutant in drawn:
         if time.monotonic() - began > options.seconds:
             break
         known.append(asdict(mutant) | {"outcome": outcome(mutant, tree)})
