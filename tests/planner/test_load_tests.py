@@ -164,6 +164,19 @@ def test_another_model_or_device_is_refused() -> None:
         runs_of(other, LLAMA)
 
 
+def test_guidellm_names_its_model_here_or_there() -> None:
+    """With each run, or once for all of them; the run's is the nearer."""
+    data = json.loads((FOLDER / "benchmarks.json").read_text())
+    near = data["benchmarks"][0]["config"]["backend"].pop("model")
+    for one in data["benchmarks"][1:]:
+        one["config"]["backend"]["model"] = "of the run"
+    for where in ({"model": "of all"}, {"backend": {"model": "of all"}}):
+        runs = read_load_test(json.dumps(data | {"args": where}), "a")
+        assert [run.model for run in runs] == ["of all", "of the run", "of the run"]
+    assert read_load_test(json.dumps(data), "a")[0].model == ""
+    assert near == "meta-llama/Llama-3.1-8B-Instruct"
+
+
 def test_a_model_of_a_path_is_taken_for_the_one_that_is_asked() -> None:
     text = _changed("vllm.json", "model_id", "/models/ours/")
     assert len(runs_of(read_load_test(text, "a"), LLAMA)) == 1

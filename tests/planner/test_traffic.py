@@ -41,6 +41,8 @@ def test_share_has_its_rate_and_lengths(scv: float, replicas: int) -> None:
     gap = replicas / 10.0
     error = gap * math.sqrt((1 + (scv - 1) / replicas) / 40_000)
     assert abs(share.arrival_s[-1] / 40_000 - gap) < 4 * error + 1e-9
+    spread = np.diff(share.arrival_s).var() / gap**2
+    assert spread == pytest.approx(1 + (scv - 1) / replicas, rel=0.15, abs=1e-9)
     assert share.prompt_tokens.mean() == pytest.approx(300, rel=0.03)
     assert share.output_tokens.mean() == pytest.approx(50, rel=0.03)
 
