@@ -110,7 +110,8 @@ def figure_vllm_loads(figure: Figure) -> None:
     with bars are measured, lines are predicted; faint lines lie above them and nearer to the
     points.
     """
-    _draw_loads(figure, read_record(RECORD))
+    served = read_record(RECORD)
+    _draw_loads(figure, served)
 
 
 def check_vllm_lost_nothing() -> None:
