@@ -22,6 +22,7 @@ help: ## list the targets
 
 $(READY): requirements.txt locks/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11.5 or newer is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.13" if sys.version_info < (3, 11, 5) else 0)'
+	@test ! -L .venv || { echo ".venv is a link, and what it leads to would be emptied: remove the link"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement locks/uv.txt
 	$(BIN)/uv pip install --python .venv --require-hashes --compile-bytecode --requirement requirements.txt

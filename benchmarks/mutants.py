@@ -168,7 +168,8 @@ def tests_of(file: str, root: Path) -> list[str]:
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
         name = ".".join([*part.parts, path.stem])
-        shows = any(f"def {start}" in text for start in ("example(", "slider_", "figure_"))
+        kinds = ("example(", "slider_", "figure_", "check_")
+        shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
         found = [
             f"{ANSWERS}[{name}]",

@@ -236,7 +236,7 @@ def front_matter_problems(page: Chapter, records: Records) -> list[str]:
         )
     checks = {check["name"] for record in ran for check in record["checks"]}
     demo = meta.get("demo") or []
-    if not isinstance(demo, list) or len(demo) > 3:
+    if len(demo) > 3:
         problems.append(f"{where}: `demo:` must be a list of one to three checks.")
     else:
         problems += [

@@ -1,5 +1,6 @@
-"""The numbers that pages quote and sliders and figures show, as they were when somebody last looked
-at them: `python -m tests.shown` says which have changed and keeps them as they are now.
+"""The numbers that pages quote, that sliders and figures show and that checks compare, as they were
+when somebody last looked at them: `python -m tests.shown` says which have changed and keeps them as
+they are now.
 
 A check asks whether a number is right. Most numbers of a page are none of a check's: they are made
 of functions that are checked. Should one of them change without anybody's intention, this is where
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from serving_mathematics.checks import Comparison, recording
 
 from builder import PACKAGE, ROOT, SOURCES, figures, sliders
 from builder.runner import cached, default_cache
@@ -31,14 +33,19 @@ NEAR = 1e-6  # two numbers differ by no more of their size where only the machin
 ROUNDED = 2e-3  # the same for sliders, whose numbers are rounded to four digits
 APART = 0.5  # sums of a figure's coordinates differ by no more [pt], which are rounded to 0.01
 
+UNSTEADY = {"engine.llama_model.check_no_place_sees_what_follows": "in single precision"}
+
 Numbers = Mapping[str, Any]
+_NUMBER = re.compile(r"-?\b\d+(?:\.\d+)?(?:e[-+]?\d+)?\b")
 
 
 def modules() -> list[str]:
-    """The names of modules that pages quote, or whose sliders and figures they have."""
-    shows = re.compile(rb"^def (?:example\(|slider_|figure_)", re.MULTILINE)
+    """The names of modules that pages quote, or whose sliders, figures and checks they have. Those
+    that need more packages are left out: their checks start servers."""
+    shows = re.compile(rb"^def (?:example\(|slider_|figure_|check_)", re.MULTILINE)
     names = [name for name in module_names(ROOT) if ".exercises." not in name]
-    return [name for name in names if shows.search(module_path(ROOT, name).read_bytes())]
+    shown = [name for name in names if shows.search(module_path(ROOT, name).read_bytes())]
+    return [name for name in shown if not _sources().needs(name)]
 
 
 @functools.cache
@@ -47,14 +54,18 @@ def _sources() -> Sources:
 
 
 def numbers_of(name: str) -> dict[str, Any]:
-    """What a module's page quotes and its sliders and figures show, from its record or, where there
-    is none of this content, by calling the functions."""
+    """What a module's page quotes, its sliders and figures show and its checks compare, from its
+    record or, where there is none of this content, by calling the functions."""
     run = cached(ROOT, default_cache(ROOT), name, sources=_sources())
     if run and not run.failed:
         shown = {f"slider_{one['name']}": one["data"] for one in run.record["sliders"]}
         for one in run.record["figures"]:
             svg = (run.folder / f"{one['name']}-light.svg").read_text(encoding="utf-8")
             shown[f"figure_{one['name']}"] = drawn(svg)
+        for one in run.record["checks"]:
+            if f"{name}.{one['name']}" in UNSTEADY:
+                continue
+            shown[one["name"]] = [told(Comparison(**row)) for row in one["comparisons"]]
         return run.record["example"] | shown
     module = vars(importlib.import_module(f"{PACKAGE}.{name}"))
     found: dict[str, Any] = {}
@@ -64,12 +75,22 @@ def numbers_of(name: str) -> dict[str, Any]:
     for title, function in module.items():
         if title.startswith("slider_"):
             found[title] = sliders.grid(function())
+        elif title.startswith("check_") and f"{name}.{title}" not in UNSTEADY:
+            with recording() as rows:
+                function()
+            found[title] = [told(row) for row in rows]
         elif title.startswith("figure_"):
             with figures.house_style(ROOT / SOURCES / "house.mplstyle"):
                 figure = Figure()
                 function(figure)
                 found[title] = drawn(figures.light_and_dark(figure, title)[0])
     return found
+
+
+def told(row: Comparison) -> str:
+    """A comparison as it is kept: what may be anything near 0 is an error of rounding."""
+    got = "about 0" if row.expected == "0" and row.tolerance.startswith("±") else row.got
+    return f"{row.label}: {got}, {row.expected} ({row.tolerance})"
 
 
 def drawn(svg: str) -> list[float]:
@@ -127,6 +148,10 @@ def same(was: Any, now: Any, near: float = NEAR, apart: float = 1e-9) -> bool:
     if isinstance(was, int | float) and isinstance(now, int | float):
         of_size = 1e-9 if float(was).is_integer() else near
         return math.isclose(was, now, rel_tol=of_size, abs_tol=apart)
+    if isinstance(was, str) and isinstance(now, str) and _NUMBER.search(was):
+        words, others = _NUMBER.split(was), _NUMBER.split(now)
+        numbers = ([float(number) for number in _NUMBER.findall(text)] for text in (was, now))
+        return words == others and same(*numbers, near, apart)
     return bool(was == now)
 
 

@@ -111,6 +111,7 @@ FAULTS = [  # what the chapter on utilization becomes, and what its rules say th
     ("front matter", "may I run?", "may I run", "must end with a question mark"),
     ("front matter", "thumbnail: hockey_stick", "thumbnail: stick", "is no figure of the page's"),
     ("front matter", "check_pooling]", "check_none]", "lists check_none, which is no check"),
+    ("front matter", "check_pooling]", "a, b, c]", "must be a list of one to three checks"),
     ("front matter", "lesson: Derive", "other: Derive", "lacks `lesson:`, the sentence with which"),
     ("sections", "## Where it breaks", "## Where", "no section `## Where it breaks`: write it, af"),
     ("sections", "{{ downloads }}", "", "has `{{ downloads }}` 0 times; put it once"),
@@ -208,3 +209,16 @@ def test_a_slider_without_its_test_is_told(
     assert sum("compare `slider_pooling()` with" in problem for problem in problems) == 1
     file.write_text("slider_pooling() slider_hockey_stick()")
     assert not contracts.PAGE_RULES["sliders"](page, records)
+
+
+@pytest.mark.parametrize(("size", "short"), [(59, True), (60, False)])
+def test_a_description_of_a_figure_has_its_least_length(
+    size: int, short: bool, records: dict[str, Run]
+) -> None:
+    page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
+    (name,) = (one for one in page.modules if one == "definitions.utilization")
+    run = records[name]
+    figures = [one | {"alt": "x" * size} for one in run.record["figures"]]
+    other = replace(run, record=run.record | {"figures": figures})
+    problems = contracts.PAGE_RULES["figures"](page, {**records, name: other})
+    assert any("of 60 or more" in problem for problem in problems) is short

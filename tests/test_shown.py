@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from serving_mathematics.checks import Comparison
 
 from . import shown
 
@@ -36,6 +38,13 @@ def test_numbers_that_are_kept_are_of_modules_that_there_are() -> None:
         (math.inf, 1e300, False),
         (-2.5, 2.5, False),
         ("5 of 7", "6 of 7", False),
+        ("a: 0.1, 0.2 (± 1e-12)", "a: 0.10000001, 0.2 (± 1e-12)", True),
+        ("a: 0.1, 0.2 (± 1e-12)", "a: 0.1001, 0.2 (± 1e-12)", False),
+        ("a: 0.1, 0.2 (± 1e-3)", "a: 0.1, 0.2 (± 1e-2)", False),
+        ("a: 0.1", "a: 0.1, 0.2", False),
+        ("a: -0.1", "a: 0.1", False),
+        ("a: 3e-17 … 0", "a: 0 … -2e-16", True),
+        ("a: 0.1", "b: 0.1", False),
         ([1, [2.5]], [1, [2.5]], True),
         ([1, [2.5]], [1, [2.6]], False),
         ([1], [1, 2], False),
@@ -80,3 +89,14 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 def test_only_what_changed_is_written_anew() -> None:
     was, now = {"a": 0.5, "b": 2.5, "gone": 1}, {"a": 0.5 + 1e-9, "b": 2.6, "new": 3}
     assert shown.renewed(was, now, shown.unchanged) == {"a": 0.5, "b": 2.6, "new": 3}
+
+
+def test_a_comparison_is_kept_with_both_of_its_sides() -> None:
+    row = Comparison("waits", "identity", "2.5", "2.4", "± 0.2", "by hand", True)
+    assert shown.told(row) == "waits: 2.4, 2.5 (± 0.2)"
+    assert shown.told(replace(row, expected="0")) == "waits: about 0, 0 (± 0.2)"
+    assert shown.told(replace(row, expected="0", tolerance="exact")) == "waits: 2.4, 0 (exact)"
+    found = shown.numbers_of("definitions.utilization").items()
+    checks = {name: value for name, value in found if name.startswith("check_")}
+    assert len(checks) > 3
+    assert all(isinstance(text, str) for rows in checks.values() for text in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -50,6 +51,11 @@ def test_the_proxy_closes_when_the_server_is_gone() -> None:
         assert (proxy.sent, proxy.received) == (0, 0)
 
 
+def decimals(numbers: Iterable[float]) -> int:
+    """Digits behind the point of the number that has most."""
+    return max(len(f"{number:.9f}".rstrip("0").partition(".")[2]) for number in numbers)
+
+
 def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole measurement, made short: same answers, bytes as computed, nothing lost."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
@@ -70,6 +76,11 @@ def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         assert row["request_bytes"] == expected
         assert row["sent_per_call"] >= expected
     assert all(len(row["ms"]) == 101 for row in record["latency"])
+    shown = [decimals(ms for row in record["latency"] for ms in row["ms"])]
+    shown += [decimals(ms for row in record["steps"] for ms in row["ms"].values())]
+    shown += [decimals(ms for row in record["throughput"] for ms in row["mean_ms"])]
+    shown += [decimals(rate for row in record["throughput"] for rate in row["per_s"])]
+    assert shown == [4, 4, 4, 1]
     assert all(len(row["per_s"]) == 1 for row in record["throughput"])
     assert {name for row in record["steps"] for name in row["ms"]} == {
         "client_encodes",

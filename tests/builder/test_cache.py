@@ -435,6 +435,7 @@ def test_module_that_changes_what_it_reads_is_given_up(project: Project) -> None
     outcome = project.run()
     assert outcome.status == 2
     assert "error: part.restless: its files changed during each of 5 runs" in outcome.text
+    assert (project.root / "data.txt").read_text() == "1" * 6
     assert project.leftovers == []
 
 

@@ -56,6 +56,16 @@ def test_hedged_quantile_inverts_the_survival(
     assert hedged_survival(time * (1 - 1e-9), delay, survival) >= 1 - q - 1e-12
 
 
+def test_a_quantile_on_a_level_is_where_the_level_begins() -> None:
+    """Half of the requests take 1, the others 6: 1 keeps the half, and nothing less does."""
+
+    def two_times(time: float) -> float:
+        return 1.0 if time < 1 else 0.5 if time < 6 else 0.0
+
+    assert hedged_quantile(0.5, math.inf, two_times) == pytest.approx(1.0)
+    assert hedged_quantile(0.5 + 1e-9, math.inf, two_times) == pytest.approx(6.0)
+
+
 def test_hedging_after_the_quantile_changes_nothing() -> None:
     for q in (0.5, 0.9, 0.99):
         alone = float(stats.lognorm.ppf(q, 1.0))

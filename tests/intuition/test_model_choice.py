@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
+from serving_mathematics.intuition import model_choice
 from serving_mathematics.intuition.model_choice import (
     CHAT,
     H100,
@@ -201,3 +202,10 @@ def test_nothing_is_free_of_charge_but_the_cache() -> None:
 def test_batch_sizes_that_are_none_are_refused(slots: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="slots_tried must be positive integers"):
         plan(TOY, CHAT, CHIP, slots)
+
+
+@pytest.mark.parametrize("load", [0.3, 0.9])
+@pytest.mark.parametrize("time", [0.5, 4.0])
+def test_the_oracle_is_the_known_tail_of_one_server(load: float, time: float) -> None:
+    late = model_choice._late_by_states(time, load, 1)
+    assert late == pytest.approx(math.exp(-(1 - load) * time), rel=1e-6)

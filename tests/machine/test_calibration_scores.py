@@ -25,11 +25,18 @@ def test_deployments_of_the_record() -> None:
         for kind in kinds
         for run in [one for one, name in zip(runs, names, strict=True) if name == kind][:8]
     ]
-    told = measure(few)
+    told, seen = measure(few), []
     assert [(row["deployment"], row["runs"]) for row in told["deployments"]] == [
         (kind, 8) for kind in kinds
     ]
     assert {row["few"]: row["runs"] for row in told["all"]} == {1: 7, 2: 6, 3: 5}
+    for row in told["deployments"]:  # one of each half
+        for one in told["all"]:
+            if (one["half"], one["few"], one["time"]) == (row["half"], 3, "per_token_s"):
+                median = row["median error per token"][one["method"]]
+                assert median == pytest.approx(one["median"], abs=1e-4)
+                seen.append(one["method"])
+    assert sorted(seen) == sorted(["after", "before", "one factor"] * 2)
     found = example()
     assert found.own_after < 0.6 * found.own_before
     assert found.own_rows.count("\n") == 2

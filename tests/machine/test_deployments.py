@@ -10,12 +10,15 @@ import pytest
 from serving_mathematics.machine.architectures import Attention
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import (
+    FROM_TEXT,
+    OWN_HEADS,
     RESERVED_BYTES,
     WORKED,
     Deployment,
     Impossible,
     Storage,
     cache_devices,
+    draft_engine,
     fewest_devices,
     possible,
     require_deployment,
@@ -237,3 +240,57 @@ def test_a_window_ends_what_a_sequence_holds() -> None:
     one = replace(WORKED, architecture=model, precision="bf16")
     assert sequence_bytes(one, 1000) == 2 * 18 * (1000 + 128) * 1024
     assert sequence_bytes(one, 100) == 2 * 36 * 100 * 1024
+
+
+SMALL = find_model("Qwen3-0.6B")[0]
+DENSE = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
+GUESSED = replace(DENSE, draft_tokens=3, accepted_tokens=2.5, drafter=SMALL)
+
+
+def test_a_draft_model_lives_on_the_same_devices() -> None:
+    draft = draft_engine(GUESSED)
+    assert draft is not None
+    assert (draft.tensor, draft.precision, draft.draft_tokens, draft.drafter) == (
+        2,
+        "bf16",
+        0,
+        OWN_HEADS,
+    )
+    assert draft_engine(replace(GUESSED, drafter=OWN_HEADS)) is None
+    eight = replace(GUESSED, precision="fp4")  # whose cache is in eight bits
+    alone = replace(DENSE, architecture=SMALL, cache_bytes=1.0)
+    plain = replace(eight, draft_tokens=0, accepted_tokens=1.0, drafter=OWN_HEADS)
+    assert weight_bytes(eight) == weight_bytes(plain) + weight_bytes(alone)
+    assert sequence_bytes(eight, 77) == sequence_bytes(plain, 77) + sequence_bytes(alone, 77)
+    spread = draft_engine(replace(R1, expert=8, draft_tokens=1, drafter=R1.architecture))
+    assert spread is not None
+    assert (spread.expert, spread.precision) == (8, "fp8")
+    dense = draft_engine(replace(R1, expert=8, draft_tokens=1, drafter=SMALL))
+    assert dense is not None
+    assert dense.expert == 1
+
+
+def test_devices_have_to_hold_both() -> None:
+    heavy = replace(GUESSED, drafter=DENSE.architecture)
+    assert fewest_devices(replace(DENSE, tensor=1)) == 1  # 66 GB of 84
+    assert fewest_devices(heavy) == 2
+    with pytest.raises(Impossible, match="2 devices would do at bf16"):
+        require_deployment(replace(heavy, tensor=1))
+
+
+def test_vocabularies_may_differ_by_their_padding() -> None:
+    words = DENSE.architecture.vocabulary
+    require_deployment(replace(GUESSED, drafter=replace(SMALL, vocabulary=words + 128)))
+    for other in (round(1.011 * words), round(0.989 * words)):
+        with pytest.raises(ValueError, match="drafter must be a model of the 151,936 tokens"):
+            require_deployment(replace(GUESSED, drafter=replace(SMALL, vocabulary=other)))
+
+
+@pytest.mark.parametrize("drafter", [FROM_TEXT, SMALL])
+def test_sglang_does_not_guess_beside_attention_over_data(drafter: object) -> None:
+    groups = replace(GUESSED, attention_data=2, drafter=drafter)
+    require_deployment(groups)
+    require_deployment(replace(groups, backend="sglang", drafter=OWN_HEADS))
+    require_deployment(replace(groups, backend="sglang", attention_data=1))
+    with pytest.raises(Impossible, match="attention_data must be 1 in sglang"):
+        require_deployment(replace(groups, backend="sglang"))

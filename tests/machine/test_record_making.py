@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,27 @@ def with_latencies(row: dict[str, Any], *milliseconds: float) -> list[dict[str, 
     return [row | {"latency": one} for one in milliseconds]
 
 
+def wheel_of(
+    tables: Mapping[str, list[dict[str, Any]]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A wheel with these tables, and what reads them in the place of pyarrow."""
+    wheel = folder / "wheel.zip"
+    with zipfile.ZipFile(wheel, "w") as package:
+        for name, rows in tables.items():
+            package.writestr(name, json.dumps(rows))
+
+    def read_table(file: Any) -> Any:
+        rows = json.loads(file.read())
+        columns = {k: [row[k] for row in rows] for k in rows[0]}
+        return SimpleNamespace(to_pydict=lambda: columns, column_names=list(columns))
+
+    parquet = SimpleNamespace(read_table=read_table)
+    monkeypatch.setattr(
+        record_making, "importlib", SimpleNamespace(import_module=lambda _: parquet)
+    )
+    return wheel
+
+
 def test_kernels_are_digested_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Floors of calls with next to nothing to do, shares of the bandwidth of those with much, and
     nothing of what lies between; medians by hand."""
@@ -137,19 +159,7 @@ def test_kernels_are_digested_by_kind(tmp_path: Path, monkeypatch: pytest.Monkey
         "a/data/l40s/vllm/1.0/gemm_perf.parquet": [GEMM | {"latency": 9.0}],
         "a/data/h100_sxm/vllm/1.0/gemm_perf.txt": [],
     }
-    wheel = tmp_path / "wheel.zip"
-    with zipfile.ZipFile(wheel, "w") as package:
-        for name, rows in tables.items():
-            package.writestr(name, json.dumps(rows))
-
-    def read_table(file: Any) -> Any:
-        rows = json.loads(file.read())
-        return SimpleNamespace(to_pydict=lambda: {k: [row[k] for row in rows] for k in rows[0]})
-
-    parquet = SimpleNamespace(read_table=read_table)
-    monkeypatch.setattr(
-        record_making, "importlib", SimpleNamespace(import_module=lambda _: parquet)
-    )
+    wheel = wheel_of(tables, tmp_path, monkeypatch)
     found = record_making._kernel_digest(wheel, ["h100_sxm"])["h100_sxm"]
     told = {
         kind: {k: (v["median"], v["calls"]) for k, v in by.items()} for kind, by in found.items()
@@ -178,6 +188,56 @@ def test_kernels_are_digested_by_kind(tmp_path: Path, monkeypatch: pytest.Monkey
         },
         "message floor [s]": {"trtllm 2": about(6e-6), "trtllm 8": about(6e-6)},
     }
+
+
+def test_lines_of_kernels_have_their_points_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By tokens of context or of a step; of two versions the newer, of other systems nothing."""
+    grouped = ATTENTION | {"num_heads": 64, "num_key_value_heads": 8, "head_dim": 128}
+    grouped |= {"batch_size": 16}
+    mixture = {
+        "num_experts": 8, "topk": 2, "hidden_size": 4096, "inter_size": 14336, "num_tokens": 64,
+        "moe_dtype": "bfloat16", "moe_tp_size": 1, "moe_ep_size": 8, "distribution": "balanced",
+        "batch_size": 9, "latency": 0.25,
+    }  # fmt: skip
+    linear = {"phase": "generation", "num_v_heads": 48, "kernel_source": "step", "batch_size": 3}
+    messages = {
+        "node_num": 1, "num_experts": 256, "hidden_size": 7168, "num_token": 128,
+        "dispatch_avg_t_us": 20.0, "combine_avg_t_us": 31.239,
+    }  # fmt: skip
+    tables = {
+        "a/data/h100_sxm/kind/vllm/0.12.0/generation_attention_perf.parquet": [
+            grouped | {"step": 3000, "latency": 0.0123456},
+            grouped,
+            grouped | {"batch_size": 17},
+            grouped | {"batch_size": 64, "kv_cache_dtype": "bfloat16"},
+        ],
+        "a/data/h100_sxm/kind/vllm/0.9.0/generation_attention_perf.parquet": [
+            grouped | {"latency": 9.0},
+            grouped | {"step": 24, "latency": 0.004},
+        ],
+        "a/data/h100_sxm/kind/vllm/1.0/moe_perf.parquet": [mixture, mixture | {"topk": 3}],
+        "a/data/h100_sxm/kind/vllm/1.0/gdn_perf.parquet": [linear | {"latency": 0.5}],
+        "a/data/h100_sxm/kind/vllm/1.0/wideep_deepep_ll_perf.parquet": [messages],
+        "a/data/l40s/kind/vllm/1.0/gdn_perf.parquet": [linear | {"latency": 0.5}],
+        "a/data/h100_sxm/kind/vllm/1.0/gdn_perf.txt": [linear],
+    }
+    series = record_making._kernel_series(wheel_of(tables, tmp_path, monkeypatch))
+    of = {"system": "h100_sxm", "backend": "vllm"}
+    heads = {"kernel": "grouped", "heads": 64, "kv_heads": 8, "width": 128, "window": 0}
+    experts = {"kernel": "experts", "model": "Mixtral-8x7B", "devices": 8, "routing": "balanced"}
+    expected = [
+        of
+        | heads
+        | {"sequences": 16, "cache": "fp8"}
+        | {"x": [1024, 1025, 4000], "seconds": [4e-6, 5e-6, 1.23e-5]},
+        of | heads | {"sequences": 64, "cache": "bfloat16", "x": [1025], "seconds": [5e-6]},
+        of | experts | {"x": [64], "seconds": [2.5e-4]},
+        of | {"kernel": "linear", "part": "step", "heads": 48} | {"x": [3], "seconds": [5e-4]},
+        of | {"kernel": "messages", "hidden": 7168} | {"x": [128], "seconds": [[2e-5, 3.12e-5]]},
+    ]
+    assert sorted(series, key=str) == sorted(expected, key=str)
 
 
 def test_every_line_of_the_series_has_its_points() -> None:

@@ -487,3 +487,26 @@ def test_largest_batch() -> None:
     assert largest_batch(1.0, 2.0, 0.1, 7) == 0
     with pytest.raises(ValueError, match="room must be"):
         largest_batch(1.0, 0.0, 0.1, 0)
+
+
+@pytest.mark.parametrize(
+    ("generation", "backend", "bytes_a_value", "four_bit", "micros"),
+    [
+        ("blackwell", "vllm", 2.0, False, 22), ("blackwell", "vllm", 1.0, False, 29),
+        ("blackwell", "vllm", 0.5625, False, 18), ("blackwell", "vllm", 0.5, False, 50),
+        ("blackwell", "vllm", 0.53125, True, 19), ("hopper", "trtllm", 0.53125, True, 72),
+        ("hopper", "vllm", 0.53125, True, 40), ("hopper", "sglang", 0.53125, True, 36),
+        ("hopper", "vllm", 0.53125, False, 50), ("hopper", "vllm", 2.0, False, 32),
+    ],
+)  # fmt: skip
+def test_floors_of_experts_are_those_that_were_measured(
+    generation: str, backend: str, bytes_a_value: float, four_bit: bool, micros: float
+) -> None:
+    found = expert_floor_s(generation, backend, bytes_a_value, four_bit)
+    assert found == pytest.approx(micros * 1e-6)
+
+
+def test_a_mixture_of_one_expert_is_that_one() -> None:
+    one, none = np.array([1.0]), np.array([0.0])
+    assert touched_experts(one, one, np.array([3.0])).tolist() == [1.0]
+    assert touched_experts(none, none, np.array([3.0])).tolist() == [0.0]

@@ -319,3 +319,10 @@ def test_a_part_of_a_workload() -> None:
     asked = Workload([0, 1, 2], [4, 5, 6], [1, 2, 3], [0, 1, 2])
     part = asked.part(slice(1, 3))
     assert (part.arrival_s.tolist(), part.cached_tokens.tolist()) == ([1, 2], [1, 2])
+
+
+def test_time_is_the_sum_of_its_parts() -> None:
+    """By hand: 2 steps of 1 s, 3 tokens read, 4 of 20 ms, 5 of context; 2⁵⁰ ticks are a second."""
+    engine = Engine(1.0, 0.01, 0.02, 0.001)
+    assert engine.elapsed_s(2, 3, 4, 5) == pytest.approx(2 + 0.03 + 0.08 + 0.005)
+    assert engine.elapsed_s(2, 3, 4, 5, 2**50) == pytest.approx(3 + 0.03 + 0.08 + 0.005)

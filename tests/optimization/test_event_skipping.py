@@ -19,7 +19,7 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
     simulate_steps,
 )
-from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
+from serving_mathematics.optimization.event_skipping import _notice, saturated_rate, simulate
 
 from .test_continuous_batching import cases
 
@@ -55,6 +55,23 @@ def test_equal_where_memory_is_as_scarce_as_it_can_be(
     scarce = replace(engine, kv_blocks=-(-most // engine.block_tokens))
     assert_same(asked, scarce)
     assert_same(asked, scarce, watermark, first_chunk)
+
+
+@given(st.integers(1, 60), st.integers(-5, 5), st.floats(0, 0.999))
+def test_the_step_that_notices_an_arrival_is_the_first(steps: int, off: int, part: float) -> None:
+    """Whatever step was guessed: a later guess would skip over the arrival, which no latency of a
+    run shows as long as the guess is exact."""
+    engine = Engine(1e-3, 1e-5, 2e-4, context_token_s=1e-6)
+    batch, held, own, done = 3, 700, 2**36, (11, 900, 30, 4000, 2**40)
+
+    def end_s(k: int) -> float:
+        read = sum(held + batch * step for step in range(1, k + 1))
+        tokens = 1e-5 * 900 + 2e-4 * (30 + k * batch) + 1e-6 * (4000 + read)
+        return 0.5 + 1e-3 * (11 + k) + tokens + (2**40 + 2**36 * k) * 2.0**-50
+
+    arrival_s = end_s(steps) - part * (end_s(steps) - end_s(steps - 1))
+    guess = max(1, steps + off)
+    assert _notice(arrival_s - 1e-12, guess, 0.5, done, batch, held, engine, own) == steps
 
 
 @pytest.mark.parametrize("first_chunk", [False, True])

@@ -95,3 +95,14 @@ def test_blocks_divide_the_models_rows() -> None:
     assert 576 % 128
     with pytest.raises(ValueError, match="inputs must be a positive integer"):
         FORMATS["MXFP4"].bits(1, 0)
+
+
+@pytest.mark.parametrize("form", weight_formats().values(), ids=lambda form: form.name)
+def test_what_shares_a_scale_has_as_many_values_as_its_bits(form: Format) -> None:
+    """No more than there are codes, and more than a quarter as many: no two bits are idle."""
+    size = form.group or 4096
+    row = np.linspace(-1.0, 1.0, size)[None, :]
+    for rounded in filter(None, (form.rounded, form.rows)):
+        values = len(np.unique(rounded(np.vstack([row, row]))))
+        assert values <= 2**form.code_bits
+        assert values > min(2**form.code_bits, size) / 4

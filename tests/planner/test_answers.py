@@ -6,7 +6,12 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 from mkdocs.utils.meta import get_data
+from serving_mathematics.machine.benchmark_loops import Latencies
+from serving_mathematics.machine.guesses import break_even_tokens
+from serving_mathematics.machine.own_runs import Calibration, OwnRun
+from serving_mathematics.machine.step_time import FITTED
 from serving_mathematics.planner.answers import (
     CHAPTERS,
     Line,
@@ -25,6 +30,9 @@ TOLD = answer(
     read_choices({"rate_per_s": 60, "requests": 300, "ttft_s": 1.5, "parallelism": "tp1, tp2"})
 )
 PLAN, QUESTION = TOLD.plan, TOLD.question
+
+
+NONE = Latencies(np.ones(1), np.ones(1), np.ones(1))
 
 
 def with_class(run: Performance, **changes: Quantile) -> Performance:
@@ -69,6 +77,30 @@ def test_the_closed_form_stands_beside_the_quantiles_that_it_knows() -> None:
         assert lines[f"TTFT at {name}"] == f"{closed.ttft_s[place]:.3g} s"
         median = f"{1e3 * closed.tpot_s:.3g} ms" if name == "p50" else ""
         assert lines[f"TPOT at {name}"] == median
+
+
+def test_guesses_have_a_line_that_says_what_they_must_yield() -> None:
+    asked = {"rate_per_s": 4, "model": "Qwen3-32B", "parallelism": "tp2", "requests": 200}
+    asked |= {"draft_tokens": 3, "accepted_tokens": 2.5, "drafter": "Qwen3-0.6B", "ttft_s": 3}
+    told = answer(read_choices(asked))
+    (line,) = (line for line in answer_lines(told) if line.what == "guesses")
+    one, held = told.question.deployment, told.plan.best.concurrency
+    least = break_even_tokens(one, FITTED, held, 1125)[0]  # of 1,000 tokens and half of 250
+    assert held > 1
+    assert line.value == (
+        f"Qwen3-0.6B guesses 3; a step yields 2.5 tokens, and must yield {least:.2f} to be worth "
+        "it with so many requests"
+    )
+    record = answer_record(told)
+    assert (record["drafter"], record["accepted_tokens"]) == ("Qwen3-0.6B guesses 3", 2.5)
+    assert answer_record(TOLD)["drafter"] == ""
+    assert "guesses" not in {line.what for line in answer_lines(TOLD)}
+    runs = [OwnRun(one, 0.3, 0.02)]
+    slow = replace(FITTED, sequence_s=0.01)  # as a load test might say
+    found = Calibration(slow, (1.0,) * 4, (0.0,) * 4, tuple(runs), NONE, NONE, None)
+    other = replace(told, question=replace(told.question, calibration=found))
+    (line,) = (line for line in answer_lines(other) if line.what == "guesses")
+    assert f"must yield {break_even_tokens(one, slow, held, 1125)[0]:.2f}" in line.value
 
 
 def test_a_record_is_flat_and_finite() -> None:

@@ -16,6 +16,7 @@ from serving_mathematics.intuition.latency_throughput_cost import cost_per_milli
 from serving_mathematics.machine.deployments import WORKED as LLAMA
 from serving_mathematics.optimization.continuous_batching import Workload, latencies_s
 from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.planner import capacity_planner
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     QUANTILES,
@@ -96,6 +97,16 @@ def test_the_smallest_by_brute_force() -> None:
     assert fleet.keeps(found)
     assert kept == list(range(kept[0], 12))
     assert found.replicas > 1
+
+
+def test_the_largest_fleet_that_is_tried_may_be_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found where so many replicas are allowed, and none where one fewer are."""
+    needed = Fleet(BASE).fewest().replicas
+    monkeypatch.setattr(capacity_planner, "MOST_REPLICAS", needed)
+    assert Fleet(BASE).fewest().replicas == needed
+    monkeypatch.setattr(capacity_planner, "MOST_REPLICAS", needed - 1)
+    with pytest.raises(Infeasible, match=f"no fleet of up to {needed - 1} replicas keeps"):
+        Fleet(BASE).fewest()
 
 
 def test_a_limit_between_the_powers_of_two_is_found() -> None:

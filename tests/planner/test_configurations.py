@@ -23,6 +23,7 @@ from serving_mathematics.planner.configurations import (
     Ranked,
     Separate,
     answer,
+    drafter_name,
     least_cost,
     pareto_front,
     rank,
@@ -293,3 +294,17 @@ def test_two_fleets_have_a_limit_too() -> None:
     run, problem = try_deployment(replace(choice, separate=True))
     assert run is None
     assert problem == "no two fleets of 100,000 replicas keep the objective"
+
+
+@pytest.mark.parametrize(
+    ("drafter", "name"),
+    [
+        ("mtp", "mtp guesses 2"),
+        ("ngram", "ngram guesses 2"),
+        ("Qwen3-0.6B", "Qwen3-0.6B guesses 2"),
+    ],
+)
+def test_what_guesses_is_said_in_short(drafter: str, name: str) -> None:
+    values = {"rate_per_s": 1, "model": "Qwen3-32B", "draft_tokens": 2, "accepted_tokens": 2}
+    assert drafter_name(read_question(values | {"drafter": drafter})) == name
+    assert not drafter_name(read_question({"rate_per_s": 1, "drafter": "ngram"}))

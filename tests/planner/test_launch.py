@@ -16,6 +16,8 @@ from serving_mathematics.planner.launch import (
     kubernetes_deployment,
     kubernetes_separate,
     launch_command,
+    launch_files,
+    launch_text,
     launch_words,
     role_words,
     separate_launch,
@@ -88,6 +90,121 @@ def test_another_engine_is_refused() -> None:
     question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "requests": 200})
     with pytest.raises(ValueError, match="backend must be one of vllm, sglang, trtllm, got x"):
         launch_words(question, best, "x")
+
+
+GUESSING: dict[str, object] = {
+    "rate_per_s": 2,
+    "model": "Qwen3-32B",
+    "parallelism": "tp2",
+    "draft_tokens": 3,
+    "accepted_tokens": 2,
+    "requests": 200,
+}
+HEAD = "Qwen3-32B-EAGLE3"
+
+
+def guessing(drafter: str) -> tuple[Question, Performance]:
+    """A question with guesses and a fleet; a head is called after its method."""
+    name = "Qwen3-0.6B" if drafter == HEAD else drafter
+    question, best = planned(GUESSING | {"drafter": name})
+    one = question.deployment
+    if drafter == HEAD:
+        assert not isinstance(one.drafter, str)
+        one = replace(one, drafter=replace(one.drafter, name=HEAD))
+    return replace(question, deployment=one), best
+
+
+@pytest.mark.parametrize(
+    ("drafter", "vllm", "sglang", "trtllm"),
+    [
+        (
+            "mtp",
+            {"method": "mtp", "num_speculative_tokens": 3},
+            "EAGLE --speculative-num-steps 3 --speculative-eagle-topk 1",
+            {"decoding_type": "MTP", "max_draft_len": 3, "num_nextn_predict_layers": 3},
+        ),
+        (
+            "ngram",
+            {"method": "ngram", "num_speculative_tokens": 3},
+            "NGRAM --speculative-ngram-max-bfs-breadth 1",
+            {"decoding_type": "NGram", "max_draft_len": 3},
+        ),
+        (
+            "Qwen3-0.6B",
+            {
+                "method": "draft_model",
+                "model": "Qwen/Qwen3-0.6B",
+                "num_speculative_tokens": 3,
+                "draft_tensor_parallel_size": 2,
+            },
+            "STANDALONE --speculative-draft-model-path Qwen/Qwen3-0.6B "
+            "--speculative-num-steps 3 --speculative-eagle-topk 1",
+            {
+                "decoding_type": "DraftTarget",
+                "max_draft_len": 3,
+                "speculative_model": "Qwen/Qwen3-0.6B",
+            },
+        ),
+        (
+            HEAD,
+            {
+                "method": "eagle3",
+                "model": HEAD,
+                "num_speculative_tokens": 3,
+                "draft_tensor_parallel_size": 2,
+            },
+            f"EAGLE3 --speculative-draft-model-path {HEAD} "
+            "--speculative-num-steps 3 --speculative-eagle-topk 1",
+            {"decoding_type": "Eagle3", "max_draft_len": 3, "speculative_model": HEAD},
+        ),
+    ],
+)
+def test_engines_are_told_what_guesses(
+    drafter: str, vllm: dict[str, object], sglang: str, trtllm: dict[str, object]
+) -> None:
+    """As the engines' pages on speculative decoding say it."""
+    question, best = guessing(drafter)
+    words = launch_words(question, best, "vllm")
+    assert json.loads(words[words.index("--speculative-config") + 1]) == vllm
+    assert launch_files(question, "vllm") == launch_files(question, "sglang") == {}
+    text = launch_command(question, best, "sglang")
+    assert text.endswith(f"--speculative-algorithm {sglang} --speculative-num-draft-tokens 4")
+    text = launch_command(question, best, "trtllm")
+    assert text.endswith("--tp_size 2 --extra_llm_api_options options.yaml")
+    told = yaml.safe_load(launch_files(question, "trtllm")["options.yaml"])
+    alone = {"disable_overlap_scheduler": True} if drafter in ("ngram", "Qwen3-0.6B") else {}
+    assert told == {"speculative_config": trtllm} | alone
+    shown = launch_text(question, best, "trtllm").splitlines()
+    assert shown[:2] == [text, "# options.yaml"]
+    assert yaml.safe_load("\n".join(line.removeprefix("#   ") for line in shown[2:])) == told
+
+
+def test_nothing_is_told_where_nothing_guesses() -> None:
+    question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "requests": 200})
+    for backend in ("vllm", "sglang", "trtllm"):
+        text = launch_text(question, best, backend)
+        assert "specul" not in text
+        assert "options" not in text
+    with pytest.raises(ValueError, match="backend must be one of vllm, sglang, trtllm, got x"):
+        launch_files(question, "x")
+
+
+def test_one_device_tells_no_width_of_its_draft_model() -> None:
+    values = GUESSING | {"parallelism": "tp1", "device": "B200", "drafter": "Qwen3-1.7B"}
+    text = launch_command(*planned(values))
+    assert "draft_tensor_parallel_size" not in text
+    assert '"model": "Qwen/Qwen3-1.7B"' in text
+
+
+def test_a_file_stands_behind_the_kubernetes_objects() -> None:
+    question, best = planned(GUESSING | {"backend": "trtllm", "cache_precision": "fp8"})
+    text = kubernetes_deployment(question, best)
+    (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-2:] == ["--extra_llm_api_options", "options.yaml"]
+    _, _, behind = text.partition("# options.yaml, in the folder where they start:\n")
+    told = yaml.safe_load("\n".join(line.removeprefix("#   ") for line in behind.splitlines()))
+    assert told["kv_cache_config"] == {"dtype": "fp8"}
+    assert told["speculative_config"]["decoding_type"] == "MTP"
 
 
 PAIR = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
@@ -172,3 +289,20 @@ def test_the_cheaper_start_comes_first(told: Answer, apart: Separate) -> None:
     none = replace(apart, run=None)
     assert all(isinstance(one, Start) for one in starts(told))
     assert [one.of for one in starts(replace(told, apart=none))] == ["one fleet"]
+
+
+def test_files_of_separate_fleets_say_what_guesses_once(apart: Separate) -> None:
+    assert apart.run is not None
+    one = replace(apart.question.deployment, draft_tokens=2, accepted_tokens=1.5, drafter="ngram")
+    asked = replace(apart.question, deployment=one)
+    files = separate_launch(asked, apart.run, "trtllm").files
+    for name in ("prompts.yaml", "answers.yaml"):
+        assert files[name].count("disable_overlap_scheduler") == 1
+        read = yaml.safe_load(files[name])
+        assert read["speculative_config"] == {"decoding_type": "NGram", "max_draft_len": 2}
+        assert read["cache_transceiver_config"]["backend"] == "NIXL"
+    for role in ("prompts", "answers"):
+        words = role_words(asked, apart.run, role, "trtllm")
+        assert words[-2:] == ["--extra_llm_api_options", f"{role}.yaml"]
+        assert words.count("--extra_llm_api_options") == 1
+        assert "--speculative-config" in role_words(asked, apart.run, role, "vllm")

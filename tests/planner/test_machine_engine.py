@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serving_mathematics.machine.benchmark_loops import waiting_steps_s
 from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment, sequence_bytes, weight_bytes
+from serving_mathematics.machine.guesses import guessed_step_s
 from serving_mathematics.machine.own_runs import scaled_constants
 from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s, prompt_s
 from serving_mathematics.optimization.continuous_batching import TICK_S, Workload
@@ -76,6 +77,24 @@ def test_guesses_divide_steps_and_not_prompts() -> None:
     assert made.engine.table is not None
     assert plain.engine.table is not None
     assert made.engine.table.prompt == plain.engine.table.prompt
+
+
+def test_a_draft_model_is_in_steps_prompts_and_memory() -> None:
+    target = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
+    drafter = find_model("Qwen3-0.6B")[0]
+    alone = replace(target, architecture=drafter)
+    guessing = replace(target, draft_tokens=3, accepted_tokens=2.0, drafter=drafter)
+    made, plain, draft = (engine_of(one, ASKED) for one in (guessing, target, alone))
+    steps = guessed_step_s(guessing, FITTED, 16, 1000)[0] / 2
+    assert step_s(made, 16, 1000) == pytest.approx(float(steps), rel=1e-3)
+    assert made.engine.table is not None
+    tables = [one.engine.table for one in (made, plain, draft)]
+    both, first, second = (np.array(table.prompt) for table in tables if table)
+    assert np.abs(both - first - second).max() <= 1  # ticks
+    assert made.token_bytes == plain.token_bytes + draft.token_bytes
+    spare = 0.9 * target.system.memory_bytes - 4 * 2**30
+    spare -= weight_bytes(target) + weight_bytes(alone)
+    assert made.engine.kv_blocks == int(spare // (16 * made.token_bytes))
 
 
 def test_prompts_and_what_lies_around_them() -> None:

@@ -256,7 +256,7 @@ def test_what_is_refused_in_files(
     assert words in err
 
 
-@pytest.mark.parametrize("workers", ["0", "-1", "many", "1e3", "2000", "²", ""])
+@pytest.mark.parametrize("workers", ["0", "-1", "many", "1e3", "1025", "10000001", "²", ""])
 def test_workers_are_counted(
     workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,8 +290,9 @@ def test_a_core_gets_a_process_where_it_has_eight_questions(
     with planner_command._executor(None, None, questions) as executor:
         assert executor == ("pool" if processes else None)
     assert made == [processes] * bool(processes)
-    with planner_command._executor("7", None, 1):
-        assert made[-1] == 7
+    for asked in (1, 7, 1024):
+        with planner_command._executor(str(asked), None, 1):
+            assert made[-1] == asked
 
 
 def test_a_cluster_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def test_names_are_offered_and_others_may_be_typed() -> None:
     text = form_html()
     for name in (*model_names(), *systems(), OTHER):
         assert f'<option value="{name}">' in text
-    assert text.count("<datalist ") == 2
+    assert text.count("<datalist ") == 3
     assert text.count(" selected>") == len(CHOICES)
     assert "\n" not in text
 
@@ -56,6 +56,7 @@ def test_names_are_offered_and_others_may_be_typed() -> None:
         ({"rate_per_s": 1, "tpot_s": 0.001}, "tpot_s"),
         ({"rate_per_s": 1, "parallelism": "tp1", "memory_share": 0.24}, "memory_share"),
         ({"rate_per_s": 1, "model": "Llama-2-70B", "parallelism": "tp1"}, "parallelism"),
+        ({"rate_per_s": 1, "draft_tokens": 2, "accepted_tokens": 2, "drafter": "x"}, "drafter"),
         ({"rate_per_s": 1, "nothing": 1}, ""),
     ],
 )

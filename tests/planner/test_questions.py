@@ -202,6 +202,17 @@ def test_what_is_tried_by_itself_is_what_can_be() -> None:
         read_choices({"rate_per_s": 1, "model": "Llama-3.1-405B", "device": "L4"})
 
 
+def test_weights_must_be_below_what_is_left_of_the_memory() -> None:
+    """Of 80 GiB four fifths may be used, and 54 are taken."""
+    asked = {"rate_per_s": 1, "model": "Llama-3.1-8B", "device": "H100", "parallelism": "tp1"}
+    asked |= {"memory_share": 0.8, "reserved_gib": 54}
+    left = f"{(0.8 * 80 - 54) * 2**30 / 1e9:.1f} GB that memory_share and reserved_gib leave of"
+    told = rf"weights must be below the {left} h100_sxm \(tp2 would do\), got 16.1 GB a device"
+    with pytest.raises(ValueError, match=told):
+        read_question(asked)
+    assert read_question(asked | {"parallelism": "tp2"}).deployment.tensor == 2
+
+
 def test_precision_is_what_the_name_or_the_checkpoint_says() -> None:
     for name, precision in (
         ("Llama-3.1-8B", "bf16"),
@@ -254,6 +265,28 @@ def test_splits_that_are_none(text: str) -> None:
         read_parallelism(text)
 
 
+GUESSING: dict[str, object] = {
+    "rate_per_s": 1,
+    "model": "Qwen3-32B",
+    "draft_tokens": 3,
+    "accepted_tokens": 2,
+}
+
+
+def test_what_guesses_is_a_word_or_a_model() -> None:
+    assert read_question({"rate_per_s": 1}).deployment.drafter == "mtp"
+    for word in ("mtp", "ngram", " NGram "):
+        found = read_question(GUESSING | {"drafter": word}).deployment.drafter
+        assert found == word.strip().lower()
+    for name, published in (("Qwen3-0.6B", "bf16"), ("Qwen/Qwen3-0.6B-FP8", "fp8")):
+        found = read_question(GUESSING | {"drafter": name}).deployment.drafter
+        assert not isinstance(found, str)
+        assert (found.name, found.published) == ("Qwen/Qwen3-0.6B", published)
+    tried = read_choices(GUESSING | {"drafter": "Qwen/Qwen3-0.6B-FP8", "parallelism": "auto"})
+    assert [one.deployment.tensor for one in tried] == [1, 2, 4, 8]
+    assert all(one.deployment.drafter == found for one in tried)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -283,6 +316,21 @@ def test_splits_that_are_none(text: str) -> None:
         (
             {"rate_per_s": 1, "parallelism": "ep2tp2"},
             "parallelism: expert must be 1 for .*, without experts, got 2",
+        ),
+        (GUESSING | {"drafter": "Kwen-1B"}, "drafter: model 'Kwen-1B' is not known; nearest"),
+        (GUESSING | {"drafter": "eagle"}, "give the path of its config.json; or mtp or ngram"),
+        (GUESSING | {"drafter": "Llama-3.1-8B"}, "drafter must be a model of the 151,936 tokens"),
+        (
+            {"rate_per_s": 1, "model": "Qwen3-32B", "drafter": "Qwen3-0.6B"},
+            "draft_tokens must be 1 or more where Qwen/Qwen3-0.6B guesses, got 0",
+        ),
+        (
+            GUESSING | {"drafter": "Qwen3-0.6B", "parallelism": "tp2pp2"},
+            "parallelism: pipeline must be 1 where Qwen/Qwen3-0.6B guesses, got 2",
+        ),
+        (
+            GUESSING | {"drafter": "Qwen3-0.6B", "parallelism": "tp2", "load_test": "9:0.2:0.01"},
+            "drafter must be mtp or ngram where load_test says how fast it is, got Qwen3-0.6B",
         ),
         ({"zzz": 1}, "there is no field 'zzz'; fields are model, "),
     ],

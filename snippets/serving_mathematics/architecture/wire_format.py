@@ -190,8 +190,8 @@ def most_rows(columns: int, limit_bytes: int = GRPC_RECEIVE_BYTES) -> int:
         rows = (low + high) // 2
         tensor = field(1, "pixels") + field(2, "FP32") + field(3, varint(rows) + varint(columns))
         content = 4 * rows * int(columns)
-        head = field(1, "digits") + field(5, tensor) + varint(8 * 7 + LENGTH_DELIMITED)
-        fits = len(head) + len(varint(content)) + content <= limit_bytes
+        head = len(field(1, "digits") + field(5, tensor)) + 1  # a byte that names field 7
+        fits = head + len(varint(content)) + content <= limit_bytes
         low, high = (rows, high) if fits else (low, rows)
     return low
 

@@ -28,6 +28,9 @@ FOUR_BIT_BYTES = 0.5625  # 4 bits and one 8-bit scale for 16 values (NVFP4)
 GROUPED_BYTES = 0.53125  # 4 bits and one 8-bit scale for 32 values (MXFP4), or 16 bits for 64
 MEMORY_SHARE = 0.9  # of what the weights leave, that engines give to the cache
 RESERVED_BYTES = 2e9  # libraries, graphs and activations of one device
+OWN_HEADS, FROM_TEXT = "mtp", "ngram"  # heads of the model, each a layer; the tokens so far
+SAME_WORDS = 0.01  # by which vocabularies of one tokenizer differ, padded
+DRAFTERS = (OWN_HEADS, FROM_TEXT)  # what guesses without a model of its own
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Deployment:
     draft_tokens: int = 0  # guessed each step
     accepted_tokens: float = 1.0  # tokens a step and sequence, 1 without guessing
     cache_bytes: float = 0.0  # of a value in the cache; 0: as checkpoints of the precision say
+    drafter: Architecture | str = OWN_HEADS  # what guesses: a model, or one of `DRAFTERS`
 
     @property
     def devices(self) -> int:
@@ -143,6 +147,32 @@ def stored(deployment: Deployment) -> Storage:
     return replace(kept, cache=deployment.cache_bytes) if deployment.cache_bytes else kept
 
 
+def draft_engine(deployment: Deployment) -> Deployment | None:
+    """The draft model of a deployment as an engine of its own on the same devices, None where no
+    model guesses: split the same way, in its published precision, its cache in the model's.
+
+    Source: vLLM, `DraftModelProposer`, which demands the tensor parallelism of the model.
+
+    >>> import dataclasses
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> draft_engine(dataclasses.replace(WORKED, draft_tokens=3)) is None  # its own heads guess
+    True
+    """
+    model = deployment.drafter
+    if isinstance(model, str):
+        return None
+    return replace(
+        deployment,
+        architecture=model,
+        precision="fp4" if model.published == "mxfp4" else model.published,
+        expert=deployment.expert if model.expert_counts else 1,
+        draft_tokens=0,
+        accepted_tokens=1.0,
+        cache_bytes=stored(deployment).cache,
+        drafter=OWN_HEADS,
+    )
+
+
 def cache_devices(attention: Attention, tensor: int) -> int:
     """Devices that hold different parts of a layer's cache: at most its heads, at least one.
 
@@ -156,7 +186,8 @@ def cache_devices(attention: Attention, tensor: int) -> int:
 
 
 def weight_bytes(deployment: Deployment) -> float:
-    """Bytes of weights on one device, the vocabulary's two tables over its tensor group.
+    """Bytes of weights on one device, the vocabulary's two tables over its tensor group; a draft
+    model's too.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> round(weight_bytes(WORKED) / 1e9, 1)
@@ -170,11 +201,14 @@ def weight_bytes(deployment: Deployment) -> float:
         + model.dense_parameters * kept.dense / tensor
         + model.routed_parameters * kept.experts / all_devices
     ) / deployment.pipeline
-    return layers + model.embedding_parameters * kept.vocabulary / tensor
+    draft = draft_engine(deployment)
+    beside = weight_bytes(draft) if draft else 0.0
+    return layers + model.embedding_parameters * kept.vocabulary / tensor + beside
 
 
 def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
-    """Bytes on one device that a sequence of so many tokens holds, states in 32 bits.
+    """Bytes on one device that a sequence of so many tokens holds, states in 32 bits; in a draft
+    model's cache too.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> sequence_bytes(WORKED, 1)  # 32 layers, keys and values, 8 heads of 128, 2 bytes
@@ -192,7 +226,9 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
             tokens * (attention.cached_values * kept.cache / parts + attention.index_values)
             + attention.state_values * 4 / parts
         )
-    return total / deployment.pipeline
+    draft = draft_engine(deployment)
+    beside = sequence_bytes(draft, context_tokens) if draft else 0.0
+    return total / deployment.pipeline + beside
 
 
 def room_sequences(deployment: Deployment) -> float:
@@ -226,16 +262,7 @@ def fewest_devices(deployment: Deployment) -> int:
     """
     devices = 1
     while devices < 4096:
-        tried = Deployment(
-            deployment.architecture,
-            deployment.system,
-            deployment.backend,
-            deployment.precision,
-            1,
-            1,
-            1,
-            tensor=devices,
-        )
+        tried = replace(deployment, tensor=devices, pipeline=1, attention_data=1, expert=1)
         if weight_bytes(tried) < deployment.system.memory_bytes - RESERVED_BYTES:
             return devices
         devices *= 2
@@ -260,6 +287,25 @@ def possible(condition: object, argument: str, rule: str, value: object) -> None
         require(condition, argument, rule, value)
     except ValueError as problem:
         raise Impossible(str(problem)) from None
+
+
+def _require_drafter(deployment: Deployment) -> None:
+    """Refuse what cannot guess for this model, or not in this split."""
+    model, drafter = deployment.architecture, deployment.drafter
+    alone = deployment.attention_data
+    if deployment.backend == "sglang" and deployment.draft_tokens and drafter != OWN_HEADS:
+        possible(alone == 1, "attention_data", "1 in sglang where no heads guess", alone)
+    if isinstance(drafter, str):
+        require(drafter in DRAFTERS, "drafter", f"a model or {' or '.join(DRAFTERS)}", drafter)
+        return
+    drafts, stages = deployment.draft_tokens, deployment.pipeline
+    require(drafts >= 1, "draft_tokens", f"1 or more where {drafter.name} guesses", drafts)
+    alike = abs(drafter.vocabulary / model.vocabulary - 1) < SAME_WORDS
+    rule = f"a model of the {model.vocabulary:,} tokens of {model.name}"
+    require(alike, "drafter", rule, f"{drafter.name} with {drafter.vocabulary:,}")
+    possible(stages == 1, "pipeline", f"1 where {drafter.name} guesses", stages)
+    rule = f"a divisor of the {drafter.heads} heads of {drafter.name}"
+    possible(drafter.heads % deployment.tensor == 0, "tensor", rule, deployment.tensor)
 
 
 def require_deployment(deployment: Deployment) -> None:
@@ -291,6 +337,7 @@ def require_deployment(deployment: Deployment) -> None:
     require(0 <= drafts <= 16, "draft_tokens", "from 0 to 16", drafts)
     rule = f"from 1 to draft_tokens + 1 = {drafts + 1}"
     require(1 <= accepted <= drafts + 1, "accepted_tokens", rule, accepted)
+    _require_drafter(deployment)
     tokens = deployment.input_tokens + deployment.output_tokens
     rule = f"at most {model.context_tokens}, the context of {model.name}"
     require(tokens <= model.context_tokens, "input_tokens + output_tokens", rule, tokens)

@@ -484,7 +484,7 @@ def _kernel_series(
     with zipfile.ZipFile(wheel) as package:
         for name in sorted(package.namelist(), key=_by_version):
             parts = name.split("/")
-            if not name.endswith(".parquet") or parts[-5] not in systems or parts[-5] == "data":
+            if not name.endswith(".parquet") or parts[-5] not in systems:
                 continue
             rows = parquet.read_table(io.BytesIO(package.read(name)))
             kind, names = Path(name).stem, rows.column_names

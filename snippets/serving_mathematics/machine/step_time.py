@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from serving_mathematics.machine.architectures import Architecture, Attention, FeedForward
 from serving_mathematics.machine.deployments import (
     BACKENDS,
+    OWN_HEADS,
     Deployment,
     Storage,
     cache_devices,
@@ -271,6 +272,7 @@ class Work:
     answer: Array
     locked: Array  # 1 where all lengths are equal
     drafts: Array
+    heads: Array  # of them, by layers of the model's own
     accepted: Array
     count: Array  # (rows, groups of layers)
     attention_parameters: Array
@@ -297,7 +299,7 @@ class Work:
         return Work(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-LAYERED = slice(22, 36)  # the fields of `Work` that differ by layer
+LAYERED = slice(23, 37)  # the fields of `Work` that differ by layer
 
 
 def _peak(deployment: Deployment, bytes_a_value: float) -> float:
@@ -363,6 +365,7 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
             "answer": one.mean_output_tokens,
             "locked": float(one.shortest_share == 1),
             "drafts": one.draft_tokens,
+            "heads": one.draft_tokens if one.drafter == OWN_HEADS else 0,
             "accepted": one.accepted_tokens,
             "rest_bytes": kept.attention,
             "expert_bytes": kept.experts,
@@ -477,7 +480,8 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     """The parts of one decoding step of the whole engine, in seconds.
 
     sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
-    With guesses, a step handles the drafts and one token of each sequence. The stages of a pipeline
+    With guesses, a step handles the drafts and one token of each sequence; each of the model's own
+    heads is a layer more, and what a draft model takes is in `guesses`. The stages of a pipeline
     work on different sequences at once, and a step is the way of one share of them through all.
     Raises ValueError unless both are finite and not negative.
 
@@ -532,7 +536,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
         )
     )
     sends = (work.stages - 1) * (SEND_S + a_message / (work.stage_link * constants.link_share))
-    drafting = 1 + work.drafts / work.layers
+    drafting = 1 + work.heads / work.layers
     vocabulary = work.vocabulary_bytes / (work.bandwidth * constants.weight_share)
     return Parts(
         kernels=factor * work.floor_s * drafting,
@@ -540,7 +544,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
         experts=(work.count * experts_s).sum(axis=1) * drafting,
         cache=(work.count * cache_s).sum(axis=1) * drafting,
         messages=messages * drafting + sends,
-        vocabulary=vocabulary * step,
+        vocabulary=vocabulary * (1 + work.heads),
         host=constants.sequence_s * stage_sequences / work.groups,
     )
 

@@ -120,7 +120,6 @@ def greedy_latency(
     log_factorial = np.array([math.lgamma(k + 1) for k in range(states)])
     logs = new * log_mean - log_factorial[np.maximum(new, 0)] - arrival_rate * time_s[:, None]
     chain = np.exp(np.where(new >= 0, logs, -np.inf))
-    chain[:, -1] += 1 - chain.sum(axis=1)
     balance = np.vstack([(chain.T - np.eye(states))[:-1], np.ones(states)])
     share = np.linalg.solve(balance, np.eye(states)[-1])
     cycle_s = share @ (time_s + (waiting == 0) / arrival_rate)

@@ -121,7 +121,7 @@ class _Pair:
 def _pair(seed: int) -> _Pair:
     """A random pair; the logits are a part that the draft can see and one that it cannot."""
     rng, size = np.random.default_rng(seed), VOCABULARY
-    logits = rng.gumbel(0, 0.8, (1, size, size)) + rng.gumbel(0, 1.0, (size, size, size))
+    logits = rng.gumbel(scale=0.8, size=(1, size, size)) + rng.gumbel(size=(size, size, size))
     text = soften(logits.reshape(-1, size))
     target = soften(logits.reshape(-1, size), TEMPERATURE)
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from serving_mathematics import checks
+from serving_mathematics.machine.guesses import break_even_tokens
+from serving_mathematics.machine.step_time import FITTED
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     WORKED,
@@ -25,7 +27,12 @@ from serving_mathematics.planner.capacity_planner import (
     Question,
     time_shares,
 )
-from serving_mathematics.planner.configurations import Answer, answer, split_name
+from serving_mathematics.planner.configurations import (
+    Answer,
+    answer,
+    drafter_name,
+    split_name,
+)
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart
@@ -43,6 +50,7 @@ CHAPTERS = {  # that the lines name, by the address of their page
     "optimization/batching": "Batching",
     "optimization/caching": "Caching",
     "machine/predictions": "Predictions",
+    "machine/step-time": "Step time",
     "optimization/hardware-scheduling": "Hardware scheduling",
     "optimization/quantization": "Quantization",
 }
@@ -103,6 +111,7 @@ def answer_lines(told: Answer) -> list[Line]:
             f"{closed.concurrency:.1f}",
             "capacity/littles-law",
         ),
+        *([_guessing(told)] if one.draft_tokens else []),
         Line(
             "tokens in its cache",
             f"{best.held_tokens:,.0f}",
@@ -275,6 +284,22 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     return rows
 
 
+def _guessing(told: Answer) -> Line:
+    """What guesses, what a step yields, and what it must yield at the load of a replica."""
+    question, held = told.question, max(1.0, told.plan.best.concurrency)
+    one, calibration = question.deployment, question.calibration
+    constants = calibration.constants if calibration else FITTED
+    context = one.mean_input_tokens + one.mean_output_tokens / 2
+    least = float(break_even_tokens(one, constants, held, context)[0])
+    return Line(
+        "guesses",
+        f"{drafter_name(question)}; a step yields {one.accepted_tokens:g} tokens, and must yield "
+        f"{least:.2f} to be worth it with so many requests",
+        "",
+        "machine/step-time",
+    )
+
+
 def _if_steps_err(told: Answer) -> str:
     error = told.error
     most = "no fleet does" if told.if_slower is None else f"{told.if_slower}"
@@ -437,6 +462,8 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "devices": one.devices,
         "parallelism": split_name(question),
         "backend": one.backend,
+        "drafter": drafter_name(question),
+        "accepted_tokens": one.accepted_tokens,
         "rate_per_s": found.rate_per_s,
         "replicas": best.replicas,
         "spare_replicas": question.spare_replicas,

@@ -671,7 +671,7 @@ class Fleet:
         step, high = 1, low + 1
         while high <= MOST_REPLICAS and not self.keeps(self.best(high)):
             low, step = high, 2 * step
-            high = low + step
+            high = min(low + step, max(low + 1, MOST_REPLICAS))
         if high > MOST_REPLICAS:
             raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
         while high - low > 1:

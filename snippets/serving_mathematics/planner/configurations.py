@@ -108,6 +108,21 @@ def split_name(question: Question) -> str:
     return " ".join(words) or "tp1"
 
 
+def drafter_name(question: Question) -> str:
+    """What guesses and how many tokens a step, in short: "Qwen3-0.6B guesses 3"; "" where nothing
+    does.
+
+    question: of the deployment.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> drafter_name(read_question({"rate_per_s": 1, "draft_tokens": 3, "accepted_tokens": 2}))
+    'mtp guesses 3'
+    """
+    one = question.deployment
+    name = one.drafter if isinstance(one.drafter, str) else one.drafter.name.split("/")[-1]
+    return f"{name} guesses {one.draft_tokens}" if one.draft_tokens else ""
+
+
 def shorter(question: Question) -> Question:
     """The question with a quarter of its requests, but as many as its quantile needs.
 

@@ -3,11 +3,13 @@ objects with the number of replicas; for separate fleets those of either, and wh
 
 Assumes: the names of the flags as the engines document them; limits are of one group where
 attention is in parallel over data; a checkpoint in the planned format, or one that the engine
-quantizes to 8 bits as it loads; caches that travel by NIXL, which all three engines can use.
+quantizes to 8 bits as it loads; caches that travel by NIXL, which all three engines can use; a
+draft model that is called after EAGLE-3 is a head of that kind.
 
-Source: vLLM documentation, engine arguments and NixlConnector; SGLang documentation, server
-arguments, PD disaggregation and router; TensorRT-LLM documentation, trtllm-serve and disaggregated
-serving; Kubernetes documentation, Deployments, StatefulSets, scheduling of GPUs, downward API.
+Source: vLLM documentation, engine arguments, speculative decoding and NixlConnector; SGLang
+documentation, server arguments, speculative decoding, PD disaggregation and router; TensorRT-LLM
+documentation, trtllm-serve, speculative decoding and disaggregated serving; Kubernetes
+documentation, Deployments, StatefulSets, scheduling of GPUs, downward API.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import shlex
 from dataclasses import dataclass, replace
 
 from serving_mathematics import checks
+from serving_mathematics.machine.catalogue import compared
+from serving_mathematics.machine.deployments import Deployment
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance, Question
 from serving_mathematics.planner.configurations import Answer
@@ -30,6 +34,8 @@ IMAGES = {
     "sglang": "lmsysorg/sglang:latest",
     "trtllm": "nvcr.io/nvidia/tensorrt-llm/release:latest",
 }
+NO_OVERLAP = "disable_overlap_scheduler: true\n"
+WHERE = ", in the folder where they start:"  # files lie
 
 
 def launch_words(question: Question, best: Performance, backend: str = "") -> list[str]:
@@ -45,7 +51,9 @@ def launch_words(question: Question, best: Performance, backend: str = "") -> li
     >>> launch_words(asked, run)[:3] if run else []
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
-    return _words(question, best.places, best.budget, backend)
+    words = _words(question, best.places, best.budget, backend)
+    files = launch_files(question, backend)
+    return words + [word for name in files for word in ("--extra_llm_api_options", name)]
 
 
 def _words(question: Question, limit: int, budget: int, backend: str) -> list[str]:
@@ -69,7 +77,8 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words += [word for flag, width in widths if width > 1 for word in (flag, f"{width}")]
         words += ["--enable-expert-parallel"] if one.expert > 1 else []
         words += ["--quantization", "fp8"] if eight_bits and not told else []
-        return words + (["--kv-cache-dtype", "fp8"] if one.cache_bytes == 1 else [])
+        words += ["--kv-cache-dtype", "fp8"] if one.cache_bytes == 1 else []
+        return words + _guess_words(one, backend)
     if backend == "sglang":
         words = ["python", "-m", "sglang.launch_server", "--model-path", name]
         words += ["--max-running-requests", f"{limit}", "--chunked-prefill-size", f"{budget}"]
@@ -79,12 +88,88 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words += ["--dp-size", f"{groups}", "--enable-dp-attention"] if groups > 1 else []
         words += ["--ep-size", f"{one.expert}"] if one.expert > 1 else []
         words += ["--quantization", "fp8"] if eight_bits and not told else []
-        return words + (["--kv-cache-dtype", "fp8_e4m3"] if one.cache_bytes == 1 else [])
+        words += ["--kv-cache-dtype", "fp8_e4m3"] if one.cache_bytes == 1 else []
+        return words + _guess_words(one, backend)
     words = ["trtllm-serve", name, "--max_batch_size", f"{places}", "--max_num_tokens", f"{budget}"]
     words += ["--kv_cache_free_gpu_memory_fraction", share]
     words += ["--tp_size", f"{devices // one.pipeline}"] if devices > one.pipeline else []
     words += ["--pp_size", f"{one.pipeline}"] if one.pipeline > 1 else []
     return words + (["--ep_size", f"{one.expert}"] if one.expert > 1 else [])
+
+
+def _guess_words(one: Deployment, backend: str) -> list[str]:
+    """What has vLLM or SGLang guess, as words."""
+    if not one.draft_tokens:
+        return []
+    method, drafter = _method(one)
+    if backend == "vllm":
+        config: dict[str, str | int] = {"method": method}
+        config |= {"model": drafter} if drafter else {}
+        config |= {"num_speculative_tokens": one.draft_tokens}
+        config |= {"draft_tensor_parallel_size": one.tensor} if drafter and one.tensor > 1 else {}
+        return ["--speculative-config", json.dumps(config)]
+    algorithms = {"mtp": "EAGLE", "ngram": "NGRAM", "draft_model": "STANDALONE", "eagle3": "EAGLE3"}
+    words = ["--speculative-algorithm", algorithms[method]]
+    words += ["--speculative-draft-model-path", drafter] if drafter else []
+    if method == "ngram":
+        words += ["--speculative-ngram-max-bfs-breadth", "1"]
+    else:
+        words += ["--speculative-num-steps", f"{one.draft_tokens}", "--speculative-eagle-topk", "1"]
+    return [*words, "--speculative-num-draft-tokens", f"{one.draft_tokens + 1}"]
+
+
+def _method(one: Deployment) -> tuple[str, str]:
+    """How an engine guesses, in vLLM's words, and the name of its draft model or nothing."""
+    if isinstance(one.drafter, str):
+        return one.drafter, ""
+    name = one.drafter.name
+    return ("eagle3" if "eagle3" in compared(name) else "draft_model"), name
+
+
+def launch_files(question: Question, backend: str = "") -> dict[str, str]:
+    """The files that the command of a replica reads, by name: TensorRT-LLM's options that have no
+    flag, for guesses and a cache in 8 bits.
+
+    question, backend: as for launch_words.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> guessing = {"rate_per_s": 9, "draft_tokens": 3, "accepted_tokens": 2, "drafter": "ngram"}
+    >>> print(launch_files(read_question(guessing), "trtllm")["options.yaml"])
+    disable_overlap_scheduler: true
+    speculative_config:
+      decoding_type: NGram
+      max_draft_len: 3
+    <BLANKLINE>
+    """
+    one = question.deployment
+    backend = backend or one.backend
+    require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
+    lines = _options(one) if backend == "trtllm" else ""
+    return {"options.yaml": lines} if lines else {}
+
+
+def _options(one: Deployment) -> str:
+    """Options of TensorRT-LLM, in YAML."""
+    lines = ["kv_cache_config:", "  dtype: fp8"] if one.cache_bytes == 1 else []
+    if one.draft_tokens:
+        method, drafter = _method(one)
+        kinds = {"mtp": "MTP", "ngram": "NGram", "draft_model": "DraftTarget", "eagle3": "Eagle3"}
+        alone = method in ("ngram", "draft_model")  # whose guesses are no part of the model's graph
+        lines += [NO_OVERLAP.rstrip()] if alone else []
+        lines += ["speculative_config:", f"  decoding_type: {kinds[method]}"]
+        lines += [f"  max_draft_len: {one.draft_tokens}"]
+        heads = [f"  num_nextn_predict_layers: {one.draft_tokens}"]
+        lines += heads if method == "mtp" else []
+        lines += [f"  speculative_model: {drafter}"] if drafter else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _commented(files: dict[str, str], where: str = "") -> list[str]:
+    """Files as comments of a shell or of YAML."""
+    lines = []
+    for name, text in files.items():
+        lines += [f"# {name}{where}", *(f"#   {line}" for line in text.splitlines())]
+    return lines
 
 
 def launch_command(question: Question, best: Performance, backend: str = "") -> str:
@@ -100,6 +185,22 @@ def launch_command(question: Question, best: Performance, backend: str = "") -> 
     'trtllm-serve meta-llama/Meta-Llama-3.1-8B'
     """
     return shlex.join(launch_words(question, best, backend))
+
+
+def launch_text(question: Question, best: Performance, backend: str = "") -> str:
+    """The command that starts one replica, and the files that it reads as comments behind it.
+
+    question, best, backend: as for launch_words.
+
+    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked = read_question({"rate_per_s": 60, "requests": 200, "cache_precision": "fp8"})
+    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> launch_text(asked, run, "trtllm").splitlines()[1:] if run else []
+    ['# options.yaml', '#   kv_cache_config:', '#     dtype: fp8']
+    """
+    command = launch_command(question, best, backend)
+    return "\n".join([command, *_commented(launch_files(question, backend))])
 
 
 def kubernetes_deployment(question: Question, best: Performance) -> str:
@@ -118,7 +219,7 @@ def kubernetes_deployment(question: Question, best: Performance) -> str:
     words = launch_words(question, best)
     lines = ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
     lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
-    return "\n".join(lines)
+    return "\n".join(lines + _commented(launch_files(question), WHERE))
 
 
 def _pods(
@@ -219,11 +320,13 @@ def separate_launch(question: Question, pair: Apart, backend: str = "") -> Start
         return Started(prompts, answers, shlex.join(words), "", {})
     buffer = _long_prompt(question)
     cache = f"cache_transceiver_config:\n  backend: NIXL\n  max_tokens_in_buffer: {buffer}\n"
+    options = _options(question.deployment) + cache
     urls = "hostname: 0.0.0.0\nport: 8000\nbackend: pytorch\n"
     for kind, hosts in (("context_servers", ones), ("generation_servers", others)):
         urls += f"{kind}:\n  num_instances: {len(hosts)}\n  urls:\n"
         urls += "".join(f'    - "{host}:8000"\n' for host in hosts)
-    files = {"prompts.yaml": "disable_overlap_scheduler: true\n" + cache, "answers.yaml": cache}
+    alone = "" if NO_OVERLAP in options else NO_OVERLAP
+    files = {"prompts.yaml": alone + options, "answers.yaml": options}
     router = "trtllm-serve disaggregated -c fleets.yaml"
     note = "TensorRT-LLM calls this experimental"
     return Started(prompts, answers, router, note, files | {"fleets.yaml": urls})
@@ -258,9 +361,7 @@ def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
         f"# before them{f' ({found.note})' if found.note else ''}",
         found.router,
     ]
-    for name, text in found.files.items():
-        lines += [f"# {name}", *(f"#   {line}" for line in text.splitlines())]
-    return "\n".join(lines)
+    return "\n".join(lines + _commented(found.files))
 
 
 def kubernetes_separate(question: Question, pair: Apart) -> str:
@@ -291,10 +392,7 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         state += ["spec:", f"  serviceName: {role}", *pods]
         documents += ["\n".join(service), "\n".join(state)]
     note = f" ({found.note})" if found.note else ""
-    lines = [f"# before them{note}:", f"# {found.router}"]
-    for name, text in found.files.items():
-        lines += [f"# {name}, in the folder where they start:"]
-        lines += [f"#   {line}" for line in text.splitlines()]
+    lines = [f"# before them{note}:", f"# {found.router}", *_commented(found.files, WHERE)]
     return "\n---\n".join(documents) + "\n" + "\n".join(lines)
 
 
@@ -320,7 +418,7 @@ def starts(told: Answer) -> list[Start]:
     ['one fleet']
     """
     question, best, apart = told.question, told.plan.best, told.apart
-    one = Start("one fleet", launch_command(question, best), kubernetes_deployment(question, best))
+    one = Start("one fleet", launch_text(question, best), kubernetes_deployment(question, best))
     if apart is None or apart.run is None:
         return [one]
     asked, pair = apart.question, apart.run

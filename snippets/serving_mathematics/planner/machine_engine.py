@@ -12,8 +12,8 @@ What weights, activations and libraries leave of the memory is cut into blocks f
 Assumes: CUDA graphs in decoding; a chunk of a prompt costs what is left of the prompt's time beside
 the step that carries it; with guesses a step's time is spread over the tokens that it yields.
 
-Source: `step_time` and `benchmark_loops` for every term, scored on published runs in `predictions`;
-logs of vLLM for the memory, see KV_LOGGED.
+Source: `step_time`, `guesses` and `benchmark_loops` for every term, scored on published runs in
+`predictions`; logs of vLLM for the memory, see KV_LOGGED.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from serving_mathematics.machine.deployments import (
     sequence_bytes,
     weight_bytes,
 )
+from serving_mathematics.machine.guesses import guessed_prompt_s, guessed_step_s
 from serving_mathematics.machine.step_time import (
     FITTED,
     Constants,
@@ -143,24 +144,21 @@ def engine_of(
     usable = max(0.0, memory_share * system.memory_bytes - reserved_bytes)
     rule = f"smaller than the {usable / 1e9:.1f} GB of {system.name} for them"
     possible(blocks > 0, "model weights", rule, f"{held / 1e9:.1f} GB a device")
-    work, one = count_work([deployment]), np.ones(1)
     later = np.maximum(asked.output_tokens - 1.0, 1e-9)
     context = float(np.average(asked.prompt_tokens + asked.output_tokens / 2, weights=later))
 
-    crowd = deployment.pipeline * deployment.attention_data * float(MOST_PLACES) * one
-    low, high = (decode_step_s(work, constants, crowd, f * context * one) for f in (0.5, 1.5))
+    crowd = deployment.pipeline * deployment.attention_data * float(MOST_PLACES)
+    low, high = guessed_step_s(deployment, constants, crowd, context * np.array([0.5, 1.5]))
     yields = slowness / deployment.accepted_tokens
-    context_s = yields * float((high - low)[0] / (crowd[0] * context))
+    context_s = yields * float((high - low) / (crowd * context))
     sequences = np.arange(places + 1.0)
-    rows = work.rows(np.zeros(sequences.size, dtype=np.int64))
-    contexts = np.full(sequences.size, context)
-    batch_s = yields * decode_step_s(rows, constants, np.maximum(sequences, 1.0), contexts)
+    batch_s = yields * guessed_step_s(deployment, constants, np.maximum(sequences, 1.0), context)
     batch_s = np.maximum(batch_s - context_s * context * sequences, 0.0)
-    batch_s[0] = slowness * decode_step_s(work, constants, one, 0 * one)[0]  # a prompt alone
+    batch_s[0] = slowness * guessed_step_s(deployment, constants, 1, 0)[0]  # a prompt alone
 
     longest = max(longest, int((asked.prompt_tokens + asked.output_tokens).max()) - 1)
     tokens = np.arange(longest + 1.0)
-    whole_s = slowness * prompt_s(replace(work, prompt=tokens), constants)
+    whole_s = slowness * guessed_prompt_s(deployment, constants, tokens)
     step_s = float(batch_s.min())
     table = StepTable(
         batch_s - step_s,
@@ -176,8 +174,9 @@ def engine_of(
         max_sequences=places,
         table=table,
     )
-    typical = replace(work, prompt=np.array([float(asked.prompt_tokens.mean())]))
-    around = waiting_steps_s(typical, constants, 0 * one)
+    mean_tokens = np.array([float(asked.prompt_tokens.mean())])
+    typical = replace(count_work([deployment]), prompt=mean_tokens)
+    around = waiting_steps_s(typical, constants, np.zeros(1))
     behind = whole_s * (1 - 1 / deployment.pipeline)
     return MachineEngine(engine, slowness * float(around[0]), behind, token_bytes)
 

@@ -52,7 +52,7 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.launch import launch_command, starts
+from serving_mathematics.planner.launch import launch_command, launch_files, starts
 from serving_mathematics.planner.questions import FIELDS, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 
@@ -392,7 +392,12 @@ def _answer(options: argparse.Namespace) -> int:
             parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
             engines = [[f"{name}:", launch_command(question, best, name)] for name in BACKENDS]
             apart = [one.flags for one in (first, *others) if one.of != "one fleet"]
-            text = "\n\n".join([*parts, table_text(engines), *apart])
+            files = [
+                f"{name}:\n{text.rstrip()}"
+                for engine in BACKENDS
+                for name, text in launch_files(question, engine).items()
+            ]
+            text = "\n\n".join([*parts, table_text(engines), *files, *apart])
     else:
         with _executor(options.workers, options.dask, len(questions)) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))

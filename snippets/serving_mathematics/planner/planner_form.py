@@ -13,12 +13,13 @@ from __future__ import annotations
 import html
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, systems
+from serving_mathematics.machine.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import answer_plots
 from serving_mathematics.planner.answers import (
     CHAPTERS,
@@ -45,7 +46,7 @@ GROUPS = {
     "Traffic": (*DRAWN, "trace", "trace_columns"),
     "Objective": ("ttft_s", "tpot_s", "quantile"),
     "Engine, money and simulation": (
-        *("backend", "draft_tokens", "accepted_tokens", "memory_share", "reserved_gib"),
+        *("backend", "draft_tokens", "accepted_tokens", "drafter", "memory_share", "reserved_gib"),
         *("fleets", "token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
         *("load_test", "requests", "seed"),
     ),
@@ -64,6 +65,7 @@ LABELS = {  # of the fields on the page, which has the names of the command belo
     "fleets": "Fleets; two compares separate GPUs for prompts and answers",
     "draft_tokens": "Tokens guessed in a step (speculative decoding)",
     "accepted_tokens": "Tokens that a step yields with guesses",
+    "drafter": "What guesses: mtp (own heads), ngram (the text), or a draft model's name",
     "memory_share": "Share of the memory that the engine may use",
     "reserved_gib": "Memory for activations and libraries, each GPU (GiB)",
     "rate_per_s": "Requests a second, all replicas together",
@@ -114,6 +116,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("parallelism", "parallelism"),
     ("classes:", "classes"),
     ("precision", "precision"),
+    ("drafter", "drafter"),
     ("model", "model"),
     ("system", "device"),
     ("backend", "backend"),
@@ -152,7 +155,8 @@ def form_html() -> str:
 
 def _control(field: Field) -> str:
     known = CHOICES.get(field.name, ())
-    offered = {"model": model_names(), "device": (*systems(), OTHER)}.get(field.name, ())
+    names: dict[str, Iterable[str]] = {"model": model_names(), "device": (*systems(), OTHER)}
+    offered = tuple((names | {"drafter": DRAFTERS}).get(field.name, ()))
     attributes = f'id="planner-{field.name}" name="{field.name}"'
     attributes += f' aria-describedby="planner-{field.name}-problem"'
     default = str(START.get(field.name, "" if field.default is None else field.default))
@@ -167,13 +171,13 @@ def _control(field: Field) -> str:
     else:
         mode = ' inputmode="decimal"' if field.high else ""
         listed = f' list="planner-{field.name}-names"' if offered else ""
-        names = "".join(f'<option value="{html.escape(name)}">' for name in offered)
+        words = "".join(f'<option value="{html.escape(name)}">' for name in offered)
         control = (
             f'<input type="text"{mode} autocomplete="off" spellcheck="false" '
             f'{attributes}{listed} value="{default}">'
         )
         if offered:
-            control += f'<datalist id="planner-{field.name}-names">{names}</datalist>'
+            control += f'<datalist id="planner-{field.name}-names">{words}</datalist>'
     when = f' data-when="{WHEN[field.name]}"' if field.name in WHEN else ""
     when += " hidden" if field.name not in DRAWN and when else ""  # a known device, and a rate
     return (

@@ -35,9 +35,9 @@ from serving_mathematics.machine.catalogue import (
     own_precision,
 )
 from serving_mathematics.machine.deployments import (
+    DRAFTERS,
     Deployment,
     Impossible,
-    fewest_devices,
     possible,
     require_deployment,
     weight_bytes,
@@ -114,6 +114,12 @@ FIELDS = {
             whole=True,
         ),
         Field("accepted_tokens", "tokens that a step yields with guesses", 1, 17, 1.0),
+        Field(
+            "drafter",
+            "what guesses: mtp (heads of the model), ngram (the text so far), or a draft model: a "
+            "name, an alias or the path of a config.json",
+            default="mtp",
+        ),
         Field("memory_share", "share of the memory that the engine may use", 0.01, 1, 0.9),
         Field("reserved_gib", "of a device for activations and libraries [2³⁰ B]", 0, 1000, 4.0),
         Field("rate_per_s", "requests a second, to the whole fleet", 1e-4, 1e5),
@@ -180,6 +186,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
 }
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
+WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
 UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
     ("", "s", "/s", "/h", "$"), 1.0
 )
@@ -422,6 +429,7 @@ def read_choices(
         draft_tokens=told["draft_tokens"],
         accepted_tokens=told["accepted_tokens"],
         cache_bytes={"auto": 0.0, "bf16": 2.0, "fp8": 1.0}[cache],
+        drafter=_drafter(told["drafter"]),
     )
     choices, refused = [], ""
     for system, price in zip(systems, prices, strict=True):
@@ -472,6 +480,8 @@ def _calibration(
         one = "," not in told[name] or name == "parallelism"
         rule = "one, where load_test says how fast it is"
         require(one, name, rule, repr(told[name][:60]))
+    rule = "mtp or ngram where load_test says how fast it is"
+    require(isinstance(tested.drafter, str), "drafter", rule, told["drafter"])
     rule = "given where load_test is, that which was tested first, such as tp1 or tp1,tp2"
     require(compared(told["parallelism"]) != "auto", "parallelism", rule, "auto")
     runs = runs_of(read_load_runs(told["load_test"], *lengths), tested)
@@ -506,10 +516,11 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         raise type(problem)(text) from None
     usable = memory_share * one.system.memory_bytes - reserved_bytes
     held = weight_bytes(one)
-    devices = fewest_devices(one)
+    spread = (replace(one, tensor=n, pipeline=1, attention_data=1, expert=1) for n in WIDTHS)
+    enough = next((wide.tensor for wide in spread if weight_bytes(wide) < usable), None)
     rule = (
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
-        f"{one.system.name} (tp{max(devices, 2 * one.tensor)} would do)"
+        f"{one.system.name} ({f'tp{enough}' if enough else 'no split'} would do)"
     )
     possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
 
@@ -524,7 +535,19 @@ def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
         text = text.replace(repr(name), repr(shown))
         if field == "device":
             text += f"; or leave it out and give {', '.join(SHEET)}"
+        if field == "drafter":
+            text += f"; or {' or '.join(DRAFTERS)}"
         raise ValueError(text if text.startswith(field) else f"{field}: {text}") from None
+
+
+def _drafter(text: str) -> Architecture | str:
+    """What guesses: one of the words, or a model in the precision that its name tells."""
+    word = text.strip().lower()
+    if word in DRAFTERS:
+        return word
+    found: tuple[Architecture, str] = _named("drafter", find_model, text)
+    model, named = found
+    return replace(model, published=named) if named else model
 
 
 def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
