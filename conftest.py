@@ -14,6 +14,10 @@ CHAPTERS = "*/snippets/serving_mathematics/[!_]*/*.py"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 BACKWARDS = int(WORKER.removeprefix("gw")) % 2 == 1
 
+# As where modules run: two processes that compute with two threads each wait for one another.
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
 gc.disable()  # what is imported and collected stays: looking through it is a fifth of the work
 
 

@@ -44,7 +44,7 @@ from benchmarks.vllm_steps import joined
 
 RECORD, COMMAND = "vllm_engine", "make measure-vllm"
 SETTINGS = Settings(max_sequences=32, token_budget=512, kv_blocks=600, prefix_caching=True)
-REPEATS, RUN_S = 5, 12.0
+REPEATS, RUN_S = 3, 12.0
 SPREAD = 12  # steps, at most, in which requests that are sent at once come to the engine
 PREFIX_TOKENS, PREFIX_ROUNDS = (120, 500, 1000, 129), 5  # the last leaves one token to compute
 

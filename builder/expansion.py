@@ -23,7 +23,7 @@ import yaml
 from builder import SOURCES, BuildError, notebooks, pages
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
-from builder.source import Sources
+from builder.source import Module, Sources
 
 COMPANION = "notebook.ipynb"
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
@@ -123,7 +123,8 @@ def expand(root: Path, site: Site, runs: list[Run], *, show_failures: bool = Fal
     made.problems += [
         f"{run.path}: no page shows this module" for run in made.runs if run.name not in shown
     ]
-    sources = Sources(root)
+    ran = [run for run in runs if not run.failed and not run.pending]
+    sources = Sources(root, None, (Module(r.name, r.record["source"], r.outline) for r in ran))
     known = _collected(written, used, by_name, made.problems)
     for source in written:
         page = dataclasses.replace(

@@ -35,6 +35,14 @@ _SWITCH = '<form class="md-header__option" data-md-component="palette">'
 _COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
 _BUNDLE = re.compile(r'<script (?=src="[^"]*/bundle\.\w+\.min\.js")')
 _SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
+_UNSEARCHED = re.compile(  # what the search leaves out, and within it what it would read in vain
+    r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">[^<]*</span>)?'
+    r"<(pre|table)\b[^>]*>).*?(?=</\2>)",
+    re.DOTALL,
+)
+_FOR_SEARCH = re.compile(r'\s?data-search-\w+="[^"]+"')
+_MATHML = re.compile(r"<math\b.*?</math>", re.DOTALL)
+_BLANK = re.compile(r">\s+<")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _DIALOG = 'data-md-component="search" role="dialog"'
 
@@ -125,6 +133,22 @@ def _script(name: str) -> str:
     """The text of a script, without comments and indentation: it stands in every page."""
     lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
     return "\n".join(line.strip() for line in lines if line.strip()[:2] not in ("", "//"))
+
+
+def searched(content: str) -> str:
+    """A rendered page without what its search leaves out, and with formulas as their words: the
+    search finds the same in it and reads a third of the markup.
+    """
+
+    def words(formula: re.Match[str]) -> str:
+        return formula[0] if _BLANK.search(formula[0]) else _TAG.sub("", formula[0])
+
+    return _MATHML.sub(words, _UNSEARCHED.sub(r"\1", content))
+
+
+def after_search(content: str) -> str:
+    """A rendered page without the marks of what its search leaves out."""
+    return _FOR_SEARCH.sub("", content)
 
 
 def plain_names(content: str) -> str:

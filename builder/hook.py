@@ -17,7 +17,7 @@ from typing import Any, Literal
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
-from mkdocs.plugins import event_priority
+from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -153,6 +153,25 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files
     if listed:
         files.append(File.generated(config, name, content=json.dumps(listed, ensure_ascii=False)))
     return html
+
+
+_WHOLE = dict[str, str]()  # of pages, while the search reads them
+
+
+@event_priority(100)  # before the search plugin
+def _read_less(*_: Any, page: Page, **__: Any) -> None:
+    """Give the search what it finds something in."""
+    _WHOLE[page.file.src_uri] = page.content or ""
+    page.content = finish.searched(page.content or "")
+
+
+@event_priority(-100)  # after it
+def _show_all(*_: Any, page: Page, **__: Any) -> None:
+    """Give the reader the whole page."""
+    page.content = finish.after_search(_WHOLE.pop(page.file.src_uri))
+
+
+on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(*_: Any, **__: Any) -> None:

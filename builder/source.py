@@ -124,6 +124,7 @@ def shown(source: str, symbol: Symbol) -> str:
     return "\n".join(_lines(source)[symbol.first_line - 1 : symbol.last_line])
 
 
+@functools.lru_cache(maxsize=512)
 def _lines(source: str) -> list[str]:
     """The lines as Python counts them: no page break and no Unicode separator ends one."""
     return source.split("\n")
@@ -280,16 +281,19 @@ def _imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
 class Sources:
     """The project's files as they are now: each is read, and its imports looked up, once."""
 
-    def __init__(self, root: Path, cache: Path | None = None) -> None:
-        """Of the project in this folder, with nothing read yet. cache: where to keep what a file
-        does, which takes parsing it.
+    def __init__(
+        self, root: Path, cache: Path | None = None, modules: Iterable[Module] = ()
+    ) -> None:
+        """Of the project in this folder, with nothing read yet but these modules. cache: where to
+        keep what a file does, which takes parsing it.
         """
         self.root, self.cache = root, cache
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
         self._contents: dict[Path, bytes] = {}
-        self._modules: dict[str, Module] = {}
+        self._modules = {module.name: module for module in modules}
         self._does: dict[tuple[Path, bool], Content] = {}
+        self._parts: dict[tuple[Path, str, bool], tuple[set[str], list[tuple[Path, str]]]] = {}
 
     def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
@@ -394,30 +398,49 @@ class Sources:
         pending = [(path, ALL), *((file, IMPORTED) for file in files)]
         while pending:
             file, name = pending.pop()
-            does, relative = self.does(file, documented), file.relative_to(self.root).as_posix()
-            name = ALL if does.opaque else name
             if (file, name) in seen or (file, ALL) in seen:
                 continue
+            name = ALL if self.does(file, documented).opaque else name
             seen.add((file, name))
-            if name in (ALL, IMPORTED):
-                pending += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
-            if name == ALL:
-                lines.add(f"{relative} {does.whole}")
-                used: Iterable[str] = does.bound
-            elif name == IMPORTED:
-                lines.add(f"{relative} {does.always}")
-                used = does.always_uses
-            elif name in does.functions:
-                lines.add(f"{relative} {name} {does.functions[name]}")
-                used = does.uses[name]
-            else:
-                used = [name]
-            for word in used:
-                if word in does.functions:
-                    pending.append((file, word))
-                for bound in does.bound.get(word, ()):
-                    pending += self._meant(file, bound)
+            line, reached = self._part(file, name, documented)
+            lines |= line
+            pending += reached
         return sorted(lines)
+
+    def _part(
+        self, file: Path, name: str, documented: bool
+    ) -> tuple[set[str], list[tuple[Path, str]]]:
+        """The line for a part of a file, if it has one, and the parts that it reaches."""
+        asked = file, name, documented
+        if asked not in self._parts:
+            self._parts[asked] = self._reached(*asked)
+        return self._parts[asked]
+
+    def _reached(
+        self, file: Path, name: str, documented: bool
+    ) -> tuple[set[str], list[tuple[Path, str]]]:
+        does, relative = self.does(file, documented), file.relative_to(self.root).as_posix()
+        reached: list[tuple[Path, str]] = []
+        if name in (ALL, IMPORTED):
+            reached += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
+        line, used = set[str](), list[str]()
+        if name == ALL:
+            line.add(f"{relative} {does.whole}")
+            used += does.bound
+        elif name == IMPORTED:
+            line.add(f"{relative} {does.always}")
+            used += does.always_uses
+        elif name in does.functions:
+            line.add(f"{relative} {name} {does.functions[name]}")
+            used += does.uses[name]
+        else:
+            used.append(name)
+        for word in used:
+            if word in does.functions:
+                reached.append((file, word))
+            for bound in does.bound.get(word, ()):
+                reached += self._meant(file, bound)
+        return line, list(dict.fromkeys(reached))
 
     def _meant(self, within: Path, bound: Bound) -> list[tuple[Path, str]]:
         """What an imported name stands for: a function of a file, or all of it."""

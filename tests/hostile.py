@@ -27,10 +27,9 @@ def places(data: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def changed(data: Any, path: Path, value: Any) -> Any:
-    """The same with a value at a place."""
-    data = copy.deepcopy(data)
-    here = data
-    for key in path[:-1]:
-        here = here[key]
-    here[path[-1]] = value
-    return data
+    """The same with a value at a place. What lies on no way there is shared, and not copied."""
+    if not path:
+        return value
+    same = copy.copy(data)
+    same[path[0]] = changed(data[path[0]], path[1:], value)
+    return same

@@ -577,20 +577,37 @@ def test_ports() -> None:
         listen(taken.getsockname()[1])
 
 
+ASKED_IN_TURN = """
+import runpy, sys
+
+module, *ports = sys.argv[1:]
+for port in ports:
+    sys.argv[1:] = ["--port", port]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        print(ended.code)
+"""
+
+
 @pytest.mark.parametrize("module", SERVERS)
-@pytest.mark.parametrize("port", ["-1", "65536", "9" * 30, "taken"])
-def test_ports_that_cannot_be_end_with_2_and_one_line(module: str, port: str) -> None:
-    """The commands of all servers."""
+def test_ports_that_cannot_be_end_with_2_and_one_line(module: str) -> None:
+    """The commands of all servers, each in a process, asked for one port after the other."""
+    quiet = os.environ | {"GRPC_VERBOSITY": "NONE"}  # its library has a line of its own
     with listen() as taken:
-        number = str(taken.getsockname()[1]) if port == "taken" else port
-        command = [sys.executable, "-m", f"serving_mathematics.{module}", "--port", number]
-        quiet = os.environ | {"GRPC_VERBOSITY": "NONE"}  # its library has a line of its own
+        ports = ["-1", "65536", "9" * 30, str(taken.getsockname()[1])]
         done = subprocess.run(
-            command, env=quiet, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", ASKED_IN_TURN, f"serving_mathematics.{module}", *ports],
+            env=quiet,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert number in done.stderr
+    assert done.stdout.split() == ["2"] * len(ports), done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(ports), done.stderr
+    assert all(port in line for port, line in zip(ports, lines, strict=True)), lines
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")

@@ -6,13 +6,18 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+from material.plugins.search.plugin import Parser
+
 from builder import ROOT
 from builder.finish import (
     add_to_index,
+    after_search,
     copied_from_the_page,
     named_landmarks,
     plain_names,
     read_index,
+    searched,
     security_policy,
     settled,
     with_colours,
@@ -131,6 +136,45 @@ def test_colours_are_chosen_in_the_page_and_not_by_the_theme() -> None:
     left = '<form class="md-header__option">\n<input></form>'
     told = f"{left}<script>{COLOURS}</script><script></script>"
     assert with_colours(page) == told
+
+
+CODE = (
+    '<div class="language-python highlight" data-search-exclude=""><span class="filename">a.py'
+    '</span><pre><span></span><nav>n</nav><code><span class="k">def</span> f\n</code></pre></div>'
+)
+ROWS = "<thead><tr><th>Got</th></tr></thead><tbody><tr><td><p>4</p></td></tr></tbody></table>"
+EXCLUDED = f'<div class="checks" tabindex="0" data-search-exclude><table class="plain">{ROWS}</div>'
+FORMULA = "<math><mi>&rho;</mi><mo>&lt;</mo><msub><mi>x</mi><mtext>max load</mtext></msub></math>"
+PARTS = {
+    "code": CODE,
+    "code for the search": CODE.replace(' data-search-exclude=""', ""),
+    "rows": EXCLUDED,
+    "rows for the search": EXCLUDED.replace(" data-search-exclude", ""),
+    "formula": f"<p>Where {FORMULA} holds.</p>",
+    "blanks": "<p>A <math><mi>a</mi>\n <mtext> </mtext> <mi>b</mi></math> b</p>",
+    "button": "<p data-search-exclude><button>Copy</button></p><p>after</p>",
+}
+
+
+@pytest.mark.parametrize("part", [*PARTS, "all"])
+def test_the_search_finds_the_same_in_less(part: str) -> None:
+    text = "".join(PARTS.values()) if part == "all" else PARTS[part]
+    page = f'<h1 id="a">A {FORMULA}</h1>{text}<h2 id="b">B</h2><p>more</p>{text}'
+    found = []
+    for content in (page, searched(page)):
+        parser = Parser()
+        parser.feed(content)
+        parser.close()
+        found.append([(s.id, "".join(s.title), "".join(s.text)) for s in parser.data])
+    assert found[0] == found[1]
+    assert [title.strip() for _, title, _ in found[0]] == ["A ρ&lt;xmax load", "B"]
+    assert part not in ("code", "rows", "formula", "all") or len(searched(page)) < len(page) - 100
+
+
+def test_marks_for_the_search_go_when_it_has_read() -> None:
+    assert after_search('<p class="a" data-search-exclude="data-search-exclude">') == (
+        '<p class="a">'
+    )
 
 
 def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path: Path) -> None:

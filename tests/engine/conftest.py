@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from serving_mathematics.engine.token_engine import Settings, TokenEngine
@@ -20,9 +21,12 @@ if MISSING:  # said once, rather than by every file
 
 
 @pytest.fixture(scope="session")
-def engine() -> TokenEngine:
-    """One engine for the tests of this process; each test leaves it idle."""
-    return TokenEngine(Settings(max_sequences=4, kv_blocks=200, context_tokens=1024))
+def engine(shallow_model: Path) -> TokenEngine:
+    """One engine for the tests of this process; each test leaves it idle. Its words are nonsense,
+    its tokens, places and memory those of the whole model.
+    """
+    settings = Settings(max_sequences=4, kv_blocks=200, context_tokens=1024)
+    return TokenEngine(settings, shallow_model)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -223,9 +223,26 @@ def test_a_record_says_its_conditions() -> None:
     assert told["settings"]["kv_blocks"] == 70
     assert told["settings"]["block_tokens"] == 32
     assert (told["asked"]["repeats"], told["asked"]["run_s"]) == (3, 2.5)
-    assert told["rules"] == {"drift": 0.1, "wall_over_cpu": 1.05, "attempts": 8}
+    rules = {"drift": 0.1, "reference_rounds": 5, "wall_over_cpu": 1.05, "attempts": 8}
+    assert told["rules"] == rules
     with pytest.raises(ValueError, match="run_s must be positive"):
         conditions(Settings(), 3, 0.0)
+
+
+def test_the_reference_step_is_the_mean_of_its_rounds() -> None:
+    """Of a machine that is half as fast in every other round."""
+
+    class Restless:
+        asked: ClassVar[list[tuple[int, int, int]]] = []
+
+        def decode_steps(self, *asked: int) -> list[Step]:
+            self.asked.append(asked)
+            wall_s = 0.02 if len(self.asked) % 2 else 0.04
+            return [Step(0.0, wall_s, wall_s, 0, 0, 8, 300, 8, 0, 0.1, True)] * 3
+
+    found = measured_loads._reference_s(Restless())  # type: ignore[arg-type]
+    assert found == pytest.approx((3 * 0.02 + 2 * 0.04) / 5)
+    assert Restless.asked == [(8, 32, 25)] * 5
 
 
 def test_a_row_is_of_one_kind() -> None:

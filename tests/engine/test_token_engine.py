@@ -94,7 +94,8 @@ def test_tokens_in_a_step_are_those_that_the_rule_foresees(engine: TokenEngine) 
         assert (len(answer.tokens), answer.finish) == (6, "length")
 
 
-def test_answer_to_a_question(engine: TokenEngine) -> None:
+def test_answer_to_a_question() -> None:
+    engine = TokenEngine(Settings(max_sequences=1, kv_blocks=8, context_tokens=256))
     question = engine.encode_chat([{"role": "user", "content": "What is the capital of France?"}])
     (answer,) = answers(engine, Ask(tuple(question), 50))
     assert answer.finish == "stop"
@@ -132,9 +133,10 @@ def test_a_signal_after_two_engines_ended_is_heard(shallow_model: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
-def test_memory_that_is_short_loses_no_token_and_is_told() -> None:
+def test_memory_that_is_short_loses_no_token_and_is_told(shallow_model: Path) -> None:
     """Twelve requests need 60 blocks at their end, of which there are 30: some are preempted."""
-    engine = TokenEngine(Settings(max_sequences=16, kv_blocks=30, context_tokens=900))
+    settings = Settings(max_sequences=16, kv_blocks=30, context_tokens=900)
+    engine = TokenEngine(settings, shallow_model)
     for number in range(1, 13):
         engine.add(number, Ask(prompt(100, number), 60, ignore_end=True))
     steps = finish(engine)

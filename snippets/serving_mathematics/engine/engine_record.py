@@ -272,17 +272,8 @@ def _milliseconds(
     return 1000 * np.array([[run[latency][place] for run in row] for row in runs])
 
 
-def figure_predicted_and_measured(figure: Figure) -> None:
-    """The simulator knows the step times and what a change costs, and says what requests get.
-
-    Points are medians over the runs at a rate, bars their range; lines are predictions for the same
-    arrivals and lengths, made before; faint lines leave the cost of changes out.
-
-    Alt: Two charts against requests a second. Left, time to first token in milliseconds, right,
-    time per output token; in each the median and the 95th percentile rise with the rate. Points
-    with bars are measured, lines are predicted; faint lines lie below.
-    """
-    record = read_record(RECORD)
+def _draw_loads(figure: Figure, record: dict[str, Any]) -> None:
+    """Quantiles against rates: measured, predicted, and faintly predicted by the grid alone."""
     rates = record["loads"]["rates"]
     figure.set_size_inches(5.8, 3.3)
     panels = figure.subplots(1, 2)
@@ -311,6 +302,19 @@ def figure_predicted_and_measured(figure: Figure) -> None:
             )
         axes.set(xlabel="arrivals [1/s]", ylabel=f"{label} [ms]", ylim=(0, None))
         axes.set_xlim(0, 1.25 * rates[-1])
+
+
+def figure_predicted_and_measured(figure: Figure) -> None:
+    """The simulator knows the step times and what a change costs, and says what requests get.
+
+    Points are medians over the runs at a rate, bars their range; lines are predictions for the same
+    arrivals and lengths, made before; faint lines leave the cost of changes out.
+
+    Alt: Two charts against requests a second. Left, time to first token in milliseconds, right,
+    time per output token; in each the median and the 95th percentile rise with the rate. Points
+    with bars are measured, lines are predicted; faint lines lie below.
+    """
+    _draw_loads(figure, read_record(RECORD))
 
 
 def figure_step_times(figure: Figure) -> None:

@@ -255,7 +255,7 @@ def _measure_quality(most: int | None = None, names: Sequence[str] | None = None
     """
     path = model_path()
     file = read_gguf(path)
-    engine = TokenEngine(Settings(max_sequences=1, kv_blocks=70))
+    engine = TokenEngine(Settings(max_sequences=1, kv_blocks=70), path)
     tokens = _texts_of(engine, PLACES, most)
     del engine
     with _files_of(file, path) as paths:

