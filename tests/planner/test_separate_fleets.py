@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from concurrent import futures
 from dataclasses import replace
 
@@ -151,6 +152,7 @@ def test_one_fewer_in_either_fleet_misses() -> None:
         ((3, 1), (3, 4), (3, 4)),  # it misses TPOT: more for answers
         ((3, 6), (3, 4), (3, 4)),  # it keeps TPOT with fewer
         ((6, 1), (3, 1), (4, 1)),  # TTFT kept by fewer, as far as prompts alone say so
+        ((3, 1), (3, 1), (6, 1)),  # prompts alone want more
     ],
 )
 def test_a_longer_run_corrects_the_search(
@@ -165,6 +167,9 @@ def test_a_longer_run_corrects_the_search(
     run = told.apart.run if told.apart else None
     assert run is not None
 
+    tried: list[int] = []
+    alone = 6 if expected == (6, 1) else first[0]
+
     class Made:
         fleet, least = SeparateFleets(BASE).fleet, (3, 1)
 
@@ -178,7 +183,8 @@ def test_a_longer_run_corrects_the_search(
 
         def first_in_time(self, prompts: int, _budget: int) -> bool:
             assert self.long
-            return prompts != 3 if expected == (4, 1) else prompts >= first[0]
+            tried.append(prompts)
+            return prompts != 3 if expected == (4, 1) else prompts >= alone
 
         def performance(self, prompts: int, answers: int, _budget: int) -> Apart | None:
             assert self.long
@@ -194,6 +200,7 @@ def test_a_longer_run_corrects_the_search(
     monkeypatch.setattr(separate_fleets, "SeparateFleets", Made)
     found = settled_apart(BASE)
     assert (found.prompts, found.answers) == expected
+    assert all(abs(one - other) == 1 for one, other in itertools.pairwise(tried))
 
 
 def test_both_kinds_are_ranked_and_told(told: Answer) -> None:
