@@ -17,7 +17,6 @@ from serving_mathematics.machine.catalogue import (
     find_system,
     model_names,
     nearest,
-    own_precision,
     preset_model,
     systems,
 )
@@ -146,12 +145,6 @@ def test_backends_go_by_many_names(name: str, backend: str) -> None:
 )
 def test_precisions_go_by_many_names(name: str, precision: str) -> None:
     assert find_precision(name) == precision
-
-
-def test_precision_is_as_published_where_nothing_is_said() -> None:
-    assert own_precision(preset_model(R1)) == "fp8"
-    assert own_precision(preset_model(LLAMA)) == "bf16"
-    assert own_precision(preset_model("openai/gpt-oss-120b")) == "fp4"
 
 
 @given(st.text(max_size=30))

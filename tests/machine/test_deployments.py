@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from serving_mathematics.machine.architectures import Attention
-from serving_mathematics.machine.catalogue import find_model, find_system
+from serving_mathematics.machine.catalogue import find_model, find_system, preset_model
 from serving_mathematics.machine.deployments import (
     FROM_TEXT,
     OWN_HEADS,
@@ -20,6 +20,7 @@ from serving_mathematics.machine.deployments import (
     cache_devices,
     draft_engine,
     fewest_devices,
+    own_precision,
     possible,
     require_deployment,
     room_sequences,
@@ -294,3 +295,9 @@ def test_sglang_does_not_guess_beside_attention_over_data(drafter: object) -> No
     require_deployment(replace(groups, backend="sglang", attention_data=1))
     with pytest.raises(Impossible, match="attention_data must be 1 in sglang"):
         require_deployment(replace(groups, backend="sglang"))
+
+
+def test_precision_is_as_published_where_nothing_is_said() -> None:
+    assert own_precision(preset_model("deepseek-ai/DeepSeek-R1")) == "fp8"
+    assert own_precision(preset_model("meta-llama/Meta-Llama-3.1-70B")) == "bf16"
+    assert own_precision(preset_model("openai/gpt-oss-120b")) == "fp4"

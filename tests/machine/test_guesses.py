@@ -93,6 +93,14 @@ def test_more_guesses_need_more_tokens_and_never_more_than_all(
     assert 1 <= few <= many <= guesses + 2
 
 
+def test_one_number_goes_with_any_and_other_lengths_are_refused() -> None:
+    both = guessed_step_s(WORKED, FITTED, [3.0, 3.0], [50.0, 90.0])
+    assert guessed_step_s(WORKED, FITTED, 3, [50.0, 90.0]).tolist() == both.tolist()
+    assert guessed_prompt_s(WORKED, FITTED, 50)[0] == guessed_prompt_s(WORKED, FITTED, [50])[0]
+    with pytest.raises(ValueError, match="context must be as many as sequences, or one, got 3"):
+        guessed_step_s(WORKED, FITTED, [1.0, 2.0], [1.0, 2.0, 3.0])
+
+
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
 def test_bad_numbers_are_refused(bad: float) -> None:
     for call, name in (

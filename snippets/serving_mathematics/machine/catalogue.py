@@ -310,13 +310,3 @@ def find_precision(name: str) -> str:
     if form not in PRECISION_NAMES:
         raise ValueError(f"precision {name!r} is not known; known: {', '.join(PRECISIONS)}")
     return PRECISION_NAMES[form]
-
-
-def own_precision(architecture: Architecture) -> str:
-    """The precision in which a model's weights were published.
-
-    >>> from serving_mathematics.machine.catalogue import find_model
-    >>> own_precision(find_model("gpt-oss-120b")[0])
-    'fp4'
-    """
-    return "fp4" if architecture.published == "mxfp4" else architecture.published

@@ -147,6 +147,16 @@ def stored(deployment: Deployment) -> Storage:
     return replace(kept, cache=deployment.cache_bytes) if deployment.cache_bytes else kept
 
 
+def own_precision(architecture: Architecture) -> str:
+    """The precision in which a model's weights were published.
+
+    >>> from serving_mathematics.machine.catalogue import find_model
+    >>> own_precision(find_model("gpt-oss-120b")[0])
+    'fp4'
+    """
+    return "fp4" if architecture.published == "mxfp4" else architecture.published
+
+
 def draft_engine(deployment: Deployment) -> Deployment | None:
     """The draft model of a deployment as an engine of its own on the same devices, None where no
     model guesses: split the same way, in its published precision, its cache in the model's.
@@ -164,7 +174,7 @@ def draft_engine(deployment: Deployment) -> Deployment | None:
     return replace(
         deployment,
         architecture=model,
-        precision="fp4" if model.published == "mxfp4" else model.published,
+        precision=own_precision(model),
         expert=deployment.expert if model.expert_counts else 1,
         draft_tokens=0,
         accepted_tokens=1.0,

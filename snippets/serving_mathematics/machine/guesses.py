@@ -43,7 +43,7 @@ from serving_mathematics.machine.step_time import (
     step_parts,
 )
 from serving_mathematics.optimization.speculative_decoding import expected_tokens, speedup
-from serving_mathematics.require import require_all_non_negative, require_all_positive
+from serving_mathematics.require import require, require_all_non_negative, require_all_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def guessed_step_s(
     """Time of decoding steps with all that guesses in them, shape (n,), in seconds.
 
     sequences: in the whole engine, shape (n,) or one number. context: tokens that each has, the
-    same. Raises ValueError unless both are finite and not negative.
+    same. Raises ValueError unless both are finite and not negative, and of one length.
 
     >>> from dataclasses import replace
     >>> from serving_mathematics.machine.deployments import FROM_TEXT, WORKED
@@ -69,6 +69,8 @@ def guessed_step_s(
     (1.0, True)
     """
     require_all_non_negative(sequences=sequences, context=context)
+    sizes = {np.size(sequences), np.size(context)}
+    require(len(sizes - {1}) <= 1, "context", "as many as sequences, or one", np.size(context))
     counts, contexts = np.broadcast_arrays(
         *(np.atleast_1d(np.asarray(given, dtype=float)) for given in (sequences, context))
     )
@@ -94,7 +96,8 @@ def _passes(
 def guessed_prompt_s(deployment: Deployment, constants: Constants, tokens: ArrayLike) -> Array:
     """Time of prompts, each alone, shape (n,), in seconds; a draft model reads them as well.
 
-    tokens: of the prompts, shape (n,). Raises ValueError unless they are finite and not negative.
+    tokens: of the prompts, shape (n,) or one number. Raises ValueError unless they are finite and
+    not negative.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.step_time import FITTED
@@ -102,7 +105,7 @@ def guessed_prompt_s(deployment: Deployment, constants: Constants, tokens: Array
     True
     """
     require_all_non_negative(tokens=tokens)
-    lengths = np.asarray(tokens, dtype=float)
+    lengths = np.atleast_1d(np.asarray(tokens, dtype=float))
     engines = [deployment, draft_engine(deployment)]
     works = [replace(count_work([one]), prompt=lengths) for one in engines if one]
     return np.asarray(sum(prompt_s(work, constants) for work in works), dtype=float)
@@ -242,9 +245,7 @@ def check_a_full_device_gains_nothing() -> None:
     Source: the limit of the roofline, with peaks a thousandth of the data sheet's; kernels and the
     vocabulary, which do not grow, below 2%.
     """
-    slow = replace(
-        WORKED.system, bf16_flops_per_s=WORKED.system.bf16_flops_per_s / 1000, generation="hopper"
-    )
+    slow = replace(WORKED.system, bf16_flops_per_s=WORKED.system.bf16_flops_per_s / 1000)
     guessing = replace(WORKED, system=slow, draft_tokens=3, drafter=FROM_TEXT)
     got = float(break_even_tokens(guessing, FITTED, 512, 100)[0])
     checks.close("tokens to yield", got, 4.0, rtol=0.02)

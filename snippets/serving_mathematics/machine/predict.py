@@ -46,10 +46,9 @@ from serving_mathematics.machine.catalogue import (
     find_system,
     model_names,
     nearest,
-    own_precision,
     systems,
 )
-from serving_mathematics.machine.deployments import Deployment, require_deployment
+from serving_mathematics.machine.deployments import Deployment, own_precision, require_deployment
 from serving_mathematics.machine.run_reading import ACCEPTED, fleet_split
 from serving_mathematics.machine.step_time import FITTED, Constants, count_work
 from serving_mathematics.require import require_positive_integer

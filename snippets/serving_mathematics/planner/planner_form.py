@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import json
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -155,8 +155,11 @@ def form_html() -> str:
 
 def _control(field: Field) -> str:
     known = CHOICES.get(field.name, ())
-    names: dict[str, Iterable[str]] = {"model": model_names(), "device": (*systems(), OTHER)}
-    offered = tuple((names | {"drafter": DRAFTERS}).get(field.name, ()))
+    offered = {
+        "model": model_names(),
+        "device": (*systems(), OTHER),
+        "drafter": DRAFTERS,
+    }.get(field.name, ())
     attributes = f'id="planner-{field.name}" name="{field.name}"'
     attributes += f' aria-describedby="planner-{field.name}-problem"'
     default = str(START.get(field.name, "" if field.default is None else field.default))
@@ -171,13 +174,13 @@ def _control(field: Field) -> str:
     else:
         mode = ' inputmode="decimal"' if field.high else ""
         listed = f' list="planner-{field.name}-names"' if offered else ""
-        words = "".join(f'<option value="{html.escape(name)}">' for name in offered)
+        names = "".join(f'<option value="{html.escape(name)}">' for name in offered)
         control = (
             f'<input type="text"{mode} autocomplete="off" spellcheck="false" '
             f'{attributes}{listed} value="{default}">'
         )
         if offered:
-            control += f'<datalist id="planner-{field.name}-names">{words}</datalist>'
+            control += f'<datalist id="planner-{field.name}-names">{names}</datalist>'
     when = f' data-when="{WHEN[field.name]}"' if field.name in WHEN else ""
     when += " hidden" if field.name not in DRAWN and when else ""  # a known device, and a rate
     return (

@@ -32,12 +32,12 @@ from serving_mathematics.machine.catalogue import (
     find_model,
     find_precision,
     find_system,
-    own_precision,
 )
 from serving_mathematics.machine.deployments import (
     DRAFTERS,
     Deployment,
     Impossible,
+    own_precision,
     possible,
     require_deployment,
     weight_bytes,
