@@ -73,7 +73,9 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "chapter_check": ("chapter",),
 }
 MADE_BY = {  # of modules that make something together, the one under whose name it is kept
+    "behaviour": "source",
     "configuration": "pages",
+    "kept": "runner",
     "notebooks": "expansion",
     "sliders": "pages",
     "readings": "pages",

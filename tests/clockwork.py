@@ -56,6 +56,9 @@ class Clock:
         self.now += self.tick * (1 + (self.looks % 7 == 0))
         return self.now
 
+    def time(self) -> float:
+        return self.now
+
     def process_time(self) -> float:
         return self.cpu
 

@@ -43,7 +43,8 @@ def made(name: str) -> dict[str, Any]:
     """What a module makes, in what JSON can hold."""
     with tempfile.TemporaryDirectory() as folder:
         plain = {key: _plain(value) for key, value in cases()[name](Path(folder)).items()}
-    found: dict[str, Any] = json.loads(json.dumps(plain))
+        text = json.dumps(plain, ensure_ascii=False).replace(folder, "…")
+    found: dict[str, Any] = json.loads(text)
     return found
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import shutil
 import zipfile
 import zlib
@@ -15,14 +16,25 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from builder import BuildError, chapter_check, contracts, pages, scaffold
+from builder import (
+    ROOT,
+    SOURCES,
+    BuildError,
+    chapter_check,
+    contracts,
+    pages,
+    runner,
+    scaffold,
+    source,
+    worker,
+)
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
 from builder.pages import symbol_uses
 from builder.runner import Run
-from builder.source import module_names
+from builder.source import module_names, module_path
 
-from . import small_chapter, small_site
+from . import small_chapter, small_runs, small_site
 
 CONFIG = """\
 site_name: Small
@@ -381,10 +393,259 @@ def _added(before: bytes, after: bytes) -> list[str]:
     return ["\n".join(lines[max(0, n - 1) : n + 1]) if before else lines[n] for n in places]
 
 
+def _ran(folder: Path) -> dict[str, Any]:
+    """What becomes of modules that end well, fail, crash, hang and change; what is kept of them."""
+    small_runs.write_modules(folder)
+    cache = folder / "cache"
+    names = [name for name in small_runs.ENDS if name != "part.changes"]
+    told: dict[str, Any] = {}
+    lines: list[str] = []
+
+    def run(**options: Any) -> dict[str, Any]:
+        started.clear()
+        lines.clear()
+        runs = runner.run_all(folder, cache, jobs=2, progress=lines.append, **options)
+        found = {run.name: _of_run(run) for run in runs}
+        return {"runs": found, "lines": list(lines), "started": list(started)}
+
+    with small_runs.workers() as (clock, started):
+        for age in (7200, 60):
+            left = cache / f"tmp-{age}"
+            left.mkdir(parents=True)
+            os.utime(left, (clock.now - age, clock.now - age))
+        for number in range(10):
+            entry = cache / "part.fine" / f"{number}"
+            entry.mkdir(parents=True)
+            os.utime(entry, (1e8 + number, 1e8 + number))
+        told["first"] = run(names=names, timeout_s=20.0)
+        kept = sorted(path.name for path in (cache / "part.fine").iterdir())
+        told["entries"] = [name for name in kept if len(name) == 1]
+        told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
+        told["again"] = run(names=names, timeout_s=20.0)["started"]
+        told["not again"] = run(names=names, again=False)["started"]
+        told["report"] = runner.failure_report(
+            runner.run_all(folder, cache, names=names, again=False)
+        )
+        path = module_path(folder, "part.fine")
+        text = path.read_text(encoding="utf-8")
+        for what, other in (("comment", f"{text}# more\n"), ("code", f"{text}C = 3\n")):
+            path.write_text(other, encoding="utf-8")
+            told[what] = run(names=["part.fine"])
+        for damage in ("seal", "text", "file"):
+            told[damage] = _damaged(cache, damage) + run(names=["part.fine"])["lines"]
+        for name in ("part.changes", "part.nowhere"):
+            try:
+                run(names=[name])
+            except BuildError as problem:
+                told[name] = [str(problem).replace(str(folder), "…"), *started]
+    return told
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    """What a record says, without what is hashed."""
+    record = {key: value for key, value in run.record.items() if value}
+    states = [run.path, run.address, run.failed, run.pending, run.seconds, len(run.outline.symbols)]
+    record["failures"] = [
+        failure | {"traceback": len(failure["traceback"])} for failure in run.record["failures"]
+    ]
+    return record | {"files": len(record.get("files", ())), "of": len(record["of"]), "is": states}
+
+
+def _damaged(cache: Path, what: str) -> list[str]:
+    """Change something of the newest entry, and say how many there were."""
+    entries = [path for path in (cache / "part.fine").iterdir() if (path / "record.json").exists()]
+    newest = max(entries, key=lambda path: (path / "record.json").stat().st_mtime_ns)
+    file = newest / ("line-light.svg" if what == "file" else "record.json")
+    text = file.read_text(encoding="utf-8")
+    file.write_text(f" {text}" if what == "seal" else f"{text} ", encoding="utf-8")
+    return [f"{len(entries)} entries"]
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What a worker records of checks, figures, sliders and examples of every kind."""
+    (folder / SOURCES).mkdir(parents=True)
+    shutil.copy(ROOT / SOURCES / "house.mplstyle", folder / SOURCES)
+    told: dict[str, Any] = {"whole": small_runs.record_of(folder, small_runs.MODULE)}
+    head = "import numpy as np\nfrom types import SimpleNamespace\n"
+    for odd in small_runs.ODD:
+        text = f"{head}\n\ndef example():\n    return {odd}\n"
+        record = small_runs.record_of(folder, text)
+        told[odd] = [record["example"], record["failures"]]
+    told["no import"] = small_runs.record_of(folder, "!", "small.none")
+    record = told["whole"] | {"checks": [*told["whole"]["checks"], {"name": "check_gone"}]}
+    text = small_runs.MODULE.replace("Two is two,", "Not so: two").replace("A line.", "Lines.")
+    text = text.replace("def slider_line():", 'def slider_line():\n    """Move."""')
+    again = worker.told_anew(record, "# first\n" + text.replace("def check_nothing", "def other"))
+    told["anew"] = {name: again[name] for name in ("doc", "checks", "figures", "sliders")}
+    path = folder / "odd.py"
+    for what in ("def (", "a = 1\n"):
+        path.write_text(what, encoding="utf-8")
+        told[f"described {what.strip()}"] = worker.description(path)
+    path.write_bytes(b"a = '\xff'\n")
+    told["described bytes"] = worker.description(path)
+    told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
+    return told
+
+
+ODD_SOURCES = {
+    "part/one": """\
+from __future__ import annotations
+import numpy as np, os.path
+from . import two
+from .two import (
+    a,
+    b as c,
+)
+from .. import checks
+from ..other.three import d
+import serving_mathematics.other.four as four
+from fastapi import FastAPI; import httpx
+
+A, (B, C) = 1, (2, 3)
+D: int = A
+E: int
+A += 1
+
+
+@np.vectorize
+def f(x):
+    import grpc
+    return a(x) + c + G()
+
+
+class G(FastAPI):
+    pass
+
+
+async def h():
+    return os.path, four
+""",
+    "part/two": "import random\nLIMIT = 3\n\n\ndef a(x):\n    return b(x)\n\n\n"
+    "def b(x):\n    return x",
+    "part/three": '"""\nimport a sentence that is none\n"""\n'
+    "from .two import a\nimport \\\n    grpc\n",
+    "part/broken": "from .two import a\ndef (\nimport httpx\nfrom ..other import four\n",
+    "part/plain": "import re\n",
+    "other/three": """\
+from serving_mathematics.part.two import a as e
+
+
+def d(x):
+    return e(x)
+""",
+    "other/four": """\
+from serving_mathematics.part import two
+
+PATH = __file__
+
+
+def read():
+    return open(PATH).read() + two.a
+
+
+def twice():
+    return read()
+""",
+    "other/five": """\
+import json
+import zlib, json as j
+from serving_mathematics.other.four import read
+from serving_mathematics.part.two import LIMIT, a
+import numpy
+
+
+def a1():
+    return a(LIMIT) + numpy.pi + json.x + j.y + zlib.z
+
+
+def a2():
+    return read
+""",
+    "other/six": """\
+from serving_mathematics.other.five import a1
+from serving_mathematics.part.two import b
+
+
+def LIMIT():
+    return a1, b
+""",
+    "other/_own": "",
+}
+COPIED = [
+    ("part.one", ["A"]),
+    ("part.one", ["D", "E"]),
+    ("part.one", ["f"]),
+    ("part.one", ["h", "G"]),
+    ("part.two", ["a"]),
+    ("other.three", ["d"]),
+    ("other.four", ["twice"]),
+    ("other.five", ["a1"]),
+    ("other.five", ["a1", "a2"]),
+    ("other.six", ["LIMIT"]),
+]
+
+
+def _sources(folder: Path) -> dict[str, Any]:
+    """What is known of modules without running them."""
+    package = folder / SOURCES
+    for name, text in ODD_SOURCES.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    for name in ("", "part/", "other/"):
+        (package / name / "__init__.py").touch()
+    (package / "checks.py").write_text("import scipy\n", encoding="utf-8")
+    (package / "house.mplstyle").touch()
+    optional = 'fastapi = "fastapi"\ngrpc = "grpcio"\nhttpx = "httpx"\n'
+    (folder / "pyproject.toml").write_text(f"[tool.handbook.optional]\n{optional}")
+    names = module_names(folder)
+    told: dict[str, Any] = {"names": names}
+    found = source.Sources(folder, folder / "cache")
+    for name in names:
+        path = module_path(folder, name)
+        files, packages = found.dependencies(path)
+        executed = found.executed(path, files, documented=False)
+        told[name] = {
+            "files": [file.relative_to(package).as_posix() for file in files],
+            "packages": packages,
+            "needs": found.needs(name),
+            "executed": sorted(line.rpartition(" ")[0][len(SOURCES) + 1 :] for line in executed),
+        }
+        with contextlib.suppress(SyntaxError):
+            told[name]["outline"] = source.outline(path.read_text(encoding="utf-8")).as_json()
+    for name, what in COPIED:
+        try:
+            copied = source.self_contained(found.module(name), what, found.module)
+        except BuildError as problem:
+            copied = str(problem)
+        told[f"{name} {' '.join(what)}"] = copied
+    digests = {name: found.digest(name) for name in names}
+    told["digests"] = [len(digests), len(set(digests.values())), *map(len, digests.values())]
+    for changed, after in (
+        ("part/two", "import random\nLIMIT = 3  # of a\n\n\ndef a(x):\n    return b(x)\n"),
+        ("part/two", "import random\nLIMIT = 4\n\n\ndef a(x):\n    return b(x)\n\n\ndef b(x): ..."),
+        ("other/four", ODD_SOURCES["other/four"].replace("return read()", "return read")),
+    ):
+        (package / f"{changed}.py").write_text(after, encoding="utf-8")
+        now = {name: source.digest(folder, name) for name in names}
+        told[f"after {changed} {len(told)}"] = [
+            name for name in names if now[name] != digests[name]
+        ]
+        digests = now
+    for name in ("part.broken", "part.nowhere"):
+        try:
+            found.module(name)
+        except BuildError as problem:
+            told[f"{name} as a module"] = str(problem).replace(str(folder), "…")
+    return told
+
+
 CASES: Mapping[str, Any] = {
     "builder.pages": _site,
     "builder.expansion": _at_work,
     "builder.contracts": _rules,
     "builder.chapter_check": _check,
     "builder.scaffold": _begun,
+    "builder.runner": _ran,
+    "builder.worker": _recorded,
+    "builder.source": _sources,
 }
