@@ -72,13 +72,19 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "scaffold": ("chapter",),
     "chapter_check": ("chapter",),
 }
-MADE_BY = {  # of modules that make something together, the one under whose name it is kept
-    "behaviour": "source",
-    "configuration": "pages",
-    "kept": "runner",
-    "notebooks": "expansion",
-    "sliders": "pages",
-    "readings": "pages",
+MADE_BY = {  # of a module whose work is kept under the name of one that has it do it
+    "builder.behaviour": "builder.source",
+    "builder.configuration": "builder.pages",
+    "builder.kept": "builder.runner",
+    "builder.notebooks": "builder.expansion",
+    "builder.readings": "builder.pages",
+    "builder.sliders": "builder.pages",
+    "engine.completion_schema": "engine.engine_server",
+    "engine.gguf_file": "engine.language_measurement",
+    "engine.llama_model": "engine.language_measurement",
+    "engine.load_prediction": "engine.engine_measurement",
+    "engine.measured_loads": "engine.engine_measurement",
+    "engine.token_engine": "engine.engine_measurement",
 }
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
 ANSWERS = "tests/test_nudged.py::test_no_answer_changes_in_silence"
@@ -167,10 +173,15 @@ def _sources(root: Path) -> Sources:
 
 
 @functools.cache
-def _made(root: Path) -> set[str]:
-    """The modules of which something small is made and kept whole."""
-    texts = (path.read_bytes() for path in root.glob("tests/made/*.json"))
+def _kept_whole(root: Path) -> set[str]:
+    texts = [path.read_bytes() for path in root.glob("tests/made/*.json")]
     return {name for text in texts for name in json.loads(text)}
+
+
+def _made(name: str, root: Path) -> list[str]:
+    """The test that compares what a module makes of something small, where that is kept."""
+    under = MADE_BY.get(name, name)
+    return [f"{MADE}[{under}]"] if under in _kept_whole(root) else []
 
 
 def tests_of(file: str, root: Path) -> list[str]:
@@ -180,8 +191,7 @@ def tests_of(file: str, root: Path) -> list[str]:
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
-        made = MADE_BY.get(path.stem, path.stem)
-        found = [f"{MADE}[builder.{made}]"] if f"builder.{made}" in _made(root) else []
+        found = _made(f"builder.{path.stem}", root)
         found += [f"tests/{part}test_{name}.py" for part in ("builder/", "") for name in names]
         found += [f"tests/test_{path.stem}.py"] if path.stem not in names else []
     else:
@@ -191,7 +201,7 @@ def tests_of(file: str, root: Path) -> list[str]:
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
         found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules
-        found += [f"{MADE}[{name}]"] if name in _made(root) else []
+        found += _made(name, root)
         found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]
         found += [f"tests/test_{path.stem}.py", file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []

@@ -104,22 +104,19 @@ def _streams(_: Path) -> dict[str, Any]:
 
 
 class Proxy:
-    """Counts what is sent through it, and a little more for each call."""
+    """Counts what is sent while it is open."""
 
     port = 7
 
-    def __init__(self, port: int) -> None:
-        self.sent, self.received = 10 * port, port
+    def __init__(self, there: list[Proxy], port: int) -> None:
+        self.there, self.sent, self.received = there, 10 * port, port
 
     def __enter__(self) -> Proxy:
-        _open.append(self)
+        self.there.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _open.remove(self)
-
-
-_open: list[Proxy] = []
+        self.there.remove(self)
 
 
 class Later:
@@ -135,65 +132,6 @@ class Later:
         self.target(*self.args)
 
 
-def _wire(_: Path) -> dict[str, Any]:
-    """The whole record of encodings, of a server that answers in its own process."""
-    clock = Clock(tick=1e-4)
-    weights = np.random.default_rng(1).integers(-8, 9, (64, 10)) / 8
-
-    def logits(pixels: Any) -> Any:
-        return np.asarray(pixels) @ weights
-
-    @contextlib.contextmanager
-    def caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
-        @functools.cache
-        def answered(body: bytes) -> bytes:
-            parts = wire_measurement._parts(_pixels(body), encoding, logits)
-            read = parts["server_decodes"]()
-            pixels = read if isinstance(read, np.ndarray) else read[0]
-            scores = logits(pixels).astype(np.float32)
-            scores[::7] += 1  # some are wrong
-            write = parts["server_encodes"].func
-            return bytes(write(scores))
-
-        def call(body: bytes) -> bytes:
-            clock.now += 0.01 + 1e-7 * len(body) + 1e-4 * port
-            for proxy in _open:
-                proxy.sent += len(body) + 7
-                proxy.received += 11 + proxy.received % 3
-            return answered(body)
-
-        def _pixels(body: bytes) -> Any:
-            return images[: min((1, 16, 256), key=lambda n: abs(n - len(body) / sizes[encoding]))]
-
-        yield call
-
-    @contextlib.contextmanager
-    def running() -> Iterator[dict[str, int]]:
-        yield {"rest": 1, "grpc": 2}
-
-    images = wire_measurement.load_digits().test.pixels.astype(np.float32)
-    sizes = {e: len(wire_measurement._encode(images[:256], e)) / 256 for e in SIZED}
-    with mock.patch.multiple(
-        wire_measurement,
-        time=clock,
-        provenance=_made,
-        _servers=running,
-        _caller=caller,
-        _CountingProxy=Proxy,
-        threading=SimpleNamespace(Thread=Later, Barrier=lambda many: Gate(many)),
-        train_classifier=lambda *_: SimpleNamespace(logits=logits),
-        ROUNDS=1,
-        CALLS=2,
-        LOAD_S=0.1,
-        LOAD_ROUNDS=2,
-        CLIENTS=3,
-    ):
-        return wire_measurement._measure()
-
-
-SIZED = wire_measurement.ENCODINGS
-
-
 class Gate:
     """A barrier that waits for nobody, and knows for how many it should."""
 
@@ -202,6 +140,58 @@ class Gate:
 
     def wait(self) -> None:
         """Everybody is there."""
+
+
+def _wire(_: Path) -> dict[str, Any]:
+    """The whole record of encodings, of a server that answers in its own process."""
+    clock, proxies = Clock(tick=1e-4), list[Proxy]()
+    weights = np.random.default_rng(1).integers(-8, 9, (64, 10)) / 8
+
+    def logits(pixels: Any) -> Any:
+        return np.asarray(pixels) @ weights
+
+    @contextlib.contextmanager
+    def caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
+        parts = wire_measurement._parts(images[:1], encoding, logits)
+        read, write = (parts[f"server_{name}"].func for name in ("decodes", "encodes"))
+
+        @functools.cache
+        def answered(body: bytes) -> bytes:
+            found = read(body)
+            scores = logits(found if isinstance(found, np.ndarray) else found[0])
+            scores[::7] += 1  # some are wrong
+            return bytes(write(scores.astype(np.float32)))
+
+        def call(body: bytes) -> bytes:
+            clock.now += 0.01 + 1e-7 * len(body) + 1e-4 * port
+            for proxy in proxies:
+                proxy.sent += len(body) + 7
+                proxy.received += 11 + proxy.received % 3
+            return answered(body)
+
+        yield call
+
+    @contextlib.contextmanager
+    def running() -> Iterator[dict[str, int]]:
+        yield {"rest": 1, "grpc": 2}
+
+    images = wire_measurement.load_digits().test.pixels.astype(np.float32)
+    with mock.patch.multiple(
+        wire_measurement,
+        time=clock,
+        provenance=_made,
+        _servers=running,
+        _caller=caller,
+        _CountingProxy=functools.partial(Proxy, proxies),
+        threading=SimpleNamespace(Thread=Later, Barrier=Gate),
+        train_classifier=lambda *_: SimpleNamespace(logits=logits),
+        ROUNDS=1,
+        CALLS=2,
+        LOAD_S=0.1,
+        LOAD_ROUNDS=2,
+        CLIENTS=3,
+    ):
+        return wire_measurement._measure()
 
 
 def _fleets(_: Path) -> dict[str, Any]:

@@ -180,6 +180,7 @@ def test_marks_for_the_search_go_when_it_has_read() -> None:
 def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path: Path) -> None:
     index = tmp_path / "search" / "search_index.json"
     assert read_index(tmp_path) == []
+    add_to_index(tmp_path, [{"location": "a/", "text": "1"}])  # where there is none, none is made
     index.parent.mkdir()
     entries = [{"location": place, "text": text} for place, text in (("a/", "1"), ("b/#x", "2"))]
     index.write_text(json.dumps({"docs": entries}))
