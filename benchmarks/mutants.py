@@ -84,6 +84,7 @@ MADE_BY = {  # of a module whose work is kept under the name of one that has it 
     "engine.llama_model": "engine.language_measurement",
     "engine.load_prediction": "engine.engine_measurement",
     "engine.measured_loads": "engine.engine_measurement",
+    "engine.step_costs": "engine.engine_measurement",
     "engine.token_engine": "engine.engine_measurement",
 }
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"

@@ -471,7 +471,12 @@ def _recorded(folder: Path) -> dict[str, Any]:
         text = f"{head}\n\ndef example():\n    return {odd}\n"
         record = small_runs.record_of(folder, text)
         told[odd] = [record["example"], record["failures"]]
-    told["no import"] = small_runs.record_of(folder, "!", "small.none")
+    for broken in (
+        "a = 1\n\ndef (:\n",
+        "\nfrom string import Template\n\nTemplate('$').substitute()\n",
+        "raise KeyboardInterrupt",
+    ):
+        told[broken] = small_runs.record_of(folder, broken)["failures"]
     record = told["whole"] | {"checks": [*told["whole"]["checks"], {"name": "check_gone"}]}
     text = small_runs.MODULE.replace("Two is two,", "Not so: two").replace("A line.", "Lines.")
     text = text.replace("def slider_line():", 'def slider_line():\n    """Move."""')

@@ -4,10 +4,10 @@ moves when somebody waits for them; and a module whose record a worker makes her
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -252,15 +252,19 @@ def record_of(root: Path, text: str, name: str = "small.one") -> dict[str, Any]:
     module.__file__ = str(path)
     folder = root / "made"
     folder.mkdir(exist_ok=True)
-    run = worker._Run(root, name, folder)
+    run, usual = worker._Run(root, name, folder), importlib.import_module
+
+    def imported(asked: str) -> ModuleType:
+        if asked != module.__name__:
+            return usual(asked)
+        exec(compile(text, path, "exec"), vars(module))
+        return module  # type: ignore[no-any-return]
+
     with (
         mock.patch.object(worker._Run, "watch_reads"),
-        mock.patch.dict(sys.modules),
+        mock.patch.object(importlib, "import_module", imported),
         redirect_stdout(io.StringIO()),
     ):
-        if not text.startswith("!"):
-            exec(compile(text, path, "exec"), vars(module))
-            sys.modules[module.__name__] = module
         record = run.record([])
     record["seconds"] = {name: seconds >= 0 for name, seconds in record["seconds"].items()}
     for failure in record["failures"]:
