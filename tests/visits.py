@@ -1,7 +1,7 @@
 """One visit to a page: everything that the tests of all pages ask about it.
 
-Its looks are judged at one width, at both or at none, and in one theme or both, as the caller wants;
-whether it fits, always at both widths.
+Its looks are judged at one width, at both or at none, and in one theme or both, as the caller
+wants; whether it fits, always at both widths.
 """
 
 from __future__ import annotations
