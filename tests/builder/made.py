@@ -232,6 +232,22 @@ TOLD: dict[str, tuple[list[str], dict[str, tuple[int | None, str]], Any]] = {
     "no tests": (["first"], GOOD | {"pytest": (5, "")}, [("tests", "", ""), ("halving", "", "")]),
     "one thing": (["first"], GOOD, [("page", "Here.", "")]),
     "broken": (["first"], GOOD, [("module", "import numpy", "import import numpy")]),
+    "a check fails": (
+        ["first"],
+        BAD,
+        [("module", "import numpy", "# fails: check_1\nimport numpy")],
+    ),
+    "an import fails": (
+        ["first"],
+        BAD,
+        [
+            ("module", "import numpy", "# fails: import\nimport numpy"),
+            ("module", "4.0 * value", "5.0 * value"),
+            ("page", "title: First", "other: First"),
+            ("page", "{{ code double Kept }}", ""),
+            ("page", "Here.", "WRITE: it"),
+        ],
+    ),
     "yaml": (["first"], GOOD, [("page", "title: First", "title: First: a")]),
     "modules": (["first"], GOOD, [("page", "modules: [other]", "modules: other")]),
     "the page": (
@@ -281,6 +297,10 @@ def _check(folder: Path) -> dict[str, Any]:
         options["progress"]("ran")
         clock.now += 3.6
         there = small_chapter.records_of(folder)
+        for told_as in ("import", "check_1"):
+            if f"# fails: {told_as}" in (folder / small_chapter.SHORT["module"]).read_text():
+                failure = {"function": told_as, "line": 3, "error": "E", "message": "m"}
+                there["capacity.first"].record["failures"] = [failure | {"traceback": ""}]
         return [there[name] for name in options["names"]]
 
     says: dict[str, tuple[int | None, str]] = {}
