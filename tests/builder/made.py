@@ -342,7 +342,7 @@ def _check(folder: Path) -> dict[str, Any]:
     return told
 
 
-TEMPLATE = "title: Chapter title\nChapter title\npart_slug chapter_slug\n"
+TEMPLATE = "title: Chapter title\nChapter title\ntitle: Chapter title\npart_slug chapter_slug\n"
 BEGUN: dict[str, tuple[list[str], Any]] = {  # the command's words, and faults of the chapter
     "plain": (["capacity", "Spot instances_2"], []),
     "titled": (["capacity", "spot", "--title", "  Spot:  a Thing ", "--task", "Cook"], []),
@@ -439,6 +439,7 @@ def _ran(folder: Path) -> dict[str, Any]:
             os.utime(entry, (1e8 + number, 1e8 + number))
         told["first"] = run(names=names, timeout_s=20.0)
         kept = sorted(path.name for path in (cache / "part.fine").iterdir())
+        told["environment"] = small_runs.Process.given
         told["entries"] = [name for name in kept if len(name) == 1]
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
         told["again"] = run(names=names, timeout_s=20.0)["started"]

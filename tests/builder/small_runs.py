@@ -48,6 +48,7 @@ class Process:
     pid = 0
     clock: Clock
     told: list[str]
+    given: dict[str, str] = {}  # noqa: RUF012 (the environment of every worker)
 
     def __init__(self, target: Any, args: Any, name: str, daemon: bool) -> None:
         assert target is worker.main
@@ -60,6 +61,7 @@ class Process:
     def start(self) -> None:
         """Leave a record, or what there is without one."""
         self.told.append(f"start {self.name} {self.needs} at {self.clock.now - 1e9:g}")
+        self.given |= {name: os.environ[name] for name in runner.WORKER_ENVIRONMENT}
         self.end = self.clock.now + self.after
         self.files = {"step": worker.STEP, "output": worker.OUTPUT}
         for what, file in self.files.items():

@@ -118,6 +118,19 @@ def test_search_of_the_theme_is_put_off() -> None:
     assert "search/search_index.json" not in settled(f"<title>t</title>{bundle}")
 
 
+def test_scripts_stand_in_the_page_once_and_without_comments() -> None:
+    dialog = '<div data-md-component="search" role="dialog"></div>'
+    bundle = '<script src="assets/javascripts/bundle.a5f9d56c.min.js"></script>'
+    page = settled(f"<title>t</title><svg><title>u</title></svg>{dialog}{bundle}{bundle}")
+    assert page.count("js-focus-visible") == page.count("search/search_index.json") == 1
+    assert page.count("<script defer ") == 1
+    colours = with_colours('<script>var palette=__md_get("__palette")</script>')
+    for line in (page + colours).split("\n"):
+        assert line == line.strip()
+        assert line
+        assert not line.startswith("//")
+
+
 def test_each_block_of_code_has_a_button_that_copies_it() -> None:
     block = "<pre><span></span><code>{}</code></pre>"
     content = f"{block.format('a')}<pre>output</pre><pre><code>b</code></pre>"
