@@ -197,6 +197,8 @@ REPORT = """\
 <testsuites><testsuite>
 <testcase file="tests/a.py" line="3" name="test_a"><failure message="no">
 tests/capacity/test_first.py:7: in test_a
+    helped()
+tests/capacity/test_first.py:5: in helped
     assert 1 == 2
 E   assert 1 == 2
 tests/capacity/test_first.py:9: AssertionError
