@@ -1,4 +1,4 @@
-"""Runs the tests in two processes, the longest files first, says at once which test failed, and in
+"""Runs the tests in several processes, the longest files first, says at once which test failed, and in
 the end where the time went.
 
 A file of tests, or a part of one named below, stays together in one process, so that what it sets
