@@ -545,8 +545,8 @@ def is_sequence(value: object) -> bool:
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("name", computing_modules())
 def test_rules_are_kept_to_the_letter(name: str) -> None:
-    """What a message says of a range or a number of elements, in words, is what is refused at its ends
-    and taken there."""
+    """What a message says of a range or a number of elements is what is refused at its ends and
+    taken there."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
     found = []
     for title, function in public(module).items():
