@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ENGINE := .venv/.engine
 EXTRAS := docs serve models scale test lint zensical package font
-PROCESSES ?= 2
+PROCESSES ?= 3
 MINUTES ?= 10
 SEED ?= 1
 SAMPLE ?= 100
@@ -53,7 +53,7 @@ chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TIT
 check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
 	@$(BIN)/python -m builder.chapter_check "$$NAME"
 
-test: $(ENGINE) ## run every test, in two processes
+test: $(ENGINE) ## run every test, in PROCESSES=3 processes: browsers and servers make them wait
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
 
 lint: $(READY) ## style and types
