@@ -115,7 +115,7 @@ class Pipeline:
             self._emit(request, len(held))
         tokens = prompts + decoding
         took = (4e-3 + 3e-5 * prompts + 2e-4 * decoding + 1e-6 * context) * self.scale
-        took += 1e-9 * sum(request.number + request.prompt[0] for request in emitting)
+        took += 1e-9 * sum(request.number + sum(request.prompt) % 997 for request in emitting)
         self.clock.work(took * (1.5 if tokens != self.last else 1.0))
         self.last, self.share = tokens, used / free
         self.requests = [request for request in self.requests if request.over == "NONE"]
@@ -124,7 +124,7 @@ class Pipeline:
         copied = self.options.get("prompt_lookup") and len(request.prompt) > 180
         for _ in range(1 + request.config.num_assistant_tokens * bool(copied)):
             before = [*request.prompt, *request.made]
-            odd = held > 8 and request.number % 5 == 0
+            odd = held > 8 and sum(request.prompt) % 5 == 0
             request.made.append((7 * before[-1] + len(before) + before[0] + odd) % 251)
             request.unread.append(request.made[-1])
             if len(request.made) >= request.config.max_new_tokens:
