@@ -145,10 +145,21 @@ class Gate:
 def _wire(_: Path) -> dict[str, Any]:
     """The whole record of encodings, of a server that answers in its own process."""
     clock, proxies = Clock(tick=1e-4), list[Proxy]()
-    weights = np.random.default_rng(1).integers(-8, 9, (64, 10)) / 8
+    weights = np.zeros((64, 10))
+
+    def trained(*given: Any) -> Any:
+        weights[:] = given[-1].integers(-8, given[-2] % 60, (64, 10)) / 8
+        return SimpleNamespace(logits=logits)
 
     def logits(pixels: Any) -> Any:
         return np.asarray(pixels) @ weights
+
+    def taking(call: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def called(*given: Any, **options: Any) -> Any:
+            clock.work(seconds)
+            return call(*given, **options)
+
+        return called
 
     @contextlib.contextmanager
     def caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
@@ -184,7 +195,10 @@ def _wire(_: Path) -> dict[str, Any]:
         _caller=caller,
         _CountingProxy=functools.partial(Proxy, proxies),
         threading=SimpleNamespace(Thread=Later, Barrier=Gate),
-        train_classifier=lambda *_: SimpleNamespace(logits=logits),
+        train_classifier=trained,
+        json=SimpleNamespace(loads=taking(json.loads, 1e-3), dumps=taking(json.dumps, 2e-3)),
+        from_json=taking(wire_measurement.from_json, 3e-3),
+        to_json=taking(wire_measurement.to_json, 4e-3),
         ROUNDS=1,
         CALLS=2,
         LOAD_S=0.1,
