@@ -38,8 +38,8 @@ def _graph(model: Any) -> dict[str, Any]:
 
 
 def _computing(clock: Clock) -> Callable[[Any], Callable[[Any], Any]]:
-    """A function in the place of `runner`: answers that differ from model to model, in the time that
-    a formula gives."""
+    """A function in the place of `runner`: answers that differ from model to model, in the time
+    that a formula gives."""
 
     def runner(model: Any) -> Callable[[Any], Any]:
         size = len(model.SerializeToString())
