@@ -431,7 +431,7 @@ def _ran(folder: Path) -> dict[str, Any]:
         return {"runs": found, "lines": list(lines), "started": list(started)}
 
     with small_runs.workers() as (clock, started):
-        for age in (7200, 60):
+        for age in (3600.5, 3599.5):
             left = cache / f"tmp-{age}"
             left.mkdir(parents=True)
             os.utime(left, (clock.now - age, clock.now - age))
