@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,11 +18,14 @@ from typing import Any
 from unittest import mock
 
 from builder import (
+    PACKAGE,
     ROOT,
     SOURCES,
     BuildError,
     chapter_check,
     contracts,
+    figures,
+    live,
     pages,
     runner,
     scaffold,
@@ -667,6 +671,36 @@ def _sources(folder: Path) -> dict[str, Any]:
     return told
 
 
+def _live(folder: Path) -> dict[str, Any]:
+    """What runs in a reader's browser of a module with every fault, and what it tells."""
+    package = folder / PACKAGE
+    (package / "small").mkdir(parents=True)
+    for name in ("__init__.py", "checks.py", "house.mplstyle"):
+        shutil.copy(ROOT / SOURCES / name, package)
+    (package / "small/__init__.py").touch()
+    absent = "\n\ndef check_sockets():\n    raise OSError('no sockets')\n"
+    absent += '\n\ndef check_threads():\n    raise RuntimeError("can\'t start new thread")\n'
+    asked = "\n\ndef asked(text, tell):\n    tell('status', 'at work')\n    return text[::-1]\n"
+    (package / "small/one.py").write_text(small_runs.MODULE + absent + asked, encoding="utf-8")
+    (package / "small/two.py").write_text("import none_such\n", encoding="utf-8")
+    (package / "small/three.py").write_text("\n1 / 0\n", encoding="utf-8")
+    told: dict[str, Any] = {}
+    with (
+        mock.patch.object(sys, "path", [str(folder), *sys.path]),
+        mock.patch.dict(sys.modules, {"figures": figures}),
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+    ):
+        for name in ("one", "two", "three"):
+            drawn: list[Any] = []
+            counts = live.run(f"small.{name}", lambda what, made, to=drawn: to.append((what, made)))
+            shown = [[what, *made[:2], made[2] == made[3]] for what, made in drawn]
+            told[name] = {"counts": counts, "drawn": shown}
+        said: list[str] = []
+        answer = live.answer("small.one", "asked", "abc", lambda *words: said.extend(words))
+    lines = printed.getvalue().replace(str(folder), "…").split("\n")
+    return told | {"answer": [answer, *said], "printed": [x for x in lines if x.strip(" ~^")]}
+
+
 CASES: Mapping[str, Any] = {
     "builder.pages": _site,
     "builder.expansion": _at_work,
@@ -676,4 +710,5 @@ CASES: Mapping[str, Any] = {
     "builder.runner": _ran,
     "builder.worker": _recorded,
     "builder.source": _sources,
+    "builder.live": _live,
 }

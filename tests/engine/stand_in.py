@@ -47,7 +47,8 @@ class Request:
 
     def read_all(self) -> list[Any]:
         tokens = np.array(self.prompt, dtype=float)
-        told = self.pipeline.scale + np.cos(tokens) / len(tokens)
+        asked = self.config.echo, self.config.logprobs, 3 * self.config.max_new_tokens
+        told = self.pipeline.scale + np.cos(tokens) / len(tokens) + sum(asked) / 100
         return [SimpleNamespace(generated_log_probs=-told)]
 
     def cancel(self) -> None:
