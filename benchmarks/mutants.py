@@ -61,7 +61,7 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "runner": ("cache", "faults"),
     "worker": ("behaviour", "faults"),
     "kept": ("cache",),
-    "hook": ("serve", "build"),
+    "hook": ("hook", "serve", "build"),
     "configuration": ("configuration", "build"),
     "readings": ("sliders",),
     "expansion": ("expansion", "build", "faults"),
