@@ -34,6 +34,7 @@ from serving_mathematics.planner import (
     sweeps,
     trace_plans,
 )
+from serving_mathematics.planner.capacity_planner import Question
 from serving_mathematics.planner.configurations import Answer, split_name
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
 from serving_mathematics.planner.trace_formats import read_requests
@@ -473,6 +474,7 @@ def load_test(name: str) -> dict[str, Any]:
 
 
 TYPED = (
+    *("8/s:0.4:0.1", "1e3:0.4:0.1", "1..2:0.4:0.1", "1:2:3:4"),
     *("16:0.25:0.011", " 8/s:0.4:0.015 , 2:0.1:0.01", "1:1000:2", "1:0.0005:0.0002", "1:0.1:2.1"),
     *("1:0.1:200", "1:0.1:2000", "1:0.1:2001", "1:0.1:0.0001", "1:1001:0.01", "1:0.0001:0.01"),
     *("1:1000000:0.01", "1:1000001:0.01", "0:0.1:0.01", "1000000:0.1:0.01", "1000001:0.1:0.01"),
@@ -483,6 +485,13 @@ TYPED = (
 def own_runs(text: str) -> list[OwnRun]:
     """Runs that are typed, or in files, as those of a deployment."""
     return runs_of(read_load_runs(text, 1000, 200), WORKED)
+
+
+def typed() -> dict[str, Any]:
+    """What typed runs come to, also where answers are of one token."""
+    found = differing(own_runs, ((text, (text,)) for text in TYPED))
+    short = ((f"{text}, short", (text, 1000, 1.5)) for text in ("8/s:0.4:0.1", "8:0.4:0.1"))
+    return found | differing(read_load_runs, short)
 
 
 def of_another(name: str) -> list[OwnRun]:
@@ -519,7 +528,7 @@ def traces() -> dict[str, Any]:
         rows = (
             rows if name == "TIMESTAMP" else [f"{row},{3 * (i % 40)}" for i, row in enumerate(rows)]
         )
-        changed = nudged_cells("\n".join([head, *rows]), (0, 1, 100))
+        changed = nudged_cells("\n".join([head, *rows]), (0, 1))
         told_of = differing(read_requests, ((how, (text, columns)) for how, text in changed))
         found |= {f"{name}: {how}": x for how, x in told_of.items()}
     asked = [
@@ -532,7 +541,7 @@ def traces() -> dict[str, Any]:
             f"row {place + 1} {how}",
             "\n".join([*texts[:place], json.dumps(other), *texts[place + 1 :]]),
         )
-        for place in (0, 60)
+        for place in (0, 99)
         for how, other in nudged_json(asked[place])
     )
     told_of = differing(read_requests, ((how, (text, "")) for how, text in changed_rows))
@@ -647,9 +656,19 @@ GRID = """rate_per_s,ttft_s,precision,requests
 def grid_command() -> dict[str, Any]:
     """What the command prints and writes for a grid, in this process and handed to others."""
     found: dict[str, Any] = {}
+    answers: dict[Any, Answer] = {}
+
+    def once(choices: list[Question]) -> Answer:
+        one = choices[0]
+        key = (one.deployment.precision, one.objective, str(one.traffic), one.requests)
+        if key not in answers:
+            answers[key] = configurations.answer(choices)
+        return answers[key]
+
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
+        mock.patch.object(sweeps, "answer", once),
         mock.patch.object(planner_command, "time", Clock(0.4)),
         mock.patch.object(sweeps, "time", Clock(0.02)),
         mock.patch.object(planner_command, "_pool", return_value=contextlib.nullcontext(Here())),
@@ -723,7 +742,7 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
         for path in sorted(LOAD_TESTS.glob("*.*"))
         if path.suffix != ".md"
     },
-    "files.typed": lambda: differing(own_runs, ((text, (text,)) for text in TYPED)),
+    "files.typed": typed,
     "files.of another": lambda: differing(of_another, ((name, (name,)) for name in NAMES)),
     "files.traces": traces,
     "files.grids": grids,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.arrival_standin import fit_rate_signal, signal_arrivals
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
+from serving_mathematics.machine.catalogue import find_model
 from serving_mathematics.machine.deployments import WORKED as LLAMA
 from serving_mathematics.optimization.continuous_batching import Workload, latencies_s
 from serving_mathematics.optimization.event_skipping import simulate
@@ -365,6 +366,9 @@ def test_formats_get_smaller_and_end() -> None:
     four = coarser(blackwell)
     assert four is not None
     assert four.precision == "fp4"
+    mixed = replace(LLAMA, architecture=find_model("gpt-oss-120b")[0])  # 8 bits would be no fewer
+    assert coarser(mixed) is None
+    assert coarser(replace(mixed, precision="fp8")) == replace(mixed, precision="int4")
 
 
 def test_usual_limits_are_those_of_the_device() -> None:
