@@ -306,3 +306,24 @@ GRID = """rate_per_s,ttft_s,precision,requests
 2,0.01,bf16,120
 4,1,fp8,100
 """
+FLEETS: dict[str, dict[str, object]] = {
+    "steady tokens": {"rate_per_s": 60, "tpot_s": 0.0105},
+    "short waits": {"rate_per_s": 60, "ttft_s": 0.15, "seed": 1},
+    "classes": {
+        "rate_per_s": 60,
+        "requests": 150,
+        "arrival_scv": 3,
+        "classes": (
+            "chat:0.7:prompt=400,answer=60,ttft=0.3,tpot=0.012,quantile=0.9;"
+            "agents:0.3:prompt=3000,cached=0.5,ttft=3,tpot=0.0105,quantile=0.8"
+        ),
+    },
+    "a slow link": {
+        "rate_per_s": 1,
+        "model": "Llama-3.1-70B",
+        "device": "L40S",
+        "parallelism": "tp8",
+        "tpot_s": 0.06,
+        "ttft_s": 20,
+    },
+}

@@ -16,26 +16,31 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from serving_mathematics.machine.run_reading import read_lines, read_runs
 from serving_mathematics.planner import (
+    capacity_planner,
     configurations,
     measured_questions,
     planner_command,
     planner_coverage,
     planner_form,
+    questions,
+    separate_fleets,
     sweeps,
     trace_plans,
 )
-from serving_mathematics.planner.capacity_planner import Question
+from serving_mathematics.planner.capacity_planner import Fleet, Objective, Question, settled
 from serving_mathematics.planner.configurations import Answer
+from serving_mathematics.planner.separate_fleets import SeparateFleets, settled_apart
 
 from .. import shown
-from ..nudged import reduced, unchanged
-from .asked import FORMS, GRID, PLANS, REFUSED
+from ..nudged import leaves, reduced, unchanged
+from .asked import FLEETS, FORMS, GRID, PLANS, REFUSED
 from .readings import LOAD_TESTS, fields, grids, load_test, of_anothers, traces, typed
 
 FOLDER = Path(__file__).with_name("outcomes")
@@ -163,9 +168,64 @@ def form(text: str, found: Answer | None = None) -> dict[str, Any]:
 def forms() -> dict[str, Any]:
     """Problems, and an answer of each kind."""
     found = {f"{name}: {key}": x for name, text in FORMS.items() for key, x in form(text).items()}
-    for name in ("a comparison", "two fleets"):
-        asked = json.dumps(PLANS[name] | {"requests": REQUESTS, "classes": "", "load_test": ""})
+    empty = {"classes": "", "load_test": "", "token_budget": "", "batch_limit": ""}
+    for name, more in (
+        ("a comparison", {}),
+        ("two fleets", {"seed": "0"}),
+        ("a device of its own", {"device": planner_form.OTHER}),
+        ("a trace", {"trace_text": trace_text()}),
+    ):
+        asked = json.dumps(PLANS[name] | {"requests": REQUESTS} | empty | more)
         found |= {f"{name}: {key}": x for key, x in form(asked, answered(name)).items()}
+    return found
+
+
+def tried(call: Callable[[], Any]) -> Any:
+    """What is found, in a few numbers, or all words of a refusal."""
+    try:
+        return reduced(list(leaves(call())))
+    except ValueError as problem:
+        return f"{type(problem).__name__}: {problem}"
+
+
+def in_less_time(goal: Objective) -> Objective:
+    """An objective that asks for steadier tokens."""
+    return replace(goal, tpot_s=0.87 * goal.tpot_s)
+
+
+def fleets(values: dict[str, object]) -> dict[str, Any]:
+    """The smallest fleets by short runs and by long ones, and those that were tried, together and
+    apart; and where only so many are allowed, or one fewer."""
+    asked = {"parallelism": "tp1", "quantile": 0.9, "requests": 100}
+    question = questions.read_choices(asked | values)[0]
+    heard: list[tuple[int, int]] = []
+
+    def told(*fleet: int) -> None:
+        heard.append((fleet[0], fleet[1]))
+
+    fleet = Fleet(question, told=told)
+    one, two = settled(fleet)[0].replicas, settled_apart(question).replicas
+    found: dict[str, Any] = {
+        "together": tried(fleet.fewest),
+        "near": tried(lambda: [fleet.near(count) for count in (one - 1, one)]),
+        "settled": tried(lambda: settled(fleet)[0]),
+        "apart": tried(lambda: SeparateFleets(question, told).fewest()),
+        "settled apart": tried(lambda: settled_apart(question, told)),
+        "heard": tried(lambda: heard),
+    }
+    for most in (one - 1, one):
+        with mock.patch.object(capacity_planner, "MOST_REPLICAS", most):
+            found[f"of {most}"] = tried(lambda: settled(fleet)[0].replicas)
+    for most in (two - 1, two):
+        with mock.patch.object(separate_fleets, "MOST_REPLICAS", most):
+            found[f"of {most} apart"] = tried(lambda: settled_apart(question).replicas)
+    tight = replace(
+        question,
+        objective=in_less_time(question.objective),
+        class_objectives=tuple(map(in_less_time, question.class_objectives)),
+    )
+    with mock.patch.object(separate_fleets, "IDLE", 1):
+        found["as few as may be"] = tried(lambda: SeparateFleets(tight).fewest())
     return found
 
 
@@ -265,6 +325,7 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "files.fields": fields,
     **{f"refused.{name}": functools.partial(plan, values) for name, values in REFUSED.items()},
     **{f"plans.{name}": functools.partial(plan, values) for name, values in PLANS.items()},
+    **{f"fleets.{name}": functools.partial(fleets, values) for name, values in FLEETS.items()},
     "forms.forms": forms,
     "grids.command": grid_command,
     "records.records": records,
