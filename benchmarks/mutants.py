@@ -74,7 +74,6 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
 }
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
 ANSWERS = "tests/test_nudged.py::test_no_answer_changes_in_silence"
-OUTCOMES = "tests/planner/test_outcomes.py"
 LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
 
 
@@ -160,8 +159,8 @@ def _sources(root: Path) -> Sources:
 
 def tests_of(file: str, root: Path) -> list[str]:
     """The tests of a module, those first that take least: what its functions answer, the ranges
-    that its messages name, of the planner what its command answers, the module's test file, itself,
-    for its checks, and what its page shows."""
+    that its messages name, the outcomes that are kept of its part, its test file, itself, for its
+    checks, and what its page shows."""
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
@@ -174,7 +173,7 @@ def tests_of(file: str, root: Path) -> list[str]:
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
         found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules
-        found += [OUTCOMES] if part.parts == ("planner",) else []
+        found += [(Path("tests") / part / "test_outcomes.py").as_posix()] if part.parts else []
         found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]
         found += [f"tests/test_{path.stem}.py", file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []

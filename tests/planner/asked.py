@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..outcomes import LONG
+
 PLANS: dict[str, dict[str, object]] = {
     "one replica": {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "parallelism": "tp1"},
     "limits that are given": {
@@ -243,18 +245,31 @@ FORMS: dict[str, str] = {
     "neither": "{}",
 }
 TYPED = (
+    *(f"1:{LONG}", f"1:0.1:0.01, 1:{LONG}", LONG),
     *("8/s:0.4:0.1", "1e3:0.4:0.1", "1..2:0.4:0.1", "1:2:3:4"),
     *("16:0.25:0.011", " 8/s:0.4:0.015 , 2:0.1:0.01", "1:1000:2", "1:0.0005:0.0002", "1:0.1:2.1"),
     *("1:0.1:200", "1:0.1:2000", "1:0.1:2001", "1:0.1:0.0001", "1:1001:0.01", "1:0.0001:0.01"),
     *("1:1000000:0.01", "1:1000001:0.01", "0:0.1:0.01", "1000000:0.1:0.01", "1000001:0.1:0.01"),
     *("0.5:0.1:0.01", "1:0.1", "1:0.1:0.01,", "1:0.1:1e", "1:0.1:0.01;2:0.1:0.01", "5/s:1:2"),
 )
+COLUMNS = (  # of a trace
+    *("time=when,prompt=in,output=out", " time=when , prompt=in,,output=out,cached=hits", ""),
+    *(
+        "time",
+        "time=",
+        "x=when",
+        f"{LONG}=when",
+        f"time={LONG}",
+        "time=when",
+        "time=when,prompt=in",
+    ),
+)
 NAMES = (
+    *(LONG, LONG.upper()),
     *("H100", "NVIDIA H100 80GB HBM3".upper(), "H200", "CARD H100", "CARD", "Llama-3.1-8B"),
     *("meta-llama/Llama-3.1-8B-Instruct/", "Qwen3-32B", "Llama-3.1-70B", "unknown-model"),
 )
 ASKED: dict[str, object] = {"rate_per_s": 1}
-LONG = "x" * 61
 WRONG: tuple[Mapping[str, object], ...] = (  # beside what is asked
     *({"model": LONG}, {"model": "x" * 1001}, {"model": ""}, {"model": 3}),
     *({"device": LONG}, {"device": "4090"}, {"device": "A100 40GB"}, {"device": "H10"}),
@@ -327,3 +342,38 @@ FLEETS: dict[str, dict[str, object]] = {
         "ttft_s": 20,
     },
 }
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("--presets",),
+    ("--rate-per-s=1", "--out=plan.txt"),
+    ("--rate-per-s=1", "--out=none/plan.csv"),
+    ("--rate-per-s=1", "--out=."),
+    ("--rate-per-s=1", "--out=.csv"),
+    ("--rate-per-s=1", "--out=folder.csv"),
+    ("--rate-per-s=1", "--figure=plan.png"),
+    ("--rate-per-s=1", "--figure=plan.svg", "--out=plan.svg"),
+    ("--rate-per-s=1", "--figure=none/plan.svg"),
+    ("--question=none.json",),
+    ("--question=two.json",),
+    ("--question=text.json",),
+    ("--question=grid.csv",),
+    ("--grid=none.csv",),
+    ("--grid=two.txt",),
+    ("--grid=bytes.csv",),
+    ("--grid=bad.csv",),
+    ("--grid=grid.csv", "--flags"),
+    ("--grid=grid.csv", "--kubernetes"),
+    ("--grid=grid.csv", "--figure=plan.svg"),
+    ("--grid=grid.csv", "--question=two.json"),
+    ("--grid=grid.csv", "--workers=0"),
+    ("--grid=grid.csv", "--workers=1025"),
+    ("--grid=grid.csv", "--workers=2", "--dask=tcp://x:1"),
+    ("--rate-per-s=1", "--workers=1e3"),
+    ("--trace=none.csv",),
+    ("--trace=bytes.csv",),
+    ("--trace=packed.csv.gz",),
+    ("--trace=grid.csv",),
+    ("--rate",),
+    ("--devices=2",),
+    ("--rps", "9"),
+    ("x" * 61,),
+)

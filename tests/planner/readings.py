@@ -4,10 +4,8 @@ another; and what of that is refused, in all its words.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,57 +17,10 @@ from serving_mathematics.planner.configurations import split_name
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
 from serving_mathematics.planner.trace_formats import read_requests
 
-from .. import hostile
-from ..nudged import answer, nudged
-from .asked import ASKED, BAD, GOOD, NAMES, TYPED
+from ..outcomes import differing, nudged_cells, nudged_json
+from .asked import ASKED, BAD, COLUMNS, GOOD, NAMES, TYPED
 
 LOAD_TESTS = Path(__file__).with_name("load_tests")
-
-
-def outcome(read: Callable[..., Any], given: tuple[Any, ...]) -> Any:
-    """What is read, in a few numbers or words, or all words of a refusal."""
-    try:
-        read(*given)
-    except ValueError as problem:
-        return f"{type(problem).__name__}: {problem}"
-    return answer(read, inspect.signature(read).bind(*given))
-
-
-def differing(
-    read: Callable[..., Any], texts: Iterable[tuple[str, tuple[Any, ...]]]
-) -> dict[str, Any]:
-    """What a reader makes of the first, and of the others where that is something else."""
-    found: dict[str, Any] = {}
-    for name, given in texts:
-        made = outcome(read, given)
-        found |= {} if found and made == next(iter(found.values())) else {name: made}
-    return found
-
-
-def nudged_json(value: Any) -> Iterator[tuple[str, Any]]:
-    """A value of JSON, and the same with one that it holds another, or none."""
-    yield "as it is", value
-    for path in hostile.places(value):
-        here = functools.reduce(lambda inner, key: inner[key], path, value)
-        plain = not isinstance(here, dict | list)
-        others = [("=null", None), *(nudged(here, 0) if plain and here is not None else ())]
-        for how, other in [*others, *([] if plain else [("={}", {}), ("=[]", [])])]:
-            yield f"{'.'.join(map(str, path))}{how}", hostile.changed(value, path, other)
-
-
-def nudged_cells(text: str, rows: Iterable[int]) -> Iterator[tuple[str, str]]:
-    """A table, and the same with one of its cells another, or with a row or a column less."""
-    lines = text.splitlines()
-    yield "as it is", text
-    for row in rows:
-        cells = lines[row].split(",")
-        for place, cell in enumerate(cells):
-            for how, other in [*nudged(cell), ("=-1", "-1"), ("=''", "")]:
-                changed = ",".join([*cells[:place], other, *cells[place + 1 :]])
-                whole = "\n".join([*lines[:row], changed, *lines[row + 1 :]])
-                yield f"row {row + 1}, cell {place + 1}{how}", whole
-        for how, some in (("less", []), ("short", [",".join(cells[:-1])]), ("empty", [""])):
-            yield f"row {row + 1} {how}", "\n".join([*lines[:row], *some, *lines[row + 1 :]])
 
 
 def load_test(name: str) -> dict[str, Any]:
@@ -149,7 +100,11 @@ def traces() -> dict[str, Any]:
         for how, other in nudged_json(asked[place])
     )
     told_of = differing(read_requests, ((how, (text, "")) for how, text in changed_rows))
-    return found | {f"JSON lines: {how}": x for how, x in told_of.items()}
+    found |= {f"JSON lines: {how}": x for how, x in told_of.items()}
+    head = ",".join(["when", "in", "out", "hits", *(f"another_{place}" for place in range(30))])
+    table = "\n".join([head, *(f"{i},{100 + i},{5 + i},{i}{30 * ',0'}" for i in range(100))])
+    named = ((f"columns {columns}", (table, columns)) for columns in COLUMNS)
+    return found | differing(read_requests, named)
 
 
 def grids() -> dict[str, Any]:
