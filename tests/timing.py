@@ -1,5 +1,5 @@
-"""Runs the tests in two processes, the longest files first, says at once which test failed, and in
-the end where the time went.
+"""Runs the tests in several processes, the longest files first, says at once which test failed, and
+in the end where the time went.
 
 A file of tests, or a part of one named below, stays together in one process, so that what it sets
 up is set up once. Each has a share of the whole run that it may take; one that outgrows its share

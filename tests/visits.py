@@ -1,7 +1,7 @@
 """One visit to a page: everything that the tests of all pages ask about it.
 
-Its looks are judged at one width or at both, and in one theme or both, as the caller wants; whether
-it fits, always at both widths.
+Its looks are judged at one width, at both or at none, and in one theme or both, as the caller
+wants; whether it fits, always at both widths.
 """
 
 from __future__ import annotations
@@ -144,14 +144,19 @@ class Look:
 
 
 WHOLLY = Look(True, True, tuple(SCHEMES))
+NOT_TODAY = Look(False, False, ())
+TURNS = 3  # days after which it is a page's turn again
 
 
 def look_of(place: int, day: int) -> Look:
-    """The look at one of the pages that day: at one width, tomorrow at the other one, and in one
-    theme, the day after in the other one.
+    """The look at one of the pages that day: every third day one of four, at one width and in one
+    theme.
     """
-    wide = (place + day) % 2 == 0
-    return Look(wide, not wide, (tuple(SCHEMES)[(place + day) // 2 % 2],))
+    turn, waits = divmod(place + day, TURNS)
+    if waits:
+        return NOT_TODAY
+    wide = turn % 2 == 0
+    return Look(wide, not wide, (tuple(SCHEMES)[turn // 2 % 2],))
 
 
 class _Tab:

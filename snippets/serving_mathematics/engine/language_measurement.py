@@ -56,7 +56,7 @@ from serving_mathematics.engine.measured_loads import NotQuiet
 from serving_mathematics.engine.token_engine import EngineMissing, Settings, TokenEngine, model_path
 from serving_mathematics.measuring import FOLDER, provenance, write_record
 from serving_mathematics.optimization.language_formats import Format, weight_formats
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_all_positive
 
 COMMAND = "python -m serving_mathematics.engine.language_measurement"
 TEXT = FOLDER / "held_prose.txt"
@@ -214,11 +214,13 @@ def _engine_losses(model: Path, tokens: npt.NDArray[np.int64]) -> FloatArray:
 def refused(wall_over_cpu: Sequence[float]) -> bool:
     """Whether a round does not count: steps of a file took longer by the clock than the rule has.
 
-    wall_over_cpu: of each file.
+    wall_over_cpu: of each file, one or more.
 
     >>> refused([1.01, 1.04]), refused([1.01, 1.06])
     (False, True)
     """
+    require_all_positive(wall_over_cpu=wall_over_cpu)
+    require(len(wall_over_cpu) > 0, "wall_over_cpu", "of one file or more", wall_over_cpu)
     return max(wall_over_cpu) > WALL_OVER_CPU
 
 

@@ -189,10 +189,11 @@ def _naming(name: str) -> Iterator[None]:
 
 def _target(name: str, option: str) -> Path:
     """The file to write, behind links, after a try."""
-    try:
-        target = Path(name).resolve()
-    except RuntimeError:
-        raise _Wrong(f"{option} must not be a loop of links, got {name!r}") from None
+    target = Path(name)
+    with contextlib.suppress(RuntimeError):  # of a loop, of which Python 3.13 says nothing
+        target = target.resolve()
+    if target.is_symlink():
+        raise _Wrong(f"{option} must not be a loop of links, got {name!r}")
     if not target.parent.is_dir():
         raise _Wrong(f"{option} must be in a folder that exists, got {name!r}")
     with _naming(name):

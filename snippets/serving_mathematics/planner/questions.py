@@ -787,7 +787,7 @@ def check_bad_input_is_refused() -> None:
     ):
         checks.raises(label, read_choices, values, match=match)
     for label, text, kind, match in (
-        ("JSON", '{"rate_per_s": 1,}', "json", "line 1, column"),
+        ("JSON", '{"rate_per_s": }', "json", "line 1, column"),
         ("list", "[1]", "json", "the file must be one JSON object of fields, got list"),
         ("twice", '{"seed": 1, "seed": 2}', "json", "'seed' must be given once"),
         ("entry", '{"rate_per_s": [1, "x"]}', "json", "entry 2 of rate_per_s: rate_per_s must"),
