@@ -173,7 +173,7 @@ def tests_of(file: str, root: Path) -> list[str]:
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
         found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules
-        found += [(Path("tests") / part / "test_outcomes.py").as_posix()] if part.parts else []
+        found += [f"tests/test_{part}_outcomes.py"]
         found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]
         found += [f"tests/test_{path.stem}.py", file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []

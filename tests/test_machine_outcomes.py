@@ -1,17 +1,17 @@
-"""No answer of the planner changes in silence."""
+"""No shape, run or row that is read changes in silence."""
 
 from __future__ import annotations
 
 import pytest
 
-from .. import outcomes, shown
-from .outcomes import CASES, FOLDER
+from . import outcomes, shown
+from .machine.outcomes import CASES, FOLDER
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_outcome_changes_in_silence(name: str) -> None:
     found = list(outcomes.changes(CASES, FOLDER, name))
-    advice = "if that is meant, `python -m tests.planner.outcomes` keeps it for the reviewer to see"
+    advice = "if that is meant, `python -m tests.machine.outcomes` keeps it for the reviewer to see"
     assert not found, "\n".join([f"{name}, {advice}:", *found])
 
 
