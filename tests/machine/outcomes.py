@@ -139,7 +139,7 @@ def runs() -> dict[str, Any]:
     kinds: dict[Any, int] = {}
     for place, run in enumerate(read):
         guesses = run.answers.draft_tokens > 0
-        kinds.setdefault((run.kind, run.workers, run.source == "kernel makers", guesses), place)
+        kinds.setdefault((run.kind, run.workers, guesses), place)
     for place in kinds.values():
         told = differing(read_run, with_one(rows[place], few))
         found |= {f"line {place + 1}: {how}": x for how, x in told.items()}

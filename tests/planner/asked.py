@@ -29,15 +29,14 @@ PLANS: dict[str, dict[str, object]] = {
         "parallelism": "tp1,tp2",
         "spot_share": 0.5,
     },
-    "classes": {
-        "rate_per_s": 30,
-        "parallelism": "tp1",
-        "requests": 200,
-        "tpot_s": 0.04,
-        "classes": (
-            "chat:0.7:prompt=400,answer=60,ttft=0.3,quantile=0.9;"
-            "agents:0.3:prompt=3000,cached=0.5,ttft=3,quantile=0.8"
-        ),
+    "a close comparison": {
+        "rate_per_s": 40,
+        "ttft_s": 0.15,
+        "quantile": 0.9,
+        "requests": 100,
+        "seed": 1,
+        "precision": "fp8,int4,bf16",
+        "parallelism": "tp1,tp2",
     },
     "two fleets": {
         "rate_per_s": 40,
@@ -123,7 +122,7 @@ PLANS: dict[str, dict[str, object]] = {
         "mean_prompt_tokens": 2000,
     },
     "many of both": {
-        "rate_per_s": 600,
+        "rate_per_s": 300,
         "parallelism": "tp1",
         "quantile": 0.9,
         "fleets": "two",
@@ -133,8 +132,6 @@ PLANS: dict[str, dict[str, object]] = {
     "what is tried by itself": {
         "rate_per_s": 30,
         "model": "gpt-oss-120b",
-        "device": "H100,H200,B200",
-        "price_per_hour": "2,2.6,4",
         "quantile": 0.9,
         "ttft_s": 2,
         "tpot_s": 0.02,
@@ -198,27 +195,11 @@ PLANS: dict[str, dict[str, object]] = {
         "parallelism": "tp1",
         "cache_precision": "bf16",
     },
-    "a device that nobody measured": {
-        "rate_per_s": 5,
-        "model": "Llama-3.1-70B",
-        "device": "A100",
-        "parallelism": "tp4",
-        "quantile": 0.9,
-        "ttft_s": 5,
-    },
     "answers of one token": {
         "rate_per_s": 50,
         "mean_output_tokens": 1,
         "parallelism": "tp1",
         "quantile": 0.9,
-    },
-    "little time": {
-        "rate_per_s": 60,
-        "parallelism": "tp1",
-        "requests": 100,
-        "quantile": 0.9,
-        "ttft_s": 0.12,
-        "seed": 2,
     },
 }
 REFUSED: dict[str, dict[str, object]] = {

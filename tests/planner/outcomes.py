@@ -308,7 +308,7 @@ def records() -> dict[str, Any]:
         mock.patch.object(planner_coverage, "TRUE_REQUESTS", 3000),
         mock.patch.object(trace_plans, "ASKED", dict.fromkeys("abc", split)),
         mock.patch.object(trace_plans, "time", Clock(3.25)),
-        mock.patch.object(measured_questions, "drawn_runs", return_value=few[:: len(few) // 4]),
+        mock.patch.object(measured_questions, "drawn_runs", return_value=few[:: len(few) // 2]),
         mock.patch.object(measured_questions, "LEAST", 100),
         contextlib.ExitStack() as stack,
     ):

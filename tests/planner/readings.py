@@ -29,7 +29,9 @@ def load_test(name: str) -> dict[str, Any]:
     if name.endswith(".csv"):
         rows = range(len(text.splitlines()))
         return differing(read_load_test, ((how, (x, "a")) for how, x in nudged_cells(text, rows)))
-    value, _ = json.JSONDecoder().raw_decode(text)
+    if "appended" in name:
+        return differing(read_load_test, [("as it is", (text, "a"))])
+    value = json.loads(text)
     if "benchmarks" in value:
         value["benchmarks"] = value["benchmarks"][-1:]
     changed = ((how, (json.dumps(other), "a")) for how, other in nudged_json(value))
