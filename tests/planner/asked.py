@@ -271,6 +271,11 @@ WRONG: tuple[Mapping[str, object], ...] = (  # beside what is asked
     {"model": "DeepSeek-R1", "memory_share": 0.01},
     {"model": "DeepSeek-R1", "memory_share": 0.01, "parallelism": "tp8"},
     {"model": "Llama-2-7B", "mean_prompt_tokens": 30_000},
+    {
+        "parallelism": "tp1",
+        "memory_share": 1,
+        "reserved_gib": 80 - 2 * 8_029_995_008 / 2**30,  # what the weights leave
+    },
     {"model": "Qwen3-32B", "drafter": "Qwen3-0.6B"},
     {"classes": "chat"},
     {"classes": f"{LONG}:0.5:{LONG}=1"},

@@ -71,6 +71,16 @@ def standin(requests: int = 1500) -> Workload:
     return Workload(times, rng.geometric(1 / 800, times.size), rng.geometric(1 / 200, times.size))
 
 
+def test_who_is_at_the_objective_keeps_it() -> None:
+    at = Quantile(0.5, 0.25)
+    one = ClassRun("chat", Objective(0.5, 0.5), at, at, at, 1.0)
+    assert reaches([one], [one.objective])
+    assert reaches([one], [Objective(0.75, 0.75)], 1.0)
+    assert reaches([one], [Objective(0.25, 0.25)], -1.0)
+    for less in (Objective(0.49, 0.5), Objective(0.5, 0.49)):
+        assert not reaches([one], [less])
+
+
 def test_other_limits_are_planned_with_what_was_simulated() -> None:
     """A fleet with other limits is the one that is made anew, and runs nothing twice."""
     asked = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=400)
