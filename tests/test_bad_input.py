@@ -21,6 +21,7 @@ import functools
 import importlib
 import inspect
 import io
+import itertools
 import math
 import random
 import re
@@ -480,12 +481,72 @@ def misled(
                 yield f"{argument} must be {rule}, but {outside!r} is taken"
 
 
+COUNTS = {"one": 1, "two": 2, "three": 3}
+LENGTH = re.compile(
+    r"(?:of )?(?:at least ([\d,]+|one|two)\b(?! and finite)|(one|two|three) or more)"
+)
+
+
+def fewest(rule: str) -> int | None:
+    """How many elements a rule asks for, if it says that."""
+    match = LENGTH.match(rule)
+    word = match and (match[1] or match[2])
+    return COUNTS.get(word) or int(word.replace(",", "")) if word else None
+
+
+def resized(value: Any, size: int) -> Any:
+    """A sequence of so many elements: the first of them, and again from the first on."""
+    if isinstance(value, np.ndarray):
+        return np.resize(value, (size, *value.shape[1:]))
+    return type(value)(itertools.islice(itertools.cycle(value), size))
+
+
+def taken(function: Callable[..., Any], bound: inspect.BoundArguments) -> bool:
+    """Whether a call answers."""
+    try:
+        with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            answer = function(*bound.args, **bound.kwargs)
+            if inspect.isgenerator(answer):
+                next(answer, None)
+    except Exception:
+        return False
+    return True
+
+
+def miscounted(
+    function: Callable[..., Any], call: inspect.BoundArguments, argument: str
+) -> Iterator[str]:
+    """Where a function does not keep to the number of elements that it states for an argument, to
+    which all of the same length are cut."""
+    length = len(call.arguments[argument])
+
+    def with_size(size: int) -> inspect.BoundArguments:
+        changed = copied(call)
+        for name, value in call.arguments.items():
+            if is_sequence(value) and len(value) == length:
+                changed.arguments[name] = resized(value, size)
+        return changed
+
+    for rule in dict.fromkeys(refusal(function, with_size(size), argument) for size in (0, 1, 2)):
+        if least := fewest(rule):
+            if refusal(function, with_size(least), argument) == rule:
+                yield f"{argument} must be {rule}, but {least} are refused"
+            if taken(function, with_size(least - 1)):
+                yield f"{argument} must be {rule}, but {least - 1} are taken"
+
+
+def is_sequence(value: object) -> bool:
+    """Whether it has elements in a row."""
+    return type(value) in (list, tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("name", computing_modules())
 def test_rules_are_kept_to_the_letter(name: str) -> None:
-    """What a message says of a range, in words, is what is refused at its ends and taken there."""
+    """What a message says of a range or a number of elements is what is refused at its ends and
+    taken there."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
     found = []
     for title, function in public(module).items():
@@ -496,4 +557,6 @@ def test_rules_are_kept_to_the_letter(name: str) -> None:
         for argument, value in call.arguments.items():
             if is_number(value) and f"{full_name}.{argument}" not in OTHER_KINDS.keys() | ROUNDED:
                 found += [f"{title}: {line}" for line in misled(function, call, argument)]
+            if is_sequence(value) and len(value):
+                found += [f"{title}: {line}" for line in miscounted(function, call, argument)]
     assert not found, "\n".join(found)

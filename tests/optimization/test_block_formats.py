@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -49,6 +50,19 @@ def test_nearest_is_nearest(x: np.ndarray, values: list[float]) -> None:
 
 def test_halfway_goes_down() -> None:
     assert nearest([0.5, -0.5], [-1.0, 0.0, 1.0]).tolist() == [0.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "smallest", "largest"), [(mxfp4, 0.5, 6.0), (mxfp8, 2.0**-9, 448.0)]
+)
+def test_a_shared_scale_has_eight_bits(
+    kind: Callable[..., np.ndarray], smallest: float, largest: float
+) -> None:
+    """From 2^-127 to 2^127: OCP Microscaling Formats 1.0, E8M0."""
+    assert np.all(kind(np.full(32, 2.0**200)) == largest * 2.0**127)
+    least = smallest * 2.0**-127
+    assert np.all(kind(np.full(32, least)) == least)
+    assert np.all(kind(np.full(32, least / 2)) == 0)
 
 
 @given(ROWS, st.integers(-20, 20))
