@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,9 +37,9 @@ from serving_mathematics.machine.own_runs import (
     calibration_rows,
     calibration_text,
 )
-from serving_mathematics.machine.predict import Answer, Row, answer_rows, read_row
+from serving_mathematics.machine.predict import Answer, Row, answer_rows, parallel_widths, read_row
 from serving_mathematics.machine.record_making import RUN_COLUMNS, kept_config, run_rows
-from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
+from serving_mathematics.machine.run_reading import Run, read_lines, read_runs, widths
 from serving_mathematics.measuring import read_record
 
 from ..nudged import leaves, nudged, reduced
@@ -201,8 +202,19 @@ def predicted(cells: Mapping[str, str]) -> tuple[Row, list[Answer]]:
 
 
 def rows() -> dict[str, Any]:
-    """Rows of a table with one cell another."""
-    found: dict[str, Any] = {}
+    """Rows of a table with one cell another, and widths of which some are counted twice."""
+    some = (1, 2, 3, 4, 8, 9, 16, 64)
+    found: dict[str, Any] = {
+        f"tp={tensor}": reduced(
+            list(leaves([parallel_widths(tensor, *pair) for pair in product(some, some)]))
+        )
+        for tensor in some
+    }
+    for mixture, own in product((False, True), (False, True)):
+        told = [
+            widths(*four, mixture, own) for four in product(some, (0, *some), (0, 1, 8), (0, 8, 9))
+        ]
+        found[f"widths {mixture} {own}"] = reduced([np.array(told)])
     for name, cells in ROWS.items():
         told = differing(predicted, with_one(cells, near))
         found |= {f"{name}: {how}": x for how, x in told.items()}
