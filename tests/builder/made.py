@@ -241,7 +241,10 @@ TOLD: dict[str, tuple[list[str], dict[str, tuple[int | None, str]], Any]] = {
     "a check fails": (
         ["first"],
         BAD,
-        [("module", "import numpy", "# fails: check_1\nimport numpy")],
+        [
+            ("module", "import numpy", "# fails: check_1\nimport numpy"),
+            ("module", "4.0 * value", "5.0 * value"),
+        ],
     ),
     "an import fails": (
         ["first"],
@@ -249,6 +252,7 @@ TOLD: dict[str, tuple[list[str], dict[str, tuple[int | None, str]], Any]] = {
         [
             ("module", "import numpy", "# fails: import\nimport numpy"),
             ("module", "4.0 * value", "5.0 * value"),
+            ("module", "Twice the value.", "Twice the value"),
             ("page", "title: First", "other: First"),
             ("page", "{{ code double Kept }}", ""),
             ("page", "Here.", "WRITE: it"),
@@ -434,6 +438,7 @@ def _ran(folder: Path) -> dict[str, Any]:
         found = {run.name: _of_run(run) for run in runs}
         return {"runs": found, "lines": list(lines), "started": list(started)}
 
+    told["warmed up"] = _warmed_up()
     with small_runs.workers() as (clock, started):
         for age in (3600.5, 3599.5):
             left = cache / f"tmp-{age}"
@@ -465,6 +470,20 @@ def _ran(folder: Path) -> dict[str, Any]:
                 run(names=[name])
             except BuildError as problem:
                 told[name] = [str(problem).replace(str(folder), "…"), *started]
+    return told
+
+
+def _warmed_up() -> dict[str, int]:
+    """How often the server of workers is started early, by the way in which workers start."""
+    told = {}
+    for method in ("forkserver", "spawn"):
+        context = SimpleNamespace(get_start_method=lambda method=method: method)
+        with (
+            mock.patch.object(runner, "_context", return_value=context),
+            mock.patch.object(runner.multiprocessing.forkserver, "ensure_running") as started,
+        ):
+            runner.warm_up()
+        told[method] = started.call_count
     return told
 
 
