@@ -65,8 +65,9 @@ class PunctualProtocol(H11Protocol):
             if room <= 0 and self.conn.their_state is h11.IDLE:
                 self.refuse(431, f"a head of more than {most} bytes")
                 return
-            piece = bytes(self._unread[: max(room, 1)])
-            del self._unread[: max(room, 1)]
+            taken = max(room, 1)
+            piece = bytes(self._unread[:taken])
+            del self._unread[:taken]
             super().data_received(piece)
         if self.conn.their_state is not h11.DONE:
             self._unread.clear()
