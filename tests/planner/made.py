@@ -214,13 +214,14 @@ def fleets(values: dict[str, object]) -> dict[str, Any]:
         heard.append((fleet[0], fleet[1]))
 
     fleet = Fleet(question, told=tell)
-    one, two = settled(fleet)[0].replicas, settled_apart(question).replicas
+    best, pair = settled(fleet)[0], settled_apart(question, tell)
+    one, two = best.replicas, pair.replicas
     found: dict[str, Any] = {
         "together": outcome(fleet.fewest),
         "near": outcome(lambda: [fleet.near(count) for count in (one - 1, one)]),
-        "settled": outcome(lambda: settled(fleet)[0]),
+        "settled": outcome(lambda: best),
         "apart": outcome(lambda: SeparateFleets(question, tell).fewest()),
-        "settled apart": outcome(lambda: settled_apart(question, tell)),
+        "settled apart": outcome(lambda: pair),
         "heard": outcome(lambda: heard),
     }
     for most in (one - 1, one):
