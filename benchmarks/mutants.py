@@ -180,9 +180,13 @@ def _kept_whole(root: Path) -> set[str]:
 
 
 def _made(name: str, root: Path) -> list[str]:
-    """The test that compares what a module makes of something small, where that is kept."""
-    under = MADE_BY.get(name, name)
-    return [f"{MADE}[{under}]"] if under in _kept_whole(root) else []
+    """The tests that compare what a module makes of something small, or its part as a whole, where
+    that is kept.
+    """
+    under, kept = MADE_BY.get(name, name), _kept_whole(root)
+    whole = [one for one in kept if one.startswith(f"{name.partition('.')[0]}.")]
+    found = [under] if under in kept else sorted(one for one in whole if one.count(".") > 1)
+    return [f"{MADE}[{one}]" for one in found]
 
 
 def tests_of(file: str, root: Path) -> list[str]:

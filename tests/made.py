@@ -1,10 +1,11 @@
 """What whole programs make of something small: what is written and said, as it was when somebody
 last looked at it. `python -m tests.made` says what has changed and keeps it as it is now.
 
-Of a page, a refusal, a notebook, or what a measurement records of an engine and a clock that a test
+Of a page, a refusal, a plan, or what a measurement records of an engine and a clock that a test
 made, a reader says whether it is right; this says only that nobody has changed it in silence. Each
-folder of tests that has a file `made.py` names in `CASES` the module whose work it is, and a
-function that does it in an empty folder. Nothing there may depend on the machine or on the time.
+folder of tests that has a file `made.py` names in `CASES` the module whose work it is (or its part
+and what is made, as in `planner.plans.cache`), and a function that does it in an empty folder.
+Nothing there may depend on the machine or on the time.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ def cases() -> dict[str, Case]:
     return found
 
 
+def in_no_folder(make: Callable[[], Mapping[str, Any]]) -> Case:
+    """A function that asks for no folder, as a case."""
+    return lambda _: make()
+
+
 def made(name: str) -> dict[str, Any]:
     """What a module makes, in what JSON can hold."""
     with tempfile.TemporaryDirectory() as folder:
@@ -48,9 +54,16 @@ def made(name: str) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def _kept_of(part: str) -> Mapping[str, Any]:
+    path = FOLDER / f"{part}.json"
+    return shown.read(path) if path.is_file() else {}
+
+
 def kept(name: str) -> Mapping[str, Any]:
     """The same, as it was."""
-    return shown.kept(name, FOLDER)
+    found: Mapping[str, Any] = _kept_of(name.partition(".")[0]).get(name, {})
+    return found
 
 
 def _plain(value: Any) -> Any:

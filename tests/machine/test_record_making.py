@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +82,41 @@ def test_series_are_told_apart() -> None:
     assert found == {"kernel": "grouped", "heads": 64, "kv_heads": 8, "width": 64, "window": 128}
 
 
+HEADS = ("num_heads", "num_key_value_heads", "head_dim", "window_size")
+MODULE = {"num_heads": 128, "gemm_type": "fp8_block", "model": "DeepSeek"}
+STEP = {"phase": "generation", "num_v_heads": 48, "kernel_source": "step"}
+FAR = {"node_num": 1, "num_experts": 256, "hidden_size": 7168}
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "changed", "told"),
+    [
+        *(
+            ("generation_attention_perf", dict(zip(HEADS, heads, strict=True)), HEADS, "grouped")
+            for heads in ((64, 8, 128, 0), (8, 1, 128, 0), (64, 8, 64, 0), (64, 8, 64, 128))
+        ),
+        ("generation_mla_perf", {"num_heads": 16}, ["num_heads"], "latent"),
+        ("generation_mla_perf", {"num_heads": 128}, ["num_heads"], "latent"),
+        ("mla_generation_module_perf", MODULE, ["num_heads", "gemm_type"], "latent module"),
+        ("dsa_generation_module_perf", MODULE, ["num_heads", "gemm_type"], "selecting module"),
+        ("gdn_perf", STEP, ["phase", "num_v_heads"], "linear"),
+        ("wideep_deepep_ll_perf", FAR, ["node_num", "num_experts"], "messages"),
+    ],
+)
+def test_a_line_is_of_these_numbers_and_of_no_others(
+    kind: str, row: dict[str, Any], changed: Sequence[str], told: str
+) -> None:
+    found = record_making._series_key(kind, row)
+    assert found is not None
+    assert found["kernel"] == told
+    for key in changed:
+        other = row[key] + (1 if isinstance(row[key], int) else "x")
+        assert record_making._series_key(kind, row | {key: other}) is None
+    assert record_making._series_key(f"another_{kind}", row) is None
+    if "model" in row:
+        assert record_making._series_key(kind, row | {"model": "GLM-5"}) is None
+
+
 GEMM = {"gemm_dtype": "fp8", "m": 4, "n": 1000, "k": 2000, "latency": 0.002}
 MIXTURE = {
     "moe_dtype": "bfloat16", "num_tokens": 2, "num_experts": 4, "topk": 2, "hidden_size": 1000,
@@ -127,7 +162,7 @@ def test_kernels_are_digested_by_kind(tmp_path: Path, monkeypatch: pytest.Monkey
     cache = ATTENTION | {"batch_size": 128, "isl": 5000, "latency": 0.2}
     tables: dict[str, list[dict[str, Any]]] = {
         "a/data/h100_sxm/vllm/1.0/gemm_perf.parquet": [
-            *with_latencies(GEMM, 0.003, 0.001, 0.002, -1.0, 0.0),
+            *with_latencies(GEMM, 0.003, 0.001, 0.002, 0.005, 0.0015, -1.0, 0.0),
             GEMM | {"m": 5, "latency": 9.0},
             GEMM | {"n": 1200, "latency": 9.0},  # 2.4 MB, no longer small
             GEMM | large | {"m": 16},
@@ -172,7 +207,7 @@ def test_kernels_are_digested_by_kind(tmp_path: Path, monkeypatch: pytest.Monkey
     packed = 4 * (1 - 0.5**4) * 3 * 1000 * 500 * 0.53125
     held = 128 * 5025 * 2 * 100 * 2  # K and V of a byte
     assert told == {
-        "matrix floor [s]": {"vllm fp8": about(2e-6, 3)},
+        "matrix floor [s]": {"vllm fp8": about(2e-6, 5)},
         "matrix share of the bandwidth": {
             "vllm fp8": about(2e8 / 1e-4 / BANDWIDTH),
             "vllm nvfp4": about(0.5625 * 2e8 / 1e-4 / BANDWIDTH),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.arrival_standin import fit_rate_signal, signal_arrivals
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
+from serving_mathematics.machine.catalogue import find_model
 from serving_mathematics.machine.deployments import WORKED as LLAMA
 from serving_mathematics.optimization.continuous_batching import Workload, latencies_s
 from serving_mathematics.optimization.event_skipping import simulate
@@ -68,6 +69,16 @@ def standin(requests: int = 1500) -> Workload:
     signal = fit_rate_signal(5.53014, 1.094198, (1, 10, 60), (1.385538, 3.868047, 16.411211))
     times = signal_arrivals(rng, signal, requests / 4)[:requests]
     return Workload(times, rng.geometric(1 / 800, times.size), rng.geometric(1 / 200, times.size))
+
+
+def test_who_is_at_the_objective_keeps_it() -> None:
+    at = Quantile(0.5, 0.25)
+    one = ClassRun("chat", Objective(0.5, 0.5), at, at, at, 1.0)
+    assert reaches([one], [one.objective])
+    assert reaches([one], [Objective(0.75, 0.75)], 1.0)
+    assert reaches([one], [Objective(0.25, 0.25)], -1.0)
+    for less in (Objective(0.49, 0.5), Objective(0.5, 0.49)):
+        assert not reaches([one], [less])
 
 
 def test_other_limits_are_planned_with_what_was_simulated() -> None:
@@ -365,6 +376,9 @@ def test_formats_get_smaller_and_end() -> None:
     four = coarser(blackwell)
     assert four is not None
     assert four.precision == "fp4"
+    mixed = replace(LLAMA, architecture=find_model("gpt-oss-120b")[0])  # 8 bits would be no fewer
+    assert coarser(mixed) is None
+    assert coarser(replace(mixed, precision="fp8")) == replace(mixed, precision="int4")
 
 
 def test_usual_limits_are_those_of_the_device() -> None:

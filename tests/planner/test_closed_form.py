@@ -142,3 +142,15 @@ def test_a_batch_that_is_not_linear_against_simulation() -> None:
         _, tpot = latencies_s(asked, simulate(asked, engine))
         ratio = closed_form(asked, rate, engine).tpot_s / float(tpot[400:].mean())
         assert 0.97 < ratio < 1.03, rate
+
+
+def test_who_comes_meets_a_step_under_way_unless_there_is_one_place() -> None:
+    """Half a step for the share of time in which one runs, where steps cost the same for all."""
+    asked = Workload([0], [10], [11])
+    one, two, three = (
+        closed_form(asked, 0.2, Engine(0.1, max_sequences=places)) for places in (1, 2, 3)
+    )
+    assert two.ttft_s[0] == pytest.approx(three.ttft_s[0])
+    inside = 0.2 * 1.1  # a step for the prompt and ten for later tokens
+    assert two.ttft_s[0] == pytest.approx(0.1 + inside * 0.1 / 2)
+    assert one.ttft_s[0] == pytest.approx(0.1)

@@ -36,6 +36,17 @@ def test_the_record_is_whole() -> None:
         assert all(row[place] > 0 for row in rows)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_width_counts_by_itself_from_so_many_runs_on(
+    sparse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [model_error(devices, sparse) for devices in (1, 2, 4, 8)]
+    fewest = min(found, key=lambda one: one.runs)
+    for least, alone in ((fewest.runs, True), (fewest.runs + 1, False)):
+        monkeypatch.setattr(model_errors, "LEAST_RUNS", least)
+        assert (model_error(fewest.devices, sparse) == fewest) is alone
+
+
 def test_bounds_hold_eight_of_ten_of_their_kind() -> None:
     rows = read_record(RECORD)["rows"]
     for devices, sparse in ((1, False), (8, True)):

@@ -38,6 +38,15 @@ def test_times(form: object) -> None:
     assert not asked.cached_tokens.any()
 
 
+def test_times_of_several_zones_are_of_one_clock() -> None:
+    """One without a zone is UTC."""
+    stamps = [
+        f"2026-03-01T{10 + hours}:{int(t) // 60:02}:{int(t) % 60:02}{zone}"
+        for t, (hours, zone) in zip(TIMES, 40 * [(0, "Z"), (2, "+02:00"), (0, "")], strict=True)
+    ]
+    assert read_requests(written(stamps)).arrival_s.tolist() == TIMES.tolist()
+
+
 def test_azure_is_read_with_all_its_digits() -> None:
     stamps = [f"2023-11-16 18:{int(t) // 60:02}:{int(t) % 60:02}.0000001" for t in TIMES]
     asked = read_requests(written(stamps, "TIMESTAMP,ContextTokens,GeneratedTokens"))

@@ -128,3 +128,10 @@ def test_classes_that_cannot_be() -> None:
         with pytest.raises(ValueError, match=match):
             make()
     assert drawn_classes(np.random.default_rng(0), Traffic(1.0), 9).tolist() == [0] * 9
+
+
+def test_a_trace_is_as_long_as_from_its_first_request_to_its_last() -> None:
+    """Also where all but one come at once, at either end."""
+    ones = np.ones(100, dtype=np.int64)
+    for times in (np.r_[0.0, np.full(99, 5.0)], np.r_[np.zeros(99), 5.0]):
+        assert traced_requests(Trace(times, ones, ones)).arrival_s.tolist() == times.tolist()

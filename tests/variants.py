@@ -1,0 +1,61 @@
+"""What a reader makes of a file or of fields as they are, and with one value of each another."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from . import hostile
+from .nudged import leaves, nudged, reduced
+
+LONG = "x" * 61  # what is quoted is shorter
+
+
+def outcome(read: Callable[..., Any], given: tuple[Any, ...] = ()) -> Any:
+    """What is read, in a few numbers or words, or all words of a refusal."""
+    try:
+        return reduced(list(leaves(read(*given))))
+    except ValueError as problem:
+        return f"{type(problem).__name__}: {problem}"
+    except Exception as problem:
+        return type(problem).__name__
+
+
+def differing(
+    read: Callable[..., Any], texts: Iterable[tuple[str, tuple[Any, ...]]]
+) -> dict[str, Any]:
+    """What a reader makes of the first, and of the others where that is something else."""
+    found: dict[str, Any] = {}
+    for name, given in texts:
+        made = outcome(read, given)
+        found |= {} if found and made == next(iter(found.values())) else {name: made}
+    return found
+
+
+def nudged_json(value: Any) -> Iterator[tuple[str, Any]]:
+    """A value of JSON, and the same with one that it holds another, or none."""
+    yield "as it is", value
+    for path in hostile.places(value):
+        here = functools.reduce(lambda inner, key: inner[key], path, value)
+        plain = not isinstance(here, dict | list)
+        others: list[tuple[str, Any]] = [("=null", None)]
+        others += [("=long", LONG)] if plain else [("={}", {}), ("=[]", [])]
+        others += nudged(here, 0) if plain and here is not None else ()
+        for how, other in others:
+            yield f"{'.'.join(map(str, path))}{how}", hostile.changed(value, path, other)
+
+
+def nudged_cells(text: str, rows: Iterable[int]) -> Iterator[tuple[str, str]]:
+    """A table, and the same with one of its cells another, or with a row or a column less."""
+    lines = text.splitlines()
+    yield "as it is", text
+    for row in rows:
+        cells = lines[row].split(",")
+        for place, cell in enumerate(cells):
+            for how, other in [*nudged(cell), ("=-1", "-1"), ("=long", LONG), ("=''", "")]:
+                changed = ",".join([*cells[:place], other, *cells[place + 1 :]])
+                whole = "\n".join([*lines[:row], changed, *lines[row + 1 :]])
+                yield f"row {row + 1}, cell {place + 1}{how}", whole
+        for how, some in (("less", []), ("short", [",".join(cells[:-1])]), ("empty", [""])):
+            yield f"row {row + 1} {how}", "\n".join([*lines[:row], *some, *lines[row + 1 :]])
