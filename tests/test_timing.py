@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,18 @@ def test_a_file_stays_together_and_the_longest_comes_first() -> None:
     assert sorted(tests, key=place_of) == [
         f"{LONG}::e", f"{LONG}::g", "tests/a.py::b", "tests/a.py::f", "tests/c.py::d[x]"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_only_processes_that_share_the_work_sort_it(
+    shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    if shared:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    given: list[Any] = [SimpleNamespace(nodeid=name) for name in ("b", LONG, "a")]
+    Timing().pytest_collection_modifyitems(given)
+    assert [one.nodeid for one in given] == ([LONG, "a", "b"] if shared else ["b", LONG, "a"])
 
 
 def test_a_parameter_that_has_a_share_is_a_group(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ fails the run. Shares are of the run itself, so that they hold on any machine.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -135,8 +136,11 @@ class Timing:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep together what shares fixtures, and begin with the longest."""
-        items.sort(key=lambda item: place_of(item.nodeid))
+        """Keep together what shares fixtures, and begin with the longest, where processes share the
+        work; one alone takes what it is given in its order.
+        """
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            items.sort(key=lambda item: place_of(item.nodeid))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
