@@ -72,8 +72,24 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "scaffold": ("chapter",),
     "chapter_check": ("chapter",),
 }
+MADE_BY = {  # of a module whose work is kept under the name of one that has it do it
+    "builder.behaviour": "builder.source",
+    "builder.configuration": "builder.pages",
+    "builder.kept": "builder.runner",
+    "builder.notebooks": "builder.expansion",
+    "builder.readings": "builder.pages",
+    "builder.sliders": "builder.pages",
+    "engine.completion_schema": "engine.engine_server",
+    "engine.gguf_file": "engine.language_measurement",
+    "engine.llama_model": "engine.language_measurement",
+    "engine.load_prediction": "engine.engine_measurement",
+    "engine.measured_loads": "engine.engine_measurement",
+    "engine.step_costs": "engine.engine_measurement",
+    "engine.token_engine": "engine.engine_measurement",
+}
 SHOWN = "tests/test_shown.py::test_no_number_changes_in_silence"
 ANSWERS = "tests/test_nudged.py::test_no_answer_changes_in_silence"
+MADE = "tests/test_made.py::test_nothing_made_changes_in_silence"
 LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
 
 
@@ -157,14 +173,31 @@ def _sources(root: Path) -> Sources:
     return Sources(root)
 
 
+@functools.cache
+def _kept_whole(root: Path) -> set[str]:
+    texts = [path.read_bytes() for path in root.glob("tests/made/*.json")]
+    return {name for text in texts for name in json.loads(text)}
+
+
+def _made(name: str, root: Path) -> list[str]:
+    """The tests that compare what a module makes of something small, or its part as a whole, where
+    that is kept.
+    """
+    under, kept = MADE_BY.get(name, name), _kept_whole(root)
+    whole = [one for one in kept if one.startswith(f"{name.partition('.')[0]}.")]
+    found = [under] if under in kept else sorted(one for one in whole if one.count(".") > 1)
+    return [f"{MADE}[{one}]" for one in found]
+
+
 def tests_of(file: str, root: Path) -> list[str]:
     """The tests of a module, those first that take least: what its functions answer, the ranges
-    that its messages name, the outcomes that are kept of its part, its test file, itself, for its
-    checks, and what its page shows."""
+    that its messages name, what is made of something small, its test file, itself, for its checks,
+    and what its page shows."""
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
     if path.parts[0] == "builder":
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
-        found = [f"tests/{part}test_{name}.py" for part in ("builder/", "") for name in names]
+        found = _made(f"builder.{path.stem}", root)
+        found += [f"tests/{part}test_{name}.py" for part in ("builder/", "") for name in names]
         found += [f"tests/test_{path.stem}.py"] if path.stem not in names else []
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
@@ -173,7 +206,7 @@ def tests_of(file: str, root: Path) -> list[str]:
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [] if _sources(root).needs(name) else [f"{LETTER}[{name}]"]
         found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules
-        found += [f"tests/test_{part}_outcomes.py"]
+        found += _made(name, root)
         found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]
         found += [f"tests/test_{path.stem}.py", file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []

@@ -107,6 +107,7 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
     page, listed = contracts.read_page(path, module_names(ROOT))
     files = [module_path(ROOT, name) for name in page.modules]
     files += [file for name in page.modules if (file := contracts.tests_of(name)).is_file()]
+    files = list(dict.fromkeys(files))
     broken = [told for file in files if (told := _syntax_problem(file))]
     if broken:
         yield "Python cannot read", broken
@@ -183,13 +184,13 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> list[str]:
     expanded = Page(page.path, dict(page.meta), "../../", shown, shown, first_line=1 + offset)
     # no cards, uses, references or terms: a chapter shows none
     expand(page.text, expanded)
-    problems = [told if told.endswith(".") else f"{told}." for told in expanded.errors]
+    problems = [_sentence(told) for told in expanded.errors]
     text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)
     for match in _FORMULA.finditer(re.sub(r"\$\{\{|\{\{.*?\}\}", "0", text)):
         try:
             to_mathml(match[1] or match[2], display=bool(match[1]))
         except BuildError as problem:
-            problems.append(f"{where}: {problem}.")
+            problems.append(_sentence(f"{where}: {problem}"))
     for target, anchor in re.findall(r"\]\(([\w./-]+\.md)(#[\w-]+)?\)", text):
         file = (ROOT / "docs" / page.path).parent / target
         if not file.is_file():

@@ -828,7 +828,10 @@ def navigation_problems() -> list[str]:
     written = {file.relative_to(ROOT / "docs").as_posix() for file in ROOT.glob("docs/**/*.md")}
     return [
         *(f"mkdocs.yml: `nav` does not list {page}." for page in sorted(written - listed)),
-        *(f"mkdocs.yml: `nav` lists {page}, which is not there." for page in listed - written),
+        *(
+            f"mkdocs.yml: `nav` lists {page}, which is not there."
+            for page in sorted(listed - written)
+        ),
     ]
 
 

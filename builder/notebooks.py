@@ -50,8 +50,10 @@ def notebook(title: str, introduction: str, demos: Iterable[Demo]) -> dict[str, 
             cells += _module_cells(run, demo)
         known = {c["name"] for run in demo.runs for c in run.record["checks"]}
         drawn = {f["name"] for run in demo.runs for f in run.record["figures"]}
-        for wrong in [*set(demo.checks) - known, *set(demo.figures) - drawn]:
-            raise BuildError(f"demo of {demo.title}: its modules have no {wrong}")
+        missing = [name for name in demo.checks if name not in known]
+        missing += [name for name in demo.figures if name not in drawn]
+        if missing:
+            raise BuildError(f"demo of {demo.title}: its modules have no {missing[0]}")
         if demo.lesson:
             cells.append(_text(f"**Lesson.** {demo.lesson}"))
     for number, cell in enumerate(cells):

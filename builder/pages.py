@@ -204,11 +204,6 @@ class Page:
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
 
-    @property
-    def depth(self) -> str:
-        """From the page's folder in docs/ to docs/ itself, for links to Markdown files."""
-        return "../" * self.path.count("/")
-
 
 def block(*markup: str) -> str:
     """Finished HTML between blank lines, each piece in a line of its own.

@@ -109,7 +109,7 @@ def test_tests_and_linter_accept_what_is_begun(project: Project) -> None:
     assert status == 0, output
 
 
-def test_a_written_chapter_lacks_nothing_and_each_fault_is_one_sentence(project: Project) -> None:
+def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project: Project) -> None:
     for file in project.folder.rglob("*"):
         if file.is_file() and "new_chapter" not in file.parts and file.suffix in (".py", ".md"):
             text = file.read_text(encoding="utf-8")
@@ -124,20 +124,6 @@ def test_a_written_chapter_lacks_nothing_and_each_fault_is_one_sentence(project:
     link = f"[Spot instances](capacity/{NAME}.md#the-answer)\n  {{ #abandonment }}"
     project.change("docs/glossary.md", "  { #abandonment }", f"  {link}")
     assert project.check("--quick") == []
-
-    project.change(PAGE, "{{ figure busy_share }}", "{{ figur busy_share }} and $\\nonsense{x}$")
-    project.change(PAGE, "[Little](#little-61)", "[Little](no-chapter.md)")
-    project.change(MODULE, "Source: the work by hand", "Sauce: the work by hand")
-    told = project.check("--quick")
-    for said in (
-        "the figure `busy_share` is not shown: put `{{ figure busy_share }}` where",
-        "not a directive: {{ figur busy_share }}",
-        "formula '\\\\nonsense{x}'",
-        "links to no-chapter.md, which is not there",
-        "the source `little-61` is never cited",
-        "does not say where its expectation comes from",
-    ):
-        assert sum(said in line for line in told) == 1, (said, told)
 
     project.change(MODULE, "busy_share(9.0, 0.5, 6), 0.75", "busy_share(9.0, 0.5, 6), 0.8")
     told = project.check("--quick")

@@ -118,6 +118,19 @@ def test_search_of_the_theme_is_put_off() -> None:
     assert "search/search_index.json" not in settled(f"<title>t</title>{bundle}")
 
 
+def test_scripts_stand_in_the_page_once_and_without_comments() -> None:
+    dialog = '<div data-md-component="search" role="dialog"></div>'
+    bundle = '<script src="assets/javascripts/bundle.a5f9d56c.min.js"></script>'
+    page = settled(f"<title>t</title><svg><title>u</title></svg>{dialog}{bundle}{bundle}")
+    assert page.count("js-focus-visible") == page.count("search/search_index.json") == 1
+    assert page.count("<script defer ") == 1
+    colours = with_colours('<script>var palette=__md_get("__palette")</script>')
+    for line in (page + colours).split("\n"):
+        assert line == line.strip()
+        assert line
+        assert not line.startswith("//")
+
+
 def test_each_block_of_code_has_a_button_that_copies_it() -> None:
     block = "<pre><span></span><code>{}</code></pre>"
     content = f"{block.format('a')}<pre>output</pre><pre><code>b</code></pre>"
@@ -180,6 +193,7 @@ def test_marks_for_the_search_go_when_it_has_read() -> None:
 def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path: Path) -> None:
     index = tmp_path / "search" / "search_index.json"
     assert read_index(tmp_path) == []
+    add_to_index(tmp_path, [{"location": "a/", "text": "1"}])  # where there is none, none is made
     index.parent.mkdir()
     entries = [{"location": place, "text": text} for place, text in (("a/", "1"), ("b/#x", "2"))]
     index.write_text(json.dumps({"docs": entries}))

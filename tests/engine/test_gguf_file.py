@@ -119,6 +119,26 @@ def test_numbers_and_words_of_every_kind_are_read(tmp_path: Path) -> None:
     assert found.head == head
 
 
+@pytest.mark.parametrize(
+    ("kind", "letter", "number"),
+    [
+        *((0, "B", 200), (1, "b", -100), (2, "H", 60_000), (3, "h", -30_000), (4, "I", 1 << 31)),
+        *((5, "i", -(1 << 30)), (6, "f", 0.5), (7, "?", True), (10, "Q", 1 << 63)),
+        *((11, "q", -(1 << 62)), (12, "d", 0.1)),
+    ],
+)
+def test_a_number_of_each_kind_and_an_array_of_them(
+    kind: int, letter: str, number: float, tmp_path: Path
+) -> None:
+    """As docs/gguf.md numbers them, each of its own size."""
+    name = struct.pack("<Q", 1)
+    value = struct.pack(f"<I{letter}", kind, number)
+    array = struct.pack(f"<IIQ3{letter}", 9, kind, 3, number, number, number)
+    head = struct.pack("<Q", 3) + name + b"a" + array + name + b"b" + value + name + b"c" + value
+    write_gguf(tmp_path / "file", GgufFile({}, {}, head), {})
+    assert read_gguf(tmp_path / "file").facts == {"b": number, "c": number}
+
+
 def test_bytes_of_another_type_are_refused() -> None:
     with pytest.raises(ValueError, match="blocks must be whole ones of 34 bytes, got int64 of 34"):
         decoded(np.zeros(34, np.int64), "Q8_0")  # type: ignore[arg-type]

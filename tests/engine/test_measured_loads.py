@@ -94,6 +94,8 @@ def test_changes_are_measured_in_turns() -> None:
     assert "split" not in {row["kind"] for row in change_rows(engine, rounds=1)}
     with pytest.raises(ValueError, match="rows must be of prompts or decoding, got 0"):
         change_s([])
+    engine.settings = Settings(max_sequences=12)
+    assert len(change_rows(engine, rounds=1)) == 5
     engine.settings = Settings(max_sequences=11)
     with pytest.raises(ValueError, match="bench must be with places for 12 sequences, got 11"):
         change_rows(engine)

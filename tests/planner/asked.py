@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..outcomes import LONG
+from ..variants import LONG
 
 PLANS: dict[str, dict[str, object]] = {
     "one replica": {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "parallelism": "tp1"},

@@ -17,7 +17,7 @@ from serving_mathematics.planner.configurations import split_name
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
 from serving_mathematics.planner.trace_formats import read_requests
 
-from ..outcomes import differing, nudged_cells, nudged_json
+from ..variants import differing, nudged_cells, nudged_json
 from .asked import ASKED, BAD, COLUMNS, GOOD, NAMES, TYPED
 
 LOAD_TESTS = Path(__file__).with_name("load_tests")

@@ -1,5 +1,5 @@
 """What shapes, names, published runs and rows of a table come to that are read here, as they are
-and with one value of each another; and what a few runs calibrate. See `tests/outcomes.py`.
+and with one value of each another; and what a few runs calibrate.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from serving_mathematics.machine.record_making import RUN_COLUMNS, kept_config, 
 from serving_mathematics.machine.run_reading import Run, read_lines, read_runs, widths
 from serving_mathematics.measuring import read_record
 
+from ..made import in_no_folder
 from ..nudged import leaves, nudged, reduced
-from ..outcomes import LONG, differing, keep, nudged_json
+from ..variants import LONG, differing, nudged_json
 
-FOLDER = Path(__file__).with_name("outcomes")
 CONFIGS = Path(__file__).with_name("configs")
 PRESETS = (  # one for each kind of layer
     *("deepseek-ai/DeepSeek-R1", "deepseek-ai/DeepSeek-V3.2", "openai/gpt-oss-120b"),
@@ -326,7 +326,7 @@ def kept() -> dict[str, Any]:
     return found | differing(kept_config, changed)
 
 
-CASES: dict[str, Callable[[], dict[str, Any]]] = {
+WHOLE: dict[str, Callable[[], dict[str, Any]]] = {
     **{
         f"shapes.{path.stem}": functools.partial(shape, json.loads(path.read_text("utf-8")))
         for path in sorted(CONFIGS.glob("*.json"))
@@ -339,7 +339,4 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "fits.fits": fits,
     "kept.kept": kept,
 }
-
-
-if __name__ == "__main__":
-    keep(CASES, FOLDER)
+CASES = {f"machine.{name}": in_no_folder(make) for name, make in WHOLE.items()}

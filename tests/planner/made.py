@@ -1,9 +1,6 @@
 """What the planner's command answers to questions that are small, and between them reach what can
 be asked: all that it prints and writes, as it was when somebody last looked at it; and what fields
-and files come to, as they are and with one value of each another. `python -m
-tests.planner.outcomes` says what has changed and keeps it as it is now.
-
-Whether an answer is right is asked elsewhere. Here a reviewer sees which answers a change moves.
+and files come to, as they are and with one value of each another.
 """
 
 from __future__ import annotations
@@ -39,12 +36,12 @@ from serving_mathematics.planner.capacity_planner import Fleet, Objective, Quest
 from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.separate_fleets import SeparateFleets, settled_apart
 
+from ..made import in_no_folder
 from ..nudged import reduced
-from ..outcomes import keep, outcome
+from ..variants import outcome
 from .asked import COMMANDS, FLEETS, FORMS, GRID, PLANS, REFUSED
 from .readings import LOAD_TESTS, fields, grids, load_test, of_anothers, traces, typed
 
-FOLDER = Path(__file__).with_name("outcomes")
 OF_MACHINE = ("machine", "date", "versions")  # what a record says of where it was made
 REQUESTS = 120  # of a question that says nothing else
 
@@ -326,7 +323,7 @@ def records() -> dict[str, Any]:
     return written
 
 
-CASES: dict[str, Callable[[], dict[str, Any]]] = {
+WHOLE: dict[str, Callable[[], dict[str, Any]]] = {
     **{
         f"files.{path.name}": functools.partial(load_test, path.name)
         for path in sorted(LOAD_TESTS.glob("*.*"))
@@ -345,7 +342,4 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "grids.command": grid_command,
     "records.records": records,
 }
-
-
-if __name__ == "__main__":
-    keep(CASES, FOLDER)
+CASES = {f"planner.{name}": in_no_folder(make) for name, make in WHOLE.items()}

@@ -1,22 +1,14 @@
-"""Outcomes of a part that are kept whole, as they were when somebody last looked at them: what a
-reader makes of a file or of fields as they are and with one value of each another, what a command
-answers. `python -m tests.planner.outcomes` says which of a part have changed, and keeps them.
-
-Whether an outcome is right is asked elsewhere. Here a reviewer sees which of them a change moves.
-"""
+"""What a reader makes of a file or of fields as they are, and with one value of each another."""
 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import hostile, shown
-from .nudged import leaves, nudged, reduced, unchanged
+from . import hostile
+from .nudged import leaves, nudged, reduced
 
-Cases = Mapping[str, Callable[[], dict[str, Any]]]
 LONG = "x" * 61  # what is quoted is shorter
 
 
@@ -67,25 +59,3 @@ def nudged_cells(text: str, rows: Iterable[int]) -> Iterator[tuple[str, str]]:
                 yield f"row {row + 1}, cell {place + 1}{how}", whole
         for how, some in (("less", []), ("short", [",".join(cells[:-1])]), ("empty", [""])):
             yield f"row {row + 1} {how}", "\n".join([*lines[:row], *some, *lines[row + 1 :]])
-
-
-def made(cases: Cases, name: str) -> dict[str, Any]:
-    """An outcome, as JSON holds it."""
-    found: dict[str, Any] = json.loads(json.dumps(cases[name]()))
-    return found
-
-
-def changes(cases: Cases, folder: Path, name: str) -> Iterator[str]:
-    """A line for each part of an outcome that is another, new or gone."""
-    return shown.changes(shown.kept(name, folder), made(cases, name), unchanged)
-
-
-def keep(cases: Cases, folder: Path) -> None:
-    """Say what has changed, and keep it, and nothing else."""
-    found = {}
-    for name in cases:
-        was, now = shown.kept(name, folder), made(cases, name)
-        for line in shown.changes(was, now, unchanged):
-            print(f"{name}: {line}")
-        found[name] = shown.renewed(was, now, unchanged)
-    shown.write(found, folder)

@@ -1,0 +1,221 @@
+"""What is measured of servers and a clock that a test made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import httpx
+import numpy as np
+from serving_mathematics.architecture import (
+    routing_measurement,
+    token_stream_measurement,
+    wire_measurement,
+)
+
+from ..clockwork import Clock, loops_of
+
+
+def _made(*given: Any) -> dict[str, Any]:
+    return {"made": given}
+
+
+class Words(httpx.AsyncByteStream):
+    """The stream of a request: words after their gaps, and what the server counts of it."""
+
+    def __init__(self, counts: dict[str, int], gaps_s: list[float], text: str, many: int) -> None:
+        self.counts, self.gaps_s, self.text, self.many = counts, gaps_s, text, many
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for place in range(self.many):
+            await asyncio.sleep(self.gaps_s[min(place, len(self.gaps_s) - 1)])
+            self.counts["tokens"] += 1
+            token = json.dumps({"token": self.text})
+            yield f"data: {token}\n\n".encode() * (1 + (place == 7))
+        yield b"data: [DONE]\n\n" if self.counts["finished"] != 3 else b""
+        self.counts["finished"] += 1
+
+    async def aclose(self) -> None:
+        self.counts["inside"] = 3
+        self.counts["gone"] += 1
+
+
+class StreamServer:
+    """Answers what the server of streams does; three streams at a time, the fourth is refused."""
+
+    def __init__(self, options: list[str]) -> None:
+        self.gaps_s, self.text = json.loads(options[1]), options[3]
+        self.counts = dict.fromkeys(("tokens", "finished", "gone", "inside"), 0)
+        self.asked = 0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.001)
+        if request.url.path == "/v1/counts":
+            self.counts["inside"] -= self.counts["inside"] > 0
+            if not self.gaps_s[0]:  # fills buffers while nobody reads
+                self.counts["tokens"] = min(50, self.counts["tokens"] + 20 * (self.asked > 0))
+            return httpx.Response(200, json=dict(self.counts))
+        self.asked += 1
+        if self.asked % 5 == 0:
+            return httpx.Response(503, text="full" * 80)
+        many = json.loads(request.content)["max_tokens"]
+        return httpx.Response(200, stream=Words(self.counts, self.gaps_s, self.text, many))
+
+
+def _streams(_: Path) -> dict[str, Any]:
+    """The whole record of streams, most of them whole."""
+    clock, commands = Clock(), []
+    servers: list[StreamServer] = []
+
+    def started(command: list[str], **_: Any) -> Any:
+        commands.append([*command[1:-1], len(command[-1])])
+        servers.append(StreamServer(command[3:]))
+        process = mock.MagicMock()
+        process.__enter__.return_value = process
+        process.stdout = io.StringIO(f"{len(servers)}\n")
+        process.terminate.side_effect = lambda: commands.append("ended")
+        return process
+
+    whole = httpx.AsyncClient
+
+    def client(base_url: str, **options: Any) -> httpx.AsyncClient:
+        commands.append([base_url, sorted(options.items())])
+        transport = httpx.MockTransport(servers[-1])
+        return whole(base_url=base_url, transport=transport, **options)
+
+    with (
+        loops_of(clock),
+        mock.patch.object(token_stream_measurement.subprocess, "Popen", started),
+        mock.patch.object(token_stream_measurement.httpx, "AsyncClient", client),
+        mock.patch.multiple(
+            token_stream_measurement, time=clock, provenance=_made, TOKENS=51, LARGE_BYTES=100
+        ),
+    ):
+        record = asyncio.run(token_stream_measurement._measure())
+    return record | {"commands": commands}
+
+
+class Proxy:
+    """Counts what is sent while it is open."""
+
+    port = 7
+
+    def __init__(self, there: list[Proxy], port: int) -> None:
+        self.there, self.sent, self.received = there, 10 * port, port
+
+    def __enter__(self) -> Proxy:
+        self.there.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.there.remove(self)
+
+
+class Later:
+    """A thread that runs when somebody waits for it."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self.target, self.args = target, args
+
+    def start(self) -> None:
+        """Not yet."""
+
+    def join(self) -> None:
+        self.target(*self.args)
+
+
+class Gate:
+    """A barrier that waits for nobody, and knows for how many it should."""
+
+    def __init__(self, many: int) -> None:
+        assert many == 4
+
+    def wait(self) -> None:
+        """Everybody is there."""
+
+
+def _wire(_: Path) -> dict[str, Any]:
+    """The whole record of encodings, of a server that answers in its own process."""
+    clock, proxies = Clock(tick=1e-4), list[Proxy]()
+    weights = np.zeros((64, 10))
+
+    def trained(*given: Any) -> Any:
+        weights[:] = given[-1].integers(-8, given[-2] % 60, (64, 10)) / 8
+        return SimpleNamespace(logits=logits)
+
+    def logits(pixels: Any) -> Any:
+        return np.asarray(pixels) @ weights
+
+    def taking(call: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def called(*given: Any, **options: Any) -> Any:
+            clock.work(seconds)
+            return call(*given, **options)
+
+        return called
+
+    @contextlib.contextmanager
+    def caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
+        parts = wire_measurement._parts(images[:1], encoding, logits)
+        read, write = (parts[f"server_{name}"].func for name in ("decodes", "encodes"))
+
+        @functools.cache
+        def answered(body: bytes) -> bytes:
+            found = read(body)
+            scores = logits(found if isinstance(found, np.ndarray) else found[0])
+            scores[::7] += 1  # some are wrong
+            return bytes(write(scores.astype(np.float32)))
+
+        def call(body: bytes) -> bytes:
+            clock.now += 0.01 + 1e-7 * len(body) + 1e-4 * port
+            for proxy in proxies:
+                proxy.sent += len(body) + 7
+                proxy.received += 11 + proxy.received % 3
+            return answered(body)
+
+        yield call
+
+    @contextlib.contextmanager
+    def running() -> Iterator[dict[str, int]]:
+        yield {"rest": 1, "grpc": 2}
+
+    images = wire_measurement.load_digits().test.pixels.astype(np.float32)
+    with mock.patch.multiple(
+        wire_measurement,
+        time=clock,
+        provenance=_made,
+        _servers=running,
+        _caller=caller,
+        _CountingProxy=functools.partial(Proxy, proxies),
+        threading=SimpleNamespace(Thread=Later, Barrier=Gate),
+        train_classifier=trained,
+        json=SimpleNamespace(loads=taking(json.loads, 1e-3), dumps=taking(json.dumps, 2e-3)),
+        from_json=taking(wire_measurement.from_json, 3e-3),
+        to_json=taking(wire_measurement.to_json, 4e-3),
+        ROUNDS=1,
+        CALLS=2,
+        LOAD_S=0.1,
+        LOAD_ROUNDS=2,
+        CLIENTS=3,
+    ):
+        return wire_measurement._measure()
+
+
+def _fleets(_: Path) -> dict[str, Any]:
+    """The record of two small fleets."""
+    with mock.patch.object(routing_measurement, "provenance", _made):
+        return routing_measurement._measure(((0.5, 3, 16, 9.0, 3.0), (0.9, 2, 32, 8.0, 2.0)))
+
+
+CASES: Mapping[str, Any] = {
+    "architecture.routing_measurement": _fleets,
+    "architecture.token_stream_measurement": _streams,
+    "architecture.wire_measurement": _wire,
+}

@@ -1,0 +1,276 @@
+"""Modules that run without a process of their own: workers that end as a test says, by a clock that
+moves when somebody waits for them; and a module whose record a worker makes here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from builder import PACKAGE, SOURCES, runner, worker
+from builder.source import module_path
+
+ENDS = {  # of a module: after how many seconds, with which exit status, and what it had left
+    "part.fine": (3.0, 0, {}),
+    "part.failed": (2.0, 0, {"failures": 2}),
+    "part.lacks": (1.0, 0, {"absent": ["fastapi", "httpx"]}),
+    "part.hangs": (1e9, None, {"step": "7 check_it", "output": "o" * 4100}),
+    "part.crashes": (0.5, -signal.SIGSEGV, {"step": "9 figure_it"}),
+    "part.exits": (0.25, 3, {}),
+    "part.changes": (0.125, 0, {}),
+    "part.stranger": (0.125, -99, {}),
+}
+
+
+class Clock:
+    """Stands in for `time`."""
+
+    now = 1e9
+
+    def monotonic(self) -> float:
+        return self.now
+
+    time = monotonic
+
+
+class Process:
+    """A worker that leaves at its start what it would leave in the end."""
+
+    pid = 0
+    clock: Clock
+    told: list[str]
+    given: dict[str, str] = {}  # noqa: RUF012 (the environment of every worker)
+
+    def __init__(self, target: Any, args: Any, name: str, daemon: bool) -> None:
+        assert target is worker.main
+        assert not daemon
+        self.root, self.name, self.version, self.folder, self.needs = args
+        self.after, self.status, self.left = ENDS[name]
+        self.exitcode: int | None = None
+        self.sentinel = self
+
+    def start(self) -> None:
+        """Leave a record, or what there is without one."""
+        self.told.append(f"start {self.name} {self.needs} at {self.clock.now - 1e9:g}")
+        self.given |= {name: os.environ[name] for name in runner.WORKER_ENVIRONMENT}
+        self.end = self.clock.now + self.after
+        self.files = {"step": worker.STEP, "output": worker.OUTPUT}
+        for what, file in self.files.items():
+            if what in self.left:
+                (self.folder / file).write_text(self.left[what], encoding="utf-8")
+        if self.status != 0:
+            return
+        failure = {"function": "check_it", "line": 4, "error": "E", "message": "m", "traceback": ""}
+        record = worker.empty_record() | worker.description(module_path(self.root, self.name))
+        record |= {"of": [self.name, self.version], "seconds": {"import": 0.125, "b": self.after}}
+        record["failures"] = [failure] * self.left.get("failures", 0)
+        record["absent"] = self.left.get("absent", [])
+        (self.folder / "line-light.svg").write_text("<svg/>", encoding="utf-8")
+        worker.seal(self.folder, record)
+        if self.name == "part.changes":
+            path = module_path(self.root, self.name)
+            path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")
+
+    def is_alive(self) -> bool:
+        if self.exitcode is None and self.clock.now >= self.end:
+            self.exitcode = self.status
+        return self.exitcode is None
+
+    def kill(self) -> None:
+        self.told.append(f"kill {self.name} at {self.clock.now - 1e9:g}")
+        self.exitcode = -signal.SIGKILL
+
+    def join(self) -> None:
+        """It has ended."""
+
+
+def _wait(processes: list[Process], pause: float) -> None:
+    clock = Process.clock
+    clock.now = min(clock.now + pause, *(process.end for process in processes))
+
+
+@contextmanager
+def workers() -> Iterator[tuple[Clock, list[str]]]:
+    """Run modules without processes: the clock, and what was started and killed."""
+    Process.clock, Process.told = Clock(), []
+    with (
+        mock.patch.object(runner, "_context", return_value=SimpleNamespace(Process=Process)),
+        mock.patch.object(runner, "warm_up", side_effect=partial(Process.told.append, "warm")),
+        mock.patch.object(runner, "time", Process.clock),
+        mock.patch.object(runner.multiprocessing.connection, "wait", _wait),
+        mock.patch.object(worker, "end_descendants"),
+    ):
+        yield Process.clock, Process.told
+
+
+def write_modules(root: Path) -> None:
+    """A file for each end."""
+    for path in ("", "part/"):
+        folder = root / SOURCES / path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "__init__.py").touch()
+    (root / SOURCES / "house.mplstyle").write_text("# style\n", encoding="utf-8")
+    for number, name in enumerate(ENDS):
+        text = f'"""{name}"""\n' + "B = 2\n" * (number % 5)
+        if name == "part.lacks":
+            text += "import fastapi\n"
+        module_path(root, name).write_text(text, encoding="utf-8")
+    (root / "pyproject.toml").write_text(
+        '[tool.handbook.optional]\nfastapi = "fastapi"\n', encoding="utf-8"
+    )
+
+
+MODULE = '''"""A module.
+
+With  two paragraphs.
+"""
+
+import functools
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics import checks
+
+HINTS = {"one": 1}
+
+
+def check_right():
+    """Two is two,
+    they say.
+
+    Source:  a
+    book.
+    """
+    checks.equal("two", 2, 2)
+    checks.close("three", 3.0, 3.5, atol=1.0)
+
+
+def check_nothing():
+    pass
+
+
+def check_wrong():
+    """Wrong."""
+    checks.equal("two", 2, 3)
+
+
+def check_swallowed():
+    """Swallowed."""
+    try:
+        checks.equal("two", 2, 4)
+    except AssertionError:
+        pass
+
+
+def check_returns():
+    """Returns."""
+    checks.equal("two", 2, 2)
+    return 5
+
+
+@functools.cache
+def check_exits():
+    """Ends."""
+    raise SystemExit
+
+
+def figure_line(figure):
+    """A line.
+
+    Alt: It is
+    straight.
+
+    And more.
+    """
+    figure.set_size_inches(2, 1.26)
+    axes = figure.add_subplot(xlabel="x", ylabel="y")
+    axes.plot([0, 1], [0, 1])
+
+
+def figure_nothing(figure):
+    """Nothing."""
+    figure.add_subplot()
+
+
+def figure_words(figure):
+    """Words."""
+    figure.add_subplot().text(0, 0, "a")
+
+
+def figure_endless(figure):
+    """Endless."""
+    figure.add_subplot().plot([0, 1], [np.nan, np.inf])
+
+
+def figure_returned(figure):
+    """Returned."""
+    return figure
+
+
+def slider_line():
+    return {
+        "controls": [{"label": "a", "values": [1, 2], "start": 1}],
+        "x": {"label": "a", "unit": ""},
+        "y": {"label": "b", "unit": ""},
+        "curves": [{"label": "b", "unit": "", "values": [3, 4]}],
+        "reading": "{a} {b}",
+    }
+
+
+def slider_alone():
+    """Alone."""
+
+
+def example():
+    """Numbers."""
+    return SimpleNamespace(a=1, b=np.float64(2.5), c="text", d=np.array(3), e=float("inf"))
+'''
+ODD = [  # what `example` may not return, as text
+    "5",
+    "SimpleNamespace(a=[1])",
+    "SimpleNamespace(a=float('nan'))",
+    "SimpleNamespace(a=1, b='x' + chr(7))",
+    "SimpleNamespace(a='x' + chr(10) + chr(160) + chr(65))",
+    "SimpleNamespace(a=np.zeros(2))",
+]
+
+
+def record_of(root: Path, text: str, name: str = "small.one") -> dict[str, Any]:
+    """What a worker would record of a module of this text, here."""
+    path = module_path(root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    module: Any = ModuleType(f"{PACKAGE}.{name}")
+    module.__file__ = str(path)
+    folder = root / "made"
+    folder.mkdir(exist_ok=True)
+    run, usual = worker._Run(root, name, folder), importlib.import_module
+
+    def imported(asked: str) -> ModuleType:
+        if asked != module.__name__:
+            return usual(asked)
+        exec(compile(text, path, "exec"), vars(module))
+        return module  # type: ignore[no-any-return]
+
+    with (
+        mock.patch.object(worker._Run, "watch_reads"),
+        mock.patch.object(importlib, "import_module", imported),
+        redirect_stdout(io.StringIO()),
+    ):
+        record = run.record([])
+    record["seconds"] = {name: seconds >= 0 for name, seconds in record["seconds"].items()}
+    for failure in record["failures"]:
+        failure["traceback"] = failure["traceback"].count(f"{os.sep}one.py")
+    files = {file.name: file.stat().st_size > 500 for file in sorted(folder.glob("*.svg"))}
+    step = (folder / worker.STEP).read_text(encoding="utf-8")
+    return record | {"files": files, "step": step}
