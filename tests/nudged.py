@@ -355,7 +355,8 @@ def modules() -> list[str]:
 
 
 def constants(name: str) -> dict[str, Any]:
-    """What is constant in a module: values in capitals, and the defaults of public functions."""
+    """What is constant in a module: values in capitals, and the defaults of public functions and of
+    fields."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
     assigned = [
         name.id
@@ -370,6 +371,11 @@ def constants(name: str) -> dict[str, Any]:
         given = inspect.signature(function).parameters.values()
         if defaults := [one.default for one in given if one.default is not one.empty]:
             found[title] = reduced(list(leaves(defaults)))
+    for title, kind in vars(module).items():
+        if isinstance(kind, type) and kind.__module__ == module.__name__:
+            fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+            if said := [one.default for one in fields if one.default is not dataclasses.MISSING]:
+                found[title] = reduced(list(leaves(said)))
     return found
 
 

@@ -47,6 +47,16 @@ PLANS: dict[str, dict[str, object]] = {
         "backend": "sglang",
         "spare_replicas": 1,
     },
+    "two fleets that cost too much": {
+        "rate_per_s": 1,
+        "device": "H100,H200,B200",
+        "price_per_hour": "1,1,1",
+        "precision": "bf16,fp8,int4",
+        "parallelism": "tp1",
+        "fleets": "two",
+        "quantile": 0.9,
+        "requests": 100,
+    },
     "two fleets that cannot be": {
         "rate_per_s": 5,
         "mean_output_tokens": 1,
