@@ -261,6 +261,40 @@ def test_separate_fleets_are_planned_with_longer_runs() -> None:
     assert answer(read_choices(asked)).apart is None
 
 
+def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up costs by search and by longer runs: the next is run where its cost is below that of
+    the first by a longer run, three in all, and the first of two of one cost is told."""
+    both = read_choices({"rate_per_s": 9, "parallelism": "tp1", "fleets": "two"})
+    asked = replace(next(one for one in both if one.separate), requests=400)
+    run, _ = try_deployment(asked)
+    assert isinstance(run, Apart)
+    monkeypatch.setattr(configurations, "_fewest", lambda *_: None)
+
+    def told(searched: list[float], longer: list[float]) -> tuple[list[int], int | None]:
+        ran: list[int] = []
+
+        def settled(question: Question) -> Apart:
+            ran.append(question.seed)
+            if math.isinf(longer[question.seed]):
+                raise Infeasible(f"no {question.seed}")
+            return replace(run, usd_per_hour=longer[question.seed])
+
+        monkeypatch.setattr(configurations, "settled_apart", settled)
+        ranked = [
+            Ranked(replace(asked, seed=n), cost, replace(run, usd_per_hour=cost), "")
+            for n, cost in enumerate(searched)
+        ]
+        _, found = configurations._separate(ranked)
+        assert found is not None
+        return ran, found.question.seed if found.run else None
+
+    assert told([2.0, 3.0, 4.0], [3.0, 3.0, 3.0]) == ([0], 0)
+    assert told([2.0, 2.99, 4.0], [3.0, 2.99, 3.0]) == ([0, 1], 1)
+    assert told([2.0, 2.5, 2.6, 2.7], [3.0, 3.0, 3.0, 1.0]) == ([0, 1, 2], 0)
+    assert told([2.0, 2.5], [math.inf, 2.5]) == ([0, 1], 1)
+    assert told([2.0, 2.5], [math.inf, math.inf]) == ([0, 1], None)
+
+
 TIGHT = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1"}
 
 
