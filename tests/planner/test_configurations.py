@@ -14,6 +14,7 @@ from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Objective,
     Performance,
+    Plan,
     Quantile,
     Question,
     plan,
@@ -31,6 +32,7 @@ from serving_mathematics.planner.configurations import (
     split_name,
     try_deployment,
 )
+from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart
 
@@ -286,6 +288,7 @@ def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.Monke
         ]
         _, found = configurations._separate(ranked)
         assert found is not None
+        assert found.if_faster == (2 if found.run else 0)
         return ran, found.question.seed if found.run else None
 
     assert told([2.0, 3.0, 4.0], [3.0, 3.0, 3.0]) == ([0], 0)
@@ -293,6 +296,42 @@ def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.Monke
     assert told([2.0, 2.5, 2.6, 2.7], [3.0, 3.0, 3.0, 1.0]) == ([0, 1, 2], 0)
     assert told([2.0, 2.5], [math.inf, 2.5]) == ([0, 1], 1)
     assert told([2.0, 2.5], [math.inf, math.inf]) == ([0, 1], None)
+
+
+def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up costs by search and in plans: the second is planned where its cost is below that of
+    the plan of the first, and told where its plan costs less."""
+    question = next(one.question for one in RANKED if one.run)
+    whole = plan(replace(question, requests=100))
+    errs = ModelError(0.9, 1.0, 1.25, 9, 3)
+    asked_of: list[float] = []
+
+    def fewest(_: Question, slowness: float) -> None:
+        asked_of.append(slowness)
+
+    def told(searched: list[float], planned: list[float]) -> tuple[list[int], int]:
+        ran: list[int] = []
+
+        def made(one: Question, **_: Any) -> Plan:
+            ran.append(one.seed)
+            return replace(whole, best=made_run(planned[one.seed], 0.01, 0.02))
+
+        ranked = [
+            Ranked(replace(question, seed=n), cost, made_run(cost, 0.01, 0.02), "")
+            for n, cost in enumerate(searched)
+        ]
+        monkeypatch.setattr(configurations, "plan", made)
+        monkeypatch.setattr(configurations, "rank", lambda *_: ranked)
+        found = answer([one.question for one in ranked])
+        assert (found.if_faster, found.if_slower, found.apart) == (1, None, None)
+        return ran, found.question.seed
+
+    monkeypatch.setattr(configurations, "_fewest", fewest)
+    monkeypatch.setattr(configurations, "_error", lambda _: errs)
+    assert told([2.0, 3.0, 3.5], [3.0, 1.0, 1.0]) == ([0], 0)
+    assert told([2.0, 2.9, 2.9], [3.0, 1.0, 0.5]) == ([0, 1], 1)
+    assert told([2.0, 2.9], [3.0, 3.0]) == ([0, 1], 0)
+    assert asked_of == [0.9, 1.25] * 3
 
 
 TIGHT = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1"}
