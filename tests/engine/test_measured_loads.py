@@ -144,6 +144,14 @@ def test_runs_that_do_not_count_are_repeated_and_then_given_up(
     assert refusal(1.0, 1.0, 1.0, [step(wall_s=1.06)]).startswith("steps took 1.06")
 
 
+def test_what_is_at_a_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured_loads, "DRIFT", 0.125)
+    monkeypatch.setattr(measured_loads, "WALL_OVER_CPU", 1.25)
+    assert not refusal(1.125, 0.875, 1.0, [step(wall_s=1.25)])
+    assert refusal(1.126, 1.0, 1.0, []).endswith("took 1.13 times as long before the run")
+    assert refusal(1.0, 0.874, 1.0, []).endswith("took 0.87 times as long after the run")
+
+
 def test_a_run_is_told_beside_its_prediction(calibration: dict[str, Any]) -> None:
     engine: Any = Told()
     workload = Workload([0.0, 1.0], [4, 8], [3, 5])
@@ -177,7 +185,9 @@ def test_a_calibration_counts_when_its_grid_came_twice(monkeypatch: pytest.Monke
     assert found["refused"] == pytest.approx([0.2])
     assert found["drift"] == pytest.approx(0.05)
     assert (len(found["rows"]), found["change_s"], found["reference_s"]) == (10, 0.002, 1.0)
-    monkeypatch.setattr(measured_loads, "_rows", lambda _: grid(slower))
+    slower = iter([1.0, 1.05])
+    monkeypatch.setattr(measured_loads, "DRIFT", found["drift"])
+    assert not calibrate(engine)["refused"]
     slower = iter([1.0, 1.2] * 8)
     with pytest.raises(NotQuiet, match=r"the grid, measured twice, differed by 0\.20, 0\.20"):
         calibrate(engine)
