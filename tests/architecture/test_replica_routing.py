@@ -167,6 +167,14 @@ def test_counts_are_refused(bad: float) -> None:
         simulate_fleet(rng, 0.5, 2, 4, lanes=bad)  # type: ignore[arg-type]
 
 
+def test_one_mean_service_after_the_warm_up_is_enough() -> None:
+    sample = simulate_fleet(
+        np.random.default_rng(3), 0.5, 2, 4, lanes=GROUPS, horizon=3.0, warm_up=2.0
+    )
+    assert sample.found.shape[0] == GROUPS
+    assert math.isfinite(sample.mean_response.mean)
+
+
 def test_times_are_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="servers must be an integer from 1 to 32767"):

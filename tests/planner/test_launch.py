@@ -49,6 +49,8 @@ def test_attention_over_data_divides_the_limit() -> None:
     question, best = planned(WIDE)
     words = launch_words(question, best)
     assert words[words.index("--max-num-seqs") + 1] == "12"
+    few = launch_words(question, replace(best, places=7))
+    assert few[few.index("--max-num-seqs") + 1] == "1"
     assert words[words.index("--data-parallel-size") + 1] == "8"
     assert "--enable-expert-parallel" in words
     assert words[words.index("--kv-cache-dtype") + 1] == "fp8"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.trace_formats import read_requests
+from serving_mathematics.planner.trace_formats import _in_milliseconds, read_requests
 
 TIMES = np.arange(0.0, 240.0, 2.0)
 HEAD = "time,input_tokens,output_tokens"
@@ -36,6 +36,25 @@ def test_times(form: object) -> None:
     assert asked.arrival_s == pytest.approx(TIMES, abs=1e-5)
     assert asked.prompt_tokens.tolist() == list(range(100, 220))
     assert not asked.cached_tokens.any()
+
+
+@pytest.mark.parametrize(
+    ("times", "column", "milliseconds"),
+    [
+        (["100", "120"], "time", False),
+        (["100", "121"], "time", True),
+        (["100", "120", "140"], "time", False),
+        (["100", "120", "141"], "time", True),
+        (["100.0", "120", "141"], "time", False),
+        (["5000"], "time", False),
+        (["100.0", "100.5"], "time_ms", True),
+        (["1", "1e8"], "time_ms", False),  # Unix seconds
+    ],
+)
+def test_whole_times_more_than_20_s_apart_in_the_mean_are_milliseconds(
+    times: list[str], column: str, milliseconds: bool
+) -> None:
+    assert _in_milliseconds(times, column, np.array(times, dtype=float)) is milliseconds
 
 
 def test_times_of_several_zones_are_of_one_clock() -> None:

@@ -232,7 +232,7 @@ def _in_milliseconds(cells: Sequence[object], column: str, found: npt.NDArray[np
     if column.lower().endswith("ms"):
         return True
     whole = all("." not in str(cell) for cell in cells)
-    return whole and float(found.max() - found.min()) > 20 * max(1, found.size - 1)
+    return whole and float(found.max() - found.min()) > 20 * (found.size - 1)
 
 
 def check_every_form_is_the_same_trace() -> None:
