@@ -193,3 +193,16 @@ def test_rows_by_hand() -> None:
         ["4 (tp2)", "6", "none", "none", "3", "8"],
         ["no data", "no data", "4 (tp2)", "6", "–", "8"],
     ]
+
+
+def test_runs_beside_both_predictions_by_hand() -> None:
+    """Theirs where it is nearer to what was measured; what they do not predict is left out."""
+    run = {"devices": 1, "concurrency": 8.0, "proposed_by": "both", "measured_s": 1.0}
+    pairs = [(1.125, 1.25), (1.125, 0.75), (1.25, 0.75), (1.5, 0.75), (None, 1.0)]
+    runs = [run | {"peer_s": peer_s, "here_s": here_s} for peer_s, here_s in pairs]
+    told = [{"asked": vars(QUESTIONS[0]), "runs": [*runs, runs[0] | {"devices": 2}]}]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in planner_peer._compared(told)]
+    assert [row[-1] for row in rows] == ["theirs", "theirs", "ours", "ours", "theirs"]
+    assert rows[0][1:5] == ["both", "1e+03", "1.12e+03", "1.25e+03"]
+    assert rows[0][0].endswith(", 1 device, 8 at a time")
+    assert rows[-1][0].endswith(", 2 devices, 8 at a time")
