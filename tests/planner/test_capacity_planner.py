@@ -30,6 +30,7 @@ from serving_mathematics.planner.capacity_planner import (
     Plan,
     Quantile,
     Question,
+    _of_some,
     binding_constraints,
     coarser,
     deciding_classes,
@@ -463,6 +464,12 @@ def test_sections() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             sectioned_quantiles(*bad)
+
+
+def test_times_per_token_of_too_few_requests_are_none() -> None:
+    enough = np.append(np.arange(20.0), [math.nan] * 20)
+    assert _of_some(enough, [0.5]) == sectioned_quantiles(enough, [0.5])
+    assert _of_some(enough[1:], [0.5, 0.9]) == (Quantile(0.0, 0.0),) * 2
 
 
 def test_student_t() -> None:
