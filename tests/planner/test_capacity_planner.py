@@ -399,6 +399,9 @@ def test_shares_by_sections() -> None:
     assert got.half_width == pytest.approx(2.2621571628 * parts.std(ddof=1) / math.sqrt(10))
     with pytest.raises(ValueError, match="held must be one-dimensional"):
         sectioned_share(np.ones((5, 5)))
+    assert sectioned_share(np.ones(20)) == Quantile(1.0, 0.0)
+    with pytest.raises(ValueError, match="held must be at least 20, got 19"):
+        sectioned_share(np.ones(19))
 
 
 @pytest.mark.parametrize(("quantile", "least"), [(0.5, 5), (0.9, 29), (0.99, 299), (0.9999, 29956)])
