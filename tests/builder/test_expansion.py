@@ -6,12 +6,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import markdown
 import pytest
 import yaml
 
-from builder import BuildError
+from builder import BuildError, expansion
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import MARK, front_matter
 
@@ -173,3 +175,19 @@ def test_unknown_folder_is_said(twice: Project) -> None:
     assert outcome.status == 2
     assert "error: cannot write" in outcome.text
     assert sys.executable not in outcome.text
+
+
+def test_a_card_has_the_thumbnail_that_the_page_names() -> None:
+    """Of two figures the second; all of them in the order of the page; none where it names none."""
+    page: Any = SimpleNamespace(
+        path="part/page.md",
+        title="A page",
+        folder="page",
+        text="{{ figure b }}\n\n{{ figure a }}\n",
+    )
+    run: Any = SimpleNamespace(record={"figures": [{"name": "a"}, {"name": "b"}]})
+    for meta, thumbnail in (({"thumbnail": "b"}, "b"), ({"thumbnail": "a"}, "a"), ({}, None)):
+        page.meta = {"question": "Why?"} | meta
+        card = expansion._card(page, ["part.module"], {"part.module": run})
+        assert (card.thumbnail and card.thumbnail[1]["name"]) == thumbnail
+        assert [figure["name"] for _, figure in card.figures] == ["b", "a"]
