@@ -1,6 +1,7 @@
 """What every public function answers to the call of its example, and to that call with one argument
-nudged at a time, with its defaults and the module's constants, as they were when somebody last
-looked at them: `python -m tests.nudged` says what has changed and keeps it as it is now.
+nudged at a time or several, with its defaults and the module's constants, as they were when
+somebody last looked at them: `python -m tests.nudged` says what has changed and keeps it as it is
+now.
 
 A number is nudged to a smaller one, a larger one, 0, 1, one of another size, and to each other
 number of the call, because limits are often of that kind, and a number that is text likewise; a
