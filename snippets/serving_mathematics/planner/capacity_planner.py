@@ -274,7 +274,7 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     series = np.asarray(values, dtype=float)
     require(series.ndim == 1, "values", "one-dimensional", series.shape)
     series = series[~np.isnan(series)]
-    require(series.size >= (2 / SECTIONS), "values", f"at least {2 * SECTIONS}", series.size)
+    require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
     require(len(quantiles) > 0, "quantiles", "one or more", "none")
     for quantile in quantiles:
         require_in("(0, 1)", quantile=quantile)
