@@ -317,7 +317,7 @@ def test_tables_that_are_too_short_or_fall_are_refused() -> None:
 
 def test_a_table_is_added_step_by_step() -> None:
     """By hand: 4 and 2 tokens of the first prompt, two steps of one sequence; then, after a pause
-    in which nothing is forgotten, a prompt of 1, its step beside the third prompt, and one alone."""
+    in which nothing is forgotten, a prompt of 1, its step beside the third one, and one alone."""
     prompt_s = np.array([0, 1, 2, 4, 7, 9, 10, 10, 10]) / 64
     table = StepTable([0, 1 / 8, 9], prompt_s, 1 / 16, 1 / 2)
     engine = Engine(1.0, token_budget=4, max_sequences=2, table=table)
