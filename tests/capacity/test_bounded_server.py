@@ -303,6 +303,18 @@ def test_who_waits_until_now_has_gone(milliseconds: str, status: int) -> None:
         asyncio.run(test())
 
 
+def test_a_body_may_fill_its_limit_but_not_more() -> None:
+    async def read(body: str) -> bytes:
+        reader, task = asyncio.StreamReader(), asyncio.current_task()
+        reader.feed_data(post(body))
+        assert task is not None
+        return (await BoundedServer(busy, Limits(body_bytes=4))._read(reader, task)).body
+
+    assert asyncio.run(read("1234")) == b"1234"
+    with pytest.raises(Refusal, match="more than 4 bytes"):
+        asyncio.run(read("12345"))
+
+
 def test_stop_finishes_what_was_accepted() -> None:
     """Accepted requests are answered, one that is still arriving is refused, none is let in."""
 
