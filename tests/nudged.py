@@ -1,6 +1,7 @@
 """What every public function answers to the call of its example, and to that call with one argument
-nudged at a time, with its defaults and the module's constants, as they were when somebody last
-looked at them: `python -m tests.nudged` says what has changed and keeps it as it is now.
+nudged at a time or several, with its defaults and the module's constants, as they were when
+somebody last looked at them: `python -m tests.nudged` says what has changed and keeps it as it is
+now.
 
 A number is nudged to a smaller one, a larger one, 0, 1, one of another size, and to each other
 number of the call, because limits are often of that kind, and a number that is text likewise; a
@@ -27,6 +28,7 @@ import inspect
 import io
 import itertools
 import math
+import random
 import re
 import resource
 import signal
@@ -54,6 +56,7 @@ ALL_S = 0.1  # after which no further call of the same function is made
 STAYS = 3  # times as much what is kept may take and stay, so that it does not come and go
 FEW = 4  # numbers that are kept one by one
 FAR = 999  # times a number is one of another size
+MIXED = 12  # calls with several arguments nudged, where there are several
 BYTES = 6 << 30  # of memory, with numpy and what is imported
 MANY = 200  # what is taken of a generator
 DEEP = 2  # containers in containers of which an element is nudged
@@ -101,6 +104,21 @@ def variants(call: Call) -> Iterator[tuple[str, Call]]:
             yield f"{name}{how}", _with(call, name, instead)
     for name, value in numbers.items():
         yield f"{name}*{FAR}", _with(call, name, value * FAR)
+    yield from _mixed(call)
+
+
+def _mixed(call: Call) -> Iterator[tuple[str, Call]]:
+    """The call with some of its arguments nudged at a time, the same ones in every run."""
+    draw = random.Random(" ".join(call.arguments))
+    others = {name: list(nudged(value)) for name, value in call.arguments.items()}
+    for _ in range(MIXED if len(call.arguments) > 1 else 0):
+        changed, told = copied(call), []
+        for name, near in others.items():
+            if near and draw.random() < 0.6:
+                how, changed.arguments[name] = draw.choice(near)
+                told.append(f"{name}{how}")
+        if len(told) > 1:
+            yield ", ".join(told), changed
 
 
 def _with(call: Call, name: str, value: Any) -> Call:

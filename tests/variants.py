@@ -8,6 +8,7 @@ from typing import Any
 
 from . import hostile
 from .nudged import leaves, nudged, reduced
+from .test_bad_input import is_number
 
 LONG = "x" * 61  # what is quoted is shorter
 
@@ -44,6 +45,23 @@ def nudged_json(value: Any) -> Iterator[tuple[str, Any]]:
         others += nudged(here, 0) if plain and here is not None else ()
         for how, other in others:
             yield f"{'.'.join(map(str, path))}{how}", hostile.changed(value, path, other)
+
+
+def tied(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:
+    """What a reader makes of a value of JSON in which one number is each of the others, which many
+    a limit is: of each number, a few that stand for all outcomes.
+    """
+    here = {
+        path: functools.reduce(lambda inner, key: inner[key], path, value)
+        for path in hostile.places(value)
+    }
+    numbers = {path: number for path, number in here.items() if is_number(number)}
+    found = {}
+    for path, number in numbers.items():
+        others = sorted({*numbers.values()} - {number})
+        made = [outcome(read, (hostile.changed(value, path, other),)) for other in others]
+        found[f"{'.'.join(map(str, path))}=others"] = reduced(list(leaves(made)))
+    return found
 
 
 def nudged_cells(text: str, rows: Iterable[int]) -> Iterator[tuple[str, str]]:

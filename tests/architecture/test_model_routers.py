@@ -100,6 +100,29 @@ def test_shorter_of_two_is_the_full_chain(load: float) -> None:
     assert found.sum() == pytest.approx(total / rate, rel=1e-8)
 
 
+@pytest.mark.parametrize("differences", [2, 3, 5])
+def test_a_chain_of_few_differences_is_solved_whole(differences: int) -> None:
+    """States (shorter, difference) one by one, up to 60 in the shorter queue; at the largest
+    difference that is kept the shorter queue ends nothing."""
+    load, most, size = 0.6, 60, differences + 1
+    rates = np.zeros((most, size, most, size))
+    for j in range(most):
+        for k in range(size):
+            ends = [(j - 1, k + 1, 2.0 if k == 0 else 1.0)] if j > 0 else []
+            ends += [(j, k - 1, 1.0)] if k > 0 else []
+            comes = [(j + 1, k - 1, 2 * load)] if k > 0 else [(j, 1, 2 * load)]
+            for a, b, rate in ends + comes:
+                if a < most and b < size:
+                    rates[j, k, a, b] = rate
+    flows = rates.reshape(most * size, most * size)
+    balance = flows.T - np.diag(flows.sum(axis=1))
+    balance[0] = 1.0
+    shares = np.linalg.solve(balance, np.eye(most * size)[0]).reshape(most, size).sum(axis=1)
+    found = shorter_of_two_found(load, differences)
+    for j in range(8):
+        assert found[j] == pytest.approx(shares[j:].sum(), rel=1e-9), j
+
+
 @pytest.mark.parametrize("load", [0.01, 0.5, 0.9, 0.98])
 def test_shorter_of_two_lies_between_one_queue_and_round_robin(load: float) -> None:
     mean = shorter_of_two_found(load).sum()

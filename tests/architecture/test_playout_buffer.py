@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import lambertw
 from serving_mathematics.architecture.playout_buffer import (
+    _late,
     delay_for_stalls_s,
     read_times_s,
     reading_gap_s,
@@ -72,6 +73,10 @@ def test_the_delay_inverts_the_chance(probability: float, ratio: float) -> None:
         assert stall_probability(delay, ratio, 1.0) == pytest.approx(probability)
     else:
         assert stall_probability(0.0, ratio, 1.0) <= probability * (1 + 1e-12)
+
+
+def test_who_falls_behind_by_the_delay_itself_does_not_wait() -> None:
+    assert _late(np.array([0.5, 1.0, 1.5, 2.5]), 1.0).mean == 0.5
 
 
 def test_short_streams_stall_less_often() -> None:

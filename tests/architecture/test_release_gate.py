@@ -58,6 +58,12 @@ def test_quality_bounds_without_discordant_pairs_are_wilsons() -> None:
     assert (got.low, got.high) == pytest.approx((-wilson, wilson), abs=1e-9)
 
 
+def test_quality_bounds_are_halved_42_times() -> None:
+    """From a width of 1 on: the middle of what is left is an odd number of 2^−43."""
+    got = quality_harm(10, 10, 1000, 0.05)
+    assert [got.low * 2**43 % 2, got.high * 2**43 % 2] == [1, 1]
+
+
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(50, 2000), st.floats(0.001, 0.4))
 def test_error_bounds_are_newcombe_from_scipy(old: int, new: int, n: int, level: float) -> None:
     m = 2 * n

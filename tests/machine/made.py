@@ -44,7 +44,7 @@ from serving_mathematics.measuring import read_record
 
 from ..made import in_no_folder
 from ..nudged import leaves, nudged, reduced
-from ..variants import LONG, differing, nudged_json
+from ..variants import LONG, differing, nudged_json, tied
 
 CONFIGS = Path(__file__).with_name("configs")
 PRESETS = (  # one for each kind of layer
@@ -70,7 +70,7 @@ WORDS = (
 def shape(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a configuration comes to, as it is and with one value of it another."""
     changed = ((how, (other,)) for how, other in nudged_json(config))
-    return differing(read_architecture, changed)
+    return differing(read_architecture, changed) | tied(read_architecture, config)
 
 
 def preset(name: str) -> dict[str, Any]:

@@ -75,6 +75,14 @@ def test_more_load_is_never_faster(rate: float, factor: float, places: int) -> N
     assert list(low.ttft_s) == sorted(low.ttft_s)
 
 
+def test_a_request_with_one_later_token_is_slowed_by_all_of_its_own_work() -> None:
+    """Source: 1/(1 − λw), w a prompt of 1 s and one later token of 0.2 s that reads 11 tokens."""
+    engine = Engine(1.0, 0.1, 0.2, 0.01, token_budget=64, max_sequences=8)
+    told = closed_form(Workload([0.0], [10], [2]), 0.1, engine, (0.5,))
+    slowdown = 1 / (1 - 0.1 * (1.0 + 0.2 + 11 * 0.01))
+    assert told.tpot_s == pytest.approx(slowdown * (1.0 + 0.2 + 11 * 0.01))
+
+
 def test_load_is_that_of_the_saturated_rate() -> None:
     engine = replace(EIGHT_BILLION, max_sequences=8)
     most = saturated_rate(ASKED.prompt_tokens, ASKED.output_tokens, engine)

@@ -14,6 +14,7 @@ from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Objective,
     Performance,
+    Plan,
     Quantile,
     Question,
     plan,
@@ -31,6 +32,7 @@ from serving_mathematics.planner.configurations import (
     split_name,
     try_deployment,
 )
+from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart
 
@@ -259,6 +261,77 @@ def test_separate_fleets_are_planned_with_longer_runs() -> None:
     costs = [one.run.usd_per_hour for one in told.ranked if one.run]
     assert costs == sorted(costs)
     assert answer(read_choices(asked)).apart is None
+
+
+def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up costs by search and by longer runs: the next is run where its cost is below that of
+    the first by a longer run, three in all, and the first of two of one cost is told."""
+    both = read_choices({"rate_per_s": 9, "parallelism": "tp1", "fleets": "two"})
+    asked = replace(next(one for one in both if one.separate), requests=400)
+    run, _ = try_deployment(asked)
+    assert isinstance(run, Apart)
+    monkeypatch.setattr(configurations, "_fewest", lambda *_: None)
+
+    def told(searched: list[float], longer: list[float]) -> tuple[list[int], int | None]:
+        ran: list[int] = []
+
+        def settled(question: Question) -> Apart:
+            ran.append(question.seed)
+            if math.isinf(longer[question.seed]):
+                raise Infeasible(f"no {question.seed}")
+            return replace(run, usd_per_hour=longer[question.seed])
+
+        monkeypatch.setattr(configurations, "settled_apart", settled)
+        ranked = [
+            Ranked(replace(asked, seed=n), cost, replace(run, usd_per_hour=cost), "")
+            for n, cost in enumerate(searched)
+        ]
+        _, found = configurations._separate(ranked)
+        assert found is not None
+        assert found.if_faster == (2 if found.run else 0)
+        return ran, found.question.seed if found.run else None
+
+    assert told([2.0, 3.0, 4.0], [3.0, 3.0, 3.0]) == ([0], 0)
+    assert told([2.0, 2.99, 4.0], [3.0, 2.99, 3.0]) == ([0, 1], 1)
+    assert told([2.0, 2.5, 2.6, 2.7], [3.0, 3.0, 3.0, 1.0]) == ([0, 1, 2], 0)
+    assert told([2.0, 2.5], [math.inf, 2.5]) == ([0, 1], 1)
+    assert told([2.0, 2.5], [math.inf, math.inf]) == ([0, 1], None)
+
+
+def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up costs by search and in plans: the second is planned where its cost is below that of
+    the plan of the first, and told where its plan costs less."""
+    question = next(one.question for one in RANKED if one.run)
+    whole = plan(replace(question, requests=100))
+    errs = ModelError(0.9, 1.0, 1.25, 9, 3)
+    asked_of: list[float] = []
+
+    def fewest(_: Question, slowness: float) -> None:
+        asked_of.append(slowness)
+
+    def told(searched: list[float], planned: list[float]) -> tuple[list[int], int]:
+        ran: list[int] = []
+
+        def made(one: Question, **_: Any) -> Plan:
+            ran.append(one.seed)
+            return replace(whole, best=made_run(planned[one.seed], 0.01, 0.02))
+
+        ranked = [
+            Ranked(replace(question, seed=n), cost, made_run(cost, 0.01, 0.02), "")
+            for n, cost in enumerate(searched)
+        ]
+        monkeypatch.setattr(configurations, "plan", made)
+        monkeypatch.setattr(configurations, "rank", lambda *_: ranked)
+        found = answer([one.question for one in ranked])
+        assert (found.if_faster, found.if_slower, found.apart) == (1, None, None)
+        return ran, found.question.seed
+
+    monkeypatch.setattr(configurations, "_fewest", fewest)
+    monkeypatch.setattr(configurations, "_error", lambda _: errs)
+    assert told([2.0, 3.0, 3.5], [3.0, 1.0, 1.0]) == ([0], 0)
+    assert told([2.0, 2.9, 2.9], [3.0, 1.0, 0.5]) == ([0, 1], 1)
+    assert told([2.0, 2.9], [3.0, 3.0]) == ([0, 1], 0)
+    assert asked_of == [0.9, 1.25] * 3
 
 
 TIGHT = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1"}

@@ -563,6 +563,8 @@ def test_other_broken_traces(tmp_path: Path) -> None:
         ("cached_share", "80", 0.8),
         ("rate_per_s", "10/s", 10.0),
         ("rate_per_s", "4k/s", 4000.0),
+        ("rate_per_s", "100k/s", 100_000.0),  # the most
+        ("tpot_s", "0.01 ms", 1e-5),  # the least
         ("mean_prompt_tokens", "4,000", 4000.0),
         ("requests", "1_001", 1001.0),
         ("price_per_hour", "$2.50", 2.5),

@@ -111,7 +111,7 @@ def lpt_schedule(durations: npt.ArrayLike, machines: int) -> Schedule:
     4.0
     """
     times = np.asarray(durations, dtype=float)
-    require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
+    require(times.ndim == 1, "durations", "non-empty (n,)", times.shape)
     return list_schedule(times, machines, order=np.argsort(-times, kind="stable"))
 
 

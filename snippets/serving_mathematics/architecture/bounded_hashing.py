@@ -216,7 +216,7 @@ def simulate_affinity(
             chosen = second if seen[second] < seen[first] else first
         elif policy == "round robin":
             chosen = i % servers
-        elif policy == "bounded hash" and balance < math.inf:
+        elif policy == "bounded hash":
             limit = balance * (len(leaving) + 1) / servers
             chosen = next(s for s in orders[prefix] if loads[s] < limit)
         elif "hash" in policy:

@@ -215,8 +215,9 @@ def example() -> SimpleNamespace:
     loads, calibration = record["loads"], record["calibration"]
     costs = StepCosts(**calibration["costs"])
     prefix = max(record["prefixes"], key=lambda row: int(row["prompt_tokens"]))
-    whole_blocks = [row for row in record["prefixes"] if row["prompt_tokens"] % 32 <= 1]
-    cut_blocks = [row for row in record["prefixes"] if row["prompt_tokens"] % 32 > 1]
+    block = record["settings"]["block_tokens"]  # a prompt's last token is always computed
+    one_left = [row for row in record["prefixes"] if row["prompt_tokens"] % block == 1]
+    more_left = [row for row in record["prefixes"] if row not in one_left]
     plenty, short = record["small_memory"]
     others = record["trace"], record["budgets"]
     steps, changed = np.sum([(r["steps"], r["changed_steps"]) for r in loads["runs"]], axis=0)
@@ -254,10 +255,10 @@ def example() -> SimpleNamespace:
         engine_prefix_tokens=prefix["prompt_tokens"],
         engine_cold_ms=1000 * prefix["cold_s"],
         engine_warm_ms=1000 * prefix["warm_s"],
-        engine_same_warm=sum(row["same"] for row in cut_blocks),
-        engine_warm_pairs=sum(row["of"] for row in cut_blocks),
-        engine_same_one_left=sum(row["same"] for row in whole_blocks),
-        engine_one_left_pairs=sum(row["of"] for row in whole_blocks),
+        engine_same_warm=sum(row["same"] for row in more_left),
+        engine_warm_pairs=sum(row["of"] for row in more_left),
+        engine_same_one_left=sum(row["same"] for row in one_left),
+        engine_one_left_pairs=sum(row["of"] for row in one_left),
         engine_plenty_s=plenty["took_s"],
         engine_short_s=short["took_s"],
         engine_same_alone=record["invariance"]["same"],

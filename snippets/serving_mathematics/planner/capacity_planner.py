@@ -200,12 +200,13 @@ def reaches(classes: Sequence[ClassRun], goals: Sequence[Objective], widths: flo
 def worst_shares(classes: Sequence[ClassRun], goals: Sequence[Objective]) -> tuple[float, float]:
     """TTFT and TPOT in shares of their objectives, each of the class where it is worst.
 
-    classes, goals: in one order.
+    classes, goals: in one order, one or more. Raises ValueError for none, or unlike lengths.
 
     >>> one = ClassRun("chat", Objective(2.0, 0.1), *[Quantile(0.05, 0.0)] * 3, 5.0)
     >>> worst_shares([one], [one.objective])
     (0.025, 0.5)
     """
+    require(len(goals) == len(classes) > 0, "goals", "as many as classes, one or more", len(goals))
     pairs = list(zip(classes, goals, strict=True))
     first = max(one.ttft.value / goal.ttft_s for one, goal in pairs)
     return first, max(one.tpot.value / goal.tpot_s for one, goal in pairs)
