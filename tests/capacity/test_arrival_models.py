@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -213,6 +214,13 @@ def test_pieces_have_poisson_counts_and_uniform_times() -> None:
 
 def test_no_rate_no_arrivals() -> None:
     assert modulated_arrivals(np.random.default_rng(0), [0, 9], [0.0]).size == 0
+
+
+def test_more_requests_than_memory_holds_are_refused_with_their_number() -> None:
+    none = Mock(poisson=lambda _: 0, uniform=lambda *_: np.zeros(0))
+    assert modulated_arrivals(none, [0, 1, 2], [4e8, 6e8]).size == 0  # the most there may be
+    with pytest.raises(ValueError, match=r"a thousand million requests at most, got 1500000000\.0"):
+        modulated_arrivals(none, [0, 1, 2], [6e8, 9e8])
 
 
 @pytest.mark.parametrize(

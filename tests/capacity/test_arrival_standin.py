@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -179,6 +180,14 @@ def test_replay_follows_the_minutes() -> None:
 def test_bad_minutes(minutes: object) -> None:
     with pytest.raises(ValueError, match="requests_per_minute must be non-negative and finite"):
         replay_arrivals(np.random.default_rng(0), minutes, SIGNAL)
+
+
+def test_more_requests_than_memory_holds_are_refused_with_their_number() -> None:
+    steady = RateSignal(1.0, 0.1, 1e-9, 1e-300, 1e-9)
+    none = Mock(poisson=lambda _: 0, integers=lambda _: 0, uniform=lambda *_: np.zeros(0))
+    with pytest.raises(ValueError, match=r"a thousand million requests at most, got 1500000000\.0"):
+        replay_arrivals(none, [6e8, 9e8], steady)
+    assert replay_arrivals(none, [4e8, 6e8], steady).size == 0  # the most that there may be
 
 
 def test_tokens_are_whole_and_within_the_quantiles() -> None:

@@ -37,6 +37,8 @@ from serving_mathematics.capacity.bounded_server import (
 )
 from serving_mathematics.capacity.overload_measurement import drive
 
+from ..clockwork import Clock, loops_of
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -281,6 +283,36 @@ def test_expired_requests_are_dropped_before_service() -> None:
         assert conserved(server)
 
     run(test())
+
+
+@pytest.mark.parametrize(("milliseconds", "status"), [("0", 504), ("1", 200)])
+def test_who_waits_until_now_has_gone(milliseconds: str, status: int) -> None:
+    """By a clock that stands still, and without a connection."""
+
+    async def test() -> None:
+        gate = Gate()
+        gate.open.set()
+        server = BoundedServer(gate)
+        worker = asyncio.create_task(server._work())
+        asked = Request("POST", "/", {"x-timeout-ms": milliseconds})
+        answer = await server._admit(asked, "somebody").answer
+        worker.cancel()
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+    with loops_of(Clock()):
+        asyncio.run(test())
+
+
+def test_a_body_may_fill_its_limit_but_not_more() -> None:
+    async def read(body: str) -> bytes:
+        reader, task = asyncio.StreamReader(), asyncio.current_task()
+        reader.feed_data(post(body))
+        assert task is not None
+        return (await BoundedServer(busy, Limits(body_bytes=4))._read(reader, task)).body
+
+    assert asyncio.run(read("1234")) == b"1234"
+    with pytest.raises(Refusal, match="more than 4 bytes"):
+        asyncio.run(read("12345"))
 
 
 def test_stop_finishes_what_was_accepted() -> None:

@@ -75,6 +75,17 @@ def test_students_quantile() -> None:
     assert pytest.approx(t, abs=1e-9) == engine_signals.STUDENT_T_975_DF31
 
 
+def test_the_simulated_engine_waits_for_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one place and answers of one step it is M/D/1, whose server is busy for ρ of the time;
+    within a step nobody is seen to come, so that fewer seem to wait than ρ²/(2 − 2ρ)."""
+    for name, value in {"PLACES": 1, "TOKENS": 1, "STEPS": 6000}.items():
+        monkeypatch.setattr(engine_signals, name, value)
+    found = engine_signals._simulated.__wrapped__(0.4)
+    assert found["running"].mean == pytest.approx(0.4, abs=4 * found["running"].standard_error)
+    assert found["running"].standard_error < 0.02
+    assert 0.02 < found["waiting"].mean < 0.4**2 / 1.2
+
+
 def test_rows_say_by_how_much() -> None:
     """The last two columns: the reading in the overload, and over that at 80% load."""
     rows = engine_signals.example().gauge_rows.splitlines()

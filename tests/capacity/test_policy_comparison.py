@@ -134,3 +134,16 @@ def test_a_measured_day_is_the_loop_with_as_many_slots() -> None:
 def test_arrivals_refuse(times: Any, rates: Any, end: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         poisson_arrivals(np.random.default_rng(0), times, rates, end)
+
+
+def test_a_forecast_errs_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forecast of a quarter too much plans for a quarter more, and for all slots."""
+    means: list[float] = []
+
+    def rates(mean: float, *_: float) -> tuple[np.ndarray, np.ndarray]:
+        means.append(mean)
+        return np.array([0.0]), np.array([1.0])
+
+    monkeypatch.setattr(policy_comparison, "daily_rates", rates)
+    policy_comparison._policy("planned", 0.2, 0.25, 2)
+    assert means == [2 * policy_comparison.MEAN_RATE * 1.25]

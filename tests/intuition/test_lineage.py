@@ -166,6 +166,12 @@ def test_bad_input() -> None:
         arrays_per_checksum(2, 1)
     with pytest.raises(ValueError, match="length must be such"):
         arrays_per_checksum(8)
+    for beyond, rule in (((64, 2), "length must be an integer"), ((1, 2**63), "levels must be")):
+        with pytest.raises(ValueError, match=rule):
+            arrays_per_checksum(*beyond)
+    for most in ((63, 2), (1, 2**63 - 1)):  # in their ranges, and together too many
+        with pytest.raises(ValueError, match="length must be such"):
+            arrays_per_checksum(*most)
     with pytest.raises(ValueError, match="values must be non-empty"):
         weighted_checksum([])
     assert weighted_checksum([2**63 - 1, -(2**63)]) == -(2**63) - 1

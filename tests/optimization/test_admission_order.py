@@ -111,6 +111,14 @@ def test_shortest_first_is_refused_without_numbers() -> None:
         serve_in_order(full, replace(EIGHT_BILLION, kv_blocks=63), np.zeros(64))
 
 
+def test_memory_is_for_all_tokens_but_the_last() -> None:
+    """The last token of an answer is not stored: 16 tokens fill a block, and 17 need another."""
+    one_block = Engine(1.0, kv_blocks=1, block_tokens=16)
+    assert serve_in_order(Workload([0], [1], [16]), one_block, [0]).completion_s.tolist() == [16.0]
+    with pytest.raises(ValueError, match="kv_blocks must be at least 2, got 1"):
+        serve_in_order(Workload([0], [1], [17]), one_block, [0])
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 50), st.integers(0, 9)), min_size=1, max_size=30),
     st.integers(1, 100),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -248,6 +249,17 @@ def test_lengths_that_no_workload_has_are_refused(bad: Any) -> None:
             )
 
 
+def test_counts_end_below_two_to_the_31() -> None:
+    none = Mock(exponential=lambda *_: [1.0], geometric=lambda *_: [1])
+    assert chat_workload(none, 1.0, 2**31 - 1).arrival_s.tolist() == [1.0]
+    with pytest.raises(ValueError, match="requests must be a positive integer, got 2147483648"):
+        chat_workload(none, 1.0, 2**31)
+    assert Workload([0], [2**31 - 1], [2**31 - 1]).output_tokens.tolist() == [2**31 - 1]
+    for name, lengths in (("prompt", (2**31, 1)), ("output", (1, 2**31))):
+        with pytest.raises(ValueError, match=f"{name}_tokens must be positive integers"):
+            Workload([0], *([length] for length in lengths))
+
+
 def test_true_is_no_count() -> None:
     with pytest.raises(ValueError, match="requests must be a positive integer, got True"):
         chat_workload(np.random.default_rng(0), 1.0, True)
@@ -301,6 +313,27 @@ def test_tables_that_are_too_short_or_fall_are_refused() -> None:
             StepTable(*bad)
     with pytest.raises(ValueError, match="cached_tokens must be integers from 0 to below"):
         Workload([0], [4], [2], [4])
+
+
+def test_a_table_is_added_step_by_step() -> None:
+    """By hand: 4 and 2 tokens of the first prompt, two steps of one sequence; then, after a pause
+    in which nothing is forgotten, a prompt of 1, its step beside the third one, and one alone."""
+    prompt_s = np.array([0, 1, 2, 4, 7, 9, 10, 10, 10]) / 64
+    table = StepTable([0, 1 / 8, 9], prompt_s, 1 / 16, 1 / 2)
+    engine = Engine(1.0, token_budget=4, max_sequences=2, table=table)
+    served = simulate_steps(Workload([0, 50, 50.5], [6, 1, 1], [3, 3, 1]), engine)
+    first = 1 + 1 / 2 + 7 / 64  # of 4 tokens, and none before
+    second = first + 1 + 1 / 2 + 3 / 64 + 1 / 16
+    alone = 1 + 1 / 64 + 1 / 16  # of 1 token, as before the pause
+    beside = 1 + 1 / 2 + 1 / 8 + 1 / 64 + 1 / 16
+    assert served.first_token_s.tolist() == [second, 50 + alone, 50 + alone + beside]
+    last = 50 + alone + beside + 1 + 1 / 2 + 1 / 8
+    assert served.completion_s.tolist() == [
+        second + 1 + 1 / 2 + 1 / 8 + 1 + 1 / 8,  # the second of these holds as many as the first
+        last,
+        50 + alone + beside,
+    ]
+    assert served.busy_s == served.completion_s[0] + last - 50
 
 
 def test_steps_are_stretched_in_turn() -> None:

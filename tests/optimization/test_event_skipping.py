@@ -146,6 +146,14 @@ def test_more_places_or_memory_never_lose_requests() -> None:
         assert np.all(np.isfinite(served.completion_s))
 
 
+def test_saturated_rate_counts_tokens_below_two_to_the_31() -> None:
+    engine = Engine(1.0, token_budget=1, max_sequences=1)
+    assert saturated_rate([2**31 - 1], [2**31 - 1], engine) == 1 / (2**31 - 1)
+    for name, lengths in (("prompt", (2**31, 1)), ("output", (1, 2**31))):
+        with pytest.raises(ValueError, match=f"{name}_tokens must be positive and below"):
+            saturated_rate(*([length] for length in lengths), engine)
+
+
 def test_saturated_rate_of_one_place_is_the_service_rate() -> None:
     engine = Engine(1.0, 0.5, 0.25, 0.125, max_sequences=1)
     lengths = np.array([3, 8]), np.array([4, 1])

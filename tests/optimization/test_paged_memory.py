@@ -94,3 +94,14 @@ def test_lengths_beyond_counting_are_refused() -> None:
         paged_waste([1e300], 16)
     with pytest.raises(ValueError, match="block_tokens must be a positive integer"):
         paged_waste([1], 2**70)
+
+
+def test_the_most_that_is_counted() -> None:
+    assert paged_waste([2**62 - 1], 2**62 - 1).tolist() == [0]
+    with pytest.raises(ValueError, match="lengths must be"):
+        paged_waste([2**62], 1)
+    with pytest.raises(ValueError, match="block_tokens must be"):
+        paged_waste([1], 2**62)
+    assert slot_shares([2**31 - 1], [2**31 - 1], 2**32)
+    with pytest.raises(ValueError, match="outputs must be positive integers below"):
+        slot_shares([1], [2**31], 2**32)

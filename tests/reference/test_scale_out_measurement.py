@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -115,6 +116,23 @@ def test_a_cell_has_as_many_tasks_as_fill_its_time(
     assert (cell["wall_s"], cell["inside_s"]) == (4.5, tasks / 4)
     places = [place for _, first, last in asked[0] for place in range(first, last)]
     assert places == list(range(tasks * chunk))
+
+
+@pytest.mark.parametrize(("inside_s", "efficiency"), [(1.75, 0.5714), (0.5, 1.0)])
+def test_processes_are_no_better_than_one_alone(
+    monkeypatch: pytest.MonkeyPatch, inside_s: float, efficiency: float
+) -> None:
+    """What a scenario takes alone, over what it takes on processes, and 1 at most."""
+
+    def cell(kind: str, *_: object) -> dict[str, Any]:
+        return {"kind": kind, "items": 4, "inside_s": inside_s if kind == "processes" else 1.0}
+
+    monkeypatch.setattr(measurement, "_executor_of", lambda *_: contextlib.nullcontext(object()))
+    monkeypatch.setattr(measurement, "_cell", cell)
+    monkeypatch.setattr(measurement, "_timed_chunk", lambda *_: (None, 1.0))
+    for name in ("_wake", "_same_moments", "_empty_task_s", "_planner"):
+        monkeypatch.setattr(measurement, name, lambda *_: None)
+    assert measurement._measure()["efficiency"] == efficiency
 
 
 def test_every_worker_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def thinned_arrivals(
         np.all((rates >= 0) & (rates <= ceiling)),
         "rate",
         f"in [0, {ceiling:g}], the ceiling",
-        (float(rates.min(initial=ceiling)), float(rates.max(initial=0.0))),
+        (float(rates.min(initial=math.inf)), float(rates.max(initial=-math.inf))),
     )
     return np.asarray(candidates[rng.uniform(0.0, ceiling, candidates.size) < rates])
 

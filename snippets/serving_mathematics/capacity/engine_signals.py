@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 FIXED_S, PER_ITEM_S, PLACES = 4.0, 0.0625, 64  # of the worked engine, by choice: 8 s when full
 TOKENS = 250  # of an answer in the simulated engine, a step for each
 LOADS = (0.5, 0.8, 0.95)
-SIMULATED = (0.8, 0.9)
+SIMULATED, STEPS = (0.8, 0.9), 100_000
 CALM = 0.8  # load at whose readings the worked targets are set, by choice
 
 
@@ -118,14 +118,14 @@ def _simulated(load: float) -> dict[str, MeanEstimate]:
     """
     rng = np.random.default_rng(31)
     rate = load * PLACES / (FIXED_S + PER_ITEM_S * PLACES)
-    steps, inside = 100_000, PLACES // 2
-    length, run, wait = np.empty(steps), np.empty(steps), np.empty(steps)
-    for k in range(steps):
+    inside = PLACES // 2
+    length, run, wait = np.empty(STEPS), np.empty(STEPS), np.empty(STEPS)
+    for k in range(STEPS):
         batch = min(inside, PLACES)
         length[k] = (FIXED_S + PER_ITEM_S * batch) / TOKENS if batch else rng.exponential(1 / rate)
         run[k], wait[k] = batch, inside - batch
         inside += rng.poisson(rate * length[k]) - rng.binomial(batch, 1 / TOKENS) if batch else 1
-    parts = np.array_split(np.arange(steps // 10, steps), BATCHES)
+    parts = np.array_split(np.arange(STEPS // 10, STEPS), BATCHES)
     found = {}
     for name, values in (("running", run), ("waiting", wait)):
         means = np.array([np.average(values[part], weights=length[part]) for part in parts])

@@ -159,8 +159,8 @@ def example() -> SimpleNamespace:
     """A day with a mean of 100/s and a peak of 2.5 times that, in servers, hours and percent."""
     batch, held = 5.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT), _held()
     fleet = int(held.max())
-    shared = [smallest_fleet(batch, w, held) <= fleet + 1e-9 for w in range(1, SLOTS + 1)]
-    alone = [smallest_fleet(batch, w) for w in range(1, SLOTS + 1)]
+    shared = [smallest_fleet(batch, w, held) <= fleet + 1e-9 for w in range(1, SLOTS)]
+    alone = [smallest_fleet(batch, w) for w in range(1, SLOTS)]
     trough = float(fleet - held.mean())
     week = np.concatenate([batch] * 5 + [0.5 * batch] * 2)
     online_price, batch_price = shared_prices(fleet, 5.0, trough, 0.5)

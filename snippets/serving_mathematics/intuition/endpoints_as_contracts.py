@@ -182,7 +182,8 @@ def next_version(version: str, old: Contract, new: Contract) -> str:
 def _iris() -> dict[str, Contract]:
     """An iris classifier and six changes of its contract."""
     x, y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
-    mask, version = Tensor("mask", "BOOL", (-1, 4), optional=True), Tensor("info", "BYTES", (1,))
+    mask = replace(x, name="mask", datatype="BOOL", optional=True)  # which numbers are given
+    version = Tensor("info", "BYTES", (1,))
     return {
         "base": Contract((x,), (y,)),
         "mask": Contract((x, mask), (y,)),

@@ -78,7 +78,7 @@ def simulate_responses(
     preempts, runs_down = policy in ("psjf", "srpt"), policy == "srpt"
     key = list(range(arrivals.size)) if policy == "fcfs" else guesses.tolist()
     arrived, left = arrivals.tolist(), sizes.tolist()
-    responses = [0.0] * arrivals.size
+    responses = np.empty(arrivals.size)
     waiting: list[tuple[float, int]] = []  # (key, request), the smallest first
     running, rank, clock = -1, 0.0, 0.0
     for i, now in enumerate([*arrived, math.inf]):
@@ -101,7 +101,7 @@ def simulate_responses(
             rank, running = key[i], i
         else:
             heapq.heappush(waiting, (key[i], i))
-    return np.array(responses)
+    return responses
 
 
 def noisy_predictions(
