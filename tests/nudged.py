@@ -373,8 +373,8 @@ def modules() -> list[str]:
 
 
 def constants(name: str) -> dict[str, Any]:
-    """What is constant in a module: values in capitals, and the defaults of public functions and of
-    fields."""
+    """What is constant in a module: values in capitals, the defaults of public functions and of
+    fields, and limits of types."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
     assigned = [
         name.id
@@ -394,6 +394,9 @@ def constants(name: str) -> dict[str, Any]:
             fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
             if said := [one.default for one in fields if one.default is not dataclasses.MISSING]:
                 found[title] = reduced(list(leaves(said)))
+    for title, told in written(name).items():  # types with limits, and fields that have them
+        if title[0] not in "(_" and found.keys().isdisjoint((title, title.partition(".")[0])):
+            found[title] = told
     return found
 
 

@@ -48,6 +48,15 @@ def test_provenance_names_command_day_machine_and_versions() -> None:
         measuring.provenance("x", ["no-such-package"])
 
 
+@pytest.mark.parametrize(("counted", "found"), [(3, 3), (None, 1)])
+def test_processors_are_counted_where_the_system_does_not_say_which(
+    counted: int | None, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+    assert measuring.processors() == found
+
+
 def test_records_of_the_project_are_where_the_pages_look() -> None:
     there = Path(measuring.__file__).parent / "records"
     assert (there / "overload_server.json").is_file()

@@ -28,19 +28,24 @@ def read_record(name: str) -> dict[str, Any]:
     return record
 
 
+def processors() -> int:
+    """How many processors this process may use; 1 where the system does not say."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def provenance(command: str, packages: Iterable[str] = ()) -> dict[str, Any]:
     """What a record says of its making: command, day, machine, and versions of Python and packages.
 
     packages: names as pip knows them.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": {
             "system": platform.system(),
             "architecture": platform.machine(),
-            "processors": len(affinity(0)) if affinity else os.cpu_count(),
+            "processors": processors(),
         },
         "versions": {"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in packages},

@@ -196,6 +196,18 @@ def test_any_value_in_a_file_is_read_or_refused(value: object) -> None:
         assert not said or said.startswith("a")
 
 
+def test_a_list_that_is_shorter_than_its_path_leads_nowhere() -> None:
+    data = json.loads((FOLDER / "profile_export_aiperf.json").read_text())
+    named = read_load_test(json.dumps(data), "a")
+    endpoint = data["input_config"].pop("endpoint")
+    for items, model in (([], ""), ([{"name": "b"}], "b")):
+        data["input_config"]["models"] = {"items": items}
+        (run,) = read_load_test(json.dumps(data), "a")
+        assert run.model == model
+    data["input_config"]["endpoint"] = endpoint
+    assert read_load_test(json.dumps(data), "a") == named
+
+
 @pytest.mark.parametrize(
     "name", ["vllm.json", "vllm_detailed.json", "profile_export_aiperf.json", "benchmarks.json"]
 )

@@ -544,8 +544,7 @@ class Fleet:
             for (share, _), (first, each) in zip(runs, pairs, strict=True)
         ]
         ttft, tpot = (np.concatenate([pair[i] for pair in pairs])[order] for i in (0, 1))
-        which = self.which[order] if len(self.goals) > 1 else np.zeros(order.size, dtype=np.int64)
-        classes, kept = self.judged(ttft, tpot, which)
+        classes, kept = self.judged(ttft, tpot, self.which[order])
         span = sum(float(s.completion_s.max() - share.arrival_s[0]) for share, s in runs)
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)

@@ -31,7 +31,7 @@ from distributed import LocalCluster
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.cluster_executor import cluster_executor
-from serving_mathematics.measuring import provenance, write_record
+from serving_mathematics.measuring import processors, provenance, write_record
 from serving_mathematics.planner.questions import read_grid
 from serving_mathematics.planner.sweeps import answer_chunk, read_questions, sweep
 from serving_mathematics.reference.scale_out import KINDS, RECORD, Moments, simulate_chunk
@@ -181,8 +181,7 @@ def _planner(workers: int) -> dict[str, Any]:
 
 def _measure() -> dict[str, Any]:
     """The whole record."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    workers = processors()
     load = round(os.getloadavg()[0], 2)
     _timed_chunk(0, 64)
     scenario_s = float(np.median([_timed_chunk(0, 256)[1] for _ in range(9)])) / 256
