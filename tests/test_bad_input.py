@@ -64,6 +64,7 @@ PROBES = (
     math.nan,
     math.inf,
     -math.inf,
+    10**12,
     2**63,
 )  # make a function say its rules
 PROBE_S = 0.3

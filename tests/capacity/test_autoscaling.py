@@ -71,6 +71,7 @@ def test_hpa_keeps_one_replica_and_ignores_rounding_noise() -> None:
     assert hpa_replicas(25, 84, 75) == 28
     assert math.ceil(84 / 75 * 25) == autoscaling.example().float_noise_replicas == 29
     assert hpa_replicas(1000, 50.0 * 1.2 + 1e-3, 50) == 1201  # a real excess still counts
+    assert (hpa_replicas(1, 2 + 4e-10, 1), hpa_replicas(1, 2 + 2e-9, 1)) == (2, 3)
 
 
 @pytest.mark.parametrize(
