@@ -25,6 +25,8 @@ from .browsing import chromium, served
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hooks for the tests of every folder, not only of this one."""
+    # gRPC's threads would go on in a child that is not yet another program, and write to its output
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     config.pluginmanager.register(timing.Timing())
     if not profiles.THOROUGH:
         config.pluginmanager.register(recorded.RecordedChecks())

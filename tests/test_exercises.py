@@ -14,13 +14,21 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from serving_mathematics import exercises
-from serving_mathematics.exercises import ExerciseError, Verdict, answers, chapters, stubs, verify
+from serving_mathematics.exercises import (
+    ExerciseError,
+    Verdict,
+    _names_used,
+    answers,
+    chapters,
+    stubs,
+    verify,
+)
 
 from builder import ROOT, SOURCES
 
@@ -205,6 +213,18 @@ def test_command_lists_prints_and_checks(tmp_path: Path) -> None:
     checked = started("capacity/littles-law", str(solved))
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.count(": right, ") == len(exercises.exercises("capacity/littles-law")[1])
+
+
+def test_names_are_followed_through_functions_of_the_same_module_only() -> None:
+    module = ModuleType("odd")
+    text = """
+from textwrap import dedent
+def solved(): return 1
+def helper(): return solved()
+def check_a(): return helper(), dedent("")
+"""
+    exec(text, vars(module))
+    assert _names_used(module.check_a, module) == {"helper", "dedent", "solved"}
 
 
 def test_wrong_answer_is_told_what_it_gave_and_not_what_was_expected() -> None:
