@@ -394,7 +394,8 @@ def constants(name: str) -> dict[str, Any]:
             fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
             if said := [one.default for one in fields if one.default is not dataclasses.MISSING]:
                 found[title] = reduced(list(leaves(said)))
-    for title, told in written(name).items():  # types with limits, and fields that have them
+    limits = _written_in(inspect.getsource(module))  # of types, and of fields
+    for title, told in limits.items():
         if title[0] not in "(_" and found.keys().isdisjoint((title, title.partition(".")[0])):
             found[title] = told
     return found
@@ -403,8 +404,12 @@ def constants(name: str) -> dict[str, Any]:
 def written(name: str) -> dict[str, Any]:
     """What is constant in a module that needs packages which may be absent, as it is written:
     values, defaults and fields; of what is no literal, such as a type with limits, the numbers."""
+    return _written_in(module_path(ROOT, name).read_text(encoding="utf-8"))
+
+
+def _written_in(text: str) -> dict[str, Any]:
     values: list[tuple[str, ast.expr]] = []
-    for line in ast.parse(module_path(ROOT, name).read_text(encoding="utf-8")).body:
+    for line in ast.parse(text).body:
         if isinstance(line, ast.Assign):
             values.append((ast.unparse(line.targets[0]), line.value))
         elif isinstance(line, ast.FunctionDef) and not line.name.startswith(("_", "check_")):
