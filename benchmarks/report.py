@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from serving_mathematics.measuring import processors
 from serving_mathematics.reference.build_benchmark import NO_CHANGE_AIM
 
 PACKAGES = (
@@ -148,10 +149,9 @@ def aims(samples: Samples, workers: int) -> list[Aim]:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on, and nothing that names the machine."""
-    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": _cpu_model(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cores": processors(),
         "os": platform.system(),
         "architecture": platform.machine(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),

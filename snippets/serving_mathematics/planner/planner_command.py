@@ -43,6 +43,7 @@ from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
 from serving_mathematics.machine.deployments import BACKENDS
 from serving_mathematics.machine.own_runs import calibration_rows, calibration_text
+from serving_mathematics.measuring import processors
 from serving_mathematics.planner.answer_plots import answer_plots, plots_file
 from serving_mathematics.planner.answers import (
     answer_lines,
@@ -277,8 +278,7 @@ def _executor(
             yield executor
         return
     if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        workers = str(min(cores or 1, questions // WORTH_A_PROCESS))
+        workers = str(min(processors(), questions // WORTH_A_PROCESS))
         if int(workers) < 2:
             yield None
             return
