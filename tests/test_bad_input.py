@@ -275,6 +275,11 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
+def is_sequence(value: object) -> bool:
+    """Whether it has elements in a row."""
+    return type(value) in (list, tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def replacements(value: Any) -> Iterator[tuple[str, Any]]:
     """What is tried in the place of a value, with a name."""
     if is_number(value):
@@ -312,18 +317,22 @@ def told(problem: Exception) -> str:
     return f"{problem!r}"[:200] + place
 
 
+def answered(function: Callable[..., Any], bound: inspect.BoundArguments, limit_s: float) -> Any:
+    """What a call answers, the first of it where that is a generator, in so much time."""
+    with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+        signal.setitimer(signal.ITIMER_PROF, limit_s)
+        try:
+            answer = function(*bound.args, **bound.kwargs)
+            return next(answer, None) if inspect.isgenerator(answer) else answer
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: str) -> str:
     """What is wrong with how a call ends; empty when nothing is."""
     kind = bad.strip("[]")
     try:
-        with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
-            try:
-                answer = function(*bound.args, **bound.kwargs)
-                if inspect.isgenerator(answer):
-                    answer = next(answer, None)
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
+        answer = answered(function, bound, LIMIT_S)
     except _TooSlow:
         return f"takes more than {LIMIT_S:g} s"
     except (ValueError, TypeError) as problem:
@@ -439,14 +448,7 @@ def refusal(function: Callable[..., Any], bound: inspect.BoundArguments, argumen
     """The rule that a call breaks with an argument, in the words of its message, which names the
     argument or quotes its value; empty where the argument is taken, whatever else happens."""
     try:
-        with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            signal.setitimer(signal.ITIMER_PROF, PROBE_S)
-            try:
-                answer = function(*bound.args, **bound.kwargs)
-                if inspect.isgenerator(answer):
-                    next(answer, None)
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
+        answered(function, bound, PROBE_S)
     except ValueError as problem:
         said = re.match(r"(.+?) must be (.*), got (.*)", str(problem), re.DOTALL)
         meant = said and (said[1] == argument or said[3] == repr(bound.arguments[argument]))
@@ -508,11 +510,8 @@ def resized(value: Any, size: int) -> Any:
 def taken(function: Callable[..., Any], bound: inspect.BoundArguments) -> bool:
     """Whether a call answers."""
     try:
-        with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            answer = function(*bound.args, **bound.kwargs)
-            if inspect.isgenerator(answer):
-                next(answer, None)
-    except Exception:
+        answered(function, bound, LIMIT_S)
+    except (_TooSlow, Exception):
         return False
     return True
 
@@ -537,11 +536,6 @@ def miscounted(
                 yield f"{argument} must be {rule}, but {least} are refused"
             if taken(function, with_size(least - 1)):
                 yield f"{argument} must be {rule}, but {least - 1} are taken"
-
-
-def is_sequence(value: object) -> bool:
-    """Whether it has elements in a row."""
-    return type(value) in (list, tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
