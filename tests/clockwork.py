@@ -59,6 +59,8 @@ class Clock:
     def time(self) -> float:
         return self.now
 
+    monotonic = time
+
     def process_time(self) -> float:
         return self.cpu
 

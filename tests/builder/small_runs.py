@@ -19,6 +19,8 @@ from unittest import mock
 from builder import PACKAGE, SOURCES, runner, worker
 from builder.source import module_path
 
+from ..clockwork import Clock
+
 ENDS = {  # of a module: after how many seconds, with which exit status, and what it had left
     "part.fine": (3.0, 0, {}),
     "part.failed": (2.0, 0, {"failures": 2}),
@@ -29,17 +31,6 @@ ENDS = {  # of a module: after how many seconds, with which exit status, and wha
     "part.changes": (0.125, 0, {}),
     "part.stranger": (0.125, -99, {}),
 }
-
-
-class Clock:
-    """Stands in for `time`."""
-
-    now = 1e9
-
-    def monotonic(self) -> float:
-        return self.now
-
-    time = monotonic
 
 
 class Process:
@@ -101,7 +92,7 @@ def _wait(processes: list[Process], pause: float) -> None:
 @contextmanager
 def workers() -> Iterator[tuple[Clock, list[str]]]:
     """Run modules without processes: the clock, and what was started and killed."""
-    Process.clock, Process.told = Clock(), []
+    Process.clock, Process.told = Clock(now=1e9), []
     with (
         mock.patch.object(runner, "_context", return_value=SimpleNamespace(Process=Process)),
         mock.patch.object(runner, "warm_up", side_effect=partial(Process.told.append, "warm")),
