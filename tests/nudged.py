@@ -48,7 +48,15 @@ from builder import PACKAGE, ROOT
 from builder.source import module_names, module_path
 
 from . import shown
-from .test_bad_input import LEFT_OUT, call_of, computing_modules, copied, is_number, public
+from .test_bad_input import (
+    LEFT_OUT,
+    call_of,
+    computing_modules,
+    copied,
+    is_number,
+    is_sequence,
+    public,
+)
 
 FOLDER = Path(__file__).with_name("answers")
 FIRST_S = 0.3  # processor time that the call of an example may take
@@ -118,7 +126,7 @@ def _mixed(call: Call) -> Iterator[tuple[str, Call]]:
                 how, changed.arguments[name] = draw.choice(near)
                 told.append(f"{name}{how}")
         if len(told) > 1:
-            yield ", ".join(told), changed
+            yield ", ".join(told), copied(changed)  # for one of them may change what others get
 
 
 def _with(call: Call, name: str, value: Any) -> Call:
@@ -143,7 +151,7 @@ def nudged(value: Any, deep: int = DEEP) -> Iterator[tuple[str, Any]]:
             number = float(value) if "." in value else int(value)
             yield from ((how, str(near)) for how, near in nudged(number))
         yield "[:-1]", value[:-1]
-    elif type(value) in (list, tuple) or (isinstance(value, np.ndarray) and value.ndim):
+    elif is_sequence(value):
         yield from _sequences(value, deep)
     elif deep and type(value) is dict:
         for key, inner in value.items():
@@ -376,9 +384,10 @@ def constants(name: str) -> dict[str, Any]:
     """What is constant in a module: values in capitals, the defaults of public functions and of
     fields, and limits of types."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
+    body = ast.parse(inspect.getsource(module)).body
     assigned = [
         name.id
-        for line in ast.parse(inspect.getsource(module)).body
+        for line in body
         if isinstance(line, ast.Assign | ast.AnnAssign)
         for target in (line.targets if isinstance(line, ast.Assign) else [line.target])
         for name in ast.walk(target)
@@ -394,8 +403,7 @@ def constants(name: str) -> dict[str, Any]:
             fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
             if said := [one.default for one in fields if one.default is not dataclasses.MISSING]:
                 found[title] = reduced(list(leaves(said)))
-    limits = _written_in(inspect.getsource(module))  # of types, and of fields
-    for title, told in limits.items():
+    for title, told in _written_in(body).items():  # limits of types, and of fields
         if title[0] not in "(_" and found.keys().isdisjoint((title, title.partition(".")[0])):
             found[title] = told
     return found
@@ -404,12 +412,12 @@ def constants(name: str) -> dict[str, Any]:
 def written(name: str) -> dict[str, Any]:
     """What is constant in a module that needs packages which may be absent, as it is written:
     values, defaults and fields; of what is no literal, such as a type with limits, the numbers."""
-    return _written_in(module_path(ROOT, name).read_text(encoding="utf-8"))
+    return _written_in(ast.parse(module_path(ROOT, name).read_text(encoding="utf-8")).body)
 
 
-def _written_in(text: str) -> dict[str, Any]:
+def _written_in(body: list[ast.stmt]) -> dict[str, Any]:
     values: list[tuple[str, ast.expr]] = []
-    for line in ast.parse(text).body:
+    for line in body:
         if isinstance(line, ast.Assign):
             values.append((ast.unparse(line.targets[0]), line.value))
         elif isinstance(line, ast.FunctionDef) and not line.name.startswith(("_", "check_")):

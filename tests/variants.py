@@ -34,11 +34,18 @@ def differing(
     return found
 
 
+def held(value: Any) -> dict[hostile.Path, Any]:
+    """What a value of JSON holds, by its place."""
+    return {
+        path: functools.reduce(lambda inner, key: inner[key], path, value)
+        for path in hostile.places(value)
+    }
+
+
 def nudged_json(value: Any) -> Iterator[tuple[str, Any]]:
     """A value of JSON, and the same with one that it holds another, or none."""
     yield "as it is", value
-    for path in hostile.places(value):
-        here = functools.reduce(lambda inner, key: inner[key], path, value)
+    for path, here in held(value).items():
         plain = not isinstance(here, dict | list)
         others: list[tuple[str, Any]] = [("=null", None)]
         others += [("=long", LONG)] if plain else [("={}", {}), ("=[]", [])]
@@ -51,11 +58,7 @@ def tied(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:
     """What a reader makes of a value of JSON in which one number is each of the others, which many
     a limit is: of each number, a few that stand for all outcomes.
     """
-    here = {
-        path: functools.reduce(lambda inner, key: inner[key], path, value)
-        for path in hostile.places(value)
-    }
-    numbers = {path: number for path, number in here.items() if is_number(number)}
+    numbers = {path: number for path, number in held(value).items() if is_number(number)}
     found = {}
     for path, number in numbers.items():
         others = sorted({*numbers.values()} - {number})
