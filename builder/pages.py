@@ -19,7 +19,7 @@ import itertools
 import json
 import re
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -654,7 +654,7 @@ def download_name(name: str, suffix: str) -> str:
     return f"{name.rpartition('.')[2].replace('_', '-')}.{suffix}"
 
 
-def bundle(sources: Sources, names: Sequence[str], data: Collection[str] = ()) -> bytes:
+def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
     """Modules, with every project file they import, as a zip whose bytes depend on the contents
     only.
 
@@ -662,14 +662,15 @@ def bundle(sources: Sources, names: Sequence[str], data: Collection[str] = ()) -
     Raises BuildError for one that would lie outside of the zip.
     """
     root = sources.root
-    for name in data:
+    there = [name for name in data if (root / name).is_file()]
+    for name in there:
         if not name.startswith("snippets/"):
             raise BuildError(
                 f"{', '.join(names)}: a module reads {name}, which a download of it would lack:"
                 " keep the file beside the module, under snippets/"
             )
     files = {root / SOURCES / "__main__.py", root / SOURCES / "house.mplstyle"}
-    files.update(root / name for name in data if (root / name).is_file())
+    files.update(root / name for name in there)
     for name in names:
         files.update(sources.dependencies(module_path(root, name))[0])
     return _archive(
