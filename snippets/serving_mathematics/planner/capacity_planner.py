@@ -303,8 +303,7 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     below = np.concatenate([(part <= whole[:, None, None]).mean(axis=2) for part in parts], axis=1)
     scatter = np.sqrt(((own - whole[:, None]) ** 2).sum(axis=1) / (SECTIONS - 1) / SECTIONS)
     share = STUDENT_T_975_DF9 * below.std(axis=1, ddof=1) / math.sqrt(SECTIONS)
-    low = np.quantile(series, np.maximum(0.0, asked - share))
-    high = np.quantile(series, np.minimum(1.0, asked + share))
+    low, high = np.quantile(series, np.clip([asked - share, asked + share], 0.0, 1.0))
     widths = np.max([STUDENT_T_975_DF9 * scatter, high - whole, whole - low], axis=0)
     return tuple(map(Quantile, whole.tolist(), widths.tolist()))
 
