@@ -23,7 +23,7 @@ DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class Constants:
 
     def as_array(self) -> Array:
         """The constants in their order."""
-        return np.array(astuple(self), dtype=float)
+        return np.array([*vars(self).values()], dtype=float)
 
 
 FITTED = Constants(  # to all aggregated runs of the record, see records/machine_scores.json
