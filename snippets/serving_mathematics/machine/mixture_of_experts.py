@@ -129,15 +129,17 @@ def _at(name: str, concurrency: float) -> float:
 @cache
 def _imbalance(tokens: int, devices: int, exponent: float = 0.0) -> float:
     """Busiest device over the mean, 256 experts and 8 a token, in the mean of many draws."""
-    rng = np.random.default_rng([tokens, devices])
-    drawn = []
-    for _ in range(max(8, 4096 // tokens)):
-        if exponent:
-            counts = skewed_counts(tokens, 256, 8, exponent, rng)
-        else:
-            counts = random_counts(tokens, 256, 8, rng)
-        drawn.append(busiest_device(counts, devices)[1])
-    return float(np.mean(drawn))
+    drawn = _drawn_counts(tokens, exponent)
+    return float(np.mean([busiest_device(counts, devices)[1] for counts in drawn]))
+
+
+@cache
+def _drawn_counts(tokens: int, exponent: float) -> list[NDArray[np.int64]]:
+    """Tokens of each expert in these draws, the same for any number of devices."""
+    rng, draws = np.random.default_rng(tokens), range(max(8, 4096 // tokens))
+    if exponent:
+        return [skewed_counts(tokens, 256, 8, exponent, rng) for _ in draws]
+    return [random_counts(tokens, 256, 8, rng) for _ in draws]
 
 
 def _measured_skew(tokens: int) -> float:
