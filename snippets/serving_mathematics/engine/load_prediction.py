@@ -163,7 +163,8 @@ def tuned_cost_s(
     while high - low > most_s / 1000:
         middle = (low + high) / 2
         engine = engine_of(middle)
-        said = [latency_quantiles(load, simulate(load, engine))["tpot_s"][0] for load in loads]
+        runs = [latencies_s(load, simulate(load, engine)) for load in loads]
+        said = [np.nanquantile(tpot, 0.5) for _, tpot in runs]
         if float(np.log(np.array(said) / measured).mean()) < 0:
             low = middle
         else:
