@@ -150,8 +150,8 @@ def tuned_cost_s(
     >>> load, slow = Workload([0, 0, 5], [8, 8, 8], [3, 5, 4]), 0.5
     >>> def engine_of(cost_s):
     ...     return Engine(1.0 + cost_s)
-    >>> seen = latency_quantiles(load, simulate(load, engine_of(slow)))["tpot_s"][0]
-    >>> round(tuned_cost_s(engine_of, [load], [seen], most_s=2.0), 2)
+    >>> _, seen = latencies_s(load, simulate(load, engine_of(slow)))
+    >>> round(tuned_cost_s(engine_of, [load], [np.median(seen)], most_s=2.0), 2)
     0.5
     """
     measured = np.asarray(measured_tpot_s, dtype=float)
