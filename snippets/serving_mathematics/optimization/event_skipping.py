@@ -88,7 +88,8 @@ def simulate(
     batch = held = promised = 0  # decoding sequences, their tokens, final blocks of all admitted
     now = steps = prefill = decode = context = 0  # now: steps so far; the others: since last idle
     ticks = tokens = 0  # of the table, since last idle; in the step before
-    totals, busy_s = np.zeros(4, dtype=np.int64), 0.0
+    spent: list[tuple[int, int, int, int]] = []  # the same of busy periods that are over
+    busy_s = 0.0
     since = clock = arrival[0]
 
     def lasting(k: int) -> int:
@@ -196,7 +197,7 @@ def simulate(
                 ticks += prompt_ticks[total - partial_left] - prompt_ticks[total - todo]
                 chunk = left
         if not (chunk or batch):
-            totals += (steps, prefill, decode, context)
+            spent.append((steps, prefill, decode, context))
             steps = prefill = decode = context = ticks = 0
             busy_s += clock - since
             since = clock = arrival[fresh]
@@ -271,16 +272,17 @@ def simulate(
                 taken += -(prompt[i] + generated[i]) // block
                 if remaining:
                     count(i, now + remaining, 1)
-    totals += (steps, prefill, decode, context)
+    spent.append((steps, prefill, decode, context))
+    steps, prefill, decode, context = map(sum, zip(*spent, strict=True))
     return Served(
         np.array(admitted_s),
         np.array(first_s),
         np.array(completion_s),
         np.array(preemptions),
-        int(totals[0]),
-        int(totals[1]),
-        int(totals[2]),
-        int(totals[3]),
+        steps,
+        prefill,
+        decode,
+        context,
         busy_s + (clock - since),
     )
 
