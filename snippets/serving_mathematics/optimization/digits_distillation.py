@@ -48,7 +48,8 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 TEACHER_UNITS, STUDENT_UNITS, TEACHER_IMAGES, FEW = 64, 16, 538, 50
-SEEDS, STEPS, TEMPERATURE, TEMPERATURES = 10, 306, 4.0, (1.0, 2.0, 4.0, 8.0, 16.0)
+SEEDS, TEMPERATURE, TEMPERATURES = 10, 4.0, (1.0, 2.0, 4.0, 8.0, 16.0)
+STEPS, RATE = 306, 3e-2  # of a student's training
 STUDENT_975_DF9 = 2.262157  # 97.5% point of Student's t with 9 degrees of freedom
 
 
@@ -93,14 +94,24 @@ def paired_gain(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> Pair
     return PairedGain(float(gap.mean()), errors[0], errors[1])
 
 
+def _student(
+    pixels: FloatArray, gradient: OutputGradient, seed: int, weight_decay: float = 1e-3
+) -> Classifier:
+    """A student after 306 steps."""
+    batch = min(64, len(pixels))
+    epochs = STEPS // math.ceil(len(pixels) / batch)
+    rng = np.random.default_rng(seed)
+    return train_classifier(pixels, gradient, STUDENT_UNITS, rng, epochs, batch, RATE, weight_decay)
+
+
 def _students(
     pixels: FloatArray, gradient: OutputGradient, seen: IntArray, weight_decay: float = 1e-3
 ) -> list[Classifier]:
-    """Students after 306 steps, one for each row of the images that are seen: the one of seed i is
-    that of `train_classifier`, and all take each step together.
+    """The students of all seeds, one for each row of the images that are seen, which take each step
+    together: row i as `_student` trains seed i.
     """
     count, images = seen.shape
-    batch, inputs, rate = min(64, images), pixels.shape[1], 3e-2
+    batch, inputs = min(64, images), pixels.shape[1]
     shapes = ((inputs, STUDENT_UNITS), (1, STUDENT_UNITS), (STUDENT_UNITS, DIGITS), (1, DIGITS))
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     value, slope, m, v = np.zeros((4, count, ends[-1]))
@@ -132,7 +143,7 @@ def _students(
         m += (1 - FIRST_DECAY) * (slope - m)
         v += (1 - SECOND_DECAY) * (slope * slope - v)
         warm_m, warm_v = 1 - FIRST_DECAY ** (step + 1), 1 - SECOND_DECAY ** (step + 1)
-        value -= rate * (1 - step / STEPS) * (m / warm_m) / (np.sqrt(v / warm_v) + TINY)
+        value -= RATE * (1 - step / STEPS) * (m / warm_m) / (np.sqrt(v / warm_v) + TINY)
     return [Classifier(((w1[i], b1[i, 0]), (w2[i], b2[i, 0]))) for i in range(count)]
 
 
@@ -156,18 +167,19 @@ def _teacher() -> Classifier:
     return train_classifier(theirs.pixels, gradient, TEACHER_UNITS, np.random.default_rng(1))
 
 
+def _few(seed: int) -> IntArray:
+    """Fifty of the student's images."""
+    images = len(_split()[1].labels)
+    return np.random.default_rng(1000 + seed).choice(images, FEW, replace=False)
+
+
 @cache
 def _right() -> dict[str, BoolArray]:
     """Right answers on the 720 images, shape (seeds, images), by case."""
     _, ours, report = _split()
     pixels, labels, v = ours.pixels, ours.labels, _teacher().logits(ours.pixels)
     every = np.tile(np.arange(len(pixels)), (SEEDS, 1))
-    few = np.array(
-        [
-            np.random.default_rng(1000 + seed).choice(len(pixels), FEW, replace=False)
-            for seed in range(SEEDS)
-        ]
-    )
+    few = np.array([_few(seed) for seed in range(SEEDS)])
     cases: dict[str, tuple[IntArray, OutputGradient]] = {
         "alone": (every, cross_entropy_gradient(labels)),
         "distilled": (every, output_gradient(v, TEMPERATURE, labels, soft_weight=0.9)),
@@ -341,6 +353,24 @@ def check_labels_for_all_leave_nothing_to_gain() -> None:
     """
     checks.covers("distilled over alone", _gain("distilled", "alone"), 0.0, kind="measured")
     checks.covers("unlabelled over alone", _gain("unlabelled", "alone"), 0.0, kind="measured")
+
+
+def check_together_as_one_by_one() -> None:
+    """Students of all seeds that take their steps together read the images as the training loop's
+    students do.
+
+    Source: `_student`, with all images and soft answers, and with 50 images and their labels.
+    """
+    _, ours, report = _split()
+    v, few = _teacher().logits(ours.pixels), _few(0)
+    soft = output_gradient(v, TEMPERATURE, ours.labels, soft_weight=0.9)
+    hard = cross_entropy_gradient(ours.labels[few])
+    for name, alone in (
+        ("distilled", _student(ours.pixels, soft, seed=0)),
+        ("few decayed", _student(ours.pixels[few], hard, seed=0, weight_decay=1e-2)),
+    ):
+        answers = alone.logits(report.pixels).argmax(axis=1) == report.labels
+        checks.equal(f"{name}: read differently", int((answers != _right()[name][0]).sum()), 0)
 
 
 def check_pairing_is_what_it_says() -> None:
