@@ -112,7 +112,7 @@ def test_limits_that_nobody_met_are_not_simulated_again(
     memory = -(-int(longest) // 16) + spare_blocks
     fleet.engine = replace(fleet.engine, kv_blocks=memory)
     ample = fleet.with_all_memory()
-    for places in (30, 400, 1, 40, 10, 20, 30, 14, 25, 60, 80, 500):
+    for places in (30, 400, 34, 1, 40, 10, 20, 30, 14, 25, 60, 80, 500):
         for one in (fleet, ample):
             again = Fleet(BASE)
             again.engine = one.engine
