@@ -97,6 +97,36 @@ def test_other_limits_are_planned_with_what_was_simulated() -> None:
         fleet.limited(512, 600)
 
 
+@pytest.mark.parametrize("spare_blocks", [0, 40, 10**6])
+def test_limits_that_nobody_met_are_not_simulated_again(
+    monkeypatch: pytest.MonkeyPatch, spare_blocks: int
+) -> None:
+    """Runs that a fleet knows are those that each pair of limits gives by itself, be memory scarce
+    or not; and there are fewer of them."""
+    calls = []
+    monkeypatch.setattr(
+        capacity_planner, "simulate", lambda *given: calls.append(given) or simulate(*given)
+    )
+    fleet = Fleet(BASE)
+    (longest,) = (fleet.sample.prompt_tokens + fleet.sample.output_tokens - 1).max(keepdims=True)
+    memory = -(-int(longest) // 16) + spare_blocks
+    fleet.engine = replace(fleet.engine, kv_blocks=memory)
+    ample = fleet.with_all_memory()
+    for places in (30, 400, 34, 1, 40, 10, 20, 30, 14, 25, 60, 80, 500):
+        for one in (fleet, ample):
+            again = Fleet(BASE)
+            again.engine = one.engine
+            known = one.performance(3, places, 512)
+            calls_of_one, anew = len(calls), again.performance(3, places, 512)
+            del calls[calls_of_one:]
+            assert known == anew, (places, one is ample)
+            assert known is None or known.places == places
+    met = sum(len(set(map(id, runs))) for runs in fleet.runs.values())
+    assert len(calls) == met < 16
+    same = fleet.performance(3, 500, 512) == ample.performance(3, 500, 512)
+    assert same == (spare_blocks == 10**6)
+
+
 def test_the_smallest_by_brute_force() -> None:
     fleet = Fleet(BASE)
     limits = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]

@@ -271,3 +271,14 @@ def test_what_forbids_two_fleets_is_a_sentence() -> None:
         SeparateFleets(replace(BASE, traffic=Traffic(1.0, 1.0, 100.0, 1.0)))
     with pytest.raises(ValueError, match="fleets must be one or two, got 'three'"):
         read_choices(ASKED | {"fleets": "three"})
+
+
+def test_prompts_that_too_few_replicas_would_compute_are_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy = replace(BASE, traffic=Traffic(200.0))
+    needed = SeparateFleets(busy).fewest().prompts
+    assert needed > 1
+    monkeypatch.setattr(separate_fleets, "MOST_REPLICAS", needed - 1)
+    with pytest.raises(Infeasible, match=f"no {needed - 1} replicas for prompts alone keep TTFT"):
+        SeparateFleets(busy).fewest()

@@ -150,8 +150,8 @@ def tuned_cost_s(
     >>> load, slow = Workload([0, 0, 5], [8, 8, 8], [3, 5, 4]), 0.5
     >>> def engine_of(cost_s):
     ...     return Engine(1.0 + cost_s)
-    >>> seen = latency_quantiles(load, simulate(load, engine_of(slow)))["tpot_s"][0]
-    >>> round(tuned_cost_s(engine_of, [load], [seen], most_s=2.0), 2)
+    >>> _, seen = latencies_s(load, simulate(load, engine_of(slow)))
+    >>> round(tuned_cost_s(engine_of, [load], [np.median(seen)], most_s=2.0), 2)
     0.5
     """
     measured = np.asarray(measured_tpot_s, dtype=float)
@@ -163,7 +163,8 @@ def tuned_cost_s(
     while high - low > most_s / 1000:
         middle = (low + high) / 2
         engine = engine_of(middle)
-        said = [latency_quantiles(load, simulate(load, engine))["tpot_s"][0] for load in loads]
+        runs = [latencies_s(load, simulate(load, engine)) for load in loads]
+        said = [np.nanquantile(tpot, 0.5) for _, tpot in runs]
         if float(np.log(np.array(said) / measured).mean()) < 0:
             low = middle
         else:

@@ -248,8 +248,9 @@ def check_three_runs_help_without_a_fit() -> None:
 
     Source: the record of runs, and the constants that kernels alone give.
     """
-    runs = [run for run in read_runs(read_lines()) if run.family == "Meta-Llama-3.1-70B"]
-    table = tabulate([run for run in runs if run.kind == "engine"])
+    runs = read_runs(line for line in read_lines() if "Llama-3.1-70B" in line["model"])
+    family = [run for run in runs if run.family == "Meta-Llama-3.1-70B"]
+    table = tabulate([run for run in family if run.kind == "engine"])
     names = np.array([deployment_name(run) for run in table.runs])
     rng, before, after = np.random.default_rng(1), [np.empty(0)], [np.empty(0)]
     for name in dict.fromkeys(names.tolist()):

@@ -109,9 +109,9 @@ def scaled_constants(constants: Constants, moved: Array) -> Constants:
     """
     shape = (len(FACTORS),)
     require(np.shape(moved) == shape, "moved", f"of shape {shape}", np.shape(moved))
-    values = constants.as_array() * np.exp(np.asarray(moved, dtype=float) @ _MOVES)
-    shares = list(SHARES)
-    values[shares] = np.minimum(values[shares], np.maximum(1.0, constants.as_array()[shares]))
+    before, shares = constants.as_array(), list(SHARES)
+    values = before * np.exp(np.asarray(moved, dtype=float) @ _MOVES)
+    values[shares] = np.minimum(values[shares], np.maximum(1.0, before[shares]))
     return constants_of(values)
 
 

@@ -113,20 +113,30 @@ def _engines() -> tuple[list[Run], Table, Array, Array]:
     return runs, table, kernels, fitted
 
 
-def _speedups(fewer: int, more: int) -> tuple[Array, Array, Array]:
-    """Gains of runs that differ in nothing but devices: measured, by kernels alone, and fitted."""
-    runs, table, kernels, fitted = _engines()
+@cache
+def _alike() -> list[dict[int, Array]]:
+    """Times per token of runs that differ in nothing but devices, by devices: measured, by kernels
+    alone, and fitted [s], shape (3,)."""
+    runs, table, *predicted = _engines()
+    times = np.array([table.per_token_s, *predicted])
     alike: dict[tuple[object, ...], dict[int, list[int]]] = {}
     for i, run in enumerate(runs):
         a = run.answers
         key = (run.model, a.system.name, a.backend, a.precision, a.input_tokens, a.output_tokens)
         place = alike.setdefault((*key, run.concurrency, run.source, a.expert > 1), {})
         place.setdefault(a.tensor, []).append(i)
-    pairs = [(v[fewer], v[more]) for v in alike.values() if fewer in v and more in v]
-    return tuple(
-        np.array([np.median(times[few]) / np.median(times[many]) for few, many in pairs])
-        for times in (table.per_token_s, kernels, fitted)
-    )  # type: ignore[return-value]
+    return [
+        {devices: np.median(times[:, places], axis=1) for devices, places in place.items()}
+        for place in alike.values()
+        if len(place) > 1
+    ]
+
+
+def _speedups(fewer: int, more: int) -> tuple[Array, Array, Array]:
+    """Gains of runs that differ in nothing but devices: measured, by kernels alone, and fitted."""
+    gains = [times[fewer] / times[more] for times in _alike() if {fewer, more} <= times.keys()]
+    measured, kernels, fitted = np.array(gains).T
+    return measured, kernels, fitted
 
 
 PAIRS = ((1, 2), (2, 4), (4, 8), (1, 8))

@@ -23,7 +23,7 @@ DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class Constants:
 
     def as_array(self) -> Array:
         """The constants in their order."""
-        return np.array(astuple(self), dtype=float)
+        return np.array([*vars(self).values()], dtype=float)
 
 
 FITTED = Constants(  # to all aggregated runs of the record, see records/machine_scores.json
@@ -318,6 +318,32 @@ def _peak(deployment: Deployment, bytes_a_value: float) -> float:
     return system.bf16_flops_per_s
 
 
+def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
+    """What differs by layer, in the order of `Work`, shape (fields, groups of layers)."""
+    groups = []
+    for count, attention, part in model.layers:
+        devices = cache_devices(attention, tensor)
+        groups.append(
+            (
+                count,
+                attention.parameters,
+                part.dense_parameters,
+                part.expert_parameters,
+                part.experts,
+                part.chosen,
+                attention.cached_values * kept.cache / devices,
+                attention.index_values,
+                attention.state_values * 4 / devices,
+                attention.score_width,
+                attention.prompt_score_width,
+                attention.index_width,
+                attention.window_tokens or np.inf,
+                attention.selected_tokens or np.inf,
+            )
+        )
+    return np.array(groups, dtype=float).T
+
+
 def count_work(deployments: Sequence[Deployment]) -> Work:
     """Deployments as arrays of counts, one row each. Raises ValueError where there is none.
 
@@ -327,18 +353,21 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
     """
     require(len(deployments) > 0, "deployments", "one or more", "none")
     width = max(len(deployment.architecture.layers) for deployment in deployments)
-    plain = {field.name: np.zeros(len(deployments)) for field in fields(Work)}
     layered = [field.name for field in fields(Work)][LAYERED]
-    for name in layered:
-        plain[name] = np.zeros((len(deployments), width))
-    plain["window"] += np.inf
-    plain["selected"] += np.inf
+    cells = np.zeros((len(layered), len(deployments), width))
+    cells[[layered.index("window"), layered.index("selected")]] = np.inf
     kept_floors: dict[tuple[int, str, str, Storage], float] = {}
+    kept_layers: dict[tuple[int, int, Storage], Array] = {}
+    rows = []
     for row, one in enumerate(deployments):
         model, kept = one.architecture, stored(one)
         key = (id(model), one.system.generation, one.backend, kept)
         if key not in kept_floors:
             kept_floors[key] = layers_floor_s(model, one.system.generation, one.backend, kept)
+        split = (id(model), one.tensor, kept)
+        if split not in kept_layers:
+            kept_layers[split] = _layer_cells(model, one.tensor, kept)
+        cells[:, row, : len(model.layers)] = kept_layers[split]
         stage = one.tensor * one.attention_data
         inside = min(stage, one.system.domain_devices)
         values = {
@@ -373,31 +402,12 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
             "expert_peak": _peak(one, kept.experts),
             "attention_peak": one.system.bf16_flops_per_s,
         }
-        for name, value in values.items():
-            plain[name][row] = value
-        for group, (count, attention, part) in enumerate(model.layers):
-            devices = cache_devices(attention, one.tensor)
-            cells = (
-                count,
-                attention.parameters,
-                part.dense_parameters,
-                part.expert_parameters,
-                part.experts,
-                part.chosen,
-                attention.cached_values * kept.cache / devices,
-                attention.index_values,
-                attention.state_values * 4 / devices,
-                attention.score_width,
-                attention.prompt_score_width,
-                attention.index_width,
-                attention.window_tokens or np.inf,
-                attention.selected_tokens or np.inf,
-            )
-            for name, cell in zip(layered, cells, strict=True):
-                plain[name][row, group] = cell
+        rows.append(list(values.values()))
+    plain = dict(zip(values, np.array(rows, dtype=float).T.copy(), strict=True))
+    plain |= dict(zip(layered, cells, strict=True))
     near, domains = plain["hops"], plain["far_hops"]  # devices of a domain that share, and domains
     plain |= {"hops": ring_hops(near), "far_hops": ring_hops(domains) / near}
-    return Work(**{**plain, "backend": plain["backend"].astype(np.int64)})  # type: ignore[arg-type]
+    return Work(**{**plain, "backend": plain["backend"].astype(np.int64)})
 
 
 def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:

@@ -37,7 +37,7 @@ from serving_mathematics.require import require, require_all_finite, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
-RUNS, REQUESTS = 10, 4_000  # independent runs of so many requests, the first tenth left out
+RUNS, REQUESTS = 10, 3_000  # independent runs of so many requests, the first tenth left out
 LENGTHS = ("prompt_tokens", "output_tokens")
 
 
@@ -301,7 +301,7 @@ def check_order_matters_where_places_are_short() -> None:
     the p99, with geometric outputs and with uneven ones; with 64 places at 80% load it does
     nothing. On one place with uneven outputs the order of the p99 is turned round.
 
-    Source: ten runs of 4,000 requests, the same for both orders; intervals over the runs.
+    Source: ten runs of 3,000 requests, the same for both orders; intervals over the runs.
     """
     for name, uneven in (("geometric", False), ("uneven", True)):
         (mean, half), (p99, p99_half) = _changes(16, 0.95, uneven=uneven)

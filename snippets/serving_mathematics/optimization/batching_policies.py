@@ -127,20 +127,23 @@ def _completions(policy: str, asked: Workload) -> FloatArray:
     return _in_batches(asked, SIXTEEN, math.inf if policy == "static" else 0.0)
 
 
-def _p99(series: FloatArray) -> tuple[float, float]:
-    """99th percentile without the undefined, and half of its 95% interval."""
-    p99 = functools.partial(np.nanquantile, q=0.99)
-    return float(p99(series)), float(half_width(p99, series))
+def _p99(series: FloatArray) -> float:
+    """99th percentile without the undefined."""
+    return float(np.nanquantile(series, 0.99))
 
 
-def _point(policy: str, rate: float) -> tuple[float, float, float]:
-    """Tokens a second, and p99 of the latency [s] with half of its interval, the first tenth of
-    the requests left out."""
+def _p99_and_half(series: FloatArray) -> tuple[float, float]:
+    """The same, and half of its 95% interval."""
+    return _p99(series), float(half_width(_p99, series))
+
+
+def _point(policy: str, rate: float) -> tuple[float, FloatArray]:
+    """Tokens a second, and the latencies [s], the first tenth of the requests left out."""
     asked = _chat(rate)
     end_s = _completions(policy, asked)
     late = slice(asked.arrival_s.size // 10, None)
     tokens = asked.output_tokens.sum() / (end_s.max() - asked.arrival_s[0])
-    return float(tokens), *_p99((end_s - asked.arrival_s)[late])
+    return float(tokens), (end_s - asked.arrival_s)[late]
 
 
 @functools.cache
@@ -155,12 +158,21 @@ def _budget_run(budget: int) -> tuple[FloatArray, FloatArray, Ordered]:
     return *latencies_s(asked, simulate(asked, engine)), serve_in_order(asked, engine, times)
 
 
-def _budget_latencies(budget: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """p99 of TTFT [s] and of the gaps between tokens [s], each with half of its interval."""
+def _gap_p99(gap_s: FloatArray, gap_tokens: FloatArray) -> float:
+    return gap_quantile(gap_s, gap_tokens, 0.99)
+
+
+def _budget_p99s(budget: int) -> tuple[float, float, float]:
+    """p99 of TTFT, of the gaps between tokens and of TPOT [s]."""
+    ttft, tpot, run = _budget_run(budget)
+    return _p99(ttft), _gap_p99(run.gap_s, run.gap_tokens), _p99(tpot)
+
+
+def _budget_halves(budget: int) -> tuple[float, float]:
+    """Half of the intervals of the first two."""
     ttft, _, run = _budget_run(budget)
-    p99 = functools.partial(gap_quantile, probability=0.99)
-    gap_s = p99(run.gap_s, run.gap_tokens)
-    return _p99(ttft), (gap_s, float(half_width(p99, run.gap_s, run.gap_tokens)))
+    gap_s = half_width(_gap_p99, run.gap_s, run.gap_tokens)
+    return float(half_width(_p99, ttft)), float(gap_s)
 
 
 LAWS = ("geometric", "lognormal", "one length")  # of outputs with a mean of 120 tokens
@@ -209,10 +221,13 @@ def example() -> SimpleNamespace:
 
     halves = [half_width(limit(engine), *lengths) for engine in (SIXTEEN, EIGHT_BILLION)]
     halves.append(half_width(lambda some: SIXTEEN.max_sequences / some.mean(), batch_s))
-    p99 = {policy: _point(policy, 3.0)[1:] for policy in ("static", "greedy", "continuous")}
+    policies = ("static", "greedy", "continuous")
+    p99 = {policy: _p99_and_half(_point(policy, 3.0)[1]) for policy in policies}
     tight = simulate(chat, replace(EIGHT_BILLION, kv_blocks=400))
     roomy = simulate(chat, EIGHT_BILLION)
-    small, large = _budget_latencies(192), _budget_latencies(2048)
+    small, large = _budget_p99s(192), _budget_p99s(2048)
+    small_halves, large_halves = _budget_halves(192), _budget_halves(2048)
+    largest_tpot = _p99_and_half(_budget_run(4096)[1])
     return SimpleNamespace(
         static_end_s=float(ends.max()),
         continuous_end_s=float(served.completion_s.max()),
@@ -228,19 +243,19 @@ def example() -> SimpleNamespace:
         greedy_p99_s=p99["greedy"][0],
         greedy_p99_half_s=p99["greedy"][1],
         continuous_p99_s=p99["continuous"][0],
-        alone_p99_s=_p99(_alone_s(_chat(3.0))[REQUESTS // 10 :])[0],
+        alone_p99_s=_p99(_alone_s(_chat(3.0))[REQUESTS // 10 :]),
         continuous_p99_half_s=p99["continuous"][1],
-        small_budget_ttft_s=small[0][0],
-        small_budget_ttft_half_s=small[0][1],
-        small_budget_gap_ms=1000 * small[1][0],
-        small_budget_gap_half_ms=1000 * small[1][1],
-        large_budget_ttft_s=large[0][0],
-        large_budget_ttft_half_s=large[0][1],
-        large_budget_gap_ms=1000 * large[1][0],
-        large_budget_gap_half_ms=1000 * large[1][1],
-        largest_budget_gap_ms=1000 * _budget_latencies(4096)[1][0],
-        largest_budget_tpot_ms=1000 * _p99(_budget_run(4096)[1])[0],
-        largest_budget_tpot_half_ms=1000 * _p99(_budget_run(4096)[1])[1],
+        small_budget_ttft_s=small[0],
+        small_budget_ttft_half_s=small_halves[0],
+        small_budget_gap_ms=1000 * small[1],
+        small_budget_gap_half_ms=1000 * small_halves[1],
+        large_budget_ttft_s=large[0],
+        large_budget_ttft_half_s=large_halves[0],
+        large_budget_gap_ms=1000 * large[1],
+        large_budget_gap_half_ms=1000 * large_halves[1],
+        largest_budget_gap_ms=1000 * _budget_p99s(4096)[1],
+        largest_budget_tpot_ms=1000 * largest_tpot[0],
+        largest_budget_tpot_half_ms=1000 * largest_tpot[1],
         watermark_0=_watermark_row(0.0),
         watermark_1=_watermark_row(0.01),
         watermark_5=_watermark_row(0.05),
@@ -279,13 +294,12 @@ def figure_occupancy(figure: Figure) -> None:
     rows = np.arange(40) % 8
     above.barh(rows, dones - starts, 0.8, starts, color="C3")
     above.barh(rows, ends - dones, 0.8, dones, color="C3", alpha=0.25)
-    free_at = np.zeros(8)
+    free_at, own = np.zeros(8), np.zeros(40)
     for i in np.argsort(served.admitted_s, kind="stable"):
-        row = int(np.flatnonzero(free_at <= served.admitted_s[i])[0])
-        free_at[row] = served.completion_s[i]
-        below.barh(
-            row, free_at[row] - served.admitted_s[i] - 0.02, 0.8, served.admitted_s[i], color="C0"
-        )
+        own[i] = np.flatnonzero(free_at <= served.admitted_s[i])[0]
+        free_at[int(own[i])] = served.completion_s[i]
+    spans = served.completion_s - served.admitted_s - 0.02
+    below.barh(own, spans, 0.8, served.admitted_s, color="C0")
     for axes, name in ((above, "static"), (below, "continuous")):
         axes.set_title(name)
         axes.grid(False)
@@ -312,8 +326,9 @@ def figure_frontier(figure: Figure) -> None:
         "continuous": (0.25, 1.0, 2.0, 4.0, 6.0, 7.0, 8.0, 9.0, 9.6, 10.2),
     }
     for (policy, some), colour in zip(rates.items(), ("C3", "C1", "C0"), strict=True):
-        points = np.array([_point(policy, rate) for rate in some])
-        axes.plot(points[:, 0], points[:, 1], "o-", color=colour, markersize=3.5)
+        points = [_point(policy, rate) for rate in some]
+        p99 = [_p99(latencies) for _, latencies in points]
+        axes.plot([tokens for tokens, _ in points], p99, "o-", color=colour, markersize=3.5)
     asked = _chat(1.0)
     limit = saturated_rate(asked.prompt_tokens, asked.output_tokens, SIXTEEN)
     axes.axvline(limit * float(asked.output_tokens.mean()), color="C4", linestyle="--")
@@ -344,8 +359,7 @@ def figure_token_budget(figure: Figure) -> None:
     figure.set_size_inches(5.8, 4.4)
     above, below = figure.subplots(2, sharex=True)
     budgets = np.array([128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096])
-    ttft, gap = np.array([_budget_latencies(int(budget)) for budget in budgets])[:, :, 0].T
-    tpot = np.array([_p99(_budget_run(int(budget))[1])[0] for budget in budgets])
+    ttft, gap, tpot = np.array([_budget_p99s(int(budget)) for budget in budgets]).T
     above.plot(budgets, ttft, "o-", color="C0")
     below.plot(budgets, 1000 * tpot, "-", color="C2", linewidth=1)
     below.plot(budgets, 1000 * gap, "o-", color="C1")
@@ -368,9 +382,9 @@ def check_gaps_are_full_steps() -> None:
     """
     for budget in (192, 512, 2048, 4096):
         full_s = EIGHT_BILLION.step_s + EIGHT_BILLION.prefill_token_s * budget
-        gap_s = _budget_latencies(budget)[1][0]
+        gap_s = _budget_p99s(budget)[1]
         checks.inside(f"{budget} tokens: gap over a full step", gap_s / full_s, 0.99, 1.1)
-    tpot_s = _p99(_budget_run(4096)[1])[0]
+    tpot_s = _budget_p99s(4096)[2]
     full_s = EIGHT_BILLION.step_s + EIGHT_BILLION.prefill_token_s * 4096
     checks.inside("4096 tokens: TPOT over a full step", tpot_s / full_s, 0.3, 0.7)
 

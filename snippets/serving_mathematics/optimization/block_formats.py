@@ -13,6 +13,7 @@ for NVFP4; Dettmers et al. (2023) for blocks of NF4.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 MX_BLOCK, NV_BLOCK = 32, 16  # weights per scale of MXFP4 and NVFP4
+BLOCKS = (256, 128, 64, 32, 16)  # weights per scale of the others
 E2M1_LARGEST, E4M3_LARGEST = 6.0, 448.0
 
 
@@ -171,8 +173,9 @@ def _points() -> dict[str, tuple[tuple[float, float], ...]]:
     return _points_of(_gaussian())
 
 
-def _points_of(x: FloatArray) -> dict[str, tuple[tuple[float, float], ...]]:
-    blocks = (256, 128, 64, 32, 16)
+def _points_of(
+    x: FloatArray, blocks: Sequence[int] = BLOCKS
+) -> dict[str, tuple[tuple[float, float], ...]]:
     found: dict[str, list[tuple[float, float]]] = {"int4": [], "int4, zero point": [], "NF4": []}
     for block in blocks:
         rows = x.reshape(-1, block)
@@ -201,10 +204,11 @@ FOUR_AND_A_HALF = (("NVFP4", 0), ("NF4", 3), ("int4", 3))  # of 4.5 bits per wei
 
 def _numbers(rows: FloatArray) -> FloatArray:
     """The ratios quoted for blocks [dB], and the two ratios of errors."""
-    points = _points_of(rows.ravel())
+    points = _points_of(rows.ravel(), BLOCKS[1:4])
     small = [points["MXFP4"][0][1], points["NVFP4"][0][1]]
-    small += [points[name][k][1] for name in ("int4", "int4, zero point", "NF4") for k in (1, 2, 3)]
-    return np.array([*small, _error_ratio(1, points), _error_ratio(3, points)])
+    for name in ("int4", "int4, zero point", "NF4"):
+        small += [ratio for _, ratio in points[name]]
+    return np.array([*small, _error_ratio(0, points), _error_ratio(2, points)])
 
 
 def example() -> SimpleNamespace:

@@ -14,6 +14,7 @@ the rolling window; what a cache must reproduce is the same model without one.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -301,12 +302,19 @@ def _prompt(decoder: Decoder, length: int = PROMPT) -> npt.NDArray[np.int64]:
     return np.random.default_rng(182).integers(0, decoder.vocabulary, length)
 
 
+@functools.cache
+def _generated(window: int, cached: bool) -> Generation:
+    """What the model says after the prompt, with a cache or without."""
+    model = _model(window=window)
+    return generate(
+        model, _prompt(model), STEPS, KVCache(model, PROMPT + STEPS) if cached else None
+    )
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    model = _model()
-    cache = KVCache(model, PROMPT + STEPS)
-    cached = generate(model, _prompt(model), STEPS, cache)
-    plain = generate(model, _prompt(model), STEPS)
+    cache = KVCache(_model(), PROMPT + STEPS)
+    cached, plain = _generated(0, True), _generated(0, False)
     difference = float(np.abs(cached.logits - plain.logits).max())
     last = int(cached.operations[-1])
     context = PROMPT + STEPS - 1
@@ -343,9 +351,7 @@ def figure_cost_per_token(figure: Figure) -> None:
         ("with a cache", 0, True, "C0", (56, 0.29)),
         ("cache and a window of 32", 32, True, "C2", (42, 0.13)),
     ):
-        model = _model(window=window)
-        cache = KVCache(model, PROMPT + STEPS) if use else None
-        costs = generate(model, _prompt(model), STEPS, cache).operations[1:]
+        costs = _generated(window, use).operations[1:]
         axes.semilogy(context, costs / 1e6, color=colour)
         axes.annotate(label, place, color=colour)
     axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])

@@ -301,18 +301,19 @@ def figure_speedup(figure: Figure) -> None:
         curve = [speedup(alpha, int(g), COST) for g in lengths]
         axes.plot(lengths, curve, color="C4", linewidth=1)
         axes.annotate(f"α = {alpha}", (14.2, curve[-1]), va="center")
-    alphas = np.arange(0.3, 0.9, 0.002)
+    alphas = np.arange(0.3, 0.9, 0.005)
     best = np.array([best_draft_length(a, COST) for a in alphas.tolist()])
     tops = [speedup(float(np.median(alphas[best == g])), int(g), COST) for g in np.unique(best)]
     axes.plot(np.unique(best), tops, color="C5", linestyle="--", linewidth=1.2)
     axes.annotate("best length", (9.6, 3.75), color="C5", ha="right")
     for name, colour in (("text", "C1"), ("distilled", "C0"), ("most accepted", "C2")):
-        for g in (1, 2, 4, 6, 10):
-            measured = _measured(name, g)[0]
-            scale = g * COST + 1
-            axes.errorbar(
-                g, measured.mean / scale, measured.half_width / scale, fmt="o", color=colour
-            )
+        dots = np.array([1, 2, 4, 6, 10])
+        runs, scale = [_measured(name, int(g))[0] for g in dots], dots * COST + 1
+        means, halves = (
+            np.array([getattr(run, part) for run in runs]) / scale
+            for part in ("mean", "half_width")
+        )
+        axes.errorbar(dots, means, halves, fmt="o", color=colour)
     for text, height, colour in (
         ("● accepted most", 4.5, "C2"),
         ("● distilled", 4.2, "C0"),

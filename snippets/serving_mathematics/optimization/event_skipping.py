@@ -78,7 +78,8 @@ def simulate(
     decoding: list[int] = []  # a heap of keys: step of the last token << shift | request
     keys = [0] * size  # in that heap, of those that decode; what was preempted leaves its key there
     youngest: list[int] = []  # in order of admission; those that are done lie there until met
-    residues, base = [0] * block, 0  # of those that decode: e mod B, and the sum of ⌊e/B⌋ + 1
+    residues = [0] * block  # how many of those that decode have each e mod B
+    filled = 0  # their blocks in the next step
     taken = 0  # blocks of prompts that are under way or end in this step
     counting = False  # whether these are kept: from when memory is first in question
     preempted: list[int] = []  # the head of the queue, its first one last
@@ -87,19 +88,15 @@ def simulate(
     batch = held = promised = 0  # decoding sequences, their tokens, final blocks of all admitted
     now = steps = prefill = decode = context = 0  # now: steps so far; the others: since last idle
     ticks = tokens = 0  # of the table, since last idle; in the step before
-    totals, busy_s = np.zeros(4, dtype=np.int64), 0.0
+    spent: list[tuple[int, int, int, int]] = []  # the same of busy periods that are over
+    busy_s = 0.0
     since = clock = arrival[0]
-
-    def used(k: int) -> int:
-        """Blocks in use during the k-th step from now on."""
-        periods, rest = divmod(now + k, block)
-        return taken + base + periods * batch + sum(residues[block - rest :])
 
     def lasting(k: int) -> int:
         """The largest number of steps up to k for which the memory lasts, at least 1."""
         if not batch:
             return k
-        periods, free = divmod(blocks - used(1), batch)  # B steps take a block for each
+        periods, free = divmod(blocks - taken - filled, batch)  # B steps take a block for each
         steps = 1 + periods * block
         while steps < k:
             free -= residues[block - 1 - (now + steps) % block]
@@ -110,10 +107,10 @@ def simulate(
 
     def count(i: int, end: int, sign: int) -> None:
         """Count a request in, or out, that decodes until a step."""
-        nonlocal base
-        whole, residue = divmod(stored[i] - end - 1, block)
-        base += sign * (whole + 1)
-        residues[residue] += sign
+        nonlocal filled
+        tokens = stored[i] - end - 1
+        filled += sign * ((tokens + now + 1) // block + 1)
+        residues[tokens % block] += sign
 
     while fresh < size or decoding or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
@@ -121,7 +118,7 @@ def simulate(
             read = prompt[partial] + generated[partial] - partial_left
             taken = -(-(read + min(partial_left, budget - batch)) // block)
         waits = False  # whether nobody is admitted in this step
-        while promised > blocks and used(1) > blocks:  # the youngest gives its memory back
+        while promised > blocks and taken + filled > blocks:  # the youngest gives its memory back
             waits = first_chunk
             victim = youngest.pop()
             if victim == partial:
@@ -178,7 +175,7 @@ def simulate(
                     taken = sum(-(-(prompt[j] + generated[j]) // block) for j in ended)
                     for key in decoding:
                         count(key & mask, key >> shift, 1)
-                if used(1) + needed + spare > blocks:
+                if taken + filled + needed + spare > blocks:
                     break
             if preempted:
                 preempted.pop()
@@ -200,7 +197,7 @@ def simulate(
                 ticks += prompt_ticks[total - partial_left] - prompt_ticks[total - todo]
                 chunk = left
         if not (chunk or batch):
-            totals += (steps, prefill, decode, context)
+            spent.append((steps, prefill, decode, context))
             steps = prefill = decode = context = ticks = 0
             busy_s += clock - since
             since = clock = arrival[fresh]
@@ -227,6 +224,11 @@ def simulate(
                         own = batch_ticks[batch]
                         k = _notice(arrival[fresh], k, since, work, batch, held, engine, own)
         # k steps at once
+        if counting:
+            periods, rest = divmod(k, block)
+            filled += periods * batch
+            for step in range(now + 2, now + 2 + rest):
+                filled += residues[-step % block]
         now += k
         steps += k
         prefill += k * chunk
@@ -270,16 +272,17 @@ def simulate(
                 taken += -(prompt[i] + generated[i]) // block
                 if remaining:
                     count(i, now + remaining, 1)
-    totals += (steps, prefill, decode, context)
+    spent.append((steps, prefill, decode, context))
+    steps, prefill, decode, context = map(sum, zip(*spent, strict=True))
     return Served(
         np.array(admitted_s),
         np.array(first_s),
         np.array(completion_s),
         np.array(preemptions),
-        int(totals[0]),
-        int(totals[1]),
-        int(totals[2]),
-        int(totals[3]),
+        steps,
+        prefill,
+        decode,
+        context,
         busy_s + (clock - since),
     )
 

@@ -98,9 +98,16 @@ def bits_left(bits: int, outlier_ratio: float) -> float:
 
 def _layer(ratio: float, seed: int = 12) -> tuple[FloatArray, FloatArray]:
     """Gaussian activations of which channel 5 is r times as large, and Gaussian weights."""
+    even, w = _even_layer(seed)
+    x = even.copy()
+    x[:, 5] *= ratio
+    return x, w
+
+
+@functools.cache
+def _even_layer(seed: int) -> tuple[FloatArray, FloatArray]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(TOKENS, CHANNELS))
-    x[:, 5] *= ratio
     return x, rng.normal(size=(CHANNELS, OUTPUTS)) / math.sqrt(CHANNELS)
 
 

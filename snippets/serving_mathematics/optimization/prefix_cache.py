@@ -342,7 +342,7 @@ def figure_prefix_hits(figure: Figure) -> None:
     steady = _steady(turns)
     prompts = np.array([turn.prompt_tokens for turn in turns])[steady]
     total = float(prompts.mean())
-    curve = [timer_hit_tokens(turns, float(t)) for t in np.linspace(0, 210, 40)]
+    curve = [timer_hit_tokens(turns, float(t)) for t in np.linspace(0, 210, 25)]
     x = [blocks * BLOCK_TOKENS / 1000 for blocks, _ in curve]
     axes.plot(x, [100 * hits[steady].mean() / total for _, hits in curve], color="C0")
     capacities = [150, 450, 900, 1800]
@@ -375,20 +375,20 @@ def check_characteristic_time() -> None:
     """Limited caches find what one characteristic time per size predicts.
 
     Source: a cache with real keys, as large as the timers fill on average; mean difference per
-    turn after the warm-up, standard error from eight independent runs of 200 conversations.
+    turn after the warm-up, standard error from six independent runs of 195 conversations.
     """
     lifetimes = (9.0, 24.0)
-    gaps = np.empty((len(lifetimes), 8))
-    for run in range(8):
-        turns = _workload(1780 + run, 200)
+    gaps = np.empty((len(lifetimes), 6))
+    for run in range(6):
+        turns = _workload(1780 + run, 195)
         steady = _steady(turns)
         timers = [timer_hit_tokens(turns, lifetime) for lifetime in lifetimes]
         caches = hit_tokens(turns, [round(blocks) for blocks, _ in timers])
         for place, (found, (_, predicted)) in enumerate(zip(caches, timers, strict=True)):
             gaps[place, run] = np.mean((found - predicted)[steady])
     for lifetime, gap in zip(lifetimes, gaps, strict=True):
-        error = float(np.std(gap, ddof=1) / math.sqrt(8))
-        estimate = MeanEstimate(float(np.mean(gap)), error, 2.365 * error)
+        error = float(np.std(gap, ddof=1) / math.sqrt(6))
+        estimate = MeanEstimate(float(np.mean(gap)), error, 2.571 * error)
         checks.covers(f"tokens found less predicted, T = {lifetime:g} s", estimate, 0.0)
 
 

@@ -185,13 +185,15 @@ def figure_accuracy_by_bits(figure: Figure) -> None:
             ("group", "C2", "per 16 inputs"),
         )
     ):
-        for bits in range(3, 9):
-            change = _change(bits, way)
-            ends = [[100 * (change.share - change.low)], [100 * (change.high - change.share)]]
-            x = bits + 0.22 * (place - 1)
-            others = _shares(bits, way)[1:]
-            axes.plot([x + 0.055] * others.size, others, ".", color=colour, markersize=3.5)
-            axes.errorbar(x, 100 * change.share, ends, fmt="o", color=colour, markersize=5)
+        every = range(3, 9)
+        changes = 100 * np.array(
+            [[c.low, c.share, c.high] for c in (_change(b, way) for b in every)]
+        )
+        x, share = np.array(every) + 0.22 * (place - 1), changes[:, 1]
+        others = np.array([_shares(bits, way)[1:] for bits in every])
+        axes.plot(x + 0.055, others, ".", color=colour, markersize=3.5)
+        ends = np.abs(changes[:, [0, 2]].T - share)
+        axes.errorbar(x, share, ends, fmt="o", color=colour, markersize=5)
         axes.annotate(text, (4.4, -3 - 0.8 * place), color=colour)
     axes.set(xlabel="bits per weight", ylabel="change of accuracy [points]")
 

@@ -2,11 +2,12 @@
 binds them.
 
 For n replicas each gets a random share of the traffic, and one replica is simulated from event to
-event. A larger batch limit shortens the queue and lengthens the steps: the limit is taken at which
-the worse of TTFT and TPOT, each in shares of its objective, is best, found by halving; and token
-budgets are tried one after the other. n is the smallest for which both hold, found by doubling and
-halving. The answer rests on runs four times as long, of that fleet and of those of one replica
-fewer that might do. What binds is what, if it were lifted alone, would let n − 1 do.
+event; limits that nobody met in a run do not change it. A larger batch limit shortens the queue and
+lengthens the steps: the limit is taken at which the worse of TTFT and TPOT, each in shares of its
+objective, is best, found by halving; and token budgets are tried one after the other. n is the
+smallest for which both hold, found by doubling and halving. The answer rests on runs four times as
+long, of that fleet and of those of one replica fewer that might do. What binds is what, if it were
+lifted alone, would let n − 1 do.
 
 Assumes: TPOT rises and TTFT falls with the batch limit, both fall with n; the objective is judged
 by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
@@ -238,6 +239,24 @@ class Performance:
 
 
 @dataclass(frozen=True)
+class _Run:
+    """A simulated run, and limits that nobody in it would have met."""
+
+    found: Performance
+    memory: int  # blocks that there were
+    crowd: int  # most requests between admission and completion
+    blocks: int  # most that all of them, and one that waits, can ask for
+
+    def is_that_of(self, places: int, memory: int) -> bool:
+        """Whether the same happens with such limits."""
+        own = self.found.places
+        enough = self.crowd <= places and self.crowd < own
+        return (places == own or enough) and (
+            memory == self.memory or self.blocks <= min(memory, self.memory)
+        )
+
+
+@dataclass(frozen=True)
 class Plan:
     """The answer: fewest replicas, what they do, what binds, and what would change it."""
 
@@ -285,8 +304,7 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     below = np.concatenate([(part <= whole[:, None, None]).mean(axis=2) for part in parts], axis=1)
     scatter = np.sqrt(((own - whole[:, None]) ** 2).sum(axis=1) / (SECTIONS - 1) / SECTIONS)
     share = STUDENT_T_975_DF9 * below.std(axis=1, ddof=1) / math.sqrt(SECTIONS)
-    low = np.quantile(series, np.maximum(0.0, asked - share))
-    high = np.quantile(series, np.minimum(1.0, asked + share))
+    low, high = np.quantile(series, np.clip([asked - share, asked + share], 0.0, 1.0))
     widths = np.max([STUDENT_T_975_DF9 * scatter, high - whole, whole - low], axis=0)
     return tuple(map(Quantile, whole.tolist(), widths.tolist()))
 
@@ -386,7 +404,6 @@ class Fleet:
     def __init__(
         self,
         question: Question,
-        unlimited_memory: bool = False,
         told: Told | None = None,
         slowness: float = 1.0,
         longer: float = 1.0,
@@ -427,11 +444,11 @@ class Fleet:
             question.calibration.constants if question.calibration else FITTED,
             self.longest,
         )
-        engine = self.made.engine
-        self.engine = replace(engine, kv_blocks=UNLIMITED) if unlimited_memory else engine
+        self.engine = self.made.engine
         arithmetic, reading = work_s(self.sample, self.engine)
         self.own_s = float(arithmetic.mean()), float(reading.mean())
         self.done: dict[tuple[int, int, int], Performance | None] = {}
+        self.runs: dict[tuple[int, int], list[_Run]] = {}  # by replicas and budget
         self.shares: dict[int, Workload] = {}  # the last one
         self.full_rates: dict[int, float] = {}
         self._refuse_impossible()
@@ -452,6 +469,12 @@ class Fleet:
         other.question = replace(self.question, token_budget=budget, batch_limit=places)
         other.budgets = other._budgets()
         other._refuse_impossible()
+        return other
+
+    def with_all_memory(self) -> Fleet:
+        """The same fleets with unlimited memory; both know what either has simulated."""
+        other = copy.copy(self)
+        other.engine, other.done = replace(self.engine, kv_blocks=UNLIMITED), {}
         return other
 
     def _rng(self) -> np.random.Generator:
@@ -521,15 +544,23 @@ class Fleet:
         if key not in self.done:
             if self.told:
                 self.told(replicas, places)
-            self.done[key] = self._simulated(replicas, places, budget)
+            overloaded = self.rate_per_s / replicas >= self.full_rate(places)
+            self.done[key] = None if overloaded else self._run(*key)
         return self.done[key]
 
-    def _simulated(self, replicas: int, places: int, budget: int) -> Performance | None:
+    def _run(self, replicas: int, places: int, budget: int) -> Performance:
+        """Of these limits, or of others that make no difference."""
+        runs = self.runs.setdefault((replicas, budget), [])
+        for run in runs:
+            if run.is_that_of(places, self.engine.kv_blocks):
+                return replace(run.found, places=places)
+        runs.append(self._simulated(replicas, places, budget))
+        return runs[-1].found
+
+    def _simulated(self, replicas: int, places: int, budget: int) -> _Run:
         question = self.question
         engine = replace(self.engine, max_sequences=places, token_budget=budget)
         asked = self.sample
-        if self.rate_per_s / replicas >= self.full_rate(places):
-            return None
         if isinstance(question.traffic, Workload):
             shares = shares_of_trace(self._rng(), asked, replicas, question.requests)
             warm = 0.0
@@ -549,7 +580,7 @@ class Fleet:
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)
         hourly = question.usd_per_hour(replicas)
-        return Performance(
+        found = Performance(
             replicas,
             places,
             budget,
@@ -565,6 +596,9 @@ class Fleet:
             hourly,
             float(cost_per_million(hourly, self.tokens_per_s)),
         )
+        most = [_most_at_once(share, served, engine) for share, served in runs]
+        crowd, blocks = (max(counts) for counts in zip(*most, strict=True))
+        return _Run(found, engine.kv_blocks, crowd, blocks)
 
     def estimate(self, run: Performance) -> Estimate:
         """The same replica with the same limits by the closed form."""
@@ -708,8 +742,7 @@ def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet
     >>> settled(Fleet(question))[0].simulated  # 4·200 without the first tenth
     720
     """
-    question = fleet.question
-    long = long or Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+    long = long or _four_times(fleet)
     best = fleet.fewest()
     replicas = best.replicas
     found = long.performance(replicas, best.places, best.budget)
@@ -724,10 +757,27 @@ def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet
     return found, long
 
 
+def _four_times(fleet: Fleet) -> Fleet:
+    """The same with four times the requests."""
+    question = fleet.question
+    return Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+
+
 def _longer(fleet: Fleet, long: Fleet, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
     return next((run for run in runs if long.keeps(run)), None)
+
+
+def _most_at_once(share: Workload, served: Served, engine: Engine) -> tuple[int, int]:
+    """Most requests between admission and completion, and most blocks that all of them, and one
+    that waits, can ask for."""
+    blocks = -(-(share.prompt_tokens + share.output_tokens - 1) // engine.block_tokens)
+    order = np.argsort(np.concatenate([served.completion_s, served.admitted_s]), kind="stable")
+    counts = np.stack([np.ones_like(blocks), blocks])
+    inside = np.concatenate([-counts, counts], axis=1)[:, order].cumsum(axis=1)
+    crowd, held = inside.max(axis=1).tolist()
+    return crowd, held + int(blocks.max())
 
 
 def _token_seconds(share: Workload, served: Served) -> float:
@@ -759,7 +809,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     lifted: dict[str, tuple[Fleet, Goals]] = {
         "TTFT objective": (fleet, tuple(replace(goal, ttft_s=math.inf) for goal in goals)),
         "TPOT objective": (fleet, tuple(replace(goal, tpot_s=math.inf) for goal in goals)),
-        "KV memory": (Fleet(question, unlimited_memory=True, told=fleet.told), goals),
+        "KV memory": (fleet.with_all_memory(), goals),
     }
     if question.batch_limit is not None:
         lifted["batch limit"] = fleet.limited(question.token_budget, None), goals
@@ -834,7 +884,13 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     3
     """
     fleet = Fleet(question, told=told)
-    best, long = settled(fleet)
+    return _planned(fleet, _four_times(fleet), alternatives)
+
+
+def _planned(fleet: Fleet, long: Fleet, alternatives: bool = True) -> Plan:
+    """The plan for the question of these fleets."""
+    question, told = fleet.question, fleet.told
+    best, _ = settled(fleet, long)
     below = best.replicas - 1
     fewer = fleet.best(below) if below else None
     judge = long if fleet.keeps(fewer) else fleet  # the search's run may keep them by chance
@@ -898,9 +954,11 @@ WORKED = Question(
 
 
 @functools.cache
-def _worked() -> tuple[Fleet, Plan]:
-    """The worked example, once."""
-    return Fleet(WORKED), plan(WORKED)
+def _worked() -> tuple[Fleet, Fleet, Plan]:
+    """The worked example, once: shorter and longer runs, and the plan."""
+    fleet = Fleet(WORKED)
+    long = _four_times(fleet)
+    return fleet, long, _planned(fleet, long)
 
 
 def time_shares(found: Plan) -> tuple[float, float, float]:
@@ -924,7 +982,7 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
 
 def example() -> SimpleNamespace:
     """Numbers of the worked example that the text quotes, in the units that the names say."""
-    fleet, found = _worked()
+    fleet, _, found = _worked()
     best, engine, made = found.best, found.engine, fleet.made
     assert found.quantized is not None
     assert found.usual is not None
@@ -987,7 +1045,7 @@ def figure_replicas(figure: Figure) -> None:
     at four and 12 at ten; the objective is 50. Dollars per million tokens rise in a straight line
     from 0.11 to 0.37; the point of the smallest fleet, four replicas, is marked.
     """
-    fleet, found = _worked()
+    fleet, _, found = _worked()
     figure.set_size_inches(5.8, 6.2)
     panels = figure.subplots(3, 1, sharex=True)
     long = {run.replicas: run for run in (found.one_fewer, found.best) if run}
@@ -1038,9 +1096,8 @@ def check_smallest_fleet() -> None:
     Source: limits 1, 4, 16, …, 1,024 and every budget for one replica fewer; what differs and is
     not excluded by twice its intervals, in runs as long as those on which the answer rests.
     """
-    fleet, found = _worked()
+    fleet, long, found = _worked()
     checks.holds("the plan keeps both", fleet.keeps(found.best), got=found.best.replicas)
-    long = Fleet(replace(WORKED, requests=SETTLING * WORKED.requests))
     fewer = found.best.replicas - 1
     limits = [(4**k, budget) for budget in BUDGETS for k in range(6) if 4**k <= budget]
     runs = [fleet.performance(fewer, *some) for some in limits]
@@ -1054,7 +1111,7 @@ def check_more_replicas_are_faster() -> None:
 
     Source: theory of the share of traffic, λ/n; fleets of 3 to 8 with the same limits.
     """
-    fleet, _ = _worked()
+    fleet, _, _ = _worked()
     runs = [run for n in range(3, 9) if (run := fleet.performance(n, 256, 2048))]
     for name in ("ttft", "tpot"):
         values = [getattr(run, name)[2].value for run in runs]
@@ -1126,7 +1183,7 @@ def check_price_by_hand() -> None:
     Source: 10⁶·2n/(3600·60·250) = n/27 by hand; the requests drawn have a mean of 250 within three
     standard errors, 250/√4000 each.
     """
-    fleet, found = _worked()
+    fleet, _, found = _worked()
     expected = found.best.replicas / 27
     checks.close("$ for 10⁶ tokens", found.best.usd_per_million, expected, rtol=1e-12)
     spare = Fleet(replace(WORKED, spare_replicas=1, requests=400)).performance(5, 64, 2048)
@@ -1143,7 +1200,7 @@ def check_fewer_bits_never_need_more() -> None:
     Source: the same requests; 6.98·10⁹ bytes, of all parameters but the vocabulary's, over 131,072
     bytes a token by hand.
     """
-    fleet, found = _worked()
+    fleet, _, found = _worked()
     assert found.quantized is not None
     fewer = found.quantized.replicas <= found.best.replicas
     checks.holds("replicas", fewer, got=found.quantized.replicas)

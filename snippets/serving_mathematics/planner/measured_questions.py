@@ -312,7 +312,7 @@ def check_record_can_be_made_again() -> None:
 
 def check_bad_input_is_refused() -> None:
     """Margins that are none, deployments that cannot be and nothing answered are errors."""
-    run = drawn_runs()[0]
+    (run,) = read_runs(read_lines()[:1])
     checks.raises("margin", question_of, run, 0.5, match="margin must be in [1, 10]")
     long = replace(run, answers=replace(run.answers, input_tokens=1e8))
     checks.raises("length", question_of, long, match="input_tokens + output_tokens must be at most")

@@ -150,7 +150,8 @@ def nearest_runs(
     columns, model = _columns(), deployment.architecture
     far = np.zeros(columns["devices"].size)
     name = model.name.split("/")[-1].removeprefix("Meta-")
-    far += WEIGHTS["model"] * np.array([not _same(name, one) for one in columns["model"].tolist()])
+    families = [one for one in set(columns["model"].tolist()) if _same(name, one)]
+    far += WEIGHTS["model"] * ~np.isin(columns["model"], families)
     words = {
         "system": deployment.system.name,
         "backend": deployment.backend,

@@ -198,14 +198,19 @@ def answer_here(asked: Asked, quantile: float, requests: int = REQUESTS) -> dict
 
 
 @functools.cache
+def _of_engines() -> list[Run]:
+    """Measured runs of one engine, as records/planner_errors.json.gz has them."""
+    return [run for run in read_runs(read_lines()) if run.kind == "engine"]
+
+
+@functools.cache
 def _runs() -> list[tuple[Run, float]]:
     """Measured runs of one engine that guess nothing, with the time per token that is predicted
     for them by constants that were fitted without models of their shape [s]."""
-    runs = [run for run in read_runs(read_lines()) if run.kind == "engine"]
     record = read_record("planner_errors")
     place = record["columns"].index("tpot_ratio")
     ratios = [row[place] for row in record["rows"]]
-    pairs = zip(runs, ratios, strict=True)
+    pairs = zip(_of_engines(), ratios, strict=True)
     return [(run, run.per_token_s / x) for run, x in pairs if not run.answers.draft_tokens]
 
 
@@ -226,8 +231,11 @@ def measured_runs(asked: Asked) -> list[tuple[Run, float]]:
             *(wanted.architecture.name, wanted.system.name),
             *(wanted.backend, wanted.precision),
         )
-        lengths = (one.mean_input_tokens, one.mean_output_tokens)
-        if same and np.allclose(lengths, (asked.prompt_tokens, asked.output_tokens), rtol=ALIKE):
+        lengths = (
+            (one.mean_input_tokens, asked.prompt_tokens),
+            (one.mean_output_tokens, asked.output_tokens),
+        )
+        if same and all(abs(length - of) <= ALIKE * of for length, of in lengths):
             found.append((run, predicted_s))
     return found
 
@@ -451,12 +459,11 @@ def check_predictions_belong_to_their_runs() -> None:
 
     Source: time per token and concurrency in both records.
     """
-    runs = [run for run in read_runs(read_lines()) if run.kind == "engine"]
     record = read_record("planner_errors")
     names = ("concurrency", "tpot_s")
     places = [record["columns"].index(name) for name in names]
     kept = [[row[place] for place in places] for row in record["rows"]]
-    wanted = [[run.concurrency, run.per_token_s] for run in runs]
+    wanted = [[run.concurrency, run.per_token_s] for run in _of_engines()]
     checks.close("both", kept, wanted, rtol=1e-3)
 
 

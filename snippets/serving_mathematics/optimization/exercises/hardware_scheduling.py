@@ -229,13 +229,13 @@ def check_crossing() -> None:
 def check_one_bit() -> None:
     """One bit brings most of what exact sizes bring to a server that interrupts nobody.
 
-    Source: 150,000 simulated requests that are predicted as 1 or 2, at the best threshold and at
+    Source: 105,000 simulated requests that are predicted as 1 or 2, at the best threshold and at
     half of it, where they take longer; the means in order of arrival and shortest first.
     """
     for utilization in (0.5, 0.9):
         threshold, mean = best_threshold(utilization)
         rng = np.random.default_rng(73)
-        arrivals = np.cumsum(rng.exponential(1 / utilization, 150_000))
+        arrivals = np.cumsum(rng.exponential(1 / utilization, 105_000))
         sizes = rng.exponential(1.0, arrivals.size)
         told = np.where(sizes <= threshold, 1.0, 2.0)
         responses = simulate_responses(arrivals, sizes, "sjf", told)
