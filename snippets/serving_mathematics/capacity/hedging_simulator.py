@@ -317,8 +317,7 @@ def quantile_estimate(responses: FloatArray, probability: float) -> MeanEstimate
 
 def example() -> SimpleNamespace:
     """The table of policies in the text."""
-    steady, steady_work = _policies(hiccups=False)
-    hiccup, hiccup_work = _policies(hiccups=True)
+    (steady, steady_work), (hiccup, hiccup_work) = _policies()
     shown = [
         {name: f"{e.mean:.2f} ± {e.half_width:.2f}" for name, e in kind.items()}
         for kind in (steady, hiccup)
@@ -347,37 +346,45 @@ def _of_runs(values: npt.ArrayLike) -> MeanEstimate:
 
 
 @functools.cache
-def _policies(*, hiccups: bool) -> tuple[dict[str, MeanEstimate], dict[str, MeanEstimate]]:
-    """The p99 of every policy, and the work per request of some, at 40% load; hedges leave at the
-    unhedged p95.
+def _policies() -> tuple[
+    tuple[dict[str, MeanEstimate], dict[str, MeanEstimate]],
+    tuple[dict[str, MeanEstimate], dict[str, MeanEstimate]],
+]:
+    """The p99 of every policy, and the work per request of some, at 40% load without stalls and
+    with them; hedges leave at the unhedged p95.
     """
-    rng = np.random.default_rng(47 if hiccups else 46)
+    fleets, requests, warm_up = 112, 1600, 300
+    rngs = [np.random.default_rng(seed) for seed in (46, 47)]
 
-    def draw(requests: int, replications: int) -> Workload:
-        drawn = poisson_workload(rng, 0.4, 10, requests, replications)
-        if not hiccups:
+    def draw(stalls: bool, requests: int, replications: int) -> Workload:
+        drawn = poisson_workload(rngs[stalls], 0.4, 10, requests, replications)
+        if not stalls:
             return drawn
-        stalls = HICCUP_S * (rng.random(drawn.services.shape) < HICCUP_SHARE)
-        return replace(drawn, services=(1 - HICCUP_S * HICCUP_SHARE) * drawn.services + stalls)
+        pauses = HICCUP_S * (rngs[stalls].random(drawn.services.shape) < HICCUP_SHARE)
+        return replace(drawn, services=(1 - HICCUP_S * HICCUP_SHARE) * drawn.services + pauses)
 
-    many, warm_up = draw(1600, 160), 300
-    alone, _ = hedged_responses(many, math.inf)
-    delay = float(np.quantile(alone[:, warm_up:], 0.95))
-    hedged, share = hedged_responses(many, delay)
-    responses = {
-        "alone": alone,
-        "hedged": hedged,
-        "twice": hedged_responses(many, 0.0)[0],
-        "tied": tied_responses(many),
-        "pooled": fifo_waits(many.arrivals, many.services[0], 10) + many.services[0],
-    }
-    long, work = [draw(12_300, 1) for _ in range(4)], {"hedged": _of_runs(1 + share)}
-    for name, after in (("hedged_removed", delay), ("twice_removed", 0.0)):
-        runs = [responses_by_event(run, after, "completion") for run in long]
-        work[name] = _of_runs([busy for _, busy in runs])
-        ones = np.concatenate([one[warm_up:] for one, _ in runs])
-        responses[name] = np.hstack([np.zeros((24, warm_up)), ones.reshape(24, -1)])
-    return {n: quantile_estimate(r[:, warm_up:], 0.99) for n, r in responses.items()}, work
+    both = draw(False, requests, fleets).beside(draw(True, requests, fleets))
+    ends = hedged_responses(both.beside(both), np.repeat([math.inf, 0.0], 2 * fleets))[0]
+    alone, twice = ends.reshape(2, 2, fleets, requests)
+    delays = np.quantile(alone[..., warm_up:], 0.95, axis=(1, 2))
+    hedged, share = hedged_responses(both, np.repeat(delays, fleets))
+    pooled = fifo_waits(both.arrivals, both.services[0], 10) + both.services[0]
+    side_by_side = {"alone": alone, "hedged": hedged, "twice": twice}
+    side_by_side |= {"tied": tied_responses(both), "pooled": pooled}
+    found = []
+    for stalls, delay in enumerate(delays.tolist()):
+        responses = {
+            name: values.reshape(2, fleets, requests)[stalls, :, warm_up:]
+            for name, values in side_by_side.items()
+        }
+        work = {"hedged": _of_runs(1 + share.reshape(2, fleets)[stalls])}
+        long = [draw(bool(stalls), 8400 + warm_up, 1) for _ in range(4)]
+        for name, after in (("hedged_removed", delay), ("twice_removed", 0.0)):
+            runs = [responses_by_event(run, after, "completion") for run in long]
+            work[name] = _of_runs([busy for _, busy in runs])
+            responses[name] = np.concatenate([one[warm_up:] for one, _ in runs]).reshape(24, -1)
+        found.append(({n: quantile_estimate(r, 0.99) for n, r in responses.items()}, work))
+    return found[0], found[1]
 
 
 def check_hand_worked_hedges() -> None:
@@ -477,7 +484,7 @@ def check_what_tying_can_and_cannot_do() -> None:
     Source: the policies simulated on the same arrivals; a request that has started cannot be
     rescued by a tied copy, so its p99 stays beyond the 15 service times of a stall.
     """
-    steady, stalled = _policies(hiccups=False)[0], _policies(hiccups=True)[0]
+    (steady, _), (stalled, _) = _policies()
     for label, kind, better, worse in (
         ("waiting: tied beats hedged", steady, "tied", "hedged"),
         (
