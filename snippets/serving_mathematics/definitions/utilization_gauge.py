@@ -143,7 +143,7 @@ def example() -> SimpleNamespace:
         coverage_at_90_ci=half[0.9],
         batch_at_50=_constants_per_batch(0.5, COVERAGE_CUSTOMERS),
         batch_at_90=_constants_per_batch(0.9, COVERAGE_CUSTOMERS),
-        batch_of_figure=_constants_per_batch(0.9, 1_000_000),
+        batch_of_figure=_constants_per_batch(0.9, 700_000),
         batch_of_default=_constants_per_batch(0.9, 200_000),
     )
 
