@@ -257,9 +257,7 @@ def figure_hockey_stick(figure: Figure) -> None:
         axes.plot(rho, rho / (1 - rho) * (1 + scv) / 2, color=colour)
         points = [0.3, 0.5, 0.7, 0.8, 0.9] + [0.95] * (scv == 0)
         runs = [
-            simulate_mean_wait(
-                rng, p, service_scv=scv, customers=700_000 if p >= 0.9 else 140_000
-            )
+            simulate_mean_wait(rng, p, service_scv=scv, customers=700_000 if p >= 0.9 else 140_000)
             for p in points
         ]
         axes.errorbar(
