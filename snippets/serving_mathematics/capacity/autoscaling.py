@@ -307,8 +307,8 @@ def knative(
     )
     require_non_negative(scale_down_delay_s=scale_down_delay_s)
     window: deque[float] = deque(maxlen=round(stable_window_s / tick_s))
+    short: deque[float] = deque(maxlen=round(panic_window_s / tick_s))
     asked: deque[int] = deque(maxlen=max(1, round(scale_down_delay_s / tick_s)))
-    recent = round(panic_window_s / tick_s)
     panicked_at, highest = -math.inf, 0
 
     def policy(
@@ -316,7 +316,7 @@ def knative(
     ) -> int:
         nonlocal panicked_at, highest
         window.append(concurrency)
-        short = list(window)[-recent:]
+        short.append(concurrency)
         stable, panic, over = knative_replicas(
             sum(window) / len(window), sum(short) / len(short), target, ready
         )
