@@ -496,7 +496,7 @@ def _late_by_states(time: float, load: float, servers: int) -> float:
     steps = np.log(load / np.minimum(np.arange(1, servers + 3000), servers))
     weights = np.exp(np.r_[0.0, np.cumsum(steps)] - np.cumsum(steps).max())
     waiting = float(weights[servers:].sum() / weights.sum())
-    edges, rate = np.linspace(0, time, 4001), servers - load
+    edges, rate = np.linspace(0, time, 2001), servers - load
     waits = (edges[1:] + edges[:-1]) / 2
     both = rate * np.exp(-rate * waits - (time - waits)).sum() * (edges[1] - edges[0])
     return waiting * (float(both) + math.exp(-rate * time)) + (1 - waiting) * math.exp(-time)
