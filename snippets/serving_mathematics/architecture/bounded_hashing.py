@@ -391,7 +391,7 @@ def figure_affinity_balance(figure: Figure) -> None:
     0.41 at 2 and rises a little; hashing is near 0.44 and the shortest queue above it at 0.65.
     """
     figure.set_size_inches(5.8, 3.3)
-    factors = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
+    factors = (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0)
     panels = figure.subplots(1, 2)
     for axes, slots, title in zip(
         panels, (1, 8), ("one at a time", "eight at a time"), strict=True
