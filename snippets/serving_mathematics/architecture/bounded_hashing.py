@@ -386,9 +386,9 @@ def figure_affinity_balance(figure: Figure) -> None:
     once, each eight times as long, and times are divided by eight.
 
     Alt: Two charts of mean response in seconds against the balance factor c from 1 to 6. On the
-    left, one at a time, the curve is flat near 0.75 from 1 to 2 and rises to 1.1 at 6; hashing is
-    near 1.2, the shortest queue near 0.9. On the right, eight at a time, it falls from 0.58 at 1 to
-    0.41 at 2 and rises a little; hashing is near 0.44 and the shortest queue above it at 0.65.
+    left, one at a time, the curve is flat near 0.8 from 1 to 2 and rises to 1.1 at 6; hashing is
+    near 1.2, the shortest queue near 0.9. On the right, eight at a time, it falls from 0.59 at 1 to
+    0.44 at 2 and rises a little; hashing is near 0.47 and the shortest queue above it at 0.66.
     """
     figure.set_size_inches(5.8, 3.3)
     factors = (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0)

@@ -211,7 +211,7 @@ def figure_mean_and_p99(figure: Figure) -> None:
 
     Alt: Two line charts against load from 0.3 to 0.95. In both, random lies highest, then round
     robin, then the best of two, then the shortest of ten, and all rise towards load 1. At load 0.9
-    the means are 10, 5.7, 3.0 and 1.9, the p99s 46, 26, 10 and 8. Simulated points of two choices
+    the means are 10, 5.7, 2.9 and 1.9, the p99s 46, 26, 10 and 8. Simulated points of two choices
     lie slightly above their line at high load.
     """
     rng = np.random.default_rng(144)

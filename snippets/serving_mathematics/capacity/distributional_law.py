@@ -136,7 +136,7 @@ def example() -> SimpleNamespace:
     fifo = number_distribution(RHO, -5.0 * np.log1p(-share), 400)
     slots = []
     for seed in range(31, 35):
-        arrivals, _, lifo_left = _run(RHO, 42_000, seed)
+        arrivals, _, lifo_left = _run(RHO, 60_000, seed)
         tens = np.sort(lifo_left - arrivals).reshape(-1, 10).mean(axis=1)  # of nearly equal ones
         slots.append(_slots(number_distribution(RHO, tens, 600), 0.999))
     error = float(np.std(slots, ddof=1)) / math.sqrt(len(slots))
@@ -156,7 +156,7 @@ def example() -> SimpleNamespace:
 def figure_distribution_of_number(figure: Figure) -> None:
     """One queue, two orders of service: the number in flight is the same, the latencies are not.
 
-    M/M/1 at ρ = 0.8, the same 42,000 requests in both orders. Bars: measured number in flight.
+    M/M/1 at ρ = 0.8, the same 60,000 requests in both orders. Bars: measured number in flight.
     Lines: what the distributional law makes of the measured latencies; right for first in first
     out, too wide for last in first out.
 
@@ -166,7 +166,7 @@ def figure_distribution_of_number(figure: Figure) -> None:
     times below the bars from 2 to 20 and lies above them from 22 on.
     """
     axes = figure.subplots()
-    arrivals, fifo, lifo = _run(RHO, 42_000, 31)
+    arrivals, fifo, lifo = _run(RHO, 60_000, 31)
     instants = np.linspace(0, float(arrivals[-1]), 140_000)
     numbers = np.arange(31)
     counts = np.bincount(number_in_system(arrivals, fifo, instants), minlength=31)[:31]

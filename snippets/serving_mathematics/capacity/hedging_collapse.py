@@ -175,7 +175,7 @@ def _tipped_by_time() -> dict[float, list[Share]]:
     """
     rng, loads = np.random.default_rng(72), (0.6, 0.65, 0.7)
     settings = [(rho, rho) for rho in loads]
-    shares = _tipped_shares(rng, settings, 10, 48, np.array(TIMES, dtype=float))
+    shares = _tipped_shares(rng, settings, 10, 64, np.array(TIMES, dtype=float))
     return dict(zip(loads, shares, strict=True))
 
 
@@ -239,7 +239,7 @@ def figure_outage(figure: Figure) -> None:
 def figure_tipped_fleets(figure: Figure) -> None:
     """Ten servers tip over by chance at loads where a large fleet stays settled.
 
-    Share of 48 fleets of ten servers that have tipped, by time since a start in the unhedged steady
+    Share of 64 fleets of ten servers that have tipped, by time since a start in the unhedged steady
     state; second copies at the unhedged p95, bands are 95% Wilson intervals. A large fleet has a
     steady state at all three loads.
 
@@ -307,7 +307,7 @@ def check_small_fleets_tip_by_chance() -> None:
     """At 70% load, where a large fleet is settled, ten servers tip within 600 service times in a
     good part of the cases.
 
-    Source: 48 simulated fleets, lower end of the 95% interval; at 60% load fewer.
+    Source: 64 simulated fleets, lower end of the 95% interval; at 60% load fewer.
     """
     settled = hedged_load(0.7, math.log(20) / 0.3)
     checks.inside("large fleet: settled load", settled, 0.7, 0.8, kind="identity")

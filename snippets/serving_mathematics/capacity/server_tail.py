@@ -228,9 +228,9 @@ def check_tail_of_one_queue() -> None:
 def check_sharing_is_proportional() -> None:
     """Under processor sharing at 80% load short and long requests alike take five times their size.
 
-    Source: x/(1−ρ), simulated with two kinds of request, 84,000 in all, by kind.
+    Source: x/(1−ρ), simulated with two kinds of request, 120,000 in all, by kind.
     """
-    arrivals, sizes = _two_kinds(np.random.default_rng(4), 0.8, 84_000)
+    arrivals, sizes = _two_kinds(np.random.default_rng(4), 0.8, 120_000)
     responses = processor_sharing_responses(arrivals, sizes)[1000:]
     for size in (SHORT_S, LONG_S):
         mean = batch_means(responses[sizes[1000:] == size])

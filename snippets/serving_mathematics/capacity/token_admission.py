@@ -47,7 +47,7 @@ READ_PER_S = 8000.0  # [token/s] r, by choice: of the order of 8 billion paramet
 DEADLINE_S = 2.0  # [s] τ of the first token, by choice
 SHORT, LONG, LONG_SHARE = 500, 8000, 0.1  # [token] prompts of the worked traffic, by choice
 OVER = 2.0  # offered tokens over those that can be read, by choice
-REQUESTS, ENGINE_REQUESTS = 14_000, 3000
+REQUESTS, ENGINE_REQUESTS = 20_000, 3000
 SLOW_CLOCK = 0.9  # of the engine's rate, at which a clock counts its tokens down, by choice
 PLACES = tuple(range(1, 17))  # limits on the requests that are tried
 TOKENS = tuple(range(2000, 24_001, 2000))  # limits on the tokens that are tried
@@ -275,7 +275,7 @@ def check_tokens_beat_requests_under_two_laws() -> None:
     requests, and more of their tokens, for prompts of two kinds and for lognormal ones, and at 80%
     load too.
 
-    Source: 14,000 requests of each, batch means; two laws of the same mean.
+    Source: 20,000 requests of each, batch means; two laws of the same mean.
     """
     for sizes in ("two kinds", "lognormal"):
         for over in (0.8, OVER):

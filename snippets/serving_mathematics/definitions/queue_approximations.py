@@ -214,7 +214,7 @@ def figure_vut_error(figure: Figure) -> None:
     it is negative, about minus 30 and minus 40 percent at a utilization of 0.3, and rises to zero.
     """
     axes = figure.subplots()
-    rho = np.linspace(0.1, 0.995, 90)
+    rho = np.linspace(0.1, 0.995, 180)
     axes.axhline(0, color="C4", linestyle=":", linewidth=1.2)
     for scv, colour, x, y in (
         (0.0, "C2", 0.64, 57),

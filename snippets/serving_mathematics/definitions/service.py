@@ -310,7 +310,7 @@ def figure_shared_state(figure: Figure) -> None:
     """
     axes = figure.subplots()
     once, apart, shared = _retry_cases()
-    time = np.linspace(0.0, 0.4, 120)
+    time = np.linspace(0.0, 0.4, 300)
     for name, service, colour, spot in (
         ("one attempt", once, "C4", (270, 0.038)),
         ("three attempts, one state", shared, "C3", (210, 0.0066)),
