@@ -163,7 +163,7 @@ def response_quantile(found: npt.ArrayLike, probability: float) -> float:
     low, high = 0.0, 1.0
     while response_exceeds(found, high) > 1 - probability:
         low, high = high, 2 * high
-    while high - low > 1e-12 * high:
+    while high - low > 1e-10 * high:
         middle = (low + high) / 2
         late = response_exceeds(found, middle) > 1 - probability
         low, high = (middle, high) if late else (low, middle)

@@ -564,11 +564,11 @@ def check_standin_counts() -> None:
         error = float(hours.std(ddof=1) / math.sqrt(hours.size))
         expected = _expected_estimate(float(window), 58 * 60 // window, fit)
         checks.covers(f"I({window} s)", MeanEstimate(float(hours.mean()), error, 0.0), expected)
-    times = signal_arrivals(np.random.default_rng(17), fit, 200_000.0)
-    # Twenty parts, each 10,000 s long: nearly independent, as the slow signal forgets in 217 s.
+    times = signal_arrivals(np.random.default_rng(17), fit, 140_000.0)
+    # Twenty parts, each 7,000 s long: nearly independent, as the slow signal forgets in 217 s.
     parts = [cv_of_gaps(part) for part in np.array_split(times, 20)]
     error = float(np.std(parts, ddof=1) / math.sqrt(20))
-    checks.covers("gap CV of 55 hours", MeanEstimate(cv_of_gaps(times), error, 0.0), fit_cv)
+    checks.covers("gap CV of 39 hours", MeanEstimate(cv_of_gaps(times), error, 0.0), fit_cv)
 
 
 def check_replay_predicts_the_waits() -> None:

@@ -362,7 +362,7 @@ def figure_hedging_map(figure: Figure) -> None:
     """
     figure.set_size_inches(5.8, 4.0)
     axes = figure.subplots()
-    rhos, delays = np.linspace(0.002, 0.998, 125), np.geomspace(1, 100, 125)
+    rhos, delays = np.linspace(0.002, 0.998, 250), np.geomspace(1, 100, 250)
     gain = np.zeros((delays.size, rhos.size))
     for i, delay in enumerate(delays):
         percentile = -np.expm1(-(1 - rhos) * delay)
