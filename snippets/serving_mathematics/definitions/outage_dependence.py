@@ -140,10 +140,8 @@ def pair_downtime_exceeds(
     return float(phases[1:] @ np.cumsum(few)[:-1])
 
 
-def _replicated_month(
-    rng: np.random.Generator, months: int, shared: float
-) -> tuple[Times, Times, Times]:
-    """Downtime of replica one, of either and of both in each month, with outages of the example."""
+def _replicated_month(rng: np.random.Generator, months: int, shared: float) -> tuple[Times, Times]:
+    """Downtime of replica one and of both in each month, with outages of the example."""
     rate, edges = REPLICA_OUTAGES / MONTH, np.arange(months + 1) * MONTH
     streams = []
     for share, copies in ((1 - shared, 1), (1 - shared, 1), (shared, 2)):
@@ -161,7 +159,7 @@ def _replicated_month(
         1,
         edges,
     )
-    return one, down_together(starts, ends, 1, edges), down_together(starts, ends, 2, edges)
+    return one, down_together(starts, ends, 2, edges)
 
 
 REPLICA_OUTAGES = 0.001 * MONTH / OUTAGE  # per month: each replica attains 99.9% on average
@@ -236,7 +234,7 @@ def figure_dependence(figure: Figure) -> None:
     ]
     pair.loglog(100 * shares, risk, color="C0")
     for b in (0.005, 0.02, 0.1, 0.3, 1.0):
-        _, _, both = _replicated_month(rng, 7_000, b)
+        _, both = _replicated_month(rng, 7_000, b)
         point = _share(both, FOUR_NINES)
         pair.errorbar(100 * b, point.mean, point.half_width, fmt="o", color="C1", ms=4)
     alone = downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE)
@@ -281,7 +279,7 @@ def check_pair_against_simulated_replicas() -> None:
     """
     rng = np.random.default_rng(24)
     for shared in (0.0, 0.02, 0.1, 0.5):
-        one, _, both = _replicated_month(rng, 21_000, shared)
+        one, both = _replicated_month(rng, 21_000, shared)
         for x in (0.0, FOUR_NINES):
             expected = pair_downtime_exceeds(x, REPLICA_OUTAGES, OUTAGE, MONTH, shared)
             checks.covers(f"share {shared:g}, more than {x:g} s", _share(both, x), expected)
