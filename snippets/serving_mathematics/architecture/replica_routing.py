@@ -217,7 +217,7 @@ def figure_mean_and_p99(figure: Figure) -> None:
     rng = np.random.default_rng(144)
     figure.set_size_inches(5.8, 3.5)
     left, right = figure.subplots(1, 2)
-    load = np.linspace(0.3, 0.95, 20)
+    load = 1 - np.geomspace(0.7, 0.05, 20)
     points = (0.5, 0.8, 0.9, 0.94)
     shortest: list[tuple[float, float]] = []
     for x in points:
