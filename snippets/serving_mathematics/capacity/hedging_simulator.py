@@ -455,11 +455,11 @@ def check_removal_on_completion() -> None:
     exponential independent copies, here with d = 2 and k = 10; exponential copies that share the
     work leave the work per request at 1.
     """
-    workload = poisson_workload(np.random.default_rng(43), 0.7, 10, 40_000, 1)
+    workload = poisson_workload(np.random.default_rng(43), 0.7, 10, 28_000, 1)
     responses, work = responses_by_event(workload, 0.0, "completion")
     exact = sum(1 / (10 * 9 / (i - 1) - 10 * 0.7) for i in range(2, 11))
     checks.covers("mean response", batch_means(responses[1000:]), exact)
-    error = 1 / math.sqrt(40_000)  # of the mean of as many exponential times
+    error = 1 / math.sqrt(28_000)  # of the mean of as many exponential times
     checks.close("work per request", work, 1.0, atol=3 * error, kind="simulation")
 
 
@@ -512,7 +512,7 @@ def check_budget_is_kept() -> None:
 
     Source: the budget's definition; ρ = 1.2, where every request is late.
     """
-    workload = poisson_workload(np.random.default_rng(45), 1.2, 4, 2000, 8)
+    workload = poisson_workload(np.random.default_rng(45), 1.2, 4, 1000, 8)
     _, free = hedged_responses(workload, 1.0)
     _, kept = hedged_responses(workload, 1.0, budget=0.05)
     checks.holds("without budget, most are hedged", bool(free.min() > 0.5), got=free.min())
