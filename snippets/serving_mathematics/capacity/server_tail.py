@@ -132,7 +132,7 @@ def processor_sharing_responses(arrival_times: npt.ArrayLike, sizes: npt.ArrayLi
                 received = 0.0
             clock = arrival
             heapq.heappush(present, (received + needed[i], i))
-    return np.array(left) - arrivals
+    return np.asarray(np.array(left) - arrivals)
 
 
 def example() -> SimpleNamespace:
