@@ -46,14 +46,16 @@ class _State:
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
-    """Remember whether a failure stops the build or is shown on the page."""
+    """Remember whether a failure stops the build or is shown on the page, and start the process
+    that modules fork from while MkDocs reads its configuration.
+    """
     _State.dirty = dirty
+    warm_up()
     if command == "serve":
         _State.folder = tempfile.TemporaryDirectory(prefix="pages-")
         more = Path(_State.folder.name, MORE)
         more.touch()
         _State.background = Background(ROOT, default_cache(ROOT), more, log.info)
-        warm_up()
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -269,11 +269,13 @@ def _execute(
     """
     context = _context()
     waiting, running = list(names), list[_Job]()
+    sources = Sources(root, cache)
     attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(_start(context, root, cache, waiting.pop(0), timeout_s))
+                sources = sources.as_now()  # before the worker reads: what is newer runs again
+                running.append(_start(context, sources, cache, waiting.pop(0), timeout_s))
             pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
             multiprocessing.connection.wait([job.process.sentinel for job in running], pause)
             for job in list(running):
@@ -283,7 +285,8 @@ def _execute(
                 if not job.process.is_alive():
                     running.remove(job)
                     _end(job)
-                    run = _finish(root, cache, job, timeout_s)
+                    sources = sources.as_now()
+                    run = _finish(sources, cache, job, timeout_s)
                     attempts[job.name] += 1
                     if run:
                         yield run
@@ -320,14 +323,12 @@ def warm_up() -> None:
             multiprocessing.forkserver.ensure_running()
 
 
-def _start(context: Any, root: Path, cache: Path, name: str, timeout_s: float) -> _Job:
-    sources = Sources(root, cache)  # before the worker reads anything: what is newer runs again
+def _start(context: Any, sources: Sources, cache: Path, name: str, timeout_s: float) -> _Job:
     version, needs = sources.digest(name), sources.needs(name)
     with _writing(cache):
         folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
-    process = context.Process(
-        target=worker.main, args=(root, name, version, folder, needs), name=name, daemon=False
-    )
+    arguments = (sources.root, name, version, folder, needs)
+    process = context.Process(target=worker.main, args=arguments, name=name, daemon=False)
     with _environment(WORKER_ENVIRONMENT), _without_main():
         process.start()
     return _Job(name, version, folder, process, time.monotonic() + timeout_s)
@@ -372,13 +373,13 @@ def _end(job: _Job) -> None:
     job.process.join()
 
 
-def _finish(root: Path, cache: Path, job: _Job, timeout_s: float) -> Run | None:
+def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run | None:
     """Put a finished run into the cache; None when what came out belongs to no version, because
     the module or the data that it read changed meanwhile.
     """
-    target = cache / job.name / job.digest
+    root, target = sources.root, cache / job.name / job.digest
     try:
-        if Sources(root, cache).digest(job.name) != job.digest:
+        if sources.digest(job.name) != job.digest:
             return None
         with _writing(cache):
             if not (job.folder / "record.json").is_file():

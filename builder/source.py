@@ -11,6 +11,7 @@ import importlib.metadata
 import platform
 import re
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ RECORDING_FILES = (
     "behaviour.py",
 )  # what decides the content of a record
 ALL, IMPORTED = "*", ""  # of a file: everything, or what its import executes
+
+RACY_NS = 3 * 10**9  # FAT counts in steps of two seconds
 
 DESCRIBING = ("checks.py",)  # shows docstrings to a reader, and compares none
 
@@ -291,6 +294,7 @@ class Sources:
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
         self._contents: dict[Path, bytes] = {}
+        self._stamps: dict[Path, tuple[int, ...] | None] = {}
         self._modules = {module.name: module for module in modules}
         self._does: dict[tuple[Path, bool], Content] = {}
         self._parts: dict[tuple[Path, str, bool], tuple[set[str], list[tuple[Path, str]]]] = {}
@@ -359,8 +363,16 @@ class Sources:
     def content(self, file: Path) -> bytes:
         """What is in a file."""
         if file not in self._contents:
+            self._stamps[file] = _stamp(file)
             self._contents[file] = file.read_bytes()
         return self._contents[file]
+
+    def as_now(self) -> Sources:
+        """These, while no file that was read can have changed since; else the files as they are
+        now, unread.
+        """
+        known = all(stamp and stamp == _stamp(file) for file, stamp in self._stamps.items())
+        return self if known else Sources(self.root, self.cache)
 
     def does(self, file: Path, documented: bool) -> Content:
         """What a file does: comments and layout do not count, and docstrings only where
@@ -484,6 +496,20 @@ class Sources:
         except OSError as problem:
             raise BuildError(f"cannot read {problem.filename}: {problem.strerror}") from problem
         return hashed.hexdigest()[:24]
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    """What a file system tells that changes with a file's content; None of a file that is so new
+    that another change might leave it as it is, on a system that counts whole seconds.
+    """
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    changed = max(found.st_mtime_ns, found.st_ctime_ns)
+    if time.time_ns() - changed < RACY_NS:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 @functools.cache

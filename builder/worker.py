@@ -399,6 +399,8 @@ def _watched() -> None:
 
 def end_descendants(ancestor: int) -> None:
     """End what a process started, also what left its group, where /proc tells."""
+    if ancestor == os.getpid() and not _has_children():
+        return
     for _ in range(100):  # what starts others meanwhile
         children: dict[int, list[int]] = {}
         for file in Path("/proc").glob("[0-9]*/stat"):
@@ -415,6 +417,17 @@ def end_descendants(ancestor: int) -> None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.001)
+
+
+def _has_children() -> bool:
+    """Whether this process started any that it did not wait for; what those started hangs on them.
+    Looking through /proc takes as long as a small module.
+    """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (AttributeError, ChildProcessError):
+        return not hasattr(os, "waitid")
+    return True
 
 
 def _die_with_parent() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser
+from serving_mathematics.engine.gguf_file import read_gguf, write_gguf
 from serving_mathematics.engine.token_engine import model_path
 
 from builder import ROOT
@@ -106,11 +109,14 @@ def shallow_model() -> Iterator[Path]:
     what does not depend on the words: counts, places, memory, and the ends of everything.
     """
     layers = b"llama.block_count" + struct.pack("<I", 4)  # a number of 32 bits, GGUF
-    whole, before = model_path().read_bytes(), layers + struct.pack("<I", 30)
-    assert whole.count(before) == 1
+    whole, before = read_gguf(model_path()), layers + struct.pack("<I", 30)
+    assert whole.head.count(before) == 1
+    shallow = replace(whole, head=whole.head.replace(before, layers + struct.pack("<I", 2)))
+    deeper = re.compile(r"blk\.(?![01]\.)")
+    kept = {name: tensor for name, tensor in whole.tensors.items() if not deeper.match(name)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "shallow.gguf")
-        path.write_bytes(whole.replace(before, layers + struct.pack("<I", 2)))
+        write_gguf(path, shallow, kept)
         yield path
 
 

@@ -47,7 +47,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.And: ast.Or,
     ast.Or: ast.And,
 }
-LIMIT_S = 1.0  # of processor time; an answer that takes more has been caught looping
+LIMIT_S = 0.5  # of processor time; an answer that takes more has been caught looping
 TRIES = 12
 
 

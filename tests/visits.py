@@ -145,11 +145,11 @@ class Look:
 
 WHOLLY = Look(True, True, tuple(SCHEMES))
 NOT_TODAY = Look(False, False, ())
-TURNS = 3  # days after which it is a page's turn again
+TURNS = 6  # days after which it is a page's turn again
 
 
 def look_of(place: int, day: int) -> Look:
-    """The look at one of the pages that day: every third day one of four, at one width and in one
+    """The look at one of the pages that day: every sixth day one of four, at one width and in one
     theme.
     """
     turn, waits = divmod(place + day, TURNS)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+import time
 import zipfile
 from textwrap import dedent
 
 import pytest
 
-from builder import BuildError
+from builder import BuildError, source
 from builder.pages import bundle
 from builder.source import (
     Module,
@@ -329,6 +331,29 @@ def test_modules_that_import_each_other_have_a_digest(project: Project) -> None:
     project.module("part.a", "from serving_mathematics.part import b\n")
     project.module("part.b", "from serving_mathematics.part import a\n")
     assert digest(project.root, "part.a") != digest(project.root, "part.b")
+
+
+def test_what_was_read_serves_until_a_file_may_have_changed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project.module("part.limit", "LIMIT = 1\n")
+    sources = Sources(project.root)
+    known = sources.digest("part.limit")
+    assert sources.as_now() is not sources  # the file is so new that its time might stay
+    monkeypatch.setattr(source, "RACY_NS", 0)
+    sources = Sources(project.root)
+    assert sources.digest("part.limit") == known
+    assert sources.as_now() is sources
+    before = path.stat()
+    time.sleep(0.02)  # the kernel's clock moves in steps
+    path.write_text("LIMIT = 2\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    newer = sources.as_now()
+    assert sources.digest("part.limit") == known
+    assert newer.digest("part.limit") != known
+    assert newer.as_now() is newer
+    path.unlink()
+    assert newer.as_now() is not newer
 
 
 def test_absent_module_is_named(project: Project) -> None:

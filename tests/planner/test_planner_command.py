@@ -418,7 +418,8 @@ def test_streams_that_are_closed(closed: str, status: int, lines: int, tmp_path:
 def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) -> None:
     """However it ends: the pipe that they inherited is closed within seconds."""
     rates = [20 + rate / 100 for rate in range(2000)]
-    (tmp_path / "grid.json").write_text(json.dumps({"rate_per_s": rates}))
+    grid = {"rate_per_s": rates, "requests": [100], "parallelism": ["tp1"]}
+    (tmp_path / "grid.json").write_text(json.dumps(grid))
     process = subprocess.Popen(
         [sys.executable, "-m", "serving_mathematics.planner", "--grid", "grid.json", "--workers=2"],
         cwd=tmp_path,

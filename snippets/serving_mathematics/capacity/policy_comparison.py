@@ -133,7 +133,7 @@ def poisson_arrivals(
         "finite and increasing",
         (starts, end_s),
     )
-    counts = rng.poisson(pieces * lengths)
+    counts = rng.poisson(pieces * lengths).astype(np.intp)  # which a browser has 32 bits for
     offsets = np.repeat(lengths, counts) * rng.random(int(counts.sum()))
     return np.sort(np.repeat(starts, counts) + offsets)
 

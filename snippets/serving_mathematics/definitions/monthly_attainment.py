@@ -75,7 +75,7 @@ def simulated_downtime(
     require_positive_integer(months=months)
     require_non_negative(mean_outages=mean_outages)
     require_positive(mean_outage_s=mean_outage_s)
-    counts = rng.poisson(mean_outages, months)
+    counts = rng.poisson(mean_outages, months).astype(np.intp)  # which a browser has 32 bits for
     month = np.repeat(np.arange(months), counts)
     total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
     return np.asarray(total, dtype=np.float64)

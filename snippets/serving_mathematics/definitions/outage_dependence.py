@@ -67,8 +67,9 @@ def simulated_bursts(
     require_non_negative(mean_outages=mean_outages)
     require_positive(mean_outage_s=mean_outage_s)
     require(1 <= mean_burst < math.inf, "mean_burst", "finite and at least 1", mean_burst)
-    month = np.repeat(np.arange(months), rng.poisson(mean_outages / mean_burst, months))
-    month = np.repeat(month, rng.geometric(1 / mean_burst, month.size))
+    bursts = rng.poisson(mean_outages / mean_burst, months).astype(np.intp)
+    month = np.repeat(np.arange(months), bursts)
+    month = np.repeat(month, rng.geometric(1 / mean_burst, month.size).astype(np.intp))
     total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
     return np.asarray(total, dtype=np.float64)
 

@@ -61,6 +61,7 @@ BUDGETS = (64, 128, 256)  # beside that of SETTINGS, at the third load
 OTHER_REPEATS = 2  # of the trace and of each budget
 LOOKUP, LOOKUP_ANSWER, LOOKUP_ROUNDS = 4, 64, 5  # candidates; tokens of an answer; repetitions
 PREFIX_ROUNDS = 5  # of each length
+CROWD = 12  # requests that memory is short for
 COPIED = (
     "A queue forms where requests come faster than they are served. What a request waits grows "
     "with the load, slowly at first, and without bound where the load is what the server can do."
@@ -307,18 +308,18 @@ def _prefixes() -> list[dict[str, Any]]:
 
 
 def _small_memory() -> list[dict[str, Any]]:
-    """Twelve requests of 100 + 60 tokens at once, in plenty of memory and in a third of it."""
+    """Requests of 100 + 60 tokens at once, in plenty of memory and in a third of it."""
     rows = []
-    for blocks in (72, 24):
-        bench = Bench(Settings(max_sequences=12, kv_blocks=blocks, context_tokens=160), seed=6)
-        numbers = [bench.add(100, 60) for _ in range(12)]
+    for blocks in (6 * CROWD, 2 * CROWD):
+        bench = Bench(Settings(max_sequences=CROWD, kv_blocks=blocks, context_tokens=160), seed=6)
+        numbers = [bench.add(100, 60) for _ in range(CROWD)]
         began = time.perf_counter()
         steps = bench.finish()
         rows.append(
             {
                 "kv_blocks": blocks,
                 "finished": sum(len(bench.engine.tokens(n).tokens) == 60 for n in numbers),
-                "of": 12,
+                "of": CROWD,
                 "took_s": time.perf_counter() - began,
                 "steps": len(steps),
                 "inexact_steps": sum(not step.exact for step in steps),

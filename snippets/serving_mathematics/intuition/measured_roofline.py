@@ -131,7 +131,7 @@ def generation_time(
     pairs = input_tokens * (input_tokens + 1) / 2  # causal
     work = 2 * batch * (model.layer_parameters * input_tokens + model.head_parameters)
     prefill = max((work + attention * pairs) / peak, (weights + cache * input_tokens) / bandwidth)
-    context = input_tokens + np.arange(1, output_tokens)
+    context = input_tokens + np.arange(1.0, output_tokens)
     if overlap:
         steps = np.maximum(
             (2 * batch * matrices + attention * context) / peak,

@@ -70,7 +70,9 @@ class Turn:
     def __post_init__(self) -> None:
         """Refuse what is not a request."""
         require_finite(time_s=self.time_s)
-        whole = np.ndim(self.tokens) == 1 and np.issubdtype(np.asarray(self.tokens).dtype, int)
+        whole = np.ndim(self.tokens) == 1 and np.issubdtype(
+            np.asarray(self.tokens).dtype, np.integer
+        )
         require(whole, "tokens", "an (n,) array of integers", self.tokens)
         size = len(self.tokens)
         inside = 1 <= self.prompt_tokens <= size and self.prompt_tokens % 1 == 0
