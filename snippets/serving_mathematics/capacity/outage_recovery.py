@@ -127,6 +127,7 @@ def simulate_outage(
     leaving: deque[float] = deque()  # times at which the requests inside will have left
     bucket = BUCKET if budget < math.inf else math.inf
     free_at, tokens = 0.0, bucket
+    stops, goes_on = outage_s
     while True:
         if again and again[0][0] < coming[arrived]:
             now, attempt = heapq.heappop(again)
@@ -141,8 +142,8 @@ def simulate_outage(
         in_time = False
         if capacity is None or len(leaving) < capacity:
             start = max(now, free_at)
-            if outage_s[0] <= start < outage_s[1]:
-                start = outage_s[1]
+            if stops <= start < goes_on:
+                start = goes_on
             expired = skip_expired and start - now >= deadline_s
             free_at = start if expired else start + next(services)
             leaving.append(free_at)
