@@ -659,10 +659,18 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
     only.
 
     data: files that the modules read, relative to the project; one that is absent is left out.
+    Raises BuildError for one that would lie outside of the zip.
     """
     root = sources.root
+    there = [name for name in data if (root / name).is_file()]
+    for name in there:
+        if not name.startswith("snippets/"):
+            raise BuildError(
+                f"{', '.join(names)}: a module reads {name}, which a download of it would lack:"
+                " keep the file beside the module, under snippets/"
+            )
     files = {root / SOURCES / "__main__.py", root / SOURCES / "house.mplstyle"}
-    files.update(root / name for name in data if (root / name).is_file())
+    files.update(root / name for name in there)
     for name in names:
         files.update(sources.dependencies(module_path(root, name))[0])
     return _archive(

@@ -20,7 +20,7 @@ TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal()))
 ROTATING = (  # printed at the end of every other run
     "by turns, all of them with HANDBOOK_TESTS=thorough: a sixth of the pages for axe and colours,"
     " at one of two widths and in one of two themes; settings of sliders, and a third of them on a"
-    " phone and without JavaScript; a module of a third of the chapters as live code; a third of"
+    " phone and without JavaScript; a module of a third of the pages as live code; a third of"
     " the companion notebook; a third of the planner's fields with hostile values;"
     " modules of the second build"
 )

@@ -17,7 +17,7 @@ from builder import ROOT
 from builder.runner import Run
 from builder.source import Sources, module_path
 
-from .conftest import CHAPTERS, Chapter
+from .conftest import CHAPTERS, REFERENCES, Chapter
 from .fetch_pyodide import FOLDER, complete, core
 from .profiles import THOROUGH, TODAY
 
@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(
 )
 PATIENCE_MS = 180_000
 PACKAGES = {"numpy", "matplotlib", "pydantic"}
-QUICK = "intuition/latency-throughput-cost"  # a chapter whose modules take a second together
+LIVE = [page for page in CHAPTERS + REFERENCES if page.asks or "{{ downloads }}" in page.text]
+QUICK = "intuition/endpoints-as-contracts"  # whose modules are quick, and load a third package
 
 
 @pytest.fixture
@@ -122,31 +123,30 @@ content = base64.b64decode("""
 """)
 shutil.rmtree("/chapter/serving_mathematics")
 zipfile.ZipFile(io.BytesIO(content)).extractall("/chapter")
-'''  # in the editor, as a module of its own, which reaches no network: only this chapter's download
-# is there afterwards
+'''  # in the editor, as a module of its own, which reaches no network: only this page's download is
+# there afterwards
 
 
 class Workbench:
-    """An editor whose Python is loaded once, and is given one chapter's download after another."""
+    """An editor whose Python is loaded once, and is given one page's download after another."""
 
     def __init__(self, page: Page, origin: str, site: Path, records: dict[str, Run]) -> None:
-        self.page, self.downloads, self.records = page, site / "downloads", records
-        built = [site / chapter.slug / "index.html" for chapter in CHAPTERS]
-        self.modules = {
-            chapter.slug: settings_of(file.read_text(encoding="utf-8"))["modules"]
-            for chapter, file in zip(CHAPTERS, built, strict=True)
+        self.page, self.site, self.records = page, site, records
+        built = {page.slug: site / page.slug / "index.html" for page in LIVE}
+        self.settings = {
+            slug: settings_of(file.read_text(encoding="utf-8")) for slug, file in built.items()
         }
         self.script = ""
         page.route(
             "**/serving_mathematics/unpack.py", lambda route: route.fulfill(body=self.script)
         )
-        names = sorted({name for names in self.modules.values() for name in names})
+        names = sorted({name for known in self.settings.values() for name in known["modules"]})
         packages = sorted(PACKAGES)
         opened(page, origin, CHAPTERS[0].slug, modules=[*names, "unpack"], packages=packages)
 
-    def run(self, chapter: Chapter) -> None:
-        """A module of the chapter, or all, with nothing there but its own download."""
-        bundle = self.downloads / f"{chapter.slug.rpartition('/')[2]}.zip"
+    def run(self, slug: str) -> None:
+        """A module of the page, or all, with nothing there but its own download."""
+        bundle = self.site / slug / self.settings[slug]["bundle"]
         self.script = UNPACK.format(content=base64.encodebytes(bundle.read_bytes()).decode())
         choice = self.page.locator(".live select")
         choice.select_option("unpack")
@@ -154,7 +154,7 @@ class Workbench:
         status = pressed_run(self.page)
         printed = self.page.locator(".live-output").inner_text()
         assert status.startswith("0 comparisons passed;"), status + printed
-        names = self.modules[chapter.slug]
+        names = self.settings[slug]["modules"]
         for name in names if THOROUGH else [names[TODAY // 3 % len(names)]]:
             choice.select_option(name)
             ran_as_in_the_build(self.page, self.records[name])
@@ -170,13 +170,12 @@ def workbench(
 
 
 @pytest.mark.parametrize(
-    "chapter",
-    [c for place, c in enumerate(CHAPTERS) if THOROUGH or (place + TODAY) % 3 == 0],
-    ids=lambda chapter: chapter.slug,
+    "slug",
+    [page.slug for place, page in enumerate(LIVE) if THOROUGH or (place + TODAY) % 3 == 0],
 )
-def test_every_chapter_runs_as_it_did_in_the_build(workbench: Workbench, chapter: Chapter) -> None:
+def test_every_page_runs_as_it_did_in_the_build(workbench: Workbench, slug: str) -> None:
     """One module of a third of them, and others tomorrow; in a thorough run all of all."""
-    workbench.run(chapter)
+    workbench.run(slug)
 
 
 def test_every_chapter_asks_for_its_own_download_and_for_what_it_imports(
@@ -191,14 +190,8 @@ def test_every_chapter_asks_for_its_own_download_and_for_what_it_imports(
     assert {"numpy", "matplotlib", *packages} & PACKAGES <= set(settings["packages"]) <= PACKAGES
 
 
-def test_a_chapter_with_another_package_loads_it(
-    page: Page, origin: str, records: dict[str, Run]
-) -> None:
-    opened(page, origin, "intuition/endpoints-as-contracts")
-    ran_as_in_the_build(page, records["intuition.endpoints_as_contracts"])
-
-
 def test_every_module_of_a_chapter_runs(editor: Page, records: dict[str, Run]) -> None:
+    assert '"pydantic"' in (editor.locator(".live").get_attribute("data-live") or "")
     names = editor.locator(".live option").evaluate_all("all => all.map((one) => one.value)")
     assert len(names) >= 4
     for name in reversed(names):
@@ -210,13 +203,13 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
     editor: Page, records: dict[str, Run]
 ) -> None:
     source = editor.locator(".live-source")
-    original = records["intuition.latency_throughput_cost"].record["source"]
+    original = records["intuition.endpoints_as_contracts"].record["source"]
     expect(source).to_have_value(original)
     source.fill('"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n')
     assert pressed_run(editor).startswith("0 comparisons passed, 1 failed;")
     printed = editor.locator(".live-output").inner_text()
     assert "here" in printed
-    assert 'latency_throughput_cost.py", line 6, in check_nothing' in printed
+    assert 'endpoints_as_contracts.py", line 6, in check_nothing' in printed
     assert "ZeroDivisionError" in printed
     editor.locator(".live").get_by_role("button", name="Reset").click()
     expect(source).to_have_value(original)

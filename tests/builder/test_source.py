@@ -385,6 +385,11 @@ def test_bundle_runs_in_an_empty_folder_and_its_bytes_repeat(project: Project) -
     path.touch()
     assert bundle(Sources(project.root), ["part.user"]) == archive
 
+    assert bundle(Sources(project.root), ["part.user"], ["notes.txt"]) == archive
+    (project.root / "notes.txt").touch()
+    with pytest.raises(BuildError, match=r"part\.user: a module reads notes\.txt, which a down"):
+        bundle(Sources(project.root), ["part.user"], ["notes.txt"])
+
     folder = project.root.parent / "unpacked"
     folder.mkdir()
     with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:

@@ -107,7 +107,7 @@ def trace_load(
     minutes = np.array(trace["requests_per_minute"], dtype=float)
     part_s = run_s / minutes.size
     counts = rng.poisson(rate * part_s * minutes / minutes.mean())
-    starts = np.repeat(part_s * np.arange(minutes.size), counts)
+    starts = np.repeat(part_s * np.arange(minutes.size), counts.astype(np.intp))
     arrival_s = np.sort(starts + part_s * rng.random(starts.size))
     lengths = (
         np.interp(rng.uniform(0, 100, starts.size), trace["token_quantiles_percent"], trace[name])

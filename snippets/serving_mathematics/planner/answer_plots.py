@@ -109,9 +109,9 @@ def axis_ticks(axis: Axis, most: int = 6) -> list[float]:
     """
     require_positive_integer(most=most)
     if axis.log:
-        first, last = math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high))
+        first, last = (math.floor(math.log10(end)) for end in (axis.low, axis.high))
         factors = (1, 2, 5) if 3 * math.log10(axis.high / axis.low) <= most else (1,)
-        found = [factor * 10.0**power for power in range(first, last) for factor in factors]
+        found = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
     else:
         ten = 10.0 ** math.floor(math.log10((axis.high - axis.low) / most))
         span = axis.high - axis.low
