@@ -438,7 +438,7 @@ def check_two_tied_servers_are_one_queue() -> None:
     Source: every request stands in both queues, so they are one; the waits of the queue simulator
     with two servers, and the M/M/2 mean in closed form.
     """
-    workload = poisson_workload(np.random.default_rng(42), 0.8, 2, 4000, 40)
+    workload = poisson_workload(np.random.default_rng(42), 0.8, 2, 2800, 40)
     workload = replace(workload, services=np.stack([workload.services[0]] * 2))
     tied = tied_responses(workload)
     pooled = fifo_waits(workload.arrivals, workload.services[0], 2) + workload.services[0]
@@ -469,7 +469,7 @@ def check_unhedged_tail() -> None:
     Source: the M/M/1 quantile; 48 fleets of ten servers started in the steady state.
     """
     rng = np.random.default_rng(44)
-    workload = poisson_workload(rng, 0.6, 10, 4000, 48)
+    workload = poisson_workload(rng, 0.6, 10, 2800, 48)
     work = rng.exponential(1 / 0.4, (48, 10)) * (rng.random((48, 10)) < 0.6)
     responses, share = hedged_responses(workload, math.inf, initial_work=work)
     late = (responses > math.log(100) / 0.4).mean(axis=1)

@@ -370,7 +370,7 @@ def check_kiefer_wolfowitz_lanes() -> None:
     Source: `fifo_waits`, a heap, one customer after the other.
     """
     for servers, utilization, scv in ((2, 0.8, 1.0), (8, 0.5, 0.0), (8, 0.95, 1.0), (3, 0.8, 4.0)):
-        arrivals, services = _block(servers, (128, 160), servers, utilization, scv)
+        arrivals, services = _block(servers, (128, 96), servers, utilization, scv)
         half, free_at, waits = arrivals.size // 2, np.full(servers, -np.inf), []
         for part in (slice(0, half), slice(half, None)):
             came, took = _lanes_of(arrivals[part], 128), _lanes_of(services[part], 128)
