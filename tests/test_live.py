@@ -89,6 +89,7 @@ LACKING = {  # what a browser has not: threads, sockets, and a stack that Python
     "architecture.crash_points",
     "architecture.shard_scorer",
     "intuition.inference_protocol",
+    "planner.configurations",
 }
 
 
