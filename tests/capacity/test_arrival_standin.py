@@ -185,6 +185,7 @@ def test_bad_minutes(minutes: object) -> None:
 def test_more_requests_than_memory_holds_are_refused_with_their_number() -> None:
     steady = RateSignal(1.0, 0.1, 1e-9, 1e-300, 1e-9)
     none = Mock(poisson=lambda _: 0, integers=lambda _: 0, uniform=lambda *_: np.zeros(0))
+    none.standard_exponential = np.ones
     with pytest.raises(ValueError, match=r"a thousand million requests at most, got 1500000000\.0"):
         replay_arrivals(none, [6e8, 9e8], steady)
     assert replay_arrivals(none, [4e8, 6e8], steady).size == 0  # the most that there may be

@@ -210,7 +210,7 @@ def figure_completion(figure: Figure) -> None:
     """
     rng = np.random.default_rng(31)
     axes = figure.subplots()
-    interval = np.geomspace(8 * MIN_S, DAY_S, 160)
+    interval = np.geomspace(8 * MIN_S, DAY_S, 80)
     for gap_s, colour, text, place in (
         (DAY_S, "C0", "a failure a day", (2.4, 3.0)),
         (DAY_S / 4, "C1", "every six hours", (0.85, 44.0)),
@@ -225,7 +225,7 @@ def figure_completion(figure: Figure) -> None:
         axes.plot(interval / HOUR_S, exact, color=colour)
         for hours in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0):
             run = simulate_completion(
-                rng, WORK_S, hours * HOUR_S, CHECKPOINT_S, gap_s, RESTART_S, runs=200
+                rng, WORK_S, hours * HOUR_S, CHECKPOINT_S, gap_s, RESTART_S, runs=140
             )
             if loss(run.mean) < 100:
                 error = 100 * run.half_width / WORK_S

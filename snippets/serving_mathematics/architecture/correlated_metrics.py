@@ -156,7 +156,7 @@ def _alarms(z: FloatArray, limit: float, decimals: int) -> str:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text; percent of half days without any change."""
     rng = np.random.default_rng(41)
-    at_90, at_97 = (simulate_ar1(rng, phi, 1500, MINUTES) for phi in (0.9, 0.97))
+    at_90, at_97 = (simulate_ar1(rng, phi, 1050, MINUTES) for phi in (0.9, 0.97))
     apart, together = _shared_cause(rng)
     return SimpleNamespace(
         inflation_at_90=variance_inflation(0.9, MINUTES),
@@ -177,7 +177,7 @@ def _shared_cause(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     (AR(1), φ = 0.9) and independent noise contribute half of the variance each.
     """
     half = MINUTES // 2
-    load = simulate_ar1(rng, 0.9, 2000, MINUTES)
+    load = simulate_ar1(rng, 0.9, 1400, MINUTES)
     old, new = (load + rng.standard_normal(load.shape) for _ in "ab")
     before_after = new[:, half:] - old[:, :half]
     return naive_z(before_after), naive_z(new[:, half:] - old[:, half:])
@@ -187,7 +187,7 @@ def figure_autocorrelation(figure: Figure) -> None:
     """A test that takes correlated minutes for independent ones raises an alarm in two of three
     half days without any change; hourly means bring it back to 7%.
 
-    720 values a minute apart, two-sided 5% level. Curve: formula. Points: 1,000 simulated series
+    720 values a minute apart, two-sided 5% level. Curve: formula. Points: 700 simulated series
     each, with 95% confidence intervals; the adjusted test estimates the correlation of neighbours.
 
     Alt: Line chart of false alarms in percent against the correlation of neighbouring minutes from
@@ -200,7 +200,7 @@ def figure_autocorrelation(figure: Figure) -> None:
     grid = np.linspace(0, 0.975, 200)
     axes.plot(grid, [100 * false_alarm_rate(float(p), MINUTES) for p in grid], color="C3")
     for phi in (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.97):
-        series = simulate_ar1(rng, phi, 1000, MINUTES)
+        series = simulate_ar1(rng, phi, 700, MINUTES)
         for z, limit, colour, marker, shift in (
             (naive_z(series), NORMAL_975, "C3", "o", 0.0),
             (adjusted_z(series), NORMAL_975, "C1", "s", -0.007),
@@ -237,11 +237,11 @@ def check_inflation() -> None:
 def check_false_alarms_before() -> None:
     """Taken for independent, minutes with φ = 0.5 raise 26% false alarms and with φ = 0.9 65%.
 
-    Source: 3,000 simulated series of 720 minutes each.
+    Source: 2,100 simulated series of 720 minutes each.
     """
     rng = np.random.default_rng(43)
     for phi in (0.0, 0.5, 0.9):
-        series = simulate_ar1(rng, phi, 3000, MINUTES)
+        series = simulate_ar1(rng, phi, 2100, MINUTES)
         alarms = batch_means((np.abs(naive_z(series)) > NORMAL_975).astype(float))
         slack = 3 * alarms.standard_error + 0.004  # s is estimated, the formula knows σ
         expected = false_alarm_rate(phi, MINUTES)
@@ -252,12 +252,12 @@ def check_false_alarms_after() -> None:
     """Hourly means bring the rate back to 5% at φ = 0.5 and to 7% at φ = 0.9; adjusting for the
     correlation of neighbours does as well.
 
-    Source: 3,000 simulated series of 720 minutes each; for hours the tail of Student's t, stretched
+    Source: 2,100 simulated series of 720 minutes each; for hours the tail of Student's t, stretched
     by the correlation that remains between neighbouring hours, computed from φ.
     """
     rng = np.random.default_rng(44)
     for phi in (0.5, 0.9):
-        series = simulate_ar1(rng, phi, 3000, MINUTES)
+        series = simulate_ar1(rng, phi, 2100, MINUTES)
         whole = variance_inflation(phi, MINUTES)
         hour = variance_inflation(phi, MINUTES // BATCHES)
         stretch = whole / ((hour - whole / BATCHES) * BATCHES / (BATCHES - 1))
@@ -283,7 +283,7 @@ def check_baseline_beside_the_canary() -> None:
     """Compared with the hours before, a canary without any change is blamed for the load in half of
     the half days; compared with a baseline at the same time, in 5%.
 
-    Source: 2,000 simulated half days in which load and noise contribute equally; the formula for
+    Source: 1,400 simulated half days in which load and noise contribute equally; the formula for
     the sum of an AR(1) difference and noise.
     """
     apart, together = _shared_cause(np.random.default_rng(45))

@@ -144,11 +144,14 @@ def response_exceeds(found: npt.ArrayLike, time: float) -> float:
     require(f.ndim == 1 and f.size > 0 and f[0] == 1, "found", "a sequence from 1 on", found)
     require(np.all(np.diff(f) <= 0) and f[-1] >= 0, "found", "probabilities that fall", found)
     require_non_negative(time=time)
-    if time == 0:
-        return 1.0
-    steps = np.arange(f.size)
+    return _exceeds(f, time) if time > 0 else 1.0
+
+
+def _exceeds(found: FloatArray, time: float) -> float:
+    """The same for t > 0, of what has been tried already."""
+    steps = np.arange(found.size)
     log_factorial = np.cumsum(np.log(np.maximum(steps, 1)))
-    return float(np.exp(steps * math.log(time) - time - log_factorial) @ f)
+    return float(np.exp(steps * math.log(time) - time - log_factorial) @ found)
 
 
 def response_quantile(found: npt.ArrayLike, probability: float) -> float:
@@ -163,9 +166,10 @@ def response_quantile(found: npt.ArrayLike, probability: float) -> float:
     low, high = 0.0, 1.0
     while response_exceeds(found, high) > 1 - probability:
         low, high = high, 2 * high
-    while high - low > 1e-12 * high:
+    shares = np.asarray(found, dtype=float)
+    while high - low > 1e-10 * high:
         middle = (low + high) / 2
-        late = response_exceeds(found, middle) > 1 - probability
+        late = _exceeds(shares, middle) > 1 - probability
         low, high = (middle, high) if late else (low, middle)
     return high
 

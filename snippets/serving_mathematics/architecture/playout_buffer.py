@@ -188,7 +188,7 @@ def figure_start_delay(figure: Figure) -> None:
     one in a hundred who start 1.6 s later.
 
     Chance that the reader of 238 words a minute ever waits, with gaps that are exponential with the
-    mean given. Lines are the formula for an endless stream, points 2000 simulated streams of 400
+    mean given. Lines are the formula for an endless stream, points 1400 simulated streams of 400
     tokens with 95% intervals.
 
     Alt: Chart of stall probability, logarithmic from 1 to 0.001, against start delay from 0 to 4
@@ -204,7 +204,7 @@ def figure_start_delay(figure: Figure) -> None:
         (0.175, "C1", 2.7, 0.22),
     ):
         axes.plot(delays, [stall_probability(d, mean, gap) for d in delays], color=colour)
-        lags = _lags(rng, mean, gap, 400, 2000)
+        lags = _lags(rng, mean, gap, 400, 1400)
         for delay in (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0):
             run = _late(lags, delay)
             if run.mean > 0.004:
@@ -269,11 +269,11 @@ def check_waiting_is_only_moved() -> None:
 def check_stall_probability() -> None:
     """The share of simulated streams that stall is that of the formula.
 
-    Source: 3000 independent simulated streams of 1500 tokens, binomial standard errors; σ = .203188
+    Source: 2100 independent simulated streams of 1500 tokens, binomial standard errors; σ = .203188
     solves its equation at τ/g = 1/2.
     """
     for delay, mean in ((0.0, 0.150), (1.0, 0.150), (0.2, 0.100)):
-        run = simulate_stalls(np.random.default_rng(9), delay, mean, 0.189, 1500, 3000)
+        run = simulate_stalls(np.random.default_rng(9), delay, mean, 0.189, 1500, 2100)
         label = f"d = {delay:g} s, τ = {1000 * mean:.0f} ms"
         checks.covers(label, run, stall_probability(delay, mean, 0.189))
     sigma = stall_probability(0.0, 0.5, 1.0)

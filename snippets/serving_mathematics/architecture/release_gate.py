@@ -354,25 +354,30 @@ def _half(count: int, runs: int) -> float:
 def example() -> SimpleNamespace:
     """The decisions quoted in the text."""
     a, b, c = (decide(harms) for harms in _harms_of_releases())
-    corrected, uncorrected = (f"{k} ± {_half(k, 400):.0f}" for k in _rolled_back())
+    corrected, uncorrected = (f"{k} ± {_half(k, FULL_RELEASES):.0f}" for k in _rolled_back())
     return SimpleNamespace(
         verdict_a=a.action,
         verdict_b=str(b),
         verdict_c=str(c),
         uncorrected_percent=100 * (1 - 0.95**4),
+        margin_releases=MARGIN_RELEASES,
+        margin_wrong=0.05 * MARGIN_RELEASES,
+        full_releases=FULL_RELEASES,
+        full_wrong=0.05 * FULL_RELEASES,
         promoted_at_margin=", ".join(str(count) for count in _promoted().values()),
-        promoted_half=max(_half(count, 200) for count in _promoted().values()),
+        promoted_half=max(_half(count, MARGIN_RELEASES) for count in _promoted().values()),
         rolled_back=corrected,
         rolled_back_uncorrected=uncorrected,
     )
 
 
+MARGIN_RELEASES, FULL_RELEASES = 140, 280  # simulated, at one margin each and at all four
 AT_MARGIN = Margins(quality=0.01, errors=0.01, latency=0.3, cost=0.05)
 
 
 @functools.cache
 def _promoted() -> dict[str, int]:
-    """How many of 200 releases are promoted that use up the margin of one metric exactly, while
+    """How many of MARGIN_RELEASES are promoted that use up the margin of one metric exactly, while
     the other three margins are out of reach.
     """
     rng, n, counts = np.random.default_rng(53), 1000, {}
@@ -391,7 +396,7 @@ def _promoted() -> dict[str, int]:
                     _draw(rng, n), _draw(rng, n, **changes), _answers(rng, n, lost), margins
                 )
             )
-            for _ in range(200)
+            for _ in range(MARGIN_RELEASES)
         ]
         counts[metric] = sum(decision.action == "promote" for decision in decisions)
     return counts
@@ -399,11 +404,11 @@ def _promoted() -> dict[str, int]:
 
 @functools.cache
 def _rolled_back() -> tuple[int, int]:
-    """How many of 400 releases are rolled back that use up all four margins exactly, with α/4 and
+    """How many of FULL_RELEASES are rolled back that use up all four margins exactly, with α/4 and
     with α for each metric.
     """
     rng, n, counts = np.random.default_rng(54), 1000, [0, 0]
-    for _ in range(400):
+    for _ in range(FULL_RELEASES):
         candidate = _draw(rng, n, error_rate=0.015, slower=1.3, dearer=1.05)
         arguments = _draw(rng, n), candidate, _answers(rng, n, AT_MARGIN.quality), AT_MARGIN
         for place, alpha in enumerate((0.05, 0.2)):
@@ -485,13 +490,13 @@ def check_bounds_on_error_rates() -> None:
 def check_bounds_on_quality() -> None:
     """The bounds on the answers lost in a shadow err about as often as they may.
 
-    Source: 1,500 simulated shadows of 1,000 pairs with 2% of discordant answers and a loss of 1%;
+    Source: 1,050 simulated shadows of 1,000 pairs with 2% of discordant answers and a loss of 1%;
     with equally good versions the bounds agree with those of the exact test's normal form.
     """
     rng = np.random.default_rng(55)
-    shadows = [_answers(rng, 1000, 0.01) for _ in range(1500)]
+    shadows = [_answers(rng, 1000, 0.01) for _ in range(1050)]
     bounds = [quality_harm(s.newly_wrong, s.newly_right, s.pairs, 0.05) for s in shadows]
-    slack = 3 * math.sqrt(0.05 * 0.95 / 1500)
+    slack = 3 * math.sqrt(0.05 * 0.95 / 1050)
     low, high = np.mean([b.low > 0.01 for b in bounds]), np.mean([b.high < 0.01 for b in bounds])
     checks.inside("low bound errs", float(low), 0.04 - slack, 0.06 + slack)
     checks.inside("high bound errs", float(high), 0.04 - slack, 0.06 + slack)
@@ -524,23 +529,25 @@ def check_wrong_promotes() -> None:
     """A release that is exactly as bad as one margin allows is promoted in at most 5% of the cases,
     whichever metric it is.
 
-    Source: 200 simulated releases for each metric; the other harms are far inside their margins.
+    Source: 140 simulated releases for each metric; the other harms are far inside their margins.
     """
-    top = 200 * 0.05 + 3 * math.sqrt(200 * 0.05 * 0.95)
+    runs = MARGIN_RELEASES
+    top = runs * 0.05 + 3 * math.sqrt(runs * 0.05 * 0.95)
     for metric, count in _promoted().items():
-        checks.inside(f"{metric} at its margin, promoted of 200", count, 0, top)
+        checks.inside(f"{metric} at its margin, promoted of {runs}", count, 0, top)
 
 
 def check_wrong_roll_backs() -> None:
     """A release that uses up all four margins exactly is rolled back in at most 5% of the cases;
     without the correction for four metrics it would be more.
 
-    Source: 400 simulated releases; the same bounds at level α instead of α/4.
+    Source: 280 simulated releases; the same bounds at level α instead of α/4.
     """
     corrected, uncorrected = _rolled_back()
-    top = 400 * 0.05 + 3 * math.sqrt(400 * 0.05 * 0.95)
-    checks.inside("rolled back of 400", corrected, 0, top)
-    checks.inside("at 5% for each metric", uncorrected, top, 400 * 0.2)
+    runs = FULL_RELEASES
+    top = runs * 0.05 + 3 * math.sqrt(runs * 0.05 * 0.95)
+    checks.inside(f"rolled back of {runs}", corrected, 0, top)
+    checks.inside("at 5% for each metric", uncorrected, top, runs * 0.2)
 
 
 def check_three_releases() -> None:

@@ -249,12 +249,12 @@ def check_constant_speed_is_the_queue() -> None:
 def check_one_engine_is_the_birth_death_chain() -> None:
     """One engine that slows down holds as many requests as its birth–death chain says.
 
-    Source: `engine_gauges`, exact for exponential work; 60,000 requests at 85% load, batch means of
+    Source: `engine_gauges`, exact for exponential work; 42,000 requests at 85% load, batch means of
     the waits by Little's law.
     """
     rng = np.random.default_rng(62)
     places, fixed_share, rate = 8, 0.4, 0.85 * 8
-    arrivals = np.cumsum(rng.exponential(1 / rate, 60_000))
+    arrivals = np.cumsum(rng.exponential(1 / rate, 42_000))
     alone: dict[str, Any] = {"replicas": 1, "sync_s": 1000.0, "startup_s": 0.0}
     run = simulate_engines(
         arrivals,

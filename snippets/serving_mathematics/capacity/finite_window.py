@@ -113,7 +113,11 @@ WINDOWS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # window lengths [se
 def _windows(seed: int) -> list[WindowAverages]:
     """The window's averages of the same replications, for each of WINDOWS."""
     arrivals, departures = simulate_requests(np.random.default_rng(seed), RHO, max(WINDOWS))
-    return [window_averages(arrivals, departures, 0.0, window) for window in WINDOWS]
+    came = [int((arrivals.min(axis=0) < window).sum()) for window in WINDOWS]  # in any replication
+    return [
+        window_averages(arrivals[:, :count], departures[:, :count], 0.0, window)
+        for window, count in zip(WINDOWS, came, strict=True)
+    ]
 
 
 def example() -> SimpleNamespace:

@@ -317,8 +317,7 @@ def quantile_estimate(responses: FloatArray, probability: float) -> MeanEstimate
 
 def example() -> SimpleNamespace:
     """The table of policies in the text."""
-    steady, steady_work = _policies(hiccups=False)
-    hiccup, hiccup_work = _policies(hiccups=True)
+    (steady, steady_work), (hiccup, hiccup_work) = _policies()
     shown = [
         {name: f"{e.mean:.2f} ± {e.half_width:.2f}" for name, e in kind.items()}
         for kind in (steady, hiccup)
@@ -347,37 +346,45 @@ def _of_runs(values: npt.ArrayLike) -> MeanEstimate:
 
 
 @functools.cache
-def _policies(*, hiccups: bool) -> tuple[dict[str, MeanEstimate], dict[str, MeanEstimate]]:
-    """The p99 of every policy, and the work per request of some, at 40% load; hedges leave at the
-    unhedged p95.
+def _policies() -> tuple[
+    tuple[dict[str, MeanEstimate], dict[str, MeanEstimate]],
+    tuple[dict[str, MeanEstimate], dict[str, MeanEstimate]],
+]:
+    """The p99 of every policy, and the work per request of some, at 40% load without stalls and
+    with them; hedges leave at the unhedged p95.
     """
-    rng = np.random.default_rng(47 if hiccups else 46)
+    fleets, requests, warm_up = 112, 1600, 300
+    rngs = [np.random.default_rng(seed) for seed in (46, 47)]
 
-    def draw(requests: int, replications: int) -> Workload:
-        drawn = poisson_workload(rng, 0.4, 10, requests, replications)
-        if not hiccups:
+    def draw(stalls: bool, requests: int, replications: int) -> Workload:
+        drawn = poisson_workload(rngs[stalls], 0.4, 10, requests, replications)
+        if not stalls:
             return drawn
-        stalls = HICCUP_S * (rng.random(drawn.services.shape) < HICCUP_SHARE)
-        return replace(drawn, services=(1 - HICCUP_S * HICCUP_SHARE) * drawn.services + stalls)
+        pauses = HICCUP_S * (rngs[stalls].random(drawn.services.shape) < HICCUP_SHARE)
+        return replace(drawn, services=(1 - HICCUP_S * HICCUP_SHARE) * drawn.services + pauses)
 
-    many, warm_up = draw(1600, 160), 300
-    alone, _ = hedged_responses(many, math.inf)
-    delay = float(np.quantile(alone[:, warm_up:], 0.95))
-    hedged, share = hedged_responses(many, delay)
-    responses = {
-        "alone": alone,
-        "hedged": hedged,
-        "twice": hedged_responses(many, 0.0)[0],
-        "tied": tied_responses(many),
-        "pooled": fifo_waits(many.arrivals, many.services[0], 10) + many.services[0],
-    }
-    long, work = [draw(12_300, 1) for _ in range(4)], {"hedged": _of_runs(1 + share)}
-    for name, after in (("hedged_removed", delay), ("twice_removed", 0.0)):
-        runs = [responses_by_event(run, after, "completion") for run in long]
-        work[name] = _of_runs([busy for _, busy in runs])
-        ones = np.concatenate([one[warm_up:] for one, _ in runs])
-        responses[name] = np.hstack([np.zeros((24, warm_up)), ones.reshape(24, -1)])
-    return {n: quantile_estimate(r[:, warm_up:], 0.99) for n, r in responses.items()}, work
+    both = draw(False, requests, fleets).beside(draw(True, requests, fleets))
+    ends = hedged_responses(both.beside(both), np.repeat([math.inf, 0.0], 2 * fleets))[0]
+    alone, twice = ends.reshape(2, 2, fleets, requests)
+    delays = np.quantile(alone[..., warm_up:], 0.95, axis=(1, 2))
+    hedged, share = hedged_responses(both, np.repeat(delays, fleets))
+    pooled = fifo_waits(both.arrivals, both.services[0], 10) + both.services[0]
+    side_by_side = {"alone": alone, "hedged": hedged, "twice": twice}
+    side_by_side |= {"tied": tied_responses(both), "pooled": pooled}
+    found = []
+    for stalls, delay in enumerate(delays.tolist()):
+        responses = {
+            name: values.reshape(2, fleets, requests)[stalls, :, warm_up:]
+            for name, values in side_by_side.items()
+        }
+        work = {"hedged": _of_runs(1 + share.reshape(2, fleets)[stalls])}
+        long = [draw(bool(stalls), 8400 + warm_up, 1) for _ in range(4)]
+        for name, after in (("hedged_removed", delay), ("twice_removed", 0.0)):
+            runs = [responses_by_event(run, after, "completion") for run in long]
+            work[name] = _of_runs([busy for _, busy in runs])
+            responses[name] = np.concatenate([one[warm_up:] for one, _ in runs]).reshape(24, -1)
+        found.append(({n: quantile_estimate(r, 0.99) for n, r in responses.items()}, work))
+    return found[0], found[1]
 
 
 def check_hand_worked_hedges() -> None:
@@ -431,7 +438,7 @@ def check_two_tied_servers_are_one_queue() -> None:
     Source: every request stands in both queues, so they are one; the waits of the queue simulator
     with two servers, and the M/M/2 mean in closed form.
     """
-    workload = poisson_workload(np.random.default_rng(42), 0.8, 2, 4000, 40)
+    workload = poisson_workload(np.random.default_rng(42), 0.8, 2, 2800, 40)
     workload = replace(workload, services=np.stack([workload.services[0]] * 2))
     tied = tied_responses(workload)
     pooled = fifo_waits(workload.arrivals, workload.services[0], 2) + workload.services[0]
@@ -448,11 +455,11 @@ def check_removal_on_completion() -> None:
     exponential independent copies, here with d = 2 and k = 10; exponential copies that share the
     work leave the work per request at 1.
     """
-    workload = poisson_workload(np.random.default_rng(43), 0.7, 10, 40_000, 1)
+    workload = poisson_workload(np.random.default_rng(43), 0.7, 10, 28_000, 1)
     responses, work = responses_by_event(workload, 0.0, "completion")
     exact = sum(1 / (10 * 9 / (i - 1) - 10 * 0.7) for i in range(2, 11))
     checks.covers("mean response", batch_means(responses[1000:]), exact)
-    error = 1 / math.sqrt(40_000)  # of the mean of as many exponential times
+    error = 1 / math.sqrt(28_000)  # of the mean of as many exponential times
     checks.close("work per request", work, 1.0, atol=3 * error, kind="simulation")
 
 
@@ -462,7 +469,7 @@ def check_unhedged_tail() -> None:
     Source: the M/M/1 quantile; 48 fleets of ten servers started in the steady state.
     """
     rng = np.random.default_rng(44)
-    workload = poisson_workload(rng, 0.6, 10, 4000, 48)
+    workload = poisson_workload(rng, 0.6, 10, 2800, 48)
     work = rng.exponential(1 / 0.4, (48, 10)) * (rng.random((48, 10)) < 0.6)
     responses, share = hedged_responses(workload, math.inf, initial_work=work)
     late = (responses > math.log(100) / 0.4).mean(axis=1)
@@ -477,7 +484,7 @@ def check_what_tying_can_and_cannot_do() -> None:
     Source: the policies simulated on the same arrivals; a request that has started cannot be
     rescued by a tied copy, so its p99 stays beyond the 15 service times of a stall.
     """
-    steady, stalled = _policies(hiccups=False)[0], _policies(hiccups=True)[0]
+    (steady, _), (stalled, _) = _policies()
     for label, kind, better, worse in (
         ("waiting: tied beats hedged", steady, "tied", "hedged"),
         (
@@ -505,7 +512,7 @@ def check_budget_is_kept() -> None:
 
     Source: the budget's definition; ρ = 1.2, where every request is late.
     """
-    workload = poisson_workload(np.random.default_rng(45), 1.2, 4, 2000, 8)
+    workload = poisson_workload(np.random.default_rng(45), 1.2, 4, 1000, 8)
     _, free = hedged_responses(workload, 1.0)
     _, kept = hedged_responses(workload, 1.0, budget=0.05)
     checks.holds("without budget, most are hedged", bool(free.min() > 0.5), got=free.min())

@@ -235,7 +235,7 @@ def _simulated_delays() -> list[tuple[float, float, FloatArray]]:
     rng = np.random.default_rng(61)
     settings = [(0.3, d) for d in (0.0, 2.0, 5.0)]
     settings += [(0.5, d) for d in (3.5, 6.0, 9.0)] + [(0.6, d) for d in (7.5, 10.0, 13.0)]
-    lanes, fleet, requests = 24, 100, 6000
+    lanes, fleet, requests = 17, 100, 6000
     runs = []
     workloads = [poisson_workload(rng, rho, fleet, requests, lanes) for rho, _ in settings]
     load = np.repeat([hedged_load(rho, d) for rho, d in settings], lanes)[:, None]
@@ -270,7 +270,7 @@ def figure_hedge_delay(figure: Figure) -> None:
     for rho, colour in ((0.3, "C2"), (0.5, "C0"), (0.6, "C1"), (0.7, "C3")):
         alone = math.log(100) / (1 - rho)
         start = smallest_stable_delay(rho) * (1 + 1e-6)
-        delays = start + (16 - start) * np.linspace(0, 1, 120) ** 2
+        delays = start + (16 - start) * np.linspace(0, 1, 60) ** 2
         if rho == 0.5:
             delays = delays[1:]
         upper.plot(delays, [loaded_quantile(0.99, rho, d) / alone for d in delays], color=colour)
@@ -284,7 +284,7 @@ def figure_hedge_delay(figure: Figure) -> None:
         alone = math.log(100) / (1 - rho)
         p99 = quantile_estimate(responses, 0.99)
         upper.errorbar(delay, p99.mean / alone, p99.half_width / alone, fmt="o", color=colour)
-    rhos = np.linspace(0.5001, 0.85, 120)
+    rhos = np.linspace(0.5001, 0.85, 60)
     edge = [smallest_stable_delay(rho) * (1 + 1e-9) for rho in rhos]
     top = [100 * (hedged_load(rho, d) / rho - 1) for rho, d in zip(rhos, edge, strict=True)]
     lower.fill_between([0, *edge], [100, *top], 300, color="C3", alpha=0.15, linewidth=0)

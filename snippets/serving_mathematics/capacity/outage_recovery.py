@@ -119,24 +119,31 @@ def simulate_outage(
     require(ordered, "backoff_s", "base and cap, in order", backoff_s)
     require_positive_integer(horizon_s=horizon_s)
     first = rng.uniform(0, horizon_s, rng.poisson(base_rate * horizon_s))
-    attempts = [(time, 0) for time in np.sort(first).tolist()]  # sorted, hence a heap
-    services = iter(rng.exponential(1 / service_rate, len(attempts) * (1 + retries)).tolist())
-    jitter = iter(rng.random(len(attempts) * retries if backoff_s[1] else 0).tolist())
-    answered = np.zeros(horizon_s)
+    coming = [*np.sort(first).tolist(), math.inf]
+    services = iter(rng.exponential(1 / service_rate, first.size * (1 + retries)).tolist())
+    jitter = iter(rng.random(first.size * retries if backoff_s[1] else 0).tolist())
+    answered, arrived = [0.0] * horizon_s, 0
+    again: list[tuple[float, int]] = []  # times of retries, and which retry of its request each is
     leaving: deque[float] = deque()  # times at which the requests inside will have left
     bucket = BUCKET if budget < math.inf else math.inf
     free_at, tokens = 0.0, bucket
-    while attempts and attempts[0][0] < horizon_s:
-        now, attempt = heapq.heappop(attempts)
-        if attempt == 0:
+    stops, goes_on = outage_s
+    while True:
+        if again and again[0][0] < coming[arrived]:
+            now, attempt = heapq.heappop(again)
+        else:
+            now, attempt = coming[arrived], 0
+            arrived += 1
             tokens = min(bucket, tokens + budget)
+        if now >= horizon_s:
+            return np.array(answered)
         while leaving and leaving[0] <= now:
             leaving.popleft()
         in_time = False
         if capacity is None or len(leaving) < capacity:
             start = max(now, free_at)
-            if outage_s[0] <= start < outage_s[1]:
-                start = outage_s[1]
+            if stops <= start < goes_on:
+                start = goes_on
             expired = skip_expired and start - now >= deadline_s
             free_at = start if expired else start + next(services)
             leaving.append(free_at)
@@ -147,8 +154,7 @@ def simulate_outage(
             tokens -= 1
             longest = min(backoff_s[1], backoff_s[0] * 2.0**attempt)
             wait = longest * next(jitter) if longest else 0.0
-            heapq.heappush(attempts, (now + deadline_s + wait, attempt + 1))
-    return answered
+            heapq.heappush(again, (now + deadline_s + wait, attempt + 1))
 
 
 @functools.cache

@@ -196,7 +196,7 @@ def figure_retry_map(figure: Figure) -> None:
     and crosses once, at 61 too.
     """
     axes = figure.subplots()
-    load = np.linspace(40.0, 260.0, 400)
+    load = np.linspace(40.0, 260.0, 200)
     axes.plot(load, load, color="C4", linestyle=":", linewidth=1.2)
     for failure, budget, colour in (
         (_late, math.inf, "C3"),

@@ -258,7 +258,7 @@ def figure_fork_join(figure: Figure) -> None:
         independent = [mean_of_slowest(int(n)) / (1 - utilization) for n in queues]
         axes.semilogx(queues, independent, color=colour, linestyle="--", linewidth=1.2)
         points = [1, 2, 4, 8, 16, 32]
-        runs = [simulate_fork_join(rng, n, utilization, 40_000) for n in points]
+        runs = [simulate_fork_join(rng, n, utilization, 28_000) for n in points]
         axes.errorbar(
             points, [r.mean for r in runs], [r.half_width for r in runs], fmt="o", color=colour
         )
@@ -344,7 +344,7 @@ def check_many_queues_within_five_percent() -> None:
     """
     rng = np.random.default_rng(12)
     for fan_out, utilization in ((8, 0.5), (32, 0.5), (8, 0.8)):
-        run = simulate_fork_join(rng, fan_out, utilization, 120_000)
+        run = simulate_fork_join(rng, fan_out, utilization, 84_000)
         slack = 3 * run.standard_error / run.mean
         checks.close(
             f"n = {fan_out}, ρ = {utilization}: over simulated",

@@ -90,16 +90,18 @@ def admit(
     require(most_tokens > 0, "most_tokens", "positive", most_tokens)
     ends: deque[float] = deque()  # when each prompt inside has been read
     free = -math.inf  # when the last of them has been read
-    first = np.full(times.size, math.inf)
-    for i, (now, size) in enumerate(zip(times.tolist(), sizes.tolist(), strict=True)):
+    first = []
+    for now, size in zip(times.tolist(), sizes.tolist(), strict=True):
         while ends and ends[0] <= now:
             ends.popleft()
-        waiting = max(0.0, free - now) * tokens_per_s
-        if len(ends) < most_requests and waiting + size <= most_tokens:
-            free = max(now, free) + size / tokens_per_s
+        begin = max(now, free)
+        if len(ends) < most_requests and (begin - now) * tokens_per_s + size <= most_tokens:
+            free = begin + size / tokens_per_s
             ends.append(free)
-            first[i] = free - now
-    return Admission(np.isfinite(first), first)
+            first.append(free - now)
+        else:
+            first.append(math.inf)
+    return Admission(np.isfinite(first), np.array(first))
 
 
 def in_time(

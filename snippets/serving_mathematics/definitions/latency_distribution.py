@@ -288,7 +288,7 @@ def figure_ccdf_band(figure: Figure) -> None:
 def figure_percentile_error(figure: Figure) -> None:
     """One digit more in the percentile costs ten times as many requests for the same error.
 
-    Log-normal latencies (σ = 1). Points: half of the range that holds the middle 95% of 400
+    Log-normal latencies (σ = 1). Points: half of the range that holds the middle 95% of 280
     simulated estimates, with 95% bootstrap intervals; lines: 1.96 standard errors of the formula,
     relative to the percentile.
 
@@ -300,14 +300,14 @@ def figure_percentile_error(figure: Figure) -> None:
     axes = figure.subplots()
     counts = np.array([100, 300, 1000, 3000])
     rng = np.random.default_rng(1996)
-    samples = {n: np.exp(rng.standard_normal((400, n))) for n in counts}
+    samples = {n: np.exp(rng.standard_normal((280, n))) for n in counts}
     for colour, q in zip(("C0", "C2", "C1", "C3"), LEVELS, strict=True):
         line = 196 * np.array([_relative_error(q, n) for n in (100, 100_000)])
         axes.plot([100, 100_000], line, color=colour)
         shown = [n for n in counts if n * (1 - q) >= 1]
         for n in shown:
             estimates = 50 / math.exp(_NORMAL[q]) * np.quantile(samples[n], q, axis=1)
-            again = rng.choice(estimates, (500, estimates.size))
+            again = rng.choice(estimates, (350, estimates.size))
             low, high = np.quantile([estimates], [0.025, 0.975], axis=1)
             spread = float(high[0] - low[0])
             low, high = np.quantile(again, [0.025, 0.975], axis=1)

@@ -109,27 +109,30 @@ def _levenberg_marquardt(n: FloatArray, x: FloatArray, columns: list[int]) -> Fl
     typical = np.maximum(x, 0.05 * x.max(axis=1, keepdims=True))  # noise may make x negative
     rows = typical[:, :, None] ** 2 / n[:, None] * basis  # x − n/d ≈ (x·d − n)·x/n, linear in θ
     theta: FloatArray = (np.linalg.pinv(rows) @ typical[:, :, None])[:, :, 0]
-    damping = np.full(len(x), 1e-3)
+    damping, moving = np.full(len(x), 1e-3), np.arange(len(x))
     with np.errstate(all="ignore"):  # a step too far is measured and taken back
         error = ((x - n / (theta @ basis.T)) ** 2).sum(axis=1)
         for _ in range(60):
-            denominator = theta @ basis.T
+            before, values = theta[moving], x[moving]
+            denominator = before @ basis.T
             slope = -(n / denominator**2)[:, :, None] * basis
-            residual = x - n / denominator
+            residual = values - n / denominator
             normal = np.einsum("bmi,bmj->bij", slope, slope)
             diagonal = np.einsum("bii->bi", normal)
             scale = np.sqrt(diagonal)
             scaled = normal / scale[:, :, None] / scale[:, None, :]
-            scaled += damping[:, None, None] * np.eye(len(columns))
+            scaled += damping[moving, None, None] * np.eye(len(columns))
             gradient = np.einsum("bmi,bm->bi", slope, residual) / scale
             step = np.linalg.solve(scaled, gradient[:, :, None])[:, :, 0] / scale
-            trial = theta + step
-            trial_error = ((x - n / (trial @ basis.T)) ** 2).sum(axis=1)
+            trial = before + step
+            trial_error = ((values - n / (trial @ basis.T)) ** 2).sum(axis=1)
             valid = (trial @ basis.T > 0).all(axis=1)
-            better = valid & (trial_error <= error)
-            theta = np.where(better[:, None], trial, theta)
-            error = np.where(better, trial_error, error)
-            damping = np.clip(np.where(better, damping / 10, damping * 10), 1e-15, 1e10)
+            better = valid & (trial_error <= error[moving])
+            theta[moving[better]], error[moving[better]] = trial[better], trial_error[better]
+            damping[moving] = np.clip(damping[moving] * np.where(better, 0.1, 10), 1e-15, 1e10)
+            moving = moving[~(np.abs(step) <= 1e-15 * np.abs(before)).all(axis=1)]
+            if not moving.size:
+                break
     return theta
 
 

@@ -179,7 +179,7 @@ def figure_margin(figure: Figure) -> None:
     """A service that is on average as good as promised breaks the promise in many months.
 
     Probability of missing 99.9% in 30 days, and the expected credit under the agreement for Amazon
-    Bedrock, against mean attainment. The points are 10,000 simulated months with 95% intervals,
+    Bedrock, against mean attainment. The points are 7,000 simulated months with 95% intervals,
     where at least 20 of them miss.
 
     Alt: Two panels over mean attainment from 99.88 to 100 percent, logarithmic in the probability
@@ -196,7 +196,7 @@ def figure_margin(figure: Figure) -> None:
         (2, "C2", 99.945, 0.0035),
     ):
         length = minutes * MINUTE
-        mean = np.linspace(0.9988, 0.99995, 80)
+        mean = np.linspace(0.9988, 0.99995, 40)
         down = ((1 - mean) * MONTH / length).tolist()
         risk_axes.semilogy(
             100 * mean, [downtime_exceeds(0.001 * MONTH, n, length) for n in down], color=colour
@@ -205,7 +205,7 @@ def figure_margin(figure: Figure) -> None:
             100 * mean, [100 * _credit_of(BEDROCK, a, length) for a in mean.tolist()], color=colour
         )
         for a in np.linspace(0.9989, 0.9999, 6).tolist():
-            months = simulated_downtime(rng, 10_000, (1 - a) * MONTH / length, length)
+            months = simulated_downtime(rng, 7_000, (1 - a) * MONTH / length, length)
             if (months > 0.001 * MONTH).sum() >= 20:
                 paid = credit_due(1 - months / MONTH, BEDROCK.floors, BEDROCK.credits)
                 for panel, values in (

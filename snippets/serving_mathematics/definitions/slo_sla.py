@@ -165,7 +165,7 @@ def _over_streams(values: list[float]) -> MeanEstimate:
 
 def _constant_service() -> list[Callable[[float], float]]:
     """p99 against load with Poisson arrivals and constant service, one for each stream."""
-    rng, size = np.random.default_rng(41), 25_000
+    rng, size = np.random.default_rng(41), 17_500
     return [
         partial(simulated_quantile, 0.99, gaps=rng.exponential(1.0, size), services=np.ones(size))
         for _ in range(STREAMS)
@@ -174,7 +174,7 @@ def _constant_service() -> list[Callable[[float], float]]:
 
 def _bursty_arrivals() -> list[Callable[[float], float]]:
     """p99 against load with gamma arrivals of C_a² = 4 and exponential service, by stream."""
-    rng, size = np.random.default_rng(42), 25_000
+    rng, size = np.random.default_rng(42), 17_500
     return [
         partial(
             simulated_quantile,
@@ -225,7 +225,7 @@ def figure_load_cap(figure: Figure) -> None:
     axes = figure.subplots()
     bursty, constant = _bursty_arrivals(), _constant_service()
     exponential = partial(response_quantile, 0.99, mean_service_s=1.0)
-    rho, loads = np.linspace(0.02, 0.97, 60), np.linspace(0.06, 0.92, 13)
+    rho, loads = np.linspace(0.02, 0.97, 60), np.linspace(0.06, 0.92, 10)
     cases: tuple[tuple[str, Callable[[float], float], float], ...] = (
         ("C3", _bursty_quantile, load_cap(_bursty_quantile, 10.0)),
         ("C0", exponential, load_cap(exponential, 10.0)),

@@ -243,7 +243,7 @@ def _utilization_at_tenth(servers: int) -> float:
 def figure_hockey_stick(figure: Figure) -> None:
     """The wait turns upward long before ρ = 1, and variability decides how early.
 
-    Curves are the exact M/G/1 mean. Points are simulations of 200,000 customers, a million from
+    Curves are the exact M/G/1 mean. Points are simulations of 140,000 customers, 700,000 from
     ρ = 0.9 on, with 95% confidence intervals.
 
     Alt: Line chart of mean wait against utilization from 0.05 to 0.95 for service variability 0, 1
@@ -257,9 +257,7 @@ def figure_hockey_stick(figure: Figure) -> None:
         axes.plot(rho, rho / (1 - rho) * (1 + scv) / 2, color=colour)
         points = [0.3, 0.5, 0.7, 0.8, 0.9] + [0.95] * (scv == 0)
         runs = [
-            simulate_mean_wait(
-                rng, p, service_scv=scv, customers=1_000_000 if p >= 0.9 else 200_000
-            )
+            simulate_mean_wait(rng, p, service_scv=scv, customers=700_000 if p >= 0.9 else 140_000)
             for p in points
         ]
         axes.errorbar(
@@ -374,8 +372,8 @@ def slider_pooling() -> dict[str, Any]:
 
 @functools.cache
 def _pooled_run() -> MeanEstimate:
-    """Ten servers behind one queue, 90% busy, 400,000 customers."""
-    return simulate_mean_wait(np.random.default_rng(5), 0.9, servers=10, customers=400_000)
+    """Ten servers behind one queue, 90% busy, 280,000 customers."""
+    return simulate_mean_wait(np.random.default_rng(5), 0.9, servers=10, customers=280_000)
 
 
 def check_erlang_c_recursion() -> None:
@@ -417,7 +415,7 @@ def check_erlang_b() -> None:
 def check_one_queue_or_a_cache() -> None:
     """Ten replicas with a cache of their own beat one queue at 90% if it saves a third of the work.
 
-    Source: M/M/1 with the shorter service against M/M/10, on both sides of the break-even; 400,000
+    Source: M/M/1 with the shorter service against M/M/10, on both sides of the break-even; 280,000
     simulated requests for each.
     """
     share = sticky_break_even(10, 0.9)
@@ -425,7 +423,7 @@ def check_one_queue_or_a_cache() -> None:
     checks.close("break-even", share + mean_wait(0.9, share), pooled, rtol=1e-12)
     rng, one = np.random.default_rng(23), _pooled_run()
     for left, sticky_wins in ((0.5, True), (0.9, False)):
-        own = simulate_mean_wait(rng, 0.9 * left, customers=400_000)
+        own = simulate_mean_wait(rng, 0.9 * left, customers=280_000)
         mean, error = left * (1 + own.mean), 3 * (left * own.half_width + one.half_width)
         wins = mean + error < 1 + one.mean if sticky_wins else mean - error > 1 + one.mean
         checks.holds(f"cache leaves {left:.0%}: own queues win is {sticky_wins}", wins, got=mean)
@@ -465,14 +463,14 @@ def check_wait_quantile_inverts_erlangs_tail() -> None:
     """The wait that one in a hundred exceeds at ten servers, 90% busy, is what one in a hundred
     exceed; at eight servers of which half are busy, nobody's p90 waits.
 
-    Source: Erlang's tail; ln(C/0.01) by hand; 400,000 simulated customers.
+    Source: Erlang's tail; ln(C/0.01) by hand; 280,000 simulated customers.
     """
     p99 = wait_quantile(0.99, 9.0, 1.0, servers=10)
     checks.close("p99 of the wait", p99, math.log(100 * erlang_c(10, 9.0)), rtol=1e-12)
     checks.close("exceed it", wait_exceeds(p99, 9.0, 1.0, servers=10), 0.01, rtol=1e-12)
     checks.equal("p90, eight servers, half busy", wait_quantile(0.9, 4.0, 1.0, servers=8), 0.0)
     rng = np.random.default_rng(24)
-    arrivals = np.cumsum(rng.exponential(1 / 9, 400_000))
+    arrivals = np.cumsum(rng.exponential(1 / 9, 280_000))
     waits = fifo_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
     late = batch_means((waits[20_000:] > p99).astype(float))
     checks.covers("exceed it, simulated", late, 0.01)
@@ -481,7 +479,7 @@ def check_wait_quantile_inverts_erlangs_tail() -> None:
 def check_pooling() -> None:
     """One queue for ten servers waits thirteen times less than ten queues at the same ρ = 0.9.
 
-    Source: M/M/1 and M/M/10 means; simulated M/M/10 of 400,000 customers.
+    Source: M/M/1 and M/M/10 means; simulated M/M/10 of 280,000 customers.
     """
     checks.close("ten queues of one", mean_wait(0.9, 1.0), 9.0, rtol=1e-12)
     checks.close("one queue of ten", mean_wait(9.0, 1.0, servers=10), 0.66873152, atol=5e-9)

@@ -109,7 +109,7 @@ def interval_coverage(
     return held / runs
 
 
-COVERAGE_RUNS, COVERAGE_CUSTOMERS = 200, 20_000  # of the example: short runs, to show the effect
+COVERAGE_RUNS, COVERAGE_CUSTOMERS = 140, 20_000  # of the example: short runs, to show the effect
 
 
 def _constants_per_batch(utilization: float, customers: int) -> float:
@@ -143,7 +143,7 @@ def example() -> SimpleNamespace:
         coverage_at_90_ci=half[0.9],
         batch_at_50=_constants_per_batch(0.5, COVERAGE_CUSTOMERS),
         batch_at_90=_constants_per_batch(0.9, COVERAGE_CUSTOMERS),
-        batch_of_figure=_constants_per_batch(0.9, 1_000_000),
+        batch_of_figure=_constants_per_batch(0.9, 700_000),
         batch_of_default=_constants_per_batch(0.9, 200_000),
     )
 
@@ -229,14 +229,14 @@ def check_relaxation_time_is_the_spectral_gap() -> None:
 def check_intervals_need_long_batches() -> None:
     """95% intervals hold the mean in 95% of the runs when a batch outlasts the queue's memory.
 
-    Source: the exact mean ρ/(1−ρ); binomial standard errors of 150 runs. At ρ = 0.3 a batch is 400
+    Source: the exact mean ρ/(1−ρ); binomial standard errors of 105 runs. At ρ = 0.3 a batch is 400
     time constants long, at ρ = 0.9 less than two.
     """
     rng = np.random.default_rng(62)
-    error = math.sqrt(0.95 * 0.05 / 150)
-    long = interval_coverage(rng, 0.3, 20_000, 150)
+    error = math.sqrt(0.95 * 0.05 / 105)
+    long = interval_coverage(rng, 0.3, 20_000, 105)
     checks.close("batches of 400 constants", long, 0.95, atol=3 * error, kind="simulation")
-    short = interval_coverage(rng, 0.9, 20_000, 150)
+    short = interval_coverage(rng, 0.9, 20_000, 105)
     checks.holds("batches of two constants: too few", short < 0.95 - 3 * error, got=short)
 
 

@@ -112,14 +112,13 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tup
         failures,
     )
     require_in("(0, 1)", confidence=confidence)
-    tail = (1 - confidence) / 2
+    tail, steps = (1 - confidence) / 2, np.arange(1, failures + 1)
+    log_ways = np.append(0.0, np.cumsum(np.log((trials - steps + 1) / steps)))  # to choose x of N
 
     def at_most(x: int, p: float) -> float:
-        steps = np.arange(1, x + 1)
-        logs = np.cumsum(np.log((trials - steps + 1) / steps) + math.log(p) - math.log1p(-p))
-        return math.exp(trials * math.log1p(-p)) + float(
-            np.exp(logs + trials * math.log1p(-p)).sum()
-        )
+        counts = np.arange(x + 1)
+        logs = log_ways[: x + 1] + counts * (math.log(p) - math.log1p(-p))
+        return float(np.exp(logs + trials * math.log1p(-p)).sum())
 
     def solve(falls_below: Callable[[float], bool]) -> float:
         low, high = 0.0, 1.0

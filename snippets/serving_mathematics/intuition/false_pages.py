@@ -180,7 +180,7 @@ def figure_false_pages(figure: Figure) -> None:
 
 
 def _simulated_pages(
-    rng: np.random.Generator, requests_per_h: int, error_rate: float, months: int = 60
+    rng: np.random.Generator, requests_per_h: int, error_rate: float, months: int = 42
 ) -> tuple[float, float]:
     """Mean number of pages in simulated months, and the half-width of its 95% interval."""
     pages = _pages_of_months(rng, requests_per_h, error_rate, months)
@@ -229,7 +229,7 @@ def check_false_pages_in_a_month() -> None:
     Source: simulation of independent months, five minutes at a time; three standard errors.
     """
     rng = np.random.default_rng(73)
-    for load, rate, months in ((60, 0.001, 60), (132, 0.001, 120), (264, 0.001, 120)):
+    for load, rate, months in ((60, 0.001, 42), (132, 0.001, 84), (264, 0.001, 84)):
         pages = _pages_of_months(rng, load, rate, months)
         error = float(pages.std(ddof=1)) / math.sqrt(months)
         checks.covers(

@@ -363,7 +363,7 @@ def figure_customers_needed(figure: Figure) -> None:
     sixty-five million.
 
     Line: closed form. Points: from the spread of the block means of one simulated run each, 65
-    blocks of 16,384 customers, with two standard errors.
+    blocks of 8,192 customers, with two standard errors.
 
     Alt: Customers needed against utilization, 20 to 99 percent, on a logarithmic axis from a
     million to a thousand million. A curve with its lowest point of 800,000 near 30 percent, rising
@@ -373,8 +373,8 @@ def figure_customers_needed(figure: Figure) -> None:
     loads = np.linspace(0.1, 0.99, 90)
     axes.plot(loads, [customers_needed(load, 0.01) for load in loads], color="C0")
     for load in (0.3, 0.5, 0.7, 0.8):
-        means = long_run_means(np.random.default_rng(7), load, 65, shape=(64, 256))[1:]
-        found = 16_384 * means.var(ddof=1) / (load / (1 - load)) ** 2 * 196**2
+        means = long_run_means(np.random.default_rng(7), load, 65, shape=(64, 128))[1:]
+        found = 8_192 * means.var(ddof=1) / (load / (1 - load)) ** 2 * 196**2
         axes.errorbar(load, found, 2 * found * math.sqrt(2 / 63), fmt="o", color="C1")
     axes.annotate("closed form", (0.5, 2.2e7), color="C0", ha="center")
     axes.annotate("simulated", (0.3, 3.2e6), color="C1", ha="center")
@@ -416,9 +416,9 @@ def check_asymptotic_variance() -> None:
     load, 123.5 at 80%.
 
     Source: the spread of the means of long M/M/1 runs, 64 blocks each of 16,384 customers at 50%
-    and 262,144 at 80%; the variance of a variance estimate is 2/63 of its square.
+    and 65,536 at 80%; the variance of a variance estimate is 2/63 of its square.
     """
-    for load, shape in ((0.5, (64, 256)), (0.8, (256, 1024))):
+    for load, shape in ((0.5, (64, 256)), (0.8, (256, 256))):
         means = long_run_means(np.random.default_rng(3), load, 65, shape=shape)[1:]
         found = math.prod(shape) * float(means.var(ddof=1)) * (1 / load - 1) ** 2
         estimate = MeanEstimate(found, found * math.sqrt(2 / 63), 0.0)

@@ -261,7 +261,7 @@ def check_windows_suffice() -> None:
     """With as many windows as the answer says, simulated bursts are caught as often as was asked,
     and with two fewer χ² falls short.
 
-    Source: 2000 logs of negative binomial counts with mean 20 and the dispersion asked about;
+    Source: 1400 logs of negative binomial counts with mean 20 and the dispersion asked about;
     binomial standard error, and two percentage points for the approximation. For 2k degrees of
     freedom P(χ² > x) is the probability of fewer than k events of a Poisson process until x/2.
     """
@@ -286,9 +286,9 @@ def check_windows_suffice() -> None:
     rng = np.random.default_rng(52)
     for dispersion, power in ((1.5, 0.8), (1.2, 0.95)):
         windows = windows_to_detect(dispersion, power=power)
-        counts = rng.negative_binomial(20 / (dispersion - 1), 1 / dispersion, (2000, windows))
+        counts = rng.negative_binomial(20 / (dispersion - 1), 1 / dispersion, (1400, windows))
         caught = np.mean([dispersion_p_value(log) < 0.05 for log in counts])
-        margin = 0.02 + 3 * math.sqrt(power * (1 - power) / 2000)
+        margin = 0.02 + 3 * math.sqrt(power * (1 - power) / 1400)
         checks.inside(f"caught at I = {dispersion}", float(caught), power - margin, power + margin)
 
 

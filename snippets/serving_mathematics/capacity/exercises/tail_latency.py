@@ -278,7 +278,7 @@ def check_constant_service() -> None:
     gains = [np.subtract(*constant_service_twice(rho)) for rho in (0.27, 0.275)]
     checks.holds("gains at 27%, loses at 27.5%", bool(gains[0] > 0 > gains[1]), got=gains)
     for rho, sign in ((0.25, 1), (0.28, -1)):
-        workload = poisson_workload(rng, rho, 20, 1500, 128)
+        workload = poisson_workload(rng, rho, 20, 1500, 90)
         workload = replace(workload, services=np.ones_like(workload.services))
         one, two = hedged_responses(workload, math.inf)[0], hedged_responses(workload, 0.0)[0]
         gain = sign * batch_means((one - two)[:, 500:].ravel()).mean

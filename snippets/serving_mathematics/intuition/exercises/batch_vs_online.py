@@ -184,11 +184,11 @@ def check_fair_load_against_prices() -> None:
 def check_backlog_by_simulation() -> None:
     """After half an hour at 100% the simulated backlog is what the random walk says.
 
-    Source: 600 simulated runs in steps of 1 s; the tolerance is 3 standard errors plus 0.58 of a
+    Source: 420 simulated runs in steps of 1 s; the tolerance is 3 standard errors plus 0.58 of a
     step's standard deviation, by which looking once a second misses the reflection.
     """
     rng = np.random.default_rng(35)
-    runs, seconds, rate, service = 600, 1800, 40.0, 0.1
+    runs, seconds, rate, service = 420, 1800, 40.0, 0.1
     left, lowest = np.zeros(runs), np.zeros(runs)
     for _ in range(seconds):
         arrived = rng.poisson(rate, runs)

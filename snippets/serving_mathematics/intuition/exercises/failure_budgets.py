@@ -189,7 +189,9 @@ def check_guard_against_simulation() -> None:
     """
     rng = np.random.default_rng(82)
     load, rate = 36, 0.002
-    at = np.flatnonzero(rng.random(400 * 720 * load) < rate)
+    requests = 400 * 720 * load
+    at = np.cumsum(rng.geometric(rate, round(1.1 * requests * rate)))  # from error to error
+    at = at[at < requests]
     for wanted in (5.0, 0.3):
         guard, noise = errors_worth_a_page(load, rate, wanted), 3 * math.sqrt(wanted / 400)
         enough, fewer = (
