@@ -790,6 +790,9 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     """What stands in the way of a fleet that is too small: every constraint that, lifted alone,
     would let it keep the objective.
 
+    Memory is none where the fleet as it is keeps the objective at the limits at which one with all
+    memory does: then the search has passed these limits by.
+
     fleet: of the question. replicas: 0 says that one is the least there is. When prompts and the
     reading of the cache alone overload the replicas the name is that of the larger part.
 
@@ -809,8 +812,11 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     lifted: dict[str, tuple[Fleet, Goals]] = {
         "TTFT objective": (fleet, tuple(replace(goal, ttft_s=math.inf) for goal in goals)),
         "TPOT objective": (fleet, tuple(replace(goal, tpot_s=math.inf) for goal in goals)),
-        "KV memory": (fleet.with_all_memory(), goals),
     }
+    roomy = fleet.with_all_memory()
+    found = roomy.best(replicas)
+    if not (found and fleet.keeps(fleet.performance(replicas, found.places, found.budget))):
+        lifted["KV memory"] = roomy, goals
     if question.batch_limit is not None:
         lifted["batch limit"] = fleet.limited(question.token_budget, None), goals
     if question.token_budget is not None:
@@ -1157,10 +1163,11 @@ def check_intervals_hold_the_quantile() -> None:
 
 
 def check_binding_constraints_by_construction() -> None:
-    """Questions made to be bound by one thing name it.
+    """Questions made to be bound by one thing name it; a memory that is never full binds nothing.
 
     Source: a memory of 200 blocks where everything else is ample; one place; objectives loose but
-    for one; a rate above what the arithmetic allows.
+    for one; a rate above what the arithmetic allows. The worked example, whose replicas fill a
+    sixth of their memory.
     """
     few = Traffic(6.0, mean_prompt_tokens=100.0, mean_output_tokens=100.0)
     loose = Objective(2.0, 1.0, 0.9)
@@ -1175,6 +1182,8 @@ def check_binding_constraints_by_construction() -> None:
         ("TPOT objective", replace(question, objective=replace(loose, tpot_s=0.0066))),
     ):
         checks.equal(name, name in binding_constraints(Fleet(asked), 1), True)
+    _, _, found = _worked()
+    checks.equal("a memory that is never full", "KV memory" in found.binding, False)
 
 
 def check_price_by_hand() -> None:
