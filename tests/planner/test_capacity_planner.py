@@ -31,6 +31,7 @@ from serving_mathematics.planner.capacity_planner import (
     Quantile,
     Question,
     _of_some,
+    _worked,
     binding_constraints,
     coarser,
     deciding_classes,
@@ -308,6 +309,20 @@ def test_bottlenecks_by_construction() -> None:
     assert found.found is not None
     assert found.found.replicas < found.best.replicas
     assert found.found.budget in BUDGETS
+
+
+def test_a_memory_that_is_never_full_binds_nothing() -> None:
+    """With all memory the search takes other limits, at which the fleet as it is does as well."""
+    _, long, found = _worked()
+    below = found.best.replicas - 1
+    roomy = long.with_all_memory()
+    other = roomy.best(below)
+    assert other is not None
+    assert roomy.keeps(other)
+    assert long.performance(below, other.places, other.budget) == other
+    assert "KV memory" not in found.binding
+    assert found.one_fewer_may_do  # as it does there, by less than its interval
+    assert not long.sure(other)
 
 
 def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:
