@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.definitions.queue_simulator import MeanEstimate
+from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.require import require, require_in, require_shape
 
 if TYPE_CHECKING:
@@ -143,15 +143,10 @@ def _all_runs() -> dict[tuple[float, float, bool], FloatArray]:
         gaps, *services = rng.standard_exponential((2, WARM_UP + CUSTOMERS))
         services.append(other_rng.standard_exponential(gaps.size))
         arrivals, mean_gap = np.cumsum(gaps), gaps[WARM_UP:].mean()
-        ahead = {}  # work of all customers before each, by speed and anew
-        for speed, anew in {key[1:] for key in found}:
-            served = services[anew] / speed if speed else np.ones(gaps.size)
-            ahead[speed, anew] = np.cumsum(served) - served, served[WARM_UP:].mean()
         for (load, speed, anew), results in found.items():
-            work, mean_service = ahead[speed, anew]
-            idle = arrivals / load - work  # as in `fifo_waits`
-            waits = (np.maximum.accumulate(idle) - idle)[WARM_UP:]
-            counted = mean_service, mean_gap / load, (waits > LONG_WAIT).mean()
+            served = services[anew] / speed if speed else np.ones(gaps.size)
+            waits = fifo_waits(arrivals / load, served)[WARM_UP:]
+            counted = served[WARM_UP:].mean(), mean_gap / load, (waits > LONG_WAIT).mean()
             results[:, run] = waits.mean(), *counted
     return found
 
