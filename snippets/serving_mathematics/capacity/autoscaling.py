@@ -134,29 +134,11 @@ def knative_replicas(
     )
     require(1 < max_scale_up < math.inf, "max_scale_up", "above 1 and finite", max_scale_up)
     require(1 < max_scale_down < math.inf, "max_scale_down", "above 1 and finite", max_scale_down)
-    return _knative_counts(
-        stable_concurrency / target,
-        panic_concurrency / target,
-        max(1, ready),
-        panic_threshold,
-        max_scale_up,
-        max_scale_down,
-    )
-
-
-def _knative_counts(
-    stable: float,
-    panic: float,
-    ready: int,
-    panic_threshold: float = KNATIVE_PANIC_THRESHOLD,
-    max_scale_up: float = KNATIVE_MAX_SCALE_UP,
-    max_scale_down: float = KNATIVE_MAX_SCALE_DOWN,
-) -> tuple[int, int, bool]:
-    """What Knative makes of the replicas that both windows ask for, at every tick of a day."""
+    ready = max(1, ready)
     lowest, highest = math.floor(ready / max_scale_down), _whole(max_scale_up * ready)
-    long, short = _whole(stable), _whole(panic)
-    over = short >= panic_threshold * ready
-    return min(max(long, lowest), highest), min(max(short, lowest), highest), over
+    stable, panic = _whole(stable_concurrency / target), _whole(panic_concurrency / target)
+    over = panic >= panic_threshold * ready
+    return min(max(stable, lowest), highest), min(max(panic, lowest), highest), over
 
 
 def fixed(replicas: int) -> Policy:
@@ -333,11 +315,10 @@ def knative(
         time_s: float, _replicas: int, ready: int, _utilization: float, concurrency: float
     ) -> int:
         nonlocal panicked_at, highest
-        require_non_negative(concurrency=concurrency)
         window.append(concurrency)
         short.append(concurrency)
-        stable, panic, over = _knative_counts(
-            sum(window) / len(window) / target, sum(short) / len(short) / target, max(1, ready)
+        stable, panic, over = knative_replicas(
+            sum(window) / len(window), sum(short) / len(short), target, ready
         )
         if over:
             panicked_at = time_s
