@@ -423,10 +423,12 @@ def _has_children() -> bool:
     """Whether this process started any that it did not wait for; what those started hangs on them.
     Looking through /proc takes as long as a small module.
     """
+    if not hasattr(os, "waitid"):
+        return True  # for all that is known
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except (AttributeError, ChildProcessError):
-        return not hasattr(os, "waitid")
+    except ChildProcessError:
+        return False
     return True
 
 
