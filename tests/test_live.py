@@ -19,7 +19,7 @@ from builder.source import Sources, module_path
 
 from .conftest import CHAPTERS, REFERENCES, Chapter
 from .fetch_pyodide import FOLDER, complete, core
-from .profiles import THOROUGH, TODAY
+from .profiles import THOROUGH, TODAY, todays
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -172,7 +172,7 @@ def workbench(
 
 @pytest.mark.parametrize(
     "slug",
-    [page.slug for place, page in enumerate(LIVE) if THOROUGH or (place + TODAY) % 3 == 0],
+    [page.slug for page in todays(LIVE)],
 )
 def test_every_page_runs_as_it_did_in_the_build(workbench: Workbench, slug: str) -> None:
     """One module of a third of them, and others tomorrow; in a thorough run all of all."""
@@ -264,7 +264,7 @@ def test_a_file_with_another_sum_is_not_loaded(page: Page, origin: str) -> None:
 
     opened(page, origin, QUICK)
     names = *core(), "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"
-    for name in names if THOROUGH else names[TODAY % 3 :: 3]:
+    for name in todays(names):
         page.route(f"**/pyodide/{name}", longer)
         status = pressed_run(page)
         assert status.startswith("Python could not be run:")

@@ -16,7 +16,7 @@ from builder.notebooks import Demo, notebook
 from builder.runner import Run
 
 from .conftest import CHAPTERS, Chapter
-from .profiles import THOROUGH, TODAY
+from .profiles import todays
 
 
 def read(path: Path) -> Any:
@@ -41,7 +41,7 @@ def by_turns(cells: list[Any]) -> list[Any]:
         if cell.source.startswith("from "):
             chapters.append([])
         chapters[-1].append(cell)
-    turn = [c for place, c in enumerate(chapters) if THOROUGH or (place + TODAY) % 3 == 0]
+    turn = todays(chapters)
     return [setting_up, *(cell for chapter in turn for cell in chapter)]
 
 

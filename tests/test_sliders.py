@@ -18,7 +18,7 @@ from builder import ROOT
 from builder.readings import reading
 
 from .browsing import PATIENCE_MS
-from .profiles import THOROUGH, TODAY
+from .profiles import THOROUGH, TODAY, todays
 from .visits import DESK, PHONE
 
 SHIFTS = """
@@ -47,7 +47,6 @@ SLIDERS = [
     for file in sorted(ROOT.glob("docs/*/*.md"))
     for name in DIRECTIVE.findall(file.read_text(encoding="utf-8"))
 ]
-TODAYS = SLIDERS if THOROUGH else SLIDERS[TODAY % 3 :: 3]
 
 
 @pytest.fixture(params=SLIDERS, ids=lambda shown: f"{shown.address}{shown.name}")
@@ -179,7 +178,7 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
 
 
 def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path) -> None:
-    for shown in TODAYS:
+    for shown in todays(SLIDERS):
         page.set_viewport_size(PHONE)
         slider, _ = opened(page, origin, shown, site)
         for place in slider.locator("input").all():
@@ -215,7 +214,7 @@ def test_without_javascript_and_on_paper_the_figure_stands_alone(
 ) -> None:
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     still = context.new_page()
-    for shown in TODAYS:
+    for shown in todays(SLIDERS):
         if still.url != origin + shown.address:
             still.goto(origin + shown.address)
         expect(still.locator(shown.place)).to_be_hidden()
