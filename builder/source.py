@@ -18,7 +18,7 @@ from typing import Any
 
 from builder import PACKAGE, SOURCES, BuildError
 from builder.behaviour import Bound, Content, content_of
-from builder.kept import recall, remember
+from builder.kept import made_once
 
 RECORDING_FILES = (
     "worker.py",
@@ -364,11 +364,8 @@ class Sources:
         key = f"{documented} {self._builder} {hashlib.sha256(content).hexdigest()}"
         name = ".".join(file.relative_to(self.root).parts)
         place = self.cache / "behaviour" / (f"{name}.documented" if documented else name)
-        if known := recall(place, key):
-            return Content.from_bytes(known)
-        found = content_of(content, documented)
-        remember(place, key, found.as_bytes())
-        return found
+        found = made_once(place, key, lambda: content_of(content, documented).as_bytes())
+        return Content.from_bytes(found)
 
     def executed(self, path: Path, files: Iterable[Path], documented: bool) -> list[str]:
         """A line for every part that can execute when a module runs, in a fixed order.
