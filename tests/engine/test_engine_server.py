@@ -52,9 +52,9 @@ PLACES = 6
 
 
 @pytest.fixture(scope="module")
-def base(shallow_model: Path) -> Iterator[str]:
+def base(small_model: Path) -> Iterator[str]:
     """The address of a server with two places and a queue of four."""
-    with served_by(*SMALL, "--model", str(shallow_model)) as (_, address):
+    with served_by(*SMALL, "--model", str(small_model)) as (_, address):
         yield address
 
 
@@ -318,10 +318,10 @@ def resident_bytes(process: subprocess.Popen[str]) -> int:
     return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_deadline_memory_and_the_end_by_sigterm(shallow_model: Path) -> None:
+def test_deadline_memory_and_the_end_by_sigterm(small_model: Path) -> None:
     """One server: the deadline ends an answer, memory stays flat over bad and good requests, and
     SIGTERM lets what was accepted end."""
-    options = (*SMALL, "--model", str(shallow_model), "--deadline-s", "1.0", "--drain-s", "1")
+    options = (*SMALL, "--model", str(small_model), "--deadline-s", "1.0", "--drain-s", "1")
     with served_by(*options) as (process, base):
         with client_of(base) as http:
             assert http.get("/health").json() == {"status": "ready"}
@@ -356,8 +356,8 @@ def child_of(process: subprocess.Popen[str]) -> int:
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[-1])
 
 
-def test_an_engine_that_is_killed_ends_the_server_with_answers(shallow_model: Path) -> None:
-    with served_by(*SMALL, "--model", str(shallow_model)) as (process, base):
+def test_an_engine_that_is_killed_ends_the_server_with_answers(small_model: Path) -> None:
+    with served_by(*SMALL, "--model", str(small_model)) as (process, base):
 
         async def killed() -> Counter[str]:
             ends = asyncio.create_task(
@@ -376,7 +376,7 @@ def test_an_engine_that_is_killed_ends_the_server_with_answers(shallow_model: Pa
         assert "the engine has ended, exit status -9" in process.stderr.read()
 
 
-def test_a_stopped_engine_holds_nobody_up_and_goes_on(shallow_model: Path) -> None:
+def test_a_stopped_engine_holds_nobody_up_and_goes_on(small_model: Path) -> None:
     """Four times as many as there are places send prompts that do not fit into its pipe: those
     beyond are refused, health and metrics answer within their time, the first of them that nothing
     comes, and all that were inside are answered when the engine goes on."""
@@ -400,7 +400,7 @@ def test_a_stopped_engine_holds_nobody_up_and_goes_on(shallow_model: Path) -> No
             assert hasty.get("/health").status_code == 200
         return found
 
-    with served_by(*SMALL, "--silent-s", "3", "--model", str(shallow_model)) as (process, base):
+    with served_by(*SMALL, "--silent-s", "3", "--model", str(small_model)) as (process, base):
         ends = asyncio.run(stopped(process, base))
         assert ends == {"429": 3 * PLACES, "400": PLACES}
 
@@ -444,8 +444,8 @@ def test_a_full_server_parses_nothing(path: str, monkeypatch: pytest.MonkeyPatch
     asyncio.run(test())
 
 
-def test_a_server_that_is_killed_leaves_no_engine_behind(shallow_model: Path) -> None:
-    with served_by(*SMALL, "--model", str(shallow_model)) as (process, _):
+def test_a_server_that_is_killed_leaves_no_engine_behind(small_model: Path) -> None:
+    with served_by(*SMALL, "--model", str(small_model)) as (process, _):
         child = child_of(process)
         process.kill()
         process.wait(60)
