@@ -245,6 +245,21 @@ def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(small_model: Path)
     run(test())
 
 
+def test_closing_while_the_model_is_loaded_kills_the_child(small_model: Path) -> None:
+    """It would hear of it when the model is loaded, and end by itself."""
+
+    async def test() -> None:
+        engine = EngineProcess(SETTINGS, small_model)
+        starting = asyncio.create_task(engine.start())
+        await asyncio.sleep(0)  # in which the child is started
+        await engine.close()
+        assert engine._process.exitcode == -signal.SIGKILL
+        with pytest.raises(EngineMissing, match="the engine has ended"):
+            await starting
+
+    run(test())
+
+
 def _chatter(connection: Connection, *_settings: object) -> None:
     """A child that sends without end, and ends when it can read the end."""
     connection.send(("ready", {}))

@@ -603,4 +603,4 @@ def test_stopping_before_the_model_is_loaded_ends_at_once(tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
