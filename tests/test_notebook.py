@@ -83,7 +83,7 @@ def test_notebook_of_the_real_engine_serves_what_it_sends(
     book = read(ROOT / "docs" / "downloads" / "real-engine.ipynb")
     assert not any(cell.get("outputs") for cell in book.cells)
     begin = next(cell for cell in book.cells if "RUN_S = 15.0" in cell.source)
-    begin.source = begin.source.replace("RUN_S = 15.0", "RUN_S = 0.5")
+    begin.source = begin.source.replace("RUN_S = 15.0", "RUN_S = 0.25")
     begin.source = (
         "from serving_mathematics.engine import token_engine\n"
         f"token_engine.model_path = lambda: token_engine.Path({str(small_model)!r})\n"
