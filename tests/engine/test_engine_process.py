@@ -88,6 +88,7 @@ def test_answers_stops_and_refusals(small_model: Path) -> None:
             _, cut, fewer, finish = await whole(engine, replace(question, stop=(word, "never")))
             assert (cut, finish) == (text.partition(word)[0], "stop")
             assert 0 < len(fewer) < len(tokens)
+            assert engine.metrics["running"] == 0  # nor does it go on unseen
             ending = replace(question, max_tokens=2000, temperature=1.0, ignore_end=False)
             assert (await whole(engine, ending))[3] == "stop"
             told = [await whole(engine, Question(same, 5)) for same in ("The other", (504, 550))]
@@ -177,13 +178,13 @@ def test_a_model_that_makes_the_engine_crash_ends_the_child_with_a_message(tmp_p
 
 
 def test_the_loop_is_never_held_up_by_a_step(small_model: Path) -> None:
-    """A prompt of 5,000 tokens takes ten steps, long ones; the loop goes on ticking."""
+    """A prompt of 2,500 tokens takes five steps, long ones; the loop goes on ticking."""
 
     async def test() -> None:
         async with started(small_model) as engine:
             steps: list[Step] = []
             engine._watch = steps.append
-            asking = asyncio.create_task(whole(engine, Question(tuple(range(100, 5100)), 1)))
+            asking = asyncio.create_task(whole(engine, Question(tuple(range(100, 2600)), 1)))
             ticks = 0
             while not asking.done():
                 await asyncio.sleep(0)
