@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from builder import ROOT
-from builder.runner import Run
+from builder.runner import Run, default_cache
 from builder.source import Sources, module_path
 
 from .conftest import CHAPTERS, REFERENCES, Chapter
@@ -187,7 +187,8 @@ def test_every_chapter_asks_for_its_own_download_and_for_what_it_imports(
     bundle = (page.parent / settings["bundle"]).resolve()
     assert bundle == site.resolve() / "downloads" / f"{chapter.slug.rpartition('/')[2]}.zip"
     assert settings["modules"][0] == chapter.modules[0]
-    _, packages = Sources(ROOT).dependencies(module_path(ROOT, chapter.modules[0]))
+    sources = Sources(ROOT, default_cache(ROOT))
+    _, packages = sources.dependencies(module_path(ROOT, chapter.modules[0]))
     assert {"numpy", "matplotlib", *packages} & PACKAGES <= set(settings["packages"]) <= PACKAGES
 
 

@@ -284,7 +284,6 @@ IMPORTS = {
     "continued": "from serving_mathematics.lib \\\n    import base",
     "beside_prose": '"""\nimport everything you need,\nfrom here import nothing\n"""\n'
     "from serving_mathematics.lib import (  # (one\n    base,\n)",
-    "in_broken_module": "from serving_mathematics.lib import base\ndef broken(:",
     "transitive": "from serving_mathematics.lib import through",
 }
 
