@@ -192,11 +192,14 @@ def test_every_chapter_asks_for_its_own_download_and_for_what_it_imports(
     assert {"numpy", "matplotlib", *packages} & PACKAGES <= set(settings["packages"]) <= PACKAGES
 
 
-def test_every_module_of_a_chapter_runs(editor: Page, records: dict[str, Run]) -> None:
+def test_modules_of_a_chapter_run_one_after_the_other(
+    editor: Page, records: dict[str, Run]
+) -> None:
+    """A third of them and the first, which the next test finds chosen."""
     assert '"pydantic"' in (editor.locator(".live").get_attribute("data-live") or "")
     names = editor.locator(".live option").evaluate_all("all => all.map((one) => one.value)")
     assert len(names) >= 4
-    for name in reversed(names):
+    for name in [*todays(names[1:]), names[0]]:
         editor.locator(".live select").select_option(name)
         ran_as_in_the_build(editor, records[name])
 
