@@ -8,6 +8,8 @@ run records; it runs nothing but the examples in docstrings.
 
 from __future__ import annotations
 
+import __future__
+
 import ast
 import doctest
 import functools
@@ -18,6 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import yaml
@@ -55,6 +58,8 @@ FORBIDDEN = {
     ),
     r"#\s*(TODO|FIXME|XXX)": "unfinished work: finish it, or take it out",
 }
+_FORBIDDEN = re.compile("|".join(FORBIDDEN))
+_FUTURE = "from __future__ import annotations\n"
 
 Records = Mapping[str, Run]
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -731,6 +736,27 @@ def copy_problems(name: str, sources: Sources | None = None) -> list[str]:
     return problems
 
 
+def _compiled_parts(text: str) -> Iterator[CodeType]:
+    """A copied text, definition by definition: functions of a module need many of the same."""
+    flags = __future__.annotations.compiler_flag if text.startswith(_FUTURE) else 0
+    part = ""
+    for block in text.split("\n\n\n"):
+        part += block  # a string that has empty lines goes on
+        try:
+            yield _compiled(part, flags)
+        except SyntaxError:
+            part += "\n\n\n"
+        else:
+            part = ""
+    if part:
+        yield compile(part, "copied", "exec")
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(text: str, flags: int) -> CodeType:
+    return compile(text, "copied", "exec", flags, dont_inherit=True)
+
+
 def _example_problems(name: str, function: str, text: str) -> list[str]:
     """What goes wrong when a copied function's example runs in an empty file."""
     module = sys.modules["copied"] = type(sys)("copied")  # classes look their module up,
@@ -738,7 +764,8 @@ def _example_problems(name: str, function: str, text: str) -> list[str]:
     runner = doctest.DocTestRunner(verbose=False)
     said = io.StringIO()
     try:
-        exec(compile(text, f"{name}:{function}", "exec"), namespace)
+        for part in _compiled_parts(text):
+            exec(part, namespace)
         for example in doctest.DocTestFinder().find(namespace[function], function, globs=namespace):
             runner.run(example, out=said.write)
     except Exception as problem:
@@ -756,9 +783,12 @@ def _told(report: str) -> str:
 
 def style_problems(name: str) -> list[str]:
     """What no module does."""
+    text = source_of(name)
+    if not _FORBIDDEN.search(text):
+        return []
     return [
         f"{file_of(name)}:{number}: {reason}."
-        for number, line in enumerate(source_of(name).split("\n"), 1)
+        for number, line in enumerate(text.split("\n"), 1)
         for pattern, reason in FORBIDDEN.items()
         if re.search(pattern, line)
     ]
@@ -766,18 +796,29 @@ def style_problems(name: str) -> list[str]:
 
 def parameter_problems(name: str) -> list[str]:
     """Every parameter is used."""
-    problems = []
-    for node in ast.walk(tree_of(name)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} | {"self", "cls"}
-            problems += [
-                f"{file_of(name)}:{node.lineno}: `{node.name}` ignores its argument `{a.arg}`: use"
-                " it or take it out."
-                for a in arguments
-                if not a.arg.startswith("_") and a.arg not in used
-            ]
-    return problems
+    functions = list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, set[str]]]()
+    _names_in(tree_of(name), functions)
+    return [
+        f"{file_of(name)}:{node.lineno}: `{node.name}` ignores its argument `{a.arg}`: use it or"
+        " take it out."
+        for node, used in sorted(functions, key=lambda one: one[0].lineno)
+        for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        if not a.arg.startswith("_") and a.arg not in used | {"self", "cls"}
+    ]
+
+
+def _names_in(
+    node: ast.AST, functions: list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, set[str]]]
+) -> set[str]:
+    """The names in a syntax tree. functions: is given every function in it, with its names."""
+    if isinstance(node, ast.Name):
+        return {node.id}
+    found = set[str]()
+    for child in ast.iter_child_nodes(node):
+        found |= _names_in(child, functions)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        functions.append((node, found))
+    return found
 
 
 # Rules of the whole
@@ -789,11 +830,16 @@ def body_problems(names: Sequence[str], of: Collection[str] = ()) -> list[str]:
     of: look only for bodies of these modules, which need not parse the others.
     """
     lines = {_longest_line(name, body) for name in of for _, body in _bodies(name)}
-    bodies = defaultdict(list)
+    alike = defaultdict(list)  # few are, so that few need to be compared
     for name in names:
         if not of or name in of or any(line in source_of(name) for line in lines):
             for function, body in _bodies(name):
-                bodies[tuple(ast.dump(part) for part in body)].append((name, function))
+                shape = tuple((type(s), *map(type, ast.iter_child_nodes(s))) for s in body)
+                alike[shape].append((name, function, body))
+    bodies = defaultdict(list)
+    for several in alike.values():
+        for name, function, body in several if len(several) > 1 else ():
+            bodies[tuple(ast.dump(part) for part in body)].append((name, function))
     return [
         f"{file_of(places[0][0])}: `{places[0][1]}` has the same body as"
         f" {', '.join(f'`{function}` in {file_of(name)}' for name, function in places[1:])}:"

@@ -10,7 +10,6 @@ numbers it moved.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import itertools
 import json
@@ -24,8 +23,9 @@ from matplotlib.figure import Figure
 from serving_mathematics.checks import Comparison, recording
 
 from builder import PACKAGE, ROOT, SOURCES, figures, sliders
-from builder.runner import cached, default_cache
-from builder.source import Sources, module_names, module_path
+from builder.source import module_names, module_path
+
+from .recorded import HERE
 
 FOLDER = Path(__file__).with_name("numbers")
 DIGITS = 12  # of a number that is kept
@@ -45,18 +45,13 @@ def modules() -> list[str]:
     shows = re.compile(rb"^def (?:example\(|slider_|figure_|check_)", re.MULTILINE)
     names = [name for name in module_names(ROOT) if ".exercises." not in name]
     shown = [name for name in names if shows.search(module_path(ROOT, name).read_bytes())]
-    return [name for name in shown if not _sources().needs(name)]
-
-
-@functools.cache
-def _sources() -> Sources:
-    return Sources(ROOT, default_cache(ROOT))
+    return [name for name in shown if not HERE.sources.needs(name)]
 
 
 def numbers_of(name: str) -> dict[str, Any]:
     """What a module's page quotes, its sliders and figures show and its checks compare, from its
     record or, where there is none of this content, by calling the functions."""
-    run = cached(ROOT, default_cache(ROOT), name, sources=_sources())
+    run = HERE.record_of(name)
     if run and not run.failed:
         shown = {f"slider_{one['name']}": one["data"] for one in run.record["sliders"]}
         for one in run.record["figures"]:

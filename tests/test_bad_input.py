@@ -39,10 +39,10 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.traffic import Traffic
 
 from builder import PACKAGE, ROOT
-from builder.runner import default_cache
-from builder.source import Sources, module_names
+from builder.source import module_names
 
 from .profiles import THOROUGH
+from .recorded import HERE
 
 BAD: dict[str, Any] = {
     "NaN": math.nan,
@@ -355,9 +355,8 @@ def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: st
 
 @functools.cache
 def computing_modules() -> list[str]:
-    sources = Sources(ROOT, default_cache(ROOT))
     names = [name for name in module_names(ROOT) if ".exercises." not in name]
-    return [name for name in names if not sources.needs(name)]
+    return [name for name in names if not HERE.sources.needs(name)]
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from builder import ROOT
-from builder.runner import Run, default_cache
-from builder.source import Sources, module_path
+from builder.runner import Run
+from builder.source import module_path
 
 from .conftest import CHAPTERS, REFERENCES, Chapter
 from .fetch_pyodide import FOLDER, complete, core
 from .profiles import THOROUGH, TODAY, todays
+from .recorded import HERE
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -187,8 +188,7 @@ def test_every_chapter_asks_for_its_own_download_and_for_what_it_imports(
     bundle = (page.parent / settings["bundle"]).resolve()
     assert bundle == site.resolve() / "downloads" / f"{chapter.slug.rpartition('/')[2]}.zip"
     assert settings["modules"][0] == chapter.modules[0]
-    sources = Sources(ROOT, default_cache(ROOT))
-    _, packages = sources.dependencies(module_path(ROOT, chapter.modules[0]))
+    _, packages = HERE.sources.dependencies(module_path(ROOT, chapter.modules[0]))
     assert {"numpy", "matplotlib", *packages} & PACKAGES <= set(settings["packages"]) <= PACKAGES
 
 

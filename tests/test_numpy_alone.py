@@ -10,8 +10,9 @@ import zipfile
 from pathlib import Path
 
 from builder import ROOT
-from builder.runner import default_cache
-from builder.source import Sources, module_names
+from builder.source import module_names
+
+from .recorded import HERE
 
 IMPORTS_ALL = """
 import importlib, json, sys
@@ -23,9 +24,8 @@ HEAVY = {"matplotlib", "scipy", "pandas", "fastapi", "onnx", "distributed", "bui
 
 
 def test_importing_every_pure_module_takes_numpy_alone() -> None:
-    sources = Sources(ROOT, default_cache(ROOT))
-    files = {name: sources.module(name).source for name in module_names(ROOT)}
-    pure = [name for name in files if not sources.needs(name) and "pydantic" not in files[name]]
+    files = {name: HERE.sources.module(name).source for name in module_names(ROOT)}
+    pure = [name for name in files if not HERE.sources.needs(name) and "pydantic" not in files[name]]
     assert len(pure) > 140
     done = subprocess.run(
         [sys.executable, "-c", IMPORTS_ALL],
