@@ -14,6 +14,7 @@ import ast
 import doctest
 import functools
 import io
+import linecache
 import re
 import sys
 from collections import Counter, defaultdict
@@ -720,6 +721,7 @@ def copy_problems(name: str, sources: Sources | None = None) -> list[str]:
     unless it reads the handbook's records.
     """
     sources, problems = sources or Sources(ROOT), []
+    linecache.clearcache()  # for each example, `doctest` looks whether a file in it has changed
     for function, node in public_definitions(name).items():
         place = f"{file_of(name)}:{node.lineno}: `{function}`"
         try:

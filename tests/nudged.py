@@ -59,6 +59,7 @@ from .test_bad_input import (
 )
 
 FOLDER = Path(__file__).with_name("answers")
+READS_S = 1.0  # processor time that a call may take once, as it may read records
 FIRST_S = 0.3  # processor time that the call of an example may take
 ALL_S = 0.1  # after which no further call of the same function is made
 STAYS = 3  # times as much what is kept may take and stay, so that it does not come and go
@@ -130,9 +131,7 @@ def _mixed(call: Call) -> Iterator[tuple[str, Call]]:
 
 
 def _with(call: Call, name: str, value: Any) -> Call:
-    changed = copied(call)
-    changed.arguments[name] = value
-    return changed
+    return copied(call, **{name: value})
 
 
 def nudged(value: Any, deep: int = DEEP) -> Iterator[tuple[str, Any]]:
@@ -474,7 +473,7 @@ def _twice(function: Callable[..., Any], call: Call, limit: float) -> tuple[Any,
     """What a call answers, None where it is not to be kept, and the time that it took [s]."""
     pair, began = list[Any](), 0.0
     with contextlib.suppress(_TooSlow, _Effect, MemoryError):
-        for longest in (1.0, limit):  # the first may read records
+        for longest in (READS_S, limit):
             began = time.process_time()
             with limited(longest):
                 pair.append(answer(function, copied(call)))

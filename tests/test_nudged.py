@@ -253,6 +253,7 @@ def test_what_is_not_to_be_called_again_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "ones.py").write_text(ONES)
     code = (
         "import json, sys; from tests import nudged; nudged.PACKAGE = 'odd'; nudged.watched();"
+        "nudged.READS_S = 0.1;"
         "nudged.computing_modules = lambda: ['ones'];"
         "print(json.dumps(nudged.worth_keeping('ones', {})))"
     )

@@ -25,7 +25,9 @@ HEAVY = {"matplotlib", "scipy", "pandas", "fastapi", "onnx", "distributed", "bui
 
 def test_importing_every_pure_module_takes_numpy_alone() -> None:
     files = {name: HERE.sources.module(name).source for name in module_names(ROOT)}
-    pure = [name for name in files if not HERE.sources.needs(name) and "pydantic" not in files[name]]
+    pure = [
+        name for name in files if not HERE.sources.needs(name) and "pydantic" not in files[name]
+    ]
     assert len(pure) > 140
     done = subprocess.run(
         [sys.executable, "-c", IMPORTS_ALL],
