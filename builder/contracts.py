@@ -7,7 +7,6 @@ run records; it runs nothing but the examples in docstrings.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -734,7 +733,7 @@ def copy_problems(name: str, sources: Sources | None = None) -> list[str]:
             problems.append(f"{place}, copied, still needs {_listed(ours - {RECORDS})}.")
         if "matplotlib" in text:
             problems.append(f"{place}, copied, drags a figure along.")
-        problems += [f"{place}: {told}" for told in _example_problems(name, function, text)]
+        problems += [f"{place}: {told}" for told in _example_problems(function, text)]
     return problems
 
 
@@ -756,10 +755,11 @@ def _compiled_parts(text: str) -> Iterator[CodeType]:
 
 @functools.lru_cache(maxsize=4096)
 def _compiled(text: str, flags: int) -> CodeType:
-    return compile(text, "copied", "exec", flags, dont_inherit=True)
+    code: CodeType = compile(text, "copied", "exec", flags, dont_inherit=True)
+    return code
 
 
-def _example_problems(name: str, function: str, text: str) -> list[str]:
+def _example_problems(function: str, text: str) -> list[str]:
     """What goes wrong when a copied function's example runs in an empty file."""
     module = sys.modules["copied"] = type(sys)("copied")  # classes look their module up,
     namespace: dict[str, object] = vars(module)  # and pydantic the names in it
