@@ -1,4 +1,4 @@
-"""A Dask cluster of processes on loopback, one of which is killed while it works on a task.
+"""A Dask cluster of two processes on loopback, one of which is killed while it works on a task.
 
 The first task that is begun says which process runs it and holds; that process is killed with
 SIGKILL. Whoever gets the task next finds the sign and works as usual.
@@ -19,7 +19,7 @@ from typing import Any
 from distributed import Client, LocalCluster
 from serving_mathematics.architecture.cluster_executor import cluster_executor
 
-WORKERS = 3
+WORKERS = 2
 HOLD_S = 60.0  # longer than any test waits for the sign
 
 
@@ -45,8 +45,23 @@ class HoldFirst(futures.Executor):
         return self.executor.submit(hold_first, self.sign, function, *arguments)
 
 
+def cluster_of_processes(folder: Path) -> LocalCluster:
+    """One that is to be closed."""
+    return LocalCluster(
+        n_workers=WORKERS,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        local_directory=folder,
+    )
+
+
 @contextlib.contextmanager
-def killed_while_it_works(folder: Path) -> Iterator[tuple[futures.Executor, list[int]]]:
+def killed_while_it_works(
+    cluster: LocalCluster, folder: Path
+) -> Iterator[tuple[futures.Executor, list[int]]]:
     """An executor of a cluster that loses a worker, and the list of those that were killed."""
     killed: list[int] = []
     sign, stop = folder / "sign", threading.Event()
@@ -60,24 +75,15 @@ def killed_while_it_works(folder: Path) -> Iterator[tuple[futures.Executor, list
                 killed.append(pid)
                 return
 
-    with LocalCluster(
-        n_workers=WORKERS,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-        local_directory=folder / "workers",
-    ) as cluster:
-        with Client(cluster) as client:
-            pids = set(client.run(os.getpid).values())
-        assert len(pids) == WORKERS
-        assert os.getpid() not in pids
-        killer = threading.Thread(target=kill, args=(pids,))
-        killer.start()
-        try:
-            with cluster_executor(cluster) as executor:
-                yield HoldFirst(executor, sign), killed
-        finally:
-            stop.set()
-            killer.join()
+    with Client(cluster) as client:
+        pids = set(client.run(os.getpid).values())
+    assert len(pids) == WORKERS
+    assert os.getpid() not in pids
+    killer = threading.Thread(target=kill, args=(pids,))
+    killer.start()
+    try:
+        with cluster_executor(cluster) as executor:
+            yield HoldFirst(executor, sign), killed
+    finally:
+        stop.set()
+        killer.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from distributed import Client, LocalCluster
 from serving_mathematics.architecture.cluster_executor import cluster_executor
 from serving_mathematics.architecture.shard_scorer import read_scores, root_mean_square, score_rows
 
-from tests.killed_worker import killed_while_it_works
+from tests.killed_worker import cluster_of_processes, killed_while_it_works
 
 Array = npt.NDArray[np.float64]
 
@@ -59,23 +58,19 @@ def test_the_same_bytes_as_threads(cluster: LocalCluster, source: Path, tmp_path
     assert read_scores(tmp_path / "dask") == pytest.approx(root_mean_square(np.load(source)))
 
 
-def test_workers_in_other_processes(source: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with cluster_of_processes(tmp_path_factory.mktemp("workers")) as cluster:
+        yield cluster
+
+
+def test_workers_in_other_processes(processes: LocalCluster, source: Path, tmp_path: Path) -> None:
     """By the scheduler's address, as on many machines: tasks are pickled and cross TCP."""
     job = {"score": root_mean_square, "rows_per_shard": 30}
     with futures.ThreadPoolExecutor(1) as pool:
         score_rows(source, tmp_path / "threads", executor=pool, **job)
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            local_directory=tmp_path / "dask",
-        ) as cluster,
-        cluster_executor(cluster.scheduler_address) as pool,
-    ):
-        assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
+    assert processes.scheduler_address.startswith("tcp://127.0.0.1:")
+    with cluster_executor(processes.scheduler_address) as pool:
         assert score_rows(source, tmp_path / "processes", executor=pool, **job) == 17
     assert contents(tmp_path / "processes") == contents(tmp_path / "threads")
 
@@ -99,13 +94,15 @@ def test_a_failed_shard_is_tried_again(cluster: LocalCluster, source: Path, tmp_
     assert read_scores(tmp_path / "dask") == pytest.approx(root_mean_square(rows))
 
 
-def test_a_worker_killed_amid_its_shard_changes_nothing(source: Path, tmp_path: Path) -> None:
-    """Three worker processes, one killed with SIGKILL while it has a shard: the scheduler gives it
-    to another, and every file is the same, byte for byte."""
+def test_a_worker_killed_amid_its_shard_changes_nothing(
+    processes: LocalCluster, source: Path, tmp_path: Path
+) -> None:
+    """Two worker processes, one killed with SIGKILL while it has a shard: the scheduler gives it
+    to the other, and every file is the same, byte for byte."""
     job = {"score": root_mean_square, "rows_per_shard": 30}
     with futures.ThreadPoolExecutor(1) as pool:
         assert score_rows(source, tmp_path / "alone", executor=pool, **job) == 17
-    with killed_while_it_works(tmp_path) as (pool, killed):
+    with killed_while_it_works(processes, tmp_path) as (pool, killed):
         assert score_rows(source, tmp_path / "dask", executor=pool, **job) == 17
     assert len(killed) == 1
     assert contents(tmp_path / "dask") == contents(tmp_path / "alone")
@@ -137,26 +134,54 @@ def test_a_patience_that_is_none(patience: float) -> None:
         pass
 
 
-@contextlib.contextmanager
-def cluster_of_processes(folder: Path) -> Iterator[tuple[str, dict[str, Popen[bytes]]]]:
-    """A scheduler and one worker, each in a process of its own, as on machines; and its address."""
-    file, dask = folder / "scheduler.json", "distributed.cli.dask_"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    words = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-    command = [sys.executable, "-m", f"{dask}scheduler", *words, "--port", "0"]
-    parts = {"scheduler": Popen(command, **quiet)}
-    try:
+class Machines:
+    """A scheduler and a worker, each in a process of its own, as on machines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file = folder, folder / "scheduler.json"
+        self.parts = {"scheduler": self._started("scheduler", "--port", "0")}
+
+    def _started(self, part: str, *words: str) -> Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{part}", "--host", "127.0.0.1"]
+        command += ["--no-dashboard", "--scheduler-file", str(self.file), *words]
+        quiet = subprocess.DEVNULL
+        return Popen(command, stdout=quiet, stderr=quiet, cwd=self.folder)
+
+    def address(self) -> str:
+        """Of the scheduler, when there is a worker, of two threads: one may be asleep."""
         deadline = time.monotonic() + 60
-        while not file.is_file() or not file.read_text().endswith("}"):
+        while not self.file.is_file() or not self.file.read_text().endswith("}"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        command = [sys.executable, "-m", f"{dask}worker", *words, "--nthreads", "1", "--no-nanny"]
-        parts["worker"] = Popen(command, **quiet)
-        yield json.loads(file.read_text())["address"], parts
-    finally:
-        for part in parts.values():
+        if "worker" not in self.parts or self.parts["worker"].poll() is not None:
+            self.parts["worker"] = self._started("worker", "--nthreads", "2", "--no-nanny")
+        found: str = json.loads(self.file.read_text())["address"]
+        return found
+
+    def end(self) -> None:
+        for part in self.parts.values():
             part.kill()
             part.wait()
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    machines = Machines(tmp_path_factory.mktemp("machines"))
+    yield machines
+    machines.end()
+
+
+def test_an_interruption_does_not_wait_for_the_tasks(machines: Machines) -> None:
+    def interrupt() -> None:
+        with cluster_executor(machines.address()) as pool:
+            assert pool.submit(abs, -1).result(timeout=60) == 1
+            pool.submit(time.sleep, 600)
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(
@@ -167,32 +192,17 @@ def cluster_of_processes(folder: Path) -> Iterator[tuple[str, dict[str, Popen[by
     ],
 )
 def test_what_nobody_is_left_to_do_is_not_waited_for(
-    lost: str, patience_s: float, sentence: str, tmp_path: Path
+    lost: str, patience_s: float, sentence: str, machines: Machines
 ) -> None:
     """The only worker is killed, or the scheduler: a sentence within seconds."""
-    with cluster_of_processes(tmp_path) as (address, parts):
 
-        def lose() -> None:
-            with cluster_executor(address, patience_s=patience_s) as pool:
-                assert pool.submit(abs, -1).result(timeout=60) == 1  # the worker is there
-                task = pool.submit(time.sleep, 600)
-                parts[lost].kill()
-                task.result(timeout=120)
+    def lose() -> None:
+        with cluster_executor(machines.address(), patience_s=patience_s) as pool:
+            assert pool.submit(abs, -1).result(timeout=60) == 1  # the worker is there
+            task = pool.submit(time.sleep, 600)
+            machines.parts[lost].kill()
+            machines.parts[lost].wait()
+            task.result(timeout=120)
 
-        with pytest.raises(futures.BrokenExecutor, match=sentence):
-            lose()
-
-
-def test_an_interruption_does_not_wait_for_the_tasks(tmp_path: Path) -> None:
-    with cluster_of_processes(tmp_path) as (address, _):
-
-        def interrupt() -> None:
-            with cluster_executor(address) as pool:
-                assert pool.submit(abs, -1).result(timeout=60) == 1
-                pool.submit(time.sleep, 600)
-                raise KeyboardInterrupt
-
-        began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            interrupt()
-        assert time.monotonic() - began < 60
+    with pytest.raises(futures.BrokenExecutor, match=sentence):
+        lose()

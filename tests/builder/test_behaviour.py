@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder import ROOT
-from builder.runner import Run, cached, failure_report, run_all
+from builder.runner import Run, cached, default_cache, failure_report, run_all
 from builder.source import Sources, digest, module_path
 
 from ..profiles import THOROUGH
@@ -232,27 +232,28 @@ SAMPLE = ["definitions.slo_sla", "capacity.hedging_simulator", "machine.predict"
 def test_what_counts_as_unreached_is_never_called(records: dict[str, Run], tmp_path: Path) -> None:
     """Modules of the book run as before when every function that counts as unreached fails."""
     root = tmp_path / "poisoned"
+    shutil.copytree(ROOT / "snippets", root / "snippets")
+    shutil.copy(ROOT / "pyproject.toml", root)
     poisoned = 0
     for name in records if THOROUGH else SAMPLE:
-        shutil.rmtree(root, ignore_errors=True)
-        shutil.copytree(ROOT / "snippets", root / "snippets")
-        shutil.copy(ROOT / "pyproject.toml", root)
-        sources, path = Sources(root), module_path(root, name)
+        sources, path = Sources(root, default_cache(ROOT)), module_path(root, name)
         files, _ = sources.dependencies(path)
         lines = "\n".join(sources.executed(path, files, documented=False)) + "\n"
         for file in files:
             does, relative = sources.does(file, documented=False), file.relative_to(root)
             idle = [f for f in does.functions if f"\n{relative} {f} " not in f"\n{lines}"]
             if f"{relative} {does.whole}\n" not in lines:
-                file.write_text(_poisoned(file.read_text(encoding="utf-8"), idle), encoding="utf-8")
+                file.write_text(_poisoned(sources.content(file), idle), encoding="utf-8")
                 poisoned += len(idle)
         (run,) = run_all(root, tmp_path / "cache", names=[name])
         assert not run.failed, failure_report([run])
         assert run.record["example"] == records[name].record["example"]
+        for file in files:
+            file.write_bytes(sources.content(file))
     assert poisoned > 100
 
 
-def _poisoned(text: str, idle: list[str]) -> str:
+def _poisoned(text: bytes, idle: list[str]) -> str:
     tree = ast.parse(text)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name in idle:

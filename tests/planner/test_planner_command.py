@@ -55,12 +55,12 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return status, out, err
 
 
-def test_help_has_an_example_that_runs(tmp_path: Path) -> None:
-    done = command(tmp_path, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_help_has_an_example_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = told(capsys, "--help")
+    assert (status, err) == (0, "")
     (line,) = [
         x
-        for x in done.stdout.splitlines()
+        for x in out.splitlines()
         if x.strip().startswith("serving-mathematics plan") and "rate" in x
     ]
     done = command(tmp_path, *line.split()[2:], *QUICK)
@@ -68,7 +68,9 @@ def test_help_has_an_example_that_runs(tmp_path: Path) -> None:
     assert "binding constraint" in done.stdout
 
 
-def test_files_in_and_out(tmp_path: Path) -> None:
+def test_files_in_and_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "grid.json").write_text('{"rate_per_s": [2, 9], "requests": 150, "ttft_s": 2}')
     done = command(tmp_path, "--grid", "grid.json", "--workers", "2", "--out", "plans.csv")
     assert (done.returncode, done.stdout) == (0, "")
@@ -78,8 +80,8 @@ def test_files_in_and_out(tmp_path: Path) -> None:
     assert [row["rate_per_s"] for row in rows] == ["2.0", "9.0"]
     assert all(int(row["replicas"]) >= 1 for row in rows)
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["grid.json", "plans.csv"]
-    done = command(tmp_path, "--grid", "grid.json", "--out", "plans.json")
-    assert done.returncode == 0
+    monkeypatch.chdir(tmp_path)
+    assert told(capsys, "--grid", "grid.json", "--out", "plans.json")[0] == 0
     records = json.loads((tmp_path / "plans.json").read_text())
     same = [{name: str(value) for name, value in record.items()} for record in records]
     assert same == rows
@@ -112,17 +114,15 @@ def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert shown["replicas"].split()[0] == str(record["replicas"])
 
 
-def test_a_comparison_in_this_process_and_in_many(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_comparison_in_this_process_and_in_many(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("--rate-per-s", "9", "--requests", "150", "--ttft-s", "2", "--precision", "bf16,fp8")
     status, alone, _ = told(capsys, *asked)
     assert status == 0
     assert "vllm serve meta-llama/Meta-Llama-3.1-8B" in alone
     assert alone.split("\n\n")[2].startswith("replicas  of ")
     assert "others" in alone or "tp8" in alone
-    done = command(tmp_path, *asked, "--workers", "2")
-    assert (done.returncode, done.stdout) == (0, alone)
+    status, out, _ = told(capsys, *asked, "--workers", "2")
+    assert (status, out) == (0, alone)
 
 
 def test_what_starts_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from serving_mathematics.planner.questions import read_choices, read_grid
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 
-from tests.killed_worker import killed_while_it_works
+from tests.killed_worker import cluster_of_processes, killed_while_it_works
 
 GRID = read_grid(
     '{"requests": 150, "parallelism": "tp1", "ttft_s": [2, 0.001], "rate_per_s": [2, 12], '
@@ -51,10 +51,14 @@ def test_threads(alone: list[object]) -> None:
         assert sweep(read_questions(GRID), pool, 3) == alone
 
 
-def test_processes(alone: list[object]) -> None:
-    context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(2, context) as pool:
-        assert sweep(read_questions(GRID), pool, 2) == alone
+@pytest.fixture(scope="module")
+def processes() -> Iterator[futures.Executor]:
+    with futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def test_processes(alone: list[object], processes: futures.Executor) -> None:
+    assert sweep(read_questions(GRID), processes, 2) == alone
 
 
 def test_dask(alone: list[object], cluster: LocalCluster) -> None:
@@ -63,16 +67,15 @@ def test_dask(alone: list[object], cluster: LocalCluster) -> None:
 
 
 def test_separate_fleets_are_the_same_in_one_process_in_two_and_on_a_cluster(
-    cluster: LocalCluster,
+    cluster: LocalCluster, processes: futures.Executor
 ) -> None:
     """As records of a sweep, and as a ranking of deployments."""
     asked = {"requests": 150, "parallelism": "tp1", "fleets": "two", "tpot_s": 0.015}
     grid = [asked | {"rate_per_s": rate} for rate in (12, 30)]
     choices = read_choices(grid[1] | {"parallelism": "tp1,tp2"})
-    context = multiprocessing.get_context("spawn")
     told, ranked = [], []
-    with futures.ProcessPoolExecutor(2, context) as one, cluster_executor(cluster) as other:
-        for pool in (None, one, other):
+    with cluster_executor(cluster) as other:
+        for pool in (None, processes, other):
             told.append(json.dumps(sweep(read_questions(grid), pool, 1)))
             ranked.append([(each.run, each.problem) for each in rank(choices, pool)])
     assert told[0] == told[1] == told[2]  # to the bit: the shortest text of every number
@@ -84,10 +87,13 @@ def test_separate_fleets_are_the_same_in_one_process_in_two_and_on_a_cluster(
 def test_a_worker_killed_amid_its_work_changes_nothing(
     alone: list[dict[str, float | int | str]], tmp_path: Path
 ) -> None:
-    """Three worker processes, one killed with SIGKILL while it has a chunk: every record is there,
+    """Two worker processes, one killed with SIGKILL while it has a chunk: every record is there,
     and the same to the bit, because every question has its own seed."""
     told: list[tuple[int, int]] = []
-    with killed_while_it_works(tmp_path) as (pool, killed):
+    with (
+        cluster_of_processes(tmp_path / "workers") as workers,
+        killed_while_it_works(workers, tmp_path) as (pool, killed),
+    ):
         questions = read_questions(GRID)
         got = sweep(questions, pool, 2, lambda done, total: told.append((done, total)))
     assert len(killed) == 1

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import time
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,23 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         return tmp_path / f"{name}.json"
 
     monkeypatch.setattr(measurement, "write_record", write_record)
-    began = time.perf_counter()
-    measurement.main()
+    asked: list[tuple[str, int]] = []
+    with contextlib.ExitStack() as stack:  # one executor of a kind for all that is measured on it
+
+        @functools.cache
+        def executor_of(kind: str) -> futures.Executor | None:
+            return stack.enter_context(_executor_of(kind, 1 if kind == "none" else 2))
+
+        @contextlib.contextmanager
+        def open_executor(kind: str, workers: int) -> Iterator[futures.Executor | None]:
+            asked.append((kind, workers))
+            yield executor_of(kind)
+
+        monkeypatch.setattr(measurement, "_executor_of", open_executor)
+        began = time.perf_counter()
+        measurement.main()
+    alone = [(kind, workers) for kind in KINDS for workers in (2, 1)]
+    assert asked == [("none", 1), *alone, ("none", 2), *((kind, 2) for kind in KINDS)]
     whole_s = time.perf_counter() - began
     record = written["scale_out"]
     assert record["workers"] == 2
