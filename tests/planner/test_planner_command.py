@@ -414,6 +414,16 @@ def test_streams_that_are_closed(closed: str, status: int, lines: int, tmp_path:
     assert (b"rate_per_s" in done.stdout) is (closed == "2")
 
 
+HURRIED = """
+import sys, time, types
+from serving_mathematics.__main__ import main
+from serving_mathematics.planner import planner_command
+planner_command.time = types.SimpleNamespace(monotonic=lambda: 20 * time.monotonic())
+if __name__ == "__main__":
+    sys.exit(main(["plan", *sys.argv[1:]]))
+"""  # by its clock, the second after which it tells how far it is has passed at once
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) -> None:
     """However it ends: the pipe that they inherited is closed within seconds."""
@@ -421,8 +431,9 @@ def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) ->
     grid = {"rate_per_s": rates, "requests": [100], "parallelism": ["tp1"]}
     (tmp_path / "grid.json").write_text(json.dumps(grid))
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving_mathematics.planner", "--grid", "grid.json", "--workers=2"],
+        [sys.executable, "-c", HURRIED, "--grid", "grid.json", "--workers=2"],
         cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'snippets'}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

@@ -57,7 +57,7 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         return tmp_path / f"{name}.json"
 
     monkeypatch.setattr(measurement, "write_record", write_record)
-    asked: list[tuple[str, int]] = []
+    asked, woken = list[tuple[str, int]](), list[int]()
     with contextlib.ExitStack() as stack:  # one executor of a kind for all that is measured on it
 
         @functools.cache
@@ -69,9 +69,15 @@ def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             asked.append((kind, workers))
             yield executor_of(kind)
 
+        def wake(executor: futures.Executor | None, workers: int) -> None:
+            woken.append(workers)
+            measurement._wall_s(executor, [(_timed_chunk, 0, 1)] * (4 * workers))
+
         monkeypatch.setattr(measurement, "_executor_of", open_executor)
+        monkeypatch.setattr(measurement, "_wake", wake)  # which another test tries
         began = time.perf_counter()
         measurement.main()
+    assert woken == [workers for _, workers in asked]
     alone = [(kind, workers) for kind in KINDS for workers in (2, 1)]
     assert asked == [("none", 1), *alone, ("none", 2), *((kind, 2) for kind in KINDS)]
     whole_s = time.perf_counter() - began
