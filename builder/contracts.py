@@ -107,7 +107,7 @@ def read_page(path: str, known: Sequence[str]) -> tuple[Chapter, list[str]]:
 
     known: the modules that there are.
     """
-    _, text, meta = front_matter(path, (ROOT / "docs" / path).read_text(encoding="utf-8"))
+    _, text, meta = _front_matter(path, (ROOT / "docs" / path).read_text(encoding="utf-8"))
     names, problems = module_names_of(path, meta, known)
     return Chapter(path, text, meta, tuple(names)), problems
 
@@ -158,6 +158,9 @@ def tests_of(name: str) -> Path:
 def source_of(name: str) -> str:
     """A module's text."""
     return module_path(ROOT, name).read_text(encoding="utf-8")
+
+
+_front_matter = functools.lru_cache(maxsize=512)(front_matter)
 
 
 @functools.lru_cache(maxsize=512)
@@ -355,7 +358,7 @@ def notation_problems(page: Chapter, uses: Sequence[SymbolUse]) -> list[str]:
     admit.
     """
     written = (ROOT / "docs" / "notation.md").read_text(encoding="utf-8")
-    _, _, meta = front_matter("notation.md", written)
+    _, _, meta = _front_matter("notation.md", written)
     admitted = {str(symbol) for symbol in meta.get("several_meanings") or ()}
     problems = []
     for symbol, found in several_meanings(uses).items():
@@ -673,7 +676,7 @@ def line_problems(page: Chapter, _records: Records) -> list[str]:
 
 def first_line(page: Chapter) -> int:
     """Lines of the file above the page's text."""
-    head, _, _ = front_matter(page.path, (ROOT / "docs" / page.path).read_text(encoding="utf-8"))
+    head, _, _ = _front_matter(page.path, (ROOT / "docs" / page.path).read_text(encoding="utf-8"))
     return head.count("\n")
 
 

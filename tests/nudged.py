@@ -292,22 +292,28 @@ def reduced(parts: list[Any]) -> Any:
     if count <= FEW:
         plain = [_plain(x) for part in parts for x in np.ravel(part).tolist()]
         return plain[0] if len(plain) == 1 else plain
-    numbers = np.concatenate([_numbers(part) for part in parts])
+    numbers = _numbers(parts)
     near = np.round(np.clip(numbers, -1e280, 1e280), 12)
     logs = np.copysign(np.log1p(np.abs(near) / TINY), near)
     weighted = float(logs @ (1 + np.arange(len(logs)) % 7))
     return [len(numbers), *(_plain(float(x)) for x in numbers[[0, -1]]), weighted]
 
 
-def _numbers(part: Any) -> np.ndarray:
-    """An array of what stands for a part in the sum."""
-    if isinstance(part, np.ndarray):
-        return np.nan_to_num(part.ravel().astype(float), nan=math.pi)
+def _numbers(parts: list[Any]) -> np.ndarray:
+    """What stands for each part in the sum, those of an array one by one."""
+    found = []
+    for array, several in itertools.groupby(parts, lambda part: isinstance(part, np.ndarray)):
+        if array:
+            found += [part.ravel().astype(float) for part in several]
+        else:
+            found.append(np.array([_number(part) for part in several], float))
+    return np.nan_to_num(np.concatenate(found), nan=math.pi)
+
+
+def _number(part: Any) -> float:
     if isinstance(part, str):
-        return np.array([float(zlib.crc32(part.encode("utf-8", "replace")) % 9973)])
-    if part is None:
-        return np.array([math.e])
-    return np.nan_to_num(np.array([min(max(part, -(10**300)), 10**300)], float), nan=math.pi)
+        return float(zlib.crc32(part.encode("utf-8", "replace")) % 9973)
+    return math.e if part is None else min(max(part, -(10**300)), 10**300)
 
 
 def _plain(part: Any) -> Any:

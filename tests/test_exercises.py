@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import copy
 import functools
 import inspect
 import io
@@ -57,7 +56,8 @@ def wrong_answers(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[
     Mistakes in the refusals of bad input are left out: they are not what an exercise asks.
     """
     function = inspect.unwrap(function)
-    source = ast.parse(inspect.getsource(function))
+    text = inspect.getsource(function)
+    source = ast.parse(text)
     positions = [
         index
         for index, node in enumerate(_body(source))
@@ -67,7 +67,7 @@ def wrong_answers(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[
         or isinstance(node, ast.Return)
     ]
     for index in positions:
-        tree = copy.deepcopy(source)
+        tree = ast.parse(text)
         node = list(_body(tree))[index]
         before = ast.unparse(node)
         if isinstance(node, ast.Compare):
@@ -75,12 +75,12 @@ def wrong_answers(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[
         elif isinstance(node, ast.Constant):
             node.value = node.value + 1 if isinstance(node.value, int) else node.value * 1.5
         elif isinstance(node, ast.Return):
-            node.value = ast.Constant(None)
+            node.value = ast.copy_location(ast.Constant(None), node)
         else:
             node.op = SWAPS[type(node.op)]()  # type: ignore[attr-defined]
         space = dict(function.__globals__)
         told = f"{before} → {ast.unparse(node)}"
-        exec(compile(ast.fix_missing_locations(tree), "wrong answer", "exec"), space)
+        exec(compile(tree, "wrong answer", "exec"), space)
         yield told, space[function.__name__]
 
 

@@ -158,6 +158,10 @@ class Project:
         project.write("docs/index.md", "# Home\n")
         return project
 
+    def draw_nothing(self) -> None:
+        """Have workers load no matplotlib, which takes most of the time of a started process."""
+        self.write("builder/preload.py", "import builder.worker\n")
+
     def write(self, path: str, text: str) -> Path:
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
