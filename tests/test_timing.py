@@ -100,9 +100,9 @@ def test_a_lost_process_is_named_at_once_and_the_others_tests_run(
             f"import os, time\ndef test_{name}():\n    {ends}\n", encoding="utf-8"
         )
     done = subprocess.run(
-        [sys.executable, *("-m", "pytest", "--numprocesses", "2", "-p", "no:cacheprovider")],
+        [sys.executable, "-m", "pytest", "-p", "xdist", "--numprocesses", "2"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=240,

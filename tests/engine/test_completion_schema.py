@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types import Completion as ClientCompletion
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from serving_mathematics.engine.completion_schema import (
     Chat,
     Completion,
@@ -81,6 +79,9 @@ def test_fields_reach_the_engine() -> None:
 
 
 def test_answers_are_what_the_official_client_reads() -> None:
+    from openai.types import Completion as ClientCompletion  # which takes long, and only here
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
     chat, text = (Envelope(chat=kind, number="7", created=1) for kind in (True, False))
     whole = ChatCompletion.model_validate(chat.whole("Hi", "stop", 3, 1), strict=True)
     assert whole.choices[0].message.content == "Hi"

@@ -25,7 +25,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving_mathematics.engine import engine_server
@@ -140,6 +139,8 @@ def test_the_official_client_gets_what_it_asks_for() -> None:
 
 
 def ask_as_the_official_client(base: str) -> None:
+    import openai  # which takes long, and only here
+
     with openai.OpenAI(
         base_url=f"{base}/v1",
         api_key="none",
