@@ -14,6 +14,7 @@ DeepSeek-V3.2 is its report, section 2.1.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,22 +68,22 @@ class Architecture:
     four_bit_experts: bool = False  # its experts are published in four bits and stay so
     eight_bit_rest: bool = False  # and what lies beside them in eight
 
-    @property
+    @functools.cached_property
     def layer_count(self) -> int:
         """Layers in all."""
         return sum(count for count, _, _ in self.layers)
 
-    @property
+    @functools.cached_property
     def attention_parameters(self) -> int:
         """Parameters of attention in all layers."""
         return sum(count * attention.parameters for count, attention, _ in self.layers)
 
-    @property
+    @functools.cached_property
     def dense_parameters(self) -> int:
         """Parameters of dense and shared feed-forward parts in all layers."""
         return sum(count * part.dense_parameters for count, _, part in self.layers)
 
-    @property
+    @functools.cached_property
     def routed_parameters(self) -> int:
         """Parameters of all routed experts in all layers."""
         return sum(count * part.experts * part.expert_parameters for count, _, part in self.layers)
