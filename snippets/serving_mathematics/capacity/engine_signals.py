@@ -184,10 +184,10 @@ def figure_gauges(figure: Figure) -> None:
     axes.plot(100 * loads, running + waiting, color="C0", linestyle="--")
     axes.plot(100 * loads, running, color="C1")
     axes.plot(100 * loads, waiting, color="C3")
-    for load in SIMULATED:
-        for name, colour in (("running", "C1"), ("waiting", "C3")):
-            found = _simulated(load)[name]
-            axes.errorbar(100 * load, found.mean, found.half_width, fmt="o", color=colour)
+    for name, colour in (("running", "C1"), ("waiting", "C3")):
+        found = [_simulated(load)[name] for load in SIMULATED]
+        means, halves = [one.mean for one in found], [one.half_width for one in found]
+        axes.errorbar(100 * np.array(SIMULATED), means, halves, fmt="o", color=colour)
     for text, x, y, colour in (
         ("running and waiting", 83, 66, "C0"),
         ("running", 62, 19, "C1"),

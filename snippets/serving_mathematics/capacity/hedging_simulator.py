@@ -169,7 +169,10 @@ def hedged_responses(
         taken = done - arrival[copy]
         if limited:  # a second copy that is refused changes nothing
             refused = is_timer & (tokens < 1)
-            done, taken = np.where(refused, free_at[place], done), np.where(refused, math.inf, taken)
+            done, taken = (
+                np.where(refused, free_at[place], done),
+                np.where(refused, math.inf, taken),
+            )
             earned = np.where(is_timer, refused - 1.0, np.minimum(budgets, 1.0))
             tokens = np.minimum(tokens + earned, most)
             refusals += refused
