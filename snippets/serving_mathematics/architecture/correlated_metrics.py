@@ -197,7 +197,7 @@ def figure_autocorrelation(figure: Figure) -> None:
     """
     rng = np.random.default_rng(42)
     axes = figure.subplots()
-    grid = np.linspace(0, 0.975, 200)
+    grid = np.linspace(0, 0.975, 80)
     axes.plot(grid, [100 * false_alarm_rate(float(p), MINUTES) for p in grid], color="C3")
     phis, limits = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.97]), (NORMAL_975, STUDENT_T_975_DF11)
     alarms = []

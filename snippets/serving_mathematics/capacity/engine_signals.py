@@ -178,7 +178,7 @@ def figure_gauges(figure: Figure) -> None:
     axes = figure.subplots()
     engine = (FIXED_S, PER_ITEM_S, PLACES)
     most = float(engine_rates(PLACES, *engine)[-1])
-    loads = np.linspace(0.3, 0.985, 150)
+    loads = np.linspace(0.3, 0.985, 110)
     gauges = [engine_gauges(load * most, *engine) for load in loads]
     running, waiting = (np.array([getattr(g, n) for g in gauges]) for n in ("running", "waiting"))
     axes.plot(100 * loads, running + waiting, color="C0", linestyle="--")

@@ -225,7 +225,7 @@ def figure_goodput_collapse(figure: Figure) -> None:
     """
     rng = np.random.default_rng(25)
     axes = figure.subplots()
-    load = np.linspace(1.0, 200.0, 300)
+    load = np.linspace(1.0, 200.0, 200)
     axes.plot(load, np.minimum(load, SERVICE_RATE), color="C4", linestyle=":", linewidth=1.2)
     fifo = [fifo_goodput(x, SERVICE_RATE, DEADLINE_S) for x in load]
     axes.plot(load, fifo, color="C3")

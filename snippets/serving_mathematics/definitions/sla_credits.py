@@ -154,7 +154,7 @@ def figure_tiers(figure: Figure) -> None:
         ("Google retail search", 1950, 48, "C1"),
     ):
         axes.annotate(text, (x, y), color=colour, ha="left" if colour == "C2" else "right")
-    minutes = np.geomspace(1, 5000, 150)
+    minutes = np.geomspace(1, 5000, 80)
     mean = 0.001 * MONTH / OUTAGE
     chance.plot(minutes, [downtime_exceeds(x * MINUTE, mean, OUTAGE) for x in minutes.tolist()])
     months = simulated_downtime(np.random.default_rng(3), 20_000, mean, OUTAGE) / MINUTE
