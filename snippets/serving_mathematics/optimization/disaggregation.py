@@ -188,16 +188,16 @@ def _apart(asked: Workload, prefilling: int) -> tuple[FloatArray, FloatArray]:
 def _asked(kind: str, rate: float) -> Workload:
     """1,500 requests at a rate per GPU, the same for every system.
 
-    kind: "geometric", long prompts and short answers; "lognormal", the same means with more very
-    long ones (σ = 1); "chat", prompts of 250 and answers of 480 tokens.
+    kind: "geometric", long prompts and short answers; "lognormal", 1,050 of the same means with
+    more very long ones (σ = 1); "chat", prompts of 250 and answers of 480 tokens.
     """
     rng = np.random.default_rng(64)
     if kind == "chat":
         return chat_workload(rng, DEVICES * rate, 1500, 250.0, 480.0)
     if kind == "geometric":
         return chat_workload(rng, DEVICES * rate, 1500, PROMPT_TOKENS, OUTPUT_TOKENS)
-    arrivals = np.cumsum(rng.exponential(1.0, 1500)) / (DEVICES * rate)
-    lengths = [np.ceil(rng.lognormal(math.log(mean) - 0.5, 1.0, 1500)) for mean in MEANS]
+    arrivals = np.cumsum(rng.exponential(1.0, 1050)) / (DEVICES * rate)
+    lengths = [np.ceil(rng.lognormal(math.log(mean) - 0.5, 1.0, 1050)) for mean in MEANS]
     return Workload(arrivals, *lengths)
 
 
