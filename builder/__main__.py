@@ -110,8 +110,9 @@ def _expand(arguments: list[str]) -> int:
 
     try:
         site = site_of(ROOT, os.environ)
-        runs = run_all(ROOT, default_cache(ROOT), progress=progress)
-        made = expand(ROOT, site, runs)
+        cache = default_cache(ROOT)
+        runs = run_all(ROOT, cache, progress=progress)
+        made = expand(ROOT, site, runs, cache=cache)
         write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT, os.environ), site)
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)

@@ -103,11 +103,18 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
     return found[0], text[found.end() :], meta
 
 
-def expand(root: Path, site: Site, runs: list[Run], *, show_failures: bool = False) -> Expansion:
+def expand(
+    root: Path,
+    site: Site,
+    runs: list[Run],
+    *,
+    cache: Path | None = None,
+    show_failures: bool = False,
+) -> Expansion:
     """Every page of docs/ with what ran in its place, and the files that the pages need.
 
-    runs: the record of every module. show_failures: on the page of a module that failed, as for an
-    author who is at work.
+    runs: the record of every module. cache: of the runs, which knows what each file imports.
+    show_failures: on the page of a module that failed, as for an author who is at work.
     """
     made = Expansion(runs=runs, problems=failures(runs))
     by_name = {run.name: run for run in made.runs}
@@ -124,7 +131,7 @@ def expand(root: Path, site: Site, runs: list[Run], *, show_failures: bool = Fal
         f"{run.path}: no page shows this module" for run in made.runs if run.name not in shown
     ]
     ran = [run for run in runs if not run.failed and not run.pending]
-    sources = Sources(root, None, (Module(r.name, r.record["source"], r.outline) for r in ran))
+    sources = Sources(root, cache, (Module(r.name, r.record["source"], r.outline) for r in ran))
     known = _collected(written, used, by_name, made.problems)
     for source in written:
         page = dataclasses.replace(

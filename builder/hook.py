@@ -6,19 +6,23 @@ instead and goes on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import socket
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+from jinja2 import Environment, FileSystemBytecodeCache
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
@@ -29,6 +33,7 @@ from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand
 from builder.kept import write_changed
 from builder.maths import MathML
+from builder.rendered import Keeper
 from builder.runner import default_cache, run_all, warm_up
 
 log = logging.getLogger("mkdocs.hooks.builder")
@@ -42,6 +47,7 @@ class _State:
     dirty = False  # whether only what changed is rendered again
     index: list[dict[str, Any]] = []  # noqa: RUF012 (what the search knew before)
     made = Expansion()
+    keeper: Keeper | None = None  # of pages that Markdown has made
     formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
 
 
@@ -91,7 +97,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         else:
             runs = run_all(ROOT, default_cache(ROOT), progress=log.info)
         made = _State.made = expand(
-            ROOT, site_from(config), runs, show_failures=serving is not None
+            ROOT,
+            site_from(config),
+            runs,
+            cache=default_cache(ROOT),
+            show_failures=serving is not None,
         )
     except BuildError as problem:
         raise PluginError(str(problem)) from problem
@@ -133,28 +143,60 @@ def _stop_on(problems: list[str]) -> None:
         raise PluginError(f"{len(problems)} failed:\n" + "\n".join(problems))
 
 
+def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
+    """Find the pages that were made before, and begin with the last ones in another process."""
+    keeper = _State.keeper = Keeper(default_cache(ROOT), config, files)
+
+    def make(page: Page) -> None:
+        page.read_source(config)
+        page.markdown = on_page_markdown(page.markdown or "", page=page, config=config)
+        if page.markdown:
+            page.render(config, files)
+            on_page_content(page.content or "", page=page, config=config, files=files)
+
+    if _State.folder is None:  # a server shows one page after the other
+        written = [file for file in files.documentation_pages() if file.src_uri != COMPANION]
+        keeper.begin_from_the_end([file.page for file in written if file.page], make)
+    return nav
+
+
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """The companion notebook, which has no front matter, gets some."""
+    """Nothing to convert for a page that was made before. The companion notebook, which has no
+    front matter, gets some.
+    """
     if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-    return markdown
+    return "" if _State.keeper and _State.keeper.knows(page, markdown) else markdown
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Less markup around code, before the search reads it; and what went wrong with formulas."""
-    for extension in config.markdown_extensions:
-        if isinstance(extension, MathML):
-            wrong = dict.fromkeys(extension.problems)  # a heading is converted more than once
-            _State.formulas += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
-            extension.problems.clear()
-    if page.file.src_uri == COMPANION:
-        html = finish.notebook(html, _State.made.figures)
     name = f"copied/{page.file.src_uri.replace('/', '.')}.json"
-    html, listed = finish.content(html, "../" * page.file.url.count("/") + name)
+    known = _State.keeper and _State.keeper.given(page)
+    if known:
+        html, listed = known
+    else:
+        wrong = _wrong_formulas(page, config)
+        _State.formulas += wrong
+        if page.file.src_uri == COMPANION:
+            html = finish.notebook(html, _State.made.figures)
+        html, listed = finish.content(html, "../" * page.file.url.count("/") + name)
+        if _State.keeper and not wrong:
+            _State.keeper.keep(page, html, listed)
     if listed:
         files.append(File.generated(config, name, content=json.dumps(listed, ensure_ascii=False)))
     return html
+
+
+def _wrong_formulas(page: Page, config: MkDocsConfig) -> list[str]:
+    found = []
+    for extension in config.markdown_extensions:
+        if isinstance(extension, MathML):
+            wrong = dict.fromkeys(extension.problems)  # a heading is converted more than once
+            found += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
+            extension.problems.clear()
+    return found
 
 
 _WHOLE = dict[str, str]()  # of pages, while the search reads them
@@ -176,10 +218,18 @@ def _show_all(*_: Any, page: Page, **__: Any) -> None:
 on_page_context = CombinedEvent(_read_less, _show_all)
 
 
-def on_env(*_: Any, **__: Any) -> None:
-    """Stop before anything is written when a formula is wrong."""
+def on_env(env: Environment, **_: Any) -> Environment:
+    """Stop before anything is written when a formula is wrong; and keep the compiled templates."""
+    if _State.keeper:
+        _State.keeper.end()
     wrong, _State.formulas = _State.formulas, []
     _stop_on(wrong)
+    compiled = default_cache(ROOT) / "templates"
+    with contextlib.suppress(OSError):
+        compiled.mkdir(parents=True, exist_ok=True)
+    if os.access(compiled, os.W_OK):
+        env.bytecode_cache = FileSystemBytecodeCache(str(compiled))
+    return env
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:

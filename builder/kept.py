@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -47,6 +48,15 @@ def recall(file: Path, key: str) -> bytes:
         return b""
     _, _, content = whole.partition(b"\n")
     return content if whole == _seal(key, content) + content else b""
+
+
+def made_once(file: Path, key: str, make: Callable[[], bytes]) -> bytes:
+    """What was kept under a key, or is made now and kept."""
+    if found := recall(file, key):
+        return found
+    content = make()
+    remember(file, key, content)
+    return content
 
 
 def _seal(key: str, content: bytes) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import doctest
 import functools
+import hashlib
 import html
 import io
 import itertools
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
+from builder.kept import made_once
 from builder.readings import reading, readings
 from builder.runner import Run
 from builder.source import Module, Sources, Symbol, module_path, self_contained, shown
@@ -673,19 +675,23 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
     files.update(root / name for name in there)
     for name in names:
         files.update(sources.dependencies(module_path(root, name))[0])
-    return _archive(
-        tuple(
-            (file.relative_to(root / "snippets").as_posix(), sources.content(file))
-            for file in sorted(files)
-        )
-    )
+    contents = {
+        file.relative_to(root / "snippets").as_posix(): sources.content(file)
+        for file in sorted(files)
+    }
+    if sources.cache is None:
+        return _archive(contents)
+    place = sources.cache / "bundles" / f"{names[0]}.zip"
+    key = hashlib.sha256()
+    for told in (part for name, content in contents.items() for part in (name.encode(), content)):
+        key.update(f"{len(told)} ".encode() + told)
+    return made_once(place, key.hexdigest(), functools.partial(_archive, contents))
 
 
-@functools.lru_cache(maxsize=64)  # `mkdocs serve` offers the same at every edit
-def _archive(files: tuple[tuple[str, bytes], ...]) -> bytes:
+def _archive(contents: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files:
+        for name, content in contents.items():
             entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)

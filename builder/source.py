@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
 import platform
-import re
 import sys
 import time
 import tomllib
@@ -20,7 +18,7 @@ from typing import Any
 
 from builder import PACKAGE, SOURCES, BuildError
 from builder.behaviour import Bound, Content, content_of
-from builder.kept import recall, remember
+from builder.kept import made_once
 
 RECORDING_FILES = (
     "worker.py",
@@ -253,34 +251,6 @@ def _package_module(statement: Import, within: str) -> str | None:
     return rest if package == PACKAGE else None
 
 
-_IMPORT = re.compile(
-    r"^[ \t]*(from[ \t]+[.\w]+[ \t]+import[ \t]*(?:\([^)]*\)|(?:\\\n|[^\n])+)"
-    r"|import[ \t]+(?:\\\n|[^\n])+)",
-    re.MULTILINE,
-)
-_HIDDEN_IMPORT = re.compile(r"[:;][ \t]*(?:from|import)\b|\\\n")  # within a line, or continued
-
-
-@functools.lru_cache(maxsize=512)
-def _import_statements(source: str) -> list[ast.Import | ast.ImportFrom]:
-    """Every import anywhere in a module's text, where it can be without parsing the rest of it."""
-    statements = [match[1].strip() for match in _IMPORT.finditer(source)]
-    texts = ["\n".join(statements)] * (not _HIDDEN_IMPORT.search(source))
-    for text in (*texts, source):  # a docstring's sentence may start like an import
-        with contextlib.suppress(SyntaxError, ValueError):
-            return _imports_in(text)
-    found = []
-    for text in statements:  # not Python: as far as can be seen
-        with contextlib.suppress(SyntaxError, ValueError):
-            found += _imports_in(text)
-    return found
-
-
-def _imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
-    nodes = ast.walk(ast.parse(text))
-    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
-
-
 class Sources:
     """The project's files as they are now: each is read, and its imports looked up, once."""
 
@@ -322,18 +292,17 @@ class Sources:
         """What a file imports anywhere in it: files of the project, names of other packages."""
         local: set[Path] = set()
         others: set[str] = set()
-        for node in _import_statements(self.content(path).decode("utf-8", errors="replace")):
-            if isinstance(node, ast.Import):
-                targets = [alias.name for alias in node.names]
-            else:
-                base = self._base(path, node.level, node.module or "")
-                targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            for target in targets:
-                top = target.partition(".")[0]
-                if top == PACKAGE:
-                    local.update(self._files_of(target))
-                elif top and top not in sys.stdlib_module_names:
-                    others.add(top)
+        targets = list[str]()
+        for bound in self.does(path, documented=False).bound.values():
+            for one in bound:
+                base = self._base(path, one.level, one.module)
+                targets += [base, f"{base}.{one.what}"] if one.what else [base]
+        for target in targets:
+            top = target.partition(".")[0]
+            if top == PACKAGE:
+                local.update(self._files_of(target))
+            elif top and top not in sys.stdlib_module_names:
+                others.add(top)
         return local, others
 
     def _files_of(self, target: str) -> list[Path]:
@@ -393,12 +362,10 @@ class Sources:
         if self.cache is None:
             return content_of(content, documented)
         key = f"{documented} {self._builder} {hashlib.sha256(content).hexdigest()}"
-        place = self.cache / "behaviour" / f"{'.'.join(file.relative_to(self.root).parts)}"
-        if known := recall(place, key):
-            return Content.from_bytes(known)
-        found = content_of(content, documented)
-        remember(place, key, found.as_bytes())
-        return found
+        name = ".".join(file.relative_to(self.root).parts)
+        place = self.cache / "behaviour" / (f"{name}.documented" if documented else name)
+        found = made_once(place, key, lambda: content_of(content, documented).as_bytes())
+        return Content.from_bytes(found)
 
     def executed(self, path: Path, files: Iterable[Path], documented: bool) -> list[str]:
         """A line for every part that can execute when a module runs, in a fixed order.

@@ -37,7 +37,7 @@ from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
-from builder.kept import recall, remember, write_whole
+from builder.kept import made_once, write_whole
 from builder.source import (
     Outline,
     absent_packages,
@@ -75,11 +75,8 @@ class _FromSource(importlib.machinery.SourceFileLoader):
         text = hashlib.sha256(source).hexdigest()
         file = self.kept / f"{fullname}.pyc"
         key = f"{sys.version} {sys.flags.optimize} {self.path} {text}"
-        if known := recall(file, key):
-            code: CodeType = marshal.loads(known)
-        else:
-            code = self.source_to_code(source, self.path)
-            remember(file, key, marshal.dumps(code))
+        kept = made_once(file, key, lambda: marshal.dumps(self.source_to_code(source, self.path)))
+        code: CodeType = marshal.loads(kept)
         return code
 
 

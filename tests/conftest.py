@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser
-from serving_mathematics.engine.gguf_file import read_gguf, write_gguf
-from serving_mathematics.engine.token_engine import model_path
 
 from builder import ROOT
 from builder.contracts import Chapter, read_pages, with_own_modules
@@ -24,6 +19,7 @@ from builder.runner import Run, default_cache, failure_report, run_all
 
 from . import profiles, recorded, timing
 from .browsing import chromium, served
+from .small_model import write_small_model
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -104,19 +100,11 @@ def site(common: Path, records: dict[str, Run]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shallow_model() -> Iterator[Path]:
-    """The model with two of its thirty layers: it answers nonsense, at a sixth of the time. For
-    what does not depend on the words: counts, places, memory, and the ends of everything.
-    """
-    layers = b"llama.block_count" + struct.pack("<I", 4)  # a number of 32 bits, GGUF
-    whole, before = read_gguf(model_path()), layers + struct.pack("<I", 30)
-    assert whole.head.count(before) == 1
-    shallow = replace(whole, head=whole.head.replace(before, layers + struct.pack("<I", 2)))
-    deeper = re.compile(r"blk\.(?![01]\.)")
-    kept = {name: tensor for name, tensor in whole.tensors.items() if not deeper.match(name)}
+def small_model() -> Iterator[Path]:
+    """A part of the installed model, in a file: see `small_model.py`."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "shallow.gguf")
-        write_gguf(path, shallow, kept)
+        path = Path(folder, "small.gguf")
+        write_small_model(path)
         yield path
 
 

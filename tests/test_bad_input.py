@@ -39,6 +39,7 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.traffic import Traffic
 
 from builder import PACKAGE, ROOT
+from builder.runner import default_cache
 from builder.source import Sources, module_names
 
 from .profiles import THOROUGH
@@ -354,7 +355,7 @@ def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: st
 
 @functools.cache
 def computing_modules() -> list[str]:
-    sources = Sources(ROOT)
+    sources = Sources(ROOT, default_cache(ROOT))
     names = [name for name in module_names(ROOT) if ".exercises." not in name]
     return [name for name in names if not sources.needs(name)]
 

@@ -75,7 +75,7 @@ def test_companion_prints_and_draws_the_same_in_a_clean_kernel(site: Path) -> No
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # of the Jupyter client's own
 def test_notebook_of_the_real_engine_serves_what_it_sends(
-    tmp_path: Path, shallow_model: Path
+    tmp_path: Path, small_model: Path
 ) -> None:
     """With shorter loads and a part of the model: every cell runs, and the last one draws
     prediction and measurement.
@@ -83,10 +83,10 @@ def test_notebook_of_the_real_engine_serves_what_it_sends(
     book = read(ROOT / "docs" / "downloads" / "real-engine.ipynb")
     assert not any(cell.get("outputs") for cell in book.cells)
     begin = next(cell for cell in book.cells if "RUN_S = 15.0" in cell.source)
-    begin.source = begin.source.replace("RUN_S = 15.0", "RUN_S = 0.5")
+    begin.source = begin.source.replace("RUN_S = 15.0", "RUN_S = 0.25")
     begin.source = (
         "from serving_mathematics.engine import token_engine\n"
-        f"token_engine.model_path = lambda: token_engine.Path({str(shallow_model)!r})\n"
+        f"token_engine.model_path = lambda: token_engine.Path({str(small_model)!r})\n"
         f"{begin.source}"
     )
     where = {"metadata": {"path": str(tmp_path)}}

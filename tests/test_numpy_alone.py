@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 from builder import ROOT
+from builder.runner import default_cache
 from builder.source import Sources, module_names
 
 IMPORTS_ALL = """
@@ -22,7 +23,7 @@ HEAVY = {"matplotlib", "scipy", "pandas", "fastapi", "onnx", "distributed", "bui
 
 
 def test_importing_every_pure_module_takes_numpy_alone() -> None:
-    sources = Sources(ROOT)
+    sources = Sources(ROOT, default_cache(ROOT))
     files = {name: sources.module(name).source for name in module_names(ROOT)}
     pure = [name for name in files if not sources.needs(name) and "pydantic" not in files[name]]
     assert len(pure) > 140

@@ -368,7 +368,7 @@ def test_by_keyboard_alone(form: Form) -> None:
 
 @needs_python
 def test_a_long_plan_is_stopped_and_python_starts_again(form: Form) -> None:
-    form.fill({"requests": "200000"})
+    form.fill(QUICK | {"requests": "200000"})
     form.plan.click()
     expect(form.status).to_contain_text("Simulating fleet", timeout=PATIENCE_MS)
     form.plan.evaluate("one => one.click()")  # while one is under way, another is none

@@ -49,7 +49,7 @@ SLIDERS = [
 ]
 
 
-@pytest.fixture(params=SLIDERS, ids=lambda shown: f"{shown.address}{shown.name}")
+@pytest.fixture(params=todays(SLIDERS), ids=lambda shown: f"{shown.address}{shown.name}")
 def shown(request: pytest.FixtureRequest) -> Shown:
     value: Shown = request.param
     return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ COPIED = """async () => {
 class Visit:
     """A page as it came: what it asked for and said before anybody touched it, how wide it is on a
     desk and on a phone, the colours that cannot be read and what axe finds, and what its buttons
-    copy.
+    copy, if they were pressed.
     """
 
     address: str
@@ -131,7 +131,7 @@ class Visit:
     widths: tuple[int, int]
     unreadable: list[str]
     structure: list[Any]
-    copied: list[str]
+    copied: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _Tab:
         self.said.clear()
         self.page.goto(url, wait_until="commit")
 
-    def visit(self, address: str, look: Look) -> Visit:
+    def visit(self, address: str, look: Look, copying: bool) -> Visit:
         """Wait until the page asks for nothing more, and look at it."""
         page, whole = self.page, address == WHOLE
         page.wait_for_load_state("networkidle")
@@ -195,13 +195,16 @@ class _Tab:
             if looks:
                 bad += unreadable(page, *look.schemes)
                 broken += structure(page, whole)
-        said, copied = tuple(self.said), page.evaluate(COPIED)
+        said, copied = tuple(self.said), page.evaluate(COPIED) if copying else None
         return Visit(address, asked, said, (widths[0], widths[1]), bad, broken, copied)
 
 
-def visited(browser: Browser, origin: str, looks: Mapping[str, Look]) -> list[Visit]:
-    """Pages, each opened once, and looked at. Of two tabs one loads the next page while the other
-    is looked at: a page that asks for nothing more is known by half a second of silence.
+def visited(
+    browser: Browser, origin: str, looks: Mapping[str, Look], copying: Container[str]
+) -> list[Visit]:
+    """Pages, each opened once, and looked at; the copy buttons of some are pressed. Of two tabs one
+    loads the next page while the other is looked at: a page that asks for nothing more is known by
+    half a second of silence.
     """
     found: list[Visit] = []
     context = browser.new_context(viewport=DESK, color_scheme="light")
@@ -212,7 +215,7 @@ def visited(browser: Browser, origin: str, looks: Mapping[str, Look]) -> list[Vi
             tab.open(origin + address)
             if waiting:
                 found.append(waiting())
-            waiting = functools.partial(tab.visit, address, look)
+            waiting = functools.partial(tab.visit, address, look, address in copying)
         return [*found, waiting()] if waiting else found
     finally:
         context.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import shutil
@@ -11,16 +12,23 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from unittest import mock
 
+from click.testing import CliRunner
+from mkdocs.__main__ import cli
+
+import builder
 from builder import ROOT, SOURCES, __main__
 from builder.runner import Run, cached
 
+MKDOCS_SAYS = logging.getLogger("mkdocs.commands.build")
 PATIENCE_S = 120.0  # how long anything may take on a machine with other work
 
 CONFIG = """\
@@ -189,13 +197,13 @@ class Project:
         return Outcome(done.returncode, done.stdout.decode(errors="backslashreplace"))
 
     def run(self, *arguments: str, **environment: str) -> Outcome:
-        """`python -m builder` in the project: modules run here, where their workers fork from what
-        is loaded already; in another environment and for pages, in a process of its own.
+        """`python -m builder` in the project: here, where the workers of its modules fork from what
+        is loaded already; in another environment, in a process of its own.
         """
-        if environment or arguments[:1] == ("expand",):
+        if environment:
             return self.command("builder", *arguments, **environment)
         with (
-            mock.patch.object(__main__, "ROOT", self.root),
+            self._here(__main__),
             mock.patch.dict(os.environ, self.environment),
             contextlib.redirect_stdout(io.StringIO()) as told,
             contextlib.redirect_stderr(told),
@@ -206,8 +214,28 @@ class Project:
                 status = int(refused.code or 0)
         return Outcome(status, told.getvalue())
 
-    def build(self, *arguments: str, **environment: str) -> Outcome:
-        return self.command("mkdocs", "build", *arguments, **environment)
+    @contextmanager
+    def _here(self, program: ModuleType) -> Iterator[None]:
+        """In the project's folder, and with the project as that of a program."""
+        path, folder = list(sys.path), Path.cwd()
+        try:
+            os.chdir(self.root)
+            with mock.patch.object(program, "ROOT", self.root):
+                yield
+        finally:
+            os.chdir(folder)
+            sys.path[:] = path
+
+    def build(self, *arguments: str) -> Outcome:
+        """`mkdocs build` in the project, in this process, which has loaded MkDocs already."""
+        with (
+            self._here(builder),
+            mock.patch.object(MKDOCS_SAYS, "filters", []),  # also what it has said before
+        ):
+            done = CliRunner(env=self.environment).invoke(cli, ["build", *arguments])
+        unexpected = done.exception and not isinstance(done.exception, SystemExit)
+        told = traceback.format_exception(done.exception) if unexpected else []
+        return Outcome(done.exit_code, done.output + "".join(told))
 
     @contextmanager
     def started(self, *arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:

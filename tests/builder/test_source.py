@@ -284,7 +284,6 @@ IMPORTS = {
     "continued": "from serving_mathematics.lib \\\n    import base",
     "beside_prose": '"""\nimport everything you need,\nfrom here import nothing\n"""\n'
     "from serving_mathematics.lib import (  # (one\n    base,\n)",
-    "in_broken_module": "from serving_mathematics.lib import base\ndef broken(:",
     "transitive": "from serving_mathematics.lib import through",
 }
 
@@ -389,6 +388,15 @@ def test_bundle_runs_in_an_empty_folder_and_its_bytes_repeat(project: Project) -
     (project.root / "notes.txt").touch()
     with pytest.raises(BuildError, match=r"part\.user: a module reads notes\.txt, which a down"):
         bundle(Sources(project.root), ["part.user"], ["notes.txt"])
+
+    for damaged in (b"", b"PK", archive):  # what is kept, when it is not what was kept
+        assert bundle(Sources(project.root, project.cache), ["part.user"]) == archive
+        kept = project.cache / "bundles" / "part.user.zip"
+        assert kept.read_bytes().endswith(archive)
+        kept.write_bytes(damaged)
+    project.module("lib.deep", "value = 2 - 1\n")
+    newer = bundle(Sources(project.root, project.cache), ["part.user"])
+    assert newer == bundle(Sources(project.root), ["part.user"]) != archive
 
     folder = project.root.parent / "unpacked"
     folder.mkdir()

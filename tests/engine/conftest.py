@@ -21,12 +21,12 @@ if MISSING:  # said once, rather than by every file
 
 
 @pytest.fixture(scope="session")
-def engine(shallow_model: Path) -> TokenEngine:
+def engine(small_model: Path) -> TokenEngine:
     """One engine for the tests of this process; each test leaves it idle. Its words are nonsense,
-    its tokens, places and memory those of the whole model.
+    what it counts, its places and its memory those of the whole model.
     """
     settings = Settings(max_sequences=4, kv_blocks=200, context_tokens=1024)
-    return TokenEngine(settings, shallow_model)
+    return TokenEngine(settings, small_model)
 
 
 @contextlib.contextmanager

@@ -20,10 +20,10 @@ from .test_measured_loads import ROWS
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shallow(shallow_model: Path) -> Iterator[None]:
-    """A measurement of it takes a sixth of the time, and is one as well."""
+def small(small_model: Path) -> Iterator[None]:
+    """A measurement of it takes a tenth of the time, and is one as well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(token_engine, "model_path", lambda: shallow_model)
+        patch.setattr(token_engine, "model_path", lambda: small_model)
         yield
 
 

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,26 +71,29 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_answers_stops_and_refusals() -> None:
+def test_answers_stops_and_refusals(small_model: Path) -> None:
     """One child for all of it: the same answer together as alone, cut at stops, and what cannot be
     served named."""
     steps: list[Step] = []
 
     async def test() -> None:
-        async with started(queue=3, watch=steps.append) as engine:
-            question = Question(
-                ({"role": "user", "content": "What is the capital of France?"},), 50
-            )
+        async with started(small_model, queue=3, watch=steps.append) as engine:
+            messages = ({"role": "user", "content": "What is the capital of France?"},)
+            question = Question(messages, 50, ignore_end=True)
             prompt_tokens, text, tokens, finish = await whole(engine, question)
-            assert (prompt_tokens, finish) == (37, "stop")
-            assert "Paris" in text
+            assert (prompt_tokens, len(tokens), finish) == (62, 50, "length")
             together = await asyncio.gather(*(whole(engine, question) for _ in range(4)))
             assert all(answer[1] == text for answer in together)
-            stopping = Question(question.prompt, 50, stop=("Paris", "never"))
-            _, cut, fewer, finish = await whole(engine, stopping)
-            assert (cut, finish) == (text.partition("Paris")[0], "stop")
-            assert len(fewer) < len(tokens)
-            assert await whole(engine, Question((504, 3575), 1)) == (2, " of", [282], "length")
+            word = text[20:28]
+            _, cut, fewer, finish = await whole(engine, replace(question, stop=(word, "never")))
+            assert (cut, finish) == (text.partition(word)[0], "stop")
+            assert 0 < len(fewer) < len(tokens)
+            assert engine.metrics["running"] == 0  # nor does it go on unseen
+            ending = replace(question, max_tokens=2000, temperature=1.0, ignore_end=False)
+            assert (await whole(engine, ending))[3] == "stop"
+            told = [await whole(engine, Question(same, 5)) for same in ("The other", (504, 550))]
+            assert told[0] == told[1]
+            assert (told[0][0], len(told[0][2]), told[0][3]) == (2, 5, "length")
             for wrong in (Question("", 1), Question("a " * 7000, 1), Question("a", 6144)):
                 assert await kind_of(engine, wrong) == "invalid"
             busy = [asyncio.create_task(whole(engine, LONG)) for _ in range(5)]
@@ -106,15 +110,16 @@ def test_answers_stops_and_refusals() -> None:
     run(test())
 
 
-def test_deadlines_and_draining_end_requests_with_a_reason(shallow_model: Path) -> None:
+def test_deadlines_and_draining_end_requests_with_a_reason(small_model: Path) -> None:
     async def test() -> None:
-        async with started(shallow_model, deadline_s=0.5) as engine:
+        async with started(small_model, deadline_s=0.5) as engine:
             assert await kind_of(engine, LONG) == "late"
             await until(lambda: engine.metrics["running"] == 0)
             engine.deadline_s = 60
             short = asyncio.create_task(whole(engine, Question("Hi", 3, ignore_end=True)))
             long = asyncio.create_task(kind_of(engine, LONG))
-            await until(lambda: engine.inside == 2)
+            await asyncio.sleep(0)  # in which both ask
+            assert engine.inside == 2
             await engine.drain(1.0)
             assert (await short)[3] == "length"
             assert await long == "closing"
@@ -141,9 +146,9 @@ def test_a_reader_that_is_cancelled_while_a_part_comes_ends_its_request() -> Non
     run(test())
 
 
-def test_a_child_that_is_killed_ends_every_request_with_an_error(shallow_model: Path) -> None:
+def test_a_child_that_is_killed_ends_every_request_with_an_error(small_model: Path) -> None:
     async def test() -> None:
-        async with started(shallow_model) as engine:
+        async with started(small_model) as engine:
             calls = [asyncio.create_task(kind_of(engine, LONG)) for _ in range(6)]
             await until(lambda: engine.inside == 6)
             assert engine._process.pid
@@ -172,14 +177,14 @@ def test_a_model_that_makes_the_engine_crash_ends_the_child_with_a_message(tmp_p
     run(test())
 
 
-def test_the_loop_is_never_held_up_by_a_step(shallow_model: Path) -> None:
-    """A prompt of 5,000 tokens takes ten steps, long ones; the loop goes on ticking."""
+def test_the_loop_is_never_held_up_by_a_step(small_model: Path) -> None:
+    """A prompt of 2,500 tokens takes five steps, long ones; the loop goes on ticking."""
 
     async def test() -> None:
-        async with started(shallow_model) as engine:
+        async with started(small_model) as engine:
             steps: list[Step] = []
             engine._watch = steps.append
-            asking = asyncio.create_task(whole(engine, Question(tuple(range(100, 5100)), 1)))
+            asking = asyncio.create_task(whole(engine, Question(tuple(range(100, 2600)), 1)))
             ticks = 0
             while not asking.done():
                 await asyncio.sleep(0)
@@ -224,11 +229,11 @@ def test_a_pipe_without_a_reader_ends_the_writing() -> None:
         outbox.join()
 
 
-def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(shallow_model: Path) -> None:
+def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(small_model: Path) -> None:
     """Prompts that do not fit into its pipe; each asker is told when its time is over."""
 
     async def test() -> None:
-        async with started(shallow_model, deadline_s=1.0) as engine:
+        async with started(small_model, deadline_s=1.0) as engine:
             assert engine._process.pid
             os.kill(engine._process.pid, signal.SIGSTOP)
             calls = [
@@ -237,6 +242,21 @@ def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(shallow_model: Pat
             assert await asyncio.gather(*calls) == ["late"] * 8
             assert engine.inside == 0
         assert not engine._process.is_alive()
+
+    run(test())
+
+
+def test_closing_while_the_model_is_loaded_kills_the_child(small_model: Path) -> None:
+    """It would hear of it when the model is loaded, and end by itself."""
+
+    async def test() -> None:
+        engine = EngineProcess(SETTINGS, small_model)
+        starting = asyncio.create_task(engine.start())
+        await asyncio.sleep(0)  # in which the child is started
+        await engine.close()
+        assert engine._process.exitcode == -signal.SIGKILL
+        with pytest.raises(EngineMissing, match="the engine has ended"):
+            await starting
 
     run(test())
 
@@ -295,16 +315,16 @@ def test_a_pipe_is_closed_after_its_reader_and_nothing_is_left() -> None:
 
 
 def test_questions_become_tokens(engine: TokenEngine) -> None:
-    ask = ask_of(Question("The capital of", seed=5, temperature=0.5, top_p=0.9), engine)
-    assert ask.prompt == (504, 3575, 282)
+    ask = ask_of(Question("The other of", seed=5, temperature=0.5, top_p=0.9), engine)
+    assert ask.prompt == (504, 550, 282)
     assert (ask.max_tokens, ask.seed, ask.temperature, ask.top_p) == (1021, 5, 0.5, 0.9)
 
 
-def test_the_child_ends_when_its_pipe_does(shallow_model: Path) -> None:
+def test_the_child_ends_when_its_pipe_does(small_model: Path) -> None:
     """`_work` returns; nothing is left behind by a parent that was killed."""
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(
-        target=_work, args=(theirs, SETTINGS, shallow_model)
+        target=_work, args=(theirs, SETTINGS, small_model)
     )
     child.start()
     theirs.close()

@@ -138,19 +138,15 @@ def test_the_model_of_a_file() -> None:
     assert (expectations(read, tokens)[0] == expectations(made, tokens)[0]).all()
 
 
-def test_the_engine_computes_the_same(shallow_model: Path, tmp_path: Path) -> None:
+def test_the_engine_computes_the_same(small_model: Path, tmp_path: Path) -> None:
     """In 16 bits; of the shipped blocks it makes what `whole_minimum` says, which is not what they
     stand for."""
-    file, tokens = (
-        read_gguf(shallow_model),
-        np.array([[49, 18157, 2717, 837, 8649, 1690, 5331] * 5]),
-    )
+    file, tokens = read_gguf(small_model), np.array([[49, 157, 717, 837, 649, 690, 331] * 5])
     model = llama_of(file)
     assert model.layers == 2
     halves = {
         name: t if t.kind != "Q4_1" else Tensor(t.shape, "F16", encoded(t.values(), "F16"))
         for name, t in file.tensors.items()
-        if name.startswith(("blk.0.", "blk.1.", "token", "output"))
     }
     write_gguf(tmp_path / "half.gguf", file, halves)
     exact, _ = expectations(model, tokens)
@@ -158,6 +154,6 @@ def test_the_engine_computes_the_same(shallow_model: Path, tmp_path: Path) -> No
     weights = dict(model.weights)
     for name in model.matrices():
         weights[name] = whole_minimum(file.tensors[name])
-    engines = _engine_losses(shallow_model, tokens)
+    engines = _engine_losses(small_model, tokens)
     whole, _ = expectations(Llama(2, 9, 3, model.epsilon, model.turn_base, weights), tokens)
     assert np.abs(engines - whole).mean() < 0.33 * np.abs(engines - exact).mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,12 +96,26 @@ def test_tokens_in_a_step_are_those_that_the_rule_foresees(engine: TokenEngine) 
         assert (len(answer.tokens), answer.finish) == (6, "length")
 
 
-def test_answer_to_a_question() -> None:
-    engine = TokenEngine(Settings(max_sequences=1, kv_blocks=8, context_tokens=256))
-    question = engine.encode_chat([{"role": "user", "content": "What is the capital of France?"}])
-    (answer,) = answers(engine, Ask(tuple(question), 50))
-    assert answer.finish == "stop"
-    assert b"Paris" in b"".join(map(engine.piece, answer.tokens))
+def test_a_conversation_is_asked_in_the_models_own_template(engine: TokenEngine) -> None:
+    asked = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+    text = (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+        "<|im_end|>\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\nI.<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    found = engine.encode_chat(asked)
+    assert found == engine.encode(text)
+    assert [found.count(mark) for mark in (1, 2)] == [4, 3]  # tokens of their own
+
+
+def test_an_answer_ends_where_the_model_ends_it(engine: TokenEngine) -> None:
+    """After the mark of the end, unless that is to be ignored."""
+    ask = Ask(prompt(30), 900, temperature=1.0, seed=7)
+    (ended,) = answers(engine, ask)
+    (whole,) = answers(engine, replace(ask, ignore_end=True))
+    assert (ended.finish, whole.finish) == ("stop", "length")
+    assert ended.tokens == whole.tokens[: whole.tokens.index(2) + 1]
+    assert len(whole.tokens) == 900
 
 
 def test_seeds_are_a_requests_own(engine: TokenEngine) -> None:
@@ -126,18 +141,18 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
-def test_a_signal_after_two_engines_ended_is_heard(shallow_model: Path) -> None:
+def test_a_signal_after_two_engines_ended_is_heard(small_model: Path) -> None:
     """In the order in which they were made: the library leaves the signals a stack of the first.
     `-X faulthandler` gives them one, as pytest does."""
-    command = [sys.executable, "-X", "faulthandler", "-c", ENDED, str(shallow_model)]
+    command = [sys.executable, "-X", "faulthandler", "-c", ENDED, str(small_model)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
-def test_memory_that_is_short_loses_no_token_and_is_told(shallow_model: Path) -> None:
+def test_memory_that_is_short_loses_no_token_and_is_told(small_model: Path) -> None:
     """Twelve requests need 60 blocks at their end, of which there are 30: some are preempted."""
     settings = Settings(max_sequences=16, kv_blocks=30, context_tokens=900)
-    engine = TokenEngine(settings, shallow_model)
+    engine = TokenEngine(settings, small_model)
     for number in range(1, 13):
         engine.add(number, Ask(prompt(100, number), 60, ignore_end=True))
     steps = finish(engine)
@@ -156,7 +171,8 @@ def test_cancelling_gives_place_and_memory_back(engine: TokenEngine) -> None:
     engine.cancel(waiting)
     engine.cancel(running)
     engine.cancel(running)  # which has ended, and may
-    assert finish(engine)[-1].decoding == 0
+    (after,) = finish(engine)  # in which nothing of it is left
+    assert after.decoding == 0
     assert engine.metrics()["running"] == 0
     with pytest.raises(ValueError, match="number must be of a request"):
         engine.tokens(running)
@@ -167,7 +183,7 @@ def test_cancelling_gives_place_and_memory_back(engine: TokenEngine) -> None:
 def test_text_survives_the_tokenizer(engine: TokenEngine) -> None:
     text = "naïve 世界 😀🦜\n\0 <b>"
     assert b"".join(map(engine.piece, engine.encode(text))).decode() == text
-    assert engine.piece(2) == b""  # the end of an answer
+    assert engine.piece(0) == engine.piece(2) == b""  # the ends of a text and of an answer
     assert engine.piece(VOCABULARY) == b""
 
 

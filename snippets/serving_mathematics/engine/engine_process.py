@@ -344,11 +344,13 @@ class EngineProcess:
         await self._ended.wait()
 
     async def close(self) -> None:
-        """End the child, at the latest after a step, or kill it after five seconds.
+        """End the child, at the latest after a step, or kill it: at once while it loads the model,
+        else after five seconds.
 
         It is told by the end of what it reads. The pipe is closed when the reader has seen the
         child's end: a number of a file that is closed under a reader may be another's by then.
         """
+        within_s = 0 if self.state == "starting" else 5
         if self.state == "ready" or self.state == "starting":
             self.state = "draining"
         self._outbox.close()
@@ -357,7 +359,7 @@ class EngineProcess:
             socket.socket(fileno=os.dup(self._connection.fileno())) as ours,
         ):
             ours.shutdown(socket.SHUT_WR)
-        await asyncio.to_thread(self._reader.join, 5)
+        await asyncio.to_thread(self._reader.join, within_s)
         self._process.kill()  # nothing where it has ended
         for ended in (self._reader, self._outbox, self._process):
             await asyncio.to_thread(ended.join)

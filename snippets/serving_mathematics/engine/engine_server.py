@@ -338,8 +338,8 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):  # instead of uvicorn's own handlers
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         stopped = asyncio.create_task(stop.wait())
+        starting = asyncio.create_task(engine.start())
         try:
-            starting = asyncio.create_task(engine.start())
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
@@ -350,6 +350,7 @@ async def serve(
             return int(engine.state == "failed")
         finally:
             stopped.cancel()
+            starting.cancel()
             server.should_exit = True
             await serving
             await engine.close()

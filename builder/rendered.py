@@ -1,0 +1,147 @@
+"""What MkDocs made of the Markdown of a page, kept: that is most of a build in which little has
+changed, and of one in which all has a second process makes the other half.
+
+For a page whose text is known MkDocs converts nothing, and its page object gets what it would have
+of the conversion: HTML, table of contents, anchors, and the links to anchors, which MkDocs goes on
+checking. A page of which anything was said to its author is made again, so that it is said again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import multiprocessing
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+from mkdocs.structure.toc import AnchorLink, get_toc
+
+from builder.kept import recall, remember
+
+MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
+OURS = ("finish.py", "hook.py", "maths.py", "rendered.py")
+WORTH_A_PROCESS = 8  # pages; to make one takes a tenth of a second
+
+
+class _Said(logging.Filter):
+    """Counts what is said of pages, also where nobody is shown it: a build with `-q` must not keep
+    a page that a build without would speak of.
+    """
+
+    count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is shown."""
+        self.count += record.levelno >= logging.INFO
+        return _MKDOCS.isEnabledFor(record.levelno)
+
+
+_MKDOCS = logging.getLogger("mkdocs")
+_OF_PAGES = logging.getLogger("mkdocs.structure.pages")
+_SAID = _Said()
+
+
+class Keeper:
+    """Keeps the pages of one build, and finds those of builds before."""
+
+    def __init__(self, cache: Path, config: MkDocsConfig, files: Files) -> None:
+        """cache: where to keep them. files: all that a page can link to."""
+        self.folder, self.files = cache / "pages", files
+        made_by = [
+            [importlib.metadata.version(name) for name in MAKERS],
+            [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in OURS],
+            [one if isinstance(one, str) else str(type(one)) for one in config.markdown_extensions],
+            repr(config.mdx_configs),
+            repr(config.validation),
+            config.use_directory_urls,
+            sorted((file.src_uri, file.url) for file in files),
+        ]
+        self._made_by = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
+        self._found: dict[str, bytes] = {}
+        self._keys: dict[str, str] = {}  # of pages that are being made
+        self._ahead: Any = None
+        _OF_PAGES.addFilter(_SAID)
+        _OF_PAGES.setLevel(logging.INFO)
+
+    def knows(self, page: Page, markdown: str) -> bool:
+        """Whether `given` will have what was made of this text, so that it need not be converted.
+        It has no page without a title of its own, which MkDocs takes from the text.
+        """
+        if type(page) is not Page or "title" not in page.meta:
+            return False
+        key = f"{self._made_by} {hashlib.sha256(markdown.encode()).hexdigest()}"
+        if found := recall(self._place(page), key):
+            self._found[page.file.src_uri] = found
+        else:
+            self._keys[page.file.src_uri] = key
+            _SAID.count = 0
+        return bool(found)
+
+    def given(self, page: Page) -> tuple[str, list[str]] | None:
+        """The HTML of a page that is known and the list of its copy buttons, once the page has all
+        else; None for another page.
+        """
+        found = self._found.pop(page.file.src_uri, b"")
+        if not found:
+            return None
+        kept = json.loads(found)
+        page.toc = get_toc(kept["toc"])
+        page.present_anchor_ids = set(kept["anchors"])
+        page.links_to_anchors = {
+            file: links
+            for address, links in kept["links"].items()
+            if (file := self.files.get_file_from_path(address))
+        }
+        return kept["html"], kept["listed"]
+
+    def keep(self, page: Page, html: str, listed: list[str]) -> None:
+        """Keep a page as it was made now, unless something was said of it."""
+        key = self._keys.pop(page.file.src_uri, "")
+        if not key or _SAID.count:
+            return
+        kept = {
+            "html": html,
+            "listed": listed,
+            "toc": [_plain(entry) for entry in page.toc],
+            "anchors": sorted(page.present_anchor_ids or ()),
+            "links": {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()},
+        }
+        remember(self._place(page), key, json.dumps(kept, ensure_ascii=False).encode())
+
+    def _place(self, page: Page) -> Path:
+        return self.folder / f"{page.file.src_uri.replace('/', '.')}.json"
+
+    def begin_from_the_end(self, pages: Sequence[Page], make: Callable[[Page], object]) -> None:
+        """Let another process make the pages that this one comes to last, and keep them: this one
+        finds them when it gets there.
+        """
+        if sys.platform == "linux" and len(pages) >= WORTH_A_PROCESS:
+            fork = multiprocessing.get_context("fork")
+            self._ahead = fork.Process(target=_make_all, args=(pages[::-1], make), daemon=True)
+            self._ahead.start()
+
+    def end(self) -> None:
+        """Wait for that process, which is at its last page by now."""
+        if self._ahead:
+            self._ahead.join()
+            self._ahead = None
+
+
+def _make_all(pages: Sequence[Page], make: Callable[[Page], object]) -> None:
+    _MKDOCS.handlers.clear()  # this process finds out what to say again
+    _MKDOCS.propagate = False
+    for page in pages:
+        make(page)
+
+
+def _plain(entry: AnchorLink) -> dict[str, Any]:
+    """An entry of a table of contents as Markdown has it."""
+    children = [_plain(child) for child in entry.children]
+    return {"name": entry.title, "id": entry.id, "level": entry.level, "children": children}

@@ -1,0 +1,135 @@
+"""A page is made once from the same text, and what MkDocs checks of it is checked every time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mkdocs.structure.pages import Page
+
+from .project import Outcome, Project
+
+PAGE = "---\ntitle: {0}\n---\n\n# {0}\n\n## Here {{ #here }}\n\n{1}\n\n## There\n\n### Inner\n"
+OTHERS = [f"other/{number}.md" for number in range(10)]  # some of which another process makes
+UNTITLED = "index.md"  # by its front matter, so that it is made in each build
+Converted = Callable[[], set[str]]
+
+
+@pytest.fixture
+def site(project: Project) -> Project:
+    """Pages that link to each other, and a theme that shows all that a page has."""
+    project.write("theme/main.html", "{{ page.title }} {{ page.toc }} {{ page.content }}\n")
+    with (project.root / "mkdocs.yml").open("a", encoding="utf-8") as config:
+        config.write("validation: {links: {anchors: warn}}\n")
+    project.write("docs/a.md", PAGE.format("A", "To [B](part/b.md#here) and [here](#there)."))
+    project.write("docs/part/b.md", PAGE.format("B", "To [A](../a.md)."))
+    for page in OTHERS:
+        project.write(f"docs/{page}", PAGE.format(page, "Of $x$."))
+    good(project.build("--strict"))
+    return project
+
+
+@pytest.fixture
+def converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Converted:
+    """Tells which pages have been converted since it was last asked, by whichever process."""
+    log, render = tmp_path / "converted.txt", Page.render
+
+    def noted(page: Page, config: Any, files: Any) -> None:
+        if page.markdown:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"{page.file.src_uri}\n")
+        render(page, config, files)
+
+    def told() -> set[str]:
+        found = set(log.read_text(encoding="utf-8").splitlines())
+        log.unlink()
+        return found
+
+    monkeypatch.setattr(Page, "render", noted)
+    return told
+
+
+def good(outcome: Outcome) -> None:
+    assert (outcome.status, "WARNING" in outcome.text) == (0, False), outcome.text
+
+
+def pages(project: Project) -> dict[str, bytes]:
+    site = project.root / "site"
+    return {file.relative_to(site).as_posix(): file.read_bytes() for file in site.rglob("*.html")}
+
+
+def changed(project: Project, page: str, before: str, after: str) -> None:
+    file = project.root / "docs" / page
+    text = file.read_text(encoding="utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def test_only_what_has_changed_is_converted(site: Project, converted: Converted) -> None:
+    """And the rest is as it was, with title, table of contents and links."""
+    first = pages(site)
+    assert b"Here - #here" in first["a/index.html"]
+    assert b'href="../part/b/#here"' in first["a/index.html"]
+    good(site.build("--strict"))
+    assert converted() == {UNTITLED}
+    assert pages(site) == first
+    changed(site, "a.md", "[here]", "[below]")
+    good(site.build("--strict"))
+    assert converted() == {UNTITLED, "a.md"}
+    assert b">below</a>" in pages(site)["a/index.html"]
+    site.write("docs/new.md", PAGE.format("New", ""))
+    good(site.build("--strict"))  # a link that led nowhere might lead there
+    assert converted() == {UNTITLED, "a.md", "part/b.md", "new.md", *OTHERS}
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "gone"])
+def test_what_is_damaged_is_made_again(damage: str, site: Project, converted: Converted) -> None:
+    first, folder = pages(site), site.cache / "pages"
+    file = folder / "a.md.json"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-9])
+    elif damage == "foreign":
+        shutil.copy(folder / "part.b.md.json", file)
+    else:
+        file.unlink()
+    good(site.build("--strict"))
+    assert converted() == {UNTITLED, "a.md"}
+    assert pages(site) == first
+
+
+def test_what_is_wrong_with_a_page_is_said_every_time(site: Project) -> None:
+    changed(site, "a.md", "part/b.md", "nowhere.md")
+    for _ in range(2):
+        quiet = site.build("-q")
+        assert (quiet.status, quiet.text) == (0, "")
+        told = site.build("--strict")
+        assert told.status == 1
+        assert "contains a link 'nowhere.md" in told.text
+    changed(site, "other/9.md", "$x$", "$\\frac$")
+    for _ in range(2):
+        told = site.build("-q")
+        assert told.status == 1
+        assert "docs/other/9.md: formula" in told.text
+
+
+def test_links_of_a_known_page_are_checked(site: Project) -> None:
+    """An anchor goes from the page that it links to, and then that page does."""
+    changed(site, "part/b.md", "#here", "#gone")
+    told = site.build("--strict")
+    assert told.status == 1
+    assert "'a.md' contains a link 'part/b.md#here', but the doc 'part/b.md' does not" in told.text
+    (site.root / "docs/part/b.md").unlink()
+    told = site.build("--strict")
+    assert told.status == 1
+    assert "the target 'part/b.md' is not found" in told.text
+
+
+def test_pages_are_made_where_none_can_be_kept(site: Project) -> None:
+    first, folder = pages(site), site.cache / "pages"
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    good(site.build("--strict"))
+    assert pages(site) == first
