@@ -247,7 +247,7 @@ def replay_arrivals(
     )
     horizon = 60.0 * recorded.size
     fast = _flips(rng, signal.fast_rate, horizon)
-    edges = _merged(60.0 * np.arange(recorded.size + 1), fast[1:-1])
+    edges = _merged(60.0 * np.arange(recorded.size + 1, dtype=float), fast[1:-1])
     rates = recorded[(edges[:-1] / 60).astype(int)] / 60
     return _arrivals_at(rng, edges, rates * (1 + signal.fast_swing * _sign(rng, fast, edges)))
 

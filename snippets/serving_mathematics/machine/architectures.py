@@ -68,25 +68,34 @@ class Architecture:
     four_bit_experts: bool = False  # its experts are published in four bits and stay so
     eight_bit_rest: bool = False  # and what lies beside them in eight
 
-    @functools.cached_property
+    @property
     def layer_count(self) -> int:
         """Layers in all."""
         return sum(count for count, _, _ in self.layers)
 
     @functools.cached_property
+    def _sums(self) -> tuple[int, int, int]:
+        """Parameters of all layers: attention, dense and shared parts, routed experts."""
+        return (
+            sum(count * attention.parameters for count, attention, _ in self.layers),
+            sum(count * part.dense_parameters for count, _, part in self.layers),
+            sum(count * part.experts * part.expert_parameters for count, _, part in self.layers),
+        )
+
+    @property
     def attention_parameters(self) -> int:
         """Parameters of attention in all layers."""
-        return sum(count * attention.parameters for count, attention, _ in self.layers)
+        return self._sums[0]
 
-    @functools.cached_property
+    @property
     def dense_parameters(self) -> int:
         """Parameters of dense and shared feed-forward parts in all layers."""
-        return sum(count * part.dense_parameters for count, _, part in self.layers)
+        return self._sums[1]
 
-    @functools.cached_property
+    @property
     def routed_parameters(self) -> int:
         """Parameters of all routed experts in all layers."""
-        return sum(count * part.experts * part.expert_parameters for count, _, part in self.layers)
+        return self._sums[2]
 
     @property
     def embedding_parameters(self) -> int:
