@@ -199,12 +199,13 @@ def figure_autocorrelation(figure: Figure) -> None:
     axes = figure.subplots()
     grid = np.linspace(0, 0.975, 80)
     axes.plot(grid, [100 * false_alarm_rate(float(p), MINUTES) for p in grid], color="C3")
-    phis, limits = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.97]), (NORMAL_975, STUDENT_T_975_DF11)
+    phis = np.array([0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.97])
+    limits = (NORMAL_975, NORMAL_975, STUDENT_T_975_DF11)
     alarms = []
     for phi in phis.tolist():
         series = simulate_ar1(rng, phi, 700, MINUTES)
         tests = (naive_z(series), adjusted_z(series), batch_t(series, BATCHES))
-        alarms.append([np.abs(z) > limits[z is tests[2]] for z in tests])
+        alarms.append([np.abs(z) > limit for z, limit in zip(tests, limits, strict=True)])
     for shares, colour, marker, shift in zip(
         np.mean(alarms, axis=-1).T, ("C3", "C1", "C0"), "oso", (0.0, -0.007, 0.007), strict=True
     ):
