@@ -169,7 +169,7 @@ def _shared_cause_p99(delay: float, request_share: float) -> float:
 
     before, now = math.log(6.0), math.log(8.0)
     value_before, value = late(before), late(now)
-    while abs(now - before) > 1e-12:
+    while abs(now - before) > 1e-12 and value != value_before:
         step = value * (now - before) / (value - value_before)
         before, value_before, now = now, value, now - step
         value = late(now)
