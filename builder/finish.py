@@ -43,6 +43,12 @@ _UNSEARCHED = re.compile(  # what the search leaves out, and within it what it w
 _FOR_SEARCH = re.compile(r'\s?data-search-\w+="[^"]+"')
 _MATHML = re.compile(r"<math\b.*?</math>", re.DOTALL)
 _BLANK = re.compile(r">\s+<")
+_PRE = re.compile(r"(<pre\b.*?</pre>)", re.DOTALL)
+_OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to the search
+    r'<a class="headerlink"[^>]*>[^<]*</a>'
+    r"|</?(?:a|button|em|figcaption|img|input|label|option|span|strong|summary|td|th|tr)\b"
+    r'(?:[^>"]|"[^"]*")*>'
+)
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _DIALOG = 'data-md-component="search" role="dialog"'
 
@@ -136,14 +142,17 @@ def _script(name: str) -> str:
 
 
 def searched(content: str) -> str:
-    """A rendered page without what its search leaves out, and with formulas as their words: the
-    search finds the same in it and reads a third of the markup.
+    """A rendered page without what its search leaves out and without the markup of words, with
+    formulas as their words: the search finds the same in it, but for the number of blanks, and
+    reads a tenth of the markup.
     """
 
     def words(formula: re.Match[str]) -> str:
         return formula[0] if _BLANK.search(formula[0]) else _TAG.sub("", formula[0])
 
-    return _MATHML.sub(words, _UNSEARCHED.sub(r"\1", content))
+    told = _PRE.split(_MATHML.sub(words, _UNSEARCHED.sub(r"\1", content)))
+    told[::2] = [re.sub(r"\s+", " ", _OF_WORDS.sub("", text)) for text in told[::2]]
+    return "".join(told)
 
 
 def after_search(content: str) -> str:

@@ -33,7 +33,7 @@ from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand
 from builder.kept import write_changed
 from builder.maths import MathML
-from builder.rendered import Keeper
+from builder.rendered import Keeper, put_back, set_aside
 from builder.runner import default_cache, run_all, warm_up
 
 log = logging.getLogger("mkdocs.hooks.builder")
@@ -48,7 +48,8 @@ class _State:
     index: list[dict[str, Any]] = []  # noqa: RUF012 (what the search knew before)
     made = Expansion()
     keeper: Keeper | None = None  # of pages that Markdown has made
-    formulas: list[str] = []  # noqa: RUF012 (those that could not be converted)
+    aside: dict[str, list[str]] = {}  # noqa: RUF012 (HTML of pages that it makes now)
+    wrong: list[str] = []  # noqa: RUF012 (formulas and lines that could not be converted)
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
@@ -167,7 +168,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: An
     if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-    return "" if _State.keeper and _State.keeper.knows(page, markdown) else markdown
+    if _State.keeper and _State.keeper.knows(page, markdown):
+        return ""
+    text, _State.aside[page.file.src_uri] = set_aside(markdown)
+    return text
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -178,7 +182,11 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files
         html, listed = known
     else:
         wrong = _wrong_formulas(page, config)
-        _State.formulas += wrong
+        try:
+            html = put_back(html, _State.aside.pop(page.file.src_uri, []))
+        except BuildError as problem:
+            wrong.append(f"docs/{page.file.src_uri}: {problem}")
+        _State.wrong += wrong
         if page.file.src_uri == COMPANION:
             html = finish.notebook(html, _State.made.figures)
         html, listed = finish.content(html, "../" * page.file.url.count("/") + name)
@@ -219,10 +227,10 @@ on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a formula is wrong; and keep the compiled templates."""
+    """Stop before anything is written when a page is wrong; and keep the compiled templates."""
     if _State.keeper:
         _State.keeper.end()
-    wrong, _State.formulas = _State.formulas, []
+    wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     compiled = default_cache(ROOT) / "templates"
     with contextlib.suppress(OSError):

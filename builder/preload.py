@@ -7,6 +7,8 @@ gc.disable()  # what is loaded here stays; collecting it over and over is a thir
 import asyncio  # which the checks import
 import contextlib
 import functools
+import os
+from pathlib import Path
 
 import matplotlib.textpath
 import numpy.random
@@ -30,8 +32,34 @@ def _draw() -> None:
         figures.light_and_dark(figure, "")
 
 
+def _font_files() -> dict[int, str]:
+    """The open font files by their numbers, where /proc tells."""
+    found = {}
+    for entry in Path("/proc/self/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            if (file := str(entry.readlink())).endswith((".ttf", ".otf")):
+                found[int(entry.name)] = file
+    return found
+
+
+def _open_again() -> None:
+    """Open the font files anew. matplotlib forgets its fonts in a child, but formulas that were
+    parsed before keep theirs, and read glyphs from the files when they are drawn: from places that
+    they would share with all other workers.
+    """
+    for number, file in _FONTS.items():
+        own = os.open(file, os.O_RDONLY)
+        os.lseek(own, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
+        os.dup2(own, number, inheritable=False)
+        os.close(own)
+
+
 with contextlib.suppress(Exception):  # a style that is broken is for the modules to report
     _draw()
+if _FONTS := _font_files():
+    os.register_at_fork(after_in_child=_open_again)
+else:
+    MathTextParser._parse_cached.cache_clear()  # type: ignore[attr-defined]
 gc.freeze()
 gc.set_threshold(50_000, 20)  # runs are short
 gc.enable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import html
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -112,6 +113,26 @@ def test_every_page_describes_itself_to_those_it_is_sent_to(site: Path) -> None:
         assert (site / "assets" / image).is_file()
     assert len(seen) > 30
     assert "<loc>" in (site / "sitemap.xml").read_text(encoding="utf-8")
+
+
+def test_the_search_knows_every_section_by_its_heading(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    known = {entry["location"]: entry for entry in index["docs"]}
+    heading = re.compile(r'<h[1-6] id="([^"]+)">(.*?)<a class="headerlink"', re.DOTALL)
+    sections = 0
+    for file in site.rglob("index.html"):
+        address = file.parent.relative_to(site).as_posix().removeprefix(".")
+        if address == "notebook":
+            continue
+        text = re.sub(r"<math.*?</math>", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+        _, *below = heading.findall(text)  # the first is the page
+        for name, title in below:
+            entry = known[f"{address}/#{name}".removeprefix("/")]
+            plain = html.unescape(re.sub(r"<[^>]*>", "", title)).split()
+            found = html.unescape(re.sub(r"<[^>]*>", "", entry["title"])).split()
+            assert [word for word in plain if word not in found] == [], (address, name)
+            sections += 1
+    assert sections > 500
 
 
 def test_ids_are_unique(pages: dict[str, _Page]) -> None:

@@ -32,9 +32,14 @@ def require(condition: object, argument: str, rule: str, value: object) -> None:
     """
     huge = isinstance(value, int) and abs(value) > sys.float_info.max
     if huge or not condition:
-        text = f"{value}"
-        shown = text if len(text) <= 200 else f"{text[:80]}… ({len(text)} characters)"
-        raise ValueError(f"{argument} must be {rule}, got {shown}")
+        _refuse(argument, rule, value)
+
+
+def _refuse(argument: str, rule: str, value: object) -> None:
+    """Raise ValueError with the argument, the rule and the value."""
+    text = f"{value}"
+    shown = text if len(text) <= 200 else f"{text[:80]}… ({len(text)} characters)"
+    raise ValueError(f"{argument} must be {rule}, got {shown}")
 
 
 def require_positive(**numbers: Any) -> None:
@@ -45,7 +50,8 @@ def require_positive(**numbers: Any) -> None:
     ValueError: mean_service_s must be positive and finite, got 0.0
     """
     for name, value in numbers.items():
-        require(0 < _number(value) < math.inf, name, "positive and finite", value)
+        if not 0 < _number(value) < math.inf:
+            _refuse(name, "positive and finite", value)
 
 
 def require_non_negative(**numbers: Any) -> None:
@@ -56,7 +62,8 @@ def require_non_negative(**numbers: Any) -> None:
     ValueError: arrival_rate must be non-negative and finite, got -1.0
     """
     for name, value in numbers.items():
-        require(0 <= _number(value) < math.inf, name, "non-negative and finite", value)
+        if not 0 <= _number(value) < math.inf:
+            _refuse(name, "non-negative and finite", value)
 
 
 def require_finite(**numbers: Any) -> None:
@@ -67,7 +74,8 @@ def require_finite(**numbers: Any) -> None:
     ValueError: drift must be finite, got nan
     """
     for name, value in numbers.items():
-        require(math.isfinite(_number(value)), name, "finite", value)
+        if not math.isfinite(_number(value)):
+            _refuse(name, "finite", value)
 
 
 def require_positive_integer(**numbers: Any) -> None:
@@ -79,8 +87,10 @@ def require_positive_integer(**numbers: Any) -> None:
     """
     for name, value in numbers.items():
         number = _number(value)
-        require(number >= 1 and number % 1 == 0, name, "a positive integer", value)
-        require(number <= COUNTED, name, COUNTABLE, value)
+        if not (number >= 1 and number % 1 == 0):
+            _refuse(name, "a positive integer", value)
+        if number > COUNTED:
+            _refuse(name, COUNTABLE, value)
 
 
 def require_non_negative_integer(**numbers: Any) -> None:
@@ -92,8 +102,10 @@ def require_non_negative_integer(**numbers: Any) -> None:
     """
     for name, value in numbers.items():
         number = _number(value)
-        require(number >= 0 and number % 1 == 0, name, "a non-negative integer", value)
-        require(number <= COUNTED, name, COUNTABLE, value)
+        if not (number >= 0 and number % 1 == 0):
+            _refuse(name, "a non-negative integer", value)
+        if number > COUNTED:
+            _refuse(name, COUNTABLE, value)
 
 
 def require_in(interval: str, **numbers: Any) -> None:
@@ -107,7 +119,8 @@ def require_in(interval: str, **numbers: Any) -> None:
     """
     inside = _interval(interval)
     for name, value in numbers.items():
-        require(inside(_number(value)), name, f"in {interval}", value)
+        if not inside(_number(value)):
+            _refuse(name, f"in {interval}", value)
 
 
 def require_all_positive(**arrays: Any) -> None:
@@ -156,7 +169,8 @@ def require_all_sorted(**arrays: Any) -> None:
     """
     for name, value in arrays.items():
         numbers = _numbers(value)
-        good = np.isfinite(numbers).all() and (np.diff(np.atleast_1d(numbers)) >= 0).all()
+        row = np.atleast_1d(numbers)
+        good = np.isfinite(numbers).all() and (row[..., 1:] >= row[..., :-1]).all()
         require(good, name, "finite and sorted", value)
 
 
@@ -176,7 +190,8 @@ def _number(value: Any) -> float:
     if type(value) is float:  # nearly always
         return value
     try:
-        return math.nan if isinstance(value, _NOT_REAL) else float(value)
+        real = type(value) is int or not isinstance(value, _NOT_REAL)
+        return float(value) if real else math.nan
     except (TypeError, ValueError, OverflowError):
         return math.nan
 

@@ -66,12 +66,25 @@ def crowded() -> Figure:
 def test_what_is_found_once_is_what_is_found_again(
     make: Callable[[], Figure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    methods = {**vars(Axis)}, {**vars(Text)}
     with house_style(ROOT / SOURCES / "house.mplstyle"):
+        methods = {**vars(Axis)}, {**vars(Text)}
         once = light_and_dark(make(), "salt")
         assert ({**vars(Axis)}, {**vars(Text)}) == methods
         monkeypatch.setattr("builder.figures._found_once", contextlib.nullcontext)
         assert light_and_dark(make(), "salt") == once
+
+
+@pytest.mark.parametrize("make", [drawing, crowded])
+def test_copied_ticks_are_those_that_are_made(
+    make: Callable[[], Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    style, methods = ROOT / SOURCES / "house.mplstyle", {**vars(Axis)}
+    with house_style(style):
+        copied = light_and_dark(make(), "salt")
+    assert {**vars(Axis)} == methods
+    monkeypatch.setattr("builder.figures._copied_ticks", contextlib.nullcontext)
+    with house_style(style):
+        assert light_and_dark(make(), "salt") == copied
 
 
 def test_themes_differ_in_inks_only(themes: tuple[str, str]) -> None:

@@ -318,14 +318,15 @@ def figure_shard_count(figure: Figure) -> None:
     counts = np.unique(np.geomspace(WORKERS, 100_000, 120).astype(int))
     bound = [latest_finish_s(work_s, WORKERS, OVERHEAD_S, int(n), SPREAD) / 3600 for n in counts]
     axes.plot(counts, bound, color="C0")
-    for n in (16, 32, 64, 128, 256, 512, 1024, 2048):
-        ends = []
+    some, ends = (16, 32, 64, 128, 256, 512, 1024, 2048), []
+    for n in some:
         for _ in range(14):
             weight = rng.choice([0.5, 3.0], n, p=[0.8, 0.2])
             shard_s = work_s * weight / max(weight.sum(), n) + OVERHEAD_S
             ends.append(list_schedule(shard_s, WORKERS).makespan / 3600)
-        axes.plot(n, np.mean(ends), "o", color="C2")
-        axes.plot(n, max(ends), "^", color="C1")
+    finished = np.reshape(ends, (len(some), 14))
+    axes.plot(some, finished.mean(axis=1), "o", color="C2")
+    axes.plot(some, finished.max(axis=1), "^", color="C1")
     axes.axhline(work_s / WORKERS / 3600, color="C4", linestyle=":", linewidth=1.2)
     best = best_shards(work_s, WORKERS, OVERHEAD_S, SPREAD)
     axes.axvline(best, color="C4", linestyle="--", linewidth=1.0)

@@ -223,13 +223,15 @@ def figure_completion(figure: Figure) -> None:
             loss(expected_completion_s(WORK_S, x, CHECKPOINT_S, gap_s, RESTART_S)) for x in interval
         ]
         axes.plot(interval / HOUR_S, exact, color=colour)
+        points = []
         for hours in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0):
             run = simulate_completion(
                 rng, WORK_S, hours * HOUR_S, CHECKPOINT_S, gap_s, RESTART_S, runs=140
             )
             if loss(run.mean) < 100:
-                error = 100 * run.half_width / WORK_S
-                axes.errorbar(hours, loss(run.mean), error, fmt="o", color=colour, markersize=4)
+                points.append((hours, loss(run.mean), 100 * run.half_width / WORK_S))
+        places, losses, halves = np.array(points).T
+        axes.errorbar(places, losses, halves, fmt="o", color=colour, markersize=4)
         young = young_interval_s(CHECKPOINT_S, gap_s)
         there = loss(expected_completion_s(WORK_S, young, CHECKPOINT_S, gap_s, RESTART_S))
         axes.plot(young / HOUR_S, there, "X", color="C5", markersize=9)

@@ -204,9 +204,9 @@ def figure_drift_null(figure: Figure) -> None:
     ):
         bins = len(truth)
         null.loglog(sizes, [psi_null_quantile(0.95, bins, n, n) for n in sizes], color=colour)
-        for n in (100, 300, 1000, 10_000, 100_000):
-            counts = rng.multinomial(n, truth, (2, 2000))
-            null.plot(n, np.quantile(psi(*counts), 0.95), "o", color=colour)
+        some = (100, 300, 1000, 10_000, 100_000)
+        drawn = [psi(*rng.multinomial(n, truth, (2, 2000))) for n in some]
+        null.plot(some, np.quantile(drawn, 0.95, axis=1), "o", color=colour)
         null.annotate(text, (x, y), color=colour)
     for level, y in ((MODERATE, 0.062), (SIGNIFICANT, 0.29)):
         null.axhline(level, color="C4", linestyle=":", linewidth=1.2)

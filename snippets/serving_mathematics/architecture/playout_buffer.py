@@ -205,10 +205,10 @@ def figure_start_delay(figure: Figure) -> None:
     ):
         axes.plot(delays, [stall_probability(d, mean, gap) for d in delays], color=colour)
         lags = _lags(rng, mean, gap, 400, 1400)
-        for delay in (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0):
-            run = _late(lags, delay)
-            if run.mean > 0.004:
-                axes.errorbar(delay, run.mean, run.half_width, fmt="o", color=colour)
+        runs = {delay: _late(lags, delay) for delay in (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)}
+        runs = {delay: run for delay, run in runs.items() if run.mean > 0.004}
+        means, halves = zip(*((run.mean, run.half_width) for run in runs.values()), strict=True)
+        axes.errorbar(list(runs), means, halves, fmt="o", color=colour)
         axes.annotate(f"{1000 * mean:.0f} ms", (x, y), color=colour)
     axes.set(yscale="log", xlim=(-0.08, 4), ylim=(1e-3, 1.2))
     axes.set(xlabel="start delay after the first token [s]", ylabel="chance of a stall [1]")

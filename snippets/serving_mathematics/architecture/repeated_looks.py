@@ -155,15 +155,15 @@ def figure_peeking(figure: Figure) -> None:
     count = np.arange(1, 201)
     z = np.abs(sums) / np.sqrt(count)
     mixture = msprt_ratio(count, sums / count, 1.0, 0.1) >= 20.0
-    points = [1, 2, 5, 10, 20, 50, 100, 200]
-    for k in points:
-        alarms = {"C3": (z[:, :k] > single).any(axis=1), "C2": mixture[:, :k].any(axis=1)}
-        if k in (1, 5, 20, 50):
-            alarms["C0"] = (z[:, :k] > pocock_constant(k)).any(axis=1)
-        for colour, alarm in alarms.items():
-            share = float(alarm.mean())
-            half = 196 * math.sqrt(share * (1 - share) / alarm.size)
-            axes.errorbar(k, 100 * share, half, fmt="o", color=colour)
+    points = (1, 2, 5, 10, 20, 50, 100, 200)
+    for some, colour, alarms in (
+        (points, "C3", [z[:, :k] > single for k in points]),
+        (points, "C2", [mixture[:, :k] for k in points]),
+        ((1, 5, 20, 50), "C0", [z[:, :k] > pocock_constant(k) for k in (1, 5, 20, 50)]),
+    ):
+        shares = np.array([alarm.any(axis=1).mean() for alarm in alarms])
+        halves = 196 * np.sqrt(shares * (1 - shares) / len(z))
+        axes.errorbar(some, 100 * shares, halves, fmt="o", color=colour)
     axes.axhline(5.0, color="C0")
     for text, x, y, colour, side in (
         ("5% at every look", 14, 27, "C3", "right"),

@@ -219,18 +219,22 @@ def figure_mean_and_p99(figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     load = 1 - np.geomspace(0.7, 0.05, 20)
     points = (0.5, 0.8, 0.9, 0.94)
-    shortest: list[tuple[float, float]] = []
+    runs: dict[int, list[FleetSample]] = {2: [], 10: []}
     for x in points:
-        for choices, colour in ((2, "C0"), (10, "C2")):
+        for choices, samples in runs.items():
             more = {"lanes": 128, "horizon": 60, "warm_up": 30}
-            sample = _of_ten(choices) if x == 0.9 else simulate_fleet(rng, x, choices, 10, **more)
-            mean, p99 = sample.mean_response, _p99(sample)
-            left.errorbar(x, mean.mean, mean.half_width, fmt="o", color=colour, markersize=4)
-            right.errorbar(x, p99.mean, p99.half_width, fmt="o", color=colour, markersize=4)
+            samples.append(
+                _of_ten(choices) if x == 0.9 else simulate_fleet(rng, x, choices, 10, **more)
+            )
+    for (choices, samples), colour in zip(runs.items(), ("C0", "C2"), strict=True):
+        for axes, shown in (
+            (left, [sample.mean_response for sample in samples]),
+            (right, [_p99(sample) for sample in samples]),
+        ):
+            means, halves = [one.mean for one in shown], [one.half_width for one in shown]
+            axes.errorbar(points, means, halves, fmt="o", color=colour, markersize=4)
             if choices == 10:
-                shortest.append((mean.mean, p99.mean))
-    left.plot(points, [mean for mean, _ in shortest], color="C2", linewidth=1.0)
-    right.plot(points, [p99 for _, p99 in shortest], color="C2", linewidth=1.0)
+                axes.plot(points, means, color=colour, linewidth=1.0)
     for label, found, colour, height, tail in (
         ("random", [best_of_d_found(x, 1) for x in load], "C4", 9.4, 44),
         ("round robin", [round_robin_found(x, 10) for x in load], "C1", 7.6, 36),

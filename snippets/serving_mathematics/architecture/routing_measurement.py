@@ -123,11 +123,11 @@ def figure_finite_gap(figure: Figure) -> None:
         limit = float(best_of_d_found(load, 2).sum())
         axes.plot(sizes, 100 * _gap_constant(load) / sizes / limit, color=colour)
         axes.plot(2, 100 * (shorter_of_two_found(load).sum() / limit - 1), "s", color=colour)
-        for row in read_record(RECORD)["runs"]:
-            if row["load"] == load:
-                run = _run(load, row["servers"])
-                gap, half = 100 * (run.mean / limit - 1), 100 * run.half_width / limit
-                axes.errorbar(row["servers"], gap, half, fmt="o", color=colour)
+        rows = [row for row in read_record(RECORD)["runs"] if row["load"] == load]
+        runs = [_run(load, row["servers"]) for row in rows]
+        gaps = [100 * (run.mean / limit - 1) for run in runs]
+        halves = [100 * run.half_width / limit for run in runs]
+        axes.errorbar([row["servers"] for row in rows], gaps, halves, fmt="o", color=colour)
         axes.annotate(f"load {load:.0%}", place, color=colour)
     axes.set(xscale="log", yscale="log", xlim=(1.8, 600), ylim=(0.2, 1500))
     axes.set_xticks(

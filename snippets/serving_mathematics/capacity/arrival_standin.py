@@ -215,7 +215,7 @@ def signal_arrivals(rng: np.random.Generator, signal: RateSignal, horizon_s: flo
     """
     require_positive(horizon_s=horizon_s)
     slow, fast = (_flips(rng, r, horizon_s) for r in (signal.slow_rate, signal.fast_rate))
-    edges = np.union1d(slow, fast)
+    edges = _merged(slow, fast[1:-1])
     x, y = (_sign(rng, flips, edges) for flips in (slow, fast))
     rates = signal.mean_rate * (1 + signal.slow_swing * x + signal.fast_swing * y)
     return _arrivals_at(rng, edges, rates)
@@ -247,7 +247,7 @@ def replay_arrivals(
     )
     horizon = 60.0 * recorded.size
     fast = _flips(rng, signal.fast_rate, horizon)
-    edges = np.union1d(fast, 60.0 * np.arange(recorded.size + 1))
+    edges = _merged(60.0 * np.arange(recorded.size + 1, dtype=float), fast[1:-1])
     rates = recorded[(edges[:-1] / 60).astype(int)] / 60
     return _arrivals_at(rng, edges, rates * (1 + signal.fast_swing * _sign(rng, fast, edges)))
 
@@ -256,6 +256,11 @@ def _flips(rng: np.random.Generator, rate: float, horizon_s: float) -> FloatArra
     """Both ends of the horizon, and between them the times at which a telegraph signal flips."""
     flips = np.sort(rng.uniform(0.0, horizon_s, rng.poisson(rate / 2 * horizon_s)))
     return np.concatenate([[0.0], flips, [horizon_s]])
+
+
+def _merged(times: FloatArray, others: FloatArray) -> FloatArray:
+    """Both in order; a stable sort goes through two that are in order once."""
+    return np.sort(np.concatenate([times, others]), kind="stable")
 
 
 def _sign(rng: np.random.Generator, flips: FloatArray, edges: FloatArray) -> IntArray:

@@ -54,7 +54,7 @@ Policy = Callable[[float, int, int, float, float], int]
 
 def _whole(replicas: float) -> int:
     """Round up to whole replicas; an excess below 1e-9 is rounding noise and buys none."""
-    return math.ceil(round(replicas, 9))
+    return math.ceil(replicas - 1e-9)
 
 
 def hpa_replicas(

@@ -178,16 +178,16 @@ def figure_gauges(figure: Figure) -> None:
     axes = figure.subplots()
     engine = (FIXED_S, PER_ITEM_S, PLACES)
     most = float(engine_rates(PLACES, *engine)[-1])
-    loads = np.linspace(0.3, 0.985, 150)
+    loads = np.linspace(0.3, 0.985, 110)
     gauges = [engine_gauges(load * most, *engine) for load in loads]
     running, waiting = (np.array([getattr(g, n) for g in gauges]) for n in ("running", "waiting"))
     axes.plot(100 * loads, running + waiting, color="C0", linestyle="--")
     axes.plot(100 * loads, running, color="C1")
     axes.plot(100 * loads, waiting, color="C3")
-    for load in SIMULATED:
-        for name, colour in (("running", "C1"), ("waiting", "C3")):
-            found = _simulated(load)[name]
-            axes.errorbar(100 * load, found.mean, found.half_width, fmt="o", color=colour)
+    for name, colour in (("running", "C1"), ("waiting", "C3")):
+        found = [_simulated(load)[name] for load in SIMULATED]
+        means, halves = [one.mean for one in found], [one.half_width for one in found]
+        axes.errorbar(100 * np.array(SIMULATED), means, halves, fmt="o", color=colour)
     for text, x, y, colour in (
         ("running and waiting", 83, 66, "C0"),
         ("running", 62, 19, "C1"),

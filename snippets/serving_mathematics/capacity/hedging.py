@@ -169,7 +169,7 @@ def _shared_cause_p99(delay: float, request_share: float) -> float:
 
     before, now = math.log(6.0), math.log(8.0)
     value_before, value = late(before), late(now)
-    while abs(now - before) > 1e-12:
+    while abs(now - before) > 1e-12 and value != value_before:
         step = value * (now - before) / (value - value_before)
         before, value_before, now = now, value, now - step
         value = late(now)
@@ -277,9 +277,9 @@ def figure_shared_cause(figure: Figure) -> None:
         ("at the median", 1.0, "C1", (0.03, 0.33)),
     ):
         axes.plot(shares, [_shared_cause_p99(delay, s) / alone for s in shares], color=colour)
-        for share in (0.0, 0.25, 0.5, 0.75, 0.9):
-            drawn = _hedged_pairs(normals, share, delay)
-            axes.plot(share, np.quantile(drawn, 0.99) / alone, "o", color=colour)
+        some = (0.0, 0.25, 0.5, 0.75, 0.9)
+        drawn = [np.quantile(_hedged_pairs(normals, share, delay), 0.99) for share in some]
+        axes.plot(some, np.divide(drawn, alone), "o", color=colour)
         axes.annotate(label, place, color=colour)
     axes.axhline(1.0, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate("no second copy", (0.03, 1.02), color="C4")

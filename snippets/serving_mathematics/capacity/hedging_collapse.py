@@ -271,7 +271,7 @@ def check_tipping_load_by_simulation() -> None:
     """
     checks.close("tipping load", tipping_load(RHO, P95), 0.9132, atol=5e-5)
     rng, settings = np.random.default_rng(73), [(RHO, 0.85), (RHO, 0.97)]
-    below, above = _tipped_shares(rng, settings, 100, 16, np.array([100.0]))
+    below, above = _tipped_shares(rng, settings, 100, 16, np.array([60.0]))
     checks.close("tipped from 85%", below[0].share, 0.0, kind="simulation")
     checks.close("tipped from 97%", above[0].share, 1.0, kind="simulation")
 

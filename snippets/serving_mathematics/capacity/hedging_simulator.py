@@ -138,16 +138,18 @@ def hedged_responses(
     delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
     budgets = np.broadcast_to(np.asarray(budget, dtype=float), (lanes,))
     work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))
-    # One row of n + 1 slots per lane. In the last slot stands an arrival that never comes, to a
-    # server of its own: a lane that has finished stays there.
+    # One row of n + 1 slots per lane, for first copies and again for second ones. In the last slot
+    # stands an arrival that never comes, to a server of its own: a lane that has finished stays
+    # there.
     lane = np.arange(lanes)
     pad = ((0, 0), (0, 0), (0, 1))
-    arrival = np.pad(arrivals, ((0, 0), (0, 1)), constant_values=NEVER).ravel()
+    arrival = np.pad(np.stack([arrivals, arrivals]), pad, constant_values=NEVER).ravel()
     places = workload.servers + fleet * lane[:, None]
     server = np.pad(places, pad, constant_values=fleet * lanes).ravel()
     service = np.pad(workload.services, pad).ravel()
-    timer, timer_of = np.full(arrival.size, math.inf), np.zeros(arrival.size, dtype=np.int64)
-    response = np.full(arrival.size, math.inf)
+    slots = lanes * (requests + 1)
+    timer, timer_of = np.full(slots, math.inf), np.zeros(slots, dtype=np.int64)
+    response = np.full(2 * slots, math.inf)
     free_at = np.append(work, 0.0)
     first = lane * (requests + 1)
     next_arrival, next_timer, last_timer = first.copy(), first.copy(), first.copy()
@@ -159,27 +161,30 @@ def hedged_responses(
         now = np.minimum(timer_at, arrival_at)
         if now.min() == NEVER:
             hedged = (next_timer - first - refusals) / requests
-            return response.reshape(lanes, -1)[:, :-1], hedged
+            return response.reshape(2, lanes, -1)[..., :-1].min(axis=0), hedged
         is_timer = timer_at <= arrival_at
-        request = np.where(is_timer, timer_of[next_timer], next_arrival)
-        copy = request + arrival.size * is_timer
+        copy = np.where(is_timer, timer_of[next_timer], next_arrival)
         place = server[copy]
         done = np.maximum(now, free_at[place]) + service[copy]
-        taken = done - arrival[request]
+        taken = done - arrival[copy]
         if limited:  # a second copy that is refused changes nothing
             refused = is_timer & (tokens < 1)
-            done, taken = np.where(refused, [free_at[place], response[request]], [done, taken])
+            done, taken = (
+                np.where(refused, free_at[place], done),
+                np.where(refused, math.inf, taken),
+            )
             earned = np.where(is_timer, refused - 1.0, np.minimum(budgets, 1.0))
             tokens = np.minimum(tokens + earned, most)
             refusals += refused
         free_at[place] = done
-        response[request] = np.minimum(response[request], taken)
-        late = ~is_timer & (taken > delays)
+        response[copy] = taken
+        is_arrival = ~is_timer
+        late = is_arrival & (taken > delays)
         timer[last_timer] = np.where(late, now + delays, math.inf)
-        timer_of[last_timer] = request
+        timer_of[last_timer] = copy + slots
         last_timer += late
         next_timer += is_timer
-        next_arrival += ~is_timer & (arrival_at < NEVER)
+        next_arrival += is_arrival & (arrival_at < NEVER)
 
 
 def tied_responses(workload: Workload) -> FloatArray:
@@ -337,6 +342,22 @@ def example() -> SimpleNamespace:
     )
 
 
+def _at_once(workload: Workload, copies: int) -> FloatArray:
+    """Responses of one copy, or of two that both join their queues on arrival and run to their end,
+    shape (r, n): `hedged_responses` with an infinite delay or with none, where nobody waits for a
+    timer."""
+    lanes, requests = workload.arrivals.shape
+    lane, free_at = np.arange(lanes), np.zeros((lanes, workload.fleet))
+    responses = np.empty((lanes, requests))
+    servers, services = (each[:copies] for each in (workload.servers, workload.services))
+    for i in range(requests):
+        now, places = workload.arrivals[:, i], servers[:, :, i]
+        done = np.maximum(now, free_at[lane, places]) + services[:, :, i]
+        free_at[lane, places] = done
+        responses[:, i] = done.min(axis=0) - now
+    return responses
+
+
 def _of_runs(values: npt.ArrayLike) -> MeanEstimate:
     """Mean of independent runs; of four with Student's t, of many with the normal quantile."""
     each = np.asarray(values, dtype=float).ravel()
@@ -364,9 +385,9 @@ def _policies() -> tuple[
         return replace(drawn, services=(1 - HICCUP_S * HICCUP_SHARE) * drawn.services + pauses)
 
     both = draw(False, requests, fleets).beside(draw(True, requests, fleets))
-    ends = hedged_responses(both.beside(both), np.repeat([math.inf, 0.0], 2 * fleets))[0]
-    alone, twice = ends.reshape(2, 2, fleets, requests)
-    delays = np.quantile(alone[..., warm_up:], 0.95, axis=(1, 2))
+    alone, twice = _at_once(both, 1), _at_once(both, 2)
+    unhedged = alone.reshape(2, fleets, requests)[..., warm_up:]
+    delays = np.quantile(unhedged, 0.95, axis=(1, 2))
     hedged, share = hedged_responses(both, np.repeat(delays, fleets))
     pooled = fifo_waits(both.arrivals, both.services[0], 10) + both.services[0]
     side_by_side = {"alone": alone, "hedged": hedged, "twice": twice}
@@ -418,6 +439,9 @@ def check_lanes_equal_events() -> None:
     workload = poisson_workload(np.random.default_rng(41), 0.6, 5, 1000, 3)
     delays = (0.0, 2.0, math.inf)
     hedged, _ = hedged_responses(workload, delays)
+    for row, copies in ((0, 2), (2, 1)):
+        worst = np.abs(hedged[row] - _at_once(workload, copies)[row]).max()
+        checks.close(f"{copies} at once, largest difference", worst, 0.0, atol=1e-9)
     tied = tied_responses(workload)
     for i, delay in enumerate(delays):
         alone = Workload(

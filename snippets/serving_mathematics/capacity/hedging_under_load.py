@@ -371,7 +371,7 @@ def figure_hedging_map(figure: Figure) -> None:
             for p, rho in zip(percentile, rhos, strict=True)
         ]
     axes.contourf(100 * rhos, delays, gain, levels=[0, 1], colors=["C2"], alpha=0.3)
-    edge = np.linspace(0.5, 0.99, 200)
+    edge = np.linspace(0.5, 0.99, 100)
     cliff = [smallest_stable_delay(rho) for rho in edge]
     axes.fill_between(
         100 * np.append(edge, 1), [*cliff, 1e3], 1, color="C3", alpha=0.25, linewidth=0

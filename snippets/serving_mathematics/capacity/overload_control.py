@@ -225,23 +225,27 @@ def figure_goodput_collapse(figure: Figure) -> None:
     """
     rng = np.random.default_rng(25)
     axes = figure.subplots()
-    load = np.linspace(1.0, 200.0, 300)
+    load = np.linspace(1.0, 200.0, 200)
     axes.plot(load, np.minimum(load, SERVICE_RATE), color="C4", linestyle=":", linewidth=1.2)
     fifo = [fifo_goodput(x, SERVICE_RATE, DEADLINE_S) for x in load]
     axes.plot(load, fifo, color="C3")
     for places, colour in ((20, "C1"), (6, "C0")):
         bounded = [bounded_goodput(x, SERVICE_RATE, DEADLINE_S, places) for x in load]
         axes.plot(load, bounded, color=colour)
-        for x in (80.0, 120.0, 180.0):
-            run = simulate_goodput(
-                rng, x, SERVICE_RATE, DEADLINE_S, capacity=places, customers=21_000
-            )
-            axes.errorbar(x, run.mean, run.half_width, fmt="o", color=colour)
-    for x in (60.0, 90.0, 120.0, 150.0, 190.0):
-        run = simulate_goodput(
-            rng, x, SERVICE_RATE, DEADLINE_S, newest_first=True, customers=21_000
-        )
-        axes.errorbar(x, run.mean, run.half_width, fmt="s", color="C2", markerfacecolor="none")
+        few = (80.0, 120.0, 180.0)
+        runs = [
+            simulate_goodput(rng, x, SERVICE_RATE, DEADLINE_S, capacity=places, customers=21_000)
+            for x in few
+        ]
+        means, halves = [run.mean for run in runs], [run.half_width for run in runs]
+        axes.errorbar(few, means, halves, fmt="o", color=colour)
+    some = (60.0, 90.0, 120.0, 150.0, 190.0)
+    runs = [
+        simulate_goodput(rng, x, SERVICE_RATE, DEADLINE_S, newest_first=True, customers=21_000)
+        for x in some
+    ]
+    means, halves = [run.mean for run in runs], [run.half_width for run in runs]
+    axes.errorbar(some, means, halves, fmt="s", color="C2", markerfacecolor="none")
     for text, x, y, colour in (
         ("capacity", 140, 102, "C4"),
         ("no limit", 70, 30, "C3"),

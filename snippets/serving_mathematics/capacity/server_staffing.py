@@ -130,7 +130,7 @@ def figure_safety_staffing(figure: Figure) -> None:
     through 0.22 at 1 to 0.03 at 2; small loads lie slightly above.
     """
     axes = figure.subplots()
-    beta = np.linspace(0.02, 2.6, 200)
+    beta = np.linspace(0.02, 2.6, 60)
     axes.plot(beta, [halfin_whitt(b) for b in beta], color="C4")
     axes.annotate("limit of many servers", (0.42, 0.63), color="C4")
     for load, colour, marker, step in (

@@ -191,11 +191,10 @@ def figure_service_order(figure: Figure) -> None:
         (processor_sharing_responses(arrivals, work), "C0"),
         (fifo_waits(arrivals, work) + work, "C1"),
     ):
-        for g in range(1, edges.size):
-            mean = batch_means(responses[group == g])
-            axes.errorbar(
-                work[group == g].mean(), mean.mean, mean.half_width, fmt="o", color=colour
-            )
+        groups = [group == g for g in range(1, edges.size)]
+        runs = [batch_means(responses[mine]) for mine in groups]
+        means, halves = [run.mean for run in runs], [run.half_width for run in runs]
+        axes.errorbar([work[mine].mean() for mine in groups], means, halves, fmt="o", color=colour)
     axes.annotate("processor sharing", (2.55, 15.2), color="C0", ha="right")
     axes.annotate("first come first served", (2.5, 6.8), color="C1", ha="left")
     axes.set(

@@ -114,11 +114,11 @@ def figure_alerts(figure: Figure) -> None:
         )
         axes.loglog(burns, spans[:, 0], color=colour)
         reset.loglog(burns, spans[:, 1] - 2 * long * MINUTE, color=colour)
-        for b in (1.5, 3.0, 9.0, 20.0, 40.0, 100.0, 250.0):
-            if b > threshold and long * threshold / b > 4:
-                began, stopped = _simulated_span(b, 2 * long, rule)
-                axes.plot(b, began * MINUTE, "o", color=colour, ms=4)
-                reset.plot(b, (stopped - 2 * long) * MINUTE, "o", color=colour, ms=4)
+        some = [1.5, 3.0, 9.0, 20.0, 40.0, 100.0, 250.0]
+        some = [b for b in some if b > threshold and long * threshold / b > 4]
+        began, stopped = np.array([_simulated_span(b, 2 * long, rule) for b in some]).T
+        axes.plot(some, began * MINUTE, "o", color=colour, ms=4)
+        reset.plot(some, (stopped - 2 * long) * MINUTE, "o", color=colour, ms=4)
         axes.annotate(name, (x, y), color=colour, ha="right" if x > 2 else "left")
     burns = np.geomspace(1, 1000, 50)
     axes.loglog(burns, MONTH / burns, color="C4", linestyle="--")

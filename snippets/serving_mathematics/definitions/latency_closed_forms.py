@@ -223,7 +223,7 @@ def figure_branch_p99(figure: Figure) -> None:
     slowly and lies far below it from 2 to 50 percent. The plain mean is a constant 2326.
     """
     axes = figure.subplots()
-    share = np.logspace(-3, -0.001, 250)
+    share = np.logspace(-3, -0.001, 120)
     means = [10.0, 1000.0]
     true = [branch_quantile(0.99, [1 - w, w], means) for w in share]
     averages = np.array([averaged_quantiles(0.99, [1 - w, w], means) for w in share])

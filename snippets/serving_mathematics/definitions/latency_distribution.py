@@ -305,15 +305,15 @@ def figure_percentile_error(figure: Figure) -> None:
         line = 196 * np.array([_relative_error(q, n) for n in (100, 100_000)])
         axes.plot([100, 100_000], line, color=colour)
         shown = [n for n in counts if n * (1 - q) >= 1]
+        spreads, bars = [], []
         for n in shown:
             estimates = 50 / math.exp(_NORMAL[q]) * np.quantile(samples[n], q, axis=1)
             again = rng.choice(estimates, (350, estimates.size))
             low, high = np.quantile([estimates], [0.025, 0.975], axis=1)
-            spread = float(high[0] - low[0])
+            spreads.append(float(high[0] - low[0]))
             low, high = np.quantile(again, [0.025, 0.975], axis=1)
-            ends = np.quantile(high - low, [0.025, 0.975])
-            bar = np.abs(ends - spread)[:, np.newaxis]
-            axes.errorbar(n, spread, bar, fmt="o", color=colour)
+            bars.append(np.abs(np.quantile(high - low, [0.025, 0.975]) - spreads[-1]))
+        axes.errorbar(shown, spreads, np.array(bars).T, fmt="o", color=colour)
         axes.annotate(LEVELS[q], (110_000, line[-1]), color=colour, va="center")
     axes.set(xscale="log", yscale="log", xlim=(80, 350_000))
     axes.set_yticks([1, 10, 100], ["1%", "10%", "100%"])

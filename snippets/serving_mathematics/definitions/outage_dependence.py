@@ -223,10 +223,11 @@ def figure_dependence(figure: Figure) -> None:
         mean = (1 - attainment) * MONTH / OUTAGE
         risk = [downtime_exceeds(0.001 * MONTH, mean / g, g * OUTAGE) for g in sizes.tolist()]
         bursts.plot(sizes, risk, color=colour)
-        for g in (1.0, 2.0, 4.0, 8.0, 11.0):
-            months = simulated_bursts(rng, 7_000, mean, OUTAGE, g)
-            point = _share(months, 0.001 * MONTH)
-            bursts.errorbar(g, point.mean, point.half_width, fmt="o", color=colour, ms=4)
+        points = (1.0, 2.0, 4.0, 8.0, 11.0)
+        months = [simulated_bursts(rng, 7_000, mean, OUTAGE, g) for g in points]
+        found = [_share(one, 0.001 * MONTH) for one in months]
+        means, halves = [one.mean for one in found], [one.half_width for one in found]
+        bursts.errorbar(points, means, halves, fmt="o", color=colour, ms=4)
         bursts.annotate(f"mean of {attainment:.2%}", (4.6, y), color=colour)
     shares = np.geomspace(0.001, 1, 31)
     risk = [
@@ -234,10 +235,10 @@ def figure_dependence(figure: Figure) -> None:
         for b in shares.tolist()
     ]
     pair.loglog(100 * shares, risk, color="C0")
-    for b in (0.005, 0.02, 0.1, 0.3, 1.0):
-        _, both = _replicated_month(rng, 7_000, b)
-        point = _share(both, FOUR_NINES)
-        pair.errorbar(100 * b, point.mean, point.half_width, fmt="o", color="C1", ms=4)
+    common = np.array([0.005, 0.02, 0.1, 0.3, 1.0])
+    found = [_share(_replicated_month(rng, 7_000, b)[1], FOUR_NINES) for b in common.tolist()]
+    means, halves = [one.mean for one in found], [one.half_width for one in found]
+    pair.errorbar(100 * common, means, halves, fmt="o", color="C1", ms=4)
     alone = downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE)
     pair.axhline(alone, color="C4", linestyle=":")
     pair.annotate("one replica", (0.11, alone * 0.62), color="C4")

@@ -310,7 +310,7 @@ def figure_shared_state(figure: Figure) -> None:
     """
     axes = figure.subplots()
     once, apart, shared = _retry_cases()
-    time = np.linspace(0.0, 0.4, 300)
+    time = np.linspace(0.0, 0.4, 100)
     for name, service, colour, spot in (
         ("one attempt", once, "C4", (270, 0.038)),
         ("three attempts, one state", shared, "C3", (210, 0.0066)),
@@ -386,7 +386,7 @@ def check_retries_until_success_are_exponential() -> None:
     whose rest of 2^−40 is not seen; cost 1/p, and 1 + f + f² for three attempts.
     """
     attempt = _stage(10.0, 0.5, 1.0)
-    forever = retried(attempt, 40)
+    forever = retried(attempt, 32)
     times = np.array([0.01, 0.03, 0.1, 0.2])
     got = [answered_within(forever, t) for t in times]
     checks.close("answered within 10 … 200 ms", got, -np.expm1(-times / 0.02), atol=1e-5)

@@ -154,7 +154,7 @@ def figure_tiers(figure: Figure) -> None:
         ("Google retail search", 1950, 48, "C1"),
     ):
         axes.annotate(text, (x, y), color=colour, ha="left" if colour == "C2" else "right")
-    minutes = np.geomspace(1, 5000, 150)
+    minutes = np.geomspace(1, 5000, 80)
     mean = 0.001 * MONTH / OUTAGE
     chance.plot(minutes, [downtime_exceeds(x * MINUTE, mean, OUTAGE) for x in minutes.tolist()])
     months = simulated_downtime(np.random.default_rng(3), 20_000, mean, OUTAGE) / MINUTE
@@ -204,16 +204,19 @@ def figure_margin(figure: Figure) -> None:
         credit_axes.semilogy(
             100 * mean, [100 * _credit_of(BEDROCK, a, length) for a in mean.tolist()], color=colour
         )
+        shown, points = [], []
         for a in np.linspace(0.9989, 0.9999, 6).tolist():
             months = simulated_downtime(rng, 7_000, (1 - a) * MONTH / length, length)
-            if (months > 0.001 * MONTH).sum() >= 20:
+            late = months > 0.001 * MONTH
+            if late.sum() >= 20:
                 paid = credit_due(1 - months / MONTH, BEDROCK.floors, BEDROCK.credits)
-                for panel, values in (
-                    (risk_axes, months > 0.001 * MONTH),
-                    (credit_axes, 100 * paid),
-                ):
-                    half = 1.96 * np.std(values, ddof=1) / math.sqrt(values.size)
-                    panel.errorbar(100 * a, np.mean(values), half, fmt="o", color=colour, ms=4)
+                both = np.array([late, 100 * paid])
+                shown.append(100 * a)
+                half = 1.96 * both.std(axis=1, ddof=1) / math.sqrt(both.shape[1])
+                points.append((both.mean(axis=1), half))
+        drawn = np.array(points).T  # by panel, then mean and half-width
+        for panel, (means, halves) in zip((risk_axes, credit_axes), drawn, strict=True):
+            panel.errorbar(shown, means, halves, fmt="o", color=colour, ms=4)
         text = f"{minutes} min" + " outages" * (minutes == 2)
         risk_axes.annotate(text, (x, y), color=colour, ha="right" if minutes == 2 else "left")
     for axes in (risk_axes, credit_axes):

@@ -191,7 +191,7 @@ def figure_expected_cost(figure: Figure) -> None:
     """
     rng = np.random.default_rng(64)
     axes = figure.subplots()
-    grid, uniform = np.linspace(0, 1, 101), (np.arange(4000) + 0.5) / 4000
+    grid, uniform = np.linspace(0, 1, 51), (np.arange(4000) + 0.5) / 4000
     scores = rng.random(20_000)
     truth = rng.random(20_000) < scores
     for alarm, miss, text, colour, spot in (

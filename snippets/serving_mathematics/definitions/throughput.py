@@ -176,11 +176,13 @@ def figure_bounds(figure: Figure) -> None:
     axes.axhline(1 / max(SERVER_S), linestyle="--", color="C4", linewidth=1.4)
     axes.plot(n, lowest, "--", color="C3", linewidth=1.4)
     axes.plot(n, throughput, color="C0")
+    points = []
     for clients in (2, 4, 7, 11, 18):
         rng = np.random.default_rng(40 + clients)
         gap = mean_gap(simulate_cycles(rng, clients, SERVER_S, AWAY_S, cycles=8000)[0])
-        error = gap.half_width / gap.mean**2
-        axes.errorbar(clients, 1 / gap.mean, error, fmt="o", color="C1")
+        points.append((clients, 1 / gap.mean, gap.half_width / gap.mean**2))
+    places, rates, halves = np.array(points).T
+    axes.errorbar(places, rates, halves, fmt="o", color="C1")
     axes.axvline(knee, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate("1/D$_{max}$", (0.3, 50.7), color="C4", va="bottom")
     axes.annotate("N/(D + Z)", (3.8, 31), color="C4", ha="right")

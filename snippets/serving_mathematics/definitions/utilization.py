@@ -304,7 +304,7 @@ def figure_pooling(figure: Figure) -> None:
     one tenth of a service time: one server reaches it at 9 percent, one hundred at 95 percent.
     """
     axes = figure.subplots()
-    rho = np.linspace(0.02, 0.99, 300)
+    rho = np.linspace(0.02, 0.99, 100)
     for servers, colour, x, side, shift in (
         (1, "C3", 0.30, "right", (-6, 4)),
         (2, "C1", 0.20, "left", (8, -10)),

@@ -176,13 +176,9 @@ def figure_evidence(figure: Figure) -> None:
         (0.0004, "C0", 1.0, "0.04% failed"),
         (0.0008, "C1", 1.14, "0.08% failed"),
     ):
-        for size in sizes.tolist():
-            failures = round(rate * size)
-            low, high = clopper_pearson(failures, size)
-            axes.plot(
-                [size * shift] * 2, [100 * max(low, 1e-5), 100 * high], color=colour, linewidth=3
-            )
-        axes.plot([], [], color=colour, linewidth=3, label=name)
+        ends = np.array([clopper_pearson(round(rate * size), size) for size in sizes.tolist()])
+        low, high = 100 * np.maximum(ends, 1e-5).T
+        axes.vlines(sizes * shift, low, high, color=colour, linewidth=3, label=name)
     axes.axhline(0.1, color="C4", linestyle="--", linewidth=1.2)
     axes.annotate("three nines", (1.9e6, 0.1), color="C4", ha="right", va="bottom", fontsize=9)
     axes.legend(loc="upper right")

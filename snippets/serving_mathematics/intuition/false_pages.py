@@ -169,9 +169,10 @@ def figure_false_pages(figure: Figure) -> None:
     ):
         pages = [_pages_per_month(load, error_rate) for load in loads.tolist()]
         axes.semilogy(loads, pages, color=colour, linewidth=1.4, label=name)
-        for load in (60, 132) if error_rate < 0.001 else (60, 132, 264):
-            mean, half = _simulated_pages(rng, load, error_rate)
-            axes.errorbar(load, mean, half, fmt="o", color=colour)
+        some = (60, 132) if error_rate < 0.001 else (60, 132, 264)
+        found = [_simulated_pages(rng, load, error_rate) for load in some]
+        means, halves = np.array(found).T
+        axes.errorbar(some, means, halves, fmt="o", color=colour)
     axes.axhline(1 / 12, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate("one a year", (600, 1 / 12), color="C4", ha="right", va="bottom", fontsize=9)
     axes.legend(title="a service that spends", alignment="left", loc="upper right")

@@ -14,6 +14,7 @@ DeepSeek-V3.2 is its report, section 2.1.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,20 +73,29 @@ class Architecture:
         """Layers in all."""
         return sum(count for count, _, _ in self.layers)
 
+    @functools.cached_property
+    def _sums(self) -> tuple[int, int, int]:
+        """Parameters of all layers: attention, dense and shared parts, routed experts."""
+        return (
+            sum(count * attention.parameters for count, attention, _ in self.layers),
+            sum(count * part.dense_parameters for count, _, part in self.layers),
+            sum(count * part.experts * part.expert_parameters for count, _, part in self.layers),
+        )
+
     @property
     def attention_parameters(self) -> int:
         """Parameters of attention in all layers."""
-        return sum(count * attention.parameters for count, attention, _ in self.layers)
+        return self._sums[0]
 
     @property
     def dense_parameters(self) -> int:
         """Parameters of dense and shared feed-forward parts in all layers."""
-        return sum(count * part.dense_parameters for count, _, part in self.layers)
+        return self._sums[1]
 
     @property
     def routed_parameters(self) -> int:
         """Parameters of all routed experts in all layers."""
-        return sum(count * part.experts * part.expert_parameters for count, _, part in self.layers)
+        return self._sums[2]
 
     @property
     def embedding_parameters(self) -> int:

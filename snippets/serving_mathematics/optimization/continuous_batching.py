@@ -81,11 +81,11 @@ class Workload:
         for name, given in (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens)):
             tokens = np.asarray(given, dtype=float)
             require(tokens.shape == times.shape, name, f"of shape {times.shape}", tokens.shape)
-            whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
+            whole = np.all((tokens >= 1) & (tokens < 2**31) & (tokens == np.floor(tokens)))
             require(whole, name, "positive integers", tokens)
             object.__setattr__(self, name, tokens.astype(np.int64))
         cached = np.broadcast_to(np.asarray(cached_tokens, dtype=float), times.shape)
-        fewer = np.all((cached >= 0) & (cached < self.prompt_tokens)) and np.all(cached % 1 == 0)
+        fewer = np.all((cached >= 0) & (cached < self.prompt_tokens) & (cached == np.floor(cached)))
         require(fewer, "cached_tokens", "integers from 0 to below prompt_tokens", cached)
         object.__setattr__(self, "cached_tokens", cached.astype(np.int64))
 

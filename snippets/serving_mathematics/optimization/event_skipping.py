@@ -112,7 +112,7 @@ def simulate(
         filled += sign * ((tokens + now + 1) // block + 1)
         residues[tokens % block] += sign
 
-    while fresh < size or decoding or partial >= 0 or preempted:
+    while fresh < size or batch or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
         if partial >= 0 and first_chunk:  # which takes its memory chunk by chunk
             read = prompt[partial] + generated[partial] - partial_left
@@ -135,8 +135,6 @@ def simulate(
             promised -= footprint[victim]
             preemptions[victim] += 1
             preempted.append(victim)
-        while decoding and keys[decoding[0] & mask] != decoding[0]:
-            heappop(decoding)
         # the prompt that is under way, then those that wait, share what decoding leaves
         left, room, chunk, k = budget - batch, places - batch, 0, 1
         if partial >= 0:
@@ -166,17 +164,18 @@ def simulate(
                 break
             total = prompt[i] + generated[i]
             todo = total - cached[i]
-            later = max(todo - left + chunk, 0) if first_chunk else 0
-            needed = -(-(total - later) // block)
             spare = watermark_blocks if room < places else 0
-            if promised + footprint[i] + spare > blocks:
-                if not counting:
-                    counting = True
-                    taken = sum(-(-(prompt[j] + generated[j]) // block) for j in ended)
-                    for key in decoding:
-                        count(key & mask, key >> shift, 1)
+            if not counting and promised + footprint[i] + spare > blocks:
+                counting = True
+                taken = sum(-(-(prompt[j] + generated[j]) // block) for j in ended)
+                for key in decoding:
+                    count(key & mask, key >> shift, 1)
+            if counting:
+                later = max(todo - left + chunk, 0) if first_chunk else 0
+                needed = -(-(total - later) // block)
                 if taken + filled + needed + spare > blocks:
                     break
+                taken += needed
             if preempted:
                 preempted.pop()
             else:
@@ -184,8 +183,6 @@ def simulate(
             if not preemptions[i]:
                 admitted_s[i] = clock
             youngest.append(i)
-            if counting:
-                taken += needed
             promised += footprint[i]
             room -= 1
             if todo <= left - chunk:

@@ -346,10 +346,14 @@ def figure_prefix_hits(figure: Figure) -> None:
     x = [blocks * BLOCK_TOKENS / 1000 for blocks, _ in curve]
     axes.plot(x, [100 * hits[steady].mean() / total for _, hits in curve], color="C0")
     capacities = [150, 450, 900, 1800]
-    for size, found in zip(capacities, hit_tokens(turns, capacities), strict=True):
-        share = batch_means(100 * found[steady] / total)
-        place = size * BLOCK_TOKENS / 1000
-        axes.errorbar(place, share.mean, share.half_width, fmt="o", color="C1")
+    found = [batch_means(100 * hits[steady] / total) for hits in hit_tokens(turns, capacities)]
+    axes.errorbar(
+        [size * BLOCK_TOKENS / 1000 for size in capacities],
+        [share.mean for share in found],
+        [share.half_width for share in found],
+        fmt="o",
+        color="C1",
+    )
     best = 100 * unlimited_hit_tokens(turns, SYSTEM_TOKENS)[steady].mean() / total
     axes.axhline(best, color="C4", linestyle="--", linewidth=1)
     axes.annotate("no limit", (2, best + 1), color="C4")

@@ -215,7 +215,7 @@ def figure_weights_on_code_books(figure: Figure) -> None:
     first = _readers()[0].layers[0][0]
     weights = (first / np.abs(first).max(axis=0)).ravel()
     weights = weights[np.abs(weights) > 0.005]
-    top.hist(weights, bins=61, range=(-1, 1), color="C0")
+    top.hist(weights, bins=61, range=(-1, 1), color="C0", histtype="stepfilled")
     lloyd = lloyd_max(16, 1e-8)
     for place, (name, code, colour) in enumerate(
         (

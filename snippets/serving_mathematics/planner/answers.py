@@ -590,7 +590,7 @@ def check_lines_and_record_agree() -> None:
 
     Source: the text of the lines, read back.
     """
-    told = answer(read_choices({"rate_per_s": 20, "requests": 500, "ttft_s": 2}))
+    told = answer(read_choices({"rate_per_s": 20, "requests": 200, "ttft_s": 2}))
     lines = {line.what: line for line in answer_lines(told)}
     record = answer_record(told)
     checks.equal("replicas", int(lines["replicas"].value), record["replicas"])

@@ -437,7 +437,7 @@ def check_the_bound_holds() -> None:
 
     Source: brute force, every deployment of a small comparison simulated.
     """
-    asked = {"rate_per_s": 40, "requests": 400, "device": "H100, B200", "price_per_hour": "2, 4"}
+    asked = {"rate_per_s": 40, "requests": 200, "device": "H100, B200", "price_per_hour": "2, 4"}
     ranked = rank(read_choices(asked))
     costs = []
     for one in ranked:
@@ -457,7 +457,7 @@ def check_any_executor_same_ranking() -> None:
 
     Source: comparison of all values.
     """
-    asked = {"rate_per_s": 30, "requests": 400, "precision": "bf16, fp8"}
+    asked = {"rate_per_s": 30, "requests": 200, "precision": "bf16, fp8"}
     alone = rank(read_choices(asked))
     with futures.ThreadPoolExecutor(3) as pool:
         other = rank(read_choices(asked), pool)

@@ -322,12 +322,12 @@ def check_form_answers() -> None:
 
     Source: the plan itself; a trace with a broken row.
     """
-    asked = {"rate_per_s": 2, "requests": 200}
+    asked = {"rate_per_s": 2, "requests": 100}
     expected = [vars(line) for line in answer_lines(answer(read_choices(asked)))]
     got = json.loads(form_answer(json.dumps(asked)))
     lines = [{name: line[name] for name in vars(Line("", "", "", ""))} for line in got["lines"]]
     checks.equal("the same lines", lines == expected, True)
-    command = "serving-mathematics plan --rate-per-s 2 --requests 200"
+    command = "serving-mathematics plan --rate-per-s 2 --requests 100"
     checks.equal("the same as a command", got["command"], command)
     log = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,3,x\n"
     told = json.loads(form_answer(json.dumps({"trace": "my.csv", "trace_text": log})))

@@ -361,13 +361,14 @@ def figure_factors(figure: Figure) -> None:
     )
     figure.set_size_inches(5.8, 5.4)
     axes = figure.subplots()
-    for place, (_, factor) in enumerate(rows):
-        axes.plot([1, factor], [place, place], color="C0", linewidth=1.2)
-        axes.plot(factor, place, "o", color="C0")
+    places, factors = range(len(rows)), [factor for _, factor in rows]
+    axes.hlines(places, 1, factors, color="C0", linewidth=1.2)
+    axes.plot(factors, places, "o", color="C0")
+    for place, factor in enumerate(factors):
         text = f"{factor:.2f}" if factor < 2.5 else f"{factor:.{0 if factor > 20 else 1}f}"
         axes.annotate(text, (factor, place), xytext=(7, 0), textcoords="offset points", va="center")
     axes.set(xscale="log", xlim=(1, 700), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    axes.set_yticks(places, [label for label, _ in rows])
     axes.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
     axes.minorticks_off()
     axes.grid(visible=False, axis="y")

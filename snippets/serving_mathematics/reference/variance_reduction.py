@@ -229,10 +229,13 @@ def figure_controls(figure: Figure) -> None:
     axes = figure.subplots()
     loads = np.linspace(0.01, 0.99, 99)
     axes.plot(loads, [controlled_share(load) for load in loads], color="C0")
+    points = []
     for load in LOADS:
         waits, *known, _ = _runs(load)
         left = _left(waits, load, np.stack(known))
-        axes.errorbar(load, left.mean, left.half_width, fmt="o", color="C1")
+        points.append((load, left.mean, left.half_width))
+    places, shares, halves = np.array(points).T
+    axes.errorbar(places, shares, halves, fmt="o", color="C1")
     axes.annotate("closed form", (0.12, 0.84), color="C0")
     axes.annotate("simulated", (0.52, 0.63), color="C1")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))

@@ -131,7 +131,8 @@ def rank_judge(
     spread = math.sqrt(m * n * (m + n + 1) / 12)
     k = max(1, math.floor(m * n / 2 - NormalDist().inv_cdf((1 + confidence) / 2) * spread))
     low, high = float(shifts[k - 1]), float(shifts[m * n - k])
-    zone = tolerance * abs(float(np.median(shifts)))
+    median = float(shifts[(m * n - 1) // 2] + shifts[m * n // 2]) / 2
+    zone = tolerance * abs(median)
     return "High" if low > zone else "Low" if high < -zone else "Pass"
 
 

@@ -277,12 +277,14 @@ def check_constant_service() -> None:
     checks.covers("one copy at ρ = 0.3", batch_means(1 + single[1000:]), alone)
     gains = [np.subtract(*constant_service_twice(rho)) for rho in (0.27, 0.275)]
     checks.holds("gains at 27%, loses at 27.5%", bool(gains[0] > 0 > gains[1]), got=gains)
-    for rho, sign in ((0.25, 1), (0.28, -1)):
-        workload = poisson_workload(rng, rho, 20, 1500, 90)
-        workload = replace(workload, services=np.ones_like(workload.services))
-        one, two = hedged_responses(workload, math.inf)[0], hedged_responses(workload, 0.0)[0]
-        gain = sign * batch_means((one - two)[:, 500:].ravel()).mean
-        error = batch_means((one - two)[:, 500:].ravel()).standard_error
+    low, high = (poisson_workload(rng, rho, 20, 1500, 90) for rho in (0.25, 0.28))
+    both = low.beside(high)
+    both = replace(both, services=np.ones_like(both.services))
+    ends = hedged_responses(both.beside(both), np.repeat([math.inf, 0.0], 180))[0]
+    one, two = ends[:, 500:].reshape(2, 2, -1)
+    for rho, sign, saved in ((0.25, 1, one[0] - two[0]), (0.28, -1, one[1] - two[1])):
+        found = batch_means(saved)
+        gain, error = sign * found.mean, found.standard_error
         label = "gain" if sign > 0 else "loss"
         checks.holds(
             f"{label} of 20 servers at {rho:.0%}",

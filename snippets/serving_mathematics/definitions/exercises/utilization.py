@@ -245,7 +245,7 @@ def check_pool_tail() -> None:
             batch_means(responses > slowdown),
             response_exceeds(slowdown, rho, servers),
         )
-    grid = np.linspace(0, 80, 16_001)
+    grid = np.linspace(0, 80, 8_001)
     area = np.trapezoid([response_exceeds(t, rho, servers) for t in grid.tolist()], grid)
     mean = 1 + erlang_c(servers, rho * servers) / (servers * (1 - rho))
     checks.close("mean from the tail", float(area), mean, rtol=1e-5)

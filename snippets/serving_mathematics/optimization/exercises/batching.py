@@ -164,7 +164,7 @@ def _preempted(engine: Engine, places: int) -> float:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text: 14 requests a second in 400 blocks."""
-    asked = chat_workload(np.random.default_rng(16), 14.0, 2000)
+    asked = chat_workload(np.random.default_rng(16), 14.0, 1400)
     tight = replace(EIGHT_BILLION, kv_blocks=400)
     places = sequences_that_fit(asked.prompt_tokens, asked.output_tokens, tight)
 
