@@ -62,7 +62,7 @@ def test_the_most_likely_factor_by_brute_force() -> None:
     each = 1.3 * loop_latencies(work, FITTED).per_token_s
     nearly_none = np.where(np.arange(4) == 1, SPREADS, 1e-6)
     moved, _ = fit_moves(work, np.array([np.nan]), each, FITTED, nearly_none)
-    grid = np.linspace(0.0, 0.5, 5001)
+    grid = np.linspace(0.0, 0.5, 1001)
     sums = []
     for x in grid:
         told = loop_latencies(work, scaled_constants(FITTED, x * (np.arange(4) == 1)))
