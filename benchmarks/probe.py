@@ -89,7 +89,9 @@ def chapters(_: Path) -> dict[str, Any]:
     from builder import ROOT, configuration, expansion, pages, runner, source
 
     names, cache = source.module_names(ROOT), runner.default_cache(ROOT)
-    runs = {name: run for name in names if (run := runner.cached(ROOT, cache, name))}
+    files = source.Sources(ROOT, cache)
+    known = (runner.cached(ROOT, cache, name, sources=files) for name in names)
+    runs = {run.name: run for run in known if run}
     found, taken = [], set[str]()
     for path in configuration.site_of(ROOT, os.environ).order:
         if not path.endswith(".md"):

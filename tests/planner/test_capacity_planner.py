@@ -271,8 +271,9 @@ def test_what_every_plan_keeps(change: dict[str, Any]) -> None:
 
 
 def test_same_seed_same_plan_and_another_differs() -> None:
-    assert plan(BASE) == plan(BASE)
-    assert plan(BASE) != plan(replace(BASE, seed=1))
+    found = plan(BASE)
+    assert found == plan(BASE)
+    assert found != plan(replace(BASE, seed=1))
 
 
 def test_looser_objectives_need_fewer() -> None:
