@@ -93,6 +93,7 @@ def _run(arguments: list[str]) -> int:
 def _expand(arguments: list[str]) -> int:
     from builder.configuration import plain_configuration, site_of
     from builder.expansion import expand, write
+    from builder.source import Sources
 
     parser = argparse.ArgumentParser(
         prog="python -m builder expand",
@@ -111,8 +112,9 @@ def _expand(arguments: list[str]) -> int:
     try:
         site = site_of(ROOT, os.environ)
         cache = default_cache(ROOT)
-        runs = run_all(ROOT, cache, progress=progress)
-        made = expand(ROOT, site, runs, cache=cache)
+        sources = Sources(ROOT, cache)
+        runs = run_all(ROOT, cache, progress=progress, sources=sources)
+        made = expand(ROOT, site, runs, sources=sources)
         write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT, os.environ), site)
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)

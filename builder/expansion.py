@@ -108,12 +108,12 @@ def expand(
     site: Site,
     runs: list[Run],
     *,
-    cache: Path | None = None,
+    sources: Sources | None = None,
     show_failures: bool = False,
 ) -> Expansion:
     """Every page of docs/ with what ran in its place, and the files that the pages need.
 
-    runs: the record of every module. cache: of the runs, which knows what each file imports.
+    runs: the record of every module. sources: the files, of which something is known already.
     show_failures: on the page of a module that failed, as for an author who is at work.
     """
     made = Expansion(runs=runs, problems=failures(runs))
@@ -131,7 +131,9 @@ def expand(
         f"{run.path}: no page shows this module" for run in made.runs if run.name not in shown
     ]
     ran = [run for run in runs if not run.failed and not run.pending]
-    sources = Sources(root, cache, (Module(r.name, r.record["source"], r.outline) for r in ran))
+    sources = (sources or Sources(root)).knowing(
+        Module(run.name, run.record["source"], run.outline) for run in ran
+    )
     known = _collected(written, used, by_name, made.problems)
     for source in written:
         page = dataclasses.replace(

@@ -35,6 +35,7 @@ from builder.kept import write_changed
 from builder.maths import MathML
 from builder.rendered import Keeper, put_back, set_aside
 from builder.runner import default_cache, run_all, warm_up
+from builder.source import Sources
 
 log = logging.getLogger("mkdocs.hooks.builder")
 MORE = "more"  # changes when modules have finished
@@ -92,16 +93,18 @@ def _expect_free(host: str, port: int) -> bool:
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
+    cache = default_cache(ROOT)
+    sources = Sources(ROOT, cache)
     try:
         if serving := _State.background:
             runs = serving.runs()
         else:
-            runs = run_all(ROOT, default_cache(ROOT), progress=log.info)
+            runs = run_all(ROOT, cache, progress=log.info, sources=sources)
         made = _State.made = expand(
             ROOT,
             site_from(config),
             runs,
-            cache=default_cache(ROOT),
+            sources=sources,
             show_failures=serving is not None,
         )
     except BuildError as problem:

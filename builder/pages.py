@@ -206,6 +206,11 @@ class Page:
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
 
+    @functools.cached_property
+    def of_the_site(self) -> dict[str, int | float]:
+        """`site_values` of every run."""
+        return site_values(self.every_run)
+
 
 def block(*markup: str) -> str:
     """Finished HTML between blank lines, each piece in a line of its own.
@@ -312,9 +317,8 @@ def error_box(message: str) -> str:
 def _found(page: Page, name: str) -> int | float | str:
     """A number or a text of `example()`, or of the whole site."""
     if name.startswith("site."):
-        values = site_values(page.every_run)
         key = name.removeprefix("site.")
-        found = [values[key]] if key in values else []
+        found = [page.of_the_site[key]] if key in page.of_the_site else []
     else:
         found = [run.record["example"][name] for run in page.runs if name in run.record["example"]]
     if len(found) != 1:

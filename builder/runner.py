@@ -159,14 +159,16 @@ def run_all(
     timeout_s: float = TIMEOUT_S,
     progress: Callable[[str], object] = str,
     again: bool = True,
+    sources: Sources | None = None,
 ) -> list[Run]:
     """A record for each module, from the cache or from a run; modules that failed are in the list
     too.
 
     names: dotted names in the package, all by default. jobs: worker processes at a time, one per
     core but at least two by default. timeout_s: limit for one module. progress: is told a line per
-    finished module. again: run modules once more whose last run failed. Raises BuildError when the
-    cache cannot be written or a file cannot be parsed.
+    finished module. again: run modules once more whose last run failed. sources: the files, to know
+    afterwards what was looked up. Raises BuildError when the cache cannot be written or a file
+    cannot be parsed.
     """
     cache = cache.absolute()  # a module may change the working directory
     wanted = list(module_names(root) if names is None else names)
@@ -175,7 +177,7 @@ def run_all(
             raise BuildError(f"no module {name}: {module_path(root, name)} does not exist")
     done: dict[str, Run] = {}
     missing: list[str] = []
-    sources = Sources(root, cache)
+    sources = sources or Sources(root, cache)
     for name in wanted:
         run = cached(root, cache, name, sources=sources)
         if run and not (again and run.failed):

@@ -343,6 +343,12 @@ class Sources:
         known = all(stamp and stamp == _stamp(file) for file, stamp in self._stamps.items())
         return self if known else Sources(self.root, self.cache)
 
+    def knowing(self, modules: Iterable[Module]) -> Sources:
+        """The files as they are now, with modules as they ran."""
+        known = self.as_now()
+        known._modules |= {module.name: module for module in modules}
+        return known
+
     def does(self, file: Path, documented: bool) -> Content:
         """What a file does: comments and layout do not count, and docstrings only where
         documented.

@@ -29,7 +29,7 @@ with house_style(ROOT / SOURCES / "house.mplstyle"):
         formula = rf"$\\mathdefault{{10^{{{power}}}}}$"  # as at a logarithmic axis
         _, glyphs, _ = drawing.get_glyphs_mathtext(FontProperties(size=10.5), formula)
         outlines |= {(name, corners.tobytes()) for name, (corners, _) in glyphs.items()}
-print(len(outlines), flush=True)
+os.write(1, f"{len(outlines)}\\n".encode())
 if all(workers):
     codes = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
     raise SystemExit(any(codes))
