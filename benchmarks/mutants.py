@@ -60,8 +60,8 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
 BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of their own name
     "runner": ("cache", "faults"),
     "worker": ("behaviour", "faults"),
-    "kept": ("cache",),
-    "hook": ("hook", "serve", "build"),
+    "kept": ("cache", "rendered"),
+    "hook": ("hook", "rendered", "serve", "build"),
     "configuration": ("configuration", "build"),
     "readings": ("sliders",),
     "expansion": ("expansion", "build", "faults"),
