@@ -14,6 +14,7 @@ import json
 import logging
 import multiprocessing
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,8 +31,7 @@ from builder.kept import recall, remember
 MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
 OURS = ("finish.py", "hook.py", "maths.py", "rendered.py")
 WORTH_A_PROCESS = 8  # pages; to make one takes a tenth of a second
-
-
+PATIENCE_S = 10.0  # with that process when all pages are made
 LONG = 500  # characters of a line of HTML that is worth setting aside
 _FINISHED = re.compile(rf"^<(?!.* id=).{{{LONG},}}$", re.MULTILINE)  # which holds no anchor
 _PLACE = re.compile(r'<div data-finished="(\d+)"></div>')
@@ -98,7 +98,8 @@ class Keeper:
         self._keys: dict[str, str] = {}  # of pages that are being made
         self._ahead: Any = None
         _OF_PAGES.addFilter(_SAID)
-        _OF_PAGES.setLevel(logging.INFO)
+        if not _OF_PAGES.isEnabledFor(logging.INFO):
+            _OF_PAGES.setLevel(logging.INFO)
 
     def knows(self, page: Page, markdown: str) -> bool:
         """Whether `given` will have what was made of this text, so that it need not be converted.
@@ -106,7 +107,8 @@ class Keeper:
         """
         if type(page) is not Page or "title" not in page.meta:
             return False
-        key = f"{self._made_by} {hashlib.sha256(markdown.encode()).hexdigest()}"
+        text = f"{page.file.src_uri}\n{markdown}"
+        key = f"{self._made_by} {hashlib.sha256(text.encode()).hexdigest()}"
         if found := recall(self._place(page), key):
             self._found[page.file.src_uri] = found
         else:
@@ -158,13 +160,15 @@ class Keeper:
             self._ahead.start()
 
     def end(self) -> None:
-        """Wait for that process, which is at its last page by now."""
+        """Wait for that process, which is at its last page by now, or hangs."""
         if self._ahead:
-            self._ahead.join()
+            self._ahead.join(PATIENCE_S)
+            self._ahead.kill()
             self._ahead = None
 
 
 def _make_all(pages: Sequence[Page], make: Callable[[Page], object]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked for it ends it
     _MKDOCS.handlers.clear()  # this process finds out what to say again
     _MKDOCS.propagate = False
     for page in pages:

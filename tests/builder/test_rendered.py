@@ -87,6 +87,19 @@ def test_only_what_has_changed_is_converted(site: Project, converted: Converted)
     assert converted() == {UNTITLED, "a.md", "part/b.md", "new.md", *OTHERS}
 
 
+def test_the_same_text_at_another_place_is_another_page(site: Project) -> None:
+    """Although both are kept under one name: the link of one of them leads to no anchor."""
+    site.write("docs/x.md", PAGE.format("X", ""))
+    site.write("docs/c/x.md", PAGE.format("X", "").replace("#here", "#gone"))
+    for page in ("c/d.md", "c.d.md"):
+        site.write(f"docs/{page}", PAGE.format("D", "To [X](x.md#here)."))
+    for _ in range(2):
+        told = site.build("--strict")
+        assert told.status == 1
+        assert "'c/d.md' contains a link 'x.md#here'" in told.text
+        assert "'c.d.md' contains" not in told.text
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign", "gone"])
 def test_what_is_damaged_is_made_again(damage: str, site: Project, converted: Converted) -> None:
     first, folder = pages(site), site.cache / "pages"
