@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from serving_mathematics.optimization.block_formats import (
+    _points,
     block_rounded,
     float_code,
     mxfp4,
@@ -147,3 +148,9 @@ def test_mxfp8_clips_what_its_scale_does_not_reach() -> None:
     assert mxfp8([511.0, -480.0, 2.0**-10] + [0.0] * 29)[:3].tolist() == [448.0, -448.0, 0.0]
     with pytest.raises(ValueError, match="values must be in rows of whole blocks of 32"):
         mxfp8([1.0] * 31)
+
+
+def test_points_lie_at_the_bits_of_their_formats() -> None:
+    """Source: OCP Microscaling 1.0, 8 bits of scale for 32 weights; NVFP4 has them for 16."""
+    assert [bits for bits, _ in _points()["MXFP4"]] == [4.25]
+    assert [bits for bits, _ in _points()["NVFP4"]] == [4.5]
