@@ -254,18 +254,16 @@ def _package_module(statement: Import, within: str) -> str | None:
 class Sources:
     """The project's files as they are now: each is read, and its imports looked up, once."""
 
-    def __init__(
-        self, root: Path, cache: Path | None = None, modules: Iterable[Module] = ()
-    ) -> None:
-        """Of the project in this folder, with nothing read yet but these modules. cache: where to
-        keep what a file does, which takes parsing it.
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        """Of the project in this folder, with nothing read yet. cache: where to keep what a file
+        does, which takes parsing it.
         """
         self.root, self.cache = root, cache
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
         self._contents: dict[Path, bytes] = {}
         self._stamps: dict[Path, tuple[int, ...] | None] = {}
-        self._modules = {module.name: module for module in modules}
+        self._modules: dict[str, Module] = {}
         self._does: dict[tuple[Path, bool], Content] = {}
         self._parts: dict[tuple[Path, str, bool], tuple[set[str], list[tuple[Path, str]]]] = {}
 

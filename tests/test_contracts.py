@@ -52,8 +52,9 @@ def test_reference_page_has_tests_and_shows_its_checks(page: Chapter) -> None:
 @pytest.fixture(scope="module")
 def sources(records: dict[str, Run]) -> Sources:
     """The modules, with the outlines that their runs recorded."""
-    known = (Module(run.name, run.record["source"], run.outline) for run in records.values())
-    return Sources(ROOT, default_cache(ROOT), known)
+    return Sources(ROOT, default_cache(ROOT)).knowing(
+        Module(run.name, run.record["source"], run.outline) for run in records.values()
+    )
 
 
 @pytest.mark.parametrize("name", MODULES)
