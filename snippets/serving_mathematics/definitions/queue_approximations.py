@@ -243,8 +243,8 @@ def figure_error_map(figure: Figure) -> None:
     the top and too high below, by 10 to over 100 percent at ten or more servers.
     """
     figure.set_size_inches(5.8, 3.4)
-    servers = np.unique(np.geomspace(1, 100, 30).astype(int))
-    rho = np.linspace(0.3, 0.98, 29)
+    servers = np.unique(np.geomspace(1, 100, 40).astype(int))
+    rho = np.linspace(0.3, 0.98, 35)
     exact = np.array([[constant_service_wait(r, c) for c in servers.tolist()] for r in rho])
     for axes, name, formula, levels in zip(
         figure.subplots(1, 2, sharey=True),
