@@ -31,7 +31,7 @@ from serving_mathematics.planner.capacity_planner import (
     Quantile,
     Question,
     _of_some,
-    _worked,
+    _known,
     binding_constraints,
     coarser,
     deciding_classes,
@@ -312,18 +312,18 @@ def test_bottlenecks_by_construction() -> None:
     assert found.found.budget in BUDGETS
 
 
-def test_a_memory_that_is_never_full_binds_nothing() -> None:
-    """With all memory the search takes other limits, at which the fleet as it is does as well."""
-    _, long, found = _worked()
-    below = found.best.replicas - 1
-    roomy = long.with_all_memory()
-    other = roomy.best(below)
-    assert other is not None
-    assert roomy.keeps(other)
-    assert long.performance(below, other.places, other.budget) == other
-    assert "KV memory" not in found.binding
-    assert found.one_fewer_may_do  # as it does there, by less than its interval
-    assert not long.sure(other)
+def test_what_was_planned_before_changes_no_plan() -> None:
+    """Runs are shared with the question before, in which its weights were the smaller ones."""
+    finer = replace(BASE, seed=4)
+    smaller = coarser(finer.deployment)
+    assert smaller is not None
+    coarse = replace(finer, deployment=smaller)
+    plans = [plan(question) for question in (finer, coarse, finer, coarse)]
+    assert _known.cache_info().hits >= 4
+    assert plans[0].quantized == plans[1].best
+    for question, found in zip((finer, coarse) * 2, plans, strict=True):
+        _known.cache_clear()
+        assert plan(question) == found
 
 
 def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:
@@ -334,6 +334,9 @@ def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:
     alone: list[tuple[int, int]] = []
     plan(BASE, alternatives=False, told=lambda replicas, places: alone.append((replicas, places)))
     assert len(heard) > len(alone)  # the quantized fleets are told of too
+    again: list[tuple[int, int]] = []
+    plan(BASE, told=lambda replicas, places: again.append((replicas, places)))
+    assert again == heard  # though all of them are known
 
 
 def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:

@@ -10,17 +10,14 @@ Source: the chapters that the lines name.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 from serving_mathematics import checks
 from serving_mathematics.machine.guesses import break_even_tokens
 from serving_mathematics.machine.step_time import FITTED
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
-    WORKED,
     Performance,
     Plan,
     Quantile,
@@ -548,41 +545,6 @@ def _apart_record(told: Answer) -> dict[str, float | int | str]:
         "apart_if_slower": "" if told.apart.if_slower is None else told.apart.if_slower,
         "apart_problem": "",
     }
-
-
-@functools.cache
-def _worked() -> Answer:
-    """The worked example, as the form asks it."""
-    return answer(read_choices({"rate_per_s": "60"}))
-
-
-def example() -> SimpleNamespace:
-    """The lines of the worked example, in order."""
-    told = _worked()
-    rows = []
-    for line in answer_lines(told):
-        chapter = f"[{CHAPTERS[line.chapter]}]({line.chapter}.md)"
-        cells = " | ".join((line.what, line.value, line.estimate, chapter))
-        rows.append(f"| {cells} |".replace("$", r"\$"))
-    return SimpleNamespace(
-        answer_sentence=answer_summary(told).replace("$", r"\$"),
-        answer_rows="\n".join(rows),
-        error_runs=told.error.runs,
-        error_low=min(1.0, told.error.low),
-        error_high=max(1.0, told.error.high),
-    )
-
-
-def check_the_form_is_the_worked_example() -> None:
-    """What the form asks as it stands is the question of the worked example.
-
-    Source: the planner's own constant, which the figure and the text use.
-    """
-    told = _worked()
-    checks.equal("deployment", told.question.deployment.system, WORKED.deployment.system)
-    checks.equal("objective", told.question.objective, WORKED.objective)
-    checks.equal("traffic", told.question.traffic, WORKED.traffic)
-    checks.equal("split", split_name(told.question), split_name(WORKED))
 
 
 def check_lines_and_record_agree() -> None:

@@ -26,7 +26,6 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +40,6 @@ from serving_mathematics.machine.deployments import Deployment
 from serving_mathematics.machine.own_runs import Calibration
 from serving_mathematics.machine.step_time import FITTED
 from serving_mathematics.optimization.continuous_batching import (
-    TICK_S,
     Engine,
     Served,
     Workload,
@@ -64,7 +62,7 @@ from serving_mathematics.planner.traffic import (
 from serving_mathematics.require import require, require_in, require_non_negative_integer
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -105,7 +103,7 @@ class Objective:
         require_in("(0, 1)", quantile=self.quantile)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Question:
     """What is to be planned; the ranges are those of the functions that it is handed to.
 
@@ -471,6 +469,12 @@ class Fleet:
         other._refuse_impossible()
         return other
 
+    def anew(self, told: Told | None) -> Fleet:
+        """The same fleets, of which nothing was asked yet; both know what either has simulated."""
+        other = copy.copy(self)
+        other.told, other.done = told, {}
+        return other
+
     def with_all_memory(self) -> Fleet:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
@@ -487,10 +491,12 @@ class Fleet:
 
     def _shared(self, traffic: Traffic, replicas: int) -> Workload:
         """The same, drawn once for the limits that are tried one after the other."""
-        if replicas not in self.shares:
+        share = self.shares.get(replicas)
+        if share is None:
+            share = self._share(traffic, replicas)
             self.shares.clear()
-            self.shares[replicas] = self._share(traffic, replicas)
-        return self.shares[replicas]
+            self.shares[replicas] = share
+        return share
 
     def within(self, asked: Workload, most: int = 0) -> Workload:
         """Drawn requests, none longer than the model's context, or than so many tokens."""
@@ -575,7 +581,6 @@ class Fleet:
             for (share, _), (first, each) in zip(runs, pairs, strict=True)
         ]
         ttft, tpot = (np.concatenate([pair[i] for pair in pairs])[order] for i in (0, 1))
-        classes, kept = self.judged(ttft, tpot, self.which[order])
         span = sum(float(s.completion_s.max() - share.arrival_s[0]) for share, s in runs)
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)
@@ -584,10 +589,7 @@ class Fleet:
             replicas,
             places,
             budget,
-            sectioned_quantiles(ttft, QUANTILES),
-            _of_some(tpot, QUANTILES),
-            classes,
-            sectioned_share(kept),
+            *self.judged(ttft, tpot, self.which[order]),
             sum(s.busy_s for _, s in runs) / span,
             inside / span,
             held / span,
@@ -610,20 +612,24 @@ class Fleet:
 
     def judged(
         self, ttft: FloatArray, tpot: FloatArray, which: IntArray
-    ) -> tuple[tuple[ClassRun, ...], npt.NDArray[np.bool_]]:
-        """Latencies in order of arrival, class by class, and which requests keep both."""
+    ) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
+        """Of latencies in order of arrival: both at QUANTILES, what each class gets, and the share
+        of requests that keep both."""
         kept = np.zeros(ttft.size, dtype=bool)
         runs = []
         for place, goal in enumerate(self.goals):
             mine = which == place
+            at = (*QUANTILES, goal.quantile)
+            first, later = sectioned_quantiles(ttft[mine], at), _of_some(tpot[mine], at)
             kept[mine] = (ttft[mine] <= goal.ttft_s) & ~(tpot[mine] > goal.tpot_s)
             share = sectioned_share(kept[mine])
             rate = self.rate_per_s * float(mine.mean()) * share.value
-            (first,) = sectioned_quantiles(ttft[mine], [goal.quantile])
-            (later,) = _of_some(tpot[mine], [goal.quantile])
             name = self.question.class_names[place]
-            runs.append(ClassRun(name, goal, first, later, share, rate))
-        return tuple(runs), kept
+            runs.append(ClassRun(name, goal, first[-1], later[-1], share, rate))
+        if len(runs) > 1:
+            first, later = sectioned_quantiles(ttft, QUANTILES), _of_some(tpot, QUANTILES)
+        count = len(QUANTILES)
+        return first[:count], later[:count], tuple(runs), sectioned_share(kept)
 
     def full_rate(self, places: int) -> float:
         """Requests a second of a replica whose places are always taken."""
@@ -763,6 +769,20 @@ def _four_times(fleet: Fleet) -> Fleet:
     return Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
 
 
+@functools.lru_cache(maxsize=2)
+def _known(question: Question) -> tuple[Fleet, Fleet]:
+    """Shorter and longer runs for a question, which are those of the question before it where that
+    one has weights in the next larger format."""
+    fleet = Fleet(question)
+    return fleet, _four_times(fleet)
+
+
+def _fleets(question: Question, told: Told | None = None) -> tuple[Fleet, Fleet]:
+    """Shorter and longer runs for a question; told hears of all, simulated before or not."""
+    fleet, long = _known(question)
+    return fleet.anew(told), long.anew(told)
+
+
 def _longer(fleet: Fleet, long: Fleet, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
@@ -886,13 +906,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     >>> plan(question, alternatives=False).best.replicas
     3
     """
-    fleet = Fleet(question, told=told)
-    return _planned(fleet, _four_times(fleet), alternatives)
-
-
-def _planned(fleet: Fleet, long: Fleet, alternatives: bool = True) -> Plan:
-    """The plan for the question of these fleets."""
-    question, told = fleet.question, fleet.told
+    fleet, long = _fleets(question, told)
     best, _ = settled(fleet, long)
     below = best.replicas - 1
     fewer = fleet.best(below) if below else None
@@ -902,7 +916,7 @@ def _planned(fleet: Fleet, long: Fleet, alternatives: bool = True) -> Plan:
     smaller = coarser(question.deployment) if alternatives else None
     quantized = None
     if smaller:
-        quantized = settled(Fleet(replace(question, deployment=smaller), told=told))[0]
+        quantized = settled(*_fleets(replace(question, deployment=smaller), told))[0]
     tried = [run for (count, *_), run in long.done.items() if count == below]
     if fewer:
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
@@ -956,14 +970,6 @@ WORKED = Question(
 )
 
 
-@functools.cache
-def _worked() -> tuple[Fleet, Fleet, Plan]:
-    """The worked example, once: shorter and longer runs, and the plan."""
-    fleet = Fleet(WORKED)
-    long = _four_times(fleet)
-    return fleet, long, _planned(fleet, long)
-
-
 def time_shares(found: Plan) -> tuple[float, float, float]:
     """Shares of a replica's busy time: steps with their weights and kernels, prompts, reading the
     cache.
@@ -981,145 +987,6 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
     rate, busy = found.rate_per_s / found.best.replicas, found.best.busy
     prompts, reading = (min(1.0, rate * own / busy) for own in (prompts, reading))
     return 1 - prompts - reading, prompts, reading
-
-
-def example() -> SimpleNamespace:
-    """Numbers of the worked example that the text quotes, in the units that the names say."""
-    fleet, _, found = _worked()
-    best, engine, made = found.best, found.engine, fleet.made
-    assert found.quantized is not None
-    assert found.usual is not None
-    assert engine.table is not None
-    memory_tokens = engine.kv_blocks * engine.block_tokens
-    saved = 1 - found.quantized.usd_per_million / best.usd_per_million
-    budget, places = WORKED.usual_limits
-    alone = engine.elapsed_s(1, 0, 1, 1000, engine.table.batch[1])
-    crowd = engine.elapsed_s(1, 0, 100, 100_000, engine.table.batch[100])
-    prompts = [TICK_S * engine.table.prompt[n] for n in (1000, 8000)]
-    return SimpleNamespace(
-        p99_requests=requests_to_judge(0.99),
-        rate=fleet.rate_per_s,
-        prompt_tokens=WORKED_TRAFFIC.mean_prompt_tokens,
-        output_tokens=WORKED_TRAFFIC.mean_output_tokens,
-        ttft_goal_s=WORKED.objective.ttft_s,
-        tpot_goal_ms=1e3 * WORKED.objective.tpot_s,
-        price=WORKED.price_per_hour,
-        step_one_ms=1e3 * alone,
-        step_hundred_ms=1e3 * crowd,
-        prompt_ms=1e3 * (prompts[0] + TICK_S * engine.table.prompt_end),
-        long_prompt_more=100 * (prompts[1] / prompts[0] / 8 - 1),
-        around_ms=1e3 * made.around_s,
-        memory_gib=memory_tokens * found.token_bytes / 2**30,
-        memory_tokens=memory_tokens,
-        requests_simulated=WORKED.requests,
-        requests_counted=best.simulated,
-        load_percent=100 * found.estimate.load,
-        busy_percent=100 * best.busy,
-        usual_budget=budget,
-        usual_places=places,
-        usual_count=found.usual.replicas,
-        quantized_count=found.quantized.replicas,
-        saved_percent=100 * saved,
-        closed_rows="\n".join(_closed_row(fleet, n) for n in (12, 8, 6, 4)),
-    )
-
-
-def _closed_row(fleet: Fleet, replicas: int) -> str:
-    """By how much the closed form differs from the simulation, as a row of the page's table."""
-    run = fleet.performance(replicas, MOST_PLACES, BUDGETS[0])
-    assert run is not None
-    told = fleet.estimate(run)
-    pairs = [(told.concurrency, run.concurrency), (told.tpot_s, run.tpot[0].value)]
-    pairs += [(told.ttft_s[i], run.ttft[i].value) for i in range(len(QUANTILES))]
-    errors = [f"{100 * (closed / got - 1):+.0f}%".replace("-", "−") for closed, got in pairs]
-    return f"| {replicas} | {100 * told.load:.0f}% | {' | '.join(errors)} |"
-
-
-def figure_replicas(figure: Figure) -> None:
-    """Too few replicas miss an objective; beyond the smallest fleet that keeps both, latency falls
-    slowly and the price of a token rises in proportion.
-
-    The worked example, each fleet with the limits that suit it best. Points are simulated, with 95%
-    intervals; lines are the closed form.
-
-    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from three
-    seconds at three replicas, where the batch limit is low, to a quarter of a second at four and
-    0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 42 milliseconds at three to 28
-    at four and 12 at ten; the objective is 50. Dollars per million tokens rise in a straight line
-    from 0.11 to 0.37; the point of the smallest fleet, four replicas, is marked.
-    """
-    fleet, _, found = _worked()
-    figure.set_size_inches(5.8, 6.2)
-    panels = figure.subplots(3, 1, sharex=True)
-    long = {run.replicas: run for run in (found.one_fewer, found.best) if run}
-    runs = [run for n in range(2, 11) if (run := long.get(n) or fleet.best(n))]
-    counts, closed = [run.replicas for run in runs], [fleet.estimate(run) for run in runs]
-    goal, best = fleet.question.objective, found.best
-    for axes, scale, pick, lines, limit, label in (
-        (panels[0], 1, "ttft", [told.ttft_s[2] for told in closed], goal.ttft_s, "TTFT [s]"),
-        (panels[1], 1e3, "tpot", [told.tpot_s for told in closed], goal.tpot_s, "TPOT [ms]"),
-    ):
-        values = [getattr(run, pick)[2] for run in runs]
-        axes.errorbar(
-            counts,
-            [scale * v.value for v in values],
-            [scale * v.half_width for v in values],
-            fmt="o",
-            color="C0",
-        )
-        axes.plot(counts, [scale * value for value in lines], color="C1")
-        axes.axhline(scale * limit, color="C3", linestyle=":", linewidth=1.4)
-        axes.set(ylabel=f"p99 of {label}" if pick == "ttft" else label, xlabel="replicas")
-    panels[0].set_yscale("log")
-    panels[0].set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
-    panels[0].minorticks_off()
-    panels[0].annotate("objective", (10, goal.ttft_s * 1.1), color="C3", ha="right", va="bottom")
-    panels[0].annotate("closed form", (7, 0.17), color="C1", ha="left", va="top")
-    panels[0].set(ylim=(0.08, 8))
-    panels[1].annotate("simulated p99", (6.2, 20), color="C0", va="bottom")
-    panels[1].annotate("closed form, mean", (6.2, 8), color="C1", va="top")
-    panels[1].set(ylim=(0, 70))
-    panels[2].plot(counts, [run.usd_per_million for run in runs], "o", color="C0")
-    panels[2].plot(best.replicas, best.usd_per_million, "o", color="C5", markersize=9)
-    panels[2].annotate(
-        f"smallest that keeps both:\n{best.replicas} replicas, ${best.usd_per_million:.2f}",
-        (best.replicas, best.usd_per_million),
-        xytext=(10, -4),
-        textcoords="offset points",
-        color="C5",
-        va="top",
-    )
-    panels[2].set(ylim=(0, 0.45), xlabel="replicas", ylabel="price [$/10⁶ tokens]")
-
-
-def check_smallest_fleet() -> None:
-    """The plan keeps both objectives, and one replica fewer does not at limits of powers of four.
-
-    Source: limits 1, 4, 16, …, 1,024 and every budget for one replica fewer; what differs and is
-    not excluded by twice its intervals, in runs as long as those on which the answer rests.
-    """
-    fleet, long, found = _worked()
-    checks.holds("the plan keeps both", fleet.keeps(found.best), got=found.best.replicas)
-    fewer = found.best.replicas - 1
-    limits = [(4**k, budget) for budget in BUDGETS for k in range(6) if 4**k <= budget]
-    runs = [fleet.performance(fewer, *some) for some in limits]
-    near = {(r.ttft, r.tpot): (r.places, r.budget) for r in runs if r and fleet.may_keep(r, 2.0)}
-    kept = [some for some in near.values() if long.keeps(long.performance(fewer, *some))]
-    checks.equal("limits at which one fewer keeps them", kept, [])
-
-
-def check_more_replicas_are_faster() -> None:
-    """Every replica more lowers p99 of TTFT and of TPOT.
-
-    Source: theory of the share of traffic, λ/n; fleets of 3 to 8 with the same limits.
-    """
-    fleet, _, _ = _worked()
-    runs = [run for n in range(3, 9) if (run := fleet.performance(n, 256, 2048))]
-    for name in ("ttft", "tpot"):
-        values = [getattr(run, name)[2].value for run in runs]
-        checks.holds(
-            f"{name} falls", bool(np.all(np.diff(values) < 0)), got=np.round(values, 3).tolist()
-        )
 
 
 def check_one_place_is_a_queue() -> None:
@@ -1177,40 +1044,6 @@ def check_binding_constraints_by_construction() -> None:
         ("TPOT objective", replace(question, objective=replace(loose, tpot_s=0.0066))),
     ):
         checks.equal(name, name in binding_constraints(Fleet(asked), 1), True)
-
-
-def check_price_by_hand() -> None:
-    """Replicas of $2 an hour over 60 requests a second of 250 tokens, and one that may fail.
-
-    Source: 10⁶·2n/(3600·60·250) = n/27 by hand; the requests drawn have a mean of 250 within three
-    standard errors, 250/√4000 each.
-    """
-    fleet, _, found = _worked()
-    expected = found.best.replicas / 27
-    checks.close("$ for 10⁶ tokens", found.best.usd_per_million, expected, rtol=1e-12)
-    spare = Fleet(replace(WORKED, spare_replicas=1, requests=400)).performance(5, 64, 2048)
-    assert spare is not None
-    checks.close("with one to spare", spare.usd_per_million, 6 / 27, rtol=1e-12)
-    mean = float(fleet.sample.output_tokens.mean())
-    checks.close("mean length", mean, 250, atol=3 * 250 / math.sqrt(4000))
-
-
-def check_fewer_bits_never_need_more() -> None:
-    """Weights in the next smaller format never need more replicas, and leave more memory for the
-    cache.
-
-    Source: the same requests; 6.98·10⁹ bytes, of all parameters but the vocabulary's, over 131,072
-    bytes a token by hand.
-    """
-    fleet, _, found = _worked()
-    assert found.quantized is not None
-    fewer = found.quantized.replicas <= found.best.replicas
-    checks.holds("replicas", fewer, got=found.quantized.replicas)
-    smaller = coarser(LLAMA)
-    assert smaller is not None
-    eight = Fleet(replace(WORKED, deployment=smaller)).engine
-    gained = 16 * (eight.kv_blocks - fleet.engine.kv_blocks)
-    checks.close("tokens gained", gained, 6_979_321_856 / 131_072, atol=16)
 
 
 def check_bad_input_is_refused() -> None:

@@ -41,7 +41,6 @@ from serving_mathematics.optimization.continuous_batching import (
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
 from serving_mathematics.planner.capacity_planner import (
     MOST_REPLICAS,
-    QUANTILES,
     SETTLING,
     WARM_UP,
     ClassRun,
@@ -53,8 +52,6 @@ from serving_mathematics.planner.capacity_planner import (
     Question,
     Told,
     reaches,
-    sectioned_quantiles,
-    sectioned_share,
     settled,
     worst_shares,
 )
@@ -294,16 +291,12 @@ class SeparateFleets:
         order = np.argsort(arrival, kind="stable")[int(WARM_UP * drawn * arrival.size) :]
         ttft = (first - arrival + beside)[order]
         tpot = ((last - first) / later)[order]
-        classes, kept = self.fleet.judged(ttft, tpot, which[order].astype(np.int64))
         hourly = self.question.usd_per_hour(prompts + answers)
         return Apart(
             prompts,
             answers,
             budget,
-            sectioned_quantiles(ttft, QUANTILES),
-            sectioned_quantiles(tpot, QUANTILES),
-            classes,
-            sectioned_share(kept),
+            *self.fleet.judged(ttft, tpot, which[order].astype(np.int64)),
             prompt_busy,
             float(np.mean(busy)),
             float((there - first)[output > 1].mean()),

@@ -1,0 +1,276 @@
+"""The worked example: one question, with everything that the pages say of it.
+
+What the form asks as it stands is planned once, and so is the same with weights in 8 and in 4 bits;
+the lines of the answer, the rows of the sweep, the figure and the checks are of these runs.
+
+Assumes: what `capacity_planner` assumes.
+
+Source: `capacity_planner` for the plan, `answers` for its lines, `sweeps` for its rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving_mathematics import checks
+from serving_mathematics.optimization.continuous_batching import TICK_S
+from serving_mathematics.planner.answers import CHAPTERS, answer_lines, answer_summary
+from serving_mathematics.planner.capacity_planner import (
+    BUDGETS,
+    QUANTILES,
+    WORKED,
+    WORKED_TRAFFIC,
+    Fleet,
+    _fleets,
+    coarser,
+    requests_to_judge,
+)
+from serving_mathematics.planner.configurations import Answer, answer, split_name
+from serving_mathematics.planner.machine_engine import MOST_PLACES
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.sweeps import read_questions, sweep
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@functools.cache
+def _worked() -> tuple[Fleet, Fleet, Answer]:
+    """Shorter and longer runs, and the answer, as the form asks."""
+    told = answer(read_choices({"rate_per_s": "60"}))
+    return *_fleets(told.question), told
+
+
+def example() -> SimpleNamespace:
+    """Numbers that the text quotes, in the units that the names say; the lines of the answer, and
+    the rows of the sweep."""
+    fleet, _, told = _worked()
+    found = told.plan
+    best, engine, made = found.best, found.engine, fleet.made
+    assert found.quantized is not None
+    assert found.usual is not None
+    assert engine.table is not None
+    memory_tokens = engine.kv_blocks * engine.block_tokens
+    saved = 1 - found.quantized.usd_per_million / best.usd_per_million
+    budget, places = WORKED.usual_limits
+    alone = engine.elapsed_s(1, 0, 1, 1000, engine.table.batch[1])
+    crowd = engine.elapsed_s(1, 0, 100, 100_000, engine.table.batch[100])
+    prompts = [TICK_S * engine.table.prompt[n] for n in (1000, 8000)]
+    return SimpleNamespace(
+        p99_requests=requests_to_judge(0.99),
+        rate=fleet.rate_per_s,
+        prompt_tokens=WORKED_TRAFFIC.mean_prompt_tokens,
+        output_tokens=WORKED_TRAFFIC.mean_output_tokens,
+        ttft_goal_s=WORKED.objective.ttft_s,
+        tpot_goal_ms=1e3 * WORKED.objective.tpot_s,
+        price=WORKED.price_per_hour,
+        step_one_ms=1e3 * alone,
+        step_hundred_ms=1e3 * crowd,
+        prompt_ms=1e3 * (prompts[0] + TICK_S * engine.table.prompt_end),
+        long_prompt_more=100 * (prompts[1] / prompts[0] / 8 - 1),
+        around_ms=1e3 * made.around_s,
+        memory_gib=memory_tokens * found.token_bytes / 2**30,
+        memory_tokens=memory_tokens,
+        requests_simulated=WORKED.requests,
+        requests_counted=best.simulated,
+        load_percent=100 * found.estimate.load,
+        busy_percent=100 * best.busy,
+        usual_budget=budget,
+        usual_places=places,
+        usual_count=found.usual.replicas,
+        quantized_count=found.quantized.replicas,
+        saved_percent=100 * saved,
+        error_runs=told.error.runs,
+        error_low=min(1.0, told.error.low),
+        error_high=max(1.0, told.error.high),
+        answer_sentence=answer_summary(told).replace("$", r"\$"),
+        answer_rows="\n".join(_answer_rows(told)),
+        sweep_rows="\n".join(_sweep_rows()),
+        closed_rows="\n".join(_closed_row(fleet, n) for n in (12, 8, 6, 4)),
+    )
+
+
+def _answer_rows(told: Answer) -> list[str]:
+    """The lines of the answer, in order, as rows of the page's table."""
+    rows = []
+    for line in answer_lines(told):
+        chapter = f"[{CHAPTERS[line.chapter]}]({line.chapter}.md)"
+        cells = " | ".join((line.what, line.value, line.estimate, chapter))
+        rows.append(f"| {cells} |".replace("$", r"\$"))
+    return rows
+
+
+def _sweep_rows() -> list[str]:
+    """The worked example with weights of fewer and fewer bits, as rows of a table."""
+    names = ("bf16", "fp8", "int4")
+    grid: list[dict[str, object]] = [
+        {"rate_per_s": 60, "precision": name, "parallelism": "tp1"} for name in names
+    ]
+    rows = []
+    for row in sweep(read_questions(grid)):
+        ttft, tpot = float(row["ttft_p99_s"]), 1e3 * float(row["tpot_p99_s"])
+        cells = (
+            f"{row['precision']}",
+            f"{row['replicas']}",
+            f"{row['batch_limit']}",
+            f"{ttft:.3g}",
+            f"{tpot:.3g}",
+            f"{row['usd_per_million_tokens']:.3f}",
+            f"{row['binding']}",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _closed_row(fleet: Fleet, replicas: int) -> str:
+    """By how much the closed form differs from the simulation, as a row of the page's table."""
+    run = fleet.performance(replicas, MOST_PLACES, BUDGETS[0])
+    assert run is not None
+    told = fleet.estimate(run)
+    pairs = [(told.concurrency, run.concurrency), (told.tpot_s, run.tpot[0].value)]
+    pairs += [(told.ttft_s[i], run.ttft[i].value) for i in range(len(QUANTILES))]
+    errors = [f"{100 * (closed / got - 1):+.0f}%".replace("-", "−") for closed, got in pairs]
+    return f"| {replicas} | {100 * told.load:.0f}% | {' | '.join(errors)} |"
+
+
+def figure_replicas(figure: Figure) -> None:
+    """Too few replicas miss an objective; beyond the smallest fleet that keeps both, latency falls
+    slowly and the price of a token rises in proportion.
+
+    The worked example, each fleet with the limits that suit it best. Points are simulated, with 95%
+    intervals; lines are the closed form.
+
+    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from three
+    seconds at three replicas, where the batch limit is low, to a quarter of a second at four and
+    0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 42 milliseconds at three to 28
+    at four and 12 at ten; the objective is 50. Dollars per million tokens rise in a straight line
+    from 0.11 to 0.37; the point of the smallest fleet, four replicas, is marked.
+    """
+    fleet, _, told = _worked()
+    found = told.plan
+    figure.set_size_inches(5.8, 6.2)
+    panels = figure.subplots(3, 1, sharex=True)
+    long = {run.replicas: run for run in (found.one_fewer, found.best) if run}
+    runs = [run for n in range(2, 11) if (run := long.get(n) or fleet.best(n))]
+    counts, closed = [run.replicas for run in runs], [fleet.estimate(run) for run in runs]
+    goal, best = fleet.question.objective, found.best
+    for axes, scale, pick, lines, limit, label in (
+        (panels[0], 1, "ttft", [told.ttft_s[2] for told in closed], goal.ttft_s, "TTFT [s]"),
+        (panels[1], 1e3, "tpot", [told.tpot_s for told in closed], goal.tpot_s, "TPOT [ms]"),
+    ):
+        values = [getattr(run, pick)[2] for run in runs]
+        axes.errorbar(
+            counts,
+            [scale * v.value for v in values],
+            [scale * v.half_width for v in values],
+            fmt="o",
+            color="C0",
+        )
+        axes.plot(counts, [scale * value for value in lines], color="C1")
+        axes.axhline(scale * limit, color="C3", linestyle=":", linewidth=1.4)
+        axes.set(ylabel=f"p99 of {label}" if pick == "ttft" else label, xlabel="replicas")
+    panels[0].set_yscale("log")
+    panels[0].set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
+    panels[0].minorticks_off()
+    panels[0].annotate("objective", (10, goal.ttft_s * 1.1), color="C3", ha="right", va="bottom")
+    panels[0].annotate("closed form", (7, 0.17), color="C1", ha="left", va="top")
+    panels[0].set(ylim=(0.08, 8))
+    panels[1].annotate("simulated p99", (6.2, 20), color="C0", va="bottom")
+    panels[1].annotate("closed form, mean", (6.2, 8), color="C1", va="top")
+    panels[1].set(ylim=(0, 70))
+    panels[2].plot(counts, [run.usd_per_million for run in runs], "o", color="C0")
+    panels[2].plot(best.replicas, best.usd_per_million, "o", color="C5", markersize=9)
+    panels[2].annotate(
+        f"smallest that keeps both:\n{best.replicas} replicas, ${best.usd_per_million:.2f}",
+        (best.replicas, best.usd_per_million),
+        xytext=(10, -4),
+        textcoords="offset points",
+        color="C5",
+        va="top",
+    )
+    panels[2].set(ylim=(0, 0.45), xlabel="replicas", ylabel="price [$/10⁶ tokens]")
+
+
+def check_smallest_fleet() -> None:
+    """The plan keeps both objectives, and one replica fewer does not at limits of powers of four.
+
+    Source: limits 1, 4, 16, …, 1,024 and every budget for one replica fewer; what differs and is
+    not excluded by twice its intervals, in runs as long as those on which the answer rests.
+    """
+    fleet, long, told = _worked()
+    found = told.plan
+    checks.holds("the plan keeps both", fleet.keeps(found.best), got=found.best.replicas)
+    fewer = found.best.replicas - 1
+    limits = [(4**k, budget) for budget in BUDGETS for k in range(6) if 4**k <= budget]
+    runs = [fleet.performance(fewer, *some) for some in limits]
+    near = {(r.ttft, r.tpot): (r.places, r.budget) for r in runs if r and fleet.may_keep(r, 2.0)}
+    kept = [some for some in near.values() if long.keeps(long.performance(fewer, *some))]
+    checks.equal("limits at which one fewer keeps them", kept, [])
+
+
+def check_more_replicas_are_faster() -> None:
+    """Every replica more lowers p99 of TTFT and of TPOT.
+
+    Source: theory of the share of traffic, λ/n; fleets of 3 to 8 with the same limits.
+    """
+    fleet, _, _ = _worked()
+    runs = [run for n in range(3, 9) if (run := fleet.performance(n, 256, 2048))]
+    for name in ("ttft", "tpot"):
+        values = [getattr(run, name)[2].value for run in runs]
+        checks.holds(
+            f"{name} falls", bool(np.all(np.diff(values) < 0)), got=np.round(values, 3).tolist()
+        )
+
+
+def check_price_by_hand() -> None:
+    """Replicas of $2 an hour over 60 requests a second of 250 tokens, and one that may fail.
+
+    Source: 10⁶·2n/(3600·60·250) = n/27 by hand; the requests drawn have a mean of 250 within three
+    standard errors, 250/√4000 each.
+    """
+    fleet, _, told = _worked()
+    found = told.plan
+    expected = found.best.replicas / 27
+    checks.close("$ for 10⁶ tokens", found.best.usd_per_million, expected, rtol=1e-12)
+    spare = Fleet(replace(WORKED, spare_replicas=1, requests=400)).performance(5, 64, 2048)
+    assert spare is not None
+    checks.close("with one to spare", spare.usd_per_million, 6 / 27, rtol=1e-12)
+    mean = float(fleet.sample.output_tokens.mean())
+    checks.close("mean length", mean, 250, atol=3 * 250 / math.sqrt(4000))
+
+
+def check_fewer_bits_never_need_more() -> None:
+    """Weights in the next smaller format never need more replicas, and leave more memory for the
+    cache.
+
+    Source: the same requests; 6.98·10⁹ bytes, of all parameters but the vocabulary's, over 131,072
+    bytes a token by hand.
+    """
+    fleet, _, told = _worked()
+    found = told.plan
+    assert found.quantized is not None
+    fewer = found.quantized.replicas <= found.best.replicas
+    checks.holds("replicas", fewer, got=found.quantized.replicas)
+    smaller = coarser(fleet.question.deployment)
+    assert smaller is not None
+    eight = Fleet(replace(WORKED, deployment=smaller)).engine
+    gained = 16 * (eight.kv_blocks - fleet.engine.kv_blocks)
+    checks.close("tokens gained", gained, 6_979_321_856 / 131_072, atol=16)
+
+
+def check_the_form_is_the_worked_example() -> None:
+    """What the form asks as it stands is the question of the worked example.
+
+    Source: the planner's own constant, which the figure and the text use.
+    """
+    _, _, told = _worked()
+    checks.equal("deployment", told.question.deployment.system, WORKED.deployment.system)
+    checks.equal("objective", told.question.objective, WORKED.objective)
+    checks.equal("traffic", told.question.traffic, WORKED.traffic)
+    checks.equal("split", split_name(told.question), split_name(WORKED))

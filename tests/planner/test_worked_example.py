@@ -1,0 +1,47 @@
+"""The worked example: its fleets are those of its plan, and its rows those of its answer."""
+
+from __future__ import annotations
+
+from serving_mathematics.planner.capacity_planner import WORKED, plan
+from serving_mathematics.planner.worked_example import _worked, example
+
+
+def test_fleets_are_those_of_the_plan() -> None:
+    fleet, long, told = _worked()
+    best = told.plan.best
+    assert long.question.requests == 4 * fleet.question.requests
+    assert long.performance(best.replicas, best.places, best.budget) == best
+    assert fleet.best(best.replicas + 1) == told.plan.one_more
+    assert plan(WORKED).best == best
+
+
+def test_rows_are_those_of_the_answer() -> None:
+    _, _, told = _worked()
+    found = example()
+    first, fewer, fewest = (row.split(" | ") for row in found.sweep_rows.splitlines())
+    assert first[0] == "| bf16"
+    assert int(first[1]) == told.plan.best.replicas
+    assert first[2] == str(told.plan.best.places)
+    assert int(fewer[1]) == found.quantized_count >= int(fewest[1])
+    price = told.plan.best.usd_per_million
+    assert float(fewer[5]) == round(price * (1 - found.saved_percent / 100), 3)
+    assert found.answer_rows.splitlines()[0].startswith(f"| replicas | {first[1]} |")
+    loads = [float(row.split(" | ")[1].strip("%")) for row in found.closed_rows.splitlines()]
+    counts = [float(row.split(" | ")[0].strip("| ")) for row in found.closed_rows.splitlines()]
+    for load, count in zip(loads, counts, strict=True):
+        assert abs(load - loads[0] * counts[0] / count) < 2.5  # percent, each rounded
+
+
+def test_a_memory_that_is_never_full_binds_nothing() -> None:
+    """With all memory the search takes other limits, at which the fleet as it is does as well."""
+    _, long, told = _worked()
+    found = told.plan
+    below = found.best.replicas - 1
+    roomy = long.with_all_memory()
+    other = roomy.best(below)
+    assert other is not None
+    assert roomy.keeps(other)
+    assert long.performance(below, other.places, other.budget) == other
+    assert "KV memory" not in found.binding
+    assert found.one_fewer_may_do  # as it does there, by less than its interval
+    assert not long.sure(other)
