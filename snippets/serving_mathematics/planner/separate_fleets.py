@@ -431,7 +431,7 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
 
 
 TIGHT = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=1000)  # of the page
-LOOSE = replace(TIGHT, objective=Objective(1.0, 0.05))
+LOOSE = replace(TIGHT, objective=Objective(1.0, 0.1))
 
 
 @functools.cache
