@@ -24,11 +24,10 @@ last admitted, recomputation, and its place at the head of the queue.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +115,7 @@ class StepTable:
     prompt: list[int]
     prompt_end: int
     change: int
+    prompt_array: IntArray = field(repr=False, compare=False)  # the same as prompt, shape (k,)
 
     def __init__(
         self,
@@ -130,15 +130,12 @@ class StepTable:
         require_non_negative(prompt_end_s=prompt_end_s, change_s=change_s)
         rises = prompt[0] == 0 and np.all(np.diff(prompt) >= 0)
         require(rises, "prompt_s", "non-decreasing from 0", prompt)
+        ticks = np.rint(prompt / TICK_S).astype(np.int64)
         object.__setattr__(self, "batch", np.rint(batch / TICK_S).astype(np.int64).tolist())
-        object.__setattr__(self, "prompt", np.rint(prompt / TICK_S).astype(np.int64).tolist())
+        object.__setattr__(self, "prompt", ticks.tolist())
+        object.__setattr__(self, "prompt_array", ticks)
         object.__setattr__(self, "prompt_end", round(prompt_end_s / TICK_S))
         object.__setattr__(self, "change", round(change_s / TICK_S))
-
-    @functools.cached_property
-    def prompt_array(self) -> IntArray:
-        """Ticks of the first tokens of a prompt, shape (k,)."""
-        return np.array(self.prompt)
 
 
 @dataclass(frozen=True)

@@ -148,13 +148,14 @@ def engine_of(
     context = float(np.average(asked.prompt_tokens + asked.output_tokens / 2, weights=later))
 
     crowd = deployment.pipeline * deployment.attention_data * float(MOST_PLACES)
-    low, high = guessed_step_s(deployment, constants, crowd, context * np.array([0.5, 1.5]))
+    sequences = np.arange(places + 1.0)
+    counts = np.concatenate([[crowd, crowd, 1.0], np.maximum(sequences, 1.0)])
+    contexts = np.concatenate([[0.5 * context, 1.5 * context, 0.0], np.full(places + 1, context)])
+    low, high, lone, *_ = steps_s = guessed_step_s(deployment, constants, counts, contexts)
     yields = slowness / deployment.accepted_tokens
     context_s = yields * float((high - low) / (crowd * context))
-    sequences = np.arange(places + 1.0)
-    batch_s = yields * guessed_step_s(deployment, constants, np.maximum(sequences, 1.0), context)
-    batch_s = np.maximum(batch_s - context_s * context * sequences, 0.0)
-    batch_s[0] = slowness * guessed_step_s(deployment, constants, 1, 0)[0]  # a prompt alone
+    batch_s = np.maximum(yields * steps_s[3:] - context_s * context * sequences, 0.0)
+    batch_s[0] = slowness * lone  # a prompt alone
 
     longest = max(longest, int((asked.prompt_tokens + asked.output_tokens).max()) - 1)
     tokens = np.arange(longest + 1.0)

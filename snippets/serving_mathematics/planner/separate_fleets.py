@@ -349,6 +349,8 @@ class SeparateFleets:
                 prompts = _smallest(kept, self.least[0], MOST_REPLICAS)
                 if prompts <= MOST_REPLICAS:
                     tried.append((prompts, place, budget))
+                if prompts == self.least[0]:
+                    break  # no other budget needs fewer
         if not tried:
             raise Infeasible(f"no {MOST_REPLICAS:,} replicas for prompts alone keep TTFT")
         prompts, _, budget = min(tried)
