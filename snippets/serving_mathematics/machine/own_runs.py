@@ -76,7 +76,7 @@ class OwnRun:
     label: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """The step model after calibration, and what the runs said."""
 
