@@ -40,7 +40,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-CHUNK = 256  # observations that simulate_sprt draws at a time
+CHUNK = 128  # observations that simulate_sprt draws at a time
 
 
 def sprt_bounds(alpha: float, beta: float) -> tuple[float, float]:
@@ -221,14 +221,13 @@ def _simulated_errors() -> dict[str, MeanEstimate]:
     """
     rng, count = np.random.default_rng(22), np.arange(1, 1001)
     accepted = [runs.accepted_h1 for runs in _simulated_runs()]
-    sums = np.cumsum(rng.standard_normal((2800, 1000)), axis=1)
-    p = always_valid_p(msprt_ratio(count, sums / count, 1.0, 0.1))[:, -1]
-    errors = {
-        "alpha": accepted[0],
-        "beta": ~accepted[1],
-        "mixture": p <= 0.05,
-        "plain": (np.abs(sums) > 1.959964 * np.sqrt(count)).any(axis=1),
-    }
+    looks: list[tuple[BoolArray, BoolArray]] = []
+    for _ in range(7):  # of 400 runs each
+        sums = np.cumsum(rng.standard_normal((400, 1000)), axis=1)
+        p = always_valid_p(msprt_ratio(count, sums / count, 1.0, 0.1))[:, -1]
+        looks.append((p <= 0.05, (np.abs(sums) > 1.959964 * np.sqrt(count)).any(axis=1)))
+    mixture, plain = (np.concatenate(wrong) for wrong in zip(*looks, strict=True))
+    errors = {"alpha": accepted[0], "beta": ~accepted[1], "mixture": mixture, "plain": plain}
     return {name: batch_means(wrong.astype(float)) for name, wrong in errors.items()}
 
 
@@ -239,23 +238,23 @@ def _sprt_exactly() -> tuple[list[float], list[float]]:
     """
     upper, lower = sprt_bounds(0.05, 0.2)
     error, success = math.log(2.0), math.log(0.98 / 0.99)
-    rates, errors = np.array([[0.01], [0.02]]), np.arange(150)
-    mass, accepted, mean = np.zeros((2, errors.size)), np.zeros(2), np.zeros(2)
-    mass[:, 0] = 1.0
-    for n in range(1, 12_001):
-        going = mass.sum(axis=1)
-        if going.max() < 1e-9:
-            break
-        mean += going
-        failed = mass[:, :-1] * rates
-        mass *= 1 - rates
-        mass[:, 1:] += failed
-        ratio = errors * error + (n - errors) * success
-        above = int(np.searchsorted(ratio, upper))
-        accepted += mass[:, above:].sum(axis=1)
-        mass[:, above:] = 0.0
-        mass[:, : int(np.searchsorted(ratio, lower, side="right"))] = 0.0
-    return accepted.tolist(), mean.tolist()
+    ends, means = [], []
+    for rate in (0.01, 0.02):
+        mass, fewest, n, accepted, mean = [1.0], 0, 0, 0.0, 0.0  # mass: by errors, from the fewest
+        while (going := sum(mass)) > 1e-12:
+            mean += going
+            n += 1
+            stay = [(1 - rate) * share for share in mass]
+            mass = [a + rate * b for a, b in zip((*stay, 0.0), (0.0, *mass), strict=True)]
+            most = fewest + len(mass) - 1
+            if most * error + (n - most) * success >= upper:
+                accepted += mass.pop()
+            if fewest * error + (n - fewest) * success <= lower:
+                del mass[0]
+                fewest += 1
+        ends.append(accepted)
+        means.append(mean)
+    return ends, means
 
 
 def figure_sequential_paths(figure: Figure) -> None:
