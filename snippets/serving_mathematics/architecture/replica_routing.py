@@ -222,7 +222,7 @@ def figure_mean_and_p99(figure: Figure) -> None:
     runs: dict[int, list[FleetSample]] = {2: [], 10: []}
     for x in points:
         for choices, samples in runs.items():
-            more = {"lanes": 128, "horizon": 60, "warm_up": 30}
+            more = {"lanes": 128, "horizon": 45, "warm_up": 30}
             samples.append(
                 _of_ten(choices) if x == 0.9 else simulate_fleet(rng, x, choices, 10, **more)
             )
@@ -253,7 +253,7 @@ def figure_mean_and_p99(figure: Figure) -> None:
 
 def slider_mean_and_p99() -> dict[str, Any]:
     """Let every request look at more servers, and see how hot the fleet may run."""
-    loads, choices = np.round(np.arange(0.3, 0.985, 0.01), 2), [1, 2, 3, 5, 10]
+    loads, choices = np.round(np.arange(0.3, 0.985, 0.02), 2), [1, 2, 3, 5, 10]
     found = [[best_of_d_found(load, d) for d in choices] for load in loads]
     return {
         "controls": [
@@ -288,7 +288,7 @@ def check_simulated_against_mean_field() -> None:
     """
     rng = np.random.default_rng(146)
     limit = float(best_of_d_found(0.9, 2).sum())
-    run = simulate_fleet(rng, 0.9, 2, 100, lanes=64, horizon=60, warm_up=30).mean_response
+    run = simulate_fleet(rng, 0.9, 2, 100, lanes=64, horizon=45, warm_up=30).mean_response
     checks.covers("n = 100, with the gap", run, finite_fleet_mean(0.9, 2, 100))
     above = (run.mean - limit) / run.standard_error
     checks.holds(
@@ -297,7 +297,7 @@ def check_simulated_against_mean_field() -> None:
         got=f"{above:.1f}",
         kind="simulation",
     )
-    run = simulate_fleet(rng, 0.7, 3, 30, lanes=320, horizon=30, warm_up=15).mean_response
+    run = simulate_fleet(rng, 0.7, 3, 30, lanes=320, horizon=26, warm_up=15).mean_response
     checks.covers("three choices, n = 30, ρ = 0.7", run, finite_fleet_mean(0.7, 3, 30))
 
 
