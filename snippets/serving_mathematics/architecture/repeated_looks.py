@@ -51,6 +51,11 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
     >>> round(crossing_probability([1.959964, 1.959964]), 6)
     0.083118
     """
+    return _crossed(thresholds, effect)[-1]
+
+
+def _crossed(thresholds: Sequence[float], effect: float) -> list[float]:
+    """The same of the looks up to each."""
     several = np.ndim(thresholds) == 1
     require(several, "thresholds", "a list with one number for every look", thresholds)
     looks = len(thresholds)
@@ -61,13 +66,14 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
     step = effect / math.sqrt(looks)  # mean of one increment
     widest = max(c * math.sqrt(k) for k, c in enumerate(thresholds, start=1))
     unit, weight = _legendre(NODES * (1 + int(widest / 16)))
-    before, mass = np.zeros(1), np.ones(1)  # nothing has happened yet: S₀ = 0
+    before, mass, crossed = np.zeros(1), np.ones(1), []  # nothing has happened yet: S₀ = 0
     for k, c in enumerate(thresholds, start=1):
         now = c * math.sqrt(k) * unit
         kernel = np.exp(-((now[:, None] - before[None, :] - step) ** 2) / 2)
         density = kernel @ mass / math.sqrt(2 * math.pi)
         before, mass = now, density * weight * c * math.sqrt(k)
-    return 1.0 - float(mass.sum())
+        crossed.append(1.0 - float(mass.sum()))
+    return crossed
 
 
 def pocock_constant(looks: int, alpha: float = 0.05) -> float:
@@ -100,7 +106,7 @@ def example() -> SimpleNamespace:
         middle = (low + high) / 2
         weak = crossing_probability([five] * 5, middle) < 0.8
         low, high = (middle, high) if weak else (low, middle)
-    going = [1 - crossing_probability([five] * k, high * math.sqrt(k / 5)) for k in range(1, 5)]
+    going = [1 - crossed for crossed in _crossed([five] * 5, high)[:4]]
     plain, pocock = _simulated_alarms()
     return SimpleNamespace(
         three_looks_percent=100 * crossing_probability([single] * 3),
@@ -150,7 +156,7 @@ def figure_peeking(figure: Figure) -> None:
     axes = figure.subplots()
     single = NormalDist().inv_cdf(0.975)
     looks = np.unique(np.geomspace(1, 200, 14).astype(int))
-    axes.plot(looks, [100 * crossing_probability([single] * int(k)) for k in looks], color="C3")
+    axes.plot(looks, 100 * np.array(_crossed([single] * 200, 0.0))[looks - 1], color="C3")
     sums = np.cumsum(rng.standard_normal((3500, 200)), axis=1)
     count = np.arange(1, 201)
     z = np.abs(sums) / np.sqrt(count)

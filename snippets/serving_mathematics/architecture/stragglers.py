@@ -195,7 +195,7 @@ def figure_copies(figure: Figure) -> None:
     """
     rng = np.random.default_rng(10)
     axes = figure.subplots()
-    waves = (1, 2, 3, 4, 6, 8, 10, 12)
+    waves = (1, 2, 4, 6, 9, 12)
     mean = 1 + SLOW_SHARE * (SLOWDOWN - 1)
     for copies, colour, text, place in (
         (False, "C1", "no copies", (3.0, 9.2)),

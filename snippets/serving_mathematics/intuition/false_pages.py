@@ -13,6 +13,7 @@ Source: Beyer et al. (2018), chapter 5, “Low-Traffic Services and Error Budget
 
 from __future__ import annotations
 
+import functools
 import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -169,10 +170,13 @@ def figure_false_pages(figure: Figure) -> None:
     ):
         pages = [_pages_per_month(load, error_rate) for load in loads.tolist()]
         axes.semilogy(loads, pages, color=colour, linewidth=1.4, label=name)
-        some = (60, 132) if error_rate < 0.001 else (60, 132, 264)
-        found = [_simulated_pages(rng, load, error_rate) for load in some]
-        means, halves = np.array(found).T
-        axes.errorbar(some, means, halves, fmt="o", color=colour)
+        if error_rate == 0.001:
+            months = _months_of_budget()
+        else:
+            months = {load: _pages_of_months(rng, load, error_rate, 42) for load in (60, 132)}
+        means = [pages.mean() for pages in months.values()]
+        halves = [1.96 * pages.std(ddof=1) / math.sqrt(pages.size) for pages in months.values()]
+        axes.errorbar(list(months), means, halves, fmt="o", color=colour)
     axes.axhline(1 / 12, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate("one a year", (600, 1 / 12), color="C4", ha="right", va="bottom", fontsize=9)
     axes.legend(title="a service that spends", alignment="left", loc="upper right")
@@ -180,22 +184,24 @@ def figure_false_pages(figure: Figure) -> None:
     axes.set(xlabel="requests per hour", ylabel="false pages in 30 days")
 
 
-def _simulated_pages(
-    rng: np.random.Generator, requests_per_h: int, error_rate: float, months: int = 42
-) -> tuple[float, float]:
-    """Mean number of pages in simulated months, and the half-width of its 95% interval."""
-    pages = _pages_of_months(rng, requests_per_h, error_rate, months)
-    return float(pages.mean()), 1.96 * float(pages.std(ddof=1)) / math.sqrt(months)
+@functools.cache
+def _months_of_budget() -> dict[int, npt.NDArray[np.int64]]:
+    """Pages of each simulated month by requests per hour, of a service that spends its budget."""
+    rng = np.random.default_rng(73)
+    months = ((60, 42), (132, 84), (264, 84))
+    return {load: _pages_of_months(rng, load, 0.001, count) for load, count in months}
 
 
 def _pages_of_months(
     rng: np.random.Generator, requests_per_h: int, error_rate: float, months: int
 ) -> npt.NDArray[np.int64]:
     """Number of times that the one-hour page begins in each of some simulated months."""
-    m = requests_per_h // 12
-    errors = rng.binomial(m, error_rate, (months, WINDOWS_PER_MONTH + 12))
-    firing = alert_firing(np.full(errors.shape, m), errors, 12, 1, SLO, PAGE)
-    return np.asarray((firing[:, 12:] & ~firing[:, 11:-1]).sum(axis=1))
+    m, starts = requests_per_h // 12, []
+    for _ in range(months):
+        errors = rng.binomial(m, error_rate, WINDOWS_PER_MONTH + 12)
+        firing = alert_firing(np.full(errors.size, m), errors, 12, 1, SLO, PAGE)
+        starts.append((firing[12:] & ~firing[11:-1]).sum())
+    return np.array(starts)
 
 
 def check_counts_are_those_of_the_alerts() -> None:
@@ -229,15 +235,10 @@ def check_false_pages_in_a_month() -> None:
 
     Source: simulation of independent months, five minutes at a time; three standard errors.
     """
-    rng = np.random.default_rng(73)
-    for load, rate, months in ((60, 0.001, 42), (132, 0.001, 84), (264, 0.001, 84)):
-        pages = _pages_of_months(rng, load, rate, months)
-        error = float(pages.std(ddof=1)) / math.sqrt(months)
-        checks.covers(
-            f"{load} an hour",
-            MeanEstimate(float(pages.mean()), error, 0),
-            _pages_per_month(load, rate),
-        )
+    for load, pages in _months_of_budget().items():
+        error = float(pages.std(ddof=1)) / math.sqrt(pages.size)
+        estimate = MeanEstimate(float(pages.mean()), error, 0)
+        checks.covers(f"{load} an hour", estimate, _pages_per_month(load, 0.001))
 
 
 def check_short_window_does_not_prevent_false_pages() -> None:

@@ -184,10 +184,14 @@ def response_late(
     require_positive_integer(slots=slots)
     load = requests_per_s * mean_service_s
     require(load < slots, "requests_per_s", f"below {slots / mean_service_s:g}", requests_per_s)
-    waiting, time = erlang_c(slots, load), threshold_s / mean_service_s
-    excess = abs(slots - load - 1)  # the rates of wait and service may come in either order
+    return _late(threshold_s / mean_service_s, erlang_c(slots, load), slots - load)
+
+
+def _late(time: float, waiting: float, spare: float) -> float:
+    """The same by the probability of a wait and the slots that nobody needs, in mean services."""
+    excess = abs(spare - 1)  # the rates of wait and service may come in either order
     spread = -math.expm1(-excess * time) / excess if excess else time
-    return math.exp(-time) + waiting * math.exp(-min(1, slots - load) * time) * spread
+    return math.exp(-time) + waiting * math.exp(-min(1, spare) * time) * spread
 
 
 def response_p99(requests_per_s: float, mean_service_s: float, slots: int) -> float:
@@ -198,17 +202,16 @@ def response_p99(requests_per_s: float, mean_service_s: float, slots: int) -> fl
     >>> round(response_p99(0.25, mean_service_s=2.0, slots=1), 6)  # 2·ln 100/(1 − 0.5)
     18.420681
     """
-    require_positive(mean_service_s=mean_service_s)
-    low, high = 0.0, mean_service_s
-    while response_late(high, requests_per_s, mean_service_s, slots) > 0.01:
+    response_late(0.0, requests_per_s, mean_service_s, slots)  # refuses what has no answer
+    load = requests_per_s * mean_service_s
+    waiting, spare = erlang_c(slots, load), slots - load
+    low, high = 0.0, 1.0
+    while _late(high, waiting, spare) > 0.01:
         low, high = high, 2 * high
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
-        if response_late(middle, requests_per_s, mean_service_s, slots) > 0.01:
-            low = middle
-        else:
-            high = middle
-    return high
+        low, high = (middle, high) if _late(middle, waiting, spare) > 0.01 else (low, middle)
+    return high * mean_service_s
 
 
 def min_replicas(requests_per_s: float, mean_service_s: float, slots: int, slo_s: float) -> int:
