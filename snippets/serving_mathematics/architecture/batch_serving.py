@@ -336,6 +336,7 @@ def figure_shard_count(figure: Figure) -> None:
     axes.annotate("no waiting, no overhead", (2600, 2.9), color="C4")
     axes.annotate(f"√(s(m−1)W/o) = {best}", (2400, 11.5), color="C4")
     axes.set(xscale="log", ylim=(2.5, 13), xlabel="shards n [1]", ylabel="finish [h]")
+    axes.set_xticks([100, 1000, 10_000, 100_000], ["100", "1,000", "10⁴", "10⁵"])
 
 
 def check_published_instances() -> None:

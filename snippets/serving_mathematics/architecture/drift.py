@@ -214,6 +214,8 @@ def figure_drift_null(figure: Figure) -> None:
     null.axhline(float(psi(REFERENCE, CURRENT)), color="C0", linestyle="--", linewidth=1.2)
     null.set(xlabel="observations in each of both samples", ylabel="PSI")
     null.set(xlim=(45, 120_000), ylim=(1e-4, 1.5))
+    null.set_xticks([100, 1000, 10_000, 100_000], ["100", "1,000", "10⁴", "10⁵"])
+    null.set_yticks([1e-4, 1e-3, 0.01, 0.1, 1], ["10⁻⁴", "0.001", "0.01", "0.1", "1"])
 
 
 def check_worked_shift() -> None:

@@ -168,6 +168,8 @@ def figure_flights(figure: Figure) -> None:
     axes.annotate("JSON", (5000, 205), color="C3", ha="right")
     axes.annotate("protobuf", (16_000, 66), color="C0")
     axes.set(xscale="log", yscale="log", ylim=(0.2, 700))
+    axes.set_xticks([100, 1000, 10_000, 100_000], ["100", "1,000", "10⁴", "10⁵"])
+    axes.set_yticks([1, 10, 100], ["1", "10", "100"])
     axes.set(xlabel="numbers in the request", ylabel="time of a call [ms]")
 
 

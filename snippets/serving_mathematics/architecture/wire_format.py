@@ -231,12 +231,12 @@ def figure_bytes_per_number(figure: Figure) -> None:
     Whole requests, envelope included. Random numbers are float32 from a normal distribution;
     pixels are sixteenths.
 
-    Alt: Bytes per number against numbers in a request from 4 to 32,768. All four curves fall as
+    Alt: Bytes per number against numbers in a request from 4 to 8,192. All four curves fall as
     the envelope is shared: JSON with the digits of doubles to 20 bytes, JSON with the shortest
     digits to 11, JSON of pixels to about 6, and protobuf to 4.
     """
     axes = figure.subplots()
-    counts = 2 ** np.arange(2, 16)
+    counts = 2 ** np.arange(2, 14)
     sample = _normal_floats(int(counts[-1]))
     pixels = np.random.default_rng(1).integers(0, 17, counts[-1]) / np.float32(16)
     for label, values, colour, y in (
@@ -256,6 +256,7 @@ def figure_bytes_per_number(figure: Figure) -> None:
         axes.plot(counts, (digits + np.array(envelope)) / counts, color=colour)
         axes.annotate(label, (counts[-1], y), color=colour, ha="right")
     axes.set_xscale("log", base=2)
+    axes.set_xticks(4 ** np.arange(1, 7), ["4", "16", "64", "256", "1,024", "4,096"])
     axes.set(xlabel="numbers in a request", ylabel="bytes per number [B]", ylim=(0, 40))
 
 

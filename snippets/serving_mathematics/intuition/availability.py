@@ -183,6 +183,7 @@ def figure_evidence(figure: Figure) -> None:
     axes.annotate("three nines", (1.9e6, 0.1), color="C4", ha="right", va="bottom", fontsize=9)
     axes.legend(loc="upper right")
     axes.set(xscale="log", yscale="log", xlim=(650, 2e6), ylim=(1e-3, 1))
+    axes.set_xticks([1000, 10_000, 100_000, 1_000_000], ["1,000", "10⁴", "10⁵", "10⁶"])
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.001", "0.01", "0.1", "1"])
     axes.set(xlabel="requests observed", ylabel="failure probability [%]")
 

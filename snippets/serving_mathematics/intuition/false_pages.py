@@ -181,6 +181,7 @@ def figure_false_pages(figure: Figure) -> None:
     axes.annotate("one a year", (600, 1 / 12), color="C4", ha="right", va="bottom", fontsize=9)
     axes.legend(title="a service that spends", alignment="left", loc="upper right")
     axes.set(xlim=(0, 605), ylim=(1e-3, 100))
+    axes.set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])
     axes.set(xlabel="requests per hour", ylabel="false pages in 30 days")
 
 

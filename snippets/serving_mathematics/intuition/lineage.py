@@ -290,6 +290,7 @@ def figure_collisions(figure: Figure) -> None:
         xlabel="position-weighted checksum",
         ylabel="arrays of five bytes",
     )
+    axes.set_yticks([1, 100, 1e4, 1e6, 1e8], ["1", "100", "10⁴", "10⁶", "10⁸"])
 
 
 def check_chain() -> None:

@@ -329,6 +329,8 @@ def figure_predicted_measured(figure: Figure) -> None:
         ("hollow: several GPUs", 6000, 620, "C4", "left"),
     ):
         axes.annotate(text, (x, y), color=colour, ha=side)
+    for ticks in (axes.set_xticks, axes.set_yticks):
+        ticks([1000, 10_000, 100_000], ["1,000", "10⁴", "10⁵"])
     axes.set(xlabel="bound on throughput [token/s]", ylabel="published throughput [token/s]")
 
 

@@ -466,6 +466,7 @@ def figure_price_of_speed(figure: Figure) -> None:
         xlabel="promised p99 [s]",
         ylabel="cost [$/h]",
     )
+    axes.set_yticks([10, 100], ["10", "100"])
 
 
 def check_choice_against_every_combination() -> None:

@@ -291,6 +291,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
         ylabel="lifetime compute [FLOP]",
     )
     axes.set_xticks([15, 30, 70, 150], ["15", "30", "70", "150"])
+    axes.set_yticks([1e25, 1e26, 1e27], ["10²⁵", "10²⁶", "10²⁷"])
     axes.minorticks_off()
 
 
