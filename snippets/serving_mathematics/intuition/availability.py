@@ -243,9 +243,10 @@ def check_interval_covers() -> None:
 
     Source: coverage summed exactly over the binomial distribution of the count, n = 60.
     """
+    intervals = [clopper_pearson(x, 60) for x in range(61)]
     for p in (0.01, 0.05, 0.3):
         mass = [math.comb(60, x) * p**x * (1 - p) ** (60 - x) for x in range(61)]
-        inside = [low <= p <= high for low, high in (clopper_pearson(x, 60) for x in range(61))]
+        inside = [low <= p <= high for low, high in intervals]
         coverage = sum(m for m, covered in zip(mass, inside, strict=True) if covered)
         checks.inside(f"coverage at p = {p:g}", coverage, 0.95, 1.0, kind="identity")
 

@@ -159,7 +159,7 @@ def example() -> SimpleNamespace:
 def _false_verdicts(phi: float, tolerance: float) -> float:
     """Share of half hours without change that the judge does not pass."""
     rng = np.random.default_rng(64)
-    old, new = (10 + simulate_ar1(rng, phi, 1500, 30) for _ in "ab")
+    old, new = (10 + simulate_ar1(rng, phi, 1050, 30) for _ in "ab")
     verdicts = [rank_judge(a, b, tolerance) for a, b in zip(old, new, strict=True)]
     return 1 - verdicts.count("Pass") / len(verdicts)
 
@@ -249,7 +249,7 @@ def check_judge() -> None:
     """Half an hour of independent minutes without change is judged High or Low in 2% of the cases
     at tolerance 0 and in less at 0.25, of correlated ones (φ = 0.8) in a quarter and more.
 
-    Source: the definition of the interval's confidence; 1,500 simulated pairs of 30 values.
+    Source: the definition of the interval's confidence; 1,050 simulated pairs of 30 values.
     """
     for phi, tolerance, low, high in (
         (0.0, 0.0, 0.01, 0.032),

@@ -184,19 +184,19 @@ def check_fair_load_against_prices() -> None:
 def check_backlog_by_simulation() -> None:
     """After half an hour at 100% the simulated backlog is what the random walk says.
 
-    Source: 420 simulated runs in steps of 1 s; the tolerance is 3 standard errors plus 0.58 of a
-    step's standard deviation, by which looking once a second misses the reflection.
+    Source: 420 simulated runs in steps of 3 s; the tolerance is 3 standard errors plus 0.58 of a
+    step's standard deviation, by which looking once a step misses the reflection.
     """
     rng = np.random.default_rng(35)
-    runs, seconds, rate, service = 420, 1800, 40.0, 0.1
+    runs, seconds, step, rate, service = 420, 1800, 3, 40.0, 0.1
     left, lowest = np.zeros(runs), np.zeros(runs)
-    for _ in range(seconds):
-        arrived = rng.poisson(rate, runs)
-        left += rng.gamma(np.maximum(arrived, 1)) * service * (arrived > 0) - rate * service
+    for _ in range(seconds // step):
+        arrived = rng.poisson(step * rate, runs)
+        left += (rng.gamma(np.maximum(arrived, 1)) * (arrived > 0) - step * rate) * service
         lowest = np.minimum(lowest, left)
     delays = (left - lowest) / (rate * service)
     error = float(delays.std(ddof=1)) / math.sqrt(runs)
-    missed = 0.58 * math.sqrt(2 / rate)
+    missed = 0.58 * math.sqrt(2 * step / rate)
     checks.close(
         "mean delay after half an hour [s]",
         float(delays.mean()),
