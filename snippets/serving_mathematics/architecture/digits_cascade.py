@@ -346,6 +346,23 @@ def figure_accuracy_cost(figure: Figure) -> None:
     axes.set(xlabel="cost [multiplications per image]", ylabel="accuracy [share of test images]")
 
 
+def check_both_models_read_digits() -> None:
+    """Held-out digits are read better with a hidden layer than without, and better than by means.
+
+    Source: the nearest class mean, computed on the same 360 images.
+    """
+    digits, (_, test) = load_digits(), _readings()
+    known = digits.train
+    means = np.array([known.pixels[known.labels == digit].mean(axis=0) for digit in range(CLASSES)])
+    distances = ((digits.test.pixels[:, None, :] - means) ** 2).sum(axis=2)
+    bar = float(np.mean(distances.argmin(axis=1) == test.labels))
+    for hidden in (SMALL, LARGE):
+        accuracy = float(test.right[hidden].mean())
+        label = f"accuracy with {hidden} hidden units"
+        checks.inside(label, accuracy, bar, 1.0, kind="measured")
+        bar = accuracy
+
+
 def check_temperature() -> None:
     """One temperature makes the small model's confidence agree with its accuracy on images that it
     was not fitted to.

@@ -237,24 +237,6 @@ def check_the_gradient_is_the_slope_of_the_loss() -> None:
         checks.close(f"∂L/∂z[{row},{column}]", slopes[row, column], slope, atol=1e-9)
 
 
-def check_both_models_read_digits() -> None:
-    """Held-out digits are read better with a hidden layer than without, and better than by means.
-
-    Source: the nearest class mean, computed on the same 360 images.
-    """
-    digits = load_digits()
-    fitted_on, held_out = digits.train, digits.test
-    means = np.array([fitted_on.pixels[fitted_on.labels == d].mean(axis=0) for d in range(DIGITS)])
-    distances = ((held_out.pixels[:, None, :] - means) ** 2).sum(axis=2)
-    bar = float(np.mean(distances.argmin(axis=1) == held_out.labels))
-    gradient = cross_entropy_gradient(fitted_on.labels)
-    for hidden in (0, 64):
-        model = train_classifier(fitted_on.pixels, gradient, hidden, np.random.default_rng(1))
-        accuracy = model.accuracy(held_out)
-        checks.inside(f"accuracy with {hidden} hidden units", accuracy, bar, 1.0)
-        bar = accuracy
-
-
 def check_bad_input_is_refused() -> None:
     """Labels that are no digits, wrong shapes and non-finite pixels raise ValueError.
 
