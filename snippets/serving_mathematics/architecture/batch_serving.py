@@ -337,6 +337,7 @@ def figure_shard_count(figure: Figure) -> None:
     axes.annotate(f"√(s(m−1)W/o) = {best}", (2400, 11.5), color="C4")
     axes.set(xscale="log", ylim=(2.5, 13), xlabel="shards n [1]", ylabel="finish [h]")
     axes.set_xticks([100, 1000, 10_000, 100_000], ["100", "1,000", "10⁴", "10⁵"])
+    axes.minorticks_off()
 
 
 def check_published_instances() -> None:

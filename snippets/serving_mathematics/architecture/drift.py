@@ -216,6 +216,7 @@ def figure_drift_null(figure: Figure) -> None:
     null.set(xlim=(45, 120_000), ylim=(1e-4, 1.5))
     null.set_xticks([100, 1000, 10_000, 100_000], ["100", "1,000", "10⁴", "10⁵"])
     null.set_yticks([1e-4, 1e-3, 0.01, 0.1, 1], ["10⁻⁴", "0.001", "0.01", "0.1", "1"])
+    null.minorticks_off()
 
 
 def check_worked_shift() -> None:

@@ -260,6 +260,7 @@ def figure_found_at_the_server(figure: Figure) -> None:
         axes.annotate(label, place, color=colour)
     axes.set(xlim=(0, 20), ylim=(1e-6, 1.3), yscale="log", xticks=range(0, 21, 5))
     axes.set_yticks(0.1 ** np.arange(0, 7), ["1", "0.1", "0.01", "10⁻³", "10⁻⁴", "10⁻⁵", "10⁻⁶"])
+    axes.minorticks_off()
     axes.set(xlabel="others found, j [requests]", ylabel="probability of j or more [1]")
 
 

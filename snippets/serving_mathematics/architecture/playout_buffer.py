@@ -212,6 +212,7 @@ def figure_start_delay(figure: Figure) -> None:
         axes.annotate(f"{1000 * mean:.0f} ms", (x, y), color=colour)
     axes.set(yscale="log", xlim=(-0.08, 4), ylim=(1e-3, 1.2))
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.001", "0.01", "0.1", "1"])
+    axes.minorticks_off()
     axes.set(xlabel="start delay after the first token [s]", ylabel="chance of a stall [1]")
 
 

@@ -194,6 +194,7 @@ def figure_itl_distribution(figure: Figure) -> None:
     axes.set(xscale="log", yscale="log", xlim=(0.02, 3), ylim=(1e-4, 1.3))
     axes.set_xticks([0.1, 1], ["0.1", "1"])
     axes.set_yticks([1e-4, 1e-3, 0.01, 0.1, 1], ["10⁻⁴", "0.001", "0.01", "0.1", "1"])
+    axes.minorticks_off()
     axes.set(xlabel="gap between tokens [s]", ylabel="share of longer gaps [1]")
 
 

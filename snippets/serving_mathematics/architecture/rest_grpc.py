@@ -170,6 +170,7 @@ def figure_flights(figure: Figure) -> None:
     axes.set(xscale="log", yscale="log", ylim=(0.2, 700))
     axes.set_xticks([100, 1000, 10_000, 100_000], ["100", "1,000", "10⁴", "10⁵"])
     axes.set_yticks([1, 10, 100], ["1", "10", "100"])
+    axes.minorticks_off()
     axes.set(xlabel="numbers in the request", ylabel="time of a call [ms]")
 
 

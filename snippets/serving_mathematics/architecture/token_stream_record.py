@@ -111,6 +111,7 @@ def figure_measured_gaps(figure: Figure) -> None:
         axes.annotate(name, (60, 180), color=colour)
         axes.set(yscale="log", xlim=(0, 102), ylim=(4, 1000))
         axes.set_yticks([10, 100, 1000], ["10", "100", "1,000"])
+        axes.minorticks_off()
         axes.set(xlabel="token [1]", ylabel="gap [ms]")
 
 

@@ -185,6 +185,7 @@ def figure_evidence(figure: Figure) -> None:
     axes.set(xscale="log", yscale="log", xlim=(650, 2e6), ylim=(1e-3, 1))
     axes.set_xticks([1000, 10_000, 100_000, 1_000_000], ["1,000", "10⁴", "10⁵", "10⁶"])
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.001", "0.01", "0.1", "1"])
+    axes.minorticks_off()
     axes.set(xlabel="requests observed", ylabel="failure probability [%]")
 
 

@@ -182,6 +182,7 @@ def figure_false_pages(figure: Figure) -> None:
     axes.legend(title="a service that spends", alignment="left", loc="upper right")
     axes.set(xlim=(0, 605), ylim=(1e-3, 100))
     axes.set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])
+    axes.minorticks_off()
     axes.set(xlabel="requests per hour", ylabel="false pages in 30 days")
 
 

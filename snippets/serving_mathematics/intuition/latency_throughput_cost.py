@@ -355,6 +355,7 @@ def figure_roofline(figure: Figure) -> None:
     axes.set(ylim=(1, 4500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+    axes.minorticks_off()
 
 
 def figure_frontier(figure: Figure) -> None:

@@ -331,6 +331,7 @@ def figure_predicted_measured(figure: Figure) -> None:
         axes.annotate(text, (x, y), color=colour, ha=side)
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks([1000, 10_000, 100_000], ["1,000", "10⁴", "10⁵"])
+    axes.minorticks_off()
     axes.set(xlabel="bound on throughput [token/s]", ylabel="published throughput [token/s]")
 
 
