@@ -485,6 +485,8 @@ def check_choice_against_every_combination() -> None:
                     continue
                 slowest = max(weights / 3.35e12, 2 * one.parameters * slots / 989e12)
                 service = 150 * (slowest + caches / 3.35e12) / one.devices
+                if math.exp(-slo / service) > 0.01:  # which an idle slot misses
+                    continue
                 for replicas in range(1, 61):
                     if _late_by_states(slo / service, 20.0 * service, replicas * slots) <= 0.01:
                         costs.append(2.5 * one.devices * replicas)
