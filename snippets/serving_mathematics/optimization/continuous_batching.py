@@ -24,10 +24,11 @@ last admitted, recomputation, and its place at the head of the queue.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +116,6 @@ class StepTable:
     prompt: list[int]
     prompt_end: int
     change: int
-    prompt_array: IntArray = field(repr=False, compare=False)  # the same as prompt, shape (k,)
 
     def __init__(
         self,
@@ -133,9 +133,14 @@ class StepTable:
         ticks = np.rint(prompt / TICK_S).astype(np.int64)
         object.__setattr__(self, "batch", np.rint(batch / TICK_S).astype(np.int64).tolist())
         object.__setattr__(self, "prompt", ticks.tolist())
-        object.__setattr__(self, "prompt_array", ticks)
+        self.__dict__["prompt_array"] = ticks  # which are here already
         object.__setattr__(self, "prompt_end", round(prompt_end_s / TICK_S))
         object.__setattr__(self, "change", round(change_s / TICK_S))
+
+    @functools.cached_property
+    def prompt_array(self) -> IntArray:
+        """Ticks of the first tokens of a prompt, shape (k,)."""
+        return np.array(self.prompt)
 
 
 @dataclass(frozen=True)

@@ -381,9 +381,8 @@ def runs_of(runs: Sequence[LoadRun], deployment: Deployment) -> list[OwnRun]:
 
 def _refuse_other(run: LoadRun, deployment: Deployment) -> None:
     asked, system = deployment.architecture, deployment.system
-    name = run.model.rstrip("/").split("/")[-1]
     try:
-        model = find_model(name)[0] if name not in ("", asked.name) else asked
+        model = find_model(run.model.rstrip("/").split("/")[-1])[0] if run.model else asked
     except ValueError:
         model = asked
     same = (model.layer_count, model.hidden, model.parameters) == (
