@@ -450,7 +450,7 @@ def _ran(folder: Path) -> dict[str, Any]:
             os.utime(entry, (1e8 + number, 1e8 + number))
         told["first"] = run(names=names, timeout_s=20.0)
         kept = sorted(path.name for path in (cache / "part.fine").iterdir())
-        told["environment"] = small_runs.Process.given
+        told["environment"] = small_runs.Worker.given
         told["entries"] = [name for name in kept if len(name) == 1]
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
         told["again"] = run(names=names, timeout_s=20.0)["started"]
