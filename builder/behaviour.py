@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder import PACKAGE
+from builder.outline import outlined
 
 REFLECTING = {"globals", "locals", "vars", "eval", "exec", "__import__", "modules", "importlib"}
 _DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -48,6 +49,7 @@ class Content:
     bound: dict[str, list[Bound]]
     mentioned: list[str]  # modules of the package in its strings
     opaque: bool  # whether it may reach functions without their names
+    outline: dict[str, Any]  # as plain lists and dictionaries
 
     def as_bytes(self) -> bytes:
         """For the cache."""
@@ -70,7 +72,7 @@ def content_of(source: bytes, documented: bool) -> Content:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         whole = hashlib.sha256(source).hexdigest()
-        return Content(whole, whole, [], {}, {}, {}, [], opaque=True)
+        return Content(whole, whole, [], {}, {}, {}, [], True, outlined([], []).as_json())
     if not documented:
         _silenced(tree.body)
     parts = [_Part(node, documented) for node in tree.body]
@@ -96,6 +98,7 @@ def content_of(source: bytes, documented: bool) -> Content:
         bound=bound,
         mentioned=_mentioned(text for part in parts for text in part.strings),
         opaque=bool(REFLECTING & (names | bound.keys())),
+        outline=outlined(tree.body, [part.variables for part in parts]).as_json(),
     )
 
 

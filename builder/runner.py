@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError, worker
+from builder.outline import Outline
 from builder.source import (
-    Outline,
     Sources,
     builder_digest,
     module_names,
@@ -360,12 +360,12 @@ def warm_up() -> None:
 def _start(
     context: Any, idle: list[_Worker], sources: Sources, cache: Path, name: str, timeout_s: float
 ) -> _Job:
-    version, needs = sources.digest(name), sources.needs(name)
+    version, asked = sources.digest(name), (sources.described(name), sources.needs(name))
     with _writing(cache):
         folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
     found = idle.pop() if idle else _worker(context)
     with contextlib.suppress(OSError):  # it has ended, as will show
-        found.asked.send((sources.root, name, version, folder, needs))
+        found.asked.send((sources.root, name, version, folder, *asked))
     return _Job(name, version, folder, found, time.monotonic() + timeout_s)
 
 
@@ -415,7 +415,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
             return None
         with _writing(cache):
             if not (job.folder / "record.json").is_file():
-                _record_death(root, job, timeout_s)
+                _record_death(sources, job, timeout_s)
             if not _whole(root, job.name, job.digest, job.folder):
                 return None
             there = _whole(root, job.name, job.digest, target)
@@ -428,7 +428,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
     return _whole(root, job.name, job.digest, target)
 
 
-def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
+def _record_death(sources: Sources, job: _Job, timeout_s: float) -> None:
     """A record for a worker that left none: it hung, exited or crashed."""
     step, output = "1 module", ""
     with contextlib.suppress(OSError):
@@ -453,9 +453,8 @@ def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
         "message": message,
         "traceback": output,
     }
-    described = worker.description(module_path(root, job.name))
-    of = {"of": [job.name, job.digest]}
-    worker.seal(job.folder, worker.empty_record() | {"failures": [failure]} | described | of)
+    told = sources.described(job.name) | {"failures": [failure], "of": [job.name, job.digest]}
+    worker.seal(job.folder, worker.empty_record() | told)
 
 
 def _install(folder: Path, target: Path) -> None:

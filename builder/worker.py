@@ -39,12 +39,8 @@ from typing import Any
 
 from builder import PACKAGE, SOURCES
 from builder.kept import made_once, write_whole
-from builder.source import (
-    Outline,
-    absent_packages,
-    module_path,
-    outline,
-)
+from builder.outline import outline
+from builder.source import absent_packages, module_path
 
 OUTPUT = "output.txt"  # what the module printed, until its record is written
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
@@ -310,15 +306,6 @@ def file_digest(path: Path) -> str:
         return "absent"
 
 
-def description(path: Path) -> dict[str, Any]:
-    """A module's text and its outline, which is empty for a text that is not Python."""
-    source = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        return {"source": source, "outline": outline(source).as_json()}
-    except (SyntaxError, ValueError):
-        return {"source": source, "outline": Outline({}, []).as_json()}
-
-
 def told_anew(record: dict[str, Any], source: str) -> dict[str, Any]:
     """A record with another text of the same behaviour. What it says of functions is read from
     their docstrings, as `checks`, `figure` and `slider` read it when they run.
@@ -461,10 +448,13 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) -> None:
+def main(
+    root: Path, name: str, version: str, folder: Path, described: dict[str, Any], needs: list[str]
+) -> None:
     """Run one module, leave a sealed record and the output in `folder`, and end this process.
 
-    version: the digest of what is run. needs: the module's optional packages, as pip calls them.
+    version: the digest of what is run. described: the module's text and outline. needs: its
+    optional packages, as pip calls them.
     """
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
@@ -482,6 +472,6 @@ def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) ->
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     run = _Run(root, name, folder)
     record = run.record(needs)
-    seal(folder, record | description(run.path) | {"of": [name, version]})
+    seal(folder, record | described | {"of": [name, version]})
     end_descendants(os.getpid())
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -32,8 +32,10 @@ from builder import (
     source,
     worker,
 )
+from builder.behaviour import content_of
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
+from builder.outline import outline
 from builder.pages import symbol_uses
 from builder.runner import Run
 from builder.source import module_names, module_path
@@ -531,9 +533,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")
-        told[f"described {what.strip()}"] = worker.description(path)
+        told[f"described {what.strip()}"] = content_of(path.read_bytes(), documented=False).outline
     path.write_bytes(b"a = '\xff'\n")
-    told["described bytes"] = worker.description(path)
+    told["described bytes"] = content_of(path.read_bytes(), documented=False).outline
     told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
     return told
 
@@ -662,7 +664,7 @@ def _sources(folder: Path) -> dict[str, Any]:
             "executed": sorted(line.rpartition(" ")[0][len(SOURCES) + 1 :] for line in executed),
         }
         with contextlib.suppress(SyntaxError):
-            told[name]["outline"] = source.outline(path.read_text(encoding="utf-8")).as_json()
+            told[name]["outline"] = outline(path.read_text(encoding="utf-8")).as_json()
     for name, what in COPIED:
         try:
             copied = source.self_contained(found.module(name), what, found.module)

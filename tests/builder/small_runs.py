@@ -60,7 +60,7 @@ class Worker:
 
     def send(self, asked: Any) -> None:
         """Leave a record, or what there is without one."""
-        root, self.name, version, folder, needs = asked
+        _, self.name, version, folder, described, needs = asked
         after, self.status, left = ENDS[self.name]
         self.told.append(f"start {self.name} {needs} at {self.clock.now - 1e9:g}")
         self.end = self.clock.now + after
@@ -70,14 +70,14 @@ class Worker:
         if self.status != 0:
             return
         failure = {"function": "check_it", "line": 4, "error": "E", "message": "m", "traceback": ""}
-        record = worker.empty_record() | worker.description(module_path(root, self.name))
+        record = worker.empty_record() | described
         record |= {"of": [self.name, version], "seconds": {"import": 0.125, "b": after}}
         record["failures"] = [failure] * left.get("failures", 0)
         record["absent"] = left.get("absent", [])
         (folder / "line-light.svg").write_text("<svg/>", encoding="utf-8")
         worker.seal(folder, record)
         if self.name == "part.changes":
-            path = module_path(root, self.name)
+            path = module_path(asked[0], self.name)
             path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")
 
     def recv(self) -> int | None:
