@@ -29,7 +29,10 @@ _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
-_ESCAPED = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&#39;": "'", "&amp;": "&"}
+_ESCAPED = {
+    "&#10;": "\n", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&#39;": "'",
+    "&amp;": "&",
+}
 BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
 _SWITCH = '<form class="md-header__option" data-md-component="palette">'
