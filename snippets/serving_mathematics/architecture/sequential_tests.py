@@ -225,7 +225,7 @@ def _simulated_errors() -> dict[str, MeanEstimate]:
     for _ in range(7):  # of 400 runs each
         sums = np.cumsum(rng.standard_normal((400, 1000)), axis=1)
         p = always_valid_p(msprt_ratio(count, sums / count, 1.0, 0.1))[:, -1]
-        looks.append((p <= 0.05, (np.abs(sums) > 1.959964 * np.sqrt(count)).any(axis=1)))
+        looks.append((p <= 0.05, (np.abs(sums) / np.sqrt(count)).max(axis=1) > 1.959964))
     mixture, plain = (np.concatenate(wrong) for wrong in zip(*looks, strict=True))
     errors = {"alpha": accepted[0], "beta": ~accepted[1], "mixture": mixture, "plain": plain}
     return {name: batch_means(wrong.astype(float)) for name, wrong in errors.items()}
