@@ -469,12 +469,6 @@ class Fleet:
         other._refuse_impossible()
         return other
 
-    def anew(self, told: Told | None) -> Fleet:
-        """The same fleets, of which nothing was asked yet; both know what either has simulated."""
-        other = copy.copy(self)
-        other.told, other.done = told, {}
-        return other
-
     def with_all_memory(self) -> Fleet:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
@@ -491,11 +485,9 @@ class Fleet:
 
     def _shared(self, traffic: Traffic, replicas: int) -> Workload:
         """The same, drawn once for the limits that are tried one after the other."""
-        share = self.shares.get(replicas)
-        if share is None:
-            share = self._share(traffic, replicas)
-            self.shares.clear()
-            self.shares[replicas] = share
+        share = self.shares.get(replicas) or self._share(traffic, replicas)
+        self.shares.clear()
+        self.shares[replicas] = share
         return share
 
     def within(self, asked: Workload, most: int = 0) -> Workload:
@@ -613,8 +605,8 @@ class Fleet:
     def judged(
         self, ttft: FloatArray, tpot: FloatArray, which: IntArray
     ) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
-        """Of latencies in order of arrival: both at QUANTILES, what each class gets, and the share
-        of requests that keep both."""
+        """Latencies in order of arrival at QUANTILES, of each class, and the share that keeps
+        both."""
         kept = np.zeros(ttft.size, dtype=bool)
         runs = []
         for place, goal in enumerate(self.goals):
@@ -628,8 +620,7 @@ class Fleet:
             runs.append(ClassRun(name, goal, first[-1], later[-1], share, rate))
         if len(runs) > 1:
             first, later = sectioned_quantiles(ttft, QUANTILES), _of_some(tpot, QUANTILES)
-        count = len(QUANTILES)
-        return first[:count], later[:count], tuple(runs), sectioned_share(kept)
+        return first[:3], later[:3], tuple(runs), sectioned_share(kept)
 
     def full_rate(self, places: int) -> float:
         """Requests a second of a replica whose places are always taken."""
@@ -778,9 +769,11 @@ def _known(question: Question) -> tuple[Fleet, Fleet]:
 
 
 def _fleets(question: Question, told: Told | None = None) -> tuple[Fleet, Fleet]:
-    """Shorter and longer runs for a question; told hears of all, simulated before or not."""
-    fleet, long = _known(question)
-    return fleet.anew(told), long.anew(told)
+    """The same, of which nothing was asked yet; told hears of all, simulated before or not."""
+    fleet, long = map(copy.copy, _known(question))
+    fleet.told = long.told = told
+    fleet.done, long.done = {}, {}
+    return fleet, long
 
 
 def _longer(fleet: Fleet, long: Fleet, replicas: int) -> Performance | None:
@@ -906,7 +899,12 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     >>> plan(question, alternatives=False).best.replicas
     3
     """
-    fleet, long = _fleets(question, told)
+    return _planned(*_fleets(question, told), alternatives)
+
+
+def _planned(fleet: Fleet, long: Fleet, alternatives: bool) -> Plan:
+    """The plan for the question of these fleets."""
+    question, told = fleet.question, fleet.told
     best, _ = settled(fleet, long)
     below = best.replicas - 1
     fewer = fleet.best(below) if below else None

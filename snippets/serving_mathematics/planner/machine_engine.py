@@ -149,8 +149,8 @@ def engine_of(
 
     crowd = deployment.pipeline * deployment.attention_data * float(MOST_PLACES)
     sequences = np.arange(places + 1.0)
-    counts = np.concatenate([[crowd, crowd, 1.0], np.maximum(sequences, 1.0)])
-    contexts = np.concatenate([[0.5 * context, 1.5 * context, 0.0], np.full(places + 1, context)])
+    counts = np.r_[crowd, crowd, 1.0, np.maximum(sequences, 1.0)]
+    contexts = context * np.r_[0.5, 1.5, 0.0, np.ones(places + 1)]
     low, high, lone, *_ = steps_s = guessed_step_s(deployment, constants, counts, contexts)
     yields = slowness / deployment.accepted_tokens
     context_s = yields * float((high - low) / (crowd * context))
