@@ -173,7 +173,7 @@ def _asked(uneven: bool) -> list[Workload]:
 
 @functools.cache
 def _responses(
-    places: int, load: float, log_error: float | None, uneven: bool = False
+    places: int, load: float, log_error: float | None, uneven: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Mean and p99 of the response [s] of every run, shape (RUNS,), at a share of what the places
     carry when they are always taken; in order of arrival where the error is None."""
@@ -220,10 +220,10 @@ def example() -> SimpleNamespace:
     steady_64, busy_64 = _changes(64, 0.8), _changes(64, 0.95)
     guessed = _changes(16, 0.95, 1.0)
     return SimpleNamespace(
-        engine_mean_80=float(_responses(16, 0.8, None)[0].mean()),
-        engine_mean_95=float(_responses(16, 0.95, None)[0].mean()),
-        engine_64_mean_80=float(_responses(64, 0.8, None)[0].mean()),
-        engine_64_mean_95=float(_responses(64, 0.95, None)[0].mean()),
+        engine_mean_80=float(_responses(16, 0.8, None, False)[0].mean()),
+        engine_mean_95=float(_responses(16, 0.95, None, False)[0].mean()),
+        engine_64_mean_80=float(_responses(64, 0.8, None, False)[0].mean()),
+        engine_64_mean_95=float(_responses(64, 0.95, None, False)[0].mean()),
         engine_gain_80=-steady[0][0],
         engine_gain_80_half=steady[0][1],
         engine_p99_80=steady[1][0],
