@@ -139,7 +139,8 @@ def regimes(work: Work, constants: Constants) -> NDArray[np.int64]:
 @cache
 def _runs() -> tuple[Table, dict[str, Array], NDArray[np.bool_]]:
     """Runs of one engine, their times per token term by term, and which have experts."""
-    table = tabulate([run for run in read_runs(read_lines()) if run.kind == "engine"])
+    runs = read_runs(line for line in read_lines() if line["mode"] == "agg")
+    table = tabulate([run for run in runs if run.kind == "engine"])
     sparse = np.array([run.answers.architecture.routed_parameters > 0 for run in table.runs])
     return table, terms_added(table.engines, KERNELS), sparse
 
