@@ -344,6 +344,7 @@ def figure_weights_a_token(figure: Figure) -> None:
         xlabel="tokens in a step",
         ylabel="weights read a token",
     )
+    axes.minorticks_off()
 
 
 def slider_weights_a_token() -> dict[str, Any]:

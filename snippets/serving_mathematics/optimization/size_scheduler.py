@@ -218,6 +218,7 @@ def figure_slowdown_by_size(figure: Figure) -> None:
     axes.axhline(1 / (1 - LOAD), color="C4", linestyle=":", linewidth=1.2)
     axes.annotate("shared equally", (0.024, 5.5), color="C4")
     axes.set(xscale="log", yscale="log", xlim=(0.02, 60), ylim=(0.8, 1000))
+    axes.minorticks_off()
     axes.set(xlabel="size of the request [s]", ylabel="mean slowdown [1]")
 
 

@@ -238,6 +238,7 @@ def figure_customers_a_second(figure: Figure) -> None:
         axes.set(title=queue, xscale="log", xlim=(2e4, 6e8), ylabel="engine")
         axes.set_ylim(-0.6, len(engines) - 0.4)
         axes.set_xlabel("customers a second of processor time [1/s]")
+        axes.minorticks_off()
 
 
 def figure_two_runs(figure: Figure) -> None:
@@ -263,6 +264,7 @@ def figure_two_runs(figure: Figure) -> None:
     high = max(max(s["most"] for s in pair) for pair in _pairs().values())
     axes.plot([low, high], [low, high], color="C4", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log")
+    axes.minorticks_off()
     axes.set(xlabel="first run [ratio or exponent]", ylabel="second run [ratio or exponent]")
 
 

@@ -378,6 +378,7 @@ def figure_customers_needed(figure: Figure) -> None:
     axes.annotate("closed form", (0.5, 2.2e7), color="C0", ha="center")
     axes.annotate("simulated", (0.3, 3.2e6), color="C1", ha="center")
     axes.set(yscale="log", xlim=(0.08, 1))
+    axes.minorticks_off()
     axes.set_xticks([0.2, 0.4, 0.6, 0.8, 1.0], ["20%", "40%", "60%", "80%", "100%"])
     axes.set(xlabel="utilization", ylabel="customers for ±1%")
 
