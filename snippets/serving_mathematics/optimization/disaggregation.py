@@ -48,7 +48,7 @@ LINK_BYTES_PER_S = 25e9  # 200 Gbit/s between devices, an assumption
 RATES = tuple(0.5 * k for k in range(1, 14))  # per GPU [1/s]
 TPOT_LIMITS_S = (0.015, 0.025, 0.060)
 WHOLE = 10**6  # a token budget that no prompt reaches
-BUDGETS = (128, 192, 256, 512, 1024, 2048, WHOLE)  # of GPUs that run both phases
+BUDGETS = (128, 192, 256, 512, 2048, WHOLE)  # of GPUs that run both phases
 BEST = (192, 512, 2048)  # of them, at one limit or another
 LINES = ((0, WHOLE, "C1"), (0, 192, "C2"), (0, 512, "C3"), (2, WHOLE, "C0"))  # of the figure
 
@@ -443,7 +443,7 @@ def check_separation_is_for_the_rhythm() -> None:
     carry in both phases, with 60 ms less; the order is the same with lognormal lengths. The first
     token comes later on them at every rate than where prompts run whole.
 
-    Source: the simulations of the figure with seven budgets, the best for each limit, and with
+    Source: the simulations of the figure with six budgets, the best for each limit, and with
     lognormal lengths with the three that were best; 90th percentiles, one second for the first
     token.
     """

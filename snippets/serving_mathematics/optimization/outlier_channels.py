@@ -200,6 +200,7 @@ def figure_outlier_channel(figure: Figure) -> None:
     left.plot(ratios, line, color="C4", linewidth=1)
     left.set(xscale="log", xlim=(0.8, 12_000), ylim=(-3, 49), xlabel="outlier over other channels")
     left.set(ylabel="SQNR of the others [dB]")
+    left.minorticks_off()
     strengths = np.linspace(0, 1, 11)
     right.plot(strengths, [_product_db(100.0, float(a)) for a in strengths], color="C5")
     for ratio, text in ((100.0, "not smoothed"), (1.0, "no outlier")):

@@ -381,14 +381,15 @@ def check_characteristic_time() -> None:
     """Limited caches find what one characteristic time per size predicts.
 
     Source: a cache with real keys, as large as the timers fill on average; mean difference per
-    turn after the warm-up, standard error from six independent runs of 195 conversations.
+    turn after the warm-up, standard error from six independent runs of 195 conversations, with a
+    system prompt of 64 tokens.
     """
-    lifetimes = (9.0, 24.0)
+    lifetimes, system = (9.0, 24.0), 64
     gaps = np.empty((len(lifetimes), 6))
     for run in range(6):
-        turns = _workload(1780 + run, 195)
+        turns = multi_turn_workload(np.random.default_rng(1780 + run), 195, system_tokens=system)
         steady = _steady(turns)
-        timers = [timer_hit_tokens(turns, lifetime) for lifetime in lifetimes]
+        timers = [timer_hit_tokens(turns, time, system_tokens=system) for time in lifetimes]
         caches = hit_tokens(turns, [round(blocks) for blocks, _ in timers])
         for place, (found, (_, predicted)) in enumerate(zip(caches, timers, strict=True)):
             gaps[place, run] = np.mean((found - predicted)[steady])

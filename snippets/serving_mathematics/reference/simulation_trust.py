@@ -228,7 +228,7 @@ def coverages(
     }
 
 
-SHORT_RUNS, SHORT_CUSTOMERS = 200, 20_000  # of the example: 90% busy, batches of 1.8 constants
+SHORT_RUNS, SHORT_CUSTOMERS = 140, 20_000  # of the example: 90% busy, batches of 1.8 constants
 RARE_WAIT, RARE_PATHS = 102.5, 2000  # [mean service times] at 80% busy: about 10⁻⁹
 
 
@@ -476,7 +476,7 @@ def check_a_rule_that_looks_at_the_data_costs_coverage() -> None:
     """In short runs a fixed twentieth cut off leaves the mean nearly unbiased, where MSER-5 also
     cuts off crowds that belong to the steady state.
 
-    Source: 200 runs of 20,000 customers, 90% busy; a difference of coverages and of biases on the
+    Source: 140 runs of 20,000 customers, 90% busy; a difference of coverages and of biases on the
     same runs.
     """
     (by_rule, fixed), _ = _short_runs()
