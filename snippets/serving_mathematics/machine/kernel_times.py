@@ -14,6 +14,7 @@ kernels of aiconfigurator-core 0.12.0, in `records/machine_shapes.json.gz`.
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,7 @@ def fit_kernels(
     return float(floor), float(low), float(high), float(np.median(np.abs(residuals(found))))
 
 
+@cache
 def _kernels() -> dict[str, Any]:
     return read_record("machine_shapes")
 
