@@ -198,6 +198,7 @@ def _speed(name: str, draft_tokens: int) -> float:
     return tokens / (draft_tokens * COST + 1)
 
 
+@cache
 def _fastest(name: str) -> int:
     """The length with the largest exact speedup of the typical pair."""
     return int(np.argmax([_speed(name, gamma) for gamma in range(16)]))

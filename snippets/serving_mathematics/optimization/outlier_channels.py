@@ -126,6 +126,7 @@ def _ordinary_db(ratio: float, way: str, seed: int = 12) -> float:
     return sqnr_db(_others(x), _others(quantize(x, 8, axis=axis).values()))
 
 
+@functools.cache
 def _product_db(ratio: float, strength: float | None, seed: int = 12) -> float:
     """What the ordinary channels add to the product over the error of the 8-bit product [dB]."""
     x, w = _layer(ratio, seed)

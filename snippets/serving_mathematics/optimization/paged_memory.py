@@ -134,6 +134,7 @@ def _requests(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
     return prompts[fits], outputs[fits]
 
 
+@functools.cache
 def _reserved() -> dict[str, tuple[float, float, float]]:
     """Modelled shares of the three ways to reserve that `MEASURED` names."""
     prompts, outputs = _requests(20_000)

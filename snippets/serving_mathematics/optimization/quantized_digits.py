@@ -132,7 +132,7 @@ def example() -> SimpleNamespace:
     }
     code = normal_float(4)
     nf4 = _right(_rounded(_readers()[0], lambda w: block_rounded(w.T, code, GROUP).T))
-    lloyd = lloyd_max(16, 1e-8) / lloyd_max(16, 1e-8)[-1]
+    lloyd = lloyd_max(16, 1e-8)
     return SimpleNamespace(
         held_out_images=before.size,
         float_percent=100 * float(before.mean()),
@@ -159,7 +159,7 @@ def example() -> SimpleNamespace:
         two_bit_zeros_percent=100 * float((rounded_weights(first, 2, HIDDEN) == 0).mean()),
         int4_unit_db=sqnr_db(first, rounded_weights(first, 4, HIDDEN)),
         nf4_unit_db=sqnr_db(columns, block_rounded(columns, normal_float(4), HIDDEN)),
-        lloyd_unit_db=sqnr_db(columns, block_rounded(columns, lloyd, HIDDEN)),
+        lloyd_unit_db=sqnr_db(columns, block_rounded(columns, lloyd / lloyd[-1], HIDDEN)),
     )
 
 

@@ -13,6 +13,7 @@ mean waits.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Iterator
@@ -99,6 +100,7 @@ def _spreads(record: Any, path: str = "") -> Iterator[tuple[str, dict[str, float
             yield from _spreads(value, f"{path}/{key}")
 
 
+@functools.cache
 def _pairs() -> dict[str, Pair]:
     """Every ratio and exponent in both runs, of all records."""
     found: dict[str, Pair] = {}

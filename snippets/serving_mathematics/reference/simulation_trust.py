@@ -253,6 +253,11 @@ def _short_runs() -> tuple[FloatArray, FloatArray]:
     return found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(SHORT_RUNS)
 
 
+@functools.cache
+def _rare() -> MeanEstimate:
+    return rare_wait(np.random.default_rng(9), 0.8, RARE_WAIT, RARE_PATHS)
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     cells, record = _cells(), read_record(RECORD)
@@ -260,7 +265,7 @@ def example() -> SimpleNamespace:
     short, errors = (100 * values for values in _short_runs())
     by_rule, fixed = short.tolist()
     exact = 0.8 * math.exp(-0.2 * RARE_WAIT)
-    rare = rare_wait(np.random.default_rng(9), 0.8, RARE_WAIT, RARE_PATHS)
+    rare = _rare()
     return SimpleNamespace(
         needed_50=customers_needed(0.5, 0.01),
         needed_80=customers_needed(0.8, 0.01),
@@ -491,7 +496,7 @@ def check_rare_wait() -> None:
     Source: P(W > t) = ρe^{−(1−ρ)t}; the error of a path is a fifth of the probability,
     √(1/(ρ(2−ρ)) − 1).
     """
-    rare = rare_wait(np.random.default_rng(9), 0.8, RARE_WAIT, RARE_PATHS)
+    rare = _rare()
     checks.covers("P(W > 102.5)·10⁹", _scaled(rare, 1e9), 0.8e9 * math.exp(-20.5))
     spread = rare.standard_error / rare.mean * math.sqrt(RARE_PATHS)
     checks.close("error of a path", spread, math.sqrt(1 / 0.96 - 1), rtol=0.07, kind="simulation")
