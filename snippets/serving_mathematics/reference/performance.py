@@ -13,7 +13,6 @@ mean waits.
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from collections.abc import Iterator
@@ -100,7 +99,6 @@ def _spreads(record: Any, path: str = "") -> Iterator[tuple[str, dict[str, float
             yield from _spreads(value, f"{path}/{key}")
 
 
-@functools.cache
 def _pairs() -> dict[str, Pair]:
     """Every ratio and exponent in both runs, of all records."""
     found: dict[str, Pair] = {}
@@ -252,9 +250,9 @@ def figure_two_runs(figure: Figure) -> None:
     Alt: Second run against first run on logarithmic axes. Points with short bars in both
     directions lie along the diagonal over five orders of magnitude.
     """
-    axes = figure.subplots()
+    axes, pairs = figure.subplots(), _pairs().values()
     for overlap, colour in ((True, "C0"), (False, "C3")):
-        some = [pair for pair in _pairs().values() if _overlap(pair) == overlap]
+        some = [pair for pair in pairs if _overlap(pair) == overlap]
         least, median, most = (
             np.array([[spread[name] for spread in pair] for pair in some]).reshape(-1, 2).T
             for name in ("least", "median", "most")
@@ -262,8 +260,8 @@ def figure_two_runs(figure: Figure) -> None:
         bars = np.stack([median - least, most - median], axis=1)  # run, direction, ratio
         x, y = median
         axes.errorbar(x, y, xerr=bars[0], yerr=bars[1], fmt="o", markersize=3, color=colour)
-    low = min(min(s["least"] for s in pair) for pair in _pairs().values())
-    high = max(max(s["most"] for s in pair) for pair in _pairs().values())
+    low = min(min(s["least"] for s in pair) for pair in pairs)
+    high = max(max(s["most"] for s in pair) for pair in pairs)
     axes.plot([low, high], [low, high], color="C4", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log")
     axes.minorticks_off()
