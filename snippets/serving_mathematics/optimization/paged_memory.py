@@ -196,7 +196,7 @@ def figure_fragmentation(figure: Figure) -> None:
     """
     figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
-    bars = _reserved()
+    bars = dict(_reserved())
     use = paged_use(*_requests(20_000), BLOCK_TOKENS)
     bars[f"blocks of {BLOCK_TOKENS}"] = (use, 0.0, 1 - use)
     for place, (name, shares) in enumerate(bars.items()):
