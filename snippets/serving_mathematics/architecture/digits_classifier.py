@@ -146,7 +146,7 @@ def cross_entropy_gradient(labels: npt.ArrayLike) -> OutputGradient:
     wanted = np.eye(DIGITS)[digits.astype(np.int64)]
 
     def gradient(logits: FloatArray, rows: IntArray) -> FloatArray:
-        return (softmax(logits) - wanted[rows]) / rows.shape[-1]
+        return np.asarray((softmax(logits) - wanted[rows]) / rows.shape[-1])
 
     return gradient
 

@@ -134,7 +134,7 @@ def output_gradient(
         slope = soft_weight * temperature * soften(logits, temperature) - wanted[rows]
         if soft_weight < 1:
             slope += (1 - soft_weight) * soften(logits)
-        return slope / rows.shape[-1]
+        return np.asarray(slope / rows.shape[-1])
 
     return gradient
 
