@@ -233,7 +233,7 @@ def _simulated_delays() -> list[tuple[float, float, FloatArray]]:
     the formula.
     """
     rng = np.random.default_rng(61)
-    settings = [(0.3, d) for d in (0.0, 2.0, 5.0)]
+    settings = [(0.3, d) for d in (2.0, 3.5, 5.0)]
     settings += [(0.5, d) for d in (3.5, 6.0, 9.0)] + [(0.6, d) for d in (7.5, 10.0, 13.0)]
     lanes, fleet, requests = 17, 100, 6000
     runs = []

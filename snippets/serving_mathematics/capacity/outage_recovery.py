@@ -340,7 +340,8 @@ def check_jitter_does_not_end_a_storm() -> None:
     full jitter still leave no answer in time; a budget of 10% leaves nearly all.
 
     Source: the load of a collapse, λ₀(1 + R) = 160 of 100 a second whenever the retries come; eight
-    runs with a budget, four of each without. At 20 a second, 80 with all retries, the same backoff recovers.
+    runs with a budget, four of each without. At 20 a second, 80 with all retries, the same backoff
+    recovers.
     """
     for label, backoff in (("at once", False), ("full jitter", True)):
         stuck = _after_an_outage(math.inf, backoff)

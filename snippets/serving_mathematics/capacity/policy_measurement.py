@@ -81,8 +81,8 @@ def main() -> None:
 
 
 def check_record_can_be_made_again() -> None:
-    """A day with four slots in a replica, run again, is what the record says; `policy_comparison` says
-    so of days with one.
+    """A day with four slots in a replica, run again, is what the record says; `policy_comparison`
+    says so of days with one.
 
     Source: the record, and its command.
     """

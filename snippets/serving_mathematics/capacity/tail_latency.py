@@ -323,10 +323,10 @@ def check_two_queues_are_exact() -> None:
     7.5.
 
     Source: (12 − ρ)/8/(1 − ρ) of Flatto and Hahn (1984), stated as exact by Nelson and Tantawi
-    (1988); simulation of 1,000,000 requests; 1.5/(1 − ρ) for independent queues.
+    (1988); simulation of 700,000 requests; 1.5/(1 − ρ) for independent queues.
     """
     checks.close("R_2(0.8)", fork_join_mean(2, 0.8), 7.0, rtol=1e-12, kind="published")
-    run = simulate_fork_join(np.random.default_rng(11), 2, 0.8, 1_000_000)
+    run = simulate_fork_join(np.random.default_rng(11), 2, 0.8, 700_000)
     checks.covers("simulated", run, 7.0)
     checks.holds(
         "its 95% interval excludes independence",

@@ -399,8 +399,8 @@ def check_fast_waits() -> None:
 def check_long_runs() -> None:
     """Twelve million customers of M/M/1 and one and a half of M/M/8 wait what the formulas say.
 
-    Source: ρ/(1 − ρ) at 80% busy; Erlang C, C(8, 5.6)/(8 − 5.6), at 70%; standard error of the run's
-    own batch means.
+    Source: ρ/(1 − ρ) at 80% busy; Erlang C, C(8, 5.6)/(8 − 5.6), at 70%; standard error of the
+    run's own batch means.
     """
     one = long_run_means(np.random.default_rng(11), 0.8, 65, shape=(256, 720))
     checks.covers("M/M/1 [service times]", batch_means(one[1:]), 4.0)
