@@ -139,7 +139,7 @@ def simulate_outage(
             return np.array(answered)
         in_time = False
         if capacity is None or len(leaving) < capacity or leaving[0] <= now:
-            start = max(now, free_at)
+            start = now if now > free_at else free_at
             if stops <= start < goes_on:
                 start = goes_on
             expired = skip_expired and start - now >= deadline_s

@@ -713,16 +713,16 @@ def check_which_rankings_hold() -> None:
 def check_arrivals_follow_the_rates() -> None:
     """Generated days have the Poisson counts of their rates, in and out of a burst.
 
-    Source: mean of a Poisson count, 400 independent days of a small service, the standard error of
+    Source: mean of a Poisson count, 280 independent days of a small service, the standard error of
     their mean.
     """
     rng = np.random.default_rng(3)
     times, rates = daily_rates(0.01, 0.6, 15.0, BURSTS)
-    days = [poisson_arrivals(rng, times, rates, DAY_S) for _ in range(400)]
+    days = [poisson_arrivals(rng, times, rates, DAY_S) for _ in range(280)]
     for label, low, high in (("whole day", 0.0, DAY_S), ("burst at 10:30", 37_800.0, 39_000.0)):
         counts = np.array([np.sum((day >= low) & (day < high)) for day in days], dtype=float)
         inside = (times >= low) & (times < high)
-        error = float(counts.std(ddof=1)) / 20
+        error = float(counts.std(ddof=1)) / math.sqrt(280)
         checks.covers(
             label,
             MeanEstimate(float(counts.mean()), error, 2 * error),

@@ -236,6 +236,7 @@ def figure_fan_out(figure: Figure) -> None:
         xlabel="calls that a request waits for [count]",
         ylabel="requests with a slow call [%]",
     )
+    axes.minorticks_off()
 
 
 def figure_fork_join(figure: Figure) -> None:
@@ -343,7 +344,7 @@ def check_many_queues_within_five_percent() -> None:
     Source: Nelson and Tantawi (1988) state a relative error below 5% for n ≤ 32.
     """
     rng = np.random.default_rng(12)
-    for fan_out, utilization in ((8, 0.5), (32, 0.5), (8, 0.8)):
+    for fan_out, utilization in ((32, 0.5), (8, 0.8)):
         run = simulate_fork_join(rng, fan_out, utilization, 84_000)
         slack = 3 * run.standard_error / run.mean
         checks.close(

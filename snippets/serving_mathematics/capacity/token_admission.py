@@ -88,14 +88,14 @@ def admit(
     require_positive(tokens_per_s=tokens_per_s)
     require(most_requests >= 1, "most_requests", "at least 1", most_requests)
     require(most_tokens > 0, "most_tokens", "positive", most_tokens)
-    ends: deque[float] = deque()  # when each prompt inside has been read
-    free = -math.inf  # when the last of them has been read
+    places = None if most_requests == math.inf else math.ceil(most_requests)
+    ends: deque[float] = deque(maxlen=places)  # when the last that entered have been read
+    free = -math.inf  # when the very last of them has been read
     first = []
     for now, size in zip(times.tolist(), sizes.tolist(), strict=True):
-        while ends and ends[0] <= now:
-            ends.popleft()
-        begin = max(now, free)
-        if len(ends) < most_requests and (begin - now) * tokens_per_s + size <= most_tokens:
+        begin = now if now > free else free
+        room = len(ends) != places or ends[0] <= now
+        if room and (begin - now) * tokens_per_s + size <= most_tokens:
             free = begin + size / tokens_per_s
             ends.append(free)
             first.append(free - now)

@@ -319,6 +319,7 @@ def figure_percentile_error(figure: Figure) -> None:
     axes.set(xscale="log", yscale="log", xlim=(80, 350_000))
     axes.set_yticks([1, 10, 100], ["1%", "10%", "100%"])
     axes.set(xlabel="requests measured", ylabel="95% error of the percentile [%]")
+    axes.minorticks_off()
 
 
 def check_ten_latencies() -> None:

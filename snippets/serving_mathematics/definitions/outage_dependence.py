@@ -251,6 +251,7 @@ def figure_dependence(figure: Figure) -> None:
         ylabel="P(below 99.9%)",
     )
     pair.set(ylim=(3e-3, 1.5), xlabel="share of common outages [%]", ylabel="P(below 99.99%)")
+    pair.minorticks_off()
 
 
 def _share(months: Times, allowed_s: float) -> MeanEstimate:

@@ -325,6 +325,7 @@ def figure_shared_state(figure: Figure) -> None:
         xlabel="time since the request [ms]",
         ylabel="share without an answer",
     )
+    axes.minorticks_off()
 
 
 def check_composition_is_simulated() -> None:

@@ -223,6 +223,7 @@ def figure_margin(figure: Figure) -> None:
         axes.axvline(99.9, color="C4", linestyle=":")
         axes.set(xlim=(99.88, 100), xlabel="mean attainment [%]")
         axes.tick_params(labelbottom=True)
+        axes.minorticks_off()
     risk_axes.set(ylim=(5e-4, 1), ylabel="P(month below 99.9%)")
     credit_axes.set(ylim=(5e-3, 12), ylabel="expected credit [%]")
     credit_axes.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])

@@ -333,6 +333,7 @@ def figure_pooling(figure: Figure) -> None:
         xlabel="utilization ρ of each server",
         ylabel="mean wait [service times]",
     )
+    axes.minorticks_off()
 
 
 def slider_pooling() -> dict[str, Any]:
