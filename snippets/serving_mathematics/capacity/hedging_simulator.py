@@ -142,12 +142,11 @@ def hedged_responses(
     # stands an arrival that never comes, to a server of its own: a lane that has finished stays
     # there.
     lane = np.arange(lanes)
-    shape = (2, lanes, requests + 1)
-    arrival, service = np.full(shape, NEVER), np.zeros(shape)
-    server = np.full(shape, fleet * lanes)
-    arrival[..., :-1], service[..., :-1] = arrivals, workload.services
-    server[..., :-1] = workload.servers + fleet * lane[:, None]
-    arrival, service, server = arrival.ravel(), service.ravel(), server.ravel()
+    arrival, last = np.full((2, lanes, requests + 1), NEVER), np.zeros((2, lanes, 1), dtype=int)
+    arrival[..., :-1] = arrivals
+    arrival, places = arrival.ravel(), workload.servers + fleet * lane[:, None]
+    server = np.concatenate([places, last + fleet * lanes], axis=2).ravel()
+    service = np.concatenate([workload.services, last], axis=2).ravel()
     slots = lanes * (requests + 1)
     timer, timer_of = np.full(slots, math.inf), np.zeros(slots, dtype=np.int64)
     response = np.full(2 * slots, math.inf)

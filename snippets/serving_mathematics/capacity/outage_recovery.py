@@ -124,7 +124,8 @@ def simulate_outage(
     jitter = iter(rng.random(first.size * retries if backoff_s[1] else 0).tolist())
     answered, arrived = [0.0] * horizon_s, 0
     again: list[tuple[float, int]] = []  # times of retries, and which retry of its request each is
-    leaving: deque[float] = deque(maxlen=capacity)  # when the last that got a place will have left
+    places = None if capacity is None else int(capacity)
+    leaving: deque[float] = deque(maxlen=places)  # when the last that got a place will have left
     bucket = BUCKET if budget < math.inf else math.inf
     free_at, tokens = 0.0, bucket
     stops, goes_on = outage_s
@@ -138,7 +139,7 @@ def simulate_outage(
         if now >= horizon_s:
             return np.array(answered)
         in_time = False
-        if capacity is None or len(leaving) < capacity or leaving[0] <= now:
+        if places is None or len(leaving) < places or leaving[0] <= now:
             start = now if now > free_at else free_at
             if stops <= start < goes_on:
                 start = goes_on
