@@ -53,7 +53,8 @@ def thinned_arrivals(
     (True, True)
     """
     require_positive(ceiling=ceiling, horizon_s=horizon_s)
-    candidates = np.sort(rng.uniform(0.0, horizon_s, rng.poisson(ceiling * horizon_s)))
+    gaps = rng.standard_exponential(rng.poisson(ceiling * horizon_s) + 1)  # of uniform times
+    candidates = np.cumsum(gaps[:-1]) * (horizon_s / gaps.sum())
     rates = np.asarray(rate(candidates), dtype=float)
     require_shape(candidates.shape, rate=rates)
     require(

@@ -258,7 +258,7 @@ def figure_fork_join(figure: Figure) -> None:
         axes.semilogx(queues, [fork_join_mean(int(n), utilization) for n in queues], color=colour)
         independent = [mean_of_slowest(int(n)) / (1 - utilization) for n in queues]
         axes.semilogx(queues, independent, color=colour, linestyle="--", linewidth=1.2)
-        points = [1, 2, 4, 8, 16, 32]
+        points = [1, 2, 4, 8, 32]
         runs = [simulate_fork_join(rng, n, utilization, 28_000) for n in points]
         axes.errorbar(
             points, [r.mean for r in runs], [r.half_width for r in runs], fmt="o", color=colour
