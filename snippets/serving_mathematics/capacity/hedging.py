@@ -229,9 +229,9 @@ def figure_hedge_tradeoff(figure: Figure) -> None:
     axes = figure.subplots()
     shares = np.concatenate(
         [
-            np.linspace(0.01, 0.1, 20),
-            np.linspace(0.12, 0.9, 20),
-            1 - np.geomspace(0.09, 1e-4, 12),
+            np.linspace(0.01, 0.1, 14),
+            np.linspace(0.12, 0.9, 14),
+            1 - np.geomspace(0.09, 1e-4, 10),
             [1.0],
         ]
     )

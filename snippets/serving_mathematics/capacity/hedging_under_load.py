@@ -270,7 +270,7 @@ def figure_hedge_delay(figure: Figure) -> None:
     for rho, colour in ((0.3, "C2"), (0.5, "C0"), (0.6, "C1"), (0.7, "C3")):
         alone = math.log(100) / (1 - rho)
         start = smallest_stable_delay(rho) * (1 + 1e-6)
-        delays = start + (16 - start) * np.linspace(0, 1, 60) ** 2
+        delays = start + (16 - start) * np.linspace(0, 1, 45) ** 2
         if rho == 0.5:
             delays = delays[1:]
         upper.plot(delays, [loaded_quantile(0.99, rho, d) / alone for d in delays], color=colour)
@@ -286,7 +286,7 @@ def figure_hedge_delay(figure: Figure) -> None:
             *((d, p99.mean / alone, p99.half_width / alone) for d, p99 in found), strict=True
         )
         upper.errorbar(delays, means, bars, fmt="o", color=colour)
-    rhos = np.linspace(0.5001, 0.85, 60)
+    rhos = np.linspace(0.5001, 0.85, 40)
     edge = [smallest_stable_delay(rho) * (1 + 1e-9) for rho in rhos]
     top = [100 * (hedged_load(rho, d) / rho - 1) for rho, d in zip(rhos, edge, strict=True)]
     lower.fill_between([0, *edge], [100, *top], 300, color="C3", alpha=0.15, linewidth=0)

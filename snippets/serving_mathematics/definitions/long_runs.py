@@ -327,7 +327,7 @@ def figure_coupling(figure: Figure) -> None:
 
     Alt: Share of lanes that still differ against customers from the start of the lane, 0 to 480,
     on a logarithmic axis. Three falling curves from 100%: at 50% busy it is gone within 100
-    customers, at 80% within 250, at 95% more than a third of the lanes still differ at the end.
+    customers, at 80% within 300, at 95% about a third of the lanes still differ at the end.
     """
     axes = figure.subplots()
     for number, (utilization, place) in enumerate(((0.5, 20), (0.8, 110), (0.95, 300))):

@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.definitions.long_runs import fast_waits
 from serving_mathematics.definitions.queue_approximations import pollaczek_khinchine_wait
 from serving_mathematics.definitions.queue_simulator import (
     MeanEstimate,
     batch_means,
-    fifo_waits,
     simulate_mean_wait,
     warm_up_length,
 )
@@ -382,7 +382,7 @@ def _pooled_waits() -> FloatArray:
     """Waits of 280,000 customers at ten servers behind one queue, 90% busy."""
     rng = np.random.default_rng(5)
     arrivals = np.cumsum(rng.exponential(1 / 9, 280_000))
-    return fifo_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
+    return fast_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
 
 
 def _pooled_run() -> MeanEstimate:

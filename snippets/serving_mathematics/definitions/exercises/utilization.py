@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.definitions.long_runs import fast_waits
 from serving_mathematics.definitions.queue_approximations import (
     allen_cunneen_wait,
     pollaczek_khinchine_wait,
@@ -238,7 +239,7 @@ def check_pool_tail() -> None:
     rng, rho, servers = np.random.default_rng(43), 0.85, 4
     arrivals = np.cumsum(rng.exponential(1 / (rho * servers), 140_000))
     services = rng.exponential(1.0, 140_000)
-    responses = (fifo_waits(arrivals, services, servers) + services)[2000:]
+    responses = (fast_waits(arrivals, services, servers) + services)[2000:]
     for slowdown in (1.0, 4.0):
         checks.covers(
             f"P(T > {slowdown:g} S)",
@@ -278,7 +279,7 @@ def check_separate_queues() -> None:
     is_long = rng.random(n) < share
     services = np.where(is_long, stretch, 1.0)
     pooled, short, long = pooled_and_split_waits(rho, share, stretch)
-    simulated = batch_means(fifo_waits(arrivals, services, 2))
+    simulated = batch_means(fast_waits(arrivals, services, 2))
     noise = 3 * simulated.standard_error
     checks.close("one queue", simulated.mean, pooled, atol=noise, rtol=0.04, kind="simulation")
     lengths = np.repeat([1.0, stretch], [92, 8])
