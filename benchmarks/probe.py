@@ -159,7 +159,8 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
         place = Path(tempfile.mkdtemp(dir=folder))
         pid = os.fork()
         if not pid:
-            worker.main(ROOT, name, sources.digest(name), place, sources.needs(name))
+            told = sources.described(name), sources.needs(name)
+            worker.main(ROOT, name, sources.digest(name), place, *told)
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / "record.json").is_file():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from builder import BuildError, worker
 from builder.runner import Run, cached, run_all
-from builder.source import Sources, module_names, module_path
+from builder.source import Sources, module_names
 
 WORTH_WAITING = 8  # modules that are run before the pages are shown
 SHOWN_EVERY_S = 5.0  # between two builds that show what has finished
@@ -31,7 +31,8 @@ class Background:
 
     def runs(self) -> list[Run]:
         """The record of every module; pending ones where many are still to run."""
-        known = self._known()
+        sources = Sources(self.root, self.cache)
+        known = self._known(sources)
         if self._thread is None or not self._thread.is_alive():
             missing = [name for name, run in known.items() if run is None]
             if len(missing) <= WORTH_WAITING:
@@ -41,17 +42,15 @@ class Background:
                 self._shown = time.monotonic()
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
-        return [run or self._pending(name) for name, run in known.items()]
+        return [run or self._pending(sources, name) for name, run in known.items()]
 
-    def _known(self) -> dict[str, Run | None]:
-        sources = Sources(self.root, self.cache)
+    def _known(self, sources: Sources) -> dict[str, Run | None]:
         names = module_names(self.root)
         return {name: cached(self.root, self.cache, name, sources=sources) for name in names}
 
-    def _pending(self, name: str) -> Run:
+    def _pending(self, sources: Sources, name: str) -> Run:
         """What can be said of a module before it has run: its text."""
-        told = worker.description(module_path(self.root, name))
-        record = worker.empty_record() | told | {"pending": True}
+        record = worker.empty_record() | sources.described(name) | {"pending": True}
         return Run(name, self.cache, record)
 
     def _run(self) -> None:

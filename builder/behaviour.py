@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder import PACKAGE
+from builder.outline import outlined
 
 REFLECTING = {"globals", "locals", "vars", "eval", "exec", "__import__", "modules", "importlib"}
 _DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -48,6 +49,7 @@ class Content:
     bound: dict[str, list[Bound]]
     mentioned: list[str]  # modules of the package in its strings
     opaque: bool  # whether it may reach functions without their names
+    outline: dict[str, Any]  # as plain lists and dictionaries
 
     def as_bytes(self) -> bytes:
         """For the cache."""
@@ -70,10 +72,10 @@ def content_of(source: bytes, documented: bool) -> Content:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         whole = hashlib.sha256(source).hexdigest()
-        return Content(whole, whole, [], {}, {}, {}, [], opaque=True)
+        return Content(whole, whole, [], {}, {}, {}, [], True, outlined([], []).as_json())
     if not documented:
         _silenced(tree.body)
-    parts = [_Part.of(node, documented) for node in tree.body]
+    parts = [_Part(node, documented) for node in tree.body]
     functions = {part.node.name: part for part in parts if isinstance(part.node, ast.FunctionDef)}
     waiting = [part for part in functions.values() if _waits(part.node)]
     if len(functions) < sum(isinstance(part.node, ast.FunctionDef) for part in parts):
@@ -81,7 +83,7 @@ def content_of(source: bytes, documented: bool) -> Content:
     heads = [head for part in waiting for head in (*part.node.decorator_list, part.node.args)]
     asleep = {id(part) for part in waiting}
     executed = [part for part in parts if id(part) not in asleep]
-    executed += [_Part.of(head, documented=True) for head in heads]  # of what is defined
+    executed += [_Part(head, documented=True) for head in heads]  # of what is defined
     names = set().union(*(part.names for part in parts))
     bound: dict[str, list[Bound]] = {}
     for part in parts:
@@ -96,36 +98,53 @@ def content_of(source: bytes, documented: bool) -> Content:
         bound=bound,
         mentioned=_mentioned(text for part in parts for text in part.strings),
         opaque=bool(REFLECTING & (names | bound.keys())),
+        outline=outlined(tree.body, [part.variables for part in parts]).as_json(),
     )
 
 
-@dataclass(frozen=True)
 class _Part:
     """A statement of a file, or what stands in it: its syntax tree as text, and what is in it."""
 
-    node: Any
-    dump: str
-    names: set[str]  # variables and attributes
-    variables: set[str]
-    bound: list[tuple[str, Bound]]
-    strings: list[str]
+    def __init__(self, node: Any, documented: bool) -> None:
+        self.node, self.documented = node, documented
+        self.names: set[str] = set()  # variables and attributes
+        self.variables: set[str] = set()
+        self.bound: list[tuple[str, Bound]] = []
+        self.strings: list[str] = []
+        self._told: list[str] = []
+        self._read(node)
+        self.names.update(self.variables)
+        self.dump = ",".join(self._told)
 
-    @classmethod
-    def of(cls, node: ast.AST, documented: bool) -> _Part:
-        part = cls(node, "", set(), set(), [], [])
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Name):
-                part.variables.add(inner.id)
-            elif isinstance(inner, ast.Attribute):
-                part.names.add(inner.attr)
-            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-                part.strings.append(inner.value)
-            elif isinstance(inner, ast.Import | ast.ImportFrom):
-                part.bound.extend(_bound(inner))
-            elif not documented and isinstance(inner, _DOCUMENTED):
-                _silenced(inner.body)
-        part.names.update(part.variables)
-        return dataclasses.replace(part, dump=ast.dump(node))
+    def _read(self, node: Any) -> None:
+        """Once through all of it, as all of the project is read before the first module runs."""
+        if isinstance(node, ast.Name):
+            self.variables.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            self.names.add(node.attr)
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                self.strings.append(node.value)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            self.bound.extend(_bound(node))
+        elif not self.documented and isinstance(node, _DOCUMENTED):
+            _silenced(node.body)
+        told = self._told
+        told.append(type(node).__name__)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                told.append("[")
+                for one in value:
+                    if isinstance(one, ast.AST):
+                        self._read(one)
+                    else:
+                        told.append(repr(one))
+                told.append("]")
+            elif not isinstance(value, ast.AST):
+                told.append(repr(value))
+            elif not isinstance(value, ast.expr_context):  # as its place says
+                self._read(value)
 
 
 def _silenced(body: list[ast.stmt]) -> None:

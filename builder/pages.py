@@ -26,9 +26,10 @@ from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.kept import made_once
+from builder.outline import Symbol
 from builder.readings import reading, readings
 from builder.runner import Run
-from builder.source import Module, Sources, Symbol, module_path, self_contained, shown
+from builder.source import Module, Sources, module_path, self_contained, shown
 
 _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")

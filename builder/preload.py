@@ -7,18 +7,26 @@ gc.disable()  # what is loaded here stays; collecting it over and over is a thir
 import asyncio  # which the checks import
 import contextlib
 import functools
-import os
+import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib.textpath
 import numpy.random
+from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
 
 from builder import ROOT, SOURCES, figures, worker
 
-# matplotlib keeps the formulas that it parsed with the parser, and takes a new one for each drawing
-vars(matplotlib.textpath)["MathTextParser"] = functools.cache(MathTextParser)
+FT2Font = ft2font.FT2Font
+
+
+def _in_memory(file: str, **options: Any) -> ft2font.FT2Font:
+    """A font of which matplotlib does not fetch every glyph from the file, whenever it needs one:
+    that took most of the time of a text, and from a place in the file that all workers would share.
+    """
+    return FT2Font(io.BytesIO(Path(file).read_bytes()), **options)
 
 
 def _draw() -> None:
@@ -32,34 +40,13 @@ def _draw() -> None:
         figures.light_and_dark(figure, "")
 
 
-def _font_files() -> dict[int, str]:
-    """The open font files by their numbers, where /proc tells."""
-    found = {}
-    for entry in Path("/proc/self/fd").glob("*"):
-        with contextlib.suppress(OSError):
-            if (file := str(entry.readlink())).endswith((".ttf", ".otf")):
-                found[int(entry.name)] = file
-    return found
-
-
-def _open_again() -> None:
-    """Open the font files anew. matplotlib forgets its fonts in a child, but formulas that were
-    parsed before keep theirs, and read glyphs from the files when they are drawn: from places that
-    they would share with all other workers.
-    """
-    for number, file in _FONTS.items():
-        own = os.open(file, os.O_RDONLY)
-        os.lseek(own, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
-        os.dup2(own, number, inheritable=False)
-        os.close(own)
-
-
+vars(ft2font)["FT2Font"] = _in_memory
+# matplotlib would forget its fonts in a child, because of their files
+vars(font_manager)["_get_font"] = functools.cache(vars(font_manager)["_get_font"].__wrapped__)
+# it keeps the formulas that it parsed with the parser, and takes a new one for each drawing
+vars(matplotlib.textpath)["MathTextParser"] = functools.cache(MathTextParser)
 with contextlib.suppress(Exception):  # a style that is broken is for the modules to report
     _draw()
-if _FONTS := _font_files():
-    os.register_at_fork(after_in_child=_open_again)
-else:
-    MathTextParser._parse_cached.cache_clear()  # type: ignore[attr-defined]
 gc.freeze()
 gc.set_threshold(50_000, 20)  # runs are short
 gc.enable()

@@ -25,12 +25,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError, worker
+from builder.outline import Outline
 from builder.source import (
-    Outline,
     Sources,
     builder_digest,
     module_names,
@@ -254,54 +255,85 @@ def _writing(cache: Path) -> Iterator[None]:
 
 
 @dataclass
+class _Worker:
+    """A process that runs one module after the other."""
+
+    process: Any
+    asked: Connection
+
+    def end(self) -> int | None:
+        """End it with whatever it started; its exit status."""
+        if self.process.is_alive():
+            worker.end_descendants(self.process.pid)
+        if hasattr(os, "killpg") and self.process.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        self.asked.close()
+        status: int | None = self.process.exitcode
+        return status
+
+
+@dataclass
 class _Job:
     name: str
     digest: str
     folder: Path
-    process: Any
+    worker: _Worker
     deadline: float
     timed_out: bool = False
+    status: int | None = None  # with which it ended
 
 
 def _execute(
     root: Path, cache: Path, names: list[str], jobs: int, timeout_s: float
 ) -> Iterator[Run]:
-    """Run modules, at most `jobs` at a time, each in a worker of its own; yield them as they
+    """Run modules, at most `jobs` at a time, each in a process of its own; yield them as they
     finish.
     """
     context = _context()
-    waiting, running = list(names), list[_Job]()
+    waiting, running, idle = list(names), list[_Job](), list[_Worker]()
     sources = Sources(root, cache)
     attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
-                sources = sources.as_now()  # before the worker reads: what is newer runs again
-                running.append(_start(context, sources, cache, waiting.pop(0), timeout_s))
+            while waiting and len(running) < jobs:  # what is newer than sources runs again
+                running.append(_start(context, idle, sources, cache, waiting.pop(0), timeout_s))
             pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
-            multiprocessing.connection.wait([job.process.sentinel for job in running], pause)
+            told = multiprocessing.connection.wait([job.worker.asked for job in running], pause)
             for job in list(running):
-                if job.process.is_alive() and time.monotonic() >= job.deadline:
+                if job.worker.asked in told:
+                    try:
+                        job.status = job.worker.asked.recv()
+                        idle.append(job.worker)
+                    except (EOFError, OSError):
+                        job.status = job.worker.end()
+                elif time.monotonic() >= job.deadline:
                     job.timed_out = True
-                    _end(job)
-                if not job.process.is_alive():
-                    running.remove(job)
-                    _end(job)
-                    sources = sources.as_now()
-                    run = _finish(sources, cache, job, timeout_s)
-                    attempts[job.name] += 1
-                    if run:
-                        yield run
-                    elif attempts[job.name] < ATTEMPTS:
-                        waiting.append(job.name)
-                    else:
-                        raise BuildError(
-                            f"{job.name}: its files changed during each of {ATTEMPTS} runs;"
-                            " does it write a file that it reads?"
-                        )
+                    job.worker.end()
+                else:
+                    continue
+                running.remove(job)
+                sources = sources.as_now()
+                run = _finish(sources, cache, job, timeout_s)
+                attempts[job.name] += 1
+                if run:
+                    yield run
+                elif attempts[job.name] < ATTEMPTS:
+                    waiting.append(job.name)
+                else:
+                    raise BuildError(
+                        f"{job.name}: its files changed during each of {ATTEMPTS} runs;"
+                        " does it write a file that it reads?"
+                    )
     finally:
+        for found in idle:
+            found.asked.close()  # which it waits for
+            found.process.join()
         for job in running:
-            _end(job)
+            job.worker.end()
             shutil.rmtree(job.folder, ignore_errors=True)
 
 
@@ -325,15 +357,25 @@ def warm_up() -> None:
             multiprocessing.forkserver.ensure_running()
 
 
-def _start(context: Any, sources: Sources, cache: Path, name: str, timeout_s: float) -> _Job:
-    version, needs = sources.digest(name), sources.needs(name)
+def _start(
+    context: Any, idle: list[_Worker], sources: Sources, cache: Path, name: str, timeout_s: float
+) -> _Job:
+    version, asked = sources.digest(name), (sources.described(name), sources.needs(name))
     with _writing(cache):
         folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
-    arguments = (sources.root, name, version, folder, needs)
-    process = context.Process(target=worker.main, args=arguments, name=name, daemon=False)
+    found = idle.pop() if idle else _worker(context)
+    with contextlib.suppress(OSError):  # it has ended, as will show
+        found.asked.send((sources.root, name, version, folder, *asked))
+    return _Job(name, version, folder, found, time.monotonic() + timeout_s)
+
+
+def _worker(context: Any) -> _Worker:
+    here, there = context.Pipe()
+    process = context.Process(target=worker.serve, args=(there,), daemon=False)
     with _environment(WORKER_ENVIRONMENT), _without_main():
         process.start()
-    return _Job(name, version, folder, process, time.monotonic() + timeout_s)
+    there.close()
+    return _Worker(process, here)
 
 
 @contextlib.contextmanager
@@ -363,18 +405,6 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _end(job: _Job) -> None:
-    """End a worker and whatever it started."""
-    if job.process.is_alive():
-        worker.end_descendants(job.process.pid)
-    if hasattr(os, "killpg") and job.process.pid:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(job.process.pid, signal.SIGKILL)
-    if job.process.is_alive():
-        job.process.kill()
-    job.process.join()
-
-
 def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run | None:
     """Put a finished run into the cache; None when what came out belongs to no version, because
     the module or the data that it read changed meanwhile.
@@ -385,7 +415,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
             return None
         with _writing(cache):
             if not (job.folder / "record.json").is_file():
-                _record_death(root, job, timeout_s)
+                _record_death(sources, job, timeout_s)
             if not _whole(root, job.name, job.digest, job.folder):
                 return None
             there = _whole(root, job.name, job.digest, target)
@@ -398,7 +428,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
     return _whole(root, job.name, job.digest, target)
 
 
-def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
+def _record_death(sources: Sources, job: _Job, timeout_s: float) -> None:
     """A record for a worker that left none: it hung, exited or crashed."""
     step, output = "1 module", ""
     with contextlib.suppress(OSError):
@@ -408,7 +438,7 @@ def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
     line, _, function = step.partition(" ")
     for file in job.folder.iterdir():
         file.unlink()
-    code = job.process.exitcode
+    code = job.status
     if job.timed_out:
         message = f"ran longer than the limit of {timeout_s:g} s and was ended"
     elif code is not None and code < 0:
@@ -423,9 +453,8 @@ def _record_death(root: Path, job: _Job, timeout_s: float) -> None:
         "message": message,
         "traceback": output,
     }
-    described = worker.description(module_path(root, job.name))
-    of = {"of": [job.name, job.digest]}
-    worker.seal(job.folder, worker.empty_record() | {"failures": [failure]} | described | of)
+    told = sources.described(job.name) | {"failures": [failure], "of": [job.name, job.digest]}
+    worker.seal(job.folder, worker.empty_record() | told)
 
 
 def _install(folder: Path, target: Path) -> None:

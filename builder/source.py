@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -19,12 +17,14 @@ from typing import Any
 from builder import PACKAGE, SOURCES, BuildError
 from builder.behaviour import Bound, Content, content_of
 from builder.kept import made_once
+from builder.outline import Import, Outline, Symbol, outline
 
 RECORDING_FILES = (
     "worker.py",
     "figures.py",
     "sliders.py",
     "source.py",
+    "outline.py",
     "behaviour.py",
 )  # what decides the content of a record
 ALL, IMPORTED = "*", ""  # of a file: everything, or what its import executes
@@ -44,80 +44,6 @@ def module_names(root: Path) -> list[str]:
 def module_path(root: Path, name: str) -> Path:
     """The file of a module, from its dotted name in the package."""
     return root / SOURCES / Path(*name.split(".")).with_suffix(".py")
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """A function, class or constant of a module: its lines and the names it uses."""
-
-    first_line: int
-    last_line: int
-    uses: list[str]
-
-
-@dataclass(frozen=True)
-class Import:
-    """A top-level import: its line, the text before the names, each name as written and bound."""
-
-    line: int
-    head: str
-    names: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Outline:
-    """A module's top-level definitions by name and its imports, in the order of the source."""
-
-    symbols: dict[str, Symbol]
-    imports: list[Import]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain lists and dictionaries, for the run record."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Outline:
-        """What `as_json` gave."""
-        return cls(
-            {name: Symbol(**symbol) for name, symbol in plain["symbols"].items()},
-            [Import(**statement) for statement in plain["imports"]],
-        )
-
-
-@functools.lru_cache(maxsize=512)
-def outline(source: str) -> Outline:
-    """Read a module's text. Raises SyntaxError when it is not Python."""
-    found: dict[str, Symbol] = {}
-    imports: list[Import] = []
-    for node in ast.parse(source).body:
-        names: list[str] = []
-        first = node.lineno
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                names = [node.name]
-                first = min([first, *(decorator.lineno for decorator in node.decorator_list)])
-            case ast.Assign():
-                names = [
-                    part.id
-                    for target in node.targets
-                    for part in ast.walk(target)
-                    if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-                ]
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                names = [name]
-            case ast.Import():
-                bound = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
-                written = [ast.unparse(alias) for alias in node.names]
-                imports.append(Import(first, "import ", list(zip(written, bound, strict=True))))
-            case ast.ImportFrom():
-                bound = [alias.asname or alias.name for alias in node.names]
-                written = [ast.unparse(alias) for alias in node.names]
-                head = f"from {'.' * node.level}{node.module or ''} import "
-                imports.append(Import(first, head, list(zip(written, bound, strict=True))))
-        uses = sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name)}) if names else []
-        for name in names:
-            found[name] = Symbol(first, node.end_lineno or first, uses)
-    return Outline(found, imports)
 
 
 def shown(source: str, symbol: Symbol) -> str:
@@ -264,6 +190,7 @@ class Sources:
         self._contents: dict[Path, bytes] = {}
         self._stamps: dict[Path, tuple[int, ...] | None] = {}
         self._modules: dict[str, Module] = {}
+        self._digests: dict[str, str] = {}
         self._does: dict[tuple[Path, bool], Content] = {}
         self._parts: dict[tuple[Path, str, bool], tuple[set[str], list[tuple[Path, str]]]] = {}
 
@@ -447,10 +374,21 @@ class Sources:
         parts = within.relative_to(self.root / "snippets").parts[:-level] if level else ()
         return ".".join([*parts, *([module] if module else [])])
 
+    def described(self, name: str) -> dict[str, Any]:
+        """A module's text and its outline, which is empty for a text that is not Python."""
+        path = module_path(self.root, name)
+        text = self.content(path).decode("utf-8", errors="replace")
+        return {"source": text, "outline": self.does(path, documented=False).outline}
+
     def digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises
         BuildError when a file cannot be read.
         """
+        if name not in self._digests:
+            self._digests[name] = self._digest(name)
+        return self._digests[name]
+
+    def _digest(self, name: str) -> str:
         hashed = hashlib.sha256(name.encode())
         hashed.update(f"python {platform.python_version()}".encode())
         hashed.update(self._builder.encode())

@@ -32,18 +32,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
 from builder.kept import made_once, write_whole
-from builder.source import (
-    Outline,
-    absent_packages,
-    module_path,
-    outline,
-)
+from builder.outline import outline
+from builder.source import absent_packages, module_path
 
 OUTPUT = "output.txt"  # what the module printed, until its record is written
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
@@ -309,15 +306,6 @@ def file_digest(path: Path) -> str:
         return "absent"
 
 
-def description(path: Path) -> dict[str, Any]:
-    """A module's text and its outline, which is empty for a text that is not Python."""
-    source = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        return {"source": source, "outline": outline(source).as_json()}
-    except (SyntaxError, ValueError):
-        return {"source": source, "outline": Outline({}, []).as_json()}
-
-
 def told_anew(record: dict[str, Any], source: str) -> dict[str, Any]:
     """A record with another text of the same behaviour. What it says of functions is read from
     their docstrings, as `checks`, `figure` and `slider` read it when they run.
@@ -371,27 +359,43 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     write_whole(folder / "record.json", whole.encode())
 
 
-def _watched() -> None:
-    """Go on in a child, whose end this process waits for, on Linux: it becomes the parent of what
-    that child leaves behind, ends it, and ends as the child did. The child may crash.
+def serve(asked: Connection) -> None:
+    """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
+    child of its own, which may crash, and tell its exit status. The worker becomes the parent of
+    what modules leave behind, and ends it. Where a process cannot be that, it runs one module
+    itself and ends with it.
     """
     if sys.platform != "linux":
+        main(*asked.recv())
         return
     import ctypes
 
+    os.setsid()  # whoever is asked in a terminal to end tells the workers
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
-    child = os.fork()
-    if child == 0:
-        return
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # nobody asks any more
+        while True:
+            arguments = asked.recv()
+            child = os.fork()
+            if child == 0:
+                main(*arguments)
+            asked.send(_exit_status(child, asked))
+
+
+def _exit_status(child: int, asked: Connection) -> int:
+    """How a child ended, when nothing is left of it; end with all of it when nobody asks any
+    more.
+    """
+    end = os.pidfd_open(child)
+    if end not in multiprocessing.connection.wait([end, asked, *_parent()]):
+        end_descendants(os.getpid())
+        os._exit(1)
+    os.close(end)
     _, status = os.waitpid(child, 0)
     end_descendants(os.getpid())
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    os._exit(os.waitstatus_to_exitcode(status))
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def end_descendants(ancestor: int) -> None:
@@ -429,24 +433,31 @@ def _has_children() -> bool:
     return True
 
 
-def _die_with_parent() -> None:
+def _parent() -> list[int]:
+    """What can be read from when the process that asked for workers has ended."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
+    return [parent.sentinel] if parent else []
+
+
+def _die_with_parent() -> None:
+    if parent := _parent():
+        multiprocessing.connection.wait(parent)
         end_descendants(os.getpid())
         if hasattr(os, "killpg"):
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
-def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) -> None:
-    """Entry of a worker: run one module, leave a sealed record and the output in `folder`.
+def main(
+    root: Path, name: str, version: str, folder: Path, described: dict[str, Any], needs: list[str]
+) -> None:
+    """Run one module, leave a sealed record and the output in `folder`, and end this process.
 
-    version: the digest of what is run. needs: the module's optional packages, as pip calls them.
+    version: the digest of what is run. described: the module's text and outline. needs: its
+    optional packages, as pip calls them.
     """
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
-    _watched()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _FromSource.kept = folder.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
@@ -461,6 +472,6 @@ def main(root: Path, name: str, version: str, folder: Path, needs: list[str]) ->
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     run = _Run(root, name, folder)
     record = run.record(needs)
-    seal(folder, record | description(run.path) | {"of": [name, version]})
+    seal(folder, record | described | {"of": [name, version]})
     end_descendants(os.getpid())
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -24,6 +24,7 @@ from benchmarks.peers import Chapter, Module, Peer
 from benchmarks.processes import BenchmarkError, Command, Memory
 from benchmarks.sites import Edit, Facts
 from builder import pages, worker
+from builder.outline import outline
 from builder.runner import Run
 
 from .builder.project import GOOD, Project
@@ -199,7 +200,9 @@ def test_the_pieces_of_a_page(tmp_path: Path) -> None:
     record = worker.empty_record() | {"example": {"doubled": 4.0}}
     file = tmp_path / "twice.py"
     file.write_text(source, encoding="utf-8")
-    run = Run("part.twice", tmp_path, record | worker.description(file))
+    run = Run(
+        "part.twice", tmp_path, record | {"source": source, "outline": outline(source).as_json()}
+    )
     page = pages.Page("part/twice.md", {}, "", [run], [run])
     body = "# Twice\n\nIt is {{ doubled:.1f }}.\n\n{{ code double }}\n\n{{ figure line }}\n\n"
     found = probe._pieces(f"{body}{{{{ checks }}}}\n\n{{{{ downloads }}}}\n", page)

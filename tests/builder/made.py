@@ -32,8 +32,10 @@ from builder import (
     source,
     worker,
 )
+from builder.behaviour import content_of
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
+from builder.outline import outline
 from builder.pages import symbol_uses
 from builder.runner import Run
 from builder.source import module_names, module_path
@@ -450,7 +452,7 @@ def _ran(folder: Path) -> dict[str, Any]:
             os.utime(entry, (1e8 + number, 1e8 + number))
         told["first"] = run(names=names, timeout_s=20.0)
         kept = sorted(path.name for path in (cache / "part.fine").iterdir())
-        told["environment"] = small_runs.Process.given
+        told["environment"] = small_runs.Worker.given
         told["entries"] = [name for name in kept if len(name) == 1]
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
         told["again"] = run(names=names, timeout_s=20.0)["started"]
@@ -531,9 +533,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")
-        told[f"described {what.strip()}"] = worker.description(path)
+        told[f"described {what.strip()}"] = content_of(path.read_bytes(), documented=False).outline
     path.write_bytes(b"a = '\xff'\n")
-    told["described bytes"] = worker.description(path)
+    told["described bytes"] = content_of(path.read_bytes(), documented=False).outline
     told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
     return told
 
@@ -662,7 +664,7 @@ def _sources(folder: Path) -> dict[str, Any]:
             "executed": sorted(line.rpartition(" ")[0][len(SOURCES) + 1 :] for line in executed),
         }
         with contextlib.suppress(SyntaxError):
-            told[name]["outline"] = source.outline(path.read_text(encoding="utf-8")).as_json()
+            told[name]["outline"] = outline(path.read_text(encoding="utf-8")).as_json()
     for name, what in COPIED:
         try:
             copied = source.self_contained(found.module(name), what, found.module)

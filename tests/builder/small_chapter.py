@@ -10,8 +10,8 @@ from typing import Any
 from builder import SOURCES
 from builder.runner import Run
 from builder.sliders import grid
-from builder.source import module_path
-from builder.worker import description, empty_record
+from builder.source import Sources
+from builder.worker import empty_record
 
 PAGE = """\
 ---
@@ -278,7 +278,7 @@ def records_of(root: Path) -> dict[str, Run]:
     }
     names = {"capacity.first": first, "capacity.other": {}, "capacity.exercises.first": {}}
     return {
-        name: Run(name, root, empty_record() | description(module_path(root, name)) | changes)
+        name: Run(name, root, empty_record() | Sources(root).described(name) | changes)
         for name, changes in names.items()
     }
 

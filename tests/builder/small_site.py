@@ -11,8 +11,8 @@ from typing import Any
 from builder import SOURCES
 from builder.runner import Run
 from builder.sliders import grid
-from builder.source import module_path
-from builder.worker import description, empty_record
+from builder.source import Sources
+from builder.worker import empty_record
 
 TWICE = (
     '''"""Doubling.
@@ -357,7 +357,7 @@ EXAMPLE = {
 
 def run_of(root: Path, name: str, **changes: Any) -> Run:
     """The record of a module, as if it had run."""
-    record = empty_record() | description(module_path(root, name)) | changes
+    record = empty_record() | Sources(root).described(name) | changes
     return Run(name, root / "records" / name, record)
 
 

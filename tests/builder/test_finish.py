@@ -97,14 +97,18 @@ def test_copy_button_names_what_the_page_shows() -> None:
     twice = "def twice(x):\n    return 2 &lt; <span>x</span>"
     content = (
         code.format(f"LIMIT = 3\n\n\n{twice}\n")
-        + button.format("import math\n\n\ndef twice(x):\n    return 2 &lt; x\n")
+        + button.format(
+            "import math\n\n\ndef twice(x):\n    return 2 &lt; x\n".replace("\n", "&#10;")
+        )
         + code.format("def other():\n    pass\n")
-        + button.format("LIMIT = 3\n\n\ndef hidden(): ...\n\n\ndef other():\n    pass\n")
+        + button.format(
+            "LIMIT = 3\n\n\ndef hidden(): &quot;&#x27;&amp;lt;&#39;\n\n\ndef other():\n    pass\n"
+        )
     )
     page, listed = copied_from_the_page(content, "../copied.json")
     buttons = re.findall(r'data-copied="([^"]*)"', page)
     assert buttons == ["§+0 §0.1", "§0.0 §+1 §1.0"]
-    assert listed == ["import math", "def hidden(): ..."]
+    assert listed == ["import math", "def hidden(): \"'&lt;'"]
     assert page.endswith('<div id="copied" data-from="../copied.json" hidden></div>')
     assert "data-clipboard-text" not in page
     assert copied_from_the_page("<p>none</p>", "") == ("<p>none</p>", [])

@@ -13,10 +13,10 @@ import markdown
 import pytest
 
 from builder import figures, pages
+from builder.outline import outline
 from builder.pages import Card, Page, expand, module_names_of
 from builder.runner import Run
 from builder.sliders import grid
-from builder.source import outline
 from builder.worker import empty_record
 
 from .project import GOOD

@@ -14,17 +14,9 @@ from textwrap import dedent
 import pytest
 
 from builder import BuildError, source
+from builder.outline import Outline, outline
 from builder.pages import bundle
-from builder.source import (
-    Module,
-    Outline,
-    Sources,
-    digest,
-    module_names,
-    outline,
-    self_contained,
-    shown,
-)
+from builder.source import Module, Sources, digest, module_names, self_contained, shown
 
 from .project import Project
 
