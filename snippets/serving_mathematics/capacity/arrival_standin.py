@@ -461,7 +461,7 @@ def figure_dispersion_by_window(figure: Figure) -> None:
     axes.loglog(windows, signal_dispersion(windows, fit), color="C0")
     axes.axhline(1, color="C4", linestyle=":", linewidth=1.4)
     rng = np.random.default_rng(8)
-    gaps = gamma_times(rng, 1 / told.rate_per_s, told.gap_cv**2, 700_000)
+    gaps = gamma_times(rng, 1 / told.rate_per_s, told.gap_cv**2, 490_000)
     counts = window_counts(np.cumsum(gaps), 0.5)
     halves = np.array([1, 2, 3, 5, 8, 14, 24, 41, 70, 120])  # half seconds in a window
     merged = [counts[: counts.size // k * k].reshape(-1, k).sum(axis=1) for k in halves.tolist()]
