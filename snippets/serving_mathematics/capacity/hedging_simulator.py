@@ -259,8 +259,8 @@ def responses_by_event(
             answered = at_completion and response[request] < math.inf
             if not answered and not (at_start and started[request]):
                 started[request] = True
-                current[place] = (now + services[copy][request], place, request, copy, now)
-                heapq.heappush(ends, current[place])
+                current[place] = end = (now + services[copy][request], place, request, copy, now)
+                heapq.heappush(ends, end)
                 return
 
     def join(request: int, copy: int, now: float) -> None:

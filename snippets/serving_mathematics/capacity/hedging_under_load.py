@@ -282,10 +282,10 @@ def figure_hedge_delay(figure: Figure) -> None:
     for rho, colour in ((0.3, "C2"), (0.5, "C0"), (0.6, "C1")):
         alone = math.log(100) / (1 - rho)
         found = [(d, quantile_estimate(r, 0.99)) for at, d, r in _simulated_delays() if at == rho]
-        delays, means, bars = zip(
+        places, means, bars = zip(
             *((d, p99.mean / alone, p99.half_width / alone) for d, p99 in found), strict=True
         )
-        upper.errorbar(delays, means, bars, fmt="o", color=colour)
+        upper.errorbar(places, means, bars, fmt="o", color=colour)
     rhos = np.linspace(0.5001, 0.85, 40)
     edge = [smallest_stable_delay(rho) * (1 + 1e-9) for rho in rhos]
     top = [100 * (hedged_load(rho, d) / rho - 1) for rho, d in zip(rhos, edge, strict=True)]

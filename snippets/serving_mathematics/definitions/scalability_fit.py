@@ -275,7 +275,8 @@ def _peaks(fits: FloatArray) -> FloatArray:
     """N_max of each row of α, β, γ."""
     alpha, beta = fits[:, 0], fits[:, 1]
     squares = np.full(beta.shape, math.inf)
-    return np.sqrt(np.divide(1 - np.minimum(alpha, 1.0), beta, out=squares, where=beta > 0))
+    np.divide(1 - np.minimum(alpha, 1.0), beta, out=squares, where=beta > 0)
+    return np.asarray(np.sqrt(squares))
 
 
 def example() -> SimpleNamespace:
