@@ -30,7 +30,12 @@ _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>',
 _TAG = re.compile(r"<[^>]*>")
 _COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
 _ESCAPED = {
-    "&#10;": "\n", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&#39;": "'",
+    "&#10;": "\n",
+    "&lt;": "<",
+    "&gt;": ">",
+    "&quot;": '"',
+    "&#x27;": "'",
+    "&#39;": "'",
     "&amp;": "&",
 }
 BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied

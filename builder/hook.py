@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -127,12 +128,41 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+class _Kept(File):
+    """A file of the cache, which the site has under another name where that can be: figures are
+    many and large.
+    """
+
+    def is_modified(self) -> bool:
+        """Whether the site has another one, newer or older: the last edit may have been undone."""
+        try:
+            here, there = Path(self.abs_src_path or "").stat(), Path(self.abs_dest_path).stat()
+        except OSError:
+            return True
+        return (here.st_mtime_ns, here.st_size) != (there.st_mtime_ns, there.st_size)
+
+    def copy_file(self, dirty: bool = False) -> None:
+        """Put it in its place, with its time; as a copy on another file system, or without links.
+
+        dirty: whether one that is there may stay.
+        """
+        if dirty and not self.is_modified():
+            return
+        kept, place = Path(self.abs_src_path or ""), Path(self.abs_dest_path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        try:
+            place.hardlink_to(kept)
+        except OSError:
+            shutil.copy2(kept, place)
+
+
 def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
     """In memory for a build; as a file that changes only with its content while MkDocs serves, so
     that it knows what to render again.
     """
     if isinstance(content, Path):
-        return File.generated(config, path, abs_src_path=str(content))
+        return _Kept.generated(config, path, abs_src_path=str(content))
     if _State.folder is None and path != COMPANION:
         return File.generated(config, path, content=content)
     folder = _State.folder.name if _State.folder else str(default_cache(ROOT) / "notebook")

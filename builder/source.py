@@ -187,6 +187,7 @@ class Sources:
         self.root, self.cache = root, cache
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
+        self._module_files: dict[str, Path | None] = {}
         self._contents: dict[Path, bytes] = {}
         self._stamps: dict[Path, tuple[int, ...] | None] = {}
         self._modules: dict[str, Module] = {}
@@ -365,9 +366,11 @@ class Sources:
 
     def _module_file(self, target: str) -> Path | None:
         """The file of a module or of a package; None where there is none of that name."""
-        place = self.root.joinpath("snippets", *target.split("."))
-        files = place.with_suffix(".py"), place / "__init__.py"
-        return next((file for file in files if file in self._files_of(target)), None)
+        if target not in self._module_files:
+            place = self.root.joinpath("snippets", *target.split("."))
+            files, there = (place.with_suffix(".py"), place / "__init__.py"), self._files_of(target)
+            self._module_files[target] = next((file for file in files if file in there), None)
+        return self._module_files[target]
 
     def _base(self, within: Path, level: int, module: str) -> str:
         """The absolute name of the module from which a file imports."""

@@ -90,7 +90,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project.module("part.broken", "raise RuntimeError('from the start')\n")
     project.write("docs/part/broken.md", "# Broken\n")
     served = Served(project, port, folder / "log")
-    with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
+    with project.started("mkdocs", "serve", "--livereload", "--dirty", log=served.log_file) as process:
         wait_until(
             lambda: process.poll() is not None or "Serving on" in served.log, "the server to start"
         )
@@ -117,6 +117,17 @@ def test_edit_of_a_snippet_shows_in_the_page_and_runs_it_once(served: Served) ->
     served.edit("snippets/serving_mathematics/part/twice.py", "double(4.0))", "double(2.0))")
     served.wait_for("part/twice/", "Doubled, two is 4.0.")
     assert served.runs[len(runs) :] == ["part.twice"], "the earlier version is in the cache"
+
+
+def test_undone_edit_shows_the_figure_that_was_there(served: Served) -> None:
+    drawn = served.page("figures/part/twice/line-light.svg")
+    for line in ("double(3.0)]", "double(1.0)]"):
+        builds, other = served.builds, "double(1.0)]" if "3" in line else "double(3.0)]"
+        served.edit("snippets/serving_mathematics/part/twice.py", other, line)
+        wait_until(lambda builds=builds: served.builds > builds, "a build")
+        served.calm()
+        same = served.page("figures/part/twice/line-light.svg") == drawn
+        assert same == (line == "double(1.0)]")
 
 
 def test_edit_of_prose_runs_nothing(served: Served) -> None:
