@@ -261,7 +261,7 @@ def figure_hockey_stick(figure: Figure) -> None:
     rho = np.linspace(0.05, 0.955, 200)
     for scv, colour in ((4.0, "C3"), (1.0, "C0"), (0.0, "C2")):
         axes.plot(rho, rho / (1 - rho) * (1 + scv) / 2, color=colour)
-        points = [0.3, 0.5, 0.7, 0.8] + [0.9] * (scv < 4) + [0.95] * (scv == 0)  # in the picture
+        points = [0.3, 0.5, 0.7, 0.8, *{1.0: [0.9], 0.0: [0.95]}.get(scv, [])]  # in the picture
         runs = [
             simulate_mean_wait(rng, p, service_scv=scv, customers=700_000 if p >= 0.9 else 140_000)
             for p in points
