@@ -366,19 +366,27 @@ def serve(asked: Connection) -> None:
     itself and ends with it.
     """
     if sys.platform != "linux":
+        threading.Thread(target=_die_with_parent, daemon=True).start()
         main(*asked.recv())
         return
     import ctypes
 
     os.setsid()  # whoever is asked in a terminal to end tells the workers
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
-    with contextlib.suppress(EOFError, OSError):  # nobody asks any more
-        while True:
+    control = ctypes.CDLL(None).prctl
+    control(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
+    while True:
+        try:
             arguments = asked.recv()
-            child = os.fork()
-            if child == 0:
-                main(*arguments)
-            asked.send(_exit_status(child, asked))
+        except (EOFError, OSError):  # nobody asks any more
+            return
+        child = os.fork()
+        if child == 0:
+            control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
+            asked.close()
+            main(*arguments)
+        status = _exit_status(child, asked)
+        with contextlib.suppress(OSError):
+            asked.send(status)
 
 
 def _exit_status(child: int, asked: Connection) -> int:
@@ -393,8 +401,8 @@ def _exit_status(child: int, asked: Connection) -> int:
     _, status = os.waitpid(child, 0)
     end_descendants(os.getpid())
     with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     return os.waitstatus_to_exitcode(status)
 
 
@@ -458,7 +466,6 @@ def main(
     """
     if hasattr(os, "setsid"):
         os.setsid()  # whatever the module starts can be ended with it
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     _FromSource.kept = folder.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read

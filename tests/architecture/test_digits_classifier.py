@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from serving_mathematics.architecture.digits_classifier import (
     DIGITS,
     Classifier,
     Digits,
+    FloatArray,
     Images,
+    IntArray,
     cross_entropy_gradient,
     load_digits,
     softmax,
@@ -126,6 +129,65 @@ def test_training_is_the_same_for_the_same_generator() -> None:
         for _ in range(2)
     )
     np.testing.assert_array_equal(first.layers[1][0], second.layers[1][0])
+
+
+class Drawn:
+    """Draws of the three classifiers of a stack, or of one of them, in place of a generator's."""
+
+    def __init__(self, which: slice | int) -> None:
+        self.which, self.weights = which, np.random.default_rng(5)
+        self.orders = np.random.default_rng(6)
+
+    def standard_normal(self, shape: tuple[int, ...]) -> FloatArray:
+        drawn: FloatArray = self.weights.standard_normal((3, *shape[-2:]))[self.which]
+        assert drawn.shape == shape
+        return drawn
+
+    def permuted(self, images: IntArray, axis: int) -> IntArray:
+        places = self.orders.permuted(np.tile(np.arange(images.shape[axis]), (3, 1)), axis=1)
+        return np.take_along_axis(images, places[self.which], axis=axis)
+
+
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_classifiers_side_by_side_are_those_that_are_trained_apart(hidden: int) -> None:
+    train = load_digits().train
+    gradient = cross_entropy_gradient(train.labels)
+    images = np.random.default_rng(7).permuted(np.tile(np.arange(200), (3, 1)), axis=1)[:, :50]
+
+    def trained(which: slice | int) -> Classifier:
+        drawn: Any = Drawn(which)
+        return train_classifier(train.pixels, gradient, hidden, drawn, 2, 20, images=images[which])
+
+    stack, apart = trained(slice(None)), [trained(place) for place in range(3)]
+    assert stack.parameters == 3 * apart[0].parameters
+    scores = stack.logits(train.pixels)
+    np.testing.assert_allclose(scores, [one.logits(train.pixels) for one in apart], rtol=1e-9)
+    assert stack.accuracy(train) == pytest.approx(np.mean([one.accuracy(train) for one in apart]))
+    assert scores[0] != pytest.approx(scores[1], abs=0.1)
+
+
+def test_only_the_images_that_are_named_are_learned() -> None:
+    train = load_digits().train
+    few, settings = np.arange(30, 60), {"hidden": 4, "epochs": 2}
+    gradient = cross_entropy_gradient(train.labels)
+    named = train_classifier(
+        train.pixels, gradient, rng=np.random.default_rng(2), images=few, **settings
+    )
+    gradient = cross_entropy_gradient(train.labels[few])
+    cut = train_classifier(train.pixels[few], gradient, rng=np.random.default_rng(2), **settings)
+    np.testing.assert_array_equal(named.layers[1][0], cut.layers[1][0])
+
+
+@pytest.mark.parametrize("images", [[], [[]], 0, [-1], [2], [0.5], [math.nan], ["0"], [0, 2]])
+def test_images_that_are_not_there_are_refused(images: Any) -> None:
+    with pytest.raises(ValueError, match="images must be rows of the pixels"):
+        train_classifier(
+            np.zeros((2, 64)),
+            cross_entropy_gradient([0, 1]),
+            0,
+            np.random.default_rng(0),
+            images=images,
+        )
 
 
 def test_a_classifier_counts_its_parameters_and_its_hits() -> None:

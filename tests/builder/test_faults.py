@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from dataclasses import dataclass
 from textwrap import dedent
 
 import pytest
 
-from .project import GOOD, Outcome, Project, is_alive
+from .project import GOOD, Outcome, Project, is_alive, wait_until
 
 IMPORTS = """\
 import os
@@ -559,6 +560,30 @@ def test_children_that_a_module_detaches_end_with_it(
     assert alive == []
     assert outcome.status == status, outcome.text
     assert told in outcome.text
+
+
+ENDS_ITS_WORKER = """
+import os
+import threading
+from pathlib import Path
+
+Path(__file__, "../../../../pid").resolve().write_text(str(os.getpid()))
+os.kill(os.getppid(), 9)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a worker runs its module itself")
+def test_module_ends_with_its_worker_and_others_run(project: Project) -> None:
+    """As when the system is out of memory."""
+    project.module("part.ends", ENDS_ITS_WORKER)
+    for name in ("part.one", "part.two"):
+        project.module(name, "VALUE = 1\n")
+    outcome = project.run("--jobs", "1", "--timeout", "20")
+    wait_until(lambda: not is_alive(int((project.root / "pid").read_text())), "the module to end")
+    assert outcome.status == 1
+    assert "part/ends.py:1: import: Ended: was ended by signal SIGKILL" in outcome.text
+    assert outcome.ran >= {"part.one", "part.two"}
 
 
 def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:

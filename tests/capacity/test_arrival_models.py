@@ -217,7 +217,7 @@ def test_no_rate_no_arrivals() -> None:
 
 
 def test_more_requests_than_memory_holds_are_refused_with_their_number() -> None:
-    none = Mock(poisson=lambda _: 0, uniform=lambda *_: np.zeros(0))
+    none = Mock(poisson=lambda _: 0, standard_exponential=np.ones)
     assert modulated_arrivals(none, [0, 1, 2], [4e8, 6e8]).size == 0  # the most there may be
     with pytest.raises(ValueError, match=r"a thousand million requests at most, got 1500000000\.0"):
         modulated_arrivals(none, [0, 1, 2], [6e8, 9e8])

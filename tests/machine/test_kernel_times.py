@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 from serving_mathematics.machine.kernel_times import (
     _forms,
     _kernels,
+    _name,
     attained_share,
     example,
     fit_kernels,
@@ -103,5 +104,5 @@ def test_numbers_of_the_page() -> None:
         for row in found.matrix_rows.split("\n")
     ]
     assert found.longer_worse_points == pytest.approx(max(points), abs=1)
-    longer, both = _forms(lines[2])  # eight bits: the sum is nearer
+    longer, both = _forms(_name(lines[2]))  # eight bits: the sum is nearer
     assert both[3] < longer[3]

@@ -65,12 +65,12 @@ def test_what_stays_is_kernels_messages_and_host() -> None:
 
 def test_pairs_differ_in_their_devices_alone() -> None:
     """Brute force over all pairs of single runs, one deployment at a time."""
-    runs, table, _, _ = _engines()
+    runs = _engines()
     places = [(place, run.answers) for place, run in enumerate(runs)]
     one = {i: replace(a, expert=1) for i, a in places if a.tensor == 1}
     eight = {j: replace(a, tensor=1, expert=1) for j, a in places if a.tensor == 8}
     ratios = [
-        table.per_token_s[i] / table.per_token_s[j]
+        runs[i].per_token_s / runs[j].per_token_s
         for i, few in one.items()
         for j, many in eight.items()
         if few == many

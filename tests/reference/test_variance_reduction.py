@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.reference.variance_reduction import (
+    RUNS,
+    _all_runs,
     _left,
     controlled_mean,
     controlled_share,
@@ -29,6 +31,19 @@ def runs_of_one_queue(
     cut = customers // 10
     waits = fifo_waits(np.cumsum(gaps, axis=1), services)[:, cut:].mean(axis=1)
     return waits, np.stack([services[:, cut:].mean(axis=1), gaps[:, cut:].mean(axis=1)], axis=1)
+
+
+def test_runs_have_the_mean_wait_of_their_queue() -> None:
+    """M/M/1 at every load and speed, M/D/1 where services are constant; services and gaps too."""
+    for (load, speed, _), (waits, services, gaps, long) in _all_runs().items():
+        exact = load / speed / (speed - load) if speed else load / (1 - load) / 2
+        service = 1 / speed if speed else 1.0
+        for values, expected in ((waits, exact), (services, service), (gaps, 1 / load)):
+            error = max(float(values.std(ddof=1)) / math.sqrt(RUNS), 1e-15)
+            assert values.mean() == pytest.approx(expected, abs=4 * error)
+        beyond = load / speed * math.exp(-(speed - load) * 30) if speed else 0.0
+        error = float(long.std(ddof=1)) / math.sqrt(RUNS)
+        assert long.mean() == pytest.approx(beyond, abs=max(4 * error, 1e-5))
 
 
 def test_one_control_is_a_line() -> None:

@@ -100,27 +100,29 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Layers of weights, shape (inputs, outputs), and biases, rectified between layers."""
+    """Layers of weights, shape (..., inputs, outputs), and biases, shape (..., outputs), rectified
+    between layers; several classifiers side by side have leading axes.
+    """
 
     layers: tuple[tuple[FloatArray, FloatArray], ...]
 
     def logits(self, pixels: npt.ArrayLike) -> FloatArray:
-        """Scores of the ten digits, shape (n, 10), of images, shape (n, 64).
+        """Scores of the ten digits, shape (..., n, 10), of images, shape (n, 64).
 
         Raises ValueError unless the pixels are finite and have that shape.
         """
         x = np.asarray(pixels, dtype=float)
-        inputs = self.layers[0][0].shape[0]
+        inputs = self.layers[0][0].shape[-2]
         require(x.ndim == 2 and x.shape[1] == inputs, "pixels", f"of shape (n, {inputs})", x.shape)
         require(np.isfinite(x).all(), "pixels", "finite numbers", x[~np.isfinite(x)][:1])
         for depth, (weights, bias) in enumerate(self.layers):
             x = np.maximum(x, 0.0) if depth else x
-            x = x @ weights + bias
+            x = x @ weights + bias[..., None, :]
         return x
 
     def accuracy(self, images: Images) -> float:
         """Share of the images whose largest score belongs to their digit."""
-        return float(np.mean(self.logits(images.pixels).argmax(axis=1) == images.labels))
+        return float(np.mean(self.logits(images.pixels).argmax(axis=-1) == images.labels))
 
     @property
     def parameters(self) -> int:
@@ -131,8 +133,8 @@ class Classifier:
 def cross_entropy_gradient(labels: npt.ArrayLike) -> OutputGradient:
     """Gradient of the mean of −ln softmax(z)[label] with respect to the logits z.
 
-    labels: digits, shape (n,). Returns a function of logits, shape (m, 10), and the rows they
-    belong to, shape (m,), which gives (softmax(z) − onehot)/m.
+    labels: digits, shape (n,). Returns a function of logits, shape (..., m, 10), and the rows they
+    belong to, shape (..., m), which gives (softmax(z) − onehot)/m.
     Raises ValueError unless the labels are digits.
 
     >>> cross_entropy_gradient([1, 0])(np.zeros((1, 10)), np.array([1])).round(3)[0, :3].tolist()
@@ -144,7 +146,7 @@ def cross_entropy_gradient(labels: npt.ArrayLike) -> OutputGradient:
     wanted = np.eye(DIGITS)[digits.astype(np.int64)]
 
     def gradient(logits: FloatArray, rows: IntArray) -> FloatArray:
-        return (softmax(logits) - wanted[rows]) / len(rows)
+        return np.asarray((softmax(logits) - wanted[rows]) / rows.shape[-1])
 
     return gradient
 
@@ -158,15 +160,18 @@ def train_classifier(
     batch_size: int = 32,
     learning_rate: float = 1e-2,
     weight_decay: float = 1e-3,
+    images: npt.ArrayLike | None = None,
 ) -> Classifier:
-    """Fit a classifier by Adam to a loss that is given by its gradient at the logits.
+    """Fit a classifier by Adam to a loss that is given by its gradient at the logits, or several
+    side by side.
 
     pixels: images, shape (n, 64). output_gradient: of the mean loss, as from
     `cross_entropy_gradient`. hidden: width of the hidden layer, 0 for none. epochs: passes over
     the data. batch_size: images per step. learning_rate: step size, falling linearly to 0.
-    weight_decay: share of a weight added to its gradient (L2).
-    Raises ValueError on non-finite pixels, or settings that are not positive (hidden,
-    weight_decay: negative).
+    weight_decay: share of a weight added to its gradient (L2). images: rows of `pixels` to learn,
+    shape (..., seen), one classifier for each of the leading axes; by default all, by one.
+    Raises ValueError on non-finite pixels, images that are no rows of them, or settings that are
+    not positive (hidden, weight_decay: negative).
 
     >>> dark_and_light, wanted = np.array([[1.0] * 64, [0.0] * 64]), np.eye(10)[[3, 8]]
     >>> squares, rng = lambda z, rows: z - wanted[rows], np.random.default_rng(0)
@@ -177,36 +182,43 @@ def train_classifier(
     x = np.asarray(pixels, dtype=float)
     require(x.ndim == 2 and x.size > 0, "pixels", "rows", x.shape)
     require_non_negative_integer(hidden=hidden)
-    for name, count in (("epochs", epochs), ("batch_size", batch_size)):
-        require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
+    for name, whole in (("epochs", epochs), ("batch_size", batch_size)):
+        require(1 <= whole < math.inf and whole == int(whole), name, "a positive integer", whole)
     require_in("[1, 1e6]", epochs=epochs)
     require_positive(learning_rate=learning_rate)
     require_non_negative(weight_decay=weight_decay)
+    every = np.asarray(range(len(x)) if images is None else images)
+    known = every.ndim >= 1 and every.size > 0 and np.isin(every, np.arange(len(x))).all()
+    require(known, "images", "rows of the pixels", images)
+    *stack, count = every.shape
 
     widths = [x.shape[1], *([hidden] if hidden else []), DIGITS]
     shapes = [shape for a, b in itertools.pairwise(widths) for shape in ((a, b), (b,))]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
-    value, slope, m, v = np.zeros((4, ends[-1]))  # of all weights and biases, one after another
+    value, slope, m, v = np.zeros((4, *stack, ends[-1]))  # of all weights and biases, in one row
     values, slopes = (
-        [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
+        [
+            part.reshape(*stack, *shape)
+            for part, shape in zip(np.split(flat, ends[:-1], axis=-1), shapes, strict=True)
+        ]
         for flat in (value, slope)
     )
     for weights in values[::2]:
-        weights[:] = rng.standard_normal(weights.shape) * math.sqrt(2 / len(weights))
-    steps, step = epochs * math.ceil(len(x) / batch_size), 0
+        weights[:] = rng.standard_normal(weights.shape) * math.sqrt(2 / weights.shape[-2])
+    steps, step = epochs * math.ceil(count / batch_size), 0
     for _ in range(epochs):
-        order = rng.permutation(len(x))
-        for start in range(0, len(x), batch_size):
-            rows = order[start : start + batch_size]
+        order = rng.permuted(every.astype(np.int64), axis=-1)
+        for start in range(0, count, batch_size):
+            rows = order[..., start : start + batch_size]
             seen = x[rows]
-            inside = seen @ values[0] + values[1]
+            inside = seen @ values[0] + values[1][..., None, :]
             active = np.maximum(inside, 0.0)
-            scores = active @ values[2] + values[3] if hidden else inside
+            scores = active @ values[2] + values[3][..., None, :] if hidden else inside
             back = output_gradient(scores, rows)
             if hidden:
-                slopes[2][:], slopes[3][:] = active.T @ back, back.sum(axis=0)
-                back = (back @ values[2].T) * (inside > 0)
-            slopes[0][:], slopes[1][:] = seen.T @ back, back.sum(axis=0)
+                slopes[2][:], slopes[3][:] = active.mT @ back, back.sum(axis=-2)
+                back = (back @ values[2].mT) * (inside > 0)
+            slopes[0][:], slopes[1][:] = seen.mT @ back, back.sum(axis=-2)
             step += 1
             rate = learning_rate * (1 - (step - 1) / steps)
             warm_m, warm_v = 1 - FIRST_DECAY**step, 1 - SECOND_DECAY**step

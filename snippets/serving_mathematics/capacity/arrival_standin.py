@@ -254,8 +254,14 @@ def replay_arrivals(
 
 def _flips(rng: np.random.Generator, rate: float, horizon_s: float) -> FloatArray:
     """Both ends of the horizon, and between them the times at which a telegraph signal flips."""
-    flips = np.sort(rng.uniform(0.0, horizon_s, rng.poisson(rate / 2 * horizon_s)))
+    flips = _uniform_in_order(rng, rng.poisson(rate / 2 * horizon_s), horizon_s)
     return np.concatenate([[0.0], flips, [horizon_s]])
+
+
+def _uniform_in_order(rng: np.random.Generator, count: int, end: float) -> FloatArray:
+    """Uniform places from 0 to an end, sorted: sums of exponential gaps over the sum of all."""
+    sums = np.cumsum(rng.standard_exponential(count + 1))
+    return np.asarray(sums[:-1] * (end / sums[-1]))
 
 
 def _merged(times: FloatArray, others: FloatArray) -> FloatArray:
@@ -271,11 +277,10 @@ def _sign(rng: np.random.Generator, flips: FloatArray, edges: FloatArray) -> Int
 
 def _arrivals_at(rng: np.random.Generator, edges: FloatArray, rates: FloatArray) -> FloatArray:
     """A Poisson process with these rates between the edges: a unit-rate one on the clock ∫λ, whose
-    times, given their number, are sums of exponential gaps over the sum of all."""
+    times, given their number, are uniform."""
     clock = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges))])
     require(clock[-1] <= 1e9, "rates", "a thousand million requests at most", clock[-1])
-    sums = np.cumsum(rng.standard_exponential(rng.poisson(clock[-1]) + 1))
-    ticks = sums[:-1] * (clock[-1] / sums[-1])
+    ticks = _uniform_in_order(rng, rng.poisson(clock[-1]), clock[-1])
     return np.asarray(np.interp(ticks, clock, edges))
 
 
@@ -347,7 +352,7 @@ def main(arguments: list[str]) -> int:
 
 
 @functools.cache
-def _hours(source: str, hours: int = 40) -> tuple[FloatArray, FloatArray]:
+def _hours(source: str, hours: int = 28) -> tuple[FloatArray, FloatArray]:
     """Dispersion at the fitted windows and mean waits at the recorded utilizations, of simulated
     hours.
 
@@ -456,7 +461,7 @@ def figure_dispersion_by_window(figure: Figure) -> None:
     axes.loglog(windows, signal_dispersion(windows, fit), color="C0")
     axes.axhline(1, color="C4", linestyle=":", linewidth=1.4)
     rng = np.random.default_rng(8)
-    gaps = gamma_times(rng, 1 / told.rate_per_s, told.gap_cv**2, 700_000)
+    gaps = gamma_times(rng, 1 / told.rate_per_s, told.gap_cv**2, 490_000)
     counts = window_counts(np.cumsum(gaps), 0.5)
     halves = np.array([1, 2, 3, 5, 8, 14, 24, 41, 70, 120])  # half seconds in a window
     merged = [counts[: counts.size // k * k].reshape(-1, k).sum(axis=1) for k in halves.tolist()]
@@ -474,13 +479,14 @@ def figure_dispersion_by_window(figure: Figure) -> None:
         xlabel="window [s]",
         ylabel="index of dispersion $I(w)$",
     )
+    axes.minorticks_off()
 
 
 def figure_waits_of_the_trace(figure: Figure) -> None:
     """At 50% busy the trace waits a third longer than Poisson traffic; at 80%, 38 times longer.
 
     One server with constant service time, utilization by the hour's mean rate. Dots are the
-    recorded waits of the real arrivals, the line is M/D/1, bands hold 90% of 40 simulated hours:
+    recorded waits of the real arrivals, the line is M/D/1, bands hold 90% of 28 simulated hours:
     the replayed minutes predict the real waits, the stationary signal does not know how high the
     peak was.
 
@@ -560,7 +566,7 @@ def check_standin_counts() -> None:
     """Counted in simulated hours, the stand-in has the fitted dispersion, less what one hour cannot
     show.
 
-    Source: k/(k−1)·(I(w) − I(kw)/k) for k windows of one hour; 40 independent hours.
+    Source: k/(k−1)·(I(w) − I(kw)/k) for k windows of one hour; 28 independent hours.
     """
     index, fit = _hours("signal")[0], _fitted()
     fit_cv = _recorded().gap_cv
@@ -581,7 +587,7 @@ def check_replay_predicts_the_waits() -> None:
     misses 38-fold at 80%.
 
     Source: recorded waits at one server with constant service time; mean ± 3 standard deviations of
-    40 replayed hours; M/D/1, ρS/(2(1−ρ)).
+    28 replayed hours; M/D/1, ρS/(2(1−ρ)).
     """
     told, waits = _recorded(), _hours("replay")[1]
     for j, rho in enumerate(told.utilizations):

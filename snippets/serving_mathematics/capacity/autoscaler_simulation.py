@@ -305,7 +305,7 @@ def check_fixed_fleet_is_the_plain_queue() -> None:
     of 17, batch means.
     """
     rng = np.random.default_rng(24)
-    arrivals = np.cumsum(rng.exponential(1 / 17, 60_000))
+    arrivals = np.cumsum(rng.exponential(1 / 17, 42_000))
     services = rng.exponential(1.0, arrivals.size)
     run = simulate(arrivals, services, fixed(5), replicas=5, sync_s=20.0, startup_s=60.0, slots=4)
     plain = fifo_waits(arrivals, services, 20)

@@ -269,6 +269,7 @@ def figure_published_reports(figure: Figure) -> None:
         ylabel="published run",
     )
     axes.grid(visible=False, axis="y")
+    axes.minorticks_off()
 
 
 def check_one_connection_that_holds_three_quarters() -> None:

@@ -195,10 +195,10 @@ def check_cold_start_backlog() -> None:
 
 
 def _simulated_setup(rng: np.random.Generator, setup_scv: float) -> MeanEstimate:
-    """Mean response of 400 independent servers with λ = 0.8, S = 1, E[I] = 10, over customers 1000
-    to 3000.
+    """Mean response of 560 independent servers with λ = 0.8, S = 1, E[I] = 10, over customers 500
+    to 1500.
     """
-    lanes, customers, warm_up = 400, 3000, 1000
+    lanes, customers, warm_up = 560, 1500, 500
     wait, total = np.full(lanes, 10.0), np.zeros(lanes)
     for i in range(customers):
         service = rng.exponential(1.0, lanes)
@@ -217,7 +217,7 @@ def check_setup_adds_its_mean() -> None:
     constant one adds 5.6 s.
 
     Source: Welch (1964), by hand 1/(μ−λ) + E[I] and (20 + 80)/18; simulation of Lindley's recursion
-    with a set-up whenever the server is found idle, 400 independent replications, their standard
+    with a set-up whenever the server is found idle, 560 independent replications, their standard
     error.
     """
     checks.close("no set-up", setup_response_time(0.8, 1.0, 0.0), 5.0, rtol=1e-12)

@@ -53,7 +53,8 @@ def thinned_arrivals(
     (True, True)
     """
     require_positive(ceiling=ceiling, horizon_s=horizon_s)
-    candidates = np.sort(rng.uniform(0.0, horizon_s, rng.poisson(ceiling * horizon_s)))
+    gaps = rng.standard_exponential(rng.poisson(ceiling * horizon_s) + 1)  # of uniform times
+    candidates = np.cumsum(gaps[:-1]) * (horizon_s / gaps.sum())
     rates = np.asarray(rate(candidates), dtype=float)
     require_shape(candidates.shape, rate=rates)
     require(
@@ -151,10 +152,11 @@ def _in_progress(
     arrivals = thinned_arrivals(
         rng, lambda t: 100 + 60 * np.sin(2 * math.pi * t / 24), 160.0, 24.0 * (days + 1)
     )
-    leaves = np.sort(arrivals + rng.exponential(mean_service_h, arrivals.size))
-    moments = 24.0 * (1 + np.arange(days)[:, None]) + hours
-    came, went = np.searchsorted(arrivals, moments), np.searchsorted(leaves, moments)
-    return np.asarray(came - went, dtype=float)
+    leaves = arrivals + rng.exponential(mean_service_h, arrivals.size)
+    moments = (24.0 * (1 + np.arange(days)[:, None]) + hours).ravel()
+    next_moment = np.searchsorted(moments, leaves, side="right")
+    went = np.cumsum(np.bincount(next_moment, minlength=moments.size + 1))[:-1]
+    return np.reshape(np.searchsorted(arrivals, moments) - went, (days, -1)).astype(float)
 
 
 def figure_daily_lag(figure: Figure) -> None:

@@ -185,6 +185,7 @@ def figure_window_convergence(figure: Figure) -> None:
     below.set(ylabel="relative error [1]")
     for axes in (above, below):
         axes.set_xlabel("window length T [service times]")
+        axes.minorticks_off()
     above.xaxis.label.set_visible(False)  # the axis is shared and labelled below
 
 

@@ -169,7 +169,7 @@ def _shared_cause_p99(delay: float, request_share: float) -> float:
 
     before, now = math.log(6.0), math.log(8.0)
     value_before, value = late(before), late(now)
-    while abs(now - before) > 1e-12 and value != value_before:
+    while abs(now - before) > 1e-9 and value != value_before:
         step = value * (now - before) / (value - value_before)
         before, value_before, now = now, value, now - step
         value = late(now)
@@ -229,9 +229,9 @@ def figure_hedge_tradeoff(figure: Figure) -> None:
     axes = figure.subplots()
     shares = np.concatenate(
         [
-            np.linspace(0.01, 0.1, 20),
-            np.linspace(0.12, 0.9, 20),
-            1 - np.geomspace(0.09, 1e-4, 12),
+            np.linspace(0.01, 0.1, 14),
+            np.linspace(0.12, 0.9, 14),
+            1 - np.geomspace(0.09, 1e-4, 10),
             [1.0],
         ]
     )
@@ -271,7 +271,7 @@ def figure_shared_cause(figure: Figure) -> None:
     normals = np.random.default_rng(31).standard_normal((3, 140_000))
     axes = figure.subplots()
     alone = _quantile(0.99, lognormal_survival)
-    shares = 1 - np.geomspace(1, 0.005, 16)
+    shares = 1 - np.linspace(1, 0.07, 12) ** 2
     for label, delay, colour, place in (
         ("second copy at the p95", _quantile(0.95, lognormal_survival), "C0", (0.02, 0.6)),
         ("at the median", 1.0, "C1", (0.03, 0.33)),

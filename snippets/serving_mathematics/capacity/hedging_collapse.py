@@ -263,7 +263,7 @@ def figure_tipped_fleets(figure: Figure) -> None:
 
 
 def check_tipping_load_by_simulation() -> None:
-    """Fleets of 100 servers at 60% load that start below the tipping load of 91% return, and above
+    """Fleets of 50 servers at 60% load that start below the tipping load of 91% return, and above
     it they do not.
 
     Source: the unstable solution of the fixed point, bracketed by simulated fleets that start at
@@ -271,7 +271,7 @@ def check_tipping_load_by_simulation() -> None:
     """
     checks.close("tipping load", tipping_load(RHO, P95), 0.9132, atol=5e-5)
     rng, settings = np.random.default_rng(73), [(RHO, 0.85), (RHO, 0.97)]
-    below, above = _tipped_shares(rng, settings, 100, 16, np.array([60.0]))
+    below, above = _tipped_shares(rng, settings, 50, 16, np.array([40.0]))
     checks.close("tipped from 85%", below[0].share, 0.0, kind="simulation")
     checks.close("tipped from 97%", above[0].share, 1.0, kind="simulation")
 

@@ -233,7 +233,7 @@ def _simulated_delays() -> list[tuple[float, float, FloatArray]]:
     the formula.
     """
     rng = np.random.default_rng(61)
-    settings = [(0.3, d) for d in (0.0, 2.0, 5.0)]
+    settings = [(0.3, d) for d in (2.0, 3.5, 5.0)]
     settings += [(0.5, d) for d in (3.5, 6.0, 9.0)] + [(0.6, d) for d in (7.5, 10.0, 13.0)]
     lanes, fleet, requests = 17, 100, 6000
     runs = []
@@ -270,7 +270,7 @@ def figure_hedge_delay(figure: Figure) -> None:
     for rho, colour in ((0.3, "C2"), (0.5, "C0"), (0.6, "C1"), (0.7, "C3")):
         alone = math.log(100) / (1 - rho)
         start = smallest_stable_delay(rho) * (1 + 1e-6)
-        delays = start + (16 - start) * np.linspace(0, 1, 60) ** 2
+        delays = start + (16 - start) * np.linspace(0, 1, 45) ** 2
         if rho == 0.5:
             delays = delays[1:]
         upper.plot(delays, [loaded_quantile(0.99, rho, d) / alone for d in delays], color=colour)
@@ -279,12 +279,14 @@ def figure_hedge_delay(figure: Figure) -> None:
         if rho > 0.5:
             upper.plot(start, loaded_quantile(0.99, rho, start) / alone, "X", color=colour)
             lower.plot(start, extra[0], "X", color=colour)
-    for rho, delay, responses in _simulated_delays():
-        colour = {0.3: "C2", 0.5: "C0", 0.6: "C1"}[rho]
+    for rho, colour in ((0.3, "C2"), (0.5, "C0"), (0.6, "C1")):
         alone = math.log(100) / (1 - rho)
-        p99 = quantile_estimate(responses, 0.99)
-        upper.errorbar(delay, p99.mean / alone, p99.half_width / alone, fmt="o", color=colour)
-    rhos = np.linspace(0.5001, 0.85, 60)
+        found = [(d, quantile_estimate(r, 0.99)) for at, d, r in _simulated_delays() if at == rho]
+        places, means, bars = zip(
+            *((d, p99.mean / alone, p99.half_width / alone) for d, p99 in found), strict=True
+        )
+        upper.errorbar(places, means, bars, fmt="o", color=colour)
+    rhos = np.linspace(0.5001, 0.85, 40)
     edge = [smallest_stable_delay(rho) * (1 + 1e-9) for rho in rhos]
     top = [100 * (hedged_load(rho, d) / rho - 1) for rho, d in zip(rhos, edge, strict=True)]
     lower.fill_between([0, *edge], [100, *top], 300, color="C3", alpha=0.15, linewidth=0)
@@ -362,15 +364,11 @@ def figure_hedging_map(figure: Figure) -> None:
     """
     figure.set_size_inches(5.8, 4.0)
     axes = figure.subplots()
-    rhos, delays = np.linspace(0.002, 0.998, 250), np.geomspace(1, 100, 250)
-    gain = np.zeros((delays.size, rhos.size))
-    for i, delay in enumerate(delays):
-        percentile = -np.expm1(-(1 - rhos) * delay)
-        gain[i] = [
-            break_even_load(float(p), 0.99) - rho if p < 0.99 else -rho * 1e-3
-            for p, rho in zip(percentile, rhos, strict=True)
-        ]
-    axes.contourf(100 * rhos, delays, gain, levels=[0, 1], colors=["C2"], alpha=0.3)
+    percentiles = 0.99 - np.geomspace(0.8, 1e-7, 200)  # of the delay, denser towards the top
+    even = np.array([break_even_load(float(p), 0.99) for p in percentiles])
+    delays = -np.log1p(-percentiles) / (1 - even)
+    axes.fill_betweenx(delays, 100 * even, color="C2", alpha=0.3, linewidth=0)
+    rhos = np.linspace(0.002, 0.998, 250)
     edge = np.linspace(0.5, 0.99, 100)
     cliff = [smallest_stable_delay(rho) for rho in edge]
     axes.fill_between(

@@ -124,7 +124,8 @@ def simulate_outage(
     jitter = iter(rng.random(first.size * retries if backoff_s[1] else 0).tolist())
     answered, arrived = [0.0] * horizon_s, 0
     again: list[tuple[float, int]] = []  # times of retries, and which retry of its request each is
-    leaving: deque[float] = deque()  # times at which the requests inside will have left
+    places = None if capacity is None else int(capacity)
+    leaving: deque[float] = deque(maxlen=places)  # when the last that got a place will have left
     bucket = BUCKET if budget < math.inf else math.inf
     free_at, tokens = 0.0, bucket
     stops, goes_on = outage_s
@@ -137,11 +138,9 @@ def simulate_outage(
             tokens = min(bucket, tokens + budget)
         if now >= horizon_s:
             return np.array(answered)
-        while leaving and leaving[0] <= now:
-            leaving.popleft()
         in_time = False
-        if capacity is None or len(leaving) < capacity:
-            start = max(now, free_at)
+        if places is None or len(leaving) < places or leaving[0] <= now:
+            start = now if now > free_at else free_at
             if stops <= start < goes_on:
                 start = goes_on
             expired = skip_expired and start - now >= deadline_s
@@ -175,7 +174,7 @@ def _storm_times() -> FloatArray:
 @functools.cache
 def _after_an_outage(budget: float, backoff: bool) -> FloatArray:
     """Answers in time per second in the last ten seconds that a storm is watched after an outage of
-    10 s, at 40 a second with three retries, of eight runs."""
+    10 s, at 40 a second with three retries, of eight runs with a budget and four without."""
     horizon = 20 + AFTER_S
     runs = [
         simulate_outage(
@@ -188,7 +187,7 @@ def _after_an_outage(budget: float, backoff: bool) -> FloatArray:
             backoff_s=BACKOFF if backoff else (0.0, 0.0),
             horizon_s=horizon,
         )[-10:]
-        for seed in range(8)
+        for seed in range(8 if budget < math.inf else 4)
     ]
     return np.asarray(np.array(runs).mean(axis=1))
 
@@ -335,8 +334,6 @@ def check_storms() -> None:
     for label, places, skip in (("six places", PLACES, False), ("expired dropped", None, True)):
         run = _replicate(8, 22, base_rate=60.0, retries=3, capacity=places, skip_expired=skip)
         checks.inside(f"{label}: answers per second", run.mean / 28, 57.0, 62.0)
-    never = _replicate(4, 20, base_rate=40.0, retries=3)
-    checks.close("no remedy: answers after an outage", never.mean, 0.0, kind="simulation")
 
 
 def check_jitter_does_not_end_a_storm() -> None:
@@ -344,7 +341,8 @@ def check_jitter_does_not_end_a_storm() -> None:
     full jitter still leave no answer in time; a budget of 10% leaves nearly all.
 
     Source: the load of a collapse, λ₀(1 + R) = 160 of 100 a second whenever the retries come; eight
-    runs of each. At 20 a second, 80 with all retries, the same backoff recovers.
+    runs with a budget, four of each without. At 20 a second, 80 with all retries, the same backoff
+    recovers.
     """
     for label, backoff in (("at once", False), ("full jitter", True)):
         stuck = _after_an_outage(math.inf, backoff)

@@ -279,12 +279,12 @@ def check_blocking() -> None:
 def check_fifo_goodput() -> None:
     """At 80 requests a second 69 are answered in time, at 95 only 37: more load, half the answers.
 
-    Source: λ(1 − e^{−(μ−λ)τ}) by hand, e^{−2} and e^{−1/2}; simulated queues of 200,000 requests.
+    Source: λ(1 − e^{−(μ−λ)τ}) by hand, e^{−2} and e^{−1/2}; simulated queues of 140,000 requests.
     """
     checks.close("λ = 80", fifo_goodput(80.0, 100.0, 0.1), 69.173, atol=5e-4)
     checks.close("λ = 95", fifo_goodput(95.0, 100.0, 0.1), 37.380, atol=5e-4)
     checks.close("λ = μ", fifo_goodput(100.0, 100.0, 0.1), 0.0)
-    run = simulate_goodput(np.random.default_rng(1), 80.0, 100.0, 0.1, customers=200_000)
+    run = simulate_goodput(np.random.default_rng(1), 80.0, 100.0, 0.1, customers=140_000)
     checks.covers("λ = 80, simulated", run, fifo_goodput(80.0, 100.0, 0.1))
 
 
@@ -308,12 +308,12 @@ def check_bounded_goodput() -> None:
     """The finite queue's goodput agrees with simulation, and without a deadline it is what is not
     refused.
 
-    Source: simulated M/M/1/K of 60,000 requests; throughput λ(1 − B) of M/M/1/K; `fifo_goodput`
+    Source: simulated M/M/1/K of 42,000 requests; throughput λ(1 − B) of M/M/1/K; `fifo_goodput`
     for many places.
     """
     for load, places in ((80.0, 6), (200.0, 6), (120.0, 20)):
         run = simulate_goodput(
-            np.random.default_rng(places), load, 100.0, 0.1, capacity=places, customers=60_000
+            np.random.default_rng(places), load, 100.0, 0.1, capacity=places, customers=42_000
         )
         checks.covers(f"λ = {load:g}, K = {places}", run, bounded_goodput(load, 100.0, 0.1, places))
     admitted = 200.0 * (1 - blocking_probability(200.0, 100.0, 6))
@@ -355,7 +355,7 @@ def check_six_places_win_under_other_laws() -> None:
     times too many places fewer, whether services are equal, exponential or very variable, and
     arrivals Poisson or in bursts; at 80% with equal services the limit is worth nothing.
 
-    Source: simulations of 30,000 requests, one by one; squared coefficients of variation of 0, 1
+    Source: simulations of 21,000 requests, one by one; squared coefficients of variation of 0, 1
     and 4.
     """
     rng = np.random.default_rng(5)
@@ -365,7 +365,7 @@ def check_six_places_win_under_other_laws() -> None:
         ("variable services", 1.0, 4.0),
         ("bursts", 4.0, 1.0),
     ):
-        services = np.full(30_000, 1 / SERVICE_RATE)
+        services = np.full(21_000, 1 / SERVICE_RATE)
         if service_scv:
             services *= rng.gamma(1 / service_scv, service_scv, services.size)
         gaps = rng.gamma(1 / gap_scv, gap_scv, services.size)

@@ -16,6 +16,7 @@ incidents; late answers as in the goodput of M/M/1.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -162,6 +163,7 @@ def _late(rate: float) -> float:
     return late_probability(rate, SERVICE_RATE, DEADLINE_S)
 
 
+@functools.cache
 def _failed_with_limit(rate: float) -> float:
     return 1 - bounded_goodput(rate, SERVICE_RATE, DEADLINE_S, PLACES) / rate
 

@@ -117,13 +117,13 @@ def check_edges_of_a_running_service_cancel() -> None:
     40 in flight; E[W³] of a gamma with shape 4 and mean 1 is 4·5·6/4³ = 15/8. The standard error of
     a standard deviation of 200 is 5%.
     """
+    sample = np.random.default_rng(3).gamma(4.0, 0.25, 280_000)
     for seed, rate in ((1, 4.0), (2, 40.0)):
         whole, own = _batch_windows(np.random.default_rng(seed), rate, 30.0)
         off = (whole - own) / rate
         checks.covers(f"{rate:g} in flight: bias of λW over L", mean_over_replications(off), 0.0)
         by_hand = math.sqrt(2 * rate * 15 / 8 / 3) / (rate * 30)
         checks.close(f"{rate:g} in flight: noise", off.std(ddof=1), by_hand, rtol=0.15)
-        sample = np.random.default_rng(3).gamma(4.0, 0.25, 400_000)
         checks.close("formula", running_noise(rate, sample, 30.0), by_hand, rtol=0.01)
 
 

@@ -247,17 +247,17 @@ def check_priorities() -> None:
     """At a load of 0.8 the important 0.3 wait 1.14 service times and the other 0.5 wait 5.71.
 
     Source: by hand 0.8/0.7 and 0.8/(0.7 · 0.2); Kleinrock's conservation law Σ ρ_k W_k = ρ·W_FIFO;
-    a simulated queue of 150,000 requests, and another at a total load of 1.5 in which only the
+    a simulated queue of 105,000 requests, and another at a total load of 1.5 in which only the
     second class starves.
     """
     waits = priority_waits([0.3, 0.5], 1.0).tolist()
     checks.close("important", waits[0], 1.142857, atol=5e-7)
     checks.close("sheddable", waits[1], 5.714286, atol=5e-7)
     checks.close("Σ ρ_k W_k", 0.3 * waits[0] + 0.5 * waits[1], 0.8 * 0.8 / 0.2, rtol=1e-12)
-    first, second = _priority_simulation(np.random.default_rng(4), [0.3, 0.5], 150_000)
+    first, second = _priority_simulation(np.random.default_rng(4), [0.3, 0.5], 105_000)
     checks.covers("important, simulated", batch_means(first[5_000:]), waits[0])
     checks.covers("sheddable, simulated", batch_means(second[5_000:]), waits[1])
-    saved, _ = _priority_simulation(np.random.default_rng(5), [0.3, 1.2], 100_000)
+    saved, _ = _priority_simulation(np.random.default_rng(5), [0.3, 1.2], 70_000)
     overload = priority_waits([0.3, 1.2], 1.0).tolist()
     checks.covers("important at load 1.5", batch_means(saved[1_000:]), overload[0])
     checks.close("important at load 1.5, by hand", overload[0], 1 / 0.7, rtol=1e-12)

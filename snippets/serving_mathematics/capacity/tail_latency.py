@@ -236,6 +236,7 @@ def figure_fan_out(figure: Figure) -> None:
         xlabel="calls that a request waits for [count]",
         ylabel="requests with a slow call [%]",
     )
+    axes.minorticks_off()
 
 
 def figure_fork_join(figure: Figure) -> None:
@@ -257,7 +258,7 @@ def figure_fork_join(figure: Figure) -> None:
         axes.semilogx(queues, [fork_join_mean(int(n), utilization) for n in queues], color=colour)
         independent = [mean_of_slowest(int(n)) / (1 - utilization) for n in queues]
         axes.semilogx(queues, independent, color=colour, linestyle="--", linewidth=1.2)
-        points = [1, 2, 4, 8, 16, 32]
+        points = [1, 2, 4, 8, 32]
         runs = [simulate_fork_join(rng, n, utilization, 28_000) for n in points]
         axes.errorbar(
             points, [r.mean for r in runs], [r.half_width for r in runs], fmt="o", color=colour
@@ -323,10 +324,10 @@ def check_two_queues_are_exact() -> None:
     7.5.
 
     Source: (12 − ρ)/8/(1 − ρ) of Flatto and Hahn (1984), stated as exact by Nelson and Tantawi
-    (1988); simulation of 1,000,000 requests; 1.5/(1 − ρ) for independent queues.
+    (1988); simulation of 700,000 requests; 1.5/(1 − ρ) for independent queues.
     """
     checks.close("R_2(0.8)", fork_join_mean(2, 0.8), 7.0, rtol=1e-12, kind="published")
-    run = simulate_fork_join(np.random.default_rng(11), 2, 0.8, 1_000_000)
+    run = simulate_fork_join(np.random.default_rng(11), 2, 0.8, 700_000)
     checks.covers("simulated", run, 7.0)
     checks.holds(
         "its 95% interval excludes independence",
@@ -343,7 +344,7 @@ def check_many_queues_within_five_percent() -> None:
     Source: Nelson and Tantawi (1988) state a relative error below 5% for n ≤ 32.
     """
     rng = np.random.default_rng(12)
-    for fan_out, utilization in ((8, 0.5), (32, 0.5), (8, 0.8)):
+    for fan_out, utilization in ((32, 0.5), (8, 0.8)):
         run = simulate_fork_join(rng, fan_out, utilization, 84_000)
         slack = 3 * run.standard_error / run.mean
         checks.close(

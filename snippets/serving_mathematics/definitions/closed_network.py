@@ -189,11 +189,11 @@ def check_convolution_against_balance_equations() -> None:
 def check_simulation_against_convolution() -> None:
     """The simulated loop completes requests at the rate that the states give.
 
-    Source: convolution; 20,000 simulated cycles each, batch means of the gaps between completions.
+    Source: convolution; 14,000 simulated cycles each, batch means of the gaps between completions.
     """
     for clients in (3, 6, 12):
         rng = np.random.default_rng(800 + clients)
-        done, busy = simulate_cycles(rng, clients, SERVER_S, AWAY_S)
+        done, busy = simulate_cycles(rng, clients, SERVER_S, AWAY_S, cycles=14_000)
         exact = float(convolution_throughput(clients, SERVER_S, AWAY_S)[-1])
         checks.covers(f"gap between completions, {clients} clients [s]", mean_gap(done), 1 / exact)
         shares = busy / busy.sum()

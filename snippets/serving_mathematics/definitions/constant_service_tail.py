@@ -106,7 +106,7 @@ def figure_wait_tails(figure: Figure) -> None:
     """Constant service does not only halve the mean wait; long waits become far rarer.
 
     Probability that a request waits longer than t. Lines are exact; points are simulations of
-    200,000 requests of constant service.
+    140,000 requests of constant service.
 
     Alt: Share of requests on a logarithmic axis against the wait from 0 to 20 service times. For a
     utilization of 0.8 the line of exponential service falls from 0.8 to 0.015, that of constant
@@ -120,7 +120,7 @@ def figure_wait_tails(figure: Figure) -> None:
         exact = [constant_wait_exceeds(float(t), rho) for t in times]
         axes.semilogy(times, exact, color=colour)
         axes.semilogy(times, [wait_exceeds(float(t), rho, 1.0) for t in times], "--", color=colour)
-        waits = fifo_waits(np.cumsum(rng.exponential(1 / rho, 200_000)), np.ones(200_000))
+        waits = fifo_waits(np.cumsum(rng.exponential(1 / rho, 140_000)), np.ones(140_000))
         for t in (2.0, 5.0, 10.0):
             share = float((waits > t).mean())
             if share > 3e-4:

@@ -249,6 +249,7 @@ def figure_branch_p99(figure: Figure) -> None:
         xlabel="share of requests that take the slow way [%]",
         ylabel="99th percentile [ms]",
     )
+    axes.minorticks_off()
 
 
 def check_grid_agrees_with_closed_forms() -> None:

@@ -251,6 +251,7 @@ def figure_dependence(figure: Figure) -> None:
         ylabel="P(below 99.9%)",
     )
     pair.set(ylim=(3e-3, 1.5), xlabel="share of common outages [%]", ylabel="P(below 99.99%)")
+    pair.minorticks_off()
 
 
 def _share(months: Times, allowed_s: float) -> MeanEstimate:
@@ -280,7 +281,7 @@ def check_pair_against_simulated_replicas() -> None:
     standard errors. A single replica stays at 99.9%, whatever is shared.
     """
     rng = np.random.default_rng(23)
-    for shared in (0.0, 0.02, 0.1, 0.5):
+    for shared in (0.0, 0.1, 0.5):
         one, both = _replicated_month(rng, 30_000, shared)
         for x in (0.0, FOUR_NINES):
             expected = pair_downtime_exceeds(x, REPLICA_OUTAGES, OUTAGE, MONTH, shared)

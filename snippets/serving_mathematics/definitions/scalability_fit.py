@@ -14,6 +14,7 @@ for the fit.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from itertools import product
@@ -130,7 +131,7 @@ def _levenberg_marquardt(n: FloatArray, x: FloatArray, columns: list[int]) -> Fl
             better = valid & (trial_error <= error[moving])
             theta[moving[better]], error[moving[better]] = trial[better], trial_error[better]
             damping[moving] = np.clip(damping[moving] * np.where(better, 0.1, 10), 1e-15, 1e10)
-            moving = moving[~(np.abs(step) <= 1e-15 * np.abs(before)).all(axis=1)]
+            moving = moving[~(np.abs(step) <= 1e-12 * np.abs(before)).all(axis=1)]
             if not moving.size:
                 break
     return theta
@@ -263,17 +264,25 @@ def _phantom() -> ScalabilityFit:
     return fit_usl(PHANTOM_CLIENTS, exact[np.array(PHANTOM_CLIENTS) - 1])
 
 
+@functools.cache
+def _refits(resample: bool = False) -> FloatArray:
+    """4,000 refits of the benchmark."""
+    fit = fit_usl(SDM91_USERS, SDM91_PER_H)
+    return bootstrap_fits(np.random.default_rng(91), fit, 4000, resample=resample)
+
+
 def _peaks(fits: FloatArray) -> FloatArray:
     """N_max of each row of α, β, γ."""
-    return np.array([peak_concurrency(min(a, 1.0), b) for a, b in fits[:, :2].tolist()])
+    alpha, beta = fits[:, 0], fits[:, 1]
+    squares = np.full(beta.shape, math.inf)
+    np.divide(1 - np.minimum(alpha, 1.0), beta, out=squares, where=beta > 0)
+    return np.asarray(np.sqrt(squares))
 
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text; throughput of the benchmark in scripts per hour."""
     fit, amdahl = (fit_usl(SDM91_USERS, SDM91_PER_H, law) for law in (True, False))
-    normal, resampled = (
-        bootstrap_fits(np.random.default_rng(91), fit, 4000, resample=r) for r in (False, True)
-    )
+    normal, resampled = _refits(), _refits(resample=True)
     early = fit_usl(SDM91_USERS[:4], SDM91_PER_H[:4])
     half = [student_half_width(e, fit.degrees_of_freedom) for e in fit.standard_errors]
     peak = peak_concurrency(fit.contention, fit.coherency)
@@ -359,8 +368,7 @@ def figure_usl_fit(figure: Figure) -> None:
     """
     axes = figure.subplots()
     fit, amdahl = (fit_usl(SDM91_USERS, SDM91_PER_H, law) for law in (True, False))
-    refits = bootstrap_fits(np.random.default_rng(92), fit, 1000)
-    n = np.linspace(1, 260, 200)
+    refits, n = _refits()[:1000], np.linspace(1, 260, 80)
     curves = np.array([usl_throughput(n, *row) for row in refits.tolist()])
     low, high = np.percentile(curves, [2.5, 97.5], axis=0)
     peak = peak_concurrency(fit.contention, fit.coherency)

@@ -247,7 +247,7 @@ def check_costs_decide_the_threshold() -> None:
     0.70 costs five times as much.
 
     Source: with evenly spread scores c_fp(1 − t)²/2 + c_fn·t²/2, by integration; a search over
-    1,001 thresholds; 200,000 simulated requests with their truth.
+    1,001 thresholds; 140,000 simulated requests with their truth.
     """
     even = (np.arange(20_000) + 0.5) / 20_000
     best = cost_threshold(1.0, 9.0)
@@ -255,11 +255,11 @@ def check_costs_decide_the_threshold() -> None:
     for t, cost in ((0.1, 0.45), (0.7, 2.25), (0.0, 0.5), (1.0, 4.5)):
         checks.close(f"cost at {t}", expected_cost(even, t, 1.0, 9.0), cost, rtol=1e-6)
     tried = np.linspace(0, 1, 1001)
-    costs = [expected_cost(even, float(t), 1.0, 9.0) for t in tried]
+    costs = [expected_cost(even[5::10], float(t), 1.0, 9.0) for t in tried]
     checks.close("best of 1,001", float(tried[int(np.argmin(costs))]), best, atol=5e-4)
     rng = np.random.default_rng(66)
-    scores = rng.random(200_000)
-    truth = rng.random(200_000) < scores
+    scores = rng.random(140_000)
+    truth = rng.random(140_000) < scores
     for t, cost in ((best, 0.45), (0.7, 2.25)):
         incurred = batch_means(incurred_costs(scores, truth, t, 1.0, 9.0))
         checks.covers(f"simulated cost at {t}", incurred, cost)

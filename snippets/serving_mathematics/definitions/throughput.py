@@ -253,13 +253,15 @@ def check_bounds_of_any_distribution() -> None:
     each other reach N/(D + Z).
     """
     for scv in (0.0, 4.0):
-        done, _ = simulate_cycles(np.random.default_rng(83), 8, SERVER_S, AWAY_S, service_scv=scv)
+        rng = np.random.default_rng(83)
+        done, _ = simulate_cycles(rng, 8, SERVER_S, AWAY_S, service_scv=scv, cycles=14_000)
         gap = mean_gap(done)
         noise = 3 * gap.standard_error
         least, greatest = asymptotic_bounds(8, SERVER_S, AWAY_S)
         label = f"gap between completions, C² = {scv:g} [s]"
         checks.inside(label, gap.mean, 1 / greatest - noise - 1e-12, 1 / least + noise)
-    done, _ = simulate_cycles(np.random.default_rng(2), 2, SERVER_S, AWAY_S, service_scv=0.0)
+    rng = np.random.default_rng(2)
+    done, _ = simulate_cycles(rng, 2, SERVER_S, AWAY_S, service_scv=0.0, cycles=2000)
     bound = asymptotic_bounds(2, SERVER_S, AWAY_S)[1]
     checks.close("two clients, constant service", 1 / mean_gap(done).mean, bound, rtol=1e-9)
 

@@ -13,6 +13,7 @@ Source: Erlang (1917); Kleinrock (1975), chapter 3; Gans, Koole and Mandelbaum (
 
 from __future__ import annotations
 
+import bisect
 import functools
 import heapq
 import math
@@ -21,14 +22,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.definitions.long_runs import fast_waits
 from serving_mathematics.definitions.queue_approximations import pollaczek_khinchine_wait
 from serving_mathematics.definitions.queue_simulator import (
     MeanEstimate,
     batch_means,
-    fifo_waits,
     simulate_mean_wait,
+    warm_up_length,
 )
 from serving_mathematics.require import (
     require,
@@ -40,6 +43,8 @@ from serving_mathematics.require import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def utilization(arrival_rate: float, mean_service_s: float, servers: int = 1) -> float:
@@ -236,8 +241,9 @@ def example() -> SimpleNamespace:
 def _utilization_at_tenth(servers: int) -> float:
     """The ρ at which the mean wait of M/M/c is a tenth of a service time, on a grid of 0.001."""
     rho = np.linspace(0.001, 0.999, 999)
-    waits = [mean_wait(r * servers, 1.0, servers) for r in rho]
-    return float(np.interp(0.1, waits, rho))
+    above = bisect.bisect(rho, 0.1, key=lambda r: mean_wait(r * servers, 1.0, servers))
+    around = rho[above - 1 : above + 1]
+    return float(np.interp(0.1, [mean_wait(r * servers, 1.0, servers) for r in around], around))
 
 
 def figure_hockey_stick(figure: Figure) -> None:
@@ -255,7 +261,7 @@ def figure_hockey_stick(figure: Figure) -> None:
     rho = np.linspace(0.05, 0.955, 200)
     for scv, colour in ((4.0, "C3"), (1.0, "C0"), (0.0, "C2")):
         axes.plot(rho, rho / (1 - rho) * (1 + scv) / 2, color=colour)
-        points = [0.3, 0.5, 0.7, 0.8, 0.9] + [0.95] * (scv == 0)
+        points = [0.3, 0.5, 0.7, 0.8, *{1.0: [0.9], 0.0: [0.95]}.get(scv, [])]  # in the picture
         runs = [
             simulate_mean_wait(rng, p, service_scv=scv, customers=700_000 if p >= 0.9 else 140_000)
             for p in points
@@ -327,6 +333,7 @@ def figure_pooling(figure: Figure) -> None:
         xlabel="utilization ρ of each server",
         ylabel="mean wait [service times]",
     )
+    axes.minorticks_off()
 
 
 def slider_pooling() -> dict[str, Any]:
@@ -371,9 +378,17 @@ def slider_pooling() -> dict[str, Any]:
 
 
 @functools.cache
+def _pooled_waits() -> FloatArray:
+    """Waits of 280,000 customers at ten servers behind one queue, 90% busy."""
+    rng = np.random.default_rng(5)
+    arrivals = np.cumsum(rng.exponential(1 / 9, 280_000))
+    return fast_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
+
+
 def _pooled_run() -> MeanEstimate:
-    """Ten servers behind one queue, 90% busy, 280,000 customers."""
-    return simulate_mean_wait(np.random.default_rng(5), 0.9, servers=10, customers=280_000)
+    """Their mean."""
+    waits = _pooled_waits()
+    return batch_means(waits[warm_up_length(waits) :])
 
 
 def check_erlang_c_recursion() -> None:
@@ -395,7 +410,7 @@ def check_erlang_c_recursion() -> None:
 def check_erlang_b() -> None:
     """Ten servers turn away 1% at 4.461 erlangs, whatever the distribution of service.
 
-    Source: the tables of Erlang's loss formula; Erlang's sum in exact fractions; 200,000 arrivals
+    Source: the tables of Erlang's loss formula; Erlang's sum in exact fractions; 140,000 arrivals
     at ten servers without a queue, with constant service.
     """
     checks.close("B(10, 4.461)", erlang_b(10, 4.461), 0.01, atol=5e-6, kind="published")
@@ -403,8 +418,8 @@ def check_erlang_b() -> None:
     exact = float(terms[-1] / sum(terms))
     checks.close("B(50, 60)", erlang_b(50, 60.0), exact, rtol=1e-13)
     rng = np.random.default_rng(21)
-    free, refused = [0.0] * 10, np.zeros(200_000)
-    for n, now in enumerate(np.cumsum(rng.exponential(1 / 8, 200_000)).tolist()):
+    free, refused = [0.0] * 10, np.zeros(140_000)
+    for n, now in enumerate(np.cumsum(rng.exponential(1 / 8, 140_000)).tolist()):
         if free[0] > now:
             refused[n] = 1.0
         else:
@@ -469,10 +484,7 @@ def check_wait_quantile_inverts_erlangs_tail() -> None:
     checks.close("p99 of the wait", p99, math.log(100 * erlang_c(10, 9.0)), rtol=1e-12)
     checks.close("exceed it", wait_exceeds(p99, 9.0, 1.0, servers=10), 0.01, rtol=1e-12)
     checks.equal("p90, eight servers, half busy", wait_quantile(0.9, 4.0, 1.0, servers=8), 0.0)
-    rng = np.random.default_rng(24)
-    arrivals = np.cumsum(rng.exponential(1 / 9, 280_000))
-    waits = fifo_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
-    late = batch_means((waits[20_000:] > p99).astype(float))
+    late = batch_means((_pooled_waits()[20_000:] > p99).astype(float))
     checks.covers("exceed it, simulated", late, 0.01)
 
 

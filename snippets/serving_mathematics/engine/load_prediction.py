@@ -164,7 +164,7 @@ def tuned_cost_s(
         middle = (low + high) / 2
         engine = engine_of(middle)
         runs = [latencies_s(load, simulate(load, engine)) for load in loads]
-        said = [np.nanquantile(tpot, 0.5) for _, tpot in runs]
+        said = [np.nanmedian(tpot) for _, tpot in runs]
         if float(np.log(np.array(said) / measured).mean()) < 0:
             low = middle
         else:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,13 +58,17 @@ def break_even_context(
 
 
 @cache
+def _series() -> list[dict[str, Any]]:
+    series: list[dict[str, Any]] = read_record("machine_series")["series"]
+    return series
+
+
+@cache
 def _line(**wanted: object) -> dict[int, float]:
     """Seconds by context of the one measured line of kernels on an H100 with these properties."""
     wanted = {"system": "h100_sxm"} | wanted
     line = next(
-        line
-        for line in read_record("machine_series")["series"]
-        if all(line.get(key) == value for key, value in wanted.items())
+        line for line in _series() if all(line.get(key) == value for key, value in wanted.items())
     )
     return dict(zip(line["x"], line["seconds"], strict=True))
 

@@ -385,6 +385,7 @@ def figure_linear_layers(figure: Figure) -> None:
         xlabel="tokens of a sequence",
         ylabel="held [GiB]",
     )
+    axes.minorticks_off()
 
 
 def slider_linear_layers() -> dict[str, Any]:

@@ -243,24 +243,25 @@ def check_deployments_are_predicted_better() -> None:
 
 
 def check_three_runs_help_without_a_fit() -> None:
-    """From constants that were fitted to no run at all, three runs of each deployment of
-    Llama-3.1-70B halve the median error of its others too.
+    """From constants that were fitted to no run at all, three runs of a deployment of Llama-3.1-70B
+    halve the median error of its others too.
 
-    Source: the record of runs, and the constants that kernels alone give.
+    Source: every second of these deployments in the record of runs, and the constants that kernels
+    alone give.
     """
     runs = read_runs(line for line in read_lines() if "Llama-3.1-70B" in line["model"])
     family = [run for run in runs if run.family == "Meta-Llama-3.1-70B"]
     table = tabulate([run for run in family if run.kind == "engine"])
     names = np.array([deployment_name(run) for run in table.runs])
     rng, before, after = np.random.default_rng(1), [np.empty(0)], [np.empty(0)]
-    for name in dict.fromkeys(names.tolist()):
+    every = [name for name in dict.fromkeys(names.tolist()) if sum(names == name) >= LEAST_RUNS]
+    for name in every[::2]:
         part = table.rows(names == name)
-        if len(part.runs) >= LEAST_RUNS:
-            drawn = rng.permutation(len(part.runs))
-            times = part.first_token_s, part.per_token_s
-            told = _errors_after(part.engines, *times, KERNELS, drawn, 3)["per_token_s"]
-            before.append(np.abs(told["before"] - 1))
-            after.append(np.abs(told["after"] - 1))
+        drawn = rng.permutation(len(part.runs))
+        times = part.first_token_s, part.per_token_s
+        told = _errors_after(part.engines, *times, KERNELS, drawn, 3)["per_token_s"]
+        before.append(np.abs(told["before"] - 1))
+        after.append(np.abs(told["after"] - 1))
     was, now = (float(np.median(np.concatenate(parts))) for parts in (before, after))
     checks.inside(f"median error after, {was:.3f} before", now, 0.0, was / 2, kind="measured")
 

@@ -14,6 +14,7 @@ kernels of aiconfigurator-core 0.12.0, in `records/machine_shapes.json.gz`.
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,7 @@ def fit_kernels(
     return float(floor), float(low), float(high), float(np.median(np.abs(residuals(found))))
 
 
+@cache
 def _kernels() -> dict[str, Any]:
     return read_record("machine_shapes")
 
@@ -122,8 +124,10 @@ def _sheet(line: dict[str, Any]) -> tuple[float, float]:
     )
 
 
-def _forms(line: dict[str, Any]) -> tuple[tuple[float, float, float, float], ...]:
-    """Fits to the sample of a line: the longer counts, and the sum."""
+@cache
+def _forms(name: str) -> tuple[tuple[float, float, float, float], ...]:
+    """Fits to the sample of a line of matrices: the longer counts, and the sum."""
+    line = next(line for line in _kernels()["matrices"] if _name(line) == name)
     rows = np.array(line["sample"], dtype=float)
     bandwidth, peak = _sheet(line)
     size, operations, _ = matrix_roof(rows[:, :3], line["bytes_a_value"], bandwidth, peak)
@@ -137,7 +141,7 @@ def _matrix_rows(lines: list[dict[str, Any]]) -> list[str]:
     """Lines of the page's table: floor, shares, and the errors of both forms."""
     rows = []
     for line in lines:
-        longer, both = _forms(line)
+        longer, both = _forms(_name(line))
         rows.append(
             f"| {_name(line)} | {line['shapes']:,} | {longer[0] * 1e6:.1f} | {longer[1]:.0%} |"
             f" {longer[2]:.0%} | {longer[3]:.0%} | {both[3]:.0%} |"
@@ -148,8 +152,7 @@ def _matrix_rows(lines: list[dict[str, Any]]) -> list[str]:
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     told = _kernels()
-    h100 = next(x for x in told["matrices"] if _name(x) == "H100, bf16")
-    floor, read, _, _ = _forms(h100)[0]
+    floor, read, _, _ = _forms("H100, bf16")[0]
     return SimpleNamespace(
         matrix_calls=sum(line["calls"] for line in told["matrices"]),
         matrix_shapes=sum(line["shapes"] for line in told["matrices"]),
@@ -162,7 +165,8 @@ def example() -> SimpleNamespace:
         micros_for_seventy=1e6 * least_for_share(0.7, floor, read),
         matrix_rows="\n".join(_matrix_rows(told["matrices"])),
         longer_worse_points=max(
-            100 * (longer[3] - both[3]) for longer, both in map(_forms, told["matrices"])
+            100 * (longer[3] - both[3])
+            for longer, both in map(_forms, map(_name, told["matrices"]))
         ),
     )
 
@@ -241,7 +245,7 @@ def figure_share_by_time(figure: Figure) -> None:
             color="C2" if device == "H100" else "C5",
             label=f"{device}, attention",
         )
-    floor, read, _, _ = _forms(told["matrices"][1])[0]
+    floor, read, _, _ = _forms(_name(told["matrices"][1]))[0]
     least = looks["H100, bf16"][:, 0]
     axes.plot(
         least * 1e6,
@@ -266,8 +270,7 @@ def check_longer_or_sum() -> None:
 
     Source: 350 measured matrix products, drawn at random from 35,742.
     """
-    lines = {_name(line): line for line in _kernels()["matrices"]}
-    longer, both = _forms(lines["H100, bf16"])
+    longer, both = _forms("H100, bf16")
     checks.holds(
         "median error, longer against sum", longer[3] < 0.8 * both[3], got=longer[3] / both[3]
     )
@@ -281,7 +284,7 @@ def check_floors_of_the_step() -> None:
     """
     for line in _kernels()["matrices"]:
         if line["precision"] == "bf16" and line["system"] != "a100_sxm":
-            floor = _forms(line)[0][0]
+            floor = _forms(_name(line))[0][0]
             told = matrix_floor_s(find_system(line["system"]).generation, 2.0)
             checks.close(f"{_name(line)} [µs]", floor * 1e6, told * 1e6, rtol=0.2, kind="measured")
 
@@ -293,7 +296,7 @@ def check_share_follows_from_time() -> None:
     """
     line = next(x for x in _kernels()["matrices"] if _name(x) == "H100, bf16")
     rows = np.array(line["by_time"])
-    floor, read, _, _ = _forms(line)[0]
+    floor, read, _, _ = _forms(_name(line))[0]
     found = attained_share(rows[:, 0], floor, read)
     checks.close("share, by class", found, rows[:, 2], atol=0.06, kind="measured")
 

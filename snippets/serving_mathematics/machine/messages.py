@@ -189,8 +189,7 @@ def figure_all_reduce(figure: Figure) -> None:
         axes.plot(sizes, 1e6 * seconds, "o", markersize=4, color=colour, label=f"{devices} devices")
         plain, slower = _series("h100_sxm", devices, "NCCL")
         axes.plot(plain, 1e6 * slower, "o", markersize=4, fillstyle="none", color=colour)
-        small = sizes <= 2**20
-        floor, share, _ = fit_messages(sizes[small], seconds[small], devices, link)
+        floor, share, _ = _small("h100_sxm", devices)
         fitted = message_s(ring_hops(np.array(float(devices))), sizes, np.array(link), share, floor)
         axes.plot(sizes, 1e6 * fitted, ":", color=colour)
     axes.legend(loc="upper left")
@@ -269,10 +268,7 @@ def check_messages_are_a_floor_and_bytes() -> None:
     floors = []
     for system in ("h100_sxm", "b200_sxm"):
         for devices in (2, 4, 8):
-            sizes, seconds = _series(system, devices, IN_GRAPH)
-            small = sizes <= 2**20
-            link = find_system(system).link_bytes_per_s
-            floor, _, error = fit_messages(sizes[small], seconds[small], devices, link)
+            floor, _, error = _small(system, devices)
             floors.append(floor)
             name = f"{system}, {devices}"
             checks.holds(f"{name}: median error", error < 0.08, got=error, kind="measured")

@@ -137,7 +137,8 @@ def _imbalance(tokens: int, devices: int, exponent: float = 0.0) -> float:
 def _drawn_counts(tokens: int, exponent: float) -> list[NDArray[np.int64]]:
     """Tokens of each expert in these draws, the same for any number of devices."""
     rng = np.random.default_rng(tokens)
-    draws = range(max(64 if exponent else 8, 4096 // tokens))  # popularity scatters more
+    least = 64 if exponent else 8  # popularity scatters more
+    draws = range(min(max(least, 4096 // tokens), 200))
     if exponent:
         return [skewed_counts(tokens, 256, 8, exponent, rng) for _ in draws]
     return [random_counts(tokens, 256, 8, rng) for _ in draws]
@@ -344,6 +345,7 @@ def figure_weights_a_token(figure: Figure) -> None:
         xlabel="tokens in a step",
         ylabel="weights read a token",
     )
+    axes.minorticks_off()
 
 
 def slider_weights_a_token() -> dict[str, Any]:

@@ -29,7 +29,6 @@ from serving_mathematics.machine.benchmark_loops import (
 )
 from serving_mathematics.machine.calibration import (
     KERNELS,
-    Table,
     predict_runs,
     tabulate,
 )
@@ -100,36 +99,40 @@ def context_split_s(
     return np.asarray(cache / split / bandwidth + sent, dtype=float)
 
 
-@cache
-def _engines() -> tuple[list[Run], Table, Array, Array]:
-    """Runs whose devices share every layer, and what kernels alone and the fit predict [s]."""
-    runs = [
+def _engines() -> list[Run]:
+    """Runs whose devices share every layer."""
+    runs = read_runs(line for line in read_lines() if line["mode"] == "agg")
+    return [
         run
-        for run in read_runs(read_lines())
+        for run in runs
         if run.kind == "engine" and run.answers.attention_data == 1 and not run.answers.draft_tokens
     ]
-    table = tabulate(runs)
-    kernels, fitted = (predict_runs(table, told).per_token_s for told in (KERNELS, FITTED))
-    return runs, table, kernels, fitted
 
 
 @cache
 def _alike() -> list[dict[int, Array]]:
     """Times per token of runs that differ in nothing but devices, by devices: measured, by kernels
     alone, and fitted [s], shape (3,)."""
-    runs, table, *predicted = _engines()
-    times = np.array([table.per_token_s, *predicted])
-    alike: dict[tuple[object, ...], dict[int, list[int]]] = {}
-    for i, run in enumerate(runs):
+    alike: dict[tuple[object, ...], dict[int, list[Run]]] = {}
+    for run in _engines():
         a = run.answers
         key = (run.model, a.system.name, a.backend, a.precision, a.input_tokens, a.output_tokens)
         place = alike.setdefault((*key, run.concurrency, run.source, a.expert > 1), {})
-        place.setdefault(a.tensor, []).append(i)
-    return [
-        {devices: np.median(times[:, places], axis=1) for devices, places in place.items()}
-        for place in alike.values()
-        if len(place) > 1
-    ]
+        place.setdefault(a.tensor, []).append(run)
+    several = [by_devices for by_devices in alike.values() if len(by_devices) > 1]
+    table = tabulate(
+        [run for by_devices in several for runs in by_devices.values() for run in runs]
+    )
+    predicted = [predict_runs(table, told).per_token_s for told in (KERNELS, FITTED)]
+    times, row = np.array([table.per_token_s, *predicted]), 0
+    found = []
+    for by_devices in several:
+        medians = {}
+        for devices, runs in by_devices.items():
+            medians[devices] = np.median(times[:, row : row + len(runs)], axis=1)
+            row += len(runs)
+        found.append(medians)
+    return found
 
 
 def _speedups(fewer: int, more: int) -> tuple[Array, Array, Array]:

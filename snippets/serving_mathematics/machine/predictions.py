@@ -64,7 +64,7 @@ def padding(predicted_s: ArrayLike, measured_s: ArrayLike, share: float) -> floa
 @cache
 def _record() -> tuple[Table, Array]:
     """All aggregated runs, and times per token that kernels alone predict, [s]."""
-    table = tabulate([run for run in read_runs(read_lines()) if run.kind != "separate"])
+    table = tabulate(read_runs(line for line in read_lines() if line["mode"] == "agg"))
     return table, predict_runs(table, KERNELS).per_token_s
 
 

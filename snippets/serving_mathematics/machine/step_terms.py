@@ -139,7 +139,8 @@ def regimes(work: Work, constants: Constants) -> NDArray[np.int64]:
 @cache
 def _runs() -> tuple[Table, dict[str, Array], NDArray[np.bool_]]:
     """Runs of one engine, their times per token term by term, and which have experts."""
-    table = tabulate([run for run in read_runs(read_lines()) if run.kind == "engine"])
+    runs = read_runs(line for line in read_lines() if line["mode"] == "agg")
+    table = tabulate([run for run in runs if run.kind == "engine"])
     sparse = np.array([run.answers.architecture.routed_parameters > 0 for run in table.runs])
     return table, terms_added(table.engines, KERNELS), sparse
 
@@ -161,8 +162,14 @@ def _term_rows(table: Table, added: dict[str, Array], sparse: NDArray[np.bool_])
     return rows
 
 
+@cache
+def _regimes() -> NDArray[np.int64]:
+    """The largest term of each of these runs, by kernels alone."""
+    return regimes(_runs()[0].engines, KERNELS)
+
+
 def _regime_rows(table: Table, added: dict[str, Array]) -> list[str]:
-    found = regimes(table.engines, KERNELS)
+    found = _regimes()
     ratio = added["prompts of others"] / table.per_token_s
     rows = []
     for index, name in enumerate(REGIMES):
@@ -183,9 +190,7 @@ def _floors_of_the_lack(table: Table, added: dict[str, Array], index: NDArray[np
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     table, added, sparse = _runs()
-    led = (added["prompts of others"] / table.per_token_s)[
-        regimes(table.engines, KERNELS) == REGIMES.index("kernels")
-    ]
+    led = (added["prompts of others"] / table.per_token_s)[_regimes() == REGIMES.index("kernels")]
     ignored, below = _below_the_roof(table, added)
     small, large = find_model("Llama-3.1-8B")[0], find_model("Llama-3.1-70B")[0]
     one = _parts(_small_on_one(1.0), FITTED)
@@ -281,7 +286,7 @@ def figure_by_regime(figure: Figure) -> None:
     figure.set_dpi(64)  # of the points, each a pixel: thousands of them stay a small picture
     axes = figure.subplots()
     table, added, _ = _runs()
-    found, ratio = regimes(table.engines, KERNELS), added["prompts of others"] / table.per_token_s
+    found, ratio = _regimes(), added["prompts of others"] / table.per_token_s
     for index, (name, colour) in enumerate(
         zip(REGIMES, ("C4", "C0", "C2", "C3", "C1"), strict=True)
     ):
@@ -344,6 +349,7 @@ def figure_step(figure: Figure) -> None:
     axes.minorticks_off()
 
 
+@cache
 def _slider_values() -> tuple[list[list[float | None]], ...]:
     """Times [ms] and shares of weights, cache and kernels [%] by batch and context."""
     lists: tuple[list[list[float | None]], ...] = ([], [], [], [])

@@ -173,7 +173,7 @@ def _asked(uneven: bool) -> list[Workload]:
 
 @functools.cache
 def _responses(
-    places: int, load: float, log_error: float | None, uneven: bool = False
+    places: int, load: float, log_error: float | None, uneven: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Mean and p99 of the response [s] of every run, shape (RUNS,), at a share of what the places
     carry when they are always taken; in order of arrival where the error is None."""
@@ -220,10 +220,10 @@ def example() -> SimpleNamespace:
     steady_64, busy_64 = _changes(64, 0.8), _changes(64, 0.95)
     guessed = _changes(16, 0.95, 1.0)
     return SimpleNamespace(
-        engine_mean_80=float(_responses(16, 0.8, None)[0].mean()),
-        engine_mean_95=float(_responses(16, 0.95, None)[0].mean()),
-        engine_64_mean_80=float(_responses(64, 0.8, None)[0].mean()),
-        engine_64_mean_95=float(_responses(64, 0.95, None)[0].mean()),
+        engine_mean_80=float(_responses(16, 0.8, None, False)[0].mean()),
+        engine_mean_95=float(_responses(16, 0.95, None, False)[0].mean()),
+        engine_64_mean_80=float(_responses(64, 0.8, None, False)[0].mean()),
+        engine_64_mean_95=float(_responses(64, 0.95, None, False)[0].mean()),
         engine_gain_80=-steady[0][0],
         engine_gain_80_half=steady[0][1],
         engine_p99_80=steady[1][0],
@@ -298,8 +298,8 @@ def check_one_place_is_the_single_server() -> None:
 
 def check_order_matters_where_places_are_short() -> None:
     """Where sixteen places are nearly always taken, shortest first shortens the mean and lengthens
-    the p99, with geometric outputs and with uneven ones; with 64 places at 80% load it does
-    nothing. On one place with uneven outputs the order of the p99 is turned round.
+    the p99, with geometric outputs and with uneven ones; with 64 places at 80% load and geometric
+    outputs it does nothing. On one place with uneven outputs the order of the p99 is turned round.
 
     Source: ten runs of 3,000 requests, the same for both orders; intervals over the runs.
     """
@@ -307,8 +307,8 @@ def check_order_matters_where_places_are_short() -> None:
         (mean, half), (p99, p99_half) = _changes(16, 0.95, uneven=uneven)
         checks.holds(f"{name}, 16 places at 95%: mean falls", mean + half < 0, got=f"{mean:.1f}%")
         checks.holds(f"{name}, 16 places at 95%: p99 rises", p99 > p99_half, got=f"{p99:.1f}%")
-        mean, half = _changes(64, 0.8, uneven=uneven)[0]
-        checks.close(f"{name}, 64 places at 80%: mean [%]", mean, 0.0, atol=0.5)
+    mean = _changes(64, 0.8)[0][0]
+    checks.close("geometric, 64 places at 80%: mean [%]", mean, 0.0, atol=0.5)
     p99, half = _changes(1, 0.8, uneven=True)[1]
     checks.holds("uneven, one place at 80%: p99 falls", p99 + half < 0, got=f"{p99:.1f}%")
 

@@ -13,7 +13,6 @@ for NVFP4; Dettmers et al. (2023) for blocks of NF4.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -168,32 +167,34 @@ def _gaussian(seed: int = 6) -> FloatArray:
 
 
 @cache
-def _points() -> dict[str, tuple[tuple[float, float], ...]]:
-    """Bits per weight and SQNR [dB] on Gaussian weights: by block size, largest block first."""
-    return _points_of(_gaussian())
-
-
-def _points_of(
-    x: FloatArray, blocks: Sequence[int] = BLOCKS
-) -> dict[str, tuple[tuple[float, float], ...]]:
-    found: dict[str, list[tuple[float, float]]] = {"int4": [], "int4, zero point": [], "NF4": []}
-    for block in blocks:
+def _rounded() -> list[tuple[str, float, FloatArray]]:
+    """Format, bits per weight, and the weights in that format, shape (n,); largest block first."""
+    x, found = _gaussian(), []
+    for block in BLOCKS:
         rows = x.reshape(-1, block)
         one_scale = bits_per_weight(4, [(16, block)])
+        with_zero = bits_per_weight(4, [(16, block), (4, block)])
         affine = quantize(rows, 4, symmetric=False, axis=1).values()
-        for name, bits, rounded in (
-            ("int4", one_scale, quantize(rows, 4, axis=1).values()),
-            ("int4, zero point", bits_per_weight(4, [(16, block), (4, block)]), affine),
-            ("NF4", one_scale, block_rounded(rows, normal_float(4), block)),
-        ):
-            found[name].append((bits, sqnr_db(rows, rounded)))
-    points = {name: tuple(pairs) for name, pairs in found.items()}
-    points["MXFP4"] = ((bits_per_weight(4, [(8, 32)]), sqnr_db(x, mxfp4(x))),)
-    points["NVFP4"] = ((bits_per_weight(4, [(8, 16)]), sqnr_db(x, nvfp4(x))),)
+        found += [
+            ("int4", one_scale, quantize(rows, 4, axis=1).values().ravel()),
+            ("int4, zero point", with_zero, affine.ravel()),
+            ("NF4", one_scale, block_rounded(rows, normal_float(4), block).ravel()),
+        ]
+    found.append(("MXFP4", bits_per_weight(4, [(8, 32)]), mxfp4(x)))
+    found.append(("NVFP4", bits_per_weight(4, [(8, 16)]), nvfp4(x)))
+    return found
+
+
+@cache
+def _points() -> dict[str, list[tuple[float, float]]]:
+    """Bits per weight and SQNR [dB] on Gaussian weights: by block size, largest block first."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for name, bits, rounded in _rounded():
+        points.setdefault(name, []).append((bits, sqnr_db(_gaussian(), rounded)))
     return points
 
 
-def _error_ratio(block_place: int, points: dict[str, tuple[tuple[float, float], ...]]) -> float:
+def _error_ratio(block_place: int, points: dict[str, list[tuple[float, float]]]) -> float:
     """Root mean square error of int4 with zero point over that of NF4, at one block size."""
     difference = points["NF4"][block_place][1] - points["int4, zero point"][block_place][1]
     return float(10 ** (difference / 20))
@@ -202,19 +203,26 @@ def _error_ratio(block_place: int, points: dict[str, tuple[tuple[float, float], 
 FOUR_AND_A_HALF = (("NVFP4", 0), ("NF4", 3), ("int4", 3))  # of 4.5 bits per weight
 
 
-def _numbers(rows: FloatArray) -> FloatArray:
-    """The ratios quoted for blocks [dB], and the two ratios of errors."""
-    points = _points_of(rows.ravel(), BLOCKS[1:4])
-    small = [points["MXFP4"][0][1], points["NVFP4"][0][1]]
-    for name in ("int4", "int4, zero point", "NF4"):
-        small += [ratio for _, ratio in points[name]]
-    return np.array([*small, _error_ratio(0, points), _error_ratio(2, points)])
+def _squares() -> FloatArray:
+    """Squares of the weights and of the errors of each format, summed over rows of 256 weights,
+    shape (rows, 1 + formats)."""
+    x = _gaussian()
+    squares = [x**2, *((x - rounded) ** 2 for _, _, rounded in _rounded())]
+    return np.array([one.reshape(-1, 256).sum(axis=1) for one in squares]).T
+
+
+def _numbers(squares: FloatArray) -> FloatArray:
+    """The ratios quoted for blocks of 128 to 32 [dB], and the two ratios of errors."""
+    weights, *errors = squares.sum(axis=0).tolist()
+    quoted = np.array([*errors[3:12], *errors[-2:]])
+    ratios = [math.sqrt(errors[place] / errors[place + 1]) for place in (4, 10)]
+    return np.array([*(10 * np.log10(weights / quoted)), *ratios])
 
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: SQNR [dB] on Gaussian weights."""
     points = _points()
-    halves = half_width(_numbers, _gaussian().reshape(-1, 256))
+    halves = half_width(_numbers, _squares())
     whole = [sqnr_db(x, quantize(x, 4).values()) for x in map(_gaussian, range(6, 6 + TENTHS))]
     return SimpleNamespace(
         mxfp4_db=points["MXFP4"][0][1],

@@ -14,6 +14,7 @@ time of LRU; Martina, Garetto and Leonardi (2013) for the same idea with other p
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import OrderedDict
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.definitions.queue_simulator import batch_means
+from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.require import require, require_non_negative, require_positive_integer
 
 if TYPE_CHECKING:
@@ -178,15 +179,18 @@ def simulate_hits(
     return hits
 
 
+@functools.cache
 def _drawn(seed: int, count: int) -> npt.NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     return rng.choice(ITEMS, count, p=zipf(ITEMS, EXPONENT))
 
 
-def _drifting(count: int) -> npt.NDArray[np.int64]:
-    """Requests whose most popular item is another one every hundred requests."""
+@functools.cache
+def _drifting(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Requests whose most popular item is another one every hundred requests, and LRU's hits."""
     ranks = np.random.default_rng(176).choice(ITEMS, count, p=zipf(ITEMS, EXPONENT))
-    return (ranks + np.arange(count) // 100) % ITEMS
+    drifting = (ranks + np.arange(count) // 100) % ITEMS
+    return drifting, simulate_hits(drifting, CAPACITY)
 
 
 def example() -> SimpleNamespace:
@@ -194,10 +198,10 @@ def example() -> SimpleNamespace:
     tiny, four, p = [0.5, 0.3, 0.2], zipf(4, EXPONENT), zipf(ITEMS, EXPONENT)
     lifetime = characteristic_time(p, CAPACITY, renewed=True)
     lru = hit_ratio(p, CAPACITY, renewed=True)
-    drawn = batch_means(simulate_hits(_drawn(172, 110_000), CAPACITY)[10_000:].astype(float))
+    drawn = _simulated("lru", CAPACITY)
     cached = timer_hit_ratios(p, lifetime, renewed=True)
-    drifting = _drifting(100_000)
-    kept = batch_means(simulate_hits(drifting, CAPACITY).astype(float))
+    drifting, hits = _drifting(100_000)
+    kept = batch_means(hits.astype(float))
     fixed = float(np.mean(drifting < CAPACITY))
     fixed_half = 1.96 * math.sqrt(fixed * (1 - fixed) / drifting.size)  # at most: one whole turn
     return SimpleNamespace(
@@ -223,10 +227,19 @@ def example() -> SimpleNamespace:
     )
 
 
+SIMULATED = {"lru": (10, CAPACITY, 600), "fifo": (20, 200)}  # sizes of simulated caches
+
+
+@functools.cache
+def _simulated(policy: str, size: int) -> MeanEstimate:
+    """Hit ratio of 70,000 requests after 10,000 of warm-up."""
+    return batch_means(simulate_hits(_drawn(174, 80_000), size, policy)[10_000:].astype(float))
+
+
 def figure_hit_ratio(figure: Figure) -> None:
     """Simulated LRU lies on Che's curve at every size; the best fixed content is well above it.
 
-    1,000 items with Zipf popularity, α = 1. Points are simulated, 35,000 requests each, with 95%
+    1,000 items with Zipf popularity, α = 1. Points are simulated, 70,000 requests each, with 95%
     intervals mostly hidden by the marks; the FIFO curve is the same calculation with timers that a
     hit does not renew.
 
@@ -238,13 +251,11 @@ def figure_hit_ratio(figure: Figure) -> None:
     p = zipf(ITEMS, EXPONENT)
     sizes = np.unique(np.geomspace(1, ITEMS - 1, 40).round())
     axes.semilogx(sizes, np.cumsum(p)[sizes.astype(int) - 1], color="C2")
-    requests = _drawn(173, 36_000)
     for policy, colour in (("lru", "C0"), ("fifo", "C1")):
         curve = [hit_ratio(p, float(size), policy == "lru") for size in sizes]
         axes.semilogx(sizes, curve, color=colour)
-        dots = (3, 30, 300) if policy == "fifo" else (1, 10, 100, 600)
-        hits = [simulate_hits(requests, size, policy)[1000:].astype(float) for size in dots]
-        runs = [batch_means(drawn) for drawn in hits]
+        dots = SIMULATED[policy]
+        runs = [_simulated(policy, size) for size in dots]
         means, halves = [run.mean for run in runs], [run.half_width for run in runs]
         axes.errorbar(dots, means, halves, fmt="o", color=colour)
     for text, place, colour in (
@@ -317,10 +328,11 @@ def check_simulation_on_the_curves() -> None:
 
     Source: 70,000 requests after 10,000 of warm-up, standard error by batch means.
     """
-    p, requests = zipf(ITEMS, EXPONENT), _drawn(174, 80_000)
-    for policy, size in (("lru", 20), ("lru", 100), ("lru", 400), ("fifo", 20), ("fifo", 100)):
-        drawn = batch_means(simulate_hits(requests, size, policy)[10_000:].astype(float))
-        checks.covers(f"{policy}, C = {size}", drawn, hit_ratio(p, size, policy == "lru"))
+    p = zipf(ITEMS, EXPONENT)
+    for policy, sizes in SIMULATED.items():
+        for size in sizes:
+            exact = hit_ratio(p, size, policy == "lru")
+            checks.covers(f"{policy}, C = {size}", _simulated(policy, size), exact)
 
 
 def check_error_shrinks_with_size() -> None:
@@ -389,13 +401,13 @@ def check_drift_favours_lru() -> None:
     Source: 100,000 requests over one turn through all items, each popular for as long as any other,
     binomial standard error; for LRU the hit ratio without drift, less at most two points.
     """
-    drifting = _drifting(100_000)
+    drifting, hits = _drifting(100_000)
     share = CAPACITY / ITEMS
     error = math.sqrt(share * (1 - share) / drifting.size)
     fixed = float(np.mean(drifting < CAPACITY))
     checks.close("fixed", fixed, share, atol=3 * error, kind="simulation")
     steady = hit_ratio(zipf(ITEMS, EXPONENT), CAPACITY, renewed=True)
-    checks.inside("LRU", float(simulate_hits(drifting, CAPACITY).mean()), steady - 0.02, steady)
+    checks.inside("LRU", float(hits.mean()), steady - 0.02, steady)
 
 
 def check_bad_input_is_refused() -> None:

@@ -185,11 +185,16 @@ def _normal(x: Array) -> Array:
     return np.asarray(x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + np.float32(1e-6)))
 
 
-def _rotated(x: Array, positions: npt.NDArray[np.int64]) -> Array:
-    """Heads (n, heads, d) turned by an angle per pair of numbers that grows with the position."""
-    half = x.shape[-1] // 2
+def _turns(positions: npt.NDArray[np.int64], d: int) -> tuple[Array, Array]:
+    """Cosine and sine (n, 1, d/2) of an angle per pair of numbers that grows with the position."""
+    half = d // 2
     angles = positions[:, None, None] * 100.0 ** (-np.arange(half) / half)
-    cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def _rotated(x: Array, cosine: Array, sine: Array) -> Array:
+    """Heads (n, heads, d) with their pairs of numbers turned."""
+    half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]
     return np.concatenate([a * cosine - b * sine, a * sine + b * cosine], axis=-1)
 
@@ -224,11 +229,11 @@ def forward(
     past = cache.length if cache else 0
     n, groups, d = t.size, decoder.query_heads // decoder.kv_heads, decoder.head_dim
     positions = np.arange(past, past + n)
-    x = decoder.embedding[t]
+    x, turns = decoder.embedding[t], _turns(positions, d)
     for layer, (query, key, value, output, up, down) in enumerate(decoder.layers):
         y = _normal(x)
-        q = _rotated(product(y, query).reshape(n, decoder.query_heads, d), positions)
-        k = _rotated(product(y, key).reshape(n, decoder.kv_heads, d), positions)
+        q = _rotated(product(y, query).reshape(n, decoder.query_heads, d), *turns)
+        k = _rotated(product(y, key).reshape(n, decoder.kv_heads, d), *turns)
         v = product(y, value).reshape(n, decoder.kv_heads, d)
         if cache:
             old_keys, old_values = cache.read(layer)
@@ -303,18 +308,17 @@ def _prompt(decoder: Decoder, length: int = PROMPT) -> npt.NDArray[np.int64]:
 
 
 @functools.cache
-def _generated(window: int, cached: bool) -> Generation:
+def _generated(kv_heads: int, window: int, cached: bool, steps: int) -> Generation:
     """What the model says after the prompt, with a cache or without."""
-    model = _model(window=window)
-    return generate(
-        model, _prompt(model), STEPS, KVCache(model, PROMPT + STEPS) if cached else None
-    )
+    model = _model(kv_heads=kv_heads, window=window)
+    cache = KVCache(model, PROMPT + steps) if cached else None
+    return generate(model, _prompt(model), steps, cache)
 
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     cache = KVCache(_model(), PROMPT + STEPS)
-    cached, plain = _generated(0, True), _generated(0, False)
+    cached, plain = (_generated(2, 0, way, STEPS) for way in (True, False))
     difference = float(np.abs(cached.logits - plain.logits).max())
     last = int(cached.operations[-1])
     context = PROMPT + STEPS - 1
@@ -351,7 +355,7 @@ def figure_cost_per_token(figure: Figure) -> None:
         ("with a cache", 0, True, "C0", (56, 0.29)),
         ("cache and a window of 32", 32, True, "C2", (42, 0.13)),
     ):
-        costs = _generated(window, use).operations[1:]
+        costs = _generated(2, window, use, STEPS).operations[1:]
         axes.semilogy(context, costs / 1e6, color=colour)
         axes.annotate(label, place, color=colour)
     axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
@@ -362,18 +366,16 @@ def figure_cost_per_token(figure: Figure) -> None:
 def check_cached_equals_uncached() -> None:
     """Logits from the cache equal those computed from scratch to 1e-5, and so do the tokens chosen.
 
-    Source: the same weights without a cache, all keys computed again in each of 40 steps; own
+    Source: the same weights without a cache, all keys computed again in each of 30 or 64 steps; own
     heads, grouped heads, one head, and a window smaller than the context.
     """
-    for label, kv_heads, window in (
-        ("MHA, 8 of 8 heads", 8, 0),
-        ("GQA, 2 of 8", 2, 0),
-        ("MQA, 1 of 8", 1, 0),
-        ("GQA, window of 12", 2, 12),
+    for label, kv_heads, window, steps in (
+        ("MHA, 8 of 8 heads", 8, 0, 30),
+        ("GQA, 2 of 8", 2, 0, STEPS),
+        ("MQA, 1 of 8", 1, 0, 30),
+        ("GQA, window of 12", 2, 12, 30),
     ):
-        model = _model(kv_heads=kv_heads, window=window)
-        plain = generate(model, _prompt(model), 40)
-        cached = generate(model, _prompt(model), 40, KVCache(model, 56))
+        cached, plain = (_generated(kv_heads, window, way, steps) for way in (True, False))
         gap = float(np.abs(cached.logits - plain.logits).max())
         checks.close(f"{label}: largest difference of logits", gap, 0.0, atol=1e-5)
         checks.equal(f"{label}: tokens", cached.tokens.tolist(), plain.tokens.tolist())
@@ -398,18 +400,15 @@ def check_counted_operations() -> None:
 
     Source: 2·(L·(2·D·D + 2·D·n_kv·d + 2·D·F) + D·V) per token and 4·L·D per token and key.
     """
-    model = _model()
     matrices = 2 * (2 * (2 * 64 * 64 + 2 * 64 * 16 + 2 * 64 * 256) + 64 * 97)
-    cached = generate(model, _prompt(model), 30, KVCache(model, 46)).operations
-    plain = generate(model, _prompt(model), 30).operations
+    cached, plain = (_generated(2, 0, way, STEPS).operations for way in (True, False))
     for step in (0, 1, 29):
         n = PROMPT + step
         checks.equal(f"uncached, {n} tokens", int(plain[step]), n * matrices + 4 * 2 * 64 * n * n)
         new = n if step == 0 else 1
         expected = new * matrices + 4 * 2 * 64 * new * n
         checks.equal(f"cached, {n} tokens", int(cached[step]), expected)
-    model = _model(window=12)
-    rolling = generate(model, _prompt(model), 30, KVCache(model, 46)).operations[1:]
+    rolling = _generated(2, 12, True, 30).operations[1:]
     checks.equal("window: different costs", len(set(rolling.tolist())), 1)
 
 

@@ -160,6 +160,11 @@ def _uniform_db(bits: int) -> float:
 
 
 @functools.cache
+def _lloyd(levels: int) -> FloatArray:
+    return lloyd_max(levels)
+
+
+@functools.cache
 def _best_step(bits: int) -> float:
     return optimal_step(2**bits)
 
@@ -171,13 +176,13 @@ def _weights(seed: int = 4) -> FloatArray:
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: errors per variance, ratios in dB, probabilities in percent."""
-    four = lloyd_max(4)
+    four = _lloyd(4)
     absmax = [sqnr_db(w, quantize(w, 8).values()) for w in map(_weights, range(4, 4 + TENTHS))]
     code = normal_float(4)
     used = _cells(code * NormalDist().inv_cdf(1 - (1 / 16 + 1 / 15) / 4))[0]
     return SimpleNamespace(
         uniform_4_bits_db=_uniform_db(4),
-        lloyd_4_bits_db=_db(gaussian_distortion(lloyd_max(16))),
+        lloyd_4_bits_db=_db(gaussian_distortion(_lloyd(16))),
         lloyd_4_levels_inner=float(four[2]),
         lloyd_4_levels_outer=float(four[3]),
         lloyd_4_levels_error=gaussian_distortion(four),
@@ -216,7 +221,7 @@ def figure_sqnr_by_bits(figure: Figure) -> None:
         axes.plot(bits, got, "o", color=colour)
     axes.plot(bits, [_uniform_db(int(b)) for b in bits], "s", color="C2", markersize=5)
     few = bits[:4]
-    lloyd = [_db(gaussian_distortion(lloyd_max(2 ** int(b), 1e-7))) for b in few]
+    lloyd = [_db(gaussian_distortion(_lloyd(2 ** int(b)))) for b in few]
     axes.plot(few, lloyd, "^", color="C5")
     for text, place, colour in (
         ("sine", (6.3, 45.0), "C1"),
@@ -255,14 +260,14 @@ def check_lloyd_max() -> None:
     less than what the iteration ends at.
     """
     checks.close("2 values", lloyd_max(2)[1], math.sqrt(2 / math.pi), atol=1e-9)
-    four = lloyd_max(4)
+    four = _lloyd(4)
     checks.close("4 values", four[2:], [0.45278, 1.51042], atol=6e-6, kind="published")
     for levels, error in ((4, 0.117482), (8, 0.034548)):
-        got = gaussian_distortion(lloyd_max(levels))
+        got = gaussian_distortion(_lloyd(levels))
         checks.close(f"error, {levels} values", got, error, atol=6e-7, kind="published")
-    got = gaussian_distortion(lloyd_max(16))
+    got = gaussian_distortion(_lloyd(16))
     checks.close("error, 16 values", got, 0.009497, atol=5e-6, kind="published")
-    eight = lloyd_max(8)
+    eight = _lloyd(8)
     for place in (0, 3):
         nudge = np.zeros(8)
         nudge[place] = 1e-5

@@ -189,8 +189,8 @@ def _modes_measured(run_length: float) -> MeanTokens:
     """Tokens per round of the two modes, sampled; half of the sequences begin in either."""
     starts = np.repeat([0, 3], 280)
     target, draft = two_modes(EASY, HARD, 1 / run_length)
-    run = speculate(target, draft, starts, GAMMA, 160, np.random.default_rng(196))
-    return run.per_round(skip=80)
+    run = speculate(target, draft, starts, GAMMA, 120, np.random.default_rng(196))
+    return run.per_round(skip=40)
 
 
 def check_exact_tokens_per_round() -> None:

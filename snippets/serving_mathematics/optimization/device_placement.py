@@ -162,6 +162,7 @@ def figure_cost_by_intensity(figure: Figure) -> None:
     axes.plot(PROMPT_TOKENS, _cost(PROMPT_TOKENS, H100) / unit, "o", color="C1")
     axes.annotate("prompt", (PROMPT_TOKENS, 0.48), ha="center")
     axes.set(xscale="log", yscale="log", xlim=(0.2, 3000), ylim=(0.35, 300))
+    axes.minorticks_off()
     axes.set(xlabel="operations per byte [FLOP/B]", ylabel="price of an operation [1]")
 
 

@@ -111,8 +111,9 @@ def output_gradient(
 
     teacher_logits: v for every image that may come up, shape (n, classes). temperature: T > 0.
     labels: classes, shape (n,); needed when a < 1. soft_weight: a in [0, 1]. Returns a function of
-    the student's logits, shape (m, classes), and of the rows of v that they belong to, shape (m,):
-    ((1 − a)·(softmax(z) − onehot) + a·T·(q − p))/m. Raises ValueError outside these ranges.
+    the student's logits, shape (..., m, classes), and of the rows of v that they belong to, shape
+    (..., m): ((1 − a)·(softmax(z) − onehot) + a·T·(q − p))/m. Raises ValueError outside these
+    ranges.
 
     >>> slope = output_gradient([[0.0, 0.0]], temperature=2.0)
     >>> slope(np.array([[0.0, math.log(9.0)]]), np.array([0])).round(12).tolist()  # 2·(q − ½)
@@ -133,7 +134,7 @@ def output_gradient(
         slope = soft_weight * temperature * soften(logits, temperature) - wanted[rows]
         if soft_weight < 1:
             slope += (1 - soft_weight) * soften(logits)
-        return slope / len(rows)
+        return np.asarray(slope / rows.shape[-1])
 
     return gradient
 

@@ -13,6 +13,7 @@ al. (2024) for changed answers beside accuracy.
 
 from __future__ import annotations
 
+import functools
 import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ def perplexity_growth(
     return math.expm1(middle), math.expm1(middle - half), math.expm1(middle + half)
 
 
+@functools.cache
 def _record() -> tuple[dict[str, Any], dict[tuple[str, str], dict[str, Any]]]:
     """The record, and its rows by basis and format."""
     record = read_record("language_quality")

@@ -151,7 +151,7 @@ def check_line_by_other_means() -> None:
     """The closed form gives the line of a general least-squares solver, and its standard errors
     those of repeated noise.
 
-    Source: `numpy.polyfit`; 4,000 noisy copies of a line with a known scatter.
+    Source: `numpy.polyfit`; 2,000 noisy copies of a line with a known scatter.
     """
     sizes, times = _columns(_recorded())
     line = fit_line(sizes, times[1])

@@ -126,6 +126,7 @@ def _ordinary_db(ratio: float, way: str, seed: int = 12) -> float:
     return sqnr_db(_others(x), _others(quantize(x, 8, axis=axis).values()))
 
 
+@functools.cache
 def _product_db(ratio: float, strength: float | None, seed: int = 12) -> float:
     """What the ordinary channels add to the product over the error of the 8-bit product [dB]."""
     x, w = _layer(ratio, seed)
@@ -200,6 +201,7 @@ def figure_outlier_channel(figure: Figure) -> None:
     left.plot(ratios, line, color="C4", linewidth=1)
     left.set(xscale="log", xlim=(0.8, 12_000), ylim=(-3, 49), xlabel="outlier over other channels")
     left.set(ylabel="SQNR of the others [dB]")
+    left.minorticks_off()
     strengths = np.linspace(0, 1, 11)
     right.plot(strengths, [_product_db(100.0, float(a)) for a in strengths], color="C5")
     for ratio, text in ((100.0, "not smoothed"), (1.0, "no outlier")):

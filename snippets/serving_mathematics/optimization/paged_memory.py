@@ -134,6 +134,7 @@ def _requests(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
     return prompts[fits], outputs[fits]
 
 
+@functools.cache
 def _reserved() -> dict[str, tuple[float, float, float]]:
     """Modelled shares of the three ways to reserve that `MEASURED` names."""
     prompts, outputs = _requests(20_000)
@@ -195,7 +196,7 @@ def figure_fragmentation(figure: Figure) -> None:
     """
     figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
-    bars = _reserved()
+    bars = dict(_reserved())
     use = paged_use(*_requests(20_000), BLOCK_TOKENS)
     bars[f"blocks of {BLOCK_TOKENS}"] = (use, 0.0, 1 - use)
     for place, (name, shares) in enumerate(bars.items()):

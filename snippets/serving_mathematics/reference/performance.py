@@ -238,6 +238,7 @@ def figure_customers_a_second(figure: Figure) -> None:
         axes.set(title=queue, xscale="log", xlim=(2e4, 6e8), ylabel="engine")
         axes.set_ylim(-0.6, len(engines) - 0.4)
         axes.set_xlabel("customers a second of processor time [1/s]")
+        axes.minorticks_off()
 
 
 def figure_two_runs(figure: Figure) -> None:
@@ -249,9 +250,9 @@ def figure_two_runs(figure: Figure) -> None:
     Alt: Second run against first run on logarithmic axes. Points with short bars in both
     directions lie along the diagonal over five orders of magnitude.
     """
-    axes = figure.subplots()
+    axes, pairs = figure.subplots(), _pairs().values()
     for overlap, colour in ((True, "C0"), (False, "C3")):
-        some = [pair for pair in _pairs().values() if _overlap(pair) == overlap]
+        some = [pair for pair in pairs if _overlap(pair) == overlap]
         least, median, most = (
             np.array([[spread[name] for spread in pair] for pair in some]).reshape(-1, 2).T
             for name in ("least", "median", "most")
@@ -259,10 +260,11 @@ def figure_two_runs(figure: Figure) -> None:
         bars = np.stack([median - least, most - median], axis=1)  # run, direction, ratio
         x, y = median
         axes.errorbar(x, y, xerr=bars[0], yerr=bars[1], fmt="o", markersize=3, color=colour)
-    low = min(min(s["least"] for s in pair) for pair in _pairs().values())
-    high = max(max(s["most"] for s in pair) for pair in _pairs().values())
+    low = min(min(s["least"] for s in pair) for pair in pairs)
+    high = max(max(s["most"] for s in pair) for pair in pairs)
     axes.plot([low, high], [low, high], color="C4", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log")
+    axes.minorticks_off()
     axes.set(xlabel="first run [ratio or exponent]", ylabel="second run [ratio or exponent]")
 
 

@@ -129,6 +129,7 @@ def figure_growth(figure: Figure) -> None:
         )
     axes.plot([1e2, 1e6], [1e-6, 1e-2], color="C4", linestyle="--", linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlim=(5, 8e8))
+    axes.minorticks_off()
     axes.set(xlabel="size [customers, requests, values, servers or items]", ylabel="time [s]")
 
 

@@ -117,6 +117,7 @@ def figure_sketches(figure: Figure) -> None:
         "circles p50, squares p99, triangles p99.9", (0.02, 0.03), xycoords="axes fraction"
     )
     axes.set(xscale="log", yscale="log", xlim=(4, 2000), ylim=(1e-3, 200))
+    axes.minorticks_off()
     axes.set(xlabel="time to take in a value [ns]", ylabel="worst relative error [%]")
 
 

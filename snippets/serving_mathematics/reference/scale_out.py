@@ -379,6 +379,7 @@ def figure_overhead(figure: Figure) -> None:
     axes.set(xscale="log", yscale="log", xlim=(0.04, 3500), ylim=(1e-3, 1.3))
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.1%", "1%", "10%", "100%"])
     axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1000"])
+    axes.minorticks_off()
     axes.set(xlabel="work of a task [ms]", ylabel="overhead [share of the workers' time]")
 
 
@@ -413,6 +414,7 @@ def figure_window(figure: Figure) -> None:
     axes.axvline(end, color="C4", linestyle="--")
     axes.annotate(f"{end:,} workers", (0.9 * end, 0.5 * most[0]), color="C4", ha="right")
     axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="questions in a task")
+    axes.minorticks_off()
     axes.set_ylim(bottom=0.3 * min(1.0, least[0] * end / 16))
 
 

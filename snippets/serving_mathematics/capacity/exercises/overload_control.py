@@ -195,14 +195,14 @@ def check_nested_attempts() -> None:
 def check_queue_limit() -> None:
     """The last place of the limit still answers in time, one more would not.
 
-    Source: 200,000 sums of K exponential services for each K; the goodput of `bounded_goodput` per
+    Source: 140,000 sums of K exponential services for each K; the goodput of `bounded_goodput` per
     admitted request.
     """
     rng = np.random.default_rng(9)
     for rate, deadline, probability in ((100.0, 0.1, 0.9), (40.0, 0.5, 0.99)):
         places = queue_limit(rate, deadline, probability)
         kept, lost = (
-            float((rng.gamma(k, 1 / rate, 200_000) <= deadline).mean())
+            float((rng.gamma(k, 1 / rate, 140_000) <= deadline).mean())
             for k in (places, places + 1)
         )
         label = f"μτ = {rate * deadline:g}, {probability:.0%}"
@@ -261,12 +261,12 @@ def check_expired_share() -> None:
     """What is not dropped is what the server has time for, λ(1 − dropped) = μ(1 − idle), at any
     load.
 
-    Source: simulated waits of 100,000 requests, of which those beyond the limit bring no work; a
+    Source: simulated waits of 70,000 requests, of which those beyond the limit bring no work; a
     queue without waiting, M/M/1/1; at λ = μ by hand, 1/(2 + μw).
     """
     for arrival, limit in ((80.0, 0.05), (150.0, 0.1)):
         rng = np.random.default_rng(int(arrival))
-        gaps, services = rng.exponential(1 / arrival, 100_000), rng.exponential(0.01, 100_000)
+        gaps, services = rng.exponential(1 / arrival, 70_000), rng.exponential(0.01, 70_000)
         wait, dropped = 0.0, []
         for gap, service in zip(gaps.tolist(), services.tolist(), strict=True):
             wait = max(0.0, wait - gap)

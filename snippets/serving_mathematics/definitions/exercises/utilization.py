@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.definitions.long_runs import fast_waits
 from serving_mathematics.definitions.queue_approximations import (
     allen_cunneen_wait,
     pollaczek_khinchine_wait,
@@ -233,19 +234,19 @@ def check_log_against_theory() -> None:
 def check_pool_tail() -> None:
     """The tail of the M/M/4 response is that of simulated requests, and its integral is the mean.
 
-    Source: simulation of 200,000 requests, batch means; E[T] = S + C·S/(c−a) by Erlang C.
+    Source: simulation of 140,000 requests, batch means; E[T] = S + C·S/(c−a) by Erlang C.
     """
     rng, rho, servers = np.random.default_rng(43), 0.85, 4
-    arrivals = np.cumsum(rng.exponential(1 / (rho * servers), 200_000))
-    services = rng.exponential(1.0, 200_000)
-    responses = (fifo_waits(arrivals, services, servers) + services)[2000:]
+    arrivals = np.cumsum(rng.exponential(1 / (rho * servers), 140_000))
+    services = rng.exponential(1.0, 140_000)
+    responses = (fast_waits(arrivals, services, servers) + services)[2000:]
     for slowdown in (1.0, 4.0):
         checks.covers(
             f"P(T > {slowdown:g} S)",
             batch_means(responses > slowdown),
             response_exceeds(slowdown, rho, servers),
         )
-    grid = np.linspace(0, 80, 8_001)
+    grid = np.linspace(0, 80, 4_001)
     area = np.trapezoid([response_exceeds(t, rho, servers) for t in grid.tolist()], grid)
     mean = 1 + erlang_c(servers, rho * servers) / (servers * (1 - rho))
     checks.close("mean from the tail", float(area), mean, rtol=1e-5)
@@ -269,16 +270,16 @@ def check_pool_limit() -> None:
 def check_separate_queues() -> None:
     """Kept apart, short requests wait less than half as long, and long ones pay for it.
 
-    Source: simulation of 300,000 requests through one queue for two servers and through two queues
+    Source: simulation of 210,000 requests through one queue for two servers and through two queues
     of one; the pooled wait is an approximation, so it is allowed 4% beside the noise.
     """
-    rho, share, stretch, n = 0.6, 0.08, 12.0, 300_000
+    rho, share, stretch, n = 0.6, 0.08, 12.0, 210_000
     rng = np.random.default_rng(44)
     arrivals = np.cumsum(rng.exponential((1 - share + share * stretch) / (2 * rho), n))
     is_long = rng.random(n) < share
     services = np.where(is_long, stretch, 1.0)
     pooled, short, long = pooled_and_split_waits(rho, share, stretch)
-    simulated = batch_means(fifo_waits(arrivals, services, 2))
+    simulated = batch_means(fast_waits(arrivals, services, 2))
     noise = 3 * simulated.standard_error
     checks.close("one queue", simulated.mean, pooled, atol=noise, rtol=0.04, kind="simulation")
     lengths = np.repeat([1.0, stretch], [92, 8])
