@@ -21,11 +21,11 @@ def test_rows_are_those_of_the_answer() -> None:
     first, fewer, fewest = (row.strip("| ").split(" | ") for row in found.sweep_rows.splitlines())
     assert first[0] == "bf16"
     assert int(first[1]) == told.plan.best.replicas
-    quantized = told.plan.quantized
-    assert quantized is not None
-    assert int(fewer[1]) == quantized.replicas >= int(fewest[1])
-    assert float(first[4]) == round(told.plan.best.usd_per_million, 3)
-    assert float(fewer[4]) == round(quantized.usd_per_million, 3)
+    assert first[2] == str(told.plan.best.places)
+    assert int(fewer[1]) == found.quantized_count >= int(fewest[1])
+    price = told.plan.best.usd_per_million
+    assert float(first[5]) == round(price, 3)
+    assert float(fewer[5]) == round(price * (1 - found.saved_percent / 100), 3)
     assert found.answer_rows.splitlines()[0].startswith(f"| replicas | {first[1]} |")
     loads = [float(row.split(" | ")[1].strip("%")) for row in found.closed_rows.splitlines()]
     counts = [float(row.split(" | ")[0].strip("| ")) for row in found.closed_rows.splitlines()]

@@ -26,7 +26,6 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -60,9 +59,6 @@ from serving_mathematics.planner.traffic import (
     shares_of_trace,
 )
 from serving_mathematics.require import require, require_in, require_non_negative_integer
-
-if TYPE_CHECKING:
-    pass
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

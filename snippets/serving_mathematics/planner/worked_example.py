@@ -53,6 +53,7 @@ def example() -> SimpleNamespace:
     fleet, _, told = _worked()
     found = told.plan
     best, engine, made = found.best, found.engine, fleet.made
+    assert found.quantized is not None
     assert found.usual is not None
     assert engine.table is not None
     memory_tokens = engine.kv_blocks * engine.block_tokens
@@ -82,6 +83,8 @@ def example() -> SimpleNamespace:
         usual_budget=budget,
         usual_places=places,
         usual_count=found.usual.replicas,
+        quantized_count=found.quantized.replicas,
+        saved_percent=100 * (1 - found.quantized.usd_per_million / best.usd_per_million),
         error_runs=told.error.runs,
         error_low=min(1.0, told.error.low),
         error_high=max(1.0, told.error.high),
@@ -114,9 +117,11 @@ def _sweep_rows() -> list[str]:
         cells = (
             f"{row['precision']}",
             f"{row['replicas']}",
+            f"{row['batch_limit']}",
             f"{ttft:.3g}",
             f"{tpot:.3g}",
             f"{row['usd_per_million_tokens']:.3f}",
+            f"{row['binding']}",
         )
         rows.append(f"| {' | '.join(cells)} |")
     return rows
