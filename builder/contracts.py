@@ -527,15 +527,18 @@ def shown_problems(page: Chapter, _records: Records) -> list[str]:
 
 
 def figure_problems(page: Chapter, records: Records) -> list[str]:
-    """Every figure is shown, with caption, description and labels; a chapter has two or more."""
+    """Every figure is shown, here or on a page that borrows its module, with caption, description
+    and labels; a chapter has two or more.
+    """
     where = f"docs/{page.path}"
     found = [(n, f) for n in page.modules if n in records for f in records[n].record["figures"]]
     drawn = {figure["name"] for _, figure in found}
     shown = page.names_in("figure") | page.names_in("slider")
+    borrowed = replace(page, text=page.elsewhere).names_in("figure")
     problems = [
         f"{where}: the figure `{name}` is not shown: put `{{{{ figure {name} }}}}` where the text"
         " speaks of it."
-        for name in sorted(drawn - shown)
+        for name in sorted(drawn - shown - borrowed)
     ]
     if page.asks:
         problems += [

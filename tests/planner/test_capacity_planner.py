@@ -210,7 +210,7 @@ def test_bursts_of_a_trace_need_more_than_its_rate() -> None:
     shuffled = np.sort(np.random.default_rng(0).uniform(0, trace.arrival_s[-1], 4000))
     flat = Workload(shuffled, trace.prompt_tokens, trace.output_tokens)
     slow = replace(BASE, objective=Objective(9, 9))
-    both = [Fleet(replace(slow, traffic=t, requests=4000), slowness=1.6) for t in (trace, flat)]
+    both = [Fleet(replace(slow, traffic=t, requests=4000), slowness=1.3) for t in (trace, flat)]
     runs = [fleet.performance(1, 64, 512) for fleet in both]
     assert all(runs)
     bursty, level = (run.ttft[2].value for run in runs if run)
