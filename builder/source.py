@@ -222,7 +222,7 @@ class Sources:
         for bound in self.does(path, documented=False).bound.values():
             for one in bound:
                 base = self._base(path, one.level, one.module)
-                targets += [base, f"{base}.{one.what}"] if one.what else [base]
+                targets += [base, self._whole(base, one)]
         for target in targets:
             top = target.partition(".")[0]
             if top == PACKAGE:
@@ -358,11 +358,18 @@ class Sources:
         base = self._base(within, bound.level, bound.module)
         if not f"{base}.".startswith(f"{PACKAGE}."):
             return []
-        whole = base if bound.what in ("", "*") else f"{base}.{bound.what}"
-        if file := self._module_file(whole):
+        whole = self._whole(base, bound)
+        file = self._module_file(whole)
+        if file and (whole != base or bound.what in ("", "*")):
             return [(file, ALL)]
         file = self._module_file(base)
         return [(file, bound.what)] if file else []
+
+    def _whole(self, base: str, bound: Bound) -> str:
+        """The module that an imported name can be; the one it is from, when that is no package."""
+        file = self._module_file(base) if f"{base}.".startswith(f"{PACKAGE}.") else None
+        alone = bound.what in ("", "*") or (file and file.name != "__init__.py")
+        return base if alone else f"{base}.{bound.what}"
 
     def _module_file(self, target: str) -> Path | None:
         """The file of a module or of a package; None where there is none of that name."""
