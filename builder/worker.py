@@ -393,12 +393,19 @@ def _exit_status(child: int, asked: Connection) -> int:
     """How a child ended, when nothing is left of it; end with all of it when nobody asks any
     more.
     """
-    end = os.pidfd_open(child)
-    if end not in multiprocessing.connection.wait([end, asked, *_parent()]):
-        end_descendants(os.getpid())
-        os._exit(1)
-    os.close(end)
-    _, status = os.waitpid(child, 0)
+    try:
+        end = [os.pidfd_open(child)]
+    except (AttributeError, OSError):  # of a kernel before 5.3, or a Python made for one
+        end = []
+    done = status = 0
+    while not done:
+        told = multiprocessing.connection.wait([*end, asked, *_parent()], None if end else 0.01)
+        done, status = os.waitpid(child, os.WNOHANG)
+        if not done and any(one not in end for one in told):
+            end_descendants(os.getpid())
+            os._exit(1)
+    for open_file in end:
+        os.close(open_file)
     end_descendants(os.getpid())
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
