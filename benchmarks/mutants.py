@@ -3,8 +3,8 @@
 A sample of such mutants over the chapters' modules and the builder says how much of what they
 compute is asserted. `python benchmarks/mutants.py --seed 2 --sample 100` tries one mutant after the
 other in a copy of the last commit, keeps what it found under .cache/mutants/ and goes on there when
-it is started again; a mutant that lives is printed with its line. Some of those are equivalent: no
-input tells them from the original. Which, says whoever reads them.
+it is started again at that commit; a mutant that lives is printed with its line. Some of those are
+equivalent: no input tells them from the original. Which, says whoever reads them.
 
 Source: DeMillo, Lipton and Sayward (1978), Hints on test data selection, for the method.
 """
@@ -59,7 +59,8 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
 }
 BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of their own name
     "runner": ("cache", "faults"),
-    "worker": ("behaviour", "faults"),
+    "worker": ("worker", "behaviour", "faults"),
+    "outline": ("source", "pages"),
     "kept": ("cache", "rendered"),
     "hook": ("hook", "rendered", "serve", "build"),
     "configuration": ("configuration", "build"),
@@ -77,6 +78,7 @@ MADE_BY = {  # of a module whose work is kept under the name of one that has it 
     "builder.configuration": "builder.pages",
     "builder.kept": "builder.runner",
     "builder.notebooks": "builder.expansion",
+    "builder.outline": "builder.source",
     "builder.readings": "builder.pages",
     "builder.sliders": "builder.pages",
     "engine.completion_schema": "engine.engine_server",
@@ -288,7 +290,10 @@ def main() -> None:
     )
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))  # the children's too
-    folder = ROOT / ".cache" / "mutants" / f"{options.seed}{options.under.replace('/', '-')}"
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    name = f"{commit.strip()}-{options.seed}{options.under.replace('/', '-')}"
+    folder = ROOT / ".cache" / "mutants" / name
     found, tree = folder / "found.jsonl", folder / "tree"
     if not found.exists():
         folder.mkdir(parents=True, exist_ok=True)
