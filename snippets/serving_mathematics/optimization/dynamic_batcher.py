@@ -192,26 +192,31 @@ def check_every_item_has_one_end() -> None:
     item is answered, failed or cancelled, and every answer belongs to its item.
 
     Source: counts of the callers against the counts of the batcher; 300 callers, a seeded choice of
-    those who leave, and a model that fails on batches that hold a multiple of 37.
+    those who leave, and a model that fails on batches that hold a multiple of 37. Time passes in
+    turns of the event loop and not on a clock, so that every run is the same.
     """
     rng = np.random.default_rng(16)
     leavers = set(rng.choice(300, 60, replace=False).tolist())
     sizes: list[int] = []
 
+    async def turns(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
     async def squares(items: list[int]) -> list[int]:
         sizes.append(len(items))
-        await asyncio.sleep(0.0005)
+        await turns(9)
         if any(item % 37 == 0 for item in items):
             raise ArithmeticError("a multiple of 37")
         return [item * item for item in items]
 
     async def run() -> tuple[list[object], Counter[str]]:
-        async with DynamicBatcher(squares, largest=7, window_s=0.001, places=150) as batcher:
+        async with DynamicBatcher(squares, largest=7, window_s=0.0, places=150) as batcher:
             tasks = []
             for item in range(300):
                 tasks.append(asyncio.create_task(batcher.submit(item)))
                 if item % 10 == 0:
-                    await asyncio.sleep(0.0003)
+                    await turns(6)
                 if item in leavers:
                     await asyncio.sleep(0)
                     tasks[-1].cancel()
