@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.architecture import token_server
 from serving_mathematics.architecture.event_stream import StreamError, TokenReader
 from serving_mathematics.architecture.token_server import (
     Generation,
@@ -535,6 +537,22 @@ def test_a_head_that_does_not_come_ends_its_connection() -> None:
                 for _ in range(5):  # the stream is older than a head may be
                     model.turns.put_nowait(None)
                 assert await stream == ["word"] * 5
+
+    run(test())
+
+
+def test_as_many_connections_are_served_as_are_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server counts the connection that it refuses."""
+    monkeypatch.setattr(token_server, "CONNECTIONS", 2)
+
+    async def test() -> None:
+        async with serving(create_app(paced([0.0]))) as port, AsyncExitStack() as stack:
+            base, codes = f"http://127.0.0.1:{port}", []
+            for _ in range(3):  # each keeps its connection
+                client = httpx.AsyncClient(base_url=base, timeout=120, trust_env=False)
+                http = await stack.enter_async_context(client)
+                codes.append((await http.post("/v1/stream", json=ASK)).status_code)
+            assert codes == [200, 200, 503]
 
     run(test())
 

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.optimization.disaggregation import (
+    TPOT_LIMITS_S,
+    _goodputs,
     best_split,
     cache_bandwidth,
     chunked_capacity,
@@ -117,3 +119,16 @@ BAD: list[tuple[Callable[[], object], str]] = [
 def test_bad_input_names_the_argument(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_goodput_is_on_a_line_between_the_first_rate_that_fails_and_the_one_before() -> None:
+    slow, fast = 0.07, 0.01  # a token, at rates of 1 and 2
+    latencies = np.zeros((20, 2, 2))
+    latencies[:, 1] = fast, slow
+    found = _goodputs(latencies, rates=(1.0, 2.0))
+    by_hand = [1 + (limit - fast) / (slow - fast) for limit in TPOT_LIMITS_S]
+    np.testing.assert_allclose(found[:, 0], by_hand)
+    for both in ((slow, slow), (fast, fast)):
+        latencies[:, 1] = both
+        with pytest.raises(ValueError, match="limit must be between those at the rates"):
+            _goodputs(latencies, rates=(1.0, 2.0))
