@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -541,20 +540,25 @@ def test_a_head_that_does_not_come_ends_its_connection() -> None:
     run(test())
 
 
-def test_as_many_connections_are_served_as_are_promised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server counts the connection that it refuses."""
+def test_as_many_connections_are_open_as_are_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more takes the place of the one that has been idle for longest."""
     monkeypatch.setattr(token_server, "CONNECTIONS", 2)
 
     async def test() -> None:
-        async with serving(create_app(paced([0.0]))) as port, AsyncExitStack() as stack:
-            base, codes = f"http://127.0.0.1:{port}", []
-            for _ in range(2):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                stack.callback(writer.close)
-                await asyncio.sleep(0.05)  # until it is counted
-                async with httpx.AsyncClient(base_url=base, trust_env=False) as http:
-                    codes.append((await http.post("/v1/stream", json=ASK)).status_code)
-            assert codes == [200, 503]
+        async with serving(create_app(paced([0.0]))) as port:
+            base, first = f"http://127.0.0.1:{port}", b""
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
+                assert await read_all(http)
+                with contextlib.suppress(TimeoutError):
+                    first = await asyncio.wait_for(reader.read(1), 0.1)
+                assert first == b""
+                assert not reader.at_eof()
+                _, another = await asyncio.open_connection("127.0.0.1", port)
+                assert await read_all(http)
+                assert b" 503 " in await reader.readline()
+            for one in (writer, another):
+                one.close()
 
     run(test())
 
