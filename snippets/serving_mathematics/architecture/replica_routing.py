@@ -222,7 +222,7 @@ def figure_mean_and_p99(figure: Figure) -> None:
     runs: dict[int, list[FleetSample]] = {2: [], 10: []}
     for x in points:
         for choices, samples in runs.items():
-            more = {"lanes": 128, "horizon": 45, "warm_up": 30}
+            more = {"lanes": 128, "horizon": 51, "warm_up": 30}
             samples.append(
                 _of_ten(choices) if x == 0.9 else simulate_fleet(rng, x, choices, 10, **more)
             )
@@ -288,7 +288,7 @@ def check_simulated_against_mean_field() -> None:
     """
     rng = np.random.default_rng(146)
     limit = float(best_of_d_found(0.9, 2).sum())
-    run = simulate_fleet(rng, 0.9, 2, 100, lanes=64, horizon=45, warm_up=30).mean_response
+    run = simulate_fleet(rng, 0.9, 2, 100, lanes=64, horizon=51, warm_up=30).mean_response
     checks.covers("n = 100, with the gap", run, finite_fleet_mean(0.9, 2, 100))
     above = (run.mean - limit) / run.standard_error
     checks.holds(
