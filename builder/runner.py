@@ -192,7 +192,9 @@ def run_all(
             raise BuildError("the builder was edited since it started; stop it and start again")
         _prepare(cache)
         missing.sort(key=lambda name: _expected(sources, cache, name), reverse=True)
-        for count, run in enumerate(_execute(root, cache, missing, jobs or cores(), timeout_s), 1):
+        for count, run in enumerate(
+            _execute(sources, cache, missing, jobs or cores(), timeout_s), 1
+        ):
             done[run.name] = run
             if run.failed:
                 verdict = f"{len(run.record['failures'])} FAILED"
@@ -288,14 +290,14 @@ class _Job:
 
 
 def _execute(
-    root: Path, cache: Path, names: list[str], jobs: int, timeout_s: float
+    sources: Sources, cache: Path, names: list[str], jobs: int, timeout_s: float
 ) -> Iterator[Run]:
     """Run modules, at most `jobs` at a time, each in a process of its own; yield them as they
-    finish.
+    finish. sources: the files, of which something is known already.
     """
     context = _context()
     waiting, running, idle = list(names), list[_Job](), list[_Worker]()
-    sources = Sources(root, cache)
+    sources = sources.as_now()
     attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:

@@ -239,9 +239,14 @@ def modulated_arrivals(
     )
     clock = np.concatenate([[0.0], np.cumsum(intensity * np.diff(edges))])
     require(clock[-1] <= 1e9, "rates", "a thousand million requests at most", clock[-1])
-    gaps = rng.standard_exponential(rng.poisson(clock[-1]) + 1)  # of times that are uniform there
-    unit_times = np.cumsum(gaps[:-1]) * (clock[-1] / gaps.sum())
+    unit_times = _uniform_in_order(rng, rng.poisson(clock[-1]), clock[-1])
     return np.asarray(np.interp(unit_times, clock, edges))
+
+
+def _uniform_in_order(rng: np.random.Generator, count: int, end: float) -> FloatArray:
+    """Uniform places from 0 to an end, sorted: sums of exponential gaps over the sum of all."""
+    sums = np.cumsum(rng.standard_exponential(count + 1))
+    return np.asarray(sums[:-1] * (end / sums[-1]))
 
 
 def switching_edges(

@@ -32,6 +32,7 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_models import (
     BURSTY_LEAVES,
     BURSTY_RATES,
+    _uniform_in_order,
     mmpp_dispersion,
     mmpp_gap_cv,
     switching_generator,
@@ -256,12 +257,6 @@ def _flips(rng: np.random.Generator, rate: float, horizon_s: float) -> FloatArra
     """Both ends of the horizon, and between them the times at which a telegraph signal flips."""
     flips = _uniform_in_order(rng, rng.poisson(rate / 2 * horizon_s), horizon_s)
     return np.concatenate([[0.0], flips, [horizon_s]])
-
-
-def _uniform_in_order(rng: np.random.Generator, count: int, end: float) -> FloatArray:
-    """Uniform places from 0 to an end, sorted: sums of exponential gaps over the sum of all."""
-    sums = np.cumsum(rng.standard_exponential(count + 1))
-    return np.asarray(sums[:-1] * (end / sums[-1]))
 
 
 def _merged(times: FloatArray, others: FloatArray) -> FloatArray:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.capacity.arrival_models import _uniform_in_order
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.require import require, require_positive, require_shape
 
@@ -53,8 +54,7 @@ def thinned_arrivals(
     (True, True)
     """
     require_positive(ceiling=ceiling, horizon_s=horizon_s)
-    gaps = rng.standard_exponential(rng.poisson(ceiling * horizon_s) + 1)  # of uniform times
-    candidates = np.cumsum(gaps[:-1]) * (horizon_s / gaps.sum())
+    candidates = _uniform_in_order(rng, rng.poisson(ceiling * horizon_s), horizon_s)
     rates = np.asarray(rate(candidates), dtype=float)
     require_shape(candidates.shape, rate=rates)
     require(
