@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, linalg, stats
 from serving_mathematics.capacity.arrival_models import (
+    _uniform_in_order,
     batch_dispersion,
     mmpp_dispersion,
     mmpp_gap_cv,
@@ -298,3 +299,14 @@ def test_batches_of_one_are_poisson() -> None:
 def test_bad_batches(sizes: list[float], odds: list[float], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         batch_dispersion(sizes, odds)
+
+
+def test_uniform_places_are_order_statistics() -> None:
+    """The k-th of n is Beta(k, n + 1 − k), whose mean is k/(n + 1)."""
+    rng = np.random.default_rng(4)
+    places = np.array([_uniform_in_order(rng, 4, 10.0) for _ in range(4000)]) / 10
+    order = np.arange(1, 5)
+    errors = np.sqrt(order * (5 - order) / (25 * 6) / len(places))
+    np.testing.assert_array_less(np.abs(places.mean(axis=0) - order / 5), 4 * errors)
+    assert np.all(np.diff(places, axis=1) > 0)
+    assert _uniform_in_order(rng, 0, 10.0).size == 0
