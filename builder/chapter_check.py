@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from builder import ROOT, BuildError, contracts
+from builder import PACKAGE, ROOT, BuildError, contracts
 from builder.contracts import Chapter
 from builder.maths import to_mathml
 from builder.pages import Page, expand, symbol_uses
@@ -32,6 +32,7 @@ from builder.source import module_names, module_path
 LIMIT_S = 17.0  # for the whole answer; what is not done by then is said
 MANY_NUMBERS = 4  # in a paragraph; with more it is a table or a figure
 LONG_MODULE = 250  # lines
+MOST_KEPT = 6  # entries that are listed
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\d)", re.DOTALL)
 _NUMBER = re.compile(r"\{\{ [a-z_]\w*(?::[^}]*)? ?\}\}|(?<![\w#$^_{(\[/.-])\d[\d.,]*%?(?![\w)\]])")
 
@@ -53,21 +54,21 @@ def main(arguments: list[str] | None = None) -> int:
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    count = 0
+    left: dict[str, int] = {}
     try:
         for title, told in complaints(path, started + LIMIT_S, options.quick):
             if told:
                 print(f"\n{title}")
                 print("\n".join(f"  {line}" for line in told), flush=True)
-            count += len(told) if title != ADVICE else 0
+            left |= {title: len(told)} if told and title != ADVICE else {}
     except BuildError as problem:
         hint = "; a value with a colon needs quotes" if "is not YAML" in str(problem) else ""
         print(f"\nMend this first\n  {problem}{hint}.")
         return 1
     elapsed = time.monotonic() - started
-    if count:
-        things = "1 thing is" if count == 1 else f"{count} things are"
-        print(f"\n{things} missing in docs/{path}; {elapsed:.0f} s.")
+    if left:
+        titles = ", ".join(f"{title.lower()} ({count})" for title, count in left.items())
+        print(f"\nLeft in docs/{path}: {titles}; {elapsed:.0f} s.")
         return 1
     print(
         f"\nNothing is missing in docs/{path}; {elapsed:.0f} s.\nNow look at it (`make serve`), in"
@@ -119,16 +120,24 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
             tasks["Tests that fail"] = threads.submit(_tests, page, deadline)
             tasks["Lint"] = threads.submit(_lint, files, deadline)
             tasks["Types"] = threads.submit(_types, page, deadline)
+            tasks["To keep anew"] = threads.submit(_kept, page, deadline)
         runs, failed = _runs(page, deadline)
         yield "To write", contracts.unwritten_problems(page, runs)
         yield "What ran and failed", failed
         imported = not any(": import: " in line for line in failed)
-        yield "Missing", [*listed, *_rules(page, runs if imported else {}, imported)]
+        missing = [*listed, *_rules(page, runs if imported else {}, imported)]
+        yield "Missing", missing
         yield "The page", _page_problems(page, runs) if imported else []
         for title, task in tasks.items():
-            result = task.result()
+            result = [line for line in task.result() if not _is_told(line, missing)]
             yield title, result if imported or title == "Lint" else []
         yield ADVICE, _advice(page)
+
+
+def _is_told(line: str, missing: Sequence[str]) -> bool:
+    """Whether a failed example, of which the rules say where it stands, is told by them too."""
+    example = re.search(rf": {PACKAGE}\.[\w.]*\.(\w+): ", line)
+    return bool(example and any(f"`{example[1]}`: its example" in told for told in missing))
 
 
 def _syntax_problem(file: Path) -> str:
@@ -299,6 +308,26 @@ def _types(page: Chapter, deadline: float) -> list[str]:
         return ["types were not looked at in time, which happens the first time: run it again."]
     found = re.findall(r"^(\S+:\d+): error: (.+)$", output, re.MULTILINE)
     return [_sentence(f"{place}: {text}") for place, text in found]
+
+
+def _kept(page: Chapter, deadline: float) -> list[str]:
+    """What the modules answer and show otherwise than is kept."""
+    names = [name for name in page.modules if ".exercises." not in name]
+    if not names:
+        return []
+    status, output = _command(["tests.keep", "--check", *names], deadline)
+    if status is None:
+        return ["what is kept was not compared in time: run it again."]
+    told = [line.strip() for line in output.splitlines() if re.match(r"  \S", line)]
+    if not status:
+        return []
+    command = f"`.venv/bin/python -m tests.keep {' '.join(names)}`"
+    return [
+        *(f"{line[:300]}." for line in told[:MOST_KEPT]),
+        f"if that is meant, and nothing else is left, keep it: {command}."
+        if told
+        else f"{command} could not compare: {' '.join(output.split())[-300:]}",
+    ]
 
 
 def _sentence(text: str) -> str:

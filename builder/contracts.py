@@ -222,7 +222,6 @@ def front_matter_problems(page: Chapter, records: Records) -> list[str]:
         "question": "what the chapter answers, with a question mark at its end",
         "thumbnail": "the figure that stands for the chapter, without `figure_`",
         "demo": "one to three checks, as a list, for the companion notebook",
-        "lesson": "the sentence with which the companion notebook ends the chapter",
     }
     problems = [
         f"{where}: the front matter lacks `{key}:`, {what}."

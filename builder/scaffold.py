@@ -83,7 +83,7 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
     for path, text in texts.items():
         write_whole(ROOT / path, text.encode())
     _tidy([path for path in new if path.endswith(".py")])
-    return list(texts)
+    return [*texts, *_keep(part, module)]
 
 
 def _tidy(paths: Sequence[str]) -> None:
@@ -93,6 +93,14 @@ def _tidy(paths: Sequence[str]) -> None:
     for command in (["check", "--select=I", "--fix"], ["format"]):
         ruff = [sys.executable, "-m", "ruff", *command, "--quiet", *paths]
         subprocess.run(ruff, cwd=ROOT, check=False, capture_output=True)
+
+
+def _keep(part: str, module: str) -> list[str]:
+    """Keep what the module answers and shows, as tests compare it; the file of it."""
+    words = [sys.executable, "-m", "tests.keep", f"{part}.{module}"]
+    subprocess.run(words, cwd=ROOT, check=False, capture_output=True)
+    file = f"tests/kept/{part}/{module}.json"
+    return [file] if (ROOT / file).is_file() else []
 
 
 def _slug(name: str) -> str:

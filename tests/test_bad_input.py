@@ -474,6 +474,33 @@ def refusal(function: Callable[..., Any], bound: inspect.BoundArguments, argumen
     return ""
 
 
+def rules_for(
+    function: Callable[..., Any], call: inspect.BoundArguments, argument: str
+) -> list[str]:
+    """The rules that a function states for an argument, a number, a sequence of numbers or one of
+    some length, when it is asked with what breaks them."""
+    value = call.arguments[argument]
+    tried = [*PROBES] if is_number(value) else []
+    if is_sequence(value) and len(value):
+        tried = [resized(value, size) for size in (0, 1, 2)]
+        tried += [other for how, other in replacements(value) if how != "[1j]"]
+    said = (refusal(function, copied(call, **{argument: other}), argument) for other in tried)
+    return sorted(filter(None, dict.fromkeys(said)))
+
+
+def rules_of(name: str) -> dict[str, dict[str, list[str]]]:
+    """The rules that each function of a module states, by argument."""
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    found: dict[str, dict[str, list[str]]] = {}
+    for title, function in public(module).items():
+        full_name = f"{name}.{title}"
+        if full_name not in LEFT_OUT:
+            call = call_of(module, title, full_name)
+            told = {one: rules_for(function, call, one) for one in call.arguments}
+            found |= {title: {one: rules for one, rules in told.items() if rules}}
+    return {title: told for title, told in found.items() if told}
+
+
 def misled(
     function: Callable[..., Any], call: inspect.BoundArguments, argument: str
 ) -> Iterator[str]:
@@ -483,8 +510,7 @@ def misled(
         whole = float(value).is_integer() and isinstance(call.arguments[argument], int)
         return copied(call, **{argument: int(value) if whole else value})
 
-    rules = dict.fromkeys(refusal(function, with_value(probe), argument) for probe in PROBES)
-    for rule in rules:
+    for rule in rules_for(function, call, argument):
         counted = "integer" in rule or "whole" in rule
         ends = list(ends_of(rule))
         for end, side, belongs in ends:

@@ -18,9 +18,11 @@ from builder.worker import empty_record
 
 FOLDERS = ("snippets", "docs", "builder", "tests")
 FILES = ("pyproject.toml", "mkdocs.yml", "README.md")
-NAME = "spot-instances"
+NAME = "queues-of-a-test"  # which no chapter is called, also not one that is being written
+TITLE = "Queues of a test"
 PAGE = f"docs/capacity/{NAME}.md"
-MODULE = f"{SOURCES}/capacity/spot_instances.py"
+SLUG = NAME.replace("-", "_")
+MODULE = f"{SOURCES}/capacity/{SLUG}.py"
 
 
 class Project:
@@ -52,6 +54,8 @@ class Project:
         told = re.findall(r"^  (\S.*)$", output.partition("\nTo consider")[0], re.MULTILINE)
         assert status == bool(told), output
         assert "Traceback" not in output
+        left = re.findall(r"(?:: |, )[a-z ]+ \((\d+)\)", output.strip().rpartition("\n")[2])
+        assert sum(map(int, left)) == len(told), output  # the last line says what is left
         return told
 
     def change(self, path: str, before: str, after: str) -> None:
@@ -76,14 +80,14 @@ def test_what_is_begun_is_entered_everywhere_and_nothing_else_changes(project: P
         after = (project.folder / name).read_text(encoding="utf-8").split("\n")
         added = [line for line in after if line not in before]
         assert len(added) == 1, name
-        assert NAME in added[0] or "spot instances" in added[0], name
+        assert NAME in added[0] or TITLE.lower() in added[0], name
     text = (project.folder / "mkdocs.yml").read_text(encoding="utf-8")
     nav = yaml.safe_load(text[text.index("\nnav:") :])["nav"]
     part = next(item["Capacity"] for item in nav if "Capacity" in item)
     assert part[-1] == f"capacity/{NAME}.md"
     start = (project.folder / "docs" / "start.md").read_text(encoding="utf-8")
     path = start.partition("## Cut the p99")[2].partition("\n## ")[0]
-    assert re.search(rf"^7\. \[Spot instances\]\(capacity/{NAME}\.md\): ", path, re.MULTILINE)
+    assert re.search(rf"^\d+\. \[{TITLE}\]\(capacity/{NAME}\.md\): ", path, re.MULTILINE)
 
 
 def test_what_is_begun_runs_and_lacks_only_what_its_author_knows(project: Project) -> None:
@@ -100,13 +104,17 @@ def test_what_is_begun_runs_and_lacks_only_what_its_author_knows(project: Projec
 def test_tests_and_linter_accept_what_is_begun(project: Project) -> None:
     made = [
         MODULE,
-        MODULE.replace("/spot", "/exercises/spot"),
-        "tests/capacity/test_spot_instances.py",
+        MODULE.replace(SLUG, f"exercises/{SLUG}"),
+        f"tests/capacity/test_{SLUG}.py",
     ]
     assert project.run("ruff", "check", *made)[0] == 0
     assert project.run("ruff", "format", "--check", *made)[0] == 0
     status, output = project.run("pytest", "-q", "-p", "no:cacheprovider", *made)
     assert status == 0, output
+    kept = ["tests/test_keep.py", "-k", f"{SLUG} or kept_is"]
+    status, output = project.run("pytest", "-q", "-p", "no:cacheprovider", *kept)
+    assert status == 0, output
+    assert "4 passed" in output
 
 
 def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project: Project) -> None:
@@ -121,7 +129,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     cited = " ".join(f"[Little](#little-{n})" for n in (61, 62, 63))
     text = page.read_text(encoding="utf-8").replace("## Sources\n", f"## Sources\n\n{sources}")
     page.write_text(text.replace("## Checks", f"{cited}\n\n## Checks"), encoding="utf-8")
-    link = f"[Spot instances](capacity/{NAME}.md#the-answer)\n  {{ #abandonment }}"
+    link = f"[{TITLE}](capacity/{NAME}.md#the-answer)\n  {{ #abandonment }}"
     project.change("docs/glossary.md", "  { #abandonment }", f"  {link}")
     assert project.check("--quick") == []
 
@@ -129,6 +137,13 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     told = project.check("--quick")
     (failed,) = (line for line in told if "AssertionError" in line)
     assert re.match(rf"{MODULE}:\d+: check_share_of_all_servers: AssertionError: share on", failed)
+
+    project.change(MODULE, "    3.0\n", "    4.0\n")
+    project.change(MODULE, "busy_share(12.0, 0.25, 4),", "busy_share(12.0, 0.25, 5),")
+    told = project.check()
+    assert sum("busy_servers" in line for line in told) == 1  # the example is told once
+    kept = next(n for n, line in enumerate(told) if "page share_at_12 was 0.75 and is 0.6" in line)
+    assert f"keep it: `.venv/bin/python -m tests.keep capacity.{SLUG}`" in told[kept + 1 :][-1]
 
     project.change(MODULE, "    return arrival_rate * mean", "    return return * mean")
     told = project.check()

@@ -138,7 +138,6 @@ FAULTS = [  # what the chapter on utilization becomes, and what its rules say th
     ("front matter", "thumbnail: hockey_stick", "thumbnail: stick", "is no figure of the page's"),
     ("front matter", "check_pooling]", "check_none]", "lists check_none, which is no check"),
     ("front matter", "check_pooling]", "a, b, c]", "must be a list of one to three checks"),
-    ("front matter", "lesson: Derive", "other: Derive", "lacks `lesson:`, the sentence with which"),
     ("sections", "## Where it breaks", "## Where", "no section `## Where it breaks`: write it, af"),
     ("sections", "{{ downloads }}", "", "has `{{ downloads }}` 0 times; put it once"),
     ("sections", "## In production", "## Exercises", "`## Exercises` is there 2 times; keep one"),

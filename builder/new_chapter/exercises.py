@@ -1,8 +1,8 @@
-"""WRITE: what the exercises of the chapter find, in one sentence.
+"""Solutions of the exercises of *Chapter title*.
 
-Assumes: WRITE: the chapter's model, and what an exercise adds to it.
+Assumes: the chapter's model.
 
-Source: WRITE: the chapter's definitions, or where an exercise is from.
+Source: the chapter's definitions.
 """
 
 from __future__ import annotations

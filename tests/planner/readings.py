@@ -17,7 +17,7 @@ from serving_mathematics.planner.configurations import split_name
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
 from serving_mathematics.planner.trace_formats import read_requests
 
-from ..variants import differing, nudged_cells, nudged_json
+from ..variants import differing, near_cells, near_json
 from .asked import ASKED, BAD, COLUMNS, GOOD, NAMES, TYPED
 
 LOAD_TESTS = Path(__file__).with_name("load_tests")
@@ -28,13 +28,13 @@ def load_test(name: str) -> dict[str, Any]:
     text = (LOAD_TESTS / name).read_text(encoding="utf-8")
     if name.endswith(".csv"):
         rows = range(len(text.splitlines()))
-        return differing(read_load_test, ((how, (x, "a")) for how, x in nudged_cells(text, rows)))
+        return differing(read_load_test, ((how, (x, "a")) for how, x in near_cells(text, rows)))
     if "appended" in name:
         return differing(read_load_test, [("as it is", (text, "a"))])
     value = json.loads(text)
     if "benchmarks" in value:
         value["benchmarks"] = value["benchmarks"][-1:]
-    changed = ((how, (json.dumps(other), "a")) for how, other in nudged_json(value))
+    changed = ((how, (json.dumps(other), "a")) for how, other in near_json(value))
     return differing(read_load_test, changed)
 
 
@@ -85,7 +85,7 @@ def traces() -> dict[str, Any]:
         rows = (
             rows if name == "TIMESTAMP" else [f"{row},{3 * (i % 40)}" for i, row in enumerate(rows)]
         )
-        changed = nudged_cells("\n".join([head, *rows]), (0, 1))
+        changed = near_cells("\n".join([head, *rows]), (0, 1))
         told_of = differing(read_requests, ((how, (text, columns)) for how, text in changed))
         found |= {f"{name}: {how}": x for how, x in told_of.items()}
     asked = [
@@ -99,7 +99,7 @@ def traces() -> dict[str, Any]:
             "\n".join([*texts[:place], json.dumps(other), *texts[place + 1 :]]),
         )
         for place in (0, 99)
-        for how, other in nudged_json(asked[place])
+        for how, other in near_json(asked[place])
     )
     told_of = differing(read_requests, ((how, (text, "")) for how, text in changed_rows))
     found |= {f"JSON lines: {how}": x for how, x in told_of.items()}
@@ -113,9 +113,9 @@ def grids() -> dict[str, Any]:
     """What grids come to."""
     value = {"rate_per_s": [1, 2.5], "precision": ["bf16", "fp8"], "seed": 7, "device": "H100"}
     text = "rate_per_s,model,seed\n1,Llama-3.1-8B,0\n2.5,,3\n"
-    changed = ((how, (json.dumps(other), "json")) for how, other in nudged_json(value))
+    changed = ((how, (json.dumps(other), "json")) for how, other in near_json(value))
     found = {f"JSON {how}": x for how, x in differing(questions.read_grid, changed).items()}
-    changed = ((how, (other, "csv")) for how, other in nudged_cells(text, range(3)))
+    changed = ((how, (other, "csv")) for how, other in near_cells(text, range(3)))
     return found | {f"CSV {how}": x for how, x in differing(questions.read_grid, changed).items()}
 
 

@@ -1,0 +1,90 @@
+"""The numbers that pages quote, that sliders and figures show and that checks compare, as
+`python -m tests.keep` keeps them.
+
+A check asks whether a number is right. Most numbers of a page are none of a check's: they are made
+of functions that are checked. Should one of them change without anybody's intention, this is where
+it is seen; should it change with an intention, the change of the file shows a reviewer which
+numbers it moved.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import re
+from typing import Any
+
+from matplotlib.figure import Figure
+from serving_mathematics.checks import Comparison, recording
+
+from builder import PACKAGE, ROOT, SOURCES, figures, sliders
+from builder.source import module_names, module_path
+
+from .recorded import HERE
+
+_REFUSAL = re.compile(r"\w+ with “")
+UNSTEADY = {"engine.llama_model.check_no_place_sees_what_follows": "in single precision"}
+
+
+def modules() -> list[str]:
+    """The names of modules that pages quote, or whose sliders, figures and checks they have. Those
+    that need more packages are left out: their checks start servers."""
+    shows = re.compile(rb"^def (?:example\(|slider_|figure_|check_)", re.MULTILINE)
+    names = [name for name in module_names(ROOT) if ".exercises." not in name]
+    shown = [name for name in names if shows.search(module_path(ROOT, name).read_bytes())]
+    return [name for name in shown if not HERE.sources.needs(name)]
+
+
+def numbers_of(name: str) -> dict[str, Any]:
+    """What a module's page quotes, its sliders and figures show and its checks compare, from its
+    record or, where there is none of this content, by calling the functions."""
+    run = HERE.record_of(name)
+    if run and not run.failed:
+        shown = {f"slider_{one['name']}": one["data"] for one in run.record["sliders"]}
+        for one in run.record["figures"]:
+            svg = (run.folder / f"{one['name']}-light.svg").read_text(encoding="utf-8")
+            shown[f"figure_{one['name']}"] = drawn(svg)
+        for one in run.record["checks"]:
+            if f"{name}.{one['name']}" in UNSTEADY:
+                continue
+            shown |= compared(one["name"], [Comparison(**row) for row in one["comparisons"]])
+        return run.record["example"] | shown
+    module = vars(importlib.import_module(f"{PACKAGE}.{name}"))
+    found: dict[str, Any] = {}
+    if "example" in module:
+        fields = vars(module["example"]()).items()
+        found = {name: value.item() if hasattr(value, "item") else value for name, value in fields}
+    for title, function in module.items():
+        if title.startswith("slider_"):
+            found[title] = sliders.grid(function())
+        elif title.startswith("check_") and f"{name}.{title}" not in UNSTEADY:
+            with recording() as rows:
+                function()
+            found |= compared(title, rows)
+        elif title.startswith("figure_"):
+            with figures.house_style(ROOT / SOURCES / "house.mplstyle"):
+                figure = Figure()
+                function(figure)
+                found[title] = drawn(figures.light_and_dark(figure, title)[0])
+    return found
+
+
+def compared(check: str, rows: list[Comparison]) -> dict[str, list[str]]:
+    """What a check compared, but for refusals."""
+    kept = [told(row) for row in rows if not _REFUSAL.match(row.expected)]
+    return {check: kept} if kept else {}
+
+
+def told(row: Comparison) -> str:
+    """A comparison as it is kept: what may be anything near 0 is an error of rounding."""
+    got = "about 0" if row.expected == "0" and row.tolerance.startswith("±") else row.got
+    return f"{row.label}: {got}, {row.expected} ({row.tolerance})"
+
+
+def drawn(svg: str) -> list[float]:
+    """How many coordinates a drawing has, and their sum with changing weights: another curve, text
+    or range of an axis has others."""
+    places = " ".join(re.findall(r' (?:d|x|y|transform)="([^"]*)"', svg))
+    numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", places)]
+    weighted = (number * weight for number, weight in zip(numbers, itertools.cycle(range(1, 8))))
+    return [len(numbers), round(sum(weighted), 1)]
