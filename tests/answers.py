@@ -213,7 +213,7 @@ def answer(function: Callable[..., Any], call: Call) -> Any:
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with contextlib.redirect_stdout(printed):
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
                 found = function(*call.args, **call.kwargs)
                 parts = list(leaves(found))
     except MemoryError:  # is of the machine

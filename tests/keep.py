@@ -2,7 +2,8 @@
 `python -m tests.keep` says what has moved since it was kept, beside the modules whose text has
 changed since then, and keeps it as it is now. With names, such as `capacity.hedging` or `planner`,
 it does so for these modules, parts and cases alone; with `--new` for those of which nothing is
-kept; with `--check` it keeps nothing and ends with 1 where something has moved.
+kept; with `--check` it keeps nothing and ends with 1 where something has moved. It ends with 1,
+too, where a check fails or a module cannot be asked; what was kept of these stays.
 
 There is a file for each chapter, a line for each entry: `constant`, `answer` (`tests/answers.py`),
 `page` (`tests/page_numbers.py`) and `case` (`tests/cases.py`). A number that has not moved by more
@@ -22,10 +23,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from builder import ROOT, SOURCES
+from builder import PACKAGE, ROOT, SOURCES
 from builder.source import module_path
 
 from . import answers, cases, page_numbers
+from .held_constants import held_constants
 from .recorded import HERE
 
 FOLDER = Path(__file__).with_name("kept")
@@ -57,7 +59,9 @@ def answers_now(name: str, known: Mapping[str, Any], anew: bool = False) -> Entr
     that are chosen now."""
     calls = {key.partition(" ")[2]: told for key, told in known.items() if key[:7] == "answer "}
     find = answers.worth_keeping if anew else answers.answers
-    return constants_now(name) | {f"answer {key}": told for key, told in find(name, calls).items()}
+    with held_constants():
+        found = find(name, calls)
+    return constants_now(name) | {f"answer {key}": told for key, told in found.items()}
 
 
 def page_now(name: str) -> Entries:
@@ -67,7 +71,8 @@ def page_now(name: str) -> Entries:
 
 def case_now(name: str) -> Entries:
     """What is made by a module, or by a case that has a name of its own."""
-    return {f"case {title}": value for title, value in cases.made(name).items()}
+    with held_constants():
+        return {f"case {title}": value for title, value in cases.made(name).items()}
 
 
 def now(name: str, known: Mapping[str, Any]) -> Entries:
@@ -211,17 +216,33 @@ def changed_files() -> list[str]:
     )
 
 
+def _imports(file: Path, name: str) -> bool:
+    """Whether a file of tests imports a module."""
+    text = _text(file)
+    part, _, rest = name.rpartition(".")
+    among = rf"from {PACKAGE}\.{re.escape(part)} import [^)]*\b{rest}\b"
+    return f"from {PACKAGE}.{name} import" in text or bool(re.search(among, text))
+
+
+@functools.cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
 def causes(name: str, changed: Collection[str]) -> list[str]:
     """Which of the files that have changed a module or a case is made of."""
-    made = [ROOT / "tests" / name.partition(".")[0] / "cases.py"]
-    paths = [module_path(ROOT, name)] if name in answers.modules() else made
-    if name.startswith("builder."):
+    part = name.partition(".")[0]
+    if part == "builder":
         return [file for file in changed if file.startswith(("builder/", "tests/builder/"))]
+    if name in answers.modules():
+        made = {name}
+    else:
+        cases_file = ROOT / "tests" / part / "cases.py"
+        made = {one for one in answers.modules() if _imports(cases_file, one)}
     files = {
         file.relative_to(ROOT).as_posix()
-        for path in paths
-        if path.is_file()
-        for file in HERE.sources.dependencies(path)[0]
+        for one in made
+        for file in HERE.sources.dependencies(module_path(ROOT, one))[0]
     }
     return [file for file in changed if file in files]
 
@@ -268,16 +289,25 @@ def main(arguments: list[str] | None = None) -> int:
     if options.names and not chosen:
         parser.error(f"there is no module, part or case {' '.join(options.names)}")
     answers.watched()
-    found, told = dict[str, Entries](), dict[str, list[str]]()
+    found, told, failed = dict[str, Entries](), dict[str, list[str]](), False
     for name in chosen:
         was = kept(name)
-        found[name] = renewed(was, now(name, was))
-        told[name] = list(changes(was, found[name]))
+        try:
+            is_now = renewed(was, now(name, was))
+        except Exception as problem:  # whatever it is, the others are asked
+            found[name], told[name], failed = was, [f"cannot be asked: {problem!r}"[:300]], True
+            continue
+        told[name] = list(changes(was, is_now))
+        for key in [key for key, value in is_now.items() if page_numbers.fails(value)]:
+            failed = True
+            del is_now[key]
+            is_now |= {key: was[key]} if key in was else {}
+        found[name] = is_now
     if any(told.values()):
         print(report(told))
     if not options.check:
         write(found, whole=len(chosen) == len(names()))
-    return int(options.check and any(told.values()))
+    return int(failed or (options.check and any(told.values())))
 
 
 if __name__ == "__main__":

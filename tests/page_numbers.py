@@ -9,7 +9,9 @@ numbers it moved.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import itertools
 import re
 from typing import Any
@@ -22,6 +24,7 @@ from builder.source import module_names, module_path
 
 from .recorded import HERE
 
+FAILS = "fails"
 _REFUSAL = re.compile(r"\w+ with “")
 UNSTEADY = {"engine.llama_model.check_no_place_sees_what_follows": "in single precision"}
 
@@ -58,8 +61,12 @@ def numbers_of(name: str) -> dict[str, Any]:
         if title.startswith("slider_"):
             found[title] = sliders.grid(function())
         elif title.startswith("check_") and f"{name}.{title}" not in UNSTEADY:
-            with recording() as rows:
-                function()
+            with recording() as rows, contextlib.redirect_stdout(io.StringIO()):
+                try:
+                    function()
+                except AssertionError as problem:
+                    found[title] = f"{FAILS}: {problem}"
+                    continue
             found |= compared(title, rows)
         elif title.startswith("figure_"):
             with figures.house_style(ROOT / SOURCES / "house.mplstyle"):
@@ -73,6 +80,11 @@ def compared(check: str, rows: list[Comparison]) -> dict[str, list[str]]:
     """What a check compared, but for refusals."""
     kept = [told(row) for row in rows if not _REFUSAL.match(row.expected)]
     return {check: kept} if kept else {}
+
+
+def fails(value: Any) -> bool:
+    """Whether it stands for a check that fails."""
+    return isinstance(value, str) and value.startswith(f"{FAILS}: ")
 
 
 def told(row: Comparison) -> str:

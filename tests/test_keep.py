@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from serving_mathematics.machine import step_time
 
 from . import answers, cases, keep, page_numbers
 from .test_bad_input import computing_modules
@@ -51,6 +52,20 @@ def test_what_is_kept_is_of_what_there_is() -> None:
         assert {key.partition(": ")[0] for key in lines} <= starts, path
         kinds = {key.partition(": ")[2].split(" ")[0] for key in lines}
         assert kinds <= {"constant", "answer", "page", "case"}, path
+
+
+def test_a_new_fit_moves_constants_and_no_answers() -> None:
+    name, fitted = "machine.guesses", step_time.FITTED.cache_share
+    constants = keep.constants_now("machine.step_time")
+    object.__setattr__(step_time.FITTED, "cache_share", fitted / 2)
+    try:
+        found = keep.answers_now(name, keep.kept(name))
+        assert step_time.FITTED.cache_share == fitted / 2
+        assert keep.constants_now("machine.step_time") != constants
+    finally:
+        object.__setattr__(step_time.FITTED, "cache_share", fitted)
+    moved = list(keep.changes(keep.kept(name), found | keep.page_now(name)))
+    assert not [line for line in moved if line.startswith("answer ")]
 
 
 def test_what_is_kept_is_few_and_none_of_refusals() -> None:
