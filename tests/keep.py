@@ -112,7 +112,7 @@ def _start(name: str) -> str:
 def write(found: Mapping[str, Entries], folder: Path | None = None, whole: bool = False) -> None:
     """Keep entries of modules and cases, a line for each; whole: and of no others."""
     files: dict[Path, dict[str, Any]] = {}
-    for name, entries in found.items():
+    for name, entries in ((name, entries) for name, entries in found.items() if entries):
         path, start = file_of(name, folder), _start(name)
         held = files.setdefault(path, {} if whole else dict(_read(path)))
         for key in [key for key in held if key.startswith(start)]:

@@ -54,7 +54,8 @@ class Project:
         told = re.findall(r"^  (\S.*)$", output.partition("\nTo consider")[0], re.MULTILINE)
         assert status == bool(told), output
         assert "Traceback" not in output
-        left = re.findall(r"(?:: |, )[a-z ]+ \((\d+)\)", output.strip().rpartition("\n")[2])
+        last = next((line for line in output.splitlines() if line.startswith("Left in ")), "")
+        left = re.findall(r"(?:: |, )[a-z ]+ \((\d+)\)", last)
         assert sum(map(int, left)) == len(told), output  # the last line says what is left
         return told
 
