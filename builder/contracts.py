@@ -832,10 +832,11 @@ def _names_in(
 
 
 def body_problems(names: Sequence[str], of: Collection[str] = ()) -> list[str]:
-    """No two modules share a function's body.
+    """No two modules share a function's body; what is not written yet has none of its own.
 
     of: look only for bodies of these modules, which need not parse the others.
     """
+    names = [name for name in names if name in of or f"{UNWRITTEN}: " not in source_of(name)]
     lines = {_longest_line(name, body) for name in of for _, body in _bodies(name)}
     alike = defaultdict(list)  # few are, so that few need to be compared
     for name in names:
