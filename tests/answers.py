@@ -49,6 +49,7 @@ from builder.source import module_names, module_path
 
 from .test_bad_input import (
     LEFT_OUT,
+    TooSlow,
     call_of,
     computing_modules,
     copied,
@@ -326,12 +327,8 @@ def _plain(part: Any) -> Any:
     return str(part) if isinstance(part, float) and not math.isfinite(part) else part
 
 
-class _TooSlow(BaseException):
-    """A call is not ended by what it catches."""
-
-
 class _Effect(BaseException):
-    """The same, for what reaches beyond the process."""
+    """Raised where a call reaches beyond the process; not ended by what it catches."""
 
 
 _watching = False
@@ -345,7 +342,7 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _ring(*_: object) -> None:
-    raise _TooSlow
+    raise TooSlow
 
 
 def watched() -> None:
@@ -374,7 +371,7 @@ Way = tuple[int, int, int]
 
 def traced(function: Callable[..., Any], call: Call) -> tuple[Any, set[Way], int]:
     """What a call answers, the ways that it takes from line to line in the function's module, and
-    how many lines it executes. Raises Refused, and _TooSlow after too many lines.
+    how many lines it executes. Raises Refused, and TooSlow after too many lines.
     """
     ways, steps, home = set[Way](), 0, inspect.getfile(function)
 
@@ -390,7 +387,7 @@ def traced(function: Callable[..., Any], call: Call) -> tuple[Any, set[Way], int
             if event == "line":
                 steps += 1
                 if steps > STEPS:
-                    raise _TooSlow
+                    raise TooSlow
                 if own:
                     ways.add((first, last, frame.f_lineno))
                     last = frame.f_lineno
@@ -535,7 +532,7 @@ def tried(function: Callable[..., Any], made: Iterator[tuple[str, Call]]) -> Tri
             with limited(HANGS_S):
                 if answer(function, copied(call)) == first:
                     found[key] = (first, ways)
-        except (_TooSlow, _Effect, MemoryError):
+        except (TooSlow, _Effect, MemoryError):
             steps += STEPS
         except Refused:
             pass

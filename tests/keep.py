@@ -6,8 +6,9 @@ kept; with `--check` it keeps nothing and ends with 1 where something has moved.
 too, where a check fails or a module cannot be asked; what was kept of these stays.
 
 There is a file for each chapter, a line for each entry: `constant`, `answer` (`tests/answers.py`),
-`page` (`tests/page_numbers.py`) and `case` (`tests/cases.py`). A number that has not moved by more
-than rounding keeps the digits that it had, so that the command changes nothing where nothing has.
+`rule` (`tests/test_bad_input.py`), `page` (`tests/page_numbers.py`), `case` (`tests/cases.py`).
+A number that has not moved by more than rounding keeps the digits that it had, so that the command
+changes nothing where nothing has.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from builder.source import module_path
 from . import answers, cases, page_numbers
 from .held_constants import held_constants
 from .recorded import HERE
+from .test_bad_input import computing_modules, rules_of
 
 FOLDER = Path(__file__).with_name("kept")
 DIGITS = 9  # of a number that is kept
@@ -64,6 +66,12 @@ def answers_now(name: str, known: Mapping[str, Any], anew: bool = False) -> Entr
     return constants_now(name) | {f"answer {key}": told for key, told in found.items()}
 
 
+def rules_now(name: str) -> Entries:
+    """What the functions of a module refuse, in the words of the rules."""
+    with held_constants():
+        return {f"rule {title}": rules for title, rules in rules_of(name).items()}
+
+
 def page_now(name: str) -> Entries:
     """What a module's page shows."""
     return {f"page {title}": value for title, value in page_numbers.numbers_of(name).items()}
@@ -80,6 +88,8 @@ def now(name: str, known: Mapping[str, Any]) -> Entries:
     found: Entries = {}
     if name in answers.modules():
         found |= answers_now(name, known, anew=True)
+    if name in computing_modules():
+        found |= rules_now(name)
     if name in page_numbers.modules():
         found |= page_now(name)
     return found | (case_now(name) if name in cases.cases() else {})

@@ -7,8 +7,10 @@ a ValueError that names an argument; NaN, complex numbers and text have no answe
 numbers may end in a TypeError, which a type checker tells before; 2⁶³ may also be more than an
 array can hold, as numpy says at once. Nothing takes longer than two seconds of processor time.
 
-A refusal says the rule in words. Where that is a range, its ends are tried: one that belongs to the
-range is taken, of whole numbers the next one too, and the number next to it outside is not.
+A refusal says the rule in words, and those of each function are kept, by argument, as
+`python -m tests.keep` finds them: a rule that is another, or gone, is seen there, and no other test
+repeats it. Where it is a range, its ends are tried: one that belongs to the range is taken, of
+whole numbers the next one too, and the number next to it outside is not.
 """
 
 from __future__ import annotations
@@ -207,8 +209,8 @@ LEFT_OUT = {
 }
 
 
-class _TooSlow(BaseException):
-    pass
+class TooSlow(BaseException):
+    """A call is not ended by what it catches."""
 
 
 class _Called(BaseException):
@@ -351,7 +353,7 @@ def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: st
     kind = bad.strip("[]")
     try:
         answer = answered(function, bound, LIMIT_S)
-    except _TooSlow:
+    except TooSlow:
         return f"takes more than {LIMIT_S:g} s"
     except (ValueError, TypeError) as problem:
         named = any(name in str(problem) for name in bound.signature.parameters)
@@ -382,7 +384,7 @@ def limited() -> Iterator[None]:
     memory it takes: an array may be too large for the machine and not for numpy."""
 
     def ring(*_: object) -> None:
-        raise _TooSlow
+        raise TooSlow
 
     memory = Path("/proc/self/statm")
     if memory.is_file():
@@ -469,7 +471,7 @@ def refusal(function: Callable[..., Any], bound: inspect.BoundArguments, argumen
         said = re.match(r"(.+?) must be (.*), got (.*)", str(problem), re.DOTALL)
         meant = said and (said[1] == argument or said[3] == repr(bound.arguments[argument]))
         return said[2] if said and meant else ""
-    except (_TooSlow, Exception):
+    except (TooSlow, Exception):
         return ""
     return ""
 
@@ -551,7 +553,7 @@ def taken(function: Callable[..., Any], bound: inspect.BoundArguments) -> bool:
     """Whether a call answers."""
     try:
         answered(function, bound, LIMIT_S)
-    except (_TooSlow, Exception):
+    except (TooSlow, Exception):
         return False
     return True
 

@@ -11,14 +11,7 @@ import pytest
 from serving_mathematics.machine import step_time
 
 from . import answers, cases, keep, page_numbers
-from .test_bad_input import computing_modules
-
-KINDS = {
-    "constant": lambda name: name in answers.modules(),
-    "answer": lambda name: name in answers.modules(),
-    "page": lambda name: name in page_numbers.modules(),
-    "case": lambda name: name in cases.cases(),
-}
+from .test_bad_input import computing_modules, limited  # noqa: F401 (a fixture)
 
 
 def moved(name: str, now: keep.Entries, *kinds: str) -> None:
@@ -31,6 +24,13 @@ def moved(name: str, now: keep.Entries, *kinds: str) -> None:
 @pytest.mark.parametrize("name", answers.modules())
 def test_no_answer_changes_in_silence(name: str) -> None:
     moved(name, keep.answers_now(name, keep.kept(name)), "constant", "answer")
+
+
+@pytest.mark.usefixtures("limited")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", computing_modules())
+def test_no_rule_changes_in_silence(name: str) -> None:
+    moved(name, keep.rules_now(name), "rule")
 
 
 @pytest.mark.parametrize("name", page_numbers.modules())
@@ -51,7 +51,7 @@ def test_what_is_kept_is_of_what_there_is() -> None:
         lines = json.loads(path.read_text(encoding="utf-8"))
         assert {key.partition(": ")[0] for key in lines} <= starts, path
         kinds = {key.partition(": ")[2].split(" ")[0] for key in lines}
-        assert kinds <= {"constant", "answer", "page", "case"}, path
+        assert kinds <= {"constant", "answer", "rule", "page", "case"}, path
 
 
 def test_a_new_fit_moves_constants_and_no_answers() -> None:
