@@ -113,32 +113,6 @@ def test_multiplications_are_the_weights() -> None:
         assert multiplications(hidden) == Classifier(layers).parameters - biases
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_temperatures_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="temperature must be positive"):
-        confidences([[0.0, 1.0]], bad)
-
-
-@pytest.mark.parametrize("bad", [[], [[]], [0.0, 1.0], [[math.nan, 0.0]], [[math.inf, 0.0]]])
-def test_logits_are_refused(bad: list[object]) -> None:
-    with pytest.raises(ValueError, match="logits must be finite rows"):
-        confidences(bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="logits must be finite rows"):
-        fit_temperature(bad, [0])  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("bad", [[], [2], [-1], [0, 1], [math.nan]])
-def test_labels_are_refused(bad: list[int]) -> None:
-    with pytest.raises(ValueError, match="labels must be one class per row"):
-        fit_temperature([[0.0, 1.0]], bad)
-
-
-@pytest.mark.parametrize("bad", [[], [[0.5]], [1.1], [-0.1], [math.nan]])
-def test_confidence_is_refused(bad: list[object]) -> None:
-    with pytest.raises(ValueError, match="confidence must be"):
-        cascade_frontier(bad, [True], [True])  # type: ignore[arg-type]
-
-
 def test_answers_are_refused() -> None:
     for bad in ([1], [True, True], [[True]]):
         with pytest.raises(ValueError, match="small_right must be booleans"):
@@ -151,12 +125,3 @@ def test_answers_are_refused() -> None:
         paired_difference([1, 0], [True, True])
     with pytest.raises(ValueError, match="second_right must be booleans"):
         paired_difference([True, True], [True])
-
-
-@pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan])
-def test_tolerances_and_widths_are_refused(bad: float) -> None:
-    frontier = cascade_frontier([0.5], [True], [True])
-    with pytest.raises(ValueError, match=r"tolerance must be in \[0, 1\]"):
-        choose_threshold(frontier, bad)
-    with pytest.raises(ValueError, match="hidden must be a non-negative integer"):
-        multiplications(bad)  # type: ignore[arg-type]

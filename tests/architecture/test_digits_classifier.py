@@ -206,36 +206,3 @@ def test_rectification_lies_between_the_layers_only() -> None:
     pixels = np.zeros((1, 64))
     pixels[0, 0] = 3.0
     assert model.logits(pixels)[0, 0] == -3.0
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("hidden", -1),
-        ("hidden", 1.5),
-        ("hidden", math.nan),
-        ("epochs", 0),
-        ("batch_size", 2.5),
-        ("learning_rate", 0.0),
-        ("learning_rate", math.inf),
-        ("weight_decay", -1e-9),
-        ("weight_decay", math.nan),
-    ],
-)
-def test_settings_out_of_range_are_refused(argument: str, value: float) -> None:
-    settings = {"hidden": 0, "rng": np.random.default_rng(0), argument: value}
-    with pytest.raises(ValueError, match=argument):
-        train_classifier(np.zeros((2, 64)), cross_entropy_gradient([0, 1]), **settings)
-
-
-def test_pixels_that_are_no_images_are_refused() -> None:
-    rng, gradient = np.random.default_rng(0), cross_entropy_gradient([0])
-    for pixels in (np.zeros(64), np.zeros((0, 64)), np.full((1, 64), math.nan)):
-        with pytest.raises(ValueError, match="pixels must be"):
-            train_classifier(pixels, gradient, 0, rng)
-
-
-@pytest.mark.parametrize("labels", [[], [[1]], [0.5], [-1], [math.nan]])
-def test_labels_that_are_no_digits_are_refused(labels: list[float]) -> None:
-    with pytest.raises(ValueError, match="labels must be"):
-        cross_entropy_gradient(labels)

@@ -274,17 +274,3 @@ def test_shares_are_refused(bad: float) -> None:
         images_needed(0.1, bad)
     with pytest.raises(ValueError, match=r"loss must be in \(0, 0.5\]"):
         images_needed(bad, 0.5)
-
-
-def test_shapes_and_probabilities_are_refused() -> None:
-    with pytest.raises(ValueError, match="costs must be a non-empty sequence"):
-        cascade_cost([], [])
-    with pytest.raises(ValueError, match="costs must be a non-empty sequence"):
-        router_cost([], [])
-    with pytest.raises(ValueError, match="deferrals must be one fewer than the costs"):
-        cascade_cost([1.0, 2.0], [0.1, 0.1])
-    with pytest.raises(ValueError, match="shares must be one per model"):
-        router_cost([1.0, 2.0], [1.0])
-    for bad in (0.0, 1.0, math.nan):
-        with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
-            response_quantile([1.0], bad)

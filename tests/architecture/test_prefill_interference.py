@@ -90,29 +90,9 @@ def test_simulation_agrees_with_a_queue_of_prompts(chunk: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        ((0.0, 10, 1.0, 5), "step_s"),
-        ((math.inf, 10, 1.0, 5), "step_s"),
-        ((0.1, 0, 1.0, 5), "prompt_tokens"),
-        ((0.1, 1.5, 1.0, 5), "prompt_tokens"),
-        ((0.1, 10, 0.0, 5), "prefill_per_s"),
-        ((0.1, 10, math.nan, 5), "prefill_per_s"),
-        ((0.1, 10, 1.0, 0), "chunk_tokens"),
-        ((0.1, 10, 1.0, math.inf), "chunk_tokens"),
-    ],
-)
-def test_prefills_are_refused(arguments: tuple[Any, ...], name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be"):
-        gaps_during_prefill_s(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ((0.0, 1.0, 2.0), "step_s"),
         ((0.1, -1.0, 2.0), "prompt_tokens_per_s"),
         ((0.1, 2.0, 2.0), "prompt_tokens_per_s"),
         ((0.1, math.nan, 2.0), "prompt_tokens_per_s"),
-        ((0.1, 1.0, math.inf), "prefill_per_s"),
     ],
 )
 def test_means_are_refused(arguments: tuple[Any, ...], name: str) -> None:
@@ -126,23 +106,6 @@ def test_means_are_refused(arguments: tuple[Any, ...], name: str) -> None:
 def test_impossible_windows_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match=r"longest_itl_s must be above 0\.2"):
         chunk_window(bad, 0.1, 50.0, 100.0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ((0.0, 2000.0, 1.0, 500, 100), "step_s"),
-        ((0.02, 0.0, 1.0, 500, 100), "prefill_per_s"),
-        ((0.02, 2000.0, 0.0, 500, 100), "prompts_per_s"),
-        ((0.02, 2000.0, 1.0, 0.5, 100), "prompt_tokens"),
-        ((0.02, 2000.0, 1.0, 500, 0), "chunk_tokens"),
-        ((0.02, 2000.0, 1.0, 500, 12), "chunk_tokens"),
-        ((0.02, 2000.0, 1.0, 500, 100, 0), "steps"),
-    ],
-)
-def test_simulations_are_refused(arguments: tuple[Any, ...], name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be"):
-        simulate_itl_s(np.random.default_rng(1), *arguments)
 
 
 def test_slider_says_the_numbers_of_the_page() -> None:

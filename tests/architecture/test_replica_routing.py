@@ -144,14 +144,6 @@ def test_rest_point_is_where_the_drift_vanishes() -> None:
     assert solution.sum() / 0.9 == pytest.approx(best_of_d_found(0.9, 2).sum(), rel=1e-6)
 
 
-@pytest.mark.parametrize("bad", [0.0, 1.0, -0.5, math.nan, math.inf])
-def test_loads_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"utilization must be in \(0, 1\)"):
-        finite_fleet_mean(bad, 2, 10)
-    with pytest.raises(ValueError, match=r"utilization must be in \(0, 1\)"):
-        simulate_fleet(np.random.default_rng(0), bad, 2, 10)
-
-
 @pytest.mark.parametrize("bad", [0, 1.5, math.nan, math.inf, -2])
 def test_counts_are_refused(bad: float) -> None:
     rng = np.random.default_rng(0)

@@ -32,14 +32,6 @@ def test_flights_are_the_fewest_that_hold_the_bytes(size: int, window: int) -> N
     assert window * (2 ** (count - 1) - 1) < size <= window * (2**count - 1)
 
 
-@pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf])
-def test_flights_of_nothing(bad: float) -> None:
-    with pytest.raises(ValueError, match="size_bytes must be positive"):
-        flights(bad)
-    with pytest.raises(ValueError, match="window_bytes must be positive"):
-        flights(1, bad)
-
-
 def test_round_trips_add_up() -> None:
     assert round_trips(1, 1) == 1
     assert round_trips(14_601, 14_601) == 3
@@ -62,23 +54,6 @@ def test_latency_is_linear_in_each_part() -> None:
     assert call_latency_s(2, 0.03, 3000, 1e6, 0.005) - base == pytest.approx(0.002)
     assert call_latency_s(2, 0.03, 1000, 1e6) == pytest.approx(base - 0.005)
     assert call_latency_s(1, 0.0, 0, 1e6) == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0.5, 0.1, 1, 1), "trips must be at least 1"),
-        ((math.inf, 0.1, 1, 1), "trips must be at least 1"),
-        ((1, -0.1, 1, 1), "round_trip_s must be non-negative"),
-        ((1, 0.1, math.nan, 1), "size_bytes must be non-negative"),
-        ((1, 0.1, 1, 0), "bytes_per_s must be positive"),
-        ((1, 0.1, 1, math.inf), "bytes_per_s must be positive"),
-        ((1, 0.1, 1, 1, math.inf), "work_s must be non-negative"),
-    ],
-)
-def test_bad_networks(arguments: tuple[float, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call_latency_s(*arguments)  # type: ignore[arg-type]
 
 
 def test_worthwhile_work_is_what_was_saved() -> None:

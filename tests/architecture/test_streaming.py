@@ -73,37 +73,10 @@ def test_results_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [[], [[1.0]], [-0.1], [0.2, 0.1], [math.nan], [math.inf] * 2, [0.1, math.nan, 0.2]]
-)
-def test_arrivals_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="arrival_s must be sorted times from 0 on"):
-        stream_metrics(bad)
-
-
-@pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        ((-0.1, 0.1, 5), "ttft_s"),
-        ((math.inf, 0.1, 5), "ttft_s"),
-        ((0.1, math.nan, 5), "tpot_s"),
-        ((0.1, -1.0, 5), "tpot_s"),
-        ((0.1, 0.1, 0), "tokens"),
-        ((0.1, 0.1, 1.5), "tokens"),
-    ],
-)
-def test_totals_are_refused(arguments: tuple[Any, ...], name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be"):
-        end_to_end_s(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ((math.nan, 1.0, 5), "ttft_s"),
         ((0.5, 0.4, 5), "e2e_s"),
         ((0.5, math.inf, 5), "e2e_s"),
-        ((0.5, 1.0, 1), "tokens"),
-        ((0.5, 1.0, 2.5), "tokens"),
     ],
 )
 def test_conventions_are_refused(arguments: tuple[Any, ...], name: str) -> None:

@@ -70,24 +70,6 @@ def test_windows_that_do_not_fit(window: float) -> None:
         window_counts([0, 1, 4], window)
 
 
-@pytest.mark.parametrize(
-    ("times", "rule"),
-    [
-        ([], "at least two times"),
-        ([1.0], "at least two times"),
-        ([[0.0, 1.0]], "at least two times"),
-        ([0.0, math.nan, 1.0], "finite, sorted and not all equal"),
-        ([0.0, 1.0, math.inf], "finite, sorted and not all equal"),
-        ([0.0, 2.0, 1.0], "finite, sorted and not all equal"),
-        ([1.0, 1.0, 1.0], "finite, sorted and not all equal"),
-    ],
-)
-def test_bad_times(times: list[float], rule: str) -> None:
-    for function in (gap_cv, lambda t: window_counts(t, 0.1)):
-        with pytest.raises(ValueError, match=f"arrival_times must be {rule}"):
-            function(times)
-
-
 def test_gap_cv_of_regular_and_of_two_valued_gaps() -> None:
     assert gap_cv([0, 1, 2, 3]) == 0
     assert gap_cv([0, 1, 4, 5, 8]) == pytest.approx(np.std([1, 3, 1, 3], ddof=1) / 2)
@@ -118,13 +100,6 @@ def test_rows_are_measured_against_their_own_mean() -> None:
 @pytest.mark.parametrize(
     ("counts", "rule"),
     [
-        ([5], "at least two windows"),
-        (5, "at least two windows"),
-        (np.ones((2, 2, 2)), "at least two windows"),
-        ([1, -1], "non-negative integers"),
-        ([1, 1.5], "non-negative integers"),
-        ([1, math.nan], "non-negative integers"),
-        ([1, math.inf], "non-negative integers"),
         ([0, 0], "positive somewhere in every row"),
     ],
 )
@@ -147,21 +122,6 @@ def test_chi_square_tail_of_many_windows(x: float, freedom: int) -> None:
     assert chi_square_tail(x, freedom) == pytest.approx(stats.chi2.sf(x, freedom), rel=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("x", "freedom", "argument"),
-    [
-        (-1.0, 3, "x must be non-negative and finite"),
-        (math.nan, 3, "x must be non-negative and finite"),
-        (math.inf, 3, "x must be non-negative and finite"),
-        (1.0, 0, "freedom must be a positive integer"),
-        (1.0, 1.5, "freedom must be a positive integer"),
-    ],
-)
-def test_bad_chi_square(x: float, freedom: int, argument: str) -> None:
-    with pytest.raises(ValueError, match=argument):
-        chi_square_tail(x, freedom)
-
-
 @given(st.floats(0, 0.99), st.floats(0.01, 10), st.floats(0, 100), st.floats(0, 10))
 def test_delay_is_linear_in_the_variability(
     rho: float, service: float, index: float, scv: float
@@ -174,14 +134,6 @@ def test_delay_is_linear_in_the_variability(
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ((-1.0, 1.0, 1.0), "arrival_rate must be non-negative and finite"),
-        ((math.nan, 1.0, 1.0), "arrival_rate must be non-negative and finite"),
-        ((0.5, 0.0, 1.0), "mean_service_s must be positive and finite"),
-        ((0.5, math.inf, 1.0), "mean_service_s must be positive and finite"),
-        ((0.5, 1.0, -0.1), "dispersion must be non-negative and finite"),
-        ((0.5, 1.0, math.inf), "dispersion must be non-negative and finite"),
-        ((0.5, 1.0, 1.0, -0.1), "service_scv must be non-negative and finite"),
-        ((0.5, 1.0, 1.0, math.nan), "service_scv must be non-negative and finite"),
         ((1.0, 1.0, 1.0), "below 1 for a stable queue"),
     ],
 )

@@ -78,18 +78,6 @@ def test_fit_in_other_units_of_time() -> None:
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ((0.0, 1.1, (1, 10, 60), (1.4, 3.9, 16)), "rate_per_s must be positive"),
-        ((math.nan, 1.1, (1, 10, 60), (1.4, 3.9, 16)), "rate_per_s must be positive"),
-        ((5.0, 1.0, (1, 10, 60), (1.4, 3.9, 16)), "gap_cv must be finite and above 1"),
-        ((5.0, math.inf, (1, 10, 60), (1.4, 3.9, 16)), "gap_cv must be finite and above 1"),
-        ((5.0, 1.1, (1, 10), (1.4, 3.9, 16)), "windows_s must be three increasing"),
-        ((5.0, 1.1, (0, 10, 60), (1.4, 3.9, 16)), "windows_s must be three increasing"),
-        ((5.0, 1.1, (10, 10, 60), (1.4, 3.9, 16)), "windows_s must be three increasing"),
-        ((5.0, 1.1, (1, 10, math.inf), (1.4, 3.9, 16)), "windows_s must be three increasing"),
-        ((5.0, 1.1, (1, 10, 60), (1.4, 3.9)), "dispersion must be three increasing"),
-        ((5.0, 1.1, (1, 10, 60), (1.0, 3.9, 16)), "dispersion must be three increasing"),
-        ((5.0, 1.1, (1, 10, 60), (1.4, 16, 3.9)), "dispersion must be three increasing"),
-        ((5.0, 1.1, (1, 10, 60), (1.4, 3.9, math.nan)), "dispersion must be three increasing"),
         ((5.0, 5.0, (1, 10, 60), (1.4, 3.9, 16)), "must be those of a rate with two telegraph"),
     ],
 )
@@ -118,12 +106,6 @@ def test_bad_signals(fields: tuple[float, ...], rule: str) -> None:
 
 def test_swings_may_reach_zero_rate() -> None:
     assert signal_phases(RateSignal(4.0, 0.75, 1.0, 0.25, 1.0))[0].min() == 0
-
-
-@pytest.mark.parametrize("window", [0.0, -1.0, math.nan, math.inf])
-def test_bad_window(window: float) -> None:
-    with pytest.raises(ValueError, match="window_s must be positive and finite"):
-        signal_dispersion([1.0, window], SIGNAL)
 
 
 def test_dispersion_keeps_the_shape_of_the_windows() -> None:
@@ -157,12 +139,6 @@ def test_a_signal_that_never_flips_starts_high_or_low() -> None:
     assert sum(size > 1000 for size in replays) in range(15, 46)
 
 
-@pytest.mark.parametrize("horizon", [0.0, -5.0, math.nan, math.inf])
-def test_bad_horizon(horizon: float) -> None:
-    with pytest.raises(ValueError, match="horizon_s must be positive and finite"):
-        signal_arrivals(np.random.default_rng(0), SIGNAL, horizon)
-
-
 def test_replay_follows_the_minutes() -> None:
     rng, minutes = np.random.default_rng(4), [300, 0, 1200, 600]
     counts = [
@@ -174,12 +150,6 @@ def test_replay_follows_the_minutes() -> None:
     assert np.all(np.abs(np.mean(counts, axis=0) - minutes) <= 4 * error)
     spread = np.var(counts, axis=0)[2] / 1200
     assert spread == pytest.approx(fast[2], rel=0.5)
-
-
-@pytest.mark.parametrize("minutes", [[], [[1.0]], [1.0, -1.0], [math.nan], [math.inf]])
-def test_bad_minutes(minutes: object) -> None:
-    with pytest.raises(ValueError, match="requests_per_minute must be non-negative and finite"):
-        replay_arrivals(np.random.default_rng(0), minutes, SIGNAL)
 
 
 def test_more_requests_than_memory_holds_are_refused_with_their_number() -> None:
@@ -206,17 +176,7 @@ def test_tokens_are_whole_and_within_the_quantiles() -> None:
 @pytest.mark.parametrize(
     ("percents", "quantiles", "rule"),
     [
-        ([0], [1], "percents must be increasing from 0 to 100"),
-        ([1, 100], [1, 2], "percents must be increasing from 0 to 100"),
-        ([0, 99], [1, 2], "percents must be increasing from 0 to 100"),
-        ([0, 50, 50, 100], [1, 2, 3, 4], "percents must be increasing from 0 to 100"),
-        ([[0, 100]], [1, 2], "percents must be increasing from 0 to 100"),
-        ([0, 100], [1, 2, 3], "quantiles must be non-negative, non-decreasing"),
-        ([0, 100], [2, 1], "quantiles must be non-negative, non-decreasing"),
         ([0, 50, 75, 100], [1, 9, 5, 10], "quantiles must be non-negative, non-decreasing"),
-        ([0, 100], [-1, 1], "quantiles must be non-negative, non-decreasing"),
-        ([0, 100], [1, math.inf], "quantiles must be non-negative, non-decreasing"),
-        ([0, 100], [math.nan, 1], "quantiles must be non-negative, non-decreasing"),
     ],
 )
 def test_bad_quantiles(percents: object, quantiles: object, rule: str) -> None:

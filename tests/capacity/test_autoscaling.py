@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -77,19 +76,9 @@ def test_hpa_keeps_one_replica_and_ignores_rounding_noise() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"replicas": 0}, "replicas must be a positive integer, got 0"),
-        ({"replicas": 2.5}, "replicas must be a positive integer"),
-        ({"metric": -1.0}, "metric must be non-negative and finite"),
-        ({"metric": math.inf}, "metric must be non-negative and finite"),
-        ({"target": 0.0}, "target must be positive and finite"),
-        ({"target": math.nan}, "target must be positive and finite"),
         ({"not_ready": 3}, r"not_ready must be an integer in \[0, 3\), got 3"),
         ({"not_ready": -1}, "not_ready must be an integer"),
         ({"not_ready": 0.5}, "not_ready must be an integer"),
-        ({"tolerance_up": -0.1}, "tolerance_up must be non-negative"),
-        ({"tolerance_up": math.inf}, "tolerance_up must be non-negative"),
-        ({"tolerance_down": 1.1}, r"tolerance_down must be in \[0, 1\]"),
-        ({"tolerance_down": -0.1}, r"tolerance_down must be in \[0, 1\]"),
     ],
 )
 def test_hpa_refuses(arguments: dict[str, float], message: str) -> None:
@@ -121,25 +110,6 @@ def test_knative_counts_nobody_as_one_and_scales_to_zero_from_one() -> None:
     assert knative_replicas(0, 30, 1, 10, panic_threshold=3.0)[2] is True
     assert knative_replicas(5000, 0, 1, 2)[0] == 2000  # the default limit of 1000 per tick
     assert knative_replicas(0, 0, 1, 8)[0] == 4  # the default limit of one half per tick
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"stable_concurrency": -1.0}, "stable_concurrency must be"),
-        ({"panic_concurrency": math.nan}, "panic_concurrency must be"),
-        ({"target": 0.0}, "target must be positive"),
-        ({"ready": -1}, "ready must be a non-negative integer, got -1"),
-        ({"ready": 1.5}, "ready must be a non-negative integer"),
-        ({"panic_threshold": 1.0}, "panic_threshold must be above 1"),
-        ({"max_scale_up": 1.0}, "max_scale_up must be above 1"),
-        ({"max_scale_down": math.inf}, "max_scale_down must be above 1"),
-    ],
-)
-def test_knative_refuses(arguments: dict[str, float], message: str) -> None:
-    usual = {"stable_concurrency": 5.0, "panic_concurrency": 5.0, "target": 1.0, "ready": 5}
-    with pytest.raises(ValueError, match=message):
-        knative_replicas(**(usual | arguments))  # type: ignore[arg-type]
 
 
 def drive(policy: Policy, step_s: float, seen: list[tuple[int, int, float, float]]) -> list[int]:
@@ -193,12 +163,8 @@ def test_hpa_signals_and_windows() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target": 0.0}, r"target must be in \(0, 1\]"),
-        ({"target": math.nan}, "target must be in"),
         ({"target": math.inf, "signal": "concurrency"}, "target must be in"),
         ({"signal": "memory"}, "signal must be"),
-        ({"stabilization_s": -1.0}, "stabilization_s must be"),
-        ({"stabilization_s": math.inf}, "stabilization_s must be"),
     ],
 )
 def test_hpa_policy_refuses(arguments: dict[str, object], message: str) -> None:
@@ -253,12 +219,8 @@ def test_knative_defaults_are_two_seconds_and_six() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target": 0.0}, "target must be positive"),
-        ({"tick_s": 0.0}, "tick_s must be positive"),
         ({"tick_s": 7.0}, "panic_window_s must be at least tick_s = 7"),
         ({"panic_window_s": 90.0}, "stable_window_s must be at least panic_window_s = 90"),
-        ({"stable_window_s": math.inf}, "stable_window_s must be"),
-        ({"scale_down_delay_s": -1.0}, "scale_down_delay_s must be"),
     ],
 )
 def test_knative_policy_refuses(arguments: dict[str, float], message: str) -> None:
@@ -279,14 +241,7 @@ def test_plan_is_the_highest_ahead(counts: list[int], now: float, lead: float) -
 @pytest.mark.parametrize(
     ("times", "counts", "lead", "message"),
     [
-        ([], [], 0.0, "times_s must be a non-empty array"),
-        ([0.0, 0.0], [1, 1], 0.0, "times_s must be finite and increasing"),
-        ([0.0, math.nan], [1, 1], 0.0, "times_s must be finite and increasing"),
         ([0.0], [1, 2], 0.0, r"replicas must be of shape \(1,\)"),
-        ([0.0], [0], 0.0, "replicas must be whole and at least 1"),
-        ([0.0], [1.5], 0.0, "replicas must be whole and at least 1"),
-        ([0.0], [math.inf], 0.0, "replicas must be whole and at least 1"),
-        ([0.0], [1], -1.0, "lead_s must be"),
     ],
 )
 def test_plan_refuses(times: list[float], counts: list[float], lead: float, message: str) -> None:
@@ -368,22 +323,6 @@ def test_waiting_counts_no_ready_replica_twice() -> None:
         hpa_waiting(0.0, 16)
     with pytest.raises(ValueError, match="slots must be a positive integer"):
         hpa_waiting(5.0, 0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"target_s": 0.0}, "target_s must be positive"),
-        ({"full_s": math.nan}, "full_s must be positive"),
-        ({"places": 0}, "places must be a positive integer"),
-        ({"fixed_share": 2.0}, r"fixed_share must be in \[0, 1\]"),
-        ({"stabilization_s": -1.0}, "stabilization_s must be"),
-    ],
-)
-def test_the_predicted_latency_refuses(arguments: dict[str, Any], message: str) -> None:
-    usual: dict[str, Any] = {"target_s": 20.0, "full_s": 30.0, "places": 16, "fixed_share": 0.5}
-    with pytest.raises(ValueError, match=message):
-        hpa_latency(**(usual | arguments))
 
 
 def test_an_empty_fleet_shrinks_on_its_predicted_latency() -> None:

@@ -54,15 +54,9 @@ def test_the_mean_is_the_convolution_with_the_survival(time: float) -> None:
 @pytest.mark.parametrize(
     ("cycle", "rule"),
     [
-        ((0.0, 0.0, 1.0, 1.0), "mean_rate must be positive and finite"),
-        ((math.inf, 0.0, 1.0, 1.0), "mean_rate must be positive and finite"),
         ((1.0, 1.1, 1.0, 1.0), r"amplitude must be in \[0, 1\], the mean rate"),
         ((1.0, -0.1, 1.0, 1.0), r"amplitude must be in \[0, 1\], the mean rate"),
         ((1.0, math.nan, 1.0, 1.0), r"amplitude must be in \[0, 1\], the mean rate"),
-        ((1.0, 0.5, 0.0, 1.0), "period_s must be positive and finite"),
-        ((1.0, 0.5, math.nan, 1.0), "period_s must be positive and finite"),
-        ((1.0, 0.5, 1.0, 0.0), "mean_service_s must be positive and finite"),
-        ((1.0, 0.5, 1.0, math.inf), "mean_service_s must be positive and finite"),
     ],
 )
 def test_bad_cycles(cycle: tuple[float, float, float, float], rule: str) -> None:
@@ -72,22 +66,10 @@ def test_bad_cycles(cycle: tuple[float, float, float, float], rule: str) -> None
         busy_mean([0.0], *cycle)
 
 
-@pytest.mark.parametrize(("period", "service"), [(0.0, 1.0), (1.0, 0.0), (math.inf, 1.0)])
-def test_bad_lag(period: float, service: float) -> None:
-    with pytest.raises(ValueError, match="must be positive and finite"):
-        peak_lag(period, service)
-
-
 def test_amplitude_may_be_nothing_or_all() -> None:
     assert peak_busy(2.0, 0.0, 9.0, 3.0) == 6
     assert busy_mean([1.0, 2.0], 2.0, 0.0, 9.0, 3.0).tolist() == [6, 6]
     assert 6 < peak_busy(2.0, 2.0, 9.0, 3.0) < 12
-
-
-@pytest.mark.parametrize("time", [[math.nan], [0.0, math.inf]])
-def test_bad_time(time: list[float]) -> None:
-    with pytest.raises(ValueError, match="time_s must be finite"):
-        busy_mean(time, 1.0, 0.5, 24.0, 1.0)
 
 
 def test_thinned_times_follow_the_rate() -> None:
@@ -107,11 +89,6 @@ def test_a_constant_rate_at_the_ceiling_keeps_everything() -> None:
 @pytest.mark.parametrize(
     ("rate", "ceiling", "horizon", "rule"),
     [
-        (lambda t: 1 + 0 * t, 0.0, 1.0, "ceiling must be positive and finite"),
-        (lambda t: 1 + 0 * t, math.nan, 1.0, "ceiling must be positive and finite"),
-        (lambda t: 1 + 0 * t, math.inf, 1.0, "ceiling must be positive and finite"),
-        (lambda t: 1 + 0 * t, 1.0, 0.0, "horizon_s must be positive and finite"),
-        (lambda t: 1 + 0 * t, 1.0, math.inf, "horizon_s must be positive and finite"),
         (
             lambda t: 9 + 0 * t,
             5.0,

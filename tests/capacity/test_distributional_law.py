@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,24 +92,6 @@ def test_lifo_sojourn_is_the_busy_period_it_starts(log: tuple[FloatArray, FloatA
 def test_nested_interruptions_by_hand() -> None:
     found = lifo_departures([0.0, 1.0, 2.0, 20.0], [4.0, 3.0, 2.0, 1.0])
     assert found.tolist() == [9.0, 6.0, 4.0, 21.0]
-
-
-@pytest.mark.parametrize("bad", [[], [[1.0]], 1.0, [-0.1], [math.nan], [math.inf]])
-def test_sojourns_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="sojourn_times_s must be a non-empty series"):
-        number_distribution(1.0, bad, 3)
-
-
-@pytest.mark.parametrize("bad", [-1.0, math.inf, math.nan])
-def test_rates_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="arrival_rate must be non-negative and finite"):
-        number_distribution(bad, [1.0], 3)
-
-
-@pytest.mark.parametrize("bad", [-1, 0.5, math.inf, math.nan])
-def test_largest_is_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="largest must be a non-negative integer"):
-        number_distribution(1.0, [1.0], bad)
 
 
 @pytest.mark.parametrize(

@@ -202,16 +202,7 @@ def test_a_request_at_the_tick_comes_after_the_decision() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"arrival_times": []}, "arrival_times must be a non-empty array in one dimension"),
-        ({"arrival_times": [-1.0]}, "arrival_times must be non-negative"),
         ({"work_s": [1.0, 1.0]}, r"work_s must be of shape \(1,\)"),
-        ({"work_s": [math.inf]}, "work_s must be non-negative"),
-        ({"replicas": 0}, "replicas must be a positive integer"),
-        ({"places": 1.5}, "places must be a positive integer"),
-        ({"places": 10_001}, "places must be at most 10,000"),
-        ({"fixed_share": -0.1}, r"fixed_share must be in \[0, 1\]"),
-        ({"sync_s": 0.0}, "sync_s must be positive"),
-        ({"startup_s": -1.0}, "startup_s must be"),
         ({"end_s": 0.5}, "end_s must be finite and not before the last arrival"),
         ({"end_s": 1e8}, "end_s must be at most 1e\\+07"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -61,27 +60,9 @@ def test_interval_includes_its_start_and_not_its_end() -> None:
     [
         (lambda: wilson_interval(-1, 4), "successes must be an integer from 0 to 4, got -1"),
         (lambda: wilson_interval(1.5, 4), "successes must be an integer from 0 to 4"),  # type: ignore[arg-type]
-        (lambda: wilson_interval(1, 2.5), "trials must be a positive integer, got 2.5"),  # type: ignore[arg-type]
-        (lambda: mean_response_by_time([0.0], [1.0], [0.0], [1.0]), "arrival_times must be sorted"),
-        (
-            lambda: mean_response_by_time([[1.0, 0.0]], [[1.0, 1.0]], [0.0], [1.0]),
-            "arrival_times must be sorted rows",
-        ),
-        (
-            lambda: mean_response_by_time([[math.nan, 0.0]], [[1.0, 1.0]], [0.0], [1.0]),
-            "arrival_times must be sorted rows",
-        ),
         (
             lambda: mean_response_by_time([[0.0, 1.0]], [[1.0]], [0.0], [1.0]),
             r"responses must be of shape \(1, 2\), got \(1, 1\)",
-        ),
-        (
-            lambda: mean_response_by_time([[0.0]], [[1.0]], [0.0, 1.0], [1.0]),
-            "ends must be above the starts, one for each",
-        ),
-        (
-            lambda: mean_response_by_time([[0.0]], [[1.0]], [0.0], [0.0]),
-            "ends must be above the starts, one for each",
         ),
         (
             lambda: mean_response_by_time([[0.0], [5.0]], [[1.0], [1.0]], [0.0], [1.0]),

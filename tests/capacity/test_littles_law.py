@@ -130,25 +130,10 @@ def test_mean_in_flight_is_the_product() -> None:
     assert mean_in_flight(0.0, 7.0) == mean_in_flight(3.0, 0.0) == 0.0
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
-def test_mean_in_flight_refuses(bad: float) -> None:
-    with pytest.raises(ValueError, match="arrival_rate must be non-negative and finite"):
-        mean_in_flight(bad, 1.0)
-    with pytest.raises(ValueError, match="mean_sojourn_s must be non-negative and finite"):
-        mean_in_flight(1.0, bad)
-
-
 @pytest.mark.parametrize(
     ("arrivals", "departures", "message"),
     [
-        ([], [], "arrival_times must be a non-empty"),
-        ([[[0.0]]], [[[1.0]]], "arrival_times must be a non-empty"),
-        (0.0, 1.0, "arrival_times must be a non-empty"),
         ([0.0, 1.0], [2.0], "departure_times must be of shape"),
-        ([math.nan], [2.0], "arrival_times must be finite"),
-        ([-math.inf], [2.0], "arrival_times must be finite"),
-        ([3.0], [2.0], "departure_times must be at or after arrival"),
-        ([3.0], [math.nan], "departure_times must be at or after arrival"),
     ],
 )
 def test_bad_logs_are_refused(arrivals: Any, departures: Any, message: str) -> None:
@@ -164,16 +149,11 @@ def test_replications_and_bad_instants_are_refused_by_the_count() -> None:
         number_in_system([[0.0]], [[1.0]], 0.0)
     with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
         area_under_number([[0.0]], [[1.0]], 0.0, 1.0)
-    with pytest.raises(ValueError, match="at must be free of NaN"):
-        number_in_system([0.0], [1.0], [math.nan])
 
 
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [
-        (math.nan, 1.0, "start_s must be finite"),
-        (-math.inf, 1.0, "start_s must be finite"),
-        (math.inf, math.inf, "start_s must be finite"),
         (1.0, 1.0, "end_s must be finite and above 1.0"),
         (1.0, 0.0, "end_s must be finite and above 1.0"),
         (1.0, math.inf, "end_s must be finite and above 1.0"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -175,48 +174,6 @@ def test_expiry_beats_dead_work() -> None:
         for skip in (True, False)
     )
     assert kept.mean > 10 * dead.mean
-
-
-@pytest.mark.parametrize("bad", BAD_NUMBERS)
-def test_rates_and_deadlines_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="arrival_rate must be positive and finite"):
-        blocking_probability(bad, 1.0, 1)
-    with pytest.raises(ValueError, match="service_rate must be positive and finite"):
-        blocking_probability(1.0, bad, 1)
-    for function in (fifo_goodput, best_capacity):
-        with pytest.raises(ValueError, match="arrival_rate must be positive"):
-            function(bad, 1.0, 1.0)
-        with pytest.raises(ValueError, match="service_rate must be positive"):
-            function(1.0, bad, 1.0)
-        with pytest.raises(ValueError, match="deadline_s must be positive"):
-            function(1.0, 1.0, bad)
-    with pytest.raises(ValueError, match="service_rate must be positive"):
-        peak_load(bad, 1.0)
-    with pytest.raises(ValueError, match="deadline_s must be positive"):
-        peak_load(1.0, bad)
-    for name in ("arrival_rate", "service_rate", "deadline_s"):
-        numbers = {"arrival_rate": 1.0, "service_rate": 1.0, "deadline_s": 1.0} | {name: bad}
-        with pytest.raises(ValueError, match=f"{name} must be positive"):
-            bounded_goodput(**numbers, capacity=2)
-        with pytest.raises(ValueError, match=f"{name} must be positive"):
-            simulate_goodput(np.random.default_rng(0), **numbers)
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.5, math.nan, math.inf])
-def test_places_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="capacity must be a positive integer"):
-        blocking_probability(1.0, 1.0, bad)
-    with pytest.raises(ValueError, match="capacity must be a positive integer"):
-        bounded_goodput(1.0, 1.0, 1.0, bad)
-
-
-def test_simulation_refuses() -> None:
-    rng = np.random.default_rng(0)
-    for bad in (0, 2.5, math.nan):
-        with pytest.raises(ValueError, match="capacity must be None or a positive integer"):
-            simulate_goodput(rng, 1.0, 1.0, 1.0, capacity=bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="customers must be an integer of at least 1000"):
-        simulate_goodput(rng, 1.0, 1.0, 1.0, customers=999)
 
 
 def test_nested_attempts_by_simulation() -> None:

@@ -31,21 +31,3 @@ def test_noise_falls_with_the_number_in_flight_and_the_edge_error_does_not() -> 
 def test_spread_falls_as_one_over_the_root(rho: float, window: float) -> None:
     assert own_spread(rho, window) == pytest.approx(2 * own_spread(rho, 4 * window))
     assert own_spread(rho, window) < own_spread(min(0.99, rho + 0.03), window) or rho < 0.3
-
-
-@pytest.mark.parametrize("bad", [[], [[1.0]], [-1.0, 2.0], [math.nan], [math.inf], [0.0]])
-def test_samples_are_refused(bad: list[float]) -> None:
-    with pytest.raises(ValueError, match="sojourns_s must be a list of times"):
-        running_noise(1.0, bad, 1.0)
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
-def test_rates_and_windows_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="arrival_rate must be positive"):
-        running_noise(bad, [1.0], 1.0)
-    with pytest.raises(ValueError, match="window_s must be positive"):
-        running_noise(1.0, [1.0], bad)
-    with pytest.raises(ValueError, match="window must be positive"):
-        own_spread(0.5, bad)
-    with pytest.raises(ValueError, match="utilization must be in"):
-        own_spread(bad + 1, 1.0)

@@ -48,22 +48,3 @@ def test_staffing_of_no_load_and_of_whole_results() -> None:
     assert square_root_servers(100.0, 1.0 + 1e-6) == 111
     assert square_root_servers(2.0, math.sqrt(2.0)) == 4  # 4.000000000000001 before rounding
     assert square_root_servers(4.0, 0.25) == 5
-
-
-@pytest.mark.parametrize(
-    ("function", "arguments", "message"),
-    [
-        (halfin_whitt, (-1.0,), "safety must be positive"),
-        (halfin_whitt, (math.nan,), "safety must be positive"),
-        (safety_factor, (0.0,), r"wait_probability must be in \[1e-9, 1\)"),
-        (safety_factor, (math.nan,), "wait_probability must be"),
-        (square_root_servers, (-1.0, 1.0), "offered_load must be positive"),
-        (square_root_servers, (1.0, 0.0), "safety must be positive"),
-        (min_servers, (-1.0, 0.2), "offered_load must be non-negative"),
-        (min_servers, (math.inf, 0.2), "offered_load must be non-negative"),
-        (min_servers, (1.0, 1.0), r"wait_probability must be in \(0, 1\)"),
-    ],
-)
-def test_refuses(function, arguments, message) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match=message):
-        function(*arguments)

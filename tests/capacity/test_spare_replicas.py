@@ -85,13 +85,3 @@ def test_the_common_cause_has_a_floor() -> None:
     floor = 0.3 * 480 / 36_000
     assert found.mean > floor * 0.95
     assert math.isfinite(found.half_width)
-
-
-@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
-def test_bad_times(bad: float) -> None:
-    with pytest.raises(ValueError, match="startup_s must be non-negative and finite"):
-        warm_replicas(1.0, bad, 0.1)
-    with pytest.raises(ValueError, match="notice_s must be non-negative and finite"):
-        spot_replicas(1, 0.1, 1.0, bad, 0.9)
-    with pytest.raises(ValueError, match="polling_s must be non-negative and finite"):
-        scale_to_zero(1.0, 1.0, 1.0, bad)

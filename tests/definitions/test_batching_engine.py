@@ -116,14 +116,6 @@ def test_a_batch_of_one_is_the_saturation_of_plain_servers() -> None:
     assert engine_saturation([0.006, 0.002], 0.1, 0.015, 0.005, 1) == pytest.approx(plain)
 
 
-@pytest.mark.parametrize("bad", [0, -1, 1.5, math.nan, math.inf])
-def test_counts_that_are_none(bad: float) -> None:
-    with pytest.raises(ValueError, match="clients must be a positive integer"):
-        engine_rates(bad, 1.0, 1.0, 2)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="max_batch must be a positive integer"):
-        engine_ceiling([], 1.0, 1.0, bad)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
 def test_bad_numbers(bad: float) -> None:
     with pytest.raises(ValueError, match="fixed_s must be positive"):

@@ -103,35 +103,6 @@ def test_mean_gap_drops_the_first_tenth() -> None:
     assert estimate == batch_means(np.diff(times[426:]))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0, [1.0], 1.0), "clients must be a positive integer"),
-        ((1.5, [1.0], 1.0), "clients must be a positive integer"),
-        ((math.nan, [1.0], 1.0), "clients must be a positive integer"),
-        ((2, [], 1.0), r"demands_s must be a \(K,\) array"),
-        ((2, [[1.0]], 1.0), r"demands_s must be a \(K,\) array"),
-        ((2, [1.0, 0.0], 1.0), "demands_s must be positive and finite"),
-        ((2, [1.0, math.nan], 1.0), "demands_s must be positive and finite"),
-        ((2, [1.0, math.inf], 1.0), "demands_s must be positive and finite"),
-        ((2, [1.0], -0.1), "think_time_s must be non-negative and finite"),
-        ((2, [1.0], math.nan), "think_time_s must be non-negative and finite"),
-        ((2, [1.0], math.inf), "think_time_s must be non-negative and finite"),
-    ],
-)
-def test_bad_networks_are_refused(arguments: tuple[int, list[float], float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        convolution_throughput(*arguments)
-    with pytest.raises(ValueError, match=message):
-        simulate_cycles(np.random.default_rng(0), *arguments)
-
-
-@pytest.mark.parametrize("scv", [-1.0, math.nan, math.inf])
-def test_bad_variability_of_the_loop_is_refused(scv: float) -> None:
-    with pytest.raises(ValueError, match="service_scv must be non-negative and finite"):
-        simulate_cycles(np.random.default_rng(0), 1, [1.0], 0.0, service_scv=scv)
-
-
 def test_bad_runs_are_refused() -> None:
     rng = np.random.default_rng(0)
     for cycles in (0, 1.5, math.nan):

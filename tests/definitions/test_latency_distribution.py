@@ -32,7 +32,6 @@ METHODS = [
 Q = st.floats(0.001, 0.999)
 C = st.floats(0.05, 0.999)
 BAD_Q = [0.0, 1.0, -0.1, math.nan]
-BAD_SAMPLES = [[], [-1.0], [math.nan], [math.inf], [[1.0]]]
 BAD_COUNTS = [0, -1, 1.5]
 
 
@@ -144,14 +143,6 @@ def test_hdr_is_precise_to_its_digits(value: int, digits: int) -> None:
     assert hdr_printed_value(printed, digits) == printed
 
 
-@pytest.mark.parametrize("bad", BAD_SAMPLES)
-def test_samples_are_refused(bad: list[float]) -> None:
-    with pytest.raises(ValueError, match="latencies must be"):
-        quantile(bad, 0.5)
-    with pytest.raises(ValueError, match="latencies must be"):
-        quantile_interval(bad, 0.5)
-
-
 @pytest.mark.parametrize("bad", BAD_Q)
 def test_probabilities_are_refused(bad: float) -> None:
     for call in (
@@ -219,11 +210,3 @@ def test_band_sample_size_is_the_fewest(width: float, confidence: float) -> None
     count = band_sample_size(width, confidence)
     assert band_half_width(count, confidence) <= width * (1 + 1e-9)
     assert count == 1 or band_half_width(count - 1, confidence) > width * (1 - 1e-9)
-
-
-@pytest.mark.parametrize("bad", BAD_Q)
-def test_band_sample_size_refuses(bad: float) -> None:
-    with pytest.raises(ValueError, match="half_width must be in"):
-        band_sample_size(bad)
-    with pytest.raises(ValueError, match="confidence must be in"):
-        band_sample_size(0.1, bad)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,14 +60,7 @@ def test_expected_credit_of_certain_tiers() -> None:
 @pytest.mark.parametrize(
     ("below", "credit", "match"),
     [
-        ([], [], "below must be a non-empty list"),
         ([0.1], [0.1, 0.2], "credits must be of shape"),
-        ([1.1], [0.1], "below must be non-inc"),
-        ([-0.1], [0.1], "below must be non-inc"),
-        ([math.nan], [0.1], "below must be non-inc"),
-        ([0.2, 0.1], [0.2, 0.1], "credits must be non-dec"),
-        ([0.2], [1.1], "credits must be non-dec"),
-        ([0.2], [-0.1], "credits must be non-dec"),
     ],
 )
 def test_expected_credit_refuses(below: list[float], credit: list[float], match: str) -> None:
@@ -80,16 +71,7 @@ def test_expected_credit_refuses(below: list[float], credit: list[float], match:
 @pytest.mark.parametrize(
     ("attainment", "floors", "credit", "match"),
     [
-        ([-0.1], [0.9], [0.1], "attainment must be"),
-        ([math.nan], [0.9], [0.1], "attainment must be"),
-        ([0.5], [0.9, 0.9], [0.1, 0.2], "floors must be"),
-        ([0.5], [1.1], [0.1], "floors must be"),
-        ([0.5], [0.0], [0.1], "floors must be"),
-        ([0.5], 0.9, [0.1], "floors must be"),
         ([0.5], [0.9], [0.1, 0.2], "credits must be of shape"),
-        ([0.5], [0.9, 0.8], [0.2, 0.1], "credits must be non-dec"),
-        ([0.5], [0.9], [1.1], "credits must be non-dec"),
-        ([0.5], [0.9], [-0.1], "credits must be non-dec"),
     ],
 )
 def test_credit_due_refuses(

@@ -50,12 +50,6 @@ def test_load_cap_of_the_idle_quantile_is_zero() -> None:
     assert load_cap(lambda rho: 1 + rho, 1.0) == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("objective", [math.nan, math.inf, 0.5])
-def test_load_cap_refuses(objective: float) -> None:
-    with pytest.raises(ValueError, match="objective_s must be"):
-        load_cap(lambda rho: 1 / (1 - rho), objective)
-
-
 def test_load_cap_of_the_pool_is_that_of_the_utilization_exercise() -> None:
     for servers in (1, 2, 8):
         cap = load_cap(partial(_pool_quantile, servers=servers), 10.0)
@@ -105,18 +99,7 @@ def test_simulated_quantile_by_hand() -> None:
 @pytest.mark.parametrize(
     ("q", "rho", "gaps", "services", "match"),
     [
-        (0.0, 0.5, [1.0], [1.0], "probability must be"),
-        (1.0, 0.5, [1.0], [1.0], "probability must be"),
-        (0.5, 1.0, [1.0], [1.0], "utilization must be"),
-        (0.5, math.nan, [1.0], [1.0], "utilization must be"),
-        (0.5, -0.1, [1.0], [1.0], "utilization must be"),
-        (0.5, 0.5, [], [], "gaps must be a non-empty"),
         (0.5, 0.5, [1.0], [1.0, 2.0], "services must be of shape"),
-        (0.5, 0.5, [0.0], [1.0], "gaps must be of a positive mean"),
-        (0.5, 0.5, [2.0, -1.0], [1.0, 1.0], "gaps must be of a positive mean"),
-        (0.5, 0.5, [math.inf], [1.0], "gaps must be of a positive mean"),
-        (0.5, 0.5, [1.0, 1.0], [2.0, -1.0], "services must be of a positive mean"),
-        (0.5, 0.5, [1.0], [math.nan], "services must be of a positive mean"),
     ],
 )
 def test_simulated_quantile_refuses(
@@ -135,10 +118,6 @@ def test_attainments() -> None:
     ("good", "total", "match"),
     [
         ([1], [1, 2], "must be"),
-        ([2], [1], "good must be"),
-        ([-1], [1], "good must be"),
-        ([0], [math.inf], "total must be"),
-        ([0], [-1], "total must be"),
     ],
 )
 def test_attainments_refuse(good: list[float], total: list[float], match: str) -> None:

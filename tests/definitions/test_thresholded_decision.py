@@ -84,36 +84,6 @@ def test_threshold_itself_is_acted_upon() -> None:
     assert expected_cost([0.7], 0.7, 5.0, 1.0) == pytest.approx(1.5)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1, 1.1])
-def test_bad_probabilities_are_named(bad: float) -> None:
-    for message, scores, threshold in (
-        (r"scores must be in \[0, 1\]", [0.5, bad], 0.5),
-        (r"threshold must be in \[0, 1\]", [0.5, 0.5], bad),
-    ):
-        with pytest.raises(ValueError, match=message):
-            escalated(scores, threshold)
-        with pytest.raises(ValueError, match=message):
-            expected_cost(scores, threshold, 1.0, 1.0)
-        with pytest.raises(ValueError, match=message):
-            incurred_costs(scores, [True, False], threshold, 1.0, 1.0)
-    with pytest.raises(ValueError, match=r"scores must be in \[0, 1\]"):
-        at_temperature([bad], 1.0)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
-def test_bad_costs_are_named(bad: float) -> None:
-    for name, costs in (("false_positive", (bad, 1.0)), ("false_negative", (1.0, bad))):
-        message = f"{name}_cost must be positive and finite"
-        with pytest.raises(ValueError, match=message):
-            cost_threshold(*costs)
-        with pytest.raises(ValueError, match=message):
-            expected_cost([0.5], 0.5, *costs)
-        with pytest.raises(ValueError, match=message):
-            incurred_costs([0.5], [True], 0.5, *costs)
-    with pytest.raises(ValueError, match="temperature must be positive and finite"):
-        at_temperature([0.5], bad)
-
-
 def test_other_bad_input_is_refused() -> None:
     for empty in (np.array([]), np.array(3.0)):
         with pytest.raises(ValueError, match="logits must be an array of one class or more"):

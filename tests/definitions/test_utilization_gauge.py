@@ -99,14 +99,6 @@ def test_bad_numbers_are_named(bad: float) -> None:
 def test_edges_are_refused() -> None:
     with pytest.raises(ValueError, match=r"stable queue, got 2\.0"):
         any_busy(2, 2.0)
-    with pytest.raises(ValueError, match="servers must be a positive integer, got 0"):
-        any_busy(0, 0.0)
-    with pytest.raises(ValueError, match=r"gauge must be in \[0, 1\), got 1\.0"):
-        most_load_behind(1.0)
-    with pytest.raises(ValueError, match=r"utilization must be in \[0, 1\), got 1\.0"):
-        relaxation_time(1.0, 1.0)
-    with pytest.raises(ValueError, match="mean_service_s must be positive"):
-        relaxation_time(0.5, 0.0)
 
 
 def test_coverage_counts_the_intervals_that_hold_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,19 +115,3 @@ def test_coverage_counts_the_intervals_that_hold_the_mean(monkeypatch: pytest.Mo
         lambda *_, **__: next(runs),
     )
     assert interval_coverage(np.random.default_rng(0), 0.5, 1000, 4) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("rho", "customers", "runs", "match"),
-    [
-        (0.0, 1000, 1, "utilization must be"),
-        (1.0, 1000, 1, "utilization must be"),
-        (math.nan, 1000, 1, "utilization must be"),
-        (0.5, 999, 1, "customers must be"),
-        (0.5, 1000, 0, "runs must be"),
-        (0.5, 1000, 1.5, "runs must be"),
-    ],
-)
-def test_coverage_refuses(rho: float, customers: int, runs: int, match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        interval_coverage(np.random.default_rng(0), rho, customers, runs)

@@ -82,13 +82,6 @@ def test_losses_are_those_of_loops() -> None:
             assert worse[0, -1] >= sure[0, -1]
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (2, 1), (4,)])
-def test_rows_of_fewer_than_two_tokens_are_refused(shape: tuple[int, ...]) -> None:
-    model = _random_llama(np.random.default_rng(15))
-    with pytest.raises(ValueError, match="tokens must be rows of two or more numbers"):
-        expectations(model, np.zeros(shape, dtype=np.int64))
-
-
 def test_what_matrices_read_can_be_rounded() -> None:
     model = _random_llama(np.random.default_rng(13))
     tokens = np.random.default_rng(14).integers(0, 50, (1, 6))

@@ -84,11 +84,3 @@ def test_a_cost_beyond_the_bounds_is_a_bound() -> None:
         tuned_cost_s(engine_of, [load], [1.0, 1.0], 2.0)
     with pytest.raises(ValueError, match="measured_tpot_s must be positive"):
         tuned_cost_s(engine_of, [load], [0.0], 2.0)
-
-
-def test_bad_rates_are_refused() -> None:
-    with pytest.raises(ValueError, match="rate must be positive"):
-        poisson_load(0.0, 0, 1.0, 2048)
-    for rate, run_s, named in ((0.0, 1.0, "rate"), (1.0, 0.0, "run_s")):
-        with pytest.raises(ValueError, match=f"{named} must be positive"):
-            trace_load(HOUR, rate, 0, run_s, 2048)

@@ -62,15 +62,6 @@ def test_clopper_pearson_of_many_trials(failures: int, trials: int) -> None:
     assert high == pytest.approx(stats.beta.ppf(0.975, failures + 1, trials - failures), rel=1e-7)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1, 1.1])
-def test_bad_availabilities_are_refused(bad: float) -> None:
-    for function in (series, parallel):
-        with pytest.raises(ValueError, match=r"availabilities must be in \[0, 1\]"):
-            function([0.5, bad])
-    with pytest.raises(ValueError, match=r"availabilities must be in \[0, 1\]"):
-        k_of_n(1, [0.5, bad])
-
-
 def test_bad_shapes_and_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="availabilities must be a non-empty list"):
         series([])

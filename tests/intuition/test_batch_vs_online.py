@@ -159,14 +159,6 @@ def test_bad_numbers_where_zero_is_good(bad: float) -> None:
 
 
 def test_values_above_the_range() -> None:
-    with pytest.raises(ValueError, match="peak_to_mean"):
-        peak_servers(1.0, 1.0, 0.99, 0.5)
-    with pytest.raises(ValueError, match="late_share"):
-        online_servers(1.0, 1.0, 0.0, 1.0)
-    with pytest.raises(ValueError, match="max_utilization"):
-        cost_ratio(1.0, 1.01)
-    with pytest.raises(ValueError, match="batch_price"):
-        shared_prices(5, 1.0, 1.0, 1.01)
     with pytest.raises(ValueError, match="online_load"):
         shared_prices(5, 5.1, 0.0, 1.0)
     with pytest.raises(ValueError, match="batch_load"):
@@ -255,9 +247,3 @@ def test_engines_hold_the_places_that_are_needed(load: float, places: int, late:
     needed = online_servers(load, 1.0, 0.0, late)
     assert (engines - 1) * places < needed <= engines * places
     assert online_engines(load, 1.0, 1, 0.0, late) == needed
-
-
-@pytest.mark.parametrize("bad", [0, -1, 1.5, math.nan])
-def test_places_are_counted(bad: float) -> None:
-    with pytest.raises(ValueError, match="places must be a positive integer"):
-        online_engines(1.0, 1.0, bad, 0.0, 0.1)  # type: ignore[arg-type]

@@ -48,13 +48,3 @@ def test_lines_are_the_ones_asked_for() -> None:
     told = example()
     assert told.latent_eighth == pytest.approx(100 * (1 - eighth[131072] / line[131072]))
     assert told.full_us > 10 * told.window_us
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
-def test_bad_numbers_are_named(bad: float) -> None:
-    with pytest.raises(ValueError, match="first_s must be"):
-        break_even_context([1, 2], [1.0, bad], [1.0, 2.0])
-    with pytest.raises(ValueError, match="second_s"):
-        break_even_context([1, 2], [1.0, 2.0], [1.0, bad])
-    with pytest.raises(ValueError, match="contexts must be"):
-        break_even_context([1, bad] if bad < 0 or math.isnan(bad) else [bad, 1], [1, 1], [1, 1])

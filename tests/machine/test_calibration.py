@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -144,15 +143,6 @@ def test_scores_are_told_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["coverage"]["aggregated"] + found["coverage"]["separate"] == len(small)
     by_model = found["aggregated"]["fitted to all"]["per token"]["model"]
     assert sum(row["runs"] for row in by_model.values()) == found["coverage"]["aggregated"]
-
-
-def test_a_search_begins_somewhere_and_has_a_scale() -> None:
-    ends = np.array([9.0])
-    with pytest.raises(ValueError, match="start must be finite"):
-        descend(lambda p: p, np.array([math.nan]), ends, 0.1)
-    for bad in (math.nan, 0.0, -1.0):
-        with pytest.raises(ValueError, match="scale must be positive and finite"):
-            descend(lambda p: p, np.array([1.0]), ends, bad)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from serving_mathematics.machine.architectures import Attention
@@ -169,12 +168,6 @@ def test_experts_of_a_dense_model_and_unknown_precisions_are_refused() -> None:
     with pytest.raises(ValueError, match="precision must be one of bf16, fp8, fp4, int4, got fp3"):
         storage(WORKED.architecture, "fp3")
     assert isinstance(WORKED, Deployment)
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0, -1, 1.5, math.inf, []])
-def test_the_cache_lies_on_a_number_of_devices(bad: Any) -> None:
-    with pytest.raises(ValueError, match="tensor must be a positive integer, got"):
-        cache_devices(Attention("full", 0, kv_heads=8), bad)
 
 
 def test_what_chooses_tokens_is_kept_beside_the_cache() -> None:

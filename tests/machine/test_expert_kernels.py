@@ -113,17 +113,3 @@ def test_numbers_of_the_page() -> None:
     assert told.balanced_16 == pytest.approx(420, abs=1)
     assert told.overstated == pytest.approx(math.e / (math.e - 1))
     assert told.score_rows.count("\n") == len(MIXTURES) - 1
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
-def test_bad_numbers_are_named(bad: float) -> None:
-    with pytest.raises(ValueError, match="touched must be non-negative and finite"):
-        experts_s(bad, 1, 1, 1, 1, 1, 0)
-    with pytest.raises(ValueError, match="choices must be non-negative and finite"):
-        experts_s(1, bad, 1, 1, 1, 1, 0)
-    with pytest.raises(ValueError, match="floor_s must be non-negative and finite"):
-        experts_s(1, 1, 1, 1, 1, 1, bad)
-    with pytest.raises(ValueError, match="expert_parameters must be positive and finite"):
-        experts_s(1, 1, bad, 1, 1, 1, 0)
-    with pytest.raises(ValueError, match="peak_flops_per_s must be positive and finite"):
-        experts_s(1, 1, 1, 1, 1, bad, 0)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import math
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -313,15 +311,6 @@ def test_any_cells_are_answered_or_refused_by_column(cells: dict[str, str]) -> N
     except ValueError as problem:
         told = str(problem)
     assert told == "" or told.startswith("column")
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0, -1, 1.5, math.inf, [], 1j, 10**400])
-@pytest.mark.parametrize(("place", "name"), [(0, "tensor"), (1, "data"), (2, "expert")])
-def test_a_width_is_a_positive_integer(place: int, name: str, bad: Any) -> None:
-    given: list[Any] = [8, 1, 8]
-    given[place] = bad
-    with pytest.raises(ValueError, match=f"{name} must be a positive integer, got"):
-        parallel_widths(*given)
 
 
 def test_two_devices_written_twice_are_two() -> None:

@@ -119,14 +119,6 @@ def test_latencies_are_in_seconds() -> None:
     assert (first.first_token_s, first.per_token_s) == pytest.approx((0.972311, 0.0334429))
 
 
-@pytest.mark.parametrize("bad", [math.nan, 0, -1, 1.5, math.inf, []])
-def test_a_width_and_a_fleet_are_positive_integers(bad: Any) -> None:
-    with pytest.raises(ValueError, match="tp must be a positive integer, got"):
-        widths(bad, 1, 8, 8, True, False)
-    with pytest.raises(ValueError, match="devices must be a positive integer, got"):
-        fleet_split(bad)
-
-
 @pytest.mark.parametrize("bad", [math.nan, -1, 1.5, math.inf, []])
 @pytest.mark.parametrize("place", [1, 2, 3])
 def test_a_blank_width_is_zero_and_nothing_else(place: int, bad: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -451,14 +450,6 @@ def test_constants_are_in_their_order_and_in_the_record() -> None:
         constants_of(np.zeros(3))
     with pytest.raises(ValueError, match="deployments must be one or more"):
         count_work([])
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0.0, -1.0, math.inf, []])
-def test_a_floor_is_of_values_that_have_a_size(bad: Any) -> None:
-    with pytest.raises(ValueError, match="bytes_a_value must be positive and finite"):
-        matrix_floor_s("hopper", bad)
-    with pytest.raises(ValueError, match="bytes_a_value must be positive and finite"):
-        expert_floor_s("hopper", "vllm", bad, four_bit=False)
 
 
 def test_floor_and_rate() -> None:

@@ -213,12 +213,6 @@ def test_sequences_that_fit_grow_with_memory_and_shrink_with_margin() -> None:
     assert mean * (small + 1) + 3 * deviation * math.sqrt(small + 1) > 100
 
 
-@pytest.mark.parametrize("bad", [0.0, 5, [[1.0]]])
-def test_arrivals_of_another_shape_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="arrival_s must be finite, sorted and not empty"):
-        form_batches(bad, lambda *_: 1.0, 2, 0.0)
-
-
 @pytest.mark.parametrize("bad", [0, -1, 1.5, 1e300, math.nan, math.inf])
 def test_counts_in_exercises_are_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="prompt_tokens must be positive integers"):

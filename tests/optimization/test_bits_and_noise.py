@@ -66,25 +66,9 @@ def test_nibbles_come_back(codes: list[int]) -> None:
     assert [code for byte in packed.tolist() for code in (byte % 16, byte // 16)] == codes
 
 
-@pytest.mark.parametrize("bad", [0.5, 0.0, -1.0, math.nan, math.inf])
-def test_steps_and_crests_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="steps must be at least 1"):
-        full_scale_sqnr_db(bad, 2.0)
-    with pytest.raises(ValueError, match="crest must be at least 1"):
-        full_scale_sqnr_db(8, bad)
-
-
-@pytest.mark.parametrize("bad", [[math.nan], [math.inf], [0.0, 0.0], []])
-def test_signals_are_refused(bad: list[float]) -> None:
-    with pytest.raises(ValueError, match="values must be finite and not all 0"):
-        sqnr_db(bad, bad)
-
-
 def test_approximations_are_refused() -> None:
     with pytest.raises(ValueError, match=r"approximations must be of shape \(1,\)"):
         sqnr_db([1.0], [1.0, 2.0])
-    with pytest.raises(ValueError, match="approximations must be finite"):
-        sqnr_db([1.0], [math.nan])
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -142,25 +141,6 @@ def test_fifo_may_lose_with_more_room() -> None:
     requests = [1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5]
     hits = [int(simulate_hits(requests, size, "fifo").sum()) for size in (3, 4)]
     assert hits == [3, 2]
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda p: exact_hit_ratio(p, 1, "lru"),
-        lambda p: hit_ratio(p, 0.5, True),
-        lambda p: characteristic_time(p, 0.5, True),
-        lambda p: timer_hit_ratios(p, 1.0, True),
-    ],
-)
-def test_popularities_are_refused(use: Callable[[object], object]) -> None:
-    with pytest.raises(ValueError, match="popularity must be a non-empty"):
-        use([])
-    with pytest.raises(ValueError, match="popularity must be a non-empty"):
-        use(1.0)
-    for bad in ([0.5, 0.6], [1.0, 0.0], [1.5, -0.5], [math.nan, 1.0], [math.inf, 0.5]):
-        with pytest.raises(ValueError, match="popularity must be positive with sum 1"):
-            use(bad)
 
 
 @pytest.mark.parametrize("bad", BAD_COUNTS)

@@ -63,34 +63,6 @@ def test_how_many_fit_is_the_largest_number() -> None:
         assert count * 100.0 <= memory < (count + 1) * 100.0
 
 
-@pytest.mark.parametrize("bad", BAD_COUNTS)
-def test_counts_are_refused(bad: float) -> None:
-    for place, name in enumerate(("layers", "kv_heads", "head_dim")):
-        sizes = [1, 1, 1]
-        sizes[place] = bad  # type: ignore[call-overload]
-        with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
-            kv_bytes_per_token(*sizes)
-    for place, name in enumerate(("layers", "latent_dim", "rope_dim")):
-        sizes = [1, 1, 1]
-        sizes[place] = bad  # type: ignore[call-overload]
-        with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
-            latent_bytes_per_token(*sizes)
-    with pytest.raises(ValueError, match="window must be a positive integer"):
-        sequence_bytes(1, 1.0, 0.5, bad)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("bad", BAD_SIZES)
-def test_sizes_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="bytes_per_number must be positive and finite"):
-        kv_bytes_per_token(1, 1, 1, bad)
-    with pytest.raises(ValueError, match="bytes_per_number must be positive and finite"):
-        latent_bytes_per_token(1, 1, 1, bad)
-    with pytest.raises(ValueError, match="bytes_per_token must be positive and finite"):
-        sequence_bytes(1, bad)
-    with pytest.raises(ValueError, match="bytes_each must be positive and finite"):
-        how_many_fit(1.0, bad)
-
-
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
 def test_amounts_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="tokens must be non-empty, non-negative"):

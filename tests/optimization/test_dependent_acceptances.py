@@ -146,14 +146,3 @@ def test_a_whole_float_is_a_length() -> None:
     table = [[0.5, 0.5], [0.25, 0.75]]
     draft = [[0.5, 0.5], [0.5, 0.5]]
     assert exact_tokens_per_round(table, draft, 3.0) == exact_tokens_per_round(table, draft, 3)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan, math.inf])
-def test_modes_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"easy must be in \[0, 1\]"):
-        two_modes(bad, 0.5, 0.5)
-    with pytest.raises(ValueError, match=r"hard must be in \[0, 1\]"):
-        two_modes(0.5, bad, 0.5)
-    for switch in (bad, 0.0):
-        with pytest.raises(ValueError, match=r"switch must be in \(0, 1\]"):
-            two_modes(0.5, 0.5, switch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -59,24 +58,3 @@ def test_operations_per_byte_of_a_step() -> None:
     assert np.all(np.diff(some) > 0)
     assert some[-1] == pytest.approx(2 * 8e9 / 1e8)
     assert decode_intensity(np.ones((2, 3)), 1.0, 2.0, 0.0).shape == (2, 3)
-
-
-BAD: list[tuple[Callable[[], object], str]] = [
-    (lambda: border_intensity((0.0, 1.0), (1.0, 1.0), (1.0, 1.0)), "peak_flops must be two"),
-    (lambda: border_intensity((1.0, 1.0), (1.0, math.nan), (1.0, 1.0)), "bandwidth must be two"),
-    (lambda: border_intensity((1.0, 1.0), (1.0, 1.0), (1.0, math.inf)), "price must be two"),
-    (lambda: border_intensity((1.0,), (1.0, 1.0), (1.0, 1.0)), "peak_flops must be two"),  # type: ignore[arg-type]
-    (lambda: decode_intensity([], 1.0, 1.0, 0.0), "batch must be non-empty"),
-    (lambda: decode_intensity(0.5, 1.0, 1.0, 0.0), "batch must be non-empty, at least 1"),
-    (lambda: decode_intensity([1.0, math.inf], 1.0, 1.0, 0.0), "batch must be non-empty"),
-    (lambda: decode_intensity(1, 0.0, 1.0, 0.0), "parameters must be positive"),
-    (lambda: decode_intensity(1, 1.0, math.nan, 0.0), "weight_bytes must be positive"),
-    (lambda: decode_intensity(1, 1.0, 1.0, -1.0), "kv_bytes must be non-negative"),
-    (lambda: decode_intensity(1, 1.0, 1.0, math.inf), "kv_bytes must be non-negative and finite"),
-]
-
-
-@pytest.mark.parametrize(("call", "message"), BAD)
-def test_bad_input_names_the_argument(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()

@@ -45,21 +45,6 @@ def test_interval_covers_when_seeds_and_images_are_drawn_anew() -> None:
     assert np.mean(gains) == pytest.approx(0.1, abs=4 * np.std(gains) / math.sqrt(runs))
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        [],
-        [True, False],
-        [[True, True]],
-        [[True], [False]],
-        [[[True, True], [True, True]]],
-    ],
-)
-def test_shapes_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="first_right must be two or more"):
-        paired_gain(bad, [[True, True], [True, True]])
-
-
 @pytest.mark.parametrize("bad", [[[1, 0], [0, 1]], [[math.nan, 1.0], [0.0, 1.0]], [[True, True]]])
 def test_answers_are_booleans(bad: Any) -> None:
     good = [[True, False], [False, True]]

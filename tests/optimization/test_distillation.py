@@ -29,7 +29,6 @@ from serving_mathematics.optimization.speculative_decoding import expected_token
 from serving_mathematics.optimization.speculative_sampling import acceptance_rate
 
 LOGITS = arrays.arrays(float, (3, 5), elements=st.floats(-30, 30))
-BAD = [math.nan, math.inf, -math.inf]
 
 
 @given(LOGITS, st.floats(0.2, 50))
@@ -103,44 +102,7 @@ def test_high_temperature_is_regression_on_logits(z: Any, v: Any) -> None:
     assert limit == pytest.approx(centred / 5, abs=1e-9)
 
 
-@pytest.mark.parametrize("bad", BAD)
-def test_logits_and_temperatures_are_refused(bad: float) -> None:
-    for function in (soften, lambda z: matched_logits_gradient(z, [0.0])):
-        with pytest.raises(ValueError, match="logits must be finite numbers"):
-            function([bad])
-    with pytest.raises(ValueError, match="teacher_logits must be finite numbers"):
-        matched_logits_gradient([0.0], [bad])
-    with pytest.raises(ValueError, match="temperature must be positive and finite"):
-        soften([0.0], bad)
-    with pytest.raises(ValueError, match=r"soft_weight must be in \[0, 1\]"):
-        distillation_loss([[0.0]], [[0.0]], 1.0, [0], bad)
-    with pytest.raises(ValueError, match=r"soft_weight must be in \[0, 1\]"):
-        output_gradient([[0.0]], 1.0, [0], bad)
-    with pytest.raises(ValueError, match="q must be a distribution"):
-        kl_divergence([1.0, 0.0], [bad, 0.0])
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0])
-def test_temperatures_must_be_positive(bad: float) -> None:
-    with pytest.raises(ValueError, match="temperature must be positive and finite"):
-        distillation_loss([[0.0, 1.0]], [[0.0, 1.0]], bad)
-    with pytest.raises(ValueError, match="temperature must be positive and finite"):
-        output_gradient([[0.0, 1.0]], bad)
-
-
 def test_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="logits must be finite"):
-        soften([])
-    with pytest.raises(ValueError, match="student_logits must be rows of logits"):
-        distillation_loss([0.0, 1.0], [0.0, 1.0], 1.0)
-    with pytest.raises(ValueError, match=r"teacher_logits must be of shape \(1, 2\)"):
-        distillation_loss([[0.0, 1.0]], [[0.0, 1.0, 2.0]], 1.0)
-    with pytest.raises(ValueError, match="teacher_logits must be rows of logits"):
-        output_gradient([0.0, 1.0], 1.0)
-    with pytest.raises(ValueError, match="student_logits must be finite"):
-        matched_logits_gradient([], [])
-    with pytest.raises(ValueError, match="p must be a distribution"):
-        kl_divergence([-0.5, 1.5], [0.5, 0.5])
     with pytest.raises(ValueError, match=r"q must be of shape \(2,\)"):
         kl_divergence([0.5, 0.5], [1.0])
 

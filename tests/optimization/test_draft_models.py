@@ -77,43 +77,6 @@ def test_soft_and_hard_targets_agree_in_the_end() -> None:
     assert hard == pytest.approx(p, abs=0.01)
 
 
-@pytest.mark.parametrize("bad", [[], [2], [-1], [0.5], [[0]], [math.nan]])
-def test_contexts_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="contexts must be integers below 2"):
-        fit_draft(bad, [[0.5, 0.5]], 2)
-
-
-@pytest.mark.parametrize(
-    "bad", [[[0.5, 0.6]], [[-0.5, 1.5]], [[math.nan, 1.0]], [0.5, 0.5], [[0.5, 0.5]] * 2]
-)
-def test_targets_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="targets must be one distribution per context"):
-        fit_draft([0], bad, 2)
-
-
-@pytest.mark.parametrize("bad", [0, -1, 1.5, math.nan, math.inf])
-def test_sizes_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="size must be a positive integer"):
-        fit_draft([0], [[0.5, 0.5]], bad)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        [],
-        [0.5, 0.5],
-        [[0.5, 0.6]],
-        [[-0.5, 1.5]],
-        [[math.nan, 1.0]],
-        np.empty((0, 2)),
-        np.empty((1, 0)),
-    ],
-)
-def test_rows_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="rows must be distributions"):
-        most_accepted(bad, [1.0])
-
-
 @pytest.mark.parametrize("bad", [[0.0], [-1.0], [math.nan], [math.inf]])
 def test_weights_are_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="weights must be non-negative"):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -47,19 +44,3 @@ def test_record_is_whole() -> None:
     for row in record["batches"]:
         first, third = row["quartiles_ms"]
         assert 0 < first <= row["median_ms"] <= third
-
-
-BAD: list[tuple[Any, Any, str]] = [
-    ([1, 2], [1, 2], "batches must be of shape"),
-    ([[1, 2, 3]], [1, 2, 3], "batches must be of shape"),
-    ([1, 1, 1], [1, 2, 3], "batches must be different"),
-    ([1, 2, math.nan], [1, 2, 3], "batches must be different"),
-    ([1, 2, 3], [1, 2], "times must be of shape"),
-    ([1, 2, 3], [1, 2, math.inf], "times must be finite"),
-]
-
-
-@pytest.mark.parametrize(("sizes", "times", "message"), BAD)
-def test_bad_input_is_refused(sizes: Any, times: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        fit_line(sizes, times)

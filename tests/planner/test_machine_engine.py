@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -177,23 +176,12 @@ def test_planned_cache_against_every_log() -> None:
     [
         ({"places": 0}, "batch_limit must be from 1 to 1024, got 0"),
         ({"places": 1025, "token_budget": 4096}, "batch_limit must be from 1 to 1024"),
-        ({"memory_share": 1.1}, "memory_share must be in"),
-        ({"memory_share": math.nan}, "memory_share must be in"),
-        ({"reserved_bytes": -1.0}, "reserved_bytes must be non-negative"),
         ({"reserved_bytes": 80e9}, r"model weights must be smaller than the 0\.0 GB of h100_sxm"),
-        ({"slowness": 0.0}, "slowness must be positive"),
     ],
 )
 def test_refusals(change: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         engine_of(WORKED, ASKED, **change)  # type: ignore[arg-type]
-
-
-def test_other_refusals() -> None:
-    with pytest.raises(ValueError, match="token_bytes must be positive"):
-        cache_blocks(WORKED, 0.0)
-    with pytest.raises(ValueError, match="blocks must be no more than fit beside the weights"):
-        logged_reserve(WORKED, 131_072.0, 10**6)
 
 
 def test_calibrated_constants_reach_every_time() -> None:

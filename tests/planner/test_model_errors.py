@@ -101,18 +101,6 @@ def test_the_command_writes_the_record(
     assert "1 runs" in capsys.readouterr().out
 
 
-def test_refusals() -> None:
-    for bad in (0, -1, 1.5):
-        with pytest.raises(ValueError, match="devices must be a positive integer"):
-            model_error(bad, sparse=True)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="share must be in"):
-        model_error(1, sparse=True, share=0.0)
-    with pytest.raises(ValueError, match="output_tokens must be positive"):
-        nearest_runs(WORKED, 1.0, 1.0, 0.0)
-    with pytest.raises(ValueError, match="count must be a positive integer"):
-        nearest_runs(WORKED, 1.0, 1.0, 1.0, 0)
-
-
 def test_a_load_test_makes_the_error_smaller_unless_it_disagrees_with_itself() -> None:
     smooth = [(1, 0.0075), (16, 0.0095), (64, 0.016)]
     rough = [(1, 0.0075), (16, 0.019), (64, 0.016)]

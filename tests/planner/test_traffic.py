@@ -97,16 +97,6 @@ def test_traffic_that_is_none(values: tuple[float, ...], words: str) -> None:
         Traffic(*values)
 
 
-def test_counts_are_positive() -> None:
-    rng, asked = np.random.default_rng(0), Workload([0.0], [1], [1])
-    with pytest.raises(ValueError, match="replicas must be a positive integer, got 0"):
-        share_of_traffic(rng, Traffic(1.0), 0, 5)
-    with pytest.raises(ValueError, match="replicas must be a positive integer"):
-        shares_of_trace(rng, asked, 0, 5)
-    with pytest.raises(ValueError, match="requests must be positive"):
-        shares_of_trace(rng, asked, 1, 0)
-
-
 def test_classes_that_cannot_be() -> None:
     chat = TrafficClass("chat", 0.5)
     for match, make in (

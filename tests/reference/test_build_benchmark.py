@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -40,12 +39,6 @@ def test_a_machine_that_slows_both_changes_no_ratio(times: list[float], slower: 
 @pytest.mark.parametrize(
     ("times", "reference", "message"),
     [
-        ([], [1.0], "times must be positive and finite, and at least one, got"),
-        ([1.0], [], "reference must be positive and finite, and at least one, got"),
-        ([1.0, 0.0], [1.0, 1.0], "times must be positive and finite"),
-        ([1.0], [-1.0], "reference must be positive and finite"),
-        ([math.nan], [1.0], "times must be positive and finite"),
-        ([1.0], [math.inf], "reference must be positive and finite"),
         ([1.0, 2.0], [1.0], "times must be of length 1, got 2"),
     ],
 )

