@@ -11,8 +11,10 @@ long texts are told by how many there are and a sum that each of them moves.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +48,7 @@ def in_no_folder(make: Callable[[], Mapping[str, Any]]) -> Case:
 
 def made(name: str) -> dict[str, Any]:
     """What a module makes, a line for each thing, in what JSON can hold."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         plain = {key: _plain(value) for key, value in cases()[name](Path(folder)).items()}
         text = json.dumps(plain, ensure_ascii=False).replace(folder, "…")
     return dict(lines(json.loads(text)))

@@ -20,6 +20,7 @@ import math
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.names and not chosen:
         parser.error(f"there is no module, part or case {' '.join(options.names)}")
     answers.watched()
+    warnings.simplefilter("ignore")
     found, told, failed = dict[str, Entries](), dict[str, list[str]](), False
     for name in chosen:
         was = kept(name)
