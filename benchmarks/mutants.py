@@ -188,13 +188,19 @@ def _kept_whole(root: Path) -> set[str]:
     return found
 
 
+def _is_module(name: str, root: Path) -> bool:
+    path = f"{name.replace('.', '/')}.py"
+    return (root / path).is_file() or (root / "snippets/serving_mathematics" / path).is_file()
+
+
 def _made(name: str, root: Path) -> list[str]:
     """The tests that compare what a module makes of something small, or its part as a whole, where
     that is kept.
     """
     under, kept = MADE_BY.get(name, name), _kept_whole(root)
-    whole = [one for one in kept if one.startswith(f"{name.partition('.')[0]}.")]
-    found = [under] if under in kept else sorted(one for one in whole if one.count(".") > 1)
+    part = f"{name.partition('.')[0]}."
+    whole = [one for one in kept if one.startswith(part) and not _is_module(one, root)]
+    found = [under] if under in kept else sorted(whole)
     return [f"{MADE}[{one}]" for one in found]
 
 

@@ -331,11 +331,11 @@ WHOLE: dict[str, Callable[[], dict[str, Any]]] = {
         for path in sorted(CONFIGS.glob("*.json"))
     },
     **{f"shapes.{name}": functools.partial(preset, name) for name in PRESETS},
-    "names.names": names,
-    "runs.runs": runs,
-    "rows.rows": rows,
+    "names": names,
+    "runs": runs,
+    "rows": rows,
     "rows.tables": tables,
-    "fits.fits": fits,
-    "kept.kept": kept,
+    "fits": fits,
+    "kept": kept,
 }
 CASES = {f"machine.{name}": in_no_folder(make) for name, make in WHOLE.items()}

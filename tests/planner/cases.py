@@ -359,9 +359,9 @@ WHOLE: dict[str, Callable[[], dict[str, Any]]] = {
     **{f"refused.{name}": functools.partial(plan, values) for name, values in REFUSED.items()},
     **{f"plans.{name}": functools.partial(plan, values) for name, values in PLANS.items()},
     **{f"fleets.{name}": functools.partial(fleets, values) for name, values in FLEETS.items()},
-    "commands.commands": commands,
-    "forms.forms": forms,
+    "commands": commands,
+    "forms": forms,
     "grids.command": grid_command,
-    "records.records": records,
+    "records": records,
 }
 CASES = {f"planner.{name}": in_no_folder(make) for name, make in WHOLE.items()}
