@@ -59,7 +59,6 @@ from .test_bad_input import (
 )
 
 MOST = 6  # answers of a function that are kept
-ENOUGH = 6  # of them, where no further call takes another way
 STEPS = 200_000  # lines that a call may execute
 ALL_STEPS = 1_000_000  # lines of all calls of a function, after which no further one is tried
 HANGS_S = 2.0  # processor time after which a call is ended that executes few lines and ends never
@@ -552,8 +551,6 @@ def telling(found: Tried) -> dict[str, Any]:
             break
         key = max(rest, key=lambda one: (len(found[one][1] - covered), nearest[one]))
         key = key if chosen else rest[0]
-        if len(chosen) >= ENOUGH and not found[key][1] - covered:
-            break
         chosen[key] = found[key][0]
         covered |= found[key][1]
         for one in rest:
