@@ -25,7 +25,7 @@ from .test_bad_input import is_number
 
 FOLDER = Path(__file__).with_name("made")
 MANY = 12  # numbers in a row that are kept one by one
-NEAR = 1e-7  # two numbers differ by no more of their size where only the machine is another
+NEAR = 1e-6  # two numbers differ by no more of their size where only the machine is another
 ABSENT = "not there"
 
 Case = Callable[[Path], Mapping[str, Any]]

@@ -70,7 +70,7 @@ BYTES = 6 << 30  # of memory, with numpy and what is imported
 MANY = 200  # what is taken of a generator
 DEEP = 2  # containers in containers of which an element is nudged
 WORDS = 120  # characters of a message
-NEAR = 1e-9  # two answers differ by no more of their size where only the machine is another
+NEAR = 1e-6  # two answers differ by no more of their size where only the machine is another
 TINY = 1e-12  # what is smaller is the rounding of a sum, as 0 is
 EFFECTS = (
     "socket.",
