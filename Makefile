@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewe
 export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
-.PHONY: help engine serve build zensical chapter check-chapter test lint pyodide bench bench-speed bench-build \
+.PHONY: help engine serve build zensical chapter check-chapter test kernels lint browser pyodide bench bench-speed bench-build \
 	bench-predict bench-plan soak mutants measure measure-vllm measure-load-test font lock audit clean
 
 help: ## list the targets
@@ -53,13 +53,19 @@ chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TIT
 check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
 	@$(BIN)/python -m builder.chapter_check "$$NAME"
 
-test: $(ENGINE) ## run every test, in PROCESSES=3 processes: browsers and servers make them wait
+test: $(ENGINE) browser pyodide ## run every test, in PROCESSES=3 processes: browsers and servers make them wait
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
+
+kernels: $(ENGINE) ## run what computes under each kernel of linear algebra that this processor has
+	$(BIN)/python -m tests.kernels
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+browser: $(READY) ## fetch a browser where none is here that starts, which the tests of pages need
+	@$(BIN)/python -m tests.fetch_browser
 
 pyodide: $(READY) ## fetch Python for the browser, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide

@@ -229,6 +229,8 @@ def _last_seconds(cache: Path, name: str) -> float:
 
 def cores() -> int:
     """Processes that can run at a time: one per core, but at least two."""
+    if count := getattr(os, "process_cpu_count", None):  # from Python 3.13 on
+        return max(2, count() or 2)
     affinity = getattr(os, "sched_getaffinity", None)
     return max(2, len(affinity(0)) if affinity else os.cpu_count() or 2)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import itertools
+import os
 import platform
 import sys
 import time
@@ -30,6 +32,8 @@ RECORDING_FILES = (
 ALL, IMPORTED = "*", ""  # of a file: everything, or what its import executes
 
 RACY_NS = 3 * 10**9  # FAT counts in steps of two seconds
+
+KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")  # chosen by hand
 
 DESCRIBING = ("checks.py",)  # shows docstrings to a reader, and compares none
 
@@ -400,7 +404,7 @@ class Sources:
 
     def _digest(self, name: str) -> str:
         hashed = hashlib.sha256(name.encode())
-        hashed.update(f"python {platform.python_version()}".encode())
+        hashed.update(f"python {platform.python_version()} on {processor()}".encode())
         hashed.update(self._builder.encode())
         try:
             path = module_path(self.root, name)
@@ -429,6 +433,26 @@ def _stamp(file: Path) -> tuple[int, ...] | None:
     if time.time_ns() - changed < RACY_NS:
         return None
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def processor() -> str:
+    """What the order of a sum depends on besides its text: a check that held on one processor has
+    not been seen to hold on another.
+    """
+    chosen = (f"{name}={os.environ[name]}" for name in KERNELS if name in os.environ)
+    return " ".join([platform.machine(), *_instructions(), *chosen])
+
+
+@functools.cache
+def _instructions(file: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """The first processor's name and instructions, where the system has such a file."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            first = itertools.takewhile(str.strip, lines)
+            telling = ("model name", "CPU part", "flags", "Features")
+            return [line.strip() for line in first if line.startswith(telling)]
+    except OSError:
+        return []
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Playwright, expect, sync_playwright
 
 from builder.finish import POLICY
 
@@ -70,15 +70,38 @@ def served(site: Path) -> Iterator[str]:
             thread.join()
 
 
+def _started(driver: Playwright) -> Browser:
+    """The first browser that starts: one of this machine, or Playwright's own. Raises Error."""
+    problem: Error | None = None
+    for path in [*filter(None, map(shutil.which, NAMES)), None]:
+        try:
+            return driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as why:
+            problem = problem or why if path is None else why
+    assert problem
+    raise problem
+
+
+def why_none_starts() -> str | None:
+    """None where a browser is here that starts; or else what was said, in a line."""
+    with sync_playwright() as driver:
+        try:
+            _started(driver).close()
+        except Error as problem:
+            return next(filter(None, map(str.strip, problem.message.split("\n"))), "nothing")[:200]
+    return None
+
+
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """A running browser, found on this machine."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if not path:
-        pytest.fail("these tests need Chromium: apt-get install chromium", pytrace=False)
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            browser = _started(driver)
+        except Error as problem:
+            advice = "these tests need a browser, which `make browser` fetches"
+            pytest.fail(f"{advice}: {problem.message}", pytrace=False)
         try:
             yield browser
         finally:

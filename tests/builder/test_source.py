@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -316,6 +317,28 @@ def test_digest_follows_style_and_checks(path: str, more: str, project: Project)
     file = project.root / path
     file.write_text(file.read_text(encoding="utf-8") + more, encoding="utf-8")
     assert digest(project.root, "part.user") != before
+
+
+def test_digest_follows_the_kernel(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another order of sums may decide a check in another way."""
+    project.module("part.user", "")
+    for name in source.KERNELS:
+        monkeypatch.delenv(name, raising=False)
+    seen = {digest(project.root, "part.user")}
+    for name in source.KERNELS:
+        monkeypatch.setenv(name, "Prescott")
+        seen.add(digest(project.root, "part.user"))
+    monkeypatch.setattr(source, "_instructions", lambda: ["flags: vmx"])
+    seen.add(digest(project.root, "part.user"))
+    assert len(seen) == len(source.KERNELS) + 2
+
+
+def test_the_first_processor_tells_its_name_and_instructions(tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    one = "processor\t: {}\nmodel name\t: Some\ncpu MHz\t\t: {}.5\nflags\t\t: fpu avx2\n\n"
+    file.write_text(one.format(0, 3100) + one.format(1, 900), encoding="utf-8")
+    assert source._instructions(file) == ["model name\t: Some", "flags\t\t: fpu avx2"]
+    assert source._instructions(tmp_path / "none") == []
 
 
 def test_modules_that_import_each_other_have_a_digest(project: Project) -> None:

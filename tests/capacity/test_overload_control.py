@@ -110,6 +110,15 @@ def test_best_capacity_has_no_better_neighbour(
     assert goodput[best - 1] == pytest.approx(max(goodput))
 
 
+def test_places_that_add_nothing_are_not_counted() -> None:
+    """A server that is hardly used loses ρ^K of its requests with K places, 10⁻¹⁰ with five; which
+    of more places is ahead was decided by rounding, and that by the processor.
+    """
+    for nudge in (1 - 1e-15, 1.0, 1 + 1e-15):
+        assert best_capacity(1.0, 100.0, 0.1 * nudge) == best_capacity(1.0 * nudge, 100.0, 0.1)
+    assert best_capacity(1.0, 100.0, 1.0) == 5
+
+
 def test_more_load_wants_fewer_places() -> None:
     limits = [best_capacity(load, 100.0, 0.1) for load in (60, 80, 100, 150, 300, 3000)]
     assert limits == sorted(limits, reverse=True)

@@ -231,6 +231,20 @@ def test_without_the_packages_it_says_what_to_install(monkeypatch: pytest.Monkey
         model_path()
 
 
+def test_a_processor_on_which_the_engine_does_not_compute_is_named(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without AVX2 it loads, and its first step says something about a tensor."""
+
+    def step(_: TokenEngine) -> None:
+        raise RuntimeError("Check 'm_ptr != nullptr' failed\nmore")
+
+    monkeypatch.setattr(TokenEngine, "step", step)
+    expected = "does not compute on this processor, an x86 one takes AVX2: Check 'm_ptr != nullptr'"
+    with pytest.raises(EngineMissing, match=expected):
+        TokenEngine(model=small_model)
+
+
 def test_a_context_ends_at_the_memory_or_the_model() -> None:
     """At the one that holds less; of the model's, one token stays free."""
     for blocks, most in ((4, 128), (600, MODEL_CONTEXT_TOKENS - 1)):

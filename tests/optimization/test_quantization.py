@@ -17,6 +17,7 @@ from serving_mathematics.optimization.exercises.quantization import (
 )
 from serving_mathematics.optimization.quantization import (
     Quantized,
+    clamped_product,
     integer_logits,
     integer_product,
     quantize,
@@ -89,6 +90,41 @@ def test_integer_product_by_a_loop() -> None:
                 for k in range(5)
             )
             assert got[i, j] == pytest.approx(total * left.scale[i, 0] * right.scale[0, j])
+
+
+def test_clamped_product_by_a_loop() -> None:
+    """In 16 bits as numpy has them, an odd number of inputs and both ends included."""
+    rng = np.random.default_rng(4)
+    left = Quantized(rng.integers(200, 256, (3, 7)), rng.uniform(1, 2, (3, 1)), np.array([[9]]))
+    right = Quantized(rng.integers(-128, 128, (7, 40)), np.full((1, 1), 0.5), np.array([[0]]))
+    got, clamped = clamped_product(left, right), {-(2**15): 0, 2**15 - 1: 0}
+    for i in range(3):
+        for j in range(40):
+            total = 0
+            for k in range(0, 7, 2):
+                pair = sum(
+                    int(left.codes[i, m] * right.codes[m, j]) for m in range(k, min(k + 2, 7))
+                )
+                within = min(max(pair, -(2**15)), 2**15 - 1)
+                if within != pair:
+                    clamped[within] += 1
+                total += within - 9 * int(right.codes[k : k + 2, j].sum())
+            assert got[i, j] == pytest.approx(total * left.scale[i, 0] * 0.5)
+    assert min(clamped.values()) > 5
+
+
+def test_codes_of_other_sizes_are_not_clamped() -> None:
+    left = quantize(np.ones((2, 4)), 8, symmetric=False)
+    for codes, zero in (([[128]] * 4, 0), ([[-129]] * 4, 0), ([[1]] * 4, 1)):
+        right = Quantized(np.array(codes), np.ones((1, 1)), np.array([[zero]]))
+        with pytest.raises(ValueError, match="right must be of codes from −128 to 127 around 0"):
+            clamped_product(left, right)
+    for code in (-1, 256):
+        bad = Quantized(np.array([[code]]), np.ones((1, 1)), np.array([[0]]))
+        with pytest.raises(ValueError, match="left must be of codes from 0 to 255"):
+            clamped_product(bad, bad)
+    with pytest.raises(ValueError, match="right must be a matrix of 4 rows"):
+        clamped_product(left, quantize(np.ones((3, 2)), 8))
 
 
 def test_integer_logits_approach_the_layers() -> None:

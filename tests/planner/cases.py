@@ -10,7 +10,6 @@ import functools
 import gzip
 import io
 import json
-import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -149,7 +148,7 @@ def plan(values: dict[str, object]) -> dict[str, Any]:
         contextlib.chdir(folder),
         mock.patch.object(planner_command, "answer", once),
         mock.patch.object(planner_command, "time", Clock(0.3)),
-        mock.patch.object(os, "sched_getaffinity", return_value={0}, create=True),
+        mock.patch.object(planner_command, "processors", return_value=1),
     ):
         Path("trace.csv").write_text(trace_text(), encoding="utf-8")
         asked = options({"requests": REQUESTS} | values)

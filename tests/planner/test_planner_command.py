@@ -288,7 +288,7 @@ def test_a_core_gets_a_process_where_it_has_eight_questions(
         yield "pool"
 
     monkeypatch.setattr(planner_command, "_pool", pool)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(planner_command, "processors", lambda: cores)
     with planner_command._executor(None, None, questions) as executor:
         assert executor == ("pool" if processes else None)
     assert made == [processes] * bool(processes)

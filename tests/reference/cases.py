@@ -49,7 +49,7 @@ def _scale_out(_: Path) -> dict[str, Any]:
 
     with (
         mock.patch.object(scale_out.os, "getloadavg", return_value=(0.126, 5.0, 5.0)),
-        mock.patch.object(scale_out.os, "sched_getaffinity", return_value={0, 1, 2}, create=True),
+        mock.patch.object(scale_out, "processors", return_value=3),
         mock.patch.multiple(
             scale_out,
             time=clock,

@@ -126,7 +126,8 @@ def best_capacity(arrival_rate: float, service_rate: float, deadline_s: float) -
 
     Arguments and errors as for `fifo_goodput`. A place is worth adding while the requests that it
     saves from refusal outnumber those that it makes late; beyond μτ + 10√(μτ) + 10 places an
-    admitted last one is always late.
+    admitted last one is always late. Of numbers that differ by less than a billionth of the answers
+    it is the smallest.
 
     >>> best_capacity(arrival_rate=200.0, service_rate=100.0, deadline_s=0.1)
     5
@@ -136,8 +137,8 @@ def best_capacity(arrival_rate: float, service_rate: float, deadline_s: float) -
     most = 1e4 / service_rate
     require(served <= 1e4, "deadline_s", f"at most {most:g}, ten thousand services", deadline_s)
     places = range(1, int(served + 10 * math.sqrt(served)) + 11)
-    goodput = [bounded_goodput(arrival_rate, service_rate, deadline_s, k) for k in places]
-    return 1 + int(np.argmax(goodput))
+    goodput = np.array([bounded_goodput(arrival_rate, service_rate, deadline_s, k) for k in places])
+    return 1 + int(np.argmax(goodput >= goodput.max() * (1 - 1e-9)))
 
 
 def simulate_goodput(

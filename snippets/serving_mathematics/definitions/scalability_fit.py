@@ -52,6 +52,7 @@ SDM91_USERS = (
     216,
 )  # SPEC SDM91, SPARCcenter 2000, 16 CPUs (R package usl)
 SDM91_PER_H = (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2)  # scripts per hour, same source
+_NOTHING = 1e-12  # a parameter that changes no throughput by more of its size is 0
 
 
 def usl_throughput(
@@ -145,6 +146,8 @@ def _fit_many(n: FloatArray, x: FloatArray, with_coherency: bool) -> FloatArray:
     for columns in ([0, 1, 2] if with_coherency else [0, 1], *smaller):
         theta = np.zeros((rows.size, 3))
         theta[:, columns] = _levenberg_marquardt(n, x[rows], columns)
+        most = np.abs(theta) * _denominators(n).max(axis=0)
+        theta[most <= _NOTHING * most[:, :1]] = 0.0
         valid = (theta[:, 0] > 0) & (theta[:, 1:] >= 0).all(axis=1)
         fitted = n / np.where(valid[:, None], theta @ _denominators(n).T, 1)
         error = ((x[rows] - fitted) ** 2).sum(axis=1)

