@@ -23,7 +23,13 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,8 +52,9 @@ def variance_inflation(correlation: float, count: int) -> float:
     >>> variance_inflation(0.5, count=2)
     1.5
     """
+    correlation = as_number(correlation=correlation)
     require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
-    require_positive_integer(count=count)
+    count = require_positive_integer(count=count)
     phi, n = correlation, int(count)
     return (1 + phi) / (1 - phi) - 2 * phi * (1 - phi**n) / (n * (1 - phi) ** 2)
 
@@ -61,7 +68,7 @@ def false_alarm_rate(correlation: float, count: int, alpha: float = 0.05) -> flo
     >>> round(false_alarm_rate(0.0, count=720), 12)
     0.05
     """
-    require_in("(0, 1)", alpha=alpha)
+    alpha = require_in("(0, 1)", alpha=alpha)
     z = NormalDist().inv_cdf(1 - alpha / 2)
     return 2 * NormalDist().cdf(-z / math.sqrt(variance_inflation(correlation, count)))
 
@@ -109,6 +116,7 @@ def batch_t(series: npt.ArrayLike, batches: int) -> FloatArray:
     >>> float(batch_t([1.0, 1.0, 3.0, 3.0], batches=2))
     2.0
     """
+    batches = as_number(batches=batches)
     require(2 <= batches < math.inf and batches % 1 == 0, "batches", "an integer ≥ 2", batches)
     values = _series(series, 2 * int(batches))
     kept = values[..., values.shape[-1] % batches :]
@@ -123,8 +131,9 @@ def simulate_ar1(rng: np.random.Generator, correlation: float, runs: int, count:
     correlation: φ in (−1, 1). runs, count: positive integers. x_t = φ·x_{t−1} + √(1 − φ²)·noise.
     Raises ValueError outside these ranges.
     """
+    correlation = as_number(correlation=correlation)
     require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
-    require_positive_integer(runs=runs, count=count)
+    runs, count = require_positive_integer(runs=runs, count=count)
     noise = rng.standard_normal((int(count), int(runs)))
     noise[1:] *= math.sqrt(1 - correlation**2)
     for t in range(1, int(count)):
@@ -134,7 +143,7 @@ def simulate_ar1(rng: np.random.Generator, correlation: float, runs: int, count:
 
 def _series(values: npt.ArrayLike, shortest: int) -> FloatArray:
     """Finite values along the last axis, at least `shortest`."""
-    array = np.asarray(values, dtype=float)
+    array = as_floats(values=values)
     enough = array.ndim >= 1 and array.shape[-1] >= shortest
     require(enough, "series", f"at least {shortest} values", array.shape)
     require(np.isfinite(array).all(), "series", "finite", values)

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
+    as_number,
     require,
     require_finite,
     require_in,
@@ -61,12 +62,13 @@ def quality_harm(newly_wrong: int, newly_right: int, pairs: int, level: float) -
     >>> round(bounds.low, 4), bounds.estimate, round(bounds.high, 4)
     (0.01, 0.02, 0.0312)
     """
+    pairs = as_number(pairs=pairs)
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
         require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     w, r, n = newly_wrong, newly_right, pairs
     whole = 1 <= n < math.inf and n % 1 == 0
     require(whole and n >= w + r, "pairs", "a count, no less than discordant", n)
-    require_in("(0, 0.5)", level=level)
+    level = require_in("(0, 0.5)", level=level)
     upper = NormalDist().inv_cdf(1 - level)
     estimate, bounds = (w - r) / n, []
     for z, low, high in ((upper, -1.0, estimate), (-upper, estimate, 1.0)):
@@ -96,10 +98,12 @@ def error_harm(
     >>> round(bounds.low, 4), bounds.estimate, round(bounds.high, 4)
     (0.2426, 0.5, 0.7007)
     """
-    require_in("(0, 0.5)", level=level)
+    level = require_in("(0, 0.5)", level=level)
     z = NormalDist().inv_cdf(1 - level)
     wilson = []
-    require_finite(baseline_requests=baseline_requests, candidate_requests=candidate_requests)
+    baseline_requests, candidate_requests = require_finite(
+        baseline_requests=baseline_requests, candidate_requests=candidate_requests
+    )
     for name, events, total in (
         ("baseline_errors", baseline_errors, baseline_requests),
         ("candidate_errors", candidate_errors, candidate_requests),
@@ -131,8 +135,8 @@ def latency_harm(
     >>> latency_harm([1.0] * 100, [2.0] * 100, probability=0.5, level=0.05)
     Bounds(low=1.0, estimate=1.0, high=1.0)
     """
-    require_in("(0, 1)", probability=probability)
-    require_in("(0, 0.5)", level=level)
+    probability = require_in("(0, 1)", probability=probability)
+    level = require_in("(0, 0.5)", level=level)
     arms = []
     for name, latencies in (("baseline_s", baseline_s), ("candidate_s", candidate_s)):
         values = np.sort(np.asarray(latencies, dtype=float))
@@ -171,7 +175,7 @@ def cost_harm(baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float) -
     >>> cost_harm([1.0, 1.0], [1.5, 1.5], level=0.05).estimate
     0.5
     """
-    require_in("(0, 0.5)", level=level)
+    level = require_in("(0, 0.5)", level=level)
     means, variance = [], 0.0
     for name, costs in (("baseline", baseline), ("candidate", candidate)):
         values = np.asarray(costs, dtype=float)
@@ -284,8 +288,8 @@ def release_harms(
     >>> [harm.metric for harm in harms if harm.high < harm.margin]
     ['quality lost', 'errors', 'p99 latency', 'cost']
     """
-    require_in("(0, 0.5)", alpha=alpha)
-    require_positive_integer(looks=looks)
+    alpha = require_in("(0, 0.5)", alpha=alpha)
+    looks = require_positive_integer(looks=looks)
     names = ("quality lost", "errors", "p99 latency", "cost")
     allowed = (margins.quality, margins.errors, margins.latency, margins.cost)
     at_low, at_high = (

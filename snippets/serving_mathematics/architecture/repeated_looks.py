@@ -25,7 +25,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.architecture.sequential_tests import msprt_ratio
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_finite, require_in
+from serving_mathematics.require import as_number, require, require_finite, require_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,9 +60,8 @@ def _crossed(thresholds: Sequence[float], effect: float) -> list[float]:
     require(several, "thresholds", "a list with one number for every look", thresholds)
     looks = len(thresholds)
     require(1 <= looks <= 200, "thresholds", "1 to 200 numbers", looks)
-    for c in thresholds:
-        require_in("(0, 12]", thresholds=c)
-    require_finite(effect=effect)
+    thresholds = [require_in("(0, 12]", thresholds=c) for c in thresholds]
+    effect = require_finite(effect=effect)
     step = effect / math.sqrt(looks)  # mean of one increment
     widest = max(c * math.sqrt(k) for k, c in enumerate(thresholds, start=1))
     unit, weight = _legendre(NODES * (1 + int(widest / 16)))
@@ -85,8 +84,9 @@ def pocock_constant(looks: int, alpha: float = 0.05) -> float:
     >>> round(pocock_constant(1), 5)
     1.95996
     """
+    looks = as_number(looks=looks)
     require(1 <= looks <= 200 and looks % 1 == 0, "looks", "an integer from 1 to 200", looks)
-    require_in("[0.0001, 0.5]", alpha=alpha)
+    alpha = require_in("[0.0001, 0.5]", alpha=alpha)
     before, here = (NormalDist().inv_cdf(1 - alpha / 2 / n) for n in (1, looks))
     excess_before = crossing_probability([before] * int(looks)) - alpha
     while abs(here - before) > 1e-10:  # the next step is far smaller

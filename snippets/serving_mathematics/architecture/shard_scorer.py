@@ -118,7 +118,7 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     ...     len(make_manifest(Path(file.name), lambda rows: rows[:, 0], 2).inputs_sha256)
     3
     """
-    require_positive_integer(rows_per_shard=rows_per_shard)
+    rows_per_shard = require_positive_integer(rows_per_shard=rows_per_shard)
     code = getattr(score, "__code__", None)
     require(
         isinstance(code, CodeType), "score", "a Python function", getattr(score, "__name__", score)
@@ -357,7 +357,7 @@ def root_mean_square(rows: Array) -> Array:
     [2.5]
     """
     require(rows.ndim == 2 and rows.shape[1] > 0, "rows", "of shape (n, d)", rows.shape)
-    require_all_finite(rows=rows)
+    rows = require_all_finite(rows=rows)
     result: Array = np.sqrt((rows * rows).mean(axis=1))
     return result
 

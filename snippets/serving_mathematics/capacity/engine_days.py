@@ -98,8 +98,8 @@ def engine_day(name: str, setting: float, day: int, end_s: float = DAY_S) -> Out
     >>> engine_day("utilization", 0.8, day=0, end_s=60.0).violations  # nobody waits so early
     0.0
     """
-    require_positive(end_s=end_s)
-    require_in("[0, 86400]", end_s=end_s)
+    end_s = require_positive(end_s=end_s)
+    end_s = require_in("[0, 86400]", end_s=end_s)
     policy = engine_policy(name, setting)
     arrivals, work = _traffic(day, PLACES)
     part = arrivals < end_s

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_finite,
     require_finite,
@@ -57,7 +58,9 @@ def mean_in_flight(arrival_rate: float, mean_sojourn_s: float) -> float:
     >>> mean_in_flight(arrival_rate=20.0, mean_sojourn_s=1.5)
     30.0
     """
-    require_non_negative(arrival_rate=arrival_rate, mean_sojourn_s=mean_sojourn_s)
+    arrival_rate, mean_sojourn_s = require_non_negative(
+        arrival_rate=arrival_rate, mean_sojourn_s=mean_sojourn_s
+    )
     return arrival_rate * mean_sojourn_s
 
 
@@ -76,7 +79,7 @@ def number_in_system(
     """
     arrivals, departures = _sojourns(arrival_times, departure_times)
     require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
-    instants = np.asarray(at, dtype=float)
+    instants = as_floats(at=at)
     require(not np.any(np.isnan(instants)), "at", "free of NaN", instants)
     entered = np.searchsorted(np.sort(arrivals), instants, side="right")
     left = np.searchsorted(np.sort(departures), instants, side="right")
@@ -153,8 +156,8 @@ def _sojourns(
     arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
     """Both times as arrays of one shape, refused unless each request leaves after it came."""
-    arrivals = np.asarray(arrival_times, dtype=float)
-    departures = np.asarray(departure_times, dtype=float)
+    arrivals = as_floats(arrival_times=arrival_times)
+    departures = as_floats(departure_times=departure_times)
     require(
         arrivals.ndim in (1, 2) and arrivals.size > 0,
         "arrival_times",
@@ -169,7 +172,7 @@ def _sojourns(
 
 def _window(start_s: float, end_s: float) -> None:
     """Refuse a window that has no length."""
-    require_finite(start_s=start_s)
+    start_s = require_finite(start_s=start_s)
     require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
 
 

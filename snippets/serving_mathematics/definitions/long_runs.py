@@ -26,6 +26,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_finite,
     require_in,
@@ -65,10 +66,10 @@ def lindley_loop(increments: npt.ArrayLike, wait: float = 0.0) -> FloatArray:
     >>> lindley_loop([1.0, -0.5, -2.0, 0.25]).tolist()
     [1.0, 0.5, 0.0, 0.25]
     """
-    steps = np.asarray(increments, dtype=float)
+    steps = as_floats(increments=increments)
     require(steps.ndim == 1 and steps.size > 0, "increments", "non-empty (n,)", steps.shape)
     require_all_finite(increments=steps)
-    require_non_negative(wait=wait)
+    wait = require_non_negative(wait=wait)
     waits = []
     for step in steps.tolist():
         wait = max(0.0, wait + step)
@@ -95,7 +96,7 @@ def lindley_lanes(
         "a non-empty (rows, lanes) array",
         increments.shape,
     )
-    require_non_negative(wait=wait)
+    wait = require_non_negative(wait=wait)
     lowest = np.empty_like(increments) if scratch is None else scratch
     require(lowest.shape == increments.shape, "scratch", f"{increments.shape}", lowest.shape)
     _running(np.add, increments)
@@ -205,9 +206,12 @@ def fast_waits(
     >>> fast_waits([0, 1, 2.5, 3, 3.2, 8], [2, 1, 1, 0.5, 1, 1], servers=2).round(9).tolist()
     [0.0, 0.0, 0.0, 0.0, 0.3, 0.0]
     """
-    arrivals, services = np.asarray(arrival_times, float), np.asarray(service_times, float)
+    arrivals, services = (
+        as_floats(arrival_times=arrival_times),
+        as_floats(service_times=service_times),
+    )
     require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
-    require_positive_integer(servers=servers)
+    servers = require_positive_integer(servers=servers)
     lanes = min(MOST_LANES, arrivals.size // (ROWS_PER_SERVER * int(servers)))
     if servers == 1 or lanes < FEWEST_LANES or services.shape != arrivals.shape:
         return fifo_waits(arrivals, services, servers)
@@ -253,7 +257,7 @@ def long_run_means(
     >>> long_run_means(np.random.default_rng(0), 0.5, 2, arrival_scv=0, service_scv=0).tolist()
     [0.0, 0.0]
     """
-    require_in("(0, 1)", utilization=utilization)
+    utilization = require_in("(0, 1)", utilization=utilization)
     for name, count in (("blocks", blocks), ("servers", servers)):
         require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
     for name, scv in (("arrival_scv", arrival_scv), ("service_scv", service_scv)):

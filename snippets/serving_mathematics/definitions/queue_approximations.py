@@ -50,8 +50,8 @@ def pollaczek_khinchine_wait(utilization: float, service_scv: float) -> float:
     >>> round(pollaczek_khinchine_wait(0.8, service_scv=0.0), 12)
     2.0
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_non_negative(service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    service_scv = require_non_negative(service_scv=service_scv)
     return utilization / (1 - utilization) * (1 + service_scv) / 2
 
 
@@ -65,8 +65,10 @@ def vut_wait(utilization: float, arrival_scv: float, service_scv: float) -> floa
     >>> round(vut_wait(0.8, arrival_scv=4.0, service_scv=1.0), 12)
     10.0
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    arrival_scv, service_scv = require_non_negative(
+        arrival_scv=arrival_scv, service_scv=service_scv
+    )
     return utilization / (1 - utilization) * (arrival_scv + service_scv) / 2
 
 
@@ -83,8 +85,12 @@ def kingman_bound(
     >>> round(kingman_bound(0.8, 1.0, arrival_sd_s=2.5, service_sd_s=1.0), 12)
     14.5
     """
-    require_positive(arrival_rate=arrival_rate, mean_service_s=mean_service_s)
-    require_non_negative(arrival_sd_s=arrival_sd_s, service_sd_s=service_sd_s)
+    arrival_rate, mean_service_s = require_positive(
+        arrival_rate=arrival_rate, mean_service_s=mean_service_s
+    )
+    arrival_sd_s, service_sd_s = require_non_negative(
+        arrival_sd_s=arrival_sd_s, service_sd_s=service_sd_s
+    )
     rho = arrival_rate * mean_service_s
     require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1", rho)
     return arrival_rate * (arrival_sd_s**2 + service_sd_s**2) / (2 * (1 - rho))
@@ -102,8 +108,8 @@ def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
     >>> round(gamma_arrivals_wait(0.8, arrival_scv=1.0), 12)
     4.0
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_non_negative(arrival_scv=arrival_scv)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    arrival_scv = require_non_negative(arrival_scv=arrival_scv)
     require(arrival_scv <= 1e6, "arrival_scv", "at most a million", arrival_scv)
     gap = 1 / utilization
     free = 1.0  # 1 − σ
@@ -130,10 +136,12 @@ def allen_cunneen_wait(
     >>> round(allen_cunneen_wait(0.5, servers=2, arrival_scv=1.0, service_scv=1.0), 12)
     0.333333333333
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
-    require_in("[1, 1e7]", servers=servers)
-    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
+    servers = require_in("[1, 1e7]", servers=servers)
+    arrival_scv, service_scv = require_non_negative(
+        arrival_scv=arrival_scv, service_scv=service_scv
+    )
     load, blocking = utilization * servers, 1.0
     for k in range(1, int(servers) + 1):
         blocking = load * blocking / (k + load * blocking)
@@ -152,9 +160,11 @@ def sakasegawa_wait(
     >>> round(sakasegawa_wait(0.5, servers=1, arrival_scv=1.0, service_scv=1.0), 12)
     1.0
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
-    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
+    arrival_scv, service_scv = require_non_negative(
+        arrival_scv=arrival_scv, service_scv=service_scv
+    )
     exponent = math.sqrt(2 * (servers + 1)) - 1
     crowding = float(utilization**exponent) / (servers * (1 - utilization))
     return crowding * (arrival_scv + service_scv) / 2
@@ -172,8 +182,8 @@ def constant_service_wait(utilization: float, servers: int) -> float:
     >>> round(constant_service_wait(0.8, servers=1), 12)
     2.0
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
     load = utilization * servers
     turns = np.exp(2j * np.pi * np.arange(1, servers) / servers)
     roots = np.zeros_like(turns)

@@ -51,7 +51,7 @@ def runs_at(record: dict[str, Any], rate: float) -> list[dict[str, Any]]:
     >>> runs_at({"loads": {"runs": [{"rate": 1.0}, {"rate": 2.0}]}}, 2.0)
     [{'rate': 2.0}]
     """
-    require_positive(rate=rate)
+    rate = require_positive(rate=rate)
     return [run for run in record["loads"]["runs"] if run["rate"] == rate]
 
 

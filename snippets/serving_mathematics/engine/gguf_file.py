@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import as_floats, require
 
 FloatArray = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -75,7 +75,7 @@ def encoded(values: npt.ArrayLike, kind: str) -> Bytes:
     [0, 176, 64]
     """
     _block_bytes(kind)
-    given = np.asarray(values, dtype=float).ravel()
+    given = as_floats(values=values).ravel()
     whole = given.size > 0 and given.size % BLOCK == 0
     fits = whole and bool((np.abs(given) <= np.finfo(np.float32).max).all())
     require(fits, "values", f"finite floats, in whole blocks of {BLOCK}", given)

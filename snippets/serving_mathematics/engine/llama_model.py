@@ -200,7 +200,7 @@ def rescaled(model: Llama, factor: float, rng: np.random.Generator) -> Llama:
     >>> rescaled(bare, 1.25, np.random.default_rng(0)) == bare  # nothing to rescale
     True
     """
-    require_in("(1, 4]", factor=factor)
+    factor = require_in("(1, 4]", factor=factor)
     weights = dict(model.weights)
 
     def random(size: int) -> FloatArray:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import as_number, require, require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,6 +111,7 @@ def arrays_per_checksum(length: int, levels: int = 256) -> npt.NDArray[np.int64]
     >>> arrays_per_checksum(length=2, levels=3)
     array([1, 1, 2, 1, 2, 1, 1])
     """
+    length, levels = as_number(length=length, levels=levels)
     require(1 <= length < 64 and length == int(length), "length", "an integer in [1, 63]", length)
     require(
         2 <= levels < 2**63 and levels == int(levels), "levels", "an integer of at least 2", levels
@@ -174,8 +175,8 @@ def birthday_bound(items: int, bits: int) -> float:
     >>> birthday_bound(items=2, bits=3)
     0.125
     """
-    require_positive_integer(items=items)
-    require_positive_integer(bits=bits)
+    items = require_positive_integer(items=items)
+    bits = require_positive_integer(bits=bits)
     return min(1.0, math.ldexp(float(items) * (items - 1), -int(bits) - 1))
 
 

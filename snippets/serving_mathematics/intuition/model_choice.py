@@ -28,11 +28,13 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.definitions.utilization import erlang_c
 from serving_mathematics.require import (
+    as_number,
     require,
     require_finite,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    widen_fields,
 )
 
 if TYPE_CHECKING:
@@ -55,12 +57,12 @@ class Candidate:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be deployed."""
+        widen_fields(self)
         for name in ("parameters", "bytes_per_parameter"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, "positive and finite", value)
-        cache, devices = self.kv_bytes_per_token, self.devices
-        require_non_negative(kv_bytes_per_token=cache)
-        require_positive_integer(devices=devices)
+        require_non_negative(kv_bytes_per_token=self.kv_bytes_per_token)
+        require_positive_integer(devices=self.devices)
         require_finite(quality=self.quality)
 
 
@@ -78,6 +80,7 @@ class Device:
 
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
+        widen_fields(self)
         for name, value in vars(self).items():
             require(0 < value < math.inf, name, "positive and finite", value)
 
@@ -97,12 +100,12 @@ class Demand:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked."""
+        widen_fields(self)
         for name in ("requests_per_s", "output_tokens", "slo_s"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, "positive and finite", value)
-        context, floor = self.context_tokens, self.quality_floor
-        require_non_negative(context_tokens=context)
-        require_finite(quality_floor=floor)
+        require_non_negative(context_tokens=self.context_tokens)
+        require_finite(quality_floor=self.quality_floor)
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,8 @@ def replica_bytes(candidate: Candidate, slots: int, context_tokens: float) -> fl
     >>> replica_bytes(Candidate("toy", 10.0, 2.0, 3.0, 1, 50.0), slots=4, context_tokens=5.0)
     80.0
     """
-    require_positive_integer(slots=slots)
-    require_non_negative(context_tokens=context_tokens)
+    slots = require_positive_integer(slots=slots)
+    context_tokens = require_non_negative(context_tokens=context_tokens)
     return (
         candidate.parameters * candidate.bytes_per_parameter
         + slots * context_tokens * candidate.kv_bytes_per_token
@@ -158,8 +161,8 @@ def step_time(candidate: Candidate, slots: int, context_tokens: float, device: D
     >>> step_time(toy, 4, 5.0, Device(100.0, 10.0, 40.0, 1.0))  # max(20/10, 80/40) + 60/10
     8.0
     """
-    require_positive_integer(slots=slots)
-    require_non_negative(context_tokens=context_tokens)
+    slots = require_positive_integer(slots=slots)
+    context_tokens = require_non_negative(context_tokens=context_tokens)
     caches = slots * context_tokens * candidate.kv_bytes_per_token
     weights = replica_bytes(candidate, slots, context_tokens) - caches
     reading = weights / device.bytes_per_s
@@ -179,9 +182,11 @@ def response_late(
     >>> round(response_late(5.0, requests_per_s=0.8, mean_service_s=1.0, slots=1), 9)  # e^{−0.2·5}
     0.367879441
     """
-    require_non_negative(threshold_s=threshold_s, requests_per_s=requests_per_s)
-    require_positive(mean_service_s=mean_service_s)
-    require_positive_integer(slots=slots)
+    threshold_s, requests_per_s = require_non_negative(
+        threshold_s=threshold_s, requests_per_s=requests_per_s
+    )
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    slots = require_positive_integer(slots=slots)
     load = requests_per_s * mean_service_s
     require(load < slots, "requests_per_s", f"below {slots / mean_service_s:g}", requests_per_s)
     return _late(threshold_s / mean_service_s, erlang_c(slots, load), slots - load)
@@ -223,8 +228,11 @@ def min_replicas(requests_per_s: float, mean_service_s: float, slots: int, slo_s
     >>> min_replicas(10.0, mean_service_s=1.0, slots=4, slo_s=9.3)  # 10 erlangs, 12 slots
     3
     """
-    require_positive(requests_per_s=requests_per_s, mean_service_s=mean_service_s)
-    require_positive_integer(slots=slots)
+    slo_s = as_number(slo_s=slo_s)
+    requests_per_s, mean_service_s = require_positive(
+        requests_per_s=requests_per_s, mean_service_s=mean_service_s
+    )
+    slots = require_positive_integer(slots=slots)
     idle = mean_service_s * math.log(100)
     require(
         idle < slo_s < math.inf,

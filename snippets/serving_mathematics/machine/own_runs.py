@@ -41,7 +41,7 @@ from serving_mathematics.machine.step_time import (
     constants_of,
     count_work,
 )
-from serving_mathematics.require import require, require_all_positive
+from serving_mathematics.require import as_floats, require, require_all_positive
 
 FACTORS = {  # constants that are multiplied by e^x, or divided by it: the shares
     "kernels and host": ("factor_trtllm", "factor_sglang", "factor_vllm", "sequence_s"),
@@ -110,7 +110,7 @@ def scaled_constants(constants: Constants, moved: Array) -> Constants:
     shape = (len(FACTORS),)
     require(np.shape(moved) == shape, "moved", f"of shape {shape}", np.shape(moved))
     before, shares = constants.as_array(), list(SHARES)
-    values = before * np.exp(np.asarray(moved, dtype=float) @ _MOVES)
+    values = before * np.exp(as_floats(moved=moved) @ _MOVES)
     values[shares] = np.minimum(values[shares], np.maximum(1.0, before[shares]))
     return constants_of(values)
 
@@ -146,7 +146,7 @@ def fit_moves(
     >>> bool(0 < moved[1] < np.log(1.2 / 0.8))
     True
     """
-    first, each = np.asarray(first_token_s, float), np.asarray(per_token_s, float)
+    first, each = as_floats(first_token_s=first_token_s), as_floats(per_token_s=per_token_s)
     require_all_positive(per_token_s=each, first_token_s=first[np.isfinite(first)])
 
     def residuals(moved: Array) -> Array:

@@ -179,7 +179,7 @@ def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int,
     >>> parallel_widths(8, 8, 8)[:3], parallel_widths(64, 1, 8)[:3], parallel_widths(1, 1, 8)[:3]
     ((1, 8, 8), (8, 1, 8), (1, 8, 8))
     """
-    require_positive_integer(tensor=tensor, data=data, expert=expert)
+    tensor, data, expert = require_positive_integer(tensor=tensor, data=data, expert=expert)
     notes = []
     if expert > 1 and tensor == expert * expert and tensor > 8:
         notes.append(f"tp={tensor} with ep={expert} is read as {expert} devices")

@@ -126,7 +126,7 @@ def constants_of(values: Array) -> Constants:
     """
     names = [field.name for field in fields(Constants)]
     require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
-    require_all_non_negative(values=values)
+    values = require_all_non_negative(values=values)
     return Constants(*(float(value) for value in values))
 
 
@@ -138,7 +138,7 @@ def matrix_floor_s(generation: str, bytes_a_value: float) -> float:
     >>> round(matrix_floor_s("hopper", 2.0) * 1e6, 1)
     3.2
     """
-    require_positive(bytes_a_value=bytes_a_value)
+    bytes_a_value = require_positive(bytes_a_value=bytes_a_value)
     if generation == "blackwell":
         return 2.6e-6 if bytes_a_value == 2 else 6.0e-6
     return 3.2e-6 if bytes_a_value == 2 else 5.2e-6
@@ -177,7 +177,7 @@ def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit
     >>> expert_floor_s("hopper", "trtllm", 1.0, four_bit=False)
     3.2e-05
     """
-    require_positive(bytes_a_value=bytes_a_value)
+    bytes_a_value = require_positive(bytes_a_value=bytes_a_value)
     if generation == "blackwell":
         if four_bit:
             return 19e-6
@@ -199,7 +199,7 @@ def feed_forward_floor_s(
     >>> round(feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False) * 1e6, 1)
     11.4
     """
-    require_positive_integer(hidden=hidden)
+    hidden = require_positive_integer(hidden=hidden)
     matrix = matrix_floor_s(generation, kept.dense)
     if part.experts:
         router = matrix_floor_s(generation, 2.0)
@@ -418,7 +418,7 @@ def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
     >>> by_backend(count_work([WORKED]), 1.0, 2.0, 3.0)
     array([3.])
     """
-    require_finite(trtllm=trtllm, sglang=sglang, vllm=vllm)
+    trtllm, sglang, vllm = require_finite(trtllm=trtllm, sglang=sglang, vllm=vllm)
     return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
 
 
@@ -462,7 +462,7 @@ def ring_hops(devices: Array) -> Array:
     >>> ring_hops(np.array([1.0, 2.0, 8.0]))
     array([0.  , 1.  , 1.75])
     """
-    require_all_positive(devices=devices)
+    devices = require_all_positive(devices=devices)
     return np.asarray(2 * (devices - 1) / devices, dtype=float)
 
 
@@ -481,8 +481,8 @@ def message_s(
     >>> micros.round(2)
     array([0.  , 9.08])
     """
-    require_positive(share=share)
-    require_non_negative(floor_s=floor_s)
+    share = require_positive(share=share)
+    floor_s = require_non_negative(floor_s=floor_s)
     return np.asarray((hops > 0) * floor_s + hops * message_bytes / (link * share), dtype=float)
 
 
@@ -501,7 +501,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     >>> float(parts.messages[0]), bool(parts.weights[0] > 10 * parts.cache[0])
     (0.0, True)
     """
-    require_all_non_negative(sequences=sequences, context=context)
+    sequences, context = require_all_non_negative(sequences=sequences, context=context)
     step = 1 + work.drafts
     stage_sequences = np.maximum(sequences / work.stages, work.groups)
     a_group = (stage_sequences / work.groups)[:, None]

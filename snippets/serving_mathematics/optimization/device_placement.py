@@ -33,7 +33,7 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     H100_PEAK,
     attainable_flops,
 )
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import as_floats, require, require_non_negative, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,11 +85,11 @@ def decode_intensity(
     >>> decode_intensity([1, 4], parameters=6.0, weight_bytes=12.0, kv_bytes=3.0).tolist()
     [0.8, 2.0]
     """
-    b = np.asarray(batch, dtype=float)
+    b = as_floats(batch=batch)
     large = b.size > 0 and np.all((b >= 1) & (b < math.inf))
     require(large, "batch", "non-empty, at least 1 and finite", b)
-    require_positive(parameters=parameters, weight_bytes=weight_bytes)
-    require_non_negative(kv_bytes=kv_bytes)
+    parameters, weight_bytes = require_positive(parameters=parameters, weight_bytes=weight_bytes)
+    kv_bytes = require_non_negative(kv_bytes=kv_bytes)
     return np.asarray(2 * parameters * b / (weight_bytes + b * kv_bytes))
 
 

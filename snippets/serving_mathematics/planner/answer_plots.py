@@ -107,7 +107,7 @@ def axis_ticks(axis: Axis, most: int = 6) -> list[float]:
     >>> axis_ticks(Axis(0.0, 2.3)), axis_ticks(Axis(0.05, 3.0, log=True))
     ([0.0, 0.5, 1.0, 1.5, 2.0], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
     """
-    require_positive_integer(most=most)
+    most = require_positive_integer(most=most)
     if axis.log:
         first, last = (math.floor(math.log10(end)) for end in (axis.low, axis.high))
         factors = (1, 2, 5) if 3 * math.log10(axis.high / axis.low) <= most else (1,)

@@ -147,7 +147,7 @@ def closed_form(
     >>> round(told.tpot_s, 4)  # a step takes 0.2 s alone; λw = 0.02·99·0.1 = 0.198
     0.2494
     """
-    require_positive(rate_per_s=rate_per_s)
+    rate_per_s = require_positive(rate_per_s=rate_per_s)
     require(all(0 < q < 1 for q in quantiles), "quantiles", "in (0, 1)", quantiles)
     _, reading = work_s(asked, engine)
     prompt, later = _prompt_s(asked, engine), asked.output_tokens - 1.0

@@ -335,7 +335,9 @@ def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> lis
     Traceback (most recent call last):
     ValueError: load_test must be files that can be read, or typed, got 'no such file'
     """
-    require_positive(prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+    prompt_tokens, output_tokens = require_positive(
+        prompt_tokens=prompt_tokens, output_tokens=output_tokens
+    )
     if re.match(r"\s*\d[\d.]*(/s)?:", text, re.ASCII):
         return read_typed(text, prompt_tokens, output_tokens)
     runs = []

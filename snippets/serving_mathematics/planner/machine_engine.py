@@ -85,9 +85,9 @@ def cache_blocks(
     >>> cache_blocks(WORKED, token_bytes=131072.0)
     27158
     """
-    require_in("(0, 1]", memory_share=memory_share)
-    require_non_negative(reserved_bytes=reserved_bytes)
-    require_positive(token_bytes=token_bytes)
+    memory_share = require_in("(0, 1]", memory_share=memory_share)
+    reserved_bytes = require_non_negative(reserved_bytes=reserved_bytes)
+    token_bytes = require_positive(token_bytes=token_bytes)
     usable = memory_share * deployment.system.memory_bytes - reserved_bytes
     spare = max(0.0, usable - weight_bytes(deployment))
     return int(spare // (BLOCK_TOKENS * token_bytes)) * deployment.attention_data
@@ -134,7 +134,7 @@ def engine_of(
     >>> 4 < 1000 * made.engine.step_s < 8  # 15 GB at 3.35 TB/s, and kernels
     True
     """
-    require_positive(slowness=slowness)
+    slowness = require_positive(slowness=slowness)
     require(1 <= places <= MOST_PLACES, "batch_limit", f"from 1 to {MOST_PLACES}", places)
     most = deployment.architecture.context_tokens
     require(0 <= longest <= most, "longest", f"from 0 to the context, {most:,}", longest)
@@ -212,8 +212,8 @@ def logged_reserve(deployment: Deployment, token_bytes: float, blocks: int) -> f
     >>> round(logged_reserve(one, token_bytes=131072.0, blocks=27_284) / 2**30, 2)
     3.75
     """
-    require_positive(token_bytes=token_bytes)
-    require_non_negative(blocks=blocks)
+    token_bytes = require_positive(token_bytes=token_bytes)
+    blocks = require_non_negative(blocks=blocks)
     taken = weight_bytes(deployment) + blocks * BLOCK_TOKENS * token_bytes
     spare = 0.9 * deployment.system.memory_bytes - taken
     require(spare >= 0, "blocks", "no more than fit beside the weights", blocks)

@@ -59,7 +59,7 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     >>> [split_name(one) for one in question_of(run)][:3]
     ['tp1', 'tp2', 'tp4']
     """
-    require_in("[1, 10]", margin=margin)
+    margin = require_in("[1, 10]", margin=margin)
     one = run.answers
     each = run.first_token_s + (one.mean_output_tokens - 1) * run.per_token_s
     count = int(np.clip(8 * run.concurrency, LEAST, MOST))

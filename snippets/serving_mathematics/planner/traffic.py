@@ -29,10 +29,12 @@ from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_positive,
     require_positive_integer,
+    widen_fields,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -57,6 +59,7 @@ class TrafficClass:
 
     def __post_init__(self) -> None:
         """Refuse what is not a class."""
+        widen_fields(self)
         require_in("(0, 1]", share=self.share)
         _require_lengths(self)
 
@@ -81,6 +84,7 @@ class Traffic:
 
     def __post_init__(self) -> None:
         """Refuse what is not traffic."""
+        widen_fields(self)
         require_positive(rate_per_s=self.rate_per_s)
         finite = 0 <= self.arrival_scv < math.inf
         require(finite, "arrival_scv", "non-negative and finite", self.arrival_scv)
@@ -171,7 +175,7 @@ def share_of_traffic(
     `drawn_classes`, which traffic of several needs. Raises ValueError unless both counts are
     positive integers and the classes are as many.
     """
-    require_positive_integer(replicas=replicas)
+    replicas = require_positive_integer(replicas=replicas)
     rate = traffic.rate_per_s / replicas
     cached_share: float | FloatArray = traffic.cached_share
     if traffic.classes:
@@ -206,7 +210,8 @@ def shares_of_trace(
     asked: the trace. replicas: n. requests: enough; all replicas are returned when they hold fewer.
     Those that get no request are left out. Raises ValueError unless both are positive.
     """
-    require_positive_integer(replicas=replicas)
+    requests = as_number(requests=requests)
+    replicas = require_positive_integer(replicas=replicas)
     require(requests >= 1, "requests", "positive", requests)
     chosen = np.floor(rng.random(asked.arrival_s.size) * replicas)
     order = np.argsort(chosen, kind="stable")  # by replica, in order of arrival
