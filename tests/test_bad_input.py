@@ -83,6 +83,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "capacity.bounded_server.response.status": "HTTPStatus refuses what is none",
     "engine.token_engine.plan_step.decoding": "once a step, of an engine that has checked",
     "engine.token_engine.plan_step.token_budget": "the same",
+    "machine.deployments.possible.value": "is what the message quotes, where it does not raise",
     "machine.predict.number.low": "a limit, which is not checked",
     "optimization.cached_attention.generate.prompt": "is called tokens where it is read",
     "planner.capacity_planner.sectioned_quantiles.values": "NaN is what has no value",

@@ -5,12 +5,12 @@ and returns the numbers that are to be used in their place, of 64 bits:
 `mean_service_s = require_positive(mean_service_s=mean_service_s)`. Counted in the type that they
 come in, narrower numbers overflow or are rounded without a word.
 
-A number is one of Python or numpy, a Fraction, a Decimal, a truth value (0 or 1), or an array
-without dimensions that holds one. It comes back as an int of Python where its type is one of
-integers, and else as a float. Lists and tuples come back as what they are, with such numbers; what
-else numpy reads as an array of numbers comes back as one of int64 or float64. NaN, infinities,
-numbers beyond the range of a float, complex numbers, spans of time, text, generators, and arrays
-with masked elements keep none of the rules.
+A number is one of Python or numpy, a Fraction, a Decimal, or an array without dimensions that holds
+one; a truth value is none, but among the elements of a list or an array it counts as 0 or 1. It
+comes back as an int of Python where its type is one of integers, and else as a float. Lists and
+tuples come back as what they are, with such numbers; what else numpy reads as an array of numbers
+comes back as one of int64 or float64. NaN, infinities, numbers beyond the range of a float, complex
+numbers, spans of time, text, generators, and arrays with masked elements keep none of the rules.
 
 Source: ISO 31-11 for the intervals.
 """
@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-_REAL = (Real, Decimal, np.bool_)
+_REAL = (Real, Decimal)
 _WIDE = {int, float, np.int64, np.float64}
 COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
 
@@ -219,7 +219,7 @@ def widen_fields(record: Any) -> None:
     """
     for name, value in vars(record).items():
         single = isinstance(value, _REAL) or (isinstance(value, np.ndarray) and value.ndim == 0)
-        if single and type(value) not in (int, float, bool) and math.isfinite(_number(value)):
+        if single and type(value) not in (int, float) and math.isfinite(_number(value)):
             object.__setattr__(record, name, _number(value))
 
 
@@ -263,9 +263,9 @@ def _plain(value: Any) -> float:
     """A number of another type as an int or a float; TypeError for what is none."""
     if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
         value = value[()]
-    if not isinstance(value, _REAL) or isinstance(value, np.timedelta64):
+    if not isinstance(value, _REAL) or isinstance(value, bool | np.timedelta64):
         raise TypeError
-    return int(value) if isinstance(value, Integral | np.bool_) else float(value)
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _wide(value: Any) -> Any:
@@ -273,6 +273,8 @@ def _wide(value: Any) -> Any:
     if type(value) in (list, tuple):
         plain = set(map(type, value)) <= _WIDE
         return value if plain else type(value)(map(_wide, value))
+    if isinstance(value, bool | np.bool_):
+        return int(value)
     if isinstance(value, _REAL):
         return _plain(value)
     found = np.asarray(value)

@@ -42,6 +42,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+LARGEST_LOG = 700.0  # logarithm of the largest ratio, where floats nearly end
 CHUNK = 128  # observations that simulate_sprt draws at a time
 
 
@@ -149,8 +150,8 @@ def msprt_ratio(
 
     count: n, positive. mean_difference: δ̄, mean of n observations of the difference, same shape or
     one that broadcasts. variance: V of one observation, positive. mixing_variance: τ², positive.
-    Raises ValueError outside these ranges. Source: Johari et al. (2017), as documented by
-    Stenberg's mixtureSPRT.
+    Ratios beyond e^700 are e^700. Raises ValueError outside these ranges. Source: Johari et al.
+    (2017), as documented by Stenberg's mixtureSPRT.
 
     >>> float(msprt_ratio(100, 0.3, 1.0, 0.1).round(6))
     18.028637
@@ -163,7 +164,8 @@ def msprt_ratio(
     mixing_variance = require_positive(mixing_variance=mixing_variance)
     spread = variance + n * mixing_variance
     exponent = n**2 * mixing_variance * delta**2 / (2 * variance * spread)
-    ratio: FloatArray = np.sqrt(variance / spread) * np.exp(np.minimum(exponent, 700.0))
+    log_ratio = exponent + np.log(variance / spread) / 2
+    ratio: FloatArray = np.exp(np.minimum(log_ratio, LARGEST_LOG))
     return ratio
 
 

@@ -152,8 +152,9 @@ def break_even_load(percentile: float, probability: float) -> float:
     quantile q.
 
     percentile: p in (0, 1) of the delay. probability: q above p. Returns (1−κ)/(1−κ+e^{−κP}) with P
-    = ln(1/(1−p)), Q = ln(1/(1−q)) and κ = Q/(2Q−P), where hedged and unhedged quantile are equal.
-    Raises ValueError outside these ranges.
+    = ln(1/(1−p)), Q = ln(1/(1−q)) and κ = Q/(2Q−P), where hedged and unhedged quantile are equal;
+    where κ is below 1 − 1/P, that would be at the tipping load, and hedging gains as long as there
+    is a steady state: κ = 1 − 1/P. Raises ValueError outside these ranges.
 
     >>> round(break_even_load(percentile=0.95, probability=0.99), 4)
     0.7045
@@ -163,7 +164,7 @@ def break_even_load(percentile: float, probability: float) -> float:
     rule = f"in ({percentile}, 1)"
     require(percentile < probability < 1, "probability", rule, probability)
     delay, target = -math.log1p(-percentile), -math.log1p(-probability)
-    ratio = target / (2 * target - delay)
+    ratio = max(target / (2 * target - delay), 1 - 1 / delay)
     return (1 - ratio) / (1 - ratio + math.exp(-ratio * delay))
 
 

@@ -36,6 +36,8 @@ from serving_mathematics.require import as_floats, as_number, require, require_i
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LEAST_LOAD = 1e-280  # below which gaps would pass the range of a float, and nobody waits anyway
+
 
 def load_cap(quantile: Callable[[float], float], objective_s: float) -> float:
     """Highest utilization at which a response quantile stays within the objective, by bisection.
@@ -88,7 +90,8 @@ def simulated_quantile(
     work = work / work.mean()
     if utilization == 0:
         return float(np.quantile(work, probability))
-    arrivals = np.cumsum(apart / apart.mean() / utilization)
+    gaps = apart / apart.mean() / max(utilization, LEAST_LOAD)
+    arrivals = np.cumsum(gaps)
     return float(np.quantile(fifo_waits(arrivals, work) + work, probability))
 
 

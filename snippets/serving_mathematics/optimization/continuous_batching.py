@@ -43,6 +43,8 @@ from serving_mathematics.require import (
     require_all_positive,
     require_non_negative,
     require_non_negative_integer,
+    require_positive_integer,
+    widen_fields,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -167,6 +169,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         """Refuse what is not an engine."""
+        widen_fields(self)
         for name in ("step_s", "prefill_token_s", "decode_token_s", "context_token_s"):
             cost = getattr(self, name)
             require(0 <= cost < math.inf, name, "non-negative and finite", cost)
@@ -264,20 +267,19 @@ def chat_workload(
     >>> chat_workload(np.random.default_rng(0), np.inf, 3, 1.0, 1.0).output_tokens.tolist()
     [1, 1, 1]
     """
-    rate, requests = as_number(rate=rate, requests=requests)
+    rate = as_number(rate=rate)
     require(rate > 0, "rate", "positive", rate)
-    whole = isinstance(requests, int | np.integer) and not isinstance(requests, bool)
-    whole = whole and 1 <= requests < 2**31
-    require(whole, "requests", "a positive integer", requests)
-    for name, mean in (
-        ("mean_prompt_tokens", mean_prompt_tokens),
-        ("mean_output_tokens", mean_output_tokens),
-    ):
+    requests = require_positive_integer(requests=requests)
+    require(requests < 2**31, "requests", "below 2³¹", requests)
+    prompt, output = as_number(
+        mean_prompt_tokens=mean_prompt_tokens, mean_output_tokens=mean_output_tokens
+    )
+    for name, mean in (("mean_prompt_tokens", prompt), ("mean_output_tokens", output)):
         require(1 <= mean <= 1e7, name, "in [1, 10⁷]", mean)
     return Workload(
         np.cumsum(rng.exponential(1.0, requests)) / rate,
-        rng.geometric(1 / mean_prompt_tokens, requests),
-        rng.geometric(1 / mean_output_tokens, requests),
+        rng.geometric(1 / prompt, requests),
+        rng.geometric(1 / output, requests),
     )
 
 

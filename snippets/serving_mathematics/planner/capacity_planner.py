@@ -61,6 +61,7 @@ from serving_mathematics.planner.traffic import (
 from serving_mathematics.require import (
     as_floats,
     require,
+    require_finite,
     require_in,
     require_non_negative_integer,
     widen_fields,
@@ -185,13 +186,14 @@ class ClassRun:
 def reaches(classes: Sequence[ClassRun], goals: Sequence[Objective], widths: float = 0.0) -> bool:
     """Whether the quantiles of all classes, with so many half-widths added, keep their objectives.
 
-    classes, goals: in one order.
+    classes, goals: in one order. widths: finite; else ValueError.
 
     >>> run, goal = Quantile(0.9, 0.2), Objective(1.0, 1.0)
     >>> one = ClassRun("chat", goal, run, run, Quantile(1.0, 0.0), 5.0)
     >>> reaches([one], [goal]), reaches([one], [goal], 1.0)
     (True, False)
     """
+    widths = require_finite(widths=widths)
     return all(
         run.value + widths * run.half_width <= limit
         for one, goal in zip(classes, goals, strict=True)
@@ -325,6 +327,7 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     0.75
     """
     series = as_floats(held=held)
+    require(np.all((series == 0) | (series == 1)), "held", "0 or 1 each", held)
     require(series.ndim == 1, "held", "one-dimensional", series.shape)
     require(series.size >= 2 * SECTIONS, "held", f"at least {2 * SECTIONS}", series.size)
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])

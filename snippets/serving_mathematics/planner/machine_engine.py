@@ -51,7 +51,13 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 BLOCK_TOKENS = 16  # tokens in a block of the cache, vLLM's default
@@ -135,7 +141,8 @@ def engine_of(
     True
     """
     slowness = require_positive(slowness=slowness)
-    require(1 <= places <= MOST_PLACES, "batch_limit", f"from 1 to {MOST_PLACES}", places)
+    places = require_positive_integer(places=places)
+    require(places <= MOST_PLACES, "places", f"from 1 to {MOST_PLACES}", places)
     most = deployment.architecture.context_tokens
     require(0 <= longest <= most, "longest", f"from 0 to the context, {most:,}", longest)
     token_bytes = mean_token_bytes(deployment, asked)
@@ -334,7 +341,7 @@ def check_bad_input_is_refused() -> None:
     asked = Workload([0], [100], [10])
     small = replace(WORKED, system=replace(WORKED.system, memory_bytes=20e9))
     checks.raises("does not fit", engine_of, small, asked, match="model weights must be smaller")
-    checks.raises("places", engine_of, WORKED, asked, 9999, 2000, match="batch_limit must be from")
+    checks.raises("places", engine_of, WORKED, asked, 9999, 2000, match="places must be from")
     checks.raises("no share", cache_blocks, WORKED, 1.0, 0.0, match="memory_share must be in")
     checks.raises("less", cache_blocks, WORKED, 1.0, 0.9, -1.0, match="reserved_bytes must be")
     checks.raises("too many", logged_reserve, WORKED, 1e5, 10**6, match="blocks must be no more")

@@ -36,7 +36,12 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.configurations import rank, split_name
 from serving_mathematics.planner.questions import _possible_splits
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
 RECORD = "measured_questions"
 COMMAND = "python -m serving_mathematics.planner.measured_questions"
@@ -100,6 +105,7 @@ def answer_run(run: Run, margin: float) -> dict[str, Any]:
     >>> sorted(told)
     ['devices', 'problem', 'split']
     """
+    margin = require_in("[1, 10]", margin=margin)
     try:
         if run.kind != "engine":
             raise ValueError(WHOLE_FLEET)
@@ -169,6 +175,8 @@ def device_class(devices: int) -> str:
     >>> device_class(3), device_class(8)
     ('3, 4', '5 to 8')
     """
+    devices = require_positive_integer(devices=devices)
+    require(devices <= CLASSES[-1][0], "devices", f"at most {CLASSES[-1][0]}", devices)
     return next(name for most, name in CLASSES if devices <= most)
 
 
@@ -178,6 +186,7 @@ def within_a_step(measured: int, answered: int) -> bool:
     >>> within_a_step(4, 8), within_a_step(4, 9), within_a_step(4, 0)
     (True, False, False)
     """
+    measured, answered = require_non_negative_integer(measured=measured, answered=answered)
     return 2 * measured >= answered >= measured / 2
 
 

@@ -32,6 +32,7 @@ from serving_mathematics.require import (
     as_number,
     require,
     require_in,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
     widen_fields,
@@ -105,6 +106,9 @@ def _require_lengths(asked: Traffic | TrafficClass) -> None:
         require(1 <= value < math.inf, name, "finite and at least 1", value)
 
 
+MOST_DRAWN = 10_000_000  # requests whose class is drawn at once
+
+
 def mixed_traffic(
     rate_per_s: float, classes: tuple[TrafficClass, ...], arrival_scv: float = 1.0
 ) -> Traffic:
@@ -128,11 +132,14 @@ def mixed_traffic(
 def drawn_classes(rng: np.random.Generator, traffic: Traffic, requests: int) -> IntArray:
     """The class of each request, by its place in the traffic's classes, shape (requests,).
 
-    requests: how many. All are 0 where the traffic has no classes.
+    requests: how many. All are 0 where the traffic has no classes. Raises ValueError where they
+    are not a count.
 
     >>> drawn_classes(np.random.default_rng(0), Traffic(1.0), 3).tolist()
     [0, 0, 0]
     """
+    requests = require_non_negative_integer(requests=requests)
+    require(requests <= MOST_DRAWN, "requests", f"at most {MOST_DRAWN:,}", requests)
     shares = np.array([one.share for one in traffic.classes] or [1.0])
     return np.searchsorted(np.cumsum(shares)[:-1], rng.random(requests), side="right")
 

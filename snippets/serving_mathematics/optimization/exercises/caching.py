@@ -89,6 +89,13 @@ def longest_context(
     return float(math.floor((tokens - windowed_share * window) / (1 - windowed_share)))
 
 
+def _coth_excess(x: float) -> float:
+    """x·coth(x) − 1, for x > 0, where the series takes over from a difference of equal numbers."""
+    if x < 0.1:
+        return x**2 / 3 - x**4 / 45 + 2 * x**6 / 945 - x**8 / 4725
+    return x / math.tanh(x) - 1
+
+
 def block_waste(mean_tokens: float, block_tokens: int) -> float:
     """Mean slots left empty in the last block, when lengths are geometric: B/(1 − q^B) − m.
 
@@ -101,8 +108,11 @@ def block_waste(mean_tokens: float, block_tokens: int) -> float:
     mean_tokens = as_number(mean_tokens=mean_tokens)
     require(1 <= mean_tokens < math.inf, "mean_tokens", "at least 1 and finite", mean_tokens)
     block_tokens = require_positive_integer(block_tokens=block_tokens)
-    more = 1 - 1 / mean_tokens  # q
-    return block_tokens / (1 - more**block_tokens) - mean_tokens
+    if mean_tokens == 1:
+        return block_tokens - 1.0
+    rate = -math.log1p(-1 / mean_tokens)  # −ln q; B/(1 − q^B) is (B + B·coth(B·rate/2))/2
+    curved = _coth_excess(block_tokens * rate / 2) - _coth_excess(rate / 2)
+    return (block_tokens - 1) / 2 + curved / rate
 
 
 def items_for(popularity: npt.ArrayLike, target: float) -> int:
