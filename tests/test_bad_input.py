@@ -32,7 +32,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -336,9 +336,17 @@ def told(problem: Exception) -> str:
     return f"{problem!r}"[:200] + place
 
 
-def answered(function: Callable[..., Any], bound: inspect.BoundArguments, limit_s: float) -> Any:
+def answered(
+    function: Callable[..., Any],
+    bound: inspect.BoundArguments,
+    limit_s: float,
+    numpy: Literal["ignore", "warn"] = "ignore",
+) -> Any:
     """What a call answers, the first of it where that is a generator, in so much time."""
-    with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        np.errstate(over=numpy, divide=numpy, invalid=numpy, under="ignore"),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         signal.setitimer(signal.ITIMER_PROF, limit_s)
         try:
             answer = function(*bound.args, **bound.kwargs)

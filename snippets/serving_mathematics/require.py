@@ -213,6 +213,24 @@ def as_number(**numbers: Any) -> Any:
     return tuple(used) if len(used) > 1 else used[0]
 
 
+def as_numbers(**arrays: Any) -> Any:
+    """Lists, tuples or arrays of real numbers, with numbers of 64 bits; NaN may be among them.
+
+    >>> as_numbers(sizes=np.array([200, 100], np.uint8)) * 2
+    array([400, 200])
+    >>> as_numbers(sizes=(size for size in [1, 2]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: sizes must be real numbers, got <generator object ...
+    """
+    used = []
+    for name, value in arrays.items():
+        try:
+            used.append(_wide(value))
+        except (TypeError, ValueError, OverflowError):
+            _refuse(name, "real numbers", value)
+    return tuple(used) if len(used) > 1 else used[0]
+
+
 def widen_fields(record: Any) -> None:
     """The numbers among the fields of a dataclass, also of a frozen one, as what the rules return;
     what breaks a rule stays as it is, for the rule to tell.

@@ -26,6 +26,7 @@ from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_in,
     require_positive_integer,
@@ -82,6 +83,7 @@ def naive_z(series: npt.ArrayLike) -> FloatArray:
     >>> float(naive_z([0.0, 2.0, 1.0, 1.0]).round(6))
     2.44949
     """
+    series = as_numbers(series=series)
     values = _series(series, 2)
     z: FloatArray = values.mean(axis=-1) / _spread(values)
     return z
@@ -97,6 +99,7 @@ def adjusted_z(series: npt.ArrayLike) -> FloatArray:
     >>> float(adjusted_z([0.0, 1.0] * 5).round(6)) == float(naive_z([0.0, 1.0] * 5).round(6))
     True
     """
+    series = as_numbers(series=series)
     values = _series(series, 10)
     naive = naive_z(values)
     around = values - values.mean(axis=-1, keepdims=True)
@@ -116,6 +119,7 @@ def batch_t(series: npt.ArrayLike, batches: int) -> FloatArray:
     >>> float(batch_t([1.0, 1.0, 3.0, 3.0], batches=2))
     2.0
     """
+    series = as_numbers(series=series)
     batches = as_number(batches=batches)
     require(2 <= batches < math.inf and batches % 1 == 0, "batches", "an integer ≥ 2", batches)
     values = _series(series, 2 * int(batches))

@@ -37,6 +37,7 @@ from serving_mathematics.capacity.hedging_collapse import wilson_interval
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.require import (
     as_floats,
+    as_numbers,
     require,
     require_in,
     require_non_negative_integer,
@@ -81,6 +82,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> round(fit_temperature(z, [0, 0, 0, 1]) * math.log(3.0), 9)
     1.0
     """
+    labels = as_numbers(labels=labels)
     z, y = as_floats(logits=logits), np.asarray(labels)
     require(z.ndim == 2 and z.size > 0 and np.isfinite(z).all(), "logits", "finite rows", z.shape)
     known = y.shape == z.shape[:1] and np.isin(y, np.arange(z.shape[1])).all()

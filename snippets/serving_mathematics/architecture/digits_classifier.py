@@ -27,6 +27,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.require import (
     as_floats,
+    as_numbers,
     require,
     require_all_finite,
     require_in,
@@ -141,6 +142,7 @@ def cross_entropy_gradient(labels: npt.ArrayLike) -> OutputGradient:
     >>> cross_entropy_gradient([1, 0])(np.zeros((1, 10)), np.array([1])).round(3)[0, :3].tolist()
     [-0.9, 0.1, 0.1]
     """
+    labels = as_numbers(labels=labels)
     digits = np.asarray(labels)
     valid = digits.ndim == 1 and digits.size > 0 and np.isin(digits, np.arange(DIGITS)).all()
     require(valid, "labels", "a sequence of digits from 0 to 9", labels)

@@ -25,6 +25,7 @@ from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_in,
     require_non_negative,
@@ -63,6 +64,7 @@ def psi(reference: npt.ArrayLike, current: npt.ArrayLike, floor: float = FLOOR) 
     >>> float(psi([50, 50], [50, 50]))
     0.0
     """
+    reference, current = as_numbers(reference=reference, current=current)
     p, q = _shares("reference", reference), _shares("current", current)
     require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
     floor = require_in("[0, 0.1)", floor=floor)
@@ -80,6 +82,7 @@ def jensen_shannon(reference: npt.ArrayLike, current: npt.ArrayLike) -> FloatArr
     >>> float(jensen_shannon([1, 0], [0, 1]).round(6))
     0.693147
     """
+    reference, current = as_numbers(reference=reference, current=current)
     p, q = _shares("reference", reference), _shares("current", current)
     require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
     p, q = np.broadcast_arrays(p, q)

@@ -129,6 +129,7 @@ def delay_for_stalls_s(probability: float, mean_itl_s: float, gap_s: float) -> f
     >>> round(delay_for_stalls_s(probability=0.01, mean_itl_s=0.5, gap_s=1.0), 4)
     1.8897
     """
+    mean_itl_s = as_number(mean_itl_s=mean_itl_s)
     probability = require_in("(0, 1)", probability=probability)
     sigma = stall_probability(0.0, mean_itl_s, gap_s)
     return max(0.0, mean_itl_s * math.log(sigma / probability) / (1 - sigma))

@@ -53,7 +53,7 @@ def gaps_during_prefill_s(
     >>> gaps_during_prefill_s(step_s=0.5, prompt_tokens=500, prefill_per_s=100.0, chunk_tokens=200)
     array([2.5, 2.5, 1.5])
     """
-    prompt_tokens = as_number(prompt_tokens=prompt_tokens)
+    prompt_tokens, chunk_tokens = as_number(prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens)
     step_s, prefill_per_s = require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     for name, value in (("prompt_tokens", prompt_tokens), ("chunk_tokens", chunk_tokens)):
         require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
@@ -121,7 +121,7 @@ def simulate_itl_s(
     of each. chunk_tokens: C, most prompt tokens in a step. Raises ValueError on bad input and when
     chunks of that size cannot keep up.
     """
-    chunk_tokens = as_number(chunk_tokens=chunk_tokens)
+    prompt_tokens, chunk_tokens = as_number(prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens)
     step_s, prefill_per_s, prompts_per_s = require_positive(
         step_s=step_s, prefill_per_s=prefill_per_s, prompts_per_s=prompts_per_s
     )

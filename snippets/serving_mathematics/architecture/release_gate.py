@@ -31,6 +31,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
     as_number,
+    as_numbers,
     require,
     require_finite,
     require_in,
@@ -62,7 +63,9 @@ def quality_harm(newly_wrong: int, newly_right: int, pairs: int, level: float) -
     >>> round(bounds.low, 4), bounds.estimate, round(bounds.high, 4)
     (0.01, 0.02, 0.0312)
     """
-    pairs = as_number(pairs=pairs)
+    newly_wrong, newly_right, pairs = as_number(
+        newly_wrong=newly_wrong, newly_right=newly_right, pairs=pairs
+    )
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
         require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     w, r, n = newly_wrong, newly_right, pairs
@@ -98,6 +101,9 @@ def error_harm(
     >>> round(bounds.low, 4), bounds.estimate, round(bounds.high, 4)
     (0.2426, 0.5, 0.7007)
     """
+    baseline_errors, candidate_errors = as_number(
+        baseline_errors=baseline_errors, candidate_errors=candidate_errors
+    )
     level = require_in("(0, 0.5)", level=level)
     z = NormalDist().inv_cdf(1 - level)
     wilson = []
@@ -135,6 +141,7 @@ def latency_harm(
     >>> latency_harm([1.0] * 100, [2.0] * 100, probability=0.5, level=0.05)
     Bounds(low=1.0, estimate=1.0, high=1.0)
     """
+    baseline_s, candidate_s = as_numbers(baseline_s=baseline_s, candidate_s=candidate_s)
     probability = require_in("(0, 1)", probability=probability)
     level = require_in("(0, 0.5)", level=level)
     arms = []
@@ -175,6 +182,7 @@ def cost_harm(baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float) -
     >>> cost_harm([1.0, 1.0], [1.5, 1.5], level=0.05).estimate
     0.5
     """
+    baseline, candidate = as_numbers(baseline=baseline, candidate=candidate)
     level = require_in("(0, 0.5)", level=level)
     means, variance = [], 0.0
     for name, costs in (("baseline", baseline), ("candidate", candidate)):

@@ -73,6 +73,7 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
     >>> round_trips(1000, 1000), round_trips(40_000, 1000, handshakes=2)
     (1, 4)
     """
+    request_bytes, answer_bytes = as_number(request_bytes=request_bytes, answer_bytes=answer_bytes)
     for name, size in (("request_bytes", request_bytes), ("answer_bytes", answer_bytes)):
         require(0 < size < math.inf, name, "positive and finite", size)
     handshakes = require_non_negative_integer(handshakes=handshakes)
@@ -91,7 +92,9 @@ def call_latency_s(
     >>> round(call_latency_s(1, 0.05, 12_500, 12.5e6, work_s=0.002), 6)
     0.053
     """
-    trips = as_number(trips=trips)
+    trips, round_trip_s, size_bytes, work_s = as_number(
+        trips=trips, round_trip_s=round_trip_s, size_bytes=size_bytes, work_s=work_s
+    )
     require(1 <= trips < math.inf, "trips", "at least 1", trips)
     bytes_per_s = require_positive(bytes_per_s=bytes_per_s)
     for name, value in (
@@ -116,7 +119,9 @@ def worthwhile_work_s(
     >>> round(worthwhile_work_s(40_000, 14_000, 0.05, 12.5e6), 5)
     0.05208
     """
-    before_bytes, after_bytes = as_number(before_bytes=before_bytes, after_bytes=after_bytes)
+    before_bytes, after_bytes, round_trip_s = as_number(
+        before_bytes=before_bytes, after_bytes=after_bytes, round_trip_s=round_trip_s
+    )
     require(before_bytes < math.inf, "before_bytes", "finite", before_bytes)
     require(0 < after_bytes <= before_bytes, "after_bytes", "in (0, before]", after_bytes)
     before, after = (

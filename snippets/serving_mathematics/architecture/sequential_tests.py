@@ -27,6 +27,7 @@ from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_positive,
@@ -71,7 +72,7 @@ def sprt_expected_samples(p0: float, p1: float, alpha: float, beta: float) -> tu
     >>> [round(n, 1) for n in sprt_expected_samples(0.01, 0.02, 0.05, 0.2)]
     [430.1, 487.1]
     """
-    p1 = as_number(p1=p1)
+    p1, alpha, beta = as_number(p1=p1, alpha=alpha, beta=beta)
     p0 = require_in("(0, 1)", p0=p0)
     require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
     upper, lower = sprt_bounds(alpha, beta)
@@ -156,6 +157,7 @@ def msprt_ratio(
     >>> float(msprt_ratio(100, 0.3, 1.0, 0.1).round(6))
     18.028637
     """
+    count, mean_difference = as_numbers(count=count, mean_difference=mean_difference)
     count = require_all_positive(count=count)
     mean_difference = require_all_finite(mean_difference=mean_difference)
     n, delta = as_floats(count=count), as_floats(mean_difference=mean_difference)

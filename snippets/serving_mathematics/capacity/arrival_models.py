@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
-from serving_mathematics.require import as_floats, as_number, require, require_positive
+from serving_mathematics.require import as_floats, as_number, as_numbers, require, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +46,7 @@ def switching_generator(leave_rates: tuple[float, float]) -> FloatArray:
     >>> switching_generator((0.1, 0.05)).tolist()
     [[-0.1, 0.1], [0.05, -0.05]]
     """
+    leave_rates = as_numbers(leave_rates=leave_rates)
     first, second = leave_rates
     require(
         0 < first < math.inf and 0 < second < math.inf,
@@ -265,6 +266,7 @@ def switching_edges(
     >>> edges[0].item(), edges[-1].item(), phases[:2].tolist()
     (0.0, 50.0, [1, 0])
     """
+    leave_rates = as_numbers(leave_rates=leave_rates)
     first, second = leave_rates
     require(
         0 < first < math.inf and 0 < second < math.inf,

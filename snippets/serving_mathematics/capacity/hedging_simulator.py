@@ -37,6 +37,7 @@ from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
@@ -89,6 +90,9 @@ def poisson_workload(
     utilization: ρ > 0 without hedges; 1 and more is an overload. fleet: servers, at least 2.
     requests: n per replication. replications: r. Raises ValueError outside these ranges.
     """
+    fleet, requests, replications = as_number(
+        fleet=fleet, requests=requests, replications=replications
+    )
     utilization = require_positive(utilization=utilization)
     for name, value, least in (
         ("fleet", fleet, 2),
@@ -132,6 +136,7 @@ def hedged_responses(
     >>> [values.tolist() for values in hedged_responses(workload, delay=2.0)]
     [[[3.0, 3.5]], [1.0]]
     """
+    delay, initial_work = as_numbers(delay=delay, initial_work=initial_work)
     arrivals, fleet = workload.arrivals, workload.fleet
     lanes, requests = arrivals.shape
     initial_work = require_all_non_negative(initial_work=initial_work)
@@ -313,6 +318,7 @@ def quantile_estimate(responses: FloatArray, probability: float) -> MeanEstimate
     >>> quantile_estimate(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]), 0.5).mean
     3.0
     """
+    responses = as_numbers(responses=responses)
     require(
         responses.ndim == 2 and responses.shape[0] >= 2 and responses.shape[1] >= 1,
         "responses",

@@ -85,7 +85,7 @@ def hedged_load(utilization: float, delay: float) -> float:
     >>> round(hedged_load(0.3, delay=0.0), 12)
     0.6
     """
-    delay = as_number(delay=delay)
+    utilization, delay = as_number(utilization=utilization, delay=delay)
     shortest = smallest_stable_delay(utilization)
     rule = f"above {shortest:.6g} for a steady state" if shortest else "non-negative"
     require(delay > shortest or (shortest == 0 and delay == 0), "delay", rule, delay)
@@ -108,6 +108,7 @@ def tipping_load(utilization: float, delay: float) -> float:
     >>> round(tipping_load(0.6, delay=7.5), 4)
     0.9134
     """
+    utilization, delay = as_number(utilization=utilization, delay=delay)
     hedged_load(utilization, delay)  # refuses what has no steady state
     if utilization <= 0.5 or delay == math.inf:
         return 1.0
@@ -125,6 +126,7 @@ def loaded_quantile(probability: float, utilization: float, delay: float) -> flo
     >>> round(loaded_quantile(0.99, utilization=0.5, delay=math.inf), 5)
     9.21034
     """
+    utilization = as_number(utilization=utilization)
     probability = require_in("(0, 1)", probability=probability)
     alone = -math.log1p(-probability) / (1 - hedged_load(utilization, delay))
     return alone if alone <= delay else (alone + delay) / 2

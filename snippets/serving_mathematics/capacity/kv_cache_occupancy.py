@@ -26,6 +26,8 @@ from serving_mathematics.capacity.littles_law import number_in_system
 from serving_mathematics.definitions.queue_simulator import fifo_waits, gamma_times
 from serving_mathematics.require import (
     as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
@@ -82,6 +84,9 @@ def token_seconds(
     >>> token_seconds(100, 3, prefill_s=1.0, token_interval_s=0.5).tolist()
     201.5
     """
+    prompt_tokens, output_tokens = as_numbers(
+        prompt_tokens=prompt_tokens, output_tokens=output_tokens
+    )
     prompt_tokens = require_all_finite(prompt_tokens=prompt_tokens)
     prompts = as_floats(prompt_tokens=prompt_tokens)
     require(
@@ -133,6 +138,7 @@ def tokens_in_cache(
     >>> tokens_in_cache([0.0], [100], [3], 1.0, 0.5, at=[0.5, 1.2, 1.7, 2.5]).tolist()
     [100.0, 101.0, 102.0, 0.0]
     """
+    prefill_s = as_number(prefill_s=prefill_s)
     admitted, instants = as_floats(admitted_s=admitted_s), as_floats(at=at)
     prompts = as_floats(prompt_tokens=prompt_tokens)
     residence = residence_s(output_tokens, prefill_s, token_interval_s)

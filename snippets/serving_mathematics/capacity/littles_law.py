@@ -25,6 +25,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.require import (
     as_floats,
+    as_number,
     require,
     require_all_finite,
     require_finite,
@@ -98,6 +99,7 @@ def area_under_number(
     >>> area_under_number([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0)
     15.0
     """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
     _window(start_s, end_s)
     events = np.concatenate(([start_s, end_s], arrivals.ravel(), departures.ravel()))
@@ -118,6 +120,7 @@ def time_in_window(
     >>> time_in_window([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0).tolist()
     [4.0, 4.0, 4.0, 3.0]
     """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
     _window(start_s, end_s)
     inside = np.minimum(departures, end_s) - np.maximum(arrivals, start_s)
@@ -138,6 +141,7 @@ def window_averages(
     >>> float(log.in_flight), float(log.truncated), float(log.full), float(log.completed)
     (2.5, 2.5, 3.0, 2.0)
     """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
     inside = time_in_window(arrivals, departures, start_s, end_s)
     length = end_s - start_s

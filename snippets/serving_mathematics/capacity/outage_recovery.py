@@ -33,6 +33,7 @@ from serving_mathematics.capacity.overload_control import fifo_goodput
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.require import (
     as_number,
+    as_numbers,
     require,
     require_non_negative,
     require_non_negative_integer,
@@ -104,7 +105,10 @@ def simulate_outage(
     begin and end [s]. horizon_s: whole seconds to simulate. Returns counts, shape (horizon_s,).
     Raises ValueError on rates, times or places that are not positive and finite.
     """
-    budget = as_number(budget=budget)
+    base_rate, service_rate, deadline_s, budget = as_number(
+        base_rate=base_rate, service_rate=service_rate, deadline_s=deadline_s, budget=budget
+    )
+    backoff_s = as_numbers(backoff_s=backoff_s)
     for name, value in (
         ("base_rate", base_rate),
         ("service_rate", service_rate),

@@ -29,6 +29,7 @@ from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.throughput import exact_mva
 from serving_mathematics.require import (
     as_floats,
+    as_number,
     require,
     require_non_negative,
     require_positive,
@@ -127,6 +128,7 @@ def engine_saturation(
     >>> engine_saturation([], 9.0, fixed_s=1.0, per_item_s=0.0, max_batch=4)  # four in, 36 away
     40.0
     """
+    fixed_s, per_item_s = as_number(fixed_s=fixed_s, per_item_s=per_item_s)
     ceiling = engine_ceiling(demands_s, fixed_s, per_item_s, max_batch)
     think_time_s = require_non_negative(think_time_s=think_time_s)
     step = fixed_s / (1 - ceiling * per_item_s)

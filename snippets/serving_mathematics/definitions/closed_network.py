@@ -26,6 +26,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, gamma_times
 from serving_mathematics.require import (
     as_floats,
+    as_number,
     require,
     require_all_positive,
     require_all_sorted,
@@ -87,6 +88,7 @@ def simulate_cycles(
     >>> np.diff(done).tolist(), busy.tolist()  # one client, a cycle of six seconds
     ([6.0, 6.0, 6.0], [4.0, 8.0])
     """
+    think_time_s = as_number(think_time_s=think_time_s)
     demands = as_floats(demands_s=demands_s)
     convolution_throughput(clients, demands, think_time_s)  # refuses a bad network
     service_scv = require_non_negative(service_scv=service_scv)

@@ -28,6 +28,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.latency_distribution import quantile_ranks
 from serving_mathematics.require import (
     as_floats,
+    as_numbers,
     require,
     require_all_non_negative,
     require_in,
@@ -57,6 +58,7 @@ def quantile_difference(
     >>> quantile_difference(np.random.default_rng(0), [5.0, 5.0], [7.0, 7.0, 7.0], 0.5)
     (2.0, 2.0)
     """
+    old, new = as_numbers(old=old, new=new)
     probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
     draws = require_positive_integer(draws=draws)
     resampled = []

@@ -27,6 +27,8 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.require import (
     as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_in,
@@ -90,6 +92,7 @@ def lindley_lanes(
     >>> lindley_lanes(block), block.tolist()
     (0.25, [[1.0, 0.0], [0.5, 0.25]])
     """
+    increments = as_numbers(increments=increments)
     require(
         increments.ndim == 2 and increments.size > 0,
         "increments",
@@ -169,6 +172,7 @@ def kiefer_wolfowitz_lanes(
     >>> waits.tolist(), free_at.tolist()  # time goes 0.0, 1.0, 2.0, 2.5
     ([[0.0, 1.0], [0.0, 1.5]], [5.0, 6.0])
     """
+    arrivals, services, free_at = as_numbers(arrivals=arrivals, services=services, free_at=free_at)
     shape = arrivals.shape
     require(len(shape) == 2 and arrivals.size > 0, "arrivals", "non-empty (rows, lanes)", shape)
     in_order = np.all(arrivals[1:] >= arrivals[:-1])
@@ -257,6 +261,7 @@ def long_run_means(
     >>> long_run_means(np.random.default_rng(0), 0.5, 2, arrival_scv=0, service_scv=0).tolist()
     [0.0, 0.0]
     """
+    arrival_scv, service_scv = as_number(arrival_scv=arrival_scv, service_scv=service_scv)
     utilization = require_in("(0, 1)", utilization=utilization)
     for name, count in (("blocks", blocks), ("servers", servers)):
         require(count % 1 == 0 and count >= 1, name, "a positive integer", count)

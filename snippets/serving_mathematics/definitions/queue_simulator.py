@@ -25,6 +25,7 @@ from serving_mathematics import checks
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
@@ -124,6 +125,7 @@ def gamma_times(
     >>> gamma_times(np.random.default_rng(0), mean=2.0, scv=0.0, size=3).tolist()
     [2.0, 2.0, 2.0]
     """
+    size = as_numbers(size=size)
     mean = require_positive(mean=mean)
     scv = require_non_negative(scv=scv)
     whole = all(0 <= n < math.inf and n % 1 == 0 for n in np.atleast_1d(size))

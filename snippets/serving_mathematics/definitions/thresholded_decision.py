@@ -25,6 +25,8 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
     as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_in,
@@ -63,6 +65,7 @@ def escalated(scores: npt.ArrayLike, threshold: float) -> BoolArray:
     >>> escalated([0.2, 0.7], threshold=0.7).tolist()
     [False, True]
     """
+    scores = as_numbers(scores=scores)
     threshold = require_in("[0, 1]", threshold=threshold)
     return _probabilities("scores", scores) >= threshold
 
@@ -76,6 +79,9 @@ def cost_threshold(false_positive_cost: float, false_negative_cost: float) -> fl
     >>> cost_threshold(false_positive_cost=1.0, false_negative_cost=9.0)
     0.1
     """
+    false_positive_cost, false_negative_cost = as_number(
+        false_positive_cost=false_positive_cost, false_negative_cost=false_negative_cost
+    )
     _require_costs(false_positive_cost, false_negative_cost)
     return false_positive_cost / (false_positive_cost + false_negative_cost)
 
@@ -94,6 +100,10 @@ def expected_cost(
     >>> round(expected_cost([0.2, 0.8], 0.5, 1.0, 9.0), 12)  # (0.2·9 + 0.2·1)/2
     1.0
     """
+    false_positive_cost, false_negative_cost = as_number(
+        false_positive_cost=false_positive_cost, false_negative_cost=false_negative_cost
+    )
+    scores = as_numbers(scores=scores)
     _require_costs(false_positive_cost, false_negative_cost)
     threshold = require_in("[0, 1]", threshold=threshold)
     p = _probabilities("scores", scores)
@@ -117,6 +127,10 @@ def incurred_costs(
     >>> incurred_costs([0.2, 0.8, 0.9], [True, True, False], 0.5, 1.0, 9.0).tolist()
     [9.0, 0.0, 1.0]
     """
+    false_positive_cost, false_negative_cost = as_number(
+        false_positive_cost=false_positive_cost, false_negative_cost=false_negative_cost
+    )
+    scores = as_numbers(scores=scores)
     _require_costs(false_positive_cost, false_negative_cost)
     threshold = require_in("[0, 1]", threshold=threshold)
     p, truth = _probabilities("scores", scores), np.asarray(positive)
@@ -137,6 +151,7 @@ def at_temperature(scores: npt.ArrayLike, temperature: float) -> FloatArray:
     >>> at_temperature([0.25], temperature=0.5).round(12).tolist()  # odds 1/3 become 1/9
     [0.1]
     """
+    scores = as_numbers(scores=scores)
     temperature = require_positive(temperature=temperature)
     p = _probabilities("scores", scores)
     require(np.all((p > 0) & (p < 1)), "scores", "in (0, 1)", p)

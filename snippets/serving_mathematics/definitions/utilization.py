@@ -118,6 +118,7 @@ def mean_wait(arrival_rate: float, mean_service_s: float, servers: int = 1) -> f
     >>> round(mean_wait(arrival_rate=0.8, mean_service_s=1.0), 12)
     4.0
     """
+    mean_service_s, servers = as_number(mean_service_s=mean_service_s, servers=servers)
     rho = utilization(arrival_rate, mean_service_s, servers)
     return erlang_c(servers, rho * servers) * mean_service_s / (servers * (1 - rho))
 
@@ -132,6 +133,7 @@ def wait_exceeds(
     >>> round(wait_exceeds(0.0, arrival_rate=0.8, mean_service_s=1.0), 12)
     0.8
     """
+    servers = as_number(servers=servers)
     threshold_s = require_non_negative(threshold_s=threshold_s)
     rho = utilization(arrival_rate, mean_service_s, servers)
     return erlang_c(servers, rho * servers) * math.exp(
@@ -150,6 +152,7 @@ def wait_quantile(
     >>> round(wait_quantile(0.99, arrival_rate=0.8, mean_service_s=1.0), 4)  # 5 ln 80
     21.9101
     """
+    mean_service_s, servers = as_number(mean_service_s=mean_service_s, servers=servers)
     probability = require_in("[0, 1)", probability=probability)
     rho = utilization(arrival_rate, mean_service_s, servers)
     waits = erlang_c(servers, rho * servers)

@@ -30,6 +30,7 @@ from typing import Any
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_numbers,
     require,
     require_in,
     require_non_negative_integer,
@@ -188,6 +189,7 @@ def plan_step(
     >>> plan_step([(4, 0), (5, 5), (9, 9)], decoding=1, token_budget=8)
     ([0, 5, 2], 18)
     """
+    prompts = as_numbers(prompts=prompts)
     left, chunks, pairs = token_budget - decoding, [], 0
     for whole, todo in prompts:
         chunk = min(todo, left)

@@ -131,6 +131,7 @@ def reset_time(error_rate: float, slo: float, threshold: float, window_s: float)
     >>> round(reset_time(error_rate=0.5, slo=0.99, threshold=10.0, window_s=3600.0), 9)
     2880.0
     """
+    window_s = as_number(window_s=window_s)
     return max(0.0, window_s - detection_time(error_rate, slo, threshold, window_s))
 
 

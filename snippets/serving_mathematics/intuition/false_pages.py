@@ -25,6 +25,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.intuition.burn_rate_alerts import alert_firing, errors_to_fire
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative_integer,
@@ -82,6 +83,7 @@ def fire_probability(
     >>> round(fire_probability(1, error_rate=0.001, slo=0.999, burn=14.4), 9)
     0.001
     """
+    windows = as_number(windows=windows)
     error_rate = require_in("(0, 1)", error_rate=error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
     last = binomial_probabilities(requests_short, error_rate)
@@ -105,6 +107,7 @@ def page_start_probability(
     >>> round(p, 9) == round(0.001 * 0.999, 9)
     True
     """
+    windows = as_number(windows=windows)
     error_rate = require_in("(0, 1)", error_rate=error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
 

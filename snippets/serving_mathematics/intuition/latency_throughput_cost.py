@@ -26,6 +26,7 @@ from serving_mathematics.machine.catalogue import find_system
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_positive,
@@ -75,6 +76,7 @@ def attainable_flops(
     >>> attainable_flops([1.0, 500.0], peak_flops=600.0, bandwidth=3.0).tolist()
     [3.0, 600.0]
     """
+    bandwidth = as_number(bandwidth=bandwidth)
     values = as_floats(intensity=intensity)
     require(
         values.size > 0 and np.all((values > 0) & (values < math.inf)),
@@ -107,6 +109,7 @@ def critical_batch(ridge: float, width: float, hidden: float) -> float:
     >>> critical_batch(ridge=1.0, width=4.0, hidden=4.0)
     2.0
     """
+    width, hidden = as_number(width=width, hidden=hidden)
     ridge = require_positive(ridge=ridge)
     largest = matmul_intensity(1e300, width, hidden)
     require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
@@ -131,6 +134,7 @@ def decode_step_time(
     >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
     4.0
     """
+    batch = as_numbers(batch=batch)
     batch = require_all_finite(batch=batch)
     sequences = as_floats(batch=batch)
     require(
@@ -233,6 +237,7 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     >>> float(cost_per_million(3.6, tokens_per_s=500.0))
     2.0
     """
+    tokens_per_s = as_numbers(tokens_per_s=tokens_per_s)
     tokens_per_s = require_all_positive(tokens_per_s=tokens_per_s)
     rate = as_floats(tokens_per_s=tokens_per_s)
     price_per_hour = require_positive(price_per_hour=price_per_hour)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import as_number, require, require_positive_integer
+from serving_mathematics.require import as_number, as_numbers, require, require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +95,7 @@ def weighted_checksum(values: Sequence[int]) -> int:
     >>> weighted_checksum([17, 23, 42, 99, 101])
     1090
     """
+    values = as_numbers(values=values)
     require(len(values) > 0, "values", "non-empty", list(values))
     whole = [-(2**63) <= value < 2**63 and value % 1 == 0 for value in values]
     require(all(whole), "values", "made of 64-bit integers", list(values))
@@ -136,6 +137,7 @@ def fingerprint(array: npt.ArrayLike) -> str:
     >>> fingerprint([[1, 2]]) == fingerprint([[1], [2]])
     False
     """
+    array = as_numbers(array=array)
     values = np.asarray(array)
     require(values.dtype.kind in "biuf", "array", "of booleans, integers or floats", values.dtype)
     require(np.all(np.isfinite(values)), "array", "finite", array)

@@ -24,6 +24,7 @@ from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
     as_floats,
+    as_number,
     require,
     require_positive,
     require_shape,
@@ -123,6 +124,9 @@ def generation_time(
     >>> generation_time(tiny, Device(1e9, 14.0, 1.0), 1, 1, 2, bytes_per_number=1.0, overlap=False)
     (0.6428571428571429, 0.7857142857142857)
     """
+    batch, input_tokens, devices = as_number(
+        batch=batch, input_tokens=input_tokens, devices=devices
+    )
     for name, count in (
         ("batch", batch),
         ("input_tokens", input_tokens),

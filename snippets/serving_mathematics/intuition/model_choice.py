@@ -29,6 +29,7 @@ from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_w
 from serving_mathematics.definitions.utilization import erlang_c
 from serving_mathematics.require import (
     as_number,
+    as_numbers,
     require,
     require_finite,
     require_non_negative,
@@ -207,6 +208,9 @@ def response_p99(requests_per_s: float, mean_service_s: float, slots: int) -> fl
     >>> round(response_p99(0.25, mean_service_s=2.0, slots=1), 6)  # 2·ln 100/(1 − 0.5)
     18.420681
     """
+    requests_per_s, mean_service_s, slots = as_number(
+        requests_per_s=requests_per_s, mean_service_s=mean_service_s, slots=slots
+    )
     response_late(0.0, requests_per_s, mean_service_s, slots)  # refuses what has no answer
     load = requests_per_s * mean_service_s
     waiting, spare = erlang_c(slots, load), slots - load
@@ -261,6 +265,7 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
     >>> best.slots, best.replicas, best.cost_per_h  # S = 2: two erlangs on four slots
     (2, 2, 6.0)
     """
+    slots_tried = as_numbers(slots_tried=slots_tried)
     require(len(slots_tried) > 0, "slots_tried", "non-empty", slots_tried)
     whole = all(slots % 1 == 0 and slots >= 1 for slots in slots_tried)
     require(whole, "slots_tried", "positive integers", slots_tried)
@@ -302,6 +307,7 @@ def choose(
     >>> choose(zoo, Demand(1.0, 5.0, 1.0, slo_s=40.0, quality_floor=15.0), chip, (1, 2)).name
     'b'
     """
+    slots_tried = as_numbers(slots_tried=slots_tried)
     plans = [plan(candidate, demand, device, slots_tried) for candidate in zoo]
     feasible = [one for one in plans if not one.fails]
     require(

@@ -41,6 +41,7 @@ from serving_mathematics.machine.step_time import (
 )
 from serving_mathematics.measuring import provenance, write_record
 from serving_mathematics.require import (
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
@@ -202,6 +203,7 @@ def descend(
     >>> float(found[0].round(6))
     3.0
     """
+    upper = as_numbers(upper=upper)
     start = require_all_finite(start=start)
     require(np.isrealobj(upper) and np.all(upper > -np.inf), "upper", "numbers or infinite", upper)
     scale = require_positive(scale=scale)

@@ -37,7 +37,13 @@ from serving_mathematics.machine.record_making import (
     _write_bytes,
 )
 from serving_mathematics.measuring import FOLDER, provenance
-from serving_mathematics.require import as_floats, require, require_all_finite, require_all_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_finite,
+    require_all_positive,
+)
 
 COMMAND = "python -m serving_mathematics.machine.kernel_record"
 Array = NDArray[np.float64]
@@ -107,6 +113,9 @@ def matrix_roof(
     >>> size.tolist(), operations.tolist(), (1e6 * least).round(3).tolist()
     ([1003000.0], [1000000.0], [1.003])
     """
+    bytes_a_value, bandwidth, peak = as_number(
+        bytes_a_value=bytes_a_value, bandwidth=bandwidth, peak=peak
+    )
     require_all_positive(
         shapes=shapes, bytes_a_value=[bytes_a_value], bandwidth=[bandwidth], peak=[peak]
     )
@@ -125,6 +134,7 @@ def cells(x: Array, y: Array, width: float) -> list[list[int]]:
     >>> cells(np.array([1.0, 1.5, 4.0]), np.array([2.0, 3.0, 2.0]), 1.0)
     [[0, 1, 2], [2, 1, 1]]
     """
+    width = as_number(width=width)
     require_all_positive(x=x, y=y, width=[width])
     where = np.floor(np.log2(np.stack([x, y], axis=1)) / width).astype(int)
     found, counts = np.unique(where, axis=0, return_counts=True)

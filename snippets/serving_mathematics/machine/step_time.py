@@ -39,6 +39,7 @@ from serving_mathematics.machine.deployments import (
     stored,
 )
 from serving_mathematics.require import (
+    as_numbers,
     require,
     require_all_non_negative,
     require_all_positive,
@@ -242,6 +243,7 @@ def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
     >>> touched_experts(np.array([256.0]), np.array([8.0]), np.array([32.0])).round(2)
     array([163.31])
     """
+    experts, chosen, tokens = as_numbers(experts=experts, chosen=chosen, tokens=tokens)
     none = np.zeros(np.shape(experts))
     share = np.divide(chosen, experts, out=none, where=np.asarray(experts) > 0)
     return np.asarray(experts * (1 - (1 - share) ** tokens), dtype=float)
@@ -451,6 +453,9 @@ def roof_s(read_bytes: Array, bandwidth: Array, operations: Array, peak: Array) 
     >>> roof_s(np.array([8.0]), np.array([2.0]), np.array([9.0]), np.array([3.0]))
     array([4.])
     """
+    read_bytes, bandwidth, operations, peak = as_numbers(
+        read_bytes=read_bytes, bandwidth=bandwidth, operations=operations, peak=peak
+    )
     return np.asarray(np.maximum(read_bytes / bandwidth, operations / peak), dtype=float)
 
 
@@ -481,6 +486,7 @@ def message_s(
     >>> micros.round(2)
     array([0.  , 9.08])
     """
+    hops, message_bytes, link = as_numbers(hops=hops, message_bytes=message_bytes, link=link)
     share = require_positive(share=share)
     floor_s = require_non_negative(floor_s=floor_s)
     return np.asarray((hops > 0) * floor_s + hops * message_bytes / (link * share), dtype=float)

@@ -26,6 +26,7 @@ from serving_mathematics.optimization.quantization import quantize
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_positive,
@@ -77,6 +78,7 @@ def bits_per_weight(bits: float, shared: Sequence[tuple[float, float]]) -> float
     >>> bits_per_weight(4, shared=[(16, 128)])  # a 16-bit scale for 128 weights
     4.125
     """
+    shared = as_numbers(shared=shared)
     bits = require_positive(bits=bits)
     for size, weights in shared:
         fine = 0 < size < math.inf and 1 <= weights < math.inf
@@ -94,7 +96,9 @@ def stored_bytes(inputs: int, outputs: int, bits: int, group: int | None = None)
     >>> stored_bytes(64, 10, bits=4, group=16)  # 320 of codes, 80 of scales, 40 of biases
     440.0
     """
-    bits = as_number(bits=bits)
+    inputs, outputs, bits = as_number(inputs=inputs, outputs=outputs, bits=bits)
+    if group is not None:
+        group = as_number(group=group)
     for name, count in (("inputs", inputs), ("outputs", outputs)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     require(2 <= bits <= 32 and bits % 1 == 0, "bits", "an integer from 2 to 32", bits)
@@ -113,6 +117,7 @@ def packed_nibbles(codes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     >>> packed_nibbles([1, 2, 15, 0]).tolist()
     [33, 15]
     """
+    codes = as_numbers(codes=codes)
     q = np.asarray(codes)
     whole = np.issubdtype(q.dtype, np.integer) and q.size > 0 and bool(((q >= 0) & (q < 16)).all())
     require(whole, "codes", "integers from 0 to 15", q)

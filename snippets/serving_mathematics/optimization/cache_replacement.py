@@ -29,6 +29,7 @@ from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_non_negative,
     require_positive_integer,
@@ -169,6 +170,7 @@ def simulate_hits(
     >>> simulate_hits([1, 2, 1, 3, 1], capacity=2, policy="fifo").astype(int).tolist()
     [0, 0, 1, 0, 0]
     """
+    requests = as_numbers(requests=requests)
     asked = np.asarray(requests)
     whole = asked.ndim == 1 and asked.size > 0 and np.issubdtype(asked.dtype, np.integer)
     require(whole, "requests", "a non-empty (n,) array of integers", asked)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.require import (
     as_number,
+    as_numbers,
     require,
     require_in,
     require_non_negative_integer,
@@ -217,6 +218,7 @@ def forward(
     >>> logits.shape, operations  # 2 × (6 matrices and the output) × 2 × 2, and twice 2 × 2
     ((1, 2), 64)
     """
+    tokens = as_numbers(tokens=tokens)
     t = np.asarray(tokens)
     whole = t.ndim == 1 and t.size > 0 and np.issubdtype(t.dtype, np.integer)
     require(whole, "tokens", "a non-empty (n,) array of integers", t)

@@ -50,6 +50,7 @@ def kv_bytes_per_token(
     >>> kv_bytes_per_token(layers=32, kv_heads=8, head_dim=128)
     131072.0
     """
+    layers, kv_heads, head_dim = as_number(layers=layers, kv_heads=kv_heads, head_dim=head_dim)
     for name, count in (("layers", layers), ("kv_heads", kv_heads), ("head_dim", head_dim)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
@@ -68,6 +69,9 @@ def latent_bytes_per_token(
     >>> latent_bytes_per_token(layers=10, latent_dim=512, rope_dim=64)
     11520.0
     """
+    layers, latent_dim, rope_dim = as_number(
+        layers=layers, latent_dim=latent_dim, rope_dim=rope_dim
+    )
     for name, count in (("layers", layers), ("latent_dim", latent_dim), ("rope_dim", rope_dim)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     bytes_per_number = require_positive(bytes_per_number=bytes_per_number)

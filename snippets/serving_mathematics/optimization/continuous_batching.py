@@ -38,6 +38,7 @@ from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_all_non_negative,
     require_all_positive,
@@ -327,6 +328,7 @@ def simulate_steps(
     >>> simulate_steps(asked, engine).completion_s.tolist()
     [6.0, 6.0, 4.0]
     """
+    stretch = as_numbers(stretch=stretch)
     watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
     stretch = require_all_positive(stretch=stretch)
     factors = itertools.cycle(np.atleast_1d(as_floats(stretch=stretch)).tolist())

@@ -30,6 +30,7 @@ from serving_mathematics.optimization.speculative_decoding import (
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
 from serving_mathematics.require import (
     as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative_integer,
@@ -123,6 +124,7 @@ def two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, Floa
     >>> np.minimum(target, draft).sum(axis=1)[[0, 3]].round(12).tolist()
     [0.9, 0.3]
     """
+    easy, hard = as_number(easy=easy, hard=hard)
     for name, value in (("easy", easy), ("hard", hard)):
         require(0 <= value <= 1, name, "in [0, 1]", value)
     switch = require_in("(0, 1]", switch=switch)

@@ -135,7 +135,7 @@ def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[i
     >>> best_split(prefill_rate=2.0, decode_rate=6.0, devices=4)
     (3, 6.0)
     """
-    devices = as_number(devices=devices)
+    prefill_rate, devices = as_number(prefill_rate=prefill_rate, devices=devices)
     for name, rate in (("prefill_rate", prefill_rate), ("decode_rate", decode_rate)):
         require(0 < rate < math.inf, name, "positive and finite", rate)
     whole = 2 <= devices < math.inf and devices % 1 == 0

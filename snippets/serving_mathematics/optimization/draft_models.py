@@ -36,7 +36,7 @@ from serving_mathematics.optimization.dependent_acceptances import (
 from serving_mathematics.optimization.distillation import kl_divergence, soften
 from serving_mathematics.optimization.speculative_decoding import best_draft_length, speedup
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
-from serving_mathematics.require import as_floats, require, require_positive_integer
+from serving_mathematics.require import as_floats, as_numbers, require, require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +61,7 @@ def fit_draft(contexts: npt.ArrayLike, targets: npt.ArrayLike, size: int) -> Flo
     >>> fit_draft([0, 0], [[1.0, 0.0], [0.5, 0.5]], size=2).round(4).tolist()
     [[0.6667, 0.3333], [0.5, 0.5]]
     """
+    contexts = as_numbers(contexts=contexts)
     seen, wanted = np.asarray(contexts), as_floats(targets=targets)
     size = require_positive_integer(size=size)
     known = seen.ndim == 1 and seen.size > 0 and np.isin(seen, np.arange(size)).all()

@@ -38,7 +38,7 @@ from serving_mathematics.optimization.continuous_batching import (
     chat_workload,
     simulate_steps,
 )
-from serving_mathematics.require import as_floats, require, require_non_negative_integer
+from serving_mathematics.require import as_floats, as_numbers, require, require_non_negative_integer
 
 
 def simulate(
@@ -327,6 +327,7 @@ def saturated_rate(
     >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
     10.0
     """
+    cached_tokens = as_numbers(cached_tokens=cached_tokens)
     prompts = as_floats(prompt_tokens=prompt_tokens)
     outputs = as_floats(output_tokens=output_tokens)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):

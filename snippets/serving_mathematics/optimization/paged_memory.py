@@ -27,6 +27,7 @@ from serving_mathematics.jackknife import half_width
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_positive_integer,
@@ -59,6 +60,7 @@ def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int
     >>> paged_waste([0, 1, 16, 17], block_tokens=16).tolist()
     [0, 15, 0, 15]
     """
+    lengths = as_numbers(lengths=lengths)
     block_tokens = as_number(block_tokens=block_tokens)
     n = np.asarray(lengths)
     whole = n.size > 0 and np.all((n >= 0) & (n < 2**62)) and np.all(n % 1 == 0)
@@ -96,6 +98,7 @@ def slot_shares(
     >>> slot_shares([2], [3], slots=8)  # holds 2, 3, 4 of 8; 2, 1, 0 to come
     (0.375, 0.125, 0.5)
     """
+    slots = as_numbers(slots=slots)
     p, o = _lengths(prompts, outputs)
     slots = require_all_finite(slots=slots)
     given = as_floats(slots=slots)

@@ -44,7 +44,7 @@ def paired_change(lost: int, gained: int, images: int) -> Change:
     >>> change.share, round(change.high, 6)
     (0.0, 0.00196)
     """
-    images = as_number(images=images)
+    lost, gained, images = as_number(lost=lost, gained=gained, images=images)
     for name, count in (("lost", lost), ("gained", gained)):
         require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     enough = max(lost + gained, 1) <= images < math.inf and images % 1 == 0

@@ -32,6 +32,8 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.jackknife import half_width
 from serving_mathematics.require import (
+    as_number,
+    as_numbers,
     require,
     require_finite,
     require_non_negative,
@@ -100,6 +102,7 @@ def multi_turn_workload(
     user_tokens, answer_tokens: means of what each turn adds, geometric. Tokens are uniform numbers.
     Raises ValueError on counts below 1 or times that are not positive and finite.
     """
+    user_tokens, answer_tokens = as_number(user_tokens=user_tokens, answer_tokens=answer_tokens)
     for name, count in (
         ("conversations", conversations),
         ("turns", turns),
@@ -137,6 +140,7 @@ def block_keys(tokens: npt.ArrayLike, block_tokens: int) -> list[bytes]:
     >>> len(a), a[0] == b[0], a[1] == b[1]
     (2, True, False)
     """
+    tokens = as_numbers(tokens=tokens)
     t = np.asarray(tokens)
     whole = t.ndim == 1 and (t.size == 0 or np.issubdtype(t.dtype, np.integer))
     require(whole, "tokens", "an (n,) array of integers", t)
@@ -260,6 +264,7 @@ def timer_hit_tokens(
     >>> blocks, hits.tolist()  # 1 shared, and 2/4 per second × 1 × 10 s
     (6.0, [16.0, 16.0])
     """
+    system_tokens, block_tokens = as_number(system_tokens=system_tokens, block_tokens=block_tokens)
     lifetime_s = require_non_negative(lifetime_s=lifetime_s)
     think_s = require_positive(think_s=think_s)
     for name, count in (("system_tokens", system_tokens), ("block_tokens", block_tokens)):

@@ -51,6 +51,7 @@ def speedup(acceptance: float, draft_tokens: int, cost_ratio: float) -> float:
     >>> speedup(0.5, draft_tokens=2, cost_ratio=0.125)
     1.4
     """
+    draft_tokens = as_number(draft_tokens=draft_tokens)
     cost_ratio = require_non_negative(cost_ratio=cost_ratio)
     return expected_tokens(acceptance, draft_tokens) / (draft_tokens * cost_ratio + 1)
 

@@ -25,6 +25,7 @@ from serving_mathematics import checks
 from serving_mathematics.optimization.speculative_decoding import expected_tokens
 from serving_mathematics.require import (
     as_floats,
+    as_numbers,
     require,
     require_non_negative_integer,
     require_positive_integer,
@@ -126,6 +127,7 @@ def speculate(
     >>> speculate(sure, sure, [0], 2, 1, np.random.default_rng(0)).tokens.tolist()
     [[[1, 0, 1]]]
     """
+    contexts = as_numbers(contexts=contexts)
     p, q = as_floats(target=target), as_floats(draft=draft)
     require(p.ndim == 2 and p.shape[1] >= 2, "target", "a table of two or more tokens", p.shape)
     size, tokens = p.shape

@@ -52,6 +52,7 @@ from serving_mathematics.optimization.continuous_batching import (
 )
 from serving_mathematics.optimization.event_skipping import simulate
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative,
@@ -140,6 +141,7 @@ def engine_of(
     >>> 4 < 1000 * made.engine.step_s < 8  # 15 GB at 3.35 TB/s, and kernels
     True
     """
+    memory_share, longest = as_number(memory_share=memory_share, longest=longest)
     slowness = require_positive(slowness=slowness)
     places = require_positive_integer(places=places)
     require(places <= MOST_PLACES, "places", f"from 1 to {MOST_PLACES}", places)

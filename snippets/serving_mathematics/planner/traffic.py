@@ -121,6 +121,7 @@ def mixed_traffic(
     >>> mixed_traffic(4.0, classes).mean_prompt_tokens
     2600.0
     """
+    arrival_scv = as_number(arrival_scv=arrival_scv)
     require(len(classes) > 0, "classes", "one or more", "none")
     prompt, output = (
         math.fsum(one.share * getattr(one, name) for one in classes)

@@ -196,6 +196,15 @@ def sweep_estimate(
     >>> found.chunk, found.tasks, found.finish_s, round(found.price, 9)  # 10 + 200 + 10 seconds
     (20, 20, 220.0, 1.1)
     """
+    items, item_s, workers, dispatch_s, spread, item_bytes, price_per_core_hour = as_number(
+        items=items,
+        item_s=item_s,
+        workers=workers,
+        dispatch_s=dispatch_s,
+        spread=spread,
+        item_bytes=item_bytes,
+        price_per_core_hour=price_per_core_hour,
+    )
     chunk_limits(items, item_s, workers, dispatch_s, spread=spread)  # refuses
     for name, value in (("item_bytes", item_bytes), ("price_per_core_hour", price_per_core_hour)):
         require(0 <= value < math.inf, name, "non-negative and finite", value)

@@ -37,6 +37,7 @@ from serving_mathematics.definitions.queue_simulator import (
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
     as_floats,
+    as_number,
     require,
     require_all_finite,
     require_in,
@@ -198,6 +199,7 @@ def coverages(
     for `naive` (waits taken as independent), `batch_means` and `adjusted`. Raises ValueError
     outside these ranges.
     """
+    batch_customers, runs = as_number(batch_customers=batch_customers, runs=runs)
     utilization = require_in("(0, 1)", utilization=utilization)
     for name, count in (("batch_customers", batch_customers), ("runs", runs)):
         require(count % 1 == 0 and 1 <= count <= 10**6, name, "an integer from 1 to 10^6", count)
