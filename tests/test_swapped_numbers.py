@@ -200,8 +200,9 @@ def faults_of_types(name: str, share: float) -> list[str]:
     """What is wrong with the answers of a module's functions to numbers of other types."""
     draw, found = random.Random(name), list[str]()
     for title, function, call, argument, value, _ in tried(name):
+        single = call.signature.parameters[argument].annotation in ("int", "float")
         for kind, instead, plain in swapped(value):
-            if draw.random() > share:
+            if draw.random() > share or (kind == "one dimension" and not single):
                 continue
             how, got = outcome(function, copied(call, **{argument: instead}))
             wrong = "" if how == "refused" else f"answers {got!r}" if how == "answer" else got

@@ -44,7 +44,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
-    as_numbers,
+    as_floats,
     require,
     require_all_finite,
     require_positive_integer,
@@ -361,7 +361,7 @@ def root_mean_square(rows: Array) -> Array:
     >>> root_mean_square(np.array([[3.0, 4.0, 0.0, 0.0]])).tolist()
     [2.5]
     """
-    rows = as_numbers(rows=rows)
+    rows = as_floats(rows=rows)
     require(rows.ndim == 2 and rows.shape[1] > 0, "rows", "of shape (n, d)", rows.shape)
     rows = require_all_finite(rows=rows)
     result: Array = np.sqrt((rows * rows).mean(axis=1))

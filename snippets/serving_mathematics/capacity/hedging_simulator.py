@@ -318,7 +318,7 @@ def quantile_estimate(responses: FloatArray, probability: float) -> MeanEstimate
     >>> quantile_estimate(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]), 0.5).mean
     3.0
     """
-    responses = as_numbers(responses=responses)
+    responses = as_floats(responses=responses)
     require(
         responses.ndim == 2 and responses.shape[0] >= 2 and responses.shape[1] >= 1,
         "responses",

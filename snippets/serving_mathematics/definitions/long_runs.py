@@ -28,7 +28,6 @@ from serving_mathematics.definitions.queue_simulator import batch_means, fifo_wa
 from serving_mathematics.require import (
     as_floats,
     as_number,
-    as_numbers,
     require,
     require_all_finite,
     require_in,
@@ -92,7 +91,8 @@ def lindley_lanes(
     >>> lindley_lanes(block), block.tolist()
     (0.25, [[1.0, 0.0], [0.5, 0.25]])
     """
-    increments = as_numbers(increments=increments)
+    kept = type(increments) is np.ndarray and increments.dtype == np.float64
+    require(kept, "increments", "an array of float64, which is overwritten", type(increments))
     require(
         increments.ndim == 2 and increments.size > 0,
         "increments",
@@ -172,7 +172,8 @@ def kiefer_wolfowitz_lanes(
     >>> waits.tolist(), free_at.tolist()  # time goes 0.0, 1.0, 2.0, 2.5
     ([[0.0, 1.0], [0.0, 1.5]], [5.0, 6.0])
     """
-    arrivals, services, free_at = as_numbers(arrivals=arrivals, services=services, free_at=free_at)
+    arrivals, services = as_floats(arrivals=arrivals), as_floats(services=services)
+    free_at = as_floats(free_at=free_at)
     shape = arrivals.shape
     require(len(shape) == 2 and arrivals.size > 0, "arrivals", "non-empty (rows, lanes)", shape)
     in_order = np.all(arrivals[1:] >= arrivals[:-1])

@@ -49,6 +49,7 @@ def decoded(blocks: Bytes, kind: str) -> FloatArray:
     """
     raw, size = np.asarray(blocks), _block_bytes(kind)
     whole = raw.dtype == np.uint8 and raw.size > 0 and raw.size % size == 0
+    whole = whole and not np.ma.is_masked(blocks)
     require(whole, "blocks", f"whole ones of {size} bytes", f"{raw.dtype} of {raw.size}")
     raw = raw.ravel()
     if kind in ("F32", "F16"):

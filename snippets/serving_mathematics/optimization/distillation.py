@@ -24,6 +24,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.require import (
     as_floats,
+    as_numbers,
     require,
     require_in,
     require_positive,
@@ -98,7 +99,7 @@ def distillation_loss(
     gap = kl_divergence(soften(v, temperature), soften(z, temperature))
     loss = soft_weight * temperature**2 * gap
     if soft_weight < 1:
-        y = np.asarray(labels)
+        y = np.asarray(as_numbers(labels=labels))
         known = y.shape == z.shape[:1] and np.isin(y, np.arange(z.shape[1])).all()
         require(known, "labels", "one class per row", labels)
         above = z - z.max(axis=1, keepdims=True)
@@ -131,7 +132,7 @@ def output_gradient(
     temperature = require_positive(temperature=temperature)
     wanted = soft_weight * temperature * soften(v, temperature)
     if soft_weight < 1:
-        y = np.asarray(labels)
+        y = np.asarray(as_numbers(labels=labels))
         known = y.shape == v.shape[:1] and np.isin(y, np.arange(v.shape[1])).all()
         require(known, "labels", "one class per row", labels)
         wanted += (1 - soft_weight) * np.eye(v.shape[1])[y.astype(np.int64)]

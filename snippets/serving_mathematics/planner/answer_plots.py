@@ -23,7 +23,7 @@ from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import as_numbers, require, require_positive_integer
 
 WIDTH = 360.0  # of a plot, and of what is within its axes, in the units of its own text of 12
 LEFT, RIGHT = 46.0, 348.0
@@ -90,7 +90,7 @@ def axis_over(values: Iterable[float]) -> Axis:
     >>> axis_over([1.0, 2.0]), axis_over([0.1, 9.0]).log
     (Axis(low=0.0, high=2.3, log=False), True)
     """
-    found = list(values)
+    found = as_numbers(values=list(values))
     fine = len(found) > 0 and all(0 < value < math.inf for value in found)
     require(fine, "values", "positive and finite, one or more", found)
     low, high = min(found), max(found)

@@ -37,6 +37,7 @@ from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.configurations import rank, split_name
 from serving_mathematics.planner.questions import _possible_splits
 from serving_mathematics.require import (
+    as_numbers,
     require,
     require_in,
     require_non_negative_integer,
@@ -215,7 +216,11 @@ def tendency(pairs: Iterable[tuple[int, int]]) -> float:
     >>> tendency([(4, 8), (8, 4), (2, 4), (1, 0)]) ** 3
     2.0
     """
-    logs = [math.log2(answered / measured) for measured, answered in pairs if answered]
+    logs = [
+        math.log2(answered / measured)
+        for measured, answered in as_numbers(pairs=[*pairs])
+        if answered
+    ]
     require(len(logs) > 0, "pairs", "answered once or more", "none")
     return float(2 ** np.mean(logs))
 
