@@ -12,6 +12,10 @@ tuples come back as what they are, with such numbers; what else numpy reads as a
 comes back as one of int64 or float64. NaN, infinities, numbers beyond the range of a float, complex
 numbers, spans of time, text, generators, and arrays with masked elements keep none of the rules.
 
+No number is larger than 10¹⁰⁰ in size, and none that must be positive is below 10⁻¹⁰⁰: what is
+beyond is no quantity in its unit, and products and quotients of a few such numbers would pass the
+range of a float.
+
 Source: ISO 31-11 for the intervals.
 """
 
@@ -31,6 +35,9 @@ from numpy.typing import NDArray
 _REAL = (Real, Decimal)
 _WIDE = {int, float, np.int64, np.float64}
 COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
+SMALLEST, LARGEST = 1e-100, 1e100
+MOST_WORK = 2e7  # elementary steps of a call, which take about a second
+LARGE, SMALL = "at most 1e100 in size", "at least 1e-100"  # for products and quotients to be floats
 
 
 def require(condition: object, argument: str, rule: str, value: object) -> None:
@@ -61,7 +68,8 @@ def require_positive(**numbers: Any) -> Any:
     Traceback (most recent call last):
     ValueError: mean_service_s must be positive and finite, got 0.0
     """
-    return _checked(lambda x: 0 < x < math.inf, "positive and finite", numbers)
+    _checked(lambda x: 0 < x < math.inf, "positive and finite", numbers)
+    return _checked(lambda x: x >= SMALLEST, SMALL, numbers)
 
 
 def require_non_negative(**numbers: Any) -> Any:
@@ -117,7 +125,10 @@ def require_in(interval: str, **numbers: Any) -> Any:
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.0
     """
-    return _checked(_interval(interval), f"in {interval}", numbers)
+    used = _checked(_interval(interval), f"in {interval}", numbers)
+    if interval.startswith("(0,"):
+        _checked(lambda x: x >= SMALLEST, SMALL, numbers)
+    return used
 
 
 def require_all_positive(**arrays: Any) -> Any:
@@ -127,7 +138,9 @@ def require_all_positive(**arrays: Any) -> Any:
     Traceback (most recent call last):
     ValueError: sizes must be positive and finite, got [1.0, 0.0]
     """
-    return _all_checked(lambda x: ((x > 0) & (x < math.inf)).all(), "positive and finite", arrays)
+    used = _all_checked(lambda x: ((x > 0) & (x < math.inf)).all(), "positive and finite", arrays)
+    _all_checked(lambda x: (x >= SMALLEST).all(), SMALL, arrays)
+    return used
 
 
 def require_all_non_negative(**arrays: Any) -> Any:
@@ -167,6 +180,20 @@ def require_all_sorted(**arrays: Any) -> Any:
     return _all_checked(in_order, "finite and sorted", arrays)
 
 
+def require_work(steps: float, **numbers: Any) -> None:
+    """A call takes at most so many elementary steps that it ends within about a second.
+
+    steps: that it takes for the numbers that decide it.
+
+    >>> require_work(1e12, paths=10**9)
+    Traceback (most recent call last):
+    ValueError: paths must be few enough for 2e+07 steps (1e+12 are asked for), got 1000000000
+    """
+    rule = f"few enough for {MOST_WORK:.0e} steps ({steps:.0e} are asked for)"
+    told = ", ".join(map(str, numbers.values()))
+    require(steps <= MOST_WORK, " and ".join(numbers), rule, told)
+
+
 def require_shape(shape: tuple[int, ...], **arrays: Any) -> None:
     """Arrays have a shape, such as that of another array.
 
@@ -188,11 +215,7 @@ def as_floats(**array: Any) -> NDArray[np.float64]:
     Traceback (most recent call last):
     ValueError: latencies must be real numbers, got ['1']
     """
-    ((name, value),) = array.items()
-    try:
-        return np.asarray(_wide(value), dtype=float)
-    except (TypeError, ValueError, OverflowError):
-        _refuse(name, "real numbers", value)
+    return np.asarray(as_numbers(**array), dtype=float)
 
 
 def as_number(**numbers: Any) -> Any:
@@ -210,6 +233,8 @@ def as_number(**numbers: Any) -> Any:
             used.append(_plain(value))
         except (TypeError, ValueError, OverflowError):
             _refuse(name, "a real number", value)
+        if LARGEST < abs(used[-1]) != math.inf:
+            _refuse(name, LARGE, value)
     return tuple(used) if len(used) > 1 else used[0]
 
 
@@ -226,8 +251,11 @@ def as_numbers(**arrays: Any) -> Any:
     for name, value in arrays.items():
         try:
             used.append(_wide(value))
+            numbers = np.asarray(used[-1], dtype=float)
         except (TypeError, ValueError, OverflowError):
             _refuse(name, "real numbers", value)
+        if _too_large(numbers):
+            _refuse(name, LARGE, value)
     return tuple(used) if len(used) > 1 else used[0]
 
 
@@ -247,7 +275,14 @@ def _checked(keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any])
     for name, number in used.items():
         if not keeps(number):
             _refuse(name, rule, numbers[name])
+        if not abs(number) <= LARGEST:
+            _refuse(name, LARGE, numbers[name])
     return tuple(used.values()) if len(used) > 1 else next(iter(used.values()), None)
+
+
+def _too_large(numbers: NDArray[np.float64]) -> bool:
+    """Whether one of them is finite and beyond the range of sizes."""
+    return bool(((np.abs(numbers) > LARGEST) & np.isfinite(numbers)).any())
 
 
 def _all_checked(keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any]) -> Any:
@@ -256,11 +291,14 @@ def _all_checked(keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any])
     for name, value in arrays.items():
         try:
             used.append(_wide(value))
-            kept = keeps(np.asarray(used[-1], dtype=float))
+            numbers = np.asarray(used[-1], dtype=float)
+            kept = keeps(numbers)
         except (TypeError, ValueError, OverflowError):
             kept = False
         if not kept:
             _refuse(name, rule, value)
+        if _too_large(numbers):
+            _refuse(name, LARGE, value)
     return tuple(used) if len(used) > 1 else used[0]
 
 

@@ -44,6 +44,9 @@ STUDENT_T_975_DF11 = 2.201  # 97.5% point of Student's t with BATCHES − 1 degr
 NORMAL_975 = NormalDist().inv_cdf(0.975)
 
 
+TERMS = 25  # of a series whose terms are below 1/(j + 2)!
+
+
 def variance_inflation(correlation: float, count: int) -> float:
     """Variance of the mean of AR(1) values over that of as many independent ones, I.
 
@@ -57,7 +60,17 @@ def variance_inflation(correlation: float, count: int) -> float:
     require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
     count = require_positive_integer(count=count)
     phi, n = correlation, int(count)
-    return (1 + phi) / (1 - phi) - 2 * phi * (1 - phi**n) / (n * (1 - phi) ** 2)
+    apart = 1 - phi
+    if n * apart < 1:  # Σⱼ (φ − 1)ʲ C(n + 1, j + 2), where the difference below would cancel
+        total, term = 0.0, (n + 1) / 2  # over n
+        for j in range(TERMS):
+            total += term
+            term *= -apart * (n - 1 - j) / (j + 3)
+        return 2 * total - 1
+    lost = 1 - phi**n
+    if abs(phi) > 0.5 and (phi > 0 or n % 2 == 0):  # φⁿ may be next to 1
+        lost = -math.expm1(n * math.log1p(-(1 - abs(phi))))
+    return (1 + phi) / apart - 2 * phi * lost / (n * apart**2)
 
 
 def false_alarm_rate(correlation: float, count: int, alpha: float = 0.05) -> float:
@@ -70,7 +83,7 @@ def false_alarm_rate(correlation: float, count: int, alpha: float = 0.05) -> flo
     0.05
     """
     alpha = require_in("(0, 1)", alpha=alpha)
-    z = NormalDist().inv_cdf(1 - alpha / 2)
+    z = -NormalDist().inv_cdf(alpha / 2)
     return 2 * NormalDist().cdf(-z / math.sqrt(variance_inflation(correlation, count)))
 
 

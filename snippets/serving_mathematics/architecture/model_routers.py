@@ -35,6 +35,7 @@ from serving_mathematics.require import (
     require_in,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +103,12 @@ def shorter_of_two_found(utilization: float, differences: int = 40) -> FloatArra
     whole = 2 <= differences < math.inf and differences % 1 == 0
     require(whole, "differences", "an integer of at least 2", differences)
     size, arrivals = int(differences) + 1, 2 * utilization
+    levels = math.log(NEGLIGIBLE) / math.log(utilization) / 2 if utilization else 1.0
+    require_work(
+        levels * (100 + size**2 / 30) + 30 * size**3 / 10,
+        utilization=utilization,
+        differences=differences,
+    )
     up, stay, down, first = (np.zeros((size, size)) for _ in range(4))
     for k in range(size):
         if k > 0:

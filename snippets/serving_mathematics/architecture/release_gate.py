@@ -72,7 +72,7 @@ def quality_harm(newly_wrong: int, newly_right: int, pairs: int, level: float) -
     whole = 1 <= n < math.inf and n % 1 == 0
     require(whole and n >= w + r, "pairs", "a count, no less than discordant", n)
     level = require_in("(0, 0.5)", level=level)
-    upper = NormalDist().inv_cdf(1 - level)
+    upper = -NormalDist().inv_cdf(level)
     estimate, bounds = (w - r) / n, []
     for z, low, high in ((upper, -1.0, estimate), (-upper, estimate, 1.0)):
         for _ in range(42):  # to a difference of less than 1e-12
@@ -105,7 +105,7 @@ def error_harm(
         baseline_errors=baseline_errors, candidate_errors=candidate_errors
     )
     level = require_in("(0, 0.5)", level=level)
-    z = NormalDist().inv_cdf(1 - level)
+    z = -NormalDist().inv_cdf(level)
     wilson = []
     baseline_requests, candidate_requests = require_finite(
         baseline_requests=baseline_requests, candidate_requests=candidate_requests
@@ -192,7 +192,7 @@ def cost_harm(baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float) -
         require(valid, name, "non-negative and finite, not all 0", costs)
         means.append(float(values.mean()))
         variance += float(values.var(ddof=1)) / (values.size * means[-1] ** 2)
-    ratio, half = means[1] / means[0], NormalDist().inv_cdf(1 - level) * math.sqrt(variance)
+    ratio, half = means[1] / means[0], -NormalDist().inv_cdf(level) * math.sqrt(variance)
     return Bounds(ratio * math.exp(-half) - 1, ratio - 1, ratio * math.exp(half) - 1)
 
 

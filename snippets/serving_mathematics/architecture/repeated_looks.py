@@ -54,6 +54,11 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
     return _crossed(thresholds, effect)[-1]
 
 
+def _upper_tail(z: FloatArray) -> FloatArray:
+    """Probability that a standard normal number is larger, small ones too."""
+    return np.array([math.erfc(x) / 2 for x in (z / math.sqrt(2)).tolist()])
+
+
 def _crossed(thresholds: Sequence[float], effect: float) -> list[float]:
     """The same of the looks up to each."""
     several = np.ndim(thresholds) == 1
@@ -67,11 +72,13 @@ def _crossed(thresholds: Sequence[float], effect: float) -> list[float]:
     unit, weight = _legendre(NODES * (1 + int(widest / 16)))
     before, mass, crossed = np.zeros(1), np.ones(1), []  # nothing has happened yet: S₀ = 0
     for k, c in enumerate(thresholds, start=1):
-        now = c * math.sqrt(k) * unit
+        end = c * math.sqrt(k)
+        beyond = _upper_tail(end - before - step) + _upper_tail(end + before + step)
+        crossed.append(min(1.0, (crossed[-1] if crossed else 0.0) + float(beyond @ mass)))
+        now = end * unit
         kernel = np.exp(-((now[:, None] - before[None, :] - step) ** 2) / 2)
         density = kernel @ mass / math.sqrt(2 * math.pi)
-        before, mass = now, density * weight * c * math.sqrt(k)
-        crossed.append(1.0 - float(mass.sum()))
+        before, mass = now, density * weight * end
     return crossed
 
 
@@ -87,7 +94,7 @@ def pocock_constant(looks: int, alpha: float = 0.05) -> float:
     looks = as_number(looks=looks)
     require(1 <= looks <= 200 and looks % 1 == 0, "looks", "an integer from 1 to 200", looks)
     alpha = require_in("[0.0001, 0.5]", alpha=alpha)
-    before, here = (NormalDist().inv_cdf(1 - alpha / 2 / n) for n in (1, looks))
+    before, here = (-NormalDist().inv_cdf(alpha / 2 / n) for n in (1, looks))
     excess_before = crossing_probability([before] * int(looks)) - alpha
     while abs(here - before) > 1e-10:  # the next step is far smaller
         excess = crossing_probability([here] * int(looks)) - alpha

@@ -96,7 +96,7 @@ def fixed_samples(p0: float, p1: float, alpha: float, beta: float) -> float:
     require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
     alpha = require_in("(0, 1)", alpha=alpha)
     require(0 < beta < 1 - alpha, "beta", "positive and below 1 − alpha", beta)
-    z_alpha, z_beta = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(1 - beta)
+    z_alpha, z_beta = -NormalDist().inv_cdf(alpha), -NormalDist().inv_cdf(beta)
     root = z_alpha * math.sqrt(p0 * (1 - p0)) + z_beta * math.sqrt(p1 * (1 - p1))
     return (root / (p1 - p0)) ** 2
 

@@ -156,7 +156,7 @@ def shadow_pairs(
     require(0 <= right <= 1 - wrong, "newly_right_share", "in [0, 1 − newly_wrong_share]", right)
     require(wrong != right, "newly_right_share", "different from newly_wrong_share", right)
     alpha, power = require_in("(0, 1)", alpha=alpha, power=power)
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
     discordant, delta = wrong + right, wrong - right
     root = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - delta**2)
     return math.ceil((root / delta) ** 2)
@@ -204,7 +204,7 @@ def samples_per_arm(
     different = candidate_rate != baseline_rate
     require(different, "candidate_rate", "different from baseline_rate", candidate_rate)
     alpha, power = require_in("(0, 1)", alpha=alpha, power=power)
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
     pooled = (baseline_rate + candidate_rate) / 2
     separate = baseline_rate * (1 - baseline_rate) + candidate_rate * (1 - candidate_rate)
     root = z_alpha * math.sqrt(2 * pooled * (1 - pooled)) + z_power * math.sqrt(separate)

@@ -32,6 +32,7 @@ from serving_mathematics.require import (
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -95,17 +96,21 @@ def quantile_ranks(count: int, probability: float, confidence: float = 0.95) -> 
     """
     count = require_positive_integer(count=count)
     probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
-    k = np.arange(1, count + 1)
+    # B ≤ k − 1 of n are below: all k within 12 deviations, outside of which nothing counts
+    wide = 100 + 12 * math.sqrt(count * probability * (1 - probability))
+    require_work(2 * wide, count=count)
+    first = max(0, math.floor(count * probability - wide))
+    k = np.arange(first + 1, 1 + min(count, math.ceil(count * probability + wide)))
     odds = math.log(probability) - math.log1p(-probability)
     steps = np.concatenate([[0.0], np.cumsum(np.log((count - k + 1) / k) + odds)])
     weights = np.exp(steps - steps.max())
-    at_most = np.cumsum(weights) / weights.sum()  # P(B ≤ 0), …, P(B ≤ n)
+    at_most = np.cumsum(weights) / weights.sum()  # P(B ≤ first), …
     miss = (1 - confidence) / 2
-    lower = int(np.sum(at_most <= miss))
-    upper = 1 + int(np.sum(at_most < 1 - miss))
+    lower = first + int(np.sum(at_most <= miss))
+    upper = first + 1 + int(np.sum(at_most < 1 - miss))
     has_upper = upper <= count
-    above = at_most[upper - 1] if has_upper else 1.0
-    below = at_most[lower - 1] if lower else 0.0
+    above = at_most[upper - 1 - first] if has_upper else 1.0
+    below = at_most[lower - 1 - first] if lower > first else 0.0
     coverage = round(float(above - below), 12)
     return RankInterval(lower or None, upper if has_upper else None, coverage)
 

@@ -137,7 +137,9 @@ def bucket_count(shortest: float, longest: float, relative_error: float = 0.01) 
     longest = as_number(longest=longest)
     shortest = require_positive(shortest=shortest)
     require(shortest <= longest < math.inf, "longest", f"finite and ≥ {shortest}", longest)
-    return math.ceil(math.log(longest / shortest) / math.log(bucket_ratio(relative_error))) + 1
+    relative_error = require_in("(0, 1)", relative_error=relative_error)
+    spread = math.log(longest) - math.log(shortest)
+    return math.ceil(spread / (2 * math.atanh(relative_error))) + 1
 
 
 def native_bucket(latencies: npt.ArrayLike, schema: int) -> npt.NDArray[np.int64]:

@@ -108,7 +108,11 @@ def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: f
             low = middle
         else:
             high = middle
-    return 1 - low * mean_outage_s / period_s
+    least = low * mean_outage_s
+    require(
+        least < period_s, "period_s", f"above {least:.6g} s, the downtime that is allowed", period_s
+    )
+    return 1 - least / period_s
 
 
 def worst_rolling_downtime(

@@ -93,7 +93,21 @@ def kingman_bound(
     )
     rho = arrival_rate * mean_service_s
     require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1", rho)
-    return arrival_rate * (arrival_sd_s**2 + service_sd_s**2) / (2 * (1 - rho))
+    return arrival_rate * math.hypot(arrival_sd_s, service_sd_s) ** 2 / (2 * (1 - rho))
+
+
+def _beyond_log(x: float) -> float:
+    """x − ln(1 + x), for x ≥ 0, without a difference of nearly equal numbers."""
+    if x < 0.02:
+        return math.fsum((-1) ** k * x**k / k for k in range(2, 11))
+    return x - math.log1p(x)
+
+
+def _beyond_exp(x: float) -> float:
+    """x − 1 + e^(−x), for x ≥ 0, in the same way."""
+    if x < 0.02:
+        return math.fsum((-x) ** k / math.factorial(k) for k in range(2, 9))
+    return x + math.expm1(-x)
 
 
 def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
@@ -111,16 +125,17 @@ def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
     utilization = require_in("(0, 1)", utilization=utilization)
     arrival_scv = require_non_negative(arrival_scv=arrival_scv)
     require(arrival_scv <= 1e6, "arrival_scv", "at most a million", arrival_scv)
-    gap = 1 / utilization
+    spare = (1 - utilization) / utilization
+    gap = 1 + spare
     free = 1.0  # 1 − σ
     for _ in range(NEWTON_STEPS):
         stretch = gap * arrival_scv * free
-        exact = (
-            arrival_scv > 1e-12
-        )  # below, log1p(stretch)/arrival_scv is gap·free to twelve digits
-        log_transform = -math.log1p(stretch) / arrival_scv if exact else -gap * free
-        slope = 1 - gap * math.exp(log_transform) / (1 + stretch)
-        free -= (free + math.expm1(log_transform)) / slope
+        bent = 0.0  # gap·free − power, the power of e that is the transform
+        if arrival_scv > 1e-12:  # below, it is 0 to twelve digits
+            bent = _beyond_log(stretch) / arrival_scv
+        power = gap * free - bent
+        slope = -math.expm1(math.log1p(spare) - power - math.log1p(stretch))
+        free -= (bent + _beyond_exp(power) - spare * free) / slope  # free − 1 + e^(−power)
     return (1 - free) / free
 
 

@@ -88,7 +88,7 @@ def relaxation_time(utilization: float, mean_service_s: float) -> float:
     """
     utilization = require_in("[0, 1)", utilization=utilization)
     mean_service_s = require_positive(mean_service_s=mean_service_s)
-    return mean_service_s / (1 - math.sqrt(utilization)) ** 2
+    return mean_service_s * ((1 + math.sqrt(utilization)) / (1 - utilization)) ** 2
 
 
 def interval_coverage(

@@ -27,6 +27,13 @@ from serving_mathematics.require import (
 )
 
 
+def _tokens(acceptance: float, draft_tokens: float) -> float:
+    """1 + α + … + α^γ = (1 − α^(γ+1))/(1 − α)."""
+    if acceptance in (0, 1):
+        return draft_tokens * acceptance + 1.0
+    return -math.expm1((draft_tokens + 1) * math.log(acceptance)) / (1 - acceptance)
+
+
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
     """Tokens per round, 1 + α + … + α^γ, if acceptances are independent.
 
@@ -38,7 +45,7 @@ def expected_tokens(acceptance: float, draft_tokens: int) -> float:
     """
     acceptance = require_in("[0, 1]", acceptance=acceptance)
     draft_tokens = require_non_negative_integer(draft_tokens=draft_tokens)
-    return float((acceptance ** np.arange(draft_tokens + 1.0)).sum())
+    return _tokens(acceptance, draft_tokens)
 
 
 def speedup(acceptance: float, draft_tokens: int, cost_ratio: float) -> float:
@@ -84,10 +91,20 @@ def best_draft_length(acceptance: float, cost_ratio: float) -> int:
     """
     acceptance = require_in("[0, 1)", acceptance=acceptance)
     cost_ratio = require_positive(cost_ratio=cost_ratio)
-    length, tokens, term = 0, 1.0, acceptance
-    while term * (length * cost_ratio + 1) > tokens * cost_ratio:
-        length, tokens, term = length + 1, tokens + term, term * acceptance
-    return length
+
+    def improves(length: int) -> bool:
+        gain = acceptance ** (length + 1) * (length * cost_ratio + 1)
+        return gain > _tokens(acceptance, length) * cost_ratio
+
+    if not improves(0):
+        return 0
+    good, beyond = 0, 1  # the longest that is known to improve, and the first known not to
+    while improves(beyond):
+        good, beyond = beyond, 2 * beyond
+    while beyond - good > 1:
+        middle = (good + beyond) // 2
+        good, beyond = (middle, beyond) if improves(middle) else (good, middle)
+    return beyond
 
 
 def example() -> SimpleNamespace:

@@ -41,7 +41,7 @@ def independent_looks(looks: int, alpha: float = 0.05) -> float:
     """
     looks = require_positive_integer(looks=looks)
     alpha = require_in("(0, 1)", alpha=alpha)
-    return 1 - (1 - alpha) ** int(looks)
+    return -math.expm1(looks * math.log1p(-alpha))
 
 
 def chips_for_weights(parameters: float, bits: float, chip_bytes: float) -> float:

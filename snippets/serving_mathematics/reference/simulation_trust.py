@@ -44,6 +44,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ def rare_wait(
     require(wait <= 1e4, "wait", "at most 10,000 services", wait)
     paths = require_positive_integer(paths=paths)
     require(paths >= 2, "paths", "an integer of at least 2", paths)
+    steps = (wait + 1 / utilization) * utilization / (1 - utilization)  # of a walk
+    require_work(steps * (paths + 500), wait=wait, utilization=utilization, paths=paths)
     level, left = np.zeros(int(paths)), np.arange(int(paths))
     while left.size:
         level[left] += rng.exponential(1 / utilization, left.size) - rng.exponential(1, left.size)

@@ -141,7 +141,7 @@ def windows_to_detect(dispersion: float, false_alarm: float = 0.05, power: float
     require(1 < dispersion < math.inf, "dispersion", "finite and above 1", dispersion)
     false_alarm = require_in("(0, 1)", false_alarm=false_alarm)
     require(false_alarm < power < 1, "power", f"in ({false_alarm:g}, 1)", power)
-    reject, detect = NormalDist().inv_cdf(1 - false_alarm), NormalDist().inv_cdf(1 - power)
+    reject, detect = -NormalDist().inv_cdf(false_alarm), -NormalDist().inv_cdf(power)
 
     def detected(freedom: int) -> bool:
         spread = 2 / (9 * freedom)
