@@ -180,7 +180,7 @@ def require_all_sorted(**arrays: Any) -> Any:
     return _all_checked(in_order, "finite and sorted", arrays)
 
 
-def require_work(steps: float, **numbers: Any) -> None:
+def require_work(steps: float, /, **numbers: Any) -> None:
     """A call takes at most so many elementary steps that it ends within about a second.
 
     steps: that it takes for the numbers that decide it.

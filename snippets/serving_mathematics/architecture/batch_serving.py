@@ -41,6 +41,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def list_schedule(
     require(complete, "order", f"a permutation of 0 … {times.size - 1}", turns)
     free_at = np.zeros(int(machines)) if ready is None else as_floats(ready=ready)
     require(free_at.shape == (machines,), "ready", f"of shape ({machines},)", free_at.shape)
+    require_work(machines, machines=machines)
     require_all_finite(ready=free_at)
     free = [(float(time), number) for number, time in enumerate(free_at)]
     heapq.heapify(free)
@@ -112,6 +114,8 @@ def lpt_schedule(durations: npt.ArrayLike, machines: int) -> Schedule:
     >>> lpt_schedule([3.0, 1.0, 1.0, 2.0], machines=2).makespan
     4.0
     """
+    machines = as_number(machines=machines)
+    require_work(machines, machines=machines)
     times = as_floats(durations=durations)
     require(times.ndim == 1, "durations", "non-empty (n,)", times.shape)
     return list_schedule(times, machines, order=np.argsort(-times, kind="stable"))
@@ -173,6 +177,8 @@ def optimal_makespan(durations: Sequence[float], machines: int) -> float:
     >>> optimal_makespan([3.0, 3.0, 2.0, 2.0, 2.0], machines=2)
     6.0
     """
+    machines = as_number(machines=machines)
+    require_work(machines, machines=machines)
     require(len(durations) <= 20, "durations", "at most 20 jobs", len(durations))
     best = lpt_schedule(durations, machines).makespan
     floor = makespan_floor(durations, machines)

@@ -47,6 +47,7 @@ from serving_mathematics.require import (
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -193,6 +194,8 @@ def simulate_affinity(
     slots = require_positive_integer(slots=slots)
     enough = 100 <= requests < math.inf and requests % 1 == 0
     require(enough, "requests", "an integer of at least 100", requests)
+    require_work(servers * (slots + 2000.0), servers=servers, slots=slots)
+    require_work(200 * requests, requests=requests)
     ring = HashRing([f"replica-{i}" for i in range(servers)])
     orders = [ring.order(f"prefix-{i}") for i in range(shares.size)] if "hash" in policy else []
     arrivals = np.cumsum(rng.exponential(1 / arrival_rate, requests)).tolist()

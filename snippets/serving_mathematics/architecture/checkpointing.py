@@ -26,7 +26,13 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import as_number, require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_non_negative,
+    require_positive,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,6 +156,7 @@ def simulate_completion(
     failure_gap_s, runs = as_number(failure_gap_s=failure_gap_s, runs=runs)
     shape = require_positive(shape=shape)
     require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
+    require_work(runs, runs=runs)
     whole = expected_completion_s(work_s, interval_s, checkpoint_s, failure_gap_s, restart_s)
     fewer = f"such that fewer than {MOST_FAILURES} failures are to be expected"
     require(whole / failure_gap_s < MOST_FAILURES, "failure_gap_s", fewer, failure_gap_s)

@@ -30,6 +30,7 @@ from serving_mathematics.require import (
     require,
     require_in,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def simulate_ar1(rng: np.random.Generator, correlation: float, runs: int, count:
     correlation = as_number(correlation=correlation)
     require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
     runs, count = require_positive_integer(runs=runs, count=count)
+    require_work(runs * count + 200 * count, runs=runs, count=count)
     noise = rng.standard_normal((int(count), int(runs)))
     noise[1:] *= math.sqrt(1 - correlation**2)
     for t in range(1, int(count)):

@@ -34,6 +34,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_non_negative_integer,
     require_positive,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -188,6 +189,7 @@ def train_classifier(
     for name, whole in (("epochs", epochs), ("batch_size", batch_size)):
         require(1 <= whole < math.inf and whole == int(whole), name, "a positive integer", whole)
     epochs = require_in("[1, 1e6]", epochs=epochs)
+    require_work(hidden * epochs + 200 * hidden + 200 * epochs, hidden=hidden, epochs=epochs)
     learning_rate = require_positive(learning_rate=learning_rate)
     weight_decay = require_non_negative(weight_decay=weight_decay)
     every = np.asarray(range(len(x)) if images is None else images)

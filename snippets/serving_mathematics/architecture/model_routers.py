@@ -81,7 +81,8 @@ def round_robin_found(utilization: float, servers: int) -> FloatArray:
     for _ in range(100):
         value = (rate / (rate + 1 - root)) ** servers
         root += (value - root) / (1 - servers * value / (rate + 1 - root))
-    length = 1 if root == 0 else math.ceil(math.log(NEGLIGIBLE) / math.log(root))
+    length = 1.0 if root == 0 else math.ceil(math.log(NEGLIGIBLE) / math.log(root))
+    require_work(length, utilization=utilization)
     return np.asarray(root ** np.arange(length))
 
 

@@ -29,6 +29,7 @@ from serving_mathematics.require import (
     require_in,
     require_non_negative,
     require_positive,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def simulate_stalls(
     require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
     enough = 100 <= streams < math.inf and streams % 1 == 0
     require(enough, "streams", "an integer of at least 100", streams)
+    require_work(streams, streams=streams)
     return _late(_lags(rng, mean_itl_s, gap_s, int(tokens), int(streams)), start_delay_s)
 
 

@@ -30,6 +30,7 @@ from serving_mathematics.require import (
     require,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def simulate_itl_s(
     for name, value in (("prompt_tokens", prompt_tokens), ("chunk_tokens", chunk_tokens)):
         require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
     steps = require_positive_integer(steps=steps)
+    require_work(steps, steps=steps)
     keeps_up = prompts_per_s * prompt_tokens < 1 / (step_s / chunk_tokens + 1 / prefill_per_s)
     require(keeps_up, "chunk_tokens", "enough to keep up with the prompts", chunk_tokens)
     gaps = np.empty(int(steps))

@@ -35,7 +35,13 @@ from serving_mathematics.architecture.model_routers import (
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.utilization import mean_wait
-from serving_mathematics.require import as_number, require, require_in, require_non_negative
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,6 +136,8 @@ def simulate_fleet(
     require(grouped, "lanes", f"a multiple of {GROUPS}", lanes)
     warm_up = require_non_negative(warm_up=warm_up)
     require(warm_up + 1 <= horizon < math.inf, "horizon", "at least warm_up + 1", horizon)
+    work = lanes * servers * horizon * 20
+    require_work(work / 50, lanes=lanes, servers=servers, horizon=horizon)
     s, jacobian = _rest_point(utilization, choices)
     levels, place = len(jacobian), np.arange(lanes)
     weight = np.linalg.solve(jacobian.T, -np.ones(levels))[:, None]

@@ -34,6 +34,7 @@ from serving_mathematics.require import (
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def simulate_sprt(
     true_rate, p0 = require_in("(0, 1)", true_rate=true_rate, p0=p0)
     require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
     runs = require_positive_integer(runs=runs)
+    require_work(200 * runs, runs=runs)
     upper, lower = sprt_bounds(alpha, beta)
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
     accepted, samples = np.zeros(runs, dtype=bool), np.zeros(runs, dtype=np.int64)

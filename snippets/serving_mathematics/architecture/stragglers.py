@@ -32,6 +32,7 @@ from serving_mathematics.require import (
     require,
     require_in,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def simulate_makespan(
     slow_share = require_in("[0, 1]", slow_share=slow_share)
     require(1 <= slowdown < math.inf, "slowdown", "at least 1 and finite", slowdown)
     require(runs % 1 == 0 and 10 <= runs <= 10**6, "runs", "an integer from 10 to 10^6", runs)
+    require_work(tasks * runs + 200 * tasks + 200 * runs, tasks=tasks, runs=runs)
     outcomes = []
     for _ in range(runs):
         drawn = rng.uniform(0.9, 1.1, (2, tasks))

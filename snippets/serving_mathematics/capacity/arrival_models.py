@@ -26,7 +26,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
-from serving_mathematics.require import as_floats, as_number, as_numbers, require, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_positive,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -275,11 +282,13 @@ def switching_edges(
         leave_rates,
     )
     horizon_s = require_positive(horizon_s=horizon_s)
+    cycles = horizon_s * first * second / (first + second)
+    require_work(cycles, horizon_s=horizon_s)
     phase = int(rng.random() < first / (first + second))  # phase 2 holds r1/(r1+r2) of the time
     switches = np.empty(0)
     elapsed = 0.0
     while elapsed < horizon_s:  # in blocks of whole on–off cycles
-        block = int(horizon_s * first * second / (first + second)) + 8
+        block = int(cycles) + 8
         stays = rng.exponential((1 / np.array([first, second]))[[phase, 1 - phase]], (block, 2))
         switches = np.concatenate([switches, elapsed + np.cumsum(stays)])
         elapsed = float(switches[-1])

@@ -47,6 +47,7 @@ from serving_mathematics.require import (
     require_in,
     require_non_negative_integer,
     require_positive,
+    require_work,
     widen_fields,
 )
 
@@ -218,6 +219,8 @@ def signal_arrivals(rng: np.random.Generator, signal: RateSignal, horizon_s: flo
     True
     """
     horizon_s = require_positive(horizon_s=horizon_s)
+    fastest = signal.mean_rate + signal.slow_rate + signal.fast_rate
+    require_work(fastest * horizon_s, horizon_s=horizon_s)
     slow, fast = (_flips(rng, r, horizon_s) for r in (signal.slow_rate, signal.fast_rate))
     edges = _merged(slow, fast[1:-1])
     x, y = (_sign(rng, flips, edges) for flips in (slow, fast))
@@ -313,6 +316,7 @@ def draw_tokens(
         quantiles,
     )
     size = require_non_negative_integer(size=size)
+    require_work(size, size=size)
     drawn = np.interp(100 * rng.random(int(size)), levels, values)
     return np.asarray(np.rint(drawn), dtype=np.int64)
 

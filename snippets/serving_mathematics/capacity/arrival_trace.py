@@ -48,6 +48,7 @@ from serving_mathematics.require import (
     require_all_non_negative,
     require_positive,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -269,6 +270,7 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     since = times - times[0]
     full = int(since[-1] / window_s)
     require(full >= 10, "window_s", "short enough for ten windows", window_s)
+    require_work(full, window_s=window_s)
     place = (since / window_s).astype(np.int64)
     sums = np.bincount(place, weights=lengths, minlength=full)[:full]
     unit = float((lengths**2).mean() / lengths.mean())

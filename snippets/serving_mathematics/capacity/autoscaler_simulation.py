@@ -35,11 +35,13 @@ from serving_mathematics.definitions.queue_simulator import batch_means, fifo_wa
 from serving_mathematics.definitions.utilization import erlang_c, mean_wait
 from serving_mathematics.require import (
     as_floats,
+    as_number,
     require,
     require_all_non_negative,
     require_non_negative,
     require_positive,
     require_shape,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -95,6 +97,8 @@ def simulate(
     >>> simulate([0.0] * 3, [30.0] * 3, two, replicas=1, **times).waits_s.tolist()
     [0.0, 25.0, 30.0]
     """
+    replicas, slots = as_number(replicas=replicas, slots=slots)
+    require_work(replicas * slots, replicas=replicas, slots=slots)
     arrivals, services = (
         as_floats(arrival_times=arrival_times),
         as_floats(service_times=service_times),

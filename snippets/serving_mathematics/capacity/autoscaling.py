@@ -37,6 +37,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 HPA_TOLERANCE = 0.1  # ratio, Kubernetes --horizontal-pod-autoscaler-tolerance, default
@@ -318,6 +319,7 @@ def knative(
         stable_window_s,
     )
     scale_down_delay_s = require_non_negative(scale_down_delay_s=scale_down_delay_s)
+    require_work((stable_window_s + scale_down_delay_s) / tick_s, tick_s=tick_s)
     window: deque[float] = deque(maxlen=round(stable_window_s / tick_s))
     short: deque[float] = deque(maxlen=round(panic_window_s / tick_s))
     asked: deque[int] = deque(maxlen=max(1, round(scale_down_delay_s / tick_s)))

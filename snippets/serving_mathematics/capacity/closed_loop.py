@@ -30,6 +30,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def mean_value_analysis(
     ([0.5, 0.8], [1.0, 1.5])
     """
     users = require_positive_integer(users=users)
+    require_work(users, users=users)
     saturating_users(service_s, think_time_s)  # refuses bad times
     throughput, response = np.empty(int(users)), np.empty(int(users))
     waiting = 0.0

@@ -29,6 +29,7 @@ from serving_mathematics.require import (
     require,
     require_positive,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def thinned_arrivals(
     (True, True)
     """
     ceiling, horizon_s = require_positive(ceiling=ceiling, horizon_s=horizon_s)
+    require_work(ceiling * horizon_s, ceiling=ceiling, horizon_s=horizon_s)
     candidates = _uniform_in_order(rng, rng.poisson(ceiling * horizon_s), horizon_s)
     rates = np.asarray(rate(candidates), dtype=float)
     require_shape(candidates.shape, rate=rates)

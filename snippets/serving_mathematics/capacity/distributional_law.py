@@ -32,6 +32,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_non_negative_integer,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def number_distribution(
         sojourns,
     )
     largest = require_non_negative_integer(largest=largest)
+    require_work(200 * largest, largest=largest)
     means = arrival_rate * sojourns
     with np.errstate(divide="ignore"):  # ln 0 = −∞ leaves nothing of the terms from 1 on
         logs = np.log(means)

@@ -39,6 +39,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -100,6 +101,7 @@ def simulate_engines(
     require_all_sorted(arrival_times=arrivals)
     require_shape(arrivals.shape, work_s=work)
     replicas = require_positive_integer(replicas=replicas)
+    require_work(replicas, replicas=replicas)
     sync_s = require_positive(sync_s=sync_s)
     startup_s = require_non_negative(startup_s=startup_s)
     end = float(arrivals[-1]) if end_s is None else end_s

@@ -40,6 +40,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def load_at_waiting(waiting: float, fixed_s: float, per_item_s: float, places: i
     waiting = require_positive(waiting=waiting)
     places = require_positive_integer(places=places)
     require(places <= 1_000_000, "places", "at most 1,000,000", places)
+    require_work(60 * places, places=places)
     per_item_s = require_non_negative(per_item_s=per_item_s)
     most = float(engine_rates(places, fixed_s, float(per_item_s), places)[-1])
     low, high = 0.0, 1.0

@@ -32,6 +32,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def simulate_requests(
     window_s = require_positive(window_s=window_s)
     servers = require_positive_integer(servers=servers)
     rate = utilization * servers
+    asked = REPLICATIONS * (rate * window_s + 20) * (1 + servers / 20)
+    require_work(asked, window_s=window_s, servers=servers)
     size = (REPLICATIONS, int(rate * window_s + 8 * math.sqrt(rate * window_s)) + 20)
     arrivals = np.cumsum(gamma_times(rng, 1 / rate, 1.0, size), axis=1)
     services = gamma_times(rng, 1.0, 1.0, size)

@@ -43,6 +43,7 @@ from serving_mathematics.require import (
     require_all_non_negative,
     require_in,
     require_positive,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -93,6 +94,8 @@ def poisson_workload(
     fleet, requests, replications = as_number(
         fleet=fleet, requests=requests, replications=replications
     )
+    held = (requests + 200) * replications
+    require_work(held, requests=requests, replications=replications)
     utilization = require_positive(utilization=utilization)
     for name, value, least in (
         ("fleet", fleet, 2),

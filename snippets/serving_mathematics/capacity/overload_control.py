@@ -34,6 +34,7 @@ from serving_mathematics.require import (
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def bounded_goodput(
         arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s
     )
     capacity = require_positive_integer(capacity=capacity)
+    require_work(capacity, capacity=capacity)
     found = np.arange(int(capacity))
     log_factorial = np.cumsum(np.log(np.maximum(found, 1)))
     served = service_rate * deadline_s  # requests that a busy server finishes within τ, on average
@@ -174,6 +176,7 @@ def simulate_goodput(
     require(whole, "capacity", "None or a positive integer", capacity)
     enough = 1000 <= customers < math.inf and customers % 1 == 0
     require(enough, "customers", "an integer of at least 1000", customers)
+    require_work(customers, customers=customers)
     arrivals = np.cumsum(rng.exponential(1 / arrival_rate, customers)).tolist()
     services = rng.exponential(1 / service_rate, customers).tolist()
     in_time = np.zeros(customers)

@@ -48,6 +48,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def poisson_arrivals(
         "finite and increasing",
         (starts, end_s),
     )
+    require_work(float(pieces @ lengths), end_s=end_s)
     counts = rng.poisson(pieces * lengths).astype(np.intp)  # which a browser has 32 bits for
     offsets = np.repeat(lengths, counts) * rng.random(int(counts.sum()))
     return np.sort(np.repeat(starts, counts) + offsets)

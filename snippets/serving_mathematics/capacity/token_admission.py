@@ -91,7 +91,7 @@ def admit(
     tokens_per_s = require_positive(tokens_per_s=tokens_per_s)
     require(most_requests >= 1, "most_requests", "at least 1", most_requests)
     require(most_tokens > 0, "most_tokens", "positive", most_tokens)
-    places = None if most_requests == math.inf else math.ceil(most_requests)
+    places = None if most_requests >= times.size else math.ceil(most_requests)
     ends: deque[float] = deque(maxlen=places)  # when the last that entered have been read
     free = -math.inf  # when the very last of them has been read
     first = []

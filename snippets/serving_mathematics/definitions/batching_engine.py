@@ -34,6 +34,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def engine_rates(clients: int, fixed_s: float, per_item_s: float, max_batch: int
     [0.5, 0.666666667, 0.666666667]
     """
     clients, max_batch = require_positive_integer(clients=clients, max_batch=max_batch)
+    require_work(clients, clients=clients)
     fixed_s = require_positive(fixed_s=fixed_s)
     per_item_s = require_non_negative(per_item_s=per_item_s)
     batch = np.minimum(np.arange(1, int(clients) + 1), max_batch)
@@ -106,6 +108,7 @@ def engine_ceiling(
     4.0
     """
     max_batch = require_positive_integer(max_batch=max_batch)
+    require_work(max_batch, max_batch=max_batch)
     full = float(engine_rates(max_batch, fixed_s, per_item_s, max_batch)[-1])
     demands = as_floats(demands_s=demands_s)
     require(demands.ndim == 1, "demands_s", "a (K,) array", demands.shape)
@@ -128,6 +131,8 @@ def engine_saturation(
     >>> engine_saturation([], 9.0, fixed_s=1.0, per_item_s=0.0, max_batch=4)  # four in, 36 away
     40.0
     """
+    max_batch = as_number(max_batch=max_batch)
+    require_work(max_batch, max_batch=max_batch)
     fixed_s, per_item_s = as_number(fixed_s=fixed_s, per_item_s=per_item_s)
     ceiling = engine_ceiling(demands_s, fixed_s, per_item_s, max_batch)
     think_time_s = require_non_negative(think_time_s=think_time_s)
@@ -146,6 +151,8 @@ def batching_throughput(
     >>> batching_throughput(1, fixed_s=0.5, per_item_s=0.5, max_batch=8, think_time_s=3.0)
     0.25
     """
+    clients = as_number(clients=clients)
+    require_work(clients, clients=clients)
     rate = engine_rates(clients, fixed_s, per_item_s, max_batch)
     think_time_s = require_positive(think_time_s=think_time_s)
     thinking = int(clients) - np.arange(int(clients))

@@ -33,6 +33,7 @@ from serving_mathematics.require import (
     require_in,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ def fast_waits(
     )
     require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
     servers = require_positive_integer(servers=servers)
+    require_work(servers, servers=servers)
     lanes = min(MOST_LANES, arrivals.size // (ROWS_PER_SERVER * int(servers)))
     if servers == 1 or lanes < FEWEST_LANES or services.shape != arrivals.shape:
         return fifo_waits(arrivals, services, servers)
@@ -270,6 +272,7 @@ def long_run_means(
         require(0 <= scv < math.inf, name, "non-negative and finite", scv)
     size = shape or (SHAPE_ONE if servers == 1 else SHAPE_MANY)
     require(len(size) == 2 and min(size) >= 1, "shape", "two positive integers", size)
+    require_work(blocks * size[0] * size[1] * servers / 20, blocks=blocks, servers=servers)
     gaps, services, waits = np.empty(size), np.empty(size), np.empty(size)
     means, wait, clock, free_at = np.empty(int(blocks)), 0.0, 0.0, np.full(int(servers), -np.inf)
     for block in range(means.size):

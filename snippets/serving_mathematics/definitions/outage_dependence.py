@@ -42,6 +42,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def simulated_bursts(
     mean_outages = require_non_negative(mean_outages=mean_outages)
     mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
     require(1 <= mean_burst < math.inf, "mean_burst", "finite and at least 1", mean_burst)
+    require_work(months * (1 + mean_outages), months=months, mean_outages=mean_outages)
     bursts = rng.poisson(mean_outages / mean_burst, months).astype(np.intp)
     month = np.repeat(np.arange(months), bursts)
     month = np.repeat(month, rng.geometric(1 / mean_burst, month.size).astype(np.intp))

@@ -35,6 +35,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -82,6 +83,7 @@ def fifo_waits(
     require_all_sorted(arrival_times=arrivals)
     require_all_non_negative(service_times=services)
     servers = require_positive_integer(servers=servers)
+    require_work(servers, servers=servers)
     if servers == 1:
         idle_credit = arrivals - (np.cumsum(services, axis=-1) - services)
         return np.asarray(np.maximum.accumulate(idle_credit, axis=-1) - idle_credit)
@@ -221,6 +223,7 @@ def simulate_mean_wait(
         "an integer of at least 1000",
         customers,
     )
+    require_work(customers + servers, servers=servers, customers=customers)
     arrivals = np.cumsum(gamma_times(rng, 1 / (utilization * servers), arrival_scv, customers))
     waits = fifo_waits(arrivals, gamma_times(rng, 1.0, service_scv, customers), servers)
     return batch_means(waits[warm_up_length(waits) :])

@@ -32,6 +32,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
     widen_fields,
 )
 
@@ -88,6 +89,7 @@ def on_grid(cdf: Callable[[FloatArray], FloatArray], step_s: float, cells: int) 
     require(2 <= cells < math.inf and cells % 1 == 0, "cells", "an integer of 2 or more", cells)
     below = np.array(cdf((np.arange(cells, dtype=np.float64) + 0.5) * step_s), dtype=np.float64)
     require(below.shape == (cells,), "cdf", f"of shape ({cells},)", below.shape)
+    require_work(cells, cells=cells)
     masses = np.diff(below, prepend=0.0)
     require(np.all((masses >= 0) & (below <= 1)), "cdf", "rising within [0, 1]", below)
     return masses

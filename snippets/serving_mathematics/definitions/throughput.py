@@ -35,6 +35,7 @@ from serving_mathematics.require import (
     require_all_positive,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def exact_mva(
     ([0.25, 0.444444444], [[1.0, 1.0], [1.25, 1.25]])
     """
     clients, demands, think_time_s = _network(clients, demands_s, think_time_s)
+    require_work(200 * clients, clients=clients)
     throughput = np.empty(int(clients))
     residence = np.empty((int(clients), demands.size))
     queues = np.zeros(demands.size)

@@ -29,6 +29,7 @@ from serving_mathematics.require import (
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def interval_coverage(
     >>> interval_coverage(np.random.default_rng(0), 0.3, customers=20_000, runs=5)
     1.0
     """
+    customers = as_number(customers=customers)
+    require_work(customers, customers=customers)
     utilization = require_in("(0, 1)", utilization=utilization)
     runs = require_positive_integer(runs=runs)
     runs = require_in("[1, 1e5]", runs=runs)

@@ -27,6 +27,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def simulated_month(
         require(0 <= rate <= 1, "incidents", "of error rates in [0, 1]", rate)
         rates[round(start * DAY_MIN) : round((start + length) * DAY_MIN)] = rate
     requests_per_min = require_positive(requests_per_min=requests_per_min)
+    require_work(requests_per_min, requests_per_min=requests_per_min)
     requests = rng.poisson(requests_per_min, rates.size)
     return requests, rng.binomial(requests, rates)
 

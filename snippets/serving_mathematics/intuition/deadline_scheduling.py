@@ -29,6 +29,7 @@ from serving_mathematics.require import (
     require,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
         f"in [1, {slots / 2:g}], half of the slots",
         peak_to_mean,
     )
+    require_work(slots, slots=slots)
     dip = np.cos(2 * np.pi * np.arange(int(slots)) / slots) - 1  # 0 at the peak
     low, high = 0.0, float(slots) ** 2
     for _ in range(80):
@@ -101,6 +103,7 @@ def smallest_fleet(
     """
     batch, held = _day(batch_demand, held_servers)
     window = require_positive_integer(window=window)
+    require_work(window, window=window)
     n, w = batch.size, int(window)
     days = 3 + w // n
     arrived = np.r_[0.0, np.cumsum(np.tile(batch, days))]

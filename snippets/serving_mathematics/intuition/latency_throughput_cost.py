@@ -111,7 +111,7 @@ def critical_batch(ridge: float, width: float, hidden: float) -> float:
     """
     width, hidden = as_number(width=width, hidden=hidden)
     ridge = require_positive(ridge=ridge)
-    largest = matmul_intensity(1e300, width, hidden)
+    largest = matmul_intensity(1e100, width, hidden)
     require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
     return ridge / (1 - ridge * (1 / width + 1 / hidden))
 

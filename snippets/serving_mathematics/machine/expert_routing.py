@@ -31,6 +31,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 Array = NDArray[np.float64]
@@ -81,6 +82,7 @@ def random_counts(
         tokens=tokens, experts=experts, chosen=chosen
     )
     require(chosen <= experts, "chosen", f"at most the {experts} experts", chosen)
+    require_work(tokens * experts, tokens=tokens, experts=experts)
     keys = rng.random((tokens, experts))
     taken = keys.argpartition(min(chosen, experts - 1), axis=1)[:, :chosen]
     return np.bincount(taken.ravel(), minlength=experts).astype(np.int64)
@@ -101,6 +103,7 @@ def skewed_counts(
         tokens=tokens, experts=experts, chosen=chosen
     )
     require(chosen <= experts, "chosen", f"at most the {experts} experts", chosen)
+    require_work(tokens * experts, tokens=tokens, experts=experts)
     exponent = require_in("(1, 4]", exponent=exponent)
     least, most = (1.0, 0.8 * tokens) if tokens * chosen > experts else (0.01, 2.0)
     power = 1 - exponent

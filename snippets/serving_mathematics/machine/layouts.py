@@ -40,6 +40,7 @@ from serving_mathematics.require import (
     require,
     require_all_finite,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def layouts(one: Deployment, devices: int) -> list[Deployment]:
     [(2, 1, 1), (1, 2, 1)]
     """
     devices = require_positive_integer(devices=devices)
+    require_work(devices * 20, devices=devices)
     divisors = [n for n in range(devices, 0, -1) if devices % n == 0]
     mixture = bool(one.architecture.expert_counts)
     found = []

@@ -31,6 +31,7 @@ from serving_mathematics.require import (
     require_in,
     require_non_negative_integer,
     require_positive_integer,
+    require_work,
     widen_fields,
 )
 
@@ -126,6 +127,8 @@ def random_decoder(
     require(layers <= 1000, "layers", "at most 1000", layers)
     window = require_non_negative_integer(window=window)
     require(width % (2 * query_heads) == 0, "width", "a multiple of 2·query_heads", width)
+    weights = width * (width + hidden + vocabulary)
+    require_work(weights, width=width, hidden=hidden, vocabulary=vocabulary)
     require(query_heads % kv_heads == 0, "query_heads", "a multiple of kv_heads", query_heads)
     shared = kv_heads * (width // query_heads)
     shapes = [(width, width), (width, shared), (width, shared), (width, width)]
@@ -292,6 +295,7 @@ def generate(
     """
     steps = require_positive_integer(steps=steps)
     steps = require_in("[1, 1e5]", steps=steps)
+    require_work(5000 * steps, steps=steps)
     require(cache is None or cache.length == 0, "cache", "empty", cache and cache.length)
     known = np.asarray(prompt)
     logits, operations, chosen = [], [], []

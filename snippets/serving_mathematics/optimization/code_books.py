@@ -33,6 +33,7 @@ from serving_mathematics.require import (
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def uniform_code(levels: int, step: float) -> FloatArray:
     [-1.5, -0.5, 0.5, 1.5]
     """
     levels = require_positive_integer(levels=levels)
+    require_work(levels, levels=levels)
     step = require_positive(step=step)
     return np.asarray((np.arange(int(levels)) - (levels - 1) / 2) * step)
 

@@ -99,6 +99,7 @@ def distillation_loss(
     gap = kl_divergence(soften(v, temperature), soften(z, temperature))
     loss = soft_weight * temperature**2 * gap
     if soft_weight < 1:
+        require(labels is not None, "labels", "one class per row", labels)
         y = np.asarray(as_numbers(labels=labels))
         known = y.shape == z.shape[:1] and np.isin(y, np.arange(z.shape[1])).all()
         require(known, "labels", "one class per row", labels)
@@ -132,6 +133,7 @@ def output_gradient(
     temperature = require_positive(temperature=temperature)
     wanted = soft_weight * temperature * soften(v, temperature)
     if soft_weight < 1:
+        require(labels is not None, "labels", "one class per row", labels)
         y = np.asarray(as_numbers(labels=labels))
         known = y.shape == v.shape[:1] and np.isin(y, np.arange(v.shape[1])).all()
         require(known, "labels", "one class per row", labels)
