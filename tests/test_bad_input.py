@@ -34,7 +34,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -85,6 +85,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "capacity.bounded_server.response.status": "HTTPStatus refuses what is none",
     "engine.token_engine.plan_step.decoding": "once a step, of an engine that has checked",
     "engine.token_engine.plan_step.token_budget": "the same",
+    "machine.deployments.possible.value": "is what the message quotes, where it does not raise",
     "machine.predict.number.low": "a limit, which is not checked",
     "optimization.cached_attention.generate.prompt": "is called tokens where it is read",
     "planner.capacity_planner.sectioned_quantiles.values": "NaN is what has no value",
@@ -337,9 +338,17 @@ def told(problem: Exception) -> str:
     return f"{problem!r}"[:200] + place
 
 
-def answered(function: Callable[..., Any], bound: inspect.BoundArguments, limit_s: float) -> Any:
+def answered(
+    function: Callable[..., Any],
+    bound: inspect.BoundArguments,
+    limit_s: float,
+    numpy: Literal["ignore", "warn"] = "ignore",
+) -> Any:
     """What a call answers, the first of it where that is a generator, in so much time."""
-    with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        np.errstate(over=numpy, divide=numpy, invalid=numpy, under="ignore"),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         signal.setitimer(signal.ITIMER_PROF, limit_s)
         try:
             answer = function(*bound.args, **bound.kwargs)

@@ -1,8 +1,20 @@
 """Bad input is an error that names the argument, the rule and the value.
 
-A rule takes its arguments by name, so that the name in the message is the name in the signature:
-`require_positive(mean_service_s=mean_service_s)`. NaN, infinities, complex numbers, text and
-numbers beyond the range of a float keep none of the rules.
+A rule takes its arguments by name, so that the name in the message is the name in the signature,
+and returns the numbers that are to be used in their place, of 64 bits:
+`mean_service_s = require_positive(mean_service_s=mean_service_s)`. Counted in the type that they
+come in, narrower numbers overflow or are rounded without a word.
+
+A number is one of Python or numpy, a Fraction, a Decimal, or an array without dimensions that holds
+one; a truth value is none, but among the elements of a list or an array it counts as 0 or 1. It
+comes back as an int of Python where its type is one of integers, and else as a float. Lists and
+tuples come back as what they are, with such numbers; what else numpy reads as an array of numbers
+comes back as one of int64 or float64. NaN, infinities, numbers beyond the range of a float, complex
+numbers, spans of time, text, generators, and arrays with masked elements keep none of the rules.
+
+No number is larger than 10¹⁰⁰ in size, and none that must be positive is below 10⁻¹⁰⁰: what is
+beyond is no quantity in its unit, and products and quotients of a few such numbers would pass the
+range of a float.
 
 Source: ISO 31-11 for the intervals.
 """
@@ -13,12 +25,19 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from typing import Any
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-_NOT_REAL = (complex, np.complexfloating, str)
+_REAL = (Real, Decimal)
+_WIDE = {int, float, np.int64, np.float64}
 COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
+SMALLEST, LARGEST = 1e-100, 1e100
+MOST_WORK = 2e7  # elementary steps of a call, which take about a second
+LARGE, SMALL = "at most 1e100 in size", "at least 1e-100"  # for products and quotients to be floats
 
 
 def require(condition: object, argument: str, rule: str, value: object) -> None:
@@ -35,80 +54,69 @@ def require(condition: object, argument: str, rule: str, value: object) -> None:
         _refuse(argument, rule, value)
 
 
-def _refuse(argument: str, rule: str, value: object) -> None:
+def _refuse(argument: str, rule: str, value: object) -> NoReturn:
     """Raise ValueError with the argument, the rule and the value."""
     text = f"{value}"
     shown = text if len(text) <= 200 else f"{text[:80]}… ({len(text)} characters)"
     raise ValueError(f"{argument} must be {rule}, got {shown}")
 
 
-def require_positive(**numbers: Any) -> None:
+def require_positive(**numbers: Any) -> Any:
     """Numbers are finite and above 0.
 
     >>> require_positive(mean_service_s=0.0)
     Traceback (most recent call last):
     ValueError: mean_service_s must be positive and finite, got 0.0
     """
-    for name, value in numbers.items():
-        if not 0 < _number(value) < math.inf:
-            _refuse(name, "positive and finite", value)
+    _checked(lambda x: 0 < x < math.inf, "positive and finite", numbers)
+    return _checked(lambda x: x >= SMALLEST, SMALL, numbers)
 
 
-def require_non_negative(**numbers: Any) -> None:
+def require_non_negative(**numbers: Any) -> Any:
     """Numbers are finite and not below 0.
 
     >>> require_non_negative(arrival_rate=-1.0)
     Traceback (most recent call last):
     ValueError: arrival_rate must be non-negative and finite, got -1.0
     """
-    for name, value in numbers.items():
-        if not 0 <= _number(value) < math.inf:
-            _refuse(name, "non-negative and finite", value)
+    return _checked(lambda x: 0 <= x < math.inf, "non-negative and finite", numbers)
 
 
-def require_finite(**numbers: Any) -> None:
+def require_finite(**numbers: Any) -> Any:
     """Numbers are neither NaN nor infinite.
 
     >>> require_finite(drift=float("nan"))
     Traceback (most recent call last):
     ValueError: drift must be finite, got nan
     """
-    for name, value in numbers.items():
-        if not math.isfinite(_number(value)):
-            _refuse(name, "finite", value)
+    return _checked(math.isfinite, "finite", numbers)
 
 
-def require_positive_integer(**numbers: Any) -> None:
+def require_positive_integer(**numbers: Any) -> Any:
     """Numbers are whole and at least 1.
 
     >>> require_positive_integer(servers=2.5)
     Traceback (most recent call last):
     ValueError: servers must be a positive integer, got 2.5
     """
-    for name, value in numbers.items():
-        number = _number(value)
-        if not (number >= 1 and number % 1 == 0):
-            _refuse(name, "a positive integer", value)
-        if number > COUNTED:
-            _refuse(name, COUNTABLE, value)
+    _checked(lambda x: x >= 1 and x % 1 == 0, "a positive integer", numbers)
+    counts = {name: int(_number(value)) for name, value in numbers.items()}
+    return _checked(lambda x: x <= COUNTED, COUNTABLE, counts)
 
 
-def require_non_negative_integer(**numbers: Any) -> None:
+def require_non_negative_integer(**numbers: Any) -> Any:
     """Numbers are whole and not below 0.
 
     >>> require_non_negative_integer(retries=-1)
     Traceback (most recent call last):
     ValueError: retries must be a non-negative integer, got -1
     """
-    for name, value in numbers.items():
-        number = _number(value)
-        if not (number >= 0 and number % 1 == 0):
-            _refuse(name, "a non-negative integer", value)
-        if number > COUNTED:
-            _refuse(name, COUNTABLE, value)
+    _checked(lambda x: x >= 0 and x % 1 == 0, "a non-negative integer", numbers)
+    counts = {name: int(_number(value)) for name, value in numbers.items()}
+    return _checked(lambda x: x <= COUNTED, COUNTABLE, counts)
 
 
-def require_in(interval: str, **numbers: Any) -> None:
+def require_in(interval: str, **numbers: Any) -> Any:
     """Numbers lie in an interval, written with a bracket at an end that belongs to it.
 
     interval: such as "[0, 1)". Raises ValueError too when that is not an interval.
@@ -117,61 +125,73 @@ def require_in(interval: str, **numbers: Any) -> None:
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.0
     """
-    inside = _interval(interval)
-    for name, value in numbers.items():
-        if not inside(_number(value)):
-            _refuse(name, f"in {interval}", value)
+    used = _checked(_interval(interval), f"in {interval}", numbers)
+    if interval.startswith("(0,"):
+        _checked(lambda x: x >= SMALLEST, SMALL, numbers)
+    return used
 
 
-def require_all_positive(**arrays: Any) -> None:
+def require_all_positive(**arrays: Any) -> Any:
     """Every element is finite and above 0, in arrays of any shape.
 
     >>> require_all_positive(sizes=[1.0, 0.0])
     Traceback (most recent call last):
     ValueError: sizes must be positive and finite, got [1.0, 0.0]
     """
-    for name, value in arrays.items():
-        numbers = _numbers(value)
-        good = ((numbers > 0) & (numbers < math.inf)).all()
-        require(good, name, "positive and finite", value)
+    used = _all_checked(lambda x: ((x > 0) & (x < math.inf)).all(), "positive and finite", arrays)
+    _all_checked(lambda x: (x >= SMALLEST).all(), SMALL, arrays)
+    return used
 
 
-def require_all_non_negative(**arrays: Any) -> None:
+def require_all_non_negative(**arrays: Any) -> Any:
     """Every element is finite and not below 0, in arrays of any shape.
 
     >>> require_all_non_negative(waits=[1.0, -1.0])
     Traceback (most recent call last):
     ValueError: waits must be non-negative and finite, got [1.0, -1.0]
     """
-    for name, value in arrays.items():
-        numbers = _numbers(value)
-        good = ((numbers >= 0) & (numbers < math.inf)).all()
-        require(good, name, "non-negative and finite", value)
+    return _all_checked(
+        lambda x: ((x >= 0) & (x < math.inf)).all(), "non-negative and finite", arrays
+    )
 
 
-def require_all_finite(**arrays: Any) -> None:
+def require_all_finite(**arrays: Any) -> Any:
     """No element is NaN or infinite, in arrays of any shape.
 
     >>> require_all_finite(times=[1.0, float("nan")])
     Traceback (most recent call last):
     ValueError: times must be finite, got [1.0, nan]
     """
-    for name, value in arrays.items():
-        require(np.isfinite(_numbers(value)).all(), name, "finite", value)
+    return _all_checked(lambda x: np.isfinite(x).all(), "finite", arrays)
 
 
-def require_all_sorted(**arrays: Any) -> None:
+def require_all_sorted(**arrays: Any) -> Any:
     """No element is NaN or infinite, and none is smaller than the one before it on the last axis.
 
     >>> require_all_sorted(arrival_times=[0.0, 2.0, 1.0])
     Traceback (most recent call last):
     ValueError: arrival_times must be finite and sorted, got [0.0, 2.0, 1.0]
     """
-    for name, value in arrays.items():
-        numbers = _numbers(value)
+
+    def in_order(numbers: NDArray[np.float64]) -> Any:
         row = np.atleast_1d(numbers)
-        good = np.isfinite(numbers).all() and (row[..., 1:] >= row[..., :-1]).all()
-        require(good, name, "finite and sorted", value)
+        return np.isfinite(row).all() and (row[..., 1:] >= row[..., :-1]).all()
+
+    return _all_checked(in_order, "finite and sorted", arrays)
+
+
+def require_work(steps: float, /, **numbers: Any) -> None:
+    """A call takes at most so many elementary steps that it ends within about a second.
+
+    steps: that it takes for the numbers that decide it.
+
+    >>> require_work(1e12, paths=10**9)
+    Traceback (most recent call last):
+    ValueError: paths must be few enough for 2e+07 steps (1e+12 are asked for), got 1000000000
+    """
+    rule = f"few enough for {MOST_WORK:.0e} steps ({steps:.0e} are asked for)"
+    told = ", ".join(map(str, numbers.values()))
+    require(steps <= MOST_WORK, " and ".join(numbers), rule, told)
 
 
 def require_shape(shape: tuple[int, ...], **arrays: Any) -> None:
@@ -185,25 +205,140 @@ def require_shape(shape: tuple[int, ...], **arrays: Any) -> None:
         require(np.shape(value) == shape, name, f"of shape {shape}", np.shape(value))
 
 
+def as_floats(**array: Any) -> NDArray[np.float64]:
+    """Real numbers as an array of floats of 64 bits, of the shape that they have; NaN may be among
+    them.
+
+    >>> as_floats(latencies=[1, 2])
+    array([1., 2.])
+    >>> as_floats(latencies=["1"])
+    Traceback (most recent call last):
+    ValueError: latencies must be real numbers, got ['1']
+    """
+    return np.asarray(as_numbers(**array), dtype=float)
+
+
+def as_number(**numbers: Any) -> Any:
+    """Real numbers as ints or floats of Python, NaN and infinities too: before a rule of its own.
+
+    >>> as_number(servers=np.uint8(3))
+    3
+    >>> as_number(servers="3")
+    Traceback (most recent call last):
+    ValueError: servers must be a real number, got 3
+    """
+    used = []
+    for name, value in numbers.items():
+        try:
+            used.append(_plain(value))
+        except (TypeError, ValueError, OverflowError):
+            _refuse(name, "a real number", value)
+        if LARGEST < abs(used[-1]) != math.inf:
+            _refuse(name, LARGE, value)
+    return tuple(used) if len(used) > 1 else used[0]
+
+
+def as_numbers(**arrays: Any) -> Any:
+    """Lists, tuples or arrays of real numbers, with numbers of 64 bits; NaN may be among them.
+
+    >>> as_numbers(sizes=np.array([200, 100], np.uint8)) * 2
+    array([400, 200])
+    >>> as_numbers(sizes=(size for size in [1, 2]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: sizes must be real numbers, got <generator object ...
+    """
+    used = []
+    for name, value in arrays.items():
+        try:
+            used.append(_wide(value))
+            numbers = np.asarray(used[-1], dtype=float)
+        except (TypeError, ValueError, OverflowError):
+            _refuse(name, "real numbers", value)
+        if _too_large(numbers):
+            _refuse(name, LARGE, value)
+    return tuple(used) if len(used) > 1 else used[0]
+
+
+def widen_fields(record: Any) -> None:
+    """The numbers among the fields of a dataclass, also of a frozen one, as what the rules return;
+    what breaks a rule stays as it is, for the rule to tell.
+    """
+    for name, value in vars(record).items():
+        single = isinstance(value, _REAL) or (isinstance(value, np.ndarray) and value.ndim == 0)
+        if single and type(value) not in (int, float) and math.isfinite(_number(value)):
+            object.__setattr__(record, name, _number(value))
+
+
+def _checked(keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any]) -> Any:
+    """Each as an int or a float of Python, which keep a rule: one, or a tuple of several."""
+    used = {name: _number(value) for name, value in numbers.items()}
+    for name, number in used.items():
+        if not keeps(number):
+            _refuse(name, rule, numbers[name])
+        if not abs(number) <= LARGEST:
+            _refuse(name, LARGE, numbers[name])
+    return tuple(used.values()) if len(used) > 1 else next(iter(used.values()), None)
+
+
+def _too_large(numbers: NDArray[np.float64]) -> bool:
+    """Whether one of them is finite and beyond the range of sizes."""
+    return bool(((np.abs(numbers) > LARGEST) & np.isfinite(numbers)).any())
+
+
+def _all_checked(keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any]) -> Any:
+    """The same for what has elements, which all keep a rule."""
+    used = []
+    for name, value in arrays.items():
+        try:
+            used.append(_wide(value))
+            numbers = np.asarray(used[-1], dtype=float)
+            kept = keeps(numbers)
+        except (TypeError, ValueError, OverflowError):
+            kept = False
+        if not kept:
+            _refuse(name, rule, value)
+        if _too_large(numbers):
+            _refuse(name, LARGE, value)
+    return tuple(used) if len(used) > 1 else used[0]
+
+
 def _number(value: Any) -> float:
-    """A real number as a float; NaN for everything else, which keeps no rule."""
+    """A real number as an int or a float of Python; NaN for everything else, which keeps no
+    rule."""
     if type(value) is float:  # nearly always
         return value
     try:
-        real = type(value) is int or not isinstance(value, _NOT_REAL)
-        return float(value) if real else math.nan
+        found = value if type(value) is int else _plain(value)
+        float(found)  # which an int may be too large for
+        return found
     except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
-def _numbers(value: Any) -> Any:
-    """Real numbers as an array of floats; a single NaN for everything else."""
-    try:
-        found = np.asarray(value)
-        real = found.dtype.kind in "biuf"
-        return found.astype(float, copy=False) if real else np.asarray(math.nan)
-    except (TypeError, ValueError, OverflowError):
-        return np.asarray(math.nan)
+def _plain(value: Any) -> float:
+    """A number of another type as an int or a float; TypeError for what is none."""
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
+        value = value[()]
+    if not isinstance(value, _REAL) or isinstance(value, bool | np.timedelta64):
+        raise TypeError
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _wide(value: Any) -> Any:
+    """Numbers in a type that counts with 64 bits; TypeError or ValueError for what are none."""
+    if type(value) in (list, tuple):
+        plain = set(map(type, value)) <= _WIDE
+        return value if plain else type(value)(map(_wide, value))
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    if isinstance(value, _REAL):
+        return _plain(value)
+    found = np.asarray(value)
+    if found.dtype.kind not in "biuf" or np.ma.is_masked(value):
+        raise TypeError
+    if found.dtype.kind == "u" and found.size and found.max() > np.iinfo(np.int64).max:
+        raise OverflowError
+    return found.astype(float if found.dtype.kind == "f" else np.int64, copy=False)[()]
 
 
 @functools.lru_cache(maxsize=256)

@@ -77,7 +77,7 @@ def test_the_first_step_of_adam_moves_every_weight_against_its_slope(hidden: int
     settings = {"epochs": 1, "batch_size": 12, "weight_decay": decay}
     gradient = cross_entropy_gradient(labels)
     still = train_classifier(
-        pixels, gradient, hidden, np.random.default_rng(7), learning_rate=1e-300, **settings
+        pixels, gradient, hidden, np.random.default_rng(7), learning_rate=1e-99, **settings
     )
     moved = train_classifier(
         pixels, gradient, hidden, np.random.default_rng(7), learning_rate=rate, **settings

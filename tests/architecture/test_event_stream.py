@@ -131,7 +131,22 @@ def test_errors_do_not_depend_on_cuts(
     got, error = read(pieces(data, at))
     assert (got, error) == read([data])
     assert got[: len(tokens)] == tokens
-    assert bool(error) != ((first + second).startswith(b"data: [DONE]\n\n") and second == b"")
+    assert bool(error) != (first + second == b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("rest", [b"data: [DONE]\n", b"data", b"data: x"])
+def test_data_that_begin_after_the_end_are_refused(rest: bytes) -> None:
+    reader = TokenReader()
+    assert list(reader.feed(format_event("[DONE]") + rest)) == []
+    with pytest.raises(StreamError, match=r"within an event that began after \[DONE\]"):
+        reader.finish()
+
+
+@pytest.mark.parametrize("rest", [b"", b": bye", b"event: a\n"])
+def test_what_is_no_data_may_come_after_the_end(rest: bytes) -> None:
+    reader = TokenReader()
+    assert list(reader.feed(format_event("[DONE]") + rest)) == []
+    reader.finish()
 
 
 @pytest.mark.parametrize(

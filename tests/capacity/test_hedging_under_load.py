@@ -115,6 +115,16 @@ def test_break_even_is_where_the_quantiles_meet(p: float, part: float) -> None:
     assert loaded_quantile(q, rho, delay) == pytest.approx(alone, rel=1e-6)
 
 
+def test_far_quantiles_gain_as_long_as_there_is_a_steady_state() -> None:
+    """Where the quantiles would meet at the tipping load, they do not meet below the end."""
+    p, q = 0.9765625, 0.99853515625
+    last = break_even_load(p, q)
+    assert last == pytest.approx(highest_load_for_percentile(p))
+    for rho in (0.7, 0.8, 0.999 * last):
+        delay, alone = (-math.log1p(-chance) / (1 - rho) for chance in (p, q))
+        assert loaded_quantile(q, rho, delay) < alone
+
+
 @given(st.floats(0.5, 0.999), st.floats(0.01, 0.5), st.floats(0, 0.6))
 def test_tracked_quantile_is_the_fixed_point_at_its_own_delay(
     q: float, b: float, rho: float

@@ -71,7 +71,7 @@ def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
     assert whole.keys.size <= bucket_count(min(one + other), max(one + other))
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0, 300.0])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0, 150.0])
 def test_counting_and_sorting_find_the_same_buckets(spread: float) -> None:
     x = 10 ** np.random.default_rng(7).uniform(-spread / 2, spread / 2, 150)
     found = sketch(x)

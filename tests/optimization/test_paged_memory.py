@@ -72,6 +72,17 @@ def test_shapes_and_slots_are_refused() -> None:
             paged_waste(lengths, 4)
 
 
+def test_lengths_beyond_counting_are_refused() -> None:
+    with pytest.raises(ValueError, match="prompts must be positive integers below"):
+        paged_use([1e99, 4.0], [2.0, 3.0], 16)
+    with pytest.raises(ValueError, match="prompts must be positive integers below"):
+        paged_use([2**31], [2], 16)
+    with pytest.raises(ValueError, match="lengths must be non-empty, non-negative integers"):
+        paged_waste([1e99], 16)
+    with pytest.raises(ValueError, match="block_tokens must be a positive integer"):
+        paged_waste([1], 2**70)
+
+
 def test_the_most_that_is_counted() -> None:
     assert paged_waste([2**62 - 1], 2**62 - 1).tolist() == [0]
     with pytest.raises(ValueError, match="lengths must be"):

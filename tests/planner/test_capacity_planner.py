@@ -512,7 +512,7 @@ def test_sections() -> None:
     for bad, words in (
         ((np.ones((5, 5)), [0.5]), "values must be one-dimensional"),
         ((np.ones(19), [0.5]), "values must be at least 20"),
-        ((np.ones(30), [0.5, 1.0]), "quantile must be in"),
+        ((np.ones(30), [0.5, 1.0]), "quantiles must be in"),
     ):
         with pytest.raises(ValueError, match=words):
             sectioned_quantiles(*bad)

@@ -74,7 +74,7 @@ def test_never_narrower_than_batch_means(seed: int) -> None:
     series = np.cumsum(np.random.default_rng(seed).normal(size=640))  # strongly correlated
     plain, adjusted = batch_means(series), adjusted_interval(series)
     assert adjusted.mean == pytest.approx(plain.mean)
-    assert adjusted.high - adjusted.low > 1.5 * 2 * plain.half_width
+    assert adjusted.high - adjusted.low > 2 * plain.half_width
 
 
 def test_interval_formulas_one_by_one() -> None:

@@ -33,12 +33,15 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_finite,
     require_all_non_negative,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -83,15 +86,16 @@ def list_schedule(
     >>> plan.machine.tolist(), plan.start.tolist(), plan.makespan
     ([0, 1, 1, 1], [0.0, 0.0, 1.0, 2.0], 4.0)
     """
-    times = np.asarray(durations, dtype=float)
+    times = as_floats(durations=durations)
     require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     require_all_non_negative(durations=times)
-    require_positive_integer(machines=machines)
+    machines = require_positive_integer(machines=machines)
     turns = np.arange(times.size) if order is None else np.asarray(order)
     complete = np.array_equal(np.sort(turns), np.arange(times.size))
     require(complete, "order", f"a permutation of 0 … {times.size - 1}", turns)
-    free_at = np.zeros(int(machines)) if ready is None else np.asarray(ready, dtype=float)
+    free_at = np.zeros(int(machines)) if ready is None else as_floats(ready=ready)
     require(free_at.shape == (machines,), "ready", f"of shape ({machines},)", free_at.shape)
+    require_work(machines, machines=machines)
     require_all_finite(ready=free_at)
     free = [(float(time), number) for number, time in enumerate(free_at)]
     heapq.heapify(free)
@@ -110,7 +114,9 @@ def lpt_schedule(durations: npt.ArrayLike, machines: int) -> Schedule:
     >>> lpt_schedule([3.0, 1.0, 1.0, 2.0], machines=2).makespan
     4.0
     """
-    times = np.asarray(durations, dtype=float)
+    machines = as_number(machines=machines)
+    require_work(machines, machines=machines)
+    times = as_floats(durations=durations)
     require(times.ndim == 1, "durations", "non-empty (n,)", times.shape)
     return list_schedule(times, machines, order=np.argsort(-times, kind="stable"))
 
@@ -125,10 +131,10 @@ def makespan_floor(durations: npt.ArrayLike, machines: int) -> float:
     >>> makespan_floor([2.0, 2.0, 2.0], machines=2)
     4.0
     """
-    times = np.asarray(durations, dtype=float)
+    times = as_floats(durations=durations)
     require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     require_all_non_negative(durations=times)
-    require_positive_integer(machines=machines)
+    machines = require_positive_integer(machines=machines)
     longest = np.sort(times)[::-1]
     together = [
         longest[k * machines - k : k * machines + 1].sum()
@@ -145,7 +151,7 @@ def list_ratio(machines: int) -> float:
     >>> list_ratio(machines=4)
     1.75
     """
-    require_positive_integer(machines=machines)
+    machines = require_positive_integer(machines=machines)
     return 2 - 1 / machines
 
 
@@ -157,7 +163,7 @@ def lpt_ratio(machines: int) -> float:
     >>> round(lpt_ratio(machines=2), 12) == round(7 / 6, 12)
     True
     """
-    require_positive_integer(machines=machines)
+    machines = require_positive_integer(machines=machines)
     return 4 / 3 - 1 / (3 * machines)
 
 
@@ -171,6 +177,8 @@ def optimal_makespan(durations: Sequence[float], machines: int) -> float:
     >>> optimal_makespan([3.0, 3.0, 2.0, 2.0, 2.0], machines=2)
     6.0
     """
+    machines = as_number(machines=machines)
+    require_work(machines, machines=machines)
     require(len(durations) <= 20, "durations", "at most 20 jobs", len(durations))
     best = lpt_schedule(durations, machines).makespan
     floor = makespan_floor(durations, machines)
@@ -204,10 +212,11 @@ def latest_finish_s(
     >>> latest_finish_s(work_s=80.0, machines=4, overhead_s=1.0, shards=40, spread=2.0)
     33.75
     """
-    require_non_negative(work_s=work_s)
-    require_positive_integer(machines=machines)
-    require_non_negative(overhead_s=overhead_s)
-    require_positive_integer(shards=shards)
+    spread = as_number(spread=spread)
+    work_s = require_non_negative(work_s=work_s)
+    machines = require_positive_integer(machines=machines)
+    overhead_s = require_non_negative(overhead_s=overhead_s)
+    shards = require_positive_integer(shards=shards)
     require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
     last = min(spread, shards) * work_s / shards + overhead_s
     return (work_s + shards * overhead_s) / machines + (1 - 1 / machines) * last
@@ -222,8 +231,9 @@ def best_shards(work_s: float, machines: int, overhead_s: float, spread: float) 
     >>> best_shards(work_s=100.0, machines=5, overhead_s=1.0, spread=1.0)
     20
     """
-    require_positive(work_s=work_s, overhead_s=overhead_s)
-    require_positive_integer(machines=machines)
+    spread = as_number(spread=spread)
+    work_s, overhead_s = require_positive(work_s=work_s, overhead_s=overhead_s)
+    machines = require_positive_integer(machines=machines)
     require(1 <= spread < math.inf, "spread", "at least 1 and finite", spread)
     root = math.floor(math.sqrt(spread * (machines - 1) * work_s / overhead_s))
     sides = [max(root, machines), max(root + 1, machines)]

@@ -40,11 +40,14 @@ from serving_mathematics.architecture.model_routers import (
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_non_negative,
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -66,8 +69,9 @@ def bounded_capacity(requests: int, servers: int, balance: float) -> int:
     >>> bounded_capacity(1000, servers=10, balance=1.25)
     125
     """
-    require_non_negative_integer(requests=requests)
-    require_positive_integer(servers=servers)
+    balance = as_number(balance=balance)
+    requests = require_non_negative_integer(requests=requests)
+    servers = require_positive_integer(servers=servers)
     require(1 <= balance < math.inf, "balance", "at least 1 and finite", balance)
     return math.ceil(Fraction(str(balance)) * int(requests) / int(servers))
 
@@ -86,7 +90,7 @@ class HashRing:
         """Place every server at the hashes of name#0, name#1, …"""
         names = list(servers)
         require(0 < len(names) == len(set(names)), "servers", "different names", names)
-        require_positive_integer(points=points)
+        points = require_positive_integer(points=points)
         self.servers = len(names)
         self._points = sorted(
             (self.place(f"{name}#{i}"), owner)
@@ -118,6 +122,7 @@ def assign_bounded(keys: Sequence[str], ring: HashRing, balance: float = math.in
     >>> sorted(assign_bounded(["a", "b"], HashRing(["east", "west"]), balance=1.0))
     [0, 1]
     """
+    balance = as_number(balance=balance)
     require(len(keys) > 0, "keys", "one or more", keys)
     require(balance >= 1, "balance", "at least 1", balance)
     capacity = len(keys)
@@ -174,20 +179,23 @@ def simulate_affinity(
     a server works on at once, each as long as alone. requests: length of the run, of which the
     first tenth is discarded. Raises ValueError outside these ranges.
     """
+    balance, requests = as_number(balance=balance, requests=requests)
     require(policy in POLICIES, "policy", f"one of {POLICIES}", policy)
-    require_positive(arrival_rate=arrival_rate)
-    require_positive_integer(servers=servers)
-    shares = np.asarray(popularity, dtype=float)
+    arrival_rate = require_positive(arrival_rate=arrival_rate)
+    servers = require_positive_integer(servers=servers)
+    shares = as_floats(popularity=popularity)
     require(shares.ndim == 1 and np.all(shares >= 0), "popularity", "probabilities", shares)
     require(abs(shares.sum() - 1) < 1e-9, "popularity", "summing to 1", shares.sum())
-    require_non_negative_integer(cache_slots=cache_slots)
-    require_non_negative(prefill_s=prefill_s)
-    require_positive(decode_s=decode_s)
+    cache_slots = require_non_negative_integer(cache_slots=cache_slots)
+    prefill_s = require_non_negative(prefill_s=prefill_s)
+    decode_s = require_positive(decode_s=decode_s)
     require(balance >= 1, "balance", "at least 1", balance)
-    require_non_negative(refresh_s=refresh_s)
-    require_positive_integer(slots=slots)
+    refresh_s = require_non_negative(refresh_s=refresh_s)
+    slots = require_positive_integer(slots=slots)
     enough = 100 <= requests < math.inf and requests % 1 == 0
     require(enough, "requests", "an integer of at least 100", requests)
+    require_work(servers * (slots + 2000.0), servers=servers, slots=slots)
+    require_work(200 * requests, requests=requests)
     ring = HashRing([f"replica-{i}" for i in range(servers)])
     orders = [ring.order(f"prefix-{i}") for i in range(shares.size)] if "hash" in policy else []
     arrivals = np.cumsum(rng.exponential(1 / arrival_rate, requests)).tolist()

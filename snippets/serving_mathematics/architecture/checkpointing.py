@@ -26,7 +26,13 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_non_negative,
+    require_positive,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +53,9 @@ def young_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
     >>> young_interval_s(checkpoint_s=5 * 60, failure_gap_s=24 * 3600) / 60
     120.0
     """
-    require_positive(checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s)
+    checkpoint_s, failure_gap_s = require_positive(
+        checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s
+    )
     return math.sqrt(2 * checkpoint_s * failure_gap_s)
 
 
@@ -59,7 +67,9 @@ def daly_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
     >>> round(daly_interval_s(checkpoint_s=5 * 60, failure_gap_s=24 * 3600) / 60, 1)
     116.7
     """
-    require_positive(checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s)
+    checkpoint_s, failure_gap_s = require_positive(
+        checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s
+    )
     share = checkpoint_s / (2 * failure_gap_s)
     if share >= 1:
         return failure_gap_s
@@ -76,7 +86,9 @@ def best_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
     >>> round(best_interval_s(checkpoint_s=5 * 60, failure_gap_s=24 * 3600) / 60, 1)
     116.7
     """
-    require_positive(checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s)
+    checkpoint_s, failure_gap_s = require_positive(
+        checkpoint_s=checkpoint_s, failure_gap_s=failure_gap_s
+    )
     low, high = 0.0, 1.0
     for _ in range(100):
         x = (low + high) / 2
@@ -104,11 +116,12 @@ def expected_completion_s(
     >>> round(expected_completion_s(100.0, 50.0, 0.0, failure_gap_s=50.0), 3)
     171.828
     """
-    require_positive(work_s=work_s)
+    interval_s = as_number(interval_s=interval_s)
+    work_s = require_positive(work_s=work_s)
     require(0 < interval_s <= work_s, "interval_s", f"in (0, {work_s}]", interval_s)
-    require_non_negative(checkpoint_s=checkpoint_s)
-    require_positive(failure_gap_s=failure_gap_s)
-    require_non_negative(restart_s=restart_s)
+    checkpoint_s = require_non_negative(checkpoint_s=checkpoint_s)
+    failure_gap_s = require_positive(failure_gap_s=failure_gap_s)
+    restart_s = require_non_negative(restart_s=restart_s)
     whole = math.floor(work_s / interval_s)
     rest = work_s - whole * interval_s
     if rest <= 1e-12 * work_s:
@@ -140,8 +153,10 @@ def simulate_completion(
     last failure strikes and runs on through work, checkpoints and restarts. runs: at least 10.
     Raises ValueError outside these ranges, and where MOST_FAILURES are to be expected and more.
     """
-    require_positive(shape=shape)
+    failure_gap_s, runs = as_number(failure_gap_s=failure_gap_s, runs=runs)
+    shape = require_positive(shape=shape)
     require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
+    require_work(runs, runs=runs)
     whole = expected_completion_s(work_s, interval_s, checkpoint_s, failure_gap_s, restart_s)
     fewer = f"such that fewer than {MOST_FAILURES} failures are to be expected"
     require(whole / failure_gap_s < MOST_FAILURES, "failure_gap_s", fewer, failure_gap_s)

@@ -51,7 +51,7 @@ def cluster_executor(
     ...     executor.submit(sum, [1, 2, 3]).result()
     6
     """
-    require_positive(patience_s=patience_s)
+    patience_s = require_positive(patience_s=patience_s)
     connect: Callable[..., Any] = Client
     over, lost = threading.Event(), list[str]()
 

@@ -23,7 +23,15 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_in,
+    require_positive_integer,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +45,9 @@ STUDENT_T_975_DF11 = 2.201  # 97.5% point of Student's t with BATCHES − 1 degr
 NORMAL_975 = NormalDist().inv_cdf(0.975)
 
 
+TERMS = 25  # of a series whose terms are below 1/(j + 2)!
+
+
 def variance_inflation(correlation: float, count: int) -> float:
     """Variance of the mean of AR(1) values over that of as many independent ones, I.
 
@@ -46,10 +57,21 @@ def variance_inflation(correlation: float, count: int) -> float:
     >>> variance_inflation(0.5, count=2)
     1.5
     """
+    correlation = as_number(correlation=correlation)
     require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
-    require_positive_integer(count=count)
+    count = require_positive_integer(count=count)
     phi, n = correlation, int(count)
-    return (1 + phi) / (1 - phi) - 2 * phi * (1 - phi**n) / (n * (1 - phi) ** 2)
+    apart = 1 - phi
+    if n * apart < 1:  # Σⱼ (φ − 1)ʲ C(n + 1, j + 2), where the difference below would cancel
+        total, term = 0.0, (n + 1) / 2  # over n
+        for j in range(TERMS):
+            total += term
+            term *= -apart * (n - 1 - j) / (j + 3)
+        return 2 * total - 1
+    lost = 1 - phi**n
+    if abs(phi) > 0.5 and (phi > 0 or n % 2 == 0):  # φⁿ may be next to 1
+        lost = -math.expm1(n * math.log1p(-(1 - abs(phi))))
+    return (1 + phi) / apart - 2 * phi * lost / (n * apart**2)
 
 
 def false_alarm_rate(correlation: float, count: int, alpha: float = 0.05) -> float:
@@ -61,8 +83,8 @@ def false_alarm_rate(correlation: float, count: int, alpha: float = 0.05) -> flo
     >>> round(false_alarm_rate(0.0, count=720), 12)
     0.05
     """
-    require_in("(0, 1)", alpha=alpha)
-    z = NormalDist().inv_cdf(1 - alpha / 2)
+    alpha = require_in("(0, 1)", alpha=alpha)
+    z = -NormalDist().inv_cdf(alpha / 2)
     return 2 * NormalDist().cdf(-z / math.sqrt(variance_inflation(correlation, count)))
 
 
@@ -75,6 +97,7 @@ def naive_z(series: npt.ArrayLike) -> FloatArray:
     >>> float(naive_z([0.0, 2.0, 1.0, 1.0]).round(6))
     2.44949
     """
+    series = as_numbers(series=series)
     values = _series(series, 2)
     z: FloatArray = values.mean(axis=-1) / _spread(values)
     return z
@@ -90,6 +113,7 @@ def adjusted_z(series: npt.ArrayLike) -> FloatArray:
     >>> float(adjusted_z([0.0, 1.0] * 5).round(6)) == float(naive_z([0.0, 1.0] * 5).round(6))
     True
     """
+    series = as_numbers(series=series)
     values = _series(series, 10)
     naive = naive_z(values)
     around = values - values.mean(axis=-1, keepdims=True)
@@ -109,6 +133,8 @@ def batch_t(series: npt.ArrayLike, batches: int) -> FloatArray:
     >>> float(batch_t([1.0, 1.0, 3.0, 3.0], batches=2))
     2.0
     """
+    series = as_numbers(series=series)
+    batches = as_number(batches=batches)
     require(2 <= batches < math.inf and batches % 1 == 0, "batches", "an integer ≥ 2", batches)
     values = _series(series, 2 * int(batches))
     kept = values[..., values.shape[-1] % batches :]
@@ -123,8 +149,10 @@ def simulate_ar1(rng: np.random.Generator, correlation: float, runs: int, count:
     correlation: φ in (−1, 1). runs, count: positive integers. x_t = φ·x_{t−1} + √(1 − φ²)·noise.
     Raises ValueError outside these ranges.
     """
+    correlation = as_number(correlation=correlation)
     require(-1 < correlation < 1, "correlation", "in (−1, 1)", correlation)
-    require_positive_integer(runs=runs, count=count)
+    runs, count = require_positive_integer(runs=runs, count=count)
+    require_work(runs * count + 200 * count, runs=runs, count=count)
     noise = rng.standard_normal((int(count), int(runs)))
     noise[1:] *= math.sqrt(1 - correlation**2)
     for t in range(1, int(count)):
@@ -134,7 +162,7 @@ def simulate_ar1(rng: np.random.Generator, correlation: float, runs: int, count:
 
 def _series(values: npt.ArrayLike, shortest: int) -> FloatArray:
     """Finite values along the last axis, at least `shortest`."""
-    array = np.asarray(values, dtype=float)
+    array = as_floats(values=values)
     enough = array.ndim >= 1 and array.shape[-1] >= shortest
     require(enough, "series", f"at least {shortest} values", array.shape)
     require(np.isfinite(array).all(), "series", "finite", values)

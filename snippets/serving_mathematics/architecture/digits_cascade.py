@@ -36,6 +36,8 @@ from serving_mathematics.architecture.model_routers import cascade_cost, router_
 from serving_mathematics.capacity.hedging_collapse import wilson_interval
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
     require,
     require_in,
     require_non_negative_integer,
@@ -62,9 +64,9 @@ def confidences(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
     >>> confidences([[0.0, 0.0], [math.log(3.0), 0.0]]).round(12).tolist()
     [0.5, 0.75]
     """
-    z = np.asarray(logits, dtype=float)
+    z = as_floats(logits=logits)
     require(z.ndim == 2 and z.size > 0 and np.isfinite(z).all(), "logits", "finite rows", z.shape)
-    require_positive(temperature=temperature)
+    temperature = require_positive(temperature=temperature)
     scaled = (z - z.max(axis=1, keepdims=True)) / temperature
     return np.asarray(1.0 / np.exp(scaled).sum(axis=1))
 
@@ -80,7 +82,8 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> round(fit_temperature(z, [0, 0, 0, 1]) * math.log(3.0), 9)
     1.0
     """
-    z, y = np.asarray(logits, dtype=float), np.asarray(labels)
+    labels = as_numbers(labels=labels)
+    z, y = as_floats(logits=logits), np.asarray(labels)
     require(z.ndim == 2 and z.size > 0 and np.isfinite(z).all(), "logits", "finite rows", z.shape)
     known = y.shape == z.shape[:1] and np.isin(y, np.arange(z.shape[1])).all()
     require(known, "labels", "one class per row", labels)
@@ -118,7 +121,7 @@ def cascade_frontier(
     >>> frontier.deferred.tolist(), frontier.accuracy.tolist()
     ([0.0, 0.5, 1.0], [0.5, 1.0, 1.0])
     """
-    p = np.asarray(confidence, dtype=float)
+    p = as_floats(confidence=confidence)
     require(p.ndim == 1 and p.size > 0, "confidence", "a non-empty sequence", confidence)
     require(np.all((p >= 0) & (p <= 1)), "confidence", "in [0, 1]", confidence)
     answers = [np.asarray(small_right), np.asarray(large_right)]
@@ -143,7 +146,7 @@ def choose_threshold(frontier: Frontier, tolerance: float = 0.0) -> float:
     >>> choose_threshold(Frontier(np.array([0.6, 0.9, 1.0]), np.array([0.0, 0.5, 1.0]), accuracy))
     0.9
     """
-    require_in("[0, 1]", tolerance=tolerance)
+    tolerance = require_in("[0, 1]", tolerance=tolerance)
     good = frontier.accuracy >= frontier.accuracy[-1] - tolerance - 1e-12
     return float(frontier.thresholds[np.argmax(good)])
 
@@ -176,7 +179,7 @@ def multiplications(hidden: int) -> int:
     >>> multiplications(0), multiplications(64)
     (640, 4736)
     """
-    require_non_negative_integer(hidden=hidden)
+    hidden = require_non_negative_integer(hidden=hidden)
     return hidden * (INPUTS + CLASSES) if hidden else INPUTS * CLASSES
 
 

@@ -26,12 +26,15 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
     require,
     require_all_finite,
     require_in,
     require_non_negative,
     require_non_negative_integer,
     require_positive,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -91,7 +94,7 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     >>> softmax([1000.0, 1000.0]).tolist()
     [0.5, 0.5]
     """
-    z = np.asarray(logits, dtype=float)
+    z = as_floats(logits=logits)
     require(z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "logits", "finite numbers", z)
     weights: FloatArray = np.exp(z - z.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
@@ -111,7 +114,7 @@ class Classifier:
 
         Raises ValueError unless the pixels are finite and have that shape.
         """
-        x = np.asarray(pixels, dtype=float)
+        x = as_floats(pixels=pixels)
         inputs = self.layers[0][0].shape[-2]
         require(x.ndim == 2 and x.shape[1] == inputs, "pixels", f"of shape (n, {inputs})", x.shape)
         require(np.isfinite(x).all(), "pixels", "finite numbers", x[~np.isfinite(x)][:1])
@@ -140,6 +143,7 @@ def cross_entropy_gradient(labels: npt.ArrayLike) -> OutputGradient:
     >>> cross_entropy_gradient([1, 0])(np.zeros((1, 10)), np.array([1])).round(3)[0, :3].tolist()
     [-0.9, 0.1, 0.1]
     """
+    labels = as_numbers(labels=labels)
     digits = np.asarray(labels)
     valid = digits.ndim == 1 and digits.size > 0 and np.isin(digits, np.arange(DIGITS)).all()
     require(valid, "labels", "a sequence of digits from 0 to 9", labels)
@@ -178,15 +182,16 @@ def train_classifier(
     >>> train_classifier(dark_and_light, squares, 0, rng).logits(dark_and_light).argmax(axis=1)
     array([3, 8])
     """
-    require_all_finite(pixels=pixels)
-    x = np.asarray(pixels, dtype=float)
+    pixels = require_all_finite(pixels=pixels)
+    x = as_floats(pixels=pixels)
     require(x.ndim == 2 and x.size > 0, "pixels", "rows", x.shape)
-    require_non_negative_integer(hidden=hidden)
+    hidden = require_non_negative_integer(hidden=hidden)
     for name, whole in (("epochs", epochs), ("batch_size", batch_size)):
         require(1 <= whole < math.inf and whole == int(whole), name, "a positive integer", whole)
-    require_in("[1, 1e6]", epochs=epochs)
-    require_positive(learning_rate=learning_rate)
-    require_non_negative(weight_decay=weight_decay)
+    epochs = require_in("[1, 1e6]", epochs=epochs)
+    require_work(hidden * epochs + 200 * hidden + 200 * epochs, hidden=hidden, epochs=epochs)
+    learning_rate = require_positive(learning_rate=learning_rate)
+    weight_decay = require_non_negative(weight_decay=weight_decay)
     every = np.asarray(range(len(x)) if images is None else images)
     known = every.ndim >= 1 and every.size > 0 and np.isin(every, np.arange(len(x))).all()
     require(known, "images", "rows of the pixels", images)

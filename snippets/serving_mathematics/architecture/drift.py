@@ -22,7 +22,15 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +45,7 @@ MODERATE, SIGNIFICANT = 0.10, 0.25  # the rule of thumb that Yurdakul and Naranj
 
 def _shares(argument: str, values: npt.ArrayLike) -> FloatArray:
     """Counts or shares along the last axis, divided by their sum."""
-    table = np.asarray(values, dtype=float)
+    table = as_floats(values=values)
     require(table.ndim >= 1 and table.shape[-1] >= 2, argument, "two bins or more", table.shape)
     require(np.isfinite(table).all() and (table >= 0).all(), argument, "non-negative", values)
     totals = table.sum(axis=-1, keepdims=True)
@@ -56,9 +64,10 @@ def psi(reference: npt.ArrayLike, current: npt.ArrayLike, floor: float = FLOOR) 
     >>> float(psi([50, 50], [50, 50]))
     0.0
     """
+    reference, current = as_numbers(reference=reference, current=current)
     p, q = _shares("reference", reference), _shares("current", current)
     require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
-    require_in("[0, 0.1)", floor=floor)
+    floor = require_in("[0, 0.1)", floor=floor)
     p, q = p + floor, q + floor
     require((p > 0).all() and (q > 0).all(), "floor", "positive where a bin is empty", floor)
     index: FloatArray = ((q - p) * np.log(q / p)).sum(axis=-1)
@@ -73,6 +82,7 @@ def jensen_shannon(reference: npt.ArrayLike, current: npt.ArrayLike) -> FloatArr
     >>> float(jensen_shannon([1, 0], [0, 1]).round(6))
     0.693147
     """
+    reference, current = as_numbers(reference=reference, current=current)
     p, q = _shares("reference", reference), _shares("current", current)
     require(p.shape[-1] == q.shape[-1], "current", f"of {p.shape[-1]} bins", q.shape)
     p, q = np.broadcast_arrays(p, q)
@@ -91,7 +101,8 @@ def chi_square_survival(value: float, degrees: int) -> float:
     >>> round(chi_square_survival(2 * math.log(20), degrees=2), 12)
     0.05
     """
-    require_non_negative(value=value)
+    degrees = as_number(degrees=degrees)
+    value = require_non_negative(value=value)
     whole = 1 <= degrees <= 300 and degrees % 1 == 0
     require(whole, "degrees", "an integer from 1 to 300", degrees)
     odd = degrees % 2
@@ -116,10 +127,11 @@ def psi_null_quantile(
     >>> round(psi_null_quantile(0.95, bins=10, reference_count=1000, current_count=1000), 6)
     0.033838
     """
-    require_in("(0, 1)", probability=probability)
+    bins, reference_count = as_number(bins=bins, reference_count=reference_count)
+    probability = require_in("(0, 1)", probability=probability)
     require(2 <= bins <= 301 and bins % 1 == 0, "bins", "an integer from 2 to 301", bins)
     require(reference_count > 0, "reference_count", "positive", reference_count)
-    require_positive(current_count=current_count)
+    current_count = require_positive(current_count=current_count)
     low, high = 0.0, 1000.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -137,7 +149,7 @@ def drift_p_value(reference_counts: npt.ArrayLike, current_counts: npt.ArrayLike
     >>> round(drift_p_value([200, 300, 250, 250], [190, 310, 250, 250]), 3)
     0.936
     """
-    n, m = np.asarray(reference_counts, dtype=float), np.asarray(current_counts, dtype=float)
+    n, m = as_floats(reference_counts=reference_counts), as_floats(current_counts=current_counts)
     for name, counts in (("reference_counts", n), ("current_counts", m)):
         whole = counts.ndim == 1 and bool(np.isfinite(counts).all()) and bool((counts >= 1).all())
         require(whole and bool((counts % 1 == 0).all()), name, "positive counts", counts)

@@ -96,6 +96,11 @@ class EventStreamParser:
                 yield from self._dispatch()
         self._hold(rest)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether data came whose event has not ended; the standard drops it."""
+        return bool(self._data) or "".join(self._line).startswith("data")
+
     def _hold(self, piece: str) -> None:
         self._size += len(piece)
         if self._size > self._longest:
@@ -148,6 +153,8 @@ class TokenReader:
         """To be called when the connection has ended."""
         if not self._done:
             raise StreamError(f"the stream ended without {DONE} after {self._events} events")
+        if self._parser.unfinished:
+            raise StreamError(f"the stream ended within an event that began after {DONE}")
 
     def _token(self, event: Event) -> list[str]:
         self._events += 1

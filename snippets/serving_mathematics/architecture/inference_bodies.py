@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import as_number, require
 
 Ink = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Floats = npt.NDArray[np.float32]
@@ -146,6 +146,7 @@ def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:
     >>> pixels.shape, binary
     ((1, 64), False)
     """
+    json_bytes = as_number(json_bytes=json_bytes)
     rule = f"in [1, {len(body)}], by {JSON_BYTES}"
     require(0 < json_bytes <= len(body), "json_bytes", rule, json_bytes)
     if json_bytes == len(body):

@@ -29,10 +29,13 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -54,8 +57,8 @@ def best_of_d_found(utilization: float, choices: int = 2) -> FloatArray:
     >>> best_of_d_found(0.5, choices=2)[:4].tolist()  # 2^-(2^(j+1) - 2)
     [1.0, 0.25, 0.015625, 6.103515625e-05]
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_positive_integer(choices=choices)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    choices = require_positive_integer(choices=choices)
     found = [1.0]
     while (following := (utilization * found[-1]) ** choices) > NEGLIGIBLE:
         found.append(following)
@@ -72,13 +75,14 @@ def round_robin_found(utilization: float, servers: int) -> FloatArray:
     >>> round_robin_found(0.5, servers=1)[:3].round(12).tolist()
     [1.0, 0.5, 0.25]
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
     rate, root = servers * utilization, 0.0
     for _ in range(100):
         value = (rate / (rate + 1 - root)) ** servers
         root += (value - root) / (1 - servers * value / (rate + 1 - root))
-    length = 1 if root == 0 else math.ceil(math.log(NEGLIGIBLE) / math.log(root))
+    length = 1.0 if root == 0 else math.ceil(math.log(NEGLIGIBLE) / math.log(root))
+    require_work(length, utilization=utilization)
     return np.asarray(root ** np.arange(length))
 
 
@@ -95,10 +99,17 @@ def shorter_of_two_found(utilization: float, differences: int = 40) -> FloatArra
     >>> round(float(shorter_of_two_found(0.8).sum()), 6)
     2.955737
     """
-    require_in("[0, 1)", utilization=utilization)
+    differences = as_number(differences=differences)
+    utilization = require_in("[0, 1)", utilization=utilization)
     whole = 2 <= differences < math.inf and differences % 1 == 0
     require(whole, "differences", "an integer of at least 2", differences)
     size, arrivals = int(differences) + 1, 2 * utilization
+    levels = math.log(NEGLIGIBLE) / math.log(utilization) / 2 if utilization else 1.0
+    require_work(
+        levels * (100 + size**2 / 30) + 30 * size**3 / 10,
+        utilization=utilization,
+        differences=differences,
+    )
     up, stay, down, first = (np.zeros((size, size)) for _ in range(4))
     for k in range(size):
         if k > 0:
@@ -142,10 +153,10 @@ def response_exceeds(found: npt.ArrayLike, time: float) -> float:
     >>> round(response_exceeds([1.0], 2.0) - math.exp(-2.0), 12)
     0.0
     """
-    f = np.asarray(found, dtype=float)
+    f = as_floats(found=found)
     require(f.ndim == 1 and f.size > 0 and f[0] == 1, "found", "a sequence from 1 on", found)
     require(np.all(np.diff(f) <= 0) and f[-1] >= 0, "found", "probabilities that fall", found)
-    require_non_negative(time=time)
+    time = require_non_negative(time=time)
     return _exceeds(f, time) if time > 0 else 1.0
 
 
@@ -164,11 +175,11 @@ def response_quantile(found: npt.ArrayLike, probability: float) -> float:
     >>> round(response_quantile([1.0], 0.99), 5)  # ln 100
     4.60517
     """
-    require_in("(0, 1)", probability=probability)
+    probability = require_in("(0, 1)", probability=probability)
     low, high = 0.0, 1.0
     while response_exceeds(found, high) > 1 - probability:
         low, high = high, 2 * high
-    shares = np.asarray(found, dtype=float)
+    shares = as_floats(found=found)
     while high - low > 1e-10 * high:
         middle = (low + high) / 2
         late = _exceeds(shares, middle) > 1 - probability
@@ -186,7 +197,7 @@ def cascade_cost(costs: npt.ArrayLike, deferrals: npt.ArrayLike) -> float:
     >>> round(cascade_cost([0.10, 15.0], deferrals=[0.2]), 12)
     3.1
     """
-    c, onward = np.asarray(costs, dtype=float), np.asarray(deferrals, dtype=float)
+    c, onward = as_floats(costs=costs), as_floats(deferrals=deferrals)
     require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
     require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
     require(onward.shape == (c.size - 1,), "deferrals", "one fewer than the costs", deferrals)
@@ -204,12 +215,12 @@ def router_cost(costs: npt.ArrayLike, shares: npt.ArrayLike, routing_cost: float
     >>> round(router_cost([0.10, 15.0], shares=[0.8, 0.2]), 12)
     3.08
     """
-    c, parts = np.asarray(costs, dtype=float), np.asarray(shares, dtype=float)
+    c, parts = as_floats(costs=costs), as_floats(shares=shares)
     require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
     require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
     require(parts.shape == c.shape and np.all(parts >= 0), "shares", "one per model", shares)
     require(abs(parts.sum() - 1) < 1e-9, "shares", "parts of 1", shares)
-    require_non_negative(routing_cost=routing_cost)
+    routing_cost = require_non_negative(routing_cost=routing_cost)
     return float(c @ parts) + routing_cost
 
 

@@ -22,7 +22,15 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,9 +50,10 @@ def reading_gap_s(words_per_minute: float, words_per_token: float) -> float:
     >>> reading_gap_s(words_per_minute=240.0, words_per_token=0.75)
     0.1875
     """
-    speed, length = words_per_minute, words_per_token
-    require_positive(words_per_minute=speed, words_per_token=length)
-    return 60 * words_per_token / words_per_minute
+    speed, length = require_positive(
+        words_per_minute=words_per_minute, words_per_token=words_per_token
+    )
+    return float(60 * length / speed)
 
 
 def read_times_s(
@@ -60,15 +69,14 @@ def read_times_s(
     >>> read_times_s([1.0, 1.5, 4.0], gap_s=1.0)
     array([1., 2., 4.])
     """
-    times = np.asarray(arrival_s, dtype=float)
+    times = as_floats(arrival_s=arrival_s)
     ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
     require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
-    require_positive(gap_s=gap_s)
-    delay = start_delay_s
-    require_non_negative(start_delay_s=delay)
+    gap_s = require_positive(gap_s=gap_s)
+    start_delay_s = require_non_negative(start_delay_s=start_delay_s)
     schedule = gap_s * np.arange(times.size)
     earliest = times - schedule
-    earliest[0] += delay
+    earliest[0] += start_delay_s
     return np.asarray(schedule + np.maximum.accumulate(earliest), dtype=float)
 
 
@@ -81,10 +89,10 @@ def smallest_start_delay_s(arrival_s: npt.ArrayLike, gap_s: float) -> float:
     >>> smallest_start_delay_s([1.0, 1.5, 4.0], gap_s=1.0)
     1.0
     """
-    times = np.asarray(arrival_s, dtype=float)
+    times = as_floats(arrival_s=arrival_s)
     ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
     require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
-    require_positive(gap_s=gap_s)
+    gap_s = require_positive(gap_s=gap_s)
     return float(np.max(times - gap_s * np.arange(times.size)) - times[0])
 
 
@@ -98,9 +106,9 @@ def stall_probability(start_delay_s: float, mean_itl_s: float, gap_s: float) -> 
     >>> round(stall_probability(start_delay_s=0.0, mean_itl_s=0.5, gap_s=1.0), 6)
     0.203188
     """
-    delay = start_delay_s
-    require_non_negative(start_delay_s=delay)
-    require_positive(mean_itl_s=mean_itl_s)
+    gap_s = as_number(gap_s=gap_s)
+    start_delay_s = require_non_negative(start_delay_s=start_delay_s)
+    mean_itl_s = require_positive(mean_itl_s=mean_itl_s)
     require(mean_itl_s < gap_s < math.inf, "gap_s", f"finite and above {mean_itl_s:g}", gap_s)
     ratio, sigma = gap_s / mean_itl_s, 0.0
     for _ in range(100):
@@ -122,7 +130,8 @@ def delay_for_stalls_s(probability: float, mean_itl_s: float, gap_s: float) -> f
     >>> round(delay_for_stalls_s(probability=0.01, mean_itl_s=0.5, gap_s=1.0), 4)
     1.8897
     """
-    require_in("(0, 1)", probability=probability)
+    mean_itl_s = as_number(mean_itl_s=mean_itl_s)
+    probability = require_in("(0, 1)", probability=probability)
     sigma = stall_probability(0.0, mean_itl_s, gap_s)
     return max(0.0, mean_itl_s * math.log(sigma / probability) / (1 - sigma))
 
@@ -140,13 +149,14 @@ def simulate_stalls(
     start_delay_s: d ≥ 0 [s]. mean_itl_s: τ [s]. gap_s: g [s]. tokens: N ≥ 2 of each stream.
     streams: number of independent streams. Raises ValueError on bad input.
     """
-    delay = start_delay_s
-    require_non_negative(start_delay_s=delay)
-    require_positive(mean_itl_s=mean_itl_s, gap_s=gap_s)
+    tokens, streams = as_number(tokens=tokens, streams=streams)
+    start_delay_s = require_non_negative(start_delay_s=start_delay_s)
+    mean_itl_s, gap_s = require_positive(mean_itl_s=mean_itl_s, gap_s=gap_s)
     require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
     enough = 100 <= streams < math.inf and streams % 1 == 0
     require(enough, "streams", "an integer of at least 100", streams)
-    return _late(_lags(rng, mean_itl_s, gap_s, int(tokens), int(streams)), delay)
+    require_work(streams, streams=streams)
+    return _late(_lags(rng, mean_itl_s, gap_s, int(tokens), int(streams)), start_delay_s)
 
 
 def _lags(

@@ -25,7 +25,13 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +54,8 @@ def gaps_during_prefill_s(
     >>> gaps_during_prefill_s(step_s=0.5, prompt_tokens=500, prefill_per_s=100.0, chunk_tokens=200)
     array([2.5, 2.5, 1.5])
     """
-    require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
+    prompt_tokens, chunk_tokens = as_number(prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens)
+    step_s, prefill_per_s = require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     for name, value in (("prompt_tokens", prompt_tokens), ("chunk_tokens", chunk_tokens)):
         require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
     most = 1e7 * chunk_tokens
@@ -67,7 +74,8 @@ def mean_itl_s(step_s: float, prompt_tokens_per_s: float, prefill_per_s: float) 
     >>> mean_itl_s(step_s=0.5, prompt_tokens_per_s=50.0, prefill_per_s=100.0)
     1.0
     """
-    require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
+    prompt_tokens_per_s = as_number(prompt_tokens_per_s=prompt_tokens_per_s)
+    step_s, prefill_per_s = require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     stable = 0 <= prompt_tokens_per_s < prefill_per_s
     require(stable, "prompt_tokens_per_s", f"in [0, {prefill_per_s:g})", prompt_tokens_per_s)
     return step_s / (1 - prompt_tokens_per_s / prefill_per_s)
@@ -86,7 +94,10 @@ def chunk_window(
     >>> chunk_window(2.5, step_s=0.5, prompt_tokens_per_s=50.0, prefill_per_s=100.0)
     (50.0, 200.0)
     """
-    require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
+    longest_itl_s, prompt_tokens_per_s = as_number(
+        longest_itl_s=longest_itl_s, prompt_tokens_per_s=prompt_tokens_per_s
+    )
+    step_s, prefill_per_s = require_positive(step_s=step_s, prefill_per_s=prefill_per_s)
     stable = 0 <= prompt_tokens_per_s < prefill_per_s
     require(stable, "prompt_tokens_per_s", f"in [0, {prefill_per_s:g})", prompt_tokens_per_s)
     low = prompt_tokens_per_s * step_s / (1 - prompt_tokens_per_s / prefill_per_s)
@@ -111,10 +122,14 @@ def simulate_itl_s(
     of each. chunk_tokens: C, most prompt tokens in a step. Raises ValueError on bad input and when
     chunks of that size cannot keep up.
     """
-    require_positive(step_s=step_s, prefill_per_s=prefill_per_s, prompts_per_s=prompts_per_s)
+    prompt_tokens, chunk_tokens = as_number(prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens)
+    step_s, prefill_per_s, prompts_per_s = require_positive(
+        step_s=step_s, prefill_per_s=prefill_per_s, prompts_per_s=prompts_per_s
+    )
     for name, value in (("prompt_tokens", prompt_tokens), ("chunk_tokens", chunk_tokens)):
         require(1 <= value < math.inf and value % 1 == 0, name, "a positive integer", value)
-    require_positive_integer(steps=steps)
+    steps = require_positive_integer(steps=steps)
+    require_work(steps, steps=steps)
     keeps_up = prompts_per_s * prompt_tokens < 1 / (step_s / chunk_tokens + 1 / prefill_per_s)
     require(keeps_up, "chunk_tokens", "enough to keep up with the prompts", chunk_tokens)
     gaps = np.empty(int(steps))

@@ -30,6 +30,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
+    as_number,
+    as_numbers,
     require,
     require_finite,
     require_in,
@@ -61,13 +63,16 @@ def quality_harm(newly_wrong: int, newly_right: int, pairs: int, level: float) -
     >>> round(bounds.low, 4), bounds.estimate, round(bounds.high, 4)
     (0.01, 0.02, 0.0312)
     """
+    newly_wrong, newly_right, pairs = as_number(
+        newly_wrong=newly_wrong, newly_right=newly_right, pairs=pairs
+    )
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
         require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     w, r, n = newly_wrong, newly_right, pairs
     whole = 1 <= n < math.inf and n % 1 == 0
     require(whole and n >= w + r, "pairs", "a count, no less than discordant", n)
-    require_in("(0, 0.5)", level=level)
-    upper = NormalDist().inv_cdf(1 - level)
+    level = require_in("(0, 0.5)", level=level)
+    upper = -NormalDist().inv_cdf(level)
     estimate, bounds = (w - r) / n, []
     for z, low, high in ((upper, -1.0, estimate), (-upper, estimate, 1.0)):
         for _ in range(42):  # to a difference of less than 1e-12
@@ -96,10 +101,15 @@ def error_harm(
     >>> round(bounds.low, 4), bounds.estimate, round(bounds.high, 4)
     (0.2426, 0.5, 0.7007)
     """
-    require_in("(0, 0.5)", level=level)
-    z = NormalDist().inv_cdf(1 - level)
+    baseline_errors, candidate_errors = as_number(
+        baseline_errors=baseline_errors, candidate_errors=candidate_errors
+    )
+    level = require_in("(0, 0.5)", level=level)
+    z = -NormalDist().inv_cdf(level)
     wilson = []
-    require_finite(baseline_requests=baseline_requests, candidate_requests=candidate_requests)
+    baseline_requests, candidate_requests = require_finite(
+        baseline_requests=baseline_requests, candidate_requests=candidate_requests
+    )
     for name, events, total in (
         ("baseline_errors", baseline_errors, baseline_requests),
         ("candidate_errors", candidate_errors, candidate_requests),
@@ -131,8 +141,9 @@ def latency_harm(
     >>> latency_harm([1.0] * 100, [2.0] * 100, probability=0.5, level=0.05)
     Bounds(low=1.0, estimate=1.0, high=1.0)
     """
-    require_in("(0, 1)", probability=probability)
-    require_in("(0, 0.5)", level=level)
+    baseline_s, candidate_s = as_numbers(baseline_s=baseline_s, candidate_s=candidate_s)
+    probability = require_in("(0, 1)", probability=probability)
+    level = require_in("(0, 0.5)", level=level)
     arms = []
     for name, latencies in (("baseline_s", baseline_s), ("candidate_s", candidate_s)):
         values = np.sort(np.asarray(latencies, dtype=float))
@@ -171,7 +182,8 @@ def cost_harm(baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float) -
     >>> cost_harm([1.0, 1.0], [1.5, 1.5], level=0.05).estimate
     0.5
     """
-    require_in("(0, 0.5)", level=level)
+    baseline, candidate = as_numbers(baseline=baseline, candidate=candidate)
+    level = require_in("(0, 0.5)", level=level)
     means, variance = [], 0.0
     for name, costs in (("baseline", baseline), ("candidate", candidate)):
         values = np.asarray(costs, dtype=float)
@@ -180,7 +192,7 @@ def cost_harm(baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float) -
         require(valid, name, "non-negative and finite, not all 0", costs)
         means.append(float(values.mean()))
         variance += float(values.var(ddof=1)) / (values.size * means[-1] ** 2)
-    ratio, half = means[1] / means[0], NormalDist().inv_cdf(1 - level) * math.sqrt(variance)
+    ratio, half = means[1] / means[0], -NormalDist().inv_cdf(level) * math.sqrt(variance)
     return Bounds(ratio * math.exp(-half) - 1, ratio - 1, ratio * math.exp(half) - 1)
 
 
@@ -284,8 +296,8 @@ def release_harms(
     >>> [harm.metric for harm in harms if harm.high < harm.margin]
     ['quality lost', 'errors', 'p99 latency', 'cost']
     """
-    require_in("(0, 0.5)", alpha=alpha)
-    require_positive_integer(looks=looks)
+    alpha = require_in("(0, 0.5)", alpha=alpha)
+    looks = require_positive_integer(looks=looks)
     names = ("quality lost", "errors", "p99 latency", "cost")
     allowed = (margins.quality, margins.errors, margins.latency, margins.cost)
     at_low, at_high = (

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.architecture.sequential_tests import msprt_ratio
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_finite, require_in
+from serving_mathematics.require import as_number, require, require_finite, require_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,25 +54,31 @@ def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> fl
     return _crossed(thresholds, effect)[-1]
 
 
+def _upper_tail(z: FloatArray) -> FloatArray:
+    """Probability that a standard normal number is larger, small ones too."""
+    return np.array([math.erfc(x) / 2 for x in (z / math.sqrt(2)).tolist()])
+
+
 def _crossed(thresholds: Sequence[float], effect: float) -> list[float]:
     """The same of the looks up to each."""
     several = np.ndim(thresholds) == 1
     require(several, "thresholds", "a list with one number for every look", thresholds)
     looks = len(thresholds)
     require(1 <= looks <= 200, "thresholds", "1 to 200 numbers", looks)
-    for c in thresholds:
-        require_in("(0, 12]", thresholds=c)
-    require_finite(effect=effect)
+    thresholds = [require_in("(0, 12]", thresholds=c) for c in thresholds]
+    effect = require_finite(effect=effect)
     step = effect / math.sqrt(looks)  # mean of one increment
     widest = max(c * math.sqrt(k) for k, c in enumerate(thresholds, start=1))
     unit, weight = _legendre(NODES * (1 + int(widest / 16)))
     before, mass, crossed = np.zeros(1), np.ones(1), []  # nothing has happened yet: S₀ = 0
     for k, c in enumerate(thresholds, start=1):
-        now = c * math.sqrt(k) * unit
+        end = c * math.sqrt(k)
+        beyond = _upper_tail(end - before - step) + _upper_tail(end + before + step)
+        crossed.append(min(1.0, (crossed[-1] if crossed else 0.0) + float(beyond @ mass)))
+        now = end * unit
         kernel = np.exp(-((now[:, None] - before[None, :] - step) ** 2) / 2)
         density = kernel @ mass / math.sqrt(2 * math.pi)
-        before, mass = now, density * weight * c * math.sqrt(k)
-        crossed.append(1.0 - float(mass.sum()))
+        before, mass = now, density * weight * end
     return crossed
 
 
@@ -85,9 +91,10 @@ def pocock_constant(looks: int, alpha: float = 0.05) -> float:
     >>> round(pocock_constant(1), 5)
     1.95996
     """
+    looks = as_number(looks=looks)
     require(1 <= looks <= 200 and looks % 1 == 0, "looks", "an integer from 1 to 200", looks)
-    require_in("[0.0001, 0.5]", alpha=alpha)
-    before, here = (NormalDist().inv_cdf(1 - alpha / 2 / n) for n in (1, looks))
+    alpha = require_in("[0.0001, 0.5]", alpha=alpha)
+    before, here = (-NormalDist().inv_cdf(alpha / 2 / n) for n in (1, looks))
     excess_before = crossing_probability([before] * int(looks)) - alpha
     while abs(here - before) > 1e-10:  # the next step is far smaller
         excess = crossing_probability([here] * int(looks)) - alpha

@@ -35,7 +35,13 @@ from serving_mathematics.architecture.model_routers import (
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.utilization import mean_wait
-from serving_mathematics.require import require, require_in, require_non_negative
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +76,8 @@ def finite_fleet_mean(utilization: float, choices: int, servers: int) -> float:
     >>> round(finite_fleet_mean(0.9, choices=2, servers=10), 4)
     2.9224
     """
-    require_in("(0, 1)", utilization=utilization)
+    choices, servers = as_number(choices=choices, servers=servers)
+    utilization = require_in("(0, 1)", utilization=utilization)
     require(2 <= choices < math.inf and choices % 1 == 0, "choices", "an integer ≥ 2", choices)
     rule = f"an integer of at least {choices}"
     require(choices <= servers < math.inf and servers % 1 == 0, "servers", rule, servers)
@@ -117,15 +124,20 @@ def simulate_fleet(
     queue to the shortest, the best of d is the last of d random places. Raises ValueError outside
     these ranges.
     """
-    require_in("(0, 1)", utilization=utilization)
+    choices, servers, lanes, horizon = as_number(
+        choices=choices, servers=servers, lanes=lanes, horizon=horizon
+    )
+    utilization = require_in("(0, 1)", utilization=utilization)
     counted = 1 <= servers <= MOST_SERVERS and servers % 1 == 0
     require(counted, "servers", f"an integer from 1 to {MOST_SERVERS}", servers)
     whole = 1 <= choices <= servers and choices % 1 == 0
     require(whole, "choices", f"an integer from 1 to {servers}", choices)
     grouped = GROUPS <= lanes < math.inf and lanes % GROUPS == 0
     require(grouped, "lanes", f"a multiple of {GROUPS}", lanes)
-    require_non_negative(warm_up=warm_up)
+    warm_up = require_non_negative(warm_up=warm_up)
     require(warm_up + 1 <= horizon < math.inf, "horizon", "at least warm_up + 1", horizon)
+    work = lanes * servers * horizon * 20
+    require_work(work / 50, lanes=lanes, servers=servers, horizon=horizon)
     s, jacobian = _rest_point(utilization, choices)
     levels, place = len(jacobian), np.arange(lanes)
     weight = np.linalg.solve(jacobian.T, -np.ones(levels))[:, None]

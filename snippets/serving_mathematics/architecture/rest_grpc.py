@@ -23,7 +23,12 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.wire_format import FRAME_HEADER_BYTES, GRPC_PREFIX_BYTES
-from serving_mathematics.require import require, require_non_negative_integer, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_non_negative_integer,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +57,7 @@ def flights(size_bytes: float, window_bytes: float = INITIAL_WINDOW_BYTES) -> in
     >>> flights(14_600), flights(14_601), flights(43_800), flights(43_801)
     (1, 2, 2, 3)
     """
-    require_positive(size_bytes=size_bytes, window_bytes=window_bytes)
+    size_bytes, window_bytes = require_positive(size_bytes=size_bytes, window_bytes=window_bytes)
     count, sent, window = 0, 0.0, float(window_bytes)
     while sent < size_bytes:
         count, sent, window = count + 1, sent + window, 2 * window
@@ -68,9 +73,10 @@ def round_trips(request_bytes: float, answer_bytes: float, handshakes: int = 0) 
     >>> round_trips(1000, 1000), round_trips(40_000, 1000, handshakes=2)
     (1, 4)
     """
+    request_bytes, answer_bytes = as_number(request_bytes=request_bytes, answer_bytes=answer_bytes)
     for name, size in (("request_bytes", request_bytes), ("answer_bytes", answer_bytes)):
         require(0 < size < math.inf, name, "positive and finite", size)
-    require_non_negative_integer(handshakes=handshakes)
+    handshakes = require_non_negative_integer(handshakes=handshakes)
     return int(handshakes) + flights(request_bytes) + flights(answer_bytes) - 1
 
 
@@ -86,8 +92,11 @@ def call_latency_s(
     >>> round(call_latency_s(1, 0.05, 12_500, 12.5e6, work_s=0.002), 6)
     0.053
     """
+    trips, round_trip_s, size_bytes, work_s = as_number(
+        trips=trips, round_trip_s=round_trip_s, size_bytes=size_bytes, work_s=work_s
+    )
     require(1 <= trips < math.inf, "trips", "at least 1", trips)
-    require_positive(bytes_per_s=bytes_per_s)
+    bytes_per_s = require_positive(bytes_per_s=bytes_per_s)
     for name, value in (
         ("round_trip_s", round_trip_s),
         ("size_bytes", size_bytes),
@@ -110,6 +119,9 @@ def worthwhile_work_s(
     >>> round(worthwhile_work_s(40_000, 14_000, 0.05, 12.5e6), 5)
     0.05208
     """
+    before_bytes, after_bytes, round_trip_s = as_number(
+        before_bytes=before_bytes, after_bytes=after_bytes, round_trip_s=round_trip_s
+    )
     require(before_bytes < math.inf, "before_bytes", "finite", before_bytes)
     require(0 < after_bytes <= before_bytes, "after_bytes", "in (0, before]", after_bytes)
     before, after = (

@@ -25,12 +25,16 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_positive,
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+LARGEST_LOG = 700.0  # logarithm of the largest ratio, where floats nearly end
 CHUNK = 128  # observations that simulate_sprt draws at a time
 
 
@@ -52,7 +57,8 @@ def sprt_bounds(alpha: float, beta: float) -> tuple[float, float]:
     >>> [round(bound, 6) for bound in sprt_bounds(0.05, 0.2)]
     [2.772589, -1.558145]
     """
-    require_in("(0, 1)", alpha=alpha)
+    beta = as_number(beta=beta)
+    alpha = require_in("(0, 1)", alpha=alpha)
     require(0 < beta < 1 - alpha, "beta", "positive and below 1 − alpha", beta)
     return math.log((1 - beta) / alpha), math.log(beta / (1 - alpha))
 
@@ -67,7 +73,8 @@ def sprt_expected_samples(p0: float, p1: float, alpha: float, beta: float) -> tu
     >>> [round(n, 1) for n in sprt_expected_samples(0.01, 0.02, 0.05, 0.2)]
     [430.1, 487.1]
     """
-    require_in("(0, 1)", p0=p0)
+    p1, alpha, beta = as_number(p1=p1, alpha=alpha, beta=beta)
+    p0 = require_in("(0, 1)", p0=p0)
     require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
     upper, lower = sprt_bounds(alpha, beta)
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
@@ -85,11 +92,12 @@ def fixed_samples(p0: float, p1: float, alpha: float, beta: float) -> float:
     >>> round(fixed_samples(0.01, 0.02, 0.05, 0.2), 1)
     792.4
     """
-    require_in("(0, 1)", p0=p0)
+    p1, beta = as_number(p1=p1, beta=beta)
+    p0 = require_in("(0, 1)", p0=p0)
     require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
-    require_in("(0, 1)", alpha=alpha)
+    alpha = require_in("(0, 1)", alpha=alpha)
     require(0 < beta < 1 - alpha, "beta", "positive and below 1 − alpha", beta)
-    z_alpha, z_beta = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(1 - beta)
+    z_alpha, z_beta = -NormalDist().inv_cdf(alpha), -NormalDist().inv_cdf(beta)
     root = z_alpha * math.sqrt(p0 * (1 - p0)) + z_beta * math.sqrt(p1 * (1 - p1))
     return (root / (p1 - p0)) ** 2
 
@@ -116,9 +124,11 @@ def simulate_sprt(
     true_rate: error rate of the simulated requests, in (0, 1). runs: independent runs, at least 1.
     Others and errors as for `sprt_expected_samples`.
     """
-    require_in("(0, 1)", true_rate=true_rate, p0=p0)
+    p1 = as_number(p1=p1)
+    true_rate, p0 = require_in("(0, 1)", true_rate=true_rate, p0=p0)
     require(0 < p1 < 1 and p1 != p0, "p1", "in (0, 1) and different from p0", p1)
-    require_positive_integer(runs=runs)
+    runs = require_positive_integer(runs=runs)
+    require_work(200 * runs, runs=runs)
     upper, lower = sprt_bounds(alpha, beta)
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
     accepted, samples = np.zeros(runs, dtype=bool), np.zeros(runs, dtype=np.int64)
@@ -143,21 +153,23 @@ def msprt_ratio(
 
     count: n, positive. mean_difference: δ̄, mean of n observations of the difference, same shape or
     one that broadcasts. variance: V of one observation, positive. mixing_variance: τ², positive.
-    Raises ValueError outside these ranges. Source: Johari et al. (2017), as documented by
-    Stenberg's mixtureSPRT.
+    Ratios beyond e^700 are e^700. Raises ValueError outside these ranges. Source: Johari et al.
+    (2017), as documented by Stenberg's mixtureSPRT.
 
     >>> float(msprt_ratio(100, 0.3, 1.0, 0.1).round(6))
     18.028637
     """
-    require_all_positive(count=count)
-    require_all_finite(mean_difference=mean_difference)
-    n, delta = np.asarray(count, dtype=float), np.asarray(mean_difference, dtype=float)
+    count, mean_difference = as_numbers(count=count, mean_difference=mean_difference)
+    count = require_all_positive(count=count)
+    mean_difference = require_all_finite(mean_difference=mean_difference)
+    n, delta = as_floats(count=count), as_floats(mean_difference=mean_difference)
     require(n.size > 0, "count", "not empty", n.shape)
-    require_positive(variance=variance)
-    require_positive(mixing_variance=mixing_variance)
+    variance = require_positive(variance=variance)
+    mixing_variance = require_positive(mixing_variance=mixing_variance)
     spread = variance + n * mixing_variance
     exponent = n**2 * mixing_variance * delta**2 / (2 * variance * spread)
-    ratio: FloatArray = np.sqrt(variance / spread) * np.exp(np.minimum(exponent, 700.0))
+    log_ratio = exponent + np.log(variance / spread) / 2
+    ratio: FloatArray = np.exp(np.minimum(log_ratio, LARGEST_LOG))
     return ratio
 
 
@@ -170,7 +182,7 @@ def always_valid_p(ratios: npt.ArrayLike) -> FloatArray:
     >>> always_valid_p([0.5, 4.0, 2.0, 8.0]).tolist()
     [1.0, 0.25, 0.25, 0.125]
     """
-    values = np.asarray(ratios, dtype=float)
+    values = as_floats(ratios=ratios)
     valid = (
         values.ndim >= 1 and values.size > 0 and (values > 0).all() and (values < math.inf).all()
     )

@@ -32,7 +32,7 @@ from serving_mathematics.architecture.digits_classifier import (
     train_classifier,
 )
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in, require_shape
+from serving_mathematics.require import as_floats, as_number, require, require_in, require_shape
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -58,7 +58,8 @@ def student_quantile(probability: float, degrees: float) -> float:
     >>> round(student_quantile(0.975, degrees=4), 5)
     2.77645
     """
-    require_in("[0.0005, 0.9995]", probability=probability)
+    degrees = as_number(degrees=degrees)
+    probability = require_in("[0.0005, 0.9995]", probability=probability)
     require(1 <= degrees <= 1e6, "degrees", "in [1, 1e6]", degrees)
     upper = max(probability, 1 - probability)
     scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
@@ -95,12 +96,12 @@ def paired_difference(
     >>> paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).mean
     2.0
     """
-    x, y = np.asarray(baseline, dtype=float), np.asarray(candidate, dtype=float)
+    x, y = as_floats(baseline=baseline), as_floats(candidate=candidate)
     require(x.ndim == 1 and x.size >= 2, "baseline", "a sequence of at least two", x.shape)
     require_shape(x.shape, candidate=y)
     require(np.isfinite(x).all(), "baseline", "finite", baseline)
     require(np.isfinite(y).all(), "candidate", "finite", candidate)
-    require_in("(0, 0.999]", confidence=confidence)
+    confidence = require_in("(0, 0.999]", confidence=confidence)
     differences = y - x
     error = float(differences.std(ddof=1)) / math.sqrt(x.size)
     require(error > 0, "candidate", "different from the baseline by more than a constant", y)
@@ -149,12 +150,13 @@ def shadow_pairs(
     >>> shadow_pairs(0.05, 0.45)
     23
     """
+    newly_right_share = as_number(newly_right_share=newly_right_share)
+    newly_wrong_share = require_in("[0, 1]", newly_wrong_share=newly_wrong_share)
     wrong, right = newly_wrong_share, newly_right_share
-    require_in("[0, 1]", newly_wrong_share=wrong)
     require(0 <= right <= 1 - wrong, "newly_right_share", "in [0, 1 − newly_wrong_share]", right)
     require(wrong != right, "newly_right_share", "different from newly_wrong_share", right)
-    require_in("(0, 1)", alpha=alpha, power=power)
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    alpha, power = require_in("(0, 1)", alpha=alpha, power=power)
+    z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
     discordant, delta = wrong + right, wrong - right
     root = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - delta**2)
     return math.ceil((root / delta) ** 2)
@@ -174,10 +176,11 @@ def noisy_shares(
     >>> noisy_shares(0.0, 0.0, flip=0.5)  # A against A, by tossed coins
     (0.25, 0.25)
     """
+    newly_right_share = as_number(newly_right_share=newly_right_share)
+    newly_wrong_share = require_in("[0, 1]", newly_wrong_share=newly_wrong_share)
     wrong, right = newly_wrong_share, newly_right_share
-    require_in("[0, 1]", newly_wrong_share=wrong)
     require(0 <= right <= 1 - wrong, "newly_right_share", "in [0, 1 − newly_wrong_share]", right)
-    require_in("[0, 0.5]", flip=flip)
+    flip = require_in("[0, 0.5]", flip=flip)
     by_chance = (1 - wrong - right) * flip * (1 - flip)
     kept, turned = (1 - flip) ** 2, flip**2
     return wrong * kept + right * turned + by_chance, right * kept + wrong * turned + by_chance
@@ -195,11 +198,13 @@ def samples_per_arm(
     >>> samples_per_arm(0.4, 0.6)
     97
     """
-    require_in("(0, 1)", baseline_rate=baseline_rate, candidate_rate=candidate_rate)
+    baseline_rate, candidate_rate = require_in(
+        "(0, 1)", baseline_rate=baseline_rate, candidate_rate=candidate_rate
+    )
     different = candidate_rate != baseline_rate
     require(different, "candidate_rate", "different from baseline_rate", candidate_rate)
-    require_in("(0, 1)", alpha=alpha, power=power)
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    alpha, power = require_in("(0, 1)", alpha=alpha, power=power)
+    z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
     pooled = (baseline_rate + candidate_rate) / 2
     separate = baseline_rate * (1 - baseline_rate) + candidate_rate * (1 - candidate_rate)
     root = z_alpha * math.sqrt(2 * pooled * (1 - pooled)) + z_power * math.sqrt(separate)
@@ -215,7 +220,7 @@ def allocation_cost(canary_share: float) -> float:
     >>> round(allocation_cost(0.2), 12)
     1.5625
     """
-    require_in("(0, 1)", canary_share=canary_share)
+    canary_share = require_in("(0, 1)", canary_share=canary_share)
     return (1 / canary_share + 1 / (1 - canary_share)) / 4
 
 

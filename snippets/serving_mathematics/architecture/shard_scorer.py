@@ -43,7 +43,12 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_all_finite, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    require,
+    require_all_finite,
+    require_positive_integer,
+)
 
 Array = npt.NDArray[np.float64]
 Score = Callable[[Array], Array]  # rows (n, …) to scores (n,)
@@ -118,7 +123,7 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
     ...     len(make_manifest(Path(file.name), lambda rows: rows[:, 0], 2).inputs_sha256)
     3
     """
-    require_positive_integer(rows_per_shard=rows_per_shard)
+    rows_per_shard = require_positive_integer(rows_per_shard=rows_per_shard)
     code = getattr(score, "__code__", None)
     require(
         isinstance(code, CodeType), "score", "a Python function", getattr(score, "__name__", score)
@@ -356,8 +361,9 @@ def root_mean_square(rows: Array) -> Array:
     >>> root_mean_square(np.array([[3.0, 4.0, 0.0, 0.0]])).tolist()
     [2.5]
     """
+    rows = as_floats(rows=rows)
     require(rows.ndim == 2 and rows.shape[1] > 0, "rows", "of shape (n, d)", rows.shape)
-    require_all_finite(rows=rows)
+    rows = require_all_finite(rows=rows)
     result: Array = np.sqrt((rows * rows).mean(axis=1))
     return result
 

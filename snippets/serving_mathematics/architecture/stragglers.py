@@ -26,7 +26,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_positive_integer,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,15 +64,15 @@ def run_with_copies(
     >>> run_with_copies([1.0, 9.0], machines=2, second=[1.0, 1.0])
     Outcome(makespan=2.0, busy=4.0)
     """
-    durations = np.asarray(first, dtype=float)
-    copies = None if second is None else np.asarray(second, dtype=float)
+    durations = as_floats(first=first)
+    copies = None if second is None else as_floats(second=second)
     for name, values in (("first", durations), ("second", copies)):
         if values is not None:
             require(values.ndim == 1 and values.size > 0, name, "non-empty (n,)", values.shape)
             require(values.shape == durations.shape, name, "as long as first", values.shape)
             positive = np.all((values > 0) & (values < math.inf))
             require(positive, name, "positive and finite", values)
-    require_positive_integer(machines=machines)
+    machines = require_positive_integer(machines=machines)
     ends: list[tuple[float, int]] = []  # of attempts
     started: dict[int, list[float]] = {}  # by task that runs, in order of start
     now, busy, begun, free = 0.0, 0.0, 0, int(machines)
@@ -104,9 +111,9 @@ def mean_makespan(tasks: int, machines: int, *, copies: bool) -> float:
     >>> mean_makespan(4, machines=2, copies=False), mean_makespan(4, machines=2, copies=True)
     (2.5, 2.0)
     """
-    require_positive_integer(tasks=tasks)
-    require_in("[1, 1e7]", tasks=tasks)
-    require_positive_integer(machines=machines)
+    tasks = require_positive_integer(tasks=tasks)
+    tasks = require_in("[1, 1e7]", tasks=tasks)
+    machines = require_positive_integer(machines=machines)
     require(copies in (True, False), "copies", "True or False", copies)
     attempts = (min((1 + copies) * left, machines) for left in range(1, int(tasks) + 1))
     return math.fsum(1 / running for running in attempts)
@@ -128,10 +135,12 @@ def simulate_makespan(
     much longer it then takes, at least 1. copies: as in `run_with_copies`. runs: independent jobs,
     10 to 10^6. Raises ValueError outside these ranges.
     """
-    require_positive_integer(tasks=tasks)
-    require_in("[0, 1]", slow_share=slow_share)
+    slowdown, runs = as_number(slowdown=slowdown, runs=runs)
+    tasks = require_positive_integer(tasks=tasks)
+    slow_share = require_in("[0, 1]", slow_share=slow_share)
     require(1 <= slowdown < math.inf, "slowdown", "at least 1 and finite", slowdown)
     require(runs % 1 == 0 and 10 <= runs <= 10**6, "runs", "an integer from 10 to 10^6", runs)
+    require_work(tasks * runs + 200 * tasks + 200 * runs, tasks=tasks, runs=runs)
     outcomes = []
     for _ in range(runs):
         drawn = rng.uniform(0.9, 1.1, (2, tasks))

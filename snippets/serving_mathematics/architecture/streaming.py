@@ -22,7 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_non_negative, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_non_negative,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +55,7 @@ def stream_metrics(arrival_s: npt.ArrayLike) -> StreamMetrics:
     >>> metrics.ttft_s, metrics.tpot_s, metrics.longest_itl_s, metrics.e2e_s
     (0.5, 0.5, 0.75, 1.5)
     """
-    times = np.asarray(arrival_s, dtype=float)
+    times = as_floats(arrival_s=arrival_s)
     ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
     require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
     gaps = np.diff(times)
@@ -71,8 +77,8 @@ def end_to_end_s(ttft_s: float, tpot_s: float, tokens: int) -> float:
     >>> end_to_end_s(ttft_s=0.5, tpot_s=0.025, tokens=101)
     3.0
     """
-    require_non_negative(ttft_s=ttft_s, tpot_s=tpot_s)
-    require_positive_integer(tokens=tokens)
+    ttft_s, tpot_s = require_non_negative(ttft_s=ttft_s, tpot_s=tpot_s)
+    tokens = require_positive_integer(tokens=tokens)
     return ttft_s + (tokens - 1) * tpot_s
 
 
@@ -95,7 +101,8 @@ def tpot_conventions(ttft_s: float, e2e_s: float, tokens: int) -> TpotConvention
     >>> pace.per_gap_s, pace.per_token_s, pace.with_ttft_s
     (0.5, 0.4, 1.0)
     """
-    require_non_negative(ttft_s=ttft_s)
+    e2e_s, tokens = as_number(e2e_s=e2e_s, tokens=tokens)
+    ttft_s = require_non_negative(ttft_s=ttft_s)
     require(ttft_s <= e2e_s < math.inf, "e2e_s", f"finite and at least {ttft_s}", e2e_s)
     require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
     generating = e2e_s - ttft_s

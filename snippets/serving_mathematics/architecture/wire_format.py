@@ -28,6 +28,8 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_non_negative_integer,
     require_positive_integer,
@@ -52,6 +54,7 @@ def varint(value: int) -> bytes:
     >>> varint(150).hex(" "), varint(300).hex(" "), len(varint(-1))
     ('96 01', 'ac 02', 10)
     """
+    value = as_number(value=value)
     whole = -(2**63) <= value < 2**64 and value == int(value)
     require(whole, "value", "an integer in [−2⁶³, 2⁶⁴)", value)
     rest, groups = int(value) % 2**64, []
@@ -70,6 +73,7 @@ def read_varint(data: bytes, start: int = 0) -> tuple[int, int]:
     >>> read_varint(bytes([0x08, 0x96, 0x01]), start=1)
     (150, 3)
     """
+    start = as_number(start=start)
     require(0 <= start < len(data), "start", f"in [0, {len(data)})", start)
     value = 0
     for place in range(start, min(start + 10, len(data))):
@@ -89,6 +93,7 @@ def field(number: int, value: int | bytes | str) -> bytes:
     >>> field(1, 150).hex(" "), field(2, "testing").hex(" ")
     ('08 96 01', '12 07 74 65 73 74 69 6e 67')
     """
+    number = as_number(number=number)
     require(1 <= number < 2**29 and number == int(number), "number", "in [1, 2²⁹)", number)
     if isinstance(value, str | bytes):
         content = value.encode() if isinstance(value, str) else value
@@ -104,7 +109,7 @@ def raw_floats(values: npt.ArrayLike) -> bytes:
     >>> raw_floats([1.0, -2.0]).hex(" ")
     '00 00 80 3f 00 00 00 c0'
     """
-    wide = np.asarray(values, dtype=float)
+    wide = as_floats(values=values)
     require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
     return wide.astype("<f4").tobytes()
 
@@ -119,7 +124,7 @@ def request_protobuf(images: npt.ArrayLike, *, raw: bool = False) -> bytes:
     >>> len(request_protobuf([[0.5, 1.0]])) - len(request_protobuf([[0.5, 1.0]], raw=True))
     2
     """
-    table = np.asarray(images, dtype=float)
+    table = as_floats(images=images)
     require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
     content = raw_floats(table)
     shape = b"".join(varint(size) for size in table.shape)
@@ -127,6 +132,11 @@ def request_protobuf(images: npt.ArrayLike, *, raw: bool = False) -> bytes:
     if not raw:
         tensor += field(5, field(6, content))
     return field(1, "digits") + field(5, tensor) + (field(7, content) if raw else b"")
+
+
+def _written(number: float) -> int:
+    """Characters of a number in JSON."""
+    return len(repr(number))
 
 
 def request_json(images: npt.ArrayLike, *, shortest: bool = True) -> bytes:
@@ -139,11 +149,15 @@ def request_json(images: npt.ArrayLike, *, shortest: bool = True) -> bytes:
     >>> request_json([[0.1, 1.0]])[-18:], request_json([[0.1, 1.0]], shortest=False)[-34:]
     (b'data":[0.1,1.0]}]}', b'data":[0.10000000149011612,1.0]}]}')
     """
-    table = np.asarray(images, dtype=float)
+    table = as_floats(images=images)
     require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
     require(np.all(np.abs(table) <= np.finfo(np.float32).max), "images", "finite float32", images)
     floats = table.astype(np.float32).ravel()
-    data = [float(str(x)) for x in floats] if shortest else floats.tolist()
+    data = floats.tolist()
+    if shortest:  # for some, such as 2⁹³, a double needs fewer characters than a float32
+        data = [
+            min(float(str(x)), exact, key=_written) for x, exact in zip(floats, data, strict=True)
+        ]
     tensor = {"name": "pixels", "shape": list(table.shape), "datatype": "FP32", "data": data}
     return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
 
@@ -157,6 +171,7 @@ def grpc_bytes(message_bytes: int, frame_bytes: int = FRAME_BYTES) -> int:
     >>> grpc_bytes(4003), grpc_bytes(16_380)
     (4017, 16403)
     """
+    message_bytes, frame_bytes = as_number(message_bytes=message_bytes, frame_bytes=frame_bytes)
     require(0 <= message_bytes < 2**32, "message_bytes", "in [0, 2³²)", message_bytes)
     require(2**14 <= frame_bytes < 2**24, "frame_bytes", "in [2¹⁴, 2²⁴)", frame_bytes)
     content = GRPC_PREFIX_BYTES + message_bytes
@@ -171,7 +186,7 @@ def base64_bytes(size_bytes: int) -> int:
     >>> base64_bytes(3), base64_bytes(4), base64_bytes(4000)
     (4, 8, 5336)
     """
-    require_non_negative_integer(size_bytes=size_bytes)
+    size_bytes = require_non_negative_integer(size_bytes=size_bytes)
     return 4 * -(-int(size_bytes) // 3)
 
 
@@ -184,7 +199,7 @@ def most_rows(columns: int, limit_bytes: int = GRPC_RECEIVE_BYTES) -> int:
     >>> most_rows(columns=224 * 224 * 3)  # images of 588 KiB
     6
     """
-    require_positive_integer(columns=columns, limit_bytes=limit_bytes)
+    columns, limit_bytes = require_positive_integer(columns=columns, limit_bytes=limit_bytes)
     low, high = 0, int(limit_bytes) // (4 * int(columns)) + 1
     while high - low > 1:
         rows = (low + high) // 2

@@ -52,7 +52,7 @@ def predicted_ms(
     >>> predicted_ms(1.0, {"encode": 0.1, "model": 0.1}, {"encode": 2.0, "model": 0.5})
     3.3
     """
-    require_positive(smallest_ms=smallest_ms)
+    smallest_ms = require_positive(smallest_ms=smallest_ms)
     require(smallest.keys() == parts.keys(), "parts", f"named {[*smallest]}", [*parts])
     for name, taken in (("smallest", smallest), ("parts", parts)):
         require(all(0 < ms < math.inf for ms in taken.values()), name, "positive", dict(taken))

@@ -26,7 +26,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_positive,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +53,7 @@ def switching_generator(leave_rates: tuple[float, float]) -> FloatArray:
     >>> switching_generator((0.1, 0.05)).tolist()
     [[-0.1, 0.1], [0.05, -0.05]]
     """
+    leave_rates = as_numbers(leave_rates=leave_rates)
     first, second = leave_rates
     require(
         0 < first < math.inf and 0 < second < math.inf,
@@ -62,7 +70,7 @@ def _phases(
     """Rates, generator and the chain's stationary law, refused unless they describe one process
     with arrivals.
     """
-    intensity, q = np.asarray(rates, dtype=float), np.asarray(generator, dtype=float)
+    intensity, q = as_floats(rates=rates), as_floats(generator=generator)
     require(
         intensity.ndim == 1 and intensity.size > 0,
         "rates",
@@ -123,6 +131,7 @@ def mmpp_dispersion(window_s: float, rates: npt.ArrayLike, generator: npt.ArrayL
     >>> round(mmpp_dispersion(math.inf, (10.0, 1.0), [[-0.1, 0.1], [0.05, -0.05]]), 9)
     61.0
     """
+    window_s = as_number(window_s=window_s)
     require(window_s > 0, "window_s", "positive", window_s)
     intensity, q, law = _phases(rates, generator)
     deviation = _deviation(q, law)
@@ -174,6 +183,7 @@ def mmpp_mean_time(rates: npt.ArrayLike, generator: npt.ArrayLike, service_rate:
     >>> round(mmpp_mean_time((4.0, 4.0), [[-0.1, 0.1], [0.05, -0.05]], service_rate=5.0), 12)
     1.0
     """
+    service_rate = as_number(service_rate=service_rate)
     intensity, q, law = _phases(rates, generator)
     mean_rate = float(law @ intensity)
     require(
@@ -223,7 +233,7 @@ def modulated_arrivals(
     >>> bool(times.min() > 5.0), 70 < times.size < 130
     (True, True)
     """
-    edges, intensity = np.asarray(edges_s, dtype=float), np.asarray(rates, dtype=float)
+    edges, intensity = as_floats(edges_s=edges_s), as_floats(rates=rates)
     require(
         edges.ndim == 1
         and edges.size >= 2
@@ -263,6 +273,7 @@ def switching_edges(
     >>> edges[0].item(), edges[-1].item(), phases[:2].tolist()
     (0.0, 50.0, [1, 0])
     """
+    leave_rates = as_numbers(leave_rates=leave_rates)
     first, second = leave_rates
     require(
         0 < first < math.inf and 0 < second < math.inf,
@@ -270,12 +281,14 @@ def switching_edges(
         "positive and finite",
         leave_rates,
     )
-    require_positive(horizon_s=horizon_s)
+    horizon_s = require_positive(horizon_s=horizon_s)
+    cycles = horizon_s * first * second / (first + second)
+    require_work(cycles, horizon_s=horizon_s)
     phase = int(rng.random() < first / (first + second))  # phase 2 holds r1/(r1+r2) of the time
     switches = np.empty(0)
     elapsed = 0.0
     while elapsed < horizon_s:  # in blocks of whole on–off cycles
-        block = int(horizon_s * first * second / (first + second)) + 8
+        block = int(cycles) + 8
         stays = rng.exponential((1 / np.array([first, second]))[[phase, 1 - phase]], (block, 2))
         switches = np.concatenate([switches, elapsed + np.cumsum(stays)])
         elapsed = float(switches[-1])
@@ -295,7 +308,7 @@ def batch_dispersion(sizes: npt.ArrayLike, probabilities: npt.ArrayLike) -> floa
     >>> batch_dispersion([1, 5], [0.5, 0.5])
     4.333333333333333
     """
-    size, weight = np.asarray(sizes, dtype=float), np.asarray(probabilities, dtype=float)
+    size, weight = as_floats(sizes=sizes), as_floats(probabilities=probabilities)
     require(
         size.ndim == 1
         and size.size > 0

@@ -42,6 +42,8 @@ from serving_mathematics.definitions.queue_simulator import (
     gamma_times,
 )
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_non_negative,
     require_positive,
@@ -61,7 +63,7 @@ def _sorted_times(arrival_times: npt.ArrayLike) -> FloatArray:
     """The times as an array, refused unless they are at least two, finite, sorted and not all
     equal.
     """
-    times = np.asarray(arrival_times, dtype=float)
+    times = as_floats(arrival_times=arrival_times)
     require(
         times.ndim == 1 and times.size >= 2,
         "arrival_times",
@@ -106,6 +108,7 @@ def window_counts(arrival_times: npt.ArrayLike, window_s: float) -> IntArray:
     >>> window_counts([0.0, 0.5, 1.0, 1.2, 1.9, 2.5], 1.0).tolist()
     [2, 3]
     """
+    window_s = as_number(window_s=window_s)
     times = _sorted_times(arrival_times)
     span = float(times[-1] - times[0])
     require(
@@ -123,7 +126,7 @@ def _per_row_dispersion(counts: npt.ArrayLike) -> FloatArray:
     """Variance (n − 1) over mean of every row of counts; a single row may come without its second
     dimension.
     """
-    rows = np.atleast_2d(np.asarray(counts, dtype=float))
+    rows = np.atleast_2d(as_floats(counts=counts))
     require(
         rows.ndim == 2 and rows.shape[1] >= 2,
         "counts",
@@ -186,8 +189,8 @@ def chi_square_tail(x: float, freedom: int) -> float:
     >>> round(chi_square_tail(23.0, 4), 6) == round(math.exp(-11.5) * (1 + 11.5), 6)
     True
     """
-    require_non_negative(x=x)
-    require_positive_integer(freedom=freedom)
+    x = require_non_negative(x=x)
+    freedom = require_positive_integer(freedom=freedom)
     shape, half = freedom / 2, x / 2
     if half == 0:
         return 1.0
@@ -227,9 +230,9 @@ def dispersion_mean_work(
     >>> round(dispersion_mean_work(arrival_rate=0.8, mean_service_s=1.0, dispersion=1.0), 12)
     4.0
     """
-    require_non_negative(arrival_rate=arrival_rate)
-    require_positive(mean_service_s=mean_service_s)
-    require_non_negative(dispersion=dispersion, service_scv=service_scv)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    dispersion, service_scv = require_non_negative(dispersion=dispersion, service_scv=service_scv)
     rho = arrival_rate * mean_service_s
     require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
     return rho * mean_service_s / (1 - rho) * (dispersion + service_scv) / 2

@@ -42,10 +42,13 @@ from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.capacity.arrival_trace import COLUMNS, _recorded
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_in,
     require_non_negative_integer,
     require_positive,
+    require_work,
+    widen_fields,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ class RateSignal:
 
     def __post_init__(self) -> None:
         """Refuse a signal whose rate could be negative, or that does not move."""
+        widen_fields(self)
         require_positive(mean_rate=self.mean_rate)
         require(
             self.slow_swing > 0 and self.fast_swing > 0 and self.slow_swing + self.fast_swing <= 1,
@@ -109,7 +113,7 @@ def signal_dispersion(window_s: npt.ArrayLike, signal: RateSignal) -> FloatArray
     >>> signal_dispersion([1e9], RateSignal(10.0, 0.5, 0.1, 0.25, 2.0)).round(4).tolist()
     [51.625]
     """
-    window = np.asarray(window_s, dtype=float)
+    window = as_floats(window_s=window_s)
     require(np.all((window > 0) & (window < math.inf)), "window_s", "positive and finite", window_s)
     index = np.ones_like(window)
     for swing, rate in (
@@ -149,9 +153,9 @@ def fit_rate_signal(
     >>> round(1 / fit.slow_rate), round(1 / fit.fast_rate, 2)
     (217, 0.13)
     """
-    require_positive(rate_per_s=rate_per_s)
+    rate_per_s = require_positive(rate_per_s=rate_per_s)
     require(1 < gap_cv < math.inf, "gap_cv", "finite and above 1", gap_cv)
-    windows, target = np.asarray(windows_s, dtype=float), np.asarray(dispersion, dtype=float)
+    windows, target = as_floats(windows_s=windows_s), as_floats(dispersion=dispersion)
     require(
         windows.shape == (3,) and 0 < windows[0] < windows[1] < windows[2] < math.inf,
         "windows_s",
@@ -164,7 +168,7 @@ def fit_rate_signal(
         "three increasing numbers above 1",
         dispersion,
     )
-    require_in("[1, 1e6]", gap_cv=gap_cv)
+    gap_cv = require_in("[1, 1e6]", gap_cv=gap_cv)
     wanted = np.log(np.append(target - 1, gap_cv**2 - 1))
 
     def mismatch(logs: FloatArray) -> FloatArray:
@@ -214,7 +218,9 @@ def signal_arrivals(rng: np.random.Generator, signal: RateSignal, horizon_s: flo
     >>> 300 < times.size < 900
     True
     """
-    require_positive(horizon_s=horizon_s)
+    horizon_s = require_positive(horizon_s=horizon_s)
+    fastest = signal.mean_rate + signal.slow_rate + signal.fast_rate
+    require_work(fastest * horizon_s, horizon_s=horizon_s)
     slow, fast = (_flips(rng, r, horizon_s) for r in (signal.slow_rate, signal.fast_rate))
     edges = _merged(slow, fast[1:-1])
     x, y = (_sign(rng, flips, edges) for flips in (slow, fast))
@@ -237,7 +243,7 @@ def replay_arrivals(
     >>> bool(times.min() > 60), 450 < times.size < 750
     (True, True)
     """
-    recorded = np.asarray(requests_per_minute, dtype=float)
+    recorded = as_floats(requests_per_minute=requests_per_minute)
     require(
         recorded.ndim == 1
         and recorded.size > 0
@@ -290,7 +296,7 @@ def draw_tokens(
     >>> draw_tokens(np.random.default_rng(0), 3, [0, 100], [7, 7]).tolist()
     [7, 7, 7]
     """
-    levels, values = np.asarray(percents, dtype=float), np.asarray(quantiles, dtype=float)
+    levels, values = as_floats(percents=percents), as_floats(quantiles=quantiles)
     require(
         levels.ndim == 1
         and levels.size >= 2
@@ -309,7 +315,8 @@ def draw_tokens(
         f"non-negative, non-decreasing and of shape {levels.shape}",
         quantiles,
     )
-    require_non_negative_integer(size=size)
+    size = require_non_negative_integer(size=size)
+    require_work(size, size=size)
     drawn = np.interp(100 * rng.random(int(size)), levels, values)
     return np.asarray(np.rint(drawn), dtype=np.int64)
 

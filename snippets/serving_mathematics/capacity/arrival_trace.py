@@ -42,11 +42,13 @@ from serving_mathematics.capacity.arrival_rates import (
 from serving_mathematics.capacity.arrival_rates import gap_cv as cv_of_gaps
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_finite,
     require_all_non_negative,
     require_positive,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -257,17 +259,18 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     >>> token_dispersion(times, np.full(21, 7), 1.0)
     0.0
     """
-    require_all_finite(arrival_s=arrival_s, tokens=tokens)
-    times, lengths = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
+    arrival_s, tokens = require_all_finite(arrival_s=arrival_s, tokens=tokens)
+    times, lengths = as_floats(arrival_s=arrival_s), as_floats(tokens=tokens)
     sound = times.ndim == 1 and times.size > 1 and bool(np.all(np.diff(times) >= 0))
     require(sound, "arrival_s", "sorted, finite times", times)
     require_shape(times.shape, tokens=lengths)
     require_all_non_negative(tokens=lengths)
     require(lengths.sum() > 0, "tokens", "not all 0", lengths)
-    require_positive(window_s=window_s)
+    window_s = require_positive(window_s=window_s)
     since = times - times[0]
     full = int(since[-1] / window_s)
     require(full >= 10, "window_s", "short enough for ten windows", window_s)
+    require_work(full, window_s=window_s)
     place = (since / window_s).astype(np.int64)
     sums = np.bincount(place, weights=lengths, minlength=full)[:full]
     unit = float((lengths**2).mean() / lengths.mean())

@@ -34,11 +34,14 @@ from serving_mathematics.capacity.cold_starts import cold_start
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import erlang_c, mean_wait
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_non_negative,
     require_non_negative,
     require_positive,
     require_shape,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -94,9 +97,11 @@ def simulate(
     >>> simulate([0.0] * 3, [30.0] * 3, two, replicas=1, **times).waits_s.tolist()
     [0.0, 25.0, 30.0]
     """
+    replicas, slots = as_number(replicas=replicas, slots=slots)
+    require_work(replicas * slots, replicas=replicas, slots=slots)
     arrivals, services = (
-        np.asarray(arrival_times, dtype=float),
-        np.asarray(service_times, dtype=float),
+        as_floats(arrival_times=arrival_times),
+        as_floats(service_times=service_times),
     )
     require(
         arrivals.ndim == 1 and arrivals.size > 0,
@@ -114,10 +119,10 @@ def simulate(
     require_all_non_negative(service_times=services)
     for argument, value in (("replicas", replicas), ("slots", slots)):
         require(value % 1 == 0 and value >= 1, argument, "a positive integer", value)
-    require_positive(sync_s=sync_s)
-    require_non_negative(startup_s=startup_s)
+    sync_s = require_positive(sync_s=sync_s)
+    startup_s = require_non_negative(startup_s=startup_s)
     end = float(arrivals[-1]) if end_s is None else end_s
-    require_non_negative(end_s=end)
+    end = require_non_negative(end_s=end)
     require(end >= arrivals[-1], "end_s", "finite and not before the last arrival", end)
     require(end <= 1e7 * sync_s, "end_s", f"at most {1e7 * sync_s:g}, ten million ticks", end)
     ticks = max(1, math.ceil(end / sync_s))
@@ -224,7 +229,7 @@ def outcome(run: Run, slo_s: float) -> Outcome:
     >>> result.replica_hours, result.violations, result.direction_changes, result.peak_replicas
     (2.0, 0.5, 1, 4)
     """
-    require_non_negative(slo_s=slo_s)
+    slo_s = require_non_negative(slo_s=slo_s)
     moves = np.sign(np.diff(run.replicas))
     moves = moves[moves != 0]
     return Outcome(

@@ -28,6 +28,8 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative,
@@ -35,6 +37,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 HPA_TOLERANCE = 0.1  # ratio, Kubernetes --horizontal-pod-autoscaler-tolerance, default
@@ -81,17 +84,18 @@ def hpa_replicas(
     >>> hpa_replicas(10, metric=90, target=75, not_ready=1)  # 9·90/75 = 10.8 is within 10% of 10
     10
     """
-    require_positive_integer(replicas=replicas)
-    require_non_negative(metric=metric)
-    require_positive(target=target)
+    not_ready = as_number(not_ready=not_ready)
+    replicas = require_positive_integer(replicas=replicas)
+    metric = require_non_negative(metric=metric)
+    target = require_positive(target=target)
     require(
         not_ready % 1 == 0 and 0 <= not_ready < replicas,
         "not_ready",
         f"an integer in [0, {replicas})",
         not_ready,
     )
-    require_non_negative(tolerance_up=tolerance_up)
-    require_in("[0, 1]", tolerance_down=tolerance_down)
+    tolerance_up = require_non_negative(tolerance_up=tolerance_up)
+    tolerance_down = require_in("[0, 1]", tolerance_down=tolerance_down)
     ready = replicas - not_ready
     ratio = metric / target
     if ratio > 1 and not_ready > 0:
@@ -126,9 +130,14 @@ def knative_replicas(
     >>> knative_replicas(stable_concurrency=30, panic_concurrency=100, target=7, ready=5)
     (5, 15, True)
     """
-    require_non_negative(stable_concurrency=stable_concurrency, panic_concurrency=panic_concurrency)
-    require_positive(target=target)
-    require_non_negative_integer(ready=ready)
+    panic_threshold, max_scale_up, max_scale_down = as_number(
+        panic_threshold=panic_threshold, max_scale_up=max_scale_up, max_scale_down=max_scale_down
+    )
+    stable_concurrency, panic_concurrency = require_non_negative(
+        stable_concurrency=stable_concurrency, panic_concurrency=panic_concurrency
+    )
+    target = require_positive(target=target)
+    ready = require_non_negative_integer(ready=ready)
     require(
         1 < panic_threshold < math.inf, "panic_threshold", "above 1 and finite", panic_threshold
     )
@@ -147,7 +156,7 @@ def fixed(replicas: int) -> Policy:
     >>> fixed(7)(0.0, 7, 7, 0.9, 40.0)
     7
     """
-    require_positive_integer(replicas=replicas)
+    replicas = require_positive_integer(replicas=replicas)
     return lambda *_seen: int(replicas)
 
 
@@ -168,6 +177,7 @@ def hpa(
     >>> [policy(15.0 * k, 10, 10, u, 0.0) for k, u in enumerate((0.5, 0.2, 0.8))]
     [10, 10, 16]
     """
+    target = as_number(target=target)
     require(
         signal in ("utilization", "concurrency"), "signal", "'utilization' or 'concurrency'", signal
     )
@@ -178,7 +188,7 @@ def hpa(
         f"in (0, {highest:g}] and finite",
         target,
     )
-    require_non_negative(stabilization_s=stabilization_s)
+    stabilization_s = require_non_negative(stabilization_s=stabilization_s)
 
     def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
         metric = utilization if signal == "utilization" else concurrency / ready
@@ -201,9 +211,9 @@ def hpa_waiting(
     >>> [policy(15.0 * k, 10, 10, 1.0, 160.0 + w) for k, w in enumerate((50.0, 75.0, 0.0))]
     [10, 15, 10]
     """
-    require_positive(threshold=threshold)
-    require_positive_integer(slots=slots)
-    require_non_negative(stabilization_s=stabilization_s)
+    threshold = require_positive(threshold=threshold)
+    slots = require_positive_integer(slots=slots)
+    stabilization_s = require_non_negative(stabilization_s=stabilization_s)
 
     def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
         waiting = max(0.0, concurrency - utilization * ready * slots)
@@ -233,12 +243,12 @@ def hpa_latency(
     >>> policy(0.0, 10, 10, *seen)  # 15 s of waiting and 30 s for the answer
     19
     """
-    require_positive(target_s=target_s, full_s=full_s)
-    require_positive_integer(places=places)
-    require_in("[0, 1]", fixed_share=fixed_share)
+    target_s, full_s = require_positive(target_s=target_s, full_s=full_s)
+    places = require_positive_integer(places=places)
+    fixed_share = require_in("[0, 1]", fixed_share=fixed_share)
     alone = full_s * (fixed_share + (1 - fixed_share) / places)
     require(target_s > alone, "target_s", f"above an answer alone, {alone:.6g} s", target_s)
-    require_non_negative(stabilization_s=stabilization_s)
+    stabilization_s = require_non_negative(stabilization_s=stabilization_s)
 
     def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
         waiting = max(0.0, concurrency - utilization * ready * places)
@@ -292,7 +302,10 @@ def knative(
     >>> [policy(2.0 * k, 5, 5, 1.0, c) for k, c in enumerate((5.0, 25.0, 0.0))]
     [5, 15, 15]
     """
-    require_positive(target=target, tick_s=tick_s)
+    stable_window_s, panic_window_s = as_number(
+        stable_window_s=stable_window_s, panic_window_s=panic_window_s
+    )
+    target, tick_s = require_positive(target=target, tick_s=tick_s)
     require(
         tick_s <= panic_window_s < math.inf,
         "panic_window_s",
@@ -305,7 +318,8 @@ def knative(
         f"at least panic_window_s = {panic_window_s:g} and finite",
         stable_window_s,
     )
-    require_non_negative(scale_down_delay_s=scale_down_delay_s)
+    scale_down_delay_s = require_non_negative(scale_down_delay_s=scale_down_delay_s)
+    require_work((stable_window_s + scale_down_delay_s) / tick_s, tick_s=tick_s)
     window: deque[float] = deque(maxlen=round(stable_window_s / tick_s))
     short: deque[float] = deque(maxlen=round(panic_window_s / tick_s))
     asked: deque[int] = deque(maxlen=max(1, round(scale_down_delay_s / tick_s)))
@@ -341,7 +355,7 @@ def planned(times_s: npt.ArrayLike, replicas: npt.ArrayLike, *, lead_s: float) -
     >>> [policy(t, 3, 3, 0.5, 1.0) for t in (60.0, 70.0)]
     [3, 14]
     """
-    starts, counts = np.asarray(times_s, dtype=float), np.asarray(replicas, dtype=float)
+    starts, counts = as_floats(times_s=times_s), as_floats(replicas=replicas)
     require(
         starts.ndim == 1 and starts.size > 0,
         "times_s",
@@ -361,7 +375,7 @@ def planned(times_s: npt.ArrayLike, replicas: npt.ArrayLike, *, lead_s: float) -
         "whole and at least 1",
         counts,
     )
-    require_non_negative(lead_s=lead_s)
+    lead_s = require_non_negative(lead_s=lead_s)
     edges, plan = starts.tolist(), [int(count) for count in counts]
 
     def policy(

@@ -21,7 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,11 +67,11 @@ def audit_benchmark(
     >>> audit.verdict, round(audit.ratio, 9), round(audit.missing_s, 9)
     ('time missing', 0.8, 0.02)
     """
-    require_positive(
+    concurrency, throughput_per_s, mean_latency_s = require_positive(
         concurrency=concurrency, throughput_per_s=throughput_per_s, mean_latency_s=mean_latency_s
     )
-    require_non_negative(think_time_s=think_time_s)
-    require_in("(0, 1)", tolerance=tolerance)
+    think_time_s = require_non_negative(think_time_s=think_time_s)
+    tolerance = require_in("(0, 1)", tolerance=tolerance)
     cycle = concurrency / throughput_per_s
     ratio = (mean_latency_s + think_time_s) / cycle
     missing = cycle - mean_latency_s - think_time_s
@@ -107,9 +114,10 @@ def mean_latency_bounds(
     >>> round(least, 9), round(greatest, 9)
     (0.06, 0.23)
     """
+    longest_s = as_number(longest_s=longest_s)
     shares, quantiles = (
-        np.asarray(probabilities, dtype=float),
-        np.asarray(latencies_s, dtype=float),
+        as_floats(probabilities=probabilities),
+        as_floats(latencies_s=latencies_s),
     )
     require(
         shares.ndim == 1

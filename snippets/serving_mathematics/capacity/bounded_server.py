@@ -31,6 +31,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from serving_mathematics.require import as_number
+
 DISCARD_BYTES = 1 << 20  # of a request that was refused unread, read on so that the answer arrives
 DISCARD_S = 1.0  # how long to do that [s]
 REFUSING = 64  # connections above the limit that are told why; more are closed without a word
@@ -147,6 +149,7 @@ def open_files_for(connections: int) -> None:
 
     >>> open_files_for(10)
     """
+    connections = as_number(connections=connections)
     try:
         import resource
     except ImportError:  # no such limit on Windows

@@ -30,6 +30,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def response_time(users: int, throughput_per_s: float, think_time_s: float) -> f
     >>> response_time(users=200, throughput_per_s=50.0, think_time_s=1.0)
     3.0
     """
-    require_positive_integer(users=users)
-    require_positive(throughput_per_s=throughput_per_s)
-    require_non_negative(think_time_s=think_time_s)
+    users = require_positive_integer(users=users)
+    throughput_per_s = require_positive(throughput_per_s=throughput_per_s)
+    think_time_s = require_non_negative(think_time_s=think_time_s)
     response = users / throughput_per_s - think_time_s
     require(
         response >= 0,
@@ -69,8 +70,8 @@ def saturating_users(service_s: float, think_time_s: float) -> float:
     >>> saturating_users(service_s=0.02, think_time_s=1.0)
     51.0
     """
-    require_positive(service_s=service_s)
-    require_non_negative(think_time_s=think_time_s)
+    service_s = require_positive(service_s=service_s)
+    think_time_s = require_non_negative(think_time_s=think_time_s)
     return 1 + think_time_s / service_s
 
 
@@ -86,7 +87,8 @@ def mean_value_analysis(
     >>> throughput.tolist(), response.tolist()
     ([0.5, 0.8], [1.0, 1.5])
     """
-    require_positive_integer(users=users)
+    users = require_positive_integer(users=users)
+    require_work(users, users=users)
     saturating_users(service_s, think_time_s)  # refuses bad times
     throughput, response = np.empty(int(users)), np.empty(int(users))
     waiting = 0.0

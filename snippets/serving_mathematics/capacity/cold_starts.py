@@ -47,10 +47,12 @@ def cold_start(
     >>> cold_start(15.0, replica_rate=1.0, replicas=10, startup_s=60.0, replicas_after=20)
     (300.0, 60.0)
     """
-    require_non_negative(arrival_rate=arrival_rate)
-    require_positive(replica_rate=replica_rate)
-    require_non_negative_integer(replicas=replicas)
-    require_non_negative(replicas_after=replicas_after, startup_s=startup_s)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    replica_rate = require_positive(replica_rate=replica_rate)
+    replicas = require_non_negative_integer(replicas=replicas)
+    replicas_after, startup_s = require_non_negative(
+        replicas_after=replicas_after, startup_s=startup_s
+    )
     spare = replicas_after * replica_rate - arrival_rate
     require(
         replicas_after % 1 == 0 and 0 < spare < math.inf,
@@ -81,9 +83,11 @@ def setup_response_time(
     >>> setup_response_time(arrival_rate=0.5, mean_service_s=1.0, mean_setup_s=3.0)
     5.0
     """
-    require_non_negative(arrival_rate=arrival_rate)
-    require_positive(mean_service_s=mean_service_s)
-    require_non_negative(mean_setup_s=mean_setup_s, service_scv=service_scv, setup_scv=setup_scv)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    mean_setup_s, service_scv, setup_scv = require_non_negative(
+        mean_setup_s=mean_setup_s, service_scv=service_scv, setup_scv=setup_scv
+    )
     rho = arrival_rate * mean_service_s
     require(rho < 1, "arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
     wait = rho / (1 - rho) * (1 + service_scv) / 2 * mean_service_s

@@ -23,7 +23,14 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_models import _uniform_in_order
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_positive, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_positive,
+    require_shape,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +60,8 @@ def thinned_arrivals(
     >>> bool(times.min() > 5.0), 70 < times.size < 130
     (True, True)
     """
-    require_positive(ceiling=ceiling, horizon_s=horizon_s)
+    ceiling, horizon_s = require_positive(ceiling=ceiling, horizon_s=horizon_s)
+    require_work(ceiling * horizon_s, ceiling=ceiling, horizon_s=horizon_s)
     candidates = _uniform_in_order(rng, rng.poisson(ceiling * horizon_s), horizon_s)
     rates = np.asarray(rate(candidates), dtype=float)
     require_shape(candidates.shape, rate=rates)
@@ -66,13 +74,17 @@ def thinned_arrivals(
     return np.asarray(candidates[rng.uniform(0.0, ceiling, candidates.size) < rates])
 
 
-def _cycle(mean_rate: float, amplitude: float, period_s: float, mean_service_s: float) -> None:
-    """Refuse a cycle with a negative rate, or times that are not positive."""
-    require_positive(mean_rate=mean_rate)
+def _cycle(
+    mean_rate: float, amplitude: float, period_s: float, mean_service_s: float
+) -> tuple[float, float, float, float]:
+    """The same numbers; refuse a cycle with a negative rate, or times that are not positive."""
+    mean_rate = require_positive(mean_rate=mean_rate)
+    amplitude = as_number(amplitude=amplitude)
     require(
         0 <= amplitude <= mean_rate, "amplitude", f"in [0, {mean_rate:g}], the mean rate", amplitude
     )
-    require_positive(period_s=period_s, mean_service_s=mean_service_s)
+    period_s, mean_service_s = require_positive(period_s=period_s, mean_service_s=mean_service_s)
+    return mean_rate, amplitude, period_s, mean_service_s
 
 
 def peak_lag(period_s: float, mean_service_s: float) -> float:
@@ -85,7 +97,7 @@ def peak_lag(period_s: float, mean_service_s: float) -> float:
     >>> round(peak_lag(period_s=2 * math.pi, mean_service_s=1.0), 12) == round(math.pi / 4, 12)
     True
     """
-    _cycle(1.0, 0.0, period_s, mean_service_s)
+    _, _, period_s, mean_service_s = _cycle(1.0, 0.0, period_s, mean_service_s)
     omega = 2 * math.pi / period_s
     return math.atan(omega * mean_service_s) / omega
 
@@ -107,8 +119,10 @@ def busy_mean(
     >>> busy_mean([0.0], mean_rate=2.0, amplitude=0.0, period_s=10.0, mean_service_s=3.0).tolist()
     [6.0]
     """
-    _cycle(mean_rate, amplitude, period_s, mean_service_s)
-    time = np.asarray(time_s, dtype=float)
+    mean_rate, amplitude, period_s, mean_service_s = _cycle(
+        mean_rate, amplitude, period_s, mean_service_s
+    )
+    time = as_floats(time_s=time_s)
     require(np.all(np.isfinite(time)), "time_s", "finite", time_s)
     omega = 2 * math.pi / period_s
     swing = amplitude * mean_service_s / math.hypot(1.0, omega * mean_service_s)
@@ -124,7 +138,9 @@ def peak_busy(mean_rate: float, amplitude: float, period_s: float, mean_service_
     >>> peak_busy(mean_rate=2.0, amplitude=0.0, period_s=10.0, mean_service_s=3.0)
     6.0
     """
-    _cycle(mean_rate, amplitude, period_s, mean_service_s)
+    mean_rate, amplitude, period_s, mean_service_s = _cycle(
+        mean_rate, amplitude, period_s, mean_service_s
+    )
     omega = 2 * math.pi / period_s
     return mean_service_s * (mean_rate + amplitude / math.hypot(1.0, omega * mean_service_s))
 

@@ -25,12 +25,14 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import number_in_system
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_non_negative,
     require_all_sorted,
     require_non_negative,
     require_non_negative_integer,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ def number_distribution(
     >>> number_distribution(2.0, [0.5], largest=2).round(6).tolist()
     [0.367879, 0.367879, 0.18394]
     """
-    sojourns = np.asarray(sojourn_times_s, dtype=float)
-    require_non_negative(arrival_rate=arrival_rate)
+    sojourns = as_floats(sojourn_times_s=sojourn_times_s)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     require(
         sojourns.ndim == 1
         and sojourns.size > 0
@@ -62,7 +64,8 @@ def number_distribution(
         "a non-empty series of non-negative and finite times",
         sojourns,
     )
-    require_non_negative_integer(largest=largest)
+    largest = require_non_negative_integer(largest=largest)
+    require_work(200 * largest, largest=largest)
     means = arrival_rate * sojourns
     with np.errstate(divide="ignore"):  # ln 0 = −∞ leaves nothing of the terms from 1 on
         logs = np.log(means)
@@ -83,8 +86,8 @@ def lifo_departures(arrival_times: npt.ArrayLike, service_times: npt.ArrayLike) 
     >>> lifo_departures([0.0, 1.0, 5.0], [3.0, 1.0, 1.0]).tolist()
     [4.0, 2.0, 6.0]
     """
-    arrivals = np.asarray(arrival_times, dtype=float)
-    services = np.asarray(service_times, dtype=float)
+    arrivals = as_floats(arrival_times=arrival_times)
+    services = as_floats(service_times=service_times)
     require(
         arrivals.ndim == 1 and arrivals.size > 0,
         "arrival_times",

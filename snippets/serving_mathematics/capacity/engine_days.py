@@ -45,7 +45,12 @@ from serving_mathematics.capacity.policy_comparison import (
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.measuring import provenance, read_record, write_record
-from serving_mathematics.require import require_in, require_positive
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,6 +87,11 @@ def engine_policy(name: str, setting: float) -> Policy:
     >>> engine_policy("utilization", 0.8)(0.0, 10, 10, 0.96, 160.0)
     12
     """
+    setting = require_positive(setting=setting)
+    if name == "utilization":
+        require(setting <= 1, "setting", "in (0, 1] for utilization", setting)
+    if name == "forecast":
+        require(setting < 1, "setting", "in (0, 1) for forecast", setting)
     if name == "latency":
         return hpa_latency(setting, SERVICE_S, PLACES, FIXED_SHARE)
     if name not in COMPARED:
@@ -98,9 +108,10 @@ def engine_day(name: str, setting: float, day: int, end_s: float = DAY_S) -> Out
     >>> engine_day("utilization", 0.8, day=0, end_s=60.0).violations  # nobody waits so early
     0.0
     """
-    require_positive(end_s=end_s)
-    require_in("[0, 86400]", end_s=end_s)
+    end_s = require_positive(end_s=end_s)
+    end_s = require_in("[0, 86400]", end_s=end_s)
     policy = engine_policy(name, setting)
+    day = require_non_negative_integer(day=day)
     arrivals, work = _traffic(day, PLACES)
     part = arrivals < end_s
     first = daily_rates(PLACES * MEAN_RATE, SWING, PEAK_HOUR)[1][0]

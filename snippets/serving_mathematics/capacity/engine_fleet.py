@@ -30,6 +30,7 @@ from serving_mathematics.capacity.autoscaling import fixed
 from serving_mathematics.capacity.engine_signals import engine_gauges
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_non_negative,
     require_all_sorted,
@@ -38,6 +39,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,9 +54,9 @@ def place_speeds(places: int, fixed_share: float) -> FloatArray:
     >>> place_speeds(4, 0.5).tolist()
     [1.6, 1.6, 1.3333333333333333, 1.1428571428571428, 1.0]
     """
-    require_positive_integer(places=places)
+    places = require_positive_integer(places=places)
     require(places <= 10_000, "places", "at most 10,000", places)
-    require_in("[0, 1]", fixed_share=fixed_share)
+    fixed_share = require_in("[0, 1]", fixed_share=fixed_share)
     held = np.maximum(1.0, np.arange(places + 1))
     speeds: FloatArray = 1.0 / (fixed_share + (1.0 - fixed_share) * held / places)
     return speeds
@@ -87,8 +89,8 @@ def simulate_engines(
     >>> simulate_engines([0.0, 2.0, 2.0], [8.0] * 3, lambda *_: 1, **alone).waits_s.tolist()
     [0.0, 0.0, 4.0]
     """
-    arrivals = np.asarray(arrival_times, dtype=float)
-    work = np.asarray(work_s, dtype=float)
+    arrivals = as_floats(arrival_times=arrival_times)
+    work = as_floats(work_s=work_s)
     require(
         arrivals.ndim == 1 and arrivals.size > 0,
         "arrival_times",
@@ -98,11 +100,12 @@ def simulate_engines(
     require_all_non_negative(arrival_times=arrivals, work_s=work)
     require_all_sorted(arrival_times=arrivals)
     require_shape(arrivals.shape, work_s=work)
-    require_positive_integer(replicas=replicas)
-    require_positive(sync_s=sync_s)
-    require_non_negative(startup_s=startup_s)
+    replicas = require_positive_integer(replicas=replicas)
+    require_work(replicas, replicas=replicas)
+    sync_s = require_positive(sync_s=sync_s)
+    startup_s = require_non_negative(startup_s=startup_s)
     end = float(arrivals[-1]) if end_s is None else end_s
-    require_non_negative(end_s=end)
+    end = require_non_negative(end_s=end)
     require(end >= arrivals[-1], "end_s", "finite and not before the last arrival", end)
     require(end <= 1e7 * sync_s, "end_s", f"at most {1e7 * sync_s:g}, ten million ticks", end)
     speeds = place_speeds(places, fixed_share).tolist()

@@ -40,6 +40,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -73,10 +74,10 @@ def engine_gauges(arrival_rate: float, fixed_s: float, per_item_s: float, places
     >>> gauges.busy, gauges.running, gauges.waiting
     (0.5, 0.5, 0.5)
     """
-    require_non_negative(arrival_rate=arrival_rate)
-    require_positive_integer(places=places)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    places = require_positive_integer(places=places)
     require(places <= 1_000_000, "places", "at most 1,000,000", places)
-    require_non_negative(per_item_s=per_item_s)
+    per_item_s = require_non_negative(per_item_s=per_item_s)
     rates = engine_rates(places, fixed_s, float(per_item_s), places)
     load = arrival_rate / float(rates[-1])
     require(load < 1, "arrival_rate", f"below what it serves, {rates[-1]:.6g}", arrival_rate)
@@ -98,10 +99,11 @@ def load_at_waiting(waiting: float, fixed_s: float, per_item_s: float, places: i
     >>> load_at_waiting(0.5, fixed_s=1.0, per_item_s=0.0, places=1)  # M/M/1: ρ²/(1 − ρ)
     0.5
     """
-    require_positive(waiting=waiting)
-    require_positive_integer(places=places)
+    waiting = require_positive(waiting=waiting)
+    places = require_positive_integer(places=places)
     require(places <= 1_000_000, "places", "at most 1,000,000", places)
-    require_non_negative(per_item_s=per_item_s)
+    require_work(60 * places, places=places)
+    per_item_s = require_non_negative(per_item_s=per_item_s)
     most = float(engine_rates(places, fixed_s, float(per_item_s), places)[-1])
     low, high = 0.0, 1.0
     for _ in range(60):

@@ -25,12 +25,14 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import WindowAverages, window_averages
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits, gamma_times
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_finite,
     require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -52,9 +54,9 @@ def edge_error(mean_sojourn_s: float, sojourn_scv: float, window_s: float) -> fl
     >>> edge_error(mean_sojourn_s=5.0, sojourn_scv=1.0, window_s=100.0)
     0.05
     """
-    require_positive(mean_sojourn_s=mean_sojourn_s)
-    require_non_negative(sojourn_scv=sojourn_scv)
-    require_positive(window_s=window_s)
+    mean_sojourn_s = require_positive(mean_sojourn_s=mean_sojourn_s)
+    sojourn_scv = require_non_negative(sojourn_scv=sojourn_scv)
+    window_s = require_positive(window_s=window_s)
     return (1 + sojourn_scv) * mean_sojourn_s / (2 * window_s)
 
 
@@ -66,7 +68,7 @@ def window_for_error(mean_sojourn_s: float, sojourn_scv: float, relative_error: 
     >>> window_for_error(mean_sojourn_s=5.0, sojourn_scv=1.0, relative_error=0.01)
     500.0
     """
-    require_in("(0, 1)", relative_error=relative_error)
+    relative_error = require_in("(0, 1)", relative_error=relative_error)
     return edge_error(mean_sojourn_s, sojourn_scv, relative_error)
 
 
@@ -79,10 +81,12 @@ def simulate_requests(
     Returns two arrays of shape (REPLICATIONS, n), n far enough above the mean count that every run
     arrives beyond the window. Raises ValueError outside these ranges.
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_positive(window_s=window_s)
-    require_positive_integer(servers=servers)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    window_s = require_positive(window_s=window_s)
+    servers = require_positive_integer(servers=servers)
     rate = utilization * servers
+    asked = REPLICATIONS * (rate * window_s + 20) * (1 + servers / 20)
+    require_work(asked, window_s=window_s, servers=servers)
     size = (REPLICATIONS, int(rate * window_s + 8 * math.sqrt(rate * window_s)) + 20)
     arrivals = np.cumsum(gamma_times(rng, 1 / rate, 1.0, size), axis=1)
     services = gamma_times(rng, 1.0, 1.0, size)
@@ -98,7 +102,7 @@ def mean_over_replications(values: npt.ArrayLike) -> MeanEstimate:
     >>> mean_over_replications([1.0, 3.0] * 100).mean
     2.0
     """
-    numbers = np.asarray(values, dtype=float)
+    numbers = as_floats(values=values)
     require(numbers.shape == (REPLICATIONS,), "values", f"{REPLICATIONS} numbers", numbers.shape)
     require_all_finite(values=numbers)
     error = float(numbers.std(ddof=1)) / math.sqrt(REPLICATIONS)

@@ -27,7 +27,13 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_finite, require_in, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_finite,
+    require_in,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,8 +52,8 @@ def lognormal_survival(time: float, log_sd: float = 1.0) -> float:
     >>> lognormal_survival(1.0)
     0.5
     """
-    require_finite(time=time)
-    require_positive(log_sd=log_sd)
+    time = require_finite(time=time)
+    log_sd = require_positive(log_sd=log_sd)
     return 0.5 * math.erfc(math.log(time) / log_sd / math.sqrt(2)) if time > 0 else 1.0
 
 
@@ -61,7 +67,8 @@ def hedged_survival(time: float, delay: float, survival: Callable[[float], float
     >>> hedged_survival(3.0, delay=1.0, survival=lambda t: 1 / t if t > 1 else 1.0)
     0.16666666666666666
     """
-    require_finite(time=time)
+    delay = as_number(delay=delay)
+    time = require_finite(time=time)
     require(delay >= 0, "delay", "non-negative", delay)
     return survival(time) * survival(time - delay) if time > delay else survival(time)
 
@@ -75,7 +82,7 @@ def hedged_quantile(probability: float, delay: float, survival: Callable[[float]
     >>> round(hedged_quantile(0.75, delay=0.0, survival=lambda t: math.exp(-max(t, 0.0))), 9)
     0.693147181
     """
-    require_in("(0, 1)", probability=probability)
+    probability = require_in("(0, 1)", probability=probability)
     low, high = 0.0, 1.0
     while hedged_survival(high, delay, survival) > 1 - probability:
         low, high = high, 2 * high
@@ -98,6 +105,7 @@ def server_time(delay: float, survival: Callable[[float], float]) -> float:
     >>> round(server_time(delay=0.7, survival=lambda t: math.exp(-max(t, 0.0))), 9)
     1.0
     """
+    delay = as_number(delay=delay)
     require(delay >= 0, "delay", "non-negative", delay)
     nodes, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS)
     total, start, width = 0.0, 0.0, 2.0**-10
@@ -129,14 +137,14 @@ def shared_cause_survival(
     >>> round(shared_cause_survival(1.0, delay=0.0, request_share=0.0), 9)
     0.25
     """
-    require_in("[0, 0.999]", request_share=request_share)
-    require_positive(log_sd=log_sd)
+    request_share = require_in("[0, 0.999]", request_share=request_share)
+    log_sd = require_positive(log_sd=log_sd)
     own_sd = log_sd * math.sqrt(1 - request_share)
     step = min(0.5, math.sqrt((1 - request_share) / max(request_share, 1e-9)))
     nodes = step * np.arange(-math.ceil(8.5 / step), math.ceil(8.5 / step) + 1)
     weights = step / math.sqrt(2 * math.pi) * np.exp(-(nodes**2) / 2)
     factors = np.exp(-log_sd * math.sqrt(request_share) * nodes)  # cancel the request's part
-    require_finite(time=time, delay=delay)
+    time, delay = require_finite(time=time, delay=delay)
     total = 0.0
     for factor, weight in zip(factors.tolist(), weights.tolist(), strict=True):
         total += weight * hedged_survival(

@@ -29,7 +29,13 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.hedging_simulator import hedged_responses, poisson_workload
 from serving_mathematics.capacity.hedging_under_load import hedged_load, tipping_load
-from serving_mathematics.require import require, require_positive_integer, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_positive_integer,
+    require_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +68,8 @@ def wilson_interval(successes: int, trials: int) -> Share:
     >>> wilson_interval(0, 16).low, round(wilson_interval(0, 16).high, 4)
     (0.0, 0.1936)
     """
-    require_positive_integer(trials=trials)
+    successes = as_number(successes=successes)
+    trials = require_positive_integer(trials=trials)
     rule = f"an integer from 0 to {trials}"
     require(successes % 1 == 0 and 0 <= successes <= trials, "successes", rule, successes)
     share, z2 = successes / trials, NORMAL_975**2
@@ -90,8 +97,8 @@ def mean_response_by_time(
     >>> mean_response_by_time(arrivals, responses, starts=[0.0, 4.0], ends=[4.0, 8.0]).tolist()
     [[3.0, 9.0]]
     """
-    arrivals, values = np.asarray(arrival_times, float), np.asarray(responses, float)
-    lows, highs = np.asarray(starts, float), np.asarray(ends, float)
+    arrivals, values = as_floats(arrival_times=arrival_times), as_floats(responses=responses)
+    lows, highs = as_floats(starts=starts), as_floats(ends=ends)
     require(
         arrivals.ndim == 2 and np.all(np.diff(arrivals, axis=1) >= 0),
         "arrival_times",

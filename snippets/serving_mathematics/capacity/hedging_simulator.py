@@ -35,11 +35,15 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import mean_wait
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
     require_in,
     require_positive,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -87,7 +91,12 @@ def poisson_workload(
     utilization: ρ > 0 without hedges; 1 and more is an overload. fleet: servers, at least 2.
     requests: n per replication. replications: r. Raises ValueError outside these ranges.
     """
-    require_positive(utilization=utilization)
+    fleet, requests, replications = as_number(
+        fleet=fleet, requests=requests, replications=replications
+    )
+    held = (requests + 200) * replications
+    require_work(held, requests=requests, replications=replications)
+    utilization = require_positive(utilization=utilization)
     for name, value, least in (
         ("fleet", fleet, 2),
         ("requests", requests, 1),
@@ -130,14 +139,15 @@ def hedged_responses(
     >>> [values.tolist() for values in hedged_responses(workload, delay=2.0)]
     [[[3.0, 3.5]], [1.0]]
     """
+    delay, initial_work = as_numbers(delay=delay, initial_work=initial_work)
     arrivals, fleet = workload.arrivals, workload.fleet
     lanes, requests = arrivals.shape
-    require_all_non_negative(initial_work=initial_work)
+    initial_work = require_all_non_negative(initial_work=initial_work)
     require(np.all(np.asarray(delay) >= 0), "delay", "non-negative", delay)
     require(np.all(np.asarray(budget) > 0), "budget", "positive", budget)
-    delays = np.broadcast_to(np.asarray(delay, dtype=float), (lanes,))
-    budgets = np.broadcast_to(np.asarray(budget, dtype=float), (lanes,))
-    work = np.broadcast_to(np.asarray(initial_work, dtype=float), (lanes, fleet))
+    delays = np.broadcast_to(as_floats(delay=delay), (lanes,))
+    budgets = np.broadcast_to(as_floats(budget=budget), (lanes,))
+    work = np.broadcast_to(as_floats(initial_work=initial_work), (lanes, fleet))
     # One row of n + 1 slots per lane, for first copies and again for second ones. In the last slot
     # stands an arrival that never comes, to a server of its own: a lane that has finished stays
     # there.
@@ -238,6 +248,7 @@ def responses_by_event(
     >>> responses.tolist(), work
     ([3.0, 3.5], 3.5)
     """
+    delay = as_number(delay=delay)
     require(delay >= 0, "delay", "non-negative", delay)
     rules = ("never", "completion", "start")
     require(cancel in rules, "cancel", f"one of {rules}", cancel)
@@ -310,14 +321,15 @@ def quantile_estimate(responses: FloatArray, probability: float) -> MeanEstimate
     >>> quantile_estimate(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]), 0.5).mean
     3.0
     """
+    responses = as_floats(responses=responses)
     require(
         responses.ndim == 2 and responses.shape[0] >= 2 and responses.shape[1] >= 1,
         "responses",
         "of shape (r, n) with r ≥ 2",
         responses.shape,
     )
-    require_all_finite(responses=responses)
-    require_in("(0, 1)", probability=probability)
+    responses = require_all_finite(responses=responses)
+    probability = require_in("(0, 1)", probability=probability)
     each = np.quantile(responses, probability, axis=1)
     error = float(each.std(ddof=1)) / math.sqrt(each.size)
     return MeanEstimate(float(np.quantile(responses, probability)), error, 1.96 * error)
@@ -363,7 +375,7 @@ def _at_once(workload: Workload, copies: int) -> FloatArray:
 
 def _of_runs(values: npt.ArrayLike) -> MeanEstimate:
     """Mean of independent runs; of four with Student's t, of many with the normal quantile."""
-    each = np.asarray(values, dtype=float).ravel()
+    each = as_floats(values=values).ravel()
     error = float(each.std(ddof=1)) / math.sqrt(each.size)
     quantile = STUDENT_T_975_DF3 if each.size == 4 else 1.96
     return MeanEstimate(float(each.mean()), error, quantile * error)

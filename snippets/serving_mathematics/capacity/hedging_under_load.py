@@ -38,7 +38,7 @@ from serving_mathematics.capacity.hedging_simulator import (
     quantile_estimate,
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import as_number, require, require_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def smallest_stable_delay(utilization: float) -> float:
     >>> smallest_stable_delay(0.5)
     2.0
     """
-    require_in("[0, 1)", utilization=utilization)
+    utilization = require_in("[0, 1)", utilization=utilization)
     if utilization < 0.5:
         return 0.0
     spare = 1 - utilization
@@ -85,6 +85,7 @@ def hedged_load(utilization: float, delay: float) -> float:
     >>> round(hedged_load(0.3, delay=0.0), 12)
     0.6
     """
+    utilization, delay = as_number(utilization=utilization, delay=delay)
     shortest = smallest_stable_delay(utilization)
     rule = f"above {shortest:.6g} for a steady state" if shortest else "non-negative"
     require(delay > shortest or (shortest == 0 and delay == 0), "delay", rule, delay)
@@ -107,6 +108,7 @@ def tipping_load(utilization: float, delay: float) -> float:
     >>> round(tipping_load(0.6, delay=7.5), 4)
     0.9134
     """
+    utilization, delay = as_number(utilization=utilization, delay=delay)
     hedged_load(utilization, delay)  # refuses what has no steady state
     if utilization <= 0.5 or delay == math.inf:
         return 1.0
@@ -124,7 +126,8 @@ def loaded_quantile(probability: float, utilization: float, delay: float) -> flo
     >>> round(loaded_quantile(0.99, utilization=0.5, delay=math.inf), 5)
     9.21034
     """
-    require_in("(0, 1)", probability=probability)
+    utilization = as_number(utilization=utilization)
+    probability = require_in("(0, 1)", probability=probability)
     alone = -math.log1p(-probability) / (1 - hedged_load(utilization, delay))
     return alone if alone <= delay else (alone + delay) / 2
 
@@ -139,7 +142,7 @@ def highest_load_for_percentile(percentile: float) -> float:
     >>> round(highest_load_for_percentile(0.95), 4)
     0.7107
     """
-    require_in("(0, 1)", percentile=percentile)
+    percentile = require_in("(0, 1)", percentile=percentile)
     scale = -math.log1p(-percentile)
     if scale <= 1:
         return 0.5
@@ -151,17 +154,19 @@ def break_even_load(percentile: float, probability: float) -> float:
     quantile q.
 
     percentile: p in (0, 1) of the delay. probability: q above p. Returns (1−κ)/(1−κ+e^{−κP}) with P
-    = ln(1/(1−p)), Q = ln(1/(1−q)) and κ = Q/(2Q−P), where hedged and unhedged quantile are equal.
-    Raises ValueError outside these ranges.
+    = ln(1/(1−p)), Q = ln(1/(1−q)) and κ = Q/(2Q−P), where hedged and unhedged quantile are equal;
+    where κ is below 1 − 1/P, that would be at the tipping load, and hedging gains as long as there
+    is a steady state: κ = 1 − 1/P. Raises ValueError outside these ranges.
 
     >>> round(break_even_load(percentile=0.95, probability=0.99), 4)
     0.7045
     """
-    require_in("(0, 1)", percentile=percentile)
+    probability = as_number(probability=probability)
+    percentile = require_in("(0, 1)", percentile=percentile)
     rule = f"in ({percentile}, 1)"
     require(percentile < probability < 1, "probability", rule, probability)
     delay, target = -math.log1p(-percentile), -math.log1p(-probability)
-    ratio = target / (2 * target - delay)
+    ratio = max(target / (2 * target - delay), 1 - 1 / delay)
     return (1 - ratio) / (1 - ratio + math.exp(-ratio * delay))
 
 
@@ -176,7 +181,10 @@ def tracked_quantile(probability: float, utilization: float, hedged_share: float
     >>> round(tracked_quantile(0.99, utilization=0.0, hedged_share=0.05), 5)
     3.80045
     """
-    require_in("(0, 1)", probability=probability, hedged_share=hedged_share)
+    utilization = as_number(utilization=utilization)
+    probability, hedged_share = require_in(
+        "(0, 1)", probability=probability, hedged_share=hedged_share
+    )
     rule = f"in [0, {1 / (1 + hedged_share):.6g}) for a stable queue"
     require(0 <= utilization < 1, "utilization", rule, utilization)
     load = utilization * (1 + hedged_share)

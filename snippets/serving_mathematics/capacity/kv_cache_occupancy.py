@@ -25,6 +25,9 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.littles_law import number_in_system
 from serving_mathematics.definitions.queue_simulator import fifo_waits, gamma_times
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
@@ -53,15 +56,17 @@ def residence_s(
     >>> residence_s([1, 101], prefill_s=0.5, token_interval_s=0.02).tolist()
     [0.5, 2.5]
     """
-    require_all_finite(output_tokens=output_tokens)
-    outputs = np.asarray(output_tokens, dtype=float)
+    output_tokens = require_all_finite(output_tokens=output_tokens)
+    outputs = as_floats(output_tokens=output_tokens)
     require(
         outputs.size > 0 and np.all(outputs >= 1),
         "output_tokens",
         "non-empty and at least 1",
         outputs,
     )
-    require_non_negative(prefill_s=prefill_s, token_interval_s=token_interval_s)
+    prefill_s, token_interval_s = require_non_negative(
+        prefill_s=prefill_s, token_interval_s=token_interval_s
+    )
     return np.asarray(prefill_s + (outputs - 1) * token_interval_s)
 
 
@@ -79,8 +84,11 @@ def token_seconds(
     >>> token_seconds(100, 3, prefill_s=1.0, token_interval_s=0.5).tolist()
     201.5
     """
-    require_all_finite(prompt_tokens=prompt_tokens)
-    prompts = np.asarray(prompt_tokens, dtype=float)
+    prompt_tokens, output_tokens = as_numbers(
+        prompt_tokens=prompt_tokens, output_tokens=output_tokens
+    )
+    prompt_tokens = require_all_finite(prompt_tokens=prompt_tokens)
+    prompts = as_floats(prompt_tokens=prompt_tokens)
     require(
         prompts.size > 0 and np.all(prompts >= 0),
         "prompt_tokens",
@@ -88,7 +96,7 @@ def token_seconds(
         prompts,
     )
     residence = residence_s(output_tokens, prefill_s, token_interval_s)
-    outputs = np.asarray(output_tokens, dtype=float)
+    outputs = as_floats(output_tokens=output_tokens)
     return np.asarray(prompts * residence + token_interval_s * outputs * (outputs - 1) / 2)
 
 
@@ -102,8 +110,8 @@ def mean_held(arrival_rate: float, held_over_life: npt.ArrayLike) -> float:
     >>> mean_held(arrival_rate=2.0, held_over_life=[10.0, 30.0])
     40.0
     """
-    sample = np.asarray(held_over_life, dtype=float)
-    require_non_negative(arrival_rate=arrival_rate)
+    sample = as_floats(held_over_life=held_over_life)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     require(
         sample.size > 0 and np.all(np.isfinite(sample)),
         "held_over_life",
@@ -130,8 +138,9 @@ def tokens_in_cache(
     >>> tokens_in_cache([0.0], [100], [3], 1.0, 0.5, at=[0.5, 1.2, 1.7, 2.5]).tolist()
     [100.0, 101.0, 102.0, 0.0]
     """
-    admitted, instants = np.asarray(admitted_s, dtype=float), np.asarray(at, dtype=float)
-    prompts = np.asarray(prompt_tokens, dtype=float)
+    prefill_s = as_number(prefill_s=prefill_s)
+    admitted, instants = as_floats(admitted_s=admitted_s), as_floats(at=at)
+    prompts = as_floats(prompt_tokens=prompt_tokens)
     residence = residence_s(output_tokens, prefill_s, token_interval_s)
     require(
         admitted.ndim == 1 and admitted.shape == prompts.shape == residence.shape,
@@ -139,7 +148,7 @@ def tokens_in_cache(
         f"of shape {residence.shape}, like the tokens",
         admitted.shape,
     )
-    require_positive(token_interval_s=token_interval_s)
+    token_interval_s = require_positive(token_interval_s=token_interval_s)
     require_all_finite(admitted_s=admitted, at=instants)
     require_all_non_negative(prompt_tokens=prompts)
     age = instants[:, None] - admitted

@@ -24,6 +24,8 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_finite,
     require_finite,
@@ -57,7 +59,9 @@ def mean_in_flight(arrival_rate: float, mean_sojourn_s: float) -> float:
     >>> mean_in_flight(arrival_rate=20.0, mean_sojourn_s=1.5)
     30.0
     """
-    require_non_negative(arrival_rate=arrival_rate, mean_sojourn_s=mean_sojourn_s)
+    arrival_rate, mean_sojourn_s = require_non_negative(
+        arrival_rate=arrival_rate, mean_sojourn_s=mean_sojourn_s
+    )
     return arrival_rate * mean_sojourn_s
 
 
@@ -76,7 +80,7 @@ def number_in_system(
     """
     arrivals, departures = _sojourns(arrival_times, departure_times)
     require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
-    instants = np.asarray(at, dtype=float)
+    instants = as_floats(at=at)
     require(not np.any(np.isnan(instants)), "at", "free of NaN", instants)
     entered = np.searchsorted(np.sort(arrivals), instants, side="right")
     left = np.searchsorted(np.sort(departures), instants, side="right")
@@ -95,6 +99,7 @@ def area_under_number(
     >>> area_under_number([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0)
     15.0
     """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
     _window(start_s, end_s)
     events = np.concatenate(([start_s, end_s], arrivals.ravel(), departures.ravel()))
@@ -115,6 +120,7 @@ def time_in_window(
     >>> time_in_window([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0).tolist()
     [4.0, 4.0, 4.0, 3.0]
     """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
     _window(start_s, end_s)
     inside = np.minimum(departures, end_s) - np.maximum(arrivals, start_s)
@@ -135,6 +141,7 @@ def window_averages(
     >>> float(log.in_flight), float(log.truncated), float(log.full), float(log.completed)
     (2.5, 2.5, 3.0, 2.0)
     """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
     inside = time_in_window(arrivals, departures, start_s, end_s)
     length = end_s - start_s
@@ -153,8 +160,8 @@ def _sojourns(
     arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
     """Both times as arrays of one shape, refused unless each request leaves after it came."""
-    arrivals = np.asarray(arrival_times, dtype=float)
-    departures = np.asarray(departure_times, dtype=float)
+    arrivals = as_floats(arrival_times=arrival_times)
+    departures = as_floats(departure_times=departure_times)
     require(
         arrivals.ndim in (1, 2) and arrivals.size > 0,
         "arrival_times",
@@ -169,7 +176,7 @@ def _sojourns(
 
 def _window(start_s: float, end_s: float) -> None:
     """Refuse a window that has no length."""
-    require_finite(start_s=start_s)
+    start_s = require_finite(start_s=start_s)
     require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
 
 

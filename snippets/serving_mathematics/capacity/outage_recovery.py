@@ -32,6 +32,8 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.overload_control import fifo_goodput
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.require import (
+    as_number,
+    as_numbers,
     require,
     require_non_negative,
     require_non_negative_integer,
@@ -66,12 +68,13 @@ def late_after_outage_s(
     >>> late_after_outage_s(outage_s=10.0, arrival_rate=40.0, service_rate=100.0, deadline_s=0.1)
     6.5
     """
-    require_non_negative(outage_s=outage_s)
-    require_positive(service_rate=service_rate)
+    arrival_rate = as_number(arrival_rate=arrival_rate)
+    outage_s = require_non_negative(outage_s=outage_s)
+    service_rate = require_positive(service_rate=service_rate)
     require(
         0 < arrival_rate < service_rate, "arrival_rate", f"in (0, {service_rate})", arrival_rate
     )
-    require_positive(deadline_s=deadline_s)
+    deadline_s = require_positive(deadline_s=deadline_s)
     excess = arrival_rate * outage_s - service_rate * deadline_s
     return max(0.0, excess) / (service_rate - arrival_rate)
 
@@ -102,13 +105,17 @@ def simulate_outage(
     begin and end [s]. horizon_s: whole seconds to simulate. Returns counts, shape (horizon_s,).
     Raises ValueError on rates, times or places that are not positive and finite.
     """
+    base_rate, service_rate, deadline_s, budget = as_number(
+        base_rate=base_rate, service_rate=service_rate, deadline_s=deadline_s, budget=budget
+    )
+    backoff_s = as_numbers(backoff_s=backoff_s)
     for name, value in (
         ("base_rate", base_rate),
         ("service_rate", service_rate),
         ("deadline_s", deadline_s),
     ):
         require(0 < value < math.inf, name, "positive and finite", value)
-    require_non_negative_integer(retries=retries)
+    retries = require_non_negative_integer(retries=retries)
     require(budget >= 0, "budget", "non-negative", budget)
     whole = capacity is None or (1 <= capacity < math.inf and capacity % 1 == 0)
     require(whole, "capacity", "None or a positive integer", capacity)
@@ -117,7 +124,7 @@ def simulate_outage(
     )
     ordered = 0 <= backoff_s[0] <= backoff_s[1] < math.inf
     require(ordered, "backoff_s", "base and cap, in order", backoff_s)
-    require_positive_integer(horizon_s=horizon_s)
+    horizon_s = require_positive_integer(horizon_s=horizon_s)
     first = rng.uniform(0, horizon_s, rng.poisson(base_rate * horizon_s))
     coming = [*np.sort(first).tolist(), math.inf]
     services = iter(rng.exponential(1 / service_rate, first.size * (1 + retries)).tolist())

@@ -29,10 +29,12 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -53,9 +55,11 @@ def blocking_probability(arrival_rate: float, service_rate: float, capacity: int
     >>> blocking_probability(arrival_rate=1.0, service_rate=1.0, capacity=4)
     0.2
     """
-    require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
-    require_positive_integer(capacity=capacity)
-    require_in("[1, 1e7]", capacity=capacity)
+    arrival_rate, service_rate = require_positive(
+        arrival_rate=arrival_rate, service_rate=service_rate
+    )
+    capacity = require_positive_integer(capacity=capacity)
+    capacity = require_in("[1, 1e7]", capacity=capacity)
     blocking = 1.0
     for _ in range(int(capacity)):
         offered = arrival_rate / service_rate * blocking
@@ -74,7 +78,9 @@ def fifo_goodput(arrival_rate: float, service_rate: float, deadline_s: float) ->
     >>> round(fifo_goodput(arrival_rate=80.0, service_rate=100.0, deadline_s=0.1), 3)
     69.173
     """
-    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
+    arrival_rate, service_rate, deadline_s = require_positive(
+        arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s
+    )
     return -arrival_rate * math.expm1(-max(0.0, service_rate - arrival_rate) * deadline_s)
 
 
@@ -90,7 +96,7 @@ def peak_load(service_rate: float, deadline_s: float) -> float:
     >>> round(peak_load(service_rate=100.0, deadline_s=0.1), 3)
     78.227
     """
-    require_positive(service_rate=service_rate, deadline_s=deadline_s)
+    service_rate, deadline_s = require_positive(service_rate=service_rate, deadline_s=deadline_s)
     x = 0.0
     for _ in range(50):
         x += (service_rate * deadline_s - x - math.log1p(x)) * (1 + x) / (2 + x)
@@ -110,8 +116,11 @@ def bounded_goodput(
     >>> round(bounded_goodput(200.0, service_rate=100.0, deadline_s=0.1, capacity=5), 3)
     96.626
     """
-    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
-    require_positive_integer(capacity=capacity)
+    arrival_rate, service_rate, deadline_s = require_positive(
+        arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s
+    )
+    capacity = require_positive_integer(capacity=capacity)
+    require_work(capacity, capacity=capacity)
     found = np.arange(int(capacity))
     log_factorial = np.cumsum(np.log(np.maximum(found, 1)))
     served = service_rate * deadline_s  # requests that a busy server finishes within τ, on average
@@ -132,7 +141,7 @@ def best_capacity(arrival_rate: float, service_rate: float, deadline_s: float) -
     >>> best_capacity(arrival_rate=200.0, service_rate=100.0, deadline_s=0.1)
     5
     """
-    require_positive(service_rate=service_rate, deadline_s=deadline_s)
+    service_rate, deadline_s = require_positive(service_rate=service_rate, deadline_s=deadline_s)
     served = service_rate * deadline_s
     most = 1e4 / service_rate
     require(served <= 1e4, "deadline_s", f"at most {most:g}, ten thousand services", deadline_s)
@@ -160,11 +169,15 @@ def simulate_goodput(
     has waited τ when its turn comes, at no cost. customers: length of the run; its first tenth is
     discarded. Raises ValueError on bad input.
     """
-    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
+    customers = as_number(customers=customers)
+    arrival_rate, service_rate, deadline_s = require_positive(
+        arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s
+    )
     whole = capacity is None or (1 <= capacity < math.inf and capacity % 1 == 0)
     require(whole, "capacity", "None or a positive integer", capacity)
     enough = 1000 <= customers < math.inf and customers % 1 == 0
     require(enough, "customers", "an integer of at least 1000", customers)
+    require_work(customers, customers=customers)
     arrivals = np.cumsum(rng.exponential(1 / arrival_rate, customers)).tolist()
     services = rng.exponential(1 / service_rate, customers).tolist()
     in_time = np.zeros(customers)

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
 from serving_mathematics.measuring import provenance, read_record, write_record
-from serving_mathematics.require import require, require_shape
+from serving_mathematics.require import as_floats, require, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ async def drive(
     given [s]. patience_s: after which an answer counts as lost [s]. Raises ValueError on times
     that are negative, unsorted or of different shapes.
     """
-    due, service = np.asarray(due_s, dtype=float), np.asarray(service_s, dtype=float)
+    due, service = as_floats(due_s=due_s), as_floats(service_s=service_s)
     sorted_times = due.ndim == 1 and np.all(np.diff(due, prepend=0.0) >= 0) and np.all(due < np.inf)
     require(sorted_times, "due_s", "sorted, finite times from 0 on", due)
     require_shape(due.shape, service_s=service)

@@ -40,6 +40,7 @@ from serving_mathematics.capacity.server_staffing import min_servers
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_non_negative,
     require_finite,
@@ -47,6 +48,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -94,10 +96,10 @@ def daily_rates(
     >>> float(rates[720]), float(rates[0])  # noon; midnight, the trough, in a burst
     (3.0, 3.0)
     """
-    require_non_negative(mean_rate=mean_rate)
-    require_in("[0, 1]", swing=swing)
-    require_in("[0, 24)", peak_hour=peak_hour)
-    require_positive(burst_s=burst_s)
+    mean_rate = require_non_negative(mean_rate=mean_rate)
+    swing = require_in("[0, 1]", swing=swing)
+    peak_hour = require_in("[0, 24)", peak_hour=peak_hour)
+    burst_s = require_positive(burst_s=burst_s)
     require(
         all(0 <= start < 24 and 0 <= factor < math.inf for start, factor in bursts),
         "bursts",
@@ -122,8 +124,8 @@ def poisson_arrivals(
     are uniform, which is exact. Raises ValueError on mismatched, unsorted, negative or non-finite
     input.
     """
-    require_finite(end_s=end_s)
-    starts, pieces = np.asarray(times_s, dtype=float), np.asarray(rates, dtype=float)
+    end_s = require_finite(end_s=end_s)
+    starts, pieces = as_floats(times_s=times_s), as_floats(rates=rates)
     require(
         starts.ndim == 1 and starts.size > 0,
         "times_s",
@@ -139,6 +141,7 @@ def poisson_arrivals(
         "finite and increasing",
         (starts, end_s),
     )
+    require_work(float(pieces @ lengths), end_s=end_s)
     counts = rng.poisson(pieces * lengths).astype(np.intp)  # which a browser has 32 bits for
     offsets = np.repeat(lengths, counts) * rng.random(int(counts.sum()))
     return np.sort(np.repeat(starts, counts) + offsets)
@@ -291,8 +294,8 @@ def hours_for(late_percent: float, hours: npt.ArrayLike, late: npt.ArrayLike) ->
     >>> round(hours_for(1.0, hours=[500.0, 600.0], late=[10.0, 0.1]), 9)
     550.0
     """
-    require_positive(late_percent=late_percent)
-    cost, share = np.asarray(hours, dtype=float), np.asarray(late, dtype=float)
+    late_percent = require_positive(late_percent=late_percent)
+    cost, share = as_floats(hours=hours), as_floats(late=late)
     require(cost.ndim == 1 and cost.size > 0, "hours", "a non-empty list", cost.shape)
     require_shape(cost.shape, late=share)
     require_all_non_negative(hours=cost, late=share)

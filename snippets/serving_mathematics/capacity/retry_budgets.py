@@ -26,6 +26,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_non_negative,
     require_positive,
@@ -48,7 +50,8 @@ def throttle_probability(requests: float, accepts: float, multiplier: float = 2.
     >>> round(throttle_probability(requests=100, accepts=40), 7)
     0.1980198
     """
-    require_non_negative(requests=requests)
+    accepts, multiplier = as_number(accepts=accepts, multiplier=multiplier)
+    requests = require_non_negative(requests=requests)
     require(0 <= accepts <= requests, "accepts", f"in [0, {requests}]", accepts)
     require(1 <= multiplier < math.inf, "multiplier", "finite and at least 1", multiplier)
     return max(0.0, (requests - multiplier * accepts) / (requests + 1))
@@ -64,8 +67,9 @@ def throttled_rate(offered_rate: float, capacity: float, multiplier: float = 2.0
     >>> throttled_rate(offered_rate=500.0, capacity=100.0)
     200.0
     """
-    require_non_negative(offered_rate=offered_rate)
-    require_positive(capacity=capacity)
+    multiplier = as_number(multiplier=multiplier)
+    offered_rate = require_non_negative(offered_rate=offered_rate)
+    capacity = require_positive(capacity=capacity)
     require(1 <= multiplier < math.inf, "multiplier", "finite and at least 1", multiplier)
     return min(offered_rate, multiplier * capacity)
 
@@ -81,7 +85,8 @@ def retry_tokens(succeeded: Iterable[bool], max_tokens: int, token_ratio: float)
     >>> retry_tokens([False, True, False, False], max_tokens=4, token_ratio=1.6).tolist()
     [3.0, 4.0, 3.0, 2.0]
     """
-    require_positive_integer(max_tokens=max_tokens)
+    token_ratio = as_number(token_ratio=token_ratio)
+    max_tokens = require_positive_integer(max_tokens=max_tokens)
     rule = "a positive multiple of 0.001"
     require(0.001 <= token_ratio < math.inf, "token_ratio", rule, token_ratio)
     earned = round(1000 * token_ratio)
@@ -103,8 +108,8 @@ def retries_allowed(tokens: npt.ArrayLike, max_tokens: int) -> BoolArray:
     >>> retries_allowed([3.0, 2.0], max_tokens=4).tolist()
     [True, False]
     """
-    require_non_negative(max_tokens=max_tokens)
-    left = np.asarray(tokens, dtype=float)
+    max_tokens = require_non_negative(max_tokens=max_tokens)
+    left = as_floats(tokens=tokens)
     require(np.all((left >= 0) & (left <= max_tokens)), "tokens", f"in [0, {max_tokens}]", left)
     return np.asarray(left > max_tokens / 2)
 
@@ -118,7 +123,7 @@ def tolerated_failures(token_ratio: float) -> float:
     >>> round(tolerated_failures(token_ratio=0.1), 4)
     0.0909
     """
-    require_positive(token_ratio=token_ratio)
+    token_ratio = require_positive(token_ratio=token_ratio)
     return token_ratio / (1 + token_ratio)
 
 

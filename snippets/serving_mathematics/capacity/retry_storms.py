@@ -28,6 +28,7 @@ import numpy as np
 from serving_mathematics import checks
 from serving_mathematics.capacity.overload_control import bounded_goodput, fifo_goodput
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative_integer,
@@ -54,7 +55,9 @@ def late_probability(arrival_rate: float, service_rate: float, deadline_s: float
     >>> round(late_probability(arrival_rate=90.0, service_rate=100.0, deadline_s=0.1), 6)
     0.367879
     """
-    require_positive(arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s)
+    arrival_rate, service_rate, deadline_s = require_positive(
+        arrival_rate=arrival_rate, service_rate=service_rate, deadline_s=deadline_s
+    )
     return math.exp(-max(0.0, service_rate - arrival_rate) * deadline_s)
 
 
@@ -67,9 +70,10 @@ def retry_amplification(failure: float, retries: int, budget: float = math.inf) 
     >>> retry_amplification(failure=0.5, retries=2), retry_amplification(1.0, 3, budget=0.1)
     (1.75, 1.1)
     """
-    require_in("[0, 1]", failure=failure)
-    require_non_negative_integer(retries=retries)
-    require_in("[0, 1e4]", retries=retries)
+    budget = as_number(budget=budget)
+    failure = require_in("[0, 1]", failure=failure)
+    retries = require_non_negative_integer(retries=retries)
+    retries = require_in("[0, 1e4]", retries=retries)
     require(budget >= 0, "budget", "non-negative", budget)
     return min(1 + budget, sum(failure**attempt for attempt in range(int(retries) + 1)))
 
@@ -100,8 +104,8 @@ def fixed_points(
     >>> [(round(p.rate, 6), p.stable) for p in fixed_points(10.0, lambda rate: 0.5, retries=1)]
     [(15.0, True)]
     """
-    require_positive(base_rate=base_rate)
-    require_non_negative_integer(retries=retries)
+    base_rate = require_positive(base_rate=base_rate)
+    retries = require_non_negative_integer(retries=retries)
 
     def surplus(rate: float) -> float:
         return base_rate * retry_amplification(failure(rate), retries, budget) - rate
@@ -133,7 +137,7 @@ def metastable_band(
     >>> band is None  # 50x/(50 + x) rises up to x = 50, and x/2 after it
     True
     """
-    require_positive(max_rate=max_rate)
+    max_rate = require_positive(max_rate=max_rate)
     step = max_rate / 4000
 
     def base(rate: float) -> float:

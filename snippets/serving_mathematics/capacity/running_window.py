@@ -27,7 +27,7 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.finite_window import mean_over_replications, simulate_requests
 from serving_mathematics.capacity.littles_law import window_averages
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import as_floats, require, require_in, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -45,8 +45,8 @@ def running_noise(arrival_rate: float, sojourns_s: npt.ArrayLike, window_s: floa
     >>> round(running_noise(arrival_rate=1.0, sojourns_s=[6.0], window_s=12.0), 12)  # √144/(6·12)
     0.166666666667
     """
-    require_positive(arrival_rate=arrival_rate, window_s=window_s)
-    sample = np.asarray(sojourns_s, dtype=float)
+    arrival_rate, window_s = require_positive(arrival_rate=arrival_rate, window_s=window_s)
+    sample = as_floats(sojourns_s=sojourns_s)
     fine = sample.ndim == 1 and sample.size > 0 and np.all((sample >= 0) & (sample < math.inf))
     require(fine and sample.max() > 0, "sojourns_s", "a list of times that are not all 0", sample)
     cube = float((sample**3).mean())
@@ -62,8 +62,8 @@ def own_spread(utilization: float, window: float) -> float:
     >>> round(own_spread(utilization=0.8, window=1800.0), 12)  # √(1800/1800) = 1, over 4
     0.25
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_positive(window=window)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    window = require_positive(window=window)
     idle = 1 - utilization
     variance = 2 * utilization * (1 + utilization) / idle**4
     return math.sqrt(variance / window) * idle / utilization

@@ -20,7 +20,13 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.utilization import erlang_c
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +41,7 @@ def halfin_whitt(safety: float) -> float:
     >>> round(halfin_whitt(1.0), 7)
     0.2233613
     """
-    require_positive(safety=safety)
+    safety = require_positive(safety=safety)
     below = math.erfc(-safety / math.sqrt(2)) / 2
     density = math.exp(-safety * safety / 2) / math.sqrt(2 * math.pi)
     return density / (density + safety * below)
@@ -50,6 +56,7 @@ def safety_factor(wait_probability: float) -> float:
     >>> round(safety_factor(0.2233613), 6)
     1.0
     """
+    wait_probability = as_number(wait_probability=wait_probability)
     require(1e-9 <= wait_probability < 1, "wait_probability", "in [1e-9, 1)", wait_probability)
     low, high = 0.0, 8.0
     for _ in range(60):
@@ -69,7 +76,7 @@ def square_root_servers(offered_load: float, safety: float) -> int:
     >>> square_root_servers(offered_load=100.0, safety=1.0)
     110
     """
-    require_positive(offered_load=offered_load, safety=safety)
+    offered_load, safety = require_positive(offered_load=offered_load, safety=safety)
     return math.ceil(round(offered_load + safety * math.sqrt(offered_load), 9))
 
 
@@ -83,9 +90,9 @@ def min_servers(offered_load: float, wait_probability: float) -> int:
     >>> min_servers(offered_load=1.0, wait_probability=0.4)  # C(2, 1) = 1/3
     2
     """
-    require_non_negative(offered_load=offered_load)
+    offered_load = require_non_negative(offered_load=offered_load)
     require(offered_load <= 1e7, "offered_load", "at most ten million", offered_load)
-    require_in("(0, 1)", wait_probability=wait_probability)
+    wait_probability = require_in("(0, 1)", wait_probability=wait_probability)
     servers, blocking = 0, 1.0
     while True:
         servers += 1

@@ -27,6 +27,8 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import response_quantile
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_positive,
     require_all_sorted,
@@ -53,7 +55,10 @@ def response_exceeds(threshold_s: float, arrival_rate: float, service_rate: floa
     >>> round(response_exceeds(math.log(10), arrival_rate=1.0, service_rate=2.0), 12)
     0.1
     """
-    require_non_negative(threshold_s=threshold_s, arrival_rate=arrival_rate)
+    service_rate = as_number(service_rate=service_rate)
+    threshold_s, arrival_rate = require_non_negative(
+        threshold_s=threshold_s, arrival_rate=arrival_rate
+    )
     require(
         arrival_rate < service_rate < math.inf,
         "service_rate",
@@ -73,8 +78,8 @@ def processor_sharing_mean(size_s: float, utilization: float) -> float:
     >>> processor_sharing_mean(size_s=2.0, utilization=0.75)
     8.0
     """
-    require_positive(size_s=size_s)
-    require_in("[0, 1)", utilization=utilization)
+    size_s = require_positive(size_s=size_s)
+    utilization = require_in("[0, 1)", utilization=utilization)
     return size_s / (1 - utilization)
 
 
@@ -90,10 +95,10 @@ def first_come_mean(
     >>> first_come_mean(size_s=2.0, utilization=0.75, mean_size_s=1.0, size_scv=1.0)
     5.0
     """
-    require_positive(size_s=size_s)
-    require_in("[0, 1)", utilization=utilization)
-    require_positive(mean_size_s=mean_size_s)
-    require_non_negative(size_scv=size_scv)
+    size_s = require_positive(size_s=size_s)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    mean_size_s = require_positive(mean_size_s=mean_size_s)
+    size_scv = require_non_negative(size_scv=size_scv)
     return size_s + utilization / (1 - utilization) * (1 + size_scv) / 2 * mean_size_s
 
 
@@ -108,7 +113,7 @@ def processor_sharing_responses(arrival_times: npt.ArrayLike, sizes: npt.ArrayLi
     >>> processor_sharing_responses([0.0, 1.0], [2.0, 0.5]).tolist()
     [2.5, 1.0]
     """
-    arrivals, work = np.asarray(arrival_times, dtype=float), np.asarray(sizes, dtype=float)
+    arrivals, work = as_floats(arrival_times=arrival_times), as_floats(sizes=sizes)
     require(
         arrivals.ndim == 1 and arrivals.size > 0, "arrival_times", "non-empty (n,)", arrivals.shape
     )

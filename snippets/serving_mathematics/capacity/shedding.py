@@ -28,6 +28,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_non_negative,
     require_in,
@@ -66,9 +68,12 @@ def erlang_a(
     >>> round(result.wait, 6), round(result.abandon, 6)
     (0.632121, 0.367879)
     """
-    require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
-    require_positive_integer(servers=servers)
-    require_in("[1, 1e7]", servers=servers)
+    abandonment_rate = as_number(abandonment_rate=abandonment_rate)
+    arrival_rate, service_rate = require_positive(
+        arrival_rate=arrival_rate, service_rate=service_rate
+    )
+    servers = require_positive_integer(servers=servers)
+    servers = require_in("[1, 1e7]", servers=servers)
     patience = f"positive and finite and above {arrival_rate / 1e7:g}"
     require(
         arrival_rate / 1e7 < abandonment_rate < math.inf,
@@ -109,12 +114,12 @@ def priority_waits(
     >>> priority_waits([0.3, 0.5], mean_service_s=1.0).round(6).tolist()
     [1.142857, 5.714286]
     """
-    rates = np.asarray(arrival_rates, dtype=float)
+    rates = as_floats(arrival_rates=arrival_rates)
     shape = "a non-empty array of one dimension"
     require(rates.ndim == 1 and rates.size > 0, "arrival_rates", shape, rates.shape)
     require_all_non_negative(arrival_rates=rates)
-    require_positive(mean_service_s=mean_service_s)
-    require_non_negative(service_scv=service_scv)
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    service_scv = require_non_negative(service_scv=service_scv)
     load = np.cumsum(rates) * mean_service_s
     above = np.concatenate([[0.0], load[:-1]])
     residual = min(1.0, float(load[-1])) * mean_service_s * (1 + service_scv) / 2
@@ -135,10 +140,9 @@ def guardrail(signals: Sequence[float], threshold: float) -> list[str]:
     >>> guardrail([0.2, 0.7], threshold=0.7)
     ['allow', 'escalate']
     """
-    require_in("[0, 1]", threshold=threshold)
-    for signal in signals:
-        require_in("[0, 1]", signals=signal)
-    return ["escalate" if signal >= threshold else "allow" for signal in signals]
+    threshold = require_in("[0, 1]", threshold=threshold)
+    read = [require_in("[0, 1]", signals=signal) for signal in signals]
+    return ["escalate" if signal >= threshold else "allow" for signal in read]
 
 
 def wait_limit(since_empty_s: float) -> float:
@@ -153,7 +157,7 @@ def wait_limit(since_empty_s: float) -> float:
     >>> wait_limit(since_empty_s=0.02), wait_limit(since_empty_s=3.0)
     (0.1, 0.005)
     """
-    require_non_negative(since_empty_s=since_empty_s)
+    since_empty_s = require_non_negative(since_empty_s=since_empty_s)
     return TARGET_S if since_empty_s > INTERVAL_S else INTERVAL_S
 
 
@@ -167,7 +171,7 @@ def codel_drop_times(drops: int) -> FloatArray:
     >>> codel_drop_times(4).round(4).tolist()
     [0.0, 0.1, 0.1707, 0.2284]
     """
-    require_positive_integer(drops=drops)
+    drops = require_positive_integer(drops=drops)
     return np.concatenate([[0.0], np.cumsum(INTERVAL_S / np.sqrt(np.arange(1, int(drops))))])
 
 

@@ -53,8 +53,8 @@ def warm_replicas(orders_per_s: float, startup_s: float, miss_probability: float
     >>> warm_replicas(orders_per_s=1 / 600, startup_s=600.0, miss_probability=0.1)  # P(N ≥ 3) = .08
     3
     """
-    require_non_negative(orders_per_s=orders_per_s, startup_s=startup_s)
-    require_in("(0, 1)", miss_probability=miss_probability)
+    orders_per_s, startup_s = require_non_negative(orders_per_s=orders_per_s, startup_s=startup_s)
+    miss_probability = require_in("(0, 1)", miss_probability=miss_probability)
     mean = orders_per_s * startup_s
     most = "so few that at most 700 are on their way"  # e⁻ᵐ would be 0
     require(mean <= 700, "orders_per_s", most, orders_per_s)
@@ -79,9 +79,11 @@ def spot_replicas(
     >>> spot_replicas(10, losses_per_s=1 / 36_000, startup_s=600.0, notice_s=120.0, certainty=0.999)
     12
     """
-    require_positive_integer(needed=needed)
-    require_non_negative(losses_per_s=losses_per_s, startup_s=startup_s, notice_s=notice_s)
-    require_in("(0, 1)", certainty=certainty)
+    needed = require_positive_integer(needed=needed)
+    losses_per_s, startup_s, notice_s = require_non_negative(
+        losses_per_s=losses_per_s, startup_s=startup_s, notice_s=notice_s
+    )
+    certainty = require_in("(0, 1)", certainty=certainty)
     there = 1 / (1 + losses_per_s * max(0.0, startup_s - notice_s))
     require(needed <= 1000, "needed", "at most 1,000", needed)
     require(there > 0.5, "losses_per_s·(startup_s − notice_s)", "below 1", 1 / there - 1)
@@ -105,8 +107,10 @@ def scale_to_zero(
     >>> round(late, 4), round(paid, 4)
     (0.6671, 0.4868)
     """
-    require_positive(arrival_rate=arrival_rate)
-    require_non_negative(kept_s=kept_s, startup_s=startup_s, polling_s=polling_s)
+    arrival_rate = require_positive(arrival_rate=arrival_rate)
+    kept_s, startup_s, polling_s = require_non_negative(
+        kept_s=kept_s, startup_s=startup_s, polling_s=polling_s
+    )
     seen, start = arrival_rate * polling_s / 2, arrival_rate * startup_s  # requests meanwhile
     stays = math.exp(min(arrival_rate * kept_s, 700.0))
     cycle = seen + start + stays

@@ -35,6 +35,8 @@ from serving_mathematics.definitions.queue_simulator import (
     warm_up_length,
 )
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_non_negative,
     require_in,
@@ -69,7 +71,7 @@ def tail_summary(latencies: npt.ArrayLike) -> TailSummary:
     >>> tail_summary([1.0, 1.0, 1.0, 9.0])
     TailSummary(mean=3.0, median=1.0, p95=7.8, share_below_mean=0.75)
     """
-    values = np.asarray(latencies, dtype=float)
+    values = as_floats(latencies=latencies)
     require(values.ndim == 1 and values.size > 0, "latencies", "non-empty (n,)", values.shape)
     require_all_non_negative(latencies=values)
     median, p95 = (round(float(q), 12) for q in np.quantile(values, [0.5, 0.95]))
@@ -86,8 +88,8 @@ def fan_out_slow_share(slow_probability: float, fan_out: int) -> float:
     >>> fan_out_slow_share(slow_probability=0.5, fan_out=3)
     0.875
     """
-    require_in("[0, 1]", slow_probability=slow_probability)
-    require_positive_integer(fan_out=fan_out)
+    slow_probability = require_in("[0, 1]", slow_probability=slow_probability)
+    fan_out = require_positive_integer(fan_out=fan_out)
     if slow_probability == 1:
         return 1.0
     return -math.expm1(fan_out * math.log1p(-slow_probability))
@@ -103,8 +105,8 @@ def leaf_level(probability: float, fan_out: int) -> float:
     >>> round(leaf_level(probability=0.25, fan_out=2), 12)
     0.5
     """
-    require_in("(0, 1)", probability=probability)
-    require_positive_integer(fan_out=fan_out)
+    probability = require_in("(0, 1)", probability=probability)
+    fan_out = require_positive_integer(fan_out=fan_out)
     return math.exp(math.log(probability) / fan_out)
 
 
@@ -118,8 +120,8 @@ def mean_of_slowest(fan_out: int) -> float:
     >>> round(mean_of_slowest(fan_out=3), 12)
     1.833333333333
     """
-    require_positive_integer(fan_out=fan_out)
-    require_in("[1, 1e7]", fan_out=fan_out)
+    fan_out = require_positive_integer(fan_out=fan_out)
+    fan_out = require_in("[1, 1e7]", fan_out=fan_out)
     return math.fsum(1 / k for k in range(1, int(fan_out) + 1))
 
 
@@ -134,13 +136,14 @@ def fork_join_mean(fan_out: int, utilization: float) -> float:
     >>> fork_join_mean(fan_out=2, utilization=0.5)
     2.875
     """
+    fan_out = as_number(fan_out=fan_out)
     require(
         fan_out % 1 == 0 and 1 <= fan_out <= 32,
         "fan_out",
         "an integer from 1 to 32",
         fan_out,
     )
-    require_in("[0, 1)", utilization=utilization)
+    utilization = require_in("[0, 1)", utilization=utilization)
     single = 1 / (1 - utilization)
     if fan_out == 1:
         return single
@@ -158,8 +161,9 @@ def simulate_fork_join(
     at least 1000. Returns the mean in mean service times with its batch-means interval. Raises
     ValueError outside these ranges.
     """
-    require_positive_integer(fan_out=fan_out)
-    require_in("(0, 1)", utilization=utilization)
+    requests = as_number(requests=requests)
+    fan_out = require_positive_integer(fan_out=fan_out)
+    utilization = require_in("(0, 1)", utilization=utilization)
     require(
         requests % 1 == 0 and requests >= 1000,
         "requests",

@@ -33,6 +33,8 @@ from serving_mathematics.optimization.continuous_batching import (
 )
 from serving_mathematics.optimization.event_skipping import simulate
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_positive,
     require_all_sorted,
@@ -80,15 +82,16 @@ def admit(
     >>> within.admitted.tolist(), within.first_s.tolist()
     ([True, False, True], [0.5, inf, 1.0])
     """
-    times, sizes = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
+    most_requests, most_tokens = as_number(most_requests=most_requests, most_tokens=most_tokens)
+    times, sizes = as_floats(arrival_s=arrival_s), as_floats(tokens=tokens)
     require(times.ndim == 1 and times.size > 0, "arrival_s", "a non-empty list", times.shape)
     require_all_sorted(arrival_s=times)
     require_shape(times.shape, tokens=sizes)
     require_all_positive(tokens=sizes)
-    require_positive(tokens_per_s=tokens_per_s)
+    tokens_per_s = require_positive(tokens_per_s=tokens_per_s)
     require(most_requests >= 1, "most_requests", "at least 1", most_requests)
     require(most_tokens > 0, "most_tokens", "positive", most_tokens)
-    places = None if most_requests == math.inf else math.ceil(most_requests)
+    places = None if most_requests >= times.size else math.ceil(most_requests)
     ends: deque[float] = deque(maxlen=places)  # when the last that entered have been read
     free = -math.inf  # when the very last of them has been read
     first = []
@@ -115,12 +118,12 @@ def in_time(
     >>> in_time([0.5, math.inf, 1.0, 3.0], [100, 700, 100, 100], deadline_s=2.0)
     (0.5, 0.2)
     """
-    first, sizes = np.asarray(first_s, dtype=float), np.asarray(tokens, dtype=float)
+    first, sizes = as_floats(first_s=first_s), as_floats(tokens=tokens)
     require(first.ndim == 1 and first.size > 0, "first_s", "a non-empty list", first.shape)
     require(bool(np.all(first >= 0)), "first_s", "non-negative", first)
     require_shape(first.shape, tokens=sizes)
     require_all_positive(tokens=sizes)
-    require_positive(deadline_s=deadline_s)
+    deadline_s = require_positive(deadline_s=deadline_s)
     good = first <= deadline_s
     return float(np.mean(good)), float(sizes[good].sum() / sizes.sum())
 

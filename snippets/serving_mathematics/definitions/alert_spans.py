@@ -21,7 +21,7 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.intuition.burn_rate_alerts import RULES, alert_firing
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import as_number, require, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,9 +42,10 @@ def alert_span(
     >>> alert_span(burn=144.0, duration_s=900.0, long_s=3600.0, short_s=300.0, threshold=14.4)
     (360.0, 1170.0)
     """
-    require_positive(burn=burn, duration_s=duration_s, long_s=long_s)
+    short_s = as_number(short_s=short_s)
+    burn, duration_s, long_s = require_positive(burn=burn, duration_s=duration_s, long_s=long_s)
     require(0 < short_s <= long_s, "short_s", "positive and at most long_s", short_s)
-    require_positive(threshold=threshold)
+    threshold = require_positive(threshold=threshold)
     begins = long_s * threshold / burn
     if burn <= threshold or duration_s <= begins:
         return math.inf, math.inf

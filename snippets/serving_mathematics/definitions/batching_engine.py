@@ -28,10 +28,13 @@ from serving_mathematics.definitions.closed_network import AWAY_S, SERVER_S
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.throughput import exact_mva
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -50,9 +53,10 @@ def engine_rates(clients: int, fixed_s: float, per_item_s: float, max_batch: int
     >>> engine_rates(3, fixed_s=1.0, per_item_s=1.0, max_batch=2).round(9).tolist()
     [0.5, 0.666666667, 0.666666667]
     """
-    require_positive_integer(clients=clients, max_batch=max_batch)
-    require_positive(fixed_s=fixed_s)
-    require_non_negative(per_item_s=per_item_s)
+    clients, max_batch = require_positive_integer(clients=clients, max_batch=max_batch)
+    require_work(clients, clients=clients)
+    fixed_s = require_positive(fixed_s=fixed_s)
+    per_item_s = require_non_negative(per_item_s=per_item_s)
     batch = np.minimum(np.arange(1, int(clients) + 1), max_batch)
     return np.asarray(batch / (fixed_s + per_item_s * batch))
 
@@ -70,15 +74,15 @@ def load_dependent_mva(
     >>> load_dependent_mva([], 3.0, [1.0, 2.0, 3.0]).round(9).tolist()  # nobody waits: n/(3 + 1)
     [0.25, 0.5, 0.75]
     """
-    rates = np.asarray(rates_per_s, dtype=float)
+    rates = as_floats(rates_per_s=rates_per_s)
     require(rates.ndim == 1 and rates.size > 0, "rates_per_s", "an (N,) array", rates.shape)
     require(np.all((rates > 0) & (rates < math.inf)), "rates_per_s", "positive and finite", rates)
-    demands, count = np.asarray(demands_s, dtype=float), rates.size
+    demands, count = as_floats(demands_s=demands_s), rates.size
     numbers = np.arange(1, count + 1)
     if demands.size:
         without = exact_mva(count, demands, think_time_s)[0]
     else:
-        require_positive(think_time_s=think_time_s)
+        think_time_s = require_positive(think_time_s=think_time_s)
         without = numbers / think_time_s
     throughput, queues = np.empty(count), np.zeros(demands.size)
     held = np.array([1.0])  # p(0 … n−1 | n−1)
@@ -103,9 +107,10 @@ def engine_ceiling(
     >>> engine_ceiling([0.1], fixed_s=1.0, per_item_s=0.0, max_batch=4)
     4.0
     """
-    require_positive_integer(max_batch=max_batch)
+    max_batch = require_positive_integer(max_batch=max_batch)
+    require_work(max_batch, max_batch=max_batch)
     full = float(engine_rates(max_batch, fixed_s, per_item_s, max_batch)[-1])
-    demands = np.asarray(demands_s, dtype=float)
+    demands = as_floats(demands_s=demands_s)
     require(demands.ndim == 1, "demands_s", "a (K,) array", demands.shape)
     require(np.all((demands > 0) & (demands < math.inf)), "demands_s", "positive", demands)
     return float(min([full, *(1 / demands).tolist()]))
@@ -126,10 +131,13 @@ def engine_saturation(
     >>> engine_saturation([], 9.0, fixed_s=1.0, per_item_s=0.0, max_batch=4)  # four in, 36 away
     40.0
     """
+    max_batch = as_number(max_batch=max_batch)
+    require_work(max_batch, max_batch=max_batch)
+    fixed_s, per_item_s = as_number(fixed_s=fixed_s, per_item_s=per_item_s)
     ceiling = engine_ceiling(demands_s, fixed_s, per_item_s, max_batch)
-    require_non_negative(think_time_s=think_time_s)
+    think_time_s = require_non_negative(think_time_s=think_time_s)
     step = fixed_s / (1 - ceiling * per_item_s)
-    return ceiling * (think_time_s + float(np.sum(np.asarray(demands_s, dtype=float))) + step)
+    return ceiling * (think_time_s + float(np.sum(as_floats(demands_s=demands_s))) + step)
 
 
 def batching_throughput(
@@ -143,8 +151,10 @@ def batching_throughput(
     >>> batching_throughput(1, fixed_s=0.5, per_item_s=0.5, max_batch=8, think_time_s=3.0)
     0.25
     """
+    clients = as_number(clients=clients)
+    require_work(clients, clients=clients)
     rate = engine_rates(clients, fixed_s, per_item_s, max_batch)
-    require_positive(think_time_s=think_time_s)
+    think_time_s = require_positive(think_time_s=think_time_s)
     thinking = int(clients) - np.arange(int(clients))
     log_weight = np.r_[0.0, np.cumsum(np.log(thinking / think_time_s) - np.log(rate))]
     weight = np.exp(log_weight - log_weight.max())

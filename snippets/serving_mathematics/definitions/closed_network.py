@@ -25,6 +25,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, gamma_times
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_positive,
     require_all_sorted,
@@ -47,11 +49,11 @@ def convolution_throughput(
     >>> convolution_throughput(2, [1.0], think_time_s=1.0).round(9).tolist()  # G = 1, 2, 2.5
     [0.5, 0.8]
     """
-    require_positive_integer(clients=clients)
-    demands = np.asarray(demands_s, dtype=float)
+    clients = require_positive_integer(clients=clients)
+    demands = as_floats(demands_s=demands_s)
     require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
     require_all_positive(demands_s=demands)
-    require_non_negative(think_time_s=think_time_s)
+    think_time_s = require_non_negative(think_time_s=think_time_s)
     log_g = np.full(int(clients) + 1, -math.inf)  # logarithms: G leaves the floats either way
     log_g[0] = 0.0
     if think_time_s > 0:
@@ -86,10 +88,11 @@ def simulate_cycles(
     >>> np.diff(done).tolist(), busy.tolist()  # one client, a cycle of six seconds
     ([6.0, 6.0, 6.0], [4.0, 8.0])
     """
-    demands = np.asarray(demands_s, dtype=float)
+    think_time_s = as_number(think_time_s=think_time_s)
+    demands = as_floats(demands_s=demands_s)
     convolution_throughput(clients, demands, think_time_s)  # refuses a bad network
-    require_non_negative(service_scv=service_scv)
-    require_positive_integer(cycles=cycles)
+    service_scv = require_non_negative(service_scv=service_scv)
+    cycles = require_positive_integer(cycles=cycles)
     draws = [
         gamma_times(rng, d, service_scv, int(cycles + clients)).tolist() for d in demands.tolist()
     ]
@@ -121,8 +124,8 @@ def mean_gap(completions_s: npt.ArrayLike) -> MeanEstimate:
     >>> mean_gap(np.arange(1000) / 8).mean
     0.125
     """
-    require_all_sorted(completions_s=completions_s)
-    times = np.asarray(completions_s, dtype=float)
+    completions_s = require_all_sorted(completions_s=completions_s)
+    times = as_floats(completions_s=completions_s)
     require(times.ndim == 1, "completions_s", "one-dimensional", times.shape)
     return batch_means(np.diff(times[times.size // 10 :]))
 

@@ -60,9 +60,9 @@ def constant_wait_exceeds(threshold: float, utilization: float) -> float:
     >>> round(constant_wait_exceeds(0.0, utilization=0.8), 12)
     0.8
     """
-    require_non_negative(threshold=threshold)
+    threshold = require_non_negative(threshold=threshold)
     require(threshold <= 1e4, "threshold", "at most 10,000 services", threshold)
-    require_in("[0, 1)", utilization=utilization)
+    utilization = require_in("[0, 1)", utilization=utilization)
     if utilization == 0:
         return 0.0
     k = math.floor(threshold) + 1
@@ -81,8 +81,8 @@ def max_constant_utilization(probability: float, slowdown: float) -> float:
     >>> round(max_constant_utilization(probability=0.99, slowdown=10.0), 3)
     0.773
     """
-    require_in("(0, 1)", probability=probability)
-    require_in("(1, 1e4]", slowdown=slowdown)
+    probability = require_in("(0, 1)", probability=probability)
+    slowdown = require_in("(1, 1e4]", slowdown=slowdown)
     low, high = 0.0, 1.0
     while high - low > 1e-9:
         middle = (low + high) / 2

@@ -34,6 +34,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.measuring import provenance, read_record, write_record
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_non_negative,
     require_in,
@@ -62,10 +64,10 @@ def closed_loop_latencies(
     >>> sent.tolist(), due.tolist()
     ([1.0, 5.0, 1.0, 1.0], [1.0, 5.0, 4.0, 3.0])
     """
-    service = np.asarray(service_s, dtype=float)
+    service = as_floats(service_s=service_s)
     require(service.ndim == 1 and service.size > 0, "service_s", "non-empty (n,)", service.shape)
     require_all_non_negative(service_s=service)
-    require_positive(interval_s=interval_s)
+    interval_s = require_positive(interval_s=interval_s)
     due = interval_s * np.arange(service.size)
     busy = np.cumsum(service)
     start = np.maximum.accumulate(due - busy + service)  # idle time so far
@@ -82,10 +84,10 @@ def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArra
     >>> corrected_latencies([1.0, 35.0], interval=10.0).tolist()
     [1.0, 35.0, 25.0, 15.0]
     """
-    x = np.asarray(latencies, dtype=float)
+    x = as_floats(latencies=latencies)
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_non_negative(latencies=x)
-    require_positive(interval=interval)
+    interval = require_positive(interval=interval)
     most = 1e8 * interval
     require(x.sum() <= most, "latencies", f"at most {most:g} in all, 10⁸ intervals", x.sum())
     missing = np.maximum(np.floor(x / interval * (1 + 1e-12)).astype(int) - 1, 0)
@@ -103,9 +105,10 @@ def stall_quantile(stall_s: float, total_s: float, probability: float) -> float:
     >>> stall_quantile(stall_s=6.0, total_s=60.0, probability=0.95)
     3.0
     """
-    require_positive(total_s=total_s)
+    stall_s = as_number(stall_s=stall_s)
+    total_s = require_positive(total_s=total_s)
     require(0 <= stall_s <= total_s, "stall_s", f"in [0, {total_s}]", stall_s)
-    require_in("[0, 1]", probability=probability)
+    probability = require_in("[0, 1]", probability=probability)
     return max(0.0, round(stall_s - (1 - probability) * total_s, 12))
 
 
@@ -117,7 +120,7 @@ async def stalling_server(stall_start_s: float, stall_s: float) -> AsyncIterator
     meanwhile is answered at its end. Raises ValueError outside these ranges.
     """
     require(0 <= stall_start_s < math.inf, "stall_start_s", "finite and ≥ 0", stall_start_s)
-    require_in("[0, 60)", stall_s=stall_s)
+    stall_s = require_in("[0, 60)", stall_s=stall_s)
     loop, first = asyncio.get_running_loop(), math.inf
     writers: list[asyncio.StreamWriter] = []
 
@@ -159,7 +162,7 @@ async def load_run(port: int, count: int, interval_s: float, wait_for_answer: bo
     Raises ValueError outside these ranges, ConnectionError when an answer is wrong or missing.
     """
     require(count % 1 == 0 and 1 <= count <= 100_000, "count", "1 … 100,000", count)
-    require_positive(interval_s=interval_s)
+    interval_s = require_positive(interval_s=interval_s)
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     sent, done = np.zeros(count), np.zeros(count)

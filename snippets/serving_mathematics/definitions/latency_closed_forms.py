@@ -31,6 +31,7 @@ from serving_mathematics.definitions.service import (
     on_grid,
 )
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_positive,
     require_in,
@@ -55,10 +56,10 @@ def erlang_survival(time_s: float, stages: int, mean_s: float) -> float:
     >>> round(erlang_survival(2.0, stages=2, mean_s=1.0), 6)  # 3/e²
     0.406006
     """
-    require_non_negative(time_s=time_s)
-    require_positive_integer(stages=stages)
-    require_in("[1, 1e5]", stages=stages)
-    require_positive(mean_s=mean_s)
+    time_s = require_non_negative(time_s=time_s)
+    stages = require_positive_integer(stages=stages)
+    stages = require_in("[1, 1e5]", stages=stages)
+    mean_s = require_positive(mean_s=mean_s)
     term = total = math.exp(-time_s / mean_s)
     for k in range(1, int(stages)):
         term *= time_s / mean_s / k
@@ -75,8 +76,8 @@ def erlang_quantile(probability: float, stages: int, mean_s: float) -> float:
     >>> round(erlang_quantile(1 - 3 / math.e**2, stages=2, mean_s=1.0), 9)
     2.0
     """
-    require_in("[0, 1)", probability=probability)
-    require_positive(mean_s=mean_s)
+    probability = require_in("[0, 1)", probability=probability)
+    mean_s = require_positive(mean_s=mean_s)
     late, low, high = 1 - probability, 0.0, mean_s
     while erlang_survival(high, stages, mean_s) > late:
         low, high = high, 2 * high
@@ -100,7 +101,7 @@ def hypoexponential_survival(time_s: float, means_s: npt.ArrayLike) -> float:
     >>> round(hypoexponential_survival(2.0, [1.0, 2.0]), 6)  # 2/e − 1/e²
     0.600424
     """
-    require_non_negative(time_s=time_s)
+    time_s = require_non_negative(time_s=time_s)
     means = _means(means_s)
     gaps = means[:, None] - means[None, :]
     np.fill_diagonal(gaps, means)
@@ -119,7 +120,7 @@ def slowest_survival(time_s: float, means_s: npt.ArrayLike) -> float:
     >>> round(slowest_survival(1.0, [1.0, 1.0]), 6)  # 2/e − 1/e²
     0.600424
     """
-    require_non_negative(time_s=time_s)
+    time_s = require_non_negative(time_s=time_s)
     with np.errstate(divide="ignore"):  # at t = 0 the logarithm of 0 is −∞, as it should be
         return float(-np.expm1(np.log(-np.expm1(-time_s / _means(means_s))).sum()))
 
@@ -133,7 +134,7 @@ def branch_survival(time_s: float, shares: npt.ArrayLike, means_s: npt.ArrayLike
     >>> round(branch_survival(1.0, [0.5, 0.5], [1.0, 2.0]), 6)  # (1/e + 1/√e)/2
     0.487205
     """
-    require_non_negative(time_s=time_s)
+    time_s = require_non_negative(time_s=time_s)
     means = _means(means_s)
     return float(_shares(shares, means) @ np.exp(-time_s / means))
 
@@ -146,7 +147,7 @@ def branch_quantile(probability: float, shares: npt.ArrayLike, means_s: npt.Arra
     >>> round(branch_quantile(0.99, [1.0], [1.0]), 6)
     4.60517
     """
-    require_in("(0, 1)", probability=probability)
+    probability = require_in("(0, 1)", probability=probability)
     means = _means(means_s)
     weights = _shares(shares, means)
     low, high = 0.0, -math.log1p(-probability) * float(means.max())
@@ -170,7 +171,7 @@ def averaged_quantiles(
     >>> [round(x, 6) for x in averaged_quantiles(0.99, [0.75, 0.25], [1.0, 3.0])]
     [9.21034, 6.907755]
     """
-    require_in("(0, 1)", probability=probability)
+    probability = require_in("(0, 1)", probability=probability)
     means = _means(means_s)
     quantiles = -math.log1p(-probability) * means
     return float(quantiles.mean()), float(_shares(shares, means) @ quantiles)
@@ -178,7 +179,7 @@ def averaged_quantiles(
 
 def _means(means_s: npt.ArrayLike) -> FloatArray:
     """Mean times as an array of one dimension, positive and finite."""
-    means = np.asarray(means_s, dtype=float)
+    means = as_floats(means_s=means_s)
     require(means.ndim == 1 and means.size > 0, "means_s", "of shape (n,)", means.shape)
     require_all_positive(means_s=means)
     return means
@@ -186,7 +187,7 @@ def _means(means_s: npt.ArrayLike) -> FloatArray:
 
 def _shares(shares: npt.ArrayLike, means: FloatArray) -> FloatArray:
     """Shares as an array of the shape of the means, positive and summing to 1."""
-    weights = np.asarray(shares, dtype=float)
+    weights = as_floats(shares=shares)
     require_shape(means.shape, shares=weights)
     positive = np.all(weights > 0) and abs(float(weights.sum()) - 1) <= 1e-9
     require(positive, "shares", "positive and summing to 1", weights)

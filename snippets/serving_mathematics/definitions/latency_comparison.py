@@ -27,6 +27,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.latency_distribution import quantile_ranks
 from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
     require,
     require_all_non_negative,
     require_in,
@@ -56,8 +58,9 @@ def quantile_difference(
     >>> quantile_difference(np.random.default_rng(0), [5.0, 5.0], [7.0, 7.0, 7.0], 0.5)
     (2.0, 2.0)
     """
-    require_in("(0, 1)", probability=probability, confidence=confidence)
-    require_positive_integer(draws=draws)
+    old, new = as_numbers(old=old, new=new)
+    probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
+    draws = require_positive_integer(draws=draws)
     resampled = []
     for name, latencies in (("old", old), ("new", new)):
         x = np.asarray(latencies, dtype=float)
@@ -80,10 +83,10 @@ def gap_percentiles(gaps_s: npt.ArrayLike, probability: float) -> tuple[float, f
     >>> gap_percentiles([[1.0, 1.0, 4.0], [1.0, 1.0, 1.0]], 0.5)  # medians of 6 gaps, 2 requests
     (1.0, 1.5, 2.5)
     """
-    gaps = np.asarray(gaps_s, dtype=float)
+    gaps = as_floats(gaps_s=gaps_s)
     require(gaps.ndim == 2 and gaps.size > 0, "gaps_s", "non-empty (requests, gaps)", gaps.shape)
     require_all_non_negative(gaps_s=gaps)
-    require_in("[0, 1]", probability=probability)
+    probability = require_in("[0, 1]", probability=probability)
     kinds = (gaps, gaps.mean(axis=1), gaps.max(axis=1))
     all_gaps, tpot, longest = (float(np.quantile(kind, probability)) for kind in kinds)
     return all_gaps, tpot, longest

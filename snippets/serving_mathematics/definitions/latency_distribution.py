@@ -25,11 +25,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_non_negative,
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -50,10 +53,11 @@ def quantile(latencies: npt.ArrayLike, probability: float, definition: int = 7) 
     >>> quantile([10, 20, 30, 40], 0.5), quantile([10, 20, 30, 40], 0.5, definition=1)
     (25.0, 20.0)
     """
-    x = np.sort(np.asarray(latencies, dtype=float), axis=None)
+    definition = as_number(definition=definition)
+    x = np.sort(as_floats(latencies=latencies), axis=None)
     require(np.ndim(latencies) == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_non_negative(latencies=x)
-    require_in("[0, 1]", probability=probability)
+    probability = require_in("[0, 1]", probability=probability)
     require(definition in range(1, 10), "definition", "an integer from 1 to 9", definition)
     shift = {3: -0.5, 5: 0.5, 6: probability, 7: 1 - probability}.get(definition, 0.0)
     shift = {8: (1 + probability) / 3, 9: 3 / 8 + probability / 4}.get(definition, shift)
@@ -90,19 +94,23 @@ def quantile_ranks(count: int, probability: float, confidence: float = 0.95) -> 
     >>> quantile_ranks(6, 0.5)
     RankInterval(lower=1, upper=6, coverage=0.96875)
     """
-    require_positive_integer(count=count)
-    require_in("(0, 1)", probability=probability, confidence=confidence)
-    k = np.arange(1, count + 1)
+    count = require_positive_integer(count=count)
+    probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
+    # B ≤ k − 1 of n are below: all k within 12 deviations, outside of which nothing counts
+    wide = 100 + 12 * math.sqrt(count * probability * (1 - probability))
+    require_work(2 * wide, count=count)
+    first = max(0, math.floor(count * probability - wide))
+    k = np.arange(first + 1, 1 + min(count, math.ceil(count * probability + wide)))
     odds = math.log(probability) - math.log1p(-probability)
     steps = np.concatenate([[0.0], np.cumsum(np.log((count - k + 1) / k) + odds)])
     weights = np.exp(steps - steps.max())
-    at_most = np.cumsum(weights) / weights.sum()  # P(B ≤ 0), …, P(B ≤ n)
+    at_most = np.cumsum(weights) / weights.sum()  # P(B ≤ first), …
     miss = (1 - confidence) / 2
-    lower = int(np.sum(at_most <= miss))
-    upper = 1 + int(np.sum(at_most < 1 - miss))
+    lower = first + int(np.sum(at_most <= miss))
+    upper = first + 1 + int(np.sum(at_most < 1 - miss))
     has_upper = upper <= count
-    above = at_most[upper - 1] if has_upper else 1.0
-    below = at_most[lower - 1] if lower else 0.0
+    above = at_most[upper - 1 - first] if has_upper else 1.0
+    below = at_most[lower - 1 - first] if lower > first else 0.0
     coverage = round(float(above - below), 12)
     return RankInterval(lower or None, upper if has_upper else None, coverage)
 
@@ -120,7 +128,7 @@ def quantile_interval(
     >>> quantile_interval([3, 1, 4, 15, 9, 2], 0.9)
     (4.0, inf)
     """
-    x = np.sort(np.asarray(latencies, dtype=float), axis=None)
+    x = np.sort(as_floats(latencies=latencies), axis=None)
     require(np.ndim(latencies) == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_non_negative(latencies=x)
     ranks = quantile_ranks(x.size, probability, confidence)
@@ -138,9 +146,9 @@ def wilks_sample_size(probability: float, confidence: float = 0.95, order: int =
     >>> wilks_sample_size(0.5, 0.75), wilks_sample_size(0.5, 0.75, order=2)
     (2, 5)
     """
-    require_in("(0, 1)", probability=probability, confidence=confidence)
-    require_positive_integer(order=order)
-    require_in("[1, 1e5]", order=order)
+    probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
+    order = require_positive_integer(order=order)
+    order = require_in("[1, 1e5]", order=order)
 
     def miss(n: int) -> float:
         term, total = probability**n, 0.0
@@ -167,8 +175,8 @@ def band_half_width(count: int, confidence: float = 0.95) -> float:
     >>> round(band_half_width(200, confidence=1 - 2 / math.e**4), 12)
     0.1
     """
-    require_positive_integer(count=count)
-    require_in("(0, 1)", confidence=confidence)
+    count = require_positive_integer(count=count)
+    confidence = require_in("(0, 1)", confidence=confidence)
     return math.sqrt(math.log(2 / (1 - confidence)) / (2 * count))
 
 
@@ -181,7 +189,7 @@ def band_sample_size(half_width: float, confidence: float = 0.95) -> int:
     >>> band_sample_size(0.1, confidence=1 - 2 / math.e**4)
     200
     """
-    require_in("(0, 1)", half_width=half_width, confidence=confidence)
+    half_width, confidence = require_in("(0, 1)", half_width=half_width, confidence=confidence)
     return max(1, math.ceil(math.log(2 / (1 - confidence)) / (2 * half_width**2) - 1e-9))
 
 
@@ -194,9 +202,9 @@ def quantile_standard_error(probability: float, count: int, density: float) -> f
     >>> quantile_standard_error(0.5, count=100, density=0.5)
     0.1
     """
-    require_in("(0, 1)", probability=probability)
-    require_positive_integer(count=count)
-    require_positive(density=density)
+    probability = require_in("(0, 1)", probability=probability)
+    count = require_positive_integer(count=count)
+    density = require_positive(density=density)
     return math.sqrt(probability * (1 - probability) / count) / density
 
 

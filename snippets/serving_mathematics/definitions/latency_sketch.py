@@ -22,7 +22,15 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.latency_distribution import quantile_interval
-from serving_mathematics.require import require, require_all_positive, require_in, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_positive,
+    require_in,
+    require_positive,
+    widen_fields,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +44,7 @@ def bucket_ratio(relative_error: float) -> float:
     >>> bucket_ratio(0.5)
     3.0
     """
-    require_in("(0, 1)", relative_error=relative_error)
+    relative_error = require_in("(0, 1)", relative_error=relative_error)
     return (1 + relative_error) / (1 - relative_error)
 
 
@@ -51,6 +59,7 @@ class LatencySketch:
 
     def __post_init__(self) -> None:
         """Refuse what no sketch looks like."""
+        widen_fields(self)
         require_in("(0, 1)", relative_error=self.relative_error)
         keys, counts = np.asarray(self.keys), np.asarray(self.counts)
         rising = keys.ndim == 1 and keys.size > 0 and bool(np.all(np.diff(keys) > 0))
@@ -68,7 +77,7 @@ def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySke
     >>> sketch([1.0, 2.0, 3.0, 10.0], relative_error=0.5).keys.tolist()
     [0, 1, 3]
     """
-    x = np.asarray(latencies, dtype=float)
+    x = as_floats(latencies=latencies)
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_positive(latencies=x)
     log_ratio = math.log(bucket_ratio(relative_error))
@@ -109,7 +118,7 @@ def sketch_quantile(summary: LatencySketch, probability: float) -> float:
     >>> sketch_quantile(summary, 0.5), sketch_quantile(summary, 1.0)
     (0.5, 13.5)
     """
-    require_in("[0, 1]", probability=probability)
+    probability = require_in("[0, 1]", probability=probability)
     rank = probability * (int(summary.counts.sum()) - 1)
     key = int(summary.keys[np.searchsorted(np.cumsum(summary.counts), rank, side="right")])
     ratio = bucket_ratio(summary.relative_error)
@@ -125,9 +134,12 @@ def bucket_count(shortest: float, longest: float, relative_error: float = 0.01) 
     >>> bucket_count(1.0, 80.0, relative_error=0.5)
     5
     """
-    require_positive(shortest=shortest)
+    longest = as_number(longest=longest)
+    shortest = require_positive(shortest=shortest)
     require(shortest <= longest < math.inf, "longest", f"finite and ≥ {shortest}", longest)
-    return math.ceil(math.log(longest / shortest) / math.log(bucket_ratio(relative_error))) + 1
+    relative_error = require_in("(0, 1)", relative_error=relative_error)
+    spread = math.log(longest) - math.log(shortest)
+    return math.ceil(spread / (2 * math.atanh(relative_error))) + 1
 
 
 def native_bucket(latencies: npt.ArrayLike, schema: int) -> npt.NDArray[np.int64]:
@@ -139,7 +151,8 @@ def native_bucket(latencies: npt.ArrayLike, schema: int) -> npt.NDArray[np.int64
     >>> native_bucket([1.0, 1.5, 2.0, 3.0, 4.0], schema=0).tolist()
     [0, 1, 1, 2, 2]
     """
-    x = np.asarray(latencies, dtype=float)
+    schema = as_number(schema=schema)
+    x = as_floats(latencies=latencies)
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_positive(latencies=x)
     require(schema in range(-4, 9), "schema", "an integer from -4 to 8", schema)
@@ -157,6 +170,7 @@ def native_relative_error(schema: int) -> float:
     >>> native_relative_error(0)  # γ = 2
     0.3333333333333333
     """
+    schema = as_number(schema=schema)
     require(schema in range(-4, 9), "schema", "an integer from -4 to 8", schema)
     ratio = 2.0**2.0**-schema
     return float((ratio - 1) / (ratio + 1))

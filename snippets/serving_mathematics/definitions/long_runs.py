@@ -26,11 +26,14 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_finite,
     require_in,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -65,10 +68,10 @@ def lindley_loop(increments: npt.ArrayLike, wait: float = 0.0) -> FloatArray:
     >>> lindley_loop([1.0, -0.5, -2.0, 0.25]).tolist()
     [1.0, 0.5, 0.0, 0.25]
     """
-    steps = np.asarray(increments, dtype=float)
+    steps = as_floats(increments=increments)
     require(steps.ndim == 1 and steps.size > 0, "increments", "non-empty (n,)", steps.shape)
     require_all_finite(increments=steps)
-    require_non_negative(wait=wait)
+    wait = require_non_negative(wait=wait)
     waits = []
     for step in steps.tolist():
         wait = max(0.0, wait + step)
@@ -89,13 +92,15 @@ def lindley_lanes(
     >>> lindley_lanes(block), block.tolist()
     (0.25, [[1.0, 0.0], [0.5, 0.25]])
     """
+    kept = type(increments) is np.ndarray and increments.dtype == np.float64
+    require(kept, "increments", "an array of float64, which is overwritten", type(increments))
     require(
         increments.ndim == 2 and increments.size > 0,
         "increments",
         "a non-empty (rows, lanes) array",
         increments.shape,
     )
-    require_non_negative(wait=wait)
+    wait = require_non_negative(wait=wait)
     lowest = np.empty_like(increments) if scratch is None else scratch
     require(lowest.shape == increments.shape, "scratch", f"{increments.shape}", lowest.shape)
     _running(np.add, increments)
@@ -168,6 +173,8 @@ def kiefer_wolfowitz_lanes(
     >>> waits.tolist(), free_at.tolist()  # time goes 0.0, 1.0, 2.0, 2.5
     ([[0.0, 1.0], [0.0, 1.5]], [5.0, 6.0])
     """
+    arrivals, services = as_floats(arrivals=arrivals), as_floats(services=services)
+    free_at = as_floats(free_at=free_at)
     shape = arrivals.shape
     require(len(shape) == 2 and arrivals.size > 0, "arrivals", "non-empty (rows, lanes)", shape)
     in_order = np.all(arrivals[1:] >= arrivals[:-1])
@@ -205,9 +212,13 @@ def fast_waits(
     >>> fast_waits([0, 1, 2.5, 3, 3.2, 8], [2, 1, 1, 0.5, 1, 1], servers=2).round(9).tolist()
     [0.0, 0.0, 0.0, 0.0, 0.3, 0.0]
     """
-    arrivals, services = np.asarray(arrival_times, float), np.asarray(service_times, float)
+    arrivals, services = (
+        as_floats(arrival_times=arrival_times),
+        as_floats(service_times=service_times),
+    )
     require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
-    require_positive_integer(servers=servers)
+    servers = require_positive_integer(servers=servers)
+    require_work(servers, servers=servers)
     lanes = min(MOST_LANES, arrivals.size // (ROWS_PER_SERVER * int(servers)))
     if servers == 1 or lanes < FEWEST_LANES or services.shape != arrivals.shape:
         return fifo_waits(arrivals, services, servers)
@@ -253,13 +264,15 @@ def long_run_means(
     >>> long_run_means(np.random.default_rng(0), 0.5, 2, arrival_scv=0, service_scv=0).tolist()
     [0.0, 0.0]
     """
-    require_in("(0, 1)", utilization=utilization)
+    arrival_scv, service_scv = as_number(arrival_scv=arrival_scv, service_scv=service_scv)
+    utilization = require_in("(0, 1)", utilization=utilization)
     for name, count in (("blocks", blocks), ("servers", servers)):
         require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
     for name, scv in (("arrival_scv", arrival_scv), ("service_scv", service_scv)):
         require(0 <= scv < math.inf, name, "non-negative and finite", scv)
     size = shape or (SHAPE_ONE if servers == 1 else SHAPE_MANY)
     require(len(size) == 2 and min(size) >= 1, "shape", "two positive integers", size)
+    require_work(blocks * size[0] * size[1] * servers / 20, blocks=blocks, servers=servers)
     gaps, services, waits = np.empty(size), np.empty(size), np.empty(size)
     means, wait, clock, free_at = np.empty(int(blocks)), 0.0, 0.0, np.full(int(servers), -np.inf)
     for block in range(means.size):

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_in,
     require_non_negative,
@@ -44,9 +45,9 @@ def downtime_exceeds(allowed_s: float, mean_outages: float, mean_outage_s: float
     >>> round(downtime_exceeds(0.0, mean_outages=1.0, mean_outage_s=60.0), 9)  # 1 − 1/e
     0.632120559
     """
-    require_non_negative(allowed_s=allowed_s)
-    require_in("[0, 600]", mean_outages=mean_outages)
-    require_positive(mean_outage_s=mean_outage_s)
+    allowed_s = require_non_negative(allowed_s=allowed_s)
+    mean_outages = require_in("[0, 600]", mean_outages=mean_outages)
+    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
     ended = allowed_s / mean_outage_s
     terms = int(mean_outages + 12 * math.sqrt(mean_outages)) + 40
     n = np.arange(1, terms)
@@ -72,9 +73,9 @@ def simulated_downtime(
     >>> simulated_downtime(np.random.default_rng(1), 2, mean_outages=0.0, mean_outage_s=60.0)
     array([0., 0.])
     """
-    require_positive_integer(months=months)
-    require_non_negative(mean_outages=mean_outages)
-    require_positive(mean_outage_s=mean_outage_s)
+    months = require_positive_integer(months=months)
+    mean_outages = require_non_negative(mean_outages=mean_outages)
+    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
     counts = rng.poisson(mean_outages, months).astype(np.intp)  # which a browser has 32 bits for
     month = np.repeat(np.arange(months), counts)
     total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
@@ -91,8 +92,8 @@ def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: f
     >>> round(downtime_exceeds(2592.0, (1 - target) * 2_592_000 / 600, 600.0), 9)
     0.05
     """
-    require_in("(0, 1)", sla=sla, breach=breach)
-    require_positive(mean_outage_s=mean_outage_s, period_s=period_s)
+    sla, breach = require_in("(0, 1)", sla=sla, breach=breach)
+    mean_outage_s, period_s = require_positive(mean_outage_s=mean_outage_s, period_s=period_s)
     allowed = (1 - sla) * period_s
     low, high = 0.0, 600.0
     require(
@@ -107,7 +108,11 @@ def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: f
             low = middle
         else:
             high = middle
-    return 1 - low * mean_outage_s / period_s
+    least = low * mean_outage_s
+    require(
+        least < period_s, "period_s", f"above {least:.6g} s, the downtime that is allowed", period_s
+    )
+    return 1 - least / period_s
 
 
 def worst_rolling_downtime(
@@ -121,12 +126,12 @@ def worst_rolling_downtime(
     >>> worst_rolling_downtime([0.0, 25.0, 40.0], [3.0, 4.0, 5.0], window_s=30.0)
     9.0
     """
-    starts, lengths = np.asarray(starts_s, dtype=float), np.asarray(lengths_s, dtype=float)
+    starts, lengths = as_floats(starts_s=starts_s), as_floats(lengths_s=lengths_s)
     require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
     require(np.all(np.diff(starts) >= 0), "starts_s", "rising", starts_s)
     require(lengths.shape == starts.shape, "lengths_s", f"of shape {starts.shape}", lengths_s)
     require(np.all((lengths >= 0) & (lengths < math.inf)), "lengths_s", "finite and ≥ 0", lengths_s)
-    require_positive(window_s=window_s)
+    window_s = require_positive(window_s=window_s)
     total = np.append(0.0, np.cumsum(lengths))
     first = np.searchsorted(starts, starts - window_s, side="right")
     return float(np.max(total[1:] - total[first], initial=0.0))

@@ -35,11 +35,14 @@ from serving_mathematics.definitions.monthly_attainment import (
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.definitions.sla_credits import BEDROCK, COMPUTE, expected_credit
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -63,10 +66,12 @@ def simulated_bursts(
     >>> simulated_bursts(np.random.default_rng(1), 2, 0.0, mean_outage_s=60.0, mean_burst=3.0)
     array([0., 0.])
     """
-    require_positive_integer(months=months)
-    require_non_negative(mean_outages=mean_outages)
-    require_positive(mean_outage_s=mean_outage_s)
+    mean_burst = as_number(mean_burst=mean_burst)
+    months = require_positive_integer(months=months)
+    mean_outages = require_non_negative(mean_outages=mean_outages)
+    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
     require(1 <= mean_burst < math.inf, "mean_burst", "finite and at least 1", mean_burst)
+    require_work(months * (1 + mean_outages), months=months, mean_outages=mean_outages)
     bursts = rng.poisson(mean_outages / mean_burst, months).astype(np.intp)
     month = np.repeat(np.arange(months), bursts)
     month = np.repeat(month, rng.geometric(1 / mean_burst, month.size).astype(np.intp))
@@ -86,12 +91,12 @@ def down_together(
     >>> down_together([0.0, 1.0, 6.0], [4.0, 3.0, 20.0], together=2, edges_s=[0.0, 2.0, 10.0])
     array([1., 1.])
     """
-    starts, ends = np.asarray(starts_s, dtype=float), np.asarray(ends_s, dtype=float)
-    edges = np.asarray(edges_s, dtype=float)
+    starts, ends = as_floats(starts_s=starts_s), as_floats(ends_s=ends_s)
+    edges = as_floats(edges_s=edges_s)
     require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
     require(ends.shape == starts.shape, "ends_s", f"of shape {starts.shape}", ends_s)
     require(np.all((ends >= starts) & (ends < math.inf)), "ends_s", "≥ starts_s", ends_s)
-    require_positive_integer(together=together)
+    together = require_positive_integer(together=together)
     require(edges.ndim == 1 and edges.size >= 2, "edges_s", "at least two edges", edges_s)
     require(np.all(np.diff(edges) > 0), "edges_s", "rising", edges_s)
     times = np.concatenate((starts, ends, edges))
@@ -115,15 +120,16 @@ def pair_downtime_exceeds(
     >>> round(pair, 9)  # every outage is shared: 1 − 1/e
     0.632120559
     """
-    require_non_negative(allowed_s=allowed_s, mean_outages=mean_outages)
-    require_positive(mean_outage_s=mean_outage_s)
+    period_s = as_number(period_s=period_s)
+    allowed_s, mean_outages = require_non_negative(allowed_s=allowed_s, mean_outages=mean_outages)
+    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
     require(
         10 * mean_outages * mean_outage_s < period_s < math.inf,
         "period_s",
         "finite and above ten times the mean downtime of a replica",
         period_s,
     )
-    require_in("[0, 1]", shared=shared)
+    shared = require_in("[0, 1]", shared=shared)
     own, both = (1 - shared) * mean_outages, shared * mean_outages
     overlaps = 2 * own**2 * mean_outage_s / period_s
     require(overlaps + both <= 100, "common outages", "at most 100 in the period", both)

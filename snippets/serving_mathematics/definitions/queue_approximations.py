@@ -50,8 +50,8 @@ def pollaczek_khinchine_wait(utilization: float, service_scv: float) -> float:
     >>> round(pollaczek_khinchine_wait(0.8, service_scv=0.0), 12)
     2.0
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_non_negative(service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    service_scv = require_non_negative(service_scv=service_scv)
     return utilization / (1 - utilization) * (1 + service_scv) / 2
 
 
@@ -65,8 +65,10 @@ def vut_wait(utilization: float, arrival_scv: float, service_scv: float) -> floa
     >>> round(vut_wait(0.8, arrival_scv=4.0, service_scv=1.0), 12)
     10.0
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    arrival_scv, service_scv = require_non_negative(
+        arrival_scv=arrival_scv, service_scv=service_scv
+    )
     return utilization / (1 - utilization) * (arrival_scv + service_scv) / 2
 
 
@@ -83,11 +85,29 @@ def kingman_bound(
     >>> round(kingman_bound(0.8, 1.0, arrival_sd_s=2.5, service_sd_s=1.0), 12)
     14.5
     """
-    require_positive(arrival_rate=arrival_rate, mean_service_s=mean_service_s)
-    require_non_negative(arrival_sd_s=arrival_sd_s, service_sd_s=service_sd_s)
+    arrival_rate, mean_service_s = require_positive(
+        arrival_rate=arrival_rate, mean_service_s=mean_service_s
+    )
+    arrival_sd_s, service_sd_s = require_non_negative(
+        arrival_sd_s=arrival_sd_s, service_sd_s=service_sd_s
+    )
     rho = arrival_rate * mean_service_s
     require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1", rho)
-    return arrival_rate * (arrival_sd_s**2 + service_sd_s**2) / (2 * (1 - rho))
+    return arrival_rate * math.hypot(arrival_sd_s, service_sd_s) ** 2 / (2 * (1 - rho))
+
+
+def _beyond_log(x: float) -> float:
+    """x − ln(1 + x), for x ≥ 0, without a difference of nearly equal numbers."""
+    if x < 0.02:
+        return math.fsum((-1) ** k * x**k / k for k in range(2, 11))
+    return x - math.log1p(x)
+
+
+def _beyond_exp(x: float) -> float:
+    """x − 1 + e^(−x), for x ≥ 0, in the same way."""
+    if x < 0.02:
+        return math.fsum((-x) ** k / math.factorial(k) for k in range(2, 9))
+    return x + math.expm1(-x)
 
 
 def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
@@ -102,19 +122,20 @@ def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
     >>> round(gamma_arrivals_wait(0.8, arrival_scv=1.0), 12)
     4.0
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_non_negative(arrival_scv=arrival_scv)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    arrival_scv = require_non_negative(arrival_scv=arrival_scv)
     require(arrival_scv <= 1e6, "arrival_scv", "at most a million", arrival_scv)
-    gap = 1 / utilization
+    spare = (1 - utilization) / utilization
+    gap = 1 + spare
     free = 1.0  # 1 − σ
     for _ in range(NEWTON_STEPS):
         stretch = gap * arrival_scv * free
-        exact = (
-            arrival_scv > 1e-12
-        )  # below, log1p(stretch)/arrival_scv is gap·free to twelve digits
-        log_transform = -math.log1p(stretch) / arrival_scv if exact else -gap * free
-        slope = 1 - gap * math.exp(log_transform) / (1 + stretch)
-        free -= (free + math.expm1(log_transform)) / slope
+        bent = 0.0  # gap·free − power, the power of e that is the transform
+        if arrival_scv > 1e-12:  # below, it is 0 to twelve digits
+            bent = _beyond_log(stretch) / arrival_scv
+        power = gap * free - bent
+        slope = -math.expm1(math.log1p(spare) - power - math.log1p(stretch))
+        free -= (bent + _beyond_exp(power) - spare * free) / slope  # free − 1 + e^(−power)
     return (1 - free) / free
 
 
@@ -130,10 +151,12 @@ def allen_cunneen_wait(
     >>> round(allen_cunneen_wait(0.5, servers=2, arrival_scv=1.0, service_scv=1.0), 12)
     0.333333333333
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
-    require_in("[1, 1e7]", servers=servers)
-    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
+    servers = require_in("[1, 1e7]", servers=servers)
+    arrival_scv, service_scv = require_non_negative(
+        arrival_scv=arrival_scv, service_scv=service_scv
+    )
     load, blocking = utilization * servers, 1.0
     for k in range(1, int(servers) + 1):
         blocking = load * blocking / (k + load * blocking)
@@ -152,9 +175,11 @@ def sakasegawa_wait(
     >>> round(sakasegawa_wait(0.5, servers=1, arrival_scv=1.0, service_scv=1.0), 12)
     1.0
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
-    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
+    arrival_scv, service_scv = require_non_negative(
+        arrival_scv=arrival_scv, service_scv=service_scv
+    )
     exponent = math.sqrt(2 * (servers + 1)) - 1
     crowding = float(utilization**exponent) / (servers * (1 - utilization))
     return crowding * (arrival_scv + service_scv) / 2
@@ -172,8 +197,8 @@ def constant_service_wait(utilization: float, servers: int) -> float:
     >>> round(constant_service_wait(0.8, servers=1), 12)
     2.0
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
     load = utilization * servers
     turns = np.exp(2j * np.pi * np.arange(1, servers) / servers)
     roots = np.zeros_like(turns)

@@ -23,6 +23,9 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
@@ -32,6 +35,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,8 +70,8 @@ def fifo_waits(
     [0.0, 1.0, 0.5, 1.0, 1.3, 0.0]
     """
     arrivals, services = (
-        np.asarray(arrival_times, dtype=float),
-        np.asarray(service_times, dtype=float),
+        as_floats(arrival_times=arrival_times),
+        as_floats(service_times=service_times),
     )
     require(
         arrivals.ndim in (1, 2) and arrivals.size > 0,
@@ -78,7 +82,8 @@ def fifo_waits(
     require_shape(arrivals.shape, service_times=services)
     require_all_sorted(arrival_times=arrivals)
     require_all_non_negative(service_times=services)
-    require_positive_integer(servers=servers)
+    servers = require_positive_integer(servers=servers)
+    require_work(servers, servers=servers)
     if servers == 1:
         idle_credit = arrivals - (np.cumsum(services, axis=-1) - services)
         return np.asarray(np.maximum.accumulate(idle_credit, axis=-1) - idle_credit)
@@ -122,8 +127,9 @@ def gamma_times(
     >>> gamma_times(np.random.default_rng(0), mean=2.0, scv=0.0, size=3).tolist()
     [2.0, 2.0, 2.0]
     """
-    require_positive(mean=mean)
-    require_non_negative(scv=scv)
+    size = as_numbers(size=size)
+    mean = require_positive(mean=mean)
+    scv = require_non_negative(scv=scv)
     whole = all(0 <= n < math.inf and n % 1 == 0 for n in np.atleast_1d(size))
     require(whole, "size", "made of integers ≥ 0", size)
     shape = tuple(int(n) for n in np.atleast_1d(size))
@@ -146,7 +152,7 @@ def warm_up_length(series: npt.ArrayLike) -> int:
     >>> warm_up_length([9.0] * 10 + [1.0, 2.0] * 45)
     10
     """
-    values = np.asarray(series, dtype=float)
+    values = as_floats(series=series)
     require(
         values.ndim == 1 and values.size >= 20,
         "series",
@@ -174,7 +180,7 @@ def batch_means(series: npt.ArrayLike) -> MeanEstimate:
     >>> batch_means([1.0, 3.0] * 64).mean
     2.0
     """
-    values = np.asarray(series, dtype=float)
+    values = as_floats(series=series)
     require(
         values.ndim == 1 and values.size >= 2 * BATCHES,
         "series",
@@ -205,15 +211,19 @@ def simulate_mean_wait(
     >>> simulate_mean_wait(np.random.default_rng(0), 0.5, arrival_scv=0, service_scv=0).mean
     0.0
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_positive_integer(servers=servers)
-    require_non_negative(arrival_scv=arrival_scv, service_scv=service_scv)
+    customers = as_number(customers=customers)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    servers = require_positive_integer(servers=servers)
+    arrival_scv, service_scv = require_non_negative(
+        arrival_scv=arrival_scv, service_scv=service_scv
+    )
     require(
         customers % 1 == 0 and customers >= 1000,
         "customers",
         "an integer of at least 1000",
         customers,
     )
+    require_work(customers + servers, servers=servers, customers=customers)
     arrivals = np.cumsum(gamma_times(rng, 1 / (utilization * servers), arrival_scv, customers))
     waits = fifo_waits(arrivals, gamma_times(rng, 1.0, service_scv, customers), servers)
     return batch_means(waits[warm_up_length(waits) :])

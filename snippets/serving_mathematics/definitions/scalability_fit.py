@@ -28,6 +28,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.closed_network import AWAY_S, SERVER_S, convolution_throughput
 from serving_mathematics.definitions.throughput import asymptotic_bounds, exact_mva
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_positive,
     require_in,
@@ -66,10 +67,10 @@ def usl_throughput(
     >>> usl_throughput([1, 2, 5], contention=0.1, coherency=0.05, single=10.0).round(6).tolist()
     [10.0, 16.666667, 20.833333]
     """
-    n = np.asarray(concurrency, dtype=float)
+    n = as_floats(concurrency=concurrency)
     require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
-    require_non_negative(contention=contention, coherency=coherency)
-    require_positive(single=single)
+    contention, coherency = require_non_negative(contention=contention, coherency=coherency)
+    single = require_positive(single=single)
     return np.asarray(single * n / (1 + contention * (n - 1) + coherency * n * (n - 1)))
 
 
@@ -81,8 +82,8 @@ def peak_concurrency(contention: float, coherency: float) -> float:
     >>> peak_concurrency(contention=0.19, coherency=0.01)
     9.0
     """
-    require_in("[0, 1]", contention=contention)
-    require_non_negative(coherency=coherency)
+    contention = require_in("[0, 1]", contention=contention)
+    coherency = require_non_negative(coherency=coherency)
     return math.sqrt((1 - contention) / coherency) if coherency else math.inf
 
 
@@ -189,7 +190,7 @@ def fit_usl(
     >>> round(fit.contention, 6), round(fit.coherency, 6), round(fit.single, 4)
     (0.5, 0.25, 88.0)
     """
-    n, x = np.asarray(concurrency, dtype=float), np.asarray(throughput, dtype=float)
+    n, x = as_floats(concurrency=concurrency), as_floats(throughput=throughput)
     require(n.ndim == 1, "concurrency", "of one dimension", n.shape)
     require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
     require(np.unique(n).size >= 4, "concurrency", "at least four different values", n)
@@ -219,9 +220,9 @@ def student_half_width(standard_error: float, degrees_of_freedom: int) -> float:
     >>> round(student_half_width(1.0, 4), 3), round(student_half_width(1.0, 1000), 3)
     (2.776, 1.962)
     """
-    require_non_negative(standard_error=standard_error)
-    require_positive_integer(degrees_of_freedom=degrees_of_freedom)
-    require_in("[1, 1e6]", degrees_of_freedom=degrees_of_freedom)
+    standard_error = require_non_negative(standard_error=standard_error)
+    degrees_of_freedom = require_positive_integer(degrees_of_freedom=degrees_of_freedom)
+    degrees_of_freedom = require_in("[1, 1e6]", degrees_of_freedom=degrees_of_freedom)
     edges = np.linspace(0, math.pi / 2, 20_001)
     middles = (edges[:-1] + edges[1:]) / 2
     mass = np.cumsum(np.cos(middles) ** (degrees_of_freedom - 1))
@@ -244,7 +245,7 @@ def bootstrap_fits(
     >>> bootstrap_fits(np.random.default_rng(0), exact, replicates=1).round(4).tolist()
     [[0.5, 0.25, 88.0]]
     """
-    require_positive_integer(replicates=replicates)
+    replicates = require_positive_integer(replicates=replicates)
     n, x = np.array(fit.concurrency), np.array(fit.throughput)
     fitted = usl_throughput(n, fit.contention, fit.coherency, fit.single)
     size = (int(replicates), n.size)

@@ -26,11 +26,14 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
+    widen_fields,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class Service:
 
     def __post_init__(self) -> None:
         """Refuse what is not a distribution on the grid."""
+        widen_fields(self)
         for name in ("ok", "failed"):
             masses = np.asarray(getattr(self, name), dtype=float)
             object.__setattr__(self, name, masses)
@@ -80,10 +84,12 @@ def on_grid(cdf: Callable[[FloatArray], FloatArray], step_s: float, cells: int) 
     >>> on_grid(lambda t: np.minimum(t / 4, 1.0), step_s=1.0, cells=4).tolist()
     [0.125, 0.25, 0.25, 0.25]
     """
-    require_positive(step_s=step_s)
+    cells = as_number(cells=cells)
+    step_s = require_positive(step_s=step_s)
     require(2 <= cells < math.inf and cells % 1 == 0, "cells", "an integer of 2 or more", cells)
     below = np.array(cdf((np.arange(cells, dtype=np.float64) + 0.5) * step_s), dtype=np.float64)
     require(below.shape == (cells,), "cdf", f"of shape ({cells},)", below.shape)
+    require_work(cells, cells=cells)
     masses = np.diff(below, prepend=0.0)
     require(np.all((masses >= 0) & (below <= 1)), "cdf", "rising within [0, 1]", below)
     return masses
@@ -137,7 +143,7 @@ def either(share: float, usual: Service, other: Service) -> Service:
     >>> either(0.25, fast, slow).ok.tolist(), either(0.25, fast, slow).cost
     ([0.75, 0.25], 2.0)
     """
-    require_in("[0, 1]", share=share)
+    share = require_in("[0, 1]", share=share)
     _require_one_grid(usual, other)
     ok = (1 - share) * usual.ok + share * other.ok
     failed = (1 - share) * usual.failed + share * other.failed
@@ -155,8 +161,8 @@ def retried(attempt: Service, attempts: int) -> Service:
     >>> twice.ok.tolist(), twice.failed.tolist(), twice.cost
     ([0.0, 0.5, 0.25], [0.0, 0.0, 0.25], 1.5)
     """
-    require_positive_integer(attempts=attempts)
-    require_in("[1, 1e4]", attempts=attempts)
+    attempts = require_positive_integer(attempts=attempts)
+    attempts = require_in("[1, 1e4]", attempts=attempts)
     cells = attempt.ok.size
     ok, pending, cost = attempt.ok, attempt.failed, attempt.cost
     for _ in range(int(attempts) - 1):
@@ -175,6 +181,7 @@ def answered_within(service: Service, threshold_s: float) -> float:
     >>> answered_within(Service(np.array([0, 0.5, 0.4]), np.array([0, 0.1, 0]), 1.0, 0.0), 2.0)
     0.7
     """
+    threshold_s = as_number(threshold_s=threshold_s)
     edges = np.concatenate([[0.0], (np.arange(service.ok.size) + 0.5) * service.step_s])
     end = float(edges[-1])
     require(0 <= threshold_s <= end, "threshold_s", f"in [0, {end:g}]", threshold_s)
@@ -191,7 +198,7 @@ def answer_quantile(service: Service, probability: float) -> float:
     >>> answer_quantile(Service(np.array([0, 0.5, 0.4]), np.array([0, 0.1, 0]), 1.0, 0.0), 0.7)
     2.0
     """
-    require_in("(0, 1)", probability=probability)
+    probability = require_in("(0, 1)", probability=probability)
     below = np.cumsum(service.ok)
     most = float(below[-1])
     require(

@@ -28,7 +28,7 @@ from serving_mathematics.definitions.monthly_attainment import (
     simulated_downtime,
 )
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require
+from serving_mathematics.require import as_floats, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,8 +58,8 @@ def credit_due(
     >>> credit_due([0.9995, 0.999, 0.9, 0.5], floors=[0.999, 0.9], credits=[0.1, 1.0]).tolist()
     [0.0, 0.0, 0.1, 1.0]
     """
-    months, edges = np.asarray(attainment, dtype=float), np.asarray(floors, dtype=float)
-    paid = np.asarray(credits, dtype=float)
+    months, edges = as_floats(attainment=attainment), as_floats(floors=floors)
+    paid = as_floats(credits=credits)
     require(np.all((months >= 0) & (months <= 1)), "attainment", "in [0, 1]", attainment)
     require(
         edges.ndim == 1 and np.all((edges > 0) & (edges <= 1)) and np.all(np.diff(edges) < 0),
@@ -87,7 +87,7 @@ def expected_credit(below: npt.ArrayLike, credits: npt.ArrayLike) -> float:
     >>> round(expected_credit(below=[0.1, 0.02], credits=[0.1, 0.5]), 12)  # .08·.1 + .02·.5
     0.018
     """
-    under, paid = np.asarray(below, dtype=float), np.asarray(credits, dtype=float)
+    under, paid = as_floats(below=below), as_floats(credits=credits)
     require(under.ndim == 1 and under.size > 0, "below", "a non-empty list", below)
     require(paid.shape == under.shape, "credits", f"of shape {under.shape}", credits)
     require(

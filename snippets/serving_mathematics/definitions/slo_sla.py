@@ -31,10 +31,12 @@ from serving_mathematics.definitions.utilization import (
     mean_wait,
     response_quantile,
 )
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import as_floats, as_number, require, require_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LEAST_LOAD = 1e-280  # below which gaps would pass the range of a float, and nobody waits anyway
 
 
 def load_cap(quantile: Callable[[float], float], objective_s: float) -> float:
@@ -46,6 +48,7 @@ def load_cap(quantile: Callable[[float], float], objective_s: float) -> float:
     >>> round(load_cap(lambda rho: 2.0 / (1 - rho), objective_s=8.0), 12)
     0.75
     """
+    objective_s = as_number(objective_s=objective_s)
     require(
         quantile(0.0) <= objective_s < math.inf,
         "objective_s",
@@ -75,9 +78,9 @@ def simulated_quantile(
     >>> simulated_quantile(0.5, 0.5, gaps=[1.0, 1.0, 1.0], services=[1.0, 1.0, 1.0])
     1.0
     """
-    require_in("(0, 1)", probability=probability)
-    require_in("[0, 1)", utilization=utilization)
-    apart, work = np.asarray(gaps, dtype=float), np.asarray(services, dtype=float)
+    probability = require_in("(0, 1)", probability=probability)
+    utilization = require_in("[0, 1)", utilization=utilization)
+    apart, work = as_floats(gaps=gaps), as_floats(services=services)
     require(apart.ndim == 1 and apart.size > 0, "gaps", "a non-empty list", gaps)
     require(work.shape == apart.shape, "services", f"of shape {apart.shape}", services)
     require(np.all(apart >= 0) and 0 < apart.sum() < math.inf, "gaps", "of a positive mean", gaps)
@@ -87,7 +90,8 @@ def simulated_quantile(
     work = work / work.mean()
     if utilization == 0:
         return float(np.quantile(work, probability))
-    arrivals = np.cumsum(apart / apart.mean() / utilization)
+    gaps = apart / apart.mean() / max(utilization, LEAST_LOAD)
+    arrivals = np.cumsum(gaps)
     return float(np.quantile(fifo_waits(arrivals, work) + work, probability))
 
 
@@ -100,7 +104,7 @@ def request_attainment(good: npt.ArrayLike, total: npt.ArrayLike) -> float:
     >>> request_attainment(good=[90, 10], total=[100, 100])
     0.5
     """
-    right, every = np.asarray(good, dtype=float), np.asarray(total, dtype=float)
+    right, every = as_floats(good=good), as_floats(total=total)
     require(right.ndim == 1 and right.shape == every.shape, "good", "as long as total", good)
     require(np.all((every >= 0) & (every < math.inf)), "total", "non-negative and finite", total)
     require(np.all((right >= 0) & (right <= every)), "good", "between 0 and total", good)
@@ -117,12 +121,12 @@ def window_attainment(good: npt.ArrayLike, total: npt.ArrayLike, threshold: floa
     >>> window_attainment(good=[90, 10], total=[100, 100], threshold=0.9)
     0.5
     """
-    right, every = np.asarray(good, dtype=float), np.asarray(total, dtype=float)
+    right, every = as_floats(good=good), as_floats(total=total)
     require(right.ndim == 1 and right.size > 0, "good", "a non-empty list", good)
     require(every.shape == right.shape, "total", f"of shape {right.shape}", total)
     require(np.all((every >= 0) & (every < math.inf)), "total", "non-negative and finite", total)
     require(np.all((right >= 0) & (right <= every)), "good", "between 0 and total", good)
-    require_in("(0, 1]", threshold=threshold)
+    threshold = require_in("(0, 1]", threshold=threshold)
     return float(np.mean(right >= threshold * every))
 
 

@@ -23,7 +23,15 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_all_finite, require_in, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_all_finite,
+    require_in,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +49,7 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     >>> softmax([10_000.0, 10_000.0]).tolist()
     [0.5, 0.5]
     """
-    values = np.asarray(logits, dtype=float)
+    values = as_floats(logits=logits)
     shape = "an array of one class or more"
     require(values.ndim >= 1 and values.size > 0, "logits", shape, values.shape)
     require_all_finite(logits=values)
@@ -57,7 +65,8 @@ def escalated(scores: npt.ArrayLike, threshold: float) -> BoolArray:
     >>> escalated([0.2, 0.7], threshold=0.7).tolist()
     [False, True]
     """
-    require_in("[0, 1]", threshold=threshold)
+    scores = as_numbers(scores=scores)
+    threshold = require_in("[0, 1]", threshold=threshold)
     return _probabilities("scores", scores) >= threshold
 
 
@@ -70,6 +79,9 @@ def cost_threshold(false_positive_cost: float, false_negative_cost: float) -> fl
     >>> cost_threshold(false_positive_cost=1.0, false_negative_cost=9.0)
     0.1
     """
+    false_positive_cost, false_negative_cost = as_number(
+        false_positive_cost=false_positive_cost, false_negative_cost=false_negative_cost
+    )
     _require_costs(false_positive_cost, false_negative_cost)
     return false_positive_cost / (false_positive_cost + false_negative_cost)
 
@@ -88,8 +100,12 @@ def expected_cost(
     >>> round(expected_cost([0.2, 0.8], 0.5, 1.0, 9.0), 12)  # (0.2·9 + 0.2·1)/2
     1.0
     """
+    false_positive_cost, false_negative_cost = as_number(
+        false_positive_cost=false_positive_cost, false_negative_cost=false_negative_cost
+    )
+    scores = as_numbers(scores=scores)
     _require_costs(false_positive_cost, false_negative_cost)
-    require_in("[0, 1]", threshold=threshold)
+    threshold = require_in("[0, 1]", threshold=threshold)
     p = _probabilities("scores", scores)
     require(p.size > 0, "scores", "one or more", p.shape)
     cost = np.where(p >= threshold, (1 - p) * false_positive_cost, p * false_negative_cost)
@@ -111,8 +127,12 @@ def incurred_costs(
     >>> incurred_costs([0.2, 0.8, 0.9], [True, True, False], 0.5, 1.0, 9.0).tolist()
     [9.0, 0.0, 1.0]
     """
+    false_positive_cost, false_negative_cost = as_number(
+        false_positive_cost=false_positive_cost, false_negative_cost=false_negative_cost
+    )
+    scores = as_numbers(scores=scores)
     _require_costs(false_positive_cost, false_negative_cost)
-    require_in("[0, 1]", threshold=threshold)
+    threshold = require_in("[0, 1]", threshold=threshold)
     p, truth = _probabilities("scores", scores), np.asarray(positive)
     rule = f"booleans of shape {p.shape}"
     require(truth.dtype == np.bool_ and truth.shape == p.shape, "positive", rule, positive)
@@ -131,7 +151,8 @@ def at_temperature(scores: npt.ArrayLike, temperature: float) -> FloatArray:
     >>> at_temperature([0.25], temperature=0.5).round(12).tolist()  # odds 1/3 become 1/9
     [0.1]
     """
-    require_positive(temperature=temperature)
+    scores = as_numbers(scores=scores)
+    temperature = require_positive(temperature=temperature)
     p = _probabilities("scores", scores)
     require(np.all((p > 0) & (p < 1)), "scores", "in (0, 1)", p)
     logit = (np.log(p) - np.log1p(-p)) / temperature
@@ -140,7 +161,7 @@ def at_temperature(scores: npt.ArrayLike, temperature: float) -> FloatArray:
 
 def _probabilities(argument: str, values: npt.ArrayLike) -> FloatArray:
     """An array whose entries all lie in [0, 1]."""
-    p = np.asarray(values, dtype=float)
+    p = as_floats(values=values)
     require(np.all((p >= 0) & (p <= 1)), argument, "in [0, 1]", p)
     return p
 

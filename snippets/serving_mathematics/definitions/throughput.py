@@ -30,10 +30,12 @@ from serving_mathematics.definitions.closed_network import (
     simulate_cycles,
 )
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_positive,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -42,14 +44,16 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 
-def _network(clients: int, demands_s: npt.ArrayLike, think_time_s: float) -> FloatArray:
-    """The demands as an array, when the network makes sense."""
-    require_positive_integer(clients=clients)
-    demands = np.asarray(demands_s, dtype=float)
+def _network(
+    clients: int, demands_s: npt.ArrayLike, think_time_s: float
+) -> tuple[int, FloatArray, float]:
+    """The same, the demands as an array, when the network makes sense."""
+    clients = require_positive_integer(clients=clients)
+    demands = as_floats(demands_s=demands_s)
     require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
     require_all_positive(demands_s=demands)
-    require_non_negative(think_time_s=think_time_s)
-    return demands
+    think_time_s = require_non_negative(think_time_s=think_time_s)
+    return clients, demands, think_time_s
 
 
 def saturation_clients(demands_s: npt.ArrayLike, think_time_s: float) -> float:
@@ -61,7 +65,7 @@ def saturation_clients(demands_s: npt.ArrayLike, think_time_s: float) -> float:
     >>> saturation_clients([1.0, 4.0], think_time_s=15.0)
     5.0
     """
-    demands = _network(1, demands_s, think_time_s)
+    _, demands, think_time_s = _network(1, demands_s, think_time_s)
     return (float(demands.sum()) + think_time_s) / float(demands.max())
 
 
@@ -77,7 +81,7 @@ def asymptotic_bounds(
     >>> asymptotic_bounds(2, [1.0, 4.0], think_time_s=10.0)
     (0.1, 0.13333333333333333)
     """
-    demands = _network(clients, demands_s, think_time_s)
+    clients, demands, think_time_s = _network(clients, demands_s, think_time_s)
     total = float(demands.sum())
     least = clients / (clients * total + think_time_s)
     return least, min(1 / float(demands.max()), clients / (total + think_time_s))
@@ -95,7 +99,7 @@ def balanced_job_bounds(
     >>> balanced_job_bounds(2, [1.0, 1.0], think_time_s=0.0)  # balanced: N/((N + K − 1)·D) exactly
     (0.6666666666666666, 0.6666666666666666)
     """
-    demands = _network(clients, demands_s, think_time_s)
+    clients, demands, think_time_s = _network(clients, demands_s, think_time_s)
     total, largest = float(demands.sum()), float(demands.max())
     others = clients - 1
     queued_least = others * largest / (1 + think_time_s / (clients * total))
@@ -117,7 +121,8 @@ def exact_mva(
     >>> throughput.round(9).tolist(), residence.tolist()  # X(1) = 1/4, so each queue holds 1/4
     ([0.25, 0.444444444], [[1.0, 1.0], [1.25, 1.25]])
     """
-    demands = _network(clients, demands_s, think_time_s)
+    clients, demands, think_time_s = _network(clients, demands_s, think_time_s)
+    require_work(200 * clients, clients=clients)
     throughput = np.empty(int(clients))
     residence = np.empty((int(clients), demands.size))
     queues = np.zeros(demands.size)

@@ -34,6 +34,7 @@ from serving_mathematics.definitions.queue_simulator import (
     warm_up_length,
 )
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative,
@@ -56,9 +57,9 @@ def utilization(arrival_rate: float, mean_service_s: float, servers: int = 1) ->
     >>> utilization(arrival_rate=8.0, mean_service_s=0.5, servers=5)
     0.8
     """
-    require_non_negative(arrival_rate=arrival_rate)
-    require_positive(mean_service_s=mean_service_s)
-    require_positive_integer(servers=servers)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    servers = require_positive_integer(servers=servers)
     rho = arrival_rate * mean_service_s / servers
     require(
         rho < 1,
@@ -79,9 +80,9 @@ def erlang_b(servers: int, offered_load: float) -> float:
     >>> erlang_b(servers=2, offered_load=1.0)  # ½/(1 + 1 + ½)
     0.2
     """
-    require_positive_integer(servers=servers)
-    require_in("[1, 1e7]", servers=servers)
-    require_non_negative(offered_load=offered_load)
+    servers = require_positive_integer(servers=servers)
+    servers = require_in("[1, 1e7]", servers=servers)
+    offered_load = require_non_negative(offered_load=offered_load)
     blocking = 1.0
     for k in range(1, int(servers) + 1):
         blocking = offered_load * blocking / (k + offered_load * blocking)
@@ -97,7 +98,8 @@ def erlang_c(servers: int, offered_load: float) -> float:
     >>> round(erlang_c(servers=2, offered_load=1.0), 12)
     0.333333333333
     """
-    require_positive_integer(servers=servers)
+    offered_load = as_number(offered_load=offered_load)
+    servers = require_positive_integer(servers=servers)
     require(
         0 <= offered_load < servers,
         "offered_load",
@@ -116,6 +118,7 @@ def mean_wait(arrival_rate: float, mean_service_s: float, servers: int = 1) -> f
     >>> round(mean_wait(arrival_rate=0.8, mean_service_s=1.0), 12)
     4.0
     """
+    mean_service_s, servers = as_number(mean_service_s=mean_service_s, servers=servers)
     rho = utilization(arrival_rate, mean_service_s, servers)
     return erlang_c(servers, rho * servers) * mean_service_s / (servers * (1 - rho))
 
@@ -130,7 +133,8 @@ def wait_exceeds(
     >>> round(wait_exceeds(0.0, arrival_rate=0.8, mean_service_s=1.0), 12)
     0.8
     """
-    require_non_negative(threshold_s=threshold_s)
+    servers = as_number(servers=servers)
+    threshold_s = require_non_negative(threshold_s=threshold_s)
     rho = utilization(arrival_rate, mean_service_s, servers)
     return erlang_c(servers, rho * servers) * math.exp(
         -servers * (1 - rho) * threshold_s / mean_service_s
@@ -148,7 +152,8 @@ def wait_quantile(
     >>> round(wait_quantile(0.99, arrival_rate=0.8, mean_service_s=1.0), 4)  # 5 ln 80
     21.9101
     """
-    require_in("[0, 1)", probability=probability)
+    mean_service_s, servers = as_number(mean_service_s=mean_service_s, servers=servers)
+    probability = require_in("[0, 1)", probability=probability)
     rho = utilization(arrival_rate, mean_service_s, servers)
     waits = erlang_c(servers, rho * servers)
     if waits <= 1 - probability:
@@ -164,8 +169,8 @@ def response_quantile(probability: float, arrival_rate: float, mean_service_s: f
     >>> round(response_quantile(0.99, arrival_rate=0.8, mean_service_s=1.0), 5)
     23.02585
     """
-    require_in("[0, 1)", probability=probability)
-    require_positive(mean_service_s=mean_service_s)
+    probability = require_in("[0, 1)", probability=probability)
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
     return (
         -math.log1p(-probability) * mean_service_s / (1 - utilization(arrival_rate, mean_service_s))
     )
@@ -180,7 +185,8 @@ def max_utilization(probability: float, slowdown: float) -> float:
     >>> round(max_utilization(probability=0.99, slowdown=10.0), 7)
     0.539483
     """
-    require_in("(0, 1)", probability=probability)
+    slowdown = as_number(slowdown=slowdown)
+    probability = require_in("(0, 1)", probability=probability)
     idle = -math.log1p(-probability)
     require(
         idle < slowdown < math.inf,
@@ -202,9 +208,9 @@ def sticky_break_even(replicas: int, utilization: float) -> float:
     >>> round(sticky_break_even(1, 0.8), 12)  # one replica: the same queue
     1.0
     """
-    require_positive_integer(replicas=replicas)
-    require_in("[1, 1e7]", replicas=replicas)
-    require_in("(0, 1)", utilization=utilization)
+    replicas = require_positive_integer(replicas=replicas)
+    replicas = require_in("[1, 1e7]", replicas=replicas)
+    utilization = require_in("(0, 1)", utilization=utilization)
     response = 1 + mean_wait(utilization * replicas, 1.0, replicas)
     return response / (1 + utilization * response)
 

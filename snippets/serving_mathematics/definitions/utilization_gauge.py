@@ -24,10 +24,12 @@ import numpy as np
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import BATCHES, simulate_mean_wait
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ def any_busy(servers: int, offered_load: float) -> float:
     >>> round(any_busy(servers=2, offered_load=1.0), 12)
     0.666666666667
     """
-    require_positive_integer(servers=servers)
-    require_in("[1, 1e7]", servers=servers)
+    offered_load = as_number(offered_load=offered_load)
+    servers = require_positive_integer(servers=servers)
+    servers = require_in("[1, 1e7]", servers=servers)
     require(
         0 <= offered_load < servers,
         "offered_load",
@@ -71,7 +74,7 @@ def most_load_behind(gauge: float) -> float:
     >>> round(most_load_behind(0.5), 9)
     0.693147181
     """
-    require_in("[0, 1)", gauge=gauge)
+    gauge = require_in("[0, 1)", gauge=gauge)
     return -math.log1p(-gauge)
 
 
@@ -84,9 +87,9 @@ def relaxation_time(utilization: float, mean_service_s: float) -> float:
     >>> round(relaxation_time(utilization=0.25, mean_service_s=1.0), 12)
     4.0
     """
-    require_in("[0, 1)", utilization=utilization)
-    require_positive(mean_service_s=mean_service_s)
-    return mean_service_s / (1 - math.sqrt(utilization)) ** 2
+    utilization = require_in("[0, 1)", utilization=utilization)
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    return mean_service_s * ((1 + math.sqrt(utilization)) / (1 - utilization)) ** 2
 
 
 def interval_coverage(
@@ -100,9 +103,11 @@ def interval_coverage(
     >>> interval_coverage(np.random.default_rng(0), 0.3, customers=20_000, runs=5)
     1.0
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_positive_integer(runs=runs)
-    require_in("[1, 1e5]", runs=runs)
+    customers = as_number(customers=customers)
+    require_work(customers, customers=customers)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    runs = require_positive_integer(runs=runs)
+    runs = require_in("[1, 1e5]", runs=runs)
     exact, held = utilization / (1 - utilization), 0
     for _ in range(int(runs)):
         run = simulate_mean_wait(rng, utilization, customers=customers)

@@ -21,7 +21,7 @@ from serving_mathematics.engine.step_costs import StepCosts, mean_and_half_width
 from serving_mathematics.measuring import digits, read_record
 from serving_mathematics.optimization.continuous_batching import Engine, Workload
 from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import require_positive
+from serving_mathematics.require import require, require_non_negative_integer, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def runs_at(record: dict[str, Any], rate: float) -> list[dict[str, Any]]:
     >>> runs_at({"loads": {"runs": [{"rate": 1.0}, {"rate": 2.0}]}}, 2.0)
     [{'rate': 2.0}]
     """
-    require_positive(rate=rate)
+    rate = require_positive(rate=rate)
     return [run for run in record["loads"]["runs"] if run["rate"] == rate]
 
 
@@ -61,12 +61,16 @@ def relative_errors(
     """Predicted over measured, less one, of each run.
 
     runs: of a record. latency: `ttft_s` or `tpot_s`. place: of the quantile. model: by which costs
-    it was predicted, one of those of `predictions`.
+    it was predicted, one of those of `predictions`. Raises ValueError where a run lacks the place.
 
     >>> run = {"predicted": {"changes": {"ttft_s": [0.2]}}, "measured": {"ttft_s": [0.25]}}
     >>> [round(error, 12) for error in relative_errors([run], "ttft_s", 0)]
     [-0.2]
     """
+    place = require_non_negative_integer(place=place)
+    for run in runs:
+        most = len(run["measured"][latency])
+        require(place < most, "place", f"below {most}, the quantiles of a run", place)
     return [
         run["predicted"][model][latency][place] / run["measured"][latency][place] - 1
         for run in runs

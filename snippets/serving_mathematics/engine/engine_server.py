@@ -60,7 +60,7 @@ from serving_mathematics.engine.engine_process import (
     Question,
 )
 from serving_mathematics.engine.token_engine import EngineMissing, Settings
-from serving_mathematics.require import require_non_negative_integer, require_positive
+from serving_mathematics.require import require_non_negative_integer, require_positive, widen_fields
 
 STATUS = {"invalid": 400, "full": 429, "late": 504, "failed": 500, "closing": 503}
 OUTCOME = {"invalid": "bad", "full": "refused"}  # as counted; the others by their name
@@ -80,6 +80,7 @@ class ServerLimits:
 
     def __post_init__(self) -> None:
         """Refuse what is no limit."""
+        widen_fields(self)
         require_non_negative_integer(queue=self.queue)
         require_positive(deadline_s=self.deadline_s, write_s=self.write_s)
         require_positive(drain_s=self.drain_s, silent_s=self.silent_s)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import as_floats, require
 
 FloatArray = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -49,6 +49,7 @@ def decoded(blocks: Bytes, kind: str) -> FloatArray:
     """
     raw, size = np.asarray(blocks), _block_bytes(kind)
     whole = raw.dtype == np.uint8 and raw.size > 0 and raw.size % size == 0
+    whole = whole and not np.ma.is_masked(blocks)
     require(whole, "blocks", f"whole ones of {size} bytes", f"{raw.dtype} of {raw.size}")
     raw = raw.ravel()
     if kind in ("F32", "F16"):
@@ -75,7 +76,7 @@ def encoded(values: npt.ArrayLike, kind: str) -> Bytes:
     [0, 176, 64]
     """
     _block_bytes(kind)
-    given = np.asarray(values, dtype=float).ravel()
+    given = as_floats(values=values).ravel()
     whole = given.size > 0 and given.size % BLOCK == 0
     fits = whole and bool((np.abs(given) <= np.finfo(np.float32).max).all())
     require(fits, "values", f"finite floats, in whole blocks of {BLOCK}", given)

@@ -220,7 +220,7 @@ def refused(wall_over_cpu: Sequence[float]) -> bool:
     >>> refused([1.01, 1.04]), refused([1.01, 1.06])
     (False, True)
     """
-    require_all_positive(wall_over_cpu=wall_over_cpu)
+    wall_over_cpu = require_all_positive(wall_over_cpu=wall_over_cpu)
     require(len(wall_over_cpu) > 0, "wall_over_cpu", "of one file or more", wall_over_cpu)
     return max(wall_over_cpu) > WALL_OVER_CPU
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.engine.gguf_file import GgufFile
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import as_numbers, require, require_in
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -171,6 +171,7 @@ def expectations(
     >>> np.round(loss.astype(float), 3).tolist()  # ln(1 + e^−√2), and √2 more
     [[0.218, 1.632]]
     """
+    tokens = as_numbers(tokens=tokens)
     t = np.asarray(tokens)
     fits = t.ndim == 2 and t.shape[1] > 1 and t.size > 0 and np.issubdtype(t.dtype, np.integer)
     known = fits and t.min() >= 0 and t.max() < len(model.head)
@@ -200,7 +201,7 @@ def rescaled(model: Llama, factor: float, rng: np.random.Generator) -> Llama:
     >>> rescaled(bare, 1.25, np.random.default_rng(0)) == bare  # nothing to rescale
     True
     """
-    require_in("(1, 4]", factor=factor)
+    factor = require_in("(1, 4]", factor=factor)
     weights = dict(model.weights)
 
     def random(size: int) -> FloatArray:

@@ -32,6 +32,7 @@ from serving_mathematics.optimization.continuous_batching import (
 )
 from serving_mathematics.optimization.event_skipping import simulate
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_positive,
     require_in,
@@ -55,8 +56,8 @@ def cut_workload(workload: Workload, last_s: float, context_tokens: int) -> Work
     >>> cut_workload(Workload([0, 1, 9], [5, 9, 1], [3, 9, 1]), 2.0, 10).output_tokens.tolist()
     [3, 1]
     """
-    require_positive(last_s=last_s)
-    require_in("[2, 1e9]", context_tokens=context_tokens)
+    last_s = require_positive(last_s=last_s)
+    context_tokens = require_in("[2, 1e9]", context_tokens=context_tokens)
     due = int(np.searchsorted(workload.arrival_s, last_s, side="right"))
     require(due > 0, "last_s", f"at or after {workload.arrival_s[0]:.6g}", last_s)
     prompts = np.minimum(workload.prompt_tokens[:due], context_tokens - 1)
@@ -64,10 +65,11 @@ def cut_workload(workload: Workload, last_s: float, context_tokens: int) -> Work
     return Workload(workload.arrival_s[:due], prompts, outputs)
 
 
-def _require_bounded(rate: float, seed: int, run_s: float) -> None:
-    require_positive(rate=rate, run_s=run_s)
-    require_non_negative_integer(seed=seed)
+def _require_bounded(rate: float, seed: int, run_s: float) -> tuple[float, int, float]:
+    rate, run_s = require_positive(rate=rate, run_s=run_s)
+    seed = require_non_negative_integer(seed=seed)
     require(rate * run_s <= MOST_REQUESTS, "rate", f"at most {MOST_REQUESTS / run_s:g}", rate)
+    return rate, seed, run_s
 
 
 def poisson_load(rate: float, seed: int, run_s: float, context_tokens: int) -> Workload:
@@ -79,7 +81,7 @@ def poisson_load(rate: float, seed: int, run_s: float, context_tokens: int) -> W
     >>> poisson_load(5.0, 0, 2.0, 2048).prompt_tokens.size
     8
     """
-    _require_bounded(rate, seed, run_s)
+    rate, seed, run_s = _require_bounded(rate, seed, run_s)
     rng = np.random.default_rng([seed, int(1000 * rate)])
     whole = chat_workload(rng, rate, int(3 * rate * run_s) + 10, MEAN_PROMPT, MEAN_OUTPUT)
     return cut_workload(whole, run_s, context_tokens)
@@ -102,7 +104,7 @@ def trace_load(
     >>> int(load.prompt_tokens[0]), int(load.output_tokens[0]), int(sum(load.arrival_s < 5.0))
     (10, 2, 46)
     """
-    _require_bounded(rate, seed, run_s)
+    rate, seed, run_s = _require_bounded(rate, seed, run_s)
     rng = np.random.default_rng([seed, int(1000 * rate)])
     minutes = np.array(trace["requests_per_minute"], dtype=float)
     part_s = run_s / minutes.size
@@ -154,11 +156,11 @@ def tuned_cost_s(
     >>> round(tuned_cost_s(engine_of, [load], [np.median(seen)], most_s=2.0), 2)
     0.5
     """
-    measured = np.asarray(measured_tpot_s, dtype=float)
+    measured = as_floats(measured_tpot_s=measured_tpot_s)
     shaped = len(loads) > 0 and measured.shape == (len(loads),)
     require(shaped, "measured_tpot_s", "one of each run, n ≥ 1", measured.shape)
     require_all_positive(measured_tpot_s=measured)
-    require_positive(most_s=most_s)
+    most_s = require_positive(most_s=most_s)
     low, high = 0.0, most_s
     while high - low > most_s / 1000:
         middle = (low + high) / 2

@@ -142,7 +142,7 @@ def change_rows(bench: Steps, rounds: int = 8) -> list[dict[str, Any]]:
     ...
     ValueError: rounds must be a positive integer, got 0
     """
-    require_positive_integer(rounds=rounds)
+    rounds = require_positive_integer(rounds=rounds)
     most = bench.settings.max_sequences
     require(most >= 12, "bench", "with places for 12 sequences", most)
 
@@ -250,7 +250,9 @@ def refusal(before_s: float, after_s: float, calibrated_s: float, steps: Sequenc
     >>> refusal(0.010, 0.0112, 0.010, [])
     'the reference step took 1.12 times as long after the run'
     """
-    require_positive(before_s=before_s, after_s=after_s, calibrated_s=calibrated_s)
+    before_s, after_s, calibrated_s = require_positive(
+        before_s=before_s, after_s=after_s, calibrated_s=calibrated_s
+    )
     for when, step_s in (("before", before_s), ("after", after_s)):
         ratio = step_s / calibrated_s
         if abs(ratio - 1) > DRIFT:
@@ -423,8 +425,8 @@ def measured_loads(
     ...
     ValueError: repeats must be a positive integer, got 0
     """
-    require_positive_integer(repeats=repeats)
-    require_positive(run_s=run_s)
+    repeats = require_positive_integer(repeats=repeats)
+    run_s = require_positive(run_s=run_s)
     limits, engine = bench.settings, engine_of(calibration, bench.settings)
     sample = poisson_load(1.0, 99, 20_000.0, limits.context_tokens)
     most = saturated_rate(sample.prompt_tokens, sample.output_tokens, engine)
@@ -448,8 +450,8 @@ def conditions(settings: Settings, repeats: int, run_s: float) -> dict[str, Any]
     >>> conditions(Settings(), 3, 2.0)["asked"]["repeats"]
     3
     """
-    require_positive_integer(repeats=repeats)
-    require_positive(run_s=run_s)
+    repeats = require_positive_integer(repeats=repeats)
+    run_s = require_positive(run_s=run_s)
     return {
         "rules": {
             "drift": DRIFT,

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.optimization.continuous_batching import Engine, StepTable
-from serving_mathematics.require import require, require_all_finite, require_all_positive
+from serving_mathematics.require import as_floats, require, require_all_finite, require_all_positive
 
 FloatArray = npt.NDArray[np.float64]
 STUDENT_T_975 = {2: 4.3026527, 3: 3.1824463, 4: 2.7764451}  # by degrees of freedom (scipy)
@@ -50,7 +50,7 @@ class StepCosts:
     def predict_s(self, tokens: npt.ArrayLike) -> FloatArray:
         """Times of steps [s], shape (n,), from their prompt tokens, decoding sequences, context and
         pairs, shape (n, 4); without pairs (n, 3)."""
-        rows = np.asarray(tokens, dtype=float)
+        rows = as_floats(tokens=tokens)
         costs = [self.prompt_token_s, self.decode_token_s, self.context_token_s, self.pair_s]
         return np.asarray(self.step_s + rows @ np.array(costs[: rows.shape[1]]))
 
@@ -99,7 +99,7 @@ def fit_costs(tokens: npt.ArrayLike, step_s: npt.ArrayLike) -> StepCosts:
     >>> [round(cost, 9) for cost in (costs.step_s, costs.prompt_token_s, costs.decode_token_s)]
     [2.0, 0.5, 1.0]
     """
-    rows, times = np.asarray(tokens, dtype=float), np.asarray(step_s, dtype=float)
+    rows, times = as_floats(tokens=tokens), as_floats(step_s=step_s)
     shaped = rows.ndim == 2 and rows.shape[1] in (3, 4) and rows.shape[0] > rows.shape[1]
     require(shaped, "tokens", "of shape (n, 3), n ≥ 4, or (n, 4), n ≥ 5", rows.shape)
     require(times.shape == rows.shape[:1], "step_s", f"of shape {rows.shape[:1]}", times.shape)
@@ -131,7 +131,7 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
     >>> mean, round(half, 3)  # 4.303/√3
     (2.0, 2.484)
     """
-    sample = np.asarray(values, dtype=float)
+    sample = as_floats(values=values)
     known = sample.ndim == 1 and sample.size - 1 in STUDENT_T_975
     require(known, "values", "of three to five runs", sample.shape)
     require_all_finite(values=sample)

@@ -30,10 +30,12 @@ from typing import Any
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_numbers,
     require,
     require_in,
     require_non_negative_integer,
     require_positive_integer,
+    widen_fields,
 )
 
 BLOCK_TOKENS = 32  # of a block of the cache on a CPU, openvino.genai
@@ -68,6 +70,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what is not an engine."""
+        widen_fields(self)
         require_positive_integer(
             max_sequences=self.max_sequences,
             token_budget=self.token_budget,
@@ -123,7 +126,7 @@ def require_ask(ask: Ask, context_tokens: int) -> None:
     ...
     ValueError: max_tokens must be at most 3 after a prompt of 2 tokens, got 4
     """
-    require_positive_integer(context_tokens=context_tokens)
+    context_tokens = require_positive_integer(context_tokens=context_tokens)
     size = len(ask.prompt)
     require(1 <= size < context_tokens, "prompt", f"of 1 to {context_tokens - 1} tokens", size)
     for token in ask.prompt:
@@ -187,6 +190,7 @@ def plan_step(
     >>> plan_step([(4, 0), (5, 5), (9, 9)], decoding=1, token_budget=8)
     ([0, 5, 2], 18)
     """
+    prompts = as_numbers(prompts=prompts)
     left, chunks, pairs = token_budget - decoding, [], 0
     for whole, todo in prompts:
         chunk = min(todo, left)
@@ -322,7 +326,7 @@ class TokenEngine:
         """Take a request, which waits until there is a place. Raises ValueError when it cannot be
         served or its number is taken."""
         require_ask(ask, self.settings.context_tokens)
-        require_non_negative_integer(number=number)
+        number = require_non_negative_integer(number=number)
         require(number not in self._known, "number", "new", number)
         request = _Request(number, ask, len(ask.prompt))
         self._known[number] = request

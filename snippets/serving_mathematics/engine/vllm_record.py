@@ -42,7 +42,9 @@ def cached_tokens(prompt_tokens: int, block_tokens: int) -> int:
     >>> cached_tokens(129, 32), cached_tokens(128, 32)
     (128, 96)
     """
-    require_positive_integer(prompt_tokens=prompt_tokens, block_tokens=block_tokens)
+    prompt_tokens, block_tokens = require_positive_integer(
+        prompt_tokens=prompt_tokens, block_tokens=block_tokens
+    )
     return (prompt_tokens - 1) // block_tokens * block_tokens
 
 

@@ -22,14 +22,20 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def _parts(availabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    parts = np.asarray(availabilities, dtype=float)
+    parts = as_floats(availabilities=availabilities)
     require(parts.ndim == 1 and parts.size > 0, "availabilities", "a non-empty list", parts)
     require(np.all((parts >= 0) & (parts <= 1)), "availabilities", "in [0, 1]", parts)
     return parts
@@ -66,6 +72,7 @@ def k_of_n(needed: int, availabilities: npt.ArrayLike) -> float:
     >>> k_of_n(2, [0.5, 0.5, 0.5])
     0.5
     """
+    needed = as_number(needed=needed)
     parts = _parts(availabilities)
     require(
         needed % 1 == 0 and 1 <= needed <= parts.size,
@@ -88,8 +95,8 @@ def zero_failure_bound(trials: int, confidence: float = 0.95) -> float:
     >>> round(zero_failure_bound(trials=2, confidence=0.75), 12)
     0.5
     """
-    require_positive_integer(trials=trials)
-    require_in("(0, 1)", confidence=confidence)
+    trials = require_positive_integer(trials=trials)
+    confidence = require_in("(0, 1)", confidence=confidence)
     return -math.expm1(math.log1p(-confidence) / trials)
 
 
@@ -104,14 +111,15 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tup
     >>> low, round(high, 12)
     (0.0, 0.5)
     """
-    require_positive_integer(trials=trials)
+    failures = as_number(failures=failures)
+    trials = require_positive_integer(trials=trials)
     require(
         failures % 1 == 0 and 0 <= failures <= trials,
         "failures",
         f"an integer in 0…{trials}",
         failures,
     )
-    require_in("(0, 1)", confidence=confidence)
+    confidence = require_in("(0, 1)", confidence=confidence)
     tail, steps = (1 - confidence) / 2, np.arange(1, failures + 1)
     log_ways = np.append(0.0, np.cumsum(np.log((trials - steps + 1) / steps)))  # to choose x of N
 

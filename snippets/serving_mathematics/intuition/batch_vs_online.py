@@ -24,6 +24,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.definitions.utilization import erlang_c, wait_exceeds
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative,
@@ -61,7 +62,9 @@ def batch_servers(arrival_rate: float, mean_service_s: float) -> int:
     >>> batch_servers(arrival_rate=100.0, mean_service_s=0.05)
     5
     """
-    require_positive(arrival_rate=arrival_rate, mean_service_s=mean_service_s)
+    arrival_rate, mean_service_s = require_positive(
+        arrival_rate=arrival_rate, mean_service_s=mean_service_s
+    )
     return max(1, math.ceil(round(arrival_rate * mean_service_s, 9)))
 
 
@@ -76,9 +79,12 @@ def peak_servers(
     >>> peak_servers(arrival_rate=100.0, mean_service_s=0.05, peak_to_mean=2.5, max_utilization=0.6)
     21
     """
-    require_positive(arrival_rate=arrival_rate, mean_service_s=mean_service_s)
+    peak_to_mean = as_number(peak_to_mean=peak_to_mean)
+    arrival_rate, mean_service_s = require_positive(
+        arrival_rate=arrival_rate, mean_service_s=mean_service_s
+    )
     require(1 <= peak_to_mean < math.inf, "peak_to_mean", "finite and at least 1", peak_to_mean)
-    require_in("(0, 1]", max_utilization=max_utilization)
+    max_utilization = require_in("(0, 1]", max_utilization=max_utilization)
     load = peak_to_mean * arrival_rate * mean_service_s
     return max(1, math.ceil(round(load / max_utilization, 9)))
 
@@ -95,9 +101,9 @@ def online_servers(
     >>> online_servers(peak_rate=1.0, mean_service_s=1.0, wait_s=0.0, late_share=0.4)  # C(2,1)=1/3
     2
     """
-    require_positive(peak_rate=peak_rate, mean_service_s=mean_service_s)
-    require_non_negative(wait_s=wait_s)
-    require_in("(0, 1)", late_share=late_share)
+    peak_rate, mean_service_s = require_positive(peak_rate=peak_rate, mean_service_s=mean_service_s)
+    wait_s = require_non_negative(wait_s=wait_s)
+    late_share = require_in("(0, 1)", late_share=late_share)
     load = peak_rate * mean_service_s
     most = 1e7 / mean_service_s
     require(
@@ -126,8 +132,8 @@ def online_engines(
     >>> online_engines(peak_rate=1.0, answer_s=1.0, places=4, wait_s=0.0, late_share=0.4)
     1
     """
-    require_positive(answer_s=answer_s)
-    require_positive_integer(places=places)
+    answer_s = require_positive(answer_s=answer_s)
+    places = require_positive_integer(places=places)
     return math.ceil(online_servers(peak_rate, answer_s, wait_s, late_share) / places)
 
 
@@ -140,8 +146,9 @@ def cost_ratio(peak_to_mean: float, max_utilization: float) -> float:
     >>> cost_ratio(peak_to_mean=2.0, max_utilization=0.5)
     4.0
     """
+    peak_to_mean = as_number(peak_to_mean=peak_to_mean)
     require(1 <= peak_to_mean < math.inf, "peak_to_mean", "finite and at least 1", peak_to_mean)
-    require_in("(0, 1]", max_utilization=max_utilization)
+    max_utilization = require_in("(0, 1]", max_utilization=max_utilization)
     return peak_to_mean / max_utilization
 
 
@@ -157,7 +164,8 @@ def shared_prices(
     >>> shared_prices(servers=6, online_load=2.0, batch_load=2.0, batch_price=0.5)
     (2.0, 1.0)
     """
-    require_positive_integer(servers=servers)
+    online_load, batch_load = as_number(online_load=online_load, batch_load=batch_load)
+    servers = require_positive_integer(servers=servers)
     require(0 < online_load <= servers, "online_load", f"in (0, {servers}]", online_load)
     require(
         0 <= batch_load <= servers - online_load,
@@ -165,7 +173,7 @@ def shared_prices(
         f"in [0, {servers - online_load:g}], what online work leaves",
         batch_load,
     )
-    require_in("[0, 1]", batch_price=batch_price)
+    batch_price = require_in("[0, 1]", batch_price=batch_price)
     online = servers / (online_load + batch_price * batch_load)
     return online, batch_price * online
 

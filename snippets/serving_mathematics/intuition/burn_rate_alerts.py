@@ -20,11 +20,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -46,15 +49,15 @@ def errors_to_fire(requests: npt.ArrayLike, slo: float, burn: float) -> Counts:
     >>> errors_to_fire([10, 69, 70, 1000], slo=0.999, burn=14.4).tolist()
     [1, 1, 2, 15]
     """
-    counts = np.asarray(requests, dtype=float)
+    counts = as_floats(requests=requests)
     require(
         np.all((counts >= 0) & (counts < math.inf) & (np.rint(counts) == counts)),
         "requests",
         "non-negative integers",
         counts,
     )
-    require_in("(0, 1)", slo=slo)
-    require_positive(burn=burn)
+    slo = require_in("(0, 1)", slo=slo)
+    burn = require_positive(burn=burn)
     return (np.floor(burn * (1 - slo) * counts + 1e-9) + 1).astype(np.int64)
 
 
@@ -76,11 +79,12 @@ def alert_firing(
     >>> alert_firing([10] * 4, [0, 5, 5, 0], long=3, short=1, slo=0.9, burn=1.0).tolist()
     [False, False, True, False]
     """
-    served, failed = np.asarray(requests, dtype=float), np.asarray(errors, dtype=float)
+    long = as_number(long=long)
+    served, failed = as_floats(requests=requests), as_floats(errors=errors)
     require(served.ndim >= 1 and served.size > 0, "requests", "a non-empty array", served.shape)
     require_shape(served.shape, errors=failed)
     require(np.all((failed >= 0) & (failed <= served)), "errors", "in 0…requests", failed)
-    require_positive_integer(short=short)
+    short = require_positive_integer(short=short)
     require(long % 1 == 0 and long >= short, "long", "an integer ≥ short", long)
 
     def exceeds(window: int) -> npt.NDArray[np.bool_]:
@@ -106,7 +110,8 @@ def simulated_month(
     for start, length, rate in incidents:
         require(0 <= rate <= 1, "incidents", "of error rates in [0, 1]", rate)
         rates[round(start * DAY_MIN) : round((start + length) * DAY_MIN)] = rate
-    require_positive(requests_per_min=requests_per_min)
+    requests_per_min = require_positive(requests_per_min=requests_per_min)
+    require_work(requests_per_min, requests_per_min=requests_per_min)
     requests = rng.poisson(requests_per_min, rates.size)
     return requests, rng.binomial(requests, rates)
 

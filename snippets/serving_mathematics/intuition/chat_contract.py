@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import require, require_positive_integer, widen_fields
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class ChatContract:
 
     def __post_init__(self) -> None:
         """Refuse what is no endpoint."""
+        widen_fields(self)
         require_positive_integer(context_tokens=self.context_tokens)
         reasons = self.finish_reasons
         require(len(reasons) > 0, "finish_reasons", "at least one", sorted(reasons))

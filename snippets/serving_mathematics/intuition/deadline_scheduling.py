@@ -24,9 +24,12 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.intuition.batch_vs_online import online_servers, shared_prices
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
     >>> daily_profile(2.0, slots=4).round(6).tolist()  # x² : x : 1 : x with x = 1 + √2
     [2.0, 0.828427, 0.343146, 0.828427]
     """
+    peak_to_mean, slots = as_number(peak_to_mean=peak_to_mean, slots=slots)
     require(slots % 1 == 0 and slots >= 2, "slots", "an integer of at least 2", slots)
     require(
         1 <= peak_to_mean <= slots / 2,
@@ -54,6 +58,7 @@ def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
         f"in [1, {slots / 2:g}], half of the slots",
         peak_to_mean,
     )
+    require_work(slots, slots=slots)
     dip = np.cos(2 * np.pi * np.arange(int(slots)) / slots) - 1  # 0 at the peak
     low, high = 0.0, float(slots) ** 2
     for _ in range(80):
@@ -70,8 +75,8 @@ def _day(
     batch_demand: npt.ArrayLike, held_servers: npt.ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
     """Both curves as arrays of one shape, refused when empty, negative or not finite."""
-    batch = np.asarray(batch_demand, dtype=float)
-    held = np.zeros_like(batch) if held_servers is None else np.asarray(held_servers, dtype=float)
+    batch = as_floats(batch_demand=batch_demand)
+    held = np.zeros_like(batch) if held_servers is None else as_floats(held_servers=held_servers)
     require(batch.ndim == 1 and batch.size > 0, "batch_demand", "a non-empty line", batch.shape)
     require_shape(batch.shape, held_servers=held)
     for name, values in (("batch_demand", batch), ("held_servers", held)):
@@ -97,7 +102,8 @@ def smallest_fleet(
     3.0
     """
     batch, held = _day(batch_demand, held_servers)
-    require_positive_integer(window=window)
+    window = require_positive_integer(window=window)
+    require_work(window, window=window)
     n, w = batch.size, int(window)
     days = 3 + w // n
     arrived = np.r_[0.0, np.cumsum(np.tile(batch, days))]
@@ -130,6 +136,7 @@ def backfill(
     >>> day.done.tolist(), day.longest_window
     ([3.0, 3.0, 0.0], 2)
     """
+    capacity = as_number(capacity=capacity)
     batch, held = _day(batch_demand, held_servers)
     least = max(held.max(), batch.mean() + held.mean())
     require(

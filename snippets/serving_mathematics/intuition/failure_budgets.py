@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +45,8 @@ def error_budget(slo: float, total: float) -> float:
     >>> round(error_budget(slo=0.999, total=1_000_000), 6)
     1000.0
     """
-    require_in("(0, 1)", slo=slo)
-    require_positive(total=total)
+    slo = require_in("(0, 1)", slo=slo)
+    total = require_positive(total=total)
     return (1 - slo) * total
 
 
@@ -53,8 +59,8 @@ def burn_rate(error_rate: float, slo: float) -> float:
     >>> round(burn_rate(error_rate=0.02, slo=0.99), 9)
     2.0
     """
-    require_in("[0, 1]", error_rate=error_rate)
-    require_in("(0, 1)", slo=slo)
+    error_rate = require_in("[0, 1]", error_rate=error_rate)
+    slo = require_in("(0, 1)", slo=slo)
     return error_rate / (1 - slo)
 
 
@@ -66,8 +72,8 @@ def budget_spent(burn: float, duration_s: float, period_s: float) -> float:
     >>> budget_spent(burn=2.0, duration_s=86400.0, period_s=864000.0)
     0.2
     """
-    require_non_negative(burn=burn, duration_s=duration_s)
-    require_positive(period_s=period_s)
+    burn, duration_s = require_non_negative(burn=burn, duration_s=duration_s)
+    period_s = require_positive(period_s=period_s)
     return burn * duration_s / period_s
 
 
@@ -80,8 +86,8 @@ def exhaustion_time(burn: float, period_s: float, remaining: float = 1.0) -> flo
     >>> exhaustion_time(burn=10.0, period_s=864000.0) / 86400
     1.0
     """
-    require_positive(burn=burn, period_s=period_s)
-    require_in("[0, 1]", remaining=remaining)
+    burn, period_s = require_positive(burn=burn, period_s=period_s)
+    remaining = require_in("[0, 1]", remaining=remaining)
     return remaining * period_s / burn
 
 
@@ -94,8 +100,9 @@ def burn_threshold(spend: float, window_s: float, period_s: float) -> float:
     >>> burn_threshold(spend=0.05, window_s=36 * 3600.0, period_s=30 * 86400.0)
     1.0
     """
-    require_in("(0, 1]", spend=spend)
-    require_positive(period_s=period_s)
+    window_s = as_number(window_s=window_s)
+    spend = require_in("(0, 1]", spend=spend)
+    period_s = require_positive(period_s=period_s)
     require(0 < window_s <= period_s, "window_s", "positive and at most period_s", window_s)
     return spend * period_s / window_s
 
@@ -109,8 +116,8 @@ def detection_time(error_rate: float, slo: float, threshold: float, window_s: fl
     >>> round(detection_time(error_rate=0.5, slo=0.99, threshold=10.0, window_s=3600.0), 9)
     720.0
     """
-    require_in("(0, 1]", error_rate=error_rate)
-    require_positive(threshold=threshold, window_s=window_s)
+    error_rate = require_in("(0, 1]", error_rate=error_rate)
+    threshold, window_s = require_positive(threshold=threshold, window_s=window_s)
     burning = burn_rate(error_rate, slo)
     return window_s * threshold / burning if burning > threshold else math.inf
 
@@ -124,6 +131,7 @@ def reset_time(error_rate: float, slo: float, threshold: float, window_s: float)
     >>> round(reset_time(error_rate=0.5, slo=0.99, threshold=10.0, window_s=3600.0), 9)
     2880.0
     """
+    window_s = as_number(window_s=window_s)
     return max(0.0, window_s - detection_time(error_rate, slo, threshold, window_s))
 
 

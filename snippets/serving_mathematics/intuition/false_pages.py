@@ -25,6 +25,7 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.intuition.burn_rate_alerts import alert_firing, errors_to_fire
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative_integer,
@@ -42,9 +43,9 @@ WINDOWS_PER_MONTH = 30 * 24 * 12  # short windows of 5 min in 30 days
 
 def _needed(requests_short: int, slo: float, burn: float, windows: int) -> tuple[int, int]:
     """Errors that fire the short window and the long one, ⌊b*(1−s)n⌋ + 1 of n requests."""
-    require_positive_integer(requests_short=requests_short)
-    require_in("(0, 1)", slo=slo)
-    require_positive(burn=burn)
+    requests_short = require_positive_integer(requests_short=requests_short)
+    slo = require_in("(0, 1)", slo=slo)
+    burn = require_positive(burn=burn)
     require(windows % 1 == 0 and windows >= 2, "windows", "an integer ≥ 2", windows)
     most = "at most a million requests in the long window"
     require(windows * requests_short <= 1e6, "requests_short", most, requests_short)
@@ -62,8 +63,8 @@ def binomial_probabilities(trials: int, probability: float) -> npt.NDArray[np.fl
     >>> binomial_probabilities(2, 0.5).round(12).tolist()
     [0.25, 0.5, 0.25]
     """
-    require_non_negative_integer(trials=trials)
-    require_in("(0, 1)", probability=probability)
+    trials = require_non_negative_integer(trials=trials)
+    probability = require_in("(0, 1)", probability=probability)
     k = np.arange(1, trials + 1)
     ratios = np.log((trials - k + 1) / k) + math.log(probability) - math.log1p(-probability)
     logs = trials * math.log1p(-probability) + np.cumsum(np.r_[0.0, ratios])
@@ -82,7 +83,8 @@ def fire_probability(
     >>> round(fire_probability(1, error_rate=0.001, slo=0.999, burn=14.4), 9)
     0.001
     """
-    require_in("(0, 1)", error_rate=error_rate)
+    windows = as_number(windows=windows)
+    error_rate = require_in("(0, 1)", error_rate=error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
     last = binomial_probabilities(requests_short, error_rate)
     rest = binomial_probabilities((windows - 1) * requests_short, error_rate)
@@ -105,7 +107,8 @@ def page_start_probability(
     >>> round(p, 9) == round(0.001 * 0.999, 9)
     True
     """
-    require_in("(0, 1)", error_rate=error_rate)
+    windows = as_number(windows=windows)
+    error_rate = require_in("(0, 1)", error_rate=error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
 
     def lumped(trials: int) -> npt.NDArray[np.float64]:

@@ -33,7 +33,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import as_numbers, require
 
 ELEMENT_BYTES = {  # [B], Open Inference Protocol, Tensor Data Types; BYTES has no fixed size
     "BOOL": 1,
@@ -94,6 +94,7 @@ def element_count(shape: Sequence[int]) -> int:
     >>> element_count([2**32, 2**32]) == 2**64
     True
     """
+    shape = as_numbers(shape=shape)
     sizes = [0 <= size < 2**64 and size % 1 == 0 for size in shape]
     require(all(sizes), "shape", "made of integers in [0, 2⁶⁴)", list(shape))
     return math.prod(int(size) for size in shape)
@@ -107,6 +108,7 @@ def raw_bytes(datatype: str, shape: Sequence[int]) -> int:
     >>> raw_bytes("FP32", [2, 4])
     32
     """
+    shape = as_numbers(shape=shape)
     require(datatype in ELEMENT_BYTES, "datatype", "of fixed size", repr(datatype))
     return ELEMENT_BYTES[datatype] * element_count(shape)
 

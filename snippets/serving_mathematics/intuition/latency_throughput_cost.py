@@ -24,6 +24,9 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import find_system
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_all_positive,
@@ -58,7 +61,7 @@ def ridge_intensity(peak_flops: float, bandwidth: float) -> float:
     >>> ridge_intensity(peak_flops=600.0, bandwidth=3.0)
     200.0
     """
-    require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
+    peak_flops, bandwidth = require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
     return peak_flops / bandwidth
 
 
@@ -73,7 +76,8 @@ def attainable_flops(
     >>> attainable_flops([1.0, 500.0], peak_flops=600.0, bandwidth=3.0).tolist()
     [3.0, 600.0]
     """
-    values = np.asarray(intensity, dtype=float)
+    bandwidth = as_number(bandwidth=bandwidth)
+    values = as_floats(intensity=intensity)
     require(
         values.size > 0 and np.all((values > 0) & (values < math.inf)),
         "intensity",
@@ -92,7 +96,7 @@ def matmul_intensity(batch: float, width: float, hidden: float) -> float:
     >>> matmul_intensity(batch=2.0, width=4.0, hidden=4.0)
     1.0
     """
-    require_positive(batch=batch, width=width, hidden=hidden)
+    batch, width, hidden = require_positive(batch=batch, width=width, hidden=hidden)
     return 1 / (1 / batch + 1 / width + 1 / hidden)
 
 
@@ -105,8 +109,9 @@ def critical_batch(ridge: float, width: float, hidden: float) -> float:
     >>> critical_batch(ridge=1.0, width=4.0, hidden=4.0)
     2.0
     """
-    require_positive(ridge=ridge)
-    largest = matmul_intensity(1e300, width, hidden)
+    width, hidden = as_number(width=width, hidden=hidden)
+    ridge = require_positive(ridge=ridge)
+    largest = matmul_intensity(1e100, width, hidden)
     require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
     return ridge / (1 - ridge * (1 / width + 1 / hidden))
 
@@ -129,16 +134,17 @@ def decode_step_time(
     >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
     4.0
     """
-    require_all_finite(batch=batch)
-    sequences = np.asarray(batch, dtype=float)
+    batch = as_numbers(batch=batch)
+    batch = require_all_finite(batch=batch)
+    sequences = as_floats(batch=batch)
     require(
         sequences.size > 0 and np.all(sequences >= 1),
         "batch",
         "non-empty, at least 1 and finite",
         batch,
     )
-    require_positive(parameters=parameters, weight_bytes=weight_bytes)
-    require_non_negative(kv_bytes=kv_bytes)
+    parameters, weight_bytes = require_positive(parameters=parameters, weight_bytes=weight_bytes)
+    kv_bytes = require_non_negative(kv_bytes=kv_bytes)
     ridge_intensity(peak_flops, bandwidth)
     linear = np.maximum(2 * sequences * parameters / peak_flops, weight_bytes / bandwidth)
     return np.asarray(linear + sequences * kv_bytes / bandwidth)
@@ -160,6 +166,7 @@ def largest_batch(
     >>> largest_batch(4.5, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0)
     3
     """
+    limit_s = as_number(limit_s=limit_s)
     model = (parameters, weight_bytes, kv_bytes, peak_flops, bandwidth)
     alone = float(decode_step_time(1, *model))
     require(alone <= limit_s < math.inf, "limit_s", f"finite and at least {alone:.3g}", limit_s)
@@ -186,9 +193,9 @@ def throughput_ceiling(
     >>> throughput_ceiling(3.0, 1.0, peak_flops=60.0, bandwidth=2.5)
     2.0
     """
-    require_positive(parameters=parameters)
-    require_non_negative(kv_bytes=kv_bytes)
-    require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
+    parameters = require_positive(parameters=parameters)
+    kv_bytes = require_non_negative(kv_bytes=kv_bytes)
+    peak_flops, bandwidth = require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
     return 1 / (2 * parameters / peak_flops + kv_bytes / bandwidth)
 
 
@@ -211,11 +218,11 @@ def prompt_time(
     >>> prompt_time(50.0, 10, peak_flops=4000.0, mfu=0.5, layers=2, attention_width=5.0)  # + 2200
     1.6
     """
-    require_positive(parameters=parameters, peak_flops=peak_flops)
-    require_positive_integer(prompt_tokens=prompt_tokens)
-    require_in("(0, 1]", mfu=mfu)
-    require_non_negative_integer(layers=layers)
-    require_non_negative(attention_width=attention_width)
+    parameters, peak_flops = require_positive(parameters=parameters, peak_flops=peak_flops)
+    prompt_tokens = require_positive_integer(prompt_tokens=prompt_tokens)
+    mfu = require_in("(0, 1]", mfu=mfu)
+    layers = require_non_negative_integer(layers=layers)
+    attention_width = require_non_negative(attention_width=attention_width)
     pairs = prompt_tokens * (prompt_tokens + 1) / 2
     work = 2 * parameters * prompt_tokens + 4 * layers * attention_width * pairs
     return work / (mfu * peak_flops)
@@ -230,9 +237,10 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     >>> float(cost_per_million(3.6, tokens_per_s=500.0))
     2.0
     """
-    require_all_positive(tokens_per_s=tokens_per_s)
-    rate = np.asarray(tokens_per_s, dtype=float)
-    require_positive(price_per_hour=price_per_hour)
+    tokens_per_s = as_numbers(tokens_per_s=tokens_per_s)
+    tokens_per_s = require_all_positive(tokens_per_s=tokens_per_s)
+    rate = as_floats(tokens_per_s=tokens_per_s)
+    price_per_hour = require_positive(price_per_hour=price_per_hour)
     require(rate.size > 0, "tokens_per_s", "non-empty, positive and finite", tokens_per_s)
     return np.asarray(1e6 * price_per_hour / (3600 * rate))
 

@@ -25,7 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_positive_integer,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +100,7 @@ def weighted_checksum(values: Sequence[int]) -> int:
     >>> weighted_checksum([17, 23, 42, 99, 101])
     1090
     """
+    require(not np.ma.is_masked(values), "values", "without masked elements", values)
     require(len(values) > 0, "values", "non-empty", list(values))
     whole = [-(2**63) <= value < 2**63 and value % 1 == 0 for value in values]
     require(all(whole), "values", "made of 64-bit integers", list(values))
@@ -111,16 +117,25 @@ def arrays_per_checksum(length: int, levels: int = 256) -> npt.NDArray[np.int64]
     >>> arrays_per_checksum(length=2, levels=3)
     array([1, 1, 2, 1, 2, 1, 1])
     """
+    length, levels = as_number(length=length, levels=levels)
     require(1 <= length < 64 and length == int(length), "length", "an integer in [1, 63]", length)
     require(
         2 <= levels < 2**63 and levels == int(levels), "levels", "an integer of at least 2", levels
     )
     require(length * math.log2(levels) < 63, "length", "such that levels^length < 2⁶³", length)
+    length, levels = int(length), int(levels)
+    require_work(length * length * (length + 1) / 2 * levels, length=length, levels=levels)
     counts = np.ones(1, dtype=np.int64)
     for position in range(1, length + 1):
-        choices = np.zeros(position * (levels - 1) + 1, dtype=np.int64)
-        choices[::position] = 1
-        counts = np.convolve(counts, choices)
+        longer = np.zeros(counts.size + position * (levels - 1), dtype=np.int64)
+        for rest in range(min(position, longer.size)):  # values move the checksum by `position`
+            part = counts[rest::position]
+            below = np.zeros(longer[rest::position].size + 1, dtype=np.int64)
+            below[1 : part.size + 1] = np.cumsum(part)
+            below[part.size + 1 :] = below[part.size]
+            longer[rest::position] = below[1:]
+            longer[rest::position][levels:] -= below[1 : below.size - levels]
+        counts = longer
     return counts
 
 
@@ -135,7 +150,8 @@ def fingerprint(array: npt.ArrayLike) -> str:
     >>> fingerprint([[1, 2]]) == fingerprint([[1], [2]])
     False
     """
-    values = np.asarray(array)
+    require(not np.ma.is_masked(array), "array", "without masked elements", array)
+    values = np.asarray(array)  # of the type that they come in
     require(values.dtype.kind in "biuf", "array", "of booleans, integers or floats", values.dtype)
     require(np.all(np.isfinite(values)), "array", "finite", array)
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
@@ -174,8 +190,8 @@ def birthday_bound(items: int, bits: int) -> float:
     >>> birthday_bound(items=2, bits=3)
     0.125
     """
-    require_positive_integer(items=items)
-    require_positive_integer(bits=bits)
+    items = require_positive_integer(items=items)
+    bits = require_positive_integer(bits=bits)
     return min(1.0, math.ldexp(float(items) * (items - 1), -int(bits) - 1))
 
 

@@ -22,7 +22,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require, require_positive, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_positive,
+    require_shape,
+    widen_fields,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +54,7 @@ class Transformer:
 
     def __post_init__(self) -> None:
         """Refuse what has no matrices."""
+        widen_fields(self)
         for name, value in vars(self).items():
             whole = value % 1 == 0 and value >= 1
             require(whole, name, "a positive integer", value)
@@ -76,6 +84,7 @@ class Device:
 
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
+        widen_fields(self)
         for name, value in vars(self).items():
             require(0 < value < math.inf, name, "positive and finite", value)
 
@@ -115,6 +124,9 @@ def generation_time(
     >>> generation_time(tiny, Device(1e9, 14.0, 1.0), 1, 1, 2, bytes_per_number=1.0, overlap=False)
     (0.6428571428571429, 0.7857142857142857)
     """
+    batch, input_tokens, devices = as_number(
+        batch=batch, input_tokens=input_tokens, devices=devices
+    )
     for name, count in (
         ("batch", batch),
         ("input_tokens", input_tokens),
@@ -122,7 +134,7 @@ def generation_time(
         ("devices", devices),
     ):
         require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
-    require_positive(bytes_per_number=bytes_per_number)
+    bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
     peak, bandwidth = devices * device.peak_flops, devices * device.bandwidth
     matrices = model.layer_parameters + model.head_parameters
     weights = matrices * bytes_per_number
@@ -155,7 +167,7 @@ def held_out_prediction(
     >>> held_out_prediction([10.0, 20.0, 40.0], [5.0, 10.0, 30.0], [1, 2, 2]).tolist()
     [6.123724356957946, 10.0, 20.0]
     """
-    roofs, rates, labels = np.asarray(bounds, float), np.asarray(measured, float), np.array(groups)
+    roofs, rates, labels = as_floats(bounds=bounds), as_floats(measured=measured), np.array(groups)
     for name, values in (("bounds", roofs), ("measured", rates)):
         require(
             values.ndim == 1 and np.all((values > 0) & (values < math.inf)),

@@ -28,11 +28,14 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.definitions.utilization import erlang_c
 from serving_mathematics.require import (
+    as_number,
+    as_numbers,
     require,
     require_finite,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    widen_fields,
 )
 
 if TYPE_CHECKING:
@@ -55,12 +58,12 @@ class Candidate:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be deployed."""
+        widen_fields(self)
         for name in ("parameters", "bytes_per_parameter"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, "positive and finite", value)
-        cache, devices = self.kv_bytes_per_token, self.devices
-        require_non_negative(kv_bytes_per_token=cache)
-        require_positive_integer(devices=devices)
+        require_non_negative(kv_bytes_per_token=self.kv_bytes_per_token)
+        require_positive_integer(devices=self.devices)
         require_finite(quality=self.quality)
 
 
@@ -78,6 +81,7 @@ class Device:
 
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
+        widen_fields(self)
         for name, value in vars(self).items():
             require(0 < value < math.inf, name, "positive and finite", value)
 
@@ -97,12 +101,12 @@ class Demand:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked."""
+        widen_fields(self)
         for name in ("requests_per_s", "output_tokens", "slo_s"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, "positive and finite", value)
-        context, floor = self.context_tokens, self.quality_floor
-        require_non_negative(context_tokens=context)
-        require_finite(quality_floor=floor)
+        require_non_negative(context_tokens=self.context_tokens)
+        require_finite(quality_floor=self.quality_floor)
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,8 @@ def replica_bytes(candidate: Candidate, slots: int, context_tokens: float) -> fl
     >>> replica_bytes(Candidate("toy", 10.0, 2.0, 3.0, 1, 50.0), slots=4, context_tokens=5.0)
     80.0
     """
-    require_positive_integer(slots=slots)
-    require_non_negative(context_tokens=context_tokens)
+    slots = require_positive_integer(slots=slots)
+    context_tokens = require_non_negative(context_tokens=context_tokens)
     return (
         candidate.parameters * candidate.bytes_per_parameter
         + slots * context_tokens * candidate.kv_bytes_per_token
@@ -158,8 +162,8 @@ def step_time(candidate: Candidate, slots: int, context_tokens: float, device: D
     >>> step_time(toy, 4, 5.0, Device(100.0, 10.0, 40.0, 1.0))  # max(20/10, 80/40) + 60/10
     8.0
     """
-    require_positive_integer(slots=slots)
-    require_non_negative(context_tokens=context_tokens)
+    slots = require_positive_integer(slots=slots)
+    context_tokens = require_non_negative(context_tokens=context_tokens)
     caches = slots * context_tokens * candidate.kv_bytes_per_token
     weights = replica_bytes(candidate, slots, context_tokens) - caches
     reading = weights / device.bytes_per_s
@@ -179,9 +183,11 @@ def response_late(
     >>> round(response_late(5.0, requests_per_s=0.8, mean_service_s=1.0, slots=1), 9)  # e^{−0.2·5}
     0.367879441
     """
-    require_non_negative(threshold_s=threshold_s, requests_per_s=requests_per_s)
-    require_positive(mean_service_s=mean_service_s)
-    require_positive_integer(slots=slots)
+    threshold_s, requests_per_s = require_non_negative(
+        threshold_s=threshold_s, requests_per_s=requests_per_s
+    )
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    slots = require_positive_integer(slots=slots)
     load = requests_per_s * mean_service_s
     require(load < slots, "requests_per_s", f"below {slots / mean_service_s:g}", requests_per_s)
     return _late(threshold_s / mean_service_s, erlang_c(slots, load), slots - load)
@@ -202,6 +208,9 @@ def response_p99(requests_per_s: float, mean_service_s: float, slots: int) -> fl
     >>> round(response_p99(0.25, mean_service_s=2.0, slots=1), 6)  # 2·ln 100/(1 − 0.5)
     18.420681
     """
+    requests_per_s, mean_service_s, slots = as_number(
+        requests_per_s=requests_per_s, mean_service_s=mean_service_s, slots=slots
+    )
     response_late(0.0, requests_per_s, mean_service_s, slots)  # refuses what has no answer
     load = requests_per_s * mean_service_s
     waiting, spare = erlang_c(slots, load), slots - load
@@ -223,8 +232,11 @@ def min_replicas(requests_per_s: float, mean_service_s: float, slots: int, slo_s
     >>> min_replicas(10.0, mean_service_s=1.0, slots=4, slo_s=9.3)  # 10 erlangs, 12 slots
     3
     """
-    require_positive(requests_per_s=requests_per_s, mean_service_s=mean_service_s)
-    require_positive_integer(slots=slots)
+    slo_s = as_number(slo_s=slo_s)
+    requests_per_s, mean_service_s = require_positive(
+        requests_per_s=requests_per_s, mean_service_s=mean_service_s
+    )
+    slots = require_positive_integer(slots=slots)
     idle = mean_service_s * math.log(100)
     require(
         idle < slo_s < math.inf,
@@ -253,6 +265,7 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
     >>> best.slots, best.replicas, best.cost_per_h  # S = 2: two erlangs on four slots
     (2, 2, 6.0)
     """
+    slots_tried = as_numbers(slots_tried=slots_tried)
     require(len(slots_tried) > 0, "slots_tried", "non-empty", slots_tried)
     whole = all(slots % 1 == 0 and slots >= 1 for slots in slots_tried)
     require(whole, "slots_tried", "positive integers", slots_tried)
@@ -294,6 +307,7 @@ def choose(
     >>> choose(zoo, Demand(1.0, 5.0, 1.0, slo_s=40.0, quality_floor=15.0), chip, (1, 2)).name
     'b'
     """
+    slots_tried = as_numbers(slots_tried=slots_tried)
     plans = [plan(candidate, demand, device, slots_tried) for candidate in zoo]
     feasible = [one for one in plans if not one.fails]
     require(

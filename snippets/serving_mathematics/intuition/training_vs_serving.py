@@ -27,10 +27,12 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_number,
     require,
     require_non_negative,
     require_non_negative_integer,
     require_positive,
+    widen_fields,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ class ScalingLaw:
 
     def __post_init__(self) -> None:
         """Refuse what does not fall with size and data."""
-        least = self.irreducible
-        require_non_negative(irreducible=least)
+        widen_fields(self)
+        require_non_negative(irreducible=self.irreducible)
         for name in ("a", "b", "alpha", "beta"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, "positive and finite", value)
@@ -87,9 +89,11 @@ def forward_flops(
     >>> forward_flops(1000.0, layers=2, context_tokens=10.0, attention_width=5.0)  # 2000 + 400
     2400.0
     """
-    require_positive(parameters=parameters)
-    require_non_negative_integer(layers=layers)
-    require_non_negative(context_tokens=context_tokens, attention_width=attention_width)
+    parameters = require_positive(parameters=parameters)
+    layers = require_non_negative_integer(layers=layers)
+    context_tokens, attention_width = require_non_negative(
+        context_tokens=context_tokens, attention_width=attention_width
+    )
     return 2 * parameters + 4 * layers * context_tokens * attention_width
 
 
@@ -103,8 +107,8 @@ def lifetime_flops(parameters: float, tokens: float, inference_tokens: float = 0
     >>> lifetime_flops(2.0, 5.0), lifetime_flops(2.0, 5.0, inference_tokens=15.0)
     (60.0, 120.0)
     """
-    require_positive(parameters=parameters, tokens=tokens)
-    require_non_negative(inference_tokens=inference_tokens)
+    parameters, tokens = require_positive(parameters=parameters, tokens=tokens)
+    inference_tokens = require_non_negative(inference_tokens=inference_tokens)
     return 6 * parameters * tokens + 2 * parameters * inference_tokens
 
 
@@ -117,7 +121,7 @@ def loss(law: ScalingLaw, parameters: float, tokens: float) -> float:
     >>> loss(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0, tokens=81.0)  # 1 + 4/4 + 9/9
     3.0
     """
-    require_positive(parameters=parameters, tokens=tokens)
+    parameters, tokens = require_positive(parameters=parameters, tokens=tokens)
     return float(law.irreducible + law.a / parameters**law.alpha + law.b / tokens**law.beta)
 
 
@@ -130,7 +134,7 @@ def compute_optimal_tokens(law: ScalingLaw, parameters: float) -> float:
     >>> compute_optimal_tokens(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0)
     81.0
     """
-    require_positive(parameters=parameters)
+    parameters = require_positive(parameters=parameters)
     return float((law.beta * law.b * parameters**law.alpha / (law.alpha * law.a)) ** (1 / law.beta))
 
 
@@ -143,7 +147,8 @@ def tokens_for_loss(law: ScalingLaw, parameters: float, target_loss: float) -> f
     >>> tokens_for_loss(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0, target_loss=3.0)
     81.0
     """
-    require_positive(parameters=parameters)
+    target_loss = as_number(target_loss=target_loss)
+    parameters = require_positive(parameters=parameters)
     floor = law.irreducible + law.a / parameters**law.alpha
     require(
         floor < target_loss < math.inf,
@@ -167,13 +172,14 @@ def lifetime_optimum(
     >>> round(best.parameters, 6), round(best.tokens, 6), round(best.flops, 6)
     (16.0, 81.0, 7776.0)
     """
+    target_loss = as_number(target_loss=target_loss)
     require(
         law.irreducible < target_loss < math.inf,
         "target_loss",
         f"finite and above {law.irreducible:g}",
         target_loss,
     )
-    require_non_negative(inference_tokens=inference_tokens)
+    inference_tokens = require_non_negative(inference_tokens=inference_tokens)
     excess = target_loss - law.irreducible
     low, high = law.beta / (law.alpha + law.beta), 1.0
     for _ in range(100):

@@ -23,6 +23,7 @@ import numpy as np
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_positive,
     require_all_sorted,
@@ -44,12 +45,12 @@ def break_even_context(
     >>> break_even_context([1000, 2000], [1.0, 4.0], [2.0, 3.0])
     1500.0
     """
-    places = np.asarray(contexts, dtype=float)
+    places = as_floats(contexts=contexts)
     require(places.ndim == 1 and places.size > 1, "contexts", "two or more", contexts)
     require_all_sorted(contexts=places)
     require_shape(places.shape, first_s=first_s, second_s=second_s)
-    require_all_positive(first_s=first_s, second_s=second_s)
-    gain = np.asarray(first_s, float) - np.asarray(second_s, float)
+    first_s, second_s = require_all_positive(first_s=first_s, second_s=second_s)
+    gain = as_floats(first_s=first_s) - as_floats(second_s=second_s)
     for at in range(places.size - 1):
         if gain[at] < 0 <= gain[at + 1]:
             part = gain[at] / (gain[at] - gain[at + 1])

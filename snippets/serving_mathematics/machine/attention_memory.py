@@ -64,8 +64,10 @@ def held_bytes(
     >>> held_bytes(WORKED.architecture, tokens=1000)
     131072000.0
     """
-    require_non_negative(tokens=tokens)
-    require_positive(cache_bytes=cache_bytes, index_bytes=index_bytes, state_bytes=state_bytes)
+    tokens = require_non_negative(tokens=tokens)
+    cache_bytes, index_bytes, state_bytes = require_positive(
+        cache_bytes=cache_bytes, index_bytes=index_bytes, state_bytes=state_bytes
+    )
     held = 0.0
     for count, attention, _ in model.layers:
         kept = min(tokens, attention.window_tokens) if attention.window_tokens else tokens
@@ -104,8 +106,10 @@ def read_bytes(
     >>> read_bytes(WORKED.architecture, tokens=1000)
     131072000.0
     """
-    require_non_negative(tokens=tokens)
-    require_positive(cache_bytes=cache_bytes, index_bytes=index_bytes, state_bytes=state_bytes)
+    tokens = require_non_negative(tokens=tokens)
+    cache_bytes, index_bytes, state_bytes = require_positive(
+        cache_bytes=cache_bytes, index_bytes=index_bytes, state_bytes=state_bytes
+    )
     read = 0.0
     for count, attention, _ in model.layers:
         seen = min(tokens, attention.window_tokens) if attention.window_tokens else tokens
@@ -127,7 +131,7 @@ def attention_flops(model: Architecture, tokens: float) -> float:
     >>> attention_flops(WORKED.architecture, tokens=1000) / 1e9  # 4 * 1,000 * 4,096 * 32 layers
     0.524288
     """
-    require_non_negative(tokens=tokens)
+    tokens = require_non_negative(tokens=tokens)
     total = 0.0
     for count, attention, _ in model.layers:
         seen = min(tokens, attention.window_tokens) if attention.window_tokens else tokens
@@ -145,8 +149,8 @@ def spread_bytes(attention: Attention, devices: int, cache_bytes: float = 2.0) -
     >>> spread_bytes(latent, devices=8), spread_bytes(latent, devices=1)
     (9216.0, 1152.0)
     """
-    require_positive_integer(devices=devices)
-    require_positive(cache_bytes=cache_bytes)
+    devices = require_positive_integer(devices=devices)
+    cache_bytes = require_positive(cache_bytes=cache_bytes)
     parts = cache_devices(attention, devices)
     return attention.cached_values * cache_bytes * devices / parts
 
@@ -160,7 +164,7 @@ def sequences_that_fit(deployment: Deployment, tokens: float) -> int:
     >>> sequences_that_fit(WORKED, tokens=8192)
     56
     """
-    require_positive(tokens=tokens)
+    tokens = require_positive(tokens=tokens)
     free = MEMORY_SHARE * (deployment.system.memory_bytes - weight_bytes(deployment))
     each = sequence_bytes(deployment, tokens)
     return max(0, int((free - RESERVED_BYTES) // each)) * deployment.attention_data
@@ -174,7 +178,9 @@ def uniform_estimate(layers: int, kv_heads: int, hidden: int, heads: int, tokens
     >>> uniform_estimate(32, 8, 4096, 32, tokens=1000)  # Llama-3.1-8B, where both are true
     131072000.0
     """
-    require_positive(layers=layers, kv_heads=kv_heads, hidden=hidden, heads=heads, tokens=tokens)
+    layers, kv_heads, hidden, heads, tokens = require_positive(
+        layers=layers, kv_heads=kv_heads, hidden=hidden, heads=heads, tokens=tokens
+    )
     return 2.0 * layers * kv_heads * (hidden // heads) * 2 * tokens
 
 

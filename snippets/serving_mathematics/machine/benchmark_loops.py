@@ -61,7 +61,7 @@ def waiting_steps_s(work: Work, constants: Constants, step_s: Array) -> Array:
     >>> bool(np.isclose(waited, (1 + FITTED.first_steps_vllm) * alone)[0])
     True
     """
-    require_all_non_negative(step_s=step_s)
+    step_s = require_all_non_negative(step_s=step_s)
     steps = by_backend(
         work, constants.first_steps_trtllm, constants.first_steps_sglang, constants.first_steps_vllm
     )
@@ -80,7 +80,7 @@ def interruptions_s(work: Work, constants: Constants, running: Array) -> Array:
     >>> float(interruptions_s(count_work([WORKED]), FITTED, np.ones(1))[0])  # alone
     0.0
     """
-    require_all_non_negative(running=running)
+    running = require_all_non_negative(running=running)
     taken = prompt_s(work, constants) / work.stages + constants.prompt_s / work.groups
     return np.asarray(np.maximum(running - 1, 0) / work.answer * taken, dtype=float)
 
@@ -135,8 +135,10 @@ def fleet_latencies(
     >>> bool(apart.per_token_s[0] < loop_latencies(work, FITTED).per_token_s[0])  # no interruptions
     True
     """
-    require_all_non_negative(prompt_engines=prompt_engines)
-    require_all_positive(answer_engines=answer_engines, concurrency=concurrency)
+    prompt_engines = require_all_non_negative(prompt_engines=prompt_engines)
+    answer_engines, concurrency = require_all_positive(
+        answer_engines=answer_engines, concurrency=concurrency
+    )
     prompt = prompt_s(prompts, constants)
     context = answers.prompt + answers.answer / 2
     each = np.maximum(concurrency / answer_engines, 1.0)
@@ -175,6 +177,8 @@ def tokens_per_s_per_device(
     >>> tokens_per_s_per_device(one, np.array([900.0]), np.array([8.0]), np.array([4.0]))
     array([180.])
     """
-    require_all_positive(answer_tokens=answer_tokens, concurrency=concurrency, devices=devices)
+    answer_tokens, concurrency, devices = require_all_positive(
+        answer_tokens=answer_tokens, concurrency=concurrency, devices=devices
+    )
     stay = latencies.first_token_s + answer_tokens * latencies.per_token_s
     return np.asarray(concurrency * answer_tokens / stay / devices)

@@ -41,6 +41,7 @@ from serving_mathematics.machine.step_time import (
 )
 from serving_mathematics.measuring import provenance, write_record
 from serving_mathematics.require import (
+    as_numbers,
     require,
     require_all_finite,
     require_all_non_negative,
@@ -202,10 +203,11 @@ def descend(
     >>> float(found[0].round(6))
     3.0
     """
-    require_all_finite(start=start)
+    upper = as_numbers(upper=upper)
+    start = require_all_finite(start=start)
     require(np.isrealobj(upper) and np.all(upper > -np.inf), "upper", "numbers or infinite", upper)
-    require_positive(scale=scale)
-    require_positive_integer(steps=steps)
+    scale = require_positive(scale=scale)
+    steps = require_positive_integer(steps=steps)
     here = np.minimum(start, upper)
     found = residuals(here)
     cost = float(np.sum(np.sqrt(1 + (found / scale) ** 2) - 1))
@@ -284,8 +286,8 @@ def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> A
     >>> bool(rate_per_device(table, np.zeros(1), 1 / answer)[0].round(3) == 128 * 921.6)
     True
     """
-    require_all_non_negative(first_token_s=first_token_s)
-    require_all_positive(per_token_s=per_token_s)
+    first_token_s = require_all_non_negative(first_token_s=first_token_s)
+    per_token_s = require_all_positive(per_token_s=per_token_s)
     stay = first_token_s + table.engines.answer * per_token_s
     return np.asarray(table.concurrency * table.engines.answer / stay)
 
@@ -298,8 +300,8 @@ def errors(predicted: Array, measured: Array) -> dict[str, float | int]:
     >>> errors(np.array([1.1, 0.8, 1.0]), np.ones(3))
     {'runs': 3, 'median': 0.1, 'mean': 0.1, 'signed': 0.0}
     """
-    require_all_finite(predicted=predicted)
-    require_all_positive(measured=measured)
+    predicted = require_all_finite(predicted=predicted)
+    measured = require_all_positive(measured=measured)
     error = predicted / measured - 1
     size = np.abs(error)
     return {

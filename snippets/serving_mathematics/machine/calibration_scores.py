@@ -150,7 +150,7 @@ def kept_error(few: int, time: str = "per_token_s", method: str = "after") -> di
     >>> kept_error(3)["median"] < kept_error(1)["median"] < kept_error(1, method="before")["median"]
     True
     """
-    require_positive_integer(few=few)
+    few = require_positive_integer(few=few)
     wanted = ("scored on", min(few, FEW[-1]), time, method)
     for row in read_record(SCORES)["all"]:
         if (row["half"], row["few"], row["time"], row["method"]) == wanted:

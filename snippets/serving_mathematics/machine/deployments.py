@@ -191,7 +191,7 @@ def cache_devices(attention: Attention, tensor: int) -> int:
     >>> cache_devices(Attention("full", 0, kv_heads=8), 16)
     8
     """
-    require_positive_integer(tensor=tensor)
+    tensor = require_positive_integer(tensor=tensor)
     return max(1, min(tensor, attention.kv_heads))
 
 
@@ -224,7 +224,7 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     >>> sequence_bytes(WORKED, 1)  # 32 layers, keys and values, 8 heads of 128, 2 bytes
     131072.0
     """
-    require_non_negative(context_tokens=context_tokens)
+    context_tokens = require_non_negative(context_tokens=context_tokens)
     kept = stored(deployment)
     total = 0.0
     for count, attention, _ in deployment.architecture.layers:

@@ -54,8 +54,10 @@ def experts_s(
     >>> round(one * 1e6, 1)  # eight experts of 9.4 MB, and the floor
     56.1
     """
-    require_non_negative(touched=touched, choices=choices, floor_s=floor_s)
-    require_positive(
+    touched, choices, floor_s = require_non_negative(
+        touched=touched, choices=choices, floor_s=floor_s
+    )
+    expert_parameters, bytes_a_value, bandwidth_bytes_per_s, peak_flops_per_s = require_positive(
         expert_parameters=expert_parameters,
         bytes_a_value=bytes_a_value,
         bandwidth_bytes_per_s=bandwidth_bytes_per_s,

@@ -24,12 +24,14 @@ from serving_mathematics import checks
 from serving_mathematics.machine.architectures import FeedForward
 from serving_mathematics.machine.step_time import touched_experts
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_finite,
     require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 Array = NDArray[np.float64]
@@ -44,8 +46,8 @@ def touched_by_popularity(popularity: ArrayLike, tokens: float) -> float:
     >>> touched_by_popularity([1.0, 0.5, 0.5], tokens=2)
     2.5
     """
-    shares = np.asarray(popularity, dtype=float)
-    require_non_negative(tokens=tokens)
+    shares = as_floats(popularity=popularity)
+    tokens = require_non_negative(tokens=tokens)
     require(shares.ndim == 1 and shares.size > 0, "popularity", "of shape (E,)", popularity)
     inside = np.all((shares >= 0) & (shares <= 1))  # NaN is not
     require(inside, "popularity", "in [0, 1]", popularity)
@@ -60,7 +62,7 @@ def experts_a_token(part: FeedForward, tokens: float) -> float:
     >>> round(experts_a_token(FeedForward(0, 1, experts=128, chosen=8), tokens=16), 2)
     5.15
     """
-    require_positive(tokens=tokens)
+    tokens = require_positive(tokens=tokens)
     require(part.experts > 0, "part", "a layer with experts", part)
     touched = touched_experts(
         np.array([float(part.experts)]), np.array([float(part.chosen)]), np.array([float(tokens)])
@@ -76,8 +78,11 @@ def random_counts(
     >>> random_counts(6, experts=4, chosen=2, rng=np.random.default_rng(0)).sum()
     np.int64(12)
     """
-    require_positive_integer(tokens=tokens, experts=experts, chosen=chosen)
+    tokens, experts, chosen = require_positive_integer(
+        tokens=tokens, experts=experts, chosen=chosen
+    )
     require(chosen <= experts, "chosen", f"at most the {experts} experts", chosen)
+    require_work(tokens * experts, tokens=tokens, experts=experts)
     keys = rng.random((tokens, experts))
     taken = keys.argpartition(min(chosen, experts - 1), axis=1)[:, :chosen]
     return np.bincount(taken.ravel(), minlength=experts).astype(np.int64)
@@ -94,9 +99,12 @@ def skewed_counts(
     >>> skewed_counts(64, experts=8, chosen=2, exponent=1.2, rng=np.random.default_rng(0)).tolist()
     [13, 3, 2, 2, 29, 48, 12, 19]
     """
-    require_positive_integer(tokens=tokens, experts=experts, chosen=chosen)
+    tokens, experts, chosen = require_positive_integer(
+        tokens=tokens, experts=experts, chosen=chosen
+    )
     require(chosen <= experts, "chosen", f"at most the {experts} experts", chosen)
-    require_in("(1, 4]", exponent=exponent)
+    require_work(tokens * experts, tokens=tokens, experts=experts)
+    exponent = require_in("(1, 4]", exponent=exponent)
     least, most = (1.0, 0.8 * tokens) if tokens * chosen > experts else (0.01, 2.0)
     power = 1 - exponent
     low, high = least**power, most**power
@@ -122,9 +130,9 @@ def busiest_device(counts: ArrayLike, devices: int) -> tuple[int, float]:
     >>> busiest_device([4, 0, 1, 3, 2, 2], devices=3)
     (1, 1.0)
     """
-    require_positive_integer(devices=devices)
-    require_all_finite(counts=counts)
-    loads = np.asarray(counts, dtype=float)
+    devices = require_positive_integer(devices=devices)
+    counts = require_all_finite(counts=counts)
+    loads = as_floats(counts=counts)
     rule = f"as many as {devices} devices divide"
     require(loads.ndim == 1 and loads.size % devices == 0, "counts", rule, loads.size)
     require(loads.sum() > 0 and loads.min() >= 0, "counts", "tokens, some of them", counts)
@@ -143,8 +151,8 @@ def sent_bytes(tokens: float, chosen: int, hidden: int, bytes_a_value: float) ->
     >>> sent_bytes(128, chosen=8, hidden=7168, bytes_a_value=1)  # out, in 8 bits
     7340032
     """
-    require_positive(tokens=tokens, bytes_a_value=bytes_a_value)
-    require_positive_integer(chosen=chosen, hidden=hidden)
+    tokens, bytes_a_value = require_positive(tokens=tokens, bytes_a_value=bytes_a_value)
+    chosen, hidden = require_positive_integer(chosen=chosen, hidden=hidden)
     return tokens * chosen * hidden * bytes_a_value
 
 

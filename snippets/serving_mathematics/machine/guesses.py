@@ -43,7 +43,13 @@ from serving_mathematics.machine.step_time import (
     step_parts,
 )
 from serving_mathematics.optimization.speculative_decoding import expected_tokens, speedup
-from serving_mathematics.require import require, require_all_non_negative, require_all_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
+    require,
+    require_all_non_negative,
+    require_all_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +74,8 @@ def guessed_step_s(
     >>> float(few[0].round(2)), bool(many[0] > 1.5)  # four times as much to multiply
     (1.0, True)
     """
-    require_all_non_negative(sequences=sequences, context=context)
+    sequences, context = as_numbers(sequences=sequences, context=context)
+    sequences, context = require_all_non_negative(sequences=sequences, context=context)
     sizes = {np.size(sequences), np.size(context)}
     require(len(sizes - {1}) <= 1, "context", "as many as sequences, or one", np.size(context))
     counts, contexts = np.broadcast_arrays(
@@ -104,8 +111,8 @@ def guessed_prompt_s(deployment: Deployment, constants: Constants, tokens: Array
     >>> bool(0.01 < guessed_prompt_s(WORKED, FITTED, [1000])[0] < 0.05)
     True
     """
-    require_all_non_negative(tokens=tokens)
-    lengths = np.atleast_1d(np.asarray(tokens, dtype=float))
+    tokens = require_all_non_negative(tokens=tokens)
+    lengths = np.atleast_1d(as_floats(tokens=tokens))
     engines = [deployment, draft_engine(deployment)]
     works = [replace(count_work([one]), prompt=lengths) for one in engines if one]
     return np.asarray(sum(prompt_s(work, constants) for work in works), dtype=float)
@@ -126,7 +133,8 @@ def break_even_tokens(
     >>> bool(1.1 < break_even_tokens(heads, FITTED, 1, 1000)[0] < 1.4)  # 3 layers more of 32
     True
     """
-    require_all_positive(sequences=sequences)
+    sequences, context = as_numbers(sequences=sequences, context=context)
+    sequences = require_all_positive(sequences=sequences)
     plain = replace(deployment, draft_tokens=0, drafter=OWN_HEADS)
     taken = guessed_step_s(deployment, constants, sequences, context)
     return np.asarray(taken / guessed_step_s(plain, constants, sequences, context))

@@ -37,7 +37,13 @@ from serving_mathematics.machine.record_making import (
     _write_bytes,
 )
 from serving_mathematics.measuring import FOLDER, provenance
-from serving_mathematics.require import require, require_all_finite, require_all_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_finite,
+    require_all_positive,
+)
 
 COMMAND = "python -m serving_mathematics.machine.kernel_record"
 Array = NDArray[np.float64]
@@ -86,8 +92,8 @@ def fastest(keys: Array, seconds: Array) -> tuple[Array, Array]:
     ([[4.0, 2.0], [8.0, 2.0]], [1.0, 2.0])
     """
     require(np.ndim(keys) == 2 and len(keys) == len(seconds), "keys", "one row a time", keys)
-    require_all_positive(seconds=seconds)
-    require_all_finite(keys=keys)
+    seconds = require_all_positive(seconds=seconds)
+    keys = require_all_finite(keys=keys)
     shapes, place = np.unique(keys, axis=0, return_inverse=True)
     best = np.full(len(shapes), np.inf)
     np.minimum.at(best, place.ravel(), seconds)
@@ -107,10 +113,13 @@ def matrix_roof(
     >>> size.tolist(), operations.tolist(), (1e6 * least).round(3).tolist()
     ([1003000.0], [1000000.0], [1.003])
     """
+    bytes_a_value, bandwidth, peak = as_number(
+        bytes_a_value=bytes_a_value, bandwidth=bandwidth, peak=peak
+    )
     require_all_positive(
         shapes=shapes, bytes_a_value=[bytes_a_value], bandwidth=[bandwidth], peak=[peak]
     )
-    tokens, columns, rows = np.asarray(shapes, float).T
+    tokens, columns, rows = as_floats(shapes=shapes).T
     size = rows * columns * bytes_a_value + 2 * tokens * (rows + columns)
     operations = 2 * tokens * rows * columns
     return size, operations, np.maximum(size / bandwidth, operations / peak)
@@ -125,6 +134,7 @@ def cells(x: Array, y: Array, width: float) -> list[list[int]]:
     >>> cells(np.array([1.0, 1.5, 4.0]), np.array([2.0, 3.0, 2.0]), 1.0)
     [[0, 1, 2], [2, 1, 1]]
     """
+    width = as_number(width=width)
     require_all_positive(x=x, y=y, width=[width])
     where = np.floor(np.log2(np.stack([x, y], axis=1)) / width).astype(int)
     found, counts = np.unique(where, axis=0, return_counts=True)
@@ -142,7 +152,7 @@ def by_time(least_s: Array, seconds: Array, edges: Array) -> list[list[float]]:
     >>> round(row[0] * 1e6, 6), row[1:]
     (2.0, [0.5, 0.5, 0.5, 20])
     """
-    require_all_positive(least_s=least_s, seconds=seconds, edges=edges)
+    least_s, seconds, edges = require_all_positive(least_s=least_s, seconds=seconds, edges=edges)
     share, rows = least_s / seconds, []
     for low, high in itertools.pairwise(edges):
         inside = share[(least_s >= low) & (least_s < high)]

@@ -28,6 +28,8 @@ from serving_mathematics.machine.kernel_record import matrix_roof
 from serving_mathematics.machine.step_time import matrix_floor_s
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_positive,
     require_in,
@@ -50,10 +52,10 @@ def attained_share(least_s: ArrayLike, floor_s: float, share: float) -> Array:
     >>> attained_share([4e-6, 4e-3], floor_s=4e-6, share=1.0).round(3)
     array([0.5  , 0.999])
     """
-    least = np.asarray(least_s, dtype=float)
+    least = as_floats(least_s=least_s)
     require_all_positive(least_s=least)
-    require_non_negative(floor_s=floor_s)
-    require_in("(0, 1]", share=share)
+    floor_s = require_non_negative(floor_s=floor_s)
+    share = require_in("(0, 1]", share=share)
     return np.asarray(share / (1 + share * floor_s / least), dtype=float)
 
 
@@ -66,8 +68,9 @@ def least_for_share(wanted: float, floor_s: float, share: float) -> float:
     >>> round(least_for_share(0.5, floor_s=4e-6, share=1.0) * 1e6, 6)
     4.0
     """
-    require_positive(floor_s=floor_s)
-    require_in("(0, 1]", share=share)
+    wanted = as_number(wanted=wanted)
+    floor_s = require_positive(floor_s=floor_s)
+    share = require_in("(0, 1]", share=share)
     require(0 < wanted < share, "wanted", f"in (0, share) = (0, {share:g})", wanted)
     return floor_s * wanted * share / (share - wanted)
 
@@ -87,8 +90,8 @@ def fit_kernels(
     >>> round(floor * 1e6, 2), round(error, 4)
     (5.0, 0.0)
     """
-    read, multiply = np.asarray(read_s, dtype=float), np.asarray(multiply_s, dtype=float)
-    measured = np.asarray(seconds, dtype=float)
+    read, multiply = as_floats(read_s=read_s), as_floats(multiply_s=multiply_s)
+    measured = as_floats(seconds=seconds)
     require(read.ndim == 1 and read.size >= 3, "read_s", "of shape (n,), n >= 3", read)
     require(multiply.shape == measured.shape == read.shape, "seconds", "one a kernel", measured)
     require_all_positive(read_s=read, multiply_s=multiply, seconds=measured)

@@ -36,9 +36,11 @@ from serving_mathematics.machine.step_time import (
     count_work,
 )
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_finite,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def layouts(one: Deployment, devices: int) -> list[Deployment]:
     >>> [(x.tensor, x.pipeline, x.attention_data) for x in layouts(WORKED, 2)]
     [(2, 1, 1), (1, 2, 1)]
     """
-    require_positive_integer(devices=devices)
+    devices = require_positive_integer(devices=devices)
+    require_work(devices * 20, devices=devices)
     divisors = [n for n in range(devices, 0, -1) if devices % n == 0]
     mixture = bool(one.architecture.expert_counts)
     found = []
@@ -91,7 +94,7 @@ def pareto_front(first: ArrayLike, second: ArrayLike) -> NDArray[np.bool_]:
     >>> pareto_front([1.0, 2.0, 3.0], [3.0, 1.0, 2.0]).tolist()
     [True, True, False]
     """
-    x, y = np.asarray(first, float), np.asarray(second, float)
+    x, y = as_floats(first=first), as_floats(second=second)
     require(x.ndim == 1 and x.size > 0, "first", "of shape (n,), n >= 1", x)
     require(y.shape == x.shape, "second", f"of shape {x.shape}", y)
     require_all_finite(first=x, second=y)

@@ -35,6 +35,7 @@ from serving_mathematics.machine.step_time import (
 )
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_positive,
     require_positive,
@@ -56,8 +57,8 @@ def latency_cap(layers: int, floor_s: float) -> float:
     >>> round(latency_cap(80, 8e-6), 6)
     781.25
     """
-    require_positive_integer(layers=layers)
-    require_positive(floor_s=floor_s)
+    layers = require_positive_integer(layers=layers)
+    floor_s = require_positive(floor_s=floor_s)
     return 1 / (2 * layers * floor_s)
 
 
@@ -75,9 +76,9 @@ def fit_messages(
     >>> round(found[0] * 1e6, 3), round(found[1], 3), round(found[2], 6)
     (5.0, 0.5, 0.0)
     """
-    size, measured = np.asarray(message_bytes, float), np.asarray(seconds, float)
-    require_positive_integer(devices=devices)
-    require_positive(link=link)
+    size, measured = as_floats(message_bytes=message_bytes), as_floats(seconds=seconds)
+    devices = require_positive_integer(devices=devices)
+    link = require_positive(link=link)
     require(devices >= 2, "devices", "2 or more", devices)
     require(size.ndim == 1 and size.size >= 2, "message_bytes", "of shape (m,), m >= 2", size)
     require(measured.shape == size.shape, "seconds", f"of shape {size.shape}", measured)

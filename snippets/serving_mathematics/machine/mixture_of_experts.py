@@ -62,7 +62,7 @@ def compute_bound_tokens(
     4724
     """
     require(part.experts > 0, "part", "a layer with experts", part)
-    require_positive(
+    bytes_a_value, bandwidth_bytes_per_s, peak_flops_per_s = require_positive(
         bytes_a_value=bytes_a_value,
         bandwidth_bytes_per_s=bandwidth_bytes_per_s,
         peak_flops_per_s=peak_flops_per_s,

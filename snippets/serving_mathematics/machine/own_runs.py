@@ -41,7 +41,7 @@ from serving_mathematics.machine.step_time import (
     constants_of,
     count_work,
 )
-from serving_mathematics.require import require, require_all_positive
+from serving_mathematics.require import as_floats, require, require_all_positive
 
 FACTORS = {  # constants that are multiplied by e^x, or divided by it: the shares
     "kernels and host": ("factor_trtllm", "factor_sglang", "factor_vllm", "sequence_s"),
@@ -99,7 +99,8 @@ class Calibration:
 def scaled_constants(constants: Constants, moved: Array) -> Constants:
     """Constants with the times of each group e^x times as long.
 
-    moved: x by group, shape (4,). Shares are at most 1. Raises ValueError on another shape.
+    moved: x by group, shape (4,), each from -600 to 600. Shares are at most 1. Raises ValueError
+    otherwise.
 
     >>> from serving_mathematics.machine.step_time import FITTED
     >>> scaled_constants(FITTED, np.log([2.0, 1.0, 1.0, 1.0])).factor_vllm / FITTED.factor_vllm
@@ -110,7 +111,9 @@ def scaled_constants(constants: Constants, moved: Array) -> Constants:
     shape = (len(FACTORS),)
     require(np.shape(moved) == shape, "moved", f"of shape {shape}", np.shape(moved))
     before, shares = constants.as_array(), list(SHARES)
-    values = before * np.exp(np.asarray(moved, dtype=float) @ _MOVES)
+    moved = as_floats(moved=moved)
+    require(np.all(np.abs(moved) <= 600), "moved", "from -600 to 600 each", moved)
+    values = before * np.exp(moved @ _MOVES)
     values[shares] = np.minimum(values[shares], np.maximum(1.0, before[shares]))
     return constants_of(values)
 
@@ -135,7 +138,7 @@ def fit_moves(
 
     work: of the runs, one row each. first_token_s, per_token_s: measured [s], shape (runs,); first
     tokens that are NaN are not fitted. base: constants before. spreads: of x before, shape (4,).
-    Raises ValueError on times that are not positive.
+    Raises ValueError on times or spreads that are not positive.
 
     >>> from serving_mathematics.machine.benchmark_loops import loop_latencies
     >>> from serving_mathematics.machine.deployments import WORKED
@@ -146,8 +149,9 @@ def fit_moves(
     >>> bool(0 < moved[1] < np.log(1.2 / 0.8))
     True
     """
-    first, each = np.asarray(first_token_s, float), np.asarray(per_token_s, float)
-    require_all_positive(per_token_s=each, first_token_s=first[np.isfinite(first)])
+    first, each = as_floats(first_token_s=first_token_s), as_floats(per_token_s=per_token_s)
+    require_all_positive(per_token_s=each, first_token_s=first[~np.isnan(first)])
+    spreads = require_all_positive(spreads=as_floats(spreads=spreads))
 
     def residuals(moved: Array) -> Array:
         return _residuals(work, first, each, base, spreads, moved)

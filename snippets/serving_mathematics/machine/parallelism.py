@@ -48,6 +48,8 @@ from serving_mathematics.machine.step_time import (
     step_parts,
 )
 from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
     require,
     require_all_non_negative,
     require_positive,
@@ -70,7 +72,7 @@ def devices_for_cache(heads: int, tensor: int, split: int) -> float:
     >>> devices_for_cache(8, tensor=16, split=1), devices_for_cache(8, tensor=16, split=2)
     (0.125, 0.0625)
     """
-    require_positive_integer(heads=heads, tensor=tensor, split=split)
+    heads, tensor, split = require_positive_integer(heads=heads, tensor=tensor, split=split)
     require(tensor % split == 0, "split", f"a divisor of {tensor}", split)
     return 1 / (min(heads, tensor // split) * split)
 
@@ -91,10 +93,13 @@ def context_split_s(
     >>> (1e6 * context_split_s([8e6, 8e8], 1e4, 8, 4e12, 4e11)).round(1).tolist()
     [7.3, 32.0]
     """
-    require_positive_integer(split=split)
-    require_positive(bandwidth=bandwidth, link=link)
-    require_all_non_negative(cache_bytes=cache_bytes, result_bytes=result_bytes)
-    cache, result = np.asarray(cache_bytes, float), np.asarray(result_bytes, float)
+    result_bytes = as_numbers(result_bytes=result_bytes)
+    split = require_positive_integer(split=split)
+    bandwidth, link = require_positive(bandwidth=bandwidth, link=link)
+    cache_bytes, result_bytes = require_all_non_negative(
+        cache_bytes=cache_bytes, result_bytes=result_bytes
+    )
+    cache, result = as_floats(cache_bytes=cache_bytes), as_floats(result_bytes=result_bytes)
     sent = (split > 1) * SEND_S + (split - 1) / split * result / link
     return np.asarray(cache / split / bandwidth + sent, dtype=float)
 

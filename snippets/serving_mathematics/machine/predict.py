@@ -51,7 +51,7 @@ from serving_mathematics.machine.catalogue import (
 from serving_mathematics.machine.deployments import Deployment, own_precision, require_deployment
 from serving_mathematics.machine.run_reading import ACCEPTED, fleet_split
 from serving_mathematics.machine.step_time import FITTED, Constants, count_work
-from serving_mathematics.require import require_positive_integer
+from serving_mathematics.require import as_number, require_positive_integer
 
 ADDED = ("predicted_ttft_s", "predicted_tpot_s", "predicted_tokens_per_s_per_gpu")
 NEEDED = ("model", "system", "isl", "osl", "concurrency")
@@ -150,6 +150,7 @@ def number(
     >>> number({"isl": "1024"}, "isl", None, 1, 1e8)
     1024.0
     """
+    high = as_number(high=high)
     text = _cell(cells, column)
     if not text:
         if blank is None:
@@ -179,7 +180,7 @@ def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int,
     >>> parallel_widths(8, 8, 8)[:3], parallel_widths(64, 1, 8)[:3], parallel_widths(1, 1, 8)[:3]
     ((1, 8, 8), (8, 1, 8), (1, 8, 8))
     """
-    require_positive_integer(tensor=tensor, data=data, expert=expert)
+    tensor, data, expert = require_positive_integer(tensor=tensor, data=data, expert=expert)
     notes = []
     if expert > 1 and tensor == expert * expert and tensor > 8:
         notes.append(f"tp={tensor} with ep={expert} is read as {expert} devices")

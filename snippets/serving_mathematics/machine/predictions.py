@@ -34,7 +34,7 @@ from serving_mathematics.machine.step_time import (
     touched_experts,
 )
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require, require_all_positive, require_in
+from serving_mathematics.require import as_floats, require, require_all_positive, require_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,8 +51,8 @@ def padding(predicted_s: ArrayLike, measured_s: ArrayLike, share: float) -> floa
     >>> padding([1.0, 1.0, 1.0, 1.0], [0.5, 1.0, 1.5, 2.0], share=0.75)
     1.625
     """
-    predicted, measured = np.asarray(predicted_s, float), np.asarray(measured_s, float)
-    require_in("(0, 1)", share=share)
+    predicted, measured = as_floats(predicted_s=predicted_s), as_floats(measured_s=measured_s)
+    share = require_in("(0, 1)", share=share)
     require(predicted.ndim == 1 and predicted.size > 0, "predicted_s", "of shape (n,)", predicted)
     require(
         measured.shape == predicted.shape, "measured_s", f"of shape {predicted.shape}", measured

@@ -108,8 +108,8 @@ def widths(
     >>> widths(64, 1, 8, 8, True, False), widths(1, 64, 8, 8, True, False)
     ((8, 1, 8), (1, 8, 8))
     """
-    require_positive_integer(tp=tp)
-    require_non_negative_integer(dp=dp, moe_tp=moe_tp, ep=ep)
+    tp = require_positive_integer(tp=tp)
+    dp, moe_tp, ep = require_non_negative_integer(dp=dp, moe_tp=moe_tp, ep=ep)
     ep, moe_tp = max(1, ep), max(1, moe_tp)
     if dp == 0:
         spread = moe_tp * ep // tp if mixture and moe_tp * ep > tp else 1
@@ -170,7 +170,7 @@ def fleet_split(devices: int) -> tuple[int, int, int]:
     >>> fleet_split(36), fleet_split(72)
     ((32, 1, 1), (32, 2, 2))
     """
-    require_positive_integer(devices=devices)
+    devices = require_positive_integer(devices=devices)
     width = min(32, 2 ** int(math.log2(max(devices - 4, 1))))
     answering = max(1, (devices - 4) // width)
     return width, answering, max(1, (devices - answering * width) // 4)

@@ -59,7 +59,7 @@ def attention_over_weights(architecture: Architecture, context_tokens: float) ->
     >>> round(attention_over_weights(WORKED.architecture, 131072), 2)
     4.28
     """
-    require_non_negative(context_tokens=context_tokens)
+    context_tokens = require_non_negative(context_tokens=context_tokens)
     scores = sum(
         count
         * min(

@@ -39,6 +39,7 @@ from serving_mathematics.machine.deployments import (
     stored,
 )
 from serving_mathematics.require import (
+    as_numbers,
     require,
     require_all_non_negative,
     require_all_positive,
@@ -126,7 +127,7 @@ def constants_of(values: Array) -> Constants:
     """
     names = [field.name for field in fields(Constants)]
     require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
-    require_all_non_negative(values=values)
+    values = require_all_non_negative(values=values)
     return Constants(*(float(value) for value in values))
 
 
@@ -138,7 +139,7 @@ def matrix_floor_s(generation: str, bytes_a_value: float) -> float:
     >>> round(matrix_floor_s("hopper", 2.0) * 1e6, 1)
     3.2
     """
-    require_positive(bytes_a_value=bytes_a_value)
+    bytes_a_value = require_positive(bytes_a_value=bytes_a_value)
     if generation == "blackwell":
         return 2.6e-6 if bytes_a_value == 2 else 6.0e-6
     return 3.2e-6 if bytes_a_value == 2 else 5.2e-6
@@ -177,7 +178,7 @@ def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit
     >>> expert_floor_s("hopper", "trtllm", 1.0, four_bit=False)
     3.2e-05
     """
-    require_positive(bytes_a_value=bytes_a_value)
+    bytes_a_value = require_positive(bytes_a_value=bytes_a_value)
     if generation == "blackwell":
         if four_bit:
             return 19e-6
@@ -199,7 +200,7 @@ def feed_forward_floor_s(
     >>> round(feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False) * 1e6, 1)
     11.4
     """
-    require_positive_integer(hidden=hidden)
+    hidden = require_positive_integer(hidden=hidden)
     matrix = matrix_floor_s(generation, kept.dense)
     if part.experts:
         router = matrix_floor_s(generation, 2.0)
@@ -242,6 +243,7 @@ def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
     >>> touched_experts(np.array([256.0]), np.array([8.0]), np.array([32.0])).round(2)
     array([163.31])
     """
+    experts, chosen, tokens = as_numbers(experts=experts, chosen=chosen, tokens=tokens)
     none = np.zeros(np.shape(experts))
     share = np.divide(chosen, experts, out=none, where=np.asarray(experts) > 0)
     return np.asarray(experts * (1 - (1 - share) ** tokens), dtype=float)
@@ -418,7 +420,7 @@ def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
     >>> by_backend(count_work([WORKED]), 1.0, 2.0, 3.0)
     array([3.])
     """
-    require_finite(trtllm=trtllm, sglang=sglang, vllm=vllm)
+    trtllm, sglang, vllm = require_finite(trtllm=trtllm, sglang=sglang, vllm=vllm)
     return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
 
 
@@ -451,6 +453,9 @@ def roof_s(read_bytes: Array, bandwidth: Array, operations: Array, peak: Array) 
     >>> roof_s(np.array([8.0]), np.array([2.0]), np.array([9.0]), np.array([3.0]))
     array([4.])
     """
+    read_bytes, bandwidth, operations, peak = as_numbers(
+        read_bytes=read_bytes, bandwidth=bandwidth, operations=operations, peak=peak
+    )
     return np.asarray(np.maximum(read_bytes / bandwidth, operations / peak), dtype=float)
 
 
@@ -462,7 +467,7 @@ def ring_hops(devices: Array) -> Array:
     >>> ring_hops(np.array([1.0, 2.0, 8.0]))
     array([0.  , 1.  , 1.75])
     """
-    require_all_positive(devices=devices)
+    devices = require_all_positive(devices=devices)
     return np.asarray(2 * (devices - 1) / devices, dtype=float)
 
 
@@ -481,8 +486,9 @@ def message_s(
     >>> micros.round(2)
     array([0.  , 9.08])
     """
-    require_positive(share=share)
-    require_non_negative(floor_s=floor_s)
+    hops, message_bytes, link = as_numbers(hops=hops, message_bytes=message_bytes, link=link)
+    share = require_positive(share=share)
+    floor_s = require_non_negative(floor_s=floor_s)
     return np.asarray((hops > 0) * floor_s + hops * message_bytes / (link * share), dtype=float)
 
 
@@ -501,7 +507,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     >>> float(parts.messages[0]), bool(parts.weights[0] > 10 * parts.cache[0])
     (0.0, True)
     """
-    require_all_non_negative(sequences=sequences, context=context)
+    sequences, context = require_all_non_negative(sequences=sequences, context=context)
     step = 1 + work.drafts
     stage_sequences = np.maximum(sequences / work.stages, work.groups)
     a_group = (stage_sequences / work.groups)[:, None]

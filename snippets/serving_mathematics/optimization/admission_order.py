@@ -33,7 +33,7 @@ from serving_mathematics.optimization.continuous_batching import (
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
 from serving_mathematics.optimization.size_scheduler import noisy_predictions, simulate_responses
-from serving_mathematics.require import require, require_all_finite, require_in
+from serving_mathematics.require import as_floats, require, require_all_finite, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,13 +61,13 @@ def gap_quantile(gap_s: npt.ArrayLike, gap_tokens: npt.ArrayLike, probability: f
     >>> gap_quantile([0.01, 0.2, 0.02], [90, 1, 9], probability=0.98)
     0.02
     """
-    gaps, tokens = np.asarray(gap_s, dtype=float), np.asarray(gap_tokens, dtype=float)
+    gaps, tokens = as_floats(gap_s=gap_s), as_floats(gap_tokens=gap_tokens)
     shaped = gaps.ndim == 1 and gaps.shape == tokens.shape
     require(shaped, "gap_tokens", f"of the shape of gap_s, {gaps.shape}", tokens.shape)
     fine = bool(np.all((tokens >= 0) & np.isfinite(tokens))) and tokens.sum() > 0
     require(fine, "gap_tokens", "non-negative and not all 0", tokens)
     require_all_finite(gap_s=gaps)
-    require_in("(0, 1]", probability=probability)
+    probability = require_in("(0, 1]", probability=probability)
     order = np.argsort(gaps)
     below = np.cumsum(tokens[order])
     return float(gaps[order][np.searchsorted(below, probability * below[-1])])
@@ -85,7 +85,7 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
     >>> serve_in_order(asked, one_place, key=[3, 2, 1]).completion_s.tolist()
     [6.0, 3.0, 1.0]
     """
-    keys = np.asarray(key, dtype=float)
+    keys = as_floats(key=key)
     size = workload.arrival_s.size
     fine = keys.shape == (size,) and bool(np.all(np.isfinite(keys)))
     require(fine, "key", f"finite, of shape ({size},)", keys)

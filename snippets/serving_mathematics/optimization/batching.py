@@ -28,6 +28,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means, fifo_waits
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_non_negative,
     require_positive,
@@ -51,9 +53,9 @@ def batch_rate(batch: int, per_item_s: float, fixed_s: float) -> float:
     >>> batch_rate(batch=20, per_item_s=0.001, fixed_s=0.005)
     800.0
     """
-    require_positive_integer(batch=batch)
-    require_positive(per_item_s=per_item_s)
-    require_non_negative(fixed_s=fixed_s)
+    batch = require_positive_integer(batch=batch)
+    per_item_s = require_positive(per_item_s=per_item_s)
+    fixed_s = require_non_negative(fixed_s=fixed_s)
     return batch / (per_item_s * batch + fixed_s)
 
 
@@ -66,8 +68,9 @@ def largest_batch(slo_s: float, per_item_s: float, fixed_s: float) -> int:
     >>> largest_batch(slo_s=0.05, per_item_s=0.001, fixed_s=0.005)
     20
     """
-    require_positive(per_item_s=per_item_s)
-    require_non_negative(fixed_s=fixed_s)
+    slo_s = as_number(slo_s=slo_s)
+    per_item_s = require_positive(per_item_s=per_item_s)
+    fixed_s = require_non_negative(fixed_s=fixed_s)
     least = 2 * (per_item_s + fixed_s)
     require(least <= slo_s < math.inf, "slo_s", f"finite and at least 2ℓ(1) = {least:g} s", slo_s)
     return max(1, math.floor((slo_s / 2 - fixed_s) / per_item_s * (1 + 1e-12)))  # 1.9999… is 2
@@ -83,10 +86,10 @@ def static_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
     >>> static_efficiency([1, 3], batch=2)  # longest: 1, 3, 3, 3 with equal probability
     0.8
     """
-    sizes = np.sort(np.asarray(lengths, dtype=float), axis=None)
+    sizes = np.sort(as_floats(lengths=lengths), axis=None)
     positive = np.all((sizes > 0) & (sizes < math.inf))
     require(sizes.size > 0 and positive, "lengths", "positive and finite and not empty", lengths)
-    require_positive_integer(batch=batch)
+    batch = require_positive_integer(batch=batch)
     share = np.linspace(0, 1, sizes.size + 1) ** batch
     return float(sizes.mean() / (sizes @ np.diff(share)))
 
@@ -105,6 +108,7 @@ def greedy_latency(
     >>> round(latency_s, 9), round(batch, 9)  # M/D/1 at half load: 1.5 service times
     (0.0075, 1.0)
     """
+    arrival_rate = as_number(arrival_rate=arrival_rate)
     whole = largest % 1 == 0 and 1 <= largest <= 1000
     require(whole, "largest", "an integer from 1 to 1000", largest)
     largest = int(largest)
@@ -146,11 +150,12 @@ def form_batches(
     >>> start_s.tolist(), end_s.tolist()
     ([0.5, 2.5, 2.5, 9.5], [2.5, 4.5, 4.5, 11.5])
     """
-    arrivals = np.asarray(arrival_s, dtype=float)
+    window_s = as_number(window_s=window_s)
+    arrivals = as_floats(arrival_s=arrival_s)
     shaped = arrivals.ndim == 1 and arrivals.size > 0
     in_order = shaped and np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0)
     require(in_order, "arrival_s", "finite, sorted and not empty", arrivals)
-    require_positive_integer(largest=largest)
+    largest = require_positive_integer(largest=largest)
     require(window_s >= 0, "window_s", "non-negative", window_s)
     largest = int(largest)
     times, size, first, free_s = arrivals.tolist(), arrivals.size, 0, -math.inf

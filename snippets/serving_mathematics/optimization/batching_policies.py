@@ -40,7 +40,7 @@ from serving_mathematics.optimization.continuous_batching import (
     simulate_steps,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.require import require
+from serving_mathematics.require import as_floats, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,10 @@ def padded_batch_s(
     >>> padded_batch_s(np.array([4, 2]), np.array([3, 1]), Engine(step_s=2.0, prefill_token_s=0.5))
     9.0
     """
-    prompts, outputs = np.asarray(prompt_tokens, float), np.asarray(output_tokens, float)
+    prompts, outputs = (
+        as_floats(prompt_tokens=prompt_tokens),
+        as_floats(output_tokens=output_tokens),
+    )
     require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (b,)", prompts)
     require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):

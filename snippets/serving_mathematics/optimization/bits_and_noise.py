@@ -27,7 +27,15 @@ from serving_mathematics.optimization.quantization import (
     integer_product,
     quantize,
 )
-from serving_mathematics.require import require, require_all_finite, require_positive, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_all_finite,
+    require_positive,
+    require_shape,
+)
 
 SINE_CREST = math.sqrt(2)  # peak over rms of a sine
 UNIFORM_CREST = math.sqrt(3)  # of a uniform distribution around 0
@@ -42,7 +50,7 @@ def sqnr_db(values: npt.ArrayLike, approximations: npt.ArrayLike) -> float:
     >>> round(sqnr_db([3.0, 4.0], [3.0, 4.5]), 9)  # 25 over 0.25
     20.0
     """
-    x, rounded = np.asarray(values, dtype=float), np.asarray(approximations, dtype=float)
+    x, rounded = as_floats(values=values), as_floats(approximations=approximations)
     require(np.isfinite(x).all() and np.any(x != 0), "values", "finite and not all 0", x)
     require_shape(x.shape, approximations=rounded)
     require_all_finite(approximations=rounded)
@@ -59,6 +67,7 @@ def full_scale_sqnr_db(steps: float, crest: float) -> float:
     >>> round(full_scale_sqnr_db(2**8, crest=2**0.5), 2)  # a sine in 8 bits
     49.93
     """
+    steps, crest = as_number(steps=steps, crest=crest)
     require(1 <= steps < math.inf, "steps", "at least 1 and finite", steps)
     require(1 <= crest < math.inf, "crest", "at least 1 and finite", crest)
     return 10 * math.log10(3) + 20 * (math.log10(steps) - math.log10(crest))
@@ -73,7 +82,8 @@ def bits_per_weight(bits: float, shared: Sequence[tuple[float, float]]) -> float
     >>> bits_per_weight(4, shared=[(16, 128)])  # a 16-bit scale for 128 weights
     4.125
     """
-    require_positive(bits=bits)
+    shared = as_numbers(shared=shared)
+    bits = require_positive(bits=bits)
     for size, weights in shared:
         fine = 0 < size < math.inf and 1 <= weights < math.inf
         require(fine, "shared", "pairs of positive bits and weights ≥ 1", (size, weights))
@@ -90,6 +100,9 @@ def stored_bytes(inputs: int, outputs: int, bits: int, group: int | None = None)
     >>> stored_bytes(64, 10, bits=4, group=16)  # 320 of codes, 80 of scales, 40 of biases
     440.0
     """
+    inputs, outputs, bits = as_number(inputs=inputs, outputs=outputs, bits=bits)
+    if group is not None:
+        group = as_number(group=group)
     for name, count in (("inputs", inputs), ("outputs", outputs)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     require(2 <= bits <= 32 and bits % 1 == 0, "bits", "an integer from 2 to 32", bits)
@@ -108,6 +121,7 @@ def packed_nibbles(codes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     >>> packed_nibbles([1, 2, 15, 0]).tolist()
     [33, 15]
     """
+    codes = as_numbers(codes=codes)
     q = np.asarray(codes)
     whole = np.issubdtype(q.dtype, np.integer) and q.size > 0 and bool(((q >= 0) & (q < 16)).all())
     require(whole, "codes", "integers from 0 to 15", q)

@@ -25,7 +25,7 @@ from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.bits_and_noise import bits_per_weight, sqnr_db
 from serving_mathematics.optimization.code_books import gaussian_distortion, lloyd_max, normal_float
 from serving_mathematics.optimization.quantization import quantize
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import as_floats, as_number, require, require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +47,7 @@ def float_code(exponent_bits: int, fraction_bits: int, reserved: int = 0) -> Flo
     >>> float_code(2, 1)[7:].tolist()  # E2M1
     [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
     """
+    reserved = as_number(reserved=reserved)
     for name, value, low, high in (
         ("exponent_bits", exponent_bits, 1, 5),
         ("fraction_bits", fraction_bits, 0, 10),
@@ -72,7 +73,7 @@ def nearest(values: npt.ArrayLike, code: npt.ArrayLike) -> FloatArray:
     >>> nearest([0.2, 0.8, 9.0], code=[0.0, 1.0, 4.0]).tolist()
     [0.0, 1.0, 4.0]
     """
-    x, y = np.asarray(values, dtype=float), np.asarray(code, dtype=float)
+    x, y = as_floats(values=values), as_floats(code=code)
     require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
     fine = y.ndim == 1 and y.size > 0 and np.isfinite(y).all() and np.all(np.diff(y) > 0)
     require(fine, "code", "strictly increasing, finite and not empty", y)
@@ -81,9 +82,9 @@ def nearest(values: npt.ArrayLike, code: npt.ArrayLike) -> FloatArray:
 
 def _blocks(values: npt.ArrayLike, block: int) -> FloatArray:
     """The numbers as rows of one block each, or a ValueError."""
-    x = np.asarray(values, dtype=float)
+    x = as_floats(values=values)
     require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
-    require_positive_integer(block=block)
+    block = require_positive_integer(block=block)
     whole = x.ndim > 0 and x.shape[-1] % block == 0
     require(whole, "values", f"in rows of whole blocks of {block}", x.shape)
     return x.reshape(-1, int(block))
@@ -99,7 +100,7 @@ def block_rounded(values: npt.ArrayLike, code: npt.ArrayLike, block: int) -> Flo
     >>> block_rounded([4.0, 0.5, -0.5, 0.1], code=[-1.0, 0.0, 1.0], block=2).tolist()
     [4.0, 0.0, -0.5, 0.0]
     """
-    rows, y = _blocks(values, block), np.asarray(code, dtype=float)
+    rows, y = _blocks(values, block), as_floats(code=code)
     reaches = y.ndim == 1 and y.size > 0 and 0 < np.abs(y).max() == y[-1] < math.inf
     require(reaches, "code", "values up to a positive last one", y)
     scale = np.abs(rows).max(axis=1, keepdims=True) / y[-1]

@@ -26,7 +26,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_non_negative, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_non_negative,
+    require_positive_integer,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +46,7 @@ CAPACITY = 100  # C of the worked numbers
 
 def _popularity(popularity: npt.ArrayLike) -> FloatArray:
     """As an array (n,) of positive probabilities that sum to 1, or a ValueError."""
-    p = np.asarray(popularity, dtype=float)
+    p = as_floats(popularity=popularity)
     require(p.ndim == 1 and p.size > 0, "popularity", "a non-empty (n,) array", p.shape)
     fine = np.all(p > 0) and abs(float(p.sum()) - 1) < 1e-9
     require(fine, "popularity", "positive with sum 1", p)
@@ -55,8 +62,9 @@ def zipf(items: int, exponent: float) -> FloatArray:
     >>> zipf(3, exponent=1.0).round(6).tolist()
     [0.545455, 0.272727, 0.181818]
     """
+    items = as_number(items=items)
     require(1 <= items <= 1e8 and items % 1 == 0, "items", "an integer from 1 to 10⁸", items)
-    require_non_negative(exponent=exponent)
+    exponent = require_non_negative(exponent=exponent)
     weights = np.arange(1, int(items) + 1, dtype=float) ** -exponent
     return np.asarray(weights / weights.sum())
 
@@ -72,6 +80,7 @@ def exact_hit_ratio(popularity: npt.ArrayLike, capacity: int, policy: str) -> fl
     >>> [round(exact_hit_ratio([0.5, 0.3, 0.2], 2, x), 6) for x in ("static", "lru", "fifo")]
     [0.8, 0.719286, 0.709677]
     """
+    capacity = as_number(capacity=capacity)
     p = _popularity(popularity)
     require(p.size <= 16, "popularity", "of at most 16 items", p.size)
     rule = f"an integer from 1 to {p.size}"
@@ -104,7 +113,7 @@ def timer_hit_ratios(popularity: npt.ArrayLike, lifetime: float, renewed: bool) 
     [0.5, 0.5]
     """
     p = _popularity(popularity)
-    require_non_negative(lifetime=lifetime)
+    lifetime = require_non_negative(lifetime=lifetime)
     x = p * lifetime
     return np.asarray(-np.expm1(-x) if renewed else x / (1 + x))
 
@@ -119,6 +128,7 @@ def characteristic_time(popularity: npt.ArrayLike, capacity: float, renewed: boo
     >>> round(characteristic_time([0.5, 0.5], capacity=1.0, renewed=True), 9)  # 2 ln 2
     1.386294361
     """
+    capacity = as_number(capacity=capacity)
     p = _popularity(popularity)
     require(0 < capacity < p.size, "capacity", f"in (0, {p.size})", capacity)
     time, step = 0.0, float(capacity)
@@ -160,10 +170,11 @@ def simulate_hits(
     >>> simulate_hits([1, 2, 1, 3, 1], capacity=2, policy="fifo").astype(int).tolist()
     [0, 0, 1, 0, 0]
     """
+    requests = as_numbers(requests=requests)
     asked = np.asarray(requests)
     whole = asked.ndim == 1 and asked.size > 0 and np.issubdtype(asked.dtype, np.integer)
     require(whole, "requests", "a non-empty (n,) array of integers", asked)
-    require_positive_integer(capacity=capacity)
+    capacity = require_positive_integer(capacity=capacity)
     require(policy in ("lru", "fifo"), "policy", "lru or fifo", policy)
     cache: OrderedDict[int, None] = OrderedDict()
     hits = np.zeros(asked.size, dtype=bool)

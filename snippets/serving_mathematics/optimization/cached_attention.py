@@ -25,10 +25,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_number,
+    as_numbers,
     require,
     require_in,
     require_non_negative_integer,
     require_positive_integer,
+    require_work,
+    widen_fields,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +62,7 @@ class Decoder:
 
     def __post_init__(self) -> None:
         """Refuse what is not a decoder."""
+        widen_fields(self)
         table = np.ndim(self.embedding) == 2 and np.size(self.embedding) > 0
         require(table, "embedding", "of shape (vocabulary, width)", np.shape(self.embedding))
         for name in ("query_heads", "kv_heads"):
@@ -115,12 +120,15 @@ def random_decoder(
     none. Raises ValueError on sizes that are not positive integers or do not divide, and on more
     than 1000 layers.
     """
+    layers, width, query_heads = as_number(layers=layers, width=width, query_heads=query_heads)
     sizes = {"layers": layers, "width": width, "query_heads": query_heads, "kv_heads": kv_heads}
     for name, size in (sizes | {"hidden": hidden, "vocabulary": vocabulary}).items():
         require(1 <= size < math.inf and size % 1 == 0, name, "a positive integer", size)
     require(layers <= 1000, "layers", "at most 1000", layers)
-    require_non_negative_integer(window=window)
+    window = require_non_negative_integer(window=window)
     require(width % (2 * query_heads) == 0, "width", "a multiple of 2·query_heads", width)
+    weights = width * (width + hidden + vocabulary)
+    require_work(weights, width=width, hidden=hidden, vocabulary=vocabulary)
     require(query_heads % kv_heads == 0, "query_heads", "a multiple of kv_heads", query_heads)
     shared = kv_heads * (width // query_heads)
     shapes = [(width, width), (width, shared), (width, shared), (width, width)]
@@ -153,7 +161,7 @@ class KVCache:
 
     def __init__(self, decoder: Decoder, slots: int) -> None:
         """An empty cache."""
-        require_positive_integer(slots=slots)
+        slots = require_positive_integer(slots=slots)
         self.rolling = decoder.window > 0
         self.slots = min(int(slots), decoder.window) if self.rolling else int(slots)
         shape = (len(decoder.layers), self.slots, decoder.kv_heads, decoder.head_dim)
@@ -213,6 +221,7 @@ def forward(
     >>> logits.shape, operations  # 2 × (6 matrices and the output) × 2 × 2, and twice 2 × 2
     ((1, 2), 64)
     """
+    tokens = as_numbers(tokens=tokens)
     t = np.asarray(tokens)
     whole = t.ndim == 1 and t.size > 0 and np.issubdtype(t.dtype, np.integer)
     require(whole, "tokens", "a non-empty (n,) array of integers", t)
@@ -284,8 +293,9 @@ def generate(
     >>> generate(tiny, [0], steps=2, cache=KVCache(tiny, 2)).operations.tolist()
     [64, 72]
     """
-    require_positive_integer(steps=steps)
-    require_in("[1, 1e5]", steps=steps)
+    steps = require_positive_integer(steps=steps)
+    steps = require_in("[1, 1e5]", steps=steps)
+    require_work(5000 * steps, steps=steps)
     require(cache is None or cache.length == 0, "cache", "empty", cache and cache.length)
     known = np.asarray(prompt)
     logits, operations, chosen = [], [], []

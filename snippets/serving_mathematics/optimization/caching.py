@@ -20,7 +20,14 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,9 +50,10 @@ def kv_bytes_per_token(
     >>> kv_bytes_per_token(layers=32, kv_heads=8, head_dim=128)
     131072.0
     """
+    layers, kv_heads, head_dim = as_number(layers=layers, kv_heads=kv_heads, head_dim=head_dim)
     for name, count in (("layers", layers), ("kv_heads", kv_heads), ("head_dim", head_dim)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
-    require_positive(bytes_per_number=bytes_per_number)
+    bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
     return 2 * layers * kv_heads * head_dim * bytes_per_number
 
 
@@ -61,9 +69,12 @@ def latent_bytes_per_token(
     >>> latent_bytes_per_token(layers=10, latent_dim=512, rope_dim=64)
     11520.0
     """
+    layers, latent_dim, rope_dim = as_number(
+        layers=layers, latent_dim=latent_dim, rope_dim=rope_dim
+    )
     for name, count in (("layers", layers), ("latent_dim", latent_dim), ("rope_dim", rope_dim)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
-    require_positive(bytes_per_number=bytes_per_number)
+    bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
     return layers * (latent_dim + rope_dim) * bytes_per_number
 
 
@@ -79,12 +90,13 @@ def sequence_bytes(
     >>> sequence_bytes([100, 300], bytes_per_token=8.0, windowed_share=0.5, window=100).tolist()
     [800.0, 1600.0]
     """
-    n = np.asarray(tokens, dtype=float)
+    window = as_number(window=window)
+    n = as_floats(tokens=tokens)
     require(
         n.size > 0 and np.all((n >= 0) & (n < math.inf)), "tokens", "non-empty, non-negative", n
     )
-    require_positive(bytes_per_token=bytes_per_token)
-    require_in("[0, 1]", windowed_share=windowed_share)
+    bytes_per_token = require_positive(bytes_per_token=bytes_per_token)
+    windowed_share = require_in("[0, 1]", windowed_share=windowed_share)
     rule = "a positive integer" if windowed_share > 0 else "a non-negative integer"
     require((windowed_share > 0) <= window < math.inf and window % 1 == 0, "window", rule, window)
     kept = (1 - windowed_share) * n + windowed_share * np.minimum(n, window)
@@ -100,8 +112,8 @@ def how_many_fit(memory_bytes: float, bytes_each: float) -> int:
     >>> how_many_fit(memory_bytes=100.0, bytes_each=30.0)
     3
     """
-    require_non_negative(memory_bytes=memory_bytes)
-    require_positive(bytes_each=bytes_each)
+    memory_bytes = require_non_negative(memory_bytes=memory_bytes)
+    bytes_each = require_positive(bytes_each=bytes_each)
     return int(memory_bytes // bytes_each)
 
 

@@ -27,10 +27,13 @@ from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.bits_and_noise import SINE_CREST, full_scale_sqnr_db, sqnr_db
 from serving_mathematics.optimization.quantization import quantize
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +68,7 @@ def gaussian_distortion(code: npt.ArrayLike) -> float:
     >>> gaussian_distortion([0.0])
     1.0
     """
-    y = np.asarray(code, dtype=float)
+    y = as_floats(code=code)
     fine = y.ndim == 1 and y.size > 0 and np.isfinite(y).all() and np.all(np.diff(y) > 0)
     require(fine, "code", "strictly increasing, finite and not empty", y)
     probability, moment = _cells(y)
@@ -83,8 +86,9 @@ def lloyd_max(levels: int, tolerance: float = 1e-10) -> FloatArray:
     >>> lloyd_max(2).round(6).tolist()  # ± √(2/π)
     [-0.797885, 0.797885]
     """
+    levels = as_number(levels=levels)
     require(1 <= levels <= 64 and levels % 1 == 0, "levels", "an integer from 1 to 64", levels)
-    require_in("(0, 1)", tolerance=tolerance)
+    tolerance = require_in("(0, 1)", tolerance=tolerance)
     middle = (np.arange(int(levels)) + 0.5) / levels
     code = np.array([math.sqrt(3) * NormalDist().inv_cdf(share) for share in middle])
     moved = math.inf
@@ -105,8 +109,9 @@ def uniform_code(levels: int, step: float) -> FloatArray:
     >>> uniform_code(4, step=1.0).tolist()
     [-1.5, -0.5, 0.5, 1.5]
     """
-    require_positive_integer(levels=levels)
-    require_positive(step=step)
+    levels = require_positive_integer(levels=levels)
+    require_work(levels, levels=levels)
+    step = require_positive(step=step)
     return np.asarray((np.arange(int(levels)) - (levels - 1) / 2) * step)
 
 
@@ -119,6 +124,7 @@ def optimal_step(levels: int) -> float:
     >>> round(optimal_step(4), 4)
     0.9957
     """
+    levels = as_number(levels=levels)
     even = 2 <= levels <= 1024 and levels % 2 == 0
     require(even, "levels", "an even integer from 2 to 1024", levels)
     ratio = (math.sqrt(5) - 1) / 2
@@ -141,6 +147,7 @@ def normal_float(bits: int) -> FloatArray:
     >>> normal_float(2).round(4).tolist()
     [-1.0, 0.0, 0.4358, 1.0]
     """
+    bits = as_number(bits=bits)
     require(2 <= bits <= 8 and bits % 1 == 0, "bits", "an integer from 2 to 8", bits)
     cells = 2 ** int(bits)
     last = 1 - (1 / cells + 1 / (cells - 1)) / 4

@@ -36,11 +36,16 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_non_negative,
     require_all_positive,
     require_non_negative,
     require_non_negative_integer,
+    require_positive_integer,
+    widen_fields,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -84,7 +89,7 @@ class Workload:
             whole = np.all((tokens >= 1) & (tokens < 2**31) & (tokens == np.floor(tokens)))
             require(whole, name, "positive integers", tokens)
             object.__setattr__(self, name, tokens.astype(np.int64))
-        cached = np.broadcast_to(np.asarray(cached_tokens, dtype=float), times.shape)
+        cached = np.broadcast_to(as_floats(cached_tokens=cached_tokens), times.shape)
         fewer = np.all((cached >= 0) & (cached < self.prompt_tokens) & (cached == np.floor(cached)))
         require(fewer, "cached_tokens", "integers from 0 to below prompt_tokens", cached)
         object.__setattr__(self, "cached_tokens", cached.astype(np.int64))
@@ -126,8 +131,8 @@ class StepTable:
     ) -> None:
         """Rounded to ticks; what lies beyond the tables is refused by the simulators."""
         batch, prompt = (np.atleast_1d(np.asarray(x, dtype=float)) for x in (batch_s, prompt_s))
-        require_all_non_negative(batch_s=batch, prompt_s=prompt)
-        require_non_negative(prompt_end_s=prompt_end_s, change_s=change_s)
+        batch, prompt = require_all_non_negative(batch_s=batch, prompt_s=prompt)
+        prompt_end_s, change_s = require_non_negative(prompt_end_s=prompt_end_s, change_s=change_s)
         rises = prompt[0] == 0 and np.all(np.diff(prompt) >= 0)
         require(rises, "prompt_s", "non-decreasing from 0", prompt)
         ticks = np.rint(prompt / TICK_S).astype(np.int64)
@@ -165,6 +170,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         """Refuse what is not an engine."""
+        widen_fields(self)
         for name in ("step_s", "prefill_token_s", "decode_token_s", "context_token_s"):
             cost = getattr(self, name)
             require(0 <= cost < math.inf, name, "non-negative and finite", cost)
@@ -262,19 +268,19 @@ def chat_workload(
     >>> chat_workload(np.random.default_rng(0), np.inf, 3, 1.0, 1.0).output_tokens.tolist()
     [1, 1, 1]
     """
+    rate = as_number(rate=rate)
     require(rate > 0, "rate", "positive", rate)
-    whole = isinstance(requests, int | np.integer) and not isinstance(requests, bool)
-    whole = whole and 1 <= requests < 2**31
-    require(whole, "requests", "a positive integer", requests)
-    for name, mean in (
-        ("mean_prompt_tokens", mean_prompt_tokens),
-        ("mean_output_tokens", mean_output_tokens),
-    ):
+    requests = require_positive_integer(requests=requests)
+    require(requests < 2**31, "requests", "below 2³¹", requests)
+    prompt, output = as_number(
+        mean_prompt_tokens=mean_prompt_tokens, mean_output_tokens=mean_output_tokens
+    )
+    for name, mean in (("mean_prompt_tokens", prompt), ("mean_output_tokens", output)):
         require(1 <= mean <= 1e7, name, "in [1, 10⁷]", mean)
     return Workload(
         np.cumsum(rng.exponential(1.0, requests)) / rate,
-        rng.geometric(1 / mean_prompt_tokens, requests),
-        rng.geometric(1 / mean_output_tokens, requests),
+        rng.geometric(1 / prompt, requests),
+        rng.geometric(1 / output, requests),
     )
 
 
@@ -322,9 +328,10 @@ def simulate_steps(
     >>> simulate_steps(asked, engine).completion_s.tolist()
     [6.0, 6.0, 4.0]
     """
-    require_non_negative_integer(watermark_blocks=watermark_blocks)
-    require_all_positive(stretch=stretch)
-    factors = itertools.cycle(np.atleast_1d(np.asarray(stretch, dtype=float)).tolist())
+    stretch = as_numbers(stretch=stretch)
+    watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
+    stretch = require_all_positive(stretch=stretch)
+    factors = itertools.cycle(np.atleast_1d(as_floats(stretch=stretch)).tolist())
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept
     fits = most <= engine.kv_blocks * block

@@ -29,6 +29,8 @@ from serving_mathematics.optimization.speculative_decoding import (
 )
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative_integer,
@@ -53,7 +55,7 @@ def transition_matrix(table: npt.ArrayLike) -> FloatArray:
     >>> transition_matrix([[0.25, 0.75], [1.0, 0.0]]).tolist()
     [[0.25, 0.75], [1.0, 0.0]]
     """
-    weights = np.asarray(table, dtype=float)
+    weights = as_floats(table=table)
     require(weights.ndim == 2 and weights.shape[1] >= 2, "table", "a table", weights.shape)
     size, tokens = weights.shape
     whole = tokens ** round(math.log(size, tokens)) == size
@@ -74,7 +76,7 @@ def context_shares(transitions: npt.ArrayLike) -> FloatArray:
     >>> context_shares([[0.5, 0.5], [1.0, 0.0]]).round(12).tolist()
     [0.666666666667, 0.333333333333]
     """
-    chain = np.asarray(transitions, dtype=float)
+    chain = as_floats(transitions=transitions)
     square = chain.ndim == 2 and chain.size > 0 and chain.shape[0] == chain.shape[1]
     require(square, "transitions", "square", chain.shape)
     good = np.all(chain >= 0) and np.all(np.abs(chain.sum(axis=1) - 1) < 1e-9)
@@ -95,10 +97,10 @@ def exact_tokens_per_round(target: npt.ArrayLike, draft: npt.ArrayLike, draft_to
     >>> round(exact_tokens_per_round([[0.5, 0.5]] * 2, [[1.0, 0.0]] * 2, draft_tokens=2), 12)
     1.75
     """
-    p, q = np.asarray(target, dtype=float), np.asarray(draft, dtype=float)
+    p, q = as_floats(target=target), as_floats(draft=draft)
     require_shape(p.shape, draft=q)
-    require_non_negative_integer(draft_tokens=draft_tokens)
-    require_in("[0, 1e5]", draft_tokens=draft_tokens)
+    draft_tokens = require_non_negative_integer(draft_tokens=draft_tokens)
+    draft_tokens = require_in("[0, 1e5]", draft_tokens=draft_tokens)
     every, accepted = transition_matrix(p), transition_matrix(np.minimum(p, q))
     require(np.all(np.abs(q.sum(axis=1) - 1) < 1e-9), "draft", "rows that sum to 1", q)
     reached = np.eye(len(p))  # contexts after i accepted tokens, by where the round began
@@ -122,9 +124,10 @@ def two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, Floa
     >>> np.minimum(target, draft).sum(axis=1)[[0, 3]].round(12).tolist()
     [0.9, 0.3]
     """
+    easy, hard = as_number(easy=easy, hard=hard)
     for name, value in (("easy", easy), ("hard", hard)):
         require(0 <= value <= 1, name, "in [0, 1]", value)
-    require_in("(0, 1]", switch=switch)
+    switch = require_in("(0, 1]", switch=switch)
     stay = [(1 - switch) / 3] * 3
     leave = [switch / 3] * 3
     target = np.array([[*stay, *leave, 0.0]] * 3 + [[*leave, *stay, 0.0]] * 4)

@@ -33,7 +33,13 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     H100_PEAK,
     attainable_flops,
 )
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
+    require,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +68,9 @@ def border_intensity(
     >>> border_intensity(peak_flops=(100.0, 400.0), bandwidth=(2.0, 4.0), price=(1.0, 3.0))
     75.0
     """
+    peak_flops, bandwidth, price = as_numbers(
+        peak_flops=peak_flops, bandwidth=bandwidth, price=price
+    )
     pairs = {"peak_flops": peak_flops, "bandwidth": bandwidth, "price": price}
     for name, pair in pairs.items():
         fine = len(pair) == 2 and all(0 < value < math.inf for value in pair)
@@ -85,11 +94,11 @@ def decode_intensity(
     >>> decode_intensity([1, 4], parameters=6.0, weight_bytes=12.0, kv_bytes=3.0).tolist()
     [0.8, 2.0]
     """
-    b = np.asarray(batch, dtype=float)
+    b = as_floats(batch=batch)
     large = b.size > 0 and np.all((b >= 1) & (b < math.inf))
     require(large, "batch", "non-empty, at least 1 and finite", b)
-    require_positive(parameters=parameters, weight_bytes=weight_bytes)
-    require_non_negative(kv_bytes=kv_bytes)
+    parameters, weight_bytes = require_positive(parameters=parameters, weight_bytes=weight_bytes)
+    kv_bytes = require_non_negative(kv_bytes=kv_bytes)
     return np.asarray(2 * parameters * b / (weight_bytes + b * kv_bytes))
 
 

@@ -34,7 +34,13 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,8 +68,8 @@ def prefill_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     >>> prefill_ttft_s(arrival_rate=0.5, prefill_s=1.0)
     1.5
     """
-    require_positive(prefill_s=prefill_s)
-    require_non_negative(arrival_rate=arrival_rate)
+    prefill_s = require_positive(prefill_s=prefill_s)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     stable = arrival_rate * prefill_s < 1
     require(stable, "arrival_rate", f"in [0, {1 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (2 * (1 - arrival_rate * prefill_s))
@@ -78,8 +84,8 @@ def pipeline_ttft_s(arrival_rate: float, prefill_s: float) -> float:
     >>> pipeline_ttft_s(arrival_rate=1.0, prefill_s=1.0)
     1.25
     """
-    require_positive(prefill_s=prefill_s)
-    require_non_negative(arrival_rate=arrival_rate)
+    prefill_s = require_positive(prefill_s=prefill_s)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     stable = arrival_rate * prefill_s < 2
     require(stable, "arrival_rate", f"in [0, {2 / prefill_s:g})", arrival_rate)
     return prefill_s + arrival_rate * prefill_s**2 / (4 * (2 - arrival_rate * prefill_s))
@@ -94,9 +100,9 @@ def tensor_ttft_s(arrival_rate: float, prefill_s: float, speedup: float) -> floa
     >>> tensor_ttft_s(arrival_rate=1.0, prefill_s=1.0, speedup=2.0)
     0.75
     """
-    require_positive(prefill_s=prefill_s)
-    require_in("[1, 2]", speedup=speedup)
-    require_non_negative(arrival_rate=arrival_rate)
+    prefill_s = require_positive(prefill_s=prefill_s)
+    speedup = require_in("[1, 2]", speedup=speedup)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     load = arrival_rate * prefill_s
     require(load < speedup, "arrival_rate", f"in [0, {speedup / prefill_s:g})", arrival_rate)
     return prefill_s / speedup + load * prefill_s / (2 * speedup * (speedup - load))
@@ -112,8 +118,9 @@ def chunked_capacity(prefill_s: float, step_s: float, gap_s: float) -> float:
     >>> chunked_capacity(prefill_s=0.5, step_s=0.25, gap_s=1.0)
     1.5
     """
-    require_positive(prefill_s=prefill_s)
-    require_non_negative(step_s=step_s)
+    gap_s = as_number(gap_s=gap_s)
+    prefill_s = require_positive(prefill_s=prefill_s)
+    step_s = require_non_negative(step_s=step_s)
     require(step_s < gap_s < math.inf, "gap_s", f"finite and above {step_s:g}", gap_s)
     return (1 - step_s / gap_s) / prefill_s
 
@@ -128,6 +135,7 @@ def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[i
     >>> best_split(prefill_rate=2.0, decode_rate=6.0, devices=4)
     (3, 6.0)
     """
+    prefill_rate, devices = as_number(prefill_rate=prefill_rate, devices=devices)
     for name, rate in (("prefill_rate", prefill_rate), ("decode_rate", decode_rate)):
         require(0 < rate < math.inf, name, "positive and finite", rate)
     whole = 2 <= devices < math.inf and devices % 1 == 0
@@ -149,9 +157,10 @@ def cache_bandwidth(arrival_rate: float, prompt_tokens: float, bytes_per_token: 
     >>> cache_bandwidth(arrival_rate=2.0, prompt_tokens=10.0, bytes_per_token=5.0)
     100.0
     """
-    require_non_negative(arrival_rate=arrival_rate)
+    prompt_tokens = as_number(prompt_tokens=prompt_tokens)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     require(1 <= prompt_tokens < math.inf, "prompt_tokens", "at least 1 and finite", prompt_tokens)
-    require_positive(bytes_per_token=bytes_per_token)
+    bytes_per_token = require_positive(bytes_per_token=bytes_per_token)
     return arrival_rate * prompt_tokens * bytes_per_token
 
 

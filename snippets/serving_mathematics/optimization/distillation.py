@@ -22,7 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_positive, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
+    require,
+    require_in,
+    require_positive,
+    require_shape,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -39,9 +46,9 @@ def soften(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
     >>> soften([0.0, math.log(9.0)], temperature=2.0).round(12).tolist()
     [0.25, 0.75]
     """
-    z = np.asarray(logits, dtype=float)
+    z = as_floats(logits=logits)
     require(z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "logits", "finite numbers", z)
-    require_positive(temperature=temperature)
+    temperature = require_positive(temperature=temperature)
     scaled = z / temperature
     weights: FloatArray = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
@@ -57,7 +64,7 @@ def kl_divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     >>> float(kl_divergence([0.5, 0.5], [0.25, 0.75]).round(6))  # ½·ln 2 + ½·ln ⅔
     0.143841
     """
-    first, second = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
+    first, second = as_floats(p=p), as_floats(q=q)
     for name, x in (("p", first), ("q", second)):
         good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
         good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
@@ -85,14 +92,15 @@ def distillation_loss(
     >>> round(distillation_loss(z, [[0.0, 0.0]], 1.0, labels=[1], soft_weight=0.5), 6)
     0.215762
     """
-    z, v = np.asarray(student_logits, dtype=float), np.asarray(teacher_logits, dtype=float)
+    z, v = as_floats(student_logits=student_logits), as_floats(teacher_logits=teacher_logits)
     require(z.ndim == 2 and z.size > 0, "student_logits", "rows of logits", z.shape)
     require_shape(z.shape, teacher_logits=v)
-    require_in("[0, 1]", soft_weight=soft_weight)
+    soft_weight = require_in("[0, 1]", soft_weight=soft_weight)
     gap = kl_divergence(soften(v, temperature), soften(z, temperature))
     loss = soft_weight * temperature**2 * gap
     if soft_weight < 1:
-        y = np.asarray(labels)
+        require(labels is not None, "labels", "one class per row", labels)
+        y = np.asarray(as_numbers(labels=labels))
         known = y.shape == z.shape[:1] and np.isin(y, np.arange(z.shape[1])).all()
         require(known, "labels", "one class per row", labels)
         above = z - z.max(axis=1, keepdims=True)
@@ -119,13 +127,14 @@ def output_gradient(
     >>> slope(np.array([[0.0, math.log(9.0)]]), np.array([0])).round(12).tolist()  # 2·(q − ½)
     [[-0.5, 0.5]]
     """
-    v = np.asarray(teacher_logits, dtype=float)
+    v = as_floats(teacher_logits=teacher_logits)
     require(v.ndim == 2, "teacher_logits", "rows of logits", v.shape)
-    require_in("[0, 1]", soft_weight=soft_weight)
-    require_positive(temperature=temperature)
+    soft_weight = require_in("[0, 1]", soft_weight=soft_weight)
+    temperature = require_positive(temperature=temperature)
     wanted = soft_weight * temperature * soften(v, temperature)
     if soft_weight < 1:
-        y = np.asarray(labels)
+        require(labels is not None, "labels", "one class per row", labels)
+        y = np.asarray(as_numbers(labels=labels))
         known = y.shape == v.shape[:1] and np.isin(y, np.arange(v.shape[1])).all()
         require(known, "labels", "one class per row", labels)
         wanted += (1 - soft_weight) * np.eye(v.shape[1])[y.astype(np.int64)]
@@ -151,7 +160,7 @@ def matched_logits_gradient(
     >>> matched_logits_gradient([3.0, 1.0], [5.0, 5.0]).tolist()
     [0.5, -0.5]
     """
-    z, v = np.asarray(student_logits, dtype=float), np.asarray(teacher_logits, dtype=float)
+    z, v = as_floats(student_logits=student_logits), as_floats(teacher_logits=teacher_logits)
     require(
         z.ndim >= 1 and z.size > 0 and np.isfinite(z).all(), "student_logits", "finite numbers", z
     )

@@ -36,7 +36,7 @@ from serving_mathematics.optimization.dependent_acceptances import (
 from serving_mathematics.optimization.distillation import kl_divergence, soften
 from serving_mathematics.optimization.speculative_decoding import best_draft_length, speedup
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import as_floats, as_numbers, require, require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,8 +61,9 @@ def fit_draft(contexts: npt.ArrayLike, targets: npt.ArrayLike, size: int) -> Flo
     >>> fit_draft([0, 0], [[1.0, 0.0], [0.5, 0.5]], size=2).round(4).tolist()
     [[0.6667, 0.3333], [0.5, 0.5]]
     """
-    seen, wanted = np.asarray(contexts), np.asarray(targets, dtype=float)
-    require_positive_integer(size=size)
+    contexts = as_numbers(contexts=contexts)
+    seen, wanted = np.asarray(contexts), as_floats(targets=targets)
+    size = require_positive_integer(size=size)
     known = seen.ndim == 1 and seen.size > 0 and np.isin(seen, np.arange(size)).all()
     require(known, "contexts", f"integers below {size}", contexts)
     good = wanted.ndim == 2 and len(wanted) == seen.size and np.all(wanted >= 0)
@@ -84,7 +85,7 @@ def most_accepted(rows: npt.ArrayLike, weights: npt.ArrayLike) -> FloatArray:
     >>> most_accepted([[1.0, 0.0], [0.0, 1.0]], [0.6, 0.4]).tolist()
     [1.0, 0.0]
     """
-    p, w = np.asarray(rows, dtype=float), np.asarray(weights, dtype=float)
+    p, w = as_floats(rows=rows), as_floats(weights=weights)
     good = p.ndim == 2 and p.size > 0 and np.all(p >= 0)
     good = good and np.all(np.abs(p.sum(axis=1) - 1) < 1e-9)
     require(good, "rows", "distributions, shape (m, V)", p)

@@ -61,7 +61,7 @@ class DynamicBatcher(Generic[Item, Answer]):
         for name, limit in (("largest", largest), ("places", places)):
             whole = isinstance(limit, int | np.integer) and limit >= 1
             require(whole, name, "a positive integer", limit)
-        require_non_negative(window_s=window_s)
+        window_s = require_non_negative(window_s=window_s)
         self.counts = Counter[str]()
         self._model, self._largest, self._window_s, self._places = model, largest, window_s, places
         self._waiting: OrderedDict[asyncio.Future[Answer], tuple[Item, float]] = OrderedDict()

@@ -38,7 +38,7 @@ from serving_mathematics.optimization.continuous_batching import (
     chat_workload,
     simulate_steps,
 )
-from serving_mathematics.require import require, require_non_negative_integer
+from serving_mathematics.require import as_floats, as_numbers, require, require_non_negative_integer
 
 
 def simulate(
@@ -55,7 +55,7 @@ def simulate(
     >>> simulate(asked, Engine(step_s=2.0, token_budget=8, max_sequences=8)).completion_s.tolist()
     [6.0, 6.0, 4.0]
     """
-    require_non_negative_integer(watermark_blocks=watermark_blocks)
+    watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
     kept = workload.prompt_tokens + workload.output_tokens - 1  # the last token is never stored
     block, blocks, most = engine.block_tokens, engine.kv_blocks, int(kept.max())
     require(most <= blocks * block, "kv_blocks", f"enough for a request of {most} tokens", blocks)
@@ -327,15 +327,16 @@ def saturated_rate(
     >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
     10.0
     """
-    prompts = np.asarray(prompt_tokens, dtype=float)
-    outputs = np.asarray(output_tokens, dtype=float)
+    cached_tokens = as_numbers(cached_tokens=cached_tokens)
+    prompts = as_floats(prompt_tokens=prompt_tokens)
+    outputs = as_floats(output_tokens=output_tokens)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
         require(tokens.ndim == 1 and tokens.size > 0, name, "of shape (n,), n ≥ 1", tokens.shape)
         require(np.all((tokens >= 1) & (tokens < 2**31)), name, "positive and below 2³¹", tokens)
     require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     later = outputs - 1
     read = later * prompts + later * outputs / 2
-    cached = np.broadcast_to(np.asarray(cached_tokens, dtype=float), prompts.shape)
+    cached = np.broadcast_to(as_floats(cached_tokens=cached_tokens), prompts.shape)
     fewer = np.all((cached >= 0) & (cached < prompts))
     require(fewer, "cached_tokens", "from 0 to below prompt_tokens", cached)
     own_s = (

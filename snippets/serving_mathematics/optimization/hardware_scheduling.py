@@ -26,7 +26,13 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require, require_in, require_non_negative
+from serving_mathematics.require import (
+    as_floats,
+    require,
+    require_in,
+    require_non_negative,
+    widen_fields,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -51,6 +57,7 @@ class Sizes:
 
     def __post_init__(self) -> None:
         """Refuse what is not a mixture."""
+        widen_fields(self)
         for name in ("shares", "means"):
             values = getattr(self, name)
             fine = len(values) > 0 and all(0 < value < math.inf for value in values)
@@ -110,9 +117,9 @@ def response_by_size(
     [1.5, 3.0]
     """
     require(policy in ("fcfs", "sjf", "srpt"), "policy", "fcfs, sjf or srpt", policy)
-    x = np.asarray(size_s, dtype=float)
+    x = as_floats(size_s=size_s)
     require(x.size > 0 and np.all((x > 0) & (x < math.inf)), "size_s", "positive and finite", x)
-    require_non_negative(arrival_rate=arrival_rate)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     stable = arrival_rate * sizes.moment(1) < 1
     require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
     residual = arrival_rate * sizes.moment(2) / 2
@@ -154,8 +161,8 @@ def predicted_sjf_mean(arrival_rate: float, sizes: Sizes, log_error: float) -> f
     >>> round(predicted_sjf_mean(0.5, Sizes((1.0,), (1.0,)), log_error=0.0), 4)
     1.7127
     """
-    require_in("[0, 20]", log_error=log_error)
-    require_non_negative(arrival_rate=arrival_rate)
+    log_error = require_in("[0, 20]", log_error=log_error)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
     stable = arrival_rate * sizes.moment(1) < 1
     require(stable, "arrival_rate", f"in [0, {1 / sizes.moment(1):g})", arrival_rate)
     x = sizes.log_grid()

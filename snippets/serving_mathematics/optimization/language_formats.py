@@ -33,7 +33,7 @@ from serving_mathematics.optimization.block_formats import (
 )
 from serving_mathematics.optimization.code_books import normal_float
 from serving_mathematics.optimization.quantization import quantize
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import as_floats, require, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
 Rounding = Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
@@ -50,7 +50,7 @@ def bfloat16(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     >>> bfloat16([1.0, 1.005, 3.14159]).tolist()
     [1.0, 1.0078125, 3.140625]
     """
-    whole = np.asarray(values, dtype=float)
+    whole = as_floats(values=values)
     fits = whole.size > 0 and bool((np.abs(whole) < 3.39e38).all())
     require(fits, "values", "finite, not empty and below 3.39e38 in size", whole)
     bits = np.ascontiguousarray(whole, dtype=np.float32).view(np.uint32)
@@ -67,7 +67,7 @@ def e4m3(values: npt.ArrayLike, axis: int | None = None) -> FloatArray:
     >>> e4m3([896.0, 2.3]).tolist()  # the scale is 2
     [896.0, 2.25]
     """
-    x = np.asarray(values, dtype=float)
+    x = as_floats(values=values)
     require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
     inside = axis is None or (-x.ndim <= axis < x.ndim and axis % 1 == 0)
     require(inside, "axis", f"None or an axis of {x.ndim}", axis)
@@ -94,7 +94,7 @@ class Format:
 
     def bits(self, outputs: int, inputs: int) -> float:
         """Bits of a weight in a matrix, with its share of the scales."""
-        require_positive_integer(outputs=outputs, inputs=inputs)
+        outputs, inputs = require_positive_integer(outputs=outputs, inputs=inputs)
         shared = outputs * inputs if self.group is None else self.group or inputs
         return bits_per_weight(self.code_bits, [(self.scale_bits, shared)] * bool(self.scale_bits))
 

@@ -25,7 +25,7 @@ from serving_mathematics import checks
 from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.measuring import read_record
 from serving_mathematics.optimization.paired_accuracy import Change, paired_change
-from serving_mathematics.require import require, require_all_finite, require_shape
+from serving_mathematics.require import as_floats, require, require_all_finite, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def perplexity_growth(
     >>> [round(value, 4) for value in growth]  # e^0.1 − 1, without any spread
     [0.1052, 0.1052, 0.1052]
     """
-    x, y = np.asarray(nats, dtype=float), np.asarray(reference_nats, dtype=float)
+    x, y = as_floats(nats=nats), as_floats(reference_nats=reference_nats)
     require(x.ndim == 1 and x.size >= TENTHS, "nats", f"{TENTHS} or more losses", x.shape)
     require_shape(x.shape, reference_nats=y)
     require_all_finite(nats=x, reference_nats=y)

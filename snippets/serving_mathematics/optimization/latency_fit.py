@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record
-from serving_mathematics.require import require, require_all_finite, require_shape
+from serving_mathematics.require import as_floats, require, require_all_finite, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ class LineFit:
 
     def at(self, batch: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The line at one or more batch sizes."""
-        return self.per_item * np.asarray(batch, dtype=float) + self.fixed
+        return self.per_item * as_floats(batch=batch) + self.fixed
 
 
 def fit_line(batches: npt.ArrayLike, times: npt.ArrayLike) -> LineFit:
@@ -55,7 +55,7 @@ def fit_line(batches: npt.ArrayLike, times: npt.ArrayLike) -> LineFit:
     >>> line.per_item, line.fixed, line.r_squared
     (1.5, 5.0, 0.75)
     """
-    sizes, values = np.asarray(batches, dtype=float), np.asarray(times, dtype=float)
+    sizes, values = as_floats(batches=batches), as_floats(times=times)
     require(sizes.ndim == 1 and sizes.size >= 3, "batches", "of shape (n,), n ≥ 3", sizes.shape)
     require(np.all(np.isfinite(sizes)) and np.ptp(sizes) > 0, "batches", "different", sizes)
     require_shape(sizes.shape, times=values)

@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from serving_mathematics import checks
 from serving_mathematics.measuring import provenance, write_record
 from serving_mathematics.optimization.dynamic_batcher import DynamicBatcher, in_thread
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import as_number, require, require_in
 
 RECORD = "onnx_batch_latency"
 COMMAND = "python -m serving_mathematics.optimization.onnx_latency_measurement"
@@ -116,6 +116,7 @@ def batch_times_ms(
     run: function of an array (batch, width). batches: sizes. rounds: repetitions, each in a new
     random order, after one that is not counted. Raises ValueError on sizes or rounds below 1.
     """
+    rounds = as_number(rounds=rounds)
     require(len(batches) > 0 and min(batches) >= 1, "batches", "positive integers", batches)
     require(rounds >= 1, "rounds", "a positive integer", rounds)
     inputs = [rng.normal(size=(batch, width)).astype(np.float32) for batch in batches]
@@ -139,7 +140,7 @@ async def drive_callers(
     ranges.
     """
     require(len(items) >= 1, "items", "one or more", items)
-    require_in("(0, 60)", seconds=seconds)
+    seconds = require_in("(0, 60)", seconds=seconds)
     loop = asyncio.get_running_loop()
     stop = loop.time() + seconds
     latencies: list[float] = []

@@ -42,8 +42,8 @@ def chained_sqnr_db(layer_db: float, layers: int) -> float:
     >>> chained_sqnr_db(30.0, layers=10)
     20.0
     """
-    require_finite(layer_db=layer_db)
-    require_positive_integer(layers=layers)
+    layer_db = require_finite(layer_db=layer_db)
+    layers = require_positive_integer(layers=layers)
     return layer_db - 10 * math.log10(layers)
 
 

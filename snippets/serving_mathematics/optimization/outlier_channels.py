@@ -25,7 +25,13 @@ from serving_mathematics import checks
 from serving_mathematics.jackknife import TENTHS, half_width
 from serving_mathematics.optimization.bits_and_noise import full_scale_sqnr_db, sqnr_db
 from serving_mathematics.optimization.quantization import integer_product, quantize
-from serving_mathematics.require import require, require_all_finite, require_in
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_finite,
+    require_in,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,12 +53,12 @@ def smoothing_factors(
     >>> smoothing_factors([16.0, 1.0], [1.0, 1.0]).tolist()
     [4.0, 1.0]
     """
-    x, w = np.asarray(activation_peaks, dtype=float), np.asarray(weight_peaks, dtype=float)
+    x, w = as_floats(activation_peaks=activation_peaks), as_floats(weight_peaks=weight_peaks)
     fine = x.ndim == 1 and x.size > 0 and np.all((x > 0) & (x < math.inf))
     require(fine, "activation_peaks", "positive and finite, of shape (n,)", x)
     fine = w.shape == x.shape and np.all((w > 0) & (w < math.inf))
     require(fine, "weight_peaks", f"positive and finite, of shape {x.shape}", w)
-    require_in("[0, 1]", strength=strength)
+    strength = require_in("[0, 1]", strength=strength)
     return np.asarray(x**strength / w ** (1 - strength))
 
 
@@ -69,7 +75,7 @@ def smooth(
     >>> x.tolist(), w.tolist()
     ([[4.0, 1.0]], [[4.0], [1.0]])
     """
-    x, w = np.asarray(activations, dtype=float), np.asarray(weights, dtype=float)
+    x, w = as_floats(activations=activations), as_floats(weights=weights)
     require(x.ndim == 2 and x.size > 0, "activations", "a non-empty matrix", x.shape)
     fits = w.ndim == 2 and w.size > 0 and w.shape[0] == x.shape[1]
     require(fits, "weights", f"a matrix of {x.shape[1]} rows", w.shape)
@@ -91,6 +97,7 @@ def bits_left(bits: int, outlier_ratio: float) -> float:
     >>> bits_left(8, outlier_ratio=16.0)
     4.0
     """
+    bits, outlier_ratio = as_number(bits=bits, outlier_ratio=outlier_ratio)
     require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
     require(1 <= outlier_ratio < math.inf, "outlier_ratio", "at least 1, finite", outlier_ratio)
     return bits - math.log2(outlier_ratio)

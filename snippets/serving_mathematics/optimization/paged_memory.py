@@ -25,6 +25,9 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.jackknife import half_width
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    as_numbers,
     require,
     require_all_finite,
     require_positive_integer,
@@ -57,6 +60,8 @@ def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int
     >>> paged_waste([0, 1, 16, 17], block_tokens=16).tolist()
     [0, 15, 0, 15]
     """
+    lengths = as_numbers(lengths=lengths)
+    block_tokens = as_number(block_tokens=block_tokens)
     n = np.asarray(lengths)
     whole = n.size > 0 and np.all((n >= 0) & (n < 2**62)) and np.all(n % 1 == 0)
     require(whole, "lengths", "non-empty, non-negative integers", n)
@@ -71,7 +76,7 @@ def paged_waste(lengths: npt.ArrayLike, block_tokens: int) -> npt.NDArray[np.int
 
 def _lengths(prompts: npt.ArrayLike, outputs: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Both as float arrays of one shape (n,), or a ValueError."""
-    p, o = np.asarray(prompts, dtype=float), np.asarray(outputs, dtype=float)
+    p, o = as_floats(prompts=prompts), as_floats(outputs=outputs)
     require(p.ndim == 1 and p.size > 0, "prompts", "a non-empty (n,) array", p.shape)
     require_shape(p.shape, outputs=o)
     for name, counts in (("prompts", p), ("outputs", o)):
@@ -93,9 +98,10 @@ def slot_shares(
     >>> slot_shares([2], [3], slots=8)  # holds 2, 3, 4 of 8; 2, 1, 0 to come
     (0.375, 0.125, 0.5)
     """
+    slots = as_numbers(slots=slots)
     p, o = _lengths(prompts, outputs)
-    require_all_finite(slots=slots)
-    given = np.asarray(slots, dtype=float)
+    slots = require_all_finite(slots=slots)
+    given = as_floats(slots=slots)
     require(given.shape in ((), p.shape), "slots", f"a number or of shape {p.shape}", given.shape)
     enough = np.all((given >= p + o - 1) & (given < math.inf))
     require(enough, "slots", "finite and at least prompt + output − 1", given)
@@ -114,7 +120,7 @@ def paged_use(prompts: npt.ArrayLike, outputs: npt.ArrayLike, block_tokens: int)
     0.9
     """
     p, o = _lengths(prompts, outputs)
-    require_positive_integer(block_tokens=block_tokens)
+    block_tokens = require_positive_integer(block_tokens=block_tokens)
 
     def blocks(n: FloatArray) -> FloatArray:
         """Sum of ⌈j/B⌉ over j = 1 … n."""

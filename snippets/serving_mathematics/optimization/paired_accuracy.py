@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import as_number, require
 
 NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
@@ -44,6 +44,7 @@ def paired_change(lost: int, gained: int, images: int) -> Change:
     >>> change.share, round(change.high, 6)
     (0.0, 0.00196)
     """
+    lost, gained, images = as_number(lost=lost, gained=gained, images=images)
     for name, count in (("lost", lost), ("gained", gained)):
         require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
     enough = max(lost + gained, 1) <= images < math.inf and images % 1 == 0

@@ -32,11 +32,14 @@ from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.jackknife import half_width
 from serving_mathematics.require import (
+    as_number,
+    as_numbers,
     require,
     require_finite,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    widen_fields,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         """Refuse what is not a request."""
+        widen_fields(self)
         require_finite(time_s=self.time_s)
         whole = np.ndim(self.tokens) == 1 and np.issubdtype(
             np.asarray(self.tokens).dtype, np.integer
@@ -98,6 +102,7 @@ def multi_turn_workload(
     user_tokens, answer_tokens: means of what each turn adds, geometric. Tokens are uniform numbers.
     Raises ValueError on counts below 1 or times that are not positive and finite.
     """
+    user_tokens, answer_tokens = as_number(user_tokens=user_tokens, answer_tokens=answer_tokens)
     for name, count in (
         ("conversations", conversations),
         ("turns", turns),
@@ -106,7 +111,7 @@ def multi_turn_workload(
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     for name, mean in (("user_tokens", user_tokens), ("answer_tokens", answer_tokens)):
         require(1 <= mean < math.inf, name, "at least 1 and finite", mean)
-    require_positive(rate_per_s=rate_per_s, think_s=think_s)
+    rate_per_s, think_s = require_positive(rate_per_s=rate_per_s, think_s=think_s)
     system = rng.integers(0, VOCABULARY, int(system_tokens))
     starts = np.cumsum(rng.exponential(1 / rate_per_s, int(conversations)))
     result = []
@@ -135,10 +140,11 @@ def block_keys(tokens: npt.ArrayLike, block_tokens: int) -> list[bytes]:
     >>> len(a), a[0] == b[0], a[1] == b[1]
     (2, True, False)
     """
+    tokens = as_numbers(tokens=tokens)
     t = np.asarray(tokens)
     whole = t.ndim == 1 and (t.size == 0 or np.issubdtype(t.dtype, np.integer))
     require(whole, "tokens", "an (n,) array of integers", t)
-    require_positive_integer(block_tokens=block_tokens)
+    block_tokens = require_positive_integer(block_tokens=block_tokens)
     keys, parent, data = [], b"", t.astype(np.int64).tobytes()
     step = 8 * int(block_tokens)
     for start in range(0, len(data) - step + 1, step):
@@ -161,7 +167,7 @@ class PrefixCache:
 
     def __init__(self, capacity: int) -> None:
         """An empty cache."""
-        require_positive_integer(capacity=capacity)
+        capacity = require_positive_integer(capacity=capacity)
         self.capacity = int(capacity)
         self.blocks: OrderedDict[bytes, None] = OrderedDict()  # oldest first
 
@@ -258,8 +264,9 @@ def timer_hit_tokens(
     >>> blocks, hits.tolist()  # 1 shared, and 2/4 per second × 1 × 10 s
     (6.0, [16.0, 16.0])
     """
-    require_non_negative(lifetime_s=lifetime_s)
-    require_positive(think_s=think_s)
+    system_tokens, block_tokens = as_number(system_tokens=system_tokens, block_tokens=block_tokens)
+    lifetime_s = require_non_negative(lifetime_s=lifetime_s)
+    think_s = require_positive(think_s=think_s)
     for name, count in (("system_tokens", system_tokens), ("block_tokens", block_tokens)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     last = {turn.conversation: turn.number for turn in turns}

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import as_floats, as_number, require
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -53,7 +53,8 @@ def quantize(
     >>> quantize([-1.0, 0.5, 2.0], bits=2, symmetric=False).values().tolist()
     [-1.0, 0.0, 2.0]
     """
-    x = np.asarray(values, dtype=float)
+    bits = as_number(bits=bits)
+    x = as_floats(values=values)
     require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
     require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
     inside = axis is None or (-x.ndim <= axis < x.ndim and axis % 1 == 0)
@@ -131,7 +132,7 @@ def rounded_weights(weights: npt.ArrayLike, bits: int, group: int | None = None)
     >>> rounded_weights([[1.0, 0.1], [0.4, 0.1]], bits=2, group=2).tolist()
     [[1.0, 0.1], [0.0, 0.1]]
     """
-    w = np.asarray(weights, dtype=float)
+    w = as_floats(weights=weights)
     require(w.ndim == 2 and w.size > 0, "weights", "a non-empty matrix", w.shape)
     if group is None:
         return quantize(w, bits).values()
@@ -156,7 +157,7 @@ def integer_logits(
     [[1.0, 0.2]]
     """
     require(len(layers) > 0, "layers", "one or more", layers)
-    x = np.asarray(pixels, dtype=float)
+    x = as_floats(pixels=pixels)
     for depth, (weights, biases) in enumerate(layers):
         x = np.maximum(x, 0.0) if depth else x
         codes = quantize(x, bits, symmetric=False, axis=1)

@@ -37,7 +37,7 @@ from serving_mathematics.optimization.hardware_scheduling import (
     predicted_sjf_mean,
     response_by_size,
 )
-from serving_mathematics.require import require, require_non_negative
+from serving_mathematics.require import as_floats, require, require_non_negative
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,12 +66,12 @@ def simulate_responses(
     >>> simulate_responses([0.0, 1.0, 2.0], [4.0, 2.0, 1.0], "srpt").tolist()
     [7.0, 2.0, 2.0]
     """
-    arrivals, sizes = np.asarray(arrival_s, dtype=float), np.asarray(size_s, dtype=float)
+    arrivals, sizes = as_floats(arrival_s=arrival_s), as_floats(size_s=size_s)
     require(policy in ("fcfs", "sjf", "psjf", "srpt"), "policy", "a known policy", policy)
     require(arrivals.ndim == 1 and arrivals.size > 0, "arrival_s", "of shape (n,)", arrivals.shape)
     in_order = np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0)
     require(in_order, "arrival_s", "finite and sorted", arrivals)
-    guesses = sizes if predicted_s is None else np.asarray(predicted_s, dtype=float)
+    guesses = sizes if predicted_s is None else as_floats(predicted_s=predicted_s)
     for name, values in (("size_s", sizes), ("predicted_s", guesses)):
         require(values.shape == arrivals.shape, name, f"of shape {arrivals.shape}", values.shape)
         require(np.all((values > 0) & (values < math.inf)), name, "positive and finite", values)
@@ -115,10 +115,10 @@ def noisy_predictions(
     >>> noisy_predictions(np.random.default_rng(0), [1.0, 2.0], log_error=0.0).tolist()
     [1.0, 2.0]
     """
-    sizes = np.asarray(size_s, dtype=float)
+    sizes = as_floats(size_s=size_s)
     positive = sizes.size > 0 and np.all((sizes > 0) & (sizes < math.inf))
     require(positive, "size_s", "positive and finite, not empty", sizes)
-    require_non_negative(log_error=log_error)
+    log_error = require_non_negative(log_error=log_error)
     return np.asarray(sizes * np.exp(log_error * rng.standard_normal(sizes.shape)))
 
 

@@ -26,7 +26,13 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.jackknife import half_width
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.require import (
+    as_number,
+    as_numbers,
+    require,
+    require_positive_integer,
+    widen_fields,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +53,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         """Refuse what is not a profile."""
+        widen_fields(self)
         for name in ("compute", "memory"):
             slices = getattr(self, name)
             whole = isinstance(slices, int | np.integer) and slices >= 1
@@ -83,7 +90,8 @@ def first_fit(sizes: Sequence[int], capacity: int, largest_first: bool = True) -
     >>> first_fit([2, 3, 5], capacity=5), first_fit([2, 5, 3], capacity=5, largest_first=False)
     ([[5], [3, 2]], [[2, 3], [5]])
     """
-    require_positive_integer(capacity=capacity)
+    sizes = as_numbers(sizes=sizes)
+    capacity = require_positive_integer(capacity=capacity)
     rule = f"integers from 1 to {capacity}"
     require(all(1 <= size <= capacity and size % 1 == 0 for size in sizes), "sizes", rule, sizes)
     devices: list[list[int]] = []
@@ -106,7 +114,7 @@ def ffd_bound(fewest: int) -> int:
     >>> [ffd_bound(fewest) for fewest in (1, 2, 3, 6, 9)]
     [1, 3, 4, 8, 11]
     """
-    require_positive_integer(fewest=fewest)
+    fewest = require_positive_integer(fewest=fewest)
     return (11 * int(fewest) + 6) // 9
 
 
@@ -119,6 +127,8 @@ def fewest_devices(sizes: Sequence[int], capacity: int) -> int:
     >>> fewest_devices([4, 4, 3, 3, 2, 2], capacity=6)
     3
     """
+    capacity = as_number(capacity=capacity)
+    sizes = as_numbers(sizes=sizes)
     require(len(sizes) <= 24, "sizes", "at most 24 of them", len(sizes))
     best = len(first_fit(sizes, capacity))
     floor = -(-sum(sizes) // capacity)

@@ -18,12 +18,20 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative,
     require_non_negative_integer,
     require_positive,
 )
+
+
+def _tokens(acceptance: float, draft_tokens: float) -> float:
+    """1 + α + … + α^γ = (1 − α^(γ+1))/(1 − α)."""
+    if acceptance in (0, 1):
+        return draft_tokens * acceptance + 1.0
+    return -math.expm1((draft_tokens + 1) * math.log(acceptance)) / (1 - acceptance)
 
 
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
@@ -35,9 +43,9 @@ def expected_tokens(acceptance: float, draft_tokens: int) -> float:
     >>> expected_tokens(0.5, draft_tokens=2)
     1.75
     """
-    require_in("[0, 1]", acceptance=acceptance)
-    require_non_negative_integer(draft_tokens=draft_tokens)
-    return float((acceptance ** np.arange(draft_tokens + 1.0)).sum())
+    acceptance = require_in("[0, 1]", acceptance=acceptance)
+    draft_tokens = require_non_negative_integer(draft_tokens=draft_tokens)
+    return _tokens(acceptance, draft_tokens)
 
 
 def speedup(acceptance: float, draft_tokens: int, cost_ratio: float) -> float:
@@ -50,7 +58,8 @@ def speedup(acceptance: float, draft_tokens: int, cost_ratio: float) -> float:
     >>> speedup(0.5, draft_tokens=2, cost_ratio=0.125)
     1.4
     """
-    require_non_negative(cost_ratio=cost_ratio)
+    draft_tokens = as_number(draft_tokens=draft_tokens)
+    cost_ratio = require_non_negative(cost_ratio=cost_ratio)
     return expected_tokens(acceptance, draft_tokens) / (draft_tokens * cost_ratio + 1)
 
 
@@ -63,7 +72,8 @@ def operations_factor(acceptance: float, draft_tokens: int, operations_ratio: fl
     >>> operations_factor(0.5, draft_tokens=2)  # three positions for 1.75 tokens
     1.7142857142857142
     """
-    require_non_negative(operations_ratio=operations_ratio)
+    draft_tokens = as_number(draft_tokens=draft_tokens)
+    operations_ratio = require_non_negative(operations_ratio=operations_ratio)
     tokens = expected_tokens(acceptance, draft_tokens)
     require(draft_tokens <= 1e6, "draft_tokens", "at most a million", draft_tokens)
     return (draft_tokens * operations_ratio + draft_tokens + 1) / tokens
@@ -79,12 +89,22 @@ def best_draft_length(acceptance: float, cost_ratio: float) -> int:
     >>> best_draft_length(0.8, cost_ratio=0.05)
     8
     """
-    require_in("[0, 1)", acceptance=acceptance)
-    require_positive(cost_ratio=cost_ratio)
-    length, tokens, term = 0, 1.0, acceptance
-    while term * (length * cost_ratio + 1) > tokens * cost_ratio:
-        length, tokens, term = length + 1, tokens + term, term * acceptance
-    return length
+    acceptance = require_in("[0, 1)", acceptance=acceptance)
+    cost_ratio = require_positive(cost_ratio=cost_ratio)
+
+    def improves(length: int) -> bool:
+        gain = acceptance ** (length + 1) * (length * cost_ratio + 1)
+        return gain > _tokens(acceptance, length) * cost_ratio
+
+    if not improves(0):
+        return 0
+    good, beyond = 0, 1  # the longest that is known to improve, and the first known not to
+    while improves(beyond):
+        good, beyond = beyond, 2 * beyond
+    while beyond - good > 1:
+        middle = (good + beyond) // 2
+        good, beyond = (middle, beyond) if improves(middle) else (good, middle)
+    return beyond
 
 
 def example() -> SimpleNamespace:

@@ -24,6 +24,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.optimization.speculative_decoding import expected_tokens
 from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
     require,
     require_non_negative_integer,
     require_positive_integer,
@@ -48,7 +50,7 @@ def acceptance_rate(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     >>> float(acceptance_rate([0.5, 0.5], [0.9, 0.1]).round(12))
     0.6
     """
-    target, draft = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
+    target, draft = as_floats(p=p), as_floats(q=q)
     for name, x in (("p", target), ("q", draft)):
         good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
         good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
@@ -66,7 +68,7 @@ def residual(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     >>> residual([0.5, 0.25, 0.25], [1.0, 0.0, 0.0]).tolist()
     [0.0, 0.5, 0.5]
     """
-    target, draft = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
+    target, draft = as_floats(p=p), as_floats(q=q)
     require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
     beyond = np.maximum(target - draft, 0.0)
     total = beyond.sum(axis=-1, keepdims=True)
@@ -125,7 +127,8 @@ def speculate(
     >>> speculate(sure, sure, [0], 2, 1, np.random.default_rng(0)).tokens.tolist()
     [[[1, 0, 1]]]
     """
-    p, q = np.asarray(target, dtype=float), np.asarray(draft, dtype=float)
+    contexts = as_numbers(contexts=contexts)
+    p, q = as_floats(target=target), as_floats(draft=draft)
     require(p.ndim == 2 and p.shape[1] >= 2, "target", "a table of two or more tokens", p.shape)
     size, tokens = p.shape
     order = round(math.log(size, tokens))
@@ -134,8 +137,8 @@ def speculate(
     state = np.asarray(contexts)
     known = state.ndim == 1 and state.size > 0 and np.isin(state, np.arange(size)).all()
     require(known, "contexts", f"integers below {size}", contexts)
-    require_non_negative_integer(draft_tokens=draft_tokens)
-    require_positive_integer(rounds=rounds)
+    draft_tokens = require_non_negative_integer(draft_tokens=draft_tokens)
+    rounds = require_positive_integer(rounds=rounds)
 
     def draw(edges: FloatArray) -> IntArray:
         level = rng.random((len(edges), 1)) * edges[:, -1:]

@@ -58,7 +58,14 @@ from serving_mathematics.planner.traffic import (
     share_of_traffic,
     shares_of_trace,
 )
-from serving_mathematics.require import require, require_in, require_non_negative_integer
+from serving_mathematics.require import (
+    as_floats,
+    require,
+    require_finite,
+    require_in,
+    require_non_negative_integer,
+    widen_fields,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -94,6 +101,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Refuse what is not an objective."""
+        widen_fields(self)
         for name in ("ttft_s", "tpot_s"):
             require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         require_in("(0, 1)", quantile=self.quantile)
@@ -178,13 +186,14 @@ class ClassRun:
 def reaches(classes: Sequence[ClassRun], goals: Sequence[Objective], widths: float = 0.0) -> bool:
     """Whether the quantiles of all classes, with so many half-widths added, keep their objectives.
 
-    classes, goals: in one order.
+    classes, goals: in one order. widths: finite; else ValueError.
 
     >>> run, goal = Quantile(0.9, 0.2), Objective(1.0, 1.0)
     >>> one = ClassRun("chat", goal, run, run, Quantile(1.0, 0.0), 5.0)
     >>> reaches([one], [goal]), reaches([one], [goal], 1.0)
     (True, False)
     """
+    widths = require_finite(widths=widths)
     return all(
         run.value + widths * run.half_width <= limit
         for one, goal in zip(classes, goals, strict=True)
@@ -284,14 +293,12 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     >>> sectioned_quantiles(np.tile([1.0, 2.0, 3.0], 20), [0.5])
     (Quantile(value=2.0, half_width=0.0),)
     """
-    series = np.asarray(values, dtype=float)
+    series = as_floats(values=values)
     require(series.ndim == 1, "values", "one-dimensional", series.shape)
     series = series[~np.isnan(series)]
     require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
     require(len(quantiles) > 0, "quantiles", "one or more", "none")
-    for quantile in quantiles:
-        require_in("(0, 1)", quantile=quantile)
-    asked = np.array(quantiles, dtype=float)
+    asked = np.array([require_in("(0, 1)", quantiles=quantile) for quantile in quantiles])
     parts = _sections(series)
     whole = np.quantile(series, asked)
     own = np.concatenate([np.quantile(part, asked, axis=1) for part in parts], axis=1)
@@ -319,7 +326,8 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     >>> sectioned_share([1, 1, 1, 0] * 10).value
     0.75
     """
-    series = np.asarray(held, dtype=float)
+    series = as_floats(held=held)
+    require(np.all((series == 0) | (series == 1)), "held", "0 or 1 each", held)
     require(series.ndim == 1, "held", "one-dimensional", series.shape)
     require(series.size >= 2 * SECTIONS, "held", f"at least {2 * SECTIONS}", series.size)
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
@@ -337,7 +345,7 @@ def requests_to_judge(quantile: float) -> int:
     >>> requests_to_judge(0.99)
     299
     """
-    require_in("(0, 1)", quantile=quantile)
+    quantile = require_in("(0, 1)", quantile=quantile)
     return math.ceil(math.log(0.05) / math.log(quantile))
 
 
@@ -808,7 +816,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     >>> binding_constraints(Fleet(question), 1)
     ('arithmetic of prompts',)
     """
-    require_non_negative_integer(replicas=replicas)
+    replicas = require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return ("one replica is the least",)
     prompts, reading = fleet.own_s
@@ -846,7 +854,7 @@ def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     >>> deciding_classes(Fleet(Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5))), 1)
     ()
     """
-    require_non_negative_integer(replicas=replicas)
+    replicas = require_non_negative_integer(replicas=replicas)
     if len(fleet.goals) == 1 or replicas == 0:
         return ()
     names = []

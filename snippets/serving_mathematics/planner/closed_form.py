@@ -40,7 +40,7 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import as_number, as_numbers, require, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -147,7 +147,9 @@ def closed_form(
     >>> round(told.tpot_s, 4)  # a step takes 0.2 s alone; λw = 0.02·99·0.1 = 0.198
     0.2494
     """
-    require_positive(rate_per_s=rate_per_s)
+    arrival_scv = as_number(arrival_scv=arrival_scv)
+    quantiles = as_numbers(quantiles=quantiles)
+    rate_per_s = require_positive(rate_per_s=rate_per_s)
     require(all(0 < q < 1 for q in quantiles), "quantiles", "in (0, 1)", quantiles)
     _, reading = work_s(asked, engine)
     prompt, later = _prompt_s(asked, engine), asked.output_tokens - 1.0

@@ -32,13 +32,14 @@ from serving_mathematics import checks
 from serving_mathematics.machine.catalogue import compared, find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment
 from serving_mathematics.machine.own_runs import OwnRun
-from serving_mathematics.require import require, require_positive
+from serving_mathematics.require import require, require_in, require_positive
 
 TOOLS = (
     "vLLM bench serve (.json), AIPerf (profile_export_aiperf.json or .csv) and GuideLLM "
     "(benchmarks.json)"
 )
 SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
+MOST_TOKENS = 10_000_000  # of a prompt or an answer
 TPOT_S, TTFT_S = (2e-4, 2.0), (5e-4, 1000.0)  # what times may be
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
@@ -289,7 +290,7 @@ def _plausible(run: LoadRun) -> LoadRun:
             rule += f" (did you mean {1000 * value:g} s?)"
         require(low <= value <= high, f"{run.where}: {name}", rule, f"{value:g} s")
     for name, value in (("tokens of a prompt", run.prompt_tokens), ("answer", run.output_tokens)):
-        require(1 <= value <= 1e7, f"{run.where}: {name}", "at least 1", f"{value:g}")
+        require(1 <= value <= MOST_TOKENS, f"{run.where}: {name}", "at least 1", f"{value:g}")
     require(0 < run.load <= 1e6, f"{run.where}: requests at a time", "positive", f"{run.load:g}")
     return run
 
@@ -304,6 +305,9 @@ def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[Lo
     >>> round(run.load, 9), run.steady
     (19.2, False)
     """
+    prompt_tokens, output_tokens = require_in(
+        f"[1, {MOST_TOKENS}]", prompt_tokens=prompt_tokens, output_tokens=output_tokens
+    )
     runs = []
     for place, part in enumerate(text.split(","), start=1):
         where = f"load_test, entry {place}"
@@ -335,7 +339,9 @@ def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> lis
     Traceback (most recent call last):
     ValueError: load_test must be files that can be read, or typed, got 'no such file'
     """
-    require_positive(prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+    prompt_tokens, output_tokens = require_positive(
+        prompt_tokens=prompt_tokens, output_tokens=output_tokens
+    )
     if re.match(r"\s*\d[\d.]*(/s)?:", text, re.ASCII):
         return read_typed(text, prompt_tokens, output_tokens)
     runs = []

@@ -51,7 +51,14 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 BLOCK_TOKENS = 16  # tokens in a block of the cache, vLLM's default
@@ -85,9 +92,9 @@ def cache_blocks(
     >>> cache_blocks(WORKED, token_bytes=131072.0)
     27158
     """
-    require_in("(0, 1]", memory_share=memory_share)
-    require_non_negative(reserved_bytes=reserved_bytes)
-    require_positive(token_bytes=token_bytes)
+    memory_share = require_in("(0, 1]", memory_share=memory_share)
+    reserved_bytes = require_non_negative(reserved_bytes=reserved_bytes)
+    token_bytes = require_positive(token_bytes=token_bytes)
     usable = memory_share * deployment.system.memory_bytes - reserved_bytes
     spare = max(0.0, usable - weight_bytes(deployment))
     return int(spare // (BLOCK_TOKENS * token_bytes)) * deployment.attention_data
@@ -134,8 +141,10 @@ def engine_of(
     >>> 4 < 1000 * made.engine.step_s < 8  # 15 GB at 3.35 TB/s, and kernels
     True
     """
-    require_positive(slowness=slowness)
-    require(1 <= places <= MOST_PLACES, "batch_limit", f"from 1 to {MOST_PLACES}", places)
+    memory_share, longest = as_number(memory_share=memory_share, longest=longest)
+    slowness = require_positive(slowness=slowness)
+    places = require_positive_integer(places=places)
+    require(places <= MOST_PLACES, "places", f"from 1 to {MOST_PLACES}", places)
     most = deployment.architecture.context_tokens
     require(0 <= longest <= most, "longest", f"from 0 to the context, {most:,}", longest)
     token_bytes = mean_token_bytes(deployment, asked)
@@ -212,8 +221,8 @@ def logged_reserve(deployment: Deployment, token_bytes: float, blocks: int) -> f
     >>> round(logged_reserve(one, token_bytes=131072.0, blocks=27_284) / 2**30, 2)
     3.75
     """
-    require_positive(token_bytes=token_bytes)
-    require_non_negative(blocks=blocks)
+    token_bytes = require_positive(token_bytes=token_bytes)
+    blocks = require_non_negative(blocks=blocks)
     taken = weight_bytes(deployment) + blocks * BLOCK_TOKENS * token_bytes
     spare = 0.9 * deployment.system.memory_bytes - taken
     require(spare >= 0, "blocks", "no more than fit beside the weights", blocks)
@@ -334,7 +343,7 @@ def check_bad_input_is_refused() -> None:
     asked = Workload([0], [100], [10])
     small = replace(WORKED, system=replace(WORKED.system, memory_bytes=20e9))
     checks.raises("does not fit", engine_of, small, asked, match="model weights must be smaller")
-    checks.raises("places", engine_of, WORKED, asked, 9999, 2000, match="batch_limit must be from")
+    checks.raises("places", engine_of, WORKED, asked, 9999, 2000, match="places must be from")
     checks.raises("no share", cache_blocks, WORKED, 1.0, 0.0, match="memory_share must be in")
     checks.raises("less", cache_blocks, WORKED, 1.0, 0.9, -1.0, match="reserved_bytes must be")
     checks.raises("too many", logged_reserve, WORKED, 1e5, 10**6, match="blocks must be no more")

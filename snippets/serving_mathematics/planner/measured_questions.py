@@ -36,7 +36,13 @@ from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.configurations import rank, split_name
 from serving_mathematics.planner.questions import _possible_splits
-from serving_mathematics.require import require, require_in
+from serving_mathematics.require import (
+    as_numbers,
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
 RECORD = "measured_questions"
 COMMAND = "python -m serving_mathematics.planner.measured_questions"
@@ -59,7 +65,7 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     >>> [split_name(one) for one in question_of(run)][:3]
     ['tp1', 'tp2', 'tp4']
     """
-    require_in("[1, 10]", margin=margin)
+    margin = require_in("[1, 10]", margin=margin)
     one = run.answers
     each = run.first_token_s + (one.mean_output_tokens - 1) * run.per_token_s
     count = int(np.clip(8 * run.concurrency, LEAST, MOST))
@@ -100,6 +106,7 @@ def answer_run(run: Run, margin: float) -> dict[str, Any]:
     >>> sorted(told)
     ['devices', 'problem', 'split']
     """
+    margin = require_in("[1, 10]", margin=margin)
     try:
         if run.kind != "engine":
             raise ValueError(WHOLE_FLEET)
@@ -169,6 +176,8 @@ def device_class(devices: int) -> str:
     >>> device_class(3), device_class(8)
     ('3, 4', '5 to 8')
     """
+    devices = require_positive_integer(devices=devices)
+    require(devices <= CLASSES[-1][0], "devices", f"at most {CLASSES[-1][0]}", devices)
     return next(name for most, name in CLASSES if devices <= most)
 
 
@@ -178,6 +187,7 @@ def within_a_step(measured: int, answered: int) -> bool:
     >>> within_a_step(4, 8), within_a_step(4, 9), within_a_step(4, 0)
     (True, False, False)
     """
+    measured, answered = require_non_negative_integer(measured=measured, answered=answered)
     return 2 * measured >= answered >= measured / 2
 
 
@@ -206,7 +216,11 @@ def tendency(pairs: Iterable[tuple[int, int]]) -> float:
     >>> tendency([(4, 8), (8, 4), (2, 4), (1, 0)]) ** 3
     2.0
     """
-    logs = [math.log2(answered / measured) for measured, answered in pairs if answered]
+    logs = [
+        math.log2(answered / measured)
+        for measured, answered in as_numbers(pairs=[*pairs])
+        if answered
+    ]
     require(len(logs) > 0, "pairs", "answered once or more", "none")
     return float(2 ** np.mean(logs))
 

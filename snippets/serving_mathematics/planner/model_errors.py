@@ -92,8 +92,8 @@ def model_error(devices: int, sparse: bool, share: float = 0.8) -> ModelError:
     >>> found.runs > 1000, found.low < found.middle < found.high
     (True, True)
     """
-    require_positive_integer(devices=devices)
-    require_in("(0, 1)", share=share)
+    devices = require_positive_integer(devices=devices)
+    share = require_in("(0, 1)", share=share)
     columns = _columns()
     kind = columns["sparse"] == int(sparse)
     counts = sorted(set(columns["devices"][kind].tolist()), reverse=True)
@@ -146,7 +146,7 @@ def nearest_runs(
     """
     numbers = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens}
     require_positive(concurrency=concurrency, **numbers)
-    require_positive_integer(count=count)
+    count = require_positive_integer(count=count)
     columns, model = _columns(), deployment.architecture
     far = np.zeros(columns["devices"].size)
     name = model.name.split("/")[-1].removeprefix("Meta-")

@@ -149,8 +149,8 @@ def choices_of(asked: Asked, quantile: float, requests: int = REQUESTS) -> list[
     >>> [one.deployment.tensor for one in choices_of(asked, 0.5)][:4]
     [1, 2, 4, 8]
     """
-    require_in("(0, 1)", quantile=quantile)
-    require_positive_integer(requests=requests)
+    quantile = require_in("(0, 1)", quantile=quantile)
+    requests = require_positive_integer(requests=requests)
     rng = np.random.default_rng(SEED)
     arrivals = np.cumsum(rng.exponential(1 / asked.rate_per_s, requests))
     ones = np.ones(requests, dtype=np.int64)
@@ -252,7 +252,7 @@ def engines_needed(
     >>> engines_needed(4.0, 16.0, 0.5, 0.01, 401.0)  # 16 in 4.5 s are 3.6 a second
     2
     """
-    require_positive(
+    rate_per_s, concurrency, ttft_s, tpot_s, output_tokens = require_positive(
         rate_per_s=rate_per_s,
         concurrency=concurrency,
         ttft_s=ttft_s,
@@ -295,7 +295,7 @@ def nearest_run(asked: Asked, devices: int, concurrency: float) -> tuple[Run, fl
     >>> found[0].concurrency if found else 0
     32.0
     """
-    require_positive(devices=devices, concurrency=concurrency)
+    devices, concurrency = require_positive(devices=devices, concurrency=concurrency)
     off = [
         (abs(math.log2(run.concurrency / concurrency)), place, run, predicted_s)
         for place, (run, predicted_s) in enumerate(measured_runs(asked))

@@ -63,7 +63,7 @@ from serving_mathematics.planner.traffic import (
     share_of_traffic,
     shares_of_trace,
 )
-from serving_mathematics.require import require_all_positive, require_positive
+from serving_mathematics.require import as_floats, require_all_positive, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -122,9 +122,9 @@ def cache_transfer_s(
     >>> cache_transfer_s(WORKED, [1000], 131_072e3).tolist()  # 131,072 bytes a token
     [1.0]
     """
-    require_all_positive(prompt_tokens=prompt_tokens)
-    require_positive(link_bytes_per_s=link_bytes_per_s)
-    tokens = np.asarray(prompt_tokens, dtype=float)
+    prompt_tokens = require_all_positive(prompt_tokens=prompt_tokens)
+    link_bytes_per_s = require_positive(link_bytes_per_s=link_bytes_per_s)
+    tokens = as_floats(prompt_tokens=prompt_tokens)
     windows = (attention.window_tokens for _, attention, _ in deployment.architecture.layers)
     knots = sorted({1.0, float(tokens.max()), *(float(width) for width in windows if width)})
     held = [sequence_bytes(deployment, knot) for knot in knots]  # straight between windows

@@ -108,7 +108,7 @@ def sweep(
     1
     """
     if chunk is not None:
-        require_positive_integer(chunk=chunk)
+        chunk = require_positive_integer(chunk=chunk)
     total = len(questions)
     records: dict[int, Record] = {}
 

@@ -29,10 +29,13 @@ from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
+    require_non_negative_integer,
     require_positive,
     require_positive_integer,
+    widen_fields,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -57,6 +60,7 @@ class TrafficClass:
 
     def __post_init__(self) -> None:
         """Refuse what is not a class."""
+        widen_fields(self)
         require_in("(0, 1]", share=self.share)
         _require_lengths(self)
 
@@ -81,6 +85,7 @@ class Traffic:
 
     def __post_init__(self) -> None:
         """Refuse what is not traffic."""
+        widen_fields(self)
         require_positive(rate_per_s=self.rate_per_s)
         finite = 0 <= self.arrival_scv < math.inf
         require(finite, "arrival_scv", "non-negative and finite", self.arrival_scv)
@@ -101,6 +106,9 @@ def _require_lengths(asked: Traffic | TrafficClass) -> None:
         require(1 <= value < math.inf, name, "finite and at least 1", value)
 
 
+MOST_DRAWN = 10_000_000  # requests whose class is drawn at once
+
+
 def mixed_traffic(
     rate_per_s: float, classes: tuple[TrafficClass, ...], arrival_scv: float = 1.0
 ) -> Traffic:
@@ -113,6 +121,7 @@ def mixed_traffic(
     >>> mixed_traffic(4.0, classes).mean_prompt_tokens
     2600.0
     """
+    arrival_scv = as_number(arrival_scv=arrival_scv)
     require(len(classes) > 0, "classes", "one or more", "none")
     prompt, output = (
         math.fsum(one.share * getattr(one, name) for one in classes)
@@ -124,11 +133,14 @@ def mixed_traffic(
 def drawn_classes(rng: np.random.Generator, traffic: Traffic, requests: int) -> IntArray:
     """The class of each request, by its place in the traffic's classes, shape (requests,).
 
-    requests: how many. All are 0 where the traffic has no classes.
+    requests: how many. All are 0 where the traffic has no classes. Raises ValueError where they
+    are not a count.
 
     >>> drawn_classes(np.random.default_rng(0), Traffic(1.0), 3).tolist()
     [0, 0, 0]
     """
+    requests = require_non_negative_integer(requests=requests)
+    require(requests <= MOST_DRAWN, "requests", f"at most {MOST_DRAWN:,}", requests)
     shares = np.array([one.share for one in traffic.classes] or [1.0])
     return np.searchsorted(np.cumsum(shares)[:-1], rng.random(requests), side="right")
 
@@ -171,7 +183,7 @@ def share_of_traffic(
     `drawn_classes`, which traffic of several needs. Raises ValueError unless both counts are
     positive integers and the classes are as many.
     """
-    require_positive_integer(replicas=replicas)
+    replicas = require_positive_integer(replicas=replicas)
     rate = traffic.rate_per_s / replicas
     cached_share: float | FloatArray = traffic.cached_share
     if traffic.classes:
@@ -206,7 +218,8 @@ def shares_of_trace(
     asked: the trace. replicas: n. requests: enough; all replicas are returned when they hold fewer.
     Those that get no request are left out. Raises ValueError unless both are positive.
     """
-    require_positive_integer(replicas=replicas)
+    requests = as_number(requests=requests)
+    replicas = require_positive_integer(replicas=replicas)
     require(requests >= 1, "requests", "positive", requests)
     chosen = np.floor(rng.random(asked.arrival_s.size) * replicas)
     order = np.argsort(chosen, kind="stable")  # by replica, in order of arrival

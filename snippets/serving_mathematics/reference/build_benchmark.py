@@ -19,7 +19,7 @@ import numpy as np
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import read_record, spread_text
-from serving_mathematics.require import require
+from serving_mathematics.require import as_floats, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> tuple[f
         usable = values.size and bool(np.all(np.isfinite(values) & (values > 0)))
         require(bool(usable), name, "positive and finite, and at least one", list(series))
     require(len(times) == len(reference), "times", f"of length {len(reference)}", len(times))
-    ratios = np.asarray(times, dtype=float) / np.asarray(reference, dtype=float)
+    ratios = as_floats(times=times) / as_floats(reference=reference)
     return float(np.median(ratios)), float(ratios.min()), float(ratios.max())
 
 

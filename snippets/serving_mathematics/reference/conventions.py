@@ -46,7 +46,13 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     ridge_intensity,
 )
 from serving_mathematics.optimization.caching import GIB, how_many_fit, kv_bytes_per_token
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,13 +120,13 @@ def bucket_quantile(bounds: npt.ArrayLike, counts: npt.ArrayLike, probability: f
     >>> bucket_quantile([10.0, 20.0], counts=[1, 1], probability=0.75)
     15.0
     """
-    upper, held = np.asarray(bounds, dtype=float), np.asarray(counts, dtype=float)
+    upper, held = as_floats(bounds=bounds), as_floats(counts=counts)
     ordered = upper.ndim == 1 and upper.size > 0 and np.all(np.diff(upper) > 0)
     require(ordered and upper[0] >= 0, "bounds", "an increasing series from 0 on", bounds)
     require(held.shape == upper.shape, "counts", f"of shape {upper.shape}", counts)
     require(np.all((held >= 0) & (held < math.inf)), "counts", "non-negative and finite", counts)
     require(held.sum() > 0, "counts", "not all zero", counts)
-    require_in("[0, 1]", probability=probability)
+    probability = require_in("[0, 1]", probability=probability)
     below = np.concatenate(([0.0], np.cumsum(held)))
     rank = probability * below[-1]
     bucket = int(np.searchsorted(below[1:], rank))
@@ -143,13 +149,13 @@ def gap_scv(burstiness: float, reading: Reading) -> float:
     [2.0, 0.25, 0.5, 9.0]
     """
     if reading == "shape":
-        require_positive(burstiness=burstiness)
+        burstiness = require_positive(burstiness=burstiness)
         return 1 / burstiness
     if reading == "goh-barabasi":
-        require_in("[-1, 1)", burstiness=burstiness)
+        burstiness = require_in("[-1, 1)", burstiness=burstiness)
         return ((1 + burstiness) / (1 - burstiness)) ** 2
     require(reading in ("variation", "dispersion"), "reading", "one of the four readings", reading)
-    require_non_negative(burstiness=burstiness)
+    burstiness = require_non_negative(burstiness=burstiness)
     return burstiness**2 if reading == "variation" else burstiness
 
 
@@ -163,8 +169,8 @@ def model_flops_utilization(tokens_per_s: float, parameters: float, peak_flops: 
     >>> model_flops_utilization(tokens_per_s=100.0, parameters=7e9, peak_flops=1.4e14)
     0.01
     """
-    require_non_negative(tokens_per_s=tokens_per_s)
-    require_positive(parameters=parameters, peak_flops=peak_flops)
+    tokens_per_s = require_non_negative(tokens_per_s=tokens_per_s)
+    parameters, peak_flops = require_positive(parameters=parameters, peak_flops=peak_flops)
     return 2 * parameters * tokens_per_s / peak_flops
 
 
@@ -178,8 +184,8 @@ def rate_at_objective(service_rate: float, deadline_s: float, share: float) -> f
     >>> round(rate_at_objective(service_rate=100.0, deadline_s=0.1, share=0.9), 2)
     76.97
     """
-    require_positive(service_rate=service_rate, deadline_s=deadline_s)
-    require_in("(0, 1)", share=share)
+    service_rate, deadline_s = require_positive(service_rate=service_rate, deadline_s=deadline_s)
+    share = require_in("(0, 1)", share=share)
     return max(0.0, service_rate + math.log1p(-share) / deadline_s)
 
 
@@ -200,7 +206,7 @@ def availability(good: npt.ArrayLike, total: npt.ArrayLike) -> Availability:
     >>> availability([10, 0], [10, 90])
     Availability(of_requests=0.1, of_time=0.5)
     """
-    fine, every = np.asarray(good, dtype=float), np.asarray(total, dtype=float)
+    fine, every = as_floats(good=good), as_floats(total=total)
     counted = every.ndim == 1 and every.size > 0 and np.all((every >= 0) & (every < math.inf))
     require(counted and every.sum() > 0, "total", "counts, not all zero", total)
     inside = fine.shape == every.shape and bool(np.all((fine >= 0) & (fine <= every)))

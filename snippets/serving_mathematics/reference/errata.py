@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from serving_mathematics import checks
 from serving_mathematics.architecture.repeated_looks import crossing_probability
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_positive,
@@ -38,9 +39,9 @@ def independent_looks(looks: int, alpha: float = 0.05) -> float:
     >>> round(independent_looks(2), 4)
     0.0975
     """
-    require_positive_integer(looks=looks)
-    require_in("(0, 1)", alpha=alpha)
-    return 1 - (1 - alpha) ** int(looks)
+    looks = require_positive_integer(looks=looks)
+    alpha = require_in("(0, 1)", alpha=alpha)
+    return -math.expm1(looks * math.log1p(-alpha))
 
 
 def chips_for_weights(parameters: float, bits: float, chip_bytes: float) -> float:
@@ -52,7 +53,9 @@ def chips_for_weights(parameters: float, bits: float, chip_bytes: float) -> floa
     >>> chips_for_weights(parameters=70e9, bits=16, chip_bytes=16e9)
     8.75
     """
-    require_positive(parameters=parameters, bits=bits, chip_bytes=chip_bytes)
+    parameters, bits, chip_bytes = require_positive(
+        parameters=parameters, bits=bits, chip_bytes=chip_bytes
+    )
     return parameters * bits / 8 / chip_bytes
 
 
@@ -68,7 +71,8 @@ def after_restart(prompt: int, output: int, processed: int) -> tuple[int, int]:
     >>> after_restart(prompt=1000, output=100, processed=1040)
     (1040, 60)
     """
-    require_positive_integer(prompt=prompt, output=output)
+    processed = as_number(processed=processed)
+    prompt, output = require_positive_integer(prompt=prompt, output=output)
     total = prompt + output
     fine = 0 <= processed <= total and processed % 1 == 0
     require(fine, "processed", f"a whole number in [0, {total}]", processed)

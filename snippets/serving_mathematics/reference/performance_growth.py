@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
-from serving_mathematics.require import require, require_shape
+from serving_mathematics.require import as_floats, require, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ def growth_exponent(sizes: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, 
     >>> growth_exponent([1, 10, 100], [3.0, 30.0, 300.0])[0].__round__(9)
     1.0
     """
-    n, t = np.asarray(sizes, dtype=float), np.asarray(costs, dtype=float)
+    n, t = as_floats(sizes=sizes), as_floats(costs=costs)
     several = n.ndim == 1 and 3 <= n.size <= 2 + len(STUDENT_T_975)
     require(several, "sizes", f"of shape (n,), 3 ≤ n ≤ {2 + len(STUDENT_T_975)}", n.shape)
     require_shape(n.shape, costs=t)

@@ -33,6 +33,8 @@ from serving_mathematics.definitions.queue_simulator import fifo_waits
 from serving_mathematics.definitions.scalability_fit import usl_throughput
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_finite,
     require_in,
@@ -101,7 +103,7 @@ def sample_moments(values: npt.ArrayLike) -> Moments:
     >>> first.merged(second), sample_moments([1.0, 2.0, 6.0])
     (Moments(count=3, mean=3.0, squares=14.0), Moments(count=3, mean=3.0, squares=14.0))
     """
-    sample = np.asarray(values, dtype=float)
+    sample = as_floats(values=values)
     require(sample.ndim == 1 and sample.size > 0, "values", "non-empty (n,)", sample.shape)
     require_all_finite(values=sample)
     mean = float(sample.mean())
@@ -127,11 +129,12 @@ def chunk_limits(
     >>> chunk_limits(10_000, item_s=0.01, workers=5, dispatch_s=0.001)  # 0.095 s, and 1.25 s
     (10, 125)
     """
+    spread = as_number(spread=spread)
     for name, count in (("items", items), ("workers", workers)):
         require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
-    require_positive(item_s=item_s)
-    require_non_negative(dispatch_s=dispatch_s)
-    require_in("(0, 1)", share=share)
+    item_s = require_positive(item_s=item_s)
+    dispatch_s = require_non_negative(dispatch_s=dispatch_s)
+    share = require_in("(0, 1)", share=share)
     require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
     least = workers * dispatch_s * (1 - share) / (share * item_s)
     most = share * items / (spread * (workers - 1)) if workers > 1 else items
@@ -150,10 +153,11 @@ def most_workers(
     >>> most_workers(11_400, item_s=0.02, dispatch_s=0.01)  # W(W−1) ≤ 60
     8
     """
-    require_positive_integer(items=items)
+    spread = as_number(spread=spread)
+    items = require_positive_integer(items=items)
     for name, seconds in (("item_s", item_s), ("dispatch_s", dispatch_s)):
         require(0 < seconds < math.inf, name, "positive and finite", seconds)
-    require_in("(0, 1)", share=share)
+    share = require_in("(0, 1)", share=share)
     require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
     product = share**2 * items * item_s / ((1 - share) * spread * dispatch_s)
     return max(1, math.floor((1 + math.sqrt(1 + 4 * product)) / 2 + 1e-9))
@@ -192,6 +196,15 @@ def sweep_estimate(
     >>> found.chunk, found.tasks, found.finish_s, round(found.price, 9)  # 10 + 200 + 10 seconds
     (20, 20, 220.0, 1.1)
     """
+    items, item_s, workers, dispatch_s, spread, item_bytes, price_per_core_hour = as_number(
+        items=items,
+        item_s=item_s,
+        workers=workers,
+        dispatch_s=dispatch_s,
+        spread=spread,
+        item_bytes=item_bytes,
+        price_per_core_hour=price_per_core_hour,
+    )
     chunk_limits(items, item_s, workers, dispatch_s, spread=spread)  # refuses
     for name, value in (("item_bytes", item_bytes), ("price_per_core_hour", price_per_core_hour)):
         require(0 <= value < math.inf, name, "non-negative and finite", value)
@@ -223,11 +236,11 @@ def dispatched_finish_s(durations: Sequence[float], workers: int, dispatch_s: fl
     >>> dispatched_finish_s([3.0, 3.0, 3.0], workers=2, dispatch_s=1.0)  # from 1 to 4, 2 to 5
     7.0
     """
-    times = np.asarray(durations, dtype=float)
+    times = as_floats(durations=durations)
     require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     require(np.all((times >= 0) & (times < math.inf)), "durations", "finite and ≥ 0", times)
-    require_positive_integer(workers=workers)
-    require_non_negative(dispatch_s=dispatch_s)
+    workers = require_positive_integer(workers=workers)
+    dispatch_s = require_non_negative(dispatch_s=dispatch_s)
     free_at, last = [0.0] * int(workers), 0.0
     for number, duration in enumerate(times.tolist()):
         end = max((number + 1) * dispatch_s, free_at[0]) + duration
@@ -247,10 +260,11 @@ def simulate_chunk(seed: int, first: int, last: int, customers: int = 200) -> Mo
     >>> simulate_chunk(0, 0, 3) == simulate_chunk(0, 0, 3), simulate_chunk(0, 0, 3).count
     (True, 3)
     """
-    require_positive_integer(last=last, customers=customers)
+    first = as_number(first=first)
+    last, customers = require_positive_integer(last=last, customers=customers)
     require(0 <= first < last, "first", f"from 0 and below last = {last}", first)
     require(last - first <= 1e6, "last", "at most a million after first", last)
-    require_in("[1, 1e8]", customers=customers)
+    customers = require_in("[1, 1e8]", customers=customers)
     means = []
     for place in range(first, last):
         rng = place_rng(seed, place)

@@ -60,7 +60,7 @@ def _executor_of(kind: str, workers: int) -> Iterator[futures.Executor | None]:
     6
     """
     require(kind in ("none", *KINDS), "kind", "none, threads, processes or dask", kind)
-    require_positive_integer(workers=workers)
+    workers = require_positive_integer(workers=workers)
     with contextlib.ExitStack() as stack:
         if kind == "none":
             yield None

@@ -36,12 +36,15 @@ from serving_mathematics.definitions.queue_simulator import (
 )
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_finite,
     require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ def relative_variance(utilization: float) -> float:
     >>> relative_variance(0.5)
     29.0
     """
-    require_in("(0, 1)", utilization=utilization)
+    utilization = require_in("(0, 1)", utilization=utilization)
     polynomial = 2 + 5 * utilization - 4 * utilization**2 + utilization**3
     return polynomial / (utilization * (1 - utilization) ** 2)
 
@@ -76,10 +79,9 @@ def customers_needed(utilization: float, relative_half_width: float) -> int:
     >>> customers_needed(0.5, 1.96)
     29
     """
-    require_in("(0, 1)", utilization=utilization)
-    width = relative_half_width
-    require_positive(relative_half_width=width)
-    return math.ceil((1.96 / width) ** 2 * relative_variance(utilization))
+    utilization = require_in("(0, 1)", utilization=utilization)
+    relative_half_width = require_positive(relative_half_width=relative_half_width)
+    return math.ceil((1.96 / relative_half_width) ** 2 * relative_variance(utilization))
 
 
 def naive_coverage(utilization: float) -> float:
@@ -91,7 +93,7 @@ def naive_coverage(utilization: float) -> float:
     >>> round(naive_coverage(0.8), 3)
     0.171
     """
-    require_in("(0, 1)", utilization=utilization)
+    utilization = require_in("(0, 1)", utilization=utilization)
     independent = (2 - utilization) / utilization  # Var(W)/W̄²
     return math.erf(1.96 * math.sqrt(independent / relative_variance(utilization) / 2))
 
@@ -138,7 +140,7 @@ def adjusted_interval(series: npt.ArrayLike) -> Interval:
     >>> found.mean, round(found.low, 3), round(found.high, 3)  # 2 ∓ 2.0395/√31
     (2.0, 1.634, 2.366)
     """
-    values = np.asarray(series, dtype=float)
+    values = as_floats(series=series)
     enough = values.ndim == 1 and values.size >= 2 * BATCHES
     require(enough, "series", f"at least {2 * BATCHES} observations", values.shape)
     require_all_finite(series=values)
@@ -160,11 +162,13 @@ def rare_wait(
     >>> f"{estimate.mean:.1e}"  # exactly 0.5·e^{−20} = 1.03e-09
     '1.0e-09'
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_non_negative(wait=wait)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    wait = require_non_negative(wait=wait)
     require(wait <= 1e4, "wait", "at most 10,000 services", wait)
-    require_positive_integer(paths=paths)
+    paths = require_positive_integer(paths=paths)
     require(paths >= 2, "paths", "an integer of at least 2", paths)
+    steps = (wait + 1 / utilization) * utilization / (1 - utilization)  # of a walk
+    require_work(steps * (paths + 500), wait=wait, utilization=utilization, paths=paths)
     level, left = np.zeros(int(paths)), np.arange(int(paths))
     while left.size:
         level[left] += rng.exponential(1 / utilization, left.size) - rng.exponential(1, left.size)
@@ -183,8 +187,8 @@ def customers_per_batch(utilization: float, constants: float) -> int:
     >>> customers_per_batch(0.25, 10)
     10
     """
-    require_in("(0, 1)", utilization=utilization)
-    require_positive(constants=constants)
+    utilization = require_in("(0, 1)", utilization=utilization)
+    constants = require_positive(constants=constants)
     return max(1, round(constants * utilization / (1 - math.sqrt(utilization)) ** 2))
 
 
@@ -198,7 +202,8 @@ def coverages(
     for `naive` (waits taken as independent), `batch_means` and `adjusted`. Raises ValueError
     outside these ranges.
     """
-    require_in("(0, 1)", utilization=utilization)
+    batch_customers, runs = as_number(batch_customers=batch_customers, runs=runs)
+    utilization = require_in("(0, 1)", utilization=utilization)
     for name, count in (("batch_customers", batch_customers), ("runs", runs)):
         require(count % 1 == 0 and 1 <= count <= 10**6, name, "an integer from 1 to 10^6", count)
     exact, slack = utilization / (1 - utilization), 1 - utilization

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from serving_mathematics import checks
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import require, require_in, require_shape
+from serving_mathematics.require import as_floats, require, require_in, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,8 +56,8 @@ def controlled_mean(
     >>> round(found.mean, 9)  # 1.08 + 1.96·2
     5.02
     """
-    results, known = np.asarray(values, dtype=float), np.asarray(controls, dtype=float)
-    means = np.asarray(expected, dtype=float)
+    results, known = as_floats(values=values), as_floats(controls=controls)
+    means = as_floats(expected=expected)
     require(results.ndim == 1, "values", "of shape (n,)", results.shape)
     fits = known.ndim == 2 and known.shape[0] == results.size >= known.shape[1] + 3
     require(fits, "controls", "of shape (n, k) with n ≥ k + 3", known.shape)
@@ -83,7 +83,7 @@ def controlled_share(utilization: float) -> float:
     >>> round(controlled_share(0.8), 3)
     0.506
     """
-    require_in("(0, 1)", utilization=utilization)
+    utilization = require_in("(0, 1)", utilization=utilization)
     return 2 / (2 + 5 * utilization - 4 * utilization**2 + utilization**3)
 
 
@@ -97,7 +97,7 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanEstima
     >>> round(found.mean, 3), round(found.standard_error, 3)
     (1.333, 0.333)
     """
-    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    one, other = as_floats(first=first), as_floats(second=second)
     require(one.ndim == 1 and one.size >= 2, "first", "of shape (n,), n ≥ 2", one.shape)
     require_shape(one.shape, second=other)
     for name, array in (("first", one), ("second", other)):
@@ -118,7 +118,7 @@ def pairing_share(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanEstimate:
     >>> round(pairing_share(*pair).mean, 3)  # 0.25/(5/3 + 35/12)
     0.055
     """
-    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    one, other = as_floats(first=first), as_floats(second=second)
     require(one.ndim == 1 and one.size >= 3, "first", "of shape (n,), n ≥ 3", one.shape)
     paired_difference(one, other)  # refuses the rest
     require(np.ptp(one) + np.ptp(other) > 0, "first", "varying, or second", one)

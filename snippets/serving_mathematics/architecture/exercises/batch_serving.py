@@ -30,6 +30,8 @@ from serving_mathematics.architecture.batch_serving import (
 )
 from serving_mathematics.architecture.checkpointing import DAY_S, HOUR_S, expected_completion_s
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_positive,
     require_positive_integer,
@@ -70,7 +72,7 @@ def missing_and_repeated(
     >>> missing_and_repeated([4, 0, 1, 4], rows=6)
     ([(2, 4), (5, 6)], [4])
     """
-    require_positive_integer(rows=rows)
+    rows = require_positive_integer(rows=rows)
     numbers = np.asarray(row_numbers)
     require(numbers.ndim == 1, "row_numbers", "of shape (k,)", numbers.shape)
     known = numbers.size == 0 or np.all((numbers >= 0) & (numbers < rows) & (numbers % 1 == 0))
@@ -91,7 +93,7 @@ def excess_over_optimum(start: npt.ArrayLike, end: npt.ArrayLike, machines: int)
     >>> excess_over_optimum([0.0, 0.0, 1.0], [1.0, 1.0, 3.0], machines=2)
     0.5
     """
-    starts, ends = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
+    starts, ends = as_floats(start=start), as_floats(end=end)
     require(starts.ndim == 1 and starts.size > 0, "start", "non-empty (n,)", starts.shape)
     require_shape(starts.shape, end=ends)
     ordered = np.all((starts >= 0) & (starts < ends) & (ends < math.inf))
@@ -109,7 +111,8 @@ def largest_shard_s(failure_gap_s: float, loss: float) -> float:
     >>> round(largest_shard_s(failure_gap_s=100.0, loss=math.e - 2), 9)
     100.0
     """
-    require_positive(failure_gap_s=failure_gap_s)
+    loss = as_number(loss=loss)
+    failure_gap_s = require_positive(failure_gap_s=failure_gap_s)
     require(0 < loss < 1e6, "loss", "in (0, 10⁶)", loss)
     low, high = 0.0, 100.0
     for _ in range(100):
@@ -135,7 +138,7 @@ def workers_for_deadline(
     >>> workers_for_deadline(work_s=100.0, overhead_s=1.0, spread=1.0, deadline_s=61.0)
     (2, 10)
     """
-    require_positive(deadline_s=deadline_s)
+    deadline_s = require_positive(deadline_s=deadline_s)
     for workers in range(1, 10_001):
         shards = best_shards(work_s, workers, overhead_s, spread)
         if latest_finish_s(work_s, workers, overhead_s, shards, spread) <= deadline_s:

@@ -22,7 +22,13 @@ from serving_mathematics.architecture.model_routers import (
 )
 from serving_mathematics.architecture.replica_routing import finite_fleet_mean, simulate_fleet
 from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_means
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 HINTS = {
     "break_even_deferral": (
@@ -63,9 +69,9 @@ def break_even_deferral(
     >>> round(break_even_deferral(1.0, 10.0, large_share=0.5), 12)
     0.45
     """
-    require_positive(small_cost=small_cost, large_cost=large_cost)
-    require_in("[0, 1]", large_share=large_share)
-    require_non_negative(routing_cost=routing_cost)
+    small_cost, large_cost = require_positive(small_cost=small_cost, large_cost=large_cost)
+    large_share = require_in("[0, 1]", large_share=large_share)
+    routing_cost = require_non_negative(routing_cost=routing_cost)
     share = large_share + (routing_cost - large_share * small_cost) / large_cost
     return min(max(share, 0.0), 1.0)
 
@@ -79,6 +85,7 @@ def moved_by_modulus(servers: int) -> float:
     >>> moved_by_modulus(4)
     0.75
     """
+    servers = as_number(servers=servers)
     require(2 <= servers < math.inf and servers % 1 == 0, "servers", "an integer ≥ 2", servers)
     hashes = np.arange(servers * (servers - 1))
     return float(np.mean(hashes % servers != hashes % (servers - 1)))
@@ -93,6 +100,7 @@ def choices_needed(utilization: float, target: float) -> int:
     >>> choices_needed(0.5, target=2.0)
     1
     """
+    target = as_number(target=target)
     require(1 < target < math.inf, "target", "above 1 and finite", target)
     return next(d for d in count(1) if best_of_d_found(utilization, d).sum() <= target)
 
@@ -107,7 +115,8 @@ def images_needed(loss: float, disagreement: float) -> int:
     >>> images_needed(0.1, disagreement=0.1)  # 1.96²·(0.1 − 0.01)/0.01
     35
     """
-    require_in("(0, 1]", disagreement=disagreement)
+    loss = as_number(loss=loss)
+    disagreement = require_in("(0, 1]", disagreement=disagreement)
     require(0 < loss <= disagreement, "loss", f"in (0, {disagreement}]", loss)
     return max(2, math.ceil(1.959963984540054**2 * (disagreement - loss**2) / loss**2))
 
@@ -122,7 +131,7 @@ def servers_needed(utilization: float, choices: int, tolerance: float) -> int:
     >>> servers_needed(0.9, choices=2, tolerance=0.05)
     24
     """
-    require_positive(tolerance=tolerance)
+    tolerance = require_positive(tolerance=tolerance)
     limit = float(best_of_d_found(utilization, choices).sum())
     constant = choices * (finite_fleet_mean(utilization, choices, choices) - limit)
     return max(choices, math.ceil(constant / (tolerance * limit)))

@@ -17,7 +17,14 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.architecture.rest_grpc import call_latency_s
 from serving_mathematics.architecture.wire_format import varint
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 HINTS = {
     "zigzag": (
@@ -48,6 +55,7 @@ def zigzag(value: int) -> int:
     >>> [zigzag(value) for value in (0, -1, 1, -2, 2)]
     [0, 1, 2, 3, 4]
     """
+    value = as_number(value=value)
     whole = -(2**63) <= value < 2**63 and value == int(value)
     require(whole, "value", "an integer in [−2⁶³, 2⁶³)", value)
     return 2 * int(value) if value >= 0 else -2 * int(value) - 1
@@ -65,7 +73,7 @@ def compression_pays_below(
     >>> compression_pays_below(ratio=0.4, compress_bytes_per_s=50e6, decompress_bytes_per_s=150e6)
     22500000.0
     """
-    require_in("(0, 1]", ratio=ratio)
+    ratio = require_in("(0, 1]", ratio=ratio)
     for name, speed in (
         ("compress_bytes_per_s", compress_bytes_per_s),
         ("decompress_bytes_per_s", decompress_bytes_per_s),
@@ -90,9 +98,9 @@ def many_calls_s(
     """
     for name, count in (("calls", calls), ("connections", connections)):
         require(1 <= count < math.inf and count == int(count), name, "a positive integer", count)
-    require_non_negative(round_trip_s=round_trip_s)
-    require_non_negative(size_bytes=size_bytes)
-    require_positive(bytes_per_s=bytes_per_s)
+    round_trip_s = require_non_negative(round_trip_s=round_trip_s)
+    size_bytes = require_non_negative(size_bytes=size_bytes)
+    bytes_per_s = require_positive(bytes_per_s=bytes_per_s)
     waves = -(-calls // connections)
     return waves * round_trip_s + calls * size_bytes / bytes_per_s
 
@@ -105,7 +113,8 @@ def survives(values: npt.ArrayLike, digits: int) -> npt.NDArray[np.bool_]:
     >>> survives([0.1, 1 / 3], 7), survives([0.1, 1 / 3], 8)
     (array([ True, False]), array([ True,  True]))
     """
-    wide = np.asarray(values, dtype=float)
+    digits = as_number(digits=digits)
+    wide = as_floats(values=values)
     require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
     require(1 <= digits <= 17 and digits == int(digits), "digits", "in [1, 17]", digits)
     floats = wide.astype(np.float32)

@@ -23,7 +23,7 @@ from serving_mathematics.architecture.drift import psi, psi_null_quantile
 from serving_mathematics.architecture.repeated_looks import crossing_probability, pocock_constant
 from serving_mathematics.architecture.shadow_canary import allocation_cost, samples_per_arm
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.require import as_number, require, require_in, require_positive
 
 Verdict = Literal["High", "Low", "Pass"]
 
@@ -62,7 +62,7 @@ def canary_minutes(
     >>> round(canary_minutes(100.0, 0.5, 0.4, 0.6), 4)
     0.0323
     """
-    require_positive(requests_per_s=requests_per_s)
+    requests_per_s = require_positive(requests_per_s=requests_per_s)
     even = 2 * samples_per_arm(baseline_rate, candidate_rate)
     return even * allocation_cost(canary_share) / requests_per_s / 60
 
@@ -79,6 +79,7 @@ def alarm_threshold(
     >>> round(alarm_threshold(10, 1000, 1000, tests_per_week=20), 6)
     0.033838
     """
+    tests_per_week = as_number(tests_per_week=tests_per_week)
     require(1 < tests_per_week < math.inf, "tests_per_week", "above 1 and finite", tests_per_week)
     return psi_null_quantile(1 - 1 / tests_per_week, bins, reference_count, current_count)
 
@@ -92,8 +93,9 @@ def obrien_fleming(looks: int, alpha: float = 0.05) -> list[float]:
     >>> [round(c, 3) for c in obrien_fleming(1)]
     [1.96]
     """
+    looks = as_number(looks=looks)
     require(1 <= looks <= 50 and looks % 1 == 0, "looks", "an integer from 1 to 50", looks)
-    require_in("[0.001, 0.5]", alpha=alpha)
+    alpha = require_in("[0.001, 0.5]", alpha=alpha)
     low, high = 0.5, 5.0
     for _ in range(40):
         c = (low + high) / 2
@@ -124,8 +126,8 @@ def rank_judge(
         require(array.ndim == 1 and array.size >= 5, name, "five values or more", array.shape)
         require(np.isfinite(array).all(), name, "finite", values)
         samples.append(array)
-    require_in("[0, 1)", tolerance=tolerance)
-    require_in("(0, 1)", confidence=confidence)
+    tolerance = require_in("[0, 1)", tolerance=tolerance)
+    confidence = require_in("(0, 1)", confidence=confidence)
     m, n = (array.size for array in samples)
     shifts = np.sort((samples[1][:, None] - samples[0][None, :]).ravel())
     spread = math.sqrt(m * n * (m + n + 1) / 12)

@@ -19,7 +19,13 @@ from serving_mathematics import checks
 from serving_mathematics.architecture.event_stream import format_event
 from serving_mathematics.architecture.playout_buffer import read_times_s
 from serving_mathematics.architecture.streaming import stream_metrics
-from serving_mathematics.require import require, require_positive_integer, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_positive_integer,
+    require_shape,
+)
 
 HINTS = {
     "tpot_of_bundles": (
@@ -56,7 +62,7 @@ def tpot_of_bundles(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike) -> tuple[fl
     >>> tpot_of_bundles([0.5, 0.6, 0.7], tokens=[4, 4, 4])
     (0.1, 0.025)
     """
-    times, counts = np.asarray(arrival_s, dtype=float), np.asarray(tokens, dtype=float)
+    times, counts = as_floats(arrival_s=arrival_s), as_floats(tokens=tokens)
     require(times.ndim == 1 and times.size >= 2, "arrival_s", "two times or more", times.shape)
     require_shape(times.shape, tokens=counts)
     require(np.all((counts >= 1) & (counts % 1 == 0)), "tokens", "positive integers", counts)
@@ -90,7 +96,7 @@ def peak_backlog(arrival_s: npt.ArrayLike, gap_s: float, start_delay_s: float) -
     >>> peak_backlog([1.0, 1.1, 1.2, 5.0], gap_s=1.0, start_delay_s=0.0)
     2
     """
-    times = np.asarray(arrival_s, dtype=float)
+    times = as_floats(arrival_s=arrival_s)
     taken = np.searchsorted(read_times_s(times, gap_s, start_delay_s), times, side="right")
     arrived = np.searchsorted(times, times, side="right")
     return int(np.max(arrived - taken))
@@ -119,9 +125,10 @@ def unread_tokens(
     >>> waste.generated, waste.unread
     (101.0, 0.0)
     """
+    notice_s = as_number(notice_s=notice_s)
     for name, value in (("ttft_s", ttft_s), ("tpot_s", tpot_s), ("leave_rate", leave_rate)):
         require(0 <= value < math.inf, name, "non-negative and finite", value)
-    require_positive_integer(tokens=tokens)
+    tokens = require_positive_integer(tokens=tokens)
     require(notice_s >= 0, "notice_s", "non-negative", notice_s)
     due = ttft_s + tpot_s * np.arange(int(tokens))
     generated = float(np.exp(-leave_rate * np.maximum(0.0, due - notice_s)).sum())

@@ -37,7 +37,14 @@ from serving_mathematics.definitions.queue_simulator import (
     fifo_waits,
     gamma_times,
 )
-from serving_mathematics.require import require, require_in, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
 
 HINTS = {
     "routed_dispersion": (
@@ -80,8 +87,8 @@ def routed_dispersion(dispersion: float, share: float) -> float:
     >>> routed_dispersion(dispersion=61.0, share=0.1)
     7.0
     """
-    require_non_negative(dispersion=dispersion)
-    require_in("(0, 1]", share=share)
+    dispersion = require_non_negative(dispersion=dispersion)
+    share = require_in("(0, 1]", share=share)
     return 1 + share * (dispersion - 1)
 
 
@@ -98,7 +105,8 @@ def load_test_time(burstiness: float, arrival_rate: float, service_rate: float) 
     >>> round(load_test_time(burstiness=1.0, arrival_rate=4.0, service_rate=5.0), 9)
     1.0
     """
-    require_positive(burstiness=burstiness, arrival_rate=arrival_rate)
+    service_rate = as_number(service_rate=service_rate)
+    burstiness, arrival_rate = require_positive(burstiness=burstiness, arrival_rate=arrival_rate)
     require(
         arrival_rate < service_rate < math.inf,
         "service_rate",
@@ -129,10 +137,11 @@ def windows_to_detect(dispersion: float, false_alarm: float = 0.05, power: float
     >>> windows_to_detect(dispersion=2.0)
     37
     """
+    dispersion, power = as_number(dispersion=dispersion, power=power)
     require(1 < dispersion < math.inf, "dispersion", "finite and above 1", dispersion)
-    require_in("(0, 1)", false_alarm=false_alarm)
+    false_alarm = require_in("(0, 1)", false_alarm=false_alarm)
     require(false_alarm < power < 1, "power", f"in ({false_alarm:g}, 1)", power)
-    reject, detect = NormalDist().inv_cdf(1 - false_alarm), NormalDist().inv_cdf(1 - power)
+    reject, detect = -NormalDist().inv_cdf(false_alarm), -NormalDist().inv_cdf(power)
 
     def detected(freedom: int) -> bool:
         spread = 2 / (9 * freedom)
@@ -160,7 +169,7 @@ def service_rate_for(target_time_s: float, rates: npt.ArrayLike, generator: npt.
     >>> round(service_rate_for(1.0, (4.0, 4.0), [[-0.1, 0.1], [0.05, -0.05]]), 9)
     5.0
     """
-    require_positive(target_time_s=target_time_s)
+    target_time_s = require_positive(target_time_s=target_time_s)
     mean_rate = mmpp_mean_rate(rates, generator)
     low, high = mean_rate, mean_rate + 1 / target_time_s  # Poisson arrivals would need `high`
     while mmpp_mean_time(rates, generator, high) > target_time_s:
@@ -191,7 +200,8 @@ def measured_peak(
     >>> round(peak, 4), round(lag, 9)
     (79.9786, 0.25)
     """
-    durations = np.asarray(durations_s, dtype=float)
+    amplitude = as_number(amplitude=amplitude)
+    durations = as_floats(durations_s=durations_s)
     require(
         durations.ndim == 1
         and durations.size > 0
@@ -200,11 +210,11 @@ def measured_peak(
         "positive and finite, in one dimension",
         durations_s,
     )
-    require_positive(mean_rate=mean_rate)
+    mean_rate = require_positive(mean_rate=mean_rate)
     require(
         0 <= amplitude <= mean_rate, "amplitude", f"in [0, {mean_rate:g}], the mean rate", amplitude
     )
-    require_positive(period_s=period_s)
+    period_s = require_positive(period_s=period_s)
     omega = 2 * math.pi / period_s
     z = complex(1 - np.exp(-1j * omega * durations).mean())
     peak = mean_rate * float(durations.mean()) + amplitude * abs(z) / omega

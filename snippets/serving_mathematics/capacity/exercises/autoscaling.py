@@ -65,10 +65,10 @@ def replicas_to_drain(
     >>> replicas_to_drain(arrival_rate=15.0, replica_rate=1.0, backlog=300.0, drain_s=60.0)
     20
     """
-    require_non_negative(arrival_rate=arrival_rate)
-    require_positive(replica_rate=replica_rate)
-    require_non_negative(backlog=backlog)
-    require_positive(drain_s=drain_s)
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    replica_rate = require_positive(replica_rate=replica_rate)
+    backlog = require_non_negative(backlog=backlog)
+    drain_s = require_positive(drain_s=drain_s)
     return math.ceil(round((arrival_rate + backlog / drain_s) / replica_rate, 9))
 
 
@@ -83,7 +83,7 @@ def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
     >>> round(target_for_ramp(growth_per_s=1 / 600, delay_s=200.0), 6)  # doubles in ten minutes
     0.75
     """
-    require_non_negative(growth_per_s=growth_per_s, delay_s=delay_s)
+    growth_per_s, delay_s = require_non_negative(growth_per_s=growth_per_s, delay_s=delay_s)
     return 1 / (1 + growth_per_s * delay_s)
 
 
@@ -105,9 +105,9 @@ def keep_alive(
     >>> round(seconds), round(paid, 4)
     (1525, 0.9231)
     """
-    require_positive(arrival_rate=arrival_rate)
-    require_in("(0, 1)", cold_share=cold_share)
-    require_non_negative(startup_s=startup_s)
+    arrival_rate = require_positive(arrival_rate=arrival_rate)
+    cold_share = require_in("(0, 1)", cold_share=cold_share)
+    startup_s = require_non_negative(startup_s=startup_s)
     late = 1 + arrival_rate * startup_s
     ends = cold_share / (cold_share + late * (1 - cold_share))
     return -math.log(ends) / arrival_rate, 1 - cold_share / late
@@ -126,9 +126,9 @@ def hottest_target(
     >>> round(hottest_target(1, wait_probability=0.55), 9)  # C(1, ρ) = ρ, so 0.55/1.1
     0.5
     """
-    require_positive_integer(replicas=replicas)
-    require_in("(0, 1)", wait_probability=wait_probability)
-    require_non_negative(tolerance=tolerance)
+    replicas = require_positive_integer(replicas=replicas)
+    wait_probability = require_in("(0, 1)", wait_probability=wait_probability)
+    tolerance = require_non_negative(tolerance=tolerance)
     low, high = 0.0, float(replicas)
     for _ in range(60):
         middle = (low + high) / 2

@@ -15,7 +15,13 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.finite_window import mean_over_replications, simulate_requests
 from serving_mathematics.capacity.kv_cache_occupancy import mean_held, token_seconds
 from serving_mathematics.capacity.littles_law import number_in_system, window_averages
-from serving_mathematics.require import require, require_non_negative, require_positive
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_non_negative,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,14 +59,16 @@ def latency_from_gauge(
     >>> latency_from_gauge([3, 5, 4], requests_started=120, window_s=60.0)
     2.0
     """
-    gauge = np.asarray(in_flight_samples, dtype=float)
+    gauge = as_floats(in_flight_samples=in_flight_samples)
     require(
         gauge.ndim == 1 and gauge.size > 0 and np.all((gauge >= 0) & (gauge < math.inf)),
         "in_flight_samples",
         "a non-empty series of finite numbers ≥ 0",
         gauge,
     )
-    require_positive(requests_started=requests_started, window_s=window_s)
+    requests_started, window_s = require_positive(
+        requests_started=requests_started, window_s=window_s
+    )
     return float(gauge.mean()) / (requests_started / window_s)
 
 
@@ -77,14 +85,17 @@ def lost_request_time(
     >>> lost_request_time(50.0, arrival_rate=10.0, completed_rate=9.0, mean_completed_s=2.0)
     32.0
     """
-    require_non_negative(in_flight=in_flight, completed_rate=completed_rate)
+    arrival_rate = as_number(arrival_rate=arrival_rate)
+    in_flight, completed_rate = require_non_negative(
+        in_flight=in_flight, completed_rate=completed_rate
+    )
     require(
         completed_rate < arrival_rate < math.inf,
         "arrival_rate",
         f"finite and above the completed rate {completed_rate}",
         arrival_rate,
     )
-    require_non_negative(mean_completed_s=mean_completed_s)
+    mean_completed_s = require_non_negative(mean_completed_s=mean_completed_s)
     held = completed_rate * mean_completed_s
     require(held <= in_flight, "in_flight", f"at least X·W_c = {held}", in_flight)
     return (in_flight - held) / (arrival_rate - completed_rate)
@@ -115,7 +126,7 @@ def request_rate_for_cache(
         np.asarray(values, dtype=float)
         for values in (traffic_shares, prompt_tokens, mean_output_tokens, output_scv)
     )
-    require_positive(capacity_tokens=capacity_tokens)
+    capacity_tokens = require_positive(capacity_tokens=capacity_tokens)
     require(
         shares.ndim == 1 and np.all(shares >= 0) and abs(shares.sum() - 1) < 1e-9,
         "traffic_shares",
@@ -154,14 +165,14 @@ def expected_in_flight(
     >>> expected_in_flight([1.0, 1.0, 3.0, 3.0], step_s=2.0, survival=[1.0, 0.5]).tolist()
     [2.0, 3.0, 7.0, 9.0]
     """
-    rates, alive = np.asarray(arrival_rates, dtype=float), np.asarray(survival, dtype=float)
+    rates, alive = as_floats(arrival_rates=arrival_rates), as_floats(survival=survival)
     require(
         rates.ndim == 1 and rates.size > 0 and np.all((rates >= 0) & (rates < math.inf)),
         "arrival_rates",
         "a non-empty series of finite rates ≥ 0",
         rates,
     )
-    require_positive(step_s=step_s)
+    step_s = require_positive(step_s=step_s)
     require(
         alive.ndim == 1
         and alive.size > 0

@@ -22,6 +22,7 @@ from serving_mathematics.capacity.retry_storms import retry_amplification
 from serving_mathematics.capacity.shedding import guardrail
 from serving_mathematics.definitions.queue_simulator import batch_means
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_non_negative,
@@ -68,8 +69,8 @@ def nested_attempts(failure: float, attempts: int, layers: int) -> float:
     >>> nested_attempts(failure=1.0, attempts=4, layers=3)
     64.0
     """
-    require_in("[0, 1]", failure=failure)
-    require_positive_integer(attempts=attempts, layers=layers)
+    failure = require_in("[0, 1]", failure=failure)
+    attempts, layers = require_positive_integer(attempts=attempts, layers=layers)
     total = int(attempts) ** int(layers)
     require(total <= 10**15, "layers", f"such that {attempts}^layers is at most 10^15", layers)
     if failure in (0, 1):
@@ -86,11 +87,12 @@ def shed_with_hysteresis(signals: Sequence[float], high: float, low: float) -> l
     >>> shed_with_hysteresis([0.6, 0.8, 0.6, 0.4, 0.6], high=0.7, low=0.5)
     [False, True, True, False, False]
     """
-    require_in("[0, 1]", high=high)
+    low = as_number(low=low)
+    high = require_in("[0, 1]", high=high)
     require(0 <= low <= high, "low", f"in [0, {high}]", low)
     shedding, decisions = False, []
     for signal in signals:
-        require_in("[0, 1]", signals=signal)
+        signal = require_in("[0, 1]", signals=signal)
         shedding = signal >= (low if shedding else high)
         decisions.append(shedding)
     return decisions
@@ -108,7 +110,8 @@ def queue_limit(service_rate: float, deadline_s: float, probability: float) -> i
     >>> queue_limit(service_rate=100.0, deadline_s=0.1, probability=0.95)
     5
     """
-    require_positive(service_rate=service_rate, deadline_s=deadline_s)
+    probability = as_number(probability=probability)
+    service_rate, deadline_s = require_positive(service_rate=service_rate, deadline_s=deadline_s)
     served = service_rate * deadline_s
     most = -math.expm1(-served)
     require(0 < probability <= most, "probability", f"in (0, {most:.6g}]", probability)
@@ -134,8 +137,11 @@ def accepted_rate(
     >>> accepted_rate(offered_rate=300.0, service_rate=100.0, refusal_cost=0.2)
     50.0
     """
-    require_positive(offered_rate=offered_rate, service_rate=service_rate)
-    require_in("[0, 1)", refusal_cost=refusal_cost)
+    multiplier = as_number(multiplier=multiplier)
+    offered_rate, service_rate = require_positive(
+        offered_rate=offered_rate, service_rate=service_rate
+    )
+    refusal_cost = require_in("[0, 1)", refusal_cost=refusal_cost)
     require(multiplier >= 1, "multiplier", "at least 1", multiplier)
     if offered_rate <= service_rate:
         return offered_rate
@@ -156,8 +162,10 @@ def expired_share(arrival_rate: float, service_rate: float, wait_limit_s: float)
     >>> round(expired_share(arrival_rate=100.0, service_rate=100.0, wait_limit_s=0.1), 6)
     0.083333
     """
-    require_positive(arrival_rate=arrival_rate, service_rate=service_rate)
-    require_non_negative(wait_limit_s=wait_limit_s)
+    arrival_rate, service_rate = require_positive(
+        arrival_rate=arrival_rate, service_rate=service_rate
+    )
+    wait_limit_s = require_non_negative(wait_limit_s=wait_limit_s)
     gap, load = service_rate - arrival_rate, arrival_rate / service_rate
     fading = math.exp(-abs(gap) * wait_limit_s)
     within = wait_limit_s if gap == 0 else -math.expm1(-abs(gap) * wait_limit_s) / abs(gap)

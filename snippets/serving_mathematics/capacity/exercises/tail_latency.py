@@ -20,7 +20,7 @@ from serving_mathematics.capacity.hedging_simulator import _at_once, poisson_wor
 from serving_mathematics.capacity.hedging_under_load import loaded_quantile, smallest_stable_delay
 from serving_mathematics.capacity.tail_latency import leaf_level, mean_of_slowest
 from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import as_number, require, require_in, require_positive_integer
 
 HINTS = {
     "slow_sessions": (
@@ -65,11 +65,10 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
     """
     require(len(slow_probabilities) > 0, "slow_probabilities", "non-empty", slow_probabilities)
     require(len(calls) == len(slow_probabilities), "calls", "one per component", calls)
-    for p in slow_probabilities:
-        require_in("[0, 1)", slow_probabilities=p)
+    chances = [require_in("[0, 1)", slow_probabilities=p) for p in slow_probabilities]
     for n in calls:
         require(n % 1 == 0 and n >= 0, "calls", "non-negative integers", n)
-    burden = [-n * math.log1p(-p) for n, p in zip(calls, slow_probabilities, strict=True)]
+    burden = [-n * math.log1p(-p) for n, p in zip(calls, chances, strict=True)]
     return -math.expm1(-math.fsum(burden)), int(np.argmax(burden))
 
 
@@ -84,7 +83,7 @@ def samples_to_bound(percentile: float, confidence: float) -> int:
     >>> samples_to_bound(0.5, confidence=0.9)
     4
     """
-    require_in("(0, 1)", percentile=percentile, confidence=confidence)
+    percentile, confidence = require_in("(0, 1)", percentile=percentile, confidence=confidence)
     count = max(1, math.floor(math.log1p(-confidence) / math.log(percentile)) - 1)
     while 1 - percentile**count < confidence:
         count += 1
@@ -101,8 +100,9 @@ def partial_answer_level(probability: float, needed: int, fan_out: int) -> float
     >>> round(partial_answer_level(0.75, needed=1, fan_out=2), 12)
     0.5
     """
-    require_in("(0, 1)", probability=probability)
-    require_positive_integer(fan_out=fan_out)
+    needed = as_number(needed=needed)
+    probability = require_in("(0, 1)", probability=probability)
+    fan_out = require_positive_integer(fan_out=fan_out)
     rule = f"an integer from 1 to {fan_out}"
     require(needed % 1 == 0 and 1 <= needed <= fan_out, "needed", rule, needed)
     low, high = 0.0, 1.0
@@ -128,7 +128,7 @@ def best_delay(utilization: float, probability: float = 0.99) -> tuple[float, fl
     >>> best_delay(0.0)[0], round(best_delay(0.0)[1], 6)
     (0.0, 0.5)
     """
-    require_in("(0, 1)", probability=probability)
+    probability = require_in("(0, 1)", probability=probability)
     alone = loaded_quantile(probability, utilization, math.inf)
     start = smallest_stable_delay(utilization)
     low, high = start, alone
@@ -158,7 +158,7 @@ def constant_service_twice(utilization: float) -> tuple[float, float]:
     >>> constant_service_twice(0.0)
     (1.0, 1.0)
     """
-    require_in("[0, 0.5)", utilization=utilization)
+    utilization = require_in("[0, 0.5)", utilization=utilization)
     alone, load = 1 + utilization / (2 * (1 - utilization)), 2 * utilization
     nodes, weights = np.polynomial.legendre.leggauss(16)
     twice, start, waiting = 1.0, 0, load

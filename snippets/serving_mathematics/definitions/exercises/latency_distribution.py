@@ -14,6 +14,8 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.definitions.latency_distribution import quantile_ranks
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative_integer,
@@ -49,10 +51,11 @@ def objective_verdict(late: int, total: int, probability: float, confidence: flo
     >>> objective_verdict(0, 5, probability=0.5), objective_verdict(0, 4, probability=0.5)
     ('met', 'undecided')
     """
-    require_positive_integer(total=total)
+    late = as_number(late=late)
+    total = require_positive_integer(total=total)
     rule = f"an integer from 0 to {total}"
     require(late % 1 == 0 and 0 <= late <= total, "late", rule, late)
-    require_in("(0, 1)", probability=probability, confidence=confidence)
+    probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
     logs = [math.lgamma(j + 1) for j in range(total + 1)]
     share, rest = math.log1p(-probability), math.log(probability)
     terms = [
@@ -77,13 +80,13 @@ def bucket_bounds(
     >>> bucket_bounds([0.0, 0.1, 1.0, math.inf], [[9, 1, 0], [5, 3, 2]], probability=0.9)
     (0.1, 1.0)
     """
-    e, c = np.asarray(edges, dtype=float), np.asarray(counts, dtype=float)
+    e, c = as_floats(edges=edges), as_floats(counts=counts)
     rising = e.ndim == 1 and e.size >= 2 and e[0] >= 0 and np.all(np.diff(e) > 0)
     require(rising, "edges", "rising from 0 or more", edges)
     require(c.ndim == 2 and c.shape[1] == e.size - 1, "counts", f"(r, {e.size - 1})", c.shape)
     valid = np.all((c >= 0) & (c < math.inf) & (c == np.floor(c))) and c.sum() > 0
     require(valid, "counts", "non-negative integers, not all zero", counts)
-    require_in("(0, 1]", probability=probability)
+    probability = require_in("(0, 1]", probability=probability)
     rank = math.ceil(round(float(c.sum()) * probability, 9))
     place = int(np.searchsorted(np.cumsum(c.sum(axis=0)), rank))
     return float(e[place]), float(e[place + 1])
@@ -99,7 +102,8 @@ def hdr_printed_value(value: int, digits: int = 3) -> int:
     >>> hdr_printed_value(2047), hdr_printed_value(2048), hdr_printed_value(5000)
     (2047, 2049, 5003)
     """
-    require_non_negative_integer(value=value)
+    digits = as_number(digits=digits)
+    value = require_non_negative_integer(value=value)
     require(digits in range(1, 6), "digits", "an integer from 1 to 5", digits)
     exact_bits = math.ceil(math.log2(2 * 10**digits))
     width = 1 << max(0, int(value).bit_length() - exact_bits)

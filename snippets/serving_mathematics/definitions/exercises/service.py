@@ -22,6 +22,8 @@ from serving_mathematics.definitions.service import (
 )
 from serving_mathematics.definitions.thresholded_decision import cost_threshold, expected_cost
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_non_negative,
     require_in,
@@ -58,14 +60,14 @@ def merged_quantile(bounds_s: npt.ArrayLike, counts: npt.ArrayLike, probability:
     >>> merged_quantile([1.0, 2.0, 4.0], [[8, 0, 0], [0, 0, 8]], 0.75)
     3.0
     """
-    bounds, table = np.asarray(bounds_s, dtype=float), np.asarray(counts, dtype=float)
+    bounds, table = as_floats(bounds_s=bounds_s), as_floats(counts=counts)
     require(bounds.ndim == 1 and bounds.size > 0, "bounds_s", "of shape (b,)", bounds.shape)
     rising = np.all(np.diff(bounds, prepend=0.0) > 0) and np.all(bounds < math.inf)
     require(rising, "bounds_s", "positive and finite and rising", bounds)
     shape = f"of shape (replicas, {bounds.size})"
     require(table.ndim == 2 and table.shape[1] == bounds.size, "counts", shape, table.shape)
     require_all_non_negative(counts=table)
-    require_in("(0, 1)", probability=probability)
+    probability = require_in("(0, 1)", probability=probability)
     merged = table.sum(axis=0)
     total = float(merged.sum())
     require(total > 0, "counts", "of one request or more", total)
@@ -90,6 +92,7 @@ def with_fallback(primary: Service, fallback: Service, timeout_cells: int) -> Se
     >>> with_fallback(slow, spare, timeout_cells=1).ok.tolist()
     [0.0, 0.6, 0.4, 0.0]
     """
+    timeout_cells = as_number(timeout_cells=timeout_cells)
     grid = (primary.step_s, primary.ok.size)
     other = (fallback.step_s, fallback.ok.size)
     require(grid == other, "fallback", f"on the grid {grid}", other)
@@ -122,10 +125,10 @@ def reviewable_threshold(
     0.45
     """
     best = cost_threshold(false_positive_cost, false_negative_cost)
-    p = np.asarray(scores, dtype=float)
+    p = as_floats(scores=scores)
     require(p.ndim == 1 and p.size > 0, "scores", "of shape (n,)", p.shape)
     require(np.all((p >= 0) & (p <= 1)), "scores", "in [0, 1]", p)
-    require_non_negative_integer(capacity=capacity)
+    capacity = require_non_negative_integer(capacity=capacity)
     levels = np.unique(p)
     reviews = p.size - np.searchsorted(np.sort(p), levels)  # how many score at least this
     if int((p >= best).sum()) <= capacity:

@@ -15,6 +15,7 @@ from serving_mathematics.definitions.monthly_attainment import downtime_exceeds,
 from serving_mathematics.definitions.outage_dependence import down_together
 from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.require import (
+    as_number,
     require,
     require_in,
     require_positive,
@@ -52,9 +53,10 @@ def longest_outage(sla: float, days: int, failing_share: float) -> float:
     >>> round(longest_outage(0.999, days=30, failing_share=0.5), 9)
     5184.0
     """
-    require_in("(0, 1)", sla=sla)
+    days = as_number(days=days)
+    sla = require_in("(0, 1)", sla=sla)
     require(days in (28, 29, 30, 31), "days", "28 to 31", days)
-    require_in("(0, 1]", failing_share=failing_share)
+    failing_share = require_in("(0, 1]", failing_share=failing_share)
     return (1 - sla) * days * 86_400 / failing_share
 
 
@@ -70,7 +72,9 @@ def unnoticed(
     >>> [round(x, 6) for x in unnoticed(20.0, mean_outage_s=600.0, long_s=600.0, threshold=20.0)]
     [1.0, 1.0]
     """
-    require_positive(burn=burn, mean_outage_s=mean_outage_s, long_s=long_s, threshold=threshold)
+    burn, mean_outage_s, long_s, threshold = require_positive(
+        burn=burn, mean_outage_s=mean_outage_s, long_s=long_s, threshold=threshold
+    )
     if burn <= threshold:
         return 1.0, 1.0
     ratio = long_s * threshold / burn / mean_outage_s
@@ -88,8 +92,8 @@ def promise_to_make(
     >>> promise_to_make(0.01, mean_outage_s=60.0, period_s=86_400.0, breach=0.5)
     1.0
     """
-    require_positive(period_s=period_s)
-    require_in("(0, 1)", breach=breach)
+    period_s = require_positive(period_s=period_s)
+    breach = require_in("(0, 1)", breach=breach)
     if downtime_exceeds(0.0, mean_outages, mean_outage_s) <= breach:
         return 1.0
     low, high = 0.0, period_s
@@ -114,8 +118,8 @@ def series_downtime_exceeds(
     >>> round(series_downtime_exceeds(0.0, 5, mean_outages=0.2, mean_outage_s=60.0, shared=0.0), 9)
     0.632120559
     """
-    require_positive_integer(parts=parts)
-    require_in("[0, 1]", shared=shared)
+    parts = require_positive_integer(parts=parts)
+    shared = require_in("[0, 1]", shared=shared)
     count = parts * (1 - shared) * mean_outages + shared * mean_outages
     return downtime_exceeds(allowed_s, count, mean_outage_s)
 

@@ -41,6 +41,8 @@ from serving_mathematics.definitions.throughput import (
     exact_mva,
 )
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_positive,
     require_positive,
@@ -88,11 +90,12 @@ def forecast_throughput(
     >>> round(forecast_throughput(2, 1, 0.25, [0.25, 0.25], response_s=2.0), 9)  # D = 1, 1; Z = 2
     0.444444444
     """
-    busy = np.asarray(utilizations, dtype=float)
+    response_s = as_number(response_s=response_s)
+    busy = as_floats(utilizations=utilizations)
     require(busy.ndim == 1 and busy.size > 0, "utilizations", "a (K,) array", busy.shape)
     require(np.all((busy > 0) & (busy <= 1)), "utilizations", "in (0, 1]", busy)
-    require_positive(throughput_per_s=throughput_per_s)
-    require_positive_integer(clients=clients)
+    throughput_per_s = require_positive(throughput_per_s=throughput_per_s)
+    clients = require_positive_integer(clients=clients)
     cycle = clients / throughput_per_s
     require(0 < response_s <= cycle, "response_s", f"in (0, {cycle:g}], N/X", response_s)
     throughput, _ = exact_mva(target_clients, busy / throughput_per_s, cycle - response_s)
@@ -112,7 +115,7 @@ def schweitzer_mva(
     (0.25, [0.25, 0.5])
     """
     asymptotic_bounds(clients, demands_s, think_time_s)  # refuses a bad network
-    demands = np.asarray(demands_s, dtype=float)
+    demands = as_floats(demands_s=demands_s)
     queues = np.full(demands.size, clients / demands.size)
     for _ in range(100_000):
         residence = demands * (1 + queues * (clients - 1) / clients)
@@ -136,12 +139,12 @@ def engine_from_tests(
     >>> round(fixed, 9), round(item, 9), round(ceiling, 6)
     (0.018, 0.002, 320.0)
     """
-    sizes, steps = np.asarray(batches, dtype=float), np.asarray(steps_s, dtype=float)
+    sizes, steps = as_floats(batches=batches), as_floats(steps_s=steps_s)
     require(sizes.ndim == 1 and np.unique(sizes).size >= 2, "batches", "of two sizes", sizes)
     require_shape(sizes.shape, steps_s=steps)
     require(np.all((sizes >= 1) & (sizes < math.inf)), "batches", "finite and at least 1", sizes)
     require_all_positive(steps_s=steps)
-    require_positive_integer(max_batch=max_batch)
+    max_batch = require_positive_integer(max_batch=max_batch)
     item = float(np.sum((sizes - sizes.mean()) * steps) / np.sum((sizes - sizes.mean()) ** 2))
     fixed = float(steps.mean() - item * sizes.mean())
     require(fixed > 0 and item >= -1e-12, "steps_s", "a rising line above 0", steps)
@@ -158,7 +161,7 @@ def fit_by_parabola(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tu
     >>> abs(round(alpha, 9)), round(beta, 9)  # denominators 1 + N(N−1)/6
     (0.0, 0.166666667)
     """
-    n, x = np.asarray(concurrency, dtype=float), np.asarray(throughput, dtype=float)
+    n, x = as_floats(concurrency=concurrency), as_floats(throughput=throughput)
     require(n.ndim == 1 and n.size >= 4, "concurrency", "of at least four values", n.shape)
     require(n[0] == 1 and np.all((n[1:] > 1) & (n[1:] < math.inf)), "concurrency", "1, then > 1", n)
     require_shape(n.shape, throughput=x)

@@ -28,6 +28,8 @@ from serving_mathematics.definitions.queue_simulator import MeanEstimate, batch_
 from serving_mathematics.definitions.utilization import erlang_c, max_utilization
 from serving_mathematics.definitions.utilization_gauge import any_busy
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_finite,
     require_finite,
@@ -76,13 +78,14 @@ def busy_from_log(
     >>> busy_from_log([0.0, 1.0, 6.0], [4.0, 3.0, 20.0], 2, window_start_s=0.0, window_end_s=10.0)
     (0.5, 0.8)
     """
-    starts, ends = np.asarray(start_s, dtype=float), np.asarray(end_s, dtype=float)
+    window_end_s = as_number(window_end_s=window_end_s)
+    starts, ends = as_floats(start_s=start_s), as_floats(end_s=end_s)
     require(starts.ndim == 1, "start_s", "of one dimension", starts.shape)
     require_shape(starts.shape, end_s=ends)
     require_all_finite(start_s=starts)
     require(np.all((ends >= starts) & (ends < math.inf)), "end_s", "finite and ≥ start_s", ends)
-    require_positive_integer(servers=servers)
-    require_finite(window_start_s=window_start_s)
+    servers = require_positive_integer(servers=servers)
+    window_start_s = require_finite(window_start_s=window_start_s)
     require(
         window_start_s < window_end_s < math.inf,
         "window_end_s",
@@ -110,8 +113,8 @@ def response_exceeds(slowdown: float, utilization: float, servers: int) -> float
     >>> round(response_exceeds(5.0, utilization=0.8, servers=1), 9)  # e^{−(1−ρ)r} = e^{−1}
     0.367879441
     """
-    require_non_negative(slowdown=slowdown)
-    require_in("[0, 1)", utilization=utilization)
+    slowdown = require_non_negative(slowdown=slowdown)
+    utilization = require_in("[0, 1)", utilization=utilization)
     waiting = erlang_c(servers, utilization * servers)
     excess = servers * (1 - utilization) - 1  # θ − 1, in units of the service rate
     spread = -math.expm1(-excess * slowdown) / excess if excess else slowdown
@@ -128,7 +131,8 @@ def max_pool_utilization(probability: float, slowdown: float, servers: int) -> f
     >>> round(max_pool_utilization(probability=0.99, slowdown=10.0, servers=1), 7)
     0.539483
     """
-    require_in("(0, 1)", probability=probability)
+    slowdown = as_number(slowdown=slowdown)
+    probability = require_in("(0, 1)", probability=probability)
     idle = -math.log1p(-probability)
     require(
         idle < slowdown < math.inf,
@@ -161,7 +165,8 @@ def pooled_and_split_waits(
     >>> round(pooled, 9), short, long
     (0.333333333, 0.5, 1.5)
     """
-    require_in("(0, 1)", utilization=utilization, long_share=long_share)
+    stretch = as_number(stretch=stretch)
+    utilization, long_share = require_in("(0, 1)", utilization=utilization, long_share=long_share)
     require(1 <= stretch < math.inf, "stretch", "finite and ≥ 1", stretch)
     mean = 1 - long_share + long_share * stretch
     rate = 2 * utilization / mean

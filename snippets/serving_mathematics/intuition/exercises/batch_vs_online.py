@@ -27,6 +27,7 @@ from serving_mathematics.definitions.queue_simulator import MeanEstimate
 from serving_mathematics.intuition.batch_vs_online import shared_prices
 from serving_mathematics.intuition.deadline_scheduling import smallest_fleet
 from serving_mathematics.require import (
+    as_number,
     require,
     require_all_finite,
     require_all_positive,
@@ -70,9 +71,10 @@ def fair_batch_load(servers: int, online_load: float, batch_price: float) -> flo
     >>> fair_batch_load(servers=12, online_load=3.0, batch_price=0.5)
     6.0
     """
-    require_positive_integer(servers=servers)
+    online_load = as_number(online_load=online_load)
+    servers = require_positive_integer(servers=servers)
     require(0 < online_load <= servers, "online_load", f"in (0, {servers}]", online_load)
-    require_in("(0, 1]", batch_price=batch_price)
+    batch_price = require_in("(0, 1]", batch_price=batch_price)
     return max(0.0, servers - online_load / batch_price)
 
 
@@ -87,7 +89,7 @@ def backlog_at_full_load(arrival_rate: float, time_s: float) -> float:
     >>> round(backlog_at_full_load(arrival_rate=math.pi, time_s=math.pi**2), 9)
     2.0
     """
-    require_positive(arrival_rate=arrival_rate, time_s=time_s)
+    arrival_rate, time_s = require_positive(arrival_rate=arrival_rate, time_s=time_s)
     return 2 * math.sqrt(time_s / (math.pi * arrival_rate))
 
 
@@ -109,8 +111,8 @@ def spot_price(
     >>> spot_price(0.4, 0.0, checkpoint_every_h=1.0, checkpoint_h=0.25, restart_h=0.1)
     0.5
     """
-    require_in("(0, 1]", price_share=price_share)
-    require_positive(checkpoint_every_h=checkpoint_every_h)
+    price_share = require_in("(0, 1]", price_share=price_share)
+    checkpoint_every_h = require_positive(checkpoint_every_h=checkpoint_every_h)
     for name, value in (
         ("interruptions_per_h", interruptions_per_h),
         ("checkpoint_h", checkpoint_h),
@@ -140,11 +142,11 @@ def fleet_for_jobs(
     """
     release, due, amount = (np.asarray(values, dtype=float) for values in (release_h, due_h, work))
     require(release.ndim == 1 and release.size > 0, "release_h", "a non-empty line", release.shape)
-    require_all_finite(release_h=release)
+    release = require_all_finite(release_h=release)
     require_shape(release.shape, due_h=due)
     require(np.all((due > release) & (due < math.inf)), "due_h", "finite, after release_h", due)
     require_shape(release.shape, work=amount)
-    require_all_positive(work=amount)
+    amount = require_all_positive(work=amount)
     best = (0.0, math.nan, math.nan)
     for start in np.unique(release).tolist():
         for end in np.unique(due[due > start]).tolist():

@@ -173,12 +173,11 @@ def time_until_fresh(
     """
     require(node in parents, "node", "in the graph", repr(node))
     require(duration_s.keys() >= parents.keys(), "duration_s", "given for all", list(duration_s))
-    for seconds in duration_s.values():
-        require_non_negative(duration_s=seconds)
+    takes = {name: require_non_negative(duration_s=s) for name, s in duration_s.items()}
     finished: dict[str, float] = {}
     for name in stale_after(parents, changed):
         ready = max(finished.get(parent, 0.0) for parent in parents[name])
-        finished[name] = ready + duration_s[name]
+        finished[name] = ready + takes[name]
     return finished.get(node, 0.0)
 
 

@@ -64,8 +64,8 @@ def own_downtime(slo: float, availabilities: npt.ArrayLike, period_s: float) -> 
     >>> round(own_downtime(slo=0.72, availabilities=[0.9, 0.9], period_s=900.0), 6)
     100.0
     """
-    require_in("(0, 1)", slo=slo)
-    require_positive(period_s=period_s)
+    slo = require_in("(0, 1)", slo=slo)
+    period_s = require_positive(period_s=period_s)
     ceiling = series(availabilities)
     require(ceiling >= slo, "availabilities", f"of a product of at least {slo}", ceiling)
     return (1 - slo / ceiling) * period_s
@@ -83,8 +83,8 @@ def shared_cause_availability(
     >>> round(shared_cause_availability(1, 2, availability=0.9, shared=1.0), 12)
     0.9
     """
-    require_in("(0, 1)", availability=availability)
-    require_in("[0, 1]", shared=shared)
+    availability = require_in("(0, 1)", availability=availability)
+    shared = require_in("[0, 1]", shared=shared)
     common = 1 - shared * (1 - availability)
     return common * k_of_n(needed, [min(availability / common, 1.0)] * deployed)
 
@@ -100,8 +100,8 @@ def errors_worth_a_page(requests_per_h: int, error_rate: float, pages_per_month:
     >>> errors_worth_a_page(requests_per_h=10, error_rate=0.001, pages_per_month=8.0)
     1
     """
-    require_positive_integer(requests_per_h=requests_per_h)
-    require_positive(pages_per_month=pages_per_month)
+    requests_per_h = require_positive_integer(requests_per_h=requests_per_h)
+    pages_per_month = require_positive(pages_per_month=pages_per_month)
     others = binomial_probabilities(requests_per_h - 1, error_rate)
     pages = 720 * requests_per_h * error_rate * np.cumsum(others[::-1])[::-1]
     enough = np.flatnonzero(pages <= pages_per_month)
@@ -119,9 +119,9 @@ def requests_to_prove(slo: float, failures: int, confidence: float = 0.95) -> in
     >>> requests_to_prove(slo=0.5, failures=0, confidence=0.875)
     3
     """
-    require_in("(0, 1)", slo=slo)
-    require_non_negative_integer(failures=failures)
-    require_in("(0.5, 1)", confidence=confidence)
+    slo = require_in("(0, 1)", slo=slo)
+    failures = require_non_negative_integer(failures=failures)
+    confidence = require_in("(0.5, 1)", confidence=confidence)
 
     def proves(trials: int) -> bool:
         return clopper_pearson(failures, trials, 2 * confidence - 1)[1] <= 1 - slo

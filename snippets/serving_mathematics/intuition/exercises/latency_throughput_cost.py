@@ -23,7 +23,12 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     decode_step_time,
     largest_batch,
 )
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.require import (
+    as_number,
+    require,
+    require_positive,
+    require_positive_integer,
+)
 
 HINTS = {
     "batch_in_memory": (
@@ -54,10 +59,10 @@ def batch_in_memory(
     >>> batch_in_memory(100.0, weight_bytes=40.0, kv_bytes_per_token=2.0, context_tokens=10)
     3
     """
-    require_positive(
+    memory_bytes, weight_bytes, kv_bytes_per_token = require_positive(
         memory_bytes=memory_bytes, weight_bytes=weight_bytes, kv_bytes_per_token=kv_bytes_per_token
     )
-    require_positive_integer(context_tokens=context_tokens)
+    context_tokens = require_positive_integer(context_tokens=context_tokens)
     cache = kv_bytes_per_token * context_tokens
     needed = weight_bytes + cache
     require(memory_bytes >= needed, "memory_bytes", f"at least {needed:g}", memory_bytes)
@@ -83,7 +88,8 @@ def weight_compression_gain(
     >>> weight_compression_gain(1, 8.0, 4.0, peak_flops=1e9, bandwidth=1.0)
     2.5
     """
-    require_positive(old_bytes=old_bytes)
+    new_bytes = as_number(new_bytes=new_bytes)
+    old_bytes = require_positive(old_bytes=old_bytes)
     require(0 < new_bytes <= old_bytes, "new_bytes", f"in (0, {old_bytes:g}]", new_bytes)
     before, after = (
         decode_step_time(batch, parameters, parameters * size, kv_bytes, peak_flops, bandwidth)
@@ -110,7 +116,7 @@ def cheapest_device(
     >>> name, batch, round(price, 4)
     ('old', 20, 0.4167)
     """
-    require_positive(limit_s=limit_s)
+    limit_s = require_positive(limit_s=limit_s)
     weights, cache = 2 * parameters, kv_bytes_per_token * context_tokens
     offers = []
     for name, (peak, bandwidth, memory, price) in devices.items():

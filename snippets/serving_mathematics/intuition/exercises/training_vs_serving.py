@@ -29,7 +29,14 @@ from serving_mathematics.intuition.training_vs_serving import (
     loss,
     tokens_for_loss,
 )
-from serving_mathematics.require import require, require_all_finite, require_positive, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_finite,
+    require_positive,
+    require_shape,
+)
 
 HINTS = {
     "implied_demand": (
@@ -57,6 +64,7 @@ def implied_demand(law: ScalingLaw, parameters: float, tokens: float) -> float:
     >>> implied_demand(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0, tokens=324.0)
     972.0
     """
+    tokens = as_number(tokens=tokens)
     least = compute_optimal_tokens(law, parameters)
     require(
         least <= tokens < math.inf, "tokens", f"finite and ≥ {least:.6g}, compute-optimal", tokens
@@ -78,9 +86,10 @@ def payback_tokens(
     >>> payback_tokens(1.0, 30.0, 2.0, 10.0)  # (180 − 120)/(2·(2 − 1))
     30.0
     """
-    require_positive(small=small)
+    large = as_number(large=large)
+    small = require_positive(small=small)
     require(small < large < math.inf, "large", f"finite and above {small:g}", large)
-    require_positive(serving_price=serving_price)
+    serving_price = require_positive(serving_price=serving_price)
     extra = lifetime_flops(small, small_tokens) - lifetime_flops(large, large_tokens)
     return max(0.0, extra / (2 * (large - small) * serving_price))
 
@@ -94,7 +103,7 @@ def efficient(qualities: npt.ArrayLike, costs: npt.ArrayLike) -> list[int]:
     >>> efficient([49.0, 70.0, 65.0, 84.0], [1.0, 2.0, 3.0, 9.0])
     [0, 1, 3]
     """
-    quality, cost = np.asarray(qualities, dtype=float), np.asarray(costs, dtype=float)
+    quality, cost = as_floats(qualities=qualities), as_floats(costs=costs)
     require(quality.ndim == 1 and quality.size > 0, "qualities", "of shape (n,)", quality.shape)
     require_shape(quality.shape, costs=cost)
     require_all_finite(qualities=quality, costs=cost)

@@ -54,10 +54,12 @@ def longest_context(
     >>> longest_context(1000, sequences=2, full_bytes=4, windowed_bytes=6, window=20)
     95
     """
-    require_non_negative(memory_bytes=memory_bytes, windowed_bytes=windowed_bytes, window=window)
-    require_non_negative(state_bytes=state_bytes)
-    require_positive(full_bytes=full_bytes)
-    require_positive_integer(sequences=sequences)
+    memory_bytes, windowed_bytes, window = require_non_negative(
+        memory_bytes=memory_bytes, windowed_bytes=windowed_bytes, window=window
+    )
+    state_bytes = require_non_negative(state_bytes=state_bytes)
+    full_bytes = require_positive(full_bytes=full_bytes)
+    sequences = require_positive_integer(sequences=sequences)
     each = memory_bytes / sequences - state_bytes
     if each < 0:
         return 0
@@ -78,8 +80,8 @@ def windowed_layers(
     >>> windowed_layers(80, layer_bytes=4096, window=1024, tokens=131072, budget_bytes=10e9)
     62
     """
-    require_positive_integer(layers=layers, window=window, tokens=tokens)
-    require_positive(layer_bytes=layer_bytes, budget_bytes=budget_bytes)
+    layers, window, tokens = require_positive_integer(layers=layers, window=window, tokens=tokens)
+    layer_bytes, budget_bytes = require_positive(layer_bytes=layer_bytes, budget_bytes=budget_bytes)
     least = layers * layer_bytes * min(window, tokens)
     require(least <= budget_bytes, "budget_bytes", f"at least {least:,.0f}", budget_bytes)
     excess = layers * layer_bytes * tokens - budget_bytes
@@ -97,8 +99,8 @@ def context_of_equal_work(parameters: float, layers: int, width: int) -> float:
     >>> round(context_of_equal_work(8.03e9, layers=32, width=4096))
     30632
     """
-    require_positive(parameters=parameters)
-    require_positive_integer(layers=layers, width=width)
+    parameters = require_positive(parameters=parameters)
+    layers, width = require_positive_integer(layers=layers, width=width)
     return parameters / (2 * layers * width)
 
 

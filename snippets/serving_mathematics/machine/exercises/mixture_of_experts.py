@@ -23,6 +23,7 @@ from serving_mathematics.machine.expert_routing import (
 )
 from serving_mathematics.machine.mixture_of_experts import compute_bound_tokens
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_non_negative,
     require_in,
@@ -56,8 +57,8 @@ def tokens_for_share(share: float, experts: int, chosen: int) -> int:
     >>> tokens_for_share(0.5, experts=128, chosen=8)
     27
     """
-    require_in("(0, 1)", share=share)
-    require_positive_integer(experts=experts, chosen=chosen)
+    share = require_in("(0, 1)", share=share)
+    experts, chosen = require_positive_integer(experts=experts, chosen=chosen)
     require(chosen < experts, "chosen", f"below the {experts} experts", chosen)
     part = FeedForward(0, 1, experts, chosen)
     most = 1
@@ -83,8 +84,10 @@ def devices_to_gather(
     >>> devices_to_gather(64, experts=256, chosen=8, sequences_a_device=128)
     16
     """
-    require_positive(tokens_an_expert=tokens_an_expert)
-    require_positive_integer(experts=experts, chosen=chosen, sequences_a_device=sequences_a_device)
+    tokens_an_expert = require_positive(tokens_an_expert=tokens_an_expert)
+    experts, chosen, sequences_a_device = require_positive_integer(
+        experts=experts, chosen=chosen, sequences_a_device=sequences_a_device
+    )
     return math.ceil(tokens_an_expert * experts / (chosen * sequences_a_device))
 
 
@@ -97,11 +100,11 @@ def busiest_with_copies(loads: npt.ArrayLike, devices: int, copies: int) -> floa
     >>> busiest_with_copies([6, 1, 1, 2], devices=2, copies=2)
     1.0
     """
-    tokens = np.asarray(loads, dtype=float)
+    tokens = as_floats(loads=loads)
     require_all_non_negative(loads=tokens)
     require(tokens.ndim == 1 and tokens.sum() > 0, "loads", "tokens, some of them", loads)
-    require_positive_integer(devices=devices)
-    require_non_negative_integer(copies=copies)
+    devices = require_positive_integer(devices=devices)
+    copies = require_non_negative_integer(copies=copies)
     places = tokens.size + copies
     require(places % devices == 0, "copies", f"so that {devices} devices divide {places}", copies)
     instances = np.ones(tokens.size)

@@ -18,6 +18,7 @@ from serving_mathematics import checks
 from serving_mathematics.machine.parallelism import context_split_s
 from serving_mathematics.machine.step_time import SEND_S
 from serving_mathematics.require import (
+    as_floats,
     require,
     require_all_positive,
     require_in,
@@ -50,8 +51,8 @@ def worthwhile_devices(fixed_s: float, divided_s: float, efficiency: float) -> i
     >>> worthwhile_devices(fixed_s=1.0, divided_s=9.0, efficiency=0.5)  # 10 / (11 * (1 + 9/11))
     11
     """
-    require_positive(fixed_s=fixed_s, divided_s=divided_s)
-    require_in("(0, 1)", efficiency=efficiency)
+    fixed_s, divided_s = require_positive(fixed_s=fixed_s, divided_s=divided_s)
+    efficiency = require_in("(0, 1)", efficiency=efficiency)
     most = ((fixed_s + divided_s) / efficiency - divided_s) / fixed_s
     return math.floor(most * (1 + 1e-12))
 
@@ -68,9 +69,9 @@ def context_worth_cutting(
     >>> round(context_worth_cutting(1000.0, result_s=0.0, split=2, bandwidth=1e12))
     14000
     """
-    require_positive(bytes_a_token=bytes_a_token, bandwidth=bandwidth)
-    require_non_negative(result_s=result_s)
-    require_positive_integer(split=split)
+    bytes_a_token, bandwidth = require_positive(bytes_a_token=bytes_a_token, bandwidth=bandwidth)
+    result_s = require_non_negative(result_s=result_s)
+    split = require_positive_integer(split=split)
     require(split >= 2, "split", "2 or more", split)
     return (SEND_S + result_s) * bandwidth / (bytes_a_token * (1 - 1 / split))
 
@@ -84,8 +85,8 @@ def cheapest_within(limit_s: float, times_s: Sequence[float], costs: Sequence[fl
     >>> cheapest_within(0.02, times_s=[0.01, 0.015, 0.03], costs=[9.0, 5.0, 1.0])
     1
     """
-    require_positive(limit_s=limit_s)
-    times, prices = np.asarray(times_s, dtype=float), np.asarray(costs, dtype=float)
+    limit_s = require_positive(limit_s=limit_s)
+    times, prices = as_floats(times_s=times_s), as_floats(costs=costs)
     require_all_positive(times_s=times, costs=prices)
     require(times.shape == prices.shape, "costs", f"of shape {times.shape}", prices)
     require(bool(np.any(times <= limit_s)), "limit_s", f"at least {times.min():g}", limit_s)

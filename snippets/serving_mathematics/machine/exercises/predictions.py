@@ -46,8 +46,8 @@ def tokens_that_touch(share: float, experts: int, chosen: int) -> float:
     >>> round(tokens_that_touch(0.9, experts=256, chosen=8), 1)
     72.5
     """
-    require_in("(0, 1)", share=share)
-    require_positive_integer(experts=experts, chosen=chosen)
+    share = require_in("(0, 1)", share=share)
+    experts, chosen = require_positive_integer(experts=experts, chosen=chosen)
     require(chosen < experts, "chosen", f"below the {experts} experts", chosen)
     return math.log1p(-share) / math.log1p(-chosen / experts)
 
@@ -63,8 +63,10 @@ def running_requests(
     >>> running_requests(128, first_token_s=3.0, per_token_s=0.01, answer_tokens=100)
     32.0
     """
-    require_positive(concurrency=concurrency, per_token_s=per_token_s, answer_tokens=answer_tokens)
-    require_non_negative(first_token_s=first_token_s)
+    concurrency, per_token_s, answer_tokens = require_positive(
+        concurrency=concurrency, per_token_s=per_token_s, answer_tokens=answer_tokens
+    )
+    first_token_s = require_non_negative(first_token_s=first_token_s)
     answering = answer_tokens * per_token_s
     return concurrency * answering / (first_token_s + answering)
 
@@ -80,7 +82,7 @@ def ridge_tokens(
     >>> round(ridge_tokens(989e12, 3.35e12, 2.0))  # H100, 16 bits
     295
     """
-    require_positive(
+    peak_flops_per_s, bandwidth_bytes_per_s, bytes_a_value = require_positive(
         peak_flops_per_s=peak_flops_per_s,
         bandwidth_bytes_per_s=bandwidth_bytes_per_s,
         bytes_a_value=bytes_a_value,

@@ -53,7 +53,7 @@ def floor_and_rate(
     >>> round(floor * 1e6, 6), round(rate / 1e12, 6)
     (2.0, 1.0)
     """
-    require_positive(
+    small_bytes, small_s, large_bytes, large_s = require_positive(
         small_bytes=small_bytes, small_s=small_s, large_bytes=large_bytes, large_s=large_s
     )
     require(large_bytes > small_bytes, "large_bytes", f"above {small_bytes:g}", large_bytes)
@@ -73,8 +73,10 @@ def even_reading(weight_bytes: float, bytes_a_token: float, sequences: int) -> f
     >>> even_reading(16e9, bytes_a_token=1e5, sequences=8)
     20000.0
     """
-    require_positive(weight_bytes=weight_bytes, bytes_a_token=bytes_a_token)
-    require_positive_integer(sequences=sequences)
+    weight_bytes, bytes_a_token = require_positive(
+        weight_bytes=weight_bytes, bytes_a_token=bytes_a_token
+    )
+    sequences = require_positive_integer(sequences=sequences)
     return weight_bytes / (sequences * bytes_a_token)
 
 
@@ -87,9 +89,9 @@ def largest_batch(limit_s: float, empty_s: float, sequence_s: float, room: int) 
     >>> largest_batch(0.02, empty_s=0.005, sequence_s=0.001, room=64)
     15
     """
-    require_positive(limit_s=limit_s, sequence_s=sequence_s)
-    require_non_negative(empty_s=empty_s)
-    require_positive_integer(room=room)
+    limit_s, sequence_s = require_positive(limit_s=limit_s, sequence_s=sequence_s)
+    empty_s = require_non_negative(empty_s=empty_s)
+    room = require_positive_integer(room=room)
     fit = (limit_s - empty_s) / sequence_s * (1 + 1e-12)
     return max(0, min(room, math.floor(fit)))
 

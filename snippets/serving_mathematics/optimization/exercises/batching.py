@@ -26,6 +26,8 @@ from serving_mathematics.optimization.continuous_batching import (
 )
 from serving_mathematics.optimization.event_skipping import simulate
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_non_negative,
     require_non_negative_integer,
@@ -69,7 +71,7 @@ def servers_for_target(
     >>> servers_for_target(2000.0, slo_s=0.05, per_item_s=0.001, fixed_s=0.005)
     (3, 0.75)
     """
-    require_positive(arrival_rate=arrival_rate)
+    arrival_rate = require_positive(arrival_rate=arrival_rate)
     batch = largest_batch(slo_s, per_item_s, fixed_s)
     with_batches, without = (
         math.ceil(arrival_rate / batch_rate(b, per_item_s, fixed_s) * (1 - 1e-12))
@@ -88,7 +90,8 @@ def sorted_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
     >>> sorted_efficiency([1, 9, 1, 9], batch=2)
     1.0
     """
-    sizes = np.sort(np.asarray(lengths, dtype=float), axis=None)
+    batch = as_number(batch=batch)
+    sizes = np.sort(as_floats(lengths=lengths), axis=None)
     positive = np.all((sizes > 0) & (sizes < math.inf))
     require(sizes.size > 0 and positive, "lengths", "positive and finite and not empty", lengths)
     whole = batch % 1 == 0 and batch >= 1 and sizes.size % batch == 0
@@ -107,9 +110,9 @@ def token_budget_for(step_target_s: float, sequences: int, context: int, engine:
     >>> token_budget_for(0.05, sequences=10, context=0, engine=engine)
     30
     """
-    require_positive(step_target_s=step_target_s)
-    require_non_negative_integer(sequences=sequences)
-    require_non_negative(context=context)
+    step_target_s = require_positive(step_target_s=step_target_s)
+    sequences = require_non_negative_integer(sequences=sequences)
+    context = require_non_negative(context=context)
     require(engine.prefill_token_s > 0, "engine", "one whose prompts take time", engine)
     decoding_s = engine.elapsed_s(1, 0, sequences, context)
     left = math.floor((step_target_s - decoding_s) / engine.prefill_token_s * (1 + 1e-12))
@@ -132,13 +135,16 @@ def sequences_that_fit(
     >>> sequences_that_fit([16], [1], Engine(1.0, kv_blocks=7))
     7
     """
-    prompts, outputs = np.asarray(prompt_tokens, float), np.asarray(output_tokens, float)
+    prompts, outputs = (
+        as_floats(prompt_tokens=prompt_tokens),
+        as_floats(output_tokens=output_tokens),
+    )
     require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (n,)", prompts)
     require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
         whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
         require(whole, name, "positive integers", tokens)
-    require_non_negative(margin=margin)
+    margin = require_non_negative(margin=margin)
     owner = np.repeat(np.arange(outputs.size), outputs.astype(np.intp))
     step = np.arange(owner.size) - (np.cumsum(outputs) - outputs)[owner]
     held = -(-(prompts[owner] + step) // engine.block_tokens)

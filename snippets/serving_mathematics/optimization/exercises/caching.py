@@ -19,6 +19,8 @@ from serving_mathematics.optimization.cache_replacement import hit_ratio, simula
 from serving_mathematics.optimization.caching import sequence_bytes
 from serving_mathematics.optimization.paged_memory import paged_waste
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_all_finite,
     require_in,
@@ -74,17 +76,24 @@ def longest_context(
     >>> longest_context(1000.0, sequences=2, bytes_per_token=2.0, windowed_share=0.5, window=100)
     400.0
     """
-    require_non_negative(memory_bytes=memory_bytes)
-    require_positive_integer(sequences=sequences)
-    require_positive(bytes_per_token=bytes_per_token)
-    require_in("[0, 1]", windowed_share=windowed_share)
-    require_non_negative_integer(window=window)
+    memory_bytes = require_non_negative(memory_bytes=memory_bytes)
+    sequences = require_positive_integer(sequences=sequences)
+    bytes_per_token = require_positive(bytes_per_token=bytes_per_token)
+    windowed_share = require_in("[0, 1]", windowed_share=windowed_share)
+    window = require_non_negative_integer(window=window)
     tokens = memory_bytes / sequences / bytes_per_token  # as if no window were full
     if windowed_share == 0 or tokens <= window:
         return float(math.floor(tokens))
     if windowed_share == 1:
         return math.inf
     return float(math.floor((tokens - windowed_share * window) / (1 - windowed_share)))
+
+
+def _coth_excess(x: float) -> float:
+    """x·coth(x) − 1, for x > 0, where the series takes over from a difference of equal numbers."""
+    if x < 0.1:
+        return x**2 / 3 - x**4 / 45 + 2 * x**6 / 945 - x**8 / 4725
+    return x / math.tanh(x) - 1
 
 
 def block_waste(mean_tokens: float, block_tokens: int) -> float:
@@ -96,10 +105,14 @@ def block_waste(mean_tokens: float, block_tokens: int) -> float:
     >>> block_waste(mean_tokens=1.0, block_tokens=16)
     15.0
     """
+    mean_tokens = as_number(mean_tokens=mean_tokens)
     require(1 <= mean_tokens < math.inf, "mean_tokens", "at least 1 and finite", mean_tokens)
-    require_positive_integer(block_tokens=block_tokens)
-    more = 1 - 1 / mean_tokens  # q
-    return block_tokens / (1 - more**block_tokens) - mean_tokens
+    block_tokens = require_positive_integer(block_tokens=block_tokens)
+    if mean_tokens == 1:
+        return block_tokens - 1.0
+    rate = -math.log1p(-1 / mean_tokens)  # −ln q; B/(1 − q^B) is (B + B·coth(B·rate/2))/2
+    curved = _coth_excess(block_tokens * rate / 2) - _coth_excess(rate / 2)
+    return (block_tokens - 1) / 2 + curved / rate
 
 
 def items_for(popularity: npt.ArrayLike, target: float) -> int:
@@ -111,8 +124,8 @@ def items_for(popularity: npt.ArrayLike, target: float) -> int:
     >>> items_for([0.25] * 4, target=0.5)
     2
     """
-    require_in("(0, 1)", target=target)
-    p = np.asarray(popularity, dtype=float)
+    target = require_in("(0, 1)", target=target)
+    p = as_floats(popularity=popularity)
     fine = p.ndim == 1 and p.size > 1 and np.all(p > 0) and abs(float(p.sum()) - 1) < 1e-9
     require(fine, "popularity", "two or more positive numbers with sum 1", p)
     low, high = 0, p.size
@@ -136,12 +149,14 @@ def semantic_threshold(
     >>> semantic_threshold([0.9, 0.8, 0.7], [True, True, False], call_cost=1.0, false_hit_loss=5.0)
     (0.8, 0.6666666666666666)
     """
-    s, right = np.asarray(similarities, dtype=float), np.asarray(same)
+    s, right = as_floats(similarities=similarities), np.asarray(same)
     require(s.ndim == 1 and s.size > 0, "similarities", "a non-empty (n,) array", s.shape)
     require_all_finite(similarities=s)
     fine = right.shape == s.shape and right.dtype == np.bool_
     require(fine, "same", f"booleans of shape {s.shape}", right)
-    require_non_negative(call_cost=call_cost, false_hit_loss=false_hit_loss)
+    call_cost, false_hit_loss = require_non_negative(
+        call_cost=call_cost, false_hit_loss=false_hit_loss
+    )
     order = np.argsort(-s, kind="stable")
     gains = np.cumsum(call_cost - false_hit_loss * ~right[order]) / s.size
     last = np.append(np.diff(s[order]) < 0, True)  # a threshold takes all of one similarity
@@ -168,6 +183,7 @@ def break_even_bandwidth(
     >>> break_even_bandwidth(5.0, 10.0, 4.0, prefix_tokens=9.0, attention_width=0.5)
     2.0
     """
+    prefix_tokens = as_number(prefix_tokens=prefix_tokens)
     for name, value in (
         ("parameters", parameters),
         ("kv_bytes_per_token", kv_bytes_per_token),
@@ -175,7 +191,7 @@ def break_even_bandwidth(
     ):
         require(0 < value < math.inf, name, "positive and finite", value)
     require(1 <= prefix_tokens < math.inf, "prefix_tokens", "at least 1 and finite", prefix_tokens)
-    require_non_negative(attention_width=attention_width)
+    attention_width = require_non_negative(attention_width=attention_width)
     operations = 2 * parameters + 2 * attention_width * (prefix_tokens + 1)
     return kv_bytes_per_token * flops_per_s / operations
 

@@ -22,6 +22,8 @@ from serving_mathematics.optimization.speculative_decoding import (
 )
 from serving_mathematics.optimization.speculative_sampling import acceptance_rate, speculate
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative,
@@ -67,8 +69,9 @@ def seeds_needed(gain: float, seed_sd: float, image_error: float = 0.0) -> int:
     >>> seeds_needed(0.01, seed_sd=0.02)  # 1.96²·4 = 15.4
     16
     """
-    require_positive(gain=gain)
-    require_non_negative(seed_sd=seed_sd)
+    image_error = as_number(image_error=image_error)
+    gain = require_positive(gain=gain)
+    seed_sd = require_non_negative(seed_sd=seed_sd)
     limit = gain / NORMAL_975
     require(0 <= image_error < limit, "image_error", f"in [0, {limit:.3g})", image_error)
     return max(2, math.ceil(seed_sd**2 / (limit**2 - image_error**2)))
@@ -83,8 +86,8 @@ def acceptance_from_log(accepted_share: float, draft_tokens: int) -> float:
     >>> round(acceptance_from_log(0.375, draft_tokens=2), 12)  # (½ + ¼)/2
     0.5
     """
-    require_in("[0, 1]", accepted_share=accepted_share)
-    require_positive_integer(draft_tokens=draft_tokens)
+    accepted_share = require_in("[0, 1]", accepted_share=accepted_share)
+    draft_tokens = require_positive_integer(draft_tokens=draft_tokens)
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -104,7 +107,7 @@ def acceptance_without_probabilities(p: npt.ArrayLike, q: npt.ArrayLike) -> Floa
     0.5
     """
     acceptance_rate(p, q)  # refuses what is no pair of distributions
-    return np.asarray((np.asarray(p, dtype=float) * np.asarray(q, dtype=float)).sum(axis=-1))
+    return np.asarray((as_floats(p=p) * as_floats(q=q)).sum(axis=-1))
 
 
 def best_length_in_batch(
@@ -120,8 +123,8 @@ def best_length_in_batch(
     >>> [best_length_in_batch(0.8, 0.05, batch, 300.0) for batch in (1, 100, 300)]
     [8, 2, 0]
     """
-    require_positive(cost_ratio=cost_ratio)
-    require_positive(free_positions=free_positions)
+    cost_ratio = require_positive(cost_ratio=cost_ratio)
+    free_positions = require_positive(free_positions=free_positions)
     for name, count in (("batch", batch), ("longest", longest)):
         require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
 

@@ -73,7 +73,7 @@ def cheapest_device(
     >>> cheapest_device(0.0, 7200.0, {"fast": (8.0, 2.0, 5.0), "slow": (1.0, 1.0, 2.0)})
     ('slow', 4.0)
     """
-    require_non_negative(flops=flops, bytes_moved=bytes_moved)
+    flops, bytes_moved = require_non_negative(flops=flops, bytes_moved=bytes_moved)
     require(flops + bytes_moved > 0, "flops", "positive where no bytes are moved", flops)
     require(len(devices) > 0, "devices", "at least one", devices)
     costs = {}
@@ -95,8 +95,8 @@ def pipeline_overtakes(prefill_s: float, speedup: float) -> float:
     >>> round(pipeline_overtakes(prefill_s=0.1, speedup=1.5), 3)
     9.361
     """
-    require_positive(prefill_s=prefill_s)
-    require_in("(1, 2)", speedup=speedup)
+    prefill_s = require_positive(prefill_s=prefill_s)
+    speedup = require_in("(1, 2)", speedup=speedup)
     low, high = 0.0, speedup * (1 - 1e-12) / prefill_s
     for _ in range(100):
         rate = (low + high) / 2
@@ -117,7 +117,7 @@ def best_threshold(utilization: float) -> tuple[float, float]:
     >>> round(threshold, 1), round(mean, 2)
     (2.1, 5.28)
     """
-    require_in("(0, 1)", utilization=utilization)
+    utilization = require_in("(0, 1)", utilization=utilization)
     t = np.linspace(0.0, 20.0, 4001)[1:]
     load = utilization * (1 - (1 + t) * np.exp(-t))
     long = np.exp(-t)
@@ -139,7 +139,7 @@ def multifit(durations: Sequence[int], devices: int) -> int:
     require(len(durations) > 0, "durations", "at least one", durations)
     whole = all(1 <= time < math.inf and time % 1 == 0 for time in durations)
     require(whole, "durations", "positive integers", durations)
-    require_positive_integer(devices=devices)
+    devices = require_positive_integer(devices=devices)
     low = max(-(-sum(durations) // devices), max(durations))
     high = 2 * low  # a job without room there would mean more than the average on every device
     while low < high:

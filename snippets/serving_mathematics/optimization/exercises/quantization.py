@@ -21,6 +21,8 @@ from serving_mathematics.optimization.code_books import (
 )
 from serving_mathematics.optimization.paired_accuracy import paired_change
 from serving_mathematics.require import (
+    as_floats,
+    as_number,
     require,
     require_in,
     require_non_negative,
@@ -63,9 +65,10 @@ def smallest_group(bits: int, budget_bits: float, overhead_bits: float = 16) -> 
     >>> smallest_group(4, budget_bits=4.25)
     64
     """
-    require_positive(bits=bits)
+    budget_bits = as_number(budget_bits=budget_bits)
+    bits = require_positive(bits=bits)
     require(bits < budget_bits < math.inf, "budget_bits", "more than the code's", budget_bits)
-    require_positive(overhead_bits=overhead_bits)
+    overhead_bits = require_positive(overhead_bits=overhead_bits)
     group = 1
     while bits + overhead_bits / group > budget_bits + 1e-12:
         group *= 2
@@ -81,11 +84,12 @@ def best_clip(values: npt.ArrayLike, bits: int, candidates: int = 200) -> float:
     >>> best_clip([-1.0, -1.0, 1.0, 1.0, 3.0], bits=2, candidates=3)  # 1, 2 or 3
     0.3333333333333333
     """
-    x = np.asarray(values, dtype=float)
+    bits = as_number(bits=bits)
+    x = as_floats(values=values)
     fine = x.ndim == 1 and np.isfinite(x).all() and bool(np.any(x != 0))
     require(fine, "values", "finite, not all 0, of shape (n,)", x)
     require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
-    require_positive_integer(candidates=candidates)
+    candidates = require_positive_integer(candidates=candidates)
     top, peak = 2 ** (bits - 1) - 1, float(np.abs(x).max())
     shares = np.arange(1, candidates + 1) / candidates
     errors = []
@@ -115,7 +119,7 @@ def decode_speedup(
         ("from_bits", from_bits),
     ):
         require(0 < value < math.inf, name, "positive and finite", value)
-    require_non_negative(context_bytes=context_bytes)
+    context_bytes = require_non_negative(context_bytes=context_bytes)
     before = parameters * from_bits / 8 + context_bytes
     return before / (parameters * weight_bits / 8 + context_bytes)
 
@@ -131,9 +135,10 @@ def images_needed(loss: float, changed: float, power: float = 0.8) -> int:
     >>> images_needed(loss=0.01, changed=0.01, power=0.5)  # n = 1.96² · 0.0099/0.0001
     381
     """
-    require_in("(0, 1)", loss=loss)
+    changed = as_number(changed=changed)
+    loss = require_in("(0, 1)", loss=loss)
     require(loss <= changed <= 1, "changed", f"from {loss} to 1", changed)
-    require_in("[0.5, 1)", power=power)
+    power = require_in("[0.5, 1)", power=power)
     quantiles = NORMAL_975 + NormalDist().inv_cdf(power)
     return math.ceil(quantiles**2 * (changed - loss**2) / loss**2)
 
