@@ -177,7 +177,7 @@ def test_planned_cache_against_every_log() -> None:
         ({"places": 0}, "places must be a positive integer, got 0"),
         ({"places": 1025, "token_budget": 4096}, "places must be from 1 to 1024"),
         ({"memory_share": 1.1}, "memory_share must be in"),
-        ({"memory_share": math.nan}, "memory_share must be in"),
+        ({"memory_share": float("nan")}, "memory_share must be in"),
         ({"reserved_bytes": -1.0}, "reserved_bytes must be non-negative"),
         ({"reserved_bytes": 80e9}, r"model weights must be smaller than the 0\.0 GB of h100_sxm"),
     ],
