@@ -161,7 +161,7 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
     ['/health', '/v1/models', '/metrics', '/v1/completions', '/v1/chat/completions']
     """
     limits = limits or ServerLimits()
-    app, meters = FastAPI(openapi_url=None), Meters(engine)
+    app, meters = FastAPI(openapi_url=None, redirect_slashes=False), Meters(engine)
     app.add_middleware(
         BoundedBody,
         body_bytes=BODY_BYTES,
