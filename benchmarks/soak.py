@@ -41,7 +41,7 @@ Ask = Callable[[], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Server:
-    """A command that prints its port, and how to ask it: the outcome is a status, or lost."""
+    """A command that prints its port or address, and how to ask it: the outcome is a status, or lost."""
 
     command: tuple[str, ...]
     ask: Callable[[int], Ask]
@@ -117,7 +117,8 @@ def servers() -> dict[str, Server]:
             http("/v1/stream", stream, "application/json"),
         ),
         "engine": Server(
-            (f"{module}engine.engine_server",), http("/v1/completions", words, "application/json")
+            (f"{module}engine.engine_server", "--port", "0"),
+            http("/v1/completions", words, "application/json"),
         ),
     }
 
@@ -165,7 +166,7 @@ async def soaked(name: str, server: Server, seconds: float) -> list[str]:
     )
     assert process.stdout is not None
     ask, outcomes, tasks = (
-        server.ask(int(await process.stdout.readline())),
+        server.ask(int((await process.stdout.readline()).rpartition(b":")[2])),
         Counter[str](),
         set[asyncio.Task[None]](),
     )
