@@ -31,7 +31,7 @@ from serving_mathematics.architecture.wire_format import request_protobuf
 
 LOAD = 5.0  # times the capacity
 CLIENTS, CAPACITY_S = 8, 5.0  # how the capacity is measured
-PATIENCE_S = 60.0  # of a client
+PATIENCE_S = 150.0  # of a client; longer than any server takes to say no
 LOOKS = 10  # at the memory
 GROWTH = 1.1  # of it, in the second half
 OUT_AT_ONCE = 200  # requests of this process, below each limit of connections; more are left out
