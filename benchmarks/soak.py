@@ -41,7 +41,7 @@ Ask = Callable[[], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Server:
-    """A command that prints its port or address, and how to ask it: the outcome is a status, or lost."""
+    """A command that prints its port or address, and how to ask it: a status comes out, or lost."""
 
     command: tuple[str, ...]
     ask: Callable[[int], Ask]
