@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from serving_mathematics.engine import engine_process
 from serving_mathematics.engine.engine_process import (
+    IDLE_DEATHS,
     EngineError,
     EngineProcess,
     Part,
@@ -256,6 +257,20 @@ def test_where_no_child_can_be_started_again_all_are_told(small_model: Path) -> 
             await engine.ended()
             assert engine.state == "failed"
             assert await kind_of(engine, LONG) == "failed"
+
+    run(test())
+
+
+def test_a_child_that_dies_of_nothing_is_followed_by_two(small_model: Path) -> None:
+    async def test() -> None:
+        async with started(small_model) as engine:
+            for _ in range(IDLE_DEATHS):
+                assert engine.state == "ready"
+                os.kill(pid_of(engine), signal.SIGKILL)
+                await until(lambda: engine.state != "ready")
+                await until(lambda: engine.state != "restarting")
+            assert (engine.state, engine.restarts) == ("failed", IDLE_DEATHS - 1)
+            await engine.ended()
 
     run(test())
 

@@ -27,6 +27,7 @@ import logging
 import math
 import multiprocessing
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -51,6 +52,7 @@ from serving_mathematics.engine.token_text import TextStream
 
 ErrorKind = Literal["invalid", "full", "late", "failed", "closing"]
 FAILED = "the engine failed at this request"
+IDLE_DEATHS = 3  # in a row, with nothing asked, after which no other child is started
 
 
 class EngineError(Exception):
@@ -70,8 +72,8 @@ class EngineError(Exception):
 class Question:
     """A request as a client makes it: a text, token numbers, or a conversation to go on with.
 
-    max_tokens: None for as many as the context leaves. The other fields as in `Ask`; stop: strings
-    that end the answer.
+    max_tokens: None for as many as the context leaves. seed: None for another each time. The other
+    fields as in `Ask`; stop: strings that end the answer.
     """
 
     prompt: str | tuple[int, ...] | tuple[dict[str, str], ...]
@@ -79,7 +81,7 @@ class Question:
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     top_p: float = 1.0
-    seed: int = 0
+    seed: int | None = 0
     ignore_end: bool = False
 
 
@@ -118,7 +120,7 @@ def ask_of(question: Question, engine: TokenEngine) -> Ask:
         left if question.max_tokens is None else question.max_tokens,
         question.temperature,
         question.top_p,
-        question.seed,
+        question.seed or 0,
         question.ignore_end,
     )
     require_ask(ask, context)
@@ -367,6 +369,7 @@ class EngineProcess:
         self._first = asyncio.Queue[tuple[Any, ...]]()  # what a child says first
         self._restarting: asyncio.Task[None] | None = None
         self._ready = self._closing = False  # whether a child takes requests; whether none shall
+        self._idle_deaths = 0  # in a row
         self._batch: frozenset[int] = frozenset()  # in the child's next step
         self._suspects: deque[int] = deque()  # to begin one after another
         self._alone: int | None = None  # the one that has begun last, and has no token yet
@@ -422,6 +425,8 @@ class EngineProcess:
         request.
         """
         self.require_place()
+        if question.seed is None:
+            question = replace(question, seed=secrets.randbits(63))
         number, call = next(self._numbers), _Call(time.monotonic(), question)
         if not self._calls:
             self._heard_s = call.asked_s
@@ -498,7 +503,8 @@ class EngineProcess:
                 died_at.append(number)
             if call.place != "done":
                 call.place = "here"
-        if self._closing:
+        self._idle_deaths = 0 if died_at else self._idle_deaths + 1
+        if self._closing or self._idle_deaths == IDLE_DEATHS:
             self._give_up(told)
             return
         logging.getLogger(__name__).error("%s; another is started", told)
