@@ -19,6 +19,10 @@ from builder.finish import POLICY
 from .fetch_pyodide import FOLDER
 
 PATIENCE_MS = 60_000  # how long anything may take on a machine with other work
+OPTIONS = [  # no name is looked up: Chromium asks its maker about forms, accounts and updates
+    "--no-sandbox",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -78,7 +82,7 @@ def chromium() -> Iterator[Browser]:
         pytest.fail("these tests need Chromium: apt-get install chromium", pytrace=False)
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=path, args=OPTIONS)
         try:
             yield browser
         finally:

@@ -162,6 +162,24 @@ def test_a_test_of_a_model_sends_nothing(watched: Watched) -> None:
     assert list(watched.seen()) == []
 
 
+BROWSES = """
+import sys
+from tests.browsing import chromium
+with chromium() as browser:
+    page = browser.new_page()
+    page.set_content("<form><input name=email autocomplete=email><input type=password></form>")
+    page.fill("input", "a")
+    page.wait_for_timeout(3000)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace sees what Chromium looks up")
+def test_the_browser_of_the_tests_looks_nothing_up(watched: Watched) -> None:
+    watched.run("-c", BROWSES)
+    traced = watched.traced.read_text(encoding="utf-8", errors="replace").splitlines()
+    assert [line for line in traced if "port=htons(53)" in line] == []
+
+
 def test_the_server_sends_nothing(watched: Watched, small_model: Path) -> None:
     words = ("-m", "serving_mathematics", "serve", "--port", "0", "--model", str(small_model))
     with subprocess.Popen(
