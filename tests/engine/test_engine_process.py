@@ -255,7 +255,9 @@ def test_where_no_child_can_be_started_again_all_are_told(small_model: Path) -> 
             os.kill(pid_of(engine), signal.SIGKILL)
             assert await asyncio.gather(*calls) == ["failed"] * 6
             await engine.ended()
-            assert engine.state == "failed"
+            await asyncio.to_thread(engine._child.reader.join)  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+            assert (engine.state, engine.restarts) == ("failed", 1)
             assert await kind_of(engine, LONG) == "failed"
 
     run(test())

@@ -322,19 +322,19 @@ class _Child:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(call, *arguments)
 
-        begun = False
+        first = ""
         while True:
             try:
                 message = self.connection.recv()
             except (EOFError, OSError):  # closed there
                 break
+            first = first or message[0]
             hand_over(handle, message)
-            begun = True
         self.process.join(5)
         told = f"the engine has ended, exit status {self.process.exitcode}"
-        if begun:
+        if first == "ready":
             hand_over(died, told)
-        else:
+        elif not first:
             hand_over(handle, ("missing", f"{told}; is the model file whole?"))
 
 
