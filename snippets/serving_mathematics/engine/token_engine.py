@@ -102,10 +102,10 @@ class Settings:
 class Ask:
     """What a request asks of the model: token numbers in, how many out at most, and how to sample.
 
-    temperature: below LEAST_TEMPERATURE the likeliest token is taken: none other would ever be
-    drawn, and the engine's numbers would overflow. top_p: up to 1 / VOCABULARY it is taken, too,
-    which it has at least. seed: of the request's own generator, so that others in the batch do not
-    disturb it. ignore_end: go on after the model has ended its answer.
+    temperature: below LEAST_TEMPERATURE the likeliest token is taken: another would be drawn only
+    where it is as likely, and the engine's numbers would overflow. top_p: up to 1 / VOCABULARY it
+    is taken, too, which it has at least. seed: of the request's own generator, so that others in
+    the batch do not disturb it. ignore_end: go on after the model has ended its answer.
     """
 
     prompt: tuple[int, ...]
@@ -181,7 +181,7 @@ class _Request:
 
 
 def _draws(ask: Ask) -> bool:
-    """Whether any token but the likeliest may be drawn."""
+    """Whether a token may be drawn that is less likely than another."""
     return ask.temperature >= LEAST_TEMPERATURE and ask.top_p > 1 / VOCABULARY
 
 
