@@ -113,7 +113,7 @@ def served(places: int) -> Iterator[str]:
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+            yield server.stdout.readline().strip()
         finally:
             server.terminate()
 

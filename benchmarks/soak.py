@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from serving_mathematics.architecture.wire_format import request_protobuf
 
 LOAD = 5.0  # times the capacity
 CLIENTS, CAPACITY_S = 8, 5.0  # how the capacity is measured
-PATIENCE_S = 60.0  # of a client
+PATIENCE_S = 150.0  # of a client; longer than any server takes to say no
 LOOKS = 10  # at the memory
 GROWTH = 1.1  # of it, in the second half
 OUT_AT_ONCE = 200  # requests of this process, below each limit of connections; more are left out
@@ -41,22 +42,22 @@ Ask = Callable[[], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Server:
-    """A command that prints its port, and how to ask it: the outcome is a status, or lost."""
+    """A command that prints its port or address, and how to ask it: a status comes out, or lost."""
 
     command: tuple[str, ...]
     ask: Callable[[int], Ask]
 
 
-def http(path: str, body: bytes, kind: str) -> Callable[[int], Ask]:
+def http(path: str, bodies: Iterator[bytes], kind: str) -> Callable[[int], Ask]:
     """Asks by HTTP/1.1, on a connection for each request."""
 
     def ask_at(port: int) -> Ask:
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-
         async def ask() -> str:
+            body = next(bodies)
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            )
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(head.encode() + body)
@@ -90,6 +91,16 @@ def protobuf(body: bytes) -> Callable[[int], Ask]:
     return ask_at
 
 
+def conversations() -> Iterator[bytes]:
+    """Prompts of 2 to 300 tokens and answers of up to 32, whole or streamed: the engine keeps
+    something for each number of tokens that a step has had, and equal requests have few."""
+    rng = np.random.default_rng(2)
+    while True:
+        words, tokens = "Water is " * int(rng.integers(1, 150)), int(rng.integers(1, 33))
+        asked = {"prompt": words, "max_tokens": tokens, "stream": bool(rng.integers(2))}
+        yield json.dumps(asked).encode()
+
+
 def servers() -> dict[str, Server]:
     """The servers: four whose answers take milliseconds, and a language model's."""
     pixels = np.full((64, 64), 0.5)
@@ -101,23 +112,24 @@ def servers() -> dict[str, Server]:
     }
     images = json.dumps({"inputs": [tensor]}).encode()
     stream = json.dumps({"prompt": "a", "max_tokens": 20}).encode()
-    words = json.dumps({"prompt": "Water is " * 20, "max_tokens": 16}).encode()
     module = "serving_mathematics."
     return {
         "bounded": Server(
-            (f"{module}capacity.bounded_server", "--places", "6"), http("/", b"20000", "text/plain")
+            (f"{module}capacity.bounded_server", "--places", "6"),
+            http("/", itertools.repeat(b"20000"), "text/plain"),
         ),
         "rest": Server(
             (f"{module}architecture.rest_server",),
-            http("/v2/models/digits/infer", images, "application/json"),
+            http("/v2/models/digits/infer", itertools.repeat(images), "application/json"),
         ),
         "grpc": Server((f"{module}architecture.grpc_server",), protobuf(request_protobuf(pixels))),
         "tokens": Server(
             (f"{module}architecture.token_server", "--gaps", "[0.05, 0.005]"),
-            http("/v1/stream", stream, "application/json"),
+            http("/v1/stream", itertools.repeat(stream), "application/json"),
         ),
         "engine": Server(
-            (f"{module}engine.engine_server",), http("/v1/completions", words, "application/json")
+            (f"{module}engine.engine_server", "--port", "0"),
+            http("/v1/completions", conversations(), "application/json"),
         ),
     }
 
@@ -165,7 +177,7 @@ async def soaked(name: str, server: Server, seconds: float) -> list[str]:
     )
     assert process.stdout is not None
     ask, outcomes, tasks = (
-        server.ask(int(await process.stdout.readline())),
+        server.ask(int((await process.stdout.readline()).rpartition(b":")[2])),
         Counter[str](),
         set[asyncio.Task[None]](),
     )

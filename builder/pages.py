@@ -676,7 +676,8 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
                 f"{', '.join(names)}: a module reads {name}, which a download of it would lack:"
                 " keep the file beside the module, under snippets/"
             )
-    files = {root / SOURCES / "__main__.py", root / SOURCES / "house.mplstyle"}
+    files = {root / SOURCES / "house.mplstyle"}
+    files.update(sources.dependencies(root / SOURCES / "__main__.py")[0])
     files.update(root / name for name in there)
     for name in names:
         files.update(sources.dependencies(module_path(root, name))[0])

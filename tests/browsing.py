@@ -19,6 +19,10 @@ from builder.finish import POLICY
 from .fetch_pyodide import FOLDER
 
 PATIENCE_MS = 60_000  # how long anything may take on a machine with other work
+OPTIONS = [  # no name is looked up: Chromium asks its maker about forms, accounts and updates
+    "--no-sandbox",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -75,7 +79,7 @@ def _started(driver: Playwright) -> Browser:
     problem: Error | None = None
     for path in [*filter(None, map(shutil.which, NAMES)), None]:
         try:
-            return driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            return driver.chromium.launch(executable_path=path, args=OPTIONS)
         except Error as why:
             problem = problem or why if path is None else why
     assert problem

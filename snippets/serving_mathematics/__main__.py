@@ -16,6 +16,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
+from serving_mathematics.extras import install_command
+
+WHOLE = {"serve": ("serve", "engine")}  # extras that a command needs, where one does not do
 COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
     "predict": ("machine.predict", "predict latencies of deployments in a table"),
@@ -128,12 +131,17 @@ def _status(name: str, *rest: str) -> int:
         place = f"serving_mathematics.{COMMANDS[name][0]}"
         try:
             module = importlib.import_module(place)
+            status: int = module.main(list(rest))
         except ModuleNotFoundError as problem:
-            if not place.startswith(problem.name or "?"):
-                raise
-            print(f"serving-mathematics: {name} is not part of this download", file=sys.stderr)
+            missing = problem.name or "?"
+            told = "is not part of this download"
+            if not place.startswith(missing):
+                command = install_command(missing, WHOLE.get(name, ()))
+                if command is None:
+                    raise
+                told = f"needs {missing}, which is not installed: {command}"
+            print(f"serving-mathematics {name} {told}", file=sys.stderr)
             return 2
-        status: int = module.main(list(rest))
         return status
     if name in ("-h", "--help"):
         print(_usage())

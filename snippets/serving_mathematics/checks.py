@@ -299,6 +299,8 @@ def main(names: list[str]) -> int:
         try:
             module = importlib.import_module(full)
         except ModuleNotFoundError as problem:
+            if not full.startswith(problem.name or "?"):
+                raise  # a package is missing
             print(f"no module {name}: {problem}", file=sys.stderr)
             return 2
         results.append(run(module))

@@ -66,7 +66,8 @@ class Running:
 async def running(model: Any, limits: Limits | None = None) -> AsyncIterator[Running]:
     counts = Counter[str]()
     listener = listen()
-    server = uvicorn.Server(server_config(create_app(model, limits, counts), limits))
+    app = create_app(model, limits, counts)
+    server = uvicorn.Server(server_config(app, limits, app.state.count))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     found = Running(listener.getsockname()[1], counts, server)
     try:

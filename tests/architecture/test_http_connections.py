@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from serving_mathematics.architecture.http_connections import PunctualProtocol
+from serving_mathematics.architecture.http_connections import ASKED_S, PunctualProtocol
 from serving_mathematics.architecture.rest_server import Limits
 from serving_mathematics.capacity.bounded_server import REFUSING
 
@@ -162,5 +162,105 @@ def test_the_refused_do_not_hold_up_the_end() -> None:
             await until(lambda: len(server.server.server_state.connections) == 1)
             assert (await server.client.get("/v2/health/live")).status_code == 200
         writer.close()
+
+    run(test())
+
+
+def test_a_length_beside_a_transfer_encoding_ends_the_connection() -> None:
+    """Which of the two counts is nobody's to guess: what follows may be a request or a body."""
+
+    async def test() -> None:
+        gate = Gate()
+        async with running(gate) as server:
+            body = json.dumps(tensor()).encode()
+            both = head(len(body), "Transfer-Encoding: chunked")
+            chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+            answer = await exchange(server.port, both + chunk + sized(100))
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert b"\r\nconnection: close\r\n" in answer
+            assert answer.count(b"HTTP/1.1 ") == 1
+            assert server.counts["bad"] == 1
+            assert not gate.seen["calls"]
+            answer = await exchange(
+                server.port, head("", "Transfer-Encoding: chunked", "Connection: close") + chunk
+            )
+            assert answer.startswith(b"HTTP/1.1 200 ")
+
+    run(test())
+
+
+def test_whoever_sends_no_more_is_answered() -> None:
+    """Also after a while, in which it is told 100; and what it sent after the first request."""
+
+    async def test() -> None:
+        gate, body = Gate(is_open=False), json.dumps(tensor()).encode()
+        async with running(gate) as server:
+            two = head(len(body)) + body + head(len(body)) + body
+            for data, answers in ((head(len(body)) + body, 1), (two, 2)):
+                gate.open.clear()
+                asking = asyncio.create_task(exchange(server.port, data, eof=True))
+                before = server.counts["accepted"]
+                await until(lambda seen=before: server.counts["accepted"] > seen)  # type: ignore[misc]
+                await asyncio.sleep(1.2 * ASKED_S)
+                gate.open.set()
+                answer = await asking
+                assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 ")
+                assert answer.count(b"HTTP/1.1 200 ") == answers
+            old = head(len(body)).replace(b"HTTP/1.1", b"HTTP/1.0") + body
+            assert (await exchange(server.port, old, eof=True)).startswith(b"HTTP/1.1 200 ")
+            half = head(len(body) + 1) + body
+            assert await exchange(server.port, half, eof=True) == b""
+            assert (await exchange(server.port, b"GET", eof=True)) == b""
+
+    run(test())
+
+
+def test_whoever_has_left_is_found_out() -> None:
+    """A closed connection looks at first like one of a client that sends no more."""
+
+    async def test() -> None:
+        gate = Gate(is_open=False)
+        async with running(gate) as server:
+            body = json.dumps(tensor()).encode()
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(head(len(body)) + body)
+            await until(lambda: server.counts["accepted"] == 1)
+            writer.close()
+            await writer.wait_closed()
+            await until(lambda: not server.server.server_state.connections)
+            gate.open.set()
+
+    run(test())
+
+
+def test_no_answer_leads_to_a_host_that_the_client_named() -> None:
+    async def test() -> None:
+        async with running(Gate()) as server:
+            for path in ("/v2/health/live/", "/v2/models/digits/infer/", "//v2/health/live"):
+                answer = await server.client.get(path, headers={"host": "elsewhere.example"})
+                assert answer.status_code == 404
+                assert "location" not in answer.headers
+
+    run(test())
+
+
+def test_what_is_refused_before_the_application_is_counted() -> None:
+    async def test() -> None:
+        async with running(Gate(), Limits(connections=2)) as server:
+            fields = [f"A{n}: b" for n in range(101)]
+            for data, status in (
+                (head(1 << 21) + b"x" * (1 << 21), b"413"),
+                (head(2).replace(b"application/json", b"text/plain") + b"{}", b"415"),
+                (head(2, *fields) + b"{}", b"431"),
+                (sized(20_000), b"431"),
+                (b"no HTTP\r\n\r\n", b"400"),
+                (head(2).replace(b"POST", b"PUT") + b"{}", b"405"),
+                (head(2) + b"{}", b"400"),
+            ):
+                before = server.counts["bad"]
+                answer = await exchange(server.port, data, eof=True)
+                assert answer[9:12] == status
+                assert server.counts["bad"] == before + 1
+            assert not server.counts["refused"]
 
     run(test())

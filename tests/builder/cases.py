@@ -707,7 +707,7 @@ def _live(folder: Path) -> dict[str, Any]:
     """What runs in a reader's browser of a module with every fault, and what it tells."""
     package = folder / PACKAGE
     (package / "small").mkdir(parents=True)
-    for name in ("__init__.py", "checks.py", "house.mplstyle"):
+    for name in ("__init__.py", "checks.py", "house.mplstyle", "telemetry.py"):
         shutil.copy(ROOT / SOURCES / name, package)
     (package / "small/__init__.py").touch()
     absent = "\n\ndef check_sockets():\n    raise OSError('no sockets')\n"

@@ -135,7 +135,7 @@ class Engine:
     def __init__(self, clock: Clock) -> None:
         self.clock, self.state, self.silent_s = clock, "ready", 0.0
         self.metrics: dict[str, float] = {"running": 2, "steps": 7}
-        self.closed = ""
+        self.closed, self.restarts = "", 1
 
     def require_place(self) -> None:
         if self.closed:

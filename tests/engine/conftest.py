@@ -32,15 +32,15 @@ def engine(small_model: Path) -> TokenEngine:
 @contextlib.contextmanager
 def served_by(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its address; killed at the end, if it has not ended."""
-    command = [sys.executable, "-m", "serving_mathematics", "serve", *options]
+    command = [sys.executable, "-m", "serving_mathematics", "serve", "--port", "0", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout
             assert process.stderr
-            port = process.stdout.readline().strip()
-            assert port, process.stderr.read()
-            yield process, f"http://127.0.0.1:{port}"
+            address = process.stdout.readline().strip()
+            assert address.startswith("http://127.0.0.1:"), process.stderr.read()
+            yield process, address
         finally:
             process.kill()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from serving_mathematics.engine import engine_process
 from serving_mathematics.engine.engine_process import (
+    IDLE_DEATHS,
     EngineError,
     EngineProcess,
     Part,
@@ -131,8 +132,9 @@ def test_deadlines_and_draining_end_requests_with_a_reason(small_model: Path) ->
 def test_a_reader_that_is_cancelled_while_a_part_comes_ends_its_request() -> None:
     async def test() -> None:
         engine, sent = EngineProcess(SETTINGS), list[tuple[Any, ...]]()
-        engine.state = "ready"
-        engine._outbox = SimpleNamespace(put=lambda *message: sent.append(message))  # type: ignore[assignment]
+        engine.state, engine._ready = "ready", True
+        outbox = SimpleNamespace(put=lambda *message: sent.append(message))
+        engine._child = SimpleNamespace(outbox=outbox)  # type: ignore[assignment]
         reader = asyncio.create_task(whole(engine, LONG))
         await until(lambda: engine.inside == 1)
         (call,) = engine._calls.values()
@@ -146,17 +148,150 @@ def test_a_reader_that_is_cancelled_while_a_part_comes_ends_its_request() -> Non
     run(test())
 
 
-def test_a_child_that_is_killed_ends_every_request_with_an_error(small_model: Path) -> None:
+def pid_of(engine: EngineProcess) -> int:
+    assert engine._child
+    pid = engine._child.process.pid
+    assert pid
+    return pid
+
+
+def test_a_child_that_is_killed_is_followed_by_one_that_goes_on(small_model: Path) -> None:
+    """Six are inside, of which two run, and one more comes meanwhile: every answer is whole, what
+    was sent of it included, and without a gap."""
+    question = Question("Once upon a time", 400, ignore_end=True)
+
+    async def test() -> None:
+        async with started(small_model) as engine:
+            begun = asyncio.create_task(whole(engine, question))
+            calls = [asyncio.create_task(whole(engine, question)) for _ in range(5)]
+            await until(lambda: engine.metrics.get("tokens", 0) > 20)
+            os.kill(pid_of(engine), signal.SIGKILL)
+            await until(lambda: engine.state == "restarting")
+            assert engine.silent_s == 0
+            calls.append(asyncio.create_task(whole(engine, question)))
+            answers = await asyncio.gather(begun, *calls)
+            assert {(told, len(tokens), end) for told, _, tokens, end in answers} == {
+                (answers[0][0], 400, "length")
+            }
+            assert (engine.state, engine.restarts, engine.inside) == ("ready", 1, 0)
+
+    run(test())
+
+
+def _poisoned(*arguments: Any) -> None:
+    """The child, in which a step with a request of seed 666 is an exception, one of seed 667 the
+    end of the process, one of seed 668 refused when it is handed over, and a text with a ☠ crashes
+    the tokenizer."""
+    step, encode, hand_over = TokenEngine.step, TokenEngine.encode, TokenEngine._hand_over
+
+    def stepping(engine: TokenEngine) -> Step:
+        seeds = {request.ask.seed for request in engine._running}
+        if 666 in seeds:
+            raise RuntimeError("a number that is none")
+        if 667 in seeds:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return step(engine)
+
+    def encoding(engine: TokenEngine, text: str) -> list[int]:
+        if "☠" in text:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "☢" in text:
+            raise RuntimeError("no such character")
+        return encode(engine, text)
+
+    def handing(engine: TokenEngine, request: Any) -> Any:
+        if request.ask.seed == 668:
+            raise RuntimeError("no such setting\nin a line of C++")
+        return hand_over(engine, request)
+
+    TokenEngine.step, TokenEngine.encode = stepping, encoding  # type: ignore[method-assign]
+    TokenEngine._hand_over = handing  # type: ignore[method-assign]
+    _work(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("poison", "told", "restarts"),
+    [
+        (Question("Hi", 5, seed=666), "the engine failed at this request", (1, 3)),
+        (Question("Hi", 5, seed=667), "the engine failed at this request", (1, 3)),
+        (Question("☠", 5), "the engine failed at this request", (1, 3)),
+        (Question("☢", 5), "the engine failed at this request", (0, 0)),
+        (Question("Hi", 5, seed=668), "the engine failed at this request: no such setting", (0, 0)),
+    ],
+)
+def test_what_one_request_breaks_ends_that_request_alone(
+    poison: Question,
+    told: str,
+    restarts: tuple[int, int],
+    small_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others run, wait and come after; each gets as many tokens as it asked for, in order."""
+    monkeypatch.setattr(engine_process, "_work", _poisoned)
+    question = Question("Once upon a time", 100, ignore_end=True)
+
+    async def test() -> None:
+        async with started(small_model) as engine:
+            calls = [asyncio.create_task(whole(engine, question)) for _ in range(3)]
+            await until(lambda: engine.metrics.get("tokens", 0) > 20)
+            with pytest.raises(EngineError) as caught:
+                await whole(engine, poison)
+            assert (caught.value.kind, str(caught.value)) == ("failed", told)
+            calls.append(asyncio.create_task(whole(engine, question)))
+            for prompt_tokens, _, tokens, finish in await asyncio.gather(*calls):
+                assert (prompt_tokens, len(tokens), finish) == (7, 100, "length")
+            assert restarts[0] <= engine.restarts <= restarts[1]
+            assert (engine.state, engine.inside) == ("ready", 0)
+
+    run(test())
+
+
+def test_where_no_child_can_be_started_again_all_are_told(small_model: Path) -> None:
     async def test() -> None:
         async with started(small_model) as engine:
             calls = [asyncio.create_task(kind_of(engine, LONG)) for _ in range(6)]
-            await until(lambda: engine.inside == 6)
-            assert engine._process.pid
-            os.kill(engine._process.pid, signal.SIGKILL)
+            await until(lambda: engine.metrics.get("tokens", 0) > 20)
+            engine._model = small_model / "nothing"
+            os.kill(pid_of(engine), signal.SIGKILL)
             assert await asyncio.gather(*calls) == ["failed"] * 6
             await engine.ended()
-            assert engine.state == "failed"
+            await asyncio.to_thread(engine._child.reader.join)  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+            assert (engine.state, engine.restarts) == ("failed", 1)
             assert await kind_of(engine, LONG) == "failed"
+
+    run(test())
+
+
+def test_a_child_that_dies_of_nothing_is_followed_by_two(small_model: Path) -> None:
+    async def test() -> None:
+        async with started(small_model) as engine:
+            for _ in range(IDLE_DEATHS):
+                assert engine.state == "ready"
+                os.kill(pid_of(engine), signal.SIGKILL)
+                await until(lambda: engine.state != "ready")
+                await until(lambda: engine.state != "restarting")
+            assert (engine.state, engine.restarts) == ("failed", IDLE_DEATHS - 1)
+            await engine.ended()
+
+    run(test())
+
+
+def test_closing_while_another_child_is_started_ends_both(small_model: Path) -> None:
+    async def test() -> None:
+        async with started(small_model) as engine:
+            call = asyncio.create_task(kind_of(engine, LONG))
+            await until(lambda: engine.metrics.get("tokens", 0) > 20)
+            first = engine._child
+            os.kill(pid_of(engine), signal.SIGKILL)
+            await until(lambda: engine._child is not first)
+            await engine.close()
+            assert await call == "failed"
+            assert first
+            assert engine._child
+            for child in (first, engine._child):
+                assert child.process.exitcode == -signal.SIGKILL
+            await engine.ended()
 
     run(test())
 
@@ -234,14 +369,14 @@ def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(small_model: Path)
 
     async def test() -> None:
         async with started(small_model, deadline_s=1.0) as engine:
-            assert engine._process.pid
-            os.kill(engine._process.pid, signal.SIGSTOP)
+            os.kill(pid_of(engine), signal.SIGSTOP)
             calls = [
                 asyncio.create_task(kind_of(engine, Question(BEYOND_THE_PIPE, 1))) for _ in range(8)
             ]
             assert await asyncio.gather(*calls) == ["late"] * 8
             assert engine.inside == 0
-        assert not engine._process.is_alive()
+        assert engine._child
+        assert not engine._child.process.is_alive()
 
     run(test())
 
@@ -254,7 +389,8 @@ def test_closing_while_the_model_is_loaded_kills_the_child(small_model: Path) ->
         starting = asyncio.create_task(engine.start())
         await asyncio.sleep(0)  # in which the child is started
         await engine.close()
-        assert engine._process.exitcode == -signal.SIGKILL
+        assert engine._child
+        assert engine._child.process.exitcode == -signal.SIGKILL
         with pytest.raises(EngineMissing, match="the engine has ended"):
             await starting
 
@@ -265,7 +401,7 @@ def _chatter(connection: Connection, *_settings: object) -> None:
     """A child that sends without end, and ends when it can read the end."""
     connection.send(("ready", {}))
     while not connection.poll():
-        connection.send(("refused", 0, "nobody asked"))
+        connection.send(("ended", 0, "invalid", "nobody asked"))
 
 
 def _open_and_close(told: Connection) -> None:
@@ -282,13 +418,15 @@ def _open_and_close(told: Connection) -> None:
     async def one() -> bool:
         engine = EngineProcess(SETTINGS)
         await engine.start()
-        close, alive = engine._connection.close, []
+        assert engine._child
+        child = engine._child
+        close, alive = child.connection.close, []
 
         def closing() -> None:
-            alive.append(engine._reader.is_alive())
+            alive.append(child.reader.is_alive())
             close()
 
-        engine._connection.close = closing  # type: ignore[method-assign]
+        child.connection.close = closing  # type: ignore[method-assign]
         await engine.close()
         await engine.close()  # once more does nothing
         return any(alive)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -42,6 +43,7 @@ from serving_mathematics.engine.engine_server import (
 )
 from serving_mathematics.engine.token_engine import Settings, model_path
 
+from ..profiles import THOROUGH, TODAY
 from .conftest import served_by
 
 SMALL = ("--max-sequences", "2", "--queue", "4", "--kv-blocks", "200", "--context-tokens", "6144")
@@ -358,29 +360,166 @@ def test_deadline_memory_and_the_end_by_sigterm(small_model: Path) -> None:
         assert process.wait(60) == 0
 
 
+TINY = [5e-324, 1e-310, 7e-46, 1e-45, 3e-42, 1e-40, 1.2e-38, 1e-30, 1e-10, 9.99e-6, 1e-5, 1e-4]
+EXTREMES: list[tuple[str, list[Any]]] = [
+    ("temperature", [*TINY, 0, -0.0, 0.01, 2, 2.0000000000000004, 1e308, -5e-324]),
+    ("top_p", [*TINY, 2e-5, 1 / 49_152, 2.1e-5, 1 - 2**-53, 0.9999999999, 1, 0, 1 + 2**-52]),
+    ("seed", [0, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, -1, 1.0]),
+    ("max_tokens", [1, 2, 100, 6143, 6144, 1 << 20, 2**31, 2**63, 2**64]),
+    ("stop", ["\0", "\ufffe", "😀" * 16, "�", ["a", "b", "c", "d"], [" "] * 4, "a" * 64, []]),
+    (
+        "prompt",
+        ["\0", "\ufffe", "\u202e", "<|im_end|>", " " * 3000, "\n", "a\u0301" * 500, "🧑‍🚀" * 90],
+    ),
+    ("prompt", [[0], [49_151], [2], [0] * 600, list(range(300)), [1, 2] * 400]),
+    ("frequency_penalty", [0.0, -0.0, 5e-324, 2]),
+    ("presence_penalty", [0, -0.0, 1e-300, -2]),
+    ("repetition_penalty", [1.0, 1 + 2**-52, 0, 1e308]),
+    ("n", [1, 1.0, 0, 2**63]),
+    ("best_of", [1, 1.0, 0]),
+    ("logprobs", [False, 0, True]),
+    ("user", ["", "\0" * 256, "a" * 257]),
+    ("stream_options", [{}, {"include_usage": True}, {"continuous_usage_stats": True}]),
+    ("ignore_eos", [True, False]),
+    ("echo", [False, True]),
+]
+
+
+def extreme_asks() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Paths and bodies: each extreme with ordinary sampling or with an extreme of it, whole or
+    streamed, and texts as conversations, too. In the thorough run extremes of any fields together,
+    others each day."""
+    common: dict[str, Any] = {"max_tokens": 3, "prompt": "Hi"}
+    sampling = ({}, {"temperature": 7e-46}, {"temperature": 2, "top_p": 1e-45})
+    changes = [
+        {"stream": place % 2 == 0} | sampling[place % 3] | {name: value}
+        for name, values in EXTREMES
+        for place, value in enumerate(values)
+    ]
+    rng = random.Random(TODAY)
+    for _ in range(300 if THOROUGH else 0):
+        changes.append({name: rng.choice(values) for name, values in rng.sample(EXTREMES, 5)})
+    for change in changes:
+        ask = common | change
+        if ask["max_tokens"] > 100:
+            ask["stop"] = ask.get("stop") or "e"  # which comes soon
+        yield "completions", ask
+        if isinstance(ask["prompt"], str) and "prompt" in change:
+            text = ask.pop("prompt")
+            yield "chat/completions", ask | {"messages": [{"role": "user", "content": text}]}
+
+
+def test_no_value_of_any_field_reaches_another_request(base: str, http: httpx.Client) -> None:
+    """A status that is true for each, and meanwhile another client gets the same text every
+    time."""
+    witness = SHORT | {"max_tokens": 30, "temperature": 0}
+    expected = http.post("/v1/completions", json=witness).json()["choices"][0]["text"]
+    done, texts = [], list[str]()
+
+    def watch() -> None:
+        with client_of(base) as other:
+            while not done:
+                answer = other.post("/v1/completions", json=witness)
+                texts.append(answer.json()["choices"][0]["text"])
+
+    with ThreadPoolExecutor(1) as threads:
+        watching = threads.submit(watch)
+        try:
+            for path, ask in extreme_asks():
+                answer = http.post(f"/v1/{path}", json=ask)
+                assert answer.status_code in (200, 400), (ask, answer.text)
+                if answer.status_code == 200 and ask.get("stream"):
+                    assert answer.text.endswith("data: [DONE]\n\n"), (ask, answer.text)
+        finally:
+            done.append(True)
+        watching.result()
+    assert set(texts) == {expected}
+    assert metric(http, "serving_requests_total", outcome="failed") == 0
+    assert metric(http, "serving_engine_restarts") == 0
+
+
+def test_a_temperature_that_is_almost_zero_takes_the_likeliest(http: httpx.Client) -> None:
+    ask = SHORT | {"max_tokens": 40}
+
+    def text(**more: Any) -> str:
+        return str(http.post("/v1/completions", json=ask | more).json()["choices"][0]["text"])
+
+    likeliest = text(temperature=0)
+    for tiny in (5e-324, 1e-45, 1e-40, 1e-30, 9e-6):
+        assert text(temperature=tiny) == likeliest
+        assert text(temperature=2, top_p=tiny) == likeliest
+    assert text(temperature=2, seed=1) != likeliest
+
+
+def test_without_a_seed_each_answer_is_another(http: httpx.Client) -> None:
+    ask = SHORT | {"max_tokens": 20}
+    answers = [http.post("/v1/completions", json=ask).json()["choices"] for _ in range(3)]
+    assert len({answer[0]["text"] for answer in answers}) == 3
+
+
+def test_what_is_refused_before_the_application_is_counted(base: str, http: httpx.Client) -> None:
+    for size, kind, fields, status in (
+        (BODY_BYTES + 1, JSON, 0, b"413"),
+        (2, "text/plain", 0, b"415"),
+        (2, JSON, 101, b"431"),
+        (2, JSON, 2000, b"431"),
+    ):
+        before = metric(http, "serving_requests_total", outcome="bad")
+        more = "".join(f"a{n}: {'b' * 20}\r\n" for n in range(fields))
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\n{more}"
+        with raw(base, f"{head}content-length: {size}\r\n\r\n".encode() + b"x" * size) as client:
+            assert client.recv(100)[9:12] == status
+        assert metric(http, "serving_requests_total", outcome="bad") == before + 1
+
+
+def test_half_closed_clients_are_answered_and_closed_ones_stop(
+    base: str, http: httpx.Client
+) -> None:
+    for stream in (False, True):
+        with raw(base, request_bytes(SHORT | {"stream": stream})) as client:
+            client.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda client=client: client.recv(1 << 16), b""))  # type: ignore[misc]
+            assert b"HTTP/1.1 200 " in answer
+            assert b'"finish_reason": "length"' in answer or b'"finish_reason":"length"' in answer
+        before = metric(http, "serving_generated_tokens")
+        raw(base, request_bytes(LONG | {"stream": stream})).close()
+        wait_until_idle(http)
+        assert metric(http, "serving_generated_tokens") - before < LONG["max_tokens"]
+
+
 def child_of(process: subprocess.Popen[str]) -> int:
     """The engine, which is started last, after a tracker of resources."""
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[-1])
 
 
-def test_an_engine_that_is_killed_ends_the_server_with_answers(small_model: Path) -> None:
-    with served_by(*SMALL, "--model", str(small_model)) as (process, base):
+def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_model: Path) -> None:
+    """All six are answered; when the model's file has gone, they end with 500 and the server with
+    status 1."""
+    model = tmp_path / "model.gguf"
+    model.write_bytes(small_model.read_bytes())
+    asks = [SHORT | {"max_tokens": 300, "stream": n % 2 == 0} for n in range(PLACES)]
+    with served_by(*SMALL, "--model", str(model)) as (process, base):
 
         async def killed() -> Counter[str]:
-            ends = asyncio.create_task(
-                outcomes(base, [LONG | {"stream": n % 2 == 0} for n in range(PLACES)])
-            )
             with client_of(base) as http:
-                while accepted(http) < PLACES:
+                before = accepted(http)
+                ends = asyncio.create_task(outcomes(base, asks))
+                while accepted(http) < before + PLACES:
                     await asyncio.sleep(0.02)
-            os.kill(child_of(process), signal.SIGKILL)
+                os.kill(child_of(process), signal.SIGKILL)
             return await ends
 
-        ends = asyncio.run(killed())
-        assert ends == {"500": PLACES}
+        assert asyncio.run(killed()) == {"200": PLACES // 2, "done": PLACES // 2}
+        with client_of(base) as http:
+            assert http.get("/health").status_code == 200
+            assert metric(http, "serving_engine_restarts") == 1
+        model.unlink()
+        assert asyncio.run(killed()) == {"500": PLACES}
         assert process.wait(60) == 1
         assert process.stderr
-        assert "the engine has ended, exit status -9" in process.stderr.read()
+        told = process.stderr.read()
+        assert "the engine has ended, exit status -9; another is started" in told
+        assert "no other could be started: there is no model at" in told
 
 
 def test_a_stopped_engine_holds_nobody_up_and_goes_on(
@@ -474,7 +613,7 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
         for options, told in (
             (["--model", str(half)], "is the model file whole"),
             (["--model", str(tmp_path / "none.gguf")], "there is no model at"),
-            (["--port", str(taken.getsockname()[1])], "Address already in use"),
+            (["--port", str(taken.getsockname()[1])], "in use; name another with --port, 0 for"),
             (["--port", "70000"], "port must be in"),
             (["--queue", "-1"], "queue must be a non-negative integer"),
             (["--lookup-tokens", "4"], "lookup_tokens must be 0 with more than one sequence"),

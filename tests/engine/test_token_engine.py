@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,3 +252,64 @@ def test_a_context_ends_at_the_memory_or_the_model() -> None:
         assert Settings(kv_blocks=blocks, context_tokens=most).context_tokens == most
         with pytest.raises(ValueError, match=f"context_tokens must be at most {most},"):
             Settings(kv_blocks=blocks, context_tokens=most + 1)
+
+
+def test_places_are_given_before_a_step_as_in_it(engine: TokenEngine) -> None:
+    for number in range(1, 7):
+        engine.add(number, Ask((1, 2, number), 2, ignore_end=True))
+    assert engine.batch == ()
+    assert engine.admit()
+    assert engine.batch == (1, 2, 3, 4)
+    assert not engine.admit()
+    engine.cancel(2)  # which the pipeline has not seen
+    engine.step()
+    assert engine.batch == (1, 3, 4, 5)
+    while not engine.idle:
+        engine.step()
+    assert [engine.tokens(number).finish for number in (1, 3, 4, 5, 6)] == ["length"] * 5
+
+
+def test_a_request_that_the_engine_refuses_ends_alone(
+    engine: TokenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is handed over, and when its tokens are read; alone in the batch, and with others."""
+    hand_over, read = TokenEngine._hand_over, TokenEngine._read
+
+    def handing(engine: TokenEngine, request: Any) -> Any:
+        if request.ask.seed == 1:
+            raise RuntimeError("it cannot be\nat line 7 of a file")
+        return hand_over(engine, request)
+
+    def reading(engine: TokenEngine, request: Any) -> bool:
+        if request.ask.seed == 2 and request.generated:
+            raise RuntimeError("no more")
+        return read(engine, request)
+
+    monkeypatch.setattr(TokenEngine, "_hand_over", handing)
+    monkeypatch.setattr(TokenEngine, "_read", reading)
+    engine.add(1, Ask((1, 2), 2, seed=1))
+    engine.step()
+    assert engine.tokens(1) == Answer([], "failed", "it cannot be")
+    for number, seed in ((2, 1), (3, 2), (4, 0), (5, 0)):
+        engine.add(number, Ask((1, 2, number), 6, seed=seed, ignore_end=True))
+    while not engine.idle:
+        engine.step()
+    ends = [engine.tokens(number) for number in (2, 3, 4, 5)]
+    assert [(len(end.tokens), end.finish) for end in ends] == [
+        (0, "failed"), (1, "failed"), (6, "length"), (6, "length")
+    ]  # fmt: skip
+    assert ends[1].reason == "no more"
+    assert engine.metrics()["running"] == 0
+
+
+@pytest.mark.parametrize("more", [{"temperature": 9e-6}, {"temperature": 2.0, "top_p": 2e-5}])
+def test_where_no_other_token_would_be_drawn_the_likeliest_is_taken(
+    engine: TokenEngine, more: dict[str, float]
+) -> None:
+    answers = []
+    for ask in (Ask((1, 2, 3), 20), Ask((1, 2, 3), 20, **more)):  # type: ignore[arg-type]
+        engine.add(1, ask)
+        while not engine.idle:
+            engine.step()
+        answers.append(engine.tokens(1).tokens)
+    assert answers[0] == answers[1]

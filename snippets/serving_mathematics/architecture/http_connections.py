@@ -4,12 +4,18 @@ Three limits are not in uvicorn: on the time that the head of a request takes to
 of a head that arrives at once, and on connections that ask nothing. Whoever is refused is told why,
 also while it still sends: a connection that is closed with bytes unread is reset, and the client
 loses the answer. So the server ends its own half, drops what comes, and closes when the client has,
-or when its time is over.
+or when its time is over. A body's length beside a transfer encoding ends the connection, since
+another server may have found another end in it.
+
+A client that sends nothing more may still wait for its answer, and looks like one that has left. So
+it is answered, and until then told something now and then that clients pass over, and that fails
+where nobody is: 100 (Continue) before the answer, and a comment in a stream of events.
 
 Assumes: one process, whose connections know of each other; uvicorn's protocol on h11.
 
-Source: RFC 9112, section 9.6, for ending a connection in stages; uvicorn 0.54, h11_impl.py. Needs
-uvicorn.
+Source: RFC 9112, section 6.3, for lengths, and 9.6 for ending a connection in stages; RFC 9110,
+section 15.2.1, for the 100 that was not expected; WHATWG HTML, section 9.2, for comments; uvicorn
+0.54, h11_impl.py. Needs uvicorn.
 """
 
 from __future__ import annotations
@@ -18,16 +24,20 @@ import asyncio
 import json
 import math
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import h11
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from serving_mathematics import checks
 from serving_mathematics.capacity.bounded_server import REFUSING
+
+ASKED_S = 0.5  # between two questions to a client that sends nothing more [s]
 
 
 class PunctualProtocol(H11Protocol):
@@ -36,13 +46,24 @@ class PunctualProtocol(H11Protocol):
 
     A connection above the limit takes the place of the one that has been idle for longest, or is
     refused when it asks. At most REFUSING of the refused stay until they have closed, or for
-    timeout_keep_alive.
+    timeout_keep_alive. count: called with the status of what is refused here, before the
+    application has seen it.
     """
+
+    def __init__(
+        self, *options: Any, count: Callable[[int], None] | None = None, **more: Any
+    ) -> None:
+        """As uvicorn calls it."""
+        super().__init__(*options, **more)
+        self._count = count or (lambda _: None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock, and make room."""
         super().connection_made(transport)
         self._unread, self.refused = bytearray(), False
+        self._half = self._events = (
+            False  # whether the client sends no more; whether it gets events
+        )
         self._limit, self.limit_concurrency = self.limit_concurrency or math.inf, None
         self.app = self._within_the_limit
         self._expect_head()
@@ -74,6 +95,31 @@ class PunctualProtocol(H11Protocol):
         elif self._unread:
             self.flow.pause_reading()  # the next request waits for the answer to this one
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection stays: for a request that came whole and waits for its answer."""
+        self._half = not (self.refused or self.is_idle() or self.cycle.more_body)
+        if self._half:
+            self._ask()
+        return self._half
+
+    def _ask(self) -> None:
+        """Write to a client that sends nothing more: if it has left, the next time says so."""
+        if self.is_idle() or self.transport.is_closing():
+            return
+        event: h11.Event | None = None
+        if self.cycle.response_started:  # other answers come at once
+            event = h11.Data(data=b":\n\n") if self._events else None
+        elif self.conn.their_http_version != b"1.0":
+            event = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+        if event and not self.flow.write_paused:
+            self.transport.write(self.conn.send(event) or b"")
+        self.loop.call_later(ASKED_S, self._ask)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP."""
+        self._count(400)
+        super().send_400_response(msg)
+
     def is_idle(self) -> bool:
         """Whether there is no request that waits for its answer."""
         return self.cycle is None or self.cycle.response_complete
@@ -81,6 +127,7 @@ class PunctualProtocol(H11Protocol):
     def refuse(self, status: int, reason: str) -> None:
         """Answer a request in the application's place, as the last on its connection."""
         self.refused = True
+        self._count(status)
         self._unset_keepalive_if_required()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": reason}).encode()
@@ -104,6 +151,8 @@ class PunctualProtocol(H11Protocol):
         self._overdue.cancel()
         self._expect_head()
         self.data_received(b"")
+        if self._half and self.is_idle():
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop it."""
@@ -125,14 +174,28 @@ class PunctualProtocol(H11Protocol):
     def _too_many(self) -> str:
         return f"more than {self._limit - 1} connections, try later"
 
+    def _noting(self, send: Send) -> Send:
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kind = dict(message.get("headers", ())).get(b"content-type", b"")
+                self._events = kind.startswith(b"text/event-stream")
+            await send(message)
+
+        return noting
+
     async def _within_the_limit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, where a request that has begun may have it."""
         served = sum(not other.refused for other in self._all())
-        if served < self._limit:
-            await self.config.loaded_app(scope, receive, send)
+        lengths = {b"content-length", b"transfer-encoding"}
+        if served >= self._limit:
+            status, reason = 503, self._too_many()
+        elif lengths <= {name for name, _ in scope["headers"]}:
+            status, reason = 400, "a content-length beside a transfer-encoding"
+        else:
+            await self.config.loaded_app(scope, receive, self._noting(send))
             return
         self.cycle.response_started = self.cycle.response_complete = True  # by what follows
-        self.refuse(503, self._too_many())
+        self.refuse(status, reason)
 
 
 def check_who_is_refused_is_told() -> None:

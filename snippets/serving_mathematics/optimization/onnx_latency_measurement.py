@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from serving_mathematics import checks
 from serving_mathematics.measuring import provenance, write_record
 from serving_mathematics.optimization.dynamic_batcher import DynamicBatcher, in_thread
 from serving_mathematics.require import as_number, require, require_in
+from serving_mathematics.telemetry import switch_off_telemetry
 
 RECORD = "onnx_batch_latency"
 COMMAND = "python -m serving_mathematics.optimization.onnx_latency_measurement"
@@ -92,6 +92,9 @@ def runner(model: onnx.ModelProto) -> Callable[[FloatArray], FloatArray]:
     >>> runner(model)(np.array([[-1, 0, 2]], np.float32)).tolist()
     [[0.0, 0.0, 2.0]]
     """
+    switch_off_telemetry()
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(

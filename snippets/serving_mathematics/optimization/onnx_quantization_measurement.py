@@ -23,12 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    QuantType,
-    quantize_dynamic,
-    quantize_static,
-)
 
 from serving_mathematics import checks
 from serving_mathematics.architecture.digits_classifier import (
@@ -46,6 +40,7 @@ from serving_mathematics.optimization.onnx_latency_measurement import (
 )
 from serving_mathematics.optimization.quantization import Quantized, integer_product, quantize
 from serving_mathematics.require import require
+from serving_mathematics.telemetry import switch_off_telemetry
 
 NAME = "onnx_quantization"  # of the record
 COMMAND = "python -m serving_mathematics.optimization.onnx_quantization_measurement"
@@ -59,7 +54,7 @@ INT8_COMPUTE = 4  # MatMulNBits: activations rounded to eight bits for the produ
 FloatArray = npt.NDArray[np.float32]
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+class _Calibration:
     """Hands one batch of inputs to the calibration."""
 
     def __init__(self, x: FloatArray) -> None:
@@ -108,6 +103,9 @@ def int8_model(model: onnx.ModelProto, calibration: FloatArray | None = None) ->
     'DynamicQuantizeLinear'
     """
     require(calibration is None or len(calibration) > 0, "calibration", "rows", calibration)
+    switch_off_telemetry()
+    from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
+
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     level = logging.getLogger().level
