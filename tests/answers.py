@@ -68,15 +68,9 @@ FAR = 999  # times a number is one of another size
 MIXED = 12  # calls with several arguments moved, where there are several
 BYTES = 6 << 30  # of memory, with numpy and what is imported
 MANY = 200  # what is taken of a generator
-<<<<<<< HEAD:tests/answers.py
 DEEP = 2  # containers in containers of which an element is moved
 WORDS = 120  # characters of a text
 SAID = 30  # characters of a text that stands at an end of many
-=======
-DEEP = 2  # containers in containers of which an element is nudged
-WORDS = 120  # characters of a message
-NEAR = 1e-6  # two answers differ by no more of their size where only the machine is another
->>>>>>> portable:tests/nudged.py
 TINY = 1e-12  # what is smaller is the rounding of a sum, as 0 is
 REFUSED = "refused"  # stands for a refusal, whatever its words
 EFFECTS = (
