@@ -192,7 +192,7 @@ def test_what_computes_is_there_and_an_unknown_kernel_is_refused(
 ) -> None:
     assert all(Path(kernels.ROOT, path).exists() for path in kernels.tests())
     names = {Path(path).name for path in kernels.tests()}
-    assert {"snippets", "capacity", "test_shown.py"} < names
+    assert {"snippets", "capacity", "test_keep.py"} < names
     assert "builder" not in names
     assert kernels.main(["Abacus"]) == 2
     assert capsys.readouterr().err.startswith("Abacus must be of as it is, ")
