@@ -305,14 +305,20 @@ def _numbers(parts: list[Any]) -> np.ndarray:
         if array:
             found += [part.ravel().astype(float) for part in several]
         else:
-            found.append(np.array([_number(part) for part in several], float))
+            found.append(np.array([x for part in several for x in _stand_for(part)], float))
     return np.nan_to_num(np.concatenate(found), nan=math.pi)
 
 
-def _number(part: Any) -> float:
+def _stand_for(part: Any) -> list[float]:
     if isinstance(part, str):
-        return float(zlib.crc32(part.encode("utf-8", "replace")) % 9973)
-    return math.e if part is None else min(max(part, -(10**300)), 10**300)
+        words, numbers = _told_in(part)
+        return [float(zlib.crc32(words.encode("utf-8", "replace")) % 9973), *numbers]
+    return [math.e if part is None else min(max(part, -(10**300)), 10**300)]
+
+
+def _told_in(text: str) -> tuple[str, list[float]]:
+    """A text without its decimal fractions, and these: their last digits are the processor's."""
+    return _FRACTION.sub("…", text), [float(number) for number in _FRACTION.findall(text)]
 
 
 def _plain(part: Any) -> Any:
@@ -320,10 +326,14 @@ def _plain(part: Any) -> Any:
     if part is None:
         return "None"
     if isinstance(part, str) and len(part) > WORDS:
-        return [len(part), zlib.crc32(part.encode("utf-8", "replace"))]
+        words, numbers = _told_in(part)
+        return [len(words), zlib.crc32(words.encode("utf-8", "replace")), *numbers]
     if isinstance(part, int) and abs(part) > 2**53:
         return float(part) if abs(part) < 10**300 else f"{len(str(part))} digits"
     return str(part) if isinstance(part, float) and not math.isfinite(part) else part
+
+
+_FRACTION = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
 
 
 class _Effect(BaseException):

@@ -189,6 +189,21 @@ def test_a_long_answer_is_a_sum_that_each_of_its_numbers_moves() -> None:
     assert answers.reduced([math.inf, 1, 2, 3, 10**400])["of"] == 5
 
 
+@pytest.mark.parametrize("long", [True, False])
+def test_a_fraction_in_a_text_is_a_number_and_its_last_digits_are_the_processors(
+    long: bool,
+) -> None:
+    def kept_of(loss: str, word: str = "rotated") -> object:
+        text = f"{word} " + "bfloat16 " * 20 + loss
+        return answers.reduced([text] if long else ["shipped", *range(6), f"{word} {loss}", "end"])
+
+    was = kept_of("2.705330610000")
+    for loss in ("2.70533055050", "2.705330610", "2.70533"):
+        assert keep.same(was, kept_of(loss))
+    for other in (kept_of("2.8"), kept_of("2.705330610000", "resized"), kept_of("3")):
+        assert not keep.same(was, other)
+
+
 def refusing(a: object) -> None:
     require(False, "a", "above 1", a)
 
