@@ -88,11 +88,11 @@ def _started(driver: Playwright) -> Browser:
 
 def why_none_starts() -> str | None:
     """None where a browser is here that starts; or else what was said, in a line."""
-    with sync_playwright() as driver:
-        try:
+    try:
+        with sync_playwright() as driver:
             _started(driver).close()
-        except Error as problem:
-            return next(filter(None, map(str.strip, problem.message.split("\n"))), "nothing")[:200]
+    except Exception as problem:  # where its driver does not start, it is a plain one
+        return next(filter(None, map(str.strip, str(problem).split("\n"))), "nothing")[:200]
     return None
 
 
@@ -100,12 +100,12 @@ def why_none_starts() -> str | None:
 def chromium() -> Iterator[Browser]:
     """A running browser, found on this machine."""
     expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as driver:
+    with contextlib.ExitStack() as stack:
         try:
-            browser = _started(driver)
-        except Error as problem:
+            browser = _started(stack.enter_context(sync_playwright()))
+        except Exception as problem:
             advice = "these tests need a browser, which `make browser` fetches"
-            pytest.fail(f"{advice}: {problem.message}", pytrace=False)
+            pytest.fail(f"{advice}: {problem}", pytrace=False)
         try:
             yield browser
         finally:

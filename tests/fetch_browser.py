@@ -1,7 +1,8 @@
 """Fetch a browser for the tests that look at pages, where none is here that starts: `make browser`.
 
-First Playwright's own Chromium, which goes to the folder of its cache; where that cannot be had, or
-lacks libraries of the system, the package of Debian or Ubuntu, by `apt-get` as root or with `sudo`.
+First the library that Playwright itself needs, where a small system lacks it. Then Playwright's own
+Chromium, which goes to the folder of its cache, and what it needs of the system; where that cannot
+be had, the package of Debian or Ubuntu, by `apt-get` as root or with `sudo`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from .browsing import why_none_starts
 
 OWN = "Playwright's own Chromium, about 110 MB, to Playwright's cache in your home"
+DRIVER = "libatomic1, which Playwright itself needs, 10 kB, by apt-get"
 LIBRARIES = "the libraries of the system that Chromium needs, up to 100 MB, by apt-get"
 PACKAGE = "Chromium of this system's packages, about 210 MB with what it needs, by apt-get"
 LIMIT_S = 900.0  # for one download
@@ -56,6 +58,29 @@ def ran(command: list[str]) -> None:
         raise OSError(f"{' '.join(command)}: {why}")
 
 
+def apt_get(*packages: str) -> None:
+    """Install packages of the system."""
+    apt = shutil.which("apt-get")
+    if not apt:
+        raise OSError("there is no apt-get")
+    ran(as_root(apt, "update", "-qq"))
+    ran(as_root(apt, "install", "-qq", "--yes", "--no-install-recommends", *packages))
+
+
+def driver_starts() -> bool:
+    """Whether Playwright itself does."""
+    try:
+        ran([*PLAYWRIGHT, "--version"])
+    except OSError:
+        return False
+    return True
+
+
+def driver() -> None:
+    """What Playwright itself needs of the system."""
+    apt_get("libatomic1")
+
+
 def own() -> None:
     """Playwright's Chromium without windows, which is all that tests need."""
     ran([*PLAYWRIGHT, "install", "--only-shell", "chromium"])
@@ -68,15 +93,11 @@ def libraries() -> None:
 
 def package() -> None:
     """The system's Chromium, with a font."""
-    apt = shutil.which("apt-get")
-    if not apt:
-        raise OSError("there is no apt-get")
-    ran(as_root(apt, "update", "-qq"))
-    options = ("-qq", "--yes", "--no-install-recommends")
-    ran(as_root(apt, "install", *options, "chromium", "fonts-dejavu-core"))
+    apt_get("chromium", "fonts-dejavu-core")
 
 
 WAYS: list[tuple[str, Callable[[], None]]] = [
+    (DRIVER, driver),
     (OWN, own),
     (LIBRARIES, libraries),
     (PACKAGE, package),
@@ -87,15 +108,19 @@ def fetch(ways: list[tuple[str, Callable[[], None]]] = WAYS) -> None:
     """Try one way after the other until a browser starts. Ends the process where none does."""
     why = why_none_starts()
     failed: list[str] = []
+    absent: list[str] = []
     for what, way in ways:
         if why is None:
             return
-        if way is libraries and any(one.startswith(OWN) for one in failed):
-            continue  # of what is not here
+        if way is libraries and OWN in absent:
+            continue
+        if way is driver and driver_starts():
+            continue
         print(f"The tests need a browser, and none starts here. Fetching {what}.", flush=True)
         try:
             way()
         except OSError as problem:
+            absent.append(what)
             failed.append(f"{what}: {problem}")
             continue
         why = why_none_starts()

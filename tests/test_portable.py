@@ -162,6 +162,26 @@ def test_packages_are_installed_as_root_or_by_sudo(
     assert [line for line in lines if line.startswith("sudo")] == ([] if root else ["sudo -n"] * 2)
 
 
+def test_what_playwright_itself_needs_comes_first_and_only_where_it_does_not_start(
+    alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = alone / "told"
+    write(alone / "apt-get", f'echo "$@" >> {told}')
+    write(alone / "playwright", f"test -f {told}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(fetch_browser, "PLAYWRIGHT", [str(alone / "playwright")])
+    whys = iter(["closed while reading", "closed while reading", None])
+    monkeypatch.setattr(fetch_browser, "why_none_starts", lambda: next(whys))
+    fetch_browser.fetch()
+    lines = told.read_text(encoding="utf-8").splitlines()
+    assert lines[1].endswith(" libatomic1")
+    whys = iter(["nothing", "it lacks libraries", None])
+    write(alone / "playwright", f'echo "$@" >> {told}')
+    fetch_browser.fetch()
+    lines = told.read_text(encoding="utf-8").splitlines()
+    assert lines[2:] == ["--version", "install --only-shell chromium", "install-deps chromium"]
+
+
 def test_a_command_that_fails_says_its_first_error(alone: Path) -> None:
     write(alone / "broken", "echo fine; echo 'E: Error: no space'; echo more; exit 3")
     with pytest.raises(OSError, match="broken: E: Error: no space"):
