@@ -45,7 +45,7 @@ def test_bad_input_is_refused(prompts: Any, outputs: Any, message: str) -> None:
         padded_batch_s(prompts, outputs, EIGHT_BILLION)
 
 
-@pytest.mark.parametrize("bad", [0, -1, 1.5, 2**31, 1e300, math.nan, math.inf])
+@pytest.mark.parametrize("bad", [0, -1, 1.5, 2**31, 1e99, math.nan, math.inf])
 def test_tokens_that_are_not_counts_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="prompt_tokens must be positive integers"):
         padded_batch_s([bad, 4], [2, 3], EIGHT_BILLION)

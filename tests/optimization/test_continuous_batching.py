@@ -234,7 +234,7 @@ def test_a_request_may_fill_the_memory_but_not_more() -> None:
         simulate_steps(Workload([0], [9], [5]), exactly)
 
 
-@pytest.mark.parametrize("bad", [0, 0.5, 1e300, math.nan, math.inf])
+@pytest.mark.parametrize("bad", [0, 0.5, 1e99, math.nan, math.inf])
 def test_lengths_that_no_workload_has_are_refused(bad: Any) -> None:
     rng = np.random.default_rng(0)
     for name in ("mean_prompt_tokens", "mean_output_tokens"):

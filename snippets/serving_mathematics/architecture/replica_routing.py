@@ -56,8 +56,8 @@ NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution
 
 def _rest_point(utilization: float, choices: int) -> tuple[FloatArray, FloatArray]:
     """Mean-field shares s_0 … s_{L+1} and the Jacobian, shape (L, L), of the drift at s_1 … s_L."""
-    shares = [1.0]
-    while shares[-1] > 1e-18:
+    shares = [1.0, utilization]
+    while len(shares) < 3 or shares[-1] > 1e-18:
         shares.append(utilization * shares[-1] ** choices)
     s = np.array(shares)
     slope = utilization * choices * s ** (choices - 1)

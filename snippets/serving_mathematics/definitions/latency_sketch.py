@@ -80,7 +80,8 @@ def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySke
     x = as_floats(latencies=latencies)
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_positive(latencies=x)
-    log_ratio = math.log(bucket_ratio(relative_error))
+    relative_error = require_in("[1e-15, 1)", relative_error=relative_error)
+    log_ratio = 2 * math.atanh(relative_error)
     keys = np.ceil(np.log(x) / log_ratio).astype(np.int64)
     lowest = keys.min()
     if keys.max() - lowest < x.size:  # then to count in place takes less than to sort
