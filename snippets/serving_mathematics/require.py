@@ -338,7 +338,8 @@ def _wide(value: Any) -> Any:
         raise TypeError
     if found.dtype.kind == "u" and found.size and found.max() > np.iinfo(np.int64).max:
         raise OverflowError
-    return found.astype(float if found.dtype.kind == "f" else np.int64, copy=False)[()]
+    wide = found.astype(float if found.dtype.kind == "f" else np.int64, copy=False)
+    return wide if wide.ndim else wide[()]
 
 
 @functools.lru_cache(maxsize=256)
