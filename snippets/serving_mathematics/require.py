@@ -68,8 +68,7 @@ def require_positive(**numbers: Any) -> Any:
     Traceback (most recent call last):
     ValueError: mean_service_s must be positive and finite, got 0.0
     """
-    _checked(lambda x: 0 < x < math.inf, "positive and finite", numbers)
-    return _checked(lambda x: x >= SMALLEST, SMALL, numbers)
+    return _checked(lambda x: 0 < x < math.inf, "positive and finite", numbers, SMALLEST)
 
 
 def require_non_negative(**numbers: Any) -> Any:
@@ -125,10 +124,8 @@ def require_in(interval: str, **numbers: Any) -> Any:
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.0
     """
-    used = _checked(_interval(interval), f"in {interval}", numbers)
-    if interval.startswith("(0,"):
-        _checked(lambda x: x >= SMALLEST, SMALL, numbers)
-    return used
+    smallest = SMALLEST if interval.startswith("(0,") else -math.inf
+    return _checked(_interval(interval), f"in {interval}", numbers, smallest)
 
 
 def require_all_positive(**arrays: Any) -> Any:
@@ -138,9 +135,11 @@ def require_all_positive(**arrays: Any) -> Any:
     Traceback (most recent call last):
     ValueError: sizes must be positive and finite, got [1.0, 0.0]
     """
-    used = _all_checked(lambda x: ((x > 0) & (x < math.inf)).all(), "positive and finite", arrays)
-    _all_checked(lambda x: (x >= SMALLEST).all(), SMALL, arrays)
-    return used
+
+    def positive(numbers: NDArray[np.float64]) -> Any:
+        return ((numbers > 0) & (numbers < math.inf)).all()
+
+    return _all_checked(positive, "positive and finite", arrays, SMALLEST)
 
 
 def require_all_non_negative(**arrays: Any) -> Any:
@@ -269,23 +268,34 @@ def widen_fields(record: Any) -> None:
             object.__setattr__(record, name, _number(value))
 
 
-def _checked(keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any]) -> Any:
+def _checked(
+    keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any], smallest: float = -math.inf
+) -> Any:
     """Each as an int or a float of Python, which keep a rule: one, or a tuple of several."""
-    used = {name: _number(value) for name, value in numbers.items()}
-    for name, number in used.items():
+    used = []
+    for name, value in numbers.items():
+        number = _number(value)
         if not keeps(number):
-            _refuse(name, rule, numbers[name])
-        if not abs(number) <= LARGEST:
-            _refuse(name, LARGE, numbers[name])
-    return tuple(used.values()) if len(used) > 1 else next(iter(used.values()), None)
+            _refuse(name, rule, value)
+        if not smallest <= number <= LARGEST:
+            _refuse(name, SMALL if number < smallest else LARGE, value)
+        if number < -LARGEST:
+            _refuse(name, LARGE, value)
+        used.append(number)
+    return used[0] if len(used) == 1 else tuple(used)
 
 
 def _too_large(numbers: NDArray[np.float64]) -> bool:
     """Whether one of them is finite and beyond the range of sizes."""
-    return bool(((np.abs(numbers) > LARGEST) & np.isfinite(numbers)).any())
+    sizes = np.abs(numbers)
+    if sizes.max(initial=0.0) <= LARGEST:  # nearly always; not with NaN
+        return False
+    return bool(((sizes > LARGEST) & (sizes < math.inf)).any())
 
 
-def _all_checked(keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any]) -> Any:
+def _all_checked(
+    keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any], smallest: float = -math.inf
+) -> Any:
     """The same for what has elements, which all keep a rule."""
     used = []
     for name, value in arrays.items():
@@ -297,6 +307,8 @@ def _all_checked(keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any])
             kept = False
         if not kept:
             _refuse(name, rule, value)
+        if numbers.min(initial=math.inf) < smallest:
+            _refuse(name, SMALL, value)
         if _too_large(numbers):
             _refuse(name, LARGE, value)
     return tuple(used) if len(used) > 1 else used[0]

@@ -251,8 +251,8 @@ def test_lengths_that_no_workload_has_are_refused(bad: Any) -> None:
 
 def test_counts_end_below_two_to_the_31() -> None:
     none = Mock(exponential=lambda *_: [1.0], geometric=lambda *_: [1])
-    assert chat_workload(none, 1.0, 2**31 - 1).arrival_s.tolist() == [1.0]
-    with pytest.raises(ValueError, match="requests must be below 2³¹, got 2147483648"):
+    assert chat_workload(none, 1.0, 2 * 10**8).arrival_s.tolist() == [1.0]
+    with pytest.raises(ValueError, match="requests must be few enough for"):
         chat_workload(none, 1.0, 2**31)
     assert Workload([0], [2**31 - 1], [2**31 - 1]).output_tokens.tolist() == [2**31 - 1]
     for name, lengths in (("prompt", (2**31, 1)), ("output", (1, 2**31))):
