@@ -90,7 +90,9 @@ def simulate_cycles(
     >>> np.diff(done).tolist(), busy.tolist()  # one client, a cycle of six seconds
     ([6.0, 6.0, 6.0], [4.0, 8.0])
     """
-    think_time_s = as_number(think_time_s=think_time_s)
+    clients, think_time_s, cycles = as_number(
+        clients=clients, think_time_s=think_time_s, cycles=cycles
+    )
     demands = as_floats(demands_s=demands_s)
     convolution_throughput(clients, demands, think_time_s)  # refuses a bad network
     service_scv = require_non_negative(service_scv=service_scv)

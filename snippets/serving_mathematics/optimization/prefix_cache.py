@@ -103,7 +103,13 @@ def multi_turn_workload(
     user_tokens, answer_tokens: means of what each turn adds, geometric. Tokens are uniform numbers.
     Raises ValueError on counts below 1 or times that are not positive and finite.
     """
-    user_tokens, answer_tokens = as_number(user_tokens=user_tokens, answer_tokens=answer_tokens)
+    conversations, turns, system_tokens, user_tokens, answer_tokens = as_number(
+        conversations=conversations,
+        turns=turns,
+        system_tokens=system_tokens,
+        user_tokens=user_tokens,
+        answer_tokens=answer_tokens,
+    )
     for name, count in (
         ("conversations", conversations),
         ("turns", turns),
