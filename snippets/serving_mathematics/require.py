@@ -68,8 +68,7 @@ def require_positive(**numbers: Any) -> Any:
     Traceback (most recent call last):
     ValueError: mean_service_s must be positive and finite, got 0.0
     """
-    _checked(lambda x: 0 < x < math.inf, "positive and finite", numbers)
-    return _checked(lambda x: x >= SMALLEST, SMALL, numbers)
+    return _checked(lambda x: 0 < x < math.inf, "positive and finite", numbers, SMALLEST)
 
 
 def require_non_negative(**numbers: Any) -> Any:
@@ -125,10 +124,8 @@ def require_in(interval: str, **numbers: Any) -> Any:
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.0
     """
-    used = _checked(_interval(interval), f"in {interval}", numbers)
-    if interval.startswith("(0,"):
-        _checked(lambda x: x >= SMALLEST, SMALL, numbers)
-    return used
+    smallest = SMALLEST if interval.startswith("(0,") else -math.inf
+    return _checked(_interval(interval), f"in {interval}", numbers, smallest)
 
 
 def require_all_positive(**arrays: Any) -> Any:
@@ -138,9 +135,11 @@ def require_all_positive(**arrays: Any) -> Any:
     Traceback (most recent call last):
     ValueError: sizes must be positive and finite, got [1.0, 0.0]
     """
-    used = _all_checked(lambda x: ((x > 0) & (x < math.inf)).all(), "positive and finite", arrays)
-    _all_checked(lambda x: (x >= SMALLEST).all(), SMALL, arrays)
-    return used
+
+    def positive(numbers: NDArray[np.float64]) -> Any:
+        return ((numbers > 0) & (numbers < math.inf)).all()
+
+    return _all_checked(positive, "positive and finite", arrays, SMALLEST)
 
 
 def require_all_non_negative(**arrays: Any) -> Any:
@@ -183,15 +182,15 @@ def require_all_sorted(**arrays: Any) -> Any:
 def require_work(steps: float, /, **numbers: Any) -> None:
     """A call takes at most so many elementary steps that it ends within about a second.
 
-    steps: that it takes for the numbers that decide it.
+    steps: that it takes for the numbers that decide it; what is not finite is left to another rule.
 
     >>> require_work(1e12, paths=10**9)
     Traceback (most recent call last):
     ValueError: paths must be few enough for 2e+07 steps (1e+12 are asked for), got 1000000000
     """
-    rule = f"few enough for {MOST_WORK:.0e} steps ({steps:.0e} are asked for)"
-    told = ", ".join(map(str, numbers.values()))
-    require(steps <= MOST_WORK, " and ".join(numbers), rule, told)
+    if steps > MOST_WORK and all(np.all(np.isfinite(value)) for value in numbers.values()):
+        rule = f"few enough for {MOST_WORK:.0e} steps ({steps:.0e} are asked for)"
+        _refuse(" and ".join(numbers), rule, ", ".join(map(str, numbers.values())))
 
 
 def require_shape(shape: tuple[int, ...], **arrays: Any) -> None:
@@ -269,23 +268,34 @@ def widen_fields(record: Any) -> None:
             object.__setattr__(record, name, _number(value))
 
 
-def _checked(keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any]) -> Any:
+def _checked(
+    keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any], smallest: float = -math.inf
+) -> Any:
     """Each as an int or a float of Python, which keep a rule: one, or a tuple of several."""
-    used = {name: _number(value) for name, value in numbers.items()}
-    for name, number in used.items():
+    used = []
+    for name, value in numbers.items():
+        number = _number(value)
         if not keeps(number):
-            _refuse(name, rule, numbers[name])
-        if not abs(number) <= LARGEST:
-            _refuse(name, LARGE, numbers[name])
-    return tuple(used.values()) if len(used) > 1 else next(iter(used.values()), None)
+            _refuse(name, rule, value)
+        if not smallest <= number <= LARGEST:
+            _refuse(name, SMALL if number < smallest else LARGE, value)
+        if number < -LARGEST:
+            _refuse(name, LARGE, value)
+        used.append(number)
+    return used[0] if len(used) == 1 else tuple(used)
 
 
 def _too_large(numbers: NDArray[np.float64]) -> bool:
     """Whether one of them is finite and beyond the range of sizes."""
-    return bool(((np.abs(numbers) > LARGEST) & np.isfinite(numbers)).any())
+    sizes = np.abs(numbers)
+    if sizes.max(initial=0.0) <= LARGEST:  # nearly always; not with NaN
+        return False
+    return bool(((sizes > LARGEST) & (sizes < math.inf)).any())
 
 
-def _all_checked(keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any]) -> Any:
+def _all_checked(
+    keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any], smallest: float = -math.inf
+) -> Any:
     """The same for what has elements, which all keep a rule."""
     used = []
     for name, value in arrays.items():
@@ -297,6 +307,8 @@ def _all_checked(keeps: Callable[[Any], Any], rule: str, arrays: dict[str, Any])
             kept = False
         if not kept:
             _refuse(name, rule, value)
+        if numbers.min(initial=math.inf) < smallest:
+            _refuse(name, SMALL, value)
         if _too_large(numbers):
             _refuse(name, LARGE, value)
     return tuple(used) if len(used) > 1 else used[0]
@@ -338,7 +350,8 @@ def _wide(value: Any) -> Any:
         raise TypeError
     if found.dtype.kind == "u" and found.size and found.max() > np.iinfo(np.int64).max:
         raise OverflowError
-    return found.astype(float if found.dtype.kind == "f" else np.int64, copy=False)[()]
+    wide = found.astype(float if found.dtype.kind == "f" else np.int64, copy=False)
+    return wide if wide.ndim else wide[()]
 
 
 @functools.lru_cache(maxsize=256)

@@ -213,7 +213,7 @@ def test_sequences_that_fit_grow_with_memory_and_shrink_with_margin() -> None:
     assert mean * (small + 1) + 3 * deviation * math.sqrt(small + 1) > 100
 
 
-@pytest.mark.parametrize("bad", [0, -1, 1.5, 1e300, math.nan, math.inf])
+@pytest.mark.parametrize("bad", [0, -1, 1.5, 1e99, math.nan, math.inf])
 def test_counts_in_exercises_are_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="prompt_tokens must be positive integers"):
         sequences_that_fit([bad, 3], [1, 2], EIGHT_BILLION)

@@ -234,7 +234,7 @@ def test_a_request_may_fill_the_memory_but_not_more() -> None:
         simulate_steps(Workload([0], [9], [5]), exactly)
 
 
-@pytest.mark.parametrize("bad", [0, 0.5, 1e300, math.nan, math.inf])
+@pytest.mark.parametrize("bad", [0, 0.5, 1e99, math.nan, math.inf])
 def test_lengths_that_no_workload_has_are_refused(bad: Any) -> None:
     rng = np.random.default_rng(0)
     for name in ("mean_prompt_tokens", "mean_output_tokens"):
@@ -251,8 +251,8 @@ def test_lengths_that_no_workload_has_are_refused(bad: Any) -> None:
 
 def test_counts_end_below_two_to_the_31() -> None:
     none = Mock(exponential=lambda *_: [1.0], geometric=lambda *_: [1])
-    assert chat_workload(none, 1.0, 2**31 - 1).arrival_s.tolist() == [1.0]
-    with pytest.raises(ValueError, match="requests must be below 2³¹, got 2147483648"):
+    assert chat_workload(none, 1.0, 2 * 10**8).arrival_s.tolist() == [1.0]
+    with pytest.raises(ValueError, match="requests must be few enough for"):
         chat_workload(none, 1.0, 2**31)
     assert Workload([0], [2**31 - 1], [2**31 - 1]).output_tokens.tolist() == [2**31 - 1]
     for name, lengths in (("prompt", (2**31, 1)), ("output", (1, 2**31))):

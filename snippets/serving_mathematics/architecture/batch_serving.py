@@ -90,12 +90,12 @@ def list_schedule(
     require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     require_all_non_negative(durations=times)
     machines = require_positive_integer(machines=machines)
+    require_work(machines, machines=machines)
     turns = np.arange(times.size) if order is None else np.asarray(order)
     complete = np.array_equal(np.sort(turns), np.arange(times.size))
     require(complete, "order", f"a permutation of 0 … {times.size - 1}", turns)
     free_at = np.zeros(int(machines)) if ready is None else as_floats(ready=ready)
     require(free_at.shape == (machines,), "ready", f"of shape ({machines},)", free_at.shape)
-    require_work(machines, machines=machines)
     require_all_finite(ready=free_at)
     free = [(float(time), number) for number, time in enumerate(free_at)]
     heapq.heapify(free)

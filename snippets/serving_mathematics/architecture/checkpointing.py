@@ -155,6 +155,7 @@ def simulate_completion(
     """
     failure_gap_s, runs = as_number(failure_gap_s=failure_gap_s, runs=runs)
     shape = require_positive(shape=shape)
+    require(shape >= 0.01, "shape", "at least 0.01", shape)  # then the gaps have a mean
     require(runs % 1 == 0 and runs >= 10, "runs", "an integer of at least 10", runs)
     require_work(runs, runs=runs)
     whole = expected_completion_s(work_s, interval_s, checkpoint_s, failure_gap_s, restart_s)

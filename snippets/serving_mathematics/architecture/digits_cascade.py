@@ -114,8 +114,8 @@ def cascade_frontier(
     """Share deferred and accuracy of the cascade at every threshold that makes a difference.
 
     confidence: of the small model, in [0, 1], shape (n,); a query below the threshold is deferred.
-    small_right, large_right: whether each model answers it correctly, booleans, shape (n,). Raises
-    ValueError outside these ranges.
+    small_right, large_right: whether each model answers it correctly, booleans, shape (n,). The
+    last threshold is infinite and defers everything. Raises ValueError outside these ranges.
 
     >>> frontier = cascade_frontier([0.9, 0.6], [True, False], [True, True])
     >>> frontier.deferred.tolist(), frontier.accuracy.tolist()

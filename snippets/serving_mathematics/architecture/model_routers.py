@@ -164,6 +164,8 @@ def _exceeds(found: FloatArray, time: float) -> float:
     """The same for t > 0, of what has been tried already."""
     steps = np.arange(found.size)
     log_factorial = np.cumsum(np.log(np.maximum(steps, 1)))
+    if time == 0:
+        return float(found[0])
     return float(np.exp(steps * math.log(time) - time - log_factorial) @ found)
 
 

@@ -133,7 +133,9 @@ def delay_for_stalls_s(probability: float, mean_itl_s: float, gap_s: float) -> f
     mean_itl_s = as_number(mean_itl_s=mean_itl_s)
     probability = require_in("(0, 1)", probability=probability)
     sigma = stall_probability(0.0, mean_itl_s, gap_s)
-    return max(0.0, mean_itl_s * math.log(sigma / probability) / (1 - sigma))
+    if sigma <= probability:
+        return 0.0
+    return mean_itl_s * math.log(sigma / probability) / (1 - sigma)
 
 
 def simulate_stalls(

@@ -70,7 +70,8 @@ def _crossed(thresholds: Sequence[float], effect: float) -> list[float]:
     step = effect / math.sqrt(looks)  # mean of one increment
     widest = max(c * math.sqrt(k) for k, c in enumerate(thresholds, start=1))
     unit, weight = _legendre(NODES * (1 + int(widest / 16)))
-    before, mass, crossed = np.zeros(1), np.ones(1), []  # nothing has happened yet: S₀ = 0
+    before, mass = np.zeros(1), np.ones(1)  # nothing has happened yet: S₀ = 0
+    crossed: list[float] = []
     for k, c in enumerate(thresholds, start=1):
         end = c * math.sqrt(k)
         beyond = _upper_tail(end - before - step) + _upper_tail(end + before + step)

@@ -56,8 +56,8 @@ NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution
 
 def _rest_point(utilization: float, choices: int) -> tuple[FloatArray, FloatArray]:
     """Mean-field shares s_0 … s_{L+1} and the Jacobian, shape (L, L), of the drift at s_1 … s_L."""
-    shares = [1.0]
-    while shares[-1] > 1e-18:
+    shares = [1.0, utilization]
+    while len(shares) < 3 or shares[-1] > 1e-18:
         shares.append(utilization * shares[-1] ** choices)
     s = np.array(shares)
     slope = utilization * choices * s ** (choices - 1)
@@ -83,6 +83,7 @@ def finite_fleet_mean(utilization: float, choices: int, servers: int) -> float:
     require(choices <= servers < math.inf and servers % 1 == 0, "servers", rule, servers)
     s, jacobian = _rest_point(utilization, choices)
     size = len(jacobian)
+    require_work(size**6 / 2000, utilization=utilization)
     noise = np.diag(2 * (s[1:-1] - s[2:]))  # jumps up and down are equally frequent at rest
     eye = np.eye(size)
     lyapunov = np.kron(jacobian, eye) + np.kron(eye, jacobian)
@@ -136,8 +137,8 @@ def simulate_fleet(
     require(grouped, "lanes", f"a multiple of {GROUPS}", lanes)
     warm_up = require_non_negative(warm_up=warm_up)
     require(warm_up + 1 <= horizon < math.inf, "horizon", "at least warm_up + 1", horizon)
-    work = lanes * servers * horizon * 20
-    require_work(work / 50, lanes=lanes, servers=servers, horizon=horizon)
+    events = 2 * horizon * servers  # of a lane, each of all lanes at once
+    require_work(events * (lanes + 2000) / 3, servers=servers, lanes=lanes, horizon=horizon)
     s, jacobian = _rest_point(utilization, choices)
     levels, place = len(jacobian), np.arange(lanes)
     weight = np.linalg.solve(jacobian.T, -np.ones(levels))[:, None]

@@ -32,7 +32,14 @@ from serving_mathematics.architecture.digits_classifier import (
     train_classifier,
 )
 from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.require import as_floats, as_number, require, require_in, require_shape
+from serving_mathematics.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_shape,
+    require_work,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -120,8 +127,10 @@ def mcnemar_exact(newly_wrong: int, newly_right: int) -> float:
     >>> mcnemar_exact(newly_wrong=0, newly_right=5)
     0.0625
     """
+    newly_wrong, newly_right = as_number(newly_wrong=newly_wrong, newly_right=newly_right)
     for name, count in (("newly_wrong", newly_wrong), ("newly_right", newly_right)):
         require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
+    require_work(min(newly_wrong, newly_right), newly_wrong=newly_wrong, newly_right=newly_right)
     pairs, smaller = int(newly_wrong + newly_right), int(min(newly_wrong, newly_right))
     if pairs <= 10_000:
         term = math.comb(pairs, smaller) / (1 << pairs)  # of the binomial sum, the largest

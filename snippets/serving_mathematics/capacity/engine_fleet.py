@@ -101,7 +101,7 @@ def simulate_engines(
     require_all_sorted(arrival_times=arrivals)
     require_shape(arrivals.shape, work_s=work)
     replicas = require_positive_integer(replicas=replicas)
-    require_work(replicas, replicas=replicas)
+    require_work(200 * replicas, replicas=replicas)
     sync_s = require_positive(sync_s=sync_s)
     startup_s = require_non_negative(startup_s=startup_s)
     end = float(arrivals[-1]) if end_s is None else end_s

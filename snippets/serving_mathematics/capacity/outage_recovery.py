@@ -39,6 +39,7 @@ from serving_mathematics.require import (
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def simulate_outage(
     ordered = 0 <= backoff_s[0] <= backoff_s[1] < math.inf
     require(ordered, "backoff_s", "base and cap, in order", backoff_s)
     horizon_s = require_positive_integer(horizon_s=horizon_s)
+    asked = 20 * (1 + retries) * base_rate * horizon_s + 200 * horizon_s
+    require_work(asked, base_rate=base_rate, retries=retries, horizon_s=horizon_s)
     first = rng.uniform(0, horizon_s, rng.poisson(base_rate * horizon_s))
     coming = [*np.sort(first).tolist(), math.inf]
     services = iter(rng.exponential(1 / service_rate, first.size * (1 + retries)).tolist())

@@ -36,6 +36,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -81,6 +82,7 @@ def erlang_a(
         patience,
         abandonment_rate,
     )
+    abandonment_rate = float(require_positive(abandonment_rate=abandonment_rate))
     load = arrival_rate / service_rate
     inverse = 1.0  # 1/B(k, load)
     for k in range(1, int(servers) + 1):
@@ -172,6 +174,7 @@ def codel_drop_times(drops: int) -> FloatArray:
     [0.0, 0.1, 0.1707, 0.2284]
     """
     drops = require_positive_integer(drops=drops)
+    require_work(drops, drops=drops)
     return np.concatenate([[0.0], np.cumsum(INTERVAL_S / np.sqrt(np.arange(1, int(drops))))])
 
 

@@ -41,6 +41,7 @@ from serving_mathematics.require import (
     require_all_non_negative,
     require_in,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def simulate_fork_join(
         "an integer of at least 1000",
         requests,
     )
+    require_work(fan_out * requests, fan_out=fan_out, requests=requests)
     arrivals = np.cumsum(rng.exponential(1 / utilization, requests))
     slowest = np.zeros(requests)
     for _ in range(int(fan_out)):

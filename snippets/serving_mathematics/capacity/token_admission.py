@@ -76,7 +76,8 @@ def admit(
 
     arrival_s: sorted [s], shape (n,). tokens: of each prompt, positive, shape (n,). tokens_per_s:
     r. most_requests: inside, the newcomer included. most_tokens: still to be read, the newcomer's
-    included. Raises ValueError on input outside these ranges.
+    included. First tokens of those refused are infinitely late. Raises ValueError on input outside
+    these ranges.
 
     >>> within = admit([0.0, 0.0, 0.0], [500, 8000, 500], 1000.0, most_tokens=2000)
     >>> within.admitted.tolist(), within.first_s.tolist()

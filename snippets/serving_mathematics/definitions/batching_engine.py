@@ -136,7 +136,9 @@ def engine_saturation(
     fixed_s, per_item_s = as_number(fixed_s=fixed_s, per_item_s=per_item_s)
     ceiling = engine_ceiling(demands_s, fixed_s, per_item_s, max_batch)
     think_time_s = require_non_negative(think_time_s=think_time_s)
-    step = fixed_s / (1 - ceiling * per_item_s)
+    spare = 1 - ceiling * per_item_s
+    require(spare > 0, "per_item_s", "small enough to leave time for a step of fixed_s", per_item_s)
+    step = fixed_s / spare
     return ceiling * (think_time_s + float(np.sum(as_floats(demands_s=demands_s))) + step)
 
 

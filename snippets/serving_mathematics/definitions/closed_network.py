@@ -32,6 +32,7 @@ from serving_mathematics.require import (
     require_all_sorted,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -50,6 +51,7 @@ def convolution_throughput(
     [0.5, 0.8]
     """
     clients = require_positive_integer(clients=clients)
+    require_work(200 * clients, clients=clients)
     demands = as_floats(demands_s=demands_s)
     require(demands.ndim == 1 and demands.size > 0, "demands_s", "a (K,) array", demands.shape)
     require_all_positive(demands_s=demands)
@@ -88,11 +90,14 @@ def simulate_cycles(
     >>> np.diff(done).tolist(), busy.tolist()  # one client, a cycle of six seconds
     ([6.0, 6.0, 6.0], [4.0, 8.0])
     """
-    think_time_s = as_number(think_time_s=think_time_s)
+    clients, think_time_s, cycles = as_number(
+        clients=clients, think_time_s=think_time_s, cycles=cycles
+    )
     demands = as_floats(demands_s=demands_s)
     convolution_throughput(clients, demands, think_time_s)  # refuses a bad network
     service_scv = require_non_negative(service_scv=service_scv)
     cycles = require_positive_integer(cycles=cycles)
+    require_work(clients * cycles + 200 * clients, clients=clients, cycles=cycles)
     draws = [
         gamma_times(rng, d, service_scv, int(cycles + clients)).tolist() for d in demands.tolist()
     ]

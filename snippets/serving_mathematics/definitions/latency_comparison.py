@@ -33,6 +33,7 @@ from serving_mathematics.require import (
     require_all_non_negative,
     require_in,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -61,12 +62,13 @@ def quantile_difference(
     old, new = as_numbers(old=old, new=new)
     probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
     draws = require_positive_integer(draws=draws)
+    require_work(draws, draws=draws)
     resampled = []
     for name, latencies in (("old", old), ("new", new)):
         x = np.asarray(latencies, dtype=float)
         require(x.ndim == 1 and x.size > 0, name, "non-empty (n,)", x.shape)
         require_all_non_negative(**{name: x})
-        rank = math.ceil(round(x.size * probability, 9))
+        rank = max(1, math.ceil(round(x.size * probability, 9)))
         places = np.ceil(x.size * rng.beta(rank, x.size - rank + 1, int(draws))).astype(int)
         resampled.append(np.sort(x, kind="stable")[np.clip(places, 1, x.size) - 1])
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]

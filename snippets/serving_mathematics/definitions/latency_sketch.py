@@ -48,6 +48,13 @@ def bucket_ratio(relative_error: float) -> float:
     return (1 + relative_error) / (1 - relative_error)
 
 
+def _log_ratio(relative_error: float) -> float:
+    """ln γ, also where γ is hardly above 1."""
+    if relative_error < 1e-3:
+        return 2 * math.atanh(relative_error)
+    return math.log(bucket_ratio(relative_error))
+
+
 @dataclass(frozen=True)
 class LatencySketch:
     """Log histogram: relative error α, keys of the buckets in use (rising, shape (m,)) and how many
@@ -71,8 +78,8 @@ class LatencySketch:
 def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySketch:
     """Log histogram of latencies: the key of a latency x is ⌈log x / log γ⌉.
 
-    latencies: shape (n,), positive, n ≥ 1, any unit. relative_error: α in (0, 1). Raises ValueError
-    outside these ranges.
+    latencies: shape (n,), positive, n ≥ 1, any unit. relative_error: α in [10⁻¹⁵, 1). Raises
+    ValueError outside these ranges.
 
     >>> sketch([1.0, 2.0, 3.0, 10.0], relative_error=0.5).keys.tolist()
     [0, 1, 3]
@@ -80,7 +87,9 @@ def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySke
     x = as_floats(latencies=latencies)
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_positive(latencies=x)
-    log_ratio = math.log(bucket_ratio(relative_error))
+    relative_error = require_in("(0, 1)", relative_error=relative_error)
+    require(relative_error >= 1e-15, "relative_error", "at least 1e-15", relative_error)
+    log_ratio = _log_ratio(relative_error)
     keys = np.ceil(np.log(x) / log_ratio).astype(np.int64)
     lowest = keys.min()
     if keys.max() - lowest < x.size:  # then to count in place takes less than to sort
@@ -139,7 +148,7 @@ def bucket_count(shortest: float, longest: float, relative_error: float = 0.01) 
     require(shortest <= longest < math.inf, "longest", f"finite and ≥ {shortest}", longest)
     relative_error = require_in("(0, 1)", relative_error=relative_error)
     spread = math.log(longest) - math.log(shortest)
-    return math.ceil(spread / (2 * math.atanh(relative_error))) + 1
+    return math.ceil(spread / _log_ratio(relative_error)) + 1
 
 
 def native_bucket(latencies: npt.ArrayLike, schema: int) -> npt.NDArray[np.int64]:

@@ -264,7 +264,9 @@ def long_run_means(
     >>> long_run_means(np.random.default_rng(0), 0.5, 2, arrival_scv=0, service_scv=0).tolist()
     [0.0, 0.0]
     """
-    arrival_scv, service_scv = as_number(arrival_scv=arrival_scv, service_scv=service_scv)
+    blocks, servers, arrival_scv, service_scv = as_number(
+        blocks=blocks, servers=servers, arrival_scv=arrival_scv, service_scv=service_scv
+    )
     utilization = require_in("(0, 1)", utilization=utilization)
     for name, count in (("blocks", blocks), ("servers", servers)):
         require(count % 1 == 0 and count >= 1, name, "a positive integer", count)

@@ -28,6 +28,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 MINUTE, DAY = 60.0, 86400.0  # s
@@ -75,6 +76,7 @@ def simulated_downtime(
     """
     months = require_positive_integer(months=months)
     mean_outages = require_non_negative(mean_outages=mean_outages)
+    require_work(months * (1 + mean_outages), months=months, mean_outages=mean_outages)
     mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
     counts = rng.poisson(mean_outages, months).astype(np.intp)  # which a browser has 32 bits for
     month = np.repeat(np.arange(months), counts)

@@ -34,6 +34,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -130,12 +131,14 @@ def gamma_arrivals_wait(utilization: float, arrival_scv: float) -> float:
     free = 1.0  # 1 − σ
     for _ in range(NEWTON_STEPS):
         stretch = gap * arrival_scv * free
-        bent = 0.0  # gap·free − power, the power of e that is the transform
-        if arrival_scv > 1e-12:  # below, it is 0 to twelve digits
-            bent = _beyond_log(stretch) / arrival_scv
-        power = gap * free - bent
+        bent, power = 0.0, gap * free  # of e, which is the transform; bent: by how much it is less
+        if arrival_scv > 1e-12:  # below, it is that to twelve digits
+            bent, power = _beyond_log(stretch) / arrival_scv, math.log1p(stretch) / arrival_scv
         slope = -math.expm1(math.log1p(spare) - power - math.log1p(stretch))
-        free -= (bent + _beyond_exp(power) - spare * free) / slope  # free − 1 + e^(−power)
+        miss = free + math.expm1(-power)
+        if gap * free < 0.5:
+            miss = bent + _beyond_exp(power) - spare * free  # the same, without its difference
+        free -= miss / slope
     return (1 - free) / free
 
 
@@ -199,6 +202,7 @@ def constant_service_wait(utilization: float, servers: int) -> float:
     """
     utilization = require_in("(0, 1)", utilization=utilization)
     servers = require_positive_integer(servers=servers)
+    require_work(servers, servers=servers)
     load = utilization * servers
     turns = np.exp(2j * np.pi * np.arange(1, servers) / servers)
     roots = np.zeros_like(turns)

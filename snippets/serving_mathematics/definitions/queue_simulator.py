@@ -133,6 +133,7 @@ def gamma_times(
     whole = all(0 <= n < math.inf and n % 1 == 0 for n in np.atleast_1d(size))
     require(whole, "size", "made of integers ≥ 0", size)
     shape = tuple(int(n) for n in np.atleast_1d(size))
+    require_work(math.prod(shape), size=size)
     if scv == 0:
         return np.full(shape, float(mean))
     if scv == 1:

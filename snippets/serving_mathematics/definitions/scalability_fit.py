@@ -36,6 +36,7 @@ from serving_mathematics.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ def bootstrap_fits(
     [[0.5, 0.25, 88.0]]
     """
     replicates = require_positive_integer(replicates=replicates)
+    require_work(200 * replicates, replicates=replicates)
     n, x = np.array(fit.concurrency), np.array(fit.throughput)
     fitted = usl_throughput(n, fit.contention, fit.coherency, fit.single)
     size = (int(replicates), n.size)

@@ -36,7 +36,7 @@ from serving_mathematics.require import as_floats, as_number, require, require_i
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEAST_LOAD = 1e-280  # below which gaps would pass the range of a float, and nobody waits anyway
+LEAST_LOAD = 1e-90  # below which gaps would pass the range of sizes, and nobody waits anyway
 
 
 def load_cap(quantile: Callable[[float], float], objective_s: float) -> float:

@@ -58,6 +58,8 @@ def errors_to_fire(requests: npt.ArrayLike, slo: float, burn: float) -> Counts:
     )
     slo = require_in("(0, 1)", slo=slo)
     burn = require_positive(burn=burn)
+    most = burn * float(counts.max(initial=0.0))
+    require(most <= 2**53, "burn", "such that errors can be counted, up to 2**53", burn)
     return (np.floor(burn * (1 - slo) * counts + 1e-9) + 1).astype(np.int64)
 
 

@@ -31,6 +31,7 @@ from serving_mathematics.require import (
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def binomial_probabilities(trials: int, probability: float) -> npt.NDArray[np.fl
     [0.25, 0.5, 0.25]
     """
     trials = require_non_negative_integer(trials=trials)
+    require_work(trials, trials=trials)
     probability = require_in("(0, 1)", probability=probability)
     k = np.arange(1, trials + 1)
     ratios = np.log((trials - k + 1) / k) + math.log(probability) - math.log1p(-probability)
@@ -108,6 +110,7 @@ def page_start_probability(
     True
     """
     windows = as_number(windows=windows)
+    require_work(200 * windows, windows=windows)
     error_rate = require_in("(0, 1)", error_rate=error_rate)
     in_short, in_long = _needed(requests_short, slo, burn, windows)
 

@@ -102,9 +102,10 @@ def weighted_checksum(values: Sequence[int]) -> int:
     """
     require(not np.ma.is_masked(values), "values", "without masked elements", values)
     require(len(values) > 0, "values", "non-empty", list(values))
-    whole = [-(2**63) <= value < 2**63 and value % 1 == 0 for value in values]
-    require(all(whole), "values", "made of 64-bit integers", list(values))
-    return sum(position * int(value) for position, value in enumerate(values, start=1))
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    whole = [-(2**63) <= value < 2**63 and value % 1 == 0 for value in plain]
+    require(all(whole), "values", "made of 64-bit integers", plain)
+    return sum(position * int(value) for position, value in enumerate(plain, start=1))
 
 
 def arrays_per_checksum(length: int, levels: int = 256) -> npt.NDArray[np.int64]:

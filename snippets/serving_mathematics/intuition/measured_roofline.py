@@ -28,6 +28,7 @@ from serving_mathematics.require import (
     require,
     require_positive,
     require_shape,
+    require_work,
     widen_fields,
 )
 
@@ -124,6 +125,8 @@ def generation_time(
     >>> generation_time(tiny, Device(1e9, 14.0, 1.0), 1, 1, 2, bytes_per_number=1.0, overlap=False)
     (0.6428571428571429, 0.7857142857142857)
     """
+    output_tokens = as_number(output_tokens=output_tokens)
+    require_work(output_tokens, output_tokens=output_tokens)
     batch, input_tokens, devices = as_number(
         batch=batch, input_tokens=input_tokens, devices=devices
     )

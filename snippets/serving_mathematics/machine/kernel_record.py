@@ -136,6 +136,7 @@ def cells(x: Array, y: Array, width: float) -> list[list[int]]:
     """
     width = as_number(width=width)
     require_all_positive(x=x, y=y, width=[width])
+    require(width >= 1e-9, "width", "at least 1e-9", width)
     where = np.floor(np.log2(np.stack([x, y], axis=1)) / width).astype(int)
     found, counts = np.unique(where, axis=0, return_counts=True)
     return [[*map(int, cell), int(count)] for cell, count in zip(found, counts, strict=True)]

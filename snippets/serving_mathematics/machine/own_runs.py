@@ -152,6 +152,7 @@ def fit_moves(
     first, each = as_floats(first_token_s=first_token_s), as_floats(per_token_s=per_token_s)
     require_all_positive(per_token_s=each, first_token_s=first[~np.isnan(first)])
     spreads = require_all_positive(spreads=as_floats(spreads=spreads))
+    require(np.all(spreads <= 1e3), "spreads", "at most 1,000 each", spreads)
 
     def residuals(moved: Array) -> Array:
         return _residuals(work, first, each, base, spreads, moved)

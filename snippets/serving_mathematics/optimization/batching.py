@@ -34,6 +34,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def greedy_latency(
     >>> round(latency_s, 9), round(batch, 9)  # M/D/1 at half load: 1.5 service times
     (0.0075, 1.0)
     """
+    largest = as_number(largest=largest)
+    require_work(100 * largest**2, largest=largest)
     arrival_rate = as_number(arrival_rate=arrival_rate)
     whole = largest % 1 == 0 and 1 <= largest <= 1000
     require(whole, "largest", "an integer from 1 to 1000", largest)

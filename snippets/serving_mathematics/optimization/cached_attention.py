@@ -120,7 +120,9 @@ def random_decoder(
     none. Raises ValueError on sizes that are not positive integers or do not divide, and on more
     than 1000 layers.
     """
-    layers, width, query_heads = as_number(layers=layers, width=width, query_heads=query_heads)
+    layers, width, query_heads, hidden, vocabulary = as_number(
+        layers=layers, width=width, query_heads=query_heads, hidden=hidden, vocabulary=vocabulary
+    )
     sizes = {"layers": layers, "width": width, "query_heads": query_heads, "kv_heads": kv_heads}
     for name, size in (sizes | {"hidden": hidden, "vocabulary": vocabulary}).items():
         require(1 <= size < math.inf and size % 1 == 0, name, "a positive integer", size)

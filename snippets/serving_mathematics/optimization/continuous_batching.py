@@ -45,6 +45,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_non_negative_integer,
     require_positive_integer,
+    require_work,
     widen_fields,
 )
 
@@ -271,7 +272,7 @@ def chat_workload(
     rate = as_number(rate=rate)
     require(rate > 0, "rate", "positive", rate)
     requests = require_positive_integer(requests=requests)
-    require(requests < 2**31, "requests", "below 2³¹", requests)
+    require_work(requests / 10, requests=requests)  # as many as memory holds
     prompt, output = as_number(
         mean_prompt_tokens=mean_prompt_tokens, mean_output_tokens=mean_output_tokens
     )

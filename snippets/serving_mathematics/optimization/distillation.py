@@ -85,8 +85,8 @@ def distillation_loss(
     """Mean over rows of (1 − a)·CE + a·T²·KL(softmax(v/T)‖softmax(z/T)) [nat].
 
     student_logits, teacher_logits: z and v, shape (n, classes). temperature: T > 0. labels:
-    classes, shape (n,); needed when a < 1. soft_weight: a in [0, 1]. Raises ValueError outside
-    these ranges.
+    classes, shape (n,); needed when a < 1. soft_weight: a in [0, 1]. Infinite where the student
+    rules out what the teacher or a label does not. Raises ValueError outside these ranges.
 
     >>> z = [[0.0, math.log(3.0)]]
     >>> round(distillation_loss(z, [[0.0, 0.0]], 1.0, labels=[1], soft_weight=0.5), 6)

@@ -36,7 +36,13 @@ from serving_mathematics.optimization.dependent_acceptances import (
 from serving_mathematics.optimization.distillation import kl_divergence, soften
 from serving_mathematics.optimization.speculative_decoding import best_draft_length, speedup
 from serving_mathematics.optimization.speculative_sampling import MeanTokens, speculate
-from serving_mathematics.require import as_floats, as_numbers, require, require_positive_integer
+from serving_mathematics.require import (
+    as_floats,
+    as_numbers,
+    require,
+    require_positive_integer,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +72,7 @@ def fit_draft(contexts: npt.ArrayLike, targets: npt.ArrayLike, size: int) -> Flo
     size = require_positive_integer(size=size)
     known = seen.ndim == 1 and seen.size > 0 and np.isin(seen, np.arange(size)).all()
     require(known, "contexts", f"integers below {size}", contexts)
+    require_work(size, size=size)
     good = wanted.ndim == 2 and len(wanted) == seen.size and np.all(wanted >= 0)
     good = good and np.all(np.abs(wanted.sum(axis=1) - 1) < 1e-9)
     require(good, "targets", "one distribution per context", wanted.shape)

@@ -39,6 +39,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
     widen_fields,
 )
 
@@ -102,7 +103,13 @@ def multi_turn_workload(
     user_tokens, answer_tokens: means of what each turn adds, geometric. Tokens are uniform numbers.
     Raises ValueError on counts below 1 or times that are not positive and finite.
     """
-    user_tokens, answer_tokens = as_number(user_tokens=user_tokens, answer_tokens=answer_tokens)
+    conversations, turns, system_tokens, user_tokens, answer_tokens = as_number(
+        conversations=conversations,
+        turns=turns,
+        system_tokens=system_tokens,
+        user_tokens=user_tokens,
+        answer_tokens=answer_tokens,
+    )
     for name, count in (
         ("conversations", conversations),
         ("turns", turns),
@@ -112,6 +119,15 @@ def multi_turn_workload(
     for name, mean in (("user_tokens", user_tokens), ("answer_tokens", answer_tokens)):
         require(1 <= mean < math.inf, name, "at least 1 and finite", mean)
     rate_per_s, think_s = require_positive(rate_per_s=rate_per_s, think_s=think_s)
+    added = 2 * turns * (user_tokens + answer_tokens)  # at most, in the mean
+    require_work(
+        conversations * turns * (system_tokens + added),
+        conversations=conversations,
+        turns=turns,
+        system_tokens=system_tokens,
+        user_tokens=user_tokens,
+        answer_tokens=answer_tokens,
+    )
     system = rng.integers(0, VOCABULARY, int(system_tokens))
     starts = np.cumsum(rng.exponential(1 / rate_per_s, int(conversations)))
     result = []

@@ -37,7 +37,7 @@ from serving_mathematics.optimization.hardware_scheduling import (
     predicted_sjf_mean,
     response_by_size,
 )
-from serving_mathematics.require import as_floats, require, require_non_negative
+from serving_mathematics.require import as_floats, require, require_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,7 +109,7 @@ def noisy_predictions(
 ) -> FloatArray:
     """Sizes as a predictor might give them: times a lognormal factor of median 1 [s].
 
-    size_s: positive [s], any shape, not empty. log_error: ε ≥ 0, standard deviation of
+    size_s: positive [s], any shape, not empty. log_error: ε in [0, 50], standard deviation of
     ln(predicted/true). Raises ValueError on anything else.
 
     >>> noisy_predictions(np.random.default_rng(0), [1.0, 2.0], log_error=0.0).tolist()
@@ -118,7 +118,7 @@ def noisy_predictions(
     sizes = as_floats(size_s=size_s)
     positive = sizes.size > 0 and np.all((sizes > 0) & (sizes < math.inf))
     require(positive, "size_s", "positive and finite, not empty", sizes)
-    log_error = require_non_negative(log_error=log_error)
+    log_error = require_in("[0, 50]", log_error=log_error)
     return np.asarray(sizes * np.exp(log_error * rng.standard_normal(sizes.shape)))
 
 

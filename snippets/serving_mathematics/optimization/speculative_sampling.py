@@ -29,6 +29,7 @@ from serving_mathematics.require import (
     require,
     require_non_negative_integer,
     require_positive_integer,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -139,6 +140,11 @@ def speculate(
     require(known, "contexts", f"integers below {size}", contexts)
     draft_tokens = require_non_negative_integer(draft_tokens=draft_tokens)
     rounds = require_positive_integer(rounds=rounds)
+    require_work(
+        draft_tokens * rounds + 200 * draft_tokens + 200 * rounds,
+        draft_tokens=draft_tokens,
+        rounds=rounds,
+    )
 
     def draw(edges: FloatArray) -> IntArray:
         level = rng.random((len(edges), 1)) * edges[:, -1:]

@@ -23,7 +23,7 @@ from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.require import as_numbers, require, require_positive_integer
+from serving_mathematics.require import as_numbers, require, require_positive_integer, require_work
 
 WIDTH = 360.0  # of a plot, and of what is within its axes, in the units of its own text of 12
 LEFT, RIGHT = 46.0, 348.0
@@ -108,6 +108,7 @@ def axis_ticks(axis: Axis, most: int = 6) -> list[float]:
     ([0.0, 0.5, 1.0, 1.5, 2.0], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
     """
     most = require_positive_integer(most=most)
+    require_work(200 * most, most=most)
     if axis.log:
         first, last = (math.floor(math.log10(end)) for end in (axis.low, axis.high))
         factors = (1, 2, 5) if 3 * math.log10(axis.high / axis.low) <= most else (1,)

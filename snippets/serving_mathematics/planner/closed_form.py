@@ -140,7 +140,8 @@ def closed_form(
     """Load, concurrency, memory, TPOT and TTFT of a replica from the costs of its engine.
 
     asked: a sample of requests; their times are not used. rate_per_s: λ of the replica. quantiles:
-    in (0, 1). arrival_scv: C_a² of its gaps. Raises ValueError outside these ranges.
+    in (0, 1). arrival_scv: C_a² of its gaps. Infinite where the replica cannot keep up. Raises
+    ValueError outside these ranges.
 
     >>> asked = Workload([0], [1], [100])
     >>> told = closed_form(asked, 0.02, Engine(0.1, decode_token_s=0.1))

@@ -41,6 +41,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ def dispatched_finish_s(durations: Sequence[float], workers: int, dispatch_s: fl
     require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
     require(np.all((times >= 0) & (times < math.inf)), "durations", "finite and ≥ 0", times)
     workers = require_positive_integer(workers=workers)
+    require_work(workers, workers=workers)
     dispatch_s = require_non_negative(dispatch_s=dispatch_s)
     free_at, last = [0.0] * int(workers), 0.0
     for number, duration in enumerate(times.tolist()):
@@ -264,6 +266,7 @@ def simulate_chunk(seed: int, first: int, last: int, customers: int = 200) -> Mo
     last, customers = require_positive_integer(last=last, customers=customers)
     require(0 <= first < last, "first", f"from 0 and below last = {last}", first)
     require(last - first <= 1e6, "last", "at most a million after first", last)
+    require_work(200 * last, last=last)
     customers = require_in("[1, 1e8]", customers=customers)
     means = []
     for place in range(first, last):

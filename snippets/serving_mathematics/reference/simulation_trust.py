@@ -203,6 +203,11 @@ def coverages(
     outside these ranges.
     """
     batch_customers, runs = as_number(batch_customers=batch_customers, runs=runs)
+    require_work(
+        batch_customers * runs + 200 * batch_customers + 200 * runs,
+        batch_customers=batch_customers,
+        runs=runs,
+    )
     utilization = require_in("(0, 1)", utilization=utilization)
     for name, count in (("batch_customers", batch_customers), ("runs", runs)):
         require(count % 1 == 0 and 1 <= count <= 10**6, name, "an integer from 1 to 10^6", count)
@@ -222,7 +227,8 @@ def coverages(
             wait = wait.copy()
         batch /= batch_customers
     middle = means.mean(axis=0)
-    independent = np.sqrt(squares / BATCHES / batch_customers - middle**2)
+    spread = squares / BATCHES / batch_customers - middle**2
+    independent = np.sqrt(np.maximum(spread, 0.0))  # rounding may leave less than 0
     error = means.std(axis=0, ddof=1) / math.sqrt(BATCHES)
     low, high = _adjusted_ends(np.ascontiguousarray(means.T))
     off = np.abs(middle - exact)
