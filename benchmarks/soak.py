@@ -5,8 +5,9 @@ Each runs in a process of its own. Its capacity is measured first, by a few clie
 as soon as they are answered; then requests arrive at five times that rate, whether or not earlier
 ones are answered. Each must end in an answer or in a refusal with a status; one whose connection
 ends without either is lost. Memory is that of the server's processes, after each tenth of the time:
-what they keep on purpose, as an engine keeps kernels for each size of a step, comes to an end, and
-what leaks does not. `make soak MINUTES=10` takes fifty minutes; it fails when something is lost,
+what they keep on purpose, as an engine keeps kernels for each size of a step, comes to an end (on a
+slow machine after more than half an hour, as it takes a step of each size), and what leaks does
+not. `make soak MINUTES=10` takes fifty minutes; it fails when something is lost,
 when memory has grown by more than a tenth in the second half, or when a server's own counts do not
 add up.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,26 @@ def test_where_no_other_token_would_be_drawn_the_likeliest_is_taken(
             engine.step()
         answers.append(engine.tokens(1).tokens)
     assert answers[0] == answers[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory under /proc")
+def test_memory_grows_with_blocks_and_sizes_that_were_not_met_before(small_model: Path) -> None:
+    """When every block of the cache has been used, and a step has had each number of tokens once,
+    the same again, twenty times, adds nothing."""
+    engine = TokenEngine(Settings(max_sequences=4, kv_blocks=60, context_tokens=1024), small_model)
+    numbers = itertools.count(1)
+
+    def answered(sizes: Sequence[int]) -> float:
+        """Resident memory [MB] after a prompt of each size, one after another."""
+        for size in sizes:
+            number = next(numbers)
+            engine.add(number, Ask(tuple(range(2, 2 + size)), 1))
+            while not engine.idle:
+                engine.step()
+            engine.tokens(number)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    answered([900] * 8)
+    sizes = range(1, 60, 2)
+    before = answered([*sizes] * 2)
+    assert answered([*sizes] * 20) < before + 10
