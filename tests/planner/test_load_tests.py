@@ -258,7 +258,7 @@ def test_files_and_typed_text_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"\xff\xfe\xff")
     for text, message in (
         ("nowhere.json", "load_test must be files that can be read, or typed, got 'nowhere.json'"),
-        ("\0", "load_test must be files that can be read"),
+        ("\0", "load_test a file must have a name"),
         ("x" * 99, f"or typed, got '{'x' * 60}'$"),
         (f"1:1:{'x' * 99}", f"in seconds, got '1:1:{'x' * 36}'$"),
         (f"1:1:{'1.' * 99}", rf"in seconds, got '1:1:{'1.' * 18}'$"),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -327,16 +325,6 @@ def test_a_cluster_answers_as_this_process_does(
     assert told(capsys, "--grid", str(file))[1] == remote
 
 
-def test_an_output_that_cannot_be_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "plan.json").mkdir()
-    status, _, err = told(capsys, "--rate-per-s", "1", *QUICK, "--out", str(tmp_path / "plan.json"))
-    assert status == 2
-    assert "directory" in err
-    assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
-
-
 def test_an_output_is_tried_before_anything_is_computed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,43 +332,80 @@ def test_an_output_is_tried_before_anything_is_computed(
         raise AssertionError("computed")
 
     monkeypatch.setattr(planner_command, "answer", never)
-    monkeypatch.setattr(tempfile, "TemporaryFile", _full)
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
-    (tmp_path / "nowhere.json").symlink_to(tmp_path / "none" / "plan.json")
+    (tmp_path / "null.json").symlink_to(os.devnull)
+    os.mkfifo(tmp_path / "pipe.json")
+    plain = "--out must be a plain file, or nothing yet, got"
     for name, words in (
-        ("folder.json", f"{tmp_path / 'folder.json'}: Is a directory"),
-        ("loop.json", "--out must not be a loop of links"),
-        ("nowhere.json", "--out must be in a folder that exists"),
-        ("plan.json", f"{tmp_path / 'plan.json'}: No space left on device"),
+        ("folder.json", f"{plain} '{tmp_path / 'folder.json'}', which is a folder"),
+        ("loop.json", f"{plain} '{tmp_path / 'loop.json'}', which is a link"),
+        ("null.json", f"{plain} '{tmp_path / 'null.json'}', which is a link"),
+        ("pipe.json", f"{plain} '{tmp_path / 'pipe.json'}', which is a pipe"),
+        ("none/plan.json", "--out must be in a folder that exists"),
+        ("plan.json/", "--out must name a file, got"),
     ):
-        status, out, err = told(capsys, "--rate-per-s", "1", "--out", str(tmp_path / name))
+        status, out, err = told(capsys, "--rate-per-s", "1", "--out", f"{tmp_path}/{name}")
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert err.startswith(words)
+    for option in ("--out", "--figure", "--question", "--grid"):
+        status, out, err = told(capsys, "--rate-per-s", "1", option, "")
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(option)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["folder.json", "loop.json", "null.json", "pipe.json"]
 
 
-def _full(**_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/else")
-
-
-def test_an_output_keeps_its_link_and_its_mode(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("link", ["", "hard", "soft"])
+@pytest.mark.parametrize("option", ["--question", "--grid", "--trace", "--model", "--load-test"])
+def test_no_input_is_written(
+    option: str, link: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    file, link = kept / "real.json", tmp_path / "plan.json"
+    """By its own name, by another name of the same file, and where it was read through a link."""
+    rows = "\n".join(f"{2 * i},100,5" for i in range(120))
+    texts = {
+        "--question": '{"rate_per_s": 1}',
+        "--grid": '{"rate_per_s": [1, 2]}',
+        "--trace": f"time,isl,osl\n{rows}\n",
+        "--model": json.dumps(CONFIG),
+        "--load-test": (Path(__file__).parent / "load_tests" / "vllm.json").read_text(),
+    }
+    file = tmp_path / "real.json"
+    file.write_text(texts[option])
+    other = tmp_path / "other.json"
+    if link == "hard":
+        other.hardlink_to(file)
+    elif link == "soft":
+        other.symlink_to(file)
+    read, written = (other, file) if link else (file, file)
+    asked = [] if option in ("--trace", "--question", "--grid") else ["--rate-per-s", "1"]
+    status, _, err = told(capsys, *asked, *QUICK, option, str(read), "--out", str(written))
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("--out must be no file that is read, got")
+    assert file.read_text() == texts[option]
+
+
+CONFIG = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+}
+
+
+def test_an_output_keeps_its_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, new = tmp_path / "plan.json", tmp_path / "new.json"
     file.write_text("before")
-    file.chmod(0o640)
-    link.symlink_to("kept/real.json")
-    asked = ("--rate-per-s", "1", *QUICK, "--out")
-    assert told(capsys, *asked, str(link)) == (0, "", "")
-    assert link.is_symlink()
-    assert json.loads(file.read_text())[0]["rate_per_s"] == 1
-    assert file.stat().st_mode & 0o777 == 0o640
-    assert [x.name for x in kept.iterdir()] == ["real.json"]
-    (tmp_path / "null.json").symlink_to(os.devnull)
-    assert told(capsys, *asked, str(tmp_path / "null.json")) == (0, "", "")
-    assert not Path(os.devnull).is_file()
+    file.chmod(0o600)
+    for path in (file, new):
+        assert told(capsys, "--rate-per-s", "1", *QUICK, "--out", str(path)) == (0, "", "")
+        assert json.loads(path.read_text())[0]["rate_per_s"] == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+    umask = os.umask(0)
+    os.umask(umask)
+    assert new.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 @pytest.mark.parametrize("place", range(4))

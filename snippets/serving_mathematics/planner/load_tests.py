@@ -25,10 +25,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from serving_mathematics import checks
+from serving_mathematics.files import json_values, read_text
 from serving_mathematics.machine.catalogue import compared, find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment
 from serving_mathematics.machine.own_runs import OwnRun
@@ -228,21 +228,6 @@ def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
     )
 
 
-def _objects(text: str, where: str) -> list[Any]:
-    """The JSON values of a file, one after the other."""
-    decoder, values, place = json.JSONDecoder(), [], 0
-    text = text.strip()
-    while place < len(text):
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
-        values.append(value)
-        while place < len(text) and text[place].isspace():
-            place += 1
-    return values
-
-
 def read_load_test(text: str, where: str) -> list[LoadRun]:
     """The runs of one file.
 
@@ -259,7 +244,10 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
     if re.match(r"\s*\"?Metric\"?,", text.removeprefix("\ufeff")):
         return [_plausible(_aiperf_table(text.removeprefix("\ufeff"), where))]
     runs: list[LoadRun] = []
-    values = _objects(text.removeprefix("\ufeff"), where)
+    try:
+        values = json_values(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         if isinstance(value, Mapping) and "completed" in value and "duration" in value:
@@ -341,12 +329,12 @@ def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> lis
     runs = []
     for path in (part.strip() for part in text.split(",")):
         try:
-            content = Path(path).read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"load_test {path}: must be UTF-8 text, got {error.reason}") from error
-        except (OSError, ValueError):
+            content = read_text(path)
+        except OSError:
             rule = "must be files that can be read, or typed"
             raise ValueError(f"load_test {rule}, got {path[:60]!r}") from None
+        except ValueError as error:
+            raise ValueError(f"load_test {error}") from None
         runs += read_load_test(content, f"load_test {path}")
     return runs
 

@@ -20,17 +20,14 @@ import argparse
 import contextlib
 import csv
 import difflib
-import errno
 import importlib
 import io
 import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -40,6 +37,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from serving_mathematics import checks
+from serving_mathematics.files import inputs_noted, read_text, require_output, write_text
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
 from serving_mathematics.machine.deployments import BACKENDS
 from serving_mathematics.machine.own_runs import calibration_rows, calibration_text
@@ -57,6 +55,7 @@ from serving_mathematics.planner.launch import launch_command, launch_files, sta
 from serving_mathematics.planner.questions import FIELDS, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 
+MOST_OF_QUESTIONS = 32 * 2**20  # bytes of a question or a grid
 WORTH_A_PROCESS = 8  # questions, or deployments that are compared
 WORKERS = (
     "processes, for a grid or a comparison [default: one for each core, where it has 8 of them]"
@@ -171,57 +170,13 @@ def _kind(name: str, option: str, kinds: tuple[str, ...] = (".json", ".csv")) ->
 
 
 def _read(name: str, option: str, kind: str) -> list[dict[str, object]]:
+    if not name:
+        raise _Wrong(f"{option} must name a file, got ''")
+    text = read_text(name, MOST_OF_QUESTIONS)
     try:
-        return read_grid(Path(name).read_bytes().decode("utf-8"), kind)
-    except UnicodeDecodeError as error:
-        raise _Wrong(f"{option} {name} must be UTF-8 text, got {error.reason}") from error
+        return read_grid(text, kind)
     except ValueError as error:
         raise _Wrong(f"{name}: {error}") from error
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Errors name the file that was asked for, not one beside it or behind a link."""
-    try:
-        yield
-    except OSError as problem:
-        raise OSError(problem.errno, problem.strerror, name) from problem
-
-
-def _target(name: str, option: str) -> Path:
-    """The file to write, behind links, after a try."""
-    target = Path(name)
-    with contextlib.suppress(RuntimeError):  # of a loop, of which Python 3.13 says nothing
-        target = target.resolve()
-    if target.is_symlink():
-        raise _Wrong(f"{option} must not be a loop of links, got {name!r}")
-    if not target.parent.is_dir():
-        raise _Wrong(f"{option} must be in a folder that exists, got {name!r}")
-    with _naming(name):
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if target.is_file() or not target.exists():
-            with tempfile.TemporaryFile(dir=target.parent):
-                pass
-    return target
-
-
-def _write(name: str, target: Path, text: str) -> None:
-    """Whole or not at all, with the mode of the file that was there."""
-    with _naming(name):
-        if target.exists() and not target.is_file():  # a device or a pipe
-            target.write_text(text, encoding="utf-8", newline="")
-            return
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            partial.write_text(text, encoding="utf-8", newline="")
-            if target.exists():
-                shutil.copymode(target, partial)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _follow_parent() -> None:
@@ -334,7 +289,8 @@ def main(arguments: list[str]) -> int:
     """The command; the process's exit status."""
     options = command_parser().parse_args(arguments)
     try:
-        return _answer(options)
+        with inputs_noted() as inputs:
+            return _answer(options, inputs)
     except BrokenPipeError:
         raise
     except Infeasible as problem:
@@ -347,10 +303,15 @@ def main(arguments: list[str]) -> int:
         print(f"{where}{problem.strerror or problem}", file=sys.stderr)
     except (futures.BrokenExecutor, futures.CancelledError) as problem:
         print(f"a worker ended before its work did: {problem}", file=sys.stderr)
+    except MemoryError:
+        print(
+            "the question must fit in the memory of this machine, got one too large",
+            file=sys.stderr,
+        )
     return 2
 
 
-def _answer(options: argparse.Namespace) -> int:
+def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.presets:
         print(_presets())
         return 0
@@ -358,10 +319,13 @@ def _answer(options: argparse.Namespace) -> int:
         raise _Wrong("--question must be left out where --grid is given, got both")
     if options.grid is not None and (options.flags or options.kubernetes or options.figure):
         raise _Wrong("--flags, --kubernetes and --figure are for one question, got a grid")
-    kind = _kind(options.out, "--out") if options.out else ""
-    target = _target(options.out, "--out") if kind else None
-    drawn = _kind(options.figure, "--figure", (".svg",)) if options.figure else ""
-    figure = _target(options.figure, "--figure") if drawn else None
+    kind = _kind(options.out, "--out") if options.out is not None else ""
+    if options.figure is not None:
+        _kind(options.figure, "--figure", (".svg",))
+    files = {"--out": options.out, "--figure": options.figure}
+    written = {option: name for option, name in files.items() if name is not None}
+    for option, name in written.items():
+        require_output(name, option)
     rows: list[dict[str, object]] = [{}]
     if options.grid is not None:
         rows = _read(options.grid, "--grid", _kind(options.grid, "--grid"))
@@ -371,13 +335,15 @@ def _answer(options: argparse.Namespace) -> int:
             raise _Wrong(f"{options.question}: lists are for --grid, got {len(rows)} questions")
     typed = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
     questions = read_questions([row | typed for row in rows])
+    for option, name in written.items():
+        require_output(name, option, inputs)
     if options.grid is None:
         with _executor(options.workers, options.dask, len(questions[0])) as executor:
             progress = _told(sys.stderr, "deployments")
             told = answer(questions[0], _watched(sys.stderr), executor, progress)
         records: list[Record] = [answer_record(told)]
-        if figure:
-            _write(options.figure, figure, plots_file(answer_plots(told)))
+        if options.figure is not None:
+            write_text(options.figure, "--figure", plots_file(answer_plots(told)), inputs)
         question, best = told.question, told.plan.best
         first, *others = starts(told)
         if options.flags or options.kubernetes:
@@ -405,8 +371,8 @@ def _answer(options: argparse.Namespace) -> int:
         asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
         records = [row | record for row, record in zip(asked, records, strict=True)]
         text = _overview(rows, records)
-    if target:
-        _write(options.out, target, records_text(records, kind))
+    if kind:
+        write_text(options.out, "--out", records_text(records, kind), inputs)
     else:
         print(text)
     return 0

@@ -11,20 +11,15 @@ RFC 4180 for CSV.
 
 from __future__ import annotations
 
-import csv
 import difflib
-import gzip
-import io
-import json
 import math
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from serving_mathematics import checks
+from serving_mathematics.files import read_json, read_table, read_text
 from serving_mathematics.machine.architectures import Architecture
 from serving_mathematics.machine.catalogue import (
     compared,
@@ -594,15 +589,9 @@ def read_trace(path: str, columns: str = "") -> Workload:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """
-    raw = Path(path).read_bytes()
+    text = read_text(path)
     try:
-        return read_requests(
-            (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig"), columns
-        )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: must be UTF-8 text, got {error.reason}") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: must be a whole gzip file, got {error}") from error
+        return read_requests(text, columns)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -624,20 +613,7 @@ def read_grid(text: str, kind: str) -> list[dict[str, object]]:
 
 
 def _json_grid(text: str) -> list[dict[str, object]]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"{twice[0][:60]!r} must be given once, got it twice")
-        return dict(pairs)
-
-    try:
-        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once, parse_int=_integer)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ValueError(f"{where} must be JSON, got: {error.msg}") from error
-    except RecursionError as error:
-        raise ValueError("the file must be one flat object, got one nested without end") from error
+    found = read_json(text)
     flat = isinstance(found, dict)
     require(flat, "the file", "one JSON object of fields", type(found).__name__)
     rows: list[dict[str, object]] = [{}]
@@ -655,27 +631,15 @@ def _json_grid(text: str) -> list[dict[str, object]]:
     return rows
 
 
-def _integer(digits: str) -> int | str:
-    """A number of JSON; one that is too long to be converted stays text, which no field takes."""
-    return int(digits) if len(digits) <= 1000 else digits
-
-
 def _csv_grid(text: str) -> list[dict[str, object]]:
-    try:
-        lines = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
-    except csv.Error as error:
-        raise ValueError(f"the file must be comma-separated values, got: {error}") from error
-    while lines and not lines[-1]:
-        lines.pop()
+    lines = read_table(text, "the file", MOST_QUESTIONS)
     require(len(lines) > 1, "the file", "a header and at least one row", f"{len(lines)} rows")
-    require(len(lines) <= MOST_QUESTIONS, "the file", "shorter", f"{len(lines)} rows")
     header = lines[0]
     for name in header:
         try:
             _field(name)
         except ValueError as error:
             raise ValueError(f"row 1: {error}") from error
-        require(header.count(name) == 1, "row 1", f"a header with one column {name}", header)
     rows: list[dict[str, object]] = []
     for number, line in enumerate(lines[1:], start=2):
         require(len(line) == len(header), f"row {number}", f"{len(header)} fields long", line)
