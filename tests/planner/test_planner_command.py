@@ -151,7 +151,7 @@ def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     file = tmp_path / "grid.csv"
     file.write_text("rate_per_s,ttft_s\n2,2\n2,0.001\n")
     status, text, _ = told(capsys, "--grid", str(file), "--requests", "150")
-    assert status == 0
+    assert status == 3  # one has no fleet
     head, first, second = text.splitlines()
     assert head.split()[:3] == ["ttft_s", "replicas", "of"]
     assert first.split()[:2] == ["2", "1"]
@@ -176,8 +176,16 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "rate_per_s must be given, or a trace"),
-        (["--rate-per-s", "fast"], "rate_per_s must be a number from"),
+        ([], "--rate-per-s must be given, or a trace"),
+        (["--rate-per-s", "fast"], "--rate-per-s must be a number from"),
+        (["--rate-per-s", "1", "--seed", "x"], "--seed must be a whole number from 0"),
+        (["--rate-per-s", "1", "--trace", "x"], "--rate-per-s must be left out where trace is"),
+        (["--rate-per-s", "1", "--memory-gib", "9"], "--peak-tflops must be given too"),
+        (["--rate-per-s", "1", "--load-test", "none", "--parallelism", "tp1"], "--load-test must"),
+        (
+            ["--rate-per-s", "1", "--model", "Llama-3.1-70B", "--parallelism", "tp1"],
+            "--parallelism: ",
+        ),
         (["--rate-per-s", "1", "--out", "plan.txt"], "--out must end in .json or .csv"),
         (["--rate-per-s", "1", "--out", "none/plan.csv"], "--out must be in a folder that exists"),
         (["--trace", "none.csv"], "none.csv: No such file or directory"),
@@ -256,6 +264,68 @@ def test_what_is_refused_in_files(
     assert words in err
 
 
+def test_a_refusal_of_a_trace_says_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text("\n".join(["when,isl,osl", *(f"{50 * i},100,5" for i in range(100))]))
+    asked = ("--trace", str(file), "--quantile", "0.9", *QUICK)
+    status, _, err = told(capsys, *asked)
+    assert (status, "or say which: --trace-columns time=NAME" in err) == (2, True)
+    status, _, err = told(capsys, *asked, "--trace-columns", "time=when")
+    assert (status, "say which: --trace-columns unit=s or unit=ms" in err) == (2, True)
+    status, text, err = told(capsys, *asked, "--trace-columns", "time=when,unit=ms")
+    assert (status, err) == (0, "")
+    assert "100 requests in 4.95 s; time from when: milliseconds from a start, as was said" in text
+    question = tmp_path / "asked.json"
+    question.write_text(json.dumps({"trace": str(file), "trace_columns": "time=when"}))
+    status, _, err = told(capsys, "--question", str(question), *QUICK)
+    assert (status, "say which: trace_columns unit=s or unit=ms" in err) == (2, True)
+
+
+def test_a_question_that_cannot_be_leaves_the_others_their_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "grid.csv"
+    impossible = "1,Llama-3.1-8B,tp3,\n1,Llama-3.1-405B,tp1,\n1,Llama-3.1-8B,tp1,1e6\n"
+    file.write_text(
+        f"rate_per_s,model,parallelism,mean_prompt_tokens\n2,,tp1,\n{impossible}1,,tp1,\n"
+    )
+    out = tmp_path / "plans.json"
+    status, text, err = told(
+        capsys, "--grid", str(file), "--requests", "150", "--ttft-s", "2", "--out", str(out)
+    )
+    assert (status, text, err) == (3, "", "")
+    problems = [record["problem"] for record in json.loads(out.read_text())]
+    for problem, words in zip(
+        problems, ("", "must be a divisor", "tp16 would do", "the context of", ""), strict=True
+    ):
+        assert words in problem
+        assert bool(words) == bool(problem)
+
+
+def test_a_device_that_is_given_says_what_it_borrows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = ("--peak-tflops", "900", "--bandwidth-gb-per-s", "3000", "--memory-gib", "80")
+    asked = ("--rate-per-s", "2", *device, *QUICK)
+    status, text, _ = told(capsys, *asked)
+    assert status == 0
+    assert "Its links and kernels are taken from h100_sxm." in text
+    assert "links and kernels are those of h100_sxm" in text
+    assert told(capsys, *asked, "--out", str(tmp_path / "a.json"))[0] == 0
+    (record,) = json.loads((tmp_path / "a.json").read_text())
+    assert record["links_and_kernels_of"] == "h100_sxm"
+    assert record["parameters"] == 8_029_995_008
+
+
+def test_one_replica_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text, _ = told(capsys, "--rate-per-s", "1", *QUICK)
+    assert status == 0
+    assert "1 replica at " in text
+    assert "1 replicas" not in text
+
+
 @pytest.mark.parametrize("workers", ["0", "-1", "many", "1e3", "1025", "10000001", "²", ""])
 def test_workers_are_counted(
     workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -290,9 +360,12 @@ def test_a_core_gets_a_process_where_it_has_eight_questions(
     with planner_command._executor(None, None, questions) as executor:
         assert executor == ("pool" if processes else None)
     assert made == [processes] * bool(processes)
-    for asked in (1, 7, 1024):
-        with planner_command._executor(str(asked), None, 1):
-            assert made[-1] == asked
+    for asked in (1, 3, 7, 1024):
+        before = len(made)
+        with planner_command._executor(str(asked), None, questions):
+            pass
+        count = min(asked, cores, questions)
+        assert made[before:] == [count] * (count > 1)
 
 
 def test_a_cluster_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -498,8 +571,8 @@ def test_fleets_are_told_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> 
     for replicas in range(11, 16):
         told(replicas, 64)
     assert to.getvalue().splitlines() == [
-        "fleet 2: 12 replicas, batch limit 64",
-        "fleet 5: 15 replicas, batch limit 64",
+        "fleet 2: replicas 12, batch limit 64",
+        "fleet 5: replicas 15, batch limit 64",
     ]
 
 

@@ -5,9 +5,10 @@ serving-mathematics plan --rate-per-s 9 --model gpt-oss-120b --device H200,B200 
 serving-mathematics plan --trace requests.csv --ttft-s 2 --out plan.json
 serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
 
-It exits with 0 when it answered, 1 when no fleet keeps the objective, and 2 when the input is
-wrong, with one line on standard error that says where. Progress goes to standard error too. Where
-nobody reads on, and after Ctrl-C, it ends without a word, with 141 and 130 as shells have it.
+It exits with 0 when it answered, 1 when no fleet keeps the objective, 2 when the input is wrong,
+with one line on standard error that says where, and 3 when some questions of a grid have no answer.
+Progress goes to standard error too. Where nobody reads on, and after Ctrl-C, it ends without a
+word, with 141 and 130 as shells have it.
 
 Assumes: with --dask, workers that can import this package.
 
@@ -39,7 +40,7 @@ from typing import NoReturn, TextIO
 from serving_mathematics import checks
 from serving_mathematics.files import inputs_noted, read_text, require_output, write_text
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
-from serving_mathematics.machine.deployments import BACKENDS
+from serving_mathematics.machine.deployments import BACKENDS, Impossible
 from serving_mathematics.machine.own_runs import calibration_rows, calibration_text
 from serving_mathematics.measuring import processors
 from serving_mathematics.planner.answer_plots import answer_plots, plots_file
@@ -58,7 +59,8 @@ from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 MOST_OF_QUESTIONS = 32 * 2**20  # bytes of a question or a grid
 WORTH_A_PROCESS = 8  # questions, or deployments that are compared
 WORKERS = (
-    "processes, for a grid or a comparison [default: one for each core, where it has 8 of them]"
+    "processes, for a grid or a comparison, one for each core and question at most [default: one "
+    "for each core, where it has 8 of them]"
 )
 EXAMPLE = """\
 example:
@@ -232,14 +234,17 @@ def _executor(
         with cluster:
             yield executor
         return
-    if workers is None:
-        workers = str(min(processors(), questions // WORTH_A_PROCESS))
-        if int(workers) < 2:
-            yield None
-            return
-    if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024):
+    worth = questions // WORTH_A_PROCESS if workers is None else questions
+    asked = str(worth) if workers is None else workers
+    if workers is not None and not (
+        workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024
+    ):
         raise _Wrong(f"--workers must be a whole number from 1 to 1024, got {workers!r}")
-    with _pool(int(workers)) as pool:
+    count = min(int(asked), worth, processors())
+    if count < 2:
+        yield None
+        return
+    with _pool(count) as pool:
         yield pool
 
 
@@ -266,7 +271,7 @@ def _watched(to: TextIO) -> Told:
         fleets, now = fleets + 1, time.monotonic()
         if now - last >= 5:
             last = now
-            print(f"fleet {fleets}: {replicas} replicas, batch limit {places}", file=to, flush=True)
+            print(f"fleet {fleets}: replicas {replicas}, batch limit {places}", file=to, flush=True)
 
     return told
 
@@ -294,10 +299,12 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Infeasible as problem:
-        print(problem, file=sys.stderr)
+        print(_as_typed(str(problem), options), file=sys.stderr)
         return 1
-    except (_Wrong, ValueError) as problem:
+    except _Wrong as problem:
         print(problem, file=sys.stderr)
+    except ValueError as problem:
+        print(_as_typed(str(problem), options), file=sys.stderr)
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         print(f"{where}{problem.strerror or problem}", file=sys.stderr)
@@ -311,6 +318,20 @@ def main(arguments: list[str]) -> int:
     return 2
 
 
+def _as_typed(text: str, options: argparse.Namespace) -> str:
+    """A refusal with its fields as the options that a reader typed, or would; those of a file are
+    called as they are there."""
+    for name in FIELDS:
+        if (options.question or options.grid) and getattr(options, name) is None:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if "_" not in name:  # a word that a sentence may hold
+            text = re.sub(rf"\A(question \d+: )?{name}(?= |:)", rf"\g<1>{flag}", text)
+        else:
+            text = re.sub(rf"(?<![\w'-]){name}(?![\w'])", flag, text)
+    return text
+
+
 def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.presets:
         print(_presets())
@@ -322,11 +343,12 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     kind = _kind(options.out, "--out") if options.out is not None else ""
     if options.figure is not None:
         _kind(options.figure, "--figure", (".svg",))
-    files = {"--out": options.out, "--figure": options.figure}
-    written = {option: name for option, name in files.items() if name is not None}
+    outputs = {"--out": options.out, "--figure": options.figure}
+    written = {option: name for option, name in outputs.items() if name is not None}
     for option, name in written.items():
         require_output(name, option)
     rows: list[dict[str, object]] = [{}]
+    status = 0
     if options.grid is not None:
         rows = _read(options.grid, "--grid", _kind(options.grid, "--grid"))
     elif options.question is not None:
@@ -338,9 +360,11 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     for option, name in written.items():
         require_output(name, option, inputs)
     if options.grid is None:
-        with _executor(options.workers, options.dask, len(questions[0])) as executor:
+        (asked,) = questions
+        assert not isinstance(asked, Impossible)  # which one alone is raised
+        with _executor(options.workers, options.dask, len(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
-            told = answer(questions[0], _watched(sys.stderr), executor, progress)
+            told = answer(asked, _watched(sys.stderr), executor, progress)
         records: list[Record] = [answer_record(told)]
         if options.figure is not None:
             write_text(options.figure, "--figure", plots_file(answer_plots(told)), inputs)
@@ -368,14 +392,15 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     else:
         with _executor(options.workers, options.dask, len(questions)) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))
-        asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
-        records = [row | record for row, record in zip(asked, records, strict=True)]
+        given: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
+        records = [row | record for row, record in zip(given, records, strict=True)]
         text = _overview(rows, records)
+        status = 3 if any(record["problem"] for record in records) else 0
     if kind:
         write_text(options.out, "--out", records_text(records, kind), inputs)
     else:
         print(text)
-    return 0
+    return status
 
 
 def _overview(rows: Sequence[dict[str, object]], records: Sequence[Record]) -> str:

@@ -86,7 +86,12 @@ FIELDS = {
         ),
         Field("cache_precision", "of the KV cache: auto, bf16, fp8", default="auto"),
         Field("device", "device: a name or an alias; several are compared", default="H100"),
-        Field("peak_tflops", "peak of another device, 16 bits, dense [10¹² FLOP/s]", 0.1, 1e6),
+        Field(
+            "peak_tflops",
+            "peak of another device, 16 bits, dense [10¹² FLOP/s]; links and kernels of an H100",
+            0.1,
+            1e6,
+        ),
         Field("bandwidth_gb_per_s", "memory bandwidth of another device [10⁹ B/s]", 1, 1e6),
         Field("memory_gib", "memory of another device [2³⁰ B]", 0.1, 1e5),
         Field("backend", "engine: vllm, sglang, trtllm", default="vllm"),
@@ -130,7 +135,8 @@ FIELDS = {
         Field("trace", "file of requests: CSV or JSONL, see the page"),
         Field(
             "trace_columns",
-            "its columns, such as time=t,prompt=in,output=out, where they are not known",
+            "its columns, such as time=t,prompt=in,output=out, where they are not known, and "
+            "unit=s, ms, us or ns where its times do not tell",
         ),
         Field(
             "load_test",
@@ -168,6 +174,7 @@ FIELDS = {
         Field("seed", "seed of the simulation", 0, 2**32, 0, whole=True),
     )
 }
+GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
 DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes")
@@ -355,7 +362,7 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
         else:
             found.append(tried)
     if not found:
-        raise ValueError(refused)
+        raise Impossible(refused)
     return found
 
 
@@ -440,7 +447,7 @@ def read_choices(
                     continue
                 choices.append((one, saved * price))
     if not choices:
-        raise ValueError(refused)
+        raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
     calibration = _calibration(told, choices[0][0], lengths)
     asked = [
@@ -549,12 +556,12 @@ def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
     if not sheet:
         return [_named("device", find_system, name) for name in told["device"].split(",")]
     flops = 1e12 * told["peak_tflops"]
-    like = find_system("H100")  # links, and kernels with little to do
+    like = find_system(LIKE)
     bandwidth, memory = 1e9 * told["bandwidth_gb_per_s"], told["memory_gib"] * 2**30
     return [
         replace(
             like,
-            name="given",
+            name=GIVEN,
             memory_bytes=memory,
             bandwidth_bytes_per_s=bandwidth,
             bf16_flops_per_s=flops,

@@ -227,7 +227,8 @@ def _workload(
 def _in_order(times: Sequence[object]) -> list[int]:
     """Places of numbers in their order; as they stand where some are none."""
     try:
-        return np.argsort([float(str(time)) for time in times], kind="stable").tolist()
+        found: list[int] = np.argsort([float(str(x)) for x in times], kind="stable").tolist()
+        return found
     except ValueError:
         return list(range(len(times)))
 
