@@ -261,12 +261,12 @@ def read_row(cells: Mapping[str, str]) -> Row:
     except ValueError as problem:
         raise _named("model", str(problem)) from None
     found: dict[str, str] = {}
-    for column, finder, blank in (
-        ("backend", find_backend, "vllm"),
-        ("precision", find_precision, told or own_precision(architecture)),
-    ):
+    for column, finder in (("backend", find_backend), ("precision", find_precision)):
+        said = _cell(cells, column)
         try:
-            found[column] = finder(_cell(cells, column) or blank)
+            if not said:
+                said = "vllm" if column == "backend" else told or own_precision(architecture)
+            found[column] = finder(said)
         except ValueError as problem:
             raise _named(column, str(problem)) from None
     try:

@@ -435,7 +435,7 @@ def read_choices(
     )
     choices, refused = [], ""
     for system, price in zip(systems, prices, strict=True):
-        for precision in _precisions(told["precision"], named or own_precision(model)):
+        for precision in _precisions(told["precision"], named, model):
             for split, chosen in _parallelisms(told["parallelism"], model, system):
                 one = replace(_split(base, split), system=system, precision=precision)
                 try:
@@ -571,10 +571,12 @@ def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
     ]
 
 
-def _precisions(text: str, own: str) -> list[str]:
+def _precisions(text: str, named: str, model: Architecture) -> list[str]:
     words = text.split(",")
     return [
-        own if compared(word) == "auto" else _named("precision", find_precision, word)
+        _named("precision", lambda _: named or own_precision(model), word)
+        if compared(word) == "auto"
+        else _named("precision", find_precision, word)
         for word in words
     ]
 
