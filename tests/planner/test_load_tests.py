@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -234,10 +235,67 @@ def test_any_cell_of_a_table_is_read_or_refused(cell: str) -> None:
             assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (number, place, said)
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "factor", "words"),
+    [
+        (
+            "vllm.json",
+            "duration",
+            1000,
+            "request_throughput must be what its other numbers say, 0.0",
+        ),
+        ("vllm.json", "duration", 0.01, "request_throughput must be what its other numbers say"),
+        ("vllm.json", "request_throughput", 100, "request_throughput must be what its other"),
+        (
+            "vllm.json",
+            "output_throughput",
+            0.01,
+            "output_throughput must be what its other numbers",
+        ),
+        (
+            "profile_export_aiperf.json",
+            "benchmark_duration.avg",
+            1000,
+            "request_throughput must be",
+        ),
+        ("profile_export_aiperf.json", "request_throughput.avg", 100, "request_throughput must be"),
+    ],
+)
+def test_numbers_that_contradict_one_another_are_refused(
+    name: str, path: str, factor: float, words: str
+) -> None:
+    """A duration in milliseconds, a throughput of minutes: a hundredfold is no noise."""
+    value: Any = json.loads((FOLDER / name).read_text())
+    here = value
+    for part in path.split(".")[:-1]:
+        here = here[part]
+    here[path.split(".")[-1]] *= factor
+    with pytest.raises(ValueError, match=f"^a: {words}"):
+        read_load_test(json.dumps(value), "a")
+
+
+@pytest.mark.parametrize("name", ["vllm.json", "profile_export_aiperf.json", "benchmarks.json"])
+def test_times_that_its_throughput_cannot_have_are_refused(name: str) -> None:
+    """By Little's law: with the duration and all throughputs, where only these say it."""
+    value: Any = json.loads((FOLDER / name).read_text())
+    if name == "vllm.json":
+        value["duration"] *= 1000
+        for key in ("request_throughput", "output_throughput"):
+            value[key] = None
+    elif name == "benchmarks.json":
+        value["benchmarks"][0]["metrics"]["requests_per_second"]["successful"]["mean"] *= 100
+    else:
+        value["request_throughput"]["avg"] *= 1000
+        del value["benchmark_duration"]
+    with pytest.raises(ValueError, match=r"^a.*: requests at a time must be from .* where it held"):
+        read_load_test(json.dumps(value), "a")
+
+
 def test_a_limit_is_a_number_of_requests() -> None:
     """As many as were completed may have been inside; a truth value and a half are no limit."""
     for limit, steady in ((40, True), (41, False), (8.0, True), (7.5, False), (True, False)):
-        row = json.loads((FOLDER / "vllm.json").read_text()) | {"completed": 40}
+        row = json.loads((FOLDER / "vllm.json").read_text()) | {"completed": 40, "duration": 4.0}
+        row |= {"request_throughput": None, "output_throughput": None}
         (run,) = read_load_test(json.dumps(row | {"max_concurrency": limit}), "a")
         assert run.steady is steady
         text = _changed("profile_export_aiperf.json", "input_config.loadgen.concurrency", limit)

@@ -501,9 +501,21 @@ def test_a_trace_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "row", "words"),
     [
-        (0, "2023-11-16 18:00:00.5,100,0", "row 2, column GeneratedTokens must be a whole number, at least 1"),
-        (7, "2023-11-16 18:00:07.5,0,5", "row 9, column ContextTokens must be a whole number, at least 1"),
-        (7, "2023-11-16 18:00:07.5,-3,5", "row 9, column ContextTokens must be a whole number, at least 1"),
+        (
+            0,
+            "2023-11-16 18:00:00.5,100,0",
+            "row 2, column GeneratedTokens must be a whole number, at least 1",
+        ),
+        (
+            7,
+            "2023-11-16 18:00:07.5,0,5",
+            "row 9, column ContextTokens must be a whole number, at least 1",
+        ),
+        (
+            7,
+            "2023-11-16 18:00:07.5,-3,5",
+            "row 9, column ContextTokens must be a whole number, at least 1",
+        ),
         (7, "2023-11-16 18:00:07.5,1e3,5", "row 9, column ContextTokens must be"),
         (7, "yesterday,100,5", "row 9, column TIMESTAMP must be a time: ISO 8601"),
         (7, "2023-11-16 17:00:07.5,100,5", "row 9, column TIMESTAMP must be no earlier"),

@@ -40,6 +40,7 @@ TOOLS = (
 )
 SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
 TPOT_S, TTFT_S = (2e-4, 2.0), (5e-4, 1000.0)  # what times may be
+APART = 10.0  # factor by which what a file says twice differs where one of both is a mistake
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
 
@@ -109,6 +110,24 @@ def _mean_load(rate_per_s: float, ttft_s: float, tpot_s: float, output_tokens: f
     return rate_per_s * (ttft_s + tpot_s * max(0.0, output_tokens - 1))
 
 
+def _require_close(where: str, what: str, told: Any, found: float) -> None:
+    """Refuse what a file says twice, and not alike; nothing where it says it once. told: in the
+    words of the file. found: what its other numbers say."""
+    number = _json_number(told)
+    if math.isfinite(number) and number > 0:
+        rule = f"what its other numbers say, {found:.3g}, within a factor of {APART:g}"
+        require(found / APART <= number <= found * APART, f"{where}: {what}", rule, told)
+
+
+def _require_inside(where: str, limit: float, run: LoadRun, rate: float) -> None:
+    """Refuse a number of requests at a time that so many a second, of such times, cannot be."""
+    _plausible(run)
+    inside = _mean_load(rate, run.ttft_s, run.tpot_s, run.output_tokens)
+    low, high = limit / APART, limit * APART
+    rule = f"from {low:.3g} to {high:.3g} by its throughput and times, where it held {limit:g}"
+    require(low <= inside <= high, f"{where}: requests at a time", rule, f"{inside:.3g}")
+
+
 def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     completed = _completed(_finite(data, where, "completed"), where)
     prompt = _finite(data, where, "total_input_tokens") / completed
@@ -125,14 +144,21 @@ def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     duration = _finite(data, where, "duration")
     require(duration > 0, f"{where}: duration", "positive", duration)
     rate = completed / duration
+    _require_close(where, "request_throughput", data.get("request_throughput"), rate)
+    _require_close(where, "output_throughput", data.get("output_throughput"), rate * output)
+    latency_ms = 1e3 * (ttft_s + tpot_s * max(0.0, output - 1))
+    _require_close(where, "mean_e2el_ms", data.get("mean_e2el_ms"), latency_ms)
     load = limit if steady else _mean_load(rate, ttft_s, tpot_s, output)
     lengths = data.get("input_lens")
     equal = isinstance(lengths, list) and len(set(map(str, lengths))) == 1
     device = next((data[key] for key in LIKE_DEVICE if isinstance(data.get(key), str)), "")
     model = _name(data.get("model_id"))
-    return LoadRun(
+    run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
+    if steady:
+        _require_inside(where, limit, run, rate)
+    return run
 
 
 def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
@@ -155,15 +181,21 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
     steady = limit % 1 == 0 and not rate_set
     rate = _finite(data, where, "request_throughput.avg")
+    duration = _json_number(_at(data, "benchmark_duration.avg"))
+    if duration > 0:
+        _require_close(where, "request_throughput", rate, completed / duration)
     load = limit if steady else _mean_load(rate, ttft_s, tpot_s, output)
     model = _name(_at(settings, "endpoint.model_names", "models.items.0.name", "models"))
     names = re.search(r'"gpu_name": ?"([^"]+)"', json.dumps(data.get("telemetry_data") or {}))
     equal = _at(data, "input_sequence_length.std") == 0
     equal = equal and _at(data, "output_sequence_length.std") == 0
     device = names.group(1) if names else ""
-    return LoadRun(
+    run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
+    if steady:
+        _require_inside(where, limit, run, rate)
+    return run
 
 
 def _aiperf_table(text: str, where: str) -> LoadRun:
@@ -213,7 +245,7 @@ def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
     model = _at(
         *(data, "config.backend.model", "config.backend.target_model"), "config.backend.model_name"
     )
-    return LoadRun(
+    run = LoadRun(
         where,
         _name(model or _at(report, "args.model", "args.backend.model")),
         "",
@@ -226,6 +258,10 @@ def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
         1e-3 * mean("time_to_first_token_ms"),
         1e-3 * mean("inter_token_latency_ms"),
     )
+    rate = _json_number(_at(metrics, "requests_per_second.successful.mean"))
+    if rate > 0:
+        _require_inside(where, run.load, run, rate)
+    return run
 
 
 def read_load_test(text: str, where: str) -> list[LoadRun]:

@@ -108,8 +108,8 @@ def calibrated_error(calibration: Calibration) -> ModelError:
     """How measured times per token compare with predicted ones once a load test calibrated them.
 
     calibration: of the deployment that was tested. The bounds are those of the record's deployments
-    after as many runs calibrated them, and those of its own runs, each predicted by the others,
-    where these are wider.
+    after as many runs calibrated them, and those of its own runs where these are wider: each
+    predicted by the others, or, of one or two, as far as the fit itself leaves them off.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.own_runs import OwnRun, calibrate
@@ -120,10 +120,9 @@ def calibrated_error(calibration: Calibration) -> ModelError:
     count = len(calibration.runs)
     kept = kept_error(count)
     low, middle, high = kept["measured over predicted"]
-    if calibration.held_out:
-        measured = np.array([run.per_token_s for run in calibration.runs])
-        own = measured / calibration.held_out.per_token_s
-        low, high = min(low, float(own.min())), max(high, float(own.max()))
+    measured = np.array([run.per_token_s for run in calibration.runs])
+    own = measured / (calibration.held_out or calibration.after).per_token_s
+    low, high = min(low, float(own.min())), max(high, float(own.max()))
     devices = calibration.runs[0].deployment.devices
     return ModelError(low, middle, high, kept["runs"], devices, count)
 
