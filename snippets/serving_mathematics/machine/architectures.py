@@ -60,7 +60,7 @@ KNOWN_FORMATS = (
 )
 
 
-class UnknownFormat(ValueError):
+class _UnknownFormat(ValueError):
     """Weights in a format that is not known here; a precision that is said takes its place."""
 
 
@@ -627,7 +627,7 @@ def published_precision(config: Mapping[str, Any]) -> str:
     """Precision of the published weights: `bf16`, `fp8`, `fp4`, `mxfp4` or `int4`.
 
     config: the dictionary of a `config.json`, with `quantization_config` where there is one. Raises
-    UnknownFormat, a ValueError, on one that is not known, such as whole numbers of eight bits.
+    ValueError on one that is not known, such as whole numbers of eight bits.
 
     >>> published_precision({"quantization_config": {"quant_method": "mxfp4"}})
     'mxfp4'
@@ -656,7 +656,7 @@ def published_precision(config: Mapping[str, Any]) -> str:
     if found is None:
         shown = {key: quantization[key] for key in _SHOWN if quantization.get(key) is not None}
         got = ", ".join(f"{key} {repr(value)[:40]}" for key, value in shown.items()) or "neither"
-        raise UnknownFormat(f"quantization_config must be of {KNOWN_FORMATS}, got {got}")
+        raise _UnknownFormat(f"quantization_config must be of {KNOWN_FORMATS}, got {got}")
     return found
 
 
@@ -757,7 +757,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         ]
     try:
         published = published_precision(merged)
-    except UnknownFormat as problem:
+    except _UnknownFormat as problem:
         published = f"{name}: {problem}"
     experts = read.get("expert_dtype", default="")
     if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):

@@ -220,7 +220,7 @@ def find_model(name: str) -> tuple[Architecture, str]:
     text = name.strip()
     if not text:
         raise ValueError("model must be named, got nothing")
-    if is_path(text):
+    if _is_path(text):
         return _file_model(text)
     form = compared(text)
     last = compared(text.split("/")[-1])
@@ -249,12 +249,8 @@ def _unsaid(found: str, asked: str) -> str:
     return "bf16" if _without_endings(form)[1] and form != asked else ""
 
 
-def is_path(name: str) -> bool:
-    """Whether a model's name is the path of a file or folder.
-
-    >>> is_path("./config.json"), is_path("Qwen/Qwen3-32B")
-    (True, False)
-    """
+def _is_path(name: str) -> bool:
+    """Whether a model's name is the path of a file or folder."""
     return name.endswith(".json") or name.startswith((".", "/", "~"))
 
 

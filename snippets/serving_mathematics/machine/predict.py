@@ -45,12 +45,12 @@ from serving_mathematics.machine.benchmark_loops import (
     tokens_per_s_per_device,
 )
 from serving_mathematics.machine.catalogue import (
+    _is_path,
     compared,
     find_backend,
     find_model,
     find_precision,
     find_system,
-    is_path,
     model_names,
     nearest,
     systems,
@@ -283,7 +283,7 @@ def read_row(cells: Mapping[str, str]) -> Row:
     pipeline = int(number(cells, "pp", 1, 0, 4096)) or 1
     separate = mode.startswith("disagg")
     tensor, data, expert, notes = _widths(cells, "decode_" if separate else "")
-    if is_path(_cell(cells, "model")):
+    if _is_path(_cell(cells, "model")):
         size = f"{architecture.parameters / 1e9:.4g}·10⁹ parameters"
         notes += (f"{_cell(cells, 'model')} is read as {size}, published in {found['precision']}",)
     drafts, accepted = _guesses(cells, data)
