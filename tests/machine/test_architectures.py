@@ -457,6 +457,9 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"attn_type_list": [0, 1, 2]}, "entry 3 of 'attn_type_list' must be one of 0, 1"),
         ({"attn_layer_indices": [1]}, "'attn_layer_indices' says of layers what is not read here"),
         ({"num_kv_shared_layers": 2}, "'num_kv_shared_layers' says of layers what is not read"),
+        ({"head_dim": 0}, "'head_dim' must be a whole number from 1"),
+        ({"model_type": "t5"}, "'model_type' must be of a decoder alone, got 't5'"),
+        ({"is_encoder_decoder": True}, "'model_type' must be of a decoder alone, got 'an enc"),
         ({"expert_dtype": "int4"}, "'expert_dtype' must be one of fp4, fp8, bf16, got 'int4'"),
         ({"model_type": "odd", "sliding_window": 128}, "must have 'layer_types' beside 'sliding_w"),
         (NESTED["compressed"] | {"compress_ratios": [4]},
@@ -524,6 +527,8 @@ def test_two_matrices_are_not_three() -> None:
         ({"quant_method": "fp8", "comment": "not fp4, not mxfp4"}, "fp8"),
         ({"quant_method": "auto-round", "bits": 4}, "int4"),
         ({"quant_algo": "W4A16_AWQ"}, "int4"),
+        ({"quantization": {"quant_algo": "NVFP4"}}, "fp4"),
+        ({"quant_method": "fp8", "bits": 8}, "fp8"),
         ({"quant_algo": "MIXED_PRECISION", "num_bits": 4, "type": "float"}, "fp4"),
         ({"quant_algo": "MIXED_PRECISION",
           "quantized_layers": {"a": {"quant_algo": "FP8"}, "b": {"quant_algo": "NVFP4"}}}, "fp4"),
@@ -556,6 +561,8 @@ def test_formats_are_read_by_their_fields(told: dict[str, object], precision: st
         ({"quant_algo": "MIXED_PRECISION"}, "quant_algo 'MIXED_PRECISION'"),
         ({"quant_algo": "INT8_SQ"}, "quant_algo 'INT8_SQ'"),
         ({"note": "fp4"}, "neither"),
+        ({"quant_method": "fp8", "bits": 4}, "quant_method 'fp8', bits 4"),
+        ({"quant_method": "mxfp4", "bits": 8}, "quant_method 'mxfp4', bits 8"),
     ],
 )  # fmt: skip
 def test_a_format_that_is_not_known_is_said_by_the_reader(
@@ -567,6 +574,16 @@ def test_a_format_that_is_not_known_is_said_by_the_reader(
     model = read_architecture(PLAIN | config, "a")
     with pytest.raises(ValueError, match=r"a: quantization_config must be .*; or say a precision"):
         own_precision(model)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn", "x"])
+def test_a_type_of_numbers_that_is_not_known_is_no_bf16(dtype: str) -> None:
+    with pytest.raises(ValueError, match=f"torch_dtype must be bfloat16, .*, got '{dtype}'"):
+        published_precision({"torch_dtype": dtype})
+    assert (
+        published_precision({"torch_dtype": dtype, "quantization": {"quant_algo": "FP8"}}) == "fp8"
+    )
+    assert published_precision({"dtype": "float32"}) == "bf16"
 
 
 def test_a_precision_that_is_said_takes_the_place_of_a_format(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_without_a_file_the_table_goes_to_output(
     status, out, err = told(capsys, table(tmp_path, GOOD))
     assert status == 0
     assert len(out.splitlines()) == 2
-    assert "tpot_s: 1 rows" in err
+    assert "tpot_s: 1 row, error" in err
 
 
 def test_only_five_columns_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +106,10 @@ def test_only_five_columns_are_needed(tmp_path: Path, capsys: pytest.CaptureFixt
         ({"concurrency": "2.5"}, "column concurrency: must be a whole number"),
         ({"isl": "1_000"}, "column isl: must be a number, got '1_000'"),
         ({"mode": "both"}, "column mode: must be agg or disagg, got 'both'"),
-        ({"tpot_s": "-1"}, "column tpot_s: must be a number from 1e-09"),
+        ({"tpot_s": "-1"}, "column tpot_s: must be a number from 1e-05 to 2, got -1"),
+        ({"tpot_s": "9"}, "column tpot_s: must be a number from 1e-05 to 2, got 9"),
+        ({"prefill_tp": "4"}, "column prefill_tp: must be blank where mode is agg, or what the"),
+        ({"decode_workers": "2"}, "column decode_workers: must be blank where mode is agg"),
         ({"shortest_share": "2"}, "column shortest_share: must be a number from 0.001 to 1"),
         ({"speculation": "magic"}, "column speculation: must be none or mtp, got 'magic'"),
         ({"draft_tokens": "3", "accepted_tokens": "9"}, "column accepted_tokens: .* from 1 to 4"),

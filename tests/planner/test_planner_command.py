@@ -200,6 +200,8 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--rate-per-s", "1", "--tpot-s", "50"], "did you mean 0.05?"),
         (["--rate-per-s", "1", "--model", "Lama-3.1-8B"], "nearest: "),
         (["--rate-per-s", "1", "--parallelism", "tp3"], "must be a divisor of the 32 heads"),
+        (["--rate-per-s", "1", "--rate-per-s", "2"], "--rate-per-s must be given once, got it"),
+        (["--out", "a.csv", "--out", "b.csv"], "--out must be given once, got it twice"),
         (["--rate", "1"], "there is no option --rate; did you mean --rate-per-s?"),
         (["--devices=2"], "there is no option --devices; did you mean --device?"),
         (["--rps", "9"], "there is no option --rps; --help lists those there are"),

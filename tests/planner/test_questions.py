@@ -662,3 +662,27 @@ def test_two_fleets_are_the_same_deployments_again() -> None:
 def test_a_trace_has_no_classes() -> None:
     with pytest.raises(ValueError, match="classes must be left out where trace is given"):
         read_choices({"trace": "x.csv", "classes": "a:1"})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"trace_columns": "time=t"}, "trace must be given where trace_columns is, got none"),
+        ({"drafter": "ngram"}, "draft_tokens must be given where drafter is, got none"),
+        ({"spot_discount": 0.3}, "spot_share must be given where spot_discount is, got none"),
+        ({"device": "H100,h100_sxm", "price_per_hour": "1,2"}, "device must be of different names"),
+        ({"parallelism": "tp1, TP1"}, "parallelism must be of different names, got 'tp1'"),
+        ({"precision": "fp8,fp8"}, "precision must be of different names, got 'fp8'"),
+        ({"classes": "a:1:ttft=1,ttft=2"}, "classes must be of different names, got 'ttft'"),
+        ({"classes": "one_more:1"}, "classes must be of other names than a record has"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_choices({"rate_per_s": 1} | values)
+
+
+def test_what_a_form_sends_beside_is_not() -> None:
+    """Every field with its default, of which some say nothing alone."""
+    asked = {"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0}
+    assert read_choices(asked | {"spot_share": 0, "spot_discount": 0.3})

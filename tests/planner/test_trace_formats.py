@@ -158,6 +158,7 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
             "trace_columns unit must be one of s, ms, us, ns, got 'min'",
         ),
         (HEAD + "\n1,1,1\n", "unit=s,unit=s", "trace_columns must be such as"),
+        ('[{"ts": 1}]', "", "the trace must be CSV or JSON lines, got a JSON list; write one obj"),
         ("\x1f\x8b\x08", "", "the trace must be text, unpacked, got a gzip file"),
         ('{"ts": 1, "ts": 2, "isl": 1, "osl": 1}', "", "'ts' must be given once, got it twice"),
         ('{"ts": ' + "[" * 100_000, "", "row 1 must be one JSON .* at most 100 deep, got more"),

@@ -151,6 +151,16 @@ def test_what_is_no_time_is_refused(stamps: list[str], words: str) -> None:
         read_times(stamps, "time", 2)
 
 
+@pytest.mark.parametrize("column", ["time_min", "t_h", "elapsedHours", "time (days)"])
+def test_units_that_are_no_second_are_refused(column: str) -> None:
+    """Minutes and hours by their name, and the days of a spreadsheet by their steps."""
+    with pytest.raises(ValueError, match="must be of times in s, ms, us or ns, got .* ends with"):
+        read_times(["0", "1"], column, 2)
+    days = [f"{46_027 + i / 86_400:.8f}" for i in range(100)]
+    with pytest.raises(ValueError, match=r"to 1,000 a second, or say it: trace_columns unit=s"):
+        read_times(days, "time", 2)
+
+
 @pytest.mark.parametrize("column", ["ts_ms", "ts_us", "ts_ns"])
 def test_a_column_that_says_another_unit_than_its_numbers_is_refused(column: str) -> None:
     """Seconds since 1970 under a name that ends with ms may be milliseconds of 20 days."""

@@ -45,6 +45,11 @@ UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
     *("mpt", "nemotron", "codegen", "persimmon"),
 )
+PLAIN = (None, "", "auto", "bfloat16", "float16", "float32", "torch.bfloat16", "torch.float16")
+NO_DECODERS = (  # families that do not answer token by token, or not alone
+    *("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2"),
+    *("t5", "mt5", "bart", "mbart", "pegasus", "whisper", "vit", "clip", "mamba", "mamba2", "rwkv"),
+)
 METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
 FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
 ALGORITHMS = {  # of ModelOpt
@@ -249,7 +254,9 @@ class _Reader:
         return groups
 
     def head_width(self, hidden: int, heads: int) -> int:
-        """What a head is wide where no file says it."""
+        """What a head is wide, also where no file says it."""
+        if self.has("head_dim", "attention_head_dim"):
+            return self.whole("head_dim", "attention_head_dim")
         if hidden % heads:
             rule = f"a divisor of 'hidden_size', {hidden}, where there is no 'head_dim'"
             raise self._wrong("'num_attention_heads'", rule, heads)
@@ -487,7 +494,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         return found
     kv_heads = 1 if read.flag("multi_query") else heads
     kv_heads = read.heads_of(heads, "num_key_value_heads", "num_kv_heads", default=kv_heads)
-    width = read.whole("head_dim", default=0, least=0) or read.head_width(hidden, heads)
+    width = read.head_width(hidden, heads)
     if read.has("attn_layer_period"):
         period = read.whole("attn_layer_period")
         offset = read.whole("attn_layer_offset", default=0, least=0)
@@ -585,8 +592,7 @@ def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attent
         if letter == "M":
             found.append((_mamba(read, hidden), _NO_FEED_FORWARD))
         elif letter == "*":
-            size = read.whole("head_dim", "attention_head_dim", default=0, least=0)
-            size = size or read.head_width(hidden, heads)
+            size = read.head_width(hidden, heads)
             kv_heads = read.heads_of(heads, "num_key_value_heads", default=heads)
             found.append((_grouped(hidden, heads, kv_heads, size, size), _NO_FEED_FORWARD))
         elif letter == "E":
@@ -637,7 +643,13 @@ def published_precision(config: Mapping[str, Any]) -> str:
     quantization = config.get("quantization_config") or config.get("quantization") or {}
     fine = isinstance(quantization, Mapping)
     require(fine, "quantization_config", "an object", repr(quantization)[:60])
+    inner = quantization.get("quantization")
+    quantization = inner if isinstance(inner, Mapping) else quantization  # as ModelOpt nests it
     if not quantization:
+        dtype = config.get("torch_dtype") or config.get("dtype")
+        if isinstance(dtype, str) and dtype not in PLAIN:
+            rule = "bfloat16, float16 or float32, or have a quantization_config"
+            raise _UnknownFormat(f"torch_dtype must be {rule}, got {dtype[:40]!r}")
         return "bf16"
     method = str(quantization.get("quant_method") or "").lower()
     algorithm = str(quantization.get("quant_algo") or "").upper()
@@ -653,6 +665,8 @@ def published_precision(config: Mapping[str, Any]) -> str:
         found = "mxfp4"
     else:
         found = METHODS.get(method) or _of_numbers(quantization)
+        if bits is not None and bits != {"fp8": 8}.get(str(found), 4):
+            found = None
     if found is None:
         shown = {key: quantization[key] for key in _SHOWN if quantization.get(key) is not None}
         got = ", ".join(f"{key} {repr(value)[:40]}" for key, value in shown.items()) or "neither"
@@ -729,6 +743,9 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     inner = _Reader(config, name).inside("text_config", "llm_config").config
     merged = {**config, **inner}
     read = _Reader(merged, name)
+    if read.get("model_type") in NO_DECODERS or read.flag("is_encoder_decoder"):
+        kind = read.get("model_type", default="an encoder and a decoder")
+        raise ValueError(f"{name}: 'model_type' must be of a decoder alone, got {kind!r}")
     hidden = read.whole("hidden_size", "n_embd", "d_model")
     heads = read.whole("num_attention_heads", "n_head")
     if read.has("hybrid_override_pattern", "layers_block_type"):

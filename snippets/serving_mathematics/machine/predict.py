@@ -120,6 +120,7 @@ OTHER_NAMES = {  # as other tables call them, in compared form
     **dict.fromkeys(("inputlen", "inputlength", "inputtokens", "prompttokens"), "isl"),
     **dict.fromkeys(("outputlen", "outputlength", "outputtokens"), "osl"),
 }
+MEASURED_S = {"ttft_s": (5e-4, 1000.0), "tpot_s": (1e-5, 2.0)}  # beyond, the unit is another
 LIKE = 0.8  # how like a name must be to one that is not there to have been meant for it
 BENCHMARK_LENGTHS = (1024.0, 8192.0)
 CHUNK = 2000  # rows that are predicted at once
@@ -227,6 +228,17 @@ def _widths(cells: Mapping[str, str], start: str) -> tuple[int, int, int, tuple[
     return parallel_widths(tensor, data, expert)
 
 
+def _require_one_engine(cells: Mapping[str, str]) -> None:
+    """Refuse widths of fleets that say another thing than those of the one engine."""
+    for start in ("prefill_", "decode_"):
+        for name in ("tp", "dp", "ep", "workers"):
+            said = number(cells, f"{start}{name}", 0, 0, 4096) or 1
+            own = 1 if name == "workers" else number(cells, name, 0, 0, 4096) or 1
+            if _cell(cells, f"{start}{name}") and said != own:
+                rule = "blank where mode is agg, or what the engine has"
+                raise ValueError(f"column {start}{name}: must be {rule}, got {said:g}")
+
+
 def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
     """Tokens guessed each step, and tokens that a step yields a sequence."""
     method = compared(_cell(cells, "speculation"))
@@ -282,6 +294,8 @@ def read_row(cells: Mapping[str, str]) -> Row:
     shortest = number(cells, "shortest_share", usual, 1e-3, 1, whole=False)
     pipeline = int(number(cells, "pp", 1, 0, 4096)) or 1
     separate = mode.startswith("disagg")
+    if not separate:
+        _require_one_engine(cells)
     tensor, data, expert, notes = _widths(cells, "decode_" if separate else "")
     if _is_path(_cell(cells, "model")):
         size = f"{architecture.parameters / 1e9:.4g}·10⁹ parameters"
@@ -464,7 +478,11 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
 def _measured(cells: Mapping[str, str], column: str) -> float | None:
     if not _cell(cells, column):
         return None
-    return number(cells, column, None, 1e-9, 1e9, whole=False)
+    return number(cells, column, None, *MEASURED_S[column], whole=False)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def error_lines(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]:
@@ -481,7 +499,7 @@ def error_lines(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]
             error = np.array([predicted / measured - 1 for predicted, measured in values])
             size = np.abs(error)
             lines.append(
-                f"{name}: {len(values)} rows, error {100 * np.median(size):.1f}% in the median, "
+                f"{name}: {_rows(len(values))}, error {100 * np.median(size):.1f}% in the median, "
                 f"{100 * np.mean(size):.1f}% in the mean, "
                 f"signed median {100 * np.median(error) + 0.0:+.1f}%"
             )
@@ -588,7 +606,7 @@ def predict_table(
         if row is not None:
             for note in row.notes:
                 noted.setdefault(note, place)
-    unread = [column for column in header if column not in (*names, *ADDED)]
+    unread = [column for column in header if column and column not in (*names, *ADDED)]
     if unread:
         print(f"{name}: columns that are kept and not read: {', '.join(unread)[:200]}", file=to)
     for note, place in noted.items():
@@ -664,5 +682,5 @@ def _predict(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     for line in errors:
         print(line, file=sys.stdout if options.out is not None else sys.stderr)
     if blank:
-        print(f"{options.rows}: {blank} of {len(lines)} rows left blank", file=sys.stderr)
+        print(f"{options.rows}: {blank} of {_rows(len(lines))} left blank", file=sys.stderr)
     return 3 if blank else 0

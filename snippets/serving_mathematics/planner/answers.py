@@ -253,7 +253,7 @@ def answer_summary(told: Answer) -> str:
     return (
         f"{_count(best.replicas)} of {model} on {device} "
         f"{sure} {_promised(question)} for {rate} "
-        f"requests/s{spare}, at ${best.usd_per_hour:,.2f} an hour.{rest}"
+        f"request{'' if rate == '1' else 's'}/s{spare}, at ${best.usd_per_hour:,.2f} an hour.{rest}"
     )
 
 

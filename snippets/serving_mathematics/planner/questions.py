@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -186,6 +186,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "tpot": "tpot_s",
     "quantile": "quantile",
 }
+WITH = {"trace_columns": "trace", "drafter": "draft_tokens", "spot_discount": "spot_share"}
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
@@ -300,7 +301,9 @@ def read_classes(
         told: dict[str, Any] = {
             key: (values or {}).get(key, FIELDS[key].default) for key in OF_CLASS.values()
         }
-        for word in filter(None, (word.strip() for word in differs.split(","))):
+        words = [word.strip() for word in differs.split(",") if word.strip()]
+        _require_once("classes", [word.partition("=")[0] for word in words])
+        for word in words:
             key, _, given = word.partition("=")
             rule = f"{form}; {name[:40]} may say {', '.join(OF_CLASS)}"
             require(key in OF_CLASS and bool(given), "classes", rule, repr(word[:60]))
@@ -316,14 +319,20 @@ def read_classes(
         kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS)))
         goals.append(Objective(*(float(told[key]) for key in ("ttft_s", "tpot_s", "quantile"))))
     names = [kind.name for kind in kinds]
-    twice = next((name for name in names if names.count(name) > 1), "")
-    require(not twice, "classes", "of different names", repr(twice))
+    _require_once("classes", names)
+    require("one_more" not in names, "classes", "of other names than a record has", "'one_more'")
     require(len(kinds) <= MOST_CLASSES, "classes", f"at most {MOST_CLASSES}", len(kinds))
     whole = sum(kind.share for kind in kinds)
     fixed = ", ".join(f"{kind.name}:{kind.share / whole:.3g}" for kind in kinds)
     rule = f"of shares that are 1 together ({fixed} would do)"
     require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.4g}")
     return tuple(kinds), tuple(goals)
+
+
+def _require_once(field: str, names: Sequence[object]) -> None:
+    """Refuse a name that stands twice."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    require(twice is None, field, "of different names", repr(str(twice)[:60]))
 
 
 def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
@@ -392,6 +401,10 @@ def read_choices(
         raise ValueError(f"{missing[0]} must be given too: device is otherwise incomplete")
     if "trace" not in given and "rate_per_s" not in given:
         raise ValueError("rate_per_s must be given, or a trace")
+    for name, needed in WITH.items():
+        alone = given.get(name, FIELDS[name].default) != FIELDS[name].default
+        if alone and needed not in given:
+            raise ValueError(f"{needed} must be given where {name} is, got none")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
     guesses = told["draft_tokens"]
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
@@ -403,6 +416,9 @@ def read_choices(
     fleets = told["fleets"].strip().lower()
     require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
+    _require_once("device", [system.name for system in systems])
+    for field in ("precision", "parallelism"):
+        _require_once(field, [compared(word) for word in told[field].split(",")])
     prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
     ones = ",".join(["1"] * len(systems))
     rule = f"one for each of {len(systems)} devices, or {ones} to compare their numbers alone"
@@ -509,6 +525,8 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         text = str(problem)
         words = {
             "input_tokens + output_tokens": "mean_prompt_tokens and mean_output_tokens together",
+            "input_tokens": "mean_prompt_tokens",
+            "output_tokens": "mean_output_tokens",
             **dict.fromkeys(("tensor", "pipeline", "attention_data", "expert", "weights"), ""),
         }
         for name, told in words.items():

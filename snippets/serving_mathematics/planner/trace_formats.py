@@ -87,6 +87,8 @@ def read_requests(text: str, columns: str = "") -> ReadRequests:
     text = text.removeprefix("\ufeff")
     require(not text.startswith("\x1f"), "the trace", "text, unpacked", "a gzip file")
     require(len(text) <= MOST_BYTES, "the trace", "of fewer characters", f"{len(text):,}")
+    listed = text.lstrip()[:1] == "["
+    require(not listed, "the trace", "CSV or JSON lines", "a JSON list; write one object a line")
     if text.lstrip()[:1] == "{":
         return _json_lines(text, mapping)
     return _comma_separated(text, mapping)

@@ -41,10 +41,26 @@ WORDS = {  # ends of names, and what may be said
     **dict.fromkeys(("microsecond", "microseconds"), "us"),
     **dict.fromkeys(("ns", "nsec", "nsecs", "nano", "nanos", "nanosecond", "nanoseconds"), "ns"),
 }
+LONGER = (
+    "m",
+    "min",
+    "mins",
+    "minute",
+    "minutes",
+    "h",
+    "hr",
+    "hrs",
+    "hour",
+    "hours",
+    "d",
+    "day",
+    "days",
+)
 SINCE = ("unix", "epoch", "utc")  # words of a name that say no more than that it is a time
 YEARS = 1_420_070_400, 2_051_222_400  # of 2015 and 2035 [s since 1970]: in which traces are made
 LAST_S = 4_102_444_800  # of 2100: no clock shows more
 SLOWEST_S, QUICKEST_S = 100, 0.01  # mean steps of a trace
+LEAST_S = 0.001  # one of seconds that are counted from a start; of less it may be days
 LEAP, CHANGE, ENOUGH = 1000, 100, 5  # medians of a step, how much else changes, steps that say so
 DATES = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S"}
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
@@ -56,13 +72,17 @@ def unit_of_name(name: str) -> tuple[str, str]:
     >>> unit_of_name("arrival_time_ms"), unit_of_name("startTimeUnixNano"), unit_of_name("ts")
     (('arrival_time', 'ms'), ('start_Time', 'ns'), ('ts', ''))
     """
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W_A-Z]+", name)
+    words = _words(name)
     if len(words) < 2 or words[-1].lower() not in WORDS:
         return name, ""
     unit = WORDS[words.pop().lower()]
     while len(words) > 1 and words[-1].lower() in SINCE:
         words.pop()
     return "_".join(words), unit
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W_A-Z]+", name)
 
 
 def read_times(
@@ -154,6 +174,11 @@ def _unit(
         if _dates(cells):
             rule = "of times such as 2026-01-05T10:00:00, or numbers in a unit"
             require(False, here, rule, f"{least!r}, which is a date without its dashes")
+        words = _words(column)
+        if len(words) > 1 and words[-1].lower() in LONGER:
+            require(
+                False, here, "of times in s, ms, us or ns", f"a name that ends with {words[-1]}"
+            )
         if named and since and since[0] != named:
             _cannot_tell(here, least, (named, since[0]))
     if named:
@@ -169,12 +194,15 @@ def _unit(
         units = [
             u
             for u, n in PER_S.items()
-            if (u == "s" or step >= QUICKEST_S * n) and step <= SLOWEST_S * n
+            if step >= (LEAST_S if u == "s" else QUICKEST_S * n) and step <= SLOWEST_S * n
         ]
         if len(units) > 1 and usual not in units:
             _cannot_tell(here, least, units, f", with a mean step of {step:.4g}")
         if not units:
-            rule = "of times in s, ms, us or ns with a request in 100 s or more"
+            rule = (
+                "of times in s, ms, us or ns with a request in 100 s to 1,000 a second, or say it"
+            )
+            rule += ": trace_columns unit=s"
             require(False, here, rule, f"{least!r} and a mean step of {step:.4g}")
         unit = usual if usual in units else units[0]
         why = f"as a mean step of {step:.4g} says" if len(units) == 1 else "as this format has it"
