@@ -82,7 +82,7 @@ def test_a_mean_step_that_two_units_would_have_is_refused(step: str, read_as: st
     for unit, per_s in PER_S.items():
         read, _ = read_times(stamps, "t", 2, said=unit)
         assert read[1] == pytest.approx(float(Decimal(step) / per_s))
-    with pytest.raises(ValueError, match="a request in 100 s or more"):
+    with pytest.raises(ValueError, match=r"a request in 100 s to 1,000 a second"):
         read_times(["0", "100000000001"], "t", 2)
 
 
@@ -154,7 +154,7 @@ def test_what_is_no_time_is_refused(stamps: list[str], words: str) -> None:
 @pytest.mark.parametrize("column", ["time_min", "t_h", "elapsedHours", "time (days)"])
 def test_units_that_are_no_second_are_refused(column: str) -> None:
     """Minutes and hours by their name, and the days of a spreadsheet by their steps."""
-    with pytest.raises(ValueError, match="must be of times in s, ms, us or ns, got .* ends with"):
+    with pytest.raises(ValueError, match=r"must be of times in s, ms, us or ns, got .* ends"):
         read_times(["0", "1"], column, 2)
     days = [f"{46_027 + i / 86_400:.8f}" for i in range(100)]
     with pytest.raises(ValueError, match=r"to 1,000 a second, or say it: trace_columns unit=s"):

@@ -416,9 +416,6 @@ def read_choices(
     fleets = told["fleets"].strip().lower()
     require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
-    _require_once("device", [system.name for system in systems])
-    for field in ("precision", "parallelism"):
-        _require_once(field, [compared(word) for word in told[field].split(",")])
     prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
     ones = ",".join(["1"] * len(systems))
     rule = f"one for each of {len(systems)} devices, or {ones} to compare their numbers alone"
@@ -466,6 +463,9 @@ def read_choices(
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
     calibration = _calibration(told, choices[0][0], lengths)
+    _require_once("device", [system.name for system in systems])
+    for field in ("precision", "parallelism"):
+        _require_once(field, [compared(word) for word in told[field].split(",")])
     asked = [
         Question(
             one,

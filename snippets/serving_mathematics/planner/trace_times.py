@@ -191,11 +191,8 @@ def _unit(
             _cannot_tell(here, least, (unit, finer[0]), " or how long a machine was up")
         why = ""
     else:
-        units = [
-            u
-            for u, n in PER_S.items()
-            if step >= (LEAST_S if u == "s" else QUICKEST_S * n) and step <= SLOWEST_S * n
-        ]
+        quickest = {u: QUICKEST_S * n for u, n in PER_S.items()} | {"s": LEAST_S * (step > 0)}
+        units = [u for u, n in PER_S.items() if quickest[u] <= step <= SLOWEST_S * n]
         if len(units) > 1 and usual not in units:
             _cannot_tell(here, least, units, f", with a mean step of {step:.4g}")
         if not units:
