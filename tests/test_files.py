@@ -79,6 +79,11 @@ def test_a_device_is_no_file(name: str) -> None:
         read_bytes(name)
 
 
+def test_what_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match=r"\[Errno \d+\] .*: '/proc/self/mem'"):
+        read_bytes("/proc/self/mem")
+
+
 def test_a_folder_and_nothing_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         read_bytes(str(tmp_path))

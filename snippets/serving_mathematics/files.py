@@ -98,8 +98,11 @@ def read_bytes(name: str, most: int = MOST_BYTES) -> bytes:
             if noted is not None:
                 noted.add((found.st_dev, found.st_ino))
         raw = bytearray()
-        while len(raw) <= most and (part := file.read(CHUNK)):
-            raw += part
+        try:
+            while len(raw) <= most and (part := file.read(CHUNK)):
+                raw += part
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, name) from problem
     _require_small(name, len(raw), most)
     return unpacked(bytes(raw), name, most) if raw[:2] == _GZIP else bytes(raw)
 

@@ -274,6 +274,25 @@ def test_numbers_that_contradict_one_another_are_refused(
         read_load_test(json.dumps(value), "a")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"completed": 20.5}, "a must be a test with completed requests"),
+        (
+            {"failed": 21},
+            "a must be a test that completed more than failed, got 20 completed and 21",
+        ),
+    ],
+)
+def test_a_test_that_is_no_whole_one_is_refused(change: dict[str, float], words: str) -> None:
+    row = json.loads((FOLDER / "vllm.json").read_text())
+    with pytest.raises(ValueError, match=words):
+        read_load_test(json.dumps(row | change), "a")
+    long = json.dumps(row | {"total_input_tokens": 20 * 200_000})
+    with pytest.raises(ValueError, match=r"a: tokens of a request must be within the context"):
+        runs_of(read_load_test(long, "a"), WORKED)
+
+
 @pytest.mark.parametrize("name", ["vllm.json", "profile_export_aiperf.json", "benchmarks.json"])
 def test_times_that_its_throughput_cannot_have_are_refused(name: str) -> None:
     """By Little's law: with the duration and all throughputs, where only these say it."""
@@ -317,6 +336,9 @@ def test_files_and_typed_text_are_told_apart(tmp_path: Path) -> None:
     for text, message in (
         ("nowhere.json", "load_test must be files that can be read, or typed, got 'nowhere.json'"),
         ("\0", "load_test a file must have a name"),
+        ("a.json,,b.json", "load_test must be files of different names with commas between, or"),
+        ("a.json, a.json", "load_test must be files of different names with commas between, or"),
+        ("16:0.2:0.01,16:0.2:0.01", "load_test, entry 2 must be once, got 16:0.2:0.01"),
         ("x" * 99, f"or typed, got '{'x' * 60}'$"),
         (f"1:1:{'x' * 99}", f"in seconds, got '1:1:{'x' * 36}'$"),
         (f"1:1:{'1.' * 99}", rf"in seconds, got '1:1:{'1.' * 18}'$"),

@@ -255,13 +255,15 @@ def _is_path(name: str) -> bool:
 
 
 def _file_model(text: str) -> tuple[Architecture, str]:
-    path = Path(text).expanduser()
-    if path.is_dir():
-        path = path / "config.json"
+    path = Path(text)
     try:
+        path = path.expanduser()
+        if path.is_dir():
+            path = path / "config.json"
         content = read_json(read_text(str(path), MOST_OF_CONFIG))
-    except OSError as problem:
-        raise ValueError(f"model {text!r} cannot be read: {problem.strerror}") from problem
+    except (OSError, RuntimeError) as problem:  # of nobody's home, too
+        told = getattr(problem, "strerror", None) or problem
+        raise ValueError(f"model {text!r} cannot be read: {told}") from problem
     except ValueError as problem:
         told = str(problem).removeprefix(f"{path}: ")
         raise ValueError(f"model {text!r} must hold JSON: {told}") from problem

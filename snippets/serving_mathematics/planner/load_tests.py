@@ -101,8 +101,15 @@ def _name(value: Any) -> str:
 
 def _completed(count: float, where: str) -> int:
     rule = "a test with completed requests (see its errors)"
-    require(1 <= count < math.inf, where, rule, f"{count:g}")
+    require(1 <= count < math.inf and count % 1 == 0, where, rule, f"{count:g}")
     return int(count)
+
+
+def _require_most(completed: int, failed: Any, where: str) -> None:
+    """Refuse a test of which more failed than was completed: its times are those of a few."""
+    number = _json_number(failed)
+    rule = "a test that completed more than failed"
+    require(not number > completed, where, rule, f"{completed} completed and {failed} failed")
 
 
 def _mean_load(rate_per_s: float, ttft_s: float, tpot_s: float, output_tokens: float) -> float:
@@ -130,6 +137,7 @@ def _require_inside(where: str, limit: float, run: LoadRun, rate: float) -> None
 
 def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     completed = _completed(_finite(data, where, "completed"), where)
+    _require_most(completed, data.get("failed"), where)
     prompt = _finite(data, where, "total_input_tokens") / completed
     output = _finite(data, where, "total_output_tokens") / completed
     ttft_s, tpot_s = (
@@ -234,6 +242,7 @@ def _typed(cell: str) -> float:
 def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
     metrics = _at(data, "metrics")
     completed = _completed(_json_number(_at(metrics, "request_totals.successful")), where)
+    _require_most(completed, _at(metrics, "request_totals.errored"), where)
 
     def mean(name: str) -> float:
         return _finite(metrics, where, f"{name}.successful.mean", f"{name}.successful.median")
@@ -344,6 +353,7 @@ def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[Lo
         one = LoadRun(
             where, "", "", 1, load, steady, prompt_tokens, output_tokens, False, ttft_s, tpot_s
         )
+        require(one not in [replace(run, where=where) for run in runs], where, "once", part.strip())
         runs.append(_plausible(one))
     return runs
 
@@ -363,7 +373,11 @@ def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> lis
     if re.match(r"\s*\d[\d.]*(/s)?:", text, re.ASCII):
         return read_typed(text, prompt_tokens, output_tokens)
     runs = []
-    for path in (part.strip() for part in text.split(",")):
+    paths = [part.strip() for part in text.split(",")]
+    fine = all(paths) and len(set(paths)) == len(paths)
+    rule = "files of different names with commas between, or typed"
+    require(fine, "load_test", rule, repr(text[:60]))
+    for path in paths:
         try:
             content = read_text(path)
         except OSError:
@@ -390,6 +404,9 @@ def runs_of(runs: Sequence[LoadRun], deployment: Deployment) -> list[OwnRun]:
     found = []
     for run in runs:
         _refuse_other(run, deployment)
+        most, tokens = deployment.architecture.context_tokens, run.prompt_tokens + run.output_tokens
+        rule = f"within the context of {deployment.architecture.name}, {most:,}"
+        require(tokens <= most, f"{run.where}: tokens of a request", rule, f"{tokens:,.0f}")
         share = 1.0 if run.equal_lengths else SPREAD_LENGTHS
         one = replace(
             deployment,

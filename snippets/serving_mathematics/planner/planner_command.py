@@ -86,22 +86,6 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{message}\n")
 
 
-class _Once(argparse.Action):
-    """An option that may not be given twice, of which one would be passed over."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        """Keep the value, or leave with status 2."""
-        if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} must be given once, got it twice")
-        setattr(namespace, self.dest, values)
-
-
 def command_parser() -> argparse.ArgumentParser:
     """The options of the command: one for each field, and those for files and workers.
 
@@ -115,22 +99,12 @@ def command_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--question", action=_Once, metavar="FILE.json", help="fields by name; options win"
-    )
-    parser.add_argument(
-        "--grid", action=_Once, metavar="FILE", help="many questions, .json or .csv; options win"
-    )
-    parser.add_argument(
-        "--out", action=_Once, metavar="FILE", help="write .json or .csv instead of a table"
-    )
-    parser.add_argument(
-        "--figure", action=_Once, metavar="FILE.svg", help="draw latencies and the front as well"
-    )
-    parser.add_argument("--workers", action=_Once, metavar="N", help=WORKERS)
-    parser.add_argument(
-        "--dask", action=_Once, metavar="ADDRESS", help="a Dask scheduler for the same"
-    )
+    parser.add_argument("--question", metavar="FILE.json", help="fields by name; options win")
+    parser.add_argument("--grid", metavar="FILE", help="many questions, .json or .csv; options win")
+    parser.add_argument("--out", metavar="FILE", help="write .json or .csv instead of a table")
+    parser.add_argument("--figure", metavar="FILE.svg", help="draw latencies and the front as well")
+    parser.add_argument("--workers", metavar="N", help=WORKERS)
+    parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for the same")
     parser.add_argument("--flags", action="store_true", help="print what starts the cheapest fleet")
     parser.add_argument("--kubernetes", action="store_true", help="print it for Kubernetes")
     parser.add_argument("--presets", action="store_true", help="list models and devices")
@@ -143,9 +117,7 @@ def command_parser() -> argparse.ArgumentParser:
         brackets = "; ".join(part for part in (span, default) if part)
         told = f"{field.meaning} [{brackets}]" if brackets else field.meaning
         option = f"--{field.name.replace('_', '-')}"
-        fields.add_argument(
-            option, action=_Once, dest=field.name, metavar="X", help=told.replace("%", "%%")
-        )
+        fields.add_argument(option, dest=field.name, metavar="X", help=told.replace("%", "%%"))
     return parser
 
 
@@ -426,7 +398,7 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
         status = 3 if any(record["problem"] for record in records) else 0
     if kind:
         write_text(options.out, "--out", records_text(records, kind), inputs)
-    else:
+    if not kind or options.flags or options.kubernetes:
         print(text)
     return status
 
