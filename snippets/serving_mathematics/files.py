@@ -30,10 +30,10 @@ MOST_BYTES = 256 * 2**20  # of a file, as it lies and unpacked
 MOST_DEPTH = 100  # of lists and objects inside one another
 MOST_VALUES = 10_000_000  # of JSON, or cells of a table
 MOST_ROWS = 1_000_000
-CHUNK = 2**20
+_PIECE = 2**20
 _GZIP = b"\x1f\x8b"
-_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
-_KINDS = {
+_JSON_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
+_FILE_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a link",
     stat.S_IFCHR: "a device",
@@ -41,12 +41,12 @@ _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
-_READ: contextvars.ContextVar[set[tuple[int, int]] | None] = contextvars.ContextVar(
-    "_READ", default=None
+_FILES_READ: contextvars.ContextVar[set[tuple[int, int]] | None] = contextvars.ContextVar(
+    "_FILES_READ", default=None
 )
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -55,12 +55,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _integer(digits: str) -> int | str:
+def _whole_number(digits: str) -> int | str:
     return int(digits) if len(digits) <= 1000 else digits
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer)
-_SPACE = " \t\r\n"
+_JSON_DECODER = json.JSONDecoder(object_pairs_hook=_unique_names, parse_int=_whole_number)
+_JSON_SPACE = " \t\r\n"
 
 
 @contextlib.contextmanager
@@ -68,11 +68,11 @@ def inputs_noted() -> Iterator[set[tuple[int, int]]]:
     """Notes which files are read while it is open, by device and number, so that none of them is
     written."""
     found: set[tuple[int, int]] = set()
-    token = _READ.set(found)
+    token = _FILES_READ.set(found)
     try:
         yield found
     finally:
-        _READ.reset(token)
+        _FILES_READ.reset(token)
 
 
 def read_bytes(name: str, most: int = MOST_BYTES) -> bytes:
@@ -93,13 +93,13 @@ def read_bytes(name: str, most: int = MOST_BYTES) -> bytes:
             found = os.fstat(file.fileno())
             kind = stat.S_IFMT(found.st_mode)
             if kind in (stat.S_IFCHR, stat.S_IFBLK):
-                raise ValueError(f"{name}: must be a file or a pipe, got {_KINDS[kind]}")
-            noted = _READ.get()
+                raise ValueError(f"{name}: must be a file or a pipe, got {_FILE_KINDS[kind]}")
+            noted = _FILES_READ.get()
             if noted is not None:
                 noted.add((found.st_dev, found.st_ino))
         raw = bytearray()
         try:
-            while len(raw) <= most and (part := file.read(CHUNK)):
+            while len(raw) <= most and (part := file.read(_PIECE)):
                 raw += part
         except OSError as problem:
             raise OSError(problem.errno, problem.strerror, name) from problem
@@ -109,10 +109,10 @@ def read_bytes(name: str, most: int = MOST_BYTES) -> bytes:
 
 def _require_small(name: str, size: int, most: int) -> None:
     if size > most:
-        raise ValueError(f"{name}: must be at most {_bytes(most)} large, got more")
+        raise ValueError(f"{name}: must be at most {_size_text(most)} large, got more")
 
 
-def _bytes(count: int) -> str:
+def _size_text(count: int) -> str:
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count} bytes"
 
 
@@ -135,7 +135,7 @@ def unpacked(raw: bytes, name: str, most: int = MOST_BYTES) -> bytes:
             part = zlib.decompressobj(31)
             found += part.decompress(rest, most + 1 - len(found))
             if len(found) > most:
-                raise ValueError(f"{name}: must be at most {_bytes(most)} unpacked, got more")
+                raise ValueError(f"{name}: must be at most {_size_text(most)} unpacked, got more")
             if not part.eof:
                 raise EOFError("an end too early")
             rest = part.unused_data
@@ -191,15 +191,15 @@ def json_values(text: str) -> list[Any]:
     """
     require_shallow(text)
     values, place = [], 0
-    text = text.removeprefix("\ufeff").strip(_SPACE)
+    text = text.removeprefix("\ufeff").strip(_JSON_SPACE)
     while place < len(text):
         try:
-            value, place = _DECODER.raw_decode(text, place)
+            value, place = _JSON_DECODER.raw_decode(text, place)
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             raise ValueError(f"{where} must be JSON, got: {error.msg}") from None
         values.append(value)
-        while place < len(text) and text[place] in _SPACE:
+        while place < len(text) and text[place] in _JSON_SPACE:
             place += 1
     return values
 
@@ -217,7 +217,7 @@ def require_shallow(text: str) -> None:
     if text.count("[") + text.count("{") <= MOST_DEPTH:
         return
     depth = 0
-    for token in _TOKENS.finditer(text):
+    for token in _JSON_TOKENS.finditer(text):
         first = token[0][0]
         depth += (first in "[{") - (first in "]}")
         if depth > MOST_DEPTH:
@@ -273,11 +273,11 @@ def require_output(name: str, option: str, inputs: Iterable[tuple[int, int]] = (
     target = Path(name)
     if not target.parent.is_dir():
         raise ValueError(f"{option} must be in a folder that exists, got {name!r}")
-    with _naming(name):
-        there = _plain(target, option, name, set(inputs))
+    with _naming_file(name):
+        there = _plain_target(target, option, name, set(inputs))
         if there is not None and not os.access(target, os.W_OK):
             raise PermissionError(13, "cannot be written: Permission denied")
-        beside = _beside(target)
+        beside = _partial_path(target)
         try:
             os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         finally:
@@ -285,11 +285,11 @@ def require_output(name: str, option: str, inputs: Iterable[tuple[int, int]] = (
     return target
 
 
-def _beside(target: Path) -> Path:
+def _partial_path(target: Path) -> Path:
     return target.with_name(f".{secrets.token_hex(8)}.part")
 
 
-def _plain(
+def _plain_target(
     target: Path, option: str, name: str, inputs: set[tuple[int, int]]
 ) -> os.stat_result | None:
     try:
@@ -298,7 +298,7 @@ def _plain(
         return None
     kind = stat.S_IFMT(there.st_mode)
     if kind != stat.S_IFREG:
-        got = f"{name!r}, which is {_KINDS.get(kind, 'something else')}"
+        got = f"{name!r}, which is {_FILE_KINDS.get(kind, 'something else')}"
         raise ValueError(f"{option} must be a plain file, or nothing yet, got {got}")
     if (there.st_dev, there.st_ino) in inputs:
         raise ValueError(f"{option} must be no file that is read, got {name!r}, which is one")
@@ -306,7 +306,7 @@ def _plain(
 
 
 @contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _naming_file(name: str) -> Iterator[None]:
     """Errors name the file that was asked for, not one beside it."""
     try:
         yield
@@ -321,9 +321,9 @@ def write_text(name: str, option: str, text: str, inputs: Iterable[tuple[int, in
     name, option, inputs: as for require_output, which says what is raised. text: of the file.
     """
     target, taken = Path(name), set(inputs)
-    with _naming(name):
-        there = _plain(target, option, name, taken)
-        beside = _beside(target)
+    with _naming_file(name):
+        there = _plain_target(target, option, name, taken)
+        beside = _partial_path(target)
         mode = stat.S_IMODE(there.st_mode) if there else 0o666
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
@@ -335,7 +335,7 @@ def write_text(name: str, option: str, text: str, inputs: Iterable[tuple[int, in
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)  # or a full disk is told after the name has changed
-            _plain(target, option, name, taken)
+            _plain_target(target, option, name, taken)
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)

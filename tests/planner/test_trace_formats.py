@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.trace_formats import read_requests
+from serving_mathematics.planner.trace_formats import ReadRequests, read_requests
 
 TIMES = np.arange(0.0, 240.0, 2.0)
 HEAD = "time,input_tokens,output_tokens"
@@ -92,6 +92,8 @@ def test_more_cached_tokens_than_a_prompt_has_are_refused() -> None:
 
 def test_requests_of_one_time_are_told() -> None:
     asked = read_requests(written([f"{t // 40 * 40:.1f}" for t in TIMES]))
+    assert isinstance(asked, ReadRequests)
+    assert asked.told.startswith("120 requests in 3.33 min; time from time: seconds from a start")
     assert asked.told.endswith("; at no more than 6 different times")
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner.trace_formats import read_requests
-from serving_mathematics.planner.trace_times import PER_S, WORDS, read_times, unit_of_name
+from serving_mathematics.planner.trace_times import PER_S, UNIT_WORDS, read_times, unit_of_name
 
 BASE = 1_767_607_200  # 2026-01-05 10:00 UTC [s since 1970]
 UPTIME = 1_728_000  # 20 days [s]: in ms a second of 2024
@@ -291,4 +291,4 @@ def test_any_numbers_are_times_or_refused(texts: list[str]) -> None:
 
 
 def test_words_are_of_known_units() -> None:
-    assert set(WORDS.values()) == set(PER_S)
+    assert set(UNIT_WORDS.values()) == set(PER_S)

@@ -24,9 +24,9 @@ from serving_mathematics.require import require
 
 EXPERTS = "n_routed_experts", "num_local_experts", "num_experts"  # by family
 MOST_LAYERS = 10_000  # of a file; each is looked at
-WINDOWS = "sliding_attention", "chunked_attention", "chunked"  # kinds of layers, by family
-KINDS = ("full_attention", "linear_attention", *WINDOWS)
-EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4}  # which layer has no window
+WINDOW_KINDS = "sliding_attention", "chunked_attention", "chunked"  # kinds of layers, by family
+LAYER_KINDS = ("full_attention", "linear_attention", *WINDOW_KINDS)
+FULL_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4}  # which layer has no window
 ALL_WINDOWS = (  # families whose every layer has the window, where a file says nothing else
     *(None, "mistral", "mixtral", "phi3", "starcoder2", "olmo2"),
     *("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"),
@@ -45,20 +45,33 @@ UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
     *("mpt", "nemotron", "codegen", "persimmon"),
 )
-PLAIN = (None, "", "auto", "bfloat16", "float16", "float32", "torch.bfloat16", "torch.float16")
+PLAIN_TYPES = (
+    None,
+    "",
+    "auto",
+    "bfloat16",
+    "float16",
+    "float32",
+    "torch.bfloat16",
+    "torch.float16",
+)
 NO_DECODERS = (  # families that do not answer token by token, or not alone
     *("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2"),
     *("t5", "mt5", "bart", "mbart", "pegasus", "whisper", "vit", "clip", "mamba", "mamba2", "rwkv"),
 )
-METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
+QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
 FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
-ALGORITHMS = {  # of ModelOpt
+QUANT_ALGORITHMS = {  # of ModelOpt
     **dict.fromkeys(("FP8", "FP8_PER_CHANNEL_PER_TOKEN", "FP8_PB_WO"), "fp8"),
     **dict.fromkeys(("NVFP4", "NVFP4_AWQ"), "fp4"),
     **dict.fromkeys(("W4A16_AWQ", "INT4_AWQ"), "int4"),
     **dict.fromkeys(("MXFP4", "W4A8_MXFP4_FP8", "W4A16_MXFP4"), "mxfp4"),
 }
-NUMBERS = {(4, "float"): "fp4", (4, "int"): "int4", (8, "float"): "fp8"}  # bits and kind
+WEIGHT_NUMBERS = {
+    ("4", "float"): "fp4",
+    ("4", "int"): "int4",
+    ("8", "float"): "fp8",
+}  # bits and kind
 KNOWN_FORMATS = (
     "fp8, mxfp4, gptq or awq of 4 bits, or modelopt, compressed-tensors or quark of floats of 4 or "
     "8 bits or whole numbers of 4"
@@ -470,7 +483,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         if read.has(key):
             raise ValueError(
                 f"{read.name}: {key!r} says of layers what is not read here; known are lists of "
-                f"layer_types: {', '.join(KINDS)}"
+                f"layer_types: {', '.join(LAYER_KINDS)}"
             )
     if read.has("compress_ratios"):
         ratios = read.wholes("compress_ratios")
@@ -509,7 +522,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     window = read.whole("sliding_window", "attention_chunk_size", default=0, least=0)
     if not read.flag("use_sliding_window", default=True):
         window = 0
-    kinds = _kinds(read, layers, window)
+    kinds = _layer_kinds(read, layers, window)
     gate = 1 if read.flag("attn_output_gate", "attention_output_gate") else 0
     sparse = read.inside("sparse_attention_config")
     sparse_layers = [0] * layers
@@ -549,32 +562,32 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     return found
 
 
-def _kinds(read: _Reader, layers: int, window: int) -> list[str]:
-    """What each layer is, of `KINDS`. window: tokens of one that has it, 0 where none has."""
+def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
+    """What each layer is, of `LAYER_KINDS`. window: tokens of one that has it, 0 where none has."""
     every = read.whole("full_attention_interval", default=0, least=0)
     model = read.get("model_type")
     if read.has("layer_types"):
-        kinds: list[str] = read.of_layers("layer_types", layers, KINDS)
-        if not window and not read.has("use_sliding_window") and set(kinds) & set(WINDOWS):
+        kinds: list[str] = read.of_layers("layer_types", layers, LAYER_KINDS)
+        if not window and not read.has("use_sliding_window") and set(kinds) & set(WINDOW_KINDS):
             raise ValueError(f"{read.name}: config.json must have 'sliding_window' for such layers")
         return kinds
     if read.has("hybrid_layer_pattern"):
         pattern = read.of_layers("hybrid_layer_pattern", layers, (0, 1))
-        return [WINDOWS[0] if item else KINDS[0] for item in pattern]
+        return [WINDOW_KINDS[0] if item else LAYER_KINDS[0] for item in pattern]
     if every:
-        return [KINDS[0] if (i + 1) % every == 0 else KINDS[1] for i in range(layers)]
+        return [LAYER_KINDS[0] if (i + 1) % every == 0 else LAYER_KINDS[1] for i in range(layers)]
     if model in ("llama4", "llama4_text"):
-        return [KINDS[0] if (i + 1) % 4 == 0 else WINDOWS[1] for i in range(layers)]
+        return [LAYER_KINDS[0] if (i + 1) % 4 == 0 else WINDOW_KINDS[1] for i in range(layers)]
     if not window:
-        return [KINDS[0]] * layers
-    if read.has("sliding_window_pattern") or model in EVERY:
-        every = read.whole("sliding_window_pattern", default=EVERY.get(str(model), 1))
-        return [KINDS[0] if (i + 1) % every == 0 else WINDOWS[0] for i in range(layers)]
+        return [LAYER_KINDS[0]] * layers
+    if read.has("sliding_window_pattern") or model in FULL_EVERY:
+        every = read.whole("sliding_window_pattern", default=FULL_EVERY.get(str(model), 1))
+        return [LAYER_KINDS[0] if (i + 1) % every == 0 else WINDOW_KINDS[0] for i in range(layers)]
     if model not in ALL_WINDOWS:
         rule = f"config.json must have 'layer_types' beside 'sliding_window' of a {model!r}"
-        raise ValueError(f"{read.name}: {rule[:160]}; known are {', '.join(KINDS)}")
+        raise ValueError(f"{read.name}: {rule[:160]}; known are {', '.join(LAYER_KINDS)}")
     first = read.whole("max_window_layers", default=0, least=0)
-    return [WINDOWS[0] if i >= first else KINDS[0] for i in range(layers)]
+    return [WINDOW_KINDS[0] if i >= first else LAYER_KINDS[0] for i in range(layers)]
 
 
 _NO_ATTENTION = Attention("none", 0)
@@ -647,7 +660,7 @@ def published_precision(config: Mapping[str, Any]) -> str:
     quantization = inner if isinstance(inner, Mapping) else quantization  # as ModelOpt nests it
     if not quantization:
         dtype = config.get("torch_dtype") or config.get("dtype")
-        if isinstance(dtype, str) and dtype not in PLAIN:
+        if isinstance(dtype, str) and dtype not in PLAIN_TYPES:
             rule = "bfloat16, float16 or float32, or have a quantization_config"
             raise _UnknownFormat(f"torch_dtype must be {rule}, got {dtype[:40]!r}")
         return "bf16"
@@ -656,63 +669,66 @@ def published_precision(config: Mapping[str, Any]) -> str:
     bits = next((quantization[key] for key in ("bits", "w_bit") if key in quantization), None)
     found: str | None = None
     if algorithm == "MIXED_PRECISION":
-        found = _fewest_bits(_algorithms(quantization)) or _of_numbers(quantization)
+        found = _fewest_bits(_formats_of_layers(quantization)) or _format_of_numbers(quantization)
     elif algorithm:
-        found = ALGORITHMS.get(algorithm)
+        found = QUANT_ALGORITHMS.get(algorithm)
     elif method in FOUR_BITS:
         found = "int4" if bits == 4 or (bits is None and method == "awq") else None
     elif str(quantization.get("format") or "").startswith("mxfp4"):
         found = "mxfp4"
     else:
-        found = METHODS.get(method) or _of_numbers(quantization)
+        found = QUANT_METHODS.get(method) or _format_of_numbers(quantization)
         if bits is not None and bits != {"fp8": 8}.get(str(found), 4):
             found = None
     if found is None:
-        shown = {key: quantization[key] for key in _SHOWN if quantization.get(key) is not None}
+        shown = {
+            key: quantization[key] for key in _TOLD_OF_FORMAT if quantization.get(key) is not None
+        }
         got = ", ".join(f"{key} {repr(value)[:40]}" for key, value in shown.items()) or "neither"
         raise _UnknownFormat(f"quantization_config must be of {KNOWN_FORMATS}, got {got}")
     return found
 
 
-_SHOWN = ("quant_method", "quant_algo", "format", "bits", "w_bit", "load_in_4bit", "load_in_8bit")
+_TOLD_OF_FORMAT = (
+    "quant_method",
+    "quant_algo",
+    "format",
+    "bits",
+    "w_bit",
+    "load_in_4bit",
+    "load_in_8bit",
+)
 
 
-def _algorithms(quantization: Mapping[str, Any]) -> list[str | None]:
+def _formats_of_layers(quantization: Mapping[str, Any]) -> list[str | None]:
     """Formats of the layers of which each says its own."""
     layers = quantization.get("quantized_layers")
     parts = layers.values() if isinstance(layers, Mapping) else ()
     return [
-        ALGORITHMS.get(str(part.get("quant_algo")).upper())
+        QUANT_ALGORITHMS.get(str(part.get("quant_algo")).upper())
         for part in parts
         if isinstance(part, Mapping)
     ]
 
 
-def _of_numbers(quantization: Mapping[str, Any]) -> str | None:
+def _format_of_numbers(quantization: Mapping[str, Any]) -> str | None:
     """The format of weights that are described by their bits and kind of number, or by a type."""
-    groups = quantization.get("config_groups")
-    parts = [quantization]
-    if isinstance(groups, Mapping):
-        parts = [group.get("weights") for group in groups.values() if isinstance(group, Mapping)]
     every = quantization.get("global_quant_config")
     if isinstance(every, Mapping):  # of Quark
-        kind = str((every.get("weight") or {}).get("dtype")) if _is_object(every, "weight") else ""
+        weight = every.get("weight")
+        kind = str(weight.get("dtype")) if isinstance(weight, Mapping) else ""
         return {"fp8_e4m3": "fp8", "fp4": "fp4"}.get(kind)
-    found: list[str | None] = []
-    for part in parts:
-        if isinstance(part, Mapping):
-            kind = part.get("type") or "int"
-            key = (part.get("num_bits"), kind)
-            found.append(NUMBERS.get(key) if isinstance(kind, str) and _plain(key[0]) else None)
-    return _fewest_bits(found)
-
-
-def _is_object(config: Mapping[str, Any], key: str) -> bool:
-    return isinstance(config.get(key), Mapping)
-
-
-def _plain(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    groups = quantization.get("config_groups")
+    parts: list[Any] = [quantization]
+    if isinstance(groups, Mapping):
+        parts = [group.get("weights") for group in groups.values() if isinstance(group, Mapping)]
+    return _fewest_bits(
+        [
+            WEIGHT_NUMBERS.get((str(part.get("num_bits")), str(part.get("type") or "int")))
+            for part in parts
+            if isinstance(part, Mapping)
+        ]
+    )
 
 
 def _fewest_bits(found: list[str | None]) -> str | None:

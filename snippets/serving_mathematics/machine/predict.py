@@ -481,7 +481,7 @@ def _measured(cells: Mapping[str, str], column: str) -> float | None:
     return number(cells, column, None, *MEASURED_S[column], whole=False)
 
 
-def _rows(count: int) -> str:
+def _counted_rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
@@ -499,8 +499,8 @@ def error_lines(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]
             error = np.array([predicted / measured - 1 for predicted, measured in values])
             size = np.abs(error)
             lines.append(
-                f"{name}: {_rows(len(values))}, error {100 * np.median(size):.1f}% in the median, "
-                f"{100 * np.mean(size):.1f}% in the mean, "
+                f"{name}: {_counted_rows(len(values))}, "
+                f"error {100 * np.median(size):.1f}% in the median, {100 * np.mean(size):.1f}% in the mean, "
                 f"signed median {100 * np.median(error) + 0.0:+.1f}%"
             )
     return lines
@@ -682,5 +682,5 @@ def _predict(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     for line in errors:
         print(line, file=sys.stdout if options.out is not None else sys.stderr)
     if blank:
-        print(f"{options.rows}: {blank} of {_rows(len(lines))} left blank", file=sys.stderr)
+        print(f"{options.rows}: {blank} of {_counted_rows(len(lines))} left blank", file=sys.stderr)
     return 3 if blank else 0

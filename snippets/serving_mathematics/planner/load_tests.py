@@ -40,7 +40,9 @@ TOOLS = (
 )
 SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
 TPOT_S, TTFT_S = (2e-4, 2.0), (5e-4, 1000.0)  # what times may be
-APART = 10.0  # factor by which what a file says twice differs where one of both is a mistake
+CONTRADICTION = (
+    10.0  # factor by which what a file says twice differs where one of both is a mistake
+)
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
 
@@ -122,15 +124,17 @@ def _require_close(where: str, what: str, told: Any, found: float) -> None:
     words of the file. found: what its other numbers say."""
     number = _json_number(told)
     if math.isfinite(number) and number > 0:
-        rule = f"what its other numbers say, {found:.3g}, within a factor of {APART:g}"
-        require(found / APART <= number <= found * APART, f"{where}: {what}", rule, told)
+        rule = f"what its other numbers say, {found:.3g}, within a factor of {CONTRADICTION:g}"
+        require(
+            found / CONTRADICTION <= number <= found * CONTRADICTION, f"{where}: {what}", rule, told
+        )
 
 
 def _require_inside(where: str, limit: float, run: LoadRun, rate: float) -> None:
     """Refuse a number of requests at a time that so many a second, of such times, cannot be."""
     _plausible(run)
     inside = _mean_load(rate, run.ttft_s, run.tpot_s, run.output_tokens)
-    low, high = limit / APART, limit * APART
+    low, high = limit / CONTRADICTION, limit * CONTRADICTION
     rule = f"from {low:.3g} to {high:.3g} by its throughput and times, where it held {limit:g}"
     require(low <= inside <= high, f"{where}: requests at a time", rule, f"{inside:.3g}")
 
@@ -337,7 +341,7 @@ def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[Lo
     >>> round(run.load, 9), run.steady
     (19.2, False)
     """
-    runs = []
+    runs: list[LoadRun] = []
     for place, part in enumerate(text.split(","), start=1):
         where = f"load_test, entry {place}"
         found = re.fullmatch(r"([\d.e+-]+)(/s)?:([\d.e+-]+):([\d.e+-]+)", part.strip(), re.ASCII)

@@ -186,7 +186,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "tpot": "tpot_s",
     "quantile": "quantile",
 }
-WITH = {"trace_columns": "trace", "drafter": "draft_tokens", "spot_discount": "spot_share"}
+NEEDS = {"trace_columns": "trace", "drafter": "draft_tokens", "spot_discount": "spot_share"}
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
@@ -401,7 +401,7 @@ def read_choices(
         raise ValueError(f"{missing[0]} must be given too: device is otherwise incomplete")
     if "trace" not in given and "rate_per_s" not in given:
         raise ValueError("rate_per_s must be given, or a trace")
-    for name, needed in WITH.items():
+    for name, needed in NEEDS.items():
         alone = given.get(name, FIELDS[name].default) != FIELDS[name].default
         if alone and needed not in given:
             raise ValueError(f"{needed} must be given where {name} is, got none")

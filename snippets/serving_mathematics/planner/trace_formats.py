@@ -28,7 +28,7 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.optimization.continuous_batching import Workload
-from serving_mathematics.planner.trace_times import PER_S, WORDS, read_times, unit_of_name
+from serving_mathematics.planner.trace_times import PER_S, UNIT_WORDS, read_times, unit_of_name
 from serving_mathematics.planner.traffic import traced_requests
 from serving_mathematics.require import require
 
@@ -56,9 +56,8 @@ UNIT = "unit"  # of the times, in a mapping
 class ReadRequests(Workload):
     """Requests of a trace, and in words how they were read.
 
-    >>> rows = [f"{1.5 * i},100,5" for i in range(100)]
-    >>> read_requests("\\n".join(["time,isl,osl", *rows])).told.partition("; ")[0]
-    '100 requests in 148 s'
+    >>> ReadRequests(Workload([0.0, 1.5], [100, 20], [3, 1]), "2 requests in 1.5 s").told
+    '2 requests in 1.5 s'
     """
 
     told: str
@@ -103,16 +102,16 @@ def _mapping(columns: str) -> dict[str, str]:
         require(fine, "trace_columns", rule, repr(part[:60]))
         if role == UNIT:
             rule = f"one of {', '.join(PER_S)}"
-            require(name.lower() in WORDS, "trace_columns unit", rule, repr(name[:60]))
-            name = WORDS[name.lower()]
+            require(name.lower() in UNIT_WORDS, "trace_columns unit", rule, repr(name[:60]))
+            name = UNIT_WORDS[name.lower()]
         found[role] = name
     return found
 
 
 def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dict[str, str]:
     """The column of each role."""
-    forms = {_form(name): name for name in reversed(names)}
-    units = {_form(unit_of_name(name)[0]): name for name in reversed(names)}
+    forms = {_compared_form(name): name for name in reversed(names)}
+    units = {_compared_form(unit_of_name(name)[0]): name for name in reversed(names)}
     chosen = {}
     for role, known in KNOWN.items():
         if role in mapping:
@@ -138,7 +137,7 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
     return chosen
 
 
-def _form(name: str) -> str:
+def _compared_form(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -190,7 +189,7 @@ def _workload(
     apart = bool(blocks) and all(isinstance(ids, dict) for ids in blocks)  # as RAGPulse has them
     usual = "s" if apart else "ms" if any(blocks) else ""
     if apart:  # and not in order
-        order = _in_order(cells["time"])
+        order = _order_of_times(cells["time"])
         cells = {role: [column[place] for place in order] for role, column in cells.items()}
     times, read = read_times(cells["time"], column, first, unit, usual)
     late = np.flatnonzero(np.diff(times) < 0)
@@ -226,7 +225,7 @@ def _workload(
     return ReadRequests(Workload(asked.arrival_s, prompts, outputs, cached), told)
 
 
-def _in_order(times: Sequence[object]) -> list[int]:
+def _order_of_times(times: Sequence[object]) -> list[int]:
     """Places of numbers in their order; as they stand where some are none."""
     try:
         found: list[int] = np.argsort([float(str(x)) for x in times], kind="stable").tolist()

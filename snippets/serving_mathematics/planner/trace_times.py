@@ -31,8 +31,8 @@ from serving_mathematics.require import require
 
 FloatArray = npt.NDArray[np.float64]
 PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-LONG = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-WORDS = {  # ends of names, and what may be said
+UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+UNIT_WORDS = {  # ends of names, and what may be said
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
     **dict.fromkeys(
         ("ms", "msec", "msecs", "milli", "millis", "millisecond", "milliseconds"), "ms"
@@ -41,7 +41,7 @@ WORDS = {  # ends of names, and what may be said
     **dict.fromkeys(("microsecond", "microseconds"), "us"),
     **dict.fromkeys(("ns", "nsec", "nsecs", "nano", "nanos", "nanosecond", "nanoseconds"), "ns"),
 }
-LONGER = (
+NO_SECONDS = (
     "m",
     "min",
     "mins",
@@ -57,13 +57,16 @@ LONGER = (
     "days",
 )
 SINCE = ("unix", "epoch", "utc")  # words of a name that say no more than that it is a time
-YEARS = 1_420_070_400, 2_051_222_400  # of 2015 and 2035 [s since 1970]: in which traces are made
-LAST_S = 4_102_444_800  # of 2100: no clock shows more
+TRACE_YEARS = (
+    1_420_070_400,
+    2_051_222_400,
+)  # of 2015 and 2035 [s since 1970]: in which traces are made
+LAST_CLOCK_S = 4_102_444_800  # of 2100: no clock shows more
 SLOWEST_S, QUICKEST_S = 100, 0.01  # mean steps of a trace
 LEAST_S = 0.001  # one of seconds that are counted from a start; of less it may be days
 LEAP, CHANGE, ENOUGH = 1000, 100, 5  # medians of a step, how much else changes, steps that say so
 DATES = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S"}
-_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
+_TIME_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def unit_of_name(name: str) -> tuple[str, str]:
@@ -72,16 +75,16 @@ def unit_of_name(name: str) -> tuple[str, str]:
     >>> unit_of_name("arrival_time_ms"), unit_of_name("startTimeUnixNano"), unit_of_name("ts")
     (('arrival_time', 'ms'), ('start_Time', 'ns'), ('ts', ''))
     """
-    words = _words(name)
-    if len(words) < 2 or words[-1].lower() not in WORDS:
+    words = _name_words(name)
+    if len(words) < 2 or words[-1].lower() not in UNIT_WORDS:
         return name, ""
-    unit = WORDS[words.pop().lower()]
+    unit = UNIT_WORDS[words.pop().lower()]
     while len(words) > 1 and words[-1].lower() in SINCE:
         words.pop()
     return "_".join(words), unit
 
 
-def _words(name: str) -> list[str]:
+def _name_words(name: str) -> list[str]:
     return re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W_A-Z]+", name)
 
 
@@ -100,31 +103,34 @@ def read_times(
     >>> times.tolist(), told
     ([0.0, 1.5, 1.8], 'milliseconds from a start, as a mean step of 900 says')
     """
-    if not _NUMBER.fullmatch(str(cells[0])):
-        moments = _calendar(cells, column, first)
+    if not _TIME_NUMBER.fullmatch(str(cells[0])):
+        moments = _by_calendar(cells, column, first)
         times = (moments - moments[0]) / 1e9
         if not said:
             _refuse_leaps(cells, moments.astype(float), times, column, first)
-        return times, f"ISO 8601, {_span(float(moments.min()) / 1e9, float(moments.max()) / 1e9)}"
-    exact = _numbers(cells, column, first)
+        return (
+            times,
+            f"ISO 8601, {_span_text(float(moments.min()) / 1e9, float(moments.max()) / 1e9)}",
+        )
+    exact = _exact_numbers(cells, column, first)
     if not said:
         numbers, since = ([float(x - y) for x in exact] for y in (Decimal(0), exact[0]))
         _refuse_leaps(cells, np.array(numbers), np.array(since), column, first)
-    unit, told = _unit(cells, exact, column, said, usual)
+    unit, told = _unit_of(cells, exact, column, said, usual)
     return np.array([float((one - exact[0]) / PER_S[unit]) for one in exact]), told
 
 
-def _span(start_s: float, end_s: float) -> str:
+def _span_text(start_s: float, end_s: float) -> str:
     ends = (datetime.datetime.fromtimestamp(int(one), datetime.UTC) for one in (start_s, end_s))
     return " to ".join(f"{end:%Y-%m-%d %H:%M:%S}" for end in ends) + " UTC"
 
 
-def _refuse(place: int, column: str, first: int, cell: object, told: str = "") -> None:
+def _refuse_cell(place: int, column: str, first: int, cell: object, told: str = "") -> None:
     rule = told or "a time: ISO 8601 with day and hour, or a number in s, ms, us or ns"
     require(False, f"row {place + first}, column {column}", rule, repr(str(cell)[:40]))
 
 
-def _calendar(cells: Sequence[object], column: str, first: int) -> npt.NDArray[np.int64]:
+def _by_calendar(cells: Sequence[object], column: str, first: int) -> npt.NDArray[np.int64]:
     """Nanoseconds since 1970 of times by the calendar; one without a zone is UTC."""
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     tick = datetime.timedelta(microseconds=1)
@@ -140,24 +146,24 @@ def _calendar(cells: Sequence[object], column: str, first: int) -> npt.NDArray[n
                 raise ValueError("a day alone")
             found[place] = 1000 * whole + (int(finer[1].ljust(3, "0")) if finer else 0)
         except (ValueError, OverflowError):
-            _refuse(place, column, first, cell)
+            _refuse_cell(place, column, first, cell)
     return found
 
 
-def _numbers(cells: Sequence[object], column: str, first: int) -> list[Decimal]:
+def _exact_numbers(cells: Sequence[object], column: str, first: int) -> list[Decimal]:
     found = []
     for place, cell in enumerate(cells):
         text = str(cell)
         try:
-            if not _NUMBER.fullmatch(text):
+            if not _TIME_NUMBER.fullmatch(text):
                 raise InvalidOperation
             found.append(Decimal(text))
         except InvalidOperation:
-            _refuse(place, column, first, cell)
+            _refuse_cell(place, column, first, cell)
     return found
 
 
-def _unit(
+def _unit_of(
     cells: Sequence[object], numbers: Sequence[Decimal], column: str, said: str, usual: str
 ) -> tuple[str, str]:
     """The unit of numbers, and how it is known."""
@@ -169,13 +175,15 @@ def _unit(
     if coarse > 1 and coarse > step:
         require(False, here, "of times with all their digits", repr(least))
     named = said or unit_of_name(column)[1]
-    since = [u for u, n in PER_S.items() if YEARS[0] * n <= low and high <= YEARS[1] * n]
+    since = [
+        u for u, n in PER_S.items() if TRACE_YEARS[0] * n <= low and high <= TRACE_YEARS[1] * n
+    ]
     if not said:
-        if _dates(cells):
+        if _are_dates(cells):
             rule = "of times such as 2026-01-05T10:00:00, or numbers in a unit"
             require(False, here, rule, f"{least!r}, which is a date without its dashes")
-        words = _words(column)
-        if len(words) > 1 and words[-1].lower() in LONGER:
+        words = _name_words(column)
+        if len(words) > 1 and words[-1].lower() in NO_SECONDS:
             require(
                 False, here, "of times in s, ms, us or ns", f"a name that ends with {words[-1]}"
             )
@@ -203,12 +211,12 @@ def _unit(
             require(False, here, rule, f"{least!r} and a mean step of {step:.4g}")
         unit = usual if usual in units else units[0]
         why = f"as a mean step of {step:.4g} says" if len(units) == 1 else "as this format has it"
-    rule = f"of times before 2100, in {LONG[unit]}"
-    require(abs(high) <= LAST_S * PER_S[unit], here, rule, repr(least))
+    rule = f"of times before 2100, in {UNIT_NAMES[unit]}"
+    require(abs(high) <= LAST_CLOCK_S * PER_S[unit], here, rule, repr(least))
     if unit in since:
         ends = (float(low) / PER_S[unit], float(high) / PER_S[unit])
-        return unit, f"Unix {LONG[unit]}, {_span(*ends)}"
-    return unit, f"{LONG[unit]} from a start, {why}"
+        return unit, f"Unix {UNIT_NAMES[unit]}, {_span_text(*ends)}"
+    return unit, f"{UNIT_NAMES[unit]} from a start, {why}"
 
 
 def _mean_step(numbers: Sequence[Decimal]) -> float:
@@ -223,7 +231,7 @@ def _mean_step(numbers: Sequence[Decimal]) -> float:
 
 def _cannot_tell(here: str, cell: str, units: Sequence[str], more: str = "") -> None:
     """Refuse where several units would do."""
-    ways = " or ".join(LONG[unit] for unit in units)
+    ways = " or ".join(UNIT_NAMES[unit] for unit in units)
     say = " or ".join(f"unit={unit}" for unit in units)
     raise ValueError(
         f"{here} must be of times in a unit that is known, got {cell!r}, which may be {ways}{more};"
@@ -231,7 +239,7 @@ def _cannot_tell(here: str, cell: str, units: Sequence[str], more: str = "") -> 
     )
 
 
-def _dates(cells: Sequence[object]) -> bool:
+def _are_dates(cells: Sequence[object]) -> bool:
     """Whether all are digits of a date, such as 20260105100000."""
     texts = {str(cell) for cell in cells}
     size = len(next(iter(texts)))
