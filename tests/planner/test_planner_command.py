@@ -276,6 +276,9 @@ def test_a_refusal_of_a_trace_says_what_to_type(
     asked = ("--trace", str(file), "--quantile", "0.9", *QUICK)
     status, _, err = told(capsys, *asked)
     assert (status, "or say which: --trace-columns time=NAME" in err) == (2, True)
+    file.write_text(file.read_text().replace("when", "rate_per_s", 1))
+    assert "got rate_per_s, isl, osl; or say" in told(capsys, *asked)[2]  # as the file has it
+    file.write_text(file.read_text().replace("rate_per_s", "when", 1))
     status, _, err = told(capsys, *asked, "--trace-columns", "time=when")
     assert (status, "say which: --trace-columns unit=s or unit=ms" in err) == (2, True)
     status, text, err = told(capsys, *asked, "--trace-columns", "time=when,unit=ms")

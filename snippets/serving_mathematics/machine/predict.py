@@ -500,7 +500,8 @@ def error_lines(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]
             size = np.abs(error)
             lines.append(
                 f"{name}: {_counted_rows(len(values))}, "
-                f"error {100 * np.median(size):.1f}% in the median, {100 * np.mean(size):.1f}% in the mean, "
+                f"error {100 * np.median(size):.1f}% in the median, "
+                f"{100 * np.mean(size):.1f}% in the mean, "
                 f"signed median {100 * np.median(error) + 0.0:+.1f}%"
             )
     return lines
@@ -583,6 +584,7 @@ def predict_table(
     rows: list[Row | None] = []
     measured: list[tuple[float | None, float | None]] = []
     noted: dict[str, int] = {}
+    blank: list[str] = []
     started = last = time.monotonic()
     for place, line in enumerate(lines, 1):
         last = _told(place, len(lines), started, last, to)
@@ -599,13 +601,15 @@ def predict_table(
         except ValueError as problem:
             if not (leave_blank or isinstance(problem, Impossible)):
                 raise ValueError(f"{name}: row {place}, {problem}") from None
-            print(f"{name}: row {place} left blank, {problem}", file=to)
+            blank.append(f"{name}: row {place} left blank, {problem}")
             row = None
             measured.append((None, None))
         rows.append(row)
         if row is not None:
             for note in row.notes:
                 noted.setdefault(note, place)
+    for line_of_blank in blank:
+        print(line_of_blank, file=to)
     unread = [column for column in header if column and column not in (*names, *ADDED)]
     if unread:
         print(f"{name}: columns that are kept and not read: {', '.join(unread)[:200]}", file=to)
@@ -639,7 +643,7 @@ def predict_table(
             pairs["ttft_s"].append((answer.first_token_s, first))
         if each is not None:
             pairs["tpot_s"].append((answer.per_token_s, each))
-    return file.getvalue(), error_lines(pairs), rows.count(None)
+    return file.getvalue(), error_lines(pairs), len(blank)
 
 
 def main(arguments: list[str] | None = None) -> int:

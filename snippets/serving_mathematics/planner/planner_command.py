@@ -319,17 +319,20 @@ def main(arguments: list[str]) -> int:
 
 
 def _as_typed(text: str, options: argparse.Namespace) -> str:
-    """A refusal with its fields as the options that a reader typed, or would; those of a file are
-    called as they are there."""
+    """A refusal with its fields as the options that a reader typed, or would; those of a file, and
+    what it was that came, are called as they are there."""
+    rule, got, came = text.partition(", got ")
     for name in FIELDS:
         if (options.question or options.grid) and getattr(options, name) is None:
             continue
         flag = f"--{name.replace('_', '-')}"
-        if "_" not in name:  # a word that a sentence may hold
-            text = re.sub(rf"\A(question \d+: )?{name}(?= |:)", rf"\g<1>{flag}", text)
-        else:
-            text = re.sub(rf"(?<![\w'-]){name}(?![\w'])", flag, text)
-    return text
+        if "_" in name:
+            rule = re.sub(rf"(?<![\w'-]){name}(?![\w'])", flag, rule)
+        else:  # a word that a sentence may hold
+            rule = re.sub(rf"\A(question \d+: )?{name}(?= |:)", rf"\g<1>{flag}", rule)
+        if name == "trace_columns":  # how it may be said
+            came = came.replace(f": {name} ", f": {flag} ")
+    return rule + got + came
 
 
 def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
