@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -176,11 +177,38 @@ def depth(value: object) -> int:
         ("a\n" * 7, "must be of at most 4 rows, got about 6"),
         ("a\r" * 7, "must be of at most 4 rows, got about 6"),
         ("a," * 9, "must be of at most 8 cells, got 9"),
+        ("a,b,c,d,e,f,g", "must have at most 6 columns, got 7"),
     ],
 )
 def test_other_tables_are_refused(text: str, words: str) -> None:
-    with mock.patch.object(files, "MOST_VALUES", 8), pytest.raises(ValueError, match=words):
+    with (
+        mock.patch.object(files, "MOST_VALUES", 8),
+        mock.patch.object(files, "MOST_COLUMNS", 6),
+        pytest.raises(ValueError, match=words),
+    ):
         read_table(text, "the log", 4)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "words"),
+    [
+        (
+            lambda text: read_table(text, "x"),
+            ",".join(map(str, range(200_000))),
+            "at most 10,000 col",
+        ),
+        (lambda text: read_table(text, "x"), ",".join([*map(str, range(9999)), "7"]), "column '7'"),
+        (read_json, "{" + '"a":1,' * 200_000 + '"b":2}', "'a' must be given once, got it twice"),
+        (read_json, "1 " * 300_000, "at most 100,000 values in a row, got more"),
+        (read_json, "1" + " " * 5_000_000 + "x", "column 5000002 must be JSON"),
+    ],
+)
+def test_what_is_wide_is_refused_at_once(
+    read: Callable[[str], object], text: str, words: str
+) -> None:
+    """In work that grows as the text does, and no faster: 0.1 s of these, not hours."""
+    with pytest.raises(ValueError, match=words):
+        read(text)
 
 
 def test_a_table_reads_as_it_stands() -> None:

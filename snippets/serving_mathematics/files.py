@@ -30,6 +30,8 @@ MOST_BYTES = 256 * 2**20  # of a file, as it lies and unpacked
 MOST_DEPTH = 100  # of lists and objects inside one another
 MOST_VALUES = 10_000_000  # of JSON, or cells of a table
 MOST_ROWS = 1_000_000
+MOST_COLUMNS = 10_000
+MOST_IN_A_ROW = 100_000  # values of JSON, one after the other
 _PIECE = 2**20
 _GZIP = b"\x1f\x8b"
 _JSON_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
@@ -49,10 +51,19 @@ _FILES_READ: contextvars.ContextVar[set[tuple[int, int]] | None] = contextvars.C
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = _standing_twice(name for name, _ in pairs)
         raise ValueError(f"{twice[:60]!r} must be given once, got it twice")
     return found
+
+
+def _standing_twice(names: Iterable[str]) -> str:
+    """The first of some names, blank ones passed over, that stood before; "" where none did."""
+    seen: set[str] = set()
+    for name in filter(None, names):
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 def _whole_number(digits: str) -> int | str:
@@ -61,6 +72,7 @@ def _whole_number(digits: str) -> int | str:
 
 _JSON_DECODER = json.JSONDecoder(object_pairs_hook=_unique_names, parse_int=_whole_number)
 _JSON_SPACE = " \t\r\n"
+_BLANK = re.compile(rf"[{_JSON_SPACE}]*+")
 
 
 @contextlib.contextmanager
@@ -199,8 +211,10 @@ def json_values(text: str) -> list[Any]:
             where = f"line {error.lineno}, column {error.colno}"
             raise ValueError(f"{where} must be JSON, got: {error.msg}") from None
         values.append(value)
-        while place < len(text) and text[place] in _JSON_SPACE:
-            place += 1
+        if len(values) > MOST_IN_A_ROW:
+            raise ValueError(f"JSON must be of at most {MOST_IN_A_ROW:,} values in a row, got more")
+        blank = _BLANK.match(text, place)
+        place = blank.end() if blank else place
     return values
 
 
@@ -255,8 +269,10 @@ def read_table(text: str, what: str, most: int = MOST_ROWS) -> list[list[str]]:
     while rows and not rows[-1]:
         rows.pop()
     header = [cell.strip() for cell in rows[0]] if rows else []
-    twice = next((name for name in header if name and header.count(name) > 1), None)
-    if twice is not None:
+    if len(header) > MOST_COLUMNS:
+        raise ValueError(f"{what} must have at most {MOST_COLUMNS:,} columns, got {len(header):,}")
+    twice = _standing_twice(header)
+    if twice:
         raise ValueError(f"{what} must have one column {twice[:60]!r}, got it twice")
     return rows
 
