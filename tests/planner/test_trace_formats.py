@@ -90,6 +90,16 @@ def test_more_cached_tokens_than_a_prompt_has_are_refused() -> None:
         read_requests("\n".join([f"{HEAD},cached_tokens", *rows]))
 
 
+def test_names_that_differ_by_case_alone_are_refused() -> None:
+    rows = [f"{t},{3 * t},100,5" for t in TIMES]
+    text = "\n".join(["Time,time,isl,osl", *rows])
+    with pytest.raises(
+        ValueError, match=r"row 1 must be one column of a name, .*'Time' and 'time'"
+    ):
+        read_requests(text)
+    assert read_requests(text, "time=time").arrival_s[-1] == 3 * TIMES[-1]
+
+
 def test_requests_of_one_time_are_told() -> None:
     asked = read_requests(written([f"{t // 40 * 40:.1f}" for t in TIMES]))
     assert isinstance(asked, ReadRequests)
@@ -157,7 +167,7 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
         (
             HEAD + "\n1,1,1\n",
             "unit=min",
-            "trace_columns unit must be one of s, ms, us, ns, got 'min'",
+            "unit must be one of s, ms, us, ns, iso, got 'min'",
         ),
         (HEAD + "\n1,1,1\n", "unit=s,unit=s", "trace_columns must be such as"),
         ('[{"ts": 1}]', "", "the trace must be CSV or JSON lines, got a JSON list; write one obj"),

@@ -217,6 +217,17 @@ def test_the_longest_silence_can_be_said() -> None:
     assert read[-1] > 10**6
 
 
+def test_the_unit_of_a_calendar_is_none() -> None:
+    stamps = [f"2026-01-0{5 + i // 200}T10:{i % 200 // 60:02}:{i % 200 % 60:02}" for i in range(300)]
+    with pytest.raises(ValueError, match=r"row 202, .* the unit: trace_columns .*, ns, iso\)"):
+        read_times(stamps, "t", 2)
+    assert read_times(stamps, "t", 2, said="iso")[0][-1] > 86_400
+    with pytest.raises(ValueError, match="the unit of column t must be iso, got ms"):
+        read_times(stamps, "t", 2, said="ms")
+    with pytest.raises(ValueError, match="column t must be of times as in ISO 8601, got '0'"):
+        read_times(["0", "1"], "t", 2, said="iso")
+
+
 def in_every_form(times_ns: list[int]) -> dict[str, tuple[str, list[str]]]:
     """Column and cells of the same moments [ns since 1970], in every form that keeps them."""
     zone = datetime.timezone(datetime.timedelta(hours=2))

@@ -136,7 +136,7 @@ FIELDS = {
         Field(
             "trace_columns",
             "its columns, such as time=t,prompt=in,output=out, where they are not known, and "
-            "unit=s, ms, us or ns where its times do not tell",
+            "unit=s, ms, us, ns or iso where its times do not tell",
         ),
         Field(
             "load_test",

@@ -28,7 +28,7 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.optimization.continuous_batching import Workload
-from serving_mathematics.planner.trace_times import PER_S, UNIT_WORDS, read_times, unit_of_name
+from serving_mathematics.planner.trace_times import ISO, PER_S, UNIT_WORDS, read_times, unit_of_name
 from serving_mathematics.planner.traffic import traced_requests
 from serving_mathematics.require import require
 
@@ -101,9 +101,10 @@ def _mapping(columns: str) -> dict[str, str]:
         rule = "such as time=t,prompt=in,output=out, and cached=hits where there are"
         require(fine, "trace_columns", rule, repr(part[:60]))
         if role == UNIT:
-            rule = f"one of {', '.join(PER_S)}"
-            require(name.lower() in UNIT_WORDS, "trace_columns unit", rule, repr(name[:60]))
-            name = UNIT_WORDS[name.lower()]
+            rule = f"one of {', '.join([*PER_S, ISO])}"
+            units = UNIT_WORDS | {ISO: ISO}
+            require(name.lower() in units, "trace_columns unit", rule, repr(name[:60]))
+            name = units[name.lower()]
         found[role] = name
     return found
 
@@ -111,6 +112,13 @@ def _mapping(columns: str) -> dict[str, str]:
 def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dict[str, str]:
     """The column of each role."""
     forms = {_compared_form(name): name for name in reversed(names)}
+    said = set(mapping.values())
+    for name in names:
+        other = forms[_compared_form(name)]
+        alike = other != name and not said & {name, other}
+        if alike and any(_compared_form(name) in known for known in KNOWN.values()):
+            rule = "one column of a name, whatever its case and spaces"
+            require(False, where, rule, f"{other[:60]!r} and {name[:60]!r}")
     units = {_compared_form(unit_of_name(name)[0]): name for name in reversed(names)}
     chosen = {}
     for role, known in KNOWN.items():
@@ -204,6 +212,7 @@ def _workload(
     )
     asked = traced_requests(Trace(times, prompts, outputs))
     cached, parts = np.zeros(prompts.size, dtype=np.int64), [f"time from {column}: {read}"]
+    parts.append(f"tokens from {chosen['prompt']} and {chosen['output']}")
     if "cached" in cells:
         cached = _counts(cells["cached"], chosen["cached"], first, 0)
         more = np.flatnonzero(cached > prompts)

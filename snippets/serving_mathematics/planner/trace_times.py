@@ -31,6 +31,7 @@ from serving_mathematics.require import require
 
 FloatArray = npt.NDArray[np.float64]
 PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+ISO = "iso"  # said of times that are no numbers
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 UNIT_WORDS = {  # ends of names, and what may be said
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
@@ -104,14 +105,14 @@ def read_times(
     ([0.0, 1.5, 1.8], 'milliseconds from a start, as a mean step of 900 says')
     """
     if not _TIME_NUMBER.fullmatch(str(cells[0])):
+        require(said in ("", ISO), f"the unit of column {column}", "iso", said)
         moments = _by_calendar(cells, column, first)
         times = (moments - moments[0]) / 1e9
         if not said:
             _refuse_leaps(cells, moments.astype(float), times, column, first)
-        return (
-            times,
-            f"ISO 8601, {_span_text(float(moments.min()) / 1e9, float(moments.max()) / 1e9)}",
-        )
+        ends = (float(moments.min()) / 1e9, float(moments.max()) / 1e9)
+        return times, f"ISO 8601, {_span_text(*ends)}"
+    require(said != ISO, f"column {column}", "of times as in ISO 8601", repr(str(cells[0])[:40]))
     exact = _exact_numbers(cells, column, first)
     if not said:
         numbers, since = ([float(x - y) for x in exact] for y in (Decimal(0), exact[0]))
@@ -274,7 +275,7 @@ def _refuse_leaps(
             raise ValueError(
                 f"row {place + 1 + first}, column {column} must be in the unit of the rows before "
                 f"it, got {str(cells[place + 1])[:40]!r} after {str(cells[place])[:40]!r}; where "
-                "nothing came for so long, say the unit: trace_columns unit=s (or ms, us, ns)"
+                "nothing came for so long, say the unit: trace_columns unit=s (or ms, us, ns, iso)"
             )
 
 
