@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
 PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -104,6 +104,8 @@ def read_times(
     >>> times.tolist(), told
     ([0.0, 1.5, 1.8], 'milliseconds from a start, as a mean step of 900 says')
     """
+    require_positive_integer(first=first)
+    require(len(cells) > 0, "cells", "of one time or more", "none")
     if not _TIME_NUMBER.fullmatch(str(cells[0])):
         require(said in ("", ISO), f"the unit of column {column}", "iso", said)
         moments = _by_calendar(cells, column, first)
