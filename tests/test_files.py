@@ -23,7 +23,7 @@ from serving_mathematics import files
 from serving_mathematics.files import (
     inputs_noted,
     json_values,
-    read_bytes,
+    file_bytes,
     read_json,
     read_table,
     read_text,
@@ -69,28 +69,28 @@ def test_what_is_too_much_is_refused(content: bytes, words: str, tmp_path: Path)
 def test_a_file_may_be_as_large_as_it_may(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(bytes(100))
-    assert read_bytes(str(file), 100) == bytes(100)
+    assert file_bytes(str(file), 100) == bytes(100)
     file.write_bytes(gzip.compress(bytes(100)))
-    assert read_bytes(str(file), 100) == bytes(100)
+    assert file_bytes(str(file), 100) == bytes(100)
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/dev/tty"])
 def test_a_device_is_no_file(name: str) -> None:
     with contextlib.suppress(OSError), pytest.raises(ValueError, match="a pipe, got a device"):
-        read_bytes(name)
+        file_bytes(name)
 
 
 def test_what_cannot_be_read_is_named() -> None:
     with pytest.raises(OSError, match=r"\[Errno \d+\] .*: '/proc/self/mem'"):
-        read_bytes("/proc/self/mem")
+        file_bytes("/proc/self/mem")
 
 
 def test_a_folder_and_nothing_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
-        read_bytes(str(tmp_path))
+        file_bytes(str(tmp_path))
     for name in ("", "a\0b"):
         with pytest.raises(ValueError, match="a file must have a name"):
-            read_bytes(name)
+            file_bytes(name)
 
 
 def test_a_bomb_costs_no_more_than_its_limit() -> None:

@@ -87,7 +87,7 @@ def inputs_noted() -> Iterator[set[tuple[int, int]]]:
         _FILES_READ.reset(token)
 
 
-def read_bytes(name: str, most: int = MOST_BYTES) -> bytes:
+def file_bytes(name: str, most: int = MOST_BYTES) -> bytes:
     """The content of a file or pipe, unpacked where it is packed with gzip.
 
     name: its path, or "-" for standard input. most: bytes that it may have, packed and unpacked.
@@ -161,10 +161,10 @@ def unpacked(raw: bytes, name: str, most: int = MOST_BYTES) -> bytes:
 def read_text(name: str, most: int = MOST_BYTES) -> str:
     """The text of a file, without a mark of its bytes' order.
 
-    name, most: as for read_bytes, which says what is raised; ValueError also where the text is not
+    name, most: as for file_bytes, which says what is raised; ValueError also where the text is not
     UTF-8.
     """
-    raw = read_bytes(name, most)
+    raw = file_bytes(name, most)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -336,6 +336,16 @@ def write_text(name: str, option: str, text: str, inputs: Iterable[tuple[int, in
 
     name, option, inputs: as for require_output, which says what is raised. text: of the file.
     """
+    return write_bytes(name, option, text.encode("utf-8"), inputs)
+
+
+def write_bytes(
+    name: str, option: str, content: bytes, inputs: Iterable[tuple[int, int]] = ()
+) -> Path:
+    """The same of bytes.
+
+    name, option, inputs: as for require_output. content: of the file.
+    """
     target, taken = Path(name), set(inputs)
     with _naming_file(name):
         there = _plain_target(target, option, name, taken)
@@ -343,12 +353,12 @@ def write_text(name: str, option: str, text: str, inputs: Iterable[tuple[int, in
         mode = stat.S_IMODE(there.st_mode) if there else 0o666
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 if there:
                     with contextlib.suppress(OSError):  # of another's, without rights
                         os.chown(beside, there.st_uid, there.st_gid)
                     beside.chmod(mode)
-                file.write(text)
+                file.write(content)
                 file.flush()
                 os.fsync(descriptor)  # or a full disk is told after the name has changed
             _plain_target(target, option, name, taken)

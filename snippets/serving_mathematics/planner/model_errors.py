@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
+from serving_mathematics.files import write_bytes
 from serving_mathematics.machine.calibration_scores import kept_error
 from serving_mathematics.machine.deployments import Deployment
 from serving_mathematics.machine.own_runs import Calibration
@@ -236,7 +237,7 @@ def main() -> None:
     }
     text = json.dumps(record, allow_nan=False, separators=(",", ":"))
     path = FOLDER / f"{RECORD}.json.gz"
-    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    write_bytes(str(path), "the record", gzip.compress(text.encode(), 9, mtime=0))
     print(f"wrote {path}, {len(record['rows'])} runs")
 
 
