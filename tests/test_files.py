@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics import files
 from serving_mathematics.files import (
+    file_bytes,
     inputs_noted,
     json_values,
-    file_bytes,
     read_json,
     read_table,
     read_text,
