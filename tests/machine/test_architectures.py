@@ -125,6 +125,39 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     },
     "inside": {"text_config": {"num_key_value_heads": 4}},
     "quantized": {"quantization_config": {"quant_method": "fp8"}},
+    "kinds of layers": {
+        "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+        "sliding_window": 128,
+        "use_sliding_window": True,
+        "max_window_layers": 1,
+        "model_type": "qwen2",
+        "torch_dtype": "bfloat16",
+        "tie_word_embeddings": True,
+        "expert_dtype": "fp4",
+    },
+    "a window in some": {"sliding_window": 128, "sliding_window_pattern": 3},
+    "groups of formats": {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
+        }
+    },
+    "formats of layers": {
+        "quantization_config": {
+            "quantization": {
+                "quant_algo": "MIXED_PRECISION",
+                "quantized_layers": {"a": {"quant_algo": "FP8"}, "b": {"quant_algo": "NVFP4"}},
+            }
+        }
+    },
+    "one format": {
+        "quantization_config": {
+            "quant_method": "quark",
+            "bits": 8,
+            "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}},
+        }
+    },
 }
 PLAIN = {
     "hidden_size": 1024, "num_hidden_layers": 3, "num_attention_heads": 16, "head_dim": 64,
