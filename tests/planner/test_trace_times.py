@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner.trace_formats import read_requests
-from serving_mathematics.planner.trace_times import PER_S, UNIT_WORDS, read_times, unit_of_name
+from serving_mathematics.planner.trace_times import PER_S, UNIT_WORDS, _read_times, _unit_of_name
 
 BASE = 1_767_607_200  # 2026-01-05 10:00 UTC [s since 1970]
 UPTIME = 1_728_000  # 20 days [s]: in ms a second of 2024
@@ -36,7 +36,7 @@ def cells(times: list[Decimal], unit: str, base: int = 0) -> list[str]:
 def test_a_count_since_1970_tells_its_unit(mean_s: float, unit: str) -> None:
     times = gaps(mean_s)
     for column in ("timestamp", f"timestamp_{unit}"):
-        read, told = read_times(cells(times, unit, BASE), column, 2)
+        read, told = _read_times(cells(times, unit, BASE), column, 2)
         assert read == pytest.approx([float(one) for one in times], abs=1e-3)
         assert told.startswith("Unix ")
         assert "2026-01-05 10:00:00 to 2026-01-05" in told
@@ -53,11 +53,11 @@ def test_a_count_from_a_start_tells_its_unit_by_its_steps(
     given_cells = cells(times, unit, base)
     if base == UPTIME and unit in ("ms", "us", "ns"):
         with pytest.raises(ValueError, match="or how long a machine was up; say which: trace_c"):
-            read_times(given_cells, "t", 2)
-        read, told = read_times(given_cells, "t", 2, said=unit)
+            _read_times(given_cells, "t", 2)
+        read, told = _read_times(given_cells, "t", 2, said=unit)
         assert told.endswith("from a start, as was said")
     else:
-        read, told = read_times(given_cells, "t", 2)
+        read, told = _read_times(given_cells, "t", 2)
         assert "from a start, as a mean step of " in told
     assert read == pytest.approx([float(one) for one in times], abs=1e-3)
 
@@ -74,16 +74,16 @@ def test_a_mean_step_that_two_units_would_have_is_refused(step: str, read_as: st
     """Between one request in 100 s and 100 a second, only one unit has what is told."""
     stamps = [str(i * Decimal(step)) for i in range(100)]
     if read_as:
-        read, _ = read_times(stamps, "t", 2)
+        read, _ = _read_times(stamps, "t", 2)
         assert read[1] == pytest.approx(float(Decimal(step) / PER_S[read_as]))
         return
     with pytest.raises(ValueError, match=r"column t must be of .*, which may be .*; say which"):
-        read_times(stamps, "t", 2)
+        _read_times(stamps, "t", 2)
     for unit, per_s in PER_S.items():
-        read, _ = read_times(stamps, "t", 2, said=unit)
+        read, _ = _read_times(stamps, "t", 2, said=unit)
         assert read[1] == pytest.approx(float(Decimal(step) / per_s))
     with pytest.raises(ValueError, match=r"a request in 100 s to 1,000 a second"):
-        read_times(["0", "100000000001"], "t", 2)
+        _read_times(["0", "100000000001"], "t", 2)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_mean_step_that_two_units_would_have_is_refused(step: str, read_as: st
     ],
 )  # fmt: skip
 def test_names_say_units(name: str, base: str, unit: str) -> None:
-    assert unit_of_name(name) == (base, unit)
+    assert _unit_of_name(name) == (base, unit)
 
 
 @pytest.mark.parametrize("unit", PER_S)
@@ -148,32 +148,32 @@ def test_a_column_that_says_its_unit_is_found_and_read(unit: str) -> None:
 )  # fmt: skip
 def test_what_is_no_time_is_refused(stamps: list[str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        read_times(stamps, "time", 2)
+        _read_times(stamps, "time", 2)
 
 
 @pytest.mark.parametrize("column", ["time_min", "t_h", "elapsedHours", "time (days)"])
 def test_units_that_are_no_second_are_refused(column: str) -> None:
     """Minutes and hours by their name, and the days of a spreadsheet by their steps."""
     with pytest.raises(ValueError, match=r"must be of times in s, ms, us or ns, got .* ends"):
-        read_times(["0", "1"], column, 2)
+        _read_times(["0", "1"], column, 2)
     days = [f"{46_027 + i / 86_400:.8f}" for i in range(100)]
     with pytest.raises(ValueError, match=r"to 1,000 a second, or say it: trace_columns unit=s"):
-        read_times(days, "time", 2)
+        _read_times(days, "time", 2)
 
 
 @pytest.mark.parametrize("column", ["ts_ms", "ts_us", "ts_ns"])
 def test_a_column_that_says_another_unit_than_its_numbers_is_refused(column: str) -> None:
     """Seconds since 1970 under a name that ends with ms may be milliseconds of 20 days."""
-    unit = unit_of_name(column)[1]
+    unit = _unit_of_name(column)[1]
     coarser = {"ms": "s", "us": "ms", "ns": "us"}[unit]
     stamps = cells(gaps(2.0), coarser, BASE)
     with pytest.raises(ValueError, match="say which: trace_columns unit="):
-        read_times(stamps, column, 2)
-    assert read_times(stamps, column, 2, said=coarser)[1].startswith("Unix")
+        _read_times(stamps, column, 2)
+    assert _read_times(stamps, column, 2, said=coarser)[1].startswith("Unix")
     finer = cells(gaps(2.0), "ns", BASE)
     if unit != "ns":
         with pytest.raises(ValueError, match=r"may be|of times before 2100"):
-            read_times(finer, column, 2)
+            _read_times(finer, column, 2)
 
 
 @pytest.mark.parametrize("base", [0, BASE, 8_123_456])
@@ -186,18 +186,18 @@ def test_a_unit_that_changes_midway_is_refused(
     times = [time + base for time in gaps(0.18)]
     mixed = [str(time if i < at else time * factor) for i, time in enumerate(times)]
     with pytest.raises(ValueError, match=rf"row {at + 2}, column {column} must be in the unit of"):
-        read_times(mixed, column, 2)
+        _read_times(mixed, column, 2)
     if base:  # before the clock was set, times were of another start
         late = [str(time - (base if i < at else 0)) for i, time in enumerate(times)]
         with pytest.raises(ValueError, match=rf"row {at + 2}, column .* the unit of the rows"):
-            read_times(late, column, 2)
+            _read_times(late, column, 2)
 
 
 def test_a_year_that_is_mistyped_is_refused() -> None:
     stamps = [f"2026-01-05T10:{i // 60:02}:{i % 60:02}" for i in range(300)]
     stamps[200:] = [stamp.replace("2026", "2062") for stamp in stamps[200:]]
     with pytest.raises(ValueError, match=r"row 202, column t must be in the unit of the rows"):
-        read_times(stamps, "t", 2)
+        _read_times(stamps, "t", 2)
 
 
 @pytest.mark.parametrize("silence_s", [600, 10_000])
@@ -205,27 +205,29 @@ def test_a_year_that_is_mistyped_is_refused() -> None:
 def test_silences_are_data(silence_s: int, base: int) -> None:
     """A night, an outage, two hours of two days: nothing changes its size at them."""
     times = [time + base + (silence_s if i >= 150 else 0) for i, time in enumerate(gaps(2.0))]
-    read, _ = read_times([str(time) for time in times], "time", 2)
+    read, _ = _read_times([str(time) for time in times], "time", 2)
     assert read[-1] == pytest.approx(float(times[-1]) - base)
 
 
 def test_the_longest_silence_can_be_said() -> None:
     times = [time + (10**6 if i >= 150 else 0) for i, time in enumerate(gaps(0.2))]
     with pytest.raises(ValueError, match="where nothing came for so long, say the unit"):
-        read_times([str(time) for time in times], "time", 2)
-    read, _ = read_times([str(time) for time in times], "time", 2, said="s")
+        _read_times([str(time) for time in times], "time", 2)
+    read, _ = _read_times([str(time) for time in times], "time", 2, said="s")
     assert read[-1] > 10**6
 
 
 def test_the_unit_of_a_calendar_is_none() -> None:
-    stamps = [f"2026-01-0{5 + i // 200}T10:{i % 200 // 60:02}:{i % 200 % 60:02}" for i in range(300)]
+    stamps = [
+        f"2026-01-0{5 + i // 200}T10:{i % 200 // 60:02}:{i % 200 % 60:02}" for i in range(300)
+    ]
     with pytest.raises(ValueError, match=r"row 202, .* the unit: trace_columns .*, ns, iso\)"):
-        read_times(stamps, "t", 2)
-    assert read_times(stamps, "t", 2, said="iso")[0][-1] > 86_400
+        _read_times(stamps, "t", 2)
+    assert _read_times(stamps, "t", 2, said="iso")[0][-1] > 86_400
     with pytest.raises(ValueError, match="the unit of column t must be iso, got ms"):
-        read_times(stamps, "t", 2, said="ms")
+        _read_times(stamps, "t", 2, said="ms")
     with pytest.raises(ValueError, match="column t must be of times as in ISO 8601, got '0'"):
-        read_times(["0", "1"], "t", 2, said="iso")
+        _read_times(["0", "1"], "t", 2, said="iso")
 
 
 def in_every_form(times_ns: list[int]) -> dict[str, tuple[str, list[str]]]:
@@ -285,7 +287,7 @@ def test_ragpulse_is_in_seconds_and_mooncake_in_milliseconds() -> None:
 )
 def test_any_cells_are_times_or_refused(texts: list[str], column: str, said: str) -> None:
     with contextlib.suppress(ValueError):
-        times, told = read_times(texts, column, 2, said)
+        times, told = _read_times(texts, column, 2, said)
         assert np.isfinite(times).all()
         assert told
 
@@ -296,7 +298,7 @@ NUMBERS = st.integers(-(10**20), 10**20).map(str) | st.floats(allow_nan=False).m
 @given(st.lists(NUMBERS, min_size=2, max_size=9))
 def test_any_numbers_are_times_or_refused(texts: list[str]) -> None:
     with contextlib.suppress(ValueError):
-        times, _ = read_times(texts, "time", 2)
+        times, _ = _read_times(texts, "time", 2)
         assert np.isfinite(times).all()
         assert abs(times).max() <= 2 * 4.2e9
 

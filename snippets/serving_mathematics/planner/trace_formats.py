@@ -28,7 +28,13 @@ from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.optimization.continuous_batching import Workload
-from serving_mathematics.planner.trace_times import ISO, PER_S, UNIT_WORDS, read_times, unit_of_name
+from serving_mathematics.planner.trace_times import (
+    ISO,
+    PER_S,
+    UNIT_WORDS,
+    _read_times,
+    _unit_of_name,
+)
 from serving_mathematics.planner.traffic import traced_requests
 from serving_mathematics.require import require
 
@@ -119,7 +125,7 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
         if alike and any(_compared_form(name) in known for known in KNOWN.values()):
             rule = "one column of a name, whatever its case and spaces"
             require(False, where, rule, f"{other[:60]!r} and {name[:60]!r}")
-    units = {_compared_form(unit_of_name(name)[0]): name for name in reversed(names)}
+    units = {_compared_form(_unit_of_name(name)[0]): name for name in reversed(names)}
     chosen = {}
     for role, known in KNOWN.items():
         if role in mapping:
@@ -199,7 +205,7 @@ def _workload(
     if apart:  # and not in order
         order = _order_of_times(cells["time"])
         cells = {role: [column[place] for place in order] for role, column in cells.items()}
-    times, read = read_times(cells["time"], column, first, unit, usual)
+    times, read = _read_times(cells["time"], column, first, unit, usual)
     late = np.flatnonzero(np.diff(times) < 0)
     if late.size:
         place = int(late[0]) + 1

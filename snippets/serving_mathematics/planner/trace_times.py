@@ -70,10 +70,10 @@ DATES = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: 
 _TIME_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
-def unit_of_name(name: str) -> tuple[str, str]:
+def _unit_of_name(name: str) -> tuple[str, str]:
     """A column's name without its unit, and the unit that it says, or "".
 
-    >>> unit_of_name("arrival_time_ms"), unit_of_name("startTimeUnixNano"), unit_of_name("ts")
+    >>> _unit_of_name("arrival_time_ms"), _unit_of_name("startTimeUnixNano"), _unit_of_name("ts")
     (('arrival_time', 'ms'), ('start_Time', 'ns'), ('ts', ''))
     """
     words = _name_words(name)
@@ -89,7 +89,7 @@ def _name_words(name: str) -> list[str]:
     return re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W_A-Z]+", name)
 
 
-def read_times(
+def _read_times(
     cells: Sequence[object], column: str, first: int, said: str = "", usual: str = ""
 ) -> tuple[FloatArray, str]:
     """Seconds since the first of some times, and in words how they were read.
@@ -98,9 +98,9 @@ def read_times(
     it was said. usual: that of the format, where nothing else tells. Raises ValueError that names
     row and column of what is no time, and what would tell the unit where nothing does.
 
-    >>> read_times(["1767607200123", "1767607201123"], "ts", 2)[1]
+    >>> _read_times(["1767607200123", "1767607201123"], "ts", 2)[1]
     'Unix milliseconds, 2026-01-05 10:00:00 to 2026-01-05 10:00:01 UTC'
-    >>> times, told = read_times(["0", "1500", "1800"], "time", 2)
+    >>> times, told = _read_times(["0", "1500", "1800"], "time", 2)
     >>> times.tolist(), told
     ([0.0, 1.5, 1.8], 'milliseconds from a start, as a mean step of 900 says')
     """
@@ -177,7 +177,7 @@ def _unit_of(
     coarse = max(Decimal(1).scaleb(int(one.as_tuple().exponent)) for one in numbers)
     if coarse > 1 and coarse > step:
         require(False, here, "of times with all their digits", repr(least))
-    named = said or unit_of_name(column)[1]
+    named = said or _unit_of_name(column)[1]
     since = [
         u for u, n in PER_S.items() if TRACE_YEARS[0] * n <= low and high <= TRACE_YEARS[1] * n
     ]
@@ -291,7 +291,7 @@ def check_every_unit_is_the_same_time() -> None:
         for unit, scale in PER_S.items():
             cells = [str(Decimal((base + step) * scale) / 1000) for step in steps]
             for name in ("ts", f"ts_{unit}") if base else (f"ts_{unit}",):
-                times, _ = read_times(cells, name, 2)
+                times, _ = _read_times(cells, name, 2)
                 checks.close(f"{name}, {unit}", times, np.array(steps) / 1000, rtol=1e-15)
 
 
@@ -309,4 +309,4 @@ def check_bad_input_is_refused() -> None:
         ("offset", ["1000000000000000", "1000000000000001"], "of times before 2100"),
         ("change", [*map(str, range(9)), "9000", "10000"], "in the unit of the rows before it"),
     ):
-        checks.raises(label, read_times, cells, "time", 2, match=match)
+        checks.raises(label, _read_times, cells, "time", 2, match=match)
