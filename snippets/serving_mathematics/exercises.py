@@ -232,6 +232,8 @@ def stubs(chapter: str) -> str:
 
 def answers(file: Path) -> dict[str, Callable[..., Any]]:
     """The functions that a file defines. Raises ExerciseError when it cannot be run."""
+    if file.exists() and not file.is_file():
+        raise ExerciseError(f"{file} must be a file of Python, got a folder, pipe or device")
     try:
         found = runpy.run_path(str(file), run_name="answers")
     except FileNotFoundError as problem:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from serving_mathematics.files import write_text
+
 FOLDER = Path(__file__).resolve().parent / "records"
 
 
@@ -58,10 +60,7 @@ def write_record(name: str, content: Mapping[str, Any], folder: Path | None = No
     """Write a record as JSON, whole or not at all, and return its path. NaN is an error."""
     path = (folder or FOLDER) / f"{name}.json"
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    unfinished = path.with_name(f".{name}.{os.getpid()}")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
-    return path
+    return write_text(str(path), "the record", text + "\n")
 
 
 def digits(value: float) -> str:

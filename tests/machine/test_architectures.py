@@ -18,6 +18,8 @@ from serving_mathematics.machine.architectures import (
     read_architecture,
 )
 from serving_mathematics.machine.catalogue import find_model, model_names, preset_model
+from serving_mathematics.machine.deployments import own_precision
+from serving_mathematics.planner.questions import read_choices
 
 from ..hostile import HOSTILE, changed, places
 
@@ -123,6 +125,39 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     },
     "inside": {"text_config": {"num_key_value_heads": 4}},
     "quantized": {"quantization_config": {"quant_method": "fp8"}},
+    "kinds of layers": {
+        "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+        "sliding_window": 128,
+        "use_sliding_window": True,
+        "max_window_layers": 1,
+        "model_type": "qwen2",
+        "torch_dtype": "bfloat16",
+        "tie_word_embeddings": True,
+        "expert_dtype": "fp4",
+    },
+    "a window in some": {"sliding_window": 128, "sliding_window_pattern": 3},
+    "groups of formats": {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
+        }
+    },
+    "formats of layers": {
+        "quantization_config": {
+            "quantization": {
+                "quant_algo": "MIXED_PRECISION",
+                "quantized_layers": {"a": {"quant_algo": "FP8"}, "b": {"quant_algo": "NVFP4"}},
+            }
+        }
+    },
+    "one format": {
+        "quantization_config": {
+            "quant_method": "quark",
+            "bits": 8,
+            "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}},
+        }
+    },
 }
 PLAIN = {
     "hidden_size": 1024, "num_hidden_layers": 3, "num_attention_heads": 16, "head_dim": 64,
@@ -425,3 +460,169 @@ def test_kinds_of_layers_are_told_apart() -> None:
         (60, 128, 2 * 2 * 64, 2),
         (20, 0, 2 * 4 * 256, 4),
     }
+
+
+WINDOWED = PLAIN | {"sliding_window": 128}
+MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 512}
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"layer_types": ["full_attention", "conv", "conv"]},
+         "entry 2 of 'layer_types' must be one of full_attention, linear_attention, sliding_att"),
+        ({"layer_types": ["full_attention", None, "mamba"]}, "entry 2 of 'layer_types' must be"),
+        ({"layer_types": ["full_attention"] * 2}, "'layer_types' must have 3 entries, got 2"),
+        ({"layer_types": "full_attention"}, "'layer_types' must be a list"),
+        ({"layer_types": ["sliding_attention"] * 3}, "config.json must have 'sliding_window'"),
+        ({"num_key_value_heads": 3}, "'num_key_value_heads' must be a divisor of the 16 heads"),
+        ({"num_key_value_heads": 64}, "'num_key_value_heads' must be a divisor of the 16 heads"),
+        ({"num_kv_heads": 5, "num_key_value_heads": None}, "must be a divisor of the 16 heads"),
+        ({"num_attention_heads": 24, "head_dim": None}, "'num_attention_heads' must be a di"),
+        ({"sliding_window": 128, "swa_num_key_value_heads": 3}, "'swa_num_key_value_heads' must"),
+        ({"num_global_key_value_heads": 5}, "'num_global_key_value_heads' must be a divisor of"),
+        ({"tie_word_embeddings": "false"}, "'tie_word_embeddings' must be true or false, got"),
+        ({"tie_word_embeddings": 1}, "'tie_word_embeddings' must be true or false, got 1"),
+        ({"use_sliding_window": "false"}, "'use_sliding_window' must be true or false"),
+        ({"attn_output_gate": "no"}, "'attn_output_gate' must be true or false"),
+        ({"hybrid_layer_pattern": [0, 1, 2]}, "entry 3 of 'hybrid_layer_pattern' must be one of 0"),
+        ({"hybrid_layer_pattern": [0, True, 1]}, "entry 2 of 'hybrid_layer_pattern' must be one"),
+        ({"attn_type_list": [0, 1, 2]}, "entry 3 of 'attn_type_list' must be one of 0, 1"),
+        ({"attn_layer_indices": [1]}, "'attn_layer_indices' says of layers what is not read here"),
+        ({"num_kv_shared_layers": 2}, "'num_kv_shared_layers' says of layers what is not read"),
+        ({"head_dim": 0}, "'head_dim' must be a whole number from 1"),
+        ({"model_type": "t5"}, "'model_type' must be of a decoder alone, got 't5'"),
+        ({"is_encoder_decoder": True}, "'model_type' must be of a decoder alone, got 'an enc"),
+        ({"expert_dtype": "int4"}, "'expert_dtype' must be one of fp4, fp8, bf16, got 'int4'"),
+        ({"model_type": "odd", "sliding_window": 128}, "must have 'layer_types' beside 'sliding_w"),
+        (NESTED["compressed"] | {"compress_ratios": [4]},
+         "'compress_ratios' must have 3 entries"),
+        ({"sparse_attention_config": {"sparse_attention_freq": [0, 1]}},
+         "'sparse_attention_freq' must have 3 entries, got 2"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_refused_by_its_key(part: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"a: .*{words}"):
+        read_architecture(PLAIN | part, "a")
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"mlp_layer_types": ["sparse", "dense", "thick"]}, "entry 3 of 'mlp_layer_types' must be"),
+        ({"mlp_layer_types": ["sparse"]}, "'mlp_layer_types' must have 3 entries, got 1"),
+        ({"moe_layer_freq": [0, 1, 3]}, "entry 3 of 'moe_layer_freq' must be one of 0, 1, got 3"),
+    ],
+)
+def test_mixtures_that_are_not_known_are_refused(part: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"a: {words}"):
+        read_architecture(MIXED | part, "a")
+
+
+@pytest.mark.parametrize(
+    ("part", "windows"),
+    [
+        ({"model_type": "mistral"}, [1, 1, 1, 1, 1, 1]),
+        ({"model_type": "gemma2"}, [1, 0, 1, 0, 1, 0]),
+        ({"model_type": "gemma3_text"}, [1, 1, 1, 1, 1, 0]),
+        ({"model_type": "odd", "sliding_window_pattern": 3}, [1, 1, 0, 1, 1, 0]),
+        ({"model_type": "qwen2", "use_sliding_window": False}, [0, 0, 0, 0, 0, 0]),
+        ({"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 4},
+         [0, 0, 0, 0, 1, 1]),
+    ],
+)  # fmt: skip
+def test_which_layers_have_a_window(part: dict[str, Any], windows: list[int]) -> None:
+    """As transformers has it: of Gemma 2 every second layer has none, of Gemma 3 every sixth, and
+    of Qwen2 the first `max_window_layers` have none."""
+    model = read_architecture(WINDOWED | {"num_hidden_layers": 6} | part)
+    counts = {bool(one.window_tokens): count for count, one, _ in model.layers}
+    assert counts.get(True, 0) == sum(windows)
+    assert counts.get(False, 0) == 6 - sum(windows)
+
+
+def test_two_matrices_are_not_three() -> None:
+    """StarCoder2-15B: 40 layers of 6,144 and 24,576, 48 heads in 4 groups; 15.96 billion."""
+    config = {
+        "model_type": "starcoder2", "hidden_size": 6144, "num_hidden_layers": 40,
+        "num_attention_heads": 48, "num_key_value_heads": 4, "intermediate_size": 24576,
+        "vocab_size": 49152,
+    }  # fmt: skip
+    assert read_architecture(config).parameters == pytest.approx(15.96e9, rel=0.01)
+    one = {"model_type": "gpt_bigcode", "multi_query": True, "num_key_value_heads": None}
+    assert read_architecture(PLAIN | one).layers[0][1].kv_heads == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "precision"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "int4"),
+        ({"quant_method": "awq", "bits": 4, "comment": "not fp4, not fp8"}, "int4"),
+        ({"quant_method": "fp8", "comment": "not fp4, not mxfp4"}, "fp8"),
+        ({"quant_method": "auto-round", "bits": 4}, "int4"),
+        ({"quant_algo": "W4A16_AWQ"}, "int4"),
+        ({"quantization": {"quant_algo": "NVFP4"}}, "fp4"),
+        ({"quant_method": "fp8", "bits": 8}, "fp8"),
+        ({"quant_algo": "MIXED_PRECISION", "num_bits": 4, "type": "float"}, "fp4"),
+        ({"quant_algo": "MIXED_PRECISION",
+          "quantized_layers": {"a": {"quant_algo": "FP8"}, "b": {"quant_algo": "NVFP4"}}}, "fp4"),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "a": {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8}}
+        }}, "fp8"),
+        ({"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized",
+          "config_groups": {"a": {"weights": {"num_bits": 4, "type": "float"}}}}, "mxfp4"),
+        ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}}},
+         "fp8"),
+    ],
+)  # fmt: skip
+def test_formats_are_read_by_their_fields(told: dict[str, object], precision: str) -> None:
+    assert published_precision({"quantization_config": told}) == precision
+
+
+@pytest.mark.parametrize(
+    ("told", "got"),
+    [
+        ({"quant_method": "gptq", "bits": 8}, "quant_method 'gptq', bits 8"),
+        ({"quant_method": "gptq", "bits": 3}, "quant_method 'gptq', bits 3"),
+        ({"quant_method": "gptq"}, "quant_method 'gptq'"),
+        ({"quant_method": "awq", "bits": 8}, "quant_method 'awq', bits 8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "quant_method 'bitsandbytes', lo"),
+        ({"quant_method": "hqq", "note": "fp8"}, "quant_method 'hqq'"),
+        ({"quant_method": "exl2", "bits": 4.0}, "quant_method 'exl2', bits 4.0"),
+        ({"load_in_8bit": True}, "load_in_8bit True"),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "a": {"weights": {"num_bits": 8, "type": "int"}}}}, "quant_method 'compressed-"),
+        ({"quant_algo": "MIXED_PRECISION"}, "quant_algo 'MIXED_PRECISION'"),
+        ({"quant_algo": "INT8_SQ"}, "quant_algo 'INT8_SQ'"),
+        ({"note": "fp4"}, "neither"),
+        ({"quant_method": "fp8", "bits": 4}, "quant_method 'fp8', bits 4"),
+        ({"quant_method": "mxfp4", "bits": 8}, "quant_method 'mxfp4', bits 8"),
+    ],
+)  # fmt: skip
+def test_a_format_that_is_not_known_is_said_by_the_reader(
+    told: dict[str, object], got: str
+) -> None:
+    config = {"quantization_config": told}
+    with pytest.raises(ValueError, match=f"quantization_config must be of fp8, .*, got {got}"):
+        published_precision(config)
+    model = read_architecture(PLAIN | config, "a")
+    with pytest.raises(ValueError, match=r"a: quantization_config must be .*; or say a precision"):
+        own_precision(model)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn", "x"])
+def test_a_type_of_numbers_that_is_not_known_is_no_bf16(dtype: str) -> None:
+    with pytest.raises(ValueError, match=f"torch_dtype must be bfloat16, .*, got '{dtype}'"):
+        published_precision({"torch_dtype": dtype})
+    assert (
+        published_precision({"torch_dtype": dtype, "quantization": {"quant_algo": "FP8"}}) == "fp8"
+    )
+    assert published_precision({"dtype": "float32"}) == "bf16"
+
+
+def test_a_precision_that_is_said_takes_the_place_of_a_format(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(PLAIN | {"quantization_config": {"quant_method": "hqq"}}))
+    asked = {"rate_per_s": 1, "model": str(file), "mean_prompt_tokens": 100}
+    with pytest.raises(ValueError, match=r"precision: .*quantization_config must be of"):
+        read_choices(asked)
+    assert read_choices(asked | {"precision": "fp8"})[0].deployment.precision == "fp8"

@@ -153,3 +153,11 @@ def test_any_text_is_found_or_refused(text: str) -> None:
     for finder in (find_system, find_backend, find_precision):
         with contextlib.suppress(ValueError):
             finder(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["~nobody-is-called-so/config.json", "./a\0.json", f"./{'a' * 900}"]
+)
+def test_a_path_that_leads_nowhere_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^model '[~.]"):
+        find_model(name)

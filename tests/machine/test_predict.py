@@ -74,7 +74,7 @@ def test_without_a_file_the_table_goes_to_output(
     status, out, err = told(capsys, table(tmp_path, GOOD))
     assert status == 0
     assert len(out.splitlines()) == 2
-    assert "tpot_s: 1 rows" in err
+    assert "tpot_s: 1 row, error" in err
 
 
 def test_only_five_columns_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,19 +102,23 @@ def test_only_five_columns_are_needed(tmp_path: Path, capsys: pytest.CaptureFixt
         ({"isl": ""}, "column isl: must be given, got nothing"),
         ({"concurrency": "1e300"}, "column concurrency: must be a whole number from 1 to 1e[+]06"),
         ({"concurrency": "2.5"}, "column concurrency: must be a whole number"),
-        ({"tp": "3"}, "column tp: must be a divisor of the 128 heads of deepseek-ai/DeepSeek-R1"),
-        ({"ep": "6"}, "column ep: must be a divisor of the 256 experts"),
-        ({"pp": "90"}, "column pp: must be at most the 61 layers"),
-        (
-            {"tp": "2"},
-            r"column tp: weights must be below the 191 GB of b200_sxm for them \(4 devices",
-        ),
-        ({"isl": "1000000"}, "columns isl and osl: the sum must be at most 163840, the context of"),
+        ({"isl": "1_000"}, "column isl: must be a number, got '1_000'"),
         ({"mode": "both"}, "column mode: must be agg or disagg, got 'both'"),
-        ({"tpot_s": "-1"}, "column tpot_s: must be a number from 1e-09"),
+        ({"tpot_s": "-1"}, "column tpot_s: must be a number from 1e-05 to 2, got -1"),
+        ({"tpot_s": "9"}, "column tpot_s: must be a number from 1e-05 to 2, got 9"),
+        ({"prefill_tp": "4"}, "column prefill_tp: must be blank where mode is agg, or what the"),
+        ({"decode_workers": "2"}, "column decode_workers: must be blank where mode is agg"),
         ({"shortest_share": "2"}, "column shortest_share: must be a number from 0.001 to 1"),
         ({"speculation": "magic"}, "column speculation: must be none or mtp, got 'magic'"),
         ({"draft_tokens": "3", "accepted_tokens": "9"}, "column accepted_tokens: .* from 1 to 4"),
+        (
+            {"speculation": "none", "draft_tokens": "3"},
+            "column draft_tokens: must be 0 or blank where speculation is none, got 3",
+        ),
+        (
+            {"speculation": "mtp", "draft_tokens": "0"},
+            "column draft_tokens: must be 1 or more where speculation is mtp, got 0",
+        ),
     ],
 )
 def test_a_wrong_cell_is_named(
@@ -134,11 +138,96 @@ def test_a_wrong_cell_is_named(
     assert re.search(rf"rows.csv: row 2, {message}", err), err
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tp": "3"}, "column tp: must be a divisor of the 128 heads of deepseek-ai/DeepSeek-R1"),
+        ({"ep": "6"}, "column ep: must be a divisor of the 256 experts"),
+        ({"pp": "90"}, "column pp: must be at most the 61 layers"),
+        (
+            {"tp": "2"},
+            r"column tp: weights must be below the 191 GB of b200_sxm for them \(4 devices",
+        ),
+        ({"isl": "1000000"}, "columns isl and osl: the sum must be at most 163840, the context of"),
+    ],
+)
+def test_a_row_that_cannot_be_leaves_the_others_their_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, str], message: str
+) -> None:
+    bad = ",".join((CELLS | change).values())
+    out = tmp_path / "out.csv"
+    status, _, err = told(capsys, table(tmp_path, GOOD, bad, GOOD), "--out", str(out))
+    lines = list(csv.reader(io.StringIO(out.read_text())))
+    assert (status, lines[2][-3:]) == (3, ["", "", ""])
+    assert lines[1] == lines[3]
+    assert re.search(rf"rows.csv: row 2 left blank, {message}", err), err
+    assert err.endswith("rows.csv: 1 of 3 rows left blank\n")
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("precison", "precision"), ("Back end", ""), ("concurency", ""), ("Tensor Parallel", "")],
+)
+def test_a_column_that_is_nearly_one_is_no_other(
+    column: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Spelt otherwise it is read, and misspelt it is refused unless the right one is there too."""
+    cells = {"model": "Llama-3.1-8B", "system": "H100", "isl": "9", "osl": "9", "conc": "8"}
+    value = {"precison": "fp8", "Back end": "sglang", "concurency": "9", "Tensor Parallel": "3"}
+    cells |= {column: value[column]}
+    path = table(tmp_path, ",".join(cells.values()), head=",".join(cells))
+    status, _, err = told(capsys, path)
+    if meant:
+        assert status == 2
+        assert f"there is no column '{column}'; did you mean {meant}?" in err
+    elif column == "Tensor Parallel":
+        assert status == 3
+        assert "column tp: must be a divisor of the 32 heads" in err
+    elif column == "concurency":
+        assert (status, "columns that are kept and not read: concurency" in err) == (0, True)
+    else:
+        assert (status, err) == (0, "")
+
+
+def test_no_line_below_the_header_vanishes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = told(capsys, table(tmp_path, GOOD, f"#{GOOD}"))
+    assert status == 2
+    assert "row 2, must begin with no #, as lines above the header may" in err
+    assert told(capsys, table(tmp_path, GOOD, head=f"# of May; mine\n\n{HEAD}"))[0] == 0
+
+
+def test_the_size_of_a_file_is_said_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, '
+        '"num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256}'
+    )
+    row = GOOD.replace("deepseek-ai/DeepSeek-R1", str(tmp_path)).replace("fp8", "")
+    status, _, err = told(capsys, table(tmp_path, row))
+    assert (status, "is read as 8.03·10⁹ parameters, published in bf16" in err) == (0, True)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_no_input_is_written(
+    hard: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = Path(table(tmp_path, GOOD))
+    before, out = rows.read_bytes(), tmp_path / "other.csv"
+    if hard:
+        out.hardlink_to(rows)
+    status, _, err = told(capsys, str(rows), "--out", str(out if hard else rows))
+    assert (status, "--out must be no file that is read" in err) == (2, True)
+    assert rows.read_bytes() == before
+
+
 def test_rows_can_be_left_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = GOOD.replace("b200_sxm", "tpu")
     status, out, err = told(capsys, table(tmp_path, GOOD, bad, GOOD), "--leave-blank")
     lines = list(csv.reader(io.StringIO(out)))
-    assert status == 0
+    assert status == 3
     assert lines[2][-3:] == ["", "", ""]
     assert lines[1] == lines[3]
     assert "row 2 left blank, column system" in err
@@ -152,7 +241,10 @@ def test_rows_can_be_left_blank(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (b"model,Model,system,isl,osl,concurrency\n", "column model must stand once"),
         (b"model,system,isl,osl,concurrency\na,b\n", "row 1, must have 5 cells, got 2"),
         (b"\xff\xfe\x00", "must be UTF-8"),
-        (b'model,"sys\n', "must be CSV"),
+        (b'model,"sys\n', "must be comma-separated values"),
+        (b"model;system\na;b\n", "must be separated by commas, got a header with semicolons"),
+        (b"model,notes,notes\n", "the table must have one column 'notes', got it twice"),
+        (b"\x1f\x8b\x08", "must be a whole gzip file"),
     ],
 )
 def test_a_wrong_table_is_named(
@@ -168,7 +260,9 @@ def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     status, _, err = told(capsys, str(tmp_path / "none.csv"))
     assert (status, "cannot be read: No such file" in err) == (2, True)
     status, _, err = told(capsys, table(tmp_path, GOOD), "--out", str(tmp_path / "no" / "out.csv"))
-    assert (status, "cannot be written" in err) == (2, True)
+    assert (status, "--out must be in a folder that exists" in err) == (2, True)
+    status, _, err = told(capsys, table(tmp_path, GOOD), "--out", "")
+    assert (status, "--out must name a file, got ''" in err) == (2, True)
     status, _, err = told(capsys)
     assert (status, "name a file of rows" in err) == (2, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv"]
@@ -251,8 +345,10 @@ def test_columns_go_by_other_names() -> None:
     names = rename_columns(header)
     assert list(names.values()) == ["model", "system", "isl", "osl", "concurrency", "tp", "dp"]
     with pytest.raises(
-        ValueError, match=r"column concurrency must be there, got .*; nearest: konkurrency"
+        ValueError, match=r"column concurrency must be there, got .*; nearest: load"
     ):
+        rename_columns(["model", "system", "isl", "osl", "load"])
+    with pytest.raises(ValueError, match="no column 'konkurrency'; did you mean concurrency"):
         rename_columns(["model", "system", "isl", "osl", "konkurrency"])
 
 
@@ -275,8 +371,8 @@ def test_predictions_do_not_depend_on_the_rows_beside(capsys: pytest.CaptureFixt
         GOOD.split(",")[:12],
         ["gpt-oss-120b", "h100", "vllm", "fp4", "8192", "1024", "32", "4", "1", "1", "1", "agg"],
     ]
-    both, _ = predict_table("rows", head, rows, False, sys.stderr)
-    one, _ = predict_table("rows", head, rows[1:], False, sys.stderr)
+    both, *_ = predict_table("rows", head, rows, False, sys.stderr)
+    one, *_ = predict_table("rows", head, rows[1:], False, sys.stderr)
     assert both.splitlines()[2] == one.splitlines()[1]
     assert capsys.readouterr().err == ""
 
@@ -355,7 +451,7 @@ def test_eight_devices_are_an_engine_and_twelve_may_be_a_fleet() -> None:
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5, 6])
 def test_chunks_are_seams_that_nobody_sees(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [GOOD.replace(",64,", f",{users},").split(",") for users in (64, 4, 512, 1, 32)]
-    whole, errors = predict_table("rows", HEAD.split(","), lines, False, sys.stderr)
+    whole = predict_table("rows", HEAD.split(","), lines, False, sys.stderr)
     sizes = []
 
     def counted(rows: list[Row]) -> list[Answer]:
@@ -364,5 +460,5 @@ def test_chunks_are_seams_that_nobody_sees(chunk: int, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(predict, "CHUNK", chunk)
     monkeypatch.setattr(predict, "answer_rows", counted)
-    assert predict_table("rows", HEAD.split(","), lines, False, sys.stderr) == (whole, errors)
+    assert predict_table("rows", HEAD.split(","), lines, False, sys.stderr) == whole
     assert sizes == [min(chunk, 5 - begin) for begin in range(0, 5, chunk)]

@@ -380,4 +380,4 @@ def test_two_fleets_have_a_limit_too() -> None:
 def test_what_guesses_is_said_in_short(drafter: str, name: str) -> None:
     values = {"rate_per_s": 1, "model": "Qwen3-32B", "draft_tokens": 2, "accepted_tokens": 2}
     assert drafter_name(read_question(values | {"drafter": drafter})) == name
-    assert not drafter_name(read_question({"rate_per_s": 1, "drafter": "ngram"}))
+    assert not drafter_name(read_question({"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0}))

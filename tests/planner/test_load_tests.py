@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -234,10 +235,86 @@ def test_any_cell_of_a_table_is_read_or_refused(cell: str) -> None:
             assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (number, place, said)
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "factor", "words"),
+    [
+        (
+            "vllm.json",
+            "duration",
+            1000,
+            "request_throughput must be what its other numbers say, 0.0",
+        ),
+        ("vllm.json", "duration", 0.01, "request_throughput must be what its other numbers say"),
+        ("vllm.json", "request_throughput", 100, "request_throughput must be what its other"),
+        (
+            "vllm.json",
+            "output_throughput",
+            0.01,
+            "output_throughput must be what its other numbers",
+        ),
+        (
+            "profile_export_aiperf.json",
+            "benchmark_duration.avg",
+            1000,
+            "request_throughput must be",
+        ),
+        ("profile_export_aiperf.json", "request_throughput.avg", 100, "request_throughput must be"),
+    ],
+)
+def test_numbers_that_contradict_one_another_are_refused(
+    name: str, path: str, factor: float, words: str
+) -> None:
+    """A duration in milliseconds, a throughput of minutes: a hundredfold is no noise."""
+    value: Any = json.loads((FOLDER / name).read_text())
+    here = value
+    for part in path.split(".")[:-1]:
+        here = here[part]
+    here[path.split(".")[-1]] *= factor
+    with pytest.raises(ValueError, match=f"^a: {words}"):
+        read_load_test(json.dumps(value), "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"completed": 20.5}, "a must be a test with completed requests"),
+        (
+            {"failed": 21},
+            "a must be a test that completed more than failed, got 20 completed and 21",
+        ),
+    ],
+)
+def test_a_test_that_is_no_whole_one_is_refused(change: dict[str, float], words: str) -> None:
+    row = json.loads((FOLDER / "vllm.json").read_text())
+    with pytest.raises(ValueError, match=words):
+        read_load_test(json.dumps(row | change), "a")
+    long = json.dumps(row | {"total_input_tokens": 20 * 200_000})
+    with pytest.raises(ValueError, match=r"a: tokens of a request must be within the context"):
+        runs_of(read_load_test(long, "a"), WORKED)
+
+
+@pytest.mark.parametrize("name", ["vllm.json", "profile_export_aiperf.json", "benchmarks.json"])
+def test_times_that_its_throughput_cannot_have_are_refused(name: str) -> None:
+    """By Little's law: with the duration and all throughputs, where only these say it."""
+    value: Any = json.loads((FOLDER / name).read_text())
+    if name == "vllm.json":
+        value["duration"] *= 1000
+        for key in ("request_throughput", "output_throughput"):
+            value[key] = None
+    elif name == "benchmarks.json":
+        value["benchmarks"][0]["metrics"]["requests_per_second"]["successful"]["mean"] *= 100
+    else:
+        value["request_throughput"]["avg"] *= 1000
+        del value["benchmark_duration"]
+    with pytest.raises(ValueError, match=r"^a.*: requests at a time must be from .* where it held"):
+        read_load_test(json.dumps(value), "a")
+
+
 def test_a_limit_is_a_number_of_requests() -> None:
     """As many as were completed may have been inside; a truth value and a half are no limit."""
     for limit, steady in ((40, True), (41, False), (8.0, True), (7.5, False), (True, False)):
-        row = json.loads((FOLDER / "vllm.json").read_text()) | {"completed": 40}
+        row = json.loads((FOLDER / "vllm.json").read_text()) | {"completed": 40, "duration": 4.0}
+        row |= {"request_throughput": None, "output_throughput": None}
         (run,) = read_load_test(json.dumps(row | {"max_concurrency": limit}), "a")
         assert run.steady is steady
         text = _changed("profile_export_aiperf.json", "input_config.loadgen.concurrency", limit)
@@ -258,7 +335,10 @@ def test_files_and_typed_text_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"\xff\xfe\xff")
     for text, message in (
         ("nowhere.json", "load_test must be files that can be read, or typed, got 'nowhere.json'"),
-        ("\0", "load_test must be files that can be read"),
+        ("\0", "load_test a file must have a name"),
+        ("a.json,,b.json", "load_test must be files of different names with commas between, or"),
+        ("a.json, a.json", "load_test must be files of different names with commas between, or"),
+        ("16:0.2:0.01,16:0.2:0.01", "load_test, entry 2 must be once, got 16:0.2:0.01"),
         ("x" * 99, f"or typed, got '{'x' * 60}'$"),
         (f"1:1:{'x' * 99}", f"in seconds, got '1:1:{'x' * 36}'$"),
         (f"1:1:{'1.' * 99}", rf"in seconds, got '1:1:{'1.' * 18}'$"),

@@ -113,3 +113,16 @@ def test_a_load_test_makes_the_error_smaller_unless_it_disagrees_with_itself() -
     plain = model_error(1, sparse=False)
     assert three.high - three.low < one.high - one.low < plain.high - plain.low
     assert torn.high > 1.3 > three.high
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_load_test_that_its_own_fit_leaves_off_widens_the_verdict(count: int) -> None:
+    """What takes 40 times as long is not within a sixth of what was predicted."""
+    loads = [(1, 0.3), (16, 0.4)][:count]
+    runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
+    calibration = calibrate(runs)
+    residual = np.array([each for _, each in loads]) / calibration.after.per_token_s
+    found = calibrated_error(calibration)
+    assert found.high == max(residual) > 5
+    near = calibrated_error(calibrate([OwnRun(WORKED, 0.1, 0.0085)]))
+    assert (near.low, near.high) == (0.838, 1.143)

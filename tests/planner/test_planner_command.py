@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -125,12 +123,16 @@ def test_a_comparison_in_this_process_and_in_many(capsys: pytest.CaptureFixture[
     assert (status, out) == (0, alone)
 
 
-def test_what_starts_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_starts_the_fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, text, _ = told(capsys, "--rate-per-s", "2", "--flags", "--kubernetes", *QUICK)
     assert status == 0
     flags, empty, *deployment = text.splitlines()
     assert flags.startswith("vllm serve meta-llama/Meta-Llama-3.1-8B --max-num-seqs ")
     assert (empty, deployment[0]) == ("", "apiVersion: apps/v1")
+    out = tmp_path / "plan.json"
+    both = ("--rate-per-s", "2", "--flags", "--out", str(out))
+    assert told(capsys, *both, *QUICK) == (0, f"{flags}\n", "")
+    assert out.exists()
     status, text, _ = told(capsys, "--rate-per-s", "2", "--flags", "--backend", "sglang", *QUICK)
     assert text.startswith("python -m sglang.launch_server ")
 
@@ -153,7 +155,7 @@ def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     file = tmp_path / "grid.csv"
     file.write_text("rate_per_s,ttft_s\n2,2\n2,0.001\n")
     status, text, _ = told(capsys, "--grid", str(file), "--requests", "150")
-    assert status == 0
+    assert status == 3  # one has no fleet
     head, first, second = text.splitlines()
     assert head.split()[:3] == ["ttft_s", "replicas", "of"]
     assert first.split()[:2] == ["2", "1"]
@@ -178,8 +180,16 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "rate_per_s must be given, or a trace"),
-        (["--rate-per-s", "fast"], "rate_per_s must be a number from"),
+        ([], "--rate-per-s must be given, or a trace"),
+        (["--rate-per-s", "fast"], "--rate-per-s must be a number from"),
+        (["--rate-per-s", "1", "--seed", "x"], "--seed must be a whole number from 0"),
+        (["--rate-per-s", "1", "--trace", "x"], "--rate-per-s must be left out where trace is"),
+        (["--rate-per-s", "1", "--memory-gib", "9"], "--peak-tflops must be given too"),
+        (["--rate-per-s", "1", "--load-test", "none", "--parallelism", "tp1"], "--load-test must"),
+        (
+            ["--rate-per-s", "1", "--model", "Llama-3.1-70B", "--parallelism", "tp1"],
+            "--parallelism: ",
+        ),
         (["--rate-per-s", "1", "--out", "plan.txt"], "--out must end in .json or .csv"),
         (["--rate-per-s", "1", "--out", "none/plan.csv"], "--out must be in a folder that exists"),
         (["--trace", "none.csv"], "none.csv: No such file or directory"),
@@ -258,6 +268,71 @@ def test_what_is_refused_in_files(
     assert words in err
 
 
+def test_a_refusal_of_a_trace_says_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text("\n".join(["when,isl,osl", *(f"{50 * i},100,5" for i in range(100))]))
+    asked = ("--trace", str(file), "--quantile", "0.9", *QUICK)
+    status, _, err = told(capsys, *asked)
+    assert (status, "or say which: --trace-columns time=NAME" in err) == (2, True)
+    file.write_text(file.read_text().replace("when", "rate_per_s", 1))
+    assert "got rate_per_s, isl, osl; or say" in told(capsys, *asked)[2]  # as the file has it
+    file.write_text(file.read_text().replace("rate_per_s", "when", 1))
+    status, _, err = told(capsys, *asked, "--trace-columns", "time=when")
+    assert (status, "say which: --trace-columns unit=s or unit=ms" in err) == (2, True)
+    status, text, err = told(capsys, *asked, "--trace-columns", "time=when,unit=ms")
+    assert (status, err) == (0, "")
+    assert "100 requests in 4.95 s; time from when: milliseconds from a start, as was said" in text
+    question = tmp_path / "asked.json"
+    question.write_text(json.dumps({"trace": str(file), "trace_columns": "time=when"}))
+    status, _, err = told(capsys, "--question", str(question), *QUICK)
+    assert (status, "say which: trace_columns unit=s or unit=ms" in err) == (2, True)
+
+
+def test_a_question_that_cannot_be_leaves_the_others_their_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "grid.csv"
+    impossible = "1,Llama-3.1-8B,tp3,\n1,Llama-3.1-405B,tp1,\n1,Llama-3.1-8B,tp1,1e6\n"
+    file.write_text(
+        f"rate_per_s,model,parallelism,mean_prompt_tokens\n2,,tp1,\n{impossible}1,,tp1,\n"
+    )
+    out = tmp_path / "plans.json"
+    status, text, err = told(
+        capsys, "--grid", str(file), "--requests", "150", "--ttft-s", "2", "--out", str(out)
+    )
+    assert (status, text, err) == (3, "", "")
+    problems = [record["problem"] for record in json.loads(out.read_text())]
+    for problem, words in zip(
+        problems, ("", "must be a divisor", "tp16 would do", "the context of", ""), strict=True
+    ):
+        assert words in problem
+        assert bool(words) == bool(problem)
+
+
+def test_a_device_that_is_given_says_what_it_borrows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = ("--peak-tflops", "900", "--bandwidth-gb-per-s", "3000", "--memory-gib", "80")
+    asked = ("--rate-per-s", "2", *device, *QUICK)
+    status, text, _ = told(capsys, *asked)
+    assert status == 0
+    assert "Its links and kernels are taken from h100_sxm." in text
+    assert "links and kernels are those of h100_sxm" in text
+    assert told(capsys, *asked, "--out", str(tmp_path / "a.json"))[0] == 0
+    (record,) = json.loads((tmp_path / "a.json").read_text())
+    assert record["links_and_kernels_of"] == "h100_sxm"
+    assert record["parameters"] == 8_029_995_008
+
+
+def test_one_replica_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text, _ = told(capsys, "--rate-per-s", "1", *QUICK)
+    assert status == 0
+    assert "1 replica at " in text
+    assert "1 replicas" not in text
+
+
 @pytest.mark.parametrize("workers", ["0", "-1", "many", "1e3", "1025", "10000001", "²", ""])
 def test_workers_are_counted(
     workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -292,9 +367,12 @@ def test_a_core_gets_a_process_where_it_has_eight_questions(
     with planner_command._executor(None, None, questions) as executor:
         assert executor == ("pool" if processes else None)
     assert made == [processes] * bool(processes)
-    for asked in (1, 7, 1024):
-        with planner_command._executor(str(asked), None, 1):
-            assert made[-1] == asked
+    for asked in (1, 3, 7, 1024):
+        before = len(made)
+        with planner_command._executor(str(asked), None, questions):
+            pass
+        count = min(asked, cores, questions)
+        assert made[before:] == [count] * (count > 1)
 
 
 def test_a_cluster_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,16 +405,6 @@ def test_a_cluster_answers_as_this_process_does(
     assert told(capsys, "--grid", str(file))[1] == remote
 
 
-def test_an_output_that_cannot_be_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "plan.json").mkdir()
-    status, _, err = told(capsys, "--rate-per-s", "1", *QUICK, "--out", str(tmp_path / "plan.json"))
-    assert status == 2
-    assert "directory" in err
-    assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
-
-
 def test_an_output_is_tried_before_anything_is_computed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,43 +412,80 @@ def test_an_output_is_tried_before_anything_is_computed(
         raise AssertionError("computed")
 
     monkeypatch.setattr(planner_command, "answer", never)
-    monkeypatch.setattr(tempfile, "TemporaryFile", _full)
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
-    (tmp_path / "nowhere.json").symlink_to(tmp_path / "none" / "plan.json")
+    (tmp_path / "null.json").symlink_to(os.devnull)
+    os.mkfifo(tmp_path / "pipe.json")
+    plain = "--out must be a plain file, or nothing yet, got"
     for name, words in (
-        ("folder.json", f"{tmp_path / 'folder.json'}: Is a directory"),
-        ("loop.json", "--out must not be a loop of links"),
-        ("nowhere.json", "--out must be in a folder that exists"),
-        ("plan.json", f"{tmp_path / 'plan.json'}: No space left on device"),
+        ("folder.json", f"{plain} '{tmp_path / 'folder.json'}', which is a folder"),
+        ("loop.json", f"{plain} '{tmp_path / 'loop.json'}', which is a link"),
+        ("null.json", f"{plain} '{tmp_path / 'null.json'}', which is a link"),
+        ("pipe.json", f"{plain} '{tmp_path / 'pipe.json'}', which is a pipe"),
+        ("none/plan.json", "--out must be in a folder that exists"),
+        ("plan.json/", "--out must name a file, got"),
     ):
-        status, out, err = told(capsys, "--rate-per-s", "1", "--out", str(tmp_path / name))
+        status, out, err = told(capsys, "--rate-per-s", "1", "--out", f"{tmp_path}/{name}")
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert err.startswith(words)
+    for option in ("--out", "--figure", "--question", "--grid"):
+        status, out, err = told(capsys, "--rate-per-s", "1", option, "")
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(option)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["folder.json", "loop.json", "null.json", "pipe.json"]
 
 
-def _full(**_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/else")
-
-
-def test_an_output_keeps_its_link_and_its_mode(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("link", ["", "hard", "soft"])
+@pytest.mark.parametrize("option", ["--question", "--grid", "--trace", "--model", "--load-test"])
+def test_no_input_is_written(
+    option: str, link: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    file, link = kept / "real.json", tmp_path / "plan.json"
+    """By its own name, by another name of the same file, and where it was read through a link."""
+    rows = "\n".join(f"{2 * i},100,5" for i in range(120))
+    texts = {
+        "--question": '{"rate_per_s": 1}',
+        "--grid": '{"rate_per_s": [1, 2]}',
+        "--trace": f"time,isl,osl\n{rows}\n",
+        "--model": json.dumps(CONFIG),
+        "--load-test": (Path(__file__).parent / "load_tests" / "vllm.json").read_text(),
+    }
+    file = tmp_path / "real.json"
+    file.write_text(texts[option])
+    other = tmp_path / "other.json"
+    if link == "hard":
+        other.hardlink_to(file)
+    elif link == "soft":
+        other.symlink_to(file)
+    read, written = (other, file) if link else (file, file)
+    asked = [] if option in ("--trace", "--question", "--grid") else ["--rate-per-s", "1"]
+    status, _, err = told(capsys, *asked, *QUICK, option, str(read), "--out", str(written))
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("--out must be no file that is read, got")
+    assert file.read_text() == texts[option]
+
+
+CONFIG = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+}
+
+
+def test_an_output_keeps_its_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, new = tmp_path / "plan.json", tmp_path / "new.json"
     file.write_text("before")
-    file.chmod(0o640)
-    link.symlink_to("kept/real.json")
-    asked = ("--rate-per-s", "1", *QUICK, "--out")
-    assert told(capsys, *asked, str(link)) == (0, "", "")
-    assert link.is_symlink()
-    assert json.loads(file.read_text())[0]["rate_per_s"] == 1
-    assert file.stat().st_mode & 0o777 == 0o640
-    assert [x.name for x in kept.iterdir()] == ["real.json"]
-    (tmp_path / "null.json").symlink_to(os.devnull)
-    assert told(capsys, *asked, str(tmp_path / "null.json")) == (0, "", "")
-    assert not Path(os.devnull).is_file()
+    file.chmod(0o600)
+    for path in (file, new):
+        assert told(capsys, "--rate-per-s", "1", *QUICK, "--out", str(path)) == (0, "", "")
+        assert json.loads(path.read_text())[0]["rate_per_s"] == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+    umask = os.umask(0)
+    os.umask(umask)
+    assert new.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -473,8 +578,8 @@ def test_fleets_are_told_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> 
     for replicas in range(11, 16):
         told(replicas, 64)
     assert to.getvalue().splitlines() == [
-        "fleet 2: 12 replicas, batch limit 64",
-        "fleet 5: 15 replicas, batch limit 64",
+        "fleet 2: replicas 12, batch limit 64",
+        "fleet 5: replicas 15, batch limit 64",
     ]
 
 

@@ -151,3 +151,33 @@ def test_classes_may_be_empty_and_name_their_problem() -> None:
     for classes in ("chat", "chat:1:tpot=50", "chat:2"):
         told = json.loads(form_answer(json.dumps(asked | {"classes": classes})))
         assert told["field"] == "classes", told
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "words"),
+    [
+        ("t,isl,osl\n0,1,1\n50,1,1\n", "trace_columns", "say which: trace_columns unit=s or"),
+        ("w,isl,osl\n0,1,1\n50,1,1\n", "trace_columns", "trace_columns time=NAME"),
+        ("t;isl;osl\n0;1;1\n", "trace", "got a header with semicolons: 't;isl;osl'"),
+        ("\x1f\ufffd\x08", "trace", "must be text, unpacked, got a gzip file"),
+        ("{" * 10**5, "trace", "row 1 must be one JSON object"),
+        ('{"a":' * 10**5, "trace", "at most 100 deep, got more"),
+        ("t,isl,osl\n" + "0,1,1\n" * (10**6 + 2), "trace", "at most 1,000,000 rows"),
+        ({"load_test": "/dev/zero", "parallelism": "tp1"}, "load_test", "got a device"),
+        ({"model": "/dev/urandom"}, "model", "must be a file or a pipe, got a device"),
+    ],
+)  # fmt: skip
+def test_the_page_reads_within_limits(asked: str | dict[str, str], field: str, words: str) -> None:
+    if isinstance(asked, str):
+        asked = {"trace": "a.csv", "trace_text": asked}
+    else:
+        asked = {"rate_per_s": "1", **asked}
+    told = json.loads(form_answer(json.dumps(asked)))
+    assert told["field"] == field
+    assert words in told["problem"]
+
+
+@pytest.mark.parametrize("text", ["[" * 10**6, '{"a":' * 10**6, '{"seed": 1, "seed": 2}'])
+def test_what_no_page_sends_is_a_problem(text: str) -> None:
+    """Deep enough to end Python in a browser."""
+    assert json.loads(form_answer(text))["problem"].startswith("the form must be JSON, got ")

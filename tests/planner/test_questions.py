@@ -405,7 +405,7 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
         (GUESSING | {"drafter": "Llama-3.1-8B"}, "drafter must be a model of the 151,936 tokens"),
         (
             {"rate_per_s": 1, "model": "Qwen3-32B", "drafter": "Qwen3-0.6B"},
-            "draft_tokens must be 1 or more where Qwen/Qwen3-0.6B guesses, got 0",
+            "draft_tokens must be given where drafter is, got none",
         ),
         (
             GUESSING | {"drafter": "Qwen3-0.6B", "parallelism": "tp2pp2"},
@@ -426,14 +426,14 @@ def test_contradictions_and_gaps(values: dict[str, object], words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", r"line 1, column 1 must be JSON"),
+        ("", "JSON must be one value, got 0"),
         ('{"rate_per_s": 1\n "seed": 2}', "line 2, column 2 must be JSON, got: Expecting ','"),
         ("3", "the file must be one JSON object of fields, got int"),
         ('{"rate_per_s": NaN}', "rate_per_s must be a number"),
         ('{"rate_per_s": {"a": 1}}', "rate_per_s must be a number"),
         ('{"rate_per_s": [1, [2]]}', "entry 2 of rate_per_s: rate_per_s must be"),
         ('{"rate_per_s": 1, "rate_per_s": 1}', "'rate_per_s' must be given once"),
-        ("[" * 100_000, "nested without end"),
+        ("[" * 100_000, "JSON must be at most 100 deep, got more"),
         (
             json.dumps({n: list(range(200)) for n in ("seed",)})[:-1]
             + ","
@@ -452,11 +452,17 @@ def test_json_that_is_refused(text: str, words: str) -> None:
     [
         ("rate_per_s\n", "a header and at least one row, got 1 rows"),
         ('rate_per_s\n"1\n', "the file must be comma-separated values"),
-        ("rate_per_s,rate_per_s\n1,2\n", "row 1 must be a header with one column rate_per_s"),
+        (
+            "rate_per_s,rate_per_s\n1,2\n",
+            "the file must have one column 'rate_per_s', got it twice",
+        ),
         ("rate_per\n1\n", r"row 1: there is no field 'rate_per'; did you mean rate_per_s\?"),
         ("rate_per_s\n1\n\n2\n", "row 3 must be 1 fields long"),
         ("rate_per_s,seed\n1,2\n3,4.5\n", "row 3, column seed must be a whole number"),
-        ("rate_per_s;seed\n1;2\n", "row 1: there is no field 'rate_per_s;seed'"),
+        (
+            "rate_per_s;seed\n1;2\n",
+            "the file must be separated by commas, got a header with semicolons",
+        ),
     ],
 )
 def test_csv_that_is_refused(text: str, words: str) -> None:
@@ -495,13 +501,25 @@ def test_a_trace_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "row", "words"),
     [
-        (0, "2023-11-16 18:00:00.5,100,0", "row 2, column GeneratedTokens must be at least 1"),
-        (7, "2023-11-16 18:00:07.5,0,5", "row 9, column ContextTokens must be at least 1"),
-        (7, "2023-11-16 18:00:07.5,-3,5", "row 9, column ContextTokens must be a non-negative"),
+        (
+            0,
+            "2023-11-16 18:00:00.5,100,0",
+            "row 2, column GeneratedTokens must be a whole number, at least 1",
+        ),
+        (
+            7,
+            "2023-11-16 18:00:07.5,0,5",
+            "row 9, column ContextTokens must be a whole number, at least 1",
+        ),
+        (
+            7,
+            "2023-11-16 18:00:07.5,-3,5",
+            "row 9, column ContextTokens must be a whole number, at least 1",
+        ),
         (7, "2023-11-16 18:00:07.5,1e3,5", "row 9, column ContextTokens must be"),
-        (7, "yesterday,100,5", "row 9, column TIMESTAMP must be a timestamp"),
+        (7, "yesterday,100,5", "row 9, column TIMESTAMP must be a time: ISO 8601"),
         (7, "2023-11-16 17:00:07.5,100,5", "row 9, column TIMESTAMP must be no earlier"),
-        (7, "2023-13-16 18:00:07.5,100,5", "row 9, column TIMESTAMP must be a timestamp"),
+        (7, "2023-13-16 18:00:07.5,100,5", "row 9, column TIMESTAMP must be a time: ISO 8601"),
         (7, "2023-11-16 18:00:07.5,100", "row 9 must be 3 fields long"),
     ],
 )
@@ -644,3 +662,27 @@ def test_two_fleets_are_the_same_deployments_again() -> None:
 def test_a_trace_has_no_classes() -> None:
     with pytest.raises(ValueError, match="classes must be left out where trace is given"):
         read_choices({"trace": "x.csv", "classes": "a:1"})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"trace_columns": "time=t"}, "trace must be given where trace_columns is, got none"),
+        ({"drafter": "ngram"}, "draft_tokens must be given where drafter is, got none"),
+        ({"spot_discount": 0.3}, "spot_share must be given where spot_discount is, got none"),
+        ({"device": "H100,h100_sxm", "price_per_hour": "1,2"}, "device must be of different names"),
+        ({"parallelism": "tp1, TP1"}, "parallelism must be of different names, got 'tp1'"),
+        ({"precision": "fp8,fp8"}, "precision must be of different names, got 'fp8'"),
+        ({"classes": "a:1:ttft=1,ttft=2"}, "classes must be of different names, got 'ttft'"),
+        ({"classes": "one_more:1"}, "classes must be of other names than a record has"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_choices({"rate_per_s": 1} | values)
+
+
+def test_what_a_form_sends_beside_is_not() -> None:
+    """Every field with its default, of which some say nothing alone."""
+    asked = {"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0}
+    assert read_choices(asked | {"spot_share": 0, "spot_discount": 0.3})

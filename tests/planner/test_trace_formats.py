@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.trace_formats import _in_milliseconds, read_requests
+from serving_mathematics.planner.trace_formats import ReadRequests, read_requests
 
 TIMES = np.arange(0.0, 240.0, 2.0)
 HEAD = "time,input_tokens,output_tokens"
@@ -36,25 +36,6 @@ def test_times(form: object) -> None:
     assert asked.arrival_s == pytest.approx(TIMES, abs=1e-5)
     assert asked.prompt_tokens.tolist() == list(range(100, 220))
     assert not asked.cached_tokens.any()
-
-
-@pytest.mark.parametrize(
-    ("times", "column", "milliseconds"),
-    [
-        (["100", "120"], "time", False),
-        (["100", "121"], "time", True),
-        (["100", "120", "140"], "time", False),
-        (["100", "120", "141"], "time", True),
-        (["100.0", "120", "141"], "time", False),
-        (["5000"], "time", False),
-        (["100.0", "100.5"], "time_ms", True),
-        (["1", "1e8"], "time_ms", False),  # Unix seconds
-    ],
-)
-def test_whole_times_more_than_20_s_apart_in_the_mean_are_milliseconds(
-    times: list[str], column: str, milliseconds: bool
-) -> None:
-    assert _in_milliseconds(times, column, np.array(times, dtype=float)) is milliseconds
 
 
 def test_times_of_several_zones_are_of_one_clock() -> None:
@@ -90,8 +71,44 @@ def test_a_mapping_wins_over_names_that_are_known() -> None:
     assert asked.prompt_tokens[0] == 100
 
 
+@pytest.mark.parametrize("ids", [[[1]], [{}], [None], [True], [1.5], "x", 3, {"a": [1]}])
+def test_blocks_that_are_none_are_refused(ids: object) -> None:
+    rows = [
+        {"timestamp": 1000 * i, "input_length": 900, "output_length": 3, "hash_ids": [i]}
+        for i in range(100)
+    ]
+    rows[3]["hash_ids"] = ids
+    with pytest.raises(ValueError, match="row 4, hash_ids must be a list of whole numbers or name"):
+        read_requests("\n".join(map(json.dumps, rows)))
+
+
+def test_more_cached_tokens_than_a_prompt_has_are_refused() -> None:
+    rows = [f"{t},100,5,{101 if i == 7 else 100}" for i, t in enumerate(TIMES)]
+    with pytest.raises(
+        ValueError, match="row 9, column cached_tokens must be at most the 100 tokens of its prompt"
+    ):
+        read_requests("\n".join([f"{HEAD},cached_tokens", *rows]))
+
+
+def test_names_that_differ_by_case_alone_are_refused() -> None:
+    rows = [f"{t},{3 * t},100,5" for t in TIMES]
+    text = "\n".join(["Time,time,isl,osl", *rows])
+    with pytest.raises(
+        ValueError, match=r"row 1 must be one column of a name, .*'Time' and 'time'"
+    ):
+        read_requests(text)
+    assert read_requests(text, "time=time").arrival_s[-1] == 3 * TIMES[-1]
+
+
+def test_requests_of_one_time_are_told() -> None:
+    asked = read_requests(written([f"{t // 40 * 40:.1f}" for t in TIMES]))
+    assert isinstance(asked, ReadRequests)
+    assert asked.told.startswith("120 requests in 3.33 min; time from time: seconds from a start")
+    assert asked.told.endswith("; at no more than 6 different times")
+
+
 def test_cached_tokens_of_a_column() -> None:
-    rows = [f"{t},100,5,{200 if i % 2 else 60}" for i, t in enumerate(TIMES)]
+    rows = [f"{t},100,5,{100 if i % 2 else 60}" for i, t in enumerate(TIMES)]
     asked = read_requests("\n".join([f"{HEAD},cached_tokens", *rows]))
     assert asked.cached_tokens[:2].tolist() == [60, 99]  # one token at least is computed
 
@@ -141,8 +158,22 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
             "row 2, column isl must be a whole number, at least 1, got '0'",
         ),
         (HEAD + f"\n1,{'x' * 99},1\n", "", f"at least 1, got '{'x' * 40}'"),
-        (HEAD + f"\n{'x' * 99},1,1\n", "", f"milliseconds, got '{'x' * 40}'$"),
-        (HEAD + f"\n2,1,1\n1.{'0' * 99},1,1\n", "", rf"got 1\.{'0' * 38}; sort the file by time$"),
+        (HEAD + f"\n{'x' * 99},1,1\n", "", f"or ns, got '{'x' * 40}'$"),
+        (HEAD + f"\n2,1,1\n1.{'0' * 30},1,1\n", "", rf"got 1\.{'0' * 30}; sort the file by time$"),
+        (HEAD + f"\n2,1,1\n1.{'0' * 99},1,1\n", "", rf"row 3, .*got '1\.{'0' * 38}'$"),
+        (f"{HEAD},time\n1,1,1,1\n", "", "the log must have one column 'time', got it twice"),
+        (f"{HEAD}\n1,1,1\n".replace(",", ";"), "", "separated by commas, got a header with semi"),
+        (HEAD + "\n1,1,1\n", "time=time,prompt=time", "must be of different columns, got 'time'"),
+        (
+            HEAD + "\n1,1,1\n",
+            "unit=min",
+            "unit must be one of s, ms, us, ns, iso, got 'min'",
+        ),
+        (HEAD + "\n1,1,1\n", "unit=s,unit=s", "trace_columns must be such as"),
+        ('[{"ts": 1}]', "", "the trace must be CSV or JSON lines, got a JSON list; write one obj"),
+        ("\x1f\x8b\x08", "", "the trace must be text, unpacked, got a gzip file"),
+        ('{"ts": 1, "ts": 2, "isl": 1, "osl": 1}', "", "'ts' must be given once, got it twice"),
+        ('{"ts": ' + "[" * 100_000, "", "row 1 must be one JSON .* at most 100 deep, got more"),
         (HEAD + "\n1,1,1\n", "x" * 99, f"got '{'x' * 60}'$"),
         (HEAD + "\n1,1,1\n", f"prompt={'x' * 99}", f"got {'x' * 60}$"),
         (f"time,{'a' * 300}\n1,1\n", "prompt=x", f"one of time, {'a' * 194}, got x$"),

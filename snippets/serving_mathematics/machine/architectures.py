@@ -24,6 +24,62 @@ from serving_mathematics.require import require
 
 EXPERTS = "n_routed_experts", "num_local_experts", "num_experts"  # by family
 MOST_LAYERS = 10_000  # of a file; each is looked at
+WINDOW_KINDS = "sliding_attention", "chunked_attention", "chunked"  # kinds of layers, by family
+LAYER_KINDS = ("full_attention", "linear_attention", *WINDOW_KINDS)
+FULL_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4}  # which layer has no window
+ALL_WINDOWS = (  # families whose every layer has the window, where a file says nothing else
+    *(None, "mistral", "mixtral", "phi3", "starcoder2", "olmo2"),
+    *("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"),
+)
+UNREAD = (  # parts of a file that say of its layers what is not read here
+    *(
+        "attn_layer_indices",
+        "attention_layers",
+        "full_attn_idxs",
+        "block_types",
+        "hybrid_layer_ids",
+    ),
+    *("num_kv_shared_layers", "cla_share_factor", "attn_config", "ssm_cfg", "altup_num_inputs"),
+)
+UNGATED = (  # families whose feed-forward layers are two matrices and not three
+    *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
+    *("mpt", "nemotron", "codegen", "persimmon"),
+)
+PLAIN_TYPES = (
+    None,
+    "",
+    "auto",
+    "bfloat16",
+    "float16",
+    "float32",
+    "torch.bfloat16",
+    "torch.float16",
+)
+NO_DECODERS = (  # families that do not answer token by token, or not alone
+    *("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2"),
+    *("t5", "mt5", "bart", "mbart", "pegasus", "whisper", "vit", "clip", "mamba", "mamba2", "rwkv"),
+)
+QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
+FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
+QUANT_ALGORITHMS = {  # of ModelOpt
+    **dict.fromkeys(("FP8", "FP8_PER_CHANNEL_PER_TOKEN", "FP8_PB_WO"), "fp8"),
+    **dict.fromkeys(("NVFP4", "NVFP4_AWQ"), "fp4"),
+    **dict.fromkeys(("W4A16_AWQ", "INT4_AWQ"), "int4"),
+    **dict.fromkeys(("MXFP4", "W4A8_MXFP4_FP8", "W4A16_MXFP4"), "mxfp4"),
+}
+WEIGHT_NUMBERS = {
+    ("4", "float"): "fp4",
+    ("4", "int"): "int4",
+    ("8", "float"): "fp8",
+}  # bits and kind
+KNOWN_FORMATS = (
+    "fp8, mxfp4, gptq or awq of 4 bits, or modelopt, compressed-tensors or quark of floats of 4 or "
+    "8 bits or whole numbers of 4"
+)
+
+
+class _UnknownFormat(ValueError):
+    """Weights in a format that is not known here; a precision that is said takes its place."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +120,7 @@ class Architecture:
     context_tokens: int  # the longest that it was published for
     layers: tuple[tuple[int, Attention, FeedForward], ...]
     tied_embeddings: bool = False
-    published: str = "bf16"  # precision of the published weights: bf16, fp8, fp4, mxfp4 or int4
+    published: str = "bf16"  # precision of the weights: bf16, fp8, fp4, mxfp4, int4, or why unknown
     four_bit_experts: bool = False  # its experts are published in four bits and stay so
     eight_bit_rest: bool = False  # and what lies beside them in eight
 
@@ -185,6 +241,40 @@ class _Reader:
             raise self._wrong(repr(key), "a list", value)
         return value
 
+    def flag(self, *keys: str, default: bool = False) -> bool:
+        """True or false."""
+        value = self.get(*keys, default=default)
+        if not isinstance(value, bool):
+            raise self._wrong(repr(keys[0]), "true or false", value)
+        return value
+
+    def of_layers(self, key: str, layers: int, known: tuple[Any, ...]) -> list[Any]:
+        """Of a list with an entry for each layer, each one of those that are known."""
+        values = self.items(key)
+        if len(values) < layers:
+            raise ValueError(f"{self.name}: {key!r} must have {layers} entries, got {len(values)}")
+        for number, value in enumerate(values, start=1):
+            if not any(value == one and type(value) is type(one) for one in known):
+                listed = ", ".join(dict.fromkeys(map(str, known)))
+                raise self._wrong(f"entry {number} of {key!r}", f"one of {listed}", value)
+        return values[:layers]
+
+    def heads_of(self, heads: int, *keys: str, default: int) -> int:
+        """Groups of heads, of which each has as many."""
+        groups = self.whole(*keys, default=default)
+        if heads % groups:
+            raise self._wrong(repr(keys[0]), f"a divisor of the {heads} heads", groups)
+        return groups
+
+    def head_width(self, hidden: int, heads: int) -> int:
+        """What a head is wide, also where no file says it."""
+        if self.has("head_dim", "attention_head_dim"):
+            return self.whole("head_dim", "attention_head_dim")
+        if hidden % heads:
+            rule = f"a divisor of 'hidden_size', {hidden}, where there is no 'head_dim'"
+            raise self._wrong("'num_attention_heads'", rule, heads)
+        return hidden // heads
+
     def inside(self, *keys: str) -> _Reader:
         """What stands in an object; nothing where it is not there."""
         return self.part(repr(keys[0]), self.get(*keys, default={}))
@@ -236,7 +326,7 @@ def _latent(read: _Reader, hidden: int, heads: int, indexer: bool) -> Attention:
     queries = heads * (nope + rope)
     parameters = hidden * q_rank + q_rank * queries if q_rank else hidden * queries
     parameters += hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden
-    if read.get("mla_use_output_gate", default=False):
+    if read.flag("mla_use_output_gate"):
         parameters += hidden * heads * value
     selected = index_values = index_width = 0
     if read.has("index_topk"):
@@ -356,7 +446,7 @@ def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForw
     dense = gated * hidden * shared + hidden * experts
     if latent != hidden:
         dense += 2 * hidden * latent
-    if read.get("enable_moe_block", default=False):
+    if read.flag("enable_moe_block"):
         dense += gated * hidden * read.whole("intermediate_size")
     return FeedForward(dense, gated * latent * width, experts, chosen)
 
@@ -369,19 +459,17 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     """Which layers are mixtures of experts."""
     if not _is_mixture(read):
         return [False] * layers
-    kinds = read.get("mlp_layer_types")
-    if isinstance(kinds, list) and len(kinds) >= layers:
-        return [kind == "sparse" for kind in kinds[:layers]]
+    if read.has("mlp_layer_types"):
+        kinds = read.of_layers("mlp_layer_types", layers, ("sparse", "dense"))
+        return [kind == "sparse" for kind in kinds]
     if read.has("expert_layer_period"):
         period = read.whole("expert_layer_period")
         offset = read.whole("expert_layer_offset", default=0, least=0)
         return [i % period == offset for i in range(layers)]
     steps = "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step"
-    listed = read.get(*steps)
-    if isinstance(listed, list):
-        if len(listed) < layers:
-            raise ValueError(f"{read.name}: 'moe_layer_freq' must have {layers} entries")
-        return [bool(item) for item in listed[:layers]]
+    key = next((step for step in steps if read.has(step)), steps[0])
+    if isinstance(read.get(key), list):
+        return [item == 1 for item in read.of_layers(key, layers, (0, 1))]
     every = max(1, read.whole(*steps, default=1, least=0))
     first = read.whole("first_k_dense_replace", default=0, least=0)
     dense_only = read.items("mlp_only_layers")
@@ -391,14 +479,21 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
 
 def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> list[Attention]:
     """The attention of every layer."""
-    kv_heads = read.whole("num_key_value_heads", default=heads)
-    width = read.whole("head_dim", default=max(1, hidden // heads))
+    for key in UNREAD:
+        if read.has(key):
+            raise ValueError(
+                f"{read.name}: {key!r} says of layers what is not read here; known are lists of "
+                f"layer_types: {', '.join(LAYER_KINDS)}"
+            )
     if read.has("compress_ratios"):
-        ratios = read.wholes("compress_ratios")[:layers]
-        ratios += [0] * (layers - len(ratios))
+        ratios = read.wholes("compress_ratios")
+        if len(ratios) < layers:
+            raise ValueError(f"{read.name}: 'compress_ratios' must have {layers} entries")
+        ratios = ratios[:layers]
         return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
     if read.has("kv_lora_rank"):
-        types = read.get("indexer_types")
+        types = read.items("indexer_types")
+        types = read.of_layers("indexer_types", len(types), ("full", "shared"))
         linear = read.inside("linear_attn_config")
         state_layers = {i - 1 for i in linear.wholes("kda_layers")}
         found = []
@@ -407,9 +502,12 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
                 count, size = linear.whole("num_heads"), linear.whole("head_dim")
                 found.append(_delta(hidden, count, count, size, size))
             else:
-                full = not isinstance(types, list) or i >= len(types) or types[i] == "full"
+                full = i >= len(types) or types[i] == "full"
                 found.append(_latent(read, hidden, heads, full))
         return found
+    kv_heads = 1 if read.flag("multi_query") else heads
+    kv_heads = read.heads_of(heads, "num_key_value_heads", "num_kv_heads", default=kv_heads)
+    width = read.head_width(hidden, heads)
     if read.has("attn_layer_period"):
         period = read.whole("attn_layer_period")
         offset = read.whole("attn_layer_offset", default=0, least=0)
@@ -417,37 +515,21 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         state = _first_mamba(read, hidden)
         return [full if i % period == offset else state for i in range(layers)]
     if read.has("attn_type_list"):
-        listed = read.items("attn_type_list")
-        if len(listed) < layers:
-            raise ValueError(f"{read.name}: 'attn_type_list' must have {layers} entries")
+        listed = read.of_layers("attn_type_list", layers, (0, 1))
         full = _grouped(hidden, heads, kv_heads, width, width)
         light = _lightning(hidden, heads, width)
-        return [full if item == 1 else light for item in listed[:layers]]
+        return [full if item == 1 else light for item in listed]
     window = read.whole("sliding_window", "attention_chunk_size", default=0, least=0)
-    if read.get("use_sliding_window", default=True) is False:
+    if not read.flag("use_sliding_window", default=True):
         window = 0
-    kinds = read.get("layer_types")
-    pattern = read.get("hybrid_layer_pattern")
-    if not (isinstance(kinds, list) and len(kinds) >= layers):
-        interval = read.whole("full_attention_interval", default=0, least=0)
-        if isinstance(pattern, list):
-            if len(pattern) < layers:
-                raise ValueError(f"{read.name}: 'hybrid_layer_pattern' must have {layers} entries")
-            kinds = ["sliding_attention" if item else "full_attention" for item in pattern]
-        elif interval:
-            kinds = [
-                "full_attention" if (i + 1) % interval == 0 else "linear_attention"
-                for i in range(layers)
-            ]
-        elif read.get("model_type") in ("llama4", "llama4_text"):
-            kinds = ["full_attention" if (i + 1) % 4 == 0 else "chunked" for i in range(layers)]
-        else:
-            kinds = ["sliding_attention" if window else "full_attention"] * layers
-    gate = 1 if read.get("attn_output_gate", "attention_output_gate", default=False) else 0
+    kinds = _layer_kinds(read, layers, window)
+    gate = 1 if read.flag("attn_output_gate", "attention_output_gate") else 0
     sparse = read.inside("sparse_attention_config")
-    sparse_layers = sparse.items("sparse_attention_freq")
+    sparse_layers = [0] * layers
+    if sparse.has("sparse_attention_freq"):
+        sparse_layers = sparse.of_layers("sparse_attention_freq", layers, (0, 1))
     found = []
-    for i, kind in enumerate(kinds[:layers]):
+    for i, kind in enumerate(kinds):
         if kind == "linear_attention":
             found.append(
                 _delta(
@@ -460,9 +542,9 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             )
         elif kind == "full_attention":
             size = read.whole("global_head_dim", default=width)
-            shared = read.whole("num_global_key_value_heads", default=kv_heads)
+            shared = read.heads_of(heads, "num_global_key_value_heads", default=kv_heads)
             more = {"gate": gate}
-            if i < len(sparse_layers) and sparse_layers[i]:
+            if sparse_layers[i]:
                 index = sparse.whole("sparse_index_dim")
                 blocks = sparse.whole("sparse_topk_blocks")
                 more["selected_tokens"] = blocks * sparse.whole("sparse_block_size")
@@ -473,11 +555,39 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         else:
             size = read.whole("swa_head_dim", default=width)
             value = read.whole("swa_v_head_dim", "v_head_dim", default=size)
-            shared = read.whole("swa_num_key_value_heads", default=kv_heads)
+            shared = read.heads_of(heads, "swa_num_key_value_heads", default=kv_heads)
             found.append(
                 _grouped(hidden, heads, shared, size, value, gate=gate, window_tokens=window)
             )
     return found
+
+
+def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
+    """What each layer is, of `LAYER_KINDS`. window: tokens of one that has it, 0 where none has."""
+    every = read.whole("full_attention_interval", default=0, least=0)
+    model = read.get("model_type")
+    if read.has("layer_types"):
+        kinds: list[str] = read.of_layers("layer_types", layers, LAYER_KINDS)
+        if not window and not read.has("use_sliding_window") and set(kinds) & set(WINDOW_KINDS):
+            raise ValueError(f"{read.name}: config.json must have 'sliding_window' for such layers")
+        return kinds
+    if read.has("hybrid_layer_pattern"):
+        pattern = read.of_layers("hybrid_layer_pattern", layers, (0, 1))
+        return [WINDOW_KINDS[0] if item else LAYER_KINDS[0] for item in pattern]
+    if every:
+        return [LAYER_KINDS[0] if (i + 1) % every == 0 else LAYER_KINDS[1] for i in range(layers)]
+    if model in ("llama4", "llama4_text"):
+        return [LAYER_KINDS[0] if (i + 1) % 4 == 0 else WINDOW_KINDS[1] for i in range(layers)]
+    if not window:
+        return [LAYER_KINDS[0]] * layers
+    if read.has("sliding_window_pattern") or model in FULL_EVERY:
+        every = read.whole("sliding_window_pattern", default=FULL_EVERY.get(str(model), 1))
+        return [LAYER_KINDS[0] if (i + 1) % every == 0 else WINDOW_KINDS[0] for i in range(layers)]
+    if model not in ALL_WINDOWS:
+        rule = f"config.json must have 'layer_types' beside 'sliding_window' of a {model!r}"
+        raise ValueError(f"{read.name}: {rule[:160]}; known are {', '.join(LAYER_KINDS)}")
+    first = read.whole("max_window_layers", default=0, least=0)
+    return [WINDOW_KINDS[0] if i >= first else LAYER_KINDS[0] for i in range(layers)]
 
 
 _NO_ATTENTION = Attention("none", 0)
@@ -495,8 +605,8 @@ def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attent
         if letter == "M":
             found.append((_mamba(read, hidden), _NO_FEED_FORWARD))
         elif letter == "*":
-            size = read.whole("head_dim", "attention_head_dim", default=hidden // heads)
-            kv_heads = read.whole("num_key_value_heads")
+            size = read.head_width(hidden, heads)
+            kv_heads = read.heads_of(heads, "num_key_value_heads", default=heads)
             found.append((_grouped(hidden, heads, kv_heads, size, size), _NO_FEED_FORWARD))
         elif letter == "E":
             width = read.whole("moe_intermediate_size")
@@ -512,21 +622,21 @@ def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attent
 
 def _block_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attention, FeedForward]]:
     """Nemotron-NAS: every block has its own group of heads and width, or leaves a part out."""
-    size = hidden // heads
+    size = read.head_width(hidden, heads)
     found = []
     for number, config in enumerate(read.items("block_configs"), start=1):
         block = read.part(f"entry {number} of 'block_configs'", config)
         attention, part = block.inside("attention"), block.inside("ffn")
         mixed, passed = _NO_ATTENTION, _NO_FEED_FORWARD
         if attention.get("n_heads_in_group"):
-            group = attention.whole("n_heads_in_group", most=heads)
+            group = attention.heads_of(heads, "n_heads_in_group", default=1)
             mixed = _grouped(hidden, heads, heads // group, size, size)
-        elif attention.get("replace_with_linear"):
+        elif attention.flag("replace_with_linear"):
             mixed = Attention("none", hidden * hidden)
         if part.get("ffn_mult"):
             width = -(-int(2 * part.number("ffn_mult") * hidden / 3) // 256) * 256
             passed = FeedForward(3 * hidden * width)
-        elif part.get("replace_with_linear"):
+        elif part.flag("replace_with_linear"):
             passed = FeedForward(hidden * hidden)
         found.append((mixed, passed))
     return found
@@ -535,7 +645,8 @@ def _block_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attentio
 def published_precision(config: Mapping[str, Any]) -> str:
     """Precision of the published weights: `bf16`, `fp8`, `fp4`, `mxfp4` or `int4`.
 
-    config: the dictionary of a `config.json`, with `quantization_config` where there is one.
+    config: the dictionary of a `config.json`, with `quantization_config` where there is one. Raises
+    ValueError on one that is not known, such as whole numbers of eight bits.
 
     >>> published_precision({"quantization_config": {"quant_method": "mxfp4"}})
     'mxfp4'
@@ -545,16 +656,87 @@ def published_precision(config: Mapping[str, Any]) -> str:
     quantization = config.get("quantization_config") or config.get("quantization") or {}
     fine = isinstance(quantization, Mapping)
     require(fine, "quantization_config", "an object", repr(quantization)[:60])
-    text = str({k: v for k, v in quantization.items() if k not in ("ignore",)}).lower()
+    inner = quantization.get("quantization")
+    quantization = inner if isinstance(inner, Mapping) else quantization  # as ModelOpt nests it
     if not quantization:
+        dtype = config.get("torch_dtype") or config.get("dtype")
+        if isinstance(dtype, str) and dtype not in PLAIN_TYPES:
+            rule = "bfloat16, float16 or float32, or have a quantization_config"
+            raise _UnknownFormat(f"torch_dtype must be {rule}, got {dtype[:40]!r}")
         return "bf16"
-    if "mxfp4" in text:
-        return "mxfp4"
-    if "fp4" in text or ("'num_bits': 4" in text and "'type': 'float'" in text):
-        return "fp4"
-    if "'num_bits': 4" in text or "int4" in text or "awq" in text or "gptq" in text:
-        return "int4"
-    return "fp8" if "fp8" in text or "'num_bits': 8" in text or "fbgemm" in text else "bf16"
+    method = str(quantization.get("quant_method") or "").lower()
+    algorithm = str(quantization.get("quant_algo") or "").upper()
+    bits = next((quantization[key] for key in ("bits", "w_bit") if key in quantization), None)
+    found: str | None = None
+    if algorithm == "MIXED_PRECISION":
+        found = _fewest_bits(_formats_of_layers(quantization)) or _format_of_numbers(quantization)
+    elif algorithm:
+        found = QUANT_ALGORITHMS.get(algorithm)
+    elif method in FOUR_BITS:
+        found = "int4" if bits == 4 or (bits is None and method == "awq") else None
+    elif str(quantization.get("format") or "").startswith("mxfp4"):
+        found = "mxfp4"
+    else:
+        found = QUANT_METHODS.get(method) or _format_of_numbers(quantization)
+        if bits is not None and bits != {"fp8": 8}.get(str(found), 4):
+            found = None
+    if found is None:
+        shown = {
+            key: quantization[key] for key in _TOLD_OF_FORMAT if quantization.get(key) is not None
+        }
+        got = ", ".join(f"{key} {repr(value)[:40]}" for key, value in shown.items()) or "neither"
+        raise _UnknownFormat(f"quantization_config must be of {KNOWN_FORMATS}, got {got}")
+    return found
+
+
+_TOLD_OF_FORMAT = (
+    "quant_method",
+    "quant_algo",
+    "format",
+    "bits",
+    "w_bit",
+    "load_in_4bit",
+    "load_in_8bit",
+)
+
+
+def _formats_of_layers(quantization: Mapping[str, Any]) -> list[str | None]:
+    """Formats of the layers of which each says its own."""
+    layers = quantization.get("quantized_layers")
+    parts = layers.values() if isinstance(layers, Mapping) else ()
+    return [
+        QUANT_ALGORITHMS.get(str(part.get("quant_algo")).upper())
+        for part in parts
+        if isinstance(part, Mapping)
+    ]
+
+
+def _format_of_numbers(quantization: Mapping[str, Any]) -> str | None:
+    """The format of weights that are described by their bits and kind of number, or by a type."""
+    every = quantization.get("global_quant_config")
+    if isinstance(every, Mapping):  # of Quark
+        weight = every.get("weight")
+        kind = str(weight.get("dtype")) if isinstance(weight, Mapping) else ""
+        return {"fp8_e4m3": "fp8", "fp4": "fp4"}.get(kind)
+    groups = quantization.get("config_groups")
+    parts: list[Any] = [quantization]
+    if isinstance(groups, Mapping):
+        parts = [group.get("weights") for group in groups.values() if isinstance(group, Mapping)]
+    return _fewest_bits(
+        [
+            WEIGHT_NUMBERS.get((str(part.get("num_bits")), str(part.get("type") or "int")))
+            for part in parts
+            if isinstance(part, Mapping)
+        ]
+    )
+
+
+def _fewest_bits(found: list[str | None]) -> str | None:
+    """The format of most weights where layers differ: of experts, which have the fewest bits; None
+    where one is not known."""
+    if not found or None in found:
+        return None
+    return min((one for one in found if one), key=lambda one: one == "fp8")
 
 
 def read_architecture(config: Mapping[str, Any], name: str = "model") -> Architecture:
@@ -577,6 +759,9 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     inner = _Reader(config, name).inside("text_config", "llm_config").config
     merged = {**config, **inner}
     read = _Reader(merged, name)
+    if read.get("model_type") in NO_DECODERS or read.flag("is_encoder_decoder"):
+        kind = read.get("model_type", default="an encoder and a decoder")
+        raise ValueError(f"{name}: 'model_type' must be of a decoder alone, got {kind!r}")
     hidden = read.whole("hidden_size", "n_embd", "d_model")
     heads = read.whole("num_attention_heads", "n_head")
     if read.has("hybrid_override_pattern", "layers_block_type"):
@@ -592,18 +777,25 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
                 "moe_intermediate_size", "expert_intermediate_size", "intermediate_size"
             )
             mixture = _experts(read, hidden, width)
+        matrices = 2 if read.get("model_type") in UNGATED else 3
         dense = _NO_FEED_FORWARD
         if not all(mixtures):
             dense_width = read.whole(
                 "dense_intermediate_size", "intermediate_size_mlp", "intermediate_size"
             )
-            dense = FeedForward(3 * hidden * dense_width)
+            dense = FeedForward(matrices * hidden * dense_width)
         layers = [
             (attention, mixture if mixed else dense)
             for attention, mixed in zip(attentions, mixtures, strict=True)
         ]
-    published = published_precision(merged)
-    four_bit = published == "mxfp4" or merged.get("expert_dtype") == "fp4"
+    try:
+        published = published_precision(merged)
+    except _UnknownFormat as problem:
+        published = f"{name}: {problem}"
+    experts = read.get("expert_dtype", default="")
+    if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
+        raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
+    four_bit = published == "mxfp4" or experts == "fp4"
     return Architecture(
         name=name,
         hidden=hidden,
@@ -611,7 +803,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         heads=heads,
         context_tokens=read.whole("max_position_embeddings", "n_positions", default=131072),
         layers=tuple((n, *pair) for pair, n in Counter(layers).items()),
-        tied_embeddings=bool(read.get("tie_word_embeddings", default=False)),
+        tied_embeddings=read.flag("tie_word_embeddings"),
         published=published,
         four_bit_experts=four_bit,
         eight_bit_rest=four_bit and published == "fp8",

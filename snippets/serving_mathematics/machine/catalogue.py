@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import difflib
 import functools
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from serving_mathematics.files import read_json, read_text
 from serving_mathematics.machine.architectures import Architecture, read_architecture
 from serving_mathematics.machine.deployments import PRECISIONS
 from serving_mathematics.machine.systems import System, read_system
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import require
 
+MOST_OF_CONFIG = 2**22  # bytes of a config.json
 ENDINGS = re.compile(
     r"(?<=.)(instruct|chat|base|it|hf|thinking|preview|text|vl|next"
     r"|fp8dynamic|fp8block|fp8|nvfp4|mxfp4|fp4|int4|awq|gptq|w4a16|bf16|fp16"
@@ -219,7 +220,7 @@ def find_model(name: str) -> tuple[Architecture, str]:
     text = name.strip()
     if not text:
         raise ValueError("model must be named, got nothing")
-    if text.endswith(".json") or text.startswith((".", "/", "~")):
+    if _is_path(text):
         return _file_model(text)
     form = compared(text)
     last = compared(text.split("/")[-1])
@@ -248,16 +249,24 @@ def _unsaid(found: str, asked: str) -> str:
     return "bf16" if _without_endings(form)[1] and form != asked else ""
 
 
+def _is_path(name: str) -> bool:
+    """Whether a model's name is the path of a file or folder."""
+    return name.endswith(".json") or name.startswith((".", "/", "~"))
+
+
 def _file_model(text: str) -> tuple[Architecture, str]:
-    path = Path(text).expanduser()
-    if path.is_dir():
-        path = path / "config.json"
+    path = Path(text)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise ValueError(f"model {text!r} cannot be read: {problem.strerror}") from problem
-    except (ValueError, RecursionError) as problem:
-        raise ValueError(f"model {text!r} must hold JSON: {problem}") from problem
+        path = path.expanduser()
+        if path.is_dir():
+            path = path / "config.json"
+        content = read_json(read_text(str(path), MOST_OF_CONFIG))
+    except (OSError, RuntimeError) as problem:  # of nobody's home, too
+        told = getattr(problem, "strerror", None) or problem
+        raise ValueError(f"model {text!r} cannot be read: {told}") from problem
+    except ValueError as problem:
+        told = str(problem).removeprefix(f"{path}: ")
+        raise ValueError(f"model {text!r} must hold JSON: {told}") from problem
     model = read_architecture(content, path.parent.name or path.stem)
     return model, ""
 

@@ -148,13 +148,17 @@ def stored(deployment: Deployment) -> Storage:
 
 
 def own_precision(architecture: Architecture) -> str:
-    """The precision in which a model's weights were published.
+    """The precision in which a model's weights were published. Raises ValueError where it is not
+    known.
 
     >>> from serving_mathematics.machine.catalogue import find_model
     >>> own_precision(find_model("gpt-oss-120b")[0])
     'fp4'
     """
-    return "fp4" if architecture.published == "mxfp4" else architecture.published
+    own = "fp4" if architecture.published == "mxfp4" else architecture.published
+    if own not in PRECISIONS:
+        raise ValueError(f"{own}; or say a precision: {', '.join(PRECISIONS)}")
+    return own
 
 
 def draft_engine(deployment: Deployment) -> Deployment | None:
@@ -350,7 +354,7 @@ def require_deployment(deployment: Deployment) -> None:
     _require_drafter(deployment)
     tokens = deployment.input_tokens + deployment.output_tokens
     rule = f"at most {model.context_tokens}, the context of {model.name}"
-    require(tokens <= model.context_tokens, "input_tokens + output_tokens", rule, tokens)
+    possible(tokens <= model.context_tokens, "input_tokens + output_tokens", rule, tokens)
     rule = f"a divisor of the {model.heads} heads of {model.name}"
     possible(model.heads % tensor == 0, "tensor", rule, tensor)
     rule = f"at most the {model.layer_count} layers of {model.name}"

@@ -6,8 +6,9 @@ A row is a deployment under a closed loop; the columns are listed by `--help`. T
 `predicted_ttft_s`, `predicted_tpot_s` and `predicted_tokens_per_s_per_gpu` (output tokens). Rows
 keep their order and number; where `ttft_s` or `tpot_s` are there, the errors are printed.
 
-It exits with 0 when every row was answered and 2 when the input is wrong, with one line on standard
-error that names row, column and rule. The output is written whole or not at all.
+It exits with 0 when every row was answered, with 3 when some were left blank and named, because
+what they deploy cannot be, and with 2 when the input is wrong, with one line on standard error that
+names row, column and rule. The output is written whole or not at all.
 
 Assumes: `model` and the others as their names say; what is left blank is read by stated defaults.
 
@@ -17,20 +18,25 @@ Source: Python documentation, argparse and csv; RFC 4180.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
+import difflib
 import io
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
+from serving_mathematics.files import (
+    inputs_noted,
+    read_table,
+    read_text,
+    require_output,
+    write_text,
+)
 from serving_mathematics.machine.architectures import Architecture
 from serving_mathematics.machine.benchmark_loops import (
     Latencies,
@@ -39,6 +45,7 @@ from serving_mathematics.machine.benchmark_loops import (
     tokens_per_s_per_device,
 )
 from serving_mathematics.machine.catalogue import (
+    _is_path,
     compared,
     find_backend,
     find_model,
@@ -48,7 +55,12 @@ from serving_mathematics.machine.catalogue import (
     nearest,
     systems,
 )
-from serving_mathematics.machine.deployments import Deployment, own_precision, require_deployment
+from serving_mathematics.machine.deployments import (
+    Deployment,
+    Impossible,
+    own_precision,
+    require_deployment,
+)
 from serving_mathematics.machine.run_reading import ACCEPTED, fleet_split
 from serving_mathematics.machine.step_time import FITTED, Constants, count_work
 from serving_mathematics.require import as_number, require_positive_integer
@@ -70,7 +82,7 @@ COLUMNS = {
     "mode": "agg, or disagg with the prefill_ and decode_ columns; blank: agg",
     "shortest_share": "lengths lie between this share of nominal and nominal; blank: 0.8 where "
     "isl and osl are 1024 or 8192, as in InferenceX, else 1",
-    "speculation": "none or mtp; blank: none",
+    "speculation": "none or mtp; blank: mtp where draft_tokens says how many, else none",
     "draft_tokens": "guessed each step; blank: 3 with mtp, 1 with dp > 1",
     "accepted_tokens": "tokens a step and sequence; blank: 2.5 for 3 guesses, 1.8 for 1",
     "prefill_tp, prefill_dp, prefill_ep, prefill_workers": "disagg: an engine that takes prompts, "
@@ -101,7 +113,15 @@ OTHER_NAMES = {  # as other tables call them, in compared form
     "decodemoeepsize": "decode_ep",
     "decodenumworkers": "decode_workers",
     "specmethod": "speculation",
+    **dict.fromkeys(("tensorparallel", "tensorparallelsize", "tensorparallelism"), "tp"),
+    **dict.fromkeys(("pipelineparallel", "pipelineparallelsize", "pipelineparallelism"), "pp"),
+    **dict.fromkeys(("dataparallel", "dataparallelsize", "dataparallelism"), "dp"),
+    **dict.fromkeys(("expertparallel", "expertparallelsize", "expertparallelism"), "ep"),
+    **dict.fromkeys(("inputlen", "inputlength", "inputtokens", "prompttokens"), "isl"),
+    **dict.fromkeys(("outputlen", "outputlength", "outputtokens"), "osl"),
 }
+MEASURED_S = {"ttft_s": (5e-4, 1000.0), "tpot_s": (1e-5, 2.0)}  # beyond, the unit is another
+LIKE = 0.8  # how like a name must be to one that is not there to have been meant for it
 BENCHMARK_LENGTHS = (1024.0, 8192.0)
 CHUNK = 2000  # rows that are predicted at once
 
@@ -157,7 +177,7 @@ def number(
             raise ValueError(f"column {column}: must be given, got nothing")
         return blank
     try:
-        value = float(text)
+        value = float(text if text.isascii() and "_" not in text else "no number")
     except ValueError:
         raise ValueError(f"column {column}: must be a number, got {text!r}") from None
     kind = "a whole number" if whole else "a number"
@@ -209,6 +229,17 @@ def _widths(cells: Mapping[str, str], start: str) -> tuple[int, int, int, tuple[
     return parallel_widths(tensor, data, expert)
 
 
+def _require_one_engine(cells: Mapping[str, str]) -> None:
+    """Refuse widths of fleets that say another thing than those of the one engine."""
+    for start in ("prefill_", "decode_"):
+        for name in ("tp", "dp", "ep", "workers"):
+            said = number(cells, f"{start}{name}", 0, 0, 4096) or 1
+            own = 1 if name == "workers" else number(cells, name, 0, 0, 4096) or 1
+            if _cell(cells, f"{start}{name}") and said != own:
+                rule = "blank where mode is agg, or what the engine has"
+                raise ValueError(f"column {start}{name}: must be {rule}, got {said:g}")
+
+
 def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
     """Tokens guessed each step, and tokens that a step yields a sequence."""
     method = compared(_cell(cells, "speculation"))
@@ -219,6 +250,10 @@ def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
     guessing = method in ("mtp", "eagle", "eagle3", "yes", "true")
     default = (1 if data > 1 else 3) if guessing else 0
     drafts = int(number(cells, "draft_tokens", default, 0, 16))
+    if method and guessing != (drafts > 0):
+        rule = "1 or more" if guessing else "0 or blank"
+        told = f"where speculation is {_cell(cells, 'speculation')}, got {drafts}"
+        raise ValueError(f"column draft_tokens: must be {rule} {told}")
     usual = ACCEPTED.get(drafts, 1 + 1.7 * (1 - 0.53**drafts))
     return drafts, number(cells, "accepted_tokens", usual, 1, drafts + 1, whole=False)
 
@@ -239,12 +274,12 @@ def read_row(cells: Mapping[str, str]) -> Row:
     except ValueError as problem:
         raise _named("model", str(problem)) from None
     found: dict[str, str] = {}
-    for column, finder, blank in (
-        ("backend", find_backend, "vllm"),
-        ("precision", find_precision, told or own_precision(architecture)),
-    ):
+    for column, finder in (("backend", find_backend), ("precision", find_precision)):
+        said = _cell(cells, column)
         try:
-            found[column] = finder(_cell(cells, column) or blank)
+            if not said:
+                said = "vllm" if column == "backend" else told or own_precision(architecture)
+            found[column] = finder(said)
         except ValueError as problem:
             raise _named(column, str(problem)) from None
     try:
@@ -260,7 +295,12 @@ def read_row(cells: Mapping[str, str]) -> Row:
     shortest = number(cells, "shortest_share", usual, 1e-3, 1, whole=False)
     pipeline = int(number(cells, "pp", 1, 0, 4096)) or 1
     separate = mode.startswith("disagg")
+    if not separate:
+        _require_one_engine(cells)
     tensor, data, expert, notes = _widths(cells, "decode_" if separate else "")
+    if _is_path(_cell(cells, "model")):
+        size = f"{architecture.parameters / 1e9:.4g}·10⁹ parameters"
+        notes += (f"{_cell(cells, 'model')} is read as {size}, published in {found['precision']}",)
     drafts, accepted = _guesses(cells, data)
     base = Deployment(
         architecture,
@@ -316,7 +356,7 @@ def read_row(cells: Mapping[str, str]) -> Row:
             try:
                 require_deployment(engine)
             except ValueError as problem:
-                raise _in_columns(str(problem), start) from None
+                raise Impossible(_in_columns(str(problem), start)) from None
     return Row(base, prompts, answering, taking, concurrency, notes)
 
 
@@ -326,7 +366,7 @@ def _dividing(architecture: Architecture, width: int) -> int:
     return width if counts and all(count % width == 0 for count in counts) else 1
 
 
-def _in_columns(text: str, start: str) -> ValueError:
+def _in_columns(text: str, start: str) -> str:
     """A rule about a deployment in the words of the table's columns."""
     words = {
         "input_tokens + output_tokens": "columns isl and osl: the sum",
@@ -344,8 +384,8 @@ def _in_columns(text: str, start: str) -> ValueError:
     }
     for name, told in words.items():
         if text.startswith(f"{name} "):
-            return ValueError(told + text[len(name) :])
-    return ValueError(text)
+            return told + text[len(name) :]
+    return text
 
 
 def devices_of(row: Row) -> float:
@@ -405,7 +445,8 @@ def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answ
 def rename_columns(header: Sequence[str]) -> dict[str, str]:
     """The command's columns by those of a table's header, where other tables' names are known.
 
-    Raises ValueError where a needed one is missing or one stands twice.
+    Raises ValueError where a needed one is missing, one stands twice, or one is spelt nearly as one
+    that is not there.
 
     >>> rename_columns(["model", "gpu", "isl", "osl", "conc"])["gpu"]
     'system'
@@ -419,6 +460,12 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
             if name in names.values():
                 raise ValueError(f"column {name} must stand once, got it twice")
             names[column] = name
+    forms = {form: name for form, name in (known | OTHER_NAMES).items() if len(form) > 4}
+    for column in header:
+        near = difflib.get_close_matches(compared(column), forms, 1, LIKE)
+        meant = forms[near[0]] if near and column not in names else ""
+        if meant and meant not in (*names.values(), "ttft_s", "tpot_s"):
+            raise ValueError(f"there is no column {column[:60]!r}; did you mean {meant}?")
     for name in NEEDED:
         if name not in names.values():
             like = [c for c in header if c not in names]
@@ -432,7 +479,11 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
 def _measured(cells: Mapping[str, str], column: str) -> float | None:
     if not _cell(cells, column):
         return None
-    return number(cells, column, None, 1e-9, 1e9, whole=False)
+    return number(cells, column, None, *MEASURED_S[column], whole=False)
+
+
+def _counted_rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def error_lines(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]:
@@ -449,7 +500,8 @@ def error_lines(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]
             error = np.array([predicted / measured - 1 for predicted, measured in values])
             size = np.abs(error)
             lines.append(
-                f"{name}: {len(values)} rows, error {100 * np.median(size):.1f}% in the median, "
+                f"{name}: {_counted_rows(len(values))}, "
+                f"error {100 * np.median(size):.1f}% in the median, "
                 f"{100 * np.mean(size):.1f}% in the mean, "
                 f"signed median {100 * np.median(error) + 0.0:+.1f}%"
             )
@@ -486,34 +538,21 @@ def command_parser() -> argparse.ArgumentParser:
 
 def _read(name: str) -> tuple[list[str], list[list[str]]]:
     try:
-        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        text = raw.decode("utf-8-sig")
+        text = read_text(name)
     except OSError as problem:
         raise _Wrong(f"{name}: cannot be read: {problem.strerror}") from problem
-    except UnicodeDecodeError as problem:
-        raise _Wrong(f"{name}: must be UTF-8 text, got {problem.reason}") from problem
+    except ValueError as problem:
+        raise _Wrong(str(problem)) from problem
+    while text.startswith(("#", "\n", "\r")):  # what stands above the header is no row
+        text = text.partition("\n")[2]
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as problem:
-        raise _Wrong(f"{name}: must be CSV: {problem}") from problem
-    lines = [line for line in lines if line and not line[0].startswith("#")]
+        lines = read_table(text, "the table")
+    except ValueError as problem:
+        raise _Wrong(f"{name}: {problem}") from problem
+    lines = [line for line in lines if line]
     if not lines:
         raise _Wrong(f"{name}: must have a header, got nothing")
     return [cell.strip() for cell in lines[0]], lines[1:]
-
-
-def _write(name: str, text: str) -> None:
-    """Whole or not at all."""
-    target = Path(name)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(target)
-    except OSError as problem:
-        raise _Wrong(f"--out {name}: cannot be written: {problem.strerror}") from problem
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _told(done: int, total: int, started: float, last: float, to: TextIO) -> float:
@@ -526,16 +565,18 @@ def _told(done: int, total: int, started: float, last: float, to: TextIO) -> flo
 
 def predict_table(
     name: str, header: Sequence[str], lines: Sequence[Sequence[str]], leave_blank: bool, to: TextIO
-) -> tuple[str, list[str]]:
-    """The table with predictions, as text, and the lines that tell its errors.
+) -> tuple[str, list[str], int]:
+    """The table with predictions, as text, the lines that tell its errors, and how many rows were
+    left blank: those whose deployment cannot be.
 
-    name: what messages call the table. to: where progress, notes and left-out rows are told.
-    Raises ValueError naming row and column, unless rows are left blank.
+    name: what messages call the table. leave_blank: whether rows that are wrong are left blank too.
+    to: where progress, notes and left-out rows are told. Raises ValueError naming row and column,
+    unless rows are left blank.
 
     >>> import sys
     >>> header = ["model", "system", "isl", "osl", "concurrency"]
-    >>> text, errors = predict_table("rows", header, [["Qwen3-8B", "H100", "1000", "100", "4"]],
-    ...                              False, sys.stderr)
+    >>> text, errors, blank = predict_table(
+    ...     "rows", header, [["Qwen3-8B", "H100", "1000", "100", "4"]], False, sys.stderr)
     >>> text.splitlines()[0].split(",")[-1]
     'predicted_tokens_per_s_per_gpu'
     """
@@ -544,25 +585,35 @@ def predict_table(
     rows: list[Row | None] = []
     measured: list[tuple[float | None, float | None]] = []
     noted: dict[str, int] = {}
+    blank: list[str] = []
     started = last = time.monotonic()
     for place, line in enumerate(lines, 1):
         last = _told(place, len(lines), started, last, to)
         try:
             if len(line) != len(header):
                 raise ValueError(f"must have {len(header)} cells, got {len(line)}")
+            if line[0].startswith("#"):
+                raise ValueError(
+                    f"must begin with no #, as lines above the header may, got {line[0]!r}"
+                )
             cells = {names[c]: cell for c, cell in zip(header, line, strict=True) if c in names}
             row: Row | None = read_row(cells)
             measured.append((_measured(cells, "ttft_s"), _measured(cells, "tpot_s")))
         except ValueError as problem:
-            if not leave_blank:
+            if not (leave_blank or isinstance(problem, Impossible)):
                 raise ValueError(f"{name}: row {place}, {problem}") from None
-            print(f"{name}: row {place} left blank, {problem}", file=to)
+            blank.append(f"{name}: row {place} left blank, {problem}")
             row = None
             measured.append((None, None))
         rows.append(row)
         if row is not None:
             for note in row.notes:
                 noted.setdefault(note, place)
+    for line_of_blank in blank:
+        print(line_of_blank, file=to)
+    unread = [column for column in header if column and column not in (*names, *ADDED)]
+    if unread:
+        print(f"{name}: columns that are kept and not read: {', '.join(unread)[:200]}", file=to)
     for note, place in noted.items():
         print(f"{name}: row {place} and like it: {note}", file=to)
     answers: list[Answer] = []
@@ -593,34 +644,48 @@ def predict_table(
             pairs["ttft_s"].append((answer.first_token_s, first))
         if each is not None:
             pairs["tpot_s"].append((answer.per_token_s, each))
-    return file.getvalue(), error_lines(pairs)
+    return file.getvalue(), error_lines(pairs), len(blank)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Predict a file of rows: 0 when it answered, 2 when the input is wrong."""
-    parser = command_parser()
-    options = parser.parse_args(arguments)
+    """Predict a file of rows: 0 when it answered, 3 when it left some blank, 2 when the input is
+    wrong."""
+    options = command_parser().parse_args(arguments)
     try:
-        if options.presets:
-            print("\n".join(["models:", *model_names(), "", "systems:", *sorted(systems())]))
-            return 0
-        if options.rows is None:
-            raise _Wrong("name a file of rows, or - for input")
-        header, lines = _read(options.rows)
-        told = sys.stdout if options.out else sys.stderr
-        try:
-            text, errors = predict_table(
-                options.rows, header, lines, options.leave_blank, sys.stderr
-            )
-        except ValueError as problem:
-            raise _Wrong(str(problem)) from problem
-        if options.out:
-            _write(options.out, text)
-        else:
-            sys.stdout.write(text)
-        for line in errors:
-            print(line, file=told)
-    except _Wrong as problem:
-        print(f"serving-mathematics predict: {problem}", file=sys.stderr)
-        return 2
-    return 0
+        with inputs_noted() as inputs:
+            return _predict(options, inputs)
+    except BrokenPipeError:
+        raise
+    except (_Wrong, ValueError) as problem:
+        told = str(problem)
+    except OSError as problem:
+        told = f"{problem.filename or options.rows}: {problem.strerror or problem}"
+    except MemoryError:
+        told = f"{options.rows}: must fit in the memory of this machine, got more"
+    print(f"serving-mathematics predict: {told}", file=sys.stderr)
+    return 2
+
+
+def _predict(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
+    if options.presets:
+        print("\n".join(["models:", *model_names(), "", "systems:", *sorted(systems())]))
+        return 0
+    if options.rows is None:
+        raise _Wrong("name a file of rows, or - for input")
+    if options.out is not None:
+        require_output(options.out, "--out")
+    header, lines = _read(options.rows)
+    if options.out is not None:
+        require_output(options.out, "--out", inputs)
+    text, errors, blank = predict_table(
+        options.rows, header, lines, options.leave_blank, sys.stderr
+    )
+    if options.out is not None:
+        write_text(options.out, "--out", text, inputs)  # also no file that a row named
+    else:
+        sys.stdout.write(text)
+    for line in errors:
+        print(line, file=sys.stdout if options.out is not None else sys.stderr)
+    if blank:
+        print(f"{options.rows}: {blank} of {_counted_rows(len(lines))} left blank", file=sys.stderr)
+    return 3 if blank else 0

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from serving_mathematics.files import write_bytes
 from serving_mathematics.machine.architectures import read_architecture
 from serving_mathematics.measuring import FOLDER, provenance, read_record
 
@@ -161,10 +162,7 @@ def _fetch_wheel() -> Path:
 
 
 def _write_bytes(name: str, content: bytes) -> None:
-    path = FOLDER / name
-    unfinished = path.with_name(f".{name}")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_bytes(str(FOLDER / name), "the record", content)
 
 
 def _packed(text: str) -> bytes:

@@ -194,7 +194,7 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
         limits = f"{run.places:,} and {run.budget:,}"
         each = tpot[i] if i < len(tpot) else ""
         rows.append([f"{run.replicas}", ttft[i], each, limits, f"{run.usd_per_million:,.3f}"])
-    told = "; ".join(f"{row[0]} replicas: TTFT {row[1]} s, TPOT {row[2]} ms" for row in rows[1:])
+    told = "; ".join(f"replicas {row[0]}: TTFT {row[1]} s, TPOT {row[2]} ms" for row in rows[1:])
     title = f"{name} of TTFT and TPOT against replicas"
     svg = _svg("latency", title, told, parts, 2 * (PANEL + ABOVE + BELOW))
     caption = (

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 from serving_mathematics import checks
+from serving_mathematics.machine.catalogue import find_system
 from serving_mathematics.machine.guesses import break_even_tokens
 from serving_mathematics.machine.step_time import FITTED
 from serving_mathematics.planner.capacity_planner import (
@@ -31,11 +32,13 @@ from serving_mathematics.planner.configurations import (
     split_name,
 )
 from serving_mathematics.planner.model_errors import was_measured
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.questions import GIVEN, LIKE, read_choices
 from serving_mathematics.planner.separate_fleets import Apart
+from serving_mathematics.planner.trace_formats import ReadRequests
 
 CHAPTERS = {  # that the lines name, by the address of their page
     "architecture/streaming": "Streaming",
+    "capacity/arrival-rates": "Arrival rates",
     "capacity/autoscaling": "Autoscaling",
     "capacity/littles-law": "Little's law",
     "definitions/latency-distribution": "Latency distribution",
@@ -146,9 +149,15 @@ def answer_lines(told: Answer) -> list[Line]:
         ),
         *_class_lines(best),
         Line(
-            "utilization",
-            f"{100 * best.busy:.0f}% of the time busy",
-            f"{100 * closed.load:.0f}% of what it could serve",
+            "time with a request in a replica",
+            f"{100 * best.busy:.0f}%",
+            "",
+            "definitions/utilization",
+        ),
+        Line(
+            "traffic over the most that it could serve",
+            "",
+            f"{100 * closed.load:.0f}%",
             "definitions/utilization",
         ),
         Line(
@@ -190,7 +199,7 @@ def answer_lines(told: Answer) -> list[Line]:
     for run, which in zip(told.near, ("nearest", "second", "third"), strict=False):
         said = f"{run.what}: {1e3 * run.tpot_s:.3g} ms a token, {run.ratio:.2f} of the predicted"
         lines.append(Line(f"{which} measured run", said, "", "machine/predictions"))
-    return lines
+    return lines + _read_lines(question)
 
 
 def answer_summary(told: Answer) -> str:
@@ -233,6 +242,8 @@ def answer_summary(told: Answer) -> str:
         rest += f" Where steps err as those of measured runs did, it takes {many}."
     if not was_measured(question.deployment.system.name):
         rest += " No run on this device was measured, and its error is not known."
+    if question.deployment.system.name == GIVEN:
+        rest += f" Its links and kernels are taken from {find_system(LIKE).name}."
     rest += _apart_summary(told)
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
     name = question.deployment.system.name
@@ -242,7 +253,7 @@ def answer_summary(told: Answer) -> str:
     return (
         f"{_count(best.replicas)} of {model} on {device} "
         f"{sure} {_promised(question)} for {rate} "
-        f"requests/s{spare}, at ${best.usd_per_hour:,.2f} an hour.{rest}"
+        f"request{'' if rate == '1' else 's'}/s{spare}, at ${best.usd_per_hour:,.2f} an hour.{rest}"
     )
 
 
@@ -281,6 +292,20 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     return rows
 
 
+def _read_lines(question: Question) -> list[Line]:
+    """What was read of a model, of a device that is given by its numbers, and of a trace."""
+    model, traffic = question.deployment.architecture, question.traffic
+    sizes = f"{model.parameters / 1e9:.3g}·10⁹ parameters, {model.active_parameters / 1e9:.3g}·10⁹"
+    lines = [Line("model", f"{sizes} for a token", "", "machine/step-time")]
+    if question.deployment.system.name == GIVEN:
+        like = find_system(LIKE).name
+        said = f"peak, bandwidth and memory; links and kernels are those of {like}"
+        lines.append(Line("what is given of the device", said, "", "machine/predictions"))
+    if isinstance(traffic, ReadRequests):
+        lines.append(Line("what was read", traffic.told, "", "capacity/arrival-rates"))
+    return lines
+
+
 def _guessing(told: Answer) -> Line:
     """What guesses, what a step yields, and what it must yield at the load of a replica."""
     question, held = told.question, max(1.0, told.plan.best.concurrency)
@@ -305,7 +330,7 @@ def _if_steps_err(told: Answer) -> str:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
         kind = f"of deployments that {others} calibrated, and those of the load test"
     return (
-        f"{told.if_faster} replicas at {min(1.0, error.low):.2f} of the predicted times, {most} at "
+        f"{_count(told.if_faster)} at {min(1.0, error.low):.2f} of the predicted times, {most} at "
         f"{max(1.0, error.high):.2f}: between these lie eight of ten of {error.runs:,} measured "
         f"runs {kind}"
     )
@@ -454,6 +479,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
     best, closed, engine, one = found.best, found.estimate, found.engine, question.deployment
     record: dict[str, float | int | str] = {
         "model": one.architecture.name,
+        "parameters": one.architecture.parameters,
         "precision": one.precision,
         "device": one.system.name,
         "devices": one.devices,
@@ -478,6 +504,10 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "held_tokens": best.held_tokens,
         "held_tokens_closed": closed.held_tokens,
     }
+    if isinstance(question.traffic, ReadRequests):
+        record["trace_read"] = question.traffic.told
+    if one.system.name == GIVEN:
+        record["links_and_kernels_of"] = find_system(LIKE).name
     for place, quantile in enumerate(QUANTILES):
         name = f"p{100 * quantile:g}"
         record[f"ttft_{name}_s"] = best.ttft[place].value

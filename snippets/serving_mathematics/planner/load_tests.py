@@ -25,10 +25,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from serving_mathematics import checks
+from serving_mathematics.files import json_values, read_text
 from serving_mathematics.machine.catalogue import compared, find_model, find_system
 from serving_mathematics.machine.deployments import WORKED, Deployment
 from serving_mathematics.machine.own_runs import OwnRun
@@ -41,6 +41,9 @@ TOOLS = (
 SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
 MOST_TOKENS = 10_000_000  # of a prompt or an answer
 TPOT_S, TTFT_S = (2e-4, 2.0), (5e-4, 1000.0)  # what times may be
+CONTRADICTION = (
+    10.0  # factor by which what a file says twice differs where one of both is a mistake
+)
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
 
@@ -101,8 +104,15 @@ def _name(value: Any) -> str:
 
 def _completed(count: float, where: str) -> int:
     rule = "a test with completed requests (see its errors)"
-    require(1 <= count < math.inf, where, rule, f"{count:g}")
+    require(1 <= count < math.inf and count % 1 == 0, where, rule, f"{count:g}")
     return int(count)
+
+
+def _require_most(completed: int, failed: Any, where: str) -> None:
+    """Refuse a test of which more failed than was completed: its times are those of a few."""
+    number = _json_number(failed)
+    rule = "a test that completed more than failed"
+    require(not number > completed, where, rule, f"{completed} completed and {failed} failed")
 
 
 def _mean_load(rate_per_s: float, ttft_s: float, tpot_s: float, output_tokens: float) -> float:
@@ -110,8 +120,29 @@ def _mean_load(rate_per_s: float, ttft_s: float, tpot_s: float, output_tokens: f
     return rate_per_s * (ttft_s + tpot_s * max(0.0, output_tokens - 1))
 
 
+def _require_close(where: str, what: str, told: Any, found: float) -> None:
+    """Refuse what a file says twice, and not alike; nothing where it says it once. told: in the
+    words of the file. found: what its other numbers say."""
+    number = _json_number(told)
+    if math.isfinite(number) and number > 0:
+        rule = f"what its other numbers say, {found:.3g}, within a factor of {CONTRADICTION:g}"
+        require(
+            found / CONTRADICTION <= number <= found * CONTRADICTION, f"{where}: {what}", rule, told
+        )
+
+
+def _require_inside(where: str, limit: float, run: LoadRun, rate: float) -> None:
+    """Refuse a number of requests at a time that so many a second, of such times, cannot be."""
+    _plausible(run)
+    inside = _mean_load(rate, run.ttft_s, run.tpot_s, run.output_tokens)
+    low, high = limit / CONTRADICTION, limit * CONTRADICTION
+    rule = f"from {low:.3g} to {high:.3g} by its throughput and times, where it held {limit:g}"
+    require(low <= inside <= high, f"{where}: requests at a time", rule, f"{inside:.3g}")
+
+
 def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     completed = _completed(_finite(data, where, "completed"), where)
+    _require_most(completed, data.get("failed"), where)
     prompt = _finite(data, where, "total_input_tokens") / completed
     output = _finite(data, where, "total_output_tokens") / completed
     ttft_s, tpot_s = (
@@ -126,14 +157,21 @@ def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     duration = _finite(data, where, "duration")
     require(duration > 0, f"{where}: duration", "positive", duration)
     rate = completed / duration
+    _require_close(where, "request_throughput", data.get("request_throughput"), rate)
+    _require_close(where, "output_throughput", data.get("output_throughput"), rate * output)
+    latency_ms = 1e3 * (ttft_s + tpot_s * max(0.0, output - 1))
+    _require_close(where, "mean_e2el_ms", data.get("mean_e2el_ms"), latency_ms)
     load = limit if steady else _mean_load(rate, ttft_s, tpot_s, output)
     lengths = data.get("input_lens")
     equal = isinstance(lengths, list) and len(set(map(str, lengths))) == 1
     device = next((data[key] for key in LIKE_DEVICE if isinstance(data.get(key), str)), "")
     model = _name(data.get("model_id"))
-    return LoadRun(
+    run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
+    if steady:
+        _require_inside(where, limit, run, rate)
+    return run
 
 
 def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
@@ -156,15 +194,21 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
     steady = limit % 1 == 0 and not rate_set
     rate = _finite(data, where, "request_throughput.avg")
+    duration = _json_number(_at(data, "benchmark_duration.avg"))
+    if duration > 0:
+        _require_close(where, "request_throughput", rate, completed / duration)
     load = limit if steady else _mean_load(rate, ttft_s, tpot_s, output)
     model = _name(_at(settings, "endpoint.model_names", "models.items.0.name", "models"))
     names = re.search(r'"gpu_name": ?"([^"]+)"', json.dumps(data.get("telemetry_data") or {}))
     equal = _at(data, "input_sequence_length.std") == 0
     equal = equal and _at(data, "output_sequence_length.std") == 0
     device = names.group(1) if names else ""
-    return LoadRun(
+    run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
+    if steady:
+        _require_inside(where, limit, run, rate)
+    return run
 
 
 def _aiperf_table(text: str, where: str) -> LoadRun:
@@ -203,6 +247,7 @@ def _typed(cell: str) -> float:
 def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
     metrics = _at(data, "metrics")
     completed = _completed(_json_number(_at(metrics, "request_totals.successful")), where)
+    _require_most(completed, _at(metrics, "request_totals.errored"), where)
 
     def mean(name: str) -> float:
         return _finite(metrics, where, f"{name}.successful.mean", f"{name}.successful.median")
@@ -214,7 +259,7 @@ def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
     model = _at(
         *(data, "config.backend.model", "config.backend.target_model"), "config.backend.model_name"
     )
-    return LoadRun(
+    run = LoadRun(
         where,
         _name(model or _at(report, "args.model", "args.backend.model")),
         "",
@@ -227,21 +272,10 @@ def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
         1e-3 * mean("time_to_first_token_ms"),
         1e-3 * mean("inter_token_latency_ms"),
     )
-
-
-def _objects(text: str, where: str) -> list[Any]:
-    """The JSON values of a file, one after the other."""
-    decoder, values, place = json.JSONDecoder(), [], 0
-    text = text.strip()
-    while place < len(text):
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
-        values.append(value)
-        while place < len(text) and text[place].isspace():
-            place += 1
-    return values
+    rate = _json_number(_at(metrics, "requests_per_second.successful.mean"))
+    if rate > 0:
+        _require_inside(where, run.load, run, rate)
+    return run
 
 
 def read_load_test(text: str, where: str) -> list[LoadRun]:
@@ -260,7 +294,10 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
     if re.match(r"\s*\"?Metric\"?,", text.removeprefix("\ufeff")):
         return [_plausible(_aiperf_table(text.removeprefix("\ufeff"), where))]
     runs: list[LoadRun] = []
-    values = _objects(text.removeprefix("\ufeff"), where)
+    try:
+        values = json_values(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         if isinstance(value, Mapping) and "completed" in value and "duration" in value:
@@ -308,7 +345,7 @@ def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[Lo
     prompt_tokens, output_tokens = require_in(
         f"[1, {MOST_TOKENS}]", prompt_tokens=prompt_tokens, output_tokens=output_tokens
     )
-    runs = []
+    runs: list[LoadRun] = []
     for place, part in enumerate(text.split(","), start=1):
         where = f"load_test, entry {place}"
         found = re.fullmatch(r"([\d.e+-]+)(/s)?:([\d.e+-]+):([\d.e+-]+)", part.strip(), re.ASCII)
@@ -324,6 +361,7 @@ def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[Lo
         one = LoadRun(
             where, "", "", 1, load, steady, prompt_tokens, output_tokens, False, ttft_s, tpot_s
         )
+        require(one not in [replace(run, where=where) for run in runs], where, "once", part.strip())
         runs.append(_plausible(one))
     return runs
 
@@ -345,14 +383,18 @@ def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> lis
     if re.match(r"\s*\d[\d.]*(/s)?:", text, re.ASCII):
         return read_typed(text, prompt_tokens, output_tokens)
     runs = []
-    for path in (part.strip() for part in text.split(",")):
+    paths = [part.strip() for part in text.split(",")]
+    fine = all(paths) and len(set(paths)) == len(paths)
+    rule = "files of different names with commas between, or typed"
+    require(fine, "load_test", rule, repr(text[:60]))
+    for path in paths:
         try:
-            content = Path(path).read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"load_test {path}: must be UTF-8 text, got {error.reason}") from error
-        except (OSError, ValueError):
+            content = read_text(path)
+        except OSError:
             rule = "must be files that can be read, or typed"
             raise ValueError(f"load_test {rule}, got {path[:60]!r}") from None
+        except ValueError as error:
+            raise ValueError(f"load_test {error}") from None
         runs += read_load_test(content, f"load_test {path}")
     return runs
 
@@ -372,6 +414,9 @@ def runs_of(runs: Sequence[LoadRun], deployment: Deployment) -> list[OwnRun]:
     found = []
     for run in runs:
         _refuse_other(run, deployment)
+        most, tokens = deployment.architecture.context_tokens, run.prompt_tokens + run.output_tokens
+        rule = f"within the context of {deployment.architecture.name}, {most:,}"
+        require(tokens <= most, f"{run.where}: tokens of a request", rule, f"{tokens:,.0f}")
         share = 1.0 if run.equal_lengths else SPREAD_LENGTHS
         one = replace(
             deployment,

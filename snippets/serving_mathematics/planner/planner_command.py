@@ -5,9 +5,10 @@ serving-mathematics plan --rate-per-s 9 --model gpt-oss-120b --device H200,B200 
 serving-mathematics plan --trace requests.csv --ttft-s 2 --out plan.json
 serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
 
-It exits with 0 when it answered, 1 when no fleet keeps the objective, and 2 when the input is
-wrong, with one line on standard error that says where. Progress goes to standard error too. Where
-nobody reads on, and after Ctrl-C, it ends without a word, with 141 and 130 as shells have it.
+It exits with 0 when it answered, 1 when no fleet keeps the objective, 2 when the input is wrong,
+with one line on standard error that says where, and 3 when some questions of a grid have no answer.
+Progress goes to standard error too. Where nobody reads on, and after Ctrl-C, it ends without a
+word, with 141 and 130 as shells have it.
 
 Assumes: with --dask, workers that can import this package.
 
@@ -20,17 +21,14 @@ import argparse
 import contextlib
 import csv
 import difflib
-import errno
 import importlib
 import io
 import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -40,8 +38,9 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from serving_mathematics import checks
+from serving_mathematics.files import inputs_noted, read_text, require_output, write_text
 from serving_mathematics.machine.catalogue import model_names, preset_model, systems
-from serving_mathematics.machine.deployments import BACKENDS
+from serving_mathematics.machine.deployments import BACKENDS, Impossible
 from serving_mathematics.machine.own_runs import calibration_rows, calibration_text
 from serving_mathematics.measuring import processors
 from serving_mathematics.planner.answer_plots import answer_plots, plots_file
@@ -57,9 +56,11 @@ from serving_mathematics.planner.launch import launch_command, launch_files, sta
 from serving_mathematics.planner.questions import FIELDS, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 
+MOST_OF_QUESTIONS = 32 * 2**20  # bytes of a question or a grid
 WORTH_A_PROCESS = 8  # questions, or deployments that are compared
 WORKERS = (
-    "processes, for a grid or a comparison [default: one for each core, where it has 8 of them]"
+    "processes, for a grid or a comparison, one for each core and question at most [default: one "
+    "for each core, where it has 8 of them]"
 )
 EXAMPLE = """\
 example:
@@ -171,57 +172,13 @@ def _kind(name: str, option: str, kinds: tuple[str, ...] = (".json", ".csv")) ->
 
 
 def _read(name: str, option: str, kind: str) -> list[dict[str, object]]:
+    if not name:
+        raise _Wrong(f"{option} must name a file, got ''")
+    text = read_text(name, MOST_OF_QUESTIONS)
     try:
-        return read_grid(Path(name).read_bytes().decode("utf-8"), kind)
-    except UnicodeDecodeError as error:
-        raise _Wrong(f"{option} {name} must be UTF-8 text, got {error.reason}") from error
+        return read_grid(text, kind)
     except ValueError as error:
         raise _Wrong(f"{name}: {error}") from error
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Errors name the file that was asked for, not one beside it or behind a link."""
-    try:
-        yield
-    except OSError as problem:
-        raise OSError(problem.errno, problem.strerror, name) from problem
-
-
-def _target(name: str, option: str) -> Path:
-    """The file to write, behind links, after a try."""
-    target = Path(name)
-    with contextlib.suppress(RuntimeError):  # of a loop, of which Python 3.13 says nothing
-        target = target.resolve()
-    if target.is_symlink():
-        raise _Wrong(f"{option} must not be a loop of links, got {name!r}")
-    if not target.parent.is_dir():
-        raise _Wrong(f"{option} must be in a folder that exists, got {name!r}")
-    with _naming(name):
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if target.is_file() or not target.exists():
-            with tempfile.TemporaryFile(dir=target.parent):
-                pass
-    return target
-
-
-def _write(name: str, target: Path, text: str) -> None:
-    """Whole or not at all, with the mode of the file that was there."""
-    with _naming(name):
-        if target.exists() and not target.is_file():  # a device or a pipe
-            target.write_text(text, encoding="utf-8", newline="")
-            return
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            partial.write_text(text, encoding="utf-8", newline="")
-            if target.exists():
-                shutil.copymode(target, partial)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _follow_parent() -> None:
@@ -277,14 +234,17 @@ def _executor(
         with cluster:
             yield executor
         return
-    if workers is None:
-        workers = str(min(processors(), questions // WORTH_A_PROCESS))
-        if int(workers) < 2:
-            yield None
-            return
-    if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024):
+    worth = questions // WORTH_A_PROCESS if workers is None else questions
+    asked = str(worth) if workers is None else workers
+    if workers is not None and not (
+        workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024
+    ):
         raise _Wrong(f"--workers must be a whole number from 1 to 1024, got {workers!r}")
-    with _pool(int(workers)) as pool:
+    count = min(int(asked), worth, processors())
+    if count < 2:
+        yield None
+        return
+    with _pool(count) as pool:
         yield pool
 
 
@@ -311,7 +271,7 @@ def _watched(to: TextIO) -> Told:
         fleets, now = fleets + 1, time.monotonic()
         if now - last >= 5:
             last = now
-            print(f"fleet {fleets}: {replicas} replicas, batch limit {places}", file=to, flush=True)
+            print(f"fleet {fleets}: replicas {replicas}, batch limit {places}", file=to, flush=True)
 
     return told
 
@@ -334,23 +294,48 @@ def main(arguments: list[str]) -> int:
     """The command; the process's exit status."""
     options = command_parser().parse_args(arguments)
     try:
-        return _answer(options)
+        with inputs_noted() as inputs:
+            return _answer(options, inputs)
     except BrokenPipeError:
         raise
     except Infeasible as problem:
-        print(problem, file=sys.stderr)
+        print(_as_typed(str(problem), options), file=sys.stderr)
         return 1
-    except (_Wrong, ValueError) as problem:
+    except _Wrong as problem:
         print(problem, file=sys.stderr)
+    except ValueError as problem:
+        print(_as_typed(str(problem), options), file=sys.stderr)
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         print(f"{where}{problem.strerror or problem}", file=sys.stderr)
     except (futures.BrokenExecutor, futures.CancelledError) as problem:
         print(f"a worker ended before its work did: {problem}", file=sys.stderr)
+    except MemoryError:
+        print(
+            "the question must fit in the memory of this machine, got one too large",
+            file=sys.stderr,
+        )
     return 2
 
 
-def _answer(options: argparse.Namespace) -> int:
+def _as_typed(text: str, options: argparse.Namespace) -> str:
+    """A refusal with its fields as the options that a reader typed, or would; those of a file, and
+    what it was that came, are called as they are there."""
+    rule, got, came = text.partition(", got ")
+    for name in FIELDS:
+        if (options.question or options.grid) and getattr(options, name) is None:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if "_" in name:
+            rule = re.sub(rf"(?<![\w'-]){name}(?![\w'])", flag, rule)
+        else:  # a word that a sentence may hold
+            rule = re.sub(rf"\A(question \d+: )?{name}(?= |:)", rf"\g<1>{flag}", rule)
+        if name == "trace_columns":  # how it may be said
+            came = came.replace(f": {name} ", f": {flag} ")
+    return rule + got + came
+
+
+def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.presets:
         print(_presets())
         return 0
@@ -358,11 +343,15 @@ def _answer(options: argparse.Namespace) -> int:
         raise _Wrong("--question must be left out where --grid is given, got both")
     if options.grid is not None and (options.flags or options.kubernetes or options.figure):
         raise _Wrong("--flags, --kubernetes and --figure are for one question, got a grid")
-    kind = _kind(options.out, "--out") if options.out else ""
-    target = _target(options.out, "--out") if kind else None
-    drawn = _kind(options.figure, "--figure", (".svg",)) if options.figure else ""
-    figure = _target(options.figure, "--figure") if drawn else None
+    kind = _kind(options.out, "--out") if options.out is not None else ""
+    if options.figure is not None:
+        _kind(options.figure, "--figure", (".svg",))
+    outputs = {"--out": options.out, "--figure": options.figure}
+    written = {option: name for option, name in outputs.items() if name is not None}
+    for option, name in written.items():
+        require_output(name, option)
     rows: list[dict[str, object]] = [{}]
+    status = 0
     if options.grid is not None:
         rows = _read(options.grid, "--grid", _kind(options.grid, "--grid"))
     elif options.question is not None:
@@ -371,13 +360,17 @@ def _answer(options: argparse.Namespace) -> int:
             raise _Wrong(f"{options.question}: lists are for --grid, got {len(rows)} questions")
     typed = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
     questions = read_questions([row | typed for row in rows])
+    for option, name in written.items():
+        require_output(name, option, inputs)
     if options.grid is None:
-        with _executor(options.workers, options.dask, len(questions[0])) as executor:
+        (asked,) = questions
+        assert not isinstance(asked, Impossible)  # which one alone is raised
+        with _executor(options.workers, options.dask, len(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
-            told = answer(questions[0], _watched(sys.stderr), executor, progress)
+            told = answer(asked, _watched(sys.stderr), executor, progress)
         records: list[Record] = [answer_record(told)]
-        if figure:
-            _write(options.figure, figure, plots_file(answer_plots(told)))
+        if options.figure is not None:
+            write_text(options.figure, "--figure", plots_file(answer_plots(told)), inputs)
         question, best = told.question, told.plan.best
         first, *others = starts(told)
         if options.flags or options.kubernetes:
@@ -402,14 +395,15 @@ def _answer(options: argparse.Namespace) -> int:
     else:
         with _executor(options.workers, options.dask, len(questions)) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))
-        asked: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
-        records = [row | record for row, record in zip(asked, records, strict=True)]
+        given: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
+        records = [row | record for row, record in zip(given, records, strict=True)]
         text = _overview(rows, records)
-    if target:
-        _write(options.out, target, records_text(records, kind))
-    else:
+        status = 3 if any(record["problem"] for record in records) else 0
+    if kind:
+        write_text(options.out, "--out", records_text(records, kind), inputs)
+    if not kind or options.flags or options.kubernetes:
         print(text)
-    return 0
+    return status
 
 
 def _overview(rows: Sequence[dict[str, object]], records: Sequence[Record]) -> str:

@@ -18,6 +18,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 from serving_mathematics import checks
+from serving_mathematics.files import read_json
 from serving_mathematics.machine.catalogue import model_names, systems
 from serving_mathematics.machine.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import answer_plots
@@ -121,7 +122,9 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("system", "device"),
     ("backend", "backend"),
     ("device", "device"),
+    ("load_test", "load_test"),
     ("row ", "trace"),
+    ("column ", "trace"),
     ("the trace ", "trace"),
     ("the log ", "trace"),
 )
@@ -203,8 +206,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     'rate_per_s'
     """
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = read_json(text)
+    except ValueError as error:
         return json.dumps({"problem": f"the form must be JSON, got {error}", "field": ""})
     if not isinstance(values, dict):
         return json.dumps({"problem": "the form must be one object of fields", "field": ""})
@@ -231,6 +234,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
         said = str(error)
         named = [field for field in FIELDS if said.startswith(f"{field} ")]
         named += [field for begins, field in LIMITS if said.startswith(begins)]
+        if named[:1] == ["trace"] and ": trace_columns " in said:  # which mends it
+            named = ["trace_columns"]
         if named[:1] == ["trace"] and name:
             said = f"{name[:60]}: {said}"
         return json.dumps({"problem": said, "field": named[0] if named else ""})

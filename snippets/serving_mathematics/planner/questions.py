@@ -11,20 +11,15 @@ RFC 4180 for CSV.
 
 from __future__ import annotations
 
-import csv
 import difflib
-import gzip
-import io
-import json
 import math
 import re
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from serving_mathematics import checks
+from serving_mathematics.files import read_json, read_table, read_text
 from serving_mathematics.machine.architectures import Architecture
 from serving_mathematics.machine.catalogue import (
     compared,
@@ -91,7 +86,12 @@ FIELDS = {
         ),
         Field("cache_precision", "of the KV cache: auto, bf16, fp8", default="auto"),
         Field("device", "device: a name or an alias; several are compared", default="H100"),
-        Field("peak_tflops", "peak of another device, 16 bits, dense [10¹² FLOP/s]", 0.1, 1e6),
+        Field(
+            "peak_tflops",
+            "peak of another device, 16 bits, dense [10¹² FLOP/s]; links and kernels of an H100",
+            0.1,
+            1e6,
+        ),
         Field("bandwidth_gb_per_s", "memory bandwidth of another device [10⁹ B/s]", 1, 1e6),
         Field("memory_gib", "memory of another device [2³⁰ B]", 0.1, 1e5),
         Field("backend", "engine: vllm, sglang, trtllm", default="vllm"),
@@ -135,7 +135,8 @@ FIELDS = {
         Field("trace", "file of requests: CSV or JSONL, see the page"),
         Field(
             "trace_columns",
-            "its columns, such as time=t,prompt=in,output=out, where they are not known",
+            "its columns, such as time=t,prompt=in,output=out, where they are not known, and "
+            "unit=s, ms, us, ns or iso where its times do not tell",
         ),
         Field(
             "load_test",
@@ -173,6 +174,7 @@ FIELDS = {
         Field("seed", "seed of the simulation", 0, 2**32, 0, whole=True),
     )
 }
+GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
 DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes")
@@ -184,6 +186,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "tpot": "tpot_s",
     "quantile": "quantile",
 }
+NEEDS = {"trace_columns": "trace", "drafter": "draft_tokens", "spot_discount": "spot_share"}
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
@@ -298,7 +301,9 @@ def read_classes(
         told: dict[str, Any] = {
             key: (values or {}).get(key, FIELDS[key].default) for key in OF_CLASS.values()
         }
-        for word in filter(None, (word.strip() for word in differs.split(","))):
+        words = [word.strip() for word in differs.split(",") if word.strip()]
+        _require_once("classes", [word.partition("=")[0] for word in words])
+        for word in words:
             key, _, given = word.partition("=")
             rule = f"{form}; {name[:40]} may say {', '.join(OF_CLASS)}"
             require(key in OF_CLASS and bool(given), "classes", rule, repr(word[:60]))
@@ -314,14 +319,20 @@ def read_classes(
         kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS)))
         goals.append(Objective(*(float(told[key]) for key in ("ttft_s", "tpot_s", "quantile"))))
     names = [kind.name for kind in kinds]
-    twice = next((name for name in names if names.count(name) > 1), "")
-    require(not twice, "classes", "of different names", repr(twice))
+    _require_once("classes", names)
+    require("one_more" not in names, "classes", "of other names than a record has", "'one_more'")
     require(len(kinds) <= MOST_CLASSES, "classes", f"at most {MOST_CLASSES}", len(kinds))
     whole = sum(kind.share for kind in kinds)
     fixed = ", ".join(f"{kind.name}:{kind.share / whole:.3g}" for kind in kinds)
     rule = f"of shares that are 1 together ({fixed} would do)"
     require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.4g}")
     return tuple(kinds), tuple(goals)
+
+
+def _require_once(field: str, names: Sequence[object]) -> None:
+    """Refuse a name that stands twice."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    require(twice is None, field, "of different names", repr(str(twice)[:60]))
 
 
 def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
@@ -360,7 +371,7 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
         else:
             found.append(tried)
     if not found:
-        raise ValueError(refused)
+        raise Impossible(refused)
     return found
 
 
@@ -390,6 +401,10 @@ def read_choices(
         raise ValueError(f"{missing[0]} must be given too: device is otherwise incomplete")
     if "trace" not in given and "rate_per_s" not in given:
         raise ValueError("rate_per_s must be given, or a trace")
+    for name, needed in NEEDS.items():
+        alone = given.get(name, FIELDS[name].default) != FIELDS[name].default
+        if alone and needed not in given:
+            raise ValueError(f"{needed} must be given where {name} is, got none")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
     guesses = told["draft_tokens"]
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
@@ -433,7 +448,7 @@ def read_choices(
     )
     choices, refused = [], ""
     for system, price in zip(systems, prices, strict=True):
-        for precision in _precisions(told["precision"], named or own_precision(model)):
+        for precision in _precisions(told["precision"], named, model):
             for split, chosen in _parallelisms(told["parallelism"], model, system):
                 one = replace(_split(base, split), system=system, precision=precision)
                 try:
@@ -445,9 +460,12 @@ def read_choices(
                     continue
                 choices.append((one, saved * price))
     if not choices:
-        raise ValueError(refused)
+        raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
     calibration = _calibration(told, choices[0][0], lengths)
+    _require_once("device", [system.name for system in systems])
+    for field in ("precision", "parallelism"):
+        _require_once(field, [compared(word) for word in told[field].split(",")])
     asked = [
         Question(
             one,
@@ -507,6 +525,8 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         text = str(problem)
         words = {
             "input_tokens + output_tokens": "mean_prompt_tokens and mean_output_tokens together",
+            "input_tokens": "mean_prompt_tokens",
+            "output_tokens": "mean_output_tokens",
             **dict.fromkeys(("tensor", "pipeline", "attention_data", "expert", "weights"), ""),
         }
         for name, told in words.items():
@@ -554,12 +574,12 @@ def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
     if not sheet:
         return [_named("device", find_system, name) for name in told["device"].split(",")]
     flops = 1e12 * told["peak_tflops"]
-    like = find_system("H100")  # links, and kernels with little to do
+    like = find_system(LIKE)
     bandwidth, memory = 1e9 * told["bandwidth_gb_per_s"], told["memory_gib"] * 2**30
     return [
         replace(
             like,
-            name="given",
+            name=GIVEN,
             memory_bytes=memory,
             bandwidth_bytes_per_s=bandwidth,
             bf16_flops_per_s=flops,
@@ -569,10 +589,12 @@ def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
     ]
 
 
-def _precisions(text: str, own: str) -> list[str]:
+def _precisions(text: str, named: str, model: Architecture) -> list[str]:
     words = text.split(",")
     return [
-        own if compared(word) == "auto" else _named("precision", find_precision, word)
+        _named("precision", lambda _: named or own_precision(model), word)
+        if compared(word) == "auto"
+        else _named("precision", find_precision, word)
         for word in words
     ]
 
@@ -594,15 +616,9 @@ def read_trace(path: str, columns: str = "") -> Workload:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """
-    raw = Path(path).read_bytes()
+    text = read_text(path)
     try:
-        return read_requests(
-            (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig"), columns
-        )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: must be UTF-8 text, got {error.reason}") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: must be a whole gzip file, got {error}") from error
+        return read_requests(text, columns)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -624,20 +640,7 @@ def read_grid(text: str, kind: str) -> list[dict[str, object]]:
 
 
 def _json_grid(text: str) -> list[dict[str, object]]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"{twice[0][:60]!r} must be given once, got it twice")
-        return dict(pairs)
-
-    try:
-        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once, parse_int=_integer)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ValueError(f"{where} must be JSON, got: {error.msg}") from error
-    except RecursionError as error:
-        raise ValueError("the file must be one flat object, got one nested without end") from error
+    found = read_json(text)
     flat = isinstance(found, dict)
     require(flat, "the file", "one JSON object of fields", type(found).__name__)
     rows: list[dict[str, object]] = [{}]
@@ -655,27 +658,15 @@ def _json_grid(text: str) -> list[dict[str, object]]:
     return rows
 
 
-def _integer(digits: str) -> int | str:
-    """A number of JSON; one that is too long to be converted stays text, which no field takes."""
-    return int(digits) if len(digits) <= 1000 else digits
-
-
 def _csv_grid(text: str) -> list[dict[str, object]]:
-    try:
-        lines = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
-    except csv.Error as error:
-        raise ValueError(f"the file must be comma-separated values, got: {error}") from error
-    while lines and not lines[-1]:
-        lines.pop()
+    lines = read_table(text, "the file", MOST_QUESTIONS)
     require(len(lines) > 1, "the file", "a header and at least one row", f"{len(lines)} rows")
-    require(len(lines) <= MOST_QUESTIONS, "the file", "shorter", f"{len(lines)} rows")
     header = lines[0]
     for name in header:
         try:
             _field(name)
         except ValueError as error:
             raise ValueError(f"row 1: {error}") from error
-        require(header.count(name) == 1, "row 1", f"a header with one column {name}", header)
     rows: list[dict[str, object]] = []
     for number, line in enumerate(lines[1:], start=2):
         require(len(line) == len(header), f"row {number}", f"{len(header)} fields long", line)

@@ -20,6 +20,7 @@ from concurrent import futures
 import numpy as np
 
 from serving_mathematics import checks
+from serving_mathematics.machine.deployments import Impossible
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.answers import answer_record
 from serving_mathematics.planner.capacity_planner import Question, _known
@@ -28,14 +29,16 @@ from serving_mathematics.planner.questions import read_choices, read_trace
 from serving_mathematics.require import require_positive_integer
 
 Record = dict[str, float | int | str]
+Asked = Sequence[Question] | Impossible  # the deployments of a question, or why there is none
 LEAST_TASK_S = 0.05  # work of a task [s]
 
 
-def read_questions(grid: Sequence[Mapping[str, object]]) -> list[list[Question]]:
+def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Asked]:
     """The questions of a grid, each as the deployments that it compares; a trace is read once.
 
-    grid: named values, as `read_grid` returns them. Raises ValueError that names the question by
-    its place, from 1, and the field; OSError when a trace cannot be read.
+    grid: named values, as `read_grid` returns them. A deployment that cannot be stands in the place
+    of its question, unless it is the only one. Raises ValueError that names the question by its
+    place, from 1, and the field; OSError when a trace cannot be read.
 
     >>> [asked[0].seed for asked in read_questions([{"rate_per_s": 1, "seed": 3}] * 2)]
     [3, 3]
@@ -47,17 +50,21 @@ def read_questions(grid: Sequence[Mapping[str, object]]) -> list[list[Question]]
             traces[path, columns] = read_trace(path, columns)
         return traces[path, columns]
 
-    questions = []
+    questions: list[Asked] = []
     for place, values in enumerate(grid):
         try:
             questions.append(read_choices(values, load))
+        except Impossible as error:
+            if len(grid) == 1:
+                raise
+            questions.append(error)
         except ValueError as error:
             where = f"question {place + 1}: " if len(grid) > 1 else ""
             raise ValueError(f"{where}{error}") from error
     return questions
 
 
-def answer_chunk(questions: Sequence[Sequence[Question]]) -> list[Record]:
+def answer_chunk(questions: Sequence[Asked]) -> list[Record]:
     """Records of some questions, the work of one task. Those without a fleet say why under
     `problem`, which is otherwise empty.
 
@@ -71,13 +78,15 @@ def answer_chunk(questions: Sequence[Sequence[Question]]) -> list[Record]:
     records: list[Record] = []
     for question in questions:
         try:
+            if isinstance(question, Impossible):
+                raise question
             records.append(answer_record(answer(question)) | {"problem": ""})
         except ValueError as error:
             records.append({"problem": str(error)})
     return records
 
 
-def _timed_sample(questions: Sequence[Sequence[Question]]) -> dict[int, Record]:
+def _timed_sample(questions: Sequence[Asked]) -> dict[int, Record]:
     """Records by place of questions picked at random until LEAST_TASK_S is over, one at least: as
     many as a task should have."""
     records: dict[int, Record] = {}
@@ -90,7 +99,7 @@ def _timed_sample(questions: Sequence[Sequence[Question]]) -> dict[int, Record]:
 
 
 def sweep(
-    questions: Sequence[Sequence[Question]],
+    questions: Sequence[Asked],
     executor: futures.Executor | None = None,
     chunk: int | None = None,
     progress: Callable[[int, int], object] | None = None,

@@ -1,9 +1,9 @@
 """Requests of a trace, in whatever form people have them.
 
 CSV with a header, or JSON lines: a time, tokens in and tokens out, under names that are known or
-that a mapping gives. Times are ISO 8601 with or without a zone, Unix seconds or milliseconds, or
-seconds or milliseconds from some start; which of them, their size and their steps say. Blocks of a
-prompt that an earlier request had already (`hash_ids` of Mooncake, of 512 tokens) are cached.
+that a mapping gives. Times are ISO 8601 with or without a zone, or numbers in a unit that their
+column, their size or their steps say (`trace_times`). Blocks of a prompt that an earlier request
+had already (`hash_ids` of Mooncake, of 512 tokens) are cached.
 
 Assumes: one clock; requests in order of arrival; a cache that keeps every block, and a router that
 finds it, so that a trace with prefixes is planned for the most that they can save.
@@ -14,20 +14,27 @@ trace's fields; ISO 8601-1:2019.
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics import checks
-from serving_mathematics.capacity.arrival_trace import Trace, parse_trace
+from serving_mathematics.capacity.arrival_trace import Trace
+from serving_mathematics.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.planner.trace_times import (
+    ISO,
+    PER_S,
+    UNIT_WORDS,
+    _read_times,
+    _unit_of_name,
+)
 from serving_mathematics.planner.traffic import traced_requests
 from serving_mathematics.require import require
 
@@ -35,6 +42,7 @@ KNOWN = {  # names of the three columns in compared form: letters and digits, in
     "time": (
         *("timestamp", "time", "ts", "tsec", "arrivaltime", "arrivals", "arrivaltimestamp"),
         *("requesttime", "requesttimestamp", "starttime", "createdat", "t", "arrived", "date"),
+        *("arrival", "start", "elapsed", "unixtime", "unix", "epoch"),
     ),
     "prompt": (
         *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
@@ -46,17 +54,34 @@ KNOWN = {  # names of the three columns in compared form: letters and digits, in
     ),
     "cached": ("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),
 }
-AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")  # read with all their digits
 HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
-UNIX_S, UNIX_MS = 1e8, 1e11  # numbers beyond are Unix seconds, and milliseconds
+UNIT = "unit"  # of the times, in a mapping
 
 
-def read_requests(text: str, columns: str = "") -> Workload:
+@dataclass(frozen=True, eq=False, init=False)
+class ReadRequests(Workload):
+    """Requests of a trace, and in words how they were read.
+
+    >>> ReadRequests(Workload([0.0, 1.5], [100, 20], [3, 1]), "2 requests in 1.5 s").told
+    '2 requests in 1.5 s'
+    """
+
+    told: str
+
+    def __init__(self, asked: Workload, told: str) -> None:
+        """The same requests. Raises ValueError as Workload does."""
+        super().__init__(
+            asked.arrival_s, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens
+        )
+        object.__setattr__(self, "told", told)
+
+
+def read_requests(text: str, columns: str = "") -> ReadRequests:
     """A trace as a workload, at least 100 requests in order of arrival.
 
     text: the whole file, CSV or JSON lines. columns: a mapping such as
-    "time=when,prompt=in,output=out", or "" where the names are known. Raises ValueError that names
-    row (the header of a CSV is row 1) and column.
+    "time=when,prompt=in,output=out", with "unit=ms" where times do not tell theirs, or "" where the
+    names are known. Raises ValueError that names row (the header of a CSV is row 1) and column.
 
     >>> rows = [f"2026-01-05T10:{i // 60:02}:{i % 60:02}Z,{100 + i},5" for i in range(120)]
     >>> asked = read_requests("\\n".join(["timestamp,prompt_tokens,output_tokens", *rows]))
@@ -65,30 +90,42 @@ def read_requests(text: str, columns: str = "") -> Workload:
     """
     mapping = _mapping(columns)
     text = text.removeprefix("\ufeff")
+    require(not text.startswith("\x1f"), "the trace", "text, unpacked", "a gzip file")
+    require(len(text) <= MOST_BYTES, "the trace", "of fewer characters", f"{len(text):,}")
+    listed = text.lstrip()[:1] == "["
+    require(not listed, "the trace", "CSV or JSON lines", "a JSON list; write one object a line")
     if text.lstrip()[:1] == "{":
         return _json_lines(text, mapping)
-    header = text.split("\n", 1)[0].strip().split(",")
-    if not mapping and all(name in header for name in AZURE):
-        zoned = re.search(r"\d(Z|[+-]\d\d:?\d\d)\s*[,\r\n]", text[:2000])
-        if not zoned:
-            return traced_requests(parse_trace(text))
     return _comma_separated(text, mapping)
 
 
 def _mapping(columns: str) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in columns.split(","))):
         role, equals, name = part.partition("=")
-        fine = bool(equals) and role in KNOWN and bool(name)
+        fine = bool(equals) and role in (*KNOWN, UNIT) and bool(name) and role not in found
         rule = "such as time=t,prompt=in,output=out, and cached=hits where there are"
         require(fine, "trace_columns", rule, repr(part[:60]))
+        if role == UNIT:
+            rule = f"one of {', '.join([*PER_S, ISO])}"
+            units = UNIT_WORDS | {ISO: ISO}
+            require(name.lower() in units, "trace_columns unit", rule, repr(name[:60]))
+            name = units[name.lower()]
         found[role] = name
     return found
 
 
 def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dict[str, str]:
     """The column of each role."""
-    forms = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
+    forms = {_compared_form(name): name for name in reversed(names)}
+    said = set(mapping.values())
+    for name in names:
+        other = forms[_compared_form(name)]
+        alike = other != name and not said & {name, other}
+        if alike and any(_compared_form(name) in known for known in KNOWN.values()):
+            rule = "one column of a name, whatever its case and spaces"
+            require(False, where, rule, f"{other[:60]!r} and {name[:60]!r}")
+    units = {_compared_form(_unit_of_name(name)[0]): name for name in reversed(names)}
     chosen = {}
     for role, known in KNOWN.items():
         if role in mapping:
@@ -97,7 +134,8 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
             require(there, f"trace_columns {role}", rule, mapping[role][:60])
             chosen[role] = mapping[role]
             continue
-        name = next((forms[form] for form in known if form in forms), None)
+        there_are = units | forms if role == "time" else forms
+        name = next((there_are[form] for form in known if form in there_are), None)
         if name is None and role != "cached":
             shown = ", ".join(names)[:200]
             raise ValueError(
@@ -106,16 +144,19 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
             )
         if name is not None:
             chosen[role] = name
+    roles = {name: role for role, name in chosen.items()}
+    if len(roles) < len(chosen):
+        twice = next(name for name in roles if list(chosen.values()).count(name) > 1)
+        require(False, "trace_columns", "of different columns", f"{twice[:60]!r} twice")
     return chosen
 
 
-def _comma_separated(text: str, mapping: Mapping[str, str]) -> Workload:
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise ValueError(f"the log must be comma-separated values, got {error}") from error
-    while rows and not rows[-1]:
-        rows.pop()
+def _compared_form(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _comma_separated(text: str, mapping: Mapping[str, str]) -> ReadRequests:
+    rows = read_table(text, "the log")
     require(len(rows) > 1, "the log", "a header and at least one request", f"{len(rows)} rows")
     header = [name.strip() for name in rows[0]]
     chosen = _chosen(header, mapping, "row 1")
@@ -124,26 +165,29 @@ def _comma_separated(text: str, mapping: Mapping[str, str]) -> Workload:
     cells = {
         role: [row[header.index(name)].strip() for row in rows[1:]] for role, name in chosen.items()
     }
-    return _workload(cells, chosen, [], 2)
+    return _workload(cells, chosen, [], 2, mapping.get(UNIT, ""))
 
 
-def _json_lines(text: str, mapping: Mapping[str, str]) -> Workload:
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+def _json_lines(text: str, mapping: Mapping[str, str]) -> ReadRequests:
+    count = text.count("\n")
+    require(count <= MOST_ROWS, "the trace", f"of at most {MOST_ROWS:,} rows", f"{count:,}")
+    rows, numbers = [], []
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                row = read_json(line)
+            except ValueError as error:
                 raise ValueError(f"row {number} must be one JSON object, got {error}") from error
             require(isinstance(row, dict), f"row {number}", "one JSON object", type(row).__name__)
             rows.append(row)
+            numbers.append(number)
     chosen = _chosen(list(rows[0]), mapping, "row 1")
     cells: dict[str, list[object]] = {}
     for role, name in chosen.items():
-        for number, row in enumerate(rows, start=1):
+        for number, row in zip(numbers, rows, strict=True):
             require(name in row, f"row {number}", f"an object with {name!r}", "none")
         cells[role] = [row[name] for row in rows]
-    return _workload(cells, chosen, [row.get(HASH_IDS) for row in rows], 1)
+    return _workload(cells, chosen, [row.get(HASH_IDS) for row in rows], 1, mapping.get(UNIT, ""))
 
 
 def _workload(
@@ -151,34 +195,78 @@ def _workload(
     chosen: Mapping[str, str],
     blocks: Sequence[object],
     first: int,
-) -> Workload:
-    """Times and tokens of all rows, refused by row and column. first: number of the first row."""
-    times = _moments_s(cells["time"], chosen["time"], first)
+    unit: str,
+) -> ReadRequests:
+    """Times and tokens of all rows, refused by row and column. first: number of the first row.
+    unit: that was said."""
+    column = chosen["time"]
+    apart = bool(blocks) and all(isinstance(ids, dict) for ids in blocks)  # as RAGPulse has them
+    usual = "s" if apart else "ms" if any(blocks) else ""
+    if apart:  # and not in order
+        order = _order_of_times(cells["time"])
+        cells = {role: [column[place] for place in order] for role, column in cells.items()}
+    times, read = _read_times(cells["time"], column, first, unit, usual)
     late = np.flatnonzero(np.diff(times) < 0)
     if late.size:
         place = int(late[0]) + 1
         raise ValueError(
-            f"row {place + first}, column {chosen['time']} must be no earlier than the row before "
+            f"row {place + first}, column {column} must be no earlier than the row before "
             f"it, got {str(cells['time'][place])[:40]}; sort the file by time"
         )
     prompts, outputs = (
         _counts(cells[role], chosen[role], first, 1) for role in ("prompt", "output")
     )
-    asked = traced_requests(Trace(times - times[0], prompts, outputs))
-    cached = np.zeros(prompts.size, dtype=np.int64)
+    asked = traced_requests(Trace(times, prompts, outputs))
+    cached, parts = np.zeros(prompts.size, dtype=np.int64), [f"time from {column}: {read}"]
+    parts.append(f"tokens from {chosen['prompt']} and {chosen['output']}")
     if "cached" in cells:
         cached = _counts(cells["cached"], chosen["cached"], first, 0)
-    elif any(isinstance(ids, list) for ids in blocks):
-        cached = _seen(blocks)
+        more = np.flatnonzero(cached > prompts)
+        if more.size:
+            place = int(more[0])
+            where = f"row {place + first}, column {chosen['cached']}"
+            rule = f"at most the {prompts[place]} tokens of its prompt"
+            require(False, where, rule, int(cached[place]))
+    elif apart:
+        parts.append(f"{HASH_IDS} of parts of a prompt are not read")
+    elif any(ids is not None for ids in blocks):
+        cached = _seen(blocks, first)
+        parts.append(f"repeated {HASH_IDS} are cached")
+    moments = np.unique(times).size
+    if 2 * moments < times.size:
+        parts.append(f"at no more than {moments:,} different times")
+    told = f"{times.size:,} requests in {_lasting(float(times[-1]))}; {'; '.join(parts)}"
     cached = np.minimum(cached, prompts - 1)
-    return Workload(asked.arrival_s, prompts, outputs, cached)
+    return ReadRequests(Workload(asked.arrival_s, prompts, outputs, cached), told)
 
 
-def _seen(blocks: Sequence[object]) -> npt.NDArray[np.int64]:
-    """Tokens at the beginning of each prompt in blocks that earlier requests had."""
+def _order_of_times(times: Sequence[object]) -> list[int]:
+    """Places of numbers in their order; as they stand where some are none."""
+    try:
+        found: list[int] = np.argsort([float(str(x)) for x in times], kind="stable").tolist()
+        return found
+    except ValueError:
+        return list(range(len(times)))
+
+
+def _lasting(seconds: float) -> str:
+    """A duration in a unit that suits it."""
+    for size, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 3 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
+def _seen(blocks: Sequence[object], first: int) -> npt.NDArray[np.int64]:
+    """Tokens at the beginning of each prompt in blocks that earlier requests had. first: number of
+    the first row."""
     known: set[object] = set()
     found = np.zeros(len(blocks), dtype=np.int64)
     for place, ids in enumerate(blocks):
+        listed = isinstance(ids, list) and all(type(one) in (int, str) for one in ids)
+        rule = "a list of whole numbers or names"
+        fine = ids is None or listed
+        require(fine, f"row {place + first}, {HASH_IDS}", rule, repr(ids)[:40])
         if isinstance(ids, list):
             for block in ids:
                 if block not in known:
@@ -198,41 +286,6 @@ def _counts(cells: Sequence[object], column: str, first: int, least: int) -> npt
             require(False, f"row {place + first}, column {column}", rule, repr(text[:40]))
         found[place] = int(float(text))
     return found
-
-
-def _moments_s(cells: Sequence[object], column: str, first: int) -> npt.NDArray[np.float64]:
-    """Times in seconds since 1970 or since some start."""
-    numeric = all(re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", str(cell)) for cell in cells[:1])
-    found = np.zeros(len(cells))
-    for place, cell in enumerate(cells):
-        text = str(cell)
-        try:
-            if numeric:
-                found[place] = float(text)
-            else:
-                iso = re.sub(r"(\.\d{6})\d+", r"\1", text.replace("Z", "+00:00"))
-                moment = datetime.datetime.fromisoformat(iso)
-                zone = moment.tzinfo or datetime.UTC
-                found[place] = moment.replace(tzinfo=zone).timestamp()
-        except (ValueError, OverflowError):
-            found[place] = np.nan
-        if not np.isfinite(found[place]):
-            rule = "a time: ISO 8601, or a number of seconds or milliseconds"
-            require(False, f"row {place + first}, column {column}", rule, repr(text[:40]))
-    if numeric and (found.max() >= UNIX_MS or _in_milliseconds(cells, column, found)):
-        return found / 1000
-    return found
-
-
-def _in_milliseconds(cells: Sequence[object], column: str, found: npt.NDArray[np.float64]) -> bool:
-    """Whether times from some start are milliseconds: the column says so, or they are whole and as
-    seconds would leave more than 20 s between requests."""
-    if found.max() >= UNIX_S:
-        return False
-    if column.lower().endswith("ms"):
-        return True
-    whole = all("." not in str(cell) for cell in cells)
-    return whole and float(found.max() - found.min()) > 20 * (found.size - 1)
 
 
 def check_every_form_is_the_same_trace() -> None:

@@ -19,7 +19,6 @@ kv-cache-tester, Apache-2.0.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import multiprocessing
@@ -36,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics import checks
+from serving_mathematics.files import read_text
 from serving_mathematics.measuring import provenance, read_record, write_record
 from serving_mathematics.planner import planner_command
 from serving_mathematics.planner.questions import read_trace
@@ -123,8 +123,7 @@ def main(paths: Sequence[str]) -> int:
     """Plan the three traces and write the record."""
     require(len(paths) == 3, "paths", "three: AZURE, MOONCAKE and AGENTS", len(paths))
     azure, mooncake, agents = (Path(path) for path in paths)
-    raw = agents.read_bytes()
-    text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+    text = read_text(str(agents))
     plans = []
     with tempfile.TemporaryDirectory() as folder:
         day = Path(folder) / "agents.csv"
