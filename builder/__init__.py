@@ -5,6 +5,8 @@ builder expand FOLDER` writes the pages as plain Markdown, and the MkDocs hook (
 same to MkDocs.
 """
 
+import signal
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,3 +21,18 @@ SOURCES = f"snippets/{PACKAGE}"
 
 class BuildError(Exception):
     """Something that the person who runs the build must mend; the message says what and where."""
+
+
+def end_in_order() -> None:
+    """From now on, a process that is asked to end removes on its way out what it has written in
+    part, and ends what it started.
+    """
+
+    def leave(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        sys.exit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # the second is not everywhere
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(number, leave)

@@ -50,6 +50,10 @@ _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
+PENDING = (  # what a reader of `mkdocs serve` sees above a page whose modules have not all run
+    '<p class="pending" role="status">Figures and numbers of this page are being computed.'
+    " It shows them as soon as all modules have run.</p>"
+)
 WIDEST = 99  # characters of a value in a line
 KINDS = ("identity", "published", "simulation", "measured")
 
@@ -294,20 +298,11 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if "{{ " in line:
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
-        if any(run.pending for run in page.runs):
+        if any(run.pending for run in page.every_run):
             return block('<p class="pending">…</p>') if directive else _VALUE.sub("…", line)
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return block(error_box(str(problem)))
     return line
-
-
-def pending_box(runs: Sequence[Run]) -> str:
-    """What a reader of `mkdocs serve` sees above a page whose modules have not all run yet."""
-    left = sum(run.pending for run in runs)
-    return (
-        f'<p class="pending" role="status">{len(runs) - left} of {len(runs)} modules have run.'
-        " Figures and numbers of this page fill in as they finish.</p>"
-    )
 
 
 def error_box(message: str) -> str:

@@ -151,6 +151,42 @@ def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:
     return Run(name, folder, record)
 
 
+def known_runs(root: Path, cache: Path, sources: Sources) -> list[Run]:
+    """A record for each module, with nothing run: from the cache, or pending and with no more than
+    the module's text.
+    """
+    found = []
+    for name in module_names(root):
+        pending = worker.empty_record() | sources.described(name) | {"pending": True}
+        found.append(cached(root, cache, name, sources=sources) or Run(name, cache, pending))
+    return found
+
+
+class Progress:
+    """Tells how far a run is: on a terminal in one line, which it writes again and again; elsewhere
+    now and then, unless few modules run.
+    """
+
+    FEW, EVERY_S, WIDTH = 8, 10.0, 79
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        """tell: is given the lines that stay."""
+        self.tell, self.ran, self._told = tell, 0, time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        """A module has run: a line that begins with `[count/total]`."""
+        self.ran += 1
+        count, total = map(int, re.findall(r"\d+", line)[:2])
+        now = time.monotonic()
+        if total <= self.FEW or count == total or "FAILED" in line:
+            self.tell(line)
+        elif sys.stderr.isatty():
+            print(f"\033[K{line[: self.WIDTH]}", end="\r", file=sys.stderr, flush=True)
+        elif now - self._told > self.EVERY_S:
+            self._told = now
+            self.tell(line)
+
+
 def run_all(
     root: Path,
     cache: Path,

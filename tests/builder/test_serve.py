@@ -90,9 +90,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project.module("part.broken", "raise RuntimeError('from the start')\n")
     project.write("docs/part/broken.md", "# Broken\n")
     served = Served(project, port, folder / "log")
-    with project.started(
-        "mkdocs", "serve", "--livereload", "--dirty", log=served.log_file
-    ) as process:
+    with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
         wait_until(
             lambda: process.poll() is not None or "Serving on" in served.log, "the server to start"
         )
