@@ -43,6 +43,8 @@ _EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DO
 _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
 _AUTHOR = re.compile(r"\w+")
 _YEAR = re.compile(r"\(\d{4}\)")
+_NO_BAR = re.compile(r"`[^`]*`|\\\|")  # what is none between cells
+_LINKED = re.compile(r"\]\(\s*<?\s*([a-z][\w+.-]*):", re.IGNORECASE)
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
@@ -246,15 +248,21 @@ def module_names_of(
 
 def expand(markdown: str, page: Page) -> str:
     """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
-    lines, fence, opened = [], "", 0
+    lines, fence, opened, cells = [], "", 0, 0
     for number, line in enumerate(markdown.split("\n"), page.first_line):
         mark = _FENCE.match(line)
+        told = line.startswith("|") or _ALONE.match(line)
         if mark and not fence:
             fence, opened = mark[1], number
         elif mark and line.strip() == fence:
             fence = ""
         elif not fence and "{{ " in line:
             line = _expand_line(line, page, number)
+        for row in line.split("\n") if told and not fence else [""]:
+            wanted, cells = cells, _cells(row)
+            if cells and wanted and cells != wanted:
+                wrong = f"{cells} cells in a table of {wanted}: {row[:80]}"
+                page.errors.append(f"docs/{page.path}:{number}: {wrong}")
         lines.append(line)
     if fence:
         page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
@@ -266,6 +274,14 @@ def expand(markdown: str, page: Page) -> str:
         question = block(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
+
+
+def _cells(row: str) -> int:
+    """Cells in a row of a table, of which Markdown would drop those that are too many; 0 of another
+    line.
+    """
+    bare = _NO_BAR.sub("", row.strip())
+    return bare.count("|") - 1 if bare.startswith("|") else 0
 
 
 def _notation_note(page: Page) -> str:
@@ -293,7 +309,7 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if _BLOCK.match(stripped := line.strip()) and stripped.split()[1] in _BLOCKS:
             raise BuildError(f"{stripped} must begin its line")
         if value and isinstance(found := _found(page, value[1]), str):
-            return found  # Markdown that the module wrote
+            return _safely_linked(value[1], found)  # Markdown that the module wrote
         line = _VALUE.sub(lambda match: _value(page, match), line)
         if "{{ " in line:
             raise BuildError(f"not a directive: {line.strip()[:80]}")
@@ -341,7 +357,17 @@ def _value(page: Page, match: re.Match[str]) -> str:
     if line[: match.start()].count("`") % 2:
         return text.replace("`", "\N{PRIME}")
     escaped = html.escape(text, quote=False)
-    return escaped if line.startswith("|") else _MARKDOWN.sub(r"\\\1", escaped)
+    if line.startswith("|"):
+        return _safely_linked(name, escaped)
+    return _MARKDOWN.sub(r"\\\1", escaped)
+
+
+def _safely_linked(name: str, markdown: str) -> str:
+    """Markdown of a value, which may link to pages and to other sites, and run nothing."""
+    for scheme in _LINKED.findall(markdown):
+        if scheme.lower() not in ("http", "https", "mailto"):
+            raise BuildError(f"value {name} links to {scheme}:…, which is no page and no site")
+    return markdown
 
 
 def site_values(runs: Sequence[Run]) -> dict[str, int | float]:

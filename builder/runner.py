@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from builder import PACKAGE, ROOT, SOURCES, BuildError, worker
+from builder import PACKAGE, ROOT, SOURCES, BuildError, undisturbed, worker
 from builder.outline import Outline
 from builder.source import (
     Sources,
@@ -338,7 +338,9 @@ def _execute(
     try:
         while waiting or running:
             while waiting and len(running) < jobs:  # what is newer than sources runs again
-                running.append(_start(context, idle, sources, cache, waiting.pop(0), timeout_s))
+                with undisturbed():
+                    started = _start(context, idle, sources, cache, waiting.pop(0), timeout_s)
+                    running.append(started)
             pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
             told = multiprocessing.connection.wait([job.worker.asked for job in running], pause)
             for job in list(running):
@@ -353,9 +355,9 @@ def _execute(
                     job.worker.end()
                 else:
                     continue
-                running.remove(job)
                 sources = sources.as_now()
                 run = _finish(sources, cache, job, timeout_s)
+                running.remove(job)
                 attempts[job.name] += 1
                 if run:
                     yield run
