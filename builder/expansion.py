@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from builder import SOURCES, BuildError, notebooks, pages
-from builder.kept import renewed, write_whole
+from builder.kept import UNFINISHED, renewed, write_whole
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
 from builder.source import Module, Sources
@@ -345,7 +345,9 @@ def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) ->
     """
     if made.problems:
         raise BuildError(f"{len(made.problems)} failed:\n" + "\n".join(made.problems))
-    if folder.exists() and not (folder / MARK).is_file() and any(folder.iterdir()):
+    there = list(folder.iterdir()) if folder.exists() else []
+    strange = [entry for entry in there if not entry.name.startswith(UNFINISHED)]
+    if strange and not (folder / MARK).is_file():
         raise BuildError(f"{folder} holds files that were not written here; name another folder")
     with renewed(folder) as fresh:
         docs = fresh / "docs"

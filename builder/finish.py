@@ -13,11 +13,9 @@ import base64
 import hashlib
 import html
 import itertools
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
@@ -271,25 +269,3 @@ def write_policy(site: Path, pyodide: str) -> None:
     """Leave the policy beside the pages of a built site."""
     pages = (file.read_text(encoding="utf-8") for file in sorted(site.rglob("*.html")))
     (site / POLICY).write_text(f"{security_policy(pages, pyodide)}\n", encoding="utf-8")
-
-
-def read_index(site: Path) -> list[dict[str, Any]]:
-    """What the search of a built site knows, page by page; nothing where there is none."""
-    try:
-        found: list[dict[str, Any]] = json.loads(_index(site).read_text(encoding="utf-8"))["docs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return found
-
-
-def add_to_index(site: Path, before: Sequence[Mapping[str, Any]]) -> None:
-    """Put back what the search knew of pages that it knows nothing of now."""
-    if before and _index(site).is_file():
-        known = json.loads(_index(site).read_text(encoding="utf-8"))
-        pages = {entry["location"].partition("#")[0] for entry in known["docs"]}
-        known["docs"] += [e for e in before if e["location"].partition("#")[0] not in pages]
-        _index(site).write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
-
-
-def _index(site: Path) -> Path:
-    return site / "search" / "search_index.json"

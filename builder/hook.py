@@ -274,8 +274,8 @@ def on_build_error(error: Exception, **_: Any) -> None:
     """Nothing of the site that was not finished is left; and what a disk says is one sentence."""
     _discard(error)
     if isinstance(error, OSError):
-        where = error.filename or _State.site
-        raise PluginError(f"the site is as it was: {where}: {error.strerror}") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise PluginError(f"the site is as it was: {error.strerror}{where}") from error
 
 
 def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:

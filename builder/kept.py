@@ -27,17 +27,22 @@ def write_whole(file: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+UNFINISHED = ".new-"  # begins the name of what `renewed` writes in, and a killed process leaves
+
+
 @contextlib.contextmanager
 def renewed(folder: Path) -> Iterator[Path]:
     """An empty folder for what shall be in another, where it gets when all of it is written; when
     something fails, that one stays as it is. Raises OSError.
     """
-    fresh = folder / f".new-{os.getpid()}"  # in the same file system, and gone with the next one
+    fresh = (
+        folder / f"{UNFINISHED}{os.getpid()}"
+    )  # in the same file system, and gone with the next one
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
         yield fresh
-        written, before = list(fresh.iterdir()), fresh / ".old"
+        written, before = sorted(fresh.iterdir()), fresh / ".old"
         before.mkdir()
         for entry in [entry for entry in folder.iterdir() if entry != fresh]:
             entry.rename(before / entry.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,12 +10,10 @@ from material.plugins.search.plugin import Parser
 
 from builder import ROOT
 from builder.finish import (
-    add_to_index,
     after_search,
     copied_from_the_page,
     named_landmarks,
     plain_names,
-    read_index,
     searched,
     security_policy,
     settled,
@@ -212,21 +209,6 @@ def test_marks_for_the_search_go_when_it_has_read() -> None:
     assert after_search('<p class="a" data-search-exclude="data-search-exclude">') == (
         '<p class="a">'
     )
-
-
-def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path: Path) -> None:
-    index = tmp_path / "search" / "search_index.json"
-    assert read_index(tmp_path) == []
-    add_to_index(tmp_path, [{"location": "a/", "text": "1"}])  # where there is none, none is made
-    index.parent.mkdir()
-    entries = [{"location": place, "text": text} for place, text in (("a/", "1"), ("b/#x", "2"))]
-    index.write_text(json.dumps({"docs": entries}))
-    before = read_index(tmp_path)
-    index.write_text(json.dumps({"docs": [{"location": "b/#y", "text": "3"}]}))
-    add_to_index(tmp_path, before)
-    assert read_index(tmp_path) == [{"location": "b/#y", "text": "3"}, entries[0]]
-    index.write_text("{")
-    assert read_index(tmp_path) == []
 
 
 def test_the_policy_lies_beside_the_pages(tmp_path: Path) -> None:
