@@ -68,7 +68,7 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-pyodide: $(READY) ## fetch Python for the browser, which the tests of live code need
+pyodide: $(READY) ## fetch Python for the browser, 28 MB, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide
 
 bench: bench-speed bench-build ## both of the following

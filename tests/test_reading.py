@@ -272,7 +272,7 @@ def test_an_address_that_is_no_text_is_read_as_it_stands(
     path: str, page: Page, origin: str, site: Path
 ) -> None:
     wrong: list[object] = []
-    page.on("pageerror", wrong.append)
+    page.on("pageerror", lambda problem: wrong.append(problem))
     lost(page, origin, site, path)
     expect(page.get_by_role("button", name="search for its words")).to_be_visible()
     assert wrong == []
