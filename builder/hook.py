@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import socket
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import Environment, FileSystemBytecodeCache
+from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
@@ -148,19 +146,8 @@ def _stop_on(problems: list[str]) -> None:
 
 
 def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
-    """Find the pages that were made before, and begin with the last ones in another process."""
-    keeper = _State.keeper = Keeper(default_cache(ROOT), config, files)
-
-    def make(page: Page) -> None:
-        page.read_source(config)
-        page.markdown = on_page_markdown(page.markdown or "", page=page, config=config)
-        if page.markdown:
-            page.render(config, files)
-            on_page_content(page.content or "", page=page, config=config, files=files)
-
-    if threading.active_count() == 1:  # a process with threads is not to be forked
-        written = [file for file in files.documentation_pages() if file.src_uri != COMPANION]
-        keeper.begin_from_the_end([file.page for file in written if file.page], make)
+    """Find the pages that were made before."""
+    _State.keeper = Keeper(default_cache(ROOT), config, files)
     return nav
 
 
@@ -230,16 +217,9 @@ on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and keep the compiled templates."""
-    if _State.keeper:
-        _State.keeper.end()
+    """Stop before anything is written when a page is wrong."""
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
-    compiled = default_cache(ROOT) / "templates"
-    with contextlib.suppress(OSError):
-        compiled.mkdir(parents=True, exist_ok=True)
-    if os.access(compiled, os.W_OK):
-        env.bytecode_cache = FileSystemBytecodeCache(str(compiled))
     return env
 
 

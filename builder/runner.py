@@ -12,7 +12,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -50,9 +49,6 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
 }
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
-UNREADABLE = (  # what reading a damaged record may end in
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
-)
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED = builder_digest()
 _RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files", "of"}
@@ -227,7 +223,6 @@ def run_all(
         if builder_digest() != _LOADED:
             raise BuildError("the builder was edited since it started; stop it and start again")
         _prepare(cache)
-        missing.sort(key=lambda name: _expected(sources, cache, name), reverse=True)
         for count, run in enumerate(
             _execute(sources, cache, missing, jobs or cores(), timeout_s), 1
         ):
@@ -240,27 +235,6 @@ def run_all(
                 verdict = f"{run.seconds:.1f} s"
             progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
     return [done[name] for name in wanted]
-
-
-def _expected(sources: Sources, cache: Path, name: str) -> tuple[float, int]:
-    """How long a module will run, to begin with the longest, so that none runs on alone at the end:
-    as long as last time; when nothing is known of that, longer the more text there is to it and all
-    that it imports.
-    """
-    files, _ = sources.dependencies(module_path(sources.root, name))
-    return _last_seconds(cache, name), sum(len(sources.content(file)) for file in files)
-
-
-def _last_seconds(cache: Path, name: str) -> float:
-    """Processor time of a module's newest run that is still known; infinite when none is."""
-    newest, seconds = 0.0, math.inf
-    for file in (cache / name).glob("*/record.json"):
-        with contextlib.suppress(*UNREADABLE):
-            made = file.stat().st_mtime
-            record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
-            if made > newest:
-                newest, seconds = made, float(sum(record["seconds"].values()))
-    return seconds
 
 
 def cores() -> int:
