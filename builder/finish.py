@@ -1,6 +1,5 @@
 """What is done to finished HTML for the theme that the site has now: names for a screen reader,
-less markup in code, a search that waits until it is used, and a preview for those to whom a link is
-sent.
+less markup in code, and a search that waits until it is used.
 
 All of it can be deleted without losing a word or a number of a page. It stands on the markup of
 Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
@@ -11,15 +10,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
-PREVIEW = "assets/screenshot-light.png"  # the picture that a link to the site is shown with
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
@@ -187,15 +184,6 @@ def plain_names(content: str) -> str:
     return found
 
 
-def with_preview(page: str, preview: Mapping[str, str]) -> str:
-    """A rendered page with Open Graph properties in its head."""
-    tags = "".join(
-        f'<meta property="{name}" content="{html.escape(content)}">'
-        for name, content in preview.items()
-    )
-    return page.replace("</head>", f"{tags}</head>", 1)
-
-
 def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
     """What Markdown made of a page, lighter, and the list that belongs to its copy buttons.
 
@@ -205,9 +193,9 @@ def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
     return with_copy_buttons(told), listed
 
 
-def page(output: str, preview: Mapping[str, str]) -> str:
-    """A page as the theme made it, finished. preview: Open Graph properties."""
-    return with_preview(settled(with_colours(named_landmarks(output))), preview)
+def page(output: str) -> str:
+    """A page as the theme made it, finished."""
+    return settled(with_colours(named_landmarks(output)))
 
 
 _TRIMMED = (

@@ -223,22 +223,14 @@ def on_env(env: Environment, **_: Any) -> Environment:
     return env
 
 
-def on_post_page(output: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+def on_post_page(output: str, **_: Any) -> str:
     """The finished page."""
-    preview = {
-        "og:type": "website" if page.is_homepage else "article",
-        "og:site_name": config.site_name,
-        "og:title": str(page.title or config.site_name),
-        "og:description": str(page.meta.get("description") or config.site_description),
-        "og:url": page.canonical_url or "",
-        "og:image": f"{config.site_url}{finish.PREVIEW}",
-    }
-    return finish.page(output, preview)
+    return finish.page(output)
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
     """The page for addresses that do not exist opens like the others."""
-    return finish.page(output_content, {}) if template_name == "404.html" else output_content
+    return finish.page(output_content) if template_name == "404.html" else output_content
 
 
 @event_priority(-100)  # after the search plugin

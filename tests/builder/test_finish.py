@@ -19,7 +19,6 @@ from builder.finish import (
     settled,
     with_colours,
     with_copy_buttons,
-    with_preview,
     write_policy,
 )
 
@@ -75,17 +74,6 @@ def test_code_keeps_its_text_and_its_colours() -> None:
     lighter = plain_names(code)
     assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
     assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi", "sd", "c1"]
-
-
-def test_preview_stands_in_the_head_and_is_escaped() -> None:
-    page = with_preview("<head><title>t</title></head><body></head>", {"og:title": 'A & "B"'})
-    meta = '<meta property="og:title" content="A &amp; &quot;B&quot;">'
-    assert page == f"<head><title>t</title>{meta}</head><body></head>"
-
-
-def test_preview_stands_in_the_first_head_alone() -> None:
-    page = "<head></head><script>'</head>'</script>"
-    assert with_preview(page, {"og:title": "t"}).count("og:title") == 1
 
 
 def test_copy_button_names_what_the_page_shows() -> None:

@@ -32,18 +32,6 @@ def test_the_notebook_alone_is_not_searched_and_described() -> None:
     assert other.meta == {}
 
 
-def test_a_link_to_a_page_is_shown_with_its_title_and_description() -> None:
-    told = page("a.md", title="A", canonical_url="https://a.test/a/", is_homepage=False)
-    told.meta["description"] = "Of A."
-    home = page("index.md", title=None, canonical_url=None, is_homepage=True)
-    found = [hook.on_post_page("<head></head>", page=one, config=CONFIG) for one in (told, home)]
-    for said in ('og:type" content="article', "Of A.", 'og:title" content="A"', "test/a/"):
-        assert said in found[0], said
-    for said in ('og:type" content="website', "A site.", 'og:title" content="Small"', 'url" con'):
-        assert said in found[1], said
-    assert all("https://a.test/assets/screenshot-light.png" in one for one in found)
-
-
 def test_of_the_templates_the_page_of_what_is_not_there_is_finished() -> None:
     text = "<title>t</title>"
     assert hook.on_post_template(text, template_name="sitemap.xml") == text
