@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import doctest
 import functools
-import hashlib
 import html
 import io
 import itertools
@@ -25,7 +24,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
-from builder.kept import made_once
 from builder.outline import Symbol
 from builder.readings import reading, readings
 from builder.runner import Run
@@ -705,13 +703,7 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
         file.relative_to(root / "snippets").as_posix(): sources.content(file)
         for file in sorted(files)
     }
-    if sources.cache is None:
-        return _archive(contents)
-    place = sources.cache / "bundles" / f"{names[0]}.zip"
-    key = hashlib.sha256()
-    for told in (part for name, content in contents.items() for part in (name.encode(), content)):
-        key.update(f"{len(told)} ".encode() + told)
-    return made_once(place, key.hexdigest(), functools.partial(_archive, contents))
+    return _archive(contents)
 
 
 def _archive(contents: Mapping[str, bytes]) -> bytes:
