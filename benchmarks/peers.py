@@ -341,7 +341,9 @@ class Peer:
         """The project under the builder's own server with live reload."""
         port = free_port()
         if self.name == "mkdocs-jupyter":
-            command = self.command("mkdocs", "serve", "--livereload", "-a", f"127.0.0.1:{port}")
+            command = self.command(
+                "mkdocs", "serve", "--livereload", "--dirty", "-a", f"127.0.0.1:{port}"
+            )
         else:
             written = ["_build", "*/__pycache__/*"]
             if self.name == "sphinx-gallery":

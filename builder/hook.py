@@ -276,7 +276,7 @@ def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
 
 def _tell_all_is_there(address: str) -> None:
     wrong = sum(run.failed for run in _State.made.runs)
-    but = f", but for what {wrong} modules failed at" if wrong else ""
+    but = f", but for what failed, of modules {wrong}" if wrong else ""
     log.info("All is there after %.1f s%s: %s", time.monotonic() - _State.started, but, address)
 
 
