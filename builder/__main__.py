@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from builder import ROOT, BuildError
-from builder.runner import TIMEOUT_S, default_cache, failure_report, run_all
+from builder import ROOT, BuildError, end_in_order
+from builder.runner import TIMEOUT_S, Progress, default_cache, failure_report, run_all
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,14 +58,7 @@ def _run(arguments: list[str]) -> int:
         parser.error(f"--timeout must be a positive number, got {options.timeout:g}")
 
     started = time.perf_counter()
-    ran = 0
-
-    def progress(line: str) -> None:
-        nonlocal ran
-        ran += 1
-        if not options.quiet:
-            print(line, file=sys.stderr, flush=True)
-
+    progress = Progress(str if options.quiet else _say)
     try:
         runs = run_all(
             ROOT,
@@ -82,11 +75,8 @@ def _run(arguments: list[str]) -> int:
     if report:
         print(report, file=sys.stderr)
     elif not options.quiet:
-        elapsed = time.perf_counter() - started
-        print(
-            f"{len(runs)} modules: {ran} run, {len(runs) - ran} from the cache, {elapsed:.1f} s",
-            file=sys.stderr,
-        )
+        known, elapsed = len(runs) - progress.ran, time.perf_counter() - started
+        _say(f"{len(runs)} modules: {progress.ran} run, {known} from the cache, {elapsed:.1f} s")
     return 1 if report else 0
 
 
@@ -106,21 +96,19 @@ def _expand(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     try:
         site = site_of(ROOT, os.environ)
         cache = default_cache(ROOT)
         sources = Sources(ROOT, cache)
-        runs = run_all(ROOT, cache, progress=progress, sources=sources)
+        runs = run_all(ROOT, cache, progress=Progress(_say), sources=sources)
         made = expand(ROOT, site, runs, sources=sources)
         write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT, os.environ), site)
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except OSError as problem:
-        print(f"error: cannot write {problem.filename}: {problem.strerror}", file=sys.stderr)
+        where = problem.filename or options.folder
+        print(f"error: cannot write {where}: {problem.strerror}", file=sys.stderr)
         return 2
     print(
         f"{len(made.pages)} pages and {len(made.files)} files in {options.folder}", file=sys.stderr
@@ -128,12 +116,12 @@ def _expand(arguments: list[str]) -> int:
     return 0
 
 
-def _terminate(*_: object) -> None:
-    sys.exit(128 + signal.SIGTERM)  # workers are ended and their folders removed on the way out
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminate)
+    end_in_order()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 import yaml
 
 from builder import SOURCES, BuildError, notebooks, pages
+from builder.kept import UNFINISHED, renewed, write_whole
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
 from builder.source import Module, Sources
@@ -103,6 +102,28 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
     return found[0], text[found.end() :], meta
 
 
+def plain_files(folder: Path) -> list[Path]:
+    """Every file of a folder but for hidden ones. Raises BuildError that names what is neither a
+    file nor a folder: a link may lead to anything on this machine, and would have it published.
+    """
+    found, odd = [], []
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if any(part.startswith(".") for part in place.parts):
+            continue
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            kind = f"a link to {path.readlink()}" if path.is_symlink() else "no plain file"
+            odd.append(f"{folder.name}/{place.as_posix()} is {kind}")
+        elif path.is_file():
+            found.append(path)
+    if odd:
+        raise BuildError(
+            f"all of {folder.name}/ is published, and may hold folders and plain files only:"
+            f" {'; '.join(odd)}"
+        )
+    return found
+
+
 def expand(
     root: Path,
     site: Site,
@@ -155,7 +176,7 @@ def expand(
         if failed and show_failures:
             text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
         if any(run.pending for run in page.runs):
-            text = pages.block(pages.pending_box(runs)) + "\n" + text
+            text = pages.block(pages.PENDING) + "\n" + text
         made.pages[source.path] = source.head + text
     _add_files(made, site, written, used, by_name, sources, known.cards)
     return made
@@ -165,7 +186,9 @@ def _read(root: Path, site: Site, problems: list[str]) -> list[_Source]:
     """The pages as written: those of the navigation in its order, then the others."""
     place = {path: number for number, path in enumerate(site.order)}
     found = []
-    for file in sorted((root / "docs").rglob("*.md")):
+    for file in plain_files(root / "docs"):
+        if file.suffix != ".md":
+            continue
         path = file.relative_to(root / "docs").as_posix()
         try:
             found.append(_Source(path, *front_matter(path, file.read_text(encoding="utf-8-sig"))))
@@ -322,32 +345,24 @@ def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) ->
     """
     if made.problems:
         raise BuildError(f"{len(made.problems)} failed:\n" + "\n".join(made.problems))
-    if folder.exists() and not (folder / MARK).is_file() and any(folder.iterdir()):
+    there = list(folder.iterdir()) if folder.exists() else []
+    strange = [entry for entry in there if not entry.name.startswith(UNFINISHED)]
+    if strange and not (folder / MARK).is_file():
         raise BuildError(f"{folder} holds files that were not written here; name another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with renewed(folder) as fresh:
         docs = fresh / "docs"
-        shutil.copytree(root / "docs", docs, ignore=shutil.ignore_patterns("*.md"))
+        for file in plain_files(root / "docs"):
+            if file.suffix != ".md":
+                write_whole(docs / file.relative_to(root / "docs"), file.read_bytes())
         for path, text in made.pages.items():
-            _put(docs / path, text.encode())
+            write_whole(docs / path, text.encode())
         for path, content in made.files.items():
-            _put(docs / path, content if isinstance(content, bytes) else content.read_bytes())
+            write_whole(
+                docs / path, content if isinstance(content, bytes) else content.read_bytes()
+            )
         if site.notebook:
             book = json.loads((docs / "downloads" / COMPANION).read_bytes())
             text = notebooks.as_markdown(book, made.figures, site.notebook["description"])
-            _put(docs / "notebook.md", text.encode())
-        (fresh / "mkdocs.yml").write_text(config, encoding="utf-8")
-        (fresh / MARK).write_text("python -m builder expand\n", encoding="utf-8")
-        old = fresh.with_name(f"{fresh.name}-old")
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _put(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
+            write_whole(docs / "notebook.md", text.encode())
+        write_whole(fresh / "mkdocs.yml", config.encode())
+        write_whole(fresh / MARK, b"python -m builder expand\n")

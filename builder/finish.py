@@ -1,6 +1,5 @@
 """What is done to finished HTML for the theme that the site has now: names for a screen reader,
-less markup in code, a search that waits until it is used, and a preview for those to whom a link is
-sent.
+less markup in code, and a search that waits until it is used.
 
 All of it can be deleted without losing a word or a number of a page. It stands on the markup of
 Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
@@ -11,17 +10,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import itertools
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
-PREVIEW = "assets/screenshot-light.png"  # the picture that a link to the site is shown with
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
@@ -189,15 +184,6 @@ def plain_names(content: str) -> str:
     return found
 
 
-def with_preview(page: str, preview: Mapping[str, str]) -> str:
-    """A rendered page with Open Graph properties in its head."""
-    tags = "".join(
-        f'<meta property="{name}" content="{html.escape(content)}">'
-        for name, content in preview.items()
-    )
-    return page.replace("</head>", f"{tags}</head>", 1)
-
-
 def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
     """What Markdown made of a page, lighter, and the list that belongs to its copy buttons.
 
@@ -207,9 +193,9 @@ def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
     return with_copy_buttons(told), listed
 
 
-def page(output: str, preview: Mapping[str, str]) -> str:
-    """A page as the theme made it, finished. preview: Open Graph properties."""
-    return with_preview(settled(with_colours(named_landmarks(output))), preview)
+def page(output: str) -> str:
+    """A page as the theme made it, finished."""
+    return settled(with_colours(named_landmarks(output)))
 
 
 _TRIMMED = (
@@ -258,10 +244,11 @@ def security_policy(pages: Iterable[str], pyodide: str) -> str:
         "img-src": ["'self'", "data:", "blob:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'", *python],
-        "worker-src": ["'self'"],
+        "worker-src": ["'self'", "blob:"],
+        "frame-src": ["'self'"],  # that of Python for the browser
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
-        "frame-ancestors": ["'none'"],
+        "frame-ancestors": ["'self'"],
     }
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
 
@@ -270,25 +257,3 @@ def write_policy(site: Path, pyodide: str) -> None:
     """Leave the policy beside the pages of a built site."""
     pages = (file.read_text(encoding="utf-8") for file in sorted(site.rglob("*.html")))
     (site / POLICY).write_text(f"{security_policy(pages, pyodide)}\n", encoding="utf-8")
-
-
-def read_index(site: Path) -> list[dict[str, Any]]:
-    """What the search of a built site knows, page by page; nothing where there is none."""
-    try:
-        found: list[dict[str, Any]] = json.loads(_index(site).read_text(encoding="utf-8"))["docs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return found
-
-
-def add_to_index(site: Path, before: Sequence[Mapping[str, Any]]) -> None:
-    """Put back what the search knew of pages that it knows nothing of now."""
-    if before and _index(site).is_file():
-        known = json.loads(_index(site).read_text(encoding="utf-8"))
-        pages = {entry["location"].partition("#")[0] for entry in known["docs"]}
-        known["docs"] += [e for e in before if e["location"].partition("#")[0] not in pages]
-        _index(site).write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
-
-
-def _index(site: Path) -> Path:
-    return site / "search" / "search_index.json"

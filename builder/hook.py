@@ -1,7 +1,7 @@
 """MkDocs events: run what needs it, and hand the expanded pages and their files to MkDocs.
 
-A build stops on any failure, and reports all of them. `mkdocs serve` shows the failure on the page
-instead and goes on.
+A build stops on any failure, reports all of them, and leaves the site of the build before. `mkdocs
+serve` shows the failure on the page instead and goes on; what it built before answers meanwhile.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import shutil
 import socket
 import sys
-import tempfile
+import time
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import Environment, FileSystemBytecodeCache
+from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
@@ -28,49 +26,54 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
-from builder import ROOT, BuildError, finish
-from builder.background import Background
+from builder import ROOT, BuildError, end_in_order, finish
 from builder.configuration import site_from
-from builder.expansion import COMPANION, Expansion, expand
-from builder.kept import write_changed
+from builder.expansion import COMPANION, Expansion, expand, plain_files
+from builder.kept import renewed, write_whole
 from builder.maths import MathML
 from builder.rendered import Keeper, put_back, set_aside
-from builder.runner import default_cache, run_all, warm_up
+from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
 from builder.source import Sources
 
 log = logging.getLogger("mkdocs.hooks.builder")
-MORE = "more"  # changes when modules have finished
 
 
 class _State:
-    folder: tempfile.TemporaryDirectory[str] | None = None  # of the pages, while MkDocs serves them
-    background: Background | None = None  # of the modules, meanwhile
+    serving = False  # the pages show what failed
+    started = 0.0
     free = False  # whether the address of the server was, when it started
-    dirty = False  # whether only what changed is rendered again
-    index: list[dict[str, Any]] = []  # noqa: RUF012 (what the search knew before)
+    first = False  # of what a server builds: it does not wait for the modules
+    site = ""  # the folder of the site
+    writing = contextlib.ExitStack()  # it, meanwhile in another
     made = Expansion()
     keeper: Keeper | None = None  # of pages that Markdown has made
     aside: dict[str, list[str]] = {}  # noqa: RUF012 (HTML of pages that it makes now)
     wrong: list[str] = []  # noqa: RUF012 (formulas and lines that could not be converted)
 
 
-def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
     """Remember whether a failure stops the build or is shown on the page, and start the process
     that modules fork from while MkDocs reads its configuration.
     """
-    _State.dirty = dirty
+    end_in_order()
+    _State.serving = command == "serve"
+    _State.first = _State.serving and "--no-livereload" not in sys.argv
+    _State.started = time.monotonic()
     warm_up()
-    if command == "serve":
-        _State.folder = tempfile.TemporaryDirectory(prefix="pages-")
-        more = Path(_State.folder.name, MORE)
-        more.touch()
-        _State.background = Background(ROOT, default_cache(ROOT), more, log.info)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the formula converter, which lives here and not on the import path of MkDocs."""
-    if _State.background and not _State.free:
+    """Look at what is to be published before MkDocs follows links in it, write beside the site that
+    is there, and add the formula converter, which is not on the import path of MkDocs.
+    """
+    if _State.serving and not _State.free:
         _State.free = _expect_free(config.dev_addr.host, config.dev_addr.port)
+    try:
+        plain_files(Path(config.docs_dir))
+    except BuildError as problem:
+        raise PluginError(str(problem)) from problem
+    _State.site = config.site_dir
+    config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     if not any(isinstance(extension, MathML) for extension in config.markdown_extensions):
         config.markdown_extensions.append(MathML())  # type: ignore[arg-type]
     return config
@@ -97,16 +100,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     cache = default_cache(ROOT)
     sources = Sources(ROOT, cache)
     try:
-        if serving := _State.background:
-            runs = serving.runs()
-        else:
-            runs = run_all(ROOT, cache, progress=log.info, sources=sources)
+        runs = known_runs(ROOT, cache, sources) if _State.first else []
+        if not _State.first:
+            again = not _State.serving  # an author has seen what failed
+            told = Progress(log.info)
+            runs = run_all(ROOT, cache, progress=told, again=again, sources=sources)
         made = _State.made = expand(
-            ROOT,
-            site_from(config),
-            runs,
-            sources=sources,
-            show_failures=serving is not None,
+            ROOT, site_from(config), runs, sources=sources, show_failures=_State.serving
         )
     except BuildError as problem:
         raise PluginError(str(problem)) from problem
@@ -128,69 +128,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-class _Kept(File):
-    """A file of the cache, which the site has under another name where that can be: figures are
-    many and large.
-    """
-
-    def is_modified(self) -> bool:
-        """Whether the site has another one, newer or older: the last edit may have been undone."""
-        try:
-            here, there = Path(self.abs_src_path or "").stat(), Path(self.abs_dest_path).stat()
-        except OSError:
-            return True
-        return (here.st_mtime_ns, here.st_size) != (there.st_mtime_ns, there.st_size)
-
-    def copy_file(self, dirty: bool = False) -> None:
-        """Put it in its place, with its time; as a copy on another file system, or without links.
-
-        dirty: whether one that is there may stay.
-        """
-        if dirty and not self.is_modified():
-            return
-        kept, place = Path(self.abs_src_path or ""), Path(self.abs_dest_path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        try:
-            place.hardlink_to(kept)
-        except OSError:
-            shutil.copy2(kept, place)
-
-
 def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
-    """In memory for a build; as a file that changes only with its content while MkDocs serves, so
-    that it knows what to render again.
-    """
     if isinstance(content, Path):
-        return _Kept.generated(config, path, abs_src_path=str(content))
-    if _State.folder is None and path != COMPANION:
+        return File.generated(config, path, abs_src_path=str(content))
+    if path != COMPANION:
         return File.generated(config, path, content=content)
-    folder = _State.folder.name if _State.folder else str(default_cache(ROOT) / "notebook")
-    write_changed(Path(folder, path), content)
-    return File(path, folder, config.site_dir, config.use_directory_urls)
+    kept = default_cache(ROOT) / "notebook"  # mkdocs-jupyter reads a file
+    write_whole(kept / path, content)
+    return File(path, str(kept), config.site_dir, config.use_directory_urls)
 
 
 def _stop_on(problems: list[str]) -> None:
-    if problems and _State.folder is not None:
+    if problems and _State.serving:
         log.error("\n".join(problems))
     elif problems:
         raise PluginError(f"{len(problems)} failed:\n" + "\n".join(problems))
 
 
 def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
-    """Find the pages that were made before, and begin with the last ones in another process."""
-    keeper = _State.keeper = Keeper(default_cache(ROOT), config, files)
-
-    def make(page: Page) -> None:
-        page.read_source(config)
-        page.markdown = on_page_markdown(page.markdown or "", page=page, config=config)
-        if page.markdown:
-            page.render(config, files)
-            on_page_content(page.content or "", page=page, config=config, files=files)
-
-    if _State.folder is None:  # a server shows one page after the other
-        written = [file for file in files.documentation_pages() if file.src_uri != COMPANION]
-        keeper.begin_from_the_end([file.page for file in written if file.page], make)
+    """Find the pages that were made before."""
+    _State.keeper = Keeper(default_cache(ROOT), config, files)
     return nav
 
 
@@ -260,58 +217,73 @@ on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and keep the compiled templates."""
-    if _State.keeper:
-        _State.keeper.end()
+    """Stop before anything is written when a page is wrong."""
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
-    compiled = default_cache(ROOT) / "templates"
-    with contextlib.suppress(OSError):
-        compiled.mkdir(parents=True, exist_ok=True)
-    if os.access(compiled, os.W_OK):
-        env.bytecode_cache = FileSystemBytecodeCache(str(compiled))
     return env
 
 
-def on_post_page(output: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+def on_post_page(output: str, **_: Any) -> str:
     """The finished page."""
-    preview = {
-        "og:type": "website" if page.is_homepage else "article",
-        "og:site_name": config.site_name,
-        "og:title": str(page.title or config.site_name),
-        "og:description": str(page.meta.get("description") or config.site_description),
-        "og:url": page.canonical_url or "",
-        "og:image": f"{config.site_url}{finish.PREVIEW}",
-    }
-    return finish.page(output, preview)
+    return finish.page(output)
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
     """The page for addresses that do not exist opens like the others."""
-    return finish.page(output_content, {}) if template_name == "404.html" else output_content
-
-
-def on_pre_build(config: MkDocsConfig, **_: Any) -> None:
-    """What the search knows, of which `--dirty` renders a part again."""
-    _State.index = finish.read_index(Path(config.site_dir)) if _State.dirty else []
+    return finish.page(output_content) if template_name == "404.html" else output_content
 
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """The search goes on knowing the pages that were not rendered again; and the policy."""
-    finish.add_to_index(Path(config.site_dir), _State.index)
-    if _State.folder is None:
+    """The policy, and all in its place."""
+    if not _State.serving:
         finish.write_policy(Path(config.site_dir), site_from(config).pyodide)
+    config.site_dir = _State.site
+    _State.writing.close()
+
+
+def on_build_error(error: Exception, **_: Any) -> None:
+    """Nothing of the site that was not finished is left; and what a disk says is one sentence."""
+    _discard(error)
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        raise PluginError(f"the site is as it was: {error.strerror}{where}") from error
 
 
 def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
-    """Build again when more modules have run."""
-    if _State.folder:
-        server.watch(str(Path(_State.folder.name, MORE)))
+    """Answer with what is there while more is built, at first all that waits for the modules."""
+    build = server.builder
+
+    def build_meanwhile() -> None:
+        with server._epoch_cond:  # requests wait while the site that is wanted is another
+            wanted, server._wanted_epoch = server._wanted_epoch, server._visible_epoch
+            server._epoch_cond.notify_all()
+        first, _State.first = _State.first, False
+        build()
+        server._wanted_epoch = wanted
+        if first:
+            _tell_all_is_there(server.url)
+
+    server.builder = build_meanwhile
+    _State.first = any(run.pending for run in _State.made.runs)
+    if _State.first:
+        server._want_rebuild = True
+        log.info("The pages are there; figures and numbers follow when all modules have run")
+    else:
+        _tell_all_is_there(server.url)
     return server
 
 
+def _tell_all_is_there(address: str) -> None:
+    wrong = sum(run.failed for run in _State.made.runs)
+    but = f", but for what failed, of modules {wrong}" if wrong else ""
+    log.info("All is there after %.1f s%s: %s", time.monotonic() - _State.started, but, address)
+
+
 def on_shutdown() -> None:
-    """Remove the served pages."""
-    if _State.folder:
-        _State.folder.cleanup()
+    """Nothing of the site that was not finished is left."""
+    _discard(SystemExit())
+
+
+def _discard(reason: BaseException) -> None:
+    _State.writing.__exit__(type(reason), reason, reason.__traceback__)

@@ -1,35 +1,57 @@
-"""Files of the cache: whole or not there, and found under the key that they were made for only."""
+"""What a build writes: files and folders, whole or not at all, and, in the cache, found under the
+key that they were made for only.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, in a folder that is made if need be. Raises OSError."""
+    """Write a file, whole or not at all, in a folder that is made if need be. Raises OSError that
+    names it.
+    """
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         unfinished.write_bytes(content)
         unfinished.replace(file)
+    except OSError as problem:  # of a full disk, Python does not say which file it was
+        raise OSError(problem.errno, problem.strerror, str(file)) from problem
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def write_changed(file: Path, content: bytes) -> None:
-    """Write a file as `write_whole` does, unless it holds this already: its time says when it last
-    changed. Raises OSError.
+UNFINISHED = ".new-"  # begins the name of what `renewed` writes in, and a killed process leaves
+
+
+@contextlib.contextmanager
+def renewed(folder: Path) -> Iterator[Path]:
+    """An empty folder for what shall be in another, where it gets when all of it is written; when
+    something fails, that one stays as it is. Raises OSError.
     """
+    fresh = (
+        folder / f"{UNFINISHED}{os.getpid()}"
+    )  # in the same file system, and gone with the next one
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
     try:
-        if file.read_bytes() == content:
-            return
-    except FileNotFoundError:
-        pass
-    write_whole(file, content)
+        yield fresh
+        written, before = sorted(fresh.iterdir()), fresh / ".old"
+        before.mkdir()
+        for entry in [entry for entry in folder.iterdir() if entry != fresh]:
+            entry.rename(before / entry.name)
+        for entry in written:
+            entry.rename(folder / entry.name)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        with contextlib.suppress(OSError):  # unless there is something in it
+            folder.rmdir()
 
 
 def remember(file: Path, key: str, content: bytes) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import doctest
 import functools
-import hashlib
 import html
 import io
 import itertools
@@ -25,7 +24,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
-from builder.kept import made_once
 from builder.outline import Symbol
 from builder.readings import reading, readings
 from builder.runner import Run
@@ -43,6 +41,8 @@ _EXERCISES = re.compile(r"^## Exercises\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DO
 _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
 _AUTHOR = re.compile(r"\w+")
 _YEAR = re.compile(r"\(\d{4}\)")
+_NO_BAR = re.compile(r"`[^`]*`|\\\|")  # what is none between cells
+_LINKED = re.compile(r"\]\(\s*(?:<|&lt;)?\s*([a-z][\w+.-]*):", re.IGNORECASE)
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
@@ -50,6 +50,10 @@ _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
+PENDING = (  # what a reader of `mkdocs serve` sees above a page whose modules have not all run
+    '<p class="pending" role="status">Figures and numbers of this page are being computed.'
+    " It shows them as soon as all modules have run.</p>"
+)
 WIDEST = 99  # characters of a value in a line
 KINDS = ("identity", "published", "simulation", "measured")
 
@@ -208,6 +212,11 @@ class Page:
     figures_shown: list[str] = field(default_factory=list)
 
     @functools.cached_property
+    def waits(self) -> bool:
+        """Whether there are modules that have not run, so that what it shows is not all there."""
+        return any(run.pending for run in self.every_run)
+
+    @functools.cached_property
     def of_the_site(self) -> dict[str, int | float]:
         """`site_values` of every run."""
         return site_values(self.every_run)
@@ -242,15 +251,21 @@ def module_names_of(
 
 def expand(markdown: str, page: Page) -> str:
     """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
-    lines, fence, opened = [], "", 0
+    lines, fence, opened, cells = [], "", 0, 0
     for number, line in enumerate(markdown.split("\n"), page.first_line):
         mark = _FENCE.match(line)
+        told = line.startswith("|") or _ALONE.match(line)
         if mark and not fence:
             fence, opened = mark[1], number
         elif mark and line.strip() == fence:
             fence = ""
         elif not fence and "{{ " in line:
             line = _expand_line(line, page, number)
+        for row in line.split("\n") if told and not fence else [""]:
+            wanted, cells = cells, _cells(row)
+            if cells and wanted and cells != wanted and not page.waits:
+                wrong = f"{cells} cells in a table of {wanted}: {row[:80]}"
+                page.errors.append(f"docs/{page.path}:{number}: {wrong}")
         lines.append(line)
     if fence:
         page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
@@ -262,6 +277,14 @@ def expand(markdown: str, page: Page) -> str:
         question = block(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
+
+
+def _cells(row: str) -> int:
+    """Cells in a row of a table, of which Markdown would drop those that are too many; 0 of another
+    line.
+    """
+    bare = _NO_BAR.sub("", row.strip())
+    return bare.count("|") - 1 if bare.startswith("|") else 0
 
 
 def _notation_note(page: Page) -> str:
@@ -289,25 +312,16 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if _BLOCK.match(stripped := line.strip()) and stripped.split()[1] in _BLOCKS:
             raise BuildError(f"{stripped} must begin its line")
         if value and isinstance(found := _found(page, value[1]), str):
-            return found  # Markdown that the module wrote
+            return _safely_linked(value[1], found)  # Markdown that the module wrote
         line = _VALUE.sub(lambda match: _value(page, match), line)
         if "{{ " in line:
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
-        if any(run.pending for run in page.runs):
+        if page.waits:
             return block('<p class="pending">…</p>') if directive else _VALUE.sub("…", line)
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return block(error_box(str(problem)))
     return line
-
-
-def pending_box(runs: Sequence[Run]) -> str:
-    """What a reader of `mkdocs serve` sees above a page whose modules have not all run yet."""
-    left = sum(run.pending for run in runs)
-    return (
-        f'<p class="pending" role="status">{len(runs) - left} of {len(runs)} modules have run.'
-        " Figures and numbers of this page fill in as they finish.</p>"
-    )
 
 
 def error_box(message: str) -> str:
@@ -346,7 +360,17 @@ def _value(page: Page, match: re.Match[str]) -> str:
     if line[: match.start()].count("`") % 2:
         return text.replace("`", "\N{PRIME}")
     escaped = html.escape(text, quote=False)
-    return escaped if line.startswith("|") else _MARKDOWN.sub(r"\\\1", escaped)
+    if line.startswith("|"):
+        return _safely_linked(name, escaped)
+    return _MARKDOWN.sub(r"\\\1", escaped)
+
+
+def _safely_linked(name: str, markdown: str) -> str:
+    """Markdown of a value, which may link to pages and to other sites, and run nothing."""
+    for scheme in _LINKED.findall(markdown):
+        if scheme.lower() not in ("http", "https", "mailto"):
+            raise BuildError(f"value {name} links to {scheme}:…, which is no page and no site")
+    return markdown
 
 
 def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
@@ -685,13 +709,7 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
         file.relative_to(root / "snippets").as_posix(): sources.content(file)
         for file in sorted(files)
     }
-    if sources.cache is None:
-        return _archive(contents)
-    place = sources.cache / "bundles" / f"{names[0]}.zip"
-    key = hashlib.sha256()
-    for told in (part for name, content in contents.items() for part in (name.encode(), content)):
-        key.update(f"{len(told)} ".encode() + told)
-    return made_once(place, key.hexdigest(), functools.partial(_archive, contents))
+    return _archive(contents)
 
 
 def _archive(contents: Mapping[str, bytes]) -> bytes:

@@ -1,5 +1,4 @@
-"""What MkDocs made of the Markdown of a page, kept: that is most of a build in which little has
-changed, and of one in which all has a second process makes the other half.
+"""What MkDocs made of the Markdown of a page, kept: half of a build in which little has changed.
 
 For a page whose text is known MkDocs converts nothing, and its page object gets what it would have
 of the conversion: HTML, table of contents, anchors, and the links to anchors, which MkDocs goes on
@@ -12,11 +11,8 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import multiprocessing
 import re
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +26,6 @@ from builder.kept import recall, remember
 
 MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
 OURS = ("finish.py", "hook.py", "maths.py", "rendered.py")
-WORTH_A_PROCESS = 8  # pages; to make one takes a tenth of a second
-PATIENCE_S = 10.0  # with that process when all pages are made
 LONG = 500  # characters of a line of HTML that is worth setting aside
 _FINISHED = re.compile(rf"^<(?!.* id=).{{{LONG},}}$", re.MULTILINE)  # which holds no anchor
 _PLACE = re.compile(r'<div data-finished="(\d+)"></div>')
@@ -96,7 +90,6 @@ class Keeper:
         self._made_by = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
         self._found: dict[str, bytes] = {}
         self._keys: dict[str, str] = {}  # of pages that are being made
-        self._ahead: Any = None
         _OF_PAGES.addFilter(_SAID)
         if not _OF_PAGES.isEnabledFor(logging.INFO):
             _OF_PAGES.setLevel(logging.INFO)
@@ -149,30 +142,6 @@ class Keeper:
 
     def _place(self, page: Page) -> Path:
         return self.folder / f"{page.file.src_uri.replace('/', '.')}.json"
-
-    def begin_from_the_end(self, pages: Sequence[Page], make: Callable[[Page], object]) -> None:
-        """Let another process make the pages that this one comes to last, and keep them: this one
-        finds them when it gets there.
-        """
-        if sys.platform == "linux" and len(pages) >= WORTH_A_PROCESS:
-            fork = multiprocessing.get_context("fork")
-            self._ahead = fork.Process(target=_make_all, args=(pages[::-1], make), daemon=True)
-            self._ahead.start()
-
-    def end(self) -> None:
-        """Wait for that process, which is at its last page by now, or hangs."""
-        if self._ahead:
-            self._ahead.join(PATIENCE_S)
-            self._ahead.kill()
-            self._ahead = None
-
-
-def _make_all(pages: Sequence[Page], make: Callable[[Page], object]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked for it ends it
-    _MKDOCS.handlers.clear()  # this process finds out what to say again
-    _MKDOCS.propagate = False
-    for page in pages:
-        make(page)
 
 
 def _plain(entry: AnchorLink) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -29,7 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from builder import PACKAGE, ROOT, SOURCES, BuildError, worker
+from builder import PACKAGE, ROOT, SOURCES, BuildError, undisturbed, worker
 from builder.outline import Outline
 from builder.source import (
     Sources,
@@ -50,9 +49,6 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
 }
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
-UNREADABLE = (  # what reading a damaged record may end in
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
-)
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED = builder_digest()
 _RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files", "of"}
@@ -151,6 +147,42 @@ def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:
     return Run(name, folder, record)
 
 
+def known_runs(root: Path, cache: Path, sources: Sources) -> list[Run]:
+    """A record for each module, with nothing run: from the cache, or pending and with no more than
+    the module's text.
+    """
+    found = []
+    for name in module_names(root):
+        pending = worker.empty_record() | sources.described(name) | {"pending": True}
+        found.append(cached(root, cache, name, sources=sources) or Run(name, cache, pending))
+    return found
+
+
+class Progress:
+    """Tells how far a run is: on a terminal in one line, which it writes again and again; elsewhere
+    now and then, unless few modules run.
+    """
+
+    FEW, EVERY_S, WIDTH = 8, 10.0, 79
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        """tell: is given the lines that stay."""
+        self.tell, self.ran, self._told = tell, 0, time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        """A module has run: a line that begins with `[count/total]`."""
+        self.ran += 1
+        count, total = map(int, re.findall(r"\d+", line)[:2])
+        now = time.monotonic()
+        if total <= self.FEW or count == total or "FAILED" in line:
+            self.tell(line)
+        elif sys.stderr.isatty():
+            print(f"\033[K{line[: self.WIDTH]}", end="\r", file=sys.stderr, flush=True)
+        elif now - self._told > self.EVERY_S:
+            self._told = now
+            self.tell(line)
+
+
 def run_all(
     root: Path,
     cache: Path,
@@ -191,7 +223,6 @@ def run_all(
         if builder_digest() != _LOADED:
             raise BuildError("the builder was edited since it started; stop it and start again")
         _prepare(cache)
-        missing.sort(key=lambda name: _expected(sources, cache, name), reverse=True)
         for count, run in enumerate(
             _execute(sources, cache, missing, jobs or cores(), timeout_s), 1
         ):
@@ -204,27 +235,6 @@ def run_all(
                 verdict = f"{run.seconds:.1f} s"
             progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
     return [done[name] for name in wanted]
-
-
-def _expected(sources: Sources, cache: Path, name: str) -> tuple[float, int]:
-    """How long a module will run, to begin with the longest, so that none runs on alone at the end:
-    as long as last time; when nothing is known of that, longer the more text there is to it and all
-    that it imports.
-    """
-    files, _ = sources.dependencies(module_path(sources.root, name))
-    return _last_seconds(cache, name), sum(len(sources.content(file)) for file in files)
-
-
-def _last_seconds(cache: Path, name: str) -> float:
-    """Processor time of a module's newest run that is still known; infinite when none is."""
-    newest, seconds = 0.0, math.inf
-    for file in (cache / name).glob("*/record.json"):
-        with contextlib.suppress(*UNREADABLE):
-            made = file.stat().st_mtime
-            record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
-            if made > newest:
-                newest, seconds = made, float(sum(record["seconds"].values()))
-    return seconds
 
 
 def cores() -> int:
@@ -304,7 +314,9 @@ def _execute(
     try:
         while waiting or running:
             while waiting and len(running) < jobs:  # what is newer than sources runs again
-                running.append(_start(context, idle, sources, cache, waiting.pop(0), timeout_s))
+                with undisturbed():
+                    started = _start(context, idle, sources, cache, waiting.pop(0), timeout_s)
+                    running.append(started)
             pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
             told = multiprocessing.connection.wait([job.worker.asked for job in running], pause)
             for job in list(running):
@@ -319,9 +331,9 @@ def _execute(
                     job.worker.end()
                 else:
                     continue
-                running.remove(job)
                 sources = sources.as_now()
                 run = _finish(sources, cache, job, timeout_s)
+                running.remove(job)
                 attempts[job.name] += 1
                 if run:
                     yield run

@@ -152,6 +152,16 @@ class _Run:
 
         sys.addaudithook(hook)
 
+    def functions(self, module: ModuleType, prefix: str) -> dict[str, Callable[..., Any]]:
+        """The module's functions of one kind, each of which has a name that files can have."""
+        from serving_mathematics import checks
+
+        found = checks.functions(module, prefix)
+        for name in [name for name in found if not name.isidentifier() or name == prefix]:
+            problem = ValueError(f"{name!r} is no name that a function can be defined under")
+            self.failures.append(self.failure(name, problem, _line(found.pop(name))))
+        return found
+
     def checks(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
         from serving_mathematics import checks
 
@@ -211,7 +221,7 @@ class _Run:
         card = without_words(light)
         drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
         for variant, svg in drawings.items():
-            (self.folder / f"{short}-{variant}.svg").write_text(svg, encoding="utf-8")
+            write_whole(self.folder / f"{short}-{variant}.svg", svg.encode())
         width, height = figure.get_size_inches()
         return _caption(function.__doc__) | {
             "name": short,
@@ -263,8 +273,6 @@ class _Run:
         needs: its optional packages, as pip calls them. A module for which one is not installed is
         left alone, and its record says so.
         """
-        from serving_mathematics import checks
-
         if absent := absent_packages(needs):
             return empty_record() | {"needs": needs, "absent": absent}
         self.watch_reads()
@@ -273,10 +281,10 @@ class _Run:
         if module is not None:
             found["doc"] = inspect.cleandoc(module.__doc__ or "")
             found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
-            found["checks"] = self.checks(checks.functions(module, "check_"))
-            figures = checks.functions(module, "figure_")
+            found["checks"] = self.checks(self.functions(module, "check_"))
+            figures = self.functions(module, "figure_")
             found["figures"] = self.figures(figures)
-            found["sliders"] = self.sliders(checks.functions(module, "slider_"), figures)
+            found["sliders"] = self.sliders(self.functions(module, "slider_"), figures)
             example = vars(module).get("example")
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))

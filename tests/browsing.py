@@ -27,6 +27,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    policed = True
     extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
         ".wasm": "application/wasm",
         ".mjs": "text/javascript",
@@ -41,7 +42,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         """With the policy that came with the site, as a web server would send it."""
         policy = Path(self.directory, POLICY)
-        if policy.is_file():
+        if self.policed and policy.is_file():
             self.send_header("Content-Security-Policy", policy.read_text(encoding="utf-8").strip())
         super().end_headers()
 
@@ -57,9 +58,10 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def served(site: Path) -> Iterator[str]:
-    """The address of the site on a free port."""
-    handler = functools.partial(_Quiet, directory=str(site))
+def served(site: Path, *, policed: bool = True) -> Iterator[str]:
+    """The address of the site on a free port. policed: by a host that sends headers."""
+    kind = _Quiet if policed else type("_Unpoliced", (_Quiet,), {"policed": False})
+    handler = functools.partial(kind, directory=str(site))
     try:
         server = _Server(("127.0.0.1", 0), handler)
     except OSError as problem:

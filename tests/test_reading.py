@@ -267,6 +267,17 @@ def test_an_address_that_is_not_there_leads_on(page: Page, origin: str, site: Pa
     expect(page.locator(".md-search-result__item > a").first).to_be_visible()
 
 
+@pytest.mark.parametrize("path", ["%zz/", "definitions/%ff%fe/", "%"])
+def test_an_address_that_is_no_text_is_read_as_it_stands(
+    path: str, page: Page, origin: str, site: Path
+) -> None:
+    wrong: list[object] = []
+    page.on("pageerror", lambda problem: wrong.append(problem))
+    lost(page, origin, site, path)
+    expect(page.get_by_role("button", name="search for its words")).to_be_visible()
+    assert wrong == []
+
+
 def test_every_page_is_listed_at_an_absent_address_without_javascript(
     browser: Browser, origin: str
 ) -> None:

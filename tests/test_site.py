@@ -106,6 +106,10 @@ def test_every_page_describes_itself_to_those_it_is_sent_to(site: Path) -> None:
         assert tags.keys() == {
             *("og:type", "og:site_name", "og:title", "og:description", "og:url", "og:image")
         }, file
+        if file.parent != site:  # whose title is the site's
+            told = html.unescape(tags["og:title"])
+            assert f"<title>{told} - {tags['og:site_name']}</title>" in html.unescape(text)
+        assert tags["og:type"] == ("website" if file.parent == site else "article")
         assert len(tags["og:description"]) >= 50
         assert tags["og:url"].startswith("http")
         seen.add(tags["og:description"])

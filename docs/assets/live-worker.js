@@ -11,15 +11,22 @@ const SUMS = {
   "pyodide-lock.json": "sha256-Z+bwti+pctql/CfCizwq04j140OgvmyrlGTR3vBqVKY=",
 };
 
-const text = async (address) => {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+// The worker has no network (live.html): the page fetches for it, until it says that it is ready for what a reader types.
+const asked = [];
+function fetched(address, { integrity } = {}) {
+  const answer = new Promise((...ends) => asked.push(ends));
+  say("fetch", { file: asked.length - 1, address: `${address}`, integrity });
   return answer;
-};
+}
+function arrived({ file, body, type, problem }) {
+  const [done, failed] = asked[file];
+  if (problem) failed(new Error(problem));
+  else done(new Response(body, { headers: { "Content-Type": type } }));
+}
 
 // A module whose bytes are fetched, and so compared with their sum, before they run; import() itself compares nothing.
 async function compared(address) {
-  const content = await (await text(address)).blob();
+  const content = await (await fetch(address)).blob();
   const url = URL.createObjectURL(content.slice(0, content.size, "text/javascript"));
   try {
     return await import(url);
@@ -28,16 +35,8 @@ async function compared(address) {
   }
 }
 
-// What is typed or pasted into the page computes, and reaches nothing: no network, nothing stored, no other worker.
-function offline() {
-  const ways = ["fetch", "XMLHttpRequest", "WebSocket", "WebSocketStream", "WebTransport", "EventSource", "Request", "importScripts", "Worker", "SharedWorker", "BroadcastChannel", "indexedDB", "caches", "navigator"];
-  for (const name of ways)
-    for (let place = self; place; place = Object.getPrototypeOf(place)) delete place[name];
-}
-
 async function start({ pyodide, packages, bundle, engine }) {
   say("status", "Loading Python…");
-  const fetched = fetch;
   let refuse;
   const refused = new Promise((_, reject) => (refuse = reject)); // some of what follows waits for ever instead
   self.fetch = async (address, options) => {
@@ -65,10 +64,10 @@ async function start({ pyodide, packages, bundle, engine }) {
   });
   await Promise.race([refused, adding]);
   say("status", "Unpacking the chapter…");
-  python.unpackArchive(await (await text(bundle)).arrayBuffer(), "zip", { extractDir: "/chapter" });
+  python.unpackArchive(await (await fetch(bundle)).arrayBuffer(), "zip", { extractDir: "/chapter" });
   for (const file of ["live.py", "figures.py"])
-    python.FS.writeFile(`/chapter/${file}`, await (await text(engine + file)).text());
-  offline();
+    python.FS.writeFile(`/chapter/${file}`, await (await fetch(engine + file)).text());
+  say("ready");
   python.runPython("import sys; sys.path.insert(0, '/chapter'); sys.dont_write_bytecode = True");
 }
 
@@ -90,6 +89,7 @@ async function answer({ name, call, text }) {
 }
 
 onmessage = async ({ data }) => {
+  if ("file" in data) return arrived(data);
   try {
     if (!python) await start(data);
     await (data.call ? answer(data) : run(data));

@@ -7,34 +7,55 @@ export const make = (tag, properties = {}, ...children) => {
 
 const absolute = (address) => new URL(address, document.baseURI).href;
 
-// Python in a worker that starts with the first request. `heard` has a function for each kind of message.
+// Python in a worker of a frame that reaches nothing (live.html). It starts with the first request: the page fetches what
+// Python is made of, of these places only, and nothing more once Python is ready. `heard` has a function for each kind
+// of message.
 export function python(settings, heard) {
-  let worker = null;
+  const given = { packages: settings.packages, pyodide: absolute(settings.pyodide), bundle: absolute(settings.bundle), engine: absolute(`${settings.downloads}builder/`) };
+  const places = [given.pyodide, given.bundle, given.engine];
+  let frame = null;
+  let worker = null; // the way to it
   const stop = () => {
-    worker?.terminate();
-    worker = null;
+    worker?.close();
+    frame?.remove();
+    frame = worker = null;
   };
   const broken = (told) => {
     stop();
     heard.broken(told);
   };
+  const fetched = async ({ file, address, integrity }) => {
+    const answer = await fetch(address, integrity ? { integrity } : {});
+    if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+    return { file, body: await answer.arrayBuffer(), type: answer.headers.get("Content-Type") };
+  };
+  const start = () => {
+    let ready = false;
+    const { port1: mine, port2 } = new MessageChannel();
+    const kinds = {
+      fetch: async (asked) => {
+        const may = !ready && places.some((place) => new URL(asked.address).href.startsWith(place));
+        mine.postMessage(await (may ? fetched(asked) : Promise.reject(new Error("nothing is fetched for what runs here")))
+          .catch(({ message }) => ({ file: asked.file, problem: message })));
+      },
+      ready: () => { ready = true; },
+      broken,
+    };
+    mine.onmessage = ({ data: { kind, content } }) => worker === mine && (kinds[kind] ?? heard[kind])(content);
+    worker = mine;
+    frame = make("iframe", { src: new URL("live.html", import.meta.url).href, hidden: true, title: "Python" });
+    frame.setAttribute("sandbox", "allow-scripts");
+    frame.addEventListener("load", async () => {
+      const source = await fetch(new URL("live-worker.js", import.meta.url));
+      frame?.contentWindow.postMessage(await source.text(), "*", [port2]);
+    });
+    document.body.append(frame);
+  };
   return {
     stop,
     ask(request) {
-      if (!worker) {
-        const mine = new Worker(new URL("live-worker.js", import.meta.url), { type: "module" });
-        worker = mine;
-        const hear = (kind, content) => worker === mine && (kind === "broken" ? broken : heard[kind])(content);
-        worker.addEventListener("message", ({ data }) => hear(data.kind, data.content));
-        worker.addEventListener("error", (event) => hear("broken", event.message || "the worker did not start"));
-      }
-      worker.postMessage({
-        ...request,
-        packages: settings.packages,
-        pyodide: absolute(settings.pyodide),
-        bundle: absolute(settings.bundle),
-        engine: absolute(`${settings.downloads}builder/`),
-      });
+      if (!worker) start();
+      worker.postMessage({ ...request, ...given });
     },
   };
 }

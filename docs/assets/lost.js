@@ -11,10 +11,19 @@ function likeness(one, other) {
   return (2 * [...a].filter((pair) => b.has(pair)).length) / (a.size + b.size || 1);
 }
 
+// An address as it reads; as it stands when it is no text, as "%zz" and "%ff" are not.
+const read = (address) => {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address;
+  }
+};
+
 const name = (path) => path.replace(/\/(index\.html)?$/, "").replace(/\.\w+$/, "").split("/").pop().toLowerCase().replaceAll("_", "-");
 
 export function open(pages) {
-  const asked = name(decodeURIComponent(location.pathname));
+  const asked = name(read(location.pathname));
   const near = [...pages.querySelectorAll("a")]
     .map((link) => [likeness(asked, name(link.pathname)), link])
     .filter(([alike]) => alike >= LEAST)

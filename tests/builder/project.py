@@ -26,7 +26,7 @@ from mkdocs.__main__ import cli
 
 import builder
 from builder import ROOT, SOURCES, __main__
-from builder.runner import Run, cached
+from builder.runner import Progress, Run, cached
 
 MKDOCS_SAYS = logging.getLogger("mkdocs.commands.build")
 PATIENCE_S = 120.0  # how long anything may take on a machine with other work
@@ -228,7 +228,10 @@ class Project:
         path, folder = list(sys.path), Path.cwd()
         try:
             os.chdir(self.root)
-            with mock.patch.object(program, "ROOT", self.root):
+            with (
+                mock.patch.object(program, "ROOT", self.root),
+                mock.patch.object(Progress, "FEW", 1000),  # each run is told
+            ):
                 yield
         finally:
             os.chdir(folder)

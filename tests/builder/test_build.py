@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from builder import SOURCES, hook
+from builder import SOURCES, hook, runner
 
 from .project import GOOD, SLIDER, Outcome, Project
 
@@ -311,3 +311,31 @@ def test_package_that_is_not_declared_optional_is_a_failure(project: Project) ->
     outcome = project.build()
     assert outcome.status != 0
     assert "No module named 'nowhere'" in outcome.text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_run_is_told_in_a_line_and_not_in_hundreds(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now, stays = 0.0, list[str]()
+    monkeypatch.setattr(runner.time, "monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    told = runner.Progress(stays.append)
+    for count in range(1, 246):
+        now = count / 4
+        told(f"[{count}/245] part.m{count}: " + ("1 FAILED" if count == 7 else "0.2 s"))
+    assert told.ran == 245
+    assert stays[0] == "[7/245] part.m7: 1 FAILED"
+    assert stays[-1] == "[245/245] part.m245: 0.2 s"
+    assert len(stays) == (2 if terminal else 7), stays
+    shown = capsys.readouterr().err
+    assert "\n" not in shown
+    assert shown.count("\r") == (243 if terminal else 0)
+
+
+def test_a_few_are_all_told() -> None:
+    stays = list[str]()
+    told = runner.Progress(stays.append)
+    for count in range(1, 9):
+        told(f"[{count}/8] part.m{count}: 0.1 s")
+    assert len(stays) == 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import py_compile
-import re
 import resource
 import shutil
 import signal
@@ -570,19 +569,6 @@ def test_bytecode_of_an_earlier_text_is_not_run(project: Project) -> None:
     assert rows[0]["got"] == "2"
 
 
-def test_what_took_longest_starts_first(project: Project) -> None:
-    chain(project)
-    project.run()
-    for name, seconds in (("base", 1.0), ("stranger", 3.0), ("middle", 2.0)):
-        (file,) = (project.cache / f"part.{name}").glob("*/record.json")
-        record = json.loads(file.read_text(encoding="utf-8").partition("\n")[2])
-        file.write_text("\n" + json.dumps(record | {"seconds": {"import": seconds}}), "utf-8")
-    shutil.rmtree(project.cache / "part.top")
-    text = project.run("--jobs", "1").text  # the records with other seconds are damaged
-    order = re.findall(r"\[\d/4\] part\.(\w+):", text)
-    assert order == ["top", "stranger", "middle", "base"]
-
-
 def test_a_text_is_compiled_once(project: Project) -> None:
     project.module("part.base", f"value = 1\n{CHECK}")
     top = project.module("part.top", f"from serving_mathematics.part.base import value\n{CHECK}")
@@ -609,10 +595,3 @@ def test_damaged_bytecode_is_compiled_again(project: Project, damage: bytes) -> 
         outcome = project.run()
         assert (outcome.status, outcome.ran) == (0, {"part.base"}), outcome.text
         assert file.read_bytes() == whole
-
-
-def test_what_imports_most_starts_first_when_nothing_is_known(project: Project) -> None:
-    chain(project)
-    project.module("part.stranger", f"value = 1\n{CHECK}\n# {'much ' * 100}\n")
-    order = re.findall(r"\[\d/4\] part\.(\w+):", project.run("--jobs", "1").text)
-    assert order == ["stranger", "top", "middle", "base"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import signal
 import sys
 import time
@@ -94,14 +97,14 @@ def test_killed_half_way_there_is_nothing_to_take_for_whole(twice: Project, tmp_
     plain = twice.root / "plain"
     for _ in range(20):  # until one is killed in time
         with twice.started("builder", "expand", "plain", log=tmp_path / "log") as process:
-            while not (making := list(twice.root.glob(".plain-*"))) and process.poll() is None:
+            while not (making := list(plain.glob(".new-*"))) and process.poll() is None:
                 pass  # it takes a few milliseconds
             process.send_signal(signal.SIGKILL)
             process.wait()
         if making:
             break
     assert making
-    assert not plain.exists() or (plain / MARK).is_file()
+    assert not (plain / "docs").exists() or (plain / MARK).is_file()
     assert expanded(twice).status == 0
     assert len(list((plain / "docs/assets").glob("*.txt"))) == 400
 
@@ -191,3 +194,62 @@ def test_a_card_has_the_thumbnail_that_the_page_names() -> None:
         card = expansion._card(page, ["part.module"], {"part.module": run})
         assert (card.thumbnail and card.thumbnail[1]["name"]) == thumbnail
         assert [figure["name"] for _, figure in card.figures] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "told"),
+    [("loop", ".", "docs/loop is a link to ."), ("a/etc", "/etc", "docs/a/etc is a link to /etc")],
+)
+def test_a_link_in_the_pages_is_refused_and_not_followed(
+    path: str, target: str, told: str, twice: Project
+) -> None:
+    """It would publish what it leads to, for ever where that is the folder itself."""
+    place = twice.root / "docs" / path
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(target)
+    for outcome in (twice.build(), twice.run("expand", "plain")):
+        assert outcome.status == 1
+        assert told in outcome.text
+        assert "Traceback" not in outcome.text
+    assert twice.site_files == []
+    assert not (twice.root / "plain").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(twice: Project) -> None:
+    os.mkfifo(twice.root / "docs/page.md")
+    assert "docs/page.md is no plain file" in twice.build().text
+    assert "docs/page.md is no plain file" in twice.run("expand", "plain").text
+
+
+def test_hidden_files_are_nobodys(twice: Project) -> None:
+    (twice.root / "docs/.git").symlink_to("/etc")
+    assert expanded(twice).status == 0
+    assert not list((twice.root / "plain/docs").glob(".*"))
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
+    twice: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for outcome in (twice.build("--strict"), expanded(twice)):
+        assert outcome.status == 0, outcome.text
+    plain = [file for file in (twice.root / "plain").rglob("*") if file.is_file()]
+    before = {file: file.read_bytes() for file in [*plain, *twice.site_files]}
+    twice.write("docs/index.md", "# Other\n")
+    monkeypatch.setattr("mkdocs.utils.copy_file", full)
+    built = twice.build()
+    assert built.status == 1
+    assert "the site is as it was: No space left on device" in built.text
+    monkeypatch.setattr(Path, "write_bytes", full)
+    told = twice.run("expand", "plain")
+    assert told.status == 2
+    assert "None" not in told.text
+    assert re.search(r"cannot write \S+/plain/\S+: No space left on device", told.text)
+    monkeypatch.undo()
+    assert {file: file.read_bytes() for file in before} == before
+    left = [file for file in (twice.root / "plain").rglob("*") if file.is_file()]
+    assert sorted(before) == sorted([*left, *twice.site_files])

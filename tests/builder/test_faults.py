@@ -184,6 +184,18 @@ FAULTS = {
         "def figure_death(figure: Figure) -> None:",
         "was ended by signal SIGKILL",
     ),
+    "figure_climbs": fault(
+        """
+        def figure_wait(figure: Figure) -> None:
+            figure.add_subplot().plot([0, 1])
+
+
+        globals()["figure_../../climbed"] = figure_wait
+        """,
+        "figure_../../climbed",
+        "def figure_wait(figure: Figure) -> None:",
+        "ValueError: 'figure_../../climbed' is no name that a function can be defined under",
+    ),
     "figure_of_nothing": fault(
         """
         def figure_empty(figure: Figure) -> None:
@@ -466,7 +478,7 @@ def test_run_with_failures_exits_with_1_and_leaves_nothing_half_done(
     project, outcome = faulty
     assert outcome.status == 1
     names = [*FAULTS, *ODD, "imports_syntax_error"]
-    assert outcome.ran == {f"faults.{name}" for name in names}
+    assert all(project.record(f"faults.{name}") for name in names)
     assert len(
         re.findall(r"^snippets/serving_mathematics/faults/", outcome.text, re.MULTILINE)
     ) == len(FAULTS)

@@ -74,19 +74,6 @@ def test_what_is_found_once_is_what_is_found_again(
         assert light_and_dark(make(), "salt") == once
 
 
-@pytest.mark.parametrize("make", [drawing, crowded])
-def test_copied_ticks_are_those_that_are_made(
-    make: Callable[[], Figure], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    style, methods = ROOT / SOURCES / "house.mplstyle", {**vars(Axis)}
-    with house_style(style):
-        copied = light_and_dark(make(), "salt")
-    assert {**vars(Axis)} == methods
-    monkeypatch.setattr("builder.figures._copied_ticks", contextlib.nullcontext)
-    with house_style(style):
-        assert light_and_dark(make(), "salt") == copied
-
-
 def test_themes_differ_in_inks_only(themes: tuple[str, str]) -> None:
     light, dark = themes
     colour = re.compile("|".join([*PALETTE, *PALETTE.values()]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,18 +10,15 @@ from material.plugins.search.plugin import Parser
 
 from builder import ROOT
 from builder.finish import (
-    add_to_index,
     after_search,
     copied_from_the_page,
     named_landmarks,
     plain_names,
-    read_index,
     searched,
     security_policy,
     settled,
     with_colours,
     with_copy_buttons,
-    with_preview,
     write_policy,
 )
 
@@ -78,17 +74,6 @@ def test_code_keeps_its_text_and_its_colours() -> None:
     lighter = plain_names(code)
     assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
     assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi", "sd", "c1"]
-
-
-def test_preview_stands_in_the_head_and_is_escaped() -> None:
-    page = with_preview("<head><title>t</title></head><body></head>", {"og:title": 'A & "B"'})
-    meta = '<meta property="og:title" content="A &amp; &quot;B&quot;">'
-    assert page == f"<head><title>t</title>{meta}</head><body></head>"
-
-
-def test_preview_stands_in_the_first_head_alone() -> None:
-    page = "<head></head><script>'</head>'</script>"
-    assert with_preview(page, {"og:title": "t"}).count("og:title") == 1
 
 
 def test_copy_button_names_what_the_page_shows() -> None:
@@ -212,21 +197,6 @@ def test_marks_for_the_search_go_when_it_has_read() -> None:
     assert after_search('<p class="a" data-search-exclude="data-search-exclude">') == (
         '<p class="a">'
     )
-
-
-def test_the_search_goes_on_knowing_pages_that_were_not_rendered_again(tmp_path: Path) -> None:
-    index = tmp_path / "search" / "search_index.json"
-    assert read_index(tmp_path) == []
-    add_to_index(tmp_path, [{"location": "a/", "text": "1"}])  # where there is none, none is made
-    index.parent.mkdir()
-    entries = [{"location": place, "text": text} for place, text in (("a/", "1"), ("b/#x", "2"))]
-    index.write_text(json.dumps({"docs": entries}))
-    before = read_index(tmp_path)
-    index.write_text(json.dumps({"docs": [{"location": "b/#y", "text": "3"}]}))
-    add_to_index(tmp_path, before)
-    assert read_index(tmp_path) == [{"location": "b/#y", "text": "3"}, entries[0]]
-    index.write_text("{")
-    assert read_index(tmp_path) == []
 
 
 def test_the_policy_lies_beside_the_pages(tmp_path: Path) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import pytest
 from mkdocs.exceptions import PluginError
@@ -33,49 +30,6 @@ def test_the_notebook_alone_is_not_searched_and_described() -> None:
         assert hook.on_page_markdown("text", page=one, config=CONFIG) == "text"
     assert book.meta == {"search": {"exclude": True}, "description": "All of it."}
     assert other.meta == {}
-
-
-def test_a_link_to_a_page_is_shown_with_its_title_and_description() -> None:
-    told = page("a.md", title="A", canonical_url="https://a.test/a/", is_homepage=False)
-    told.meta["description"] = "Of A."
-    home = page("index.md", title=None, canonical_url=None, is_homepage=True)
-    found = [hook.on_post_page("<head></head>", page=one, config=CONFIG) for one in (told, home)]
-    for said in ('og:type" content="article', "Of A.", 'og:title" content="A"', "test/a/"):
-        assert said in found[0], said
-    for said in ('og:type" content="website', "A site.", 'og:title" content="Small"', 'url" con'):
-        assert said in found[1], said
-    assert all("https://a.test/assets/screenshot-light.png" in one for one in found)
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_a_figure_is_put_into_the_site_and_stays_there(
-    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not links:  # as to another file system
-        monkeypatch.setattr(Path, "hardlink_to", mock.Mock(side_effect=OSError))
-    kept, place = tmp_path / "kept.svg", tmp_path / "site/figures/a.svg"
-    kept.write_text("<svg/>")
-    config: Any = SimpleNamespace(site_dir=tmp_path / "site", use_directory_urls=True, plugins=None)
-    config.plugins = SimpleNamespace(_current_plugin="hook")
-    file = hook._file("figures/a.svg", kept, config)
-    assert file.is_modified()
-    file.copy_file()
-    assert place.samefile(kept) == links
-    assert not file.is_modified()
-    place.chmod(0o600)
-    identity = place.stat().st_ino
-    file.copy_file(dirty=True)
-    assert place.stat().st_ino == identity
-    for older in (-1, 1):  # of another run, made before or after
-        other = tmp_path / f"other{older}.svg"
-        other.write_text("<SVG/>")
-        os.utime(other, (kept.stat().st_atime, kept.stat().st_mtime + older))
-        file = hook._file("figures/a.svg", other, config)
-        file.copy_file(dirty=True)
-        assert place.read_text() == "<SVG/>"
-        assert kept.read_text() == "<svg/>"
-        hook._file("figures/a.svg", kept, config).copy_file(dirty=True)
-        assert place.read_text() == "<svg/>"
 
 
 def test_of_the_templates_the_page_of_what_is_not_there_is_finished() -> None:

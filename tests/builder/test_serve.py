@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import socket
+import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from .project import GOOD, Project, wait_until
+from .project import GOOD, PATIENCE_S, Project, wait_until
 
 CALM_S = 3.0  # no second build may follow within
 
@@ -68,8 +71,17 @@ class Served:
         time.sleep(CALM_S)
         return self.builds == builds
 
+    @property
+    def complete(self) -> bool:
+        return "All is there" in self.log
+
     def wait_for(self, path: str, text: str) -> str:
-        wait_until(lambda: text in self.page(path), f"{text!r} in {path}; log:\n{self.log}")
+        def there() -> bool:
+            with contextlib.suppress(urllib.error.HTTPError):  # not built yet
+                return text in self.page(path)
+            return False
+
+        wait_until(there, f"{text!r} in {path}; log:\n{self.log}")
         return self.page(path)
 
 
@@ -90,12 +102,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project.module("part.broken", "raise RuntimeError('from the start')\n")
     project.write("docs/part/broken.md", "# Broken\n")
     served = Served(project, port, folder / "log")
-    with project.started(
-        "mkdocs", "serve", "--livereload", "--dirty", log=served.log_file
-    ) as process:
-        wait_until(
-            lambda: process.poll() is not None or "Serving on" in served.log, "the server to start"
-        )
+    with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
+        wait_until(lambda: process.poll() is not None or served.complete, "the server to start")
         assert process.poll() is None, served.log
         wait_until(served.notices, "the server to notice an edit")
         wait_until(served.calm, "the server to be done with it")
@@ -192,3 +200,109 @@ def test_a_port_that_is_taken_is_one_sentence(served: Served) -> None:
     assert "Traceback" not in again.text
     place = f"127.0.0.1:{served.port}"
     assert f"cannot serve at {place}: Address already in use; stop what" in again.text
+
+
+WAITS = """
+import time
+from pathlib import Path
+
+from serving_mathematics import checks
+
+
+def check_a() -> None:
+    \"\"\"Waits until it may go on.
+
+    Source: hand.
+    \"\"\"
+    while not Path({go!r}).exists():
+        time.sleep(0.05)
+    checks.equal("one", 1, 1)
+"""
+NAVIGATION = "{% for item in nav.pages %}[{{ item.title }}]{% endfor %}{{ page.content }}</body>\n"
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[tuple[Served, Path, subprocess.Popen[bytes]]]:
+    """A server of ten chapters of which one waits for a file."""
+    port, go = free_port(), tmp_path / "go"
+    project = Project.make(tmp_path, port)
+    project.write("theme/main.html", NAVIGATION)
+    for number in range(9):
+        project.chapter(f"part.m{number}")
+    project.chapter("part.waits", WAITS.format(go=str(go)))
+    project.write("docs/part/waits.md", "---\ntitle: Waits\n---\n\n# Waits\n\n{{ checks }}\n")
+    project.write("docs/gallery.md", "---\ntitle: Gallery\n---\n\n# Gallery\n\n{{ gallery }}\n")
+    served = Served(project, port, tmp_path / "log")
+    with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
+        wait_until(lambda: "Serving on" in served.log, "the server to start")
+        yield served, go, process
+
+
+def test_pages_come_first_and_are_there_while_what_runs_fills_them(
+    waiting: tuple[Served, Path, subprocess.Popen[bytes]],
+) -> None:
+    served, go, _ = waiting
+    titles = "".join(f"[part.m{number}]" for number in range(9)) + "[Waits]"
+    wait_until(lambda: "[1/10]" in served.log or served.builds == 2, "the modules to begin")
+    for _ in range(3):
+        started = time.monotonic()
+        first = served.page("part/m0/")
+        assert time.monotonic() - started < CALM_S
+        assert titles in first
+        assert "are being computed" in first
+        assert "Doubled, two is …" in first
+    assert "build-error" not in served.page("gallery/")
+    assert not served.complete
+    go.touch()
+    wait_until(lambda: served.complete, f"all of it:\n{served.log}")
+    whole = served.wait_for("part/m0/", "Doubled, two is 4.0.")
+    assert titles in whole
+    assert "are being computed" not in whole
+    assert "<img" in served.page("gallery/")
+    [said] = re.findall(r"All is there after [\d.]+ s: (http.*)", served.log)
+    assert said == f"http://127.0.0.1:{served.port}/"
+    assert len(served.runs) <= 3, "of ten modules the first, by the clock, and the last"
+
+
+def test_an_edit_is_built_while_the_pages_before_it_answer(
+    waiting: tuple[Served, Path, subprocess.Popen[bytes]],
+) -> None:
+    served, go, _ = waiting
+    go.touch()
+    wait_until(lambda: served.complete, "all of it")
+    wait_until(served.notices, "the server to notice an edit")
+    go.unlink()
+    served.edit("snippets/serving_mathematics/part/waits.py", '"one", 1, 1', '"two", 2, 2')
+    builds = served.builds
+    wait_until(lambda: served.builds > builds, "a build")
+    assert "<td>one</td>" in served.page("part/waits/")
+    go.touch()
+    served.wait_for("part/waits/", "<td>two</td>")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_server_that_is_ended_leaves_nothing(
+    number: signal.Signals, waiting: tuple[Served, Path, subprocess.Popen[bytes]]
+) -> None:
+    """Neither pages nor processes, also while modules run."""
+    served, _, process = waiting
+    before = {"go", "log", "project", "cache"}
+    wait_until(lambda: served.builds == 2 and served.project.leftovers, "the modules to begin")
+    process.send_signal(number)
+    process.wait(timeout=PATIENCE_S)
+    left = {path.name for path in served.log_file.parent.iterdir()} - before
+    assert {name for name in left if not name.startswith(".")} == set()
+    assert served.project.leftovers == []
+    assert "Traceback" not in served.log
+
+
+def test_a_build_that_is_ended_leaves_the_site_as_it_was(project: Project, tmp_path: Path) -> None:
+    assert project.build("--strict").status == 0
+    before = {file: file.read_bytes() for file in project.site_files}
+    project.chapter("part.waits", WAITS.format(go=str(tmp_path / "go")))
+    with project.started("mkdocs", "build", log=tmp_path / "log") as process:
+        wait_until(lambda: project.leftovers, "the module to begin")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM
+    assert {file: file.read_bytes() for file in project.site_files} == before
+    assert project.leftovers == []
