@@ -1,0 +1,142 @@
+"""A fleet before it runs: engines, limits, and the functions that decide; and what came of it.
+
+Policies are functions, so that a reader can put another in their place. `route(request, view)`
+picks an engine by number, or −1 to hold the request until some engine has ended another.
+`retry(request, attempt, view)` says after how many seconds a request that was refused comes back,
+infinity for never. `schedule(request, ledger)` and `preempt(request, ledger)` give each request a
+number: who has the smallest is admitted first, who has the largest loses its memory first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.view import View
+from serving_mathematics.optimization.continuous_batching import Engine
+from serving_mathematics.require import (
+    require,
+    require_all_positive,
+    require_non_negative,
+    require_non_negative_integer,
+)
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Route = Callable[[int, View], int]
+Retry = Callable[[int, int, View], float]
+Rank = Callable[[int, Ledger], float]
+
+
+def never(_request: int, _attempt: int, _view: View) -> float:
+    """A refused request is lost.
+
+    >>> never(0, 1, None)
+    inf
+    """
+    return math.inf
+
+
+def least_requests(_request: int, view: View) -> int:
+    """The engine with fewest requests that the router sent and has no answer to; of equal ones the
+    first.
+    """
+    return view.least()
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Engines and what decides about requests. Raises ValueError on limits that are none.
+
+    engines: one for each replica. route: which engine a request goes to. schedule: whom an engine
+    admits first; first come, first served by default. weights: of each tenant, for fair sharing
+    between them instead. preempt: who loses its memory first; the youngest by default. caching:
+    whether engines keep prefixes. watermark_blocks: that an admission leaves free while others run.
+    most_waiting: requests that may wait for one engine; more are refused, as with vLLM's
+    --max-num-queued-reqs. most_waiting_tokens: tokens of their prompts, --max-num-queued-tokens.
+    retry: when a refused request comes back. most_in_flight: that the client has at once; the
+    others leave late. refresh_s: between two looks at the engines, 0 for always [s].
+
+    >>> Fleet((Engine(0.5), Engine(0.25))).route is least_requests
+    True
+    """
+
+    engines: Sequence[Engine]
+    route: Route = least_requests
+    schedule: Rank | None = None
+    weights: Sequence[float] | None = None
+    preempt: Rank | None = None
+    caching: bool = False
+    watermark_blocks: int = 0
+    most_waiting: float = math.inf
+    most_waiting_tokens: float = math.inf
+    retry: Retry = never
+    most_in_flight: float = math.inf
+    refresh_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no fleet."""
+        require(len(self.engines) > 0, "engines", "at least one", len(self.engines))
+        require_non_negative_integer(watermark_blocks=self.watermark_blocks)
+        require_non_negative(refresh_s=self.refresh_s)
+        require(self.most_waiting >= 0, "most_waiting", "at least 0", self.most_waiting)
+        most = self.most_waiting_tokens
+        require(most > 0, "most_waiting_tokens", "positive", most)
+        require(self.most_in_flight >= 1, "most_in_flight", "at least 1", self.most_in_flight)
+        both = self.schedule is not None and self.weights is not None
+        require(not both, "weights", "None where there is a schedule", self.weights)
+        if self.weights is not None:
+            require(len(self.weights) > 0, "weights", "one for each tenant", self.weights)
+            require_all_positive(weights=self.weights)
+
+    def refuse(self, requests: Requests) -> None:
+        """Raise ValueError where a request outgrows an engine, has no weight, or where caches have
+        nothing to keep.
+
+        >>> Fleet([Engine(0.5)]).refuse(Requests([0.0], [9], [1]))
+        """
+        kept = requests.prompt_tokens + requests.output_tokens - 1  # the last is never stored
+        longest = int(np.argmax(kept))
+        for place, engine in enumerate(self.engines):
+            room = engine.kv_blocks * engine.block_tokens
+            rule = f"enough for request {longest}, of {kept[longest]} tokens"
+            require(kept[longest] <= room, f"engines[{place}].kv_blocks", rule, engine.kv_blocks)
+        if self.weights is not None:
+            rule, most = f"below {len(self.weights)}, of which there are weights", requests.tenant
+            require(most.max() < len(self.weights), "tenant", rule, most.max())
+        if self.caching:
+            rule = "given, for a fleet that caches"
+            require(requests.prefixes is not None, "requests.prefixes", rule, requests.prefixes)
+            sizes = {engine.block_tokens for engine in self.engines}
+            require(len(sizes) == 1, "block_tokens", "the same for all that cache", sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of every request, each of shape (n,); NaN for a time that never came.
+
+    due_s: when it should leave the client [s]. sent_s: when it left. admitted_s: start of its first
+    step. first_token_s, completion_s: ends of steps. engine: the last one, −1 for none. refused:
+    attempts that found no place. preemptions: times that it lost its memory. found_tokens: of the
+    prompt, cached at its admission. Of each engine, shape (engines,): work, rows of steps and of
+    tokens read, written and looked at; busy_s; evicted_blocks.
+    """
+
+    due_s: FloatArray
+    sent_s: FloatArray
+    admitted_s: FloatArray
+    first_token_s: FloatArray
+    completion_s: FloatArray
+    engine: IntArray
+    refused: IntArray
+    preemptions: IntArray
+    found_tokens: IntArray
+    work: IntArray
+    busy_s: FloatArray
+    evicted_blocks: IntArray

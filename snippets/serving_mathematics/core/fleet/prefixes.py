@@ -1,0 +1,189 @@
+"""What prompts share: a tree whose nodes are runs of tokens.
+
+A prompt is the way from the root to a node. Two prompts that begin alike share the nodes of what
+they share, so that a cache need not look at tokens, and a chain of a thousand blocks that always
+come together is one number. The node of an answer is what the next prompt of a session begins with.
+
+In a cache of blocks of B tokens a node that reaches from token a to token b has ⌊b/B⌋ − ⌊a/B⌋
+blocks: one that lies across the end of a node depends on what follows, and belongs to that.
+
+Source: vLLM, design of automatic prefix caching, for full blocks whose keys chain over all tokens
+before them; Zheng et al. (2024), SGLang, for the tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.require import require, require_positive_integer
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTree:
+    """The tree in blocks: nodes without a full block are left out, −1 is the root.
+
+    parent: of each node, shape (nodes,). blocks: of each node. depth: blocks from the root to its
+    end. node, answer_node: of each request, shape (n,).
+    """
+
+    parent: list[int]
+    blocks: list[int]
+    depth: list[int]
+    node: IntArray
+    answer_node: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Prefixes:
+    """A tree of prompts. Raises ValueError on a node that comes before its parent, on one without
+    tokens, and on requests whose node is not there.
+
+    parent: of each node, smaller than its own number, or −1 for the root, shape (nodes,). tokens:
+    of each node, from 1. node: where each request's prompt ends as far as it is known, shape (n,).
+    answer_node: where prompt and answer end, −1 where nobody will ask for that.
+
+    >>> nodes, none = np.array([0, 1]), np.array([-1, -1])
+    >>> Prefixes(np.array([-1, 0]), np.array([40, 24]), nodes, none).in_blocks(16).blocks
+    [2, 2]
+    """
+
+    parent: IntArray
+    tokens: IntArray
+    node: IntArray
+    answer_node: IntArray
+
+    def __post_init__(self) -> None:
+        """Refuse what is no tree."""
+        size = self.parent.size
+        shape = self.tokens.shape == (size,) and self.node.shape == self.answer_node.shape
+        require(shape, "tokens", f"of shape ({size},)", self.tokens.shape)
+        for name, wrong, rule in (
+            ("parent", self.parent >= np.arange(size), "an earlier node"),
+            ("parent", self.parent < -1, "a node, or −1 for the root"),
+            ("tokens", self.tokens < 1, "at least 1"),
+            ("node", (self.node < -1) | (self.node >= size), f"from −1 to {size - 1}"),
+            ("answer_node", (self.answer_node < -1) | (self.answer_node >= size), "a node"),
+        ):
+            if wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                require(False, f"{name}[{row}]", rule, getattr(self, name)[row])
+
+    def ends(self) -> IntArray:
+        """Tokens from the root to the end of each node, shape (nodes,).
+
+        >>> none = np.array([0])
+        >>> Prefixes(np.array([-1, 0]), np.array([40, 24]), none, none).ends().tolist()
+        [40, 64]
+        """
+        found: list[int] = []
+        for above, own in zip(self.parent.tolist(), self.tokens.tolist(), strict=True):
+            found.append(own + (found[above] if above >= 0 else 0))
+        return np.array(found, dtype=np.int64)
+
+    def refuse_lengths(self, prompt_tokens: IntArray, output_tokens: IntArray) -> None:
+        """Raise ValueError where a prompt is shorter than its nodes say."""
+        ends = np.append(self.ends(), 0)
+        for name, nodes, most in (
+            ("prompt_tokens", self.node, prompt_tokens),
+            ("output_tokens", self.answer_node, prompt_tokens + output_tokens),
+        ):
+            short = ends[nodes] > most
+            if short.any():
+                row = int(np.flatnonzero(short)[0])
+                rule = f"enough for the {ends[nodes[row]]} tokens that its nodes stand for"
+                require(False, f"{name}[{row}]", rule, most[row])
+
+    def path_blocks(self, block_tokens: int) -> IntArray:
+        """Full blocks of each request's prompt, shape (n,).
+
+        >>> none = np.array([-1])
+        >>> Prefixes(np.array([-1, 0]), np.array([40, 24]), np.array([0]), none).path_blocks(16)
+        array([2])
+        """
+        require_positive_integer(block_tokens=block_tokens)
+        return np.append(self.ends(), 0)[self.node] // block_tokens
+
+    def in_blocks(self, block_tokens: int) -> BlockTree:
+        """The tree that a cache with blocks of this size keeps. Raises ValueError unless positive.
+
+        >>> none = np.array([-1])
+        >>> Prefixes(np.array([-1, 0]), np.array([9, 24]), np.array([1]), none).in_blocks(16).depth
+        [2]
+        """
+        require_positive_integer(block_tokens=block_tokens)
+        depth = self.ends() // block_tokens
+        above = np.append(depth, 0)[self.parent]
+        kept = depth > above
+        number = np.append(np.cumsum(kept) - 1, -1)
+        stands: list[int] = []  # the node that stands for each, itself or the nearest above it
+        for place, parent in enumerate(self.parent.tolist()):
+            higher = stands[parent] if parent >= 0 else -1
+            stands.append(int(number[place]) if kept[place] else higher)
+        of = np.array([*stands, -1], dtype=np.int64)
+        return BlockTree(
+            of[self.parent[kept]].tolist(),
+            (depth - above)[kept].tolist(),
+            depth[kept].tolist(),
+            of[self.node],
+            of[self.answer_node],
+        )
+
+
+def prefixes_of_ids(
+    ids: Sequence[Sequence[int]], lengths: Sequence[Sequence[int]], where: str = "row"
+) -> Prefixes:
+    """A tree from the identities of the blocks of each prompt, equal ones for equal beginnings.
+
+    ids: of the blocks of each request. lengths: tokens of each block. where: what a refusal calls a
+    request, numbered from 1. Blocks that always follow each other are one node. Raises ValueError
+    when one identity stands for two lengths, or comes after two different beginnings.
+
+    >>> tree = prefixes_of_ids([[7, 8, 9], [7, 8, 5]], [[4, 4, 4], [4, 4, 2]])
+    >>> tree.tokens.tolist(), tree.node.tolist()
+    ([8, 4, 2], [1, 2])
+    """
+    known: dict[int, int] = {}
+    parent: list[int] = []
+    tokens: list[int] = []
+    first: list[int] = []  # the request that had it first
+    uses: list[int] = []
+    node: list[int] = []
+    for row, (own, sizes) in enumerate(zip(ids, lengths, strict=True), start=1):
+        above = -1
+        for identity, size in zip(own, sizes, strict=True):
+            place = known.get(identity)
+            if place is None:
+                place = known[identity] = len(parent)
+                parent.append(above)
+                tokens.append(size)
+                first.append(row)
+                uses.append(0)
+            elif tokens[place] != size or parent[place] != above:
+                what = f"{tokens[place]} tokens" if tokens[place] != size else "another beginning"
+                rule = f"{what}, as in {where} {first[place]}"
+                require(False, f"{where} {row}: block {identity}", rule, f"{size} tokens")
+            uses[place] += 1
+            above = place
+        node.append(above)
+    return _merged(np.array(parent), np.array(tokens), np.array(uses), np.array(node))
+
+
+def _merged(parent: IntArray, tokens: IntArray, uses: IntArray, node: IntArray) -> Prefixes:
+    """The same tree, with each node that its parent's requests all go on to joined to that."""
+    if not parent.size:
+        return Prefixes(parent, tokens, node, np.full(node.size, -1))
+    joined = (parent >= 0) & (uses == uses[parent])  # nobody ends at the parent or turns off there
+    number = np.cumsum(~joined) - 1
+    run = np.array(number)
+    for place in np.flatnonzero(joined).tolist():
+        run[place] = run[parent[place]]
+    kept = np.flatnonzero(~joined)
+    above = np.where(parent[kept] >= 0, run[parent[kept]], -1)
+    sums = np.bincount(run, tokens, kept.size).astype(np.int64)
+    return Prefixes(above, sums, np.append(run, -1)[node], np.full(node.size, -1))
