@@ -59,7 +59,7 @@ def serve(
     cached, generated, ready = ledger.cached, ledger.generated, ledger.ready
     admitted_s, first_s, completion_s = ledger.admitted_s, ledger.first_s, ledger.completion_s
     preemptions, ended, found = ledger.preemptions, ledger.ended, ledger.found
-    node, answer_node = ledger.node, ledger.answer_node
+    node, answer_node, answer_blocks = ledger.node, ledger.answer_node, ledger.answer_blocks
     running, waiting, stored = ledger.running, ledger.waiting, ledger.stored
     shift = ledger.size.bit_length()
     mask = (1 << shift) - 1
@@ -130,7 +130,7 @@ def serve(
             promised -= footprint(victim)
             if cache:
                 cache.shrink(cache.resident - cache.pinned)  # which were not enough
-                cache.release(node[victim])
+                cache.release(node[victim], path[victim])
                 cache.forget(node[victim], read // block)
                 limit = blocks - cache.pinned
             preemptions[victim] += 1
@@ -165,7 +165,7 @@ def serve(
             total = prompt[i] + generated[i]
             spare = watermark_blocks if room < places else 0
             needed = -(-total // block) - path[i]
-            pins, hit = cache.look(node[i]) if cache else (0, 0)
+            pins, hit = cache.look(node[i], path[i]) if cache else (0, 0)
             if not counting and promised + footprint(i) + spare > blocks:
                 counting = True
                 taken = sum(-(-(prompt[j] + generated[j]) // block) for j in finished)
@@ -176,11 +176,11 @@ def serve(
                     break
                 if cache and cache.resident + taken + filled > blocks:  # which decoding took
                     cache.shrink(cache.resident + taken + filled - blocks)
-                    hit = cache.look(node[i])[1]
+                    hit = cache.look(node[i], path[i])[1]
                 taken += needed
             line.pop()
             if cache:
-                cache.hold(node[i])
+                cache.hold(node[i], path[i])
                 cache.shrink(cache.resident + taken + filled - blocks)
                 limit = blocks - cache.pinned
                 cached[i] = min(hit, (total - 1) // block) * block
@@ -312,7 +312,7 @@ def serve(
             if counting:
                 count(i, now, -1)
             if cache:
-                cache.release(node[i], answer_node[i])
+                cache.release(node[i], path[i], answer_node[i], answer_blocks[i])
                 limit = blocks - cache.pinned
         for i in finished:
             moved = True
@@ -336,7 +336,7 @@ def serve(
                 running[place] -= 1
                 promised -= footprint(i)
                 if cache:
-                    cache.release(node[i], answer_node[i])
+                    cache.release(node[i], path[i], answer_node[i], answer_blocks[i])
                     limit = blocks - cache.pinned
 
 

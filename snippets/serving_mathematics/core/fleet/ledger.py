@@ -63,7 +63,7 @@ class Ledger:
         self.ended: list[int] = []  # that the fleet has not seen yet
         self.victim_rank: list[float] = []
         self.node, self.answer_node = integers(zeros - 1), integers(zeros - 1)
-        self.path_blocks = integers(zeros)
+        self.path_blocks, self.answer_blocks = integers(zeros), integers(zeros)
         self.waiting, self.running = [0] * engines, [0] * engines  # requests of each engine
         self.stored = [0] * engines  # tokens in decoding sequences, when the batch last changed
         self.work = [[0] * len(WORK) for _ in range(engines)]
@@ -72,9 +72,9 @@ class Ledger:
 
     def keep(self, tree: BlockTree) -> None:
         """Prompts share what the nodes of a tree say."""
-        depth = np.array([*tree.depth, 0], dtype=np.int64)
-        self.node, self.answer_node = integers(tree.node), integers(tree.answer_node)
-        self.path_blocks = integers(depth[tree.node])
+        self.node, self.path_blocks = integers(tree.chain), integers(tree.blocks)
+        self.answer_node = integers(tree.answer_chain)
+        self.answer_blocks = integers(tree.answer_blocks)
 
     def tables(self, engine: Engine) -> tuple[list[int], list[int], int, int]:
         """Ticks of an engine's table for the longest request of all."""

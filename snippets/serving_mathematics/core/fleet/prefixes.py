@@ -26,17 +26,20 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class BlockTree:
-    """The tree in blocks: nodes without a full block are left out, −1 is the root.
+    """The tree in blocks, of chains that turn off only at their ends; −1 is the root.
 
-    parent: of each node, shape (nodes,). blocks: of each node. depth: blocks from the root to its
-    end. node, answer_node: of each request, shape (n,).
+    parent: of each chain. begins, ends: of each, in blocks from the root. chain: where the prompt
+    of each request ends, shape (n,), and blocks: how many full ones it has. answer_chain,
+    answer_blocks: the same for prompt and answer.
     """
 
     parent: list[int]
-    blocks: list[int]
-    depth: list[int]
-    node: IntArray
-    answer_node: IntArray
+    begins: list[int]
+    ends: list[int]
+    chain: IntArray
+    blocks: IntArray
+    answer_chain: IntArray
+    answer_blocks: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +52,8 @@ class Prefixes:
     answer_node: where prompt and answer end, −1 where nobody will ask for that.
 
     >>> nodes, none = np.array([0, 1]), np.array([-1, -1])
-    >>> Prefixes(np.array([-1, 0]), np.array([40, 24]), nodes, none).in_blocks(16).blocks
-    [2, 2]
+    >>> Prefixes(np.array([-1, 0]), np.array([40, 24]), nodes, none).in_blocks(16).ends
+    [4]
     """
 
     parent: IntArray
@@ -99,39 +102,49 @@ class Prefixes:
                 rule = f"enough for the {ends[nodes[row]]} tokens that its nodes stand for"
                 require(False, f"{name}[{row}]", rule, most[row])
 
-    def path_blocks(self, block_tokens: int) -> IntArray:
-        """Full blocks of each request's prompt, shape (n,).
-
-        >>> none = np.array([-1])
-        >>> Prefixes(np.array([-1, 0]), np.array([40, 24]), np.array([0]), none).path_blocks(16)
-        array([2])
-        """
-        require_positive_integer(block_tokens=block_tokens)
-        return np.append(self.ends(), 0)[self.node] // block_tokens
-
     def in_blocks(self, block_tokens: int) -> BlockTree:
         """The tree that a cache with blocks of this size keeps. Raises ValueError unless positive.
 
         >>> none = np.array([-1])
-        >>> Prefixes(np.array([-1, 0]), np.array([9, 24]), np.array([1]), none).in_blocks(16).depth
-        [2]
+        >>> Prefixes(np.array([-1, 0]), np.array([9, 24]), np.array([1]), none).in_blocks(16).blocks
+        array([2])
         """
         require_positive_integer(block_tokens=block_tokens)
         depth = self.ends() // block_tokens
         above = np.append(depth, 0)[self.parent]
-        kept = depth > above
-        number = np.append(np.cumsum(kept) - 1, -1)
+        kept = depth > above  # nodes with a full block of their own
         stands: list[int] = []  # the node that stands for each, itself or the nearest above it
         for place, parent in enumerate(self.parent.tolist()):
             higher = stands[parent] if parent >= 0 else -1
-            stands.append(int(number[place]) if kept[place] else higher)
+            stands.append(place if kept[place] else higher)
         of = np.array([*stands, -1], dtype=np.int64)
+        nodes = np.flatnonzero(kept)
+        higher_of = of[self.parent[nodes]]
+        children = np.bincount(higher_of + 1, minlength=depth.size + 1)[1:]
+        joined = np.zeros(depth.size, dtype=bool)
+        joined[nodes] = (higher_of >= 0) & (children[higher_of] == 1)
+        number = np.full(depth.size + 1, -1)
+        number[:-1] = np.cumsum(kept & ~joined) - 1
+        parents: list[int] = []
+        begins: list[int] = []
+        ends: list[int] = []
+        for place, higher in zip(nodes.tolist(), higher_of.tolist(), strict=True):
+            if joined[place]:
+                number[place] = number[higher]
+                ends[number[place]] = int(depth[place])
+            else:
+                parents.append(int(number[higher]))
+                begins.append(int(above[place]))
+                ends.append(int(depth[place]))
+        depth = np.append(depth, 0)
         return BlockTree(
-            of[self.parent[kept]].tolist(),
-            (depth - above)[kept].tolist(),
-            depth[kept].tolist(),
-            of[self.node],
-            of[self.answer_node],
+            parents,
+            begins,
+            ends,
+            number[of[self.node]],
+            depth[self.node],
+            number[of[self.answer_node]],
+            depth[self.answer_node],
         )
 
 

@@ -74,4 +74,8 @@ class View:
     def found_blocks(self, request: int, place: int) -> int:
         """Blocks of a request's prompt that an engine's cache keeps now; 0 without caches."""
         cache = self.caches[place]
-        return cache.look(self.ledger.node[request])[1] if cache else 0
+        return (
+            cache.look(self.ledger.node[request], self.ledger.path_blocks[request])[1]
+            if cache
+            else 0
+        )
