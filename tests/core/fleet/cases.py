@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from serving_mathematics.core.fleet.design import Fleet, least_requests, never
+from serving_mathematics.core.fleet.design import Fleet, never
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.optimization.continuous_batching import Engine, StepTable
 
 

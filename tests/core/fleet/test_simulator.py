@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.fleet.design import Fleet, Outcome, least_requests
+from serving_mathematics.core.fleet.design import Fleet, Outcome
 from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.optimization.continuous_batching import Engine
 from serving_mathematics.require import (
@@ -41,13 +42,6 @@ def never(_request: int, _attempt: int, _view: View) -> float:
     inf
     """
     return math.inf
-
-
-def least_requests(_request: int, view: View) -> int:
-    """The engine with fewest requests that the router sent and has no answer to; of equal ones the
-    first.
-    """
-    return view.least()
 
 
 @dataclass(frozen=True)

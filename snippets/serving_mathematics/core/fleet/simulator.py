@@ -26,11 +26,13 @@ from serving_mathematics.core.fleet.batching import serve
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet, Outcome
 from serving_mathematics.core.fleet.ledger import Ledger, floats, integers
+from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.fleet.waiting_lines import Fair, Line, Ranked
 from serving_mathematics.require import require
 
+NOTHING_SHARED = BlockTree([], [], [], *[np.array([], dtype=np.int64)] * 4)
 BOUNDARY, FOLLOWING = 1, 2  # kinds of events, in their order at one moment; arrivals come before
 
 
@@ -65,8 +67,10 @@ class _Run:
         self.requests, self.fleet = requests, fleet
         self.ledger = ledger = Ledger(requests, len(fleet.engines))
         self.caches: list[BlockCache | None] = [None] * len(fleet.engines)
-        if fleet.caching and requests.prefixes is not None:
+        tree = NOTHING_SHARED
+        if requests.prefixes is not None:
             tree = requests.prefixes.in_blocks(fleet.engines[0].block_tokens)
+        if fleet.caching:
             ledger.keep(tree)
             self.caches = [BlockCache(tree) for _ in fleet.engines]
         if fleet.preempt is not None:
@@ -80,7 +84,9 @@ class _Run:
         ]
         self.due = [next(one) for one in self.engines]  # next event of each
         self.tell = [one.send for one in self.engines]
-        self.view = View(ledger, self.caches, fleet.refresh_s, rng)
+        self.view = View(ledger, tree, self.caches, fleet.refresh_s, rng)
+        for place, engine in enumerate(fleet.engines):
+            self.view.opened(place, engine.kv_blocks * engine.block_tokens)
         self.events: list[tuple[float, int, int]] = []  # a heap of time, kind, which
         self.held: deque[int] = deque()  # that the router has sent nowhere
         self.late: deque[int] = deque()  # that the client has not sent
@@ -134,7 +140,7 @@ class _Run:
         view, ledger = self.view, self.ledger
         view.look(now)
         place = self.fleet.route(request, view)
-        if place not in view.serving:
+        if place not in view.serves:
             rule = f"an engine that serves, or −1, for request {request}"
             require(place == -1, "what route returns", rule, place)
             self.held.append(request)
