@@ -12,12 +12,13 @@ from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import least_requests
+from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.optimization.continuous_batching import Engine, StepTable
 
 
 def by_turns(_request: int, view: Any) -> int:
     view.memory["turn"] = view.memory.get("turn", -1) + 1
-    return int(view.memory["turn"] % len(view.serving))
+    return int(view.serving[view.memory["turn"] % len(view.serving)])
 
 
 def fewest(_request: int, view: Any) -> int:
@@ -142,8 +143,33 @@ def random_case(rng: np.random.Generator) -> Case:
         retry=thrice if rng.random() < 0.5 else never,
         most_in_flight=float(rng.choice([1, 5, math.inf])),
         refresh_s=float(rng.choice([0.0, 1.0])),
+        **parts(rng, count, caching, float(times.max())),
     )
     return Case(requests, fleet, kind, weights)
+
+
+def parts(rng: np.random.Generator, count: int, caching: bool, end: float) -> dict[str, Any]:
+    """Separate engines for prompts, tiers, failures."""
+    found: dict[str, Any] = {}
+    if count > 1 and rng.random() < 0.4:
+        found |= {
+            "prompt_engines": int(rng.integers(1, count)),
+            "route_answer": (by_turns, fewest)[int(rng.integers(0, 2))],
+            "token_bytes": float(rng.choice([0.0, 1.0])),
+            "link_bytes_per_s": float(rng.choice([16.0, math.inf])),
+            "link_s": float(rng.choice([0.0, 0.25])),
+        }
+    if caching and rng.random() < 0.5:
+        found["tiers"] = [
+            Tier(int(rng.integers(1, 40)), 1.0, float(rng.choice([8.0, 64.0])), bool(shared))
+            for shared in rng.integers(0, 2, int(rng.integers(1, 3)))
+        ]
+    if rng.random() < 0.3:
+        found["failures"] = [
+            (float(rng.integers(0, 8) * end / 4), int(rng.integers(0, count)))
+            for _ in range(int(rng.integers(1, 3)))
+        ]
+    return found
 
 
 def least_requests_plain(rng: np.random.Generator) -> Any:

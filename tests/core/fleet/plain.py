@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -61,8 +62,15 @@ class Blocks:
 
 
 class PlainEngine:
-    def __init__(self, engine: Engine, fleet: Fleet, book: Any) -> None:
+    def __init__(self, engine: Engine, fleet: Fleet, book: Any, place: int) -> None:
         self.engine, self.fleet, self.book = engine, fleet, book
+        self.reads_only = place < fleet.prompt_engines
+        self.answers_only = bool(fleet.prompt_engines) and not self.reads_only
+        self.caching = fleet.caching and not self.answers_only
+        self.tiers = [
+            book.common.setdefault(number, Blocks()) if tier.for_all else Blocks()
+            for number, tier in enumerate(fleet.tiers if self.caching else ())
+        ]
         self.blocks = Blocks()
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
@@ -73,6 +81,16 @@ class PlainEngine:
         self.decoding: list[Sequence] = []
         self.chunks: list[tuple[Sequence, int]] = []
         self.line = book.plain_line()
+        self.dead, self.began = False, 0.0
+
+    def flush(self) -> None:
+        """Lost in the middle of a step, which is not counted."""
+        if self.step_ends < math.inf:
+            self.busy_s += self.began - self.since
+            steps = [a - b for a, b in zip(self.work, self.step, strict=True)]
+            self.total = [a + b for a, b in zip(self.total, steps, strict=True)]
+        self.running, self.waiting, self.stored = [], [], 0
+        self.step_ends = math.inf
 
     def used(self) -> int:
         return sum(one.private for one in self.running) + len(self.blocks.users)
@@ -106,6 +124,7 @@ class PlainEngine:
             self.blocks.leave(victim.keys, read // block)
             victim.keys, victim.private, victim.todo = [], 0, victim.known
             book.preemptions[victim.number] += 1
+            book.ready[victim.number] = False
             self.line.back(victim, self)
             moved = True
         self.blocks.shrink(max(0, self.used() - engine.kv_blocks))
@@ -120,10 +139,8 @@ class PlainEngine:
             one = self.line.best(self)
             if one is None:
                 break
-            keys = book.keys(one.number)
-            found = 0
-            while found < len(keys) and keys[found] in self.blocks.users:
-                found += 1
+            keys = book.keys(one.number) if self.caching else []
+            found = _found(keys, self.blocks.users)
             missing = sum(1 for key in keys if not self.blocks.users.get(key))
             needed = -(-one.known // block) - len(keys)
             margin = self.fleet.watermark_blocks if self.running else 0
@@ -134,17 +151,30 @@ class PlainEngine:
             one.keys, one.private = keys, needed
             self.running.append(one)
             self.blocks.shrink(max(0, self.used() - engine.kv_blocks))
-            if self.fleet.caching:
-                book.cached[one.number] = min(found, (one.known - 1) // block) * block
+            if self.caching:
+                most = (one.known - 1) // block
+                found = min(found, most)
+                for tier, kept in zip(self.fleet.tiers, self.tiers, strict=False):
+                    deeper = min(_found(keys, kept.users), most)
+                    if deeper > found:
+                        load = round(tier.block_bytes / tier.bytes_per_s / TICK_S)
+                        self.ticks += (deeper - found) * load
+                        book.loaded[one.number] += (deeper - found) * block
+                        found = deeper
+                book.cached[one.number] = found * block
             if math.isnan(book.admitted[one.number]):
                 book.admitted[one.number] = now
                 book.found[one.number] = book.cached[one.number]
             one.turn = book.turns = book.turns + 1
+            moved = True
+            if book.ready[one.number]:
+                decoding.append(one)
+                left -= 1
+                continue
             one.todo = one.known - book.cached[one.number]
             self.line.read(one, one.todo)
             self.chunks.append((one, min(one.todo, left)))
             left -= min(one.todo, left)
-            moved = True
         if moved:
             self.stored = sum(one.known - 1 for one in decoding)
             self.told = set(self.blocks.users)
@@ -166,6 +196,7 @@ class PlainEngine:
             self.ticks += prompt[end] - prompt[end - chunk]
             self.ticks += prompt_end if one.todo == chunk else 0
         step = (1, prefill, len(decoding), sum(one.known for one in decoding))
+        self.step, self.began = step, now
         self.work = [a + b for a, b in zip(self.work, step, strict=True)]
         self.step_ends = self.since + (engine.elapsed_s(*self.work) + TICK_S * self.ticks)
 
@@ -183,15 +214,22 @@ class PlainEngine:
             book.changed[id(self)] = book.changed.get(id(self), False) or one in fresh
             if math.isnan(book.first[one.number]):
                 book.first[one.number] = now
-            if one.known == book.prompt[one.number] + book.output[one.number]:
+            last = 1 if self.reads_only else book.output[one.number]
+            if one.known == book.prompt[one.number] + last:
                 book.completion[one.number] = now
                 book.changed[id(self)] = True
                 self.running.remove(one)
-                more = book.answer_keys(one.number) if self.fleet.caching else []
+                more = []
+                if self.caching and not self.reads_only:
+                    more = book.answer_keys(one.number)
                 for key in more:
                     self.blocks.users.setdefault(key, 0)
                 self.blocks.use(more)
                 self.blocks.leave(one.keys + more, len(one.keys + more))
+                for tier, kept in zip(self.fleet.tiers, self.tiers, strict=False):
+                    kept.use(one.keys + more)
+                    kept.leave(one.keys + more, len(one.keys + more))
+                    kept.shrink(max(0, len(kept.users) - tier.blocks))
                 done.append(one.number)
         return done
 
@@ -271,6 +309,9 @@ def book_of(requests: Requests, fleet: Fleet, kind: str, weights: list[float]) -
         priority=requests.priority.tolist(),
         weights=weights,
         changed={},
+        ready=[False] * size,
+        loaded=[0] * size,
+        common={},
         turns=0,
         admitted=np.full(size, np.nan),
         first=np.full(size, np.nan),
@@ -313,36 +354,75 @@ def simulate_plainly(
 ) -> Any:
     """What `simulate_fleet` answers, for lines of a kind."""
     book = book_of(requests, fleet, kind, list(weights))
-    engines = [PlainEngine(engine, fleet, book) for engine in fleet.engines]
+    engines = [PlainEngine(engine, fleet, book, e) for e, engine in enumerate(fleet.engines)]
     size, count = requests.arrival_s.size, len(engines)
     book.due, book.sent = np.full(size, np.nan), np.full(size, np.nan)
     book.refused, book.engine = np.zeros(size, dtype=int), np.full(size, -1)
-    view = SimpleNamespace(
-        serving=range(count),
-        requests=[0] * count,
-        memory={},
-        rng=np.random.default_rng(0),
-        ledger=book,
-        looked=-math.inf,
-        found_blocks=lambda i, e: _found(book.keys(i), engines[e].told),
-    )
+    first_answers = fleet.prompt_engines or 0
+    free_s = [0.0] * count
+
+    def view_of(serving: list[int]) -> Any:
+        return SimpleNamespace(
+            serving=serving,
+            requests=[0] * count,
+            memory={},
+            ledger=book,
+            looked=-math.inf,
+            found_blocks=lambda i, e: _found(book.keys(i), engines[e].told),
+        )
+
+    view = view_of(list(range(first_answers or count)))
+    answers = view_of(list(range(first_answers, count)) if first_answers else [])
     agenda: list[tuple[float, int, int, int, str]] = []  # time, kind, order, request, what
     for number in np.flatnonzero(requests.after < 0).tolist():
         agenda.append((float(requests.arrival_s[number]), 0, number, number, "due"))
+    for number, (when, place) in enumerate(fleet.failures):
+        agenda.append((when, 4, -number, place, "fail"))
     late: list[int] = []
     held: list[int] = []
     flying = 0
 
-    def look(now: float) -> None:
-        view.now = now
-        if not fleet.refresh_s or now - view.looked >= fleet.refresh_s:
-            view.looked = now
-            view.waiting = [len(one.waiting) for one in engines]
-            view.running = [len(one.running) for one in engines]
-            view.stored = [one.stored for one in engines]
+    def look(seen: Any, now: float) -> None:
+        seen.now = now
+        if not fleet.refresh_s or now - seen.looked >= fleet.refresh_s:
+            seen.looked = now
+            seen.waiting = [len(one.waiting) for one in engines]
+            seen.running = [len(one.running) for one in engines]
+            seen.stored = [one.stored for one in engines]
+
+    def deliver(number: int, place: int, seen: Any, now: float) -> None:
+        book.engine[number] = place
+        seen.requests[place] += 1
+        known = book.prompt[number] + int(book.ready[number])
+        engines[place].line.push(Sequence(number, known), engines[place])
+        if engines[place].step_ends == math.inf:
+            agenda.append((now, 2, place, -1, "wake"))
+
+    def refuse(number: int, now: float) -> None:
+        book.refused[number] += 1
+        pause = fleet.retry(number, int(book.refused[number]), view)
+        if pause < math.inf:
+            agenda.append((now + pause, 3, number, number, "again"))
+        else:
+            leave(now)
+
+    def forget(number: int) -> None:
+        book.engine[number], book.ready[number] = -1, False
+        book.admitted[number] = book.first[number] = np.nan
 
     def route(number: int, now: float) -> None:
-        look(now)
+        if book.ready[number]:
+            look(answers, now)
+            if answers.serving:
+                deliver(number, fleet.route_answer(number, answers), answers, now)
+            else:
+                forget(number)
+                refuse(number, now)
+            return
+        look(view, now)
+        if not view.serving:
+            refuse(number, now)
+            return
         place = fleet.route(number, view)
         if place < 0:
             held.append(number)
@@ -350,18 +430,9 @@ def simulate_plainly(
         here = engines[place]
         tokens = sum(book.prompt[one.number] for one in here.waiting) + book.prompt[number]
         if len(here.waiting) >= fleet.most_waiting or tokens > fleet.most_waiting_tokens:
-            book.refused[number] += 1
-            pause = fleet.retry(number, int(book.refused[number]), view)
-            if pause < math.inf:
-                agenda.append((now + pause, 3, number, number, "again"))
-            else:
-                leave(now)
-            return
-        book.engine[number] = place
-        view.requests[place] += 1
-        here.line.push(Sequence(number, book.prompt[number]), here)
-        if here.step_ends == math.inf:
-            agenda.append((now, 2, place, -1, "wake"))
+            refuse(number, now)
+        else:
+            deliver(number, place, view, now)
 
     def send(number: int, now: float) -> None:
         nonlocal flying
@@ -382,6 +453,34 @@ def simulate_plainly(
             book.sent[number] = now
             agenda.append((now, 3, number, number, "again"))
 
+    def fail(place: int, now: float) -> None:
+        one = engines[place]
+        if one.dead:
+            return
+        one.dead = True
+        for seen in (view, answers):
+            seen.requests[place] = 0
+            if place in seen.serving:
+                seen.serving.remove(place)
+        lost = sorted(each.number for each in one.running + one.waiting)
+        one.flush()
+        for number in lost:
+            forget(number)
+        for number in lost:
+            refuse(number, now)
+        agenda.extend((now, 3, number, number, "again") for number in held)
+        held.clear()
+
+    def moves(number: int, place: int, now: float) -> bool:
+        if not engines[place].reads_only or book.output[number] == 1:
+            return False
+        size = fleet.token_bytes * book.prompt[number]
+        free_s[place] = max(now, free_s[place]) + size / fleet.link_bytes_per_s
+        book.ready[number] = True
+        book.completion[number], book.engine[number] = np.nan, -1
+        agenda.append((free_s[place] + fleet.link_s, 3, number, number, "again"))
+        return True
+
     while True:
         agenda.sort(key=lambda one: one[:3])
         stepping = min(range(count), key=lambda place: engines[place].step_ends)
@@ -389,10 +488,12 @@ def simulate_plainly(
         if agenda and agenda[0][:3] <= (step_s, 2, stepping):
             now, _, place, number, what = agenda.pop(0)
             if what == "wake":
-                if engines[place].step_ends == math.inf:
+                if engines[place].step_ends == math.inf and not engines[place].dead:
                     engines[place].begin(now)
             elif what == "due":
                 send(number, now)
+            elif what == "fail":
+                fail(number, now)
             else:
                 route(number, now)
             continue
@@ -400,8 +501,10 @@ def simulate_plainly(
             break
         done = engines[stepping].end(step_s)
         engines[stepping].begin(step_s)
-        view.requests[stepping] -= len(done)
-        for number in done:
+        seen = answers if engines[stepping].answers_only else view
+        seen.requests[stepping] -= len(done)
+        over = [number for number in done if not moves(number, stepping, step_s)]
+        for number in over:
             leave(step_s)
             for follower in np.flatnonzero(requests.after == number).tolist():
                 when = max(step_s + requests.pause_s[follower], requests.arrival_s[follower])
@@ -415,7 +518,7 @@ def simulate_plainly(
     return book
 
 
-def _found(keys: list[Key], kept: set[Key]) -> int:
+def _found(keys: list[Key], kept: Collection[Key]) -> int:
     count = 0
     while count < len(keys) and keys[count] in kept:
         count += 1

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import least_requests
+from serving_mathematics.core.fleet.scaling import Scaling
+from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.optimization.continuous_batching import Engine
 from serving_mathematics.require import (
@@ -57,6 +59,13 @@ class Fleet:
     retry: when a refused request comes back. most_in_flight: that the client has at once; the
     others leave late. refresh_s: between two looks at the engines, 0 for always [s].
 
+    tiers: of caches below the device, the fastest first. prompt_engines: how many of the engines,
+    the first ones, read prompts and hand them on; 0 where all do both. route_answer: which of the
+    others gets a prompt that was read. token_bytes: that are moved for each of its tokens, over the
+    link of the engine that read it, one prompt after the other, at link_bytes_per_s, and link_s
+    until the first of them is there. scaling: how replicas come and go. failures: moments [s] and
+    numbers of engines that are lost with what they hold; retry says what becomes of that.
+
     >>> Fleet((Engine(0.5), Engine(0.25))).route is least_requests
     True
     """
@@ -73,6 +82,14 @@ class Fleet:
     retry: Retry = never
     most_in_flight: float = math.inf
     refresh_s: float = 0.0
+    tiers: Sequence[Tier] = ()
+    prompt_engines: int = 0
+    route_answer: Route = least_requests
+    token_bytes: float = 0.0
+    link_bytes_per_s: float = math.inf
+    link_s: float = 0.0
+    scaling: Scaling | None = None
+    failures: Sequence[tuple[float, int]] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is no fleet."""
@@ -89,6 +106,23 @@ class Fleet:
             require(len(self.weights) > 0, "weights", "one for each tenant", self.weights)
             require_all_positive(weights=self.weights)
 
+        self._refuse_parts()
+
+    def _refuse_parts(self) -> None:
+        """Refuse separate engines, links and failures that cannot be."""
+        require_non_negative_integer(prompt_engines=self.prompt_engines)
+        rule = f"below {len(self.engines)}, so that somebody answers"
+        count = self.prompt_engines
+        require(count < len(self.engines), "prompt_engines", rule, count)
+        require_non_negative(token_bytes=self.token_bytes, link_s=self.link_s)
+        require(self.link_bytes_per_s > 0, "link_bytes_per_s", "positive", self.link_bytes_per_s)
+        apart = self.scaling is None or not count
+        require(apart, "scaling", "None where prompts and answers are apart", self.scaling)
+        require(not self.tiers or self.caching, "tiers", "none without caching", self.tiers)
+        for when, place in self.failures:
+            require_non_negative(failures_moment=when)
+            require_non_negative_integer(failures_engine=place)
+
     def refuse(self, requests: Requests) -> None:
         """Raise ValueError where a request outgrows an engine, has no weight, or where caches have
         nothing to keep.
@@ -97,7 +131,8 @@ class Fleet:
         """
         kept = requests.prompt_tokens + requests.output_tokens - 1  # the last is never stored
         longest = int(np.argmax(kept))
-        for place, engine in enumerate(self.engines):
+        more = () if self.scaling is None else (self.scaling.engine,)
+        for place, engine in enumerate((*self.engines, *more)):
             room = engine.kv_blocks * engine.block_tokens
             rule = f"enough for request {longest}, of {kept[longest]} tokens"
             require(kept[longest] <= room, f"engines[{place}].kv_blocks", rule, engine.kv_blocks)
@@ -107,7 +142,7 @@ class Fleet:
         if self.caching:
             rule = "given, for a fleet that caches"
             require(requests.prefixes is not None, "requests.prefixes", rule, requests.prefixes)
-            sizes = {engine.block_tokens for engine in self.engines}
+            sizes = {engine.block_tokens for engine in (*self.engines, *more)}
             require(len(sizes) == 1, "block_tokens", "the same for all that cache", sizes)
 
 
@@ -117,9 +152,11 @@ class Outcome:
 
     due_s: when it should leave the client [s]. sent_s: when it left. admitted_s: start of its first
     step. first_token_s, completion_s: ends of steps. engine: the last one, −1 for none. refused:
-    attempts that found no place. preemptions: times that it lost its memory. found_tokens: of the
-    prompt, cached at its admission. Of each engine, shape (engines,): work, rows of steps and of
-    tokens read, written and looked at; busy_s; evicted_blocks.
+    attempts that found no place or lost it. preemptions: times that it lost its memory.
+    found_tokens: of the prompt, cached at its admission; loaded_tokens: of these, in lower tiers.
+    Of each engine, shape (engines,): work, rows of steps and of tokens read, written and looked at;
+    busy_s; paid_s, from its order to its end; evicted_blocks. Of an autoscaler, shape
+    (questions,): asked_s; ordered and serving, after the answer.
     """
 
     due_s: FloatArray
@@ -131,6 +168,11 @@ class Outcome:
     refused: IntArray
     preemptions: IntArray
     found_tokens: IntArray
+    loaded_tokens: IntArray
     work: IntArray
     busy_s: FloatArray
+    paid_s: FloatArray
     evicted_blocks: IntArray
+    asked_s: FloatArray
+    ordered: IntArray
+    serving: IntArray

@@ -8,6 +8,7 @@ that has not come is negative.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.optimization.continuous_batching import Engine, Workload
+from serving_mathematics.require import require
 
 WORK = ("steps", "prefill_tokens", "decode_tokens", "context_tokens")
 
@@ -44,11 +46,10 @@ def integers(values: npt.ArrayLike) -> array[int]:
 class Ledger:
     """Requests, what became of them, and what engines hold and did.
 
-    requests: what is asked. engines: how many there are at most. Made by `simulate_fleet`, read by
-    policies.
+    requests: what is asked. Made by `simulate_fleet`, read by policies.
     """
 
-    def __init__(self, requests: Requests, engines: int) -> None:
+    def __init__(self, requests: Requests) -> None:
         """Nothing has happened."""
         self.requests = requests
         self.size = size = requests.arrival_s.size
@@ -57,18 +58,35 @@ class Ledger:
         self.cached = integers(requests.cached_tokens)
         zeros, never = np.zeros(size, dtype=np.int64), np.full(size, -1.0)
         self.generated, self.preemptions = integers(zeros), integers(zeros)
-        self.found, self.ready = integers(zeros), bytearray(size)
+        self.found, self.loaded, self.ready = integers(zeros), integers(zeros), bytearray(size)
         self.admitted_s, self.first_s = floats(never), floats(never)
         self.completion_s, self.at = floats(never), integers(never)
         self.ended: list[int] = []  # that the fleet has not seen yet
         self.victim_rank: list[float] = []
         self.node, self.answer_node = integers(zeros - 1), integers(zeros - 1)
         self.path_blocks, self.answer_blocks = integers(zeros), integers(zeros)
-        self.waiting, self.running = [0] * engines, [0] * engines  # requests of each engine
-        self.stored = [0] * engines  # tokens in decoding sequences, when the batch last changed
-        self.work = [[0] * len(WORK) for _ in range(engines)]
-        self.busy_s = [0.0] * engines
+        self.no_blocks = self.path_blocks
+        self.waiting: list[int] = []  # requests of each engine
+        self.running: list[int] = []
+        self.stored: list[int] = []  # tokens in decoding sequences, when the batch last changed
+        self.work: list[list[int]] = []
+        self.busy_s: list[float] = []
         self._longest = int((requests.prompt_tokens + requests.output_tokens).max())
+
+    def engine(self) -> int:
+        """The number of one engine more."""
+        for column in (self.waiting, self.running, self.stored):
+            column.append(0)
+        self.work.append([0] * len(WORK))
+        self.busy_s.append(0.0)
+        return len(self.busy_s) - 1
+
+    def ranks(self, rank: Callable[[int, Ledger], float]) -> list[float]:
+        """What a rule says of each request; a number that is none is refused."""
+        found = [rank(request, self) for request in range(self.size)]
+        for request, value in enumerate(found):
+            require(value == value, "what a rank returns", f"a number for {request}", value)
+        return found
 
     def keep(self, tree: BlockTree) -> None:
         """Prompts share what the nodes of a tree say."""

@@ -22,18 +22,17 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.fleet.batching import serve
-from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet, Outcome
 from serving_mathematics.core.fleet.ledger import Ledger, floats, integers
 from serving_mathematics.core.fleet.prefixes import BlockTree
+from serving_mathematics.core.fleet.replicas import Replicas
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.core.fleet.waiting_lines import Fair, Line, Ranked
 from serving_mathematics.require import require
 
 NOTHING_SHARED = BlockTree([], [], [], *[np.array([], dtype=np.int64)] * 4)
-BOUNDARY, FOLLOWING = 1, 2  # kinds of events, in their order at one moment; arrivals come before
+BOUNDARY, FOLLOWING, CHANGE = 1, 2, 3  # events, in their order at one moment; arrivals come before
+QUESTION, FAILURE = -1, -2  # changes that are no opening of an engine; less for later failures
 
 
 def simulate_fleet(
@@ -65,28 +64,17 @@ class _Run:
     def __init__(self, requests: Requests, fleet: Fleet, rng: np.random.Generator) -> None:
         """Nothing has happened."""
         self.requests, self.fleet = requests, fleet
-        self.ledger = ledger = Ledger(requests, len(fleet.engines))
-        self.caches: list[BlockCache | None] = [None] * len(fleet.engines)
+        self.ledger = ledger = Ledger(requests)
         tree = NOTHING_SHARED
         if requests.prefixes is not None:
             tree = requests.prefixes.in_blocks(fleet.engines[0].block_tokens)
-        if fleet.caching:
             ledger.keep(tree)
-            self.caches = [BlockCache(tree) for _ in fleet.engines]
         if fleet.preempt is not None:
-            ledger.victim_rank = [fleet.preempt(i, ledger) for i in range(ledger.size)]
-        self.lines = [_line(fleet, ledger) for _ in fleet.engines]
-        self.engines = [
-            serve(engine, ledger, place, line, cache, fleet.watermark_blocks)
-            for place, (engine, line, cache) in enumerate(
-                zip(fleet.engines, self.lines, self.caches, strict=True)
-            )
-        ]
-        self.due = [next(one) for one in self.engines]  # next event of each
-        self.tell = [one.send for one in self.engines]
-        self.view = View(ledger, tree, self.caches, fleet.refresh_s, rng)
-        for place, engine in enumerate(fleet.engines):
-            self.view.opened(place, engine.kv_blocks * engine.block_tokens)
+            ledger.victim_rank = ledger.ranks(fleet.preempt)
+        self.view = View(ledger, tree, [], fleet.refresh_s, rng)
+        self.answers = View(ledger, tree, self.view.caches, fleet.refresh_s, rng)
+        self.replicas = Replicas(fleet, ledger, tree, self.view, self.answers)
+        self.due, self.tell = self.replicas.due, self.replicas.tell
         self.events: list[tuple[float, int, int]] = []  # a heap of time, kind, which
         self.held: deque[int] = deque()  # that the router has sent nowhere
         self.late: deque[int] = deque()  # that the client has not sent
@@ -98,6 +86,14 @@ class _Run:
         for request in np.flatnonzero(requests.after >= 0).tolist():
             self.followers.setdefault(int(requests.after[request]), []).append(request)
         self.limited = min(fleet.most_waiting, fleet.most_waiting_tokens) < math.inf
+        self.link_free_s = [0.0] * fleet.prompt_engines
+        self.area, self.since, self.now = 0.0, 0.0, 0.0  # of requests in the fleet over time
+        if fleet.scaling is not None:
+            self.rule = fleet.scaling.rule()
+            self.asked: list[tuple[float, int, int]] = []
+            heapq.heappush(self.events, (fleet.scaling.sync_s, CHANGE, QUESTION))
+        for number, (when, _) in enumerate(fleet.failures):
+            heapq.heappush(self.events, (when, CHANGE, FAILURE - number))
 
     def go(self) -> None:
         """Until nothing happens any more."""
@@ -117,8 +113,13 @@ class _Run:
                         if ended:
                             self.finish(now)
                     continue
+                if kind == CHANGE:
+                    self.change(which, now, arrival < infinity)
+                    continue
                 after = math.nextafter(now, infinity)  # steps that end now are over
-                if self.sent_s[which] >= 0:
+                if self.ledger.ready[which]:
+                    self.hand_on(which, now, after)
+                elif self.sent_s[which] >= 0:
                     self.route(which, now, after)
                 else:
                     self.send(which, now, after)
@@ -131,27 +132,53 @@ class _Run:
         if self.in_flight >= self.fleet.most_in_flight:
             self.late.append(request)
             return
-        self.in_flight += 1
+        self.count(1, now)
         self.sent_s[request] = now
         self.route(request, now, noticed_s)
 
+    def count(self, more: int, now: float) -> None:
+        """Requests come into the fleet, or leave it."""
+        self.area += self.in_flight * (now - self.now)
+        self.in_flight += more
+        self.now = now
+
     def route(self, request: int, now: float, noticed_s: float) -> None:
         """A request is at the router; a step that ends then, or later, notices it."""
-        view, ledger = self.view, self.ledger
+        view = self.view
         view.look(now)
-        place = self.fleet.route(request, view)
+        nobody = not view.serving
+        if nobody and self.fleet.scaling is None:  # all are lost
+            self.refuse(request, now)
+            return
+        place = -1 if nobody else self.fleet.route(request, view)
         if place not in view.serves:
             rule = f"an engine that serves, or −1, for request {request}"
             require(place == -1, "what route returns", rule, place)
             self.held.append(request)
-            return
-        if self.limited and self.full(request, place):
+        elif self.limited and self.full(request, place):
+            self.refuse(request, now)
+        else:
+            self.deliver(request, place, view, now, noticed_s)
+
+    def hand_on(self, request: int, now: float, noticed_s: float) -> None:
+        """A prompt that was read is where answers are written."""
+        view = self.answers
+        view.look(now)
+        if not view.serving:
+            self.replicas.forget(request)
             self.refuse(request, now)
             return
-        ledger.at[request] = place
-        ledger.waiting[place] += 1
+        place = self.fleet.route_answer(request, view)
+        rule = f"an engine that answers, for request {request}"
+        require(place in view.serves, "what route_answer returns", rule, place)
+        self.deliver(request, place, view, now, noticed_s)
+
+    def deliver(self, request: int, place: int, view: View, now: float, noticed_s: float) -> None:
+        """A request joins the line of an engine."""
+        self.ledger.at[request] = place
+        self.ledger.waiting[place] += 1
         view.sent(place, 1)
-        self.lines[place].push(request)
+        self.replicas.lines[place].push(request)
         before = self.due[place]
         when = self.tell[place](noticed_s if before < math.inf else now)
         if when != before:
@@ -165,7 +192,7 @@ class _Run:
             return True
         if fleet.most_waiting_tokens == math.inf:
             return False
-        tokens = sum(ledger.prompt[i] for i in self.lines[place].everybody())
+        tokens = sum(ledger.prompt[i] for i in self.replicas.lines[place].everybody())
         return tokens + ledger.prompt[request] > fleet.most_waiting_tokens
 
     def refuse(self, request: int, now: float) -> None:
@@ -176,34 +203,93 @@ class _Run:
         if pause_s < math.inf:
             heapq.heappush(self.events, (now + pause_s, FOLLOWING, request))
         else:
+            self.count(-1, now)
             self.leave(now)
 
     def leave(self, now: float) -> None:
-        """A request is over, for the client."""
-        self.in_flight -= 1
+        """A request is over, for the client, which sends another that it held."""
         if self.late:
             request = self.late.popleft()
-            self.in_flight += 1
+            self.count(1, now)
             self.sent_s[request] = now
             heapq.heappush(self.events, (now, FOLLOWING, request))
 
     def finish(self, now: float) -> None:
         """Requests that ended in the event of an engine."""
-        ended, at, view = self.ledger.ended, self.ledger.at, self.view
-        for request in ended:
-            view.sent(at[request], -1)
-            self.in_flight -= 1
-        for request in ended:
-            if self.late:
-                self.in_flight += 1
-                self.leave(now)
+        ledger, replicas, fleet = self.ledger, self.replicas, self.fleet
+        ended = ledger.ended
+        over = ended
+        if fleet.prompt_engines:
+            over = [request for request in ended if not self.moves(request, now)]
+        for request in over:
+            place = ledger.at[request]
+            apart = fleet.prompt_engines and not replicas.reads_only(place)
+            (self.answers if apart else self.view).sent(place, -1)
+            if replicas.draining:
+                replicas.emptied(place, now)
+        self.count(-len(over), now)
+        for request in over:
+            self.leave(now)
             for follower in self.followers.pop(request, ()):
                 pause_s = float(self.requests.pause_s[follower])
                 when = max(now + pause_s, float(self.requests.arrival_s[follower]))
                 heapq.heappush(self.events, (when, FOLLOWING, follower))
+        self.try_again(now)
+        ended.clear()
+
+    def try_again(self, now: float) -> None:
+        """What the router holds is routed anew."""
         while self.held:
             heapq.heappush(self.events, (now, FOLLOWING, self.held.popleft()))
-        ended.clear()
+
+    def moves(self, request: int, now: float) -> bool:
+        """Whether a prompt that was read is on its way to another engine now."""
+        ledger, fleet = self.ledger, self.fleet
+        place = ledger.at[request]
+        if not self.replicas.reads_only(place) or ledger.output[request] == 1:
+            return False
+        self.view.sent(place, -1)
+        start = max(now, self.link_free_s[place])
+        size = fleet.token_bytes * ledger.prompt[request]
+        self.link_free_s[place] = start + size / fleet.link_bytes_per_s
+        ledger.completion_s[request], ledger.at[request] = -1.0, -1
+        ledger.generated[request] = ledger.ready[request] = 1
+        when = self.link_free_s[place] + fleet.link_s
+        heapq.heappush(self.events, (when, FOLLOWING, request))
+        return True
+
+    def change(self, which: int, now: float, more: bool) -> None:
+        """An engine opens or fails, or the autoscaler is asked."""
+        replicas = self.replicas
+        if which >= 0:
+            if which in replicas.starting:
+                replicas.open(which)
+                self.try_again(now)
+        elif which == QUESTION:
+            self.ask(now, more)
+        else:
+            place = self.fleet.failures[FAILURE - which][1]
+            for request in replicas.fail(place, now):
+                self.refuse(request, now)
+            self.try_again(now)
+
+    def ask(self, now: float, more: bool) -> None:
+        """The autoscaler says how many replicas there should be."""
+        scaling, view, ledger = self.fleet.scaling, self.view, self.ledger
+        assert scaling is not None
+        self.count(0, now)
+        serving, ordered = len(view.serving), len(view.serving) + len(self.replicas.starting)
+        places = sum(self.replicas.kinds[place].max_sequences for place in view.serving)
+        taken = sum(ledger.running[place] for place in view.serving) / places if places else 0.0
+        wanted = self.rule(now, ordered, serving, taken, self.area / (now - self.since))
+        require(wanted >= 0 and wanted % 1 == 0, "what a rule returns", "a whole number", wanted)
+        wanted = min(max(int(wanted), scaling.least), scaling.most)
+        self.area, self.since = 0.0, now
+        for place in self.replicas.scale(wanted, scaling.engine, now):
+            heapq.heappush(self.events, (now + scaling.startup_s, CHANGE, place))
+        self.asked.append((now, wanted, len(view.serving)))
+        if more or self.in_flight or self.events:
+            heapq.heappush(self.events, (now + scaling.sync_s, CHANGE, QUESTION))
 
     def outcome(self) -> Outcome:
         """What became of it all."""
@@ -214,28 +300,26 @@ class _Run:
             found[found < 0] = np.nan
             return found
 
-        for one in self.engines:
-            one.close()
+        completion_s = came(ledger.completion_s)
+        asked = np.array(self.asked if self.fleet.scaling else np.empty((0, 3)))
+        end = max(np.nanmax(np.append(completion_s, 0.0)), *asked[-1:, 0], self.now)
+        paid_s = np.array(self.replicas.paid_s(float(end)))
         return Outcome(
             np.array(self.due_s),
             np.array(self.sent_s),
             came(ledger.admitted_s),
             came(ledger.first_s),
-            came(ledger.completion_s),
+            completion_s,
             np.array(ledger.at),
             np.array(self.attempts),
             np.array(ledger.preemptions),
             np.array(ledger.found),
+            np.array(ledger.loaded),
             np.array(ledger.work),
             np.array(ledger.busy_s),
-            np.array([cache.evicted if cache else 0 for cache in self.caches]),
+            paid_s,
+            np.array([cache.evicted if cache else 0 for cache in self.view.caches]),
+            asked[:, 0],
+            asked[:, 1].astype(np.int64),
+            asked[:, 2].astype(np.int64),
         )
-
-
-def _line(fleet: Fleet, ledger: Ledger) -> Line:
-    """Who waits for one engine."""
-    if fleet.weights is not None:
-        return Fair(ledger.requests.tenant.tolist(), fleet.weights)
-    if fleet.schedule is not None:
-        return Ranked([fleet.schedule(i, ledger) for i in range(ledger.size)])
-    return Line()

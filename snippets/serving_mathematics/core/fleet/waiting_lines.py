@@ -90,13 +90,16 @@ class Ranked(Line):
         self.rank = rank
         self.heap: list[tuple[float, int, int]] = []
         self.came: dict[int, int] = {}
+        self.arrivals = 0
 
     def push(self, request: int) -> None:
-        """Somebody comes, or was preempted and keeps the place of the arrival."""
-        number = self.came.setdefault(request, len(self.came))
-        heapq.heappush(self.heap, (self.rank[request], number, request))
+        """Somebody comes."""
+        self.came[request] = self.arrivals = self.arrivals + 1
+        self.back(request)
 
-    back = push
+    def back(self, request: int) -> None:
+        """Somebody was preempted, and keeps the place of the arrival."""
+        heapq.heappush(self.heap, (self.rank[request], self.came[request], request))
 
     def head(self) -> int:
         """The next, or −1."""
