@@ -81,7 +81,7 @@ def test_from_none_to_one_and_back() -> None:
 def test_rules_of_the_chapter_serve_as_they_are() -> None:
     """Twice the load that one replica carries: the fleet grows within the limits, and everybody is
     answered; a fleet that is large enough stays as it is."""
-    workload = chat_workload(np.random.default_rng(3), 16.0, 3000)
+    workload = chat_workload(np.random.default_rng(3), 45.0, 6000)
     for rule in (partial(hpa_waiting, 2.0, 64), partial(knative, 60.0, tick_s=2.0)):
         scaling = Scaling(rule, EIGHT_BILLION, sync_s=2.0, startup_s=20.0, most=5)
         got = simulate_fleet(requests_of(workload), Fleet([EIGHT_BILLION], scaling=scaling))

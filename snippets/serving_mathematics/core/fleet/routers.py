@@ -12,7 +12,7 @@ Dynamo, documentation of the KV cache routing cost.
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Callable
 
 from serving_mathematics.core.fleet.block_cache import BlockCache
@@ -62,7 +62,11 @@ def by_session(request: int, view: View) -> int:
     Source: Thaler and Ravishankar (1998), rendezvous hashing; vLLM production stack, "session".
     """
     session = view.session(request)
-    return max(view.serving, key=lambda engine: zlib.crc32(b"%d %d" % (session, engine)))
+
+    def weight(engine: int) -> bytes:
+        return hashlib.blake2b(b"%d %d" % (session, engine), digest_size=8).digest()
+
+    return max(view.serving, key=weight)
 
 
 def _records(view: View, capacity: int) -> list[BlockCache]:
@@ -105,7 +109,8 @@ def cache_aware(
     loads = [view.requests[engine] for engine in view.serving]
     most, least = max(loads), min(loads)
     chain, depth = view.way(request)
-    if most - least > balance_abs_threshold and most > balance_rel_threshold * least:
+    apart = most - least > balance_abs_threshold and most > balance_rel_threshold * least
+    if apart or not depth:
         best = view.serving[loads.index(least)]
     else:
         found = [records[engine].look(chain, depth)[1] for engine in view.serving]
