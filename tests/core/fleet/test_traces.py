@@ -240,7 +240,7 @@ def test_damaged_files_are_refused_or_read(seed: int) -> None:
     rng = random.Random(seed)
     text = rng.choice([AZURE_2023, BURST_GPT, lines(MOONCAKE), SESSIONS, json.dumps(AGENTS)])
     for _ in range(rng.randint(1, 3)):
-        cut = rng.randrange(len(text))
+        cut = rng.randint(0, len(text))
         text = rng.choice([text[:cut], text[:cut] + text[cut + rng.randint(1, 9) :], text * 2])
     with contextlib.suppress(ValueError):
         assert (read_trace(text).output_tokens >= 1).all()
