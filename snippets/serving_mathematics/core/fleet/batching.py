@@ -87,6 +87,7 @@ def serve(
     since = clock = 0.0
     moved = False  # whether the batch changed since routers were told what it stores
     fair = line if line.counts else None
+    items = None if line.overtakes else line.items  # where the head holds up the others
 
     def count(i: int, end: int, sign: int) -> None:
         """Count a request in, or out, that decodes until a step."""
@@ -165,7 +166,7 @@ def serve(
                     finished.append(partial)
                     partial = -1
             while room > 0 and chunk < left:
-                i = line.head()
+                i = line.head() if items is None else items[0] if items else -1
                 if i < 0:
                     break
                 total = prompt[i] + generated[i]
@@ -184,7 +185,10 @@ def serve(
                         cache.shrink(cache.resident + taken + filled - blocks)
                         hit = cache.look(node[i], path[i])[1]
                     taken += needed
-                line.pop()
+                if items is None:
+                    line.pop()
+                else:
+                    items.popleft()
                 if cache:
                     cache.hold(node[i], path[i])
                     cache.shrink(cache.resident + taken + filled - blocks)
@@ -257,7 +261,7 @@ def serve(
                     k = lasting(k)
                 if fair and room > 0 and k > 1:  # another's turn may come, who fits
                     k = int(min(k, fair.steady_steps()))
-                alert = k > 1 and room > 0 and (line.overtakes or line.head() < 0)
+                alert = k > 1 and room > 0 and (items is None or not items)
             own, extra = batch_ticks[batch], len(finished) * end_ticks
             end_s = since + (
                 step_s * (steps + k)

@@ -3,8 +3,8 @@
 A session has a number of requests, a first prompt, and for each further request what is new in it,
 the answer and the pause before. Each is drawn through a table of quantiles, between which
 logarithms are straight. A session has a habit: the scores behind its draws are those of the session
-and of the request together. Sometimes a context is cut: the prompt repeats only a part of what it had.
-Everything else in a prompt was sent before.
+and of the request together. Sometimes a context is cut: the prompt repeats only a part of what it
+had. Everything else in a prompt was sent before.
 
 Assumes: sessions are independent of each other and of the time of day; pauses do not depend on how
 long the answer took; an answer is new in the next prompt.

@@ -87,6 +87,8 @@ class _Run:
             self.followers.setdefault(int(requests.after[request]), []).append(request)
         self.limited = min(fleet.most_waiting, fleet.most_waiting_tokens) < math.inf
         self.link_free_s = [0.0] * fleet.prompt_engines
+        self.asking = fleet.scaling is not None
+        self.next_s = 0.0  # the next arrival
         self.area, self.since, self.now = 0.0, 0.0, 0.0  # of requests in the fleet over time
         if fleet.scaling is not None:
             self.rule = fleet.scaling.rule()
@@ -102,7 +104,10 @@ class _Run:
         own = np.flatnonzero(self.requests.after < 0)
         numbers = integers(np.append(own, -1))
         arrivals = floats(np.append(self.requests.arrival_s[own], infinity))
-        for request, arrival in zip(numbers, arrivals, strict=True):
+        self.next_s = arrivals[0]
+        for request, arrival, following in zip(
+            numbers, arrivals, [*arrivals[1:], infinity], strict=True
+        ):
             while events and events[0][0] < arrival:
                 now, kind, which = heappop(events)
                 if kind == BOUNDARY:
@@ -123,6 +128,7 @@ class _Run:
                     self.route(which, now, after)
                 else:
                     self.send(which, now, after)
+            self.next_s = following
             if request >= 0:
                 self.send(request, arrival, arrival)
 
@@ -138,14 +144,17 @@ class _Run:
 
     def count(self, more: int, now: float) -> None:
         """Requests come into the fleet, or leave it."""
-        self.area += self.in_flight * (now - self.now)
         self.in_flight += more
-        self.now = now
+        if self.asking:
+            self.area += (self.in_flight - more) * (now - self.now)
+            self.now = now
 
     def route(self, request: int, now: float, noticed_s: float) -> None:
         """A request is at the router; a step that ends then, or later, notices it."""
         view = self.view
-        view.look(now)
+        view.now = now
+        if view.refresh_s:
+            view.look(now)
         nobody = not view.serving
         if nobody and self.fleet.scaling is None:  # all are lost
             self.refuse(request, now)
@@ -163,7 +172,9 @@ class _Run:
     def hand_on(self, request: int, now: float, noticed_s: float) -> None:
         """A prompt that was read is where answers are written."""
         view = self.answers
-        view.look(now)
+        view.now = now
+        if view.refresh_s:
+            view.look(now)
         if not view.serving:
             self.replicas.forget(request)
             self.refuse(request, now)
@@ -180,10 +191,13 @@ class _Run:
         view.sent(place, 1)
         self.replicas.lines[place].push(request)
         before = self.due[place]
-        when = self.tell[place](noticed_s if before < math.inf else now)
+        tell, events = self.tell[place], self.events
+        when = tell(noticed_s if before < math.inf else now)
         if when != before:
+            if when == now < self.next_s and (not events or events[0][0] > now):
+                when = tell(None)  # nobody else comes at this moment
             self.due[place] = when
-            heapq.heappush(self.events, (when, BOUNDARY, place))
+            heapq.heappush(events, (when, BOUNDARY, place))
 
     def full(self, request: int, place: int) -> bool:
         """Whether so many wait for an engine that it takes no more."""
@@ -228,14 +242,20 @@ class _Run:
             if replicas.draining:
                 replicas.emptied(place, now)
         self.count(-len(over), now)
+        if self.late or self.followers:
+            self.follow(over, now)
+        if self.held:
+            self.try_again(now)
+        ended.clear()
+
+    def follow(self, over: list[int], now: float) -> None:
+        """What comes of answers."""
         for request in over:
             self.leave(now)
             for follower in self.followers.pop(request, ()):
                 pause_s = float(self.requests.pause_s[follower])
                 when = max(now + pause_s, float(self.requests.arrival_s[follower]))
                 heapq.heappush(self.events, (when, FOLLOWING, follower))
-        self.try_again(now)
-        ended.clear()
 
     def try_again(self, now: float) -> None:
         """What the router holds is routed anew."""

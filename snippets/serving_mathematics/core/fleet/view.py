@@ -17,6 +17,8 @@ from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.prefixes import BlockTree
 
+FEW = 32  # engines that are looked through faster than a heap is kept
+
 
 class View:
     """The engines, as a policy sees them.
@@ -65,9 +67,8 @@ class View:
         self.serves.remove(place)
 
     def look(self, now: float) -> None:
-        """It is now; engines say how they are if it is time to ask."""
-        self.now = now
-        if self.refresh_s and now - self.looked_s >= self.refresh_s:
+        """Engines say how they are, if it is time to ask them again."""
+        if now - self.looked_s >= self.refresh_s:
             self.looked_s = now
             ledger = self.ledger
             self.waiting, self.running = list(ledger.waiting), list(ledger.running)
@@ -81,6 +82,9 @@ class View:
 
     def least(self) -> int:
         """The serving engine with fewest requests, of equal ones the first, in logarithmic time."""
+        requests_of = self.requests
+        if len(self.serving) == len(requests_of) <= FEW:
+            return requests_of.index(min(requests_of))
         heap = self._fewest
         if heap is None or len(heap) > 8 * len(self.requests) + 64:
             heap = self._fewest = [(self.requests[place], place) for place in self.serving]
