@@ -10,12 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.prefixes import (
-    Prefixes,
-    prefixes_of_ids,
-    prefixes_of_reuse,
-)
+from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.sharing import prefixes_of_ids, prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.optimization.continuous_batching import Engine
 

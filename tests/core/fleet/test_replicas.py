@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from serving_mathematics.capacity.autoscaling import fixed, hpa_waiting, knative
 from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.prefixes import prefixes_of_reuse
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.scaling import Scaling, keda
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.optimization.continuous_batching import (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.ledger import Ledger
-from serving_mathematics.core.fleet.prefixes import Prefixes, prefixes_of_reuse
+from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import (
     ROUTERS,
@@ -25,6 +25,7 @@ from serving_mathematics.core.fleet.routers import (
     power_of_two,
     round_robin,
 )
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.fleet.waiting_lines import Fair, Ranked

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.prefixes import prefixes_of_reuse
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.session_fit import (
     fit_sessions,
@@ -25,6 +24,7 @@ from serving_mathematics.core.fleet.sessions import (
     Quantity,
     draw_sessions,
 )
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.optimization.continuous_batching import Engine
 

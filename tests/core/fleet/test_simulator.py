@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.fleet.design import Fleet, Outcome
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet

@@ -52,6 +52,12 @@ def serve(
     the time of a delivery, or None when the time that was yielded has come. It is one function
     because its forty numbers are all of an engine's state, which a generator keeps at the speed of
     local variables.
+
+    >>> from serving_mathematics.core.fleet.requests import Requests
+    >>> ledger, line = Ledger(Requests([1.0], [4], [3])), Line()
+    >>> one = serve(Engine(step_s=2.0), ledger, ledger.engine(), line)
+    >>> next(one), line.push(0), one.send(1.0), one.send(None), one.send(None)
+    (inf, None, 1.0, 3.0, 7.0)
     """
     block, blocks = engine.block_tokens, engine.kv_blocks
     budget, places = engine.token_budget, engine.max_sequences

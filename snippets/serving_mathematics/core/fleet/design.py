@@ -1,10 +1,13 @@
-"""A fleet before it runs: engines, limits, and the functions that decide; and what came of it.
+"""A fleet before it runs: engines, limits, and the functions that decide.
 
 Policies are functions, so that a reader can put another in their place. `route(request, view)`
 picks an engine by number, or −1 to hold the request until some engine has ended another.
 `retry(request, attempt, view)` says after how many seconds a request that was refused comes back,
 infinity for never. `schedule(request, ledger)` and `preempt(request, ledger)` give each request a
 number: who has the smallest is admitted first, who has the largest loses its memory first.
+
+Source: vLLM, engine arguments and scheduler, for limits, orders and preemption; Zhong et al. (2024)
+for prompts and answers apart (DistServe).
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.requests import Requests
@@ -30,8 +32,6 @@ from serving_mathematics.require import (
     require_non_negative_integer,
 )
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Route = Callable[[int, View], int]
 Retry = Callable[[int, int, View], float]
 Rank = Callable[[int, Ledger], float]
@@ -144,35 +144,3 @@ class Fleet:
             require(requests.prefixes is not None, "requests.prefixes", rule, requests.prefixes)
             sizes = {engine.block_tokens for engine in (*self.engines, *more)}
             require(len(sizes) == 1, "block_tokens", "the same for all that cache", sizes)
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of every request, each of shape (n,); NaN for a time that never came.
-
-    due_s: when it should leave the client [s]. sent_s: when it left. admitted_s: start of its first
-    step. first_token_s, completion_s: ends of steps. engine: the last one, −1 for none. refused:
-    attempts that found no place or lost it. preemptions: times that it lost its memory.
-    found_tokens: of the prompt, cached at its admission; loaded_tokens: of these, in lower tiers.
-    Of each engine, shape (engines,): work, rows of steps and of tokens read, written and looked at;
-    busy_s; paid_s, from its order to its end; evicted_blocks. Of an autoscaler, shape
-    (questions,): asked_s; ordered and serving, after the answer.
-    """
-
-    due_s: FloatArray
-    sent_s: FloatArray
-    admitted_s: FloatArray
-    first_token_s: FloatArray
-    completion_s: FloatArray
-    engine: IntArray
-    refused: IntArray
-    preemptions: IntArray
-    found_tokens: IntArray
-    loaded_tokens: IntArray
-    work: IntArray
-    busy_s: FloatArray
-    paid_s: FloatArray
-    evicted_blocks: IntArray
-    asked_s: FloatArray
-    ordered: IntArray
-    serving: IntArray

@@ -3,6 +3,8 @@
 Numbers that are read and written one at a time stand in arrays of the standard library, which take
 eight bytes for each and are as fast as lists; they become numpy's without a copy at the end. A time
 that has not come is negative.
+
+Source: Python's documentation of `array` for what it takes; `continuous_batching` for the columns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Times and counts as logs write them."""
+"""Times and counts as logs write them.
+
+Source: ISO 8601-1:2019 for dates with a zone and a fraction.
+"""
 
 from __future__ import annotations
 

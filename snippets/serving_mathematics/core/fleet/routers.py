@@ -23,6 +23,10 @@ def round_robin(_request: int, view: View) -> int:
     """One engine after the other.
 
     Source: vLLM production stack and SGLang Model Gateway, policy "round_robin".
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(round_robin)
+    [0, 1, 0, 1]
     """
     turn: int = view.memory.get("turn", 0)
     view.memory["turn"] = turn + 1
@@ -30,7 +34,12 @@ def round_robin(_request: int, view: View) -> int:
 
 
 def at_random(_request: int, view: View) -> int:
-    """Any engine, each as likely."""
+    """Any engine, each as likely.
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(at_random)
+    [0, 1, 0, 1]
+    """
     return view.serving[int(view.chance() * len(view.serving))]
 
 
@@ -38,6 +47,10 @@ def power_of_two(_request: int, view: View) -> int:
     """Of two different engines at random the one with fewer requests.
 
     Source: SGLang Model Gateway, policy "power_of_two"; Mitzenmacher (2001).
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(power_of_two)
+    [0, 1, 0, 1]
     """
     count = len(view.serving)
     if count == 1:
@@ -51,6 +64,10 @@ def power_of_two(_request: int, view: View) -> int:
 def least_requests(_request: int, view: View) -> int:
     """The engine with fewest requests that the router sent and has no answer to; of equal ones the
     first.
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(least_requests)
+    [0, 1, 0, 1]
     """
     return view.least()
 
@@ -60,6 +77,10 @@ def by_session(request: int, view: View) -> int:
     goes, only its own sessions move.
 
     Source: Thaler and Ravishankar (1998), rendezvous hashing; vLLM production stack, "session".
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(by_session)
+    [0, 1, 0, 0]
     """
     session = view.session(request)
 
@@ -104,6 +125,10 @@ def cache_aware(
     engine; the gateway counts characters and forgets from time to time.
     Source: SGLang Model Gateway, --cache-threshold, --balance-abs-threshold,
     --balance-rel-threshold, --max-tree-size, and their defaults.
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(cache_aware)
+    [0, 1, 0, 1]
     """
     records = _records(view, max_tree_size)
     loads = [view.requests[engine] for engine in view.serving]
@@ -142,6 +167,10 @@ def endpoint_picker(
     Source: Gateway API Inference Extension, prefix-cache-scorer with maxPrefixBlocksToMatch and
     lruCapacityPerServer, queue-scorer, kv-cache-utilization-scorer, max-score-picker; llm-d's
     guides for the weights 3, 2 and 2.
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(endpoint_picker)
+    [1, 0, 1, 0]
     """
     chain, depth = view.way(request, max_prefix_blocks)
     if precise:
@@ -178,6 +207,10 @@ def least_work(
     overlap_score_weight: of the blocks that are to be read. block_tokens: of the engines' blocks.
     Source: NVIDIA Dynamo, KV cache routing, --kv-overlap-score-weight: cost = weight · prefill
     blocks + decode blocks, with temperature 0.
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(least_work)
+    [0, 1, 0, 1]
     """
     depth = view.way(request)[1]
 

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.block_cache import BlockCache
-from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sessions import LEVELS, Quantity, SessionLaw
 from serving_mathematics.require import require
@@ -61,14 +60,14 @@ def reused_tokens(requests: Requests) -> IntArray:
     """Tokens at the beginning of each prompt that the request before it in its session had, shape
     (n,). Raises ValueError where it is not known what prompts share.
 
-    >>> from serving_mathematics.core.fleet.prefixes import prefixes_of_reuse
+    >>> from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
     >>> tree = prefixes_of_reuse([-1, 0], [0, 60], [100, 90])
     >>> reused_tokens(Requests([0, 0], [100, 90], [1, 1], after=[-1, 0], prefixes=tree)).tolist()
     [0, 60]
     """
     tree = requests.prefixes
     require(tree is not None, "requests.prefixes", "given", tree)
-    assert isinstance(tree, Prefixes)
+    assert tree is not None
     parent, ends = tree.parent.tolist(), tree.ends().tolist()
     found = np.zeros(requests.after.size, dtype=np.int64)
     for request, before in enumerate(requests.after.tolist()):
@@ -101,6 +100,12 @@ def fit_sessions(requests: Requests) -> SessionLaw:
 
     requests: sessions that say what their prompts share, of more than one request somewhere. Raises
     ValueError where nothing follows anything.
+
+    >>> from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+    >>> tree = prefixes_of_reuse([-1, 0], [0, 100], [100, 130])
+    >>> law = fit_sessions(Requests([0, 0], [100, 130], [1, 1], after=[-1, 0], prefixes=tree))
+    >>> round(law.new_tokens.quantiles[4]), law.cut_share
+    (30, 0.0)
     """
     session, later = session_of(requests), requests.after >= 0
     require(bool(later.any()), "requests", "sessions of more than one request", "none")

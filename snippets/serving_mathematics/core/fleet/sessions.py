@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.fleet.prefixes import prefixes_of_reuse
 from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.require import require, require_in, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
@@ -107,6 +107,7 @@ def draw_sessions(
     sessions: how many. starts_s: when each begins, sorted, shape (sessions,) [s]. Raises ValueError
     unless there is one, and as `Requests` does.
 
+    >>> from serving_mathematics.core.fleet.sessions import AGENT
     >>> drawn = draw_sessions(np.random.default_rng(1), AGENT, 20)
     >>> int((drawn.after < 0).sum())
     20

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from array import array
 from collections import deque
 
 import numpy as np
-import numpy.typing as npt
 
-from serving_mathematics.core.fleet.design import Fleet, Outcome
+from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.ledger import Ledger, floats, integers
+from serving_mathematics.core.fleet.outcomes import Outcome, outcome
 from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.replicas import Replicas
 from serving_mathematics.core.fleet.requests import Requests
@@ -55,7 +54,8 @@ def simulate_fleet(
     run.go()
     forgotten = list(run.held)[:5]
     require(not forgotten, "what route returns", "an engine at last", f"−1 for {forgotten}")
-    return run.outcome()
+    client = (run.due_s, run.sent_s, run.attempts)
+    return outcome(run.ledger, run.replicas, client, run.asked, run.now)
 
 
 class _Run:
@@ -88,11 +88,11 @@ class _Run:
         self.limited = min(fleet.most_waiting, fleet.most_waiting_tokens) < math.inf
         self.link_free_s = [0.0] * fleet.prompt_engines
         self.asking = fleet.scaling is not None
+        self.asked: list[tuple[float, int, int]] = []
         self.next_s = 0.0  # the next arrival
         self.area, self.since, self.now = 0.0, 0.0, 0.0  # of requests in the fleet over time
         if fleet.scaling is not None:
             self.rule = fleet.scaling.rule()
-            self.asked: list[tuple[float, int, int]] = []
             heapq.heappush(self.events, (fleet.scaling.sync_s, CHANGE, QUESTION))
         for number, (when, _) in enumerate(fleet.failures):
             heapq.heappush(self.events, (when, CHANGE, FAILURE - number))
@@ -310,36 +310,3 @@ class _Run:
         self.asked.append((now, wanted, len(view.serving)))
         if more or self.in_flight or self.events:
             heapq.heappush(self.events, (now + scaling.sync_s, CHANGE, QUESTION))
-
-    def outcome(self) -> Outcome:
-        """What became of it all."""
-        ledger = self.ledger
-
-        def came(times: array[float]) -> npt.NDArray[np.float64]:
-            found = np.array(times)
-            found[found < 0] = np.nan
-            return found
-
-        completion_s = came(ledger.completion_s)
-        asked = np.array(self.asked if self.fleet.scaling else np.empty((0, 3)))
-        end = max(np.nanmax(np.append(completion_s, 0.0)), *asked[-1:, 0], self.now)
-        paid_s = np.array(self.replicas.paid_s(float(end)))
-        return Outcome(
-            np.array(self.due_s),
-            np.array(self.sent_s),
-            came(ledger.admitted_s),
-            came(ledger.first_s),
-            completion_s,
-            np.array(ledger.at),
-            np.array(self.attempts),
-            np.array(ledger.preemptions),
-            np.array(ledger.found),
-            np.array(ledger.loaded),
-            np.array(ledger.work),
-            np.array(ledger.busy_s),
-            paid_s,
-            np.array([cache.evicted if cache else 0 for cache in self.view.caches]),
-            asked[:, 0],
-            asked[:, 1].astype(np.int64),
-            asked[:, 2].astype(np.int64),
-        )

@@ -2,6 +2,8 @@
 
 It counts what it sent and what came back, always. What engines say of themselves (who waits, who
 runs, how many tokens they store) it looks up from time to time, and what their caches keep too.
+
+Source: Gateway API Inference Extension, model server protocol, for what engines say.
 """
 
 from __future__ import annotations

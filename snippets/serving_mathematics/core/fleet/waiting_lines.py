@@ -56,16 +56,16 @@ class Line:
         """All who wait."""
         return self.items
 
-    def read(self, request: int, tokens: int) -> None:
+    def read(self, _request: int, _tokens: int) -> None:
         """Tokens of a prompt will be computed."""
 
-    def started(self, request: int) -> None:
+    def started(self, _request: int) -> None:
         """A request decodes from now on."""
 
-    def stopped(self, request: int) -> None:
+    def stopped(self, _request: int) -> None:
         """A request decodes no longer."""
 
-    def emitted(self, steps: int) -> None:
+    def emitted(self, _steps: int) -> None:
         """Every request that decodes got so many tokens."""
 
     def steady_steps(self) -> float:
