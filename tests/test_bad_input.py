@@ -89,6 +89,19 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "intuition.measured_roofline.held_out_prediction.groups": "names of groups",
     "architecture.wire_format.field.value": "text and bytes are values of a field",
     "intuition.inference_protocol.fits.value": "says whether a value has a type",
+    "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
+    "core.fleet.design.never._request": "is the simulator's",
+    "core.fleet.design.never._attempt": "is the simulator's",
+    "core.fleet.moments.moments_s.lines": "what a refusal calls a row",
+    "core.fleet.session_fit.fitted_quantity.session": "names of sessions",
+    "core.fleet.routers.round_robin._request": "is the simulator's",
+    "core.fleet.routers.at_random._request": "is the simulator's",
+    "core.fleet.routers.power_of_two._request": "is the simulator's",
+    "core.fleet.routers.least_requests._request": "is the simulator's",
+    "core.fleet.routers.by_session.request": "is the simulator's",
+    "core.fleet.routers.cache_aware.request": "is the simulator's",
+    "core.fleet.routers.endpoint_picker.request": "is the simulator's",
+    "core.fleet.routers.least_work.request": "is the simulator's",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
     "architecture.bounded_hashing.simulate_affinity": {

@@ -29,6 +29,7 @@ from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.tiers import LowerTiers
 from serving_mathematics.core.fleet.waiting_lines import Line
 from serving_mathematics.optimization.continuous_batching import TICK_S, Engine
+from serving_mathematics.require import require_non_negative_integer
 
 Serving = Generator[float, float | None, None]
 
@@ -59,6 +60,7 @@ def serve(
     >>> next(one), line.push(0), one.send(1.0), one.send(None), one.send(None)
     (inf, None, 1.0, 3.0, 7.0)
     """
+    require_non_negative_integer(watermark_blocks=watermark_blocks)
     block, blocks = engine.block_tokens, engine.kv_blocks
     budget, places = engine.token_budget, engine.max_sequences
     step_s, prefill_s = engine.step_s, engine.prefill_token_s

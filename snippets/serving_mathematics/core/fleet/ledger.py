@@ -23,23 +23,15 @@ from serving_mathematics.require import require
 WORK = ("steps", "prefill_tokens", "decode_tokens", "context_tokens")
 
 
-def floats(values: npt.ArrayLike) -> array[float]:
-    """Numbers as an array of the standard library.
-
-    >>> floats([1.0, 2.0]).tolist()
-    [1.0, 2.0]
-    """
+def _floats(values: npt.ArrayLike) -> array[float]:
+    """Numbers as an array of the standard library."""
     made: array[float] = array("d")
     made.frombytes(np.ascontiguousarray(values, dtype=np.float64).tobytes())
     return made
 
 
-def integers(values: npt.ArrayLike) -> array[int]:
-    """Whole numbers as an array of the standard library.
-
-    >>> integers([1, 2]).tolist()
-    [1, 2]
-    """
+def _integers(values: npt.ArrayLike) -> array[int]:
+    """Whole numbers as an array of the standard library."""
     made: array[int] = array("q")
     made.frombytes(np.ascontiguousarray(values, dtype=np.int64).tobytes())
     return made
@@ -55,18 +47,18 @@ class Ledger:
         """Nothing has happened."""
         self.requests = requests
         self.size = size = requests.arrival_s.size
-        self.prompt = integers(requests.prompt_tokens)
-        self.output = integers(requests.output_tokens)
-        self.cached = integers(requests.cached_tokens)
+        self.prompt = _integers(requests.prompt_tokens)
+        self.output = _integers(requests.output_tokens)
+        self.cached = _integers(requests.cached_tokens)
         zeros, never = np.zeros(size, dtype=np.int64), np.full(size, -1.0)
-        self.generated, self.preemptions = integers(zeros), integers(zeros)
-        self.found, self.loaded, self.ready = integers(zeros), integers(zeros), bytearray(size)
-        self.admitted_s, self.first_s = floats(never), floats(never)
-        self.completion_s, self.at = floats(never), integers(never)
+        self.generated, self.preemptions = _integers(zeros), _integers(zeros)
+        self.found, self.loaded, self.ready = _integers(zeros), _integers(zeros), bytearray(size)
+        self.admitted_s, self.first_s = _floats(never), _floats(never)
+        self.completion_s, self.at = _floats(never), _integers(never)
         self.ended: list[int] = []  # that the fleet has not seen yet
         self.victim_rank: list[float] = []
-        self.node, self.answer_node = integers(zeros - 1), integers(zeros - 1)
-        self.path_blocks, self.answer_blocks = integers(zeros), integers(zeros)
+        self.node, self.answer_node = _integers(zeros - 1), _integers(zeros - 1)
+        self.path_blocks, self.answer_blocks = _integers(zeros), _integers(zeros)
         self.no_blocks = self.path_blocks
         self.waiting: list[int] = []  # requests of each engine
         self.running: list[int] = []
@@ -92,9 +84,9 @@ class Ledger:
 
     def keep(self, tree: BlockTree) -> None:
         """Prompts share what the nodes of a tree say."""
-        self.node, self.path_blocks = integers(tree.chain), integers(tree.blocks)
-        self.answer_node = integers(tree.answer_chain)
-        self.answer_blocks = integers(tree.answer_blocks)
+        self.node, self.path_blocks = _integers(tree.chain), _integers(tree.blocks)
+        self.answer_node = _integers(tree.answer_chain)
+        self.answer_blocks = _integers(tree.answer_blocks)
 
     def tables(self, engine: Engine) -> tuple[list[int], list[int], int, int]:
         """Ticks of an engine's table for the longest request of all."""

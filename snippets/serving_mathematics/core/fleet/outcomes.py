@@ -50,48 +50,45 @@ class Outcome:
     ordered: IntArray
     serving: IntArray
 
+    @classmethod
+    def of(
+        cls,
+        ledger: Ledger,
+        replicas: Replicas,
+        client: tuple[array[float], array[float], array[int]],
+        asked: Sequence[tuple[float, int, int]],
+        now: float,
+    ) -> Outcome:
+        """What a run leaves behind. client: when requests were due and left it, and their refusals.
+        asked: what the autoscaler answered. now: the last moment [s].
+        """
 
-def outcome(
-    ledger: Ledger,
-    replicas: Replicas,
-    client: tuple[array[float], array[float], array[int]],
-    asked: Sequence[tuple[float, int, int]],
-    now: float,
-) -> Outcome:
-    """What a run leaves behind. client: when requests were due and left it, and their refusals.
-    asked: what the autoscaler answered. now: the last moment [s].
+        def came(times: array[float]) -> FloatArray:
+            found = np.array(times)
+            found[found < 0] = np.nan
+            return found
 
-    >>> from serving_mathematics.core.fleet.trying import choices  # which reads engine off it
-    >>> choices(lambda request, view: 1)
-    [1, 1, 1, 1]
-    """
-
-    def came(times: array[float]) -> FloatArray:
-        found = np.array(times)
-        found[found < 0] = np.nan
-        return found
-
-    completion_s = came(ledger.completion_s)
-    answers = np.array(asked) if asked else np.empty((0, 3))
-    end = max(float(np.nanmax(np.append(completion_s, 0.0))), *answers[-1:, 0].tolist(), now)
-    paid_s = np.array(replicas.paid_s(end))  # which closes them, so that their work is counted
-    due_s, sent_s, attempts = client
-    return Outcome(
-        np.array(due_s),
-        np.array(sent_s),
-        came(ledger.admitted_s),
-        came(ledger.first_s),
-        completion_s,
-        np.array(ledger.at),
-        np.array(attempts),
-        np.array(ledger.preemptions),
-        np.array(ledger.found),
-        np.array(ledger.loaded),
-        np.array(ledger.work),
-        np.array(ledger.busy_s),
-        paid_s,
-        np.array([cache.evicted if cache else 0 for cache in replicas.view.caches]),
-        answers[:, 0],
-        answers[:, 1].astype(np.int64),
-        answers[:, 2].astype(np.int64),
-    )
+        completion_s = came(ledger.completion_s)
+        answers = np.array(asked) if asked else np.empty((0, 3))
+        end = max(float(np.nanmax(np.append(completion_s, 0.0))), *answers[-1:, 0].tolist(), now)
+        paid_s = np.array(replicas.paid_s(end))  # which closes them, so that their work is counted
+        due_s, sent_s, attempts = client
+        return cls(
+            np.array(due_s),
+            np.array(sent_s),
+            came(ledger.admitted_s),
+            came(ledger.first_s),
+            completion_s,
+            np.array(ledger.at),
+            np.array(attempts),
+            np.array(ledger.preemptions),
+            np.array(ledger.found),
+            np.array(ledger.loaded),
+            np.array(ledger.work),
+            np.array(ledger.busy_s),
+            paid_s,
+            np.array([cache.evicted if cache else 0 for cache in replicas.view.caches]),
+            answers[:, 0],
+            answers[:, 1].astype(np.int64),
+            answers[:, 2].astype(np.int64),
+        )

@@ -23,12 +23,8 @@ IntArray = npt.NDArray[np.int64]
 MOST_TOKENS = 2**31  # of a prompt or an answer
 
 
-def whole(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
-    """Whole numbers of shape (n,), broadcast from one; refused by argument and row.
-
-    >>> whole("tenant", 0, 2, 0).tolist()
-    [0, 0]
-    """
+def _whole(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
+    """Whole numbers of shape (n,), broadcast from one; refused by argument and row."""
     given = np.asarray(values, dtype=float)
     require(given.ndim == 0 or given.shape == (size,), name, f"of shape ({size},)", given.shape)
     numbers = np.broadcast_to(given, (size,))
@@ -85,12 +81,12 @@ class Requests:
         pauses = np.array(np.broadcast_to(np.asarray(pause_s, dtype=float), (size,)))
         require_all_non_negative(pause_s=pauses)
         columns = {
-            "prompt_tokens": whole("prompt_tokens", prompt_tokens, size, 1),
-            "output_tokens": whole("output_tokens", output_tokens, size, 1),
-            "cached_tokens": whole("cached_tokens", cached_tokens, size, 0),
-            "tenant": whole("tenant", tenant, size, 0),
-            "priority": whole("priority", priority, size, -MOST_TOKENS),
-            "after": whole("after", after, size, -1),
+            "prompt_tokens": _whole("prompt_tokens", prompt_tokens, size, 1),
+            "output_tokens": _whole("output_tokens", output_tokens, size, 1),
+            "cached_tokens": _whole("cached_tokens", cached_tokens, size, 0),
+            "tenant": _whole("tenant", tenant, size, 0),
+            "priority": _whole("priority", priority, size, -MOST_TOKENS),
+            "after": _whole("after", after, size, -1),
         }
         for name, values in columns.items():
             object.__setattr__(self, name, values)

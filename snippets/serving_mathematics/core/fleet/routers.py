@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.view import View
+from serving_mathematics.require import require, require_non_negative
 
 
 def round_robin(_request: int, view: View) -> int:
@@ -90,6 +91,13 @@ def by_session(request: int, view: View) -> int:
     return max(view.serving, key=weight)
 
 
+def _check_once(view: View, **numbers: float) -> None:
+    """Parameters of a rule are no negative numbers; asked once in a run."""
+    if view.memory.get("checked") != numbers:
+        require_non_negative(**numbers)
+        view.memory["checked"] = numbers
+
+
 def _records(view: View, capacity: int) -> list[BlockCache]:
     """Of each engine, what was sent there, in caches of so many blocks."""
     records: list[BlockCache] = view.memory.setdefault("records", [])
@@ -130,6 +138,13 @@ def cache_aware(
     >>> choices(cache_aware)
     [0, 1, 0, 1]
     """
+    _check_once(
+        view,
+        cache_threshold=cache_threshold,
+        balance_abs_threshold=balance_abs_threshold,
+        balance_rel_threshold=balance_rel_threshold,
+        max_tree_size=max_tree_size,
+    )
     records = _records(view, max_tree_size)
     loads = [view.requests[engine] for engine in view.serving]
     most, least = max(loads), min(loads)
@@ -172,6 +187,14 @@ def endpoint_picker(
     >>> choices(endpoint_picker)
     [1, 0, 1, 0]
     """
+    _check_once(
+        view,
+        prefix_weight=prefix_weight,
+        queue_weight=queue_weight,
+        kv_weight=kv_weight,
+        max_prefix_blocks=max_prefix_blocks,
+        lru_capacity_per_server=lru_capacity_per_server,
+    )
     chain, depth = view.way(request, max_prefix_blocks)
     if precise:
         caches: list[BlockCache] = [cache for cache in view.caches if cache is not None]
@@ -212,6 +235,8 @@ def least_work(
     >>> choices(least_work)
     [0, 1, 0, 1]
     """
+    _check_once(view, overlap_score_weight=overlap_score_weight)
+    require(block_tokens >= 1, "block_tokens", "at least 1", block_tokens)
     depth = view.way(request)[1]
 
     def cost(engine: int) -> tuple[float, int]:

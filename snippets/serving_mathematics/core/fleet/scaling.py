@@ -23,6 +23,7 @@ from serving_mathematics.require import (
     require_non_negative,
     require_non_negative_integer,
     require_positive,
+    require_positive_integer,
 )
 
 
@@ -75,6 +76,8 @@ def keda(
     [1, 1, 1, 0]
     """
     require_non_negative(activation_threshold=activation_threshold, cooldown_s=cooldown_s)
+    require_positive(threshold=threshold)
+    require_positive_integer(places=places)
     inner = hpa_waiting(threshold, places, stabilization_s=stabilization_s)
     active_s = 0.0
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sessions import LEVELS, Quantity, SessionLaw
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_non_negative
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -145,6 +145,7 @@ def summary(requests: Requests, session_gap_s: float = 60.0) -> dict[str, float]
     >>> round(summary(draw_sessions(np.random.default_rng(1), AGENT, 50))["repeated"], 1)
     1.0
     """
+    require_non_negative(session_gap_s=session_gap_s)
     later = requests.after >= 0
     session = session_of(requests)
     parts = {

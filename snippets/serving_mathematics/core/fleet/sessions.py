@@ -23,7 +23,12 @@ import numpy.typing as npt
 
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
-from serving_mathematics.require import require, require_in, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_positive_integer,
+)
 
 FloatArray = npt.NDArray[np.float64]
 LEVELS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)  # of the tables
@@ -113,6 +118,7 @@ def draw_sessions(
     20
     """
     require_positive_integer(sessions=sessions)
+    require_all_non_negative(starts_s=starts_s)
     count, first = rng.standard_normal((2, sessions))
     first = law.together * count + math.sqrt(1 - law.together**2) * first
     counts = np.maximum(1, np.rint(law.requests.drawn(count))).astype(np.intp)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.prefixes import Prefixes
-from serving_mathematics.require import require
+from serving_mathematics.require import require, require_all_finite
 
 IntArray = npt.NDArray[np.int64]
 
@@ -95,9 +95,10 @@ def prefixes_of_reuse(
     >>> tree.tokens.tolist(), tree.parent.tolist(), tree.node.tolist()
     ([60, 20, 20, 70, 30], [-1, 0, 1, 1, 0], [2, 3, 4])
     """
-    base, reused = np.asarray(earlier, dtype=np.int64), np.asarray(reused_tokens, dtype=np.int64)
-    prompts = np.asarray(prompt_tokens, dtype=np.int64)
-    answers = np.broadcast_to(np.asarray(answer_tokens, dtype=np.int64), prompts.shape)
+    prompts = _counted("prompt_tokens", prompt_tokens)
+    base = _counted("earlier", earlier, prompts.shape)
+    reused = _counted("reused_tokens", reused_tokens, prompts.shape)
+    answers = _counted("answer_tokens", answer_tokens, prompts.shape)
     ends = prompts + np.maximum(answers - 1, 0)
     known = np.where(base >= 0, ends[base], 0)
     for name, wrong, rule in (
@@ -119,6 +120,19 @@ def prefixes_of_reuse(
         if owner[row] >= 0:
             cuts[owner[row]].add(depth)
     return _cut(owner, starts, cuts, prompts, np.where(answers > 1, ends, -1))
+
+
+def _counted(name: str, values: npt.ArrayLike, shape: tuple[int, ...] | None = None) -> IntArray:
+    """Whole numbers, of a shape where one is given."""
+    require_all_finite(**{name: values})
+    numbers = np.asarray(values, dtype=float)
+    whole = np.all((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53))
+    require(whole, name, "whole numbers", values)
+    if shape is not None:
+        fits = numbers.shape in ((), shape)
+        require(fits, name, f"of shape {shape}", numbers.shape)
+        numbers = np.broadcast_to(numbers, shape)
+    return np.asarray(numbers.astype(np.int64))
 
 
 def _cut(

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import heapq
 import math
+from array import array
 from collections import deque
 
 import numpy as np
 
 from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.ledger import Ledger, floats, integers
-from serving_mathematics.core.fleet.outcomes import Outcome, outcome
+from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.replicas import Replicas
 from serving_mathematics.core.fleet.requests import Requests
@@ -55,7 +56,7 @@ def simulate_fleet(
     forgotten = list(run.held)[:5]
     require(not forgotten, "what route returns", "an engine at last", f"−1 for {forgotten}")
     client = (run.due_s, run.sent_s, run.attempts)
-    return outcome(run.ledger, run.replicas, client, run.asked, run.now)
+    return Outcome.of(run.ledger, run.replicas, client, run.asked, run.now)
 
 
 class _Run:
@@ -79,9 +80,9 @@ class _Run:
         self.held: deque[int] = deque()  # that the router has sent nowhere
         self.late: deque[int] = deque()  # that the client has not sent
         self.in_flight = 0
-        self.sent_s = floats(np.full(ledger.size, np.nan))
-        self.due_s = floats(self.sent_s)
-        self.attempts = integers(np.zeros(ledger.size))
+        self.sent_s = array("d", [math.nan]) * ledger.size
+        self.due_s = array("d", [math.nan]) * ledger.size
+        self.attempts = array("q", [0]) * ledger.size
         self.followers: dict[int, list[int]] = {}
         for request in np.flatnonzero(requests.after >= 0).tolist():
             self.followers.setdefault(int(requests.after[request]), []).append(request)
@@ -102,11 +103,11 @@ class _Run:
         events, due, tell, ended = self.events, self.due, self.tell, self.ledger.ended
         heappush, heappop, infinity = heapq.heappush, heapq.heappop, math.inf
         own = np.flatnonzero(self.requests.after < 0)
-        numbers = integers(np.append(own, -1))
-        arrivals = floats(np.append(self.requests.arrival_s[own], infinity))
+        numbers = array("q", [*own.tolist(), -1])
+        arrivals = array("d", [*self.requests.arrival_s[own].tolist(), infinity])
         self.next_s = arrivals[0]
         for request, arrival, following in zip(
-            numbers, arrivals, [*arrivals[1:], infinity], strict=True
+            numbers, arrivals, arrivals[1:] + array("d", [infinity]), strict=True
         ):
             while events and events[0][0] < arrival:
                 now, kind, which = heappop(events)

@@ -18,6 +18,7 @@ from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.optimization.continuous_batching import Engine
+from serving_mathematics.require import require, require_positive_integer
 
 
 def choices(route: Callable[[int, View], int], engines: int = 2) -> list[int]:
@@ -28,7 +29,9 @@ def choices(route: Callable[[int, View], int], engines: int = 2) -> list[int]:
     >>> choices(lambda request, view: request % 2)
     [0, 1, 0, 1]
     """
+    require_positive_integer(engines=engines)
+    require(engines <= 1000, "engines", "at most 1,000", engines)
     tree = prefixes_of_reuse([-1, -1, 0, 1], [0, 0, 48, 64], [64] * 4)
     asked = Requests(0.1 * np.arange(4), [64] * 4, [20] * 4, prefixes=tree)
-    fleet = Fleet([Engine(1.0)] * engines, route, caching=True)
+    fleet = Fleet([Engine(1.0)] * int(engines), route, caching=True)
     return [int(place) for place in simulate_fleet(asked, fleet).engine]
