@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from serving_mathematics.core.fleet.design import Fleet, never
 from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.policies import token_budgets
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import least_requests
@@ -151,6 +153,9 @@ def random_case(rng: np.random.Generator) -> Case:
 def parts(rng: np.random.Generator, count: int, caching: bool, end: float) -> dict[str, Any]:
     """Separate engines for prompts, tiers, failures."""
     found: dict[str, Any] = {}
+    if rng.random() < 0.2:
+        rates, bursts = rng.choice([8.0, 64.0], 3).tolist(), rng.choice([20.0, 90.0], 3).tolist()
+        found["admit"] = partial(token_budgets, tokens_per_s=rates, burst_tokens=bursts)
     if count > 1 and rng.random() < 0.4:
         found |= {
             "prompt_engines": int(rng.integers(1, count)),

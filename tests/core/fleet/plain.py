@@ -310,6 +310,8 @@ def book_of(requests: Requests, fleet: Fleet, kind: str, weights: list[float]) -
         weights=weights,
         changed={},
         ready=[False] * size,
+        let_in=[False] * size,
+        requests=requests,
         loaded=[0] * size,
         common={},
         turns=0,
@@ -420,6 +422,15 @@ def simulate_plainly(
                 refuse(number, now)
             return
         look(view, now)
+        if fleet.admit is not None and not book.let_in[number]:
+            pause = fleet.admit(number, view)
+            book.let_in[number] = not pause
+            if pause == math.inf:
+                refuse(number, now)
+            elif pause:
+                agenda.append((now + pause, 3, number, number, "again"))
+            if pause:
+                return
         if not view.serving:
             refuse(number, now)
             return

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.outcomes import Outcome
-from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.routers import least_requests
+from serving_mathematics.core.fleet.policies import (
+    back_off,
+    shortest_answer,
+    shortest_prompt,
+    token_budgets,
+)
+from serving_mathematics.core.fleet.requests import Requests, closed_loop
+from serving_mathematics.core.fleet.routers import least_requests, power_of_two
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.optimization.continuous_batching import (
     EIGHT_BILLION,
@@ -282,3 +291,74 @@ def test_least_requests_is_a_least() -> None:
 
     asked = asked_of(chat_workload(np.random.default_rng(9), 20.0, 3000))
     simulate_fleet(asked, Fleet([EIGHT_BILLION] * 9, checked))
+
+
+def test_closed_clients_keep_so_many_inside() -> None:
+    """Three clients on engines with room for all: each sends when it is answered, so that three
+    requests are inside until one of them has no more, and times add up to the bit."""
+    rng = np.random.default_rng(10)
+    prompts, outputs = rng.integers(1, 50, 60), rng.integers(1, 30, 60)
+    got = simulate_fleet(closed_loop(prompts, outputs, 3), Fleet([Engine(1.0)] * 2))
+    last = got.completion_s[-3:].min()
+    inside = np.minimum(got.completion_s, last) - np.minimum(got.due_s, last)
+    assert inside.sum() == 3 * last
+    thinking = simulate_fleet(closed_loop(prompts, outputs, 3, 5.0), Fleet([Engine(1.0)]))
+    assert np.array_equal(thinking.due_s[3:], thinking.completion_s[:-3] + 5.0)
+    with pytest.raises(ValueError, match="clients must be a positive integer, got 0"):
+        closed_loop(prompts, outputs, 0)
+
+
+def test_a_fleet_goes_to_other_processes() -> None:
+    """What a sweep sends away comes back the same, and serves the same."""
+    case = random_case(np.random.default_rng(5))
+    budgets = partial(token_budgets, tokens_per_s=[9.0] * 3, burst_tokens=[99.0] * 3)
+    fleet = Fleet(case.fleet.engines, power_of_two, budgets, most_waiting=3, retry=back_off)
+    there = pickle.loads(pickle.dumps((case.requests, fleet)))
+    one = simulate_fleet(case.requests, fleet)
+    other = simulate_fleet(*there)
+    assert np.array_equal(one.completion_s, other.completion_s, equal_nan=True)
+
+
+def test_back_off_by_hand() -> None:
+    """Half a second, then one, then eight at most; without chance to the bit, with it shorter by a
+    quarter at most."""
+    view: Any = SimpleNamespace(chance=lambda: 1.0)
+    steady = [back_off(0, n, view, max_retries=9, jitter=0.0) for n in (1, 2, 3, 6, 9, 10)]
+    assert steady == [0.5, 1.0, 2.0, 8.0, 8.0, math.inf]
+    assert back_off(0, 2, view) == 0.75
+
+
+def test_a_budget_holds_a_rate() -> None:
+    """A tenant that floods gets its rate and its burst, the other is not held up at all."""
+    size = 200
+    asked = Requests(np.arange(size) * 0.01, [60] * size, [40] * size, tenant=np.arange(size) % 2)
+    budgets = partial(token_budgets, tokens_per_s=[1000.0, 1e6], burst_tokens=[500.0, 1e6])
+    engine = Engine(1e-4)
+    got = simulate_fleet(asked, Fleet([engine], admit=budgets))
+    flood = np.sort(got.admitted_s[::2])
+    for k in (20, 50, 99):
+        assert 100 * (k + 1) <= 500 + 1000 * flood[k] + 1e-6
+    assert flood[-1] == pytest.approx((100 * 100 - 500) / 1000, abs=0.02)
+    assert (got.admitted_s[1::2] - got.due_s[1::2]).max() < 1e-3
+    with pytest.raises(ValueError, match="tokens_per_s must be positive"):
+        simulate_fleet(
+            asked,
+            Fleet([engine], admit=partial(token_budgets, tokens_per_s=[0.0], burst_tokens=[1])),
+        )
+    shut = simulate_fleet(asked, Fleet([engine], admit=lambda i, _view: math.inf if i % 2 else 0.0))
+    assert np.isnan(shut.completion_s[1::2]).all()
+    assert (shut.refused[1::2] == 1).all()
+    with pytest.raises(ValueError, match="what admit returns must be not negative, got -1"):
+        simulate_fleet(asked, Fleet([engine], admit=lambda *_: -1.0))
+
+
+def test_orders_by_hand() -> None:
+    """One place, three requests at once: by prompt and by answer the shortest comes first."""
+    asked = Requests([0.0] * 3, [9, 5, 7], [2, 4, 3])
+    engine = Engine(1.0, max_sequences=1)
+    for schedule, completion in (
+        (shortest_prompt, [9.0, 4.0, 7.0]),
+        (shortest_answer, [2.0, 9.0, 5.0]),
+    ):
+        got = simulate_fleet(asked, Fleet([engine], schedule=schedule))
+        assert got.completion_s.tolist() == completion

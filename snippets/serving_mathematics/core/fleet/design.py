@@ -33,6 +33,7 @@ from serving_mathematics.require import (
 )
 
 Route = Callable[[int, View], int]
+Admit = Callable[[int, View], float]
 Retry = Callable[[int, int, View], float]
 Rank = Callable[[int, Ledger], float]
 
@@ -50,14 +51,15 @@ def never(_request: int, _attempt: int, _view: View) -> float:
 class Fleet:
     """Engines and what decides about requests. Raises ValueError on limits that are none.
 
-    engines: one for each replica. route: which engine a request goes to. schedule: whom an engine
-    admits first; first come, first served by default. weights: of each tenant, for fair sharing
-    between them instead. preempt: who loses its memory first; the youngest by default. caching:
-    whether engines keep prefixes. watermark_blocks: that an admission leaves free while others run.
-    most_waiting: requests that may wait for one engine; more are refused, as with vLLM's
-    --max-num-queued-reqs. most_waiting_tokens: tokens of their prompts, --max-num-queued-tokens.
-    retry: when a refused request comes back. most_in_flight: that the client has at once; the
-    others leave late. refresh_s: between two looks at the engines, 0 for always [s].
+    engines: one for each replica. route: which engine a request goes to. admit: after how many
+    seconds it may be routed, 0 for now, infinity for never. schedule: whom an engine admits first;
+    first come, first served by default. weights: of each tenant, for fair sharing between them
+    instead. preempt: who loses its memory first; the youngest by default. caching: whether engines
+    keep prefixes. watermark_blocks: that an admission leaves free while others run. most_waiting:
+    requests that may wait for one engine; more are refused, as with vLLM's --max-num-queued-reqs.
+    most_waiting_tokens: tokens of their prompts, --max-num-queued-tokens. retry: when a refused
+    request comes back. most_in_flight: that the client has at once; the others leave late.
+    refresh_s: between two looks at the engines, 0 for always [s].
 
     tiers: of caches below the device, the fastest first. prompt_engines: how many of the engines,
     the first ones, read prompts and hand them on; 0 where all do both. route_answer: which of the
@@ -72,6 +74,7 @@ class Fleet:
 
     engines: Sequence[Engine]
     route: Route = least_requests
+    admit: Admit | None = None
     schedule: Rank | None = None
     weights: Sequence[float] | None = None
     preempt: Rank | None = None

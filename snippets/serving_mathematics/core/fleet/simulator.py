@@ -88,6 +88,7 @@ class _Run:
             self.followers.setdefault(int(requests.after[request]), []).append(request)
         self.limited = min(fleet.most_waiting, fleet.most_waiting_tokens) < math.inf
         self.link_free_s = [0.0] * fleet.prompt_engines
+        self.admitted = bytearray(ledger.size)  # by the rule of who comes in
         self.asking = fleet.scaling is not None
         self.asked: list[tuple[float, int, int]] = []
         self.next_s = 0.0  # the next arrival
@@ -156,6 +157,8 @@ class _Run:
         view.now = now
         if view.refresh_s:
             view.look(now)
+        if self.fleet.admit is not None and self.waits(request, now):
+            return
         nobody = not view.serving
         if nobody and self.fleet.scaling is None:  # all are lost
             self.refuse(request, now)
@@ -169,6 +172,20 @@ class _Run:
             self.refuse(request, now)
         else:
             self.deliver(request, place, view, now, noticed_s)
+
+    def waits(self, request: int, now: float) -> bool:
+        """Whether a request may not come in yet, or never."""
+        if self.admitted[request]:
+            return False
+        assert self.fleet.admit is not None
+        pause_s = self.fleet.admit(request, self.view)
+        require(pause_s >= 0, "what admit returns", "not negative", pause_s)
+        self.admitted[request] = not pause_s
+        if pause_s == math.inf:
+            self.refuse(request, now)
+        elif pause_s:
+            heapq.heappush(self.events, (now + pause_s, FOLLOWING, request))
+        return bool(pause_s)
 
     def hand_on(self, request: int, now: float, noticed_s: float) -> None:
         """A prompt that was read is where answers are written."""

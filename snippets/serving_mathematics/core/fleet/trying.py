@@ -31,7 +31,30 @@ def choices(route: Callable[[int, View], int], engines: int = 2) -> list[int]:
     """
     require_positive_integer(engines=engines)
     require(engines <= 1000, "engines", "at most 1,000", engines)
-    tree = prefixes_of_reuse([-1, -1, 0, 1], [0, 0, 48, 64], [64] * 4)
-    asked = Requests(0.1 * np.arange(4), [64] * 4, [20] * 4, prefixes=tree)
+    asked = _four()
     fleet = Fleet([Engine(1.0)] * int(engines), route, caching=True)
     return [int(place) for place in simulate_fleet(asked, fleet).engine]
+
+
+def admissions(admit: Callable[[int, View], float]) -> list[float]:
+    """When a rule lets the four requests in, on one engine with room for all [s].
+
+    admit: the rule. Raises ValueError as `simulate_fleet` does.
+
+    >>> admissions(lambda request, view: 0.0)
+    [0.0, 0.1, 0.2, 0.3]
+    """
+    seen: dict[int, float] = {}
+
+    def route(request: int, view: View) -> int:
+        seen[request] = round(view.now, 6)
+        return 0
+
+    simulate_fleet(_four(), Fleet([Engine(1.0)], route, admit))
+    return [seen[request] for request in sorted(seen)]
+
+
+def _four() -> Requests:
+    """The four requests."""
+    tree = prefixes_of_reuse([-1, -1, 0, 1], [0, 0, 48, 64], [64] * 4)
+    return Requests(0.1 * np.arange(4), [64] * 4, [20] * 4, prefixes=tree)
