@@ -1,0 +1,1 @@
+"""What many chapters stand on: engines that no single chapter owns."""

@@ -1,0 +1,1 @@
+"""One simulator of many engines: batches, caches, queues, routers, clients and replicas."""

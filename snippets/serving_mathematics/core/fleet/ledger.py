@@ -1,0 +1,104 @@
+"""What a fleet knows of every request and engine, in flat arrays that all parts share.
+
+Numbers that are read and written one at a time stand in arrays of the standard library, which take
+eight bytes for each and are as fast as lists; they become numpy's without a copy at the end. A time
+that has not come is negative.
+
+Source: Python's documentation of `array` for what it takes; `continuous_batching` for the columns.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.fleet.prefixes import BlockTree
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.optimization.continuous_batching import Engine, Workload
+from serving_mathematics.require import require
+
+WORK = ("steps", "prefill_tokens", "decode_tokens", "context_tokens")
+
+
+def _floats(values: npt.ArrayLike) -> array[float]:
+    """Numbers as an array of the standard library."""
+    made: array[float] = array("d")
+    made.frombytes(np.ascontiguousarray(values, dtype=np.float64).tobytes())
+    return made
+
+
+def _integers(values: npt.ArrayLike) -> array[int]:
+    """Whole numbers as an array of the standard library."""
+    made: array[int] = array("q")
+    made.frombytes(np.ascontiguousarray(values, dtype=np.int64).tobytes())
+    return made
+
+
+class Ledger:
+    """Requests, what became of them, and what engines hold and did.
+
+    requests: what is asked. Made by `simulate_fleet`, read by policies.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        """Nothing has happened."""
+        self.requests = requests
+        self.size = size = requests.arrival_s.size
+        self.prompt = _integers(requests.prompt_tokens)
+        self.output = _integers(requests.output_tokens)
+        self.cached = _integers(requests.cached_tokens)
+        zeros, never = np.zeros(size, dtype=np.int64), np.full(size, -1.0)
+        self.generated, self.preemptions = _integers(zeros), _integers(zeros)
+        self.found, self.loaded, self.ready = _integers(zeros), _integers(zeros), bytearray(size)
+        self.admitted_s, self.first_s = _floats(never), _floats(never)
+        self.completion_s, self.at = _floats(never), _integers(never)
+        self.ended: list[int] = []  # that the fleet has not seen yet
+        self.victim_rank: list[float] = []
+        self.node, self.answer_node = _integers(zeros - 1), _integers(zeros - 1)
+        self.path_blocks, self.answer_blocks = _integers(zeros), _integers(zeros)
+        self.no_blocks = self.path_blocks
+        self.waiting: list[int] = []  # requests of each engine
+        self.running: list[int] = []
+        self.stored: list[int] = []  # tokens in decoding sequences, when the batch last changed
+        self.work: list[list[int]] = []
+        self.busy_s: list[float] = []
+        self._longest = int((requests.prompt_tokens + requests.output_tokens).max())
+
+    def engine(self) -> int:
+        """The number of one engine more."""
+        for column in (self.waiting, self.running, self.stored):
+            column.append(0)
+        self.work.append([0] * len(WORK))
+        self.busy_s.append(0.0)
+        return len(self.busy_s) - 1
+
+    def ranks(self, rank: Callable[[int, Ledger], float]) -> list[float]:
+        """What a rule says of each request; a number that is none is refused."""
+        found = [rank(request, self) for request in range(self.size)]
+        for request, value in enumerate(found):
+            require(value == value, "what a rank returns", f"a number for {request}", value)
+        return found
+
+    def keep(self, tree: BlockTree) -> None:
+        """Prompts share what the nodes of a tree say."""
+        self.node, self.path_blocks = _integers(tree.chain), _integers(tree.blocks)
+        self.answer_node = _integers(tree.answer_chain)
+        self.answer_blocks = _integers(tree.answer_blocks)
+
+    def tables(self, engine: Engine) -> tuple[list[int], list[int], int, int]:
+        """Ticks of an engine's table for the longest request of all."""
+        most = min(engine.max_sequences, self.size)
+        sample = Workload(np.zeros(most), np.full(most, self._longest - 1), np.ones(most))
+        return engine.tables(sample)
+
+    def spend(
+        self, place: int, steps: int, prefill: int, decode: int, context: int, busy_s: float
+    ) -> None:
+        """Add what an engine did in a busy period that is over."""
+        total = self.work[place]
+        for kind, more in enumerate((steps, prefill, decode, context)):
+            total[kind] += more
+        self.busy_s[place] += busy_s

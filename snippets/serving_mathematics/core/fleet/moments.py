@@ -1,0 +1,68 @@
+"""Times and counts as logs write them.
+
+Source: ISO 8601-1:2019 for dates with a zone and a fraction.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.require import require
+
+UNIX_MS = 1e11  # numbers beyond are milliseconds since 1970
+NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+MOST = 2**31  # tokens of a prompt or an answer
+
+
+def whole_number(value: Any, what: str) -> int:
+    """A count, as a number or as text.
+
+    >>> whole_number("12", "line 3: prompt tokens")
+    12
+    """
+    text = str(value)
+    fine = re.fullmatch(r"\d{1,19}(\.0+)?", text, re.ASCII)
+    require(fine, what, "a whole number, not negative", repr(text[:40]))
+    return int(text.partition(".")[0])
+
+
+def moments_s(
+    cells: Sequence[Any], lines: Sequence[int], milliseconds: bool = False
+) -> npt.NDArray[np.float64]:
+    """Times in seconds since 1970 or since some start, shape (n,).
+
+    cells: ISO 8601, or numbers of seconds; of milliseconds since 1970 where they are that large, or
+    where milliseconds says so. lines: where each stands. Raises ValueError on anything else.
+
+    >>> moments_s(["2023-11-16 18:15:46.5", "2023-11-16 18:15:48"], [2, 3]).tolist()[1] % 60
+    48.0
+    """
+    numeric = bool(cells) and NUMBER.fullmatch(str(cells[0])) is not None
+    found = np.zeros(len(cells))
+    for place, (cell, line) in enumerate(zip(cells, lines, strict=True)):
+        text = str(cell)
+        try:
+            found[place] = float(text) if numeric else _moment(text)
+        except (ValueError, OverflowError):
+            found[place] = np.nan
+        if not np.isfinite(found[place]):
+            rule = "ISO 8601, or a number of seconds" + (", as those before it" if place else "")
+            require(False, f"line {line}: the time", rule, repr(text[:40]))
+    large = numeric and bool(cells) and float(np.abs(found).max()) >= UNIX_MS
+    return found / 1000 if milliseconds or large else found
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970; all digits of a fraction count."""
+    plain, fraction = re.fullmatch(r"([^.]*)(\.\d+)?.*", text).groups()  # type: ignore[union-attr]
+    zone = text[len(plain) + len(fraction or "") :].replace("Z", "+00:00")
+    moment = datetime.datetime.fromisoformat(plain.replace("Z", "+00:00") + zone)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp() + float(fraction or 0)

@@ -1,0 +1,94 @@
+"""What became of requests and engines.
+
+Source: the columns are those of `ledger`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.replicas import Replicas
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of every request, each of shape (n,); NaN for a time that never came.
+
+    due_s: when it should leave the client [s]. sent_s: when it left. admitted_s: start of its first
+    step. first_token_s, completion_s: ends of steps. engine: the last one, −1 for none. refused:
+    attempts that found no place or lost it. preemptions: times that it lost its memory.
+    found_tokens: of the prompt, cached at its admission; loaded_tokens: of these, in lower tiers.
+    Of each engine, shape (engines,): work, rows of steps and of tokens read, written and looked at;
+    busy_s; paid_s, from its order to its end; evicted_blocks. Of an autoscaler, shape
+    (questions,): asked_s; ordered and serving, after the answer.
+    """
+
+    due_s: FloatArray
+    sent_s: FloatArray
+    admitted_s: FloatArray
+    first_token_s: FloatArray
+    completion_s: FloatArray
+    engine: IntArray
+    refused: IntArray
+    preemptions: IntArray
+    found_tokens: IntArray
+    loaded_tokens: IntArray
+    work: IntArray
+    busy_s: FloatArray
+    paid_s: FloatArray
+    evicted_blocks: IntArray
+    asked_s: FloatArray
+    ordered: IntArray
+    serving: IntArray
+
+    @classmethod
+    def of(
+        cls,
+        ledger: Ledger,
+        replicas: Replicas,
+        client: tuple[array[float], array[float], array[int]],
+        asked: Sequence[tuple[float, int, int]],
+        now: float,
+    ) -> Outcome:
+        """What a run leaves behind. client: when requests were due and left it, and their refusals.
+        asked: what the autoscaler answered. now: the last moment [s].
+        """
+
+        def came(times: array[float]) -> FloatArray:
+            found = np.array(times)
+            found[found < 0] = np.nan
+            return found
+
+        completion_s = came(ledger.completion_s)
+        answers = np.array(asked) if asked else np.empty((0, 3))
+        end = max(float(np.nanmax(np.append(completion_s, 0.0))), *answers[-1:, 0].tolist(), now)
+        paid_s = np.array(replicas.paid_s(end))  # which closes them, so that their work is counted
+        due_s, sent_s, attempts = client
+        return cls(
+            np.array(due_s),
+            np.array(sent_s),
+            came(ledger.admitted_s),
+            came(ledger.first_s),
+            completion_s,
+            np.array(ledger.at),
+            np.array(attempts),
+            np.array(ledger.preemptions),
+            np.array(ledger.found),
+            np.array(ledger.loaded),
+            np.array(ledger.work),
+            np.array(ledger.busy_s),
+            paid_s,
+            np.array([cache.evicted if cache else 0 for cache in replicas.view.caches]),
+            answers[:, 0],
+            answers[:, 1].astype(np.int64),
+            answers[:, 2].astype(np.int64),
+        )

@@ -1,0 +1,364 @@
+"""The simulator of fleets against programs that skip nothing, and what no fleet may lose."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.outcomes import Outcome
+from serving_mathematics.core.fleet.policies import (
+    back_off,
+    shortest_answer,
+    shortest_prompt,
+    token_budgets,
+)
+from serving_mathematics.core.fleet.requests import Requests, closed_loop
+from serving_mathematics.core.fleet.routers import least_requests, power_of_two
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.optimization.continuous_batching import (
+    EIGHT_BILLION,
+    Engine,
+    Workload,
+    chat_workload,
+    simulate_steps,
+)
+from serving_mathematics.optimization.event_skipping import simulate
+
+from ...profiles import THOROUGH, TODAY, costly
+from .cases import random_case
+from .plain import simulate_plainly
+
+PLAIN = 2000  # small fleets that the plain program is tried on in a thorough run
+SAMPLE = 120  # on any other day, another every day
+
+
+def compared(number: int) -> dict[str, float]:
+    """Largest difference of everything that both programs tell."""
+    case = random_case(np.random.default_rng([32, number]))
+    got = simulate_fleet(case.requests, case.fleet)
+    plain = simulate_plainly(case.requests, case.fleet, case.kind, case.weights)
+    pairs = {
+        "due": (plain.due, got.due_s),
+        "sent": (plain.sent, got.sent_s),
+        "admitted": (plain.admitted, got.admitted_s),
+        "first token": (plain.first, got.first_token_s),
+        "completion": (plain.completion, got.completion_s),
+        "engine": (plain.engine, got.engine),
+        "refused": (plain.refused, got.refused),
+        "preemptions": (plain.preemptions, got.preemptions),
+        "found": (plain.found, got.found_tokens),
+        "loaded": (plain.loaded, got.loaded_tokens),
+    }
+    failed = {place for _, place in case.fleet.failures}  # of whose last steps nothing is counted
+    whole = [place for place in range(len(case.fleet.engines)) if place not in failed]
+    if whole:
+        pairs |= {
+            "work": (plain.work[whole], got.work[whole]),
+            "busy": (plain.busy_s[whole], got.busy_s[whole]),
+            "evicted": (plain.evicted[whole], got.evicted_blocks[whole]),
+        }
+    return {
+        name: float(np.abs(np.nan_to_num(one, nan=-5.0) - np.nan_to_num(other, nan=-5.0)).max())
+        for name, (one, other) in pairs.items()
+    }
+
+
+def test_equal_to_a_plain_program() -> None:
+    """To 1e-9, whatever is scarce: places, blocks, budget, queues, the client, a router's news."""
+    start = SAMPLE * TODAY % PLAIN
+    for number in range(PLAIN) if THOROUGH else range(start, start + SAMPLE):
+        differs = {name: by for name, by in compared(number % PLAIN).items() if by > 1e-9}
+        assert not differs, f"case {number % PLAIN}: {differs}"
+
+
+def test_the_plain_cases_meet_everything() -> None:
+    """What the comparison is about happens in it: preemption, hits, eviction, refusal, losses."""
+    seen = np.zeros(5)
+    for number in range(60):
+        case = random_case(np.random.default_rng([32, number]))
+        got = simulate_fleet(case.requests, case.fleet)
+        lost = np.isnan(got.completion_s)
+        seen += [
+            got.preemptions.sum(), got.found_tokens.sum(), got.evicted_blocks.sum(),
+            got.refused.sum(), lost.sum(),
+        ]  # fmt: skip
+    assert (seen > [10, 500, 500, 50, 20]).all(), seen
+
+
+def asked_of(workload: Workload) -> Requests:
+    return Requests(
+        workload.arrival_s,
+        workload.prompt_tokens,
+        workload.output_tokens,
+        cached_tokens=workload.cached_tokens,
+    )
+
+
+def same_times(got: Outcome, expected: Any) -> None:
+    for name in ("admitted_s", "first_token_s", "completion_s"):
+        assert np.array_equal(getattr(got, name), getattr(expected, name)), name
+    assert np.array_equal(got.preemptions, expected.preemptions)
+    totals = expected.steps, expected.prefill_tokens, expected.decode_tokens
+    assert got.work[0].tolist() == [*totals, expected.context_tokens]
+    assert got.busy_s[0] == pytest.approx(expected.busy_s, abs=1e-9)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 2))
+def test_one_engine_is_the_engine(seed: int, watermark: int) -> None:
+    """To the bit, with memory, budget or places scarce, and prefixes that are known beforehand."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 40))
+    prompts, outputs = rng.integers(1, 60, size), rng.integers(1, 40, size)
+    workload = Workload(
+        np.sort(rng.integers(0, 40, size) * rng.choice([0.5, 0.013])),
+        prompts, outputs, np.minimum(rng.integers(0, 60, size), prompts - 1),
+    )  # fmt: skip
+    places = int(rng.integers(1, 9))
+    engine = Engine(
+        step_s=float(rng.choice([0.5, 0.01])),
+        prefill_token_s=float(rng.choice([0, 0.5])),
+        context_token_s=float(rng.choice([0, 0.001])),
+        kv_blocks=int((prompts + outputs).max()) // 2 + int(rng.choice([1, 9, 500])),
+        block_tokens=2,
+        token_budget=places + int(rng.choice([0, 7, 50])),
+        max_sequences=places,
+    )
+    got = simulate_fleet(asked_of(workload), Fleet([engine], watermark_blocks=watermark))
+    same_times(got, simulate_steps(workload, engine, watermark))
+    same_times(got, simulate(workload, engine, watermark))
+
+
+def test_a_router_that_looks_at_nothing_leaves_engines_alone() -> None:
+    """Each of four is the event-skipping engine on its own requests, to the bit."""
+    workload = chat_workload(np.random.default_rng(5), 3.0, 800)
+
+    def by_number(request: int, _view: object) -> int:
+        return request % 4
+
+    got = simulate_fleet(asked_of(workload), Fleet([EIGHT_BILLION] * 4, by_number))
+    for place in range(4):
+        own = slice(place, None, 4)
+        alone = simulate(workload.part(own), EIGHT_BILLION)
+        assert np.array_equal(got.completion_s[own], alone.completion_s)
+        assert got.work[place, 0] == alone.steps
+
+
+@costly
+@given(st.integers(0, 2**32))
+def test_nothing_is_lost(seed: int) -> None:
+    """Tokens: every answer is written once, every prompt read once but for what was cached, and
+    again only after a preemption. Time: engines are busy as long as their steps cost. Requests:
+    each is answered or was refused to the end."""
+    case = random_case(np.random.default_rng(seed))
+    got, asked = simulate_fleet(case.requests, case.fleet), case.requests
+    done = ~np.isnan(got.completion_s)
+    assert (done | (got.refused > 0) | (asked.after >= 0)).all()
+    assert (got.engine[done] >= 0).all()
+    orphans = asked.after[~done & np.isnan(got.due_s)]
+    assert np.isnan(got.completion_s[orphans]).all()
+    failed = {place for _, place in case.fleet.failures}
+    apart = case.fleet.prompt_engines > 0
+    for place, engine in enumerate(case.fleet.engines):
+        own = done & (got.engine == place)
+        steps, read, written, context = (int(x) for x in got.work[place])
+        if not (got.preemptions.any() or apart or failed):
+            assert read == int((asked.prompt_tokens - got.found_tokens)[own].sum())
+            assert written == int((asked.output_tokens - 1)[own].sum())
+        if engine.table is None and place not in failed and not case.fleet.tiers:
+            costs = engine.elapsed_s(steps, read, written, context)
+            assert got.busy_s[place] == pytest.approx(costs, rel=1e-9, abs=1e-9)
+    for early, late in (("due_s", "sent_s"), ("sent_s", "admitted_s"), ("first_token_s",) * 2):
+        assert (getattr(got, early)[done] <= getattr(got, late)[done]).all()
+    assert (got.admitted_s[done] < got.first_token_s[done]).all()
+    assert (got.first_token_s[done] <= got.completion_s[done]).all()
+
+
+def run_of_seed(seed: int) -> bytes:
+    case = random_case(np.random.default_rng(seed))
+    got = simulate_fleet(case.requests, case.fleet, np.random.default_rng(seed))
+    return b"".join(getattr(got, one.name).tobytes() for one in dataclasses.fields(got))
+
+
+def test_equal_on_any_executor() -> None:
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(run_of_seed, range(24))) == [run_of_seed(seed) for seed in range(24)]
+
+
+def test_a_session_waits_for_its_answers() -> None:
+    """Traced by hand: steps of 1 s; 0 ends at 3 s, 1 is due 2.5 s later and joins the step that
+    begins at 6.25 s, when the first of 2, of another session, ends."""
+    asked = Requests([0.0, 0.0, 5.25], [4, 6, 2], [3, 1, 2], after=[-1, 0, -1], pause_s=2.5)
+    got = simulate_fleet(asked, Fleet([Engine(1.0)]))
+    assert got.due_s.tolist() == [0.0, 5.5, 5.25]
+    assert got.completion_s.tolist() == [3.0, 7.25, 7.25]
+
+
+def test_a_late_client_leaves_late() -> None:
+    """One request at a time: the second leaves when the first is answered, though due at 0."""
+    got = simulate_fleet(
+        Requests([0.0, 0.0], [4, 4], [2, 1]), Fleet([Engine(1.0)], most_in_flight=1)
+    )
+    assert got.due_s.tolist() == [0.0, 0.0]
+    assert got.sent_s.tolist() == [0.0, 2.0]
+    assert got.completion_s.tolist() == [2.0, 3.0]
+
+
+def test_a_full_queue_refuses_and_a_retry_comes_back() -> None:
+    asked = Requests([0.0, 0.25, 0.5], [4, 4, 4], [2, 1, 1])
+    engine = Engine(1.0, max_sequences=1)
+    lost = simulate_fleet(asked, Fleet([engine], most_waiting=1))
+    assert lost.refused.tolist() == [0, 0, 1]
+    assert np.isnan(lost.completion_s).tolist() == [False, False, True]
+    back = simulate_fleet(asked, Fleet([engine], most_waiting=1, retry=lambda *_: 1.75))
+    assert back.completion_s.tolist() == [2.0, 3.0, 4.0]
+    assert back.refused.tolist() == [0, 0, 1]
+    tokens = simulate_fleet(asked, Fleet([engine], most_waiting_tokens=7))
+    assert tokens.refused.tolist() == [0, 0, 1]
+
+
+def test_a_held_request_goes_when_somebody_ends() -> None:
+    def one_each(_request: int, view: Any) -> int:
+        place = int(view.least())
+        return place if view.requests[place] == 0 else -1
+
+    asked = Requests([0.0, 0.0, 0.0], [4, 4, 4], [2, 3, 1])
+    got = simulate_fleet(asked, Fleet([Engine(1.0)] * 2, one_each))
+    assert got.engine.tolist() == [0, 1, 0]
+    assert got.admitted_s.tolist() == [0.0, 0.0, 2.0]
+
+
+def test_what_a_policy_says_is_looked_at() -> None:
+    asked = Requests([0.0, 0.0], [4, 4], [2, 1])
+    for answer in (2, -2, 0.5, None):
+        with pytest.raises(ValueError, match=f"what route returns must be an engine .*{answer}"):
+            simulate_fleet(asked, Fleet([Engine(1.0)] * 2, lambda *_, a=answer: a))
+    with pytest.raises(ValueError, match=r"what route returns must be an engine at last, got −1"):
+        simulate_fleet(asked, Fleet([Engine(1.0)], lambda *_: -1))
+    with pytest.raises(ValueError, match="what retry returns must be not negative, got -1"):
+        simulate_fleet(asked, Fleet([Engine(1.0)], most_waiting=0, retry=lambda *_: -1.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"engines": []}, "engines must be at least one"),
+        ({"watermark_blocks": -1}, "watermark_blocks must be a non-negative integer"),
+        ({"refresh_s": math.nan}, "refresh_s must be non-negative"),
+        ({"most_waiting": -1}, "most_waiting must be at least 0"),
+        ({"most_waiting_tokens": 0}, "most_waiting_tokens must be positive"),
+        ({"most_in_flight": 0}, "most_in_flight must be at least 1"),
+        ({"weights": [1.0, 0.0]}, "weights must be positive"),
+        ({"weights": []}, "weights must be one for each tenant"),
+        ({"weights": [1.0], "schedule": lambda *_: 0.0}, "weights must be None where there is"),
+    ],
+)
+def test_a_fleet_that_is_none(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Fleet(**({"engines": [Engine(1.0)]} | change))
+
+
+def test_requests_that_do_not_fit_a_fleet() -> None:
+    asked = Requests([0.0, 0.0], [4, 40], [2, 1], tenant=[0, 1])
+    with pytest.raises(
+        ValueError, match=r"engines\[1\].kv_blocks must be enough for request 1, of"
+    ):
+        simulate_fleet(asked, Fleet([Engine(1.0), Engine(1.0, kv_blocks=2)]))
+    with pytest.raises(ValueError, match="tenant must be below 1, of which there are weights"):
+        simulate_fleet(asked, Fleet([Engine(1.0)], weights=[1.0]))
+    with pytest.raises(
+        ValueError, match=r"requests.prefixes must be given, for a fleet that caches"
+    ):
+        simulate_fleet(asked, Fleet([Engine(1.0)], caching=True))
+
+
+def test_least_requests_is_a_least() -> None:
+    """The heap behind it gives what a look at every engine gives."""
+
+    def checked(request: int, view: Any) -> int:
+        place = least_requests(request, view)
+        assert place == view.requests.index(min(view.requests))
+        return place
+
+    asked = asked_of(chat_workload(np.random.default_rng(9), 20.0, 3000))
+    simulate_fleet(asked, Fleet([EIGHT_BILLION] * 9, checked))
+
+
+def test_closed_clients_keep_so_many_inside() -> None:
+    """Three clients on engines with room for all: each sends when it is answered, so that three
+    requests are inside until one of them has no more, and times add up to the bit."""
+    rng = np.random.default_rng(10)
+    prompts, outputs = rng.integers(1, 50, 60), rng.integers(1, 30, 60)
+    got = simulate_fleet(closed_loop(prompts, outputs, 3), Fleet([Engine(1.0)] * 2))
+    last = got.completion_s[-3:].min()
+    inside = np.minimum(got.completion_s, last) - np.minimum(got.due_s, last)
+    assert inside.sum() == 3 * last
+    thinking = simulate_fleet(closed_loop(prompts, outputs, 3, 5.0), Fleet([Engine(1.0)]))
+    assert np.array_equal(thinking.due_s[3:], thinking.completion_s[:-3] + 5.0)
+    with pytest.raises(ValueError, match="clients must be a positive integer, got 0"):
+        closed_loop(prompts, outputs, 0)
+
+
+def test_a_fleet_goes_to_other_processes() -> None:
+    """What a sweep sends away comes back the same, and serves the same."""
+    case = random_case(np.random.default_rng(5))
+    budgets = partial(token_budgets, tokens_per_s=[9.0] * 3, burst_tokens=[99.0] * 3)
+    fleet = Fleet(case.fleet.engines, power_of_two, budgets, most_waiting=3, retry=back_off)
+    there = pickle.loads(pickle.dumps((case.requests, fleet)))
+    one = simulate_fleet(case.requests, fleet)
+    other = simulate_fleet(*there)
+    assert np.array_equal(one.completion_s, other.completion_s, equal_nan=True)
+
+
+def test_back_off_by_hand() -> None:
+    """Half a second, then one, then eight at most; without chance to the bit, with it shorter by a
+    quarter at most."""
+    view: Any = SimpleNamespace(chance=lambda: 1.0)
+    steady = [back_off(0, n, view, max_retries=9, jitter=0.0) for n in (1, 2, 3, 6, 9, 10)]
+    assert steady == [0.5, 1.0, 2.0, 8.0, 8.0, math.inf]
+    assert back_off(0, 2, view) == 0.75
+
+
+def test_a_budget_holds_a_rate() -> None:
+    """A tenant that floods gets its rate and its burst, the other is not held up at all."""
+    size = 200
+    asked = Requests(np.arange(size) * 0.01, [60] * size, [40] * size, tenant=np.arange(size) % 2)
+    budgets = partial(token_budgets, tokens_per_s=[1000.0, 1e6], burst_tokens=[500.0, 1e6])
+    engine = Engine(1e-4)
+    got = simulate_fleet(asked, Fleet([engine], admit=budgets))
+    flood = np.sort(got.admitted_s[::2])
+    for k in (20, 50, 99):
+        assert 100 * (k + 1) <= 500 + 1000 * flood[k] + 1e-6
+    assert flood[-1] == pytest.approx((100 * 100 - 500) / 1000, abs=0.02)
+    assert (got.admitted_s[1::2] - got.due_s[1::2]).max() < 1e-3
+    with pytest.raises(ValueError, match="tokens_per_s must be positive"):
+        simulate_fleet(
+            asked,
+            Fleet([engine], admit=partial(token_budgets, tokens_per_s=[0.0], burst_tokens=[1])),
+        )
+    shut = simulate_fleet(asked, Fleet([engine], admit=lambda i, _view: math.inf if i % 2 else 0.0))
+    assert np.isnan(shut.completion_s[1::2]).all()
+    assert (shut.refused[1::2] == 1).all()
+    with pytest.raises(ValueError, match="what admit returns must be not negative, got -1"):
+        simulate_fleet(asked, Fleet([engine], admit=lambda *_: -1.0))
+
+
+def test_orders_by_hand() -> None:
+    """One place, three requests at once: by prompt and by answer the shortest comes first."""
+    asked = Requests([0.0] * 3, [9, 5, 7], [2, 4, 3])
+    engine = Engine(1.0, max_sequences=1)
+    for schedule, completion in (
+        (shortest_prompt, [9.0, 4.0, 7.0]),
+        (shortest_answer, [2.0, 9.0, 5.0]),
+    ):
+        got = simulate_fleet(asked, Fleet([engine], schedule=schedule))
+        assert got.completion_s.tolist() == completion
