@@ -136,11 +136,12 @@ def _system(name: str) -> System:
 
 def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: float) -> Deployment:
     own = row["source"] == OWN_SOURCE
+    model, system, precision = _model(row["model"]), _system(row["system"]), _precision(row)
     return Deployment(
-        _model(row["model"]),
-        _system(row["system"]),
+        model,
+        system,
         row["backend"],
-        _precision(row),
+        precision,
         float(row["isl"]),
         float(row["osl"]),
         max(1.0, load),
@@ -148,7 +149,18 @@ def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: f
         attention_data=data,
         expert=expert,
         shortest_share=1.0 if own else SHORTEST_SHARE,
+        cache_bytes=_cache_bytes(row["backend"], precision, model.name, system.generation),
     )
+
+
+def _cache_bytes(backend: str, precision: str, model: str, generation: str) -> float:
+    """Rule 10: bytes of a cached value, 0 where it is as checkpoints of the precision say."""
+    small = {
+        "trtllm": True,
+        "sglang": generation == "blackwell" or "Qwen3.5" in model,
+        "vllm": "Llama" in model,
+    }
+    return 1.0 if precision == "fp8" and small[backend] else 0.0
 
 
 def guessing(engine: Deployment) -> Deployment:
