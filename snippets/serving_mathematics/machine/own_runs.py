@@ -44,15 +44,16 @@ from serving_mathematics.machine.step_time import (
 from serving_mathematics.require import require, require_all_positive
 
 FACTORS = {  # constants that are multiplied by e^x, or divided by it: the shares
-    "kernels and host": ("factor_trtllm", "factor_sglang", "factor_vllm", "sequence_s"),
+    "kernels": ("factor_trtllm", "factor_sglang", "factor_vllm"),
     "memory bandwidth": ("weight_share", "expert_share", "cache_share"),
-    "arithmetic": ("arithmetic_share", "attention_share", "prompt_share", "prompt_expert_share"),
+    "arithmetic": ("attention_share", "prompt_share", "prompt_expert_share"),
     "around a prompt": (
         *("first_steps_trtllm", "first_steps_sglang", "first_steps_vllm"),
         "prompt_s",
     ),
+    "host": ("sequence_s",),
 }
-SPREADS = np.array([0.3, 0.3, 0.3, 0.5])  # of x before any measurement, by group
+SPREADS = np.array([0.3, 0.3, 0.3, 0.8, 1.0])  # of x before any measurement, by group
 UNMEASURED_SPREAD = 1.0  # of x on a kind of device of which the record has no run
 PER_TOKEN_SPREAD, FIRST_TOKEN_SPREAD = 0.08, 0.25  # of ln(predicted / measured)
 ROBUST = 1.0  # spreads beyond which a run counts in proportion

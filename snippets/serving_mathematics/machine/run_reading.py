@@ -206,7 +206,7 @@ def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment,
             {
                 "prompts": prompts,
                 "answer_engines": float(answering),
-                "prompt_engines": float(taking),
+                "prompt_engines": 0.0,
                 "workers": "assumed",
                 "concurrency": load,
             },
@@ -257,7 +257,7 @@ def _separate(
         if whole or (tensor == 1 and row["backend"] == "sglang"):
             width, count, engines = fleet_split(tensor if whole else 12)
             tensor, data, expert, answering = 1, width, width, float(count)
-            taken["prefill"], taking = (4, 1, 4), float(engines)
+            taken["prefill"], taking = (4, 1, 4), 0.0
         elif tensor >= 16 and not two_nodes:
             tensor, data, expert = 1, tensor, tensor
         else:
