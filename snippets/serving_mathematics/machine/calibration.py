@@ -2,7 +2,7 @@
 
     python -m serving_mathematics.machine.calibration
 
-Two fits: twelve constants to times per token, then seven to first tokens. Each minimizes the
+Two fits: eleven constants to times per token, then seven to first tokens. Each minimizes the
 sum of a robust function of log(predicted / measured), so that twice too long weighs as much as
 twice too short and a misread run weighs little. Left-out scores fit again without the runs of one
 group (all models of one shape, one system, one backend) and predict those; tokens that guesses
@@ -57,7 +57,7 @@ from serving_mathematics.require import (
 STEP_CONSTANTS = 13  # the first of `Constants`, fitted to times per token; the rest to first tokens
 SHARES = tuple(i for i, name in enumerate(CONSTANT_NAMES) if name.endswith("_share"))
 
-GIVEN = ("sequence_s",)  # not fitted: published runs do not tell it from messages and cache
+GIVEN = ("sequence_s", "prompt_s")  # not fitted: runs do not tell it from messages and cache
 START = Constants(
     factor_trtllm=1.1,
     factor_sglang=1.4,
@@ -71,7 +71,7 @@ START = Constants(
     prompt_share=0.89,
     prompt_expert_share=0.3,
     prompt_link_share=0.53,
-    prompt_s=2e-3,
+    prompt_s=SEQUENCE_S,
     first_steps_trtllm=12.0,
     first_steps_sglang=30.0,
     first_steps_vllm=8.0,

@@ -20,7 +20,7 @@ kubernetes-sigs/inference-perf, demos; casys-kaist/LLMServingSim (a request log 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,7 +84,7 @@ FRONTS = {
             "not known",
             "not known",
             scale=1.0,
-            sequence_s=35e-6,
+            sequence_s=40e-6,
             first_steps=5.0,
         ),
         Front(
@@ -172,13 +172,17 @@ def steps_alone(work: Work, constants: Constants) -> Latencies:
 
 
 def fit_front(
-    work: Work, per_token_s: Array, front: Front, constants: Constants = FITTED
+    work: Work,
+    per_token_s: Array,
+    front: Front,
+    constants: Constants = FITTED,
+    latencies: Callable[[Work, Constants], Latencies] = steps_alone,
 ) -> Front:
     """A front with the scale and host time that are most likely after some measured steps.
 
     work: of the runs, whose concurrency is the sequences that ran, shape (runs,). per_token_s:
     measured [s], shape (runs,). front: where the search begins, and the others of its numbers.
-    Raises ValueError on times that are not positive.
+    latencies: what predicts them, with prompts of others or without. Raises ValueError on times that are not positive.
 
     >>> work = count_work([replace(WORKED, concurrency=load) for load in (1.0, 64.0, 256.0)])
     >>> told = steps_alone(work, front_constants(FRONTS["ml-energy"])).per_token_s
@@ -193,7 +197,7 @@ def fit_front(
         return replace(front, scale=float(scale), sequence_s=float(host))
 
     def residuals(logs: Array) -> Array:
-        found = steps_alone(work, front_constants(moved(logs), constants))
+        found = latencies(work, front_constants(moved(logs), constants))
         return np.asarray(np.log(found.per_token_s / per_token_s))
 
     start = np.log([front.scale, front.sequence_s])

@@ -87,7 +87,7 @@ class Constants:
     prompt_share: float  # of the peak, attained by dense weights
     prompt_expert_share: float  # of the 16-bit peak, attained by experts
     prompt_link_share: float  # of a link, attained by large messages
-    prompt_s: float  # host time a prompt
+    prompt_s: float  # host time a prompt: given, as for a sequence
     first_steps_trtllm: float  # steps of one sequence that pass around a prompt
     first_steps_sglang: float
     first_steps_vllm: float
@@ -102,26 +102,26 @@ class Constants:
 
 
 FITTED = Constants(  # to all aggregated runs of the record, see records/machine_scores.json
-    factor_trtllm=1.116,
-    factor_sglang=1.36,
-    factor_vllm=1.366,
-    weight_share=0.8879,
-    expert_share=0.9328,
-    cache_share=0.7426,
-    attention_share=0.4849,
-    link_share=0.1228,
+    factor_trtllm=1.104,
+    factor_sglang=1.355,
+    factor_vllm=1.342,
+    weight_share=0.8402,
+    expert_share=0.9462,
+    cache_share=0.8163,
+    attention_share=0.3413,
+    link_share=0.1482,
     sequence_s=SEQUENCE_S,
-    prompt_share=0.8884,
-    prompt_expert_share=0.3078,
-    prompt_link_share=0.5577,
-    prompt_s=0.003551,
-    first_steps_trtllm=18.35,
-    first_steps_sglang=40.68,
-    first_steps_vllm=8.545,
-    burst_share=0.1191,
-    lockstep_trtllm=0.1427,
-    lockstep_sglang=0.4559,
-    lockstep_vllm=0.08186,
+    prompt_share=0.8502,
+    prompt_expert_share=0.3697,
+    prompt_link_share=0.4837,
+    prompt_s=SEQUENCE_S,
+    first_steps_trtllm=18.31,
+    first_steps_sglang=40.75,
+    first_steps_vllm=8.802,
+    burst_share=0.1202,
+    lockstep_trtllm=0.128,
+    lockstep_sglang=0.4084,
+    lockstep_vllm=0.07256,
 )
 CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 
