@@ -415,6 +415,21 @@ def _size_class(value: float) -> str:
     return "above 1024"
 
 
+def kind_of(run: Run) -> str:
+    """The kind of deployment that a run is of, by which a plan is padded.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> kind_of(read_runs(read_lines()[:1])[0])
+    'mixture, blackwell'
+    """
+    if run.kind != "engine":
+        return "fleet read as one engine"
+    sparse = run.answers.architecture.routed_parameters > 0
+    latent = any(one.kind == "latent" for _, one, _ in run.answers.architecture.layers)
+    shape = "latent mixture" if sparse and latent else "mixture" if sparse else "dense"
+    return f"{shape}, {run.answers.system.generation}"
+
+
 def groupings(table: Table) -> dict[str, list[str]]:
     """Labels of every run, by what scores are told by.
 
@@ -436,6 +451,8 @@ def groupings(table: Table) -> dict[str, list[str]]:
         "guessing": ["yes" if run.answers.draft_tokens else "no" for run in runs],
         "repeated": ["yes" if run.repeated else "no" for run in runs],
         "workers": [run.workers for run in runs],
+        "model and system": [f"{run.family} | {run.answers.system.name}" for run in runs],
+        "kind": [kind_of(run) for run in runs],
     }
 
 
@@ -455,6 +472,44 @@ def _scores(table: Table, found: Latencies, by: Iterable[str]) -> dict[str, Any]
                 for label in sorted(set(labels[key]), key=lambda text: (len(text), text))
             }
     return scores
+
+
+PADDED_SHARE = 0.9  # of the runs, which a padded plan is to cover
+
+
+def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
+    """By how much to multiply times per token so that nine in ten runs of a kind are no slower, and
+    which share that covers of a model from whose runs the factor was not taken.
+
+    held: predictions of every run without its model. A kind of one model is padded by all others.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> table = tabulate(read_runs(read_lines()[:40]))
+    >>> sorted(padding_by_kind(table, predict_runs(table, KERNELS))[0])
+    ['covered', 'covered by one factor', 'factor', 'kind', 'runs']
+    """
+    slower = table.per_token_s / held.per_token_s
+    kinds = np.array([kind_of(run) for run in table.runs])
+    models = np.array([run.family for run in table.runs])
+    own, one = np.empty(slower.size), np.empty(slower.size)
+    for model in dict.fromkeys(models.tolist()):
+        for kind in dict.fromkeys(kinds.tolist()):
+            inside = (models == model) & (kinds == kind)
+            others, alike = models != model, (models != model) & (kinds == kind)
+            if inside.any():
+                every = slower[others] if others.any() else slower
+                one[inside] = np.quantile(every, PADDED_SHARE)
+                own[inside] = np.quantile(slower[alike] if alike.any() else every, PADDED_SHARE)
+    return [
+        {
+            "kind": kind,
+            "runs": int((kinds == kind).sum()),
+            "factor": round(float(np.quantile(slower[kinds == kind], PADDED_SHARE)), 3),
+            "covered": round(float(np.mean((slower <= own)[kinds == kind])), 3),
+            "covered by one factor": round(float(np.mean((slower <= one)[kinds == kind])), 3),
+        }
+        for kind in sorted(set(kinds.tolist()))
+    ]
 
 
 def score(runs: Sequence[Run]) -> dict[str, Any]:
@@ -485,11 +540,13 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
         "guessing",
         "repeated",
     )
+    without = {
+        key: left_out(aggregated, labels[key], constants) for key in ("model", "system", "backend")
+    }
+    further = {"model": ("model and system", "kind")}
     held = {
-        f"one {key} left out": _scores(
-            aggregated, left_out(aggregated, labels[key], constants), every
-        )
-        for key in ("model", "system", "backend")
+        f"one {key} left out": _scores(aggregated, found, (*every, *further.get(key, ())))
+        for key, found in without.items()
     }
     whole = predict_runs(aggregated, constants)
     ratio = whole.per_token_s / aggregated.per_token_s
@@ -507,6 +564,7 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
                 aggregated, predict_runs(aggregated, KERNELS), every
             )
         },
+        "padding": padding_by_kind(aggregated, without["model"]),
         "separate fleets, fitted to none": _scores(
             separate, predict_runs(separate, constants), ("model", "system", "workers", "guessing")
         ),
