@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 SCORES = "front_scores"
 COMMAND = "python -m serving_mathematics.machine.front_scores .cache/harnesses"
 LEAST_RUNS = 5  # of a deployment: three that calibrate, and two to predict
-FIRST_SPREAD = 0.5  # share of room above which the first token of a stage waits for places
 
 
 def latencies_of(runs: Sequence[HarnessRun]) -> Callable[[Work, Constants], Latencies]:
@@ -169,19 +168,23 @@ def score_harness(runs: Sequence[HarnessRun]) -> dict[str, Any]:
 
 
 def _first_tokens(runs: Sequence[HarnessRun]) -> dict[str, Any]:
-    """Errors of first tokens at low load: behind the benchmark's front, and after one run."""
+    """Errors of first tokens at low load: behind the benchmark's front, behind one of which nothing
+    is known, behind its own, and after one run.
+    """
     told = [run for run in runs if np.isfinite(run.first_token_s)]
     low = [run for run in told if run.first_token_s < 2 * told[0].first_token_s]
     work = count_work([run.deployment for run in low])
     first = np.array([run.first_token_s for run in low])
     each = np.array([run.per_token_s for run in low])
     before = loop_latencies(work, FITTED).first_token_s
+    default = loop_latencies(work, front_constants(FRONTS["unknown"])).first_token_s
     named = loop_latencies(work, front_constants(FRONTS[low[0].harness])).first_token_s
-    one = np.arange(1)
-    moved, _ = fit_moves(work.rows(one), first[:1], each[:1], FITTED)
-    after = loop_latencies(work, scaled_constants(FITTED, moved)).first_token_s
+    one, unknown = np.arange(1), front_constants(FRONTS["unknown"])
+    moved, _ = fit_moves(work.rows(one), first[:1], each[:1], unknown)
+    after = loop_latencies(work, scaled_constants(unknown, moved)).first_token_s
     return {
         "behind the benchmark's front": errors(before, first),
+        "behind the unknown front": errors(default, first),
         "behind its own": errors(named, first),
         "after one run, the others": errors(after[1:], first[1:]),
     }

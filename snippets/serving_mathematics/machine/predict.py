@@ -294,12 +294,12 @@ def read_row(cells: Mapping[str, str]) -> Row:
         )
         base = replace(base, concurrency=max(1.0, concurrency / answering))
     elif tensor > 8 and expert == 1 and system.domain_devices > 8 and architecture.heads % tensor:
-        width, count, engines = fleet_split(tensor)
+        width, count = fleet_split(tensor)
         notes += (
             f"tp={tensor} does not divide {architecture.heads} heads: read as a fleet of "
             f"{tensor} devices, of which {width * count} answer",
         )
-        answering, taking = float(count), float(engines)
+        answering = float(count)
         prompts = replace(
             base, tensor=4, expert=_dividing(architecture, 4), draft_tokens=0, accepted_tokens=1.0
         )

@@ -38,6 +38,7 @@ from serving_mathematics.machine.deployments import (
     Deployment,
     Storage,
     cache_devices,
+    layer_token_bytes,
     room_sequences,
     stored,
 )
@@ -102,26 +103,26 @@ class Constants:
 
 
 FITTED = Constants(  # to all aggregated runs of the record, see records/machine_scores.json
-    factor_trtllm=1.104,
-    factor_sglang=1.355,
-    factor_vllm=1.342,
-    weight_share=0.8402,
-    expert_share=0.9462,
-    cache_share=0.8163,
-    attention_share=0.3413,
-    link_share=0.1482,
+    factor_trtllm=1.103,
+    factor_sglang=1.354,
+    factor_vllm=1.341,
+    weight_share=0.8408,
+    expert_share=0.9443,
+    cache_share=0.8153,
+    attention_share=0.3429,
+    link_share=0.1485,
     sequence_s=SEQUENCE_S,
-    prompt_share=0.8502,
-    prompt_expert_share=0.3697,
-    prompt_link_share=0.4837,
+    prompt_share=0.8406,
+    prompt_expert_share=0.3658,
+    prompt_link_share=0.4866,
     prompt_s=SEQUENCE_S,
-    first_steps_trtllm=18.31,
-    first_steps_sglang=40.75,
-    first_steps_vllm=8.802,
-    burst_share=0.1202,
-    lockstep_trtllm=0.128,
-    lockstep_sglang=0.4084,
-    lockstep_vllm=0.07256,
+    first_steps_trtllm=18.35,
+    first_steps_sglang=40.74,
+    first_steps_vllm=8.814,
+    burst_share=0.1188,
+    lockstep_trtllm=0.1271,
+    lockstep_sglang=0.404,
+    lockstep_vllm=0.07201,
 )
 CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 
@@ -334,6 +335,7 @@ def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
     groups = []
     for count, attention, part in model.layers:
         devices = cache_devices(attention, tensor)
+        cached, index = layer_token_bytes(attention, kept.cache)
         groups.append(
             (
                 count,
@@ -342,8 +344,8 @@ def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
                 part.expert_parameters,
                 part.experts,
                 part.chosen,
-                attention.cached_values * kept.cache / devices,
-                attention.index_values,
+                cached / devices,
+                index,
                 attention.state_values * 4 / devices,
                 attention.score_width,
                 attention.prompt_score_width,
