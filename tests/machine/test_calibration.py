@@ -69,7 +69,7 @@ def test_the_record_is_what_the_constants_give() -> None:
     rate = rate_per_device(separate, found.first_token_s, found.per_token_s)
     measured = rate_per_device(separate, separate.first_token_s, separate.per_token_s)
     told = SCORES["separate fleets, fitted to none"]["rate"]["all"]
-    assert errors(rate, measured) == pytest.approx(told, abs=2e-4)
+    assert errors(rate, measured) == pytest.approx(told, abs=5e-4)  # constants of four digits
 
 
 def test_descend_finds_what_scipy_finds() -> None:

@@ -25,11 +25,18 @@ from serving_mathematics.machine.exercises.step_time import (
     largest_batch,
 )
 from serving_mathematics.machine.step_time import (
+    BULK_SHARE,
     CONSTANT_NAMES,
+    EXCHANGE_S,
+    EXCHANGE_SHARE,
+    FAR_EXCHANGE_SHARE,
     FAR_MESSAGE_S,
     FITTED,
+    LARGEST_NORMAL,
     MESSAGE_S,
     SEND_S,
+    SENT_BYTES,
+    SMALL_BYTES,
     SMALL_S,
     Constants,
     Parts,
@@ -71,6 +78,36 @@ def step(one: Deployment, sequences: float, context: float, constants: Constants
     return float(decode_step_s(work, constants, np.array([sequences]), np.array([context]))[0])
 
 
+def reduced(one: Deployment, devices: int, size: float, c: Constants) -> tuple[float, float]:
+    """An all-reduce of some bytes within a domain, and what leaving it adds."""
+    system = one.system
+    near = min(devices, system.domain_devices)
+    few = min(size, SMALL_BYTES)
+    crossing = few / c.link_share + (size - few) / BULK_SHARE
+    within = across = 0.0
+    if near > 1:
+        within = MESSAGE_S + 2 * (near - 1) / near * crossing / system.link_bytes_per_s
+    if devices > near:  # of m domains, each device sends its part of the bytes to the others
+        domains = devices / near
+        across = 2 * (domains - 1) / domains / near * crossing / system.outside_bytes_per_s
+        across += FAR_MESSAGE_S
+    return within, across
+
+
+def exchanged(one: Deployment, part: FeedForward, tokens: float, c: Constants) -> float:
+    """What groups pay to share a feed-forward layer: the cheaper of two ways."""
+    system, devices = one.system, one.tensor * one.attention_data
+    hidden = one.architecture.hidden
+    gathered = sum(reduced(one, devices, hidden * 2 * tokens, c))
+    if not part.experts or one.expert == 1:
+        return gathered
+    sent = tokens / devices * part.chosen * hidden * SENT_BYTES
+    inside = min(devices, system.domain_devices) / devices
+    near = (inside - 1 / devices) * sent / (EXCHANGE_SHARE * system.link_bytes_per_s)
+    far = (1 - inside) * sent / (FAR_EXCHANGE_SHARE * system.outside_bytes_per_s)
+    return min(gathered, 2 * EXCHANGE_S + max(near, far))
+
+
 def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> float:
     """The same step, term by term, in plain loops."""
     model, system = one.architecture, one.system
@@ -96,13 +133,16 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
     for count, attention, part in model.layers:
         weights = (attention.parameters + part.dense_parameters) / one.tensor
         read = weights * kept.attention / (system.bandwidth_bytes_per_s * c.weight_share)
-        done = 2 * weights * a_group * width / (peak[kept.attention] * c.arithmetic_share)
+        done = 2 * weights * a_group * width / (peak[kept.attention] * c.prompt_share)
         seen = min(context, attention.window_tokens or math.inf)
         taken = min(seen, attention.selected_tokens or math.inf)
         split = cache_devices(attention, one.tensor)
+        cached = attention.cached_values * kept.cache
+        if attention.kind == "latent" and attention.selected_tokens and kept.cache == 1:
+            cached = (attention.cached_values - 64) * 132 / 128 + 64 * 2
         cache = a_group * (
-            taken * attention.cached_values * kept.cache / split
-            + seen * attention.index_values
+            taken * cached / split
+            + seen * attention.index_values * 132 / 128
             + 2 * 4 * attention.state_values / split
         )
         scores = taken * attention.score_width + seen * attention.index_width
@@ -114,21 +154,22 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
             missed = (1 - part.chosen / part.experts) ** (here * width)
             touched = part.experts * (1 - missed)
             load = touched * part.expert_parameters * kept.experts / devices
-            work = 2 * part.chosen * part.expert_parameters * here * width / devices
+            passes, shared = part.chosen * here * width, one.expert
+            above = np.interp(math.log2(shared), range(9), LARGEST_NORMAL)
+            spread = math.sqrt(passes / shared * (1 - 1 / shared))
+            busiest = min(passes / shared + above * spread, passes) * shared
+            work = 2 * busiest * part.expert_parameters / devices
             mixed = max(
-                load / (system.bandwidth_bytes_per_s * c.expert_share), work / peak[kept.experts]
+                load / (system.bandwidth_bytes_per_s * c.expert_share),
+                work / (system.bf16_flops_per_s * c.prompt_expert_share),
             )
+        if one.attention_data > 1 and (part.dense_parameters or part.experts):
+            mixed += exchanged(one, part, here * width, c)
         total += count * (max(read, done) + max(look, think) + mixed)
     total += factor * layers_floor_s(model, system.generation, one.backend, kept)
-    near, size = min(devices, system.domain_devices), model.hidden * 2 * width * a_group
-    if devices > 1:
-        within = 2 * (near - 1) / near * size / (system.link_bytes_per_s * c.link_share)
-        total += 2 * model.layer_count * (MESSAGE_S + within)
-    if devices > near:  # of m domains, each device sends its part of the bytes to the others
-        domains = devices / near
-        sent = 2 * (domains - 1) / domains * size / near
-        across = sent / (system.outside_bytes_per_s * c.link_share)
-        total += 2 * model.layer_count * (FAR_MESSAGE_S + across)
+    size, alone = model.hidden * 2 * width * a_group, one.attention_data == 1
+    within, across = reduced(one, one.tensor, size, c)
+    total += model.layer_count * ((2 if alone else 1) * within + (2 if alone else 0) * across)
     total *= 1 + one.draft_tokens / model.layer_count
     if one.pipeline > 1:
         whole = devices * one.pipeline
@@ -136,7 +177,8 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
         link = system.link_bytes_per_s if inside else system.outside_bytes_per_s
         total += (one.pipeline - 1) * (SEND_S + size / (link * c.link_share))
     words = model.vocabulary * model.hidden * 2 / one.tensor
-    total += width * words / (system.bandwidth_bytes_per_s * c.weight_share)
+    read = words / (system.bandwidth_bytes_per_s * c.weight_share)
+    total += width * max(read, words * a_group * width / (system.bf16_flops_per_s * c.prompt_share))
     return total + c.sequence_s * a_group
 
 
@@ -174,7 +216,7 @@ def test_one_sequence_reads_the_weights_once() -> None:
 def test_many_sequences_are_arithmetic() -> None:
     model = WORKED.architecture
     matrices = model.attention_parameters + model.dense_parameters
-    words = model.vocabulary * model.hidden * 2 / 3.35e12
+    words = model.vocabulary * model.hidden * 2 * 4096 / 989e12
     assert step(WORKED, 4096, 0, PERFECT) == pytest.approx(
         2 * matrices * 4096 / 989e12 + words, rel=1e-12
     )
@@ -447,7 +489,7 @@ def test_constants_are_in_their_order_and_in_the_record() -> None:
     recorded = read_record("machine_scores")["constants"]
     assert {name: getattr(FITTED, name) for name in CONSTANT_NAMES} == recorded
     assert [field.name for field in fields(Constants)] == list(recorded)
-    with pytest.raises(ValueError, match=r"values must be of shape \(21,\)"):
+    with pytest.raises(ValueError, match=r"values must be of shape \(20,\)"):
         constants_of(np.zeros(3))
     with pytest.raises(ValueError, match="deployments must be one or more"):
         count_work([])

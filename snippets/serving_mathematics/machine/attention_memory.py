@@ -98,9 +98,7 @@ def read_bytes(
         seen = min(tokens, attention.window_tokens) if attention.window_tokens else tokens
         taken = min(seen, attention.selected_tokens) if attention.selected_tokens else seen
         cached, index = layer_token_bytes(attention, cache_bytes)
-        read += count * (
-            taken * cached + seen * index + 2 * attention.state_values * state_bytes
-        )
+        read += count * (taken * cached + seen * index + 2 * attention.state_values * state_bytes)
     return read
 
 
@@ -144,7 +142,7 @@ def sequences_that_fit(deployment: Deployment, tokens: float) -> int:
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> sequences_that_fit(WORKED, tokens=8192)
-    56
+    53
     """
     require_positive(tokens=tokens)
     each = sequence_bytes(deployment, tokens)

@@ -270,9 +270,7 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     return total / deployment.pipeline + beside
 
 
-def cache_room_bytes(
-    deployment: Deployment, reserved_bytes: float = RESERVED_BYTES
-) -> float:
+def cache_room_bytes(deployment: Deployment, reserved_bytes: float = RESERVED_BYTES) -> float:
     """Bytes of one device that an engine leaves to the cache, 0 where nothing is left.
 
     vLLM and SGLang take their share of the device for everything, TensorRT-LLM one of what weights

@@ -298,13 +298,17 @@ def figure_fronts(figure: Figure) -> None:
 
     axes = figure.subplots()
     loads = np.unique(np.geomspace(1, 512, 40).round())
-    asked = [replace(WORKED, concurrency=load, input_tokens=700.0, output_tokens=1.0) for load in loads]
+    asked = [
+        replace(WORKED, concurrency=load, input_tokens=700.0, output_tokens=1.0) for load in loads
+    ]
     work = count_work(asked)
     for (name, front), colour in zip(FRONTS.items(), ("C0", "C4", "C3", "C2", "C1"), strict=True):
         times = 1e3 * steps_alone(work, front_constants(front)).per_token_s
         axes.plot(loads, times, color=colour, label=name)
     axes.legend(loc="upper left")
-    axes.set(xlim=(0, 520), ylim=(0, 60), xlabel="sequences in a step", ylabel="time of a step [ms]")
+    axes.set(
+        xlim=(0, 520), ylim=(0, 60), xlabel="sequences in a step", ylabel="time of a step [ms]"
+    )
 
 
 def check_fronts_are_what_the_runs_say() -> None:
@@ -331,7 +335,10 @@ def check_a_named_front_travels() -> None:
     for label, told, most in (
         ("own front", away["own front, model left out"], 0.14),
         ("three runs", away["own front and 3 of the deployment"], 0.08),
-        *((f"{n}: unknown", one["named fronts"]["unknown"], 0.2) for n, one in record["harnesses"].items()),
+        *(
+            (f"{n}: unknown", one["named fronts"]["unknown"], 0.2)
+            for n, one in record["harnesses"].items()
+        ),
         ("benchmark: unknown", record["benchmark"]["fitted, behind the unknown front"], 0.2),
     ):
         checks.inside(label, told["median"], 0.0, most, kind="measured")

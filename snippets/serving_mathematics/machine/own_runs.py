@@ -116,9 +116,7 @@ def scaled_constants(constants: Constants, moved: Array) -> Constants:
     return constants_of(values)
 
 
-def _residuals(
-    found: Latencies, first: Array, each: Array, spreads: Array, moved: Array
-) -> Array:
+def _residuals(found: Latencies, first: Array, each: Array, spreads: Array, moved: Array) -> Array:
     """Of the runs, then of the x, each in its spread; r of the latter is half their square."""
     told = np.isfinite(first)
     first_part = np.log(found.first_token_s[told] / first[told]) / FIRST_TOKEN_SPREAD

@@ -60,8 +60,16 @@ KEPT_KEYS = """
     expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
 """  # what `architectures` reads
 
+
 def _grouped_config(
-    hidden: int, layers: int, heads: int, width: int, feed: int, words: int, context: int, **more: Any
+    hidden: int,
+    layers: int,
+    heads: int,
+    width: int,
+    feed: int,
+    words: int,
+    context: int,
+    **more: Any,
 ) -> dict[str, Any]:
     """A configuration with eight heads of keys and values in every layer, and what differs."""
     return {
@@ -130,9 +138,7 @@ FURTHER_MODELS = {  # what the package lacks: `config.json` of these names on Hu
     "nvidia/NVIDIA-Nemotron-Nano-9B-v2": _nemotron_nano(
         4480, 15680, "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-"
     ),
-    "nvidia/NVIDIA-Nemotron-Nano-12B-v2": _nemotron_nano(
-        5120, 20480, "M-M-M-M*-" * 6 + "M-M-M-M-"
-    ),
+    "nvidia/NVIDIA-Nemotron-Nano-12B-v2": _nemotron_nano(5120, 20480, "M-M-M-M*-" * 6 + "M-M-M-M-"),
     "zai-org/GLM-4.5-Air": _grouped_config(
         4096,
         46,

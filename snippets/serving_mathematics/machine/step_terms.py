@@ -398,14 +398,14 @@ def slider_step() -> dict[str, Any]:
 
 
 def check_no_run_is_above_its_roof() -> None:
-    """Of 3,564 runs, 75 are faster than one token a step allows; guesses explain all but eleven.
+    """Of 3,564 runs, 70 are faster than one token a step allows; guesses explain all but eleven.
 
     Source: published runs; bytes over bandwidth and operations over peak of the data sheets. The
     eleven are runs of Qwen3-32B and gpt-oss-120b of which the record cannot say what they were.
     """
     table, added, _ = _runs()
     ignored, below = _below_the_roof(table, added)
-    checks.close("guesses ignored", ignored, 75, rtol=0, kind="measured")
+    checks.close("guesses ignored", ignored, 70, rtol=0, kind="measured")
     checks.close("guesses counted", below, 11, rtol=0, kind="measured")
     fast = table.per_token_s < added["roofline"]
     families = {run.family for run, one in zip(table.runs, fast, strict=True) if one}

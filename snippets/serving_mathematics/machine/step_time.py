@@ -484,24 +484,31 @@ def ring_hops(devices: Array) -> Array:
 
 
 def message_s(
-    hops: Array, message_bytes: Array, link: Array, share: float, floor_s: float
+    hops: Array,
+    message_bytes: Array,
+    link: Array,
+    share: float,
+    floor_s: float,
+    bulk_share: float | None = None,
 ) -> Array:
     """Time of one all-reduce: a floor, and bytes over the attained share of the link, in seconds.
 
     hops: of `ring_hops`; message_bytes: that each device holds; link [bytes/s], one direction;
-    share: of it, attained; floor_s: of a message of no bytes. No time for one device. Between
-    domains each device sends its part alone, so that hops are those of the domains, over devices.
-    Raises ValueError unless share is positive and floor_s is not negative; arrays are not checked.
+    share: of it, attained; floor_s: of a message of no bytes; bulk_share: attained by the bytes
+    above `SMALL_BYTES`, the same where it is not given. No time for one device. Between domains
+    each device sends its part alone, so that hops are those of the domains, over devices.
+    Raises ValueError unless shares are positive and floor_s is not negative; arrays are not checked.
 
     >>> micros = 1e6 * message_s(np.array([0.0, 1.75]), np.array([2.0**20]), np.array([4.5e11]),
     ...                          share=1.0, floor_s=5e-6)
     >>> micros.round(2)
     array([0.  , 9.08])
     """
-    require_positive(share=share)
+    bulk = share if bulk_share is None else bulk_share
+    require_positive(share=share, bulk_share=bulk)
     require_non_negative(floor_s=floor_s)
-    small = np.minimum(message_bytes, SMALL_BYTES)
-    crossing = small / share + (message_bytes - small) / BULK_SHARE
+    few = np.minimum(message_bytes, SMALL_BYTES)
+    crossing = few / share + (message_bytes - few) / bulk
     return np.asarray((hops > 0) * floor_s + hops * crossing / link, dtype=float)
 
 
@@ -550,9 +557,11 @@ def exchange_s(work: Work, constants: Constants, tokens: Array) -> Array:
     far = (1 - inside) * sent / (FAR_EXCHANGE_SHARE * far_link)
     routed = 2 * EXCHANGE_S + np.maximum(near, far)
     whole = work.hidden[:, None] * 2 * tokens
-    gathered = message_s(work.hops[:, None], whole, link, constants.link_share, MESSAGE_S)
+    gathered = message_s(
+        work.hops[:, None], whole, link, constants.link_share, MESSAGE_S, BULK_SHARE
+    )
     gathered = gathered + message_s(
-        work.far_hops[:, None], whole, far_link, constants.link_share, FAR_MESSAGE_S
+        work.far_hops[:, None], whole, far_link, constants.link_share, FAR_MESSAGE_S, BULK_SHARE
     )
     spread = (work.experts > 0) & (work.spread[:, None] > 1)
     apart = (work.groups[:, None] > 1) & (work.dense_parameters + work.experts > 0)
@@ -614,9 +623,13 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     alone = work.groups == 1
     messages = work.layers * (
         np.where(alone, MESSAGES_A_LAYER, 1)
-        * message_s(work.near_hops, a_message, work.link, constants.link_share, MESSAGE_S)
+        * message_s(
+            work.near_hops, a_message, work.link, constants.link_share, MESSAGE_S, BULK_SHARE
+        )
         + np.where(alone, MESSAGES_A_LAYER, 0)
-        * message_s(work.far_hops, a_message, work.far_link, constants.link_share, FAR_MESSAGE_S)
+        * message_s(
+            work.far_hops, a_message, work.far_link, constants.link_share, FAR_MESSAGE_S, BULK_SHARE
+        )
     )
     exchange = (work.count * exchange_s(work, constants, all_tokens)).sum(axis=1)
     sends = (work.stages - 1) * (SEND_S + a_message / (work.stage_link * constants.link_share))
