@@ -211,7 +211,7 @@ def test_the_cache_may_have_a_format_of_its_own() -> None:
     assert stored(eight) == replace(stored(R1), cache=1.0)
     assert sequence_bytes(eight, 1000) < sequence_bytes(R1, 1000)
     assert weight_bytes(eight) == weight_bytes(R1)
-    with pytest.raises(ValueError, match="cache_bytes must be 0, 0.5625, 1 or 2, got 4"):
+    with pytest.raises(ValueError, match=r"cache_bytes must be 0, 0\.5625, 1 or 2, got 4"):
         require_deployment(replace(R1, cache_bytes=4.0))
     with pytest.raises(ValueError, match=r"memory_share must be in \(0, 1\], got 1.1"):
         require_deployment(replace(R1, memory_share=1.1))

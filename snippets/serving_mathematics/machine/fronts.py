@@ -1,11 +1,11 @@
-"""What stands in front of the devices: engine, version, scheduling, server and client, in three numbers.
+"""What stands in front of the devices, engine, scheduling, server and client, in three numbers.
 
 The same model on the same devices takes longer behind another program. Three numbers say by how
 much, and travel with the program instead of with the device:
 
     scale         how long the device's part of a step takes, over that of a tuned benchmark
     host time     a sequence and step: sampling, words, streaming to clients, where nothing hides it
-    first steps   steps of one sequence that pass around a prompt: polling, batching, words to numbers
+    first steps   steps of one sequence that pass around a prompt: polling, batching, tokenizing
 
 Named fronts have them from runs that others published. A front of which nothing is known has the
 default: the host time at which no harness of the record is off by more than a fifth in the median,
@@ -182,7 +182,8 @@ def fit_front(
 
     work: of the runs, whose concurrency is the sequences that ran, shape (runs,). per_token_s:
     measured [s], shape (runs,). front: where the search begins, and the others of its numbers.
-    latencies: what predicts them, with prompts of others or without. Raises ValueError on times that are not positive.
+    latencies: what predicts them, with prompts of others or without. Raises ValueError on times
+    that are not positive.
 
     >>> work = count_work([replace(WORKED, concurrency=load) for load in (1.0, 64.0, 256.0)])
     >>> told = steps_alone(work, front_constants(FRONTS["ml-energy"])).per_token_s

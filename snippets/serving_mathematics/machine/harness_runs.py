@@ -37,7 +37,7 @@ STEADY = 1.05  # arrivals over departures, below which a stage of a load test is
 
 @dataclass(frozen=True)
 class HarnessRun:
-    """One run of another harness: as many sequences as the deployment's concurrency, in the mean."""
+    """One run of another harness, with as many sequences as its deployment's concurrency."""
 
     harness: str
     family: str  # models of one shape

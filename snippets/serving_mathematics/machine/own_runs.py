@@ -2,8 +2,8 @@
 
 Five things may differ from what the data sheet and the record of runs say: kernels (every step's
 floor), the host's work for a sequence, the attained share of the memory's bandwidth, that of the
-arithmetic, and what lies around a prompt. Each is a time, multiplied by e^x, where x is normal with mean 0 before any
-measurement; the x that are most likely after them minimize
+arithmetic, and what lies around a prompt. Each is a time, multiplied by e^x, where x is normal with
+mean 0 before any measurement; the x that are most likely after them minimize
 
     sum over runs of r(ln(predicted / measured) / its spread) + sum over x of (x / its spread)^2 / 2
 

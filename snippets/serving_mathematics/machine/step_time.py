@@ -10,9 +10,10 @@ A decoding step of B sequences on one engine takes
     + a message to each further stage + vocabulary + B * host time a sequence
 
 where groups that hold attention for their own requests exchange tokens instead of the second
-message, and every bandwidth and peak is the data sheet's times an attained share. Reading and arithmetic
-of one kernel overlap (the larger counts), kernels follow one another (they add). Of E experts, of
-which each token takes k, B tokens touch E (1 - (1 - k/E)^B); the arithmetic is that of the busiest device.
+message, and every bandwidth and peak is the data sheet's times an attained share. Reading and
+arithmetic of one kernel overlap (the larger counts), kernels follow one another (they add). Of E
+experts, of which each token takes k, B tokens touch E (1 - (1 - k/E)^B); the arithmetic is that of
+the busiest device.
 
 The floors are what kernels take when they have next to nothing to do, from kernel measurements.
 
@@ -497,7 +498,8 @@ def message_s(
     share: of it, attained; floor_s: of a message of no bytes; bulk_share: attained by the bytes
     above `SMALL_BYTES`, the same where it is not given. No time for one device. Between domains
     each device sends its part alone, so that hops are those of the domains, over devices.
-    Raises ValueError unless shares are positive and floor_s is not negative; arrays are not checked.
+    Raises ValueError unless shares are positive and floor_s is not negative; arrays are not
+    checked.
 
     >>> micros = 1e6 * message_s(np.array([0.0, 1.75]), np.array([2.0**20]), np.array([4.5e11]),
     ...                          share=1.0, floor_s=5e-6)
@@ -664,6 +666,25 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     True
     """
     return step_parts(work, constants, sequences, context).total()
+
+
+def two_batches_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
+    """Time of a step whose two halves take turns: one exchanges tokens while the other computes.
+
+    Each half reads the weights and pays the floors for itself. sequences, context: as for
+    `step_parts`, of both halves together. Shape (rows,), in seconds.
+    Source: DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.2 (two micro-batches).
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> work, many = count_work([WORKED]), np.array([64.0])
+    >>> alone = decode_step_s(work, FITTED, many / 2, np.array([1000.0]))
+    >>> bool(two_batches_s(work, FITTED, many, np.array([1000.0]))[0] == 2 * alone[0])  # none to hide
+    True
+    """
+    half = step_parts(work, constants, np.asarray(sequences) / 2, context)
+    own = half.total() - half.exchange
+    return np.asarray(2 * np.maximum(own, half.exchange), dtype=float)
 
 
 def prompt_s(work: Work, constants: Constants) -> Array:
