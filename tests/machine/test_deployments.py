@@ -21,6 +21,7 @@ from serving_mathematics.machine.deployments import (
     cache_room_bytes,
     draft_engine,
     fewest_devices,
+    layer_token_bytes,
     own_precision,
     possible,
     require_deployment,
@@ -197,6 +198,18 @@ def test_what_chooses_tokens_is_kept_beside_the_cache() -> None:
         sparse = replace(R1, architecture=replace(model, layers=layers), precision="bf16")
         sizes.append(sequence_bytes(sparse, 10))
     assert sizes == [count * 10 * 2 * 576, count * 10 * (2 * 576 + 132)]
+
+
+def test_bytes_of_a_token_by_layout() -> None:
+    """Plain values, and 512 bytes with a scale of four for 128 of them, and 64 values of two."""
+    latent = Attention("latent", 0, cached_values=576, index_values=128, selected_tokens=2048)
+    assert layer_token_bytes(latent, 1.0) == (512 + 16 + 128, 132)
+    assert layer_token_bytes(latent, 2.0) == (1152, 132)
+    assert layer_token_bytes(replace(latent, selected_tokens=0), 1.0) == (576, 132)
+    grouped = Attention("full", 0, cached_values=2048)
+    assert layer_token_bytes(grouped, 0.5625) == (1152, 0)
+    with pytest.raises(ValueError, match="cache_bytes must be positive"):
+        layer_token_bytes(grouped, 0.0)
 
 
 def test_the_refusal_says_how_much_there_is() -> None:

@@ -42,10 +42,12 @@ from serving_mathematics.machine.step_time import (
     Parts,
     Work,
     attention_floor_s,
+    busiest_of,
     by_backend,
     constants_of,
     count_work,
     decode_step_s,
+    exchange_s,
     expert_floor_s,
     feed_forward_floor_s,
     layers_floor_s,
@@ -56,12 +58,14 @@ from serving_mathematics.machine.step_time import (
     roof_s,
     step_parts,
     touched_experts,
+    two_batches_s,
 )
 from serving_mathematics.measuring import read_record
 
 PERFECT = Constants(
     **{name: 1.0 if name.endswith("_share") else 0.0 for name in CONSTANT_NAMES}
 )  # every share is attained, and no kernel, host or front costs anything
+H100 = find_system("h100")
 MODELS = [
     "Llama-3.1-70B", "DeepSeek-R1", "gpt-oss-120b", "GLM-5", "Qwen3.5-397B-A17B", "MiniMax-M2.5",
     "Kimi-K3", "DeepSeek-V4-Pro", "Nemotron-H-56B-Base-8K", "gemma-4-26B-A4B", "MiniMax-M3",
@@ -552,3 +556,62 @@ def test_a_mixture_of_one_expert_is_that_one() -> None:
     one, none = np.array([1.0]), np.array([0.0])
     assert touched_experts(one, one, np.array([3.0])).tolist() == [1.0]
     assert touched_experts(none, none, np.array([3.0])).tolist() == [0.0]
+
+
+def test_the_busiest_device_by_drawing() -> None:
+    """The busiest of some devices among which passes fall by chance, to five standard errors."""
+    rng = np.random.default_rng(4)
+    for devices, passes in ((2, 100), (8, 512), (32, 4096)):
+        drawn = rng.multinomial(passes, np.full(devices, 1 / devices), size=2000).max(axis=1)
+        error = float(drawn.std() / 2000**0.5)
+        got = float(busiest_of(np.array([float(passes)]), np.array([float(devices)]))[0]) / devices
+        assert got == pytest.approx(float(drawn.mean()), abs=5 * error + 0.02 * got)
+    one = busiest_of(np.array([7.0]), np.array([1.0]))
+    assert one[0] == 7.0
+    assert busiest_of(np.array([0.0]), np.array([8.0]))[0] == 0.0
+    assert busiest_of(np.array([1.0]), np.array([64.0]))[0] <= 64.0
+    with pytest.raises(ValueError, match="total must be"):
+        busiest_of(np.array([-1.0]), np.array([8.0]))
+    with pytest.raises(ValueError, match="devices must be"):
+        busiest_of(np.array([1.0]), np.array([0.0]))
+
+
+def test_groups_exchange_what_is_cheaper() -> None:
+    """Few tokens are gathered everywhere, many are sent to their experts; one group sends none."""
+    wide = deployed("DeepSeek-R1", tensor=1, attention_data=32, expert=32)
+    rack = replace(wide, system=find_system("gb200"))
+    work = count_work([rack])
+    sparse = np.argmax(work.experts[0])
+    found = [float(exchange_s(work, FITTED, np.array([[x]]))[0, sparse]) for x in (1.0, 1e5)]
+    assert found[0] < 2 * EXCHANGE_S
+    sent = 1e5 / 32 * 8 * 7168 * SENT_BYTES
+    expected = 2 * EXCHANGE_S + 31 / 32 * sent / (EXCHANGE_SHARE * rack.system.link_bytes_per_s)
+    assert found[1] == pytest.approx(expected)
+    assert not exchange_s(count_work([deployed("DeepSeek-R1")]), FITTED, np.array([[64.0]])).any()
+    with pytest.raises(ValueError, match="tokens must be"):
+        exchange_s(work, FITTED, np.array([[-1.0]]))
+
+
+def test_the_exchange_of_a_network_is_that_of_deepep() -> None:
+    """128 tokens a device over 32 devices of four nodes: 155 us out and 273 us back, to a sixth."""
+    one = replace(deployed("DeepSeek-R1", tensor=1, attention_data=32, expert=32), system=H100)
+    work = count_work([one])
+    sparse = np.argmax(work.experts[0])
+    found = float(exchange_s(work, FITTED, np.array([[32 * 128.0]]))[0, sparse])
+    assert found == pytest.approx(155e-6 + 273e-6, rel=1 / 6)
+
+
+def test_two_halves_hide_each_others_exchange() -> None:
+    """Where exchanges are all that takes time, halves gain nothing; where none is, they cost."""
+    wide = replace(
+        deployed("DeepSeek-R1", tensor=1, attention_data=32, expert=32),
+        system=find_system("gb200"),
+    )
+    work, many, context = count_work([wide]), np.array([16384.0]), np.array([2000.0])
+    parts = step_parts(work, FITTED, many / 2, context)
+    own = parts.total() - parts.exchange
+    got = two_batches_s(work, FITTED, many, context)
+    assert got == pytest.approx(2 * np.maximum(own, parts.exchange))
+    assert got < decode_step_s(work, FITTED, many, context)
+    few = np.array([64.0])
+    assert two_batches_s(work, FITTED, few, context) > decode_step_s(work, FITTED, few, context)

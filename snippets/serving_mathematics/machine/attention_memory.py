@@ -11,7 +11,8 @@ A layer keeps, of a sequence of s tokens,
 A decoding step reads all that it keeps, of a selecting layer what is selected and the index, and
 multiplies each token's values with every query head that shares them.
 
-Assumes: keys and values of one size of number, states in 32 bits, an index in 8 with its scales; no padding.
+Assumes: keys and values of one size of number, states in 32 bits, an index in 8 with its scales; no
+padding.
 
 Source: `config.json` files of the models, in `records/machine_models.json.gz`; Shazeer (2019),
 arXiv 1911.02150; Ainslie et al. (2023), arXiv 2305.13245; DeepSeek-AI (2024), arXiv 2405.04434.

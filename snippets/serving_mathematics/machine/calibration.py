@@ -351,6 +351,7 @@ def accepted_without(table: Table, constants: Constants, drafts: int) -> float:
     where no run guesses as many, each guess is accepted at the published rate. Raises ValueError
     unless drafts is a positive integer.
 
+    >>> from serving_mathematics.machine.calibration import KERNELS, tabulate
     >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:3]))  # of which none guesses
     >>> accepted_without(table, KERNELS, drafts=1)
@@ -483,6 +484,7 @@ def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
 
     held: predictions of every run without its model. A kind of one model is padded by all others.
 
+    >>> from serving_mathematics.machine.calibration import KERNELS, predict_runs, tabulate
     >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:40]))
     >>> sorted(padding_by_kind(table, predict_runs(table, KERNELS))[0])
@@ -492,6 +494,10 @@ def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
     kinds = np.array([kind_of(run) for run in table.runs])
     models = np.array([run.family for run in table.runs])
     own, one = np.empty(slower.size), np.empty(slower.size)
+
+    def within(factor: Array) -> NDArray[np.bool_]:
+        return np.asarray(slower <= factor * (1 + 1e-9))
+
     for model in dict.fromkeys(models.tolist()):
         for kind in dict.fromkeys(kinds.tolist()):
             inside = (models == model) & (kinds == kind)
@@ -505,8 +511,8 @@ def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
             "kind": kind,
             "runs": int((kinds == kind).sum()),
             "factor": round(float(np.quantile(slower[kinds == kind], PADDED_SHARE)), 3),
-            "covered": round(float(np.mean((slower <= own)[kinds == kind])), 3),
-            "covered by one factor": round(float(np.mean((slower <= one)[kinds == kind])), 3),
+            "covered": round(float(np.mean(within(own)[kinds == kind])), 3),
+            "covered by one factor": round(float(np.mean(within(one)[kinds == kind])), 3),
         }
         for kind in sorted(set(kinds.tolist()))
     ]

@@ -113,6 +113,8 @@ def board_power_w(name: str) -> float:
 def per_token_s(work: Work, constants: Constants) -> Array:
     """Time between tokens of a batch of the asked concurrency, prompts of others in it, [s].
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> bool(0.005 < per_token_s(count_work([WORKED]), FITTED)[0] < 0.01)
     True
     """
@@ -127,6 +129,8 @@ def busy_shares(work: Work, constants: Constants) -> tuple[Array, Array]:
     constants: of the time; bytes and operations are counted as data sheets have it. Those of
     prompts are among the operations.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> memory, arithmetic = busy_shares(count_work([WORKED]), FITTED)
     >>> bool(0.6 < memory[0] < 0.9), bool(0.03 < arithmetic[0] < 0.2)
     (True, True)
@@ -153,6 +157,7 @@ def power_w(
     constants: of the time, behind its front. Raises ValueError where a device's power is not
     published.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> bool(350 < power_w([WORKED])[0] < 700)
     True
     """
@@ -172,6 +177,8 @@ def joules_a_token(
 
     Raises ValueError where a device's power is not published.
 
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> alone, many = joules_a_token([replace(WORKED, concurrency=load) for load in (1.0, 64.0)])
     >>> bool(alone > 15 * many)
     True
@@ -207,6 +214,11 @@ def fit_power(
     measured_w: of each deployment [W], shape (rows,). A row that is far off weighs less. Raises
     ValueError unless it is positive, one for each.
 
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.machine.catalogue import find_system
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.energy import power_w
+    >>> from serving_mathematics.machine.step_time import FITTED
     >>> loads = [replace(WORKED, concurrency=float(load)) for load in (1, 2, 4, 8, 16)]
     >>> b200 = [replace(one, system=find_system("b200")) for one in loads]
     >>> found = fit_power([*loads, *b200], power_w([*loads, *b200]), FITTED)
@@ -245,6 +257,10 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     runs: with power and joules. Returns errors of all, by device, batch and precision, and those of
     the plainest rival: one constant power for each kind of device, which is told the throughput.
 
+    >>> from dataclasses import replace
+    >>> import numpy as np
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.energy import joules_a_token, power_w
     >>> from serving_mathematics.machine.harness_runs import HarnessRun
     >>> def made(family, load):
     ...     one = replace(WORKED, concurrency=float(load))
@@ -355,13 +371,11 @@ def example() -> SimpleNamespace:
         energy_runs=record["power"]["all"]["runs"],
         power_median=100 * record["power"]["all"]["median"],
         joules_median=100 * record["joules a token"]["all"]["median"],
-        joules_p90=100 * record["joules a token"]["all"]["p90"],
         flat_median=100 * flat["median"],
         energy_rows="\n".join(_energy_rows()),
         energy_alone=float(energies[0]),
         energy_least=float(energies.min()),
         energy_least_load=loads[int(energies.argmin())],
-        energy_times=float(energies[0] / energies.min()),
         energy_kwh=kwh,
     )
 
@@ -373,8 +387,8 @@ def figure_joules(figure: Figure) -> None:
     points are batches, from 1 at the left to what fits.
 
     Alt: Line chart with logarithmic axes of joules a token against the time per token. The line
-    falls steeply from fifty joules near eight milliseconds, bends at about fifteen milliseconds and
-    flattens towards half a joule to the right.
+    falls steeply from three and a half joules at seven milliseconds to a third of a joule at nine,
+    bends there, and flattens towards an eighth of a joule at forty-six.
     """
     axes = figure.subplots()
     constants = front_constants(FRONTS["unknown"])

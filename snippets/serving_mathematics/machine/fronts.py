@@ -140,6 +140,8 @@ def front_constants(front: Front, constants: Constants = FITTED) -> Constants:
     constants: those of the tuned benchmark. Raises ValueError unless the scale is positive and the
     others are not negative.
 
+    >>> from serving_mathematics.machine.fronts import find_front
+    >>> from serving_mathematics.machine.step_time import FITTED
     >>> slow = front_constants(find_front("ml-energy"))
     >>> round(slow.factor_vllm / FITTED.factor_vllm, 2), slow.sequence_s
     (1.19, 5.5e-05)
@@ -162,6 +164,8 @@ def steps_alone(work: Work, constants: Constants) -> Latencies:
     It is what a median of inter-token times measures, where prompts are few or short. First tokens
     are NaN: steps say nothing of them.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
     >>> found = steps_alone(count_work([WORKED]), FITTED)
     >>> bool(0.005 < found.per_token_s[0] < 0.01), bool(np.isnan(found.first_token_s[0]))
     (True, True)
@@ -185,6 +189,10 @@ def fit_front(
     latencies: what predicts them, with prompts of others or without. Raises ValueError on times
     that are not positive.
 
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.fronts import FRONTS, front_constants, steps_alone
+    >>> from serving_mathematics.machine.step_time import count_work
     >>> work = count_work([replace(WORKED, concurrency=load) for load in (1.0, 64.0, 256.0)])
     >>> told = steps_alone(work, front_constants(FRONTS["ml-energy"])).per_token_s
     >>> found = fit_front(work, told, FRONTS["benchmark"])

@@ -121,6 +121,7 @@ def read_load_test(report: Mapping[str, Any], deployment: Deployment) -> list[Ha
     report: with `stages`, as inference-perf writes it. deployment: what was tested, whose prompt is
     what is not cached; the load is each stage's. Raises ValueError where a stage lacks a number.
 
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> mean = lambda value: {"mean": value}
     >>> stage = {"load_summary": {"count": 60, "send_duration": 60.0, "achieved_rate": 1.0},
     ...          "successes": {"count": 60, "output_len": mean(51.0), "latency": {
@@ -159,6 +160,8 @@ def read_request_log(
     gen_throughput and running, a second a row from the first request on. deployment: what served
     them. Raises ValueError where no second with two sequences or more is without prompts.
 
+    >>> import json
+    >>> from serving_mathematics.machine.deployments import WORKED
     >>> told = [{"queued_ts": 0.0, "first_token_ts": 0.1, "last_token_ts": 9.1, "input_toks": 100,
     ...          "output_toks": 901} for _ in range(4)]
     >>> series = ["t,prompt_throughput,gen_throughput,running", "5.1,0.0,400.0,4"]
@@ -199,7 +202,8 @@ def read_request_log(
 def read_files(folder: Path) -> list[HarnessRun]:
     """All runs of a folder's three files, those that are there. Raises ValueError where none is.
 
-    >>> import tempfile
+    >>> import json, tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = (Path(folder) / "load_test.json").write_text(json.dumps({"stages": [
     ...         {"load_summary": {"achieved_rate": 1.0}, "successes": {"output_len": {"mean": 51.0},

@@ -146,7 +146,7 @@ def _cell_lines(held: dict[str, Any]) -> list[str]:
     cells, first = (held[name]["model and system"] for name in ("per token", "first token"))
     lines = [
         f'??? note "Errors of {len(cells)} pairs of a model and a device, the model left out"\n',
-        "| Model | Device | Runs | Median | Mean | One in ten above | Signed | First token, median |",
+        "| Model | Device | Runs | Median | Mean | p90 | Signed | First token, median |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label in sorted(cells):

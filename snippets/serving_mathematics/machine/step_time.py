@@ -677,9 +677,10 @@ def two_batches_s(work: Work, constants: Constants, sequences: Array, context: A
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> from serving_mathematics.machine.step_time import decode_step_s
     >>> work, many = count_work([WORKED]), np.array([64.0])
     >>> alone = decode_step_s(work, FITTED, many / 2, np.array([1000.0]))
-    >>> bool(two_batches_s(work, FITTED, many, np.array([1000.0]))[0] == 2 * alone[0])  # none to hide
+    >>> bool(two_batches_s(work, FITTED, many, np.array([1000.0]))[0] == 2 * alone[0])
     True
     """
     half = step_parts(work, constants, np.asarray(sequences) / 2, context)
