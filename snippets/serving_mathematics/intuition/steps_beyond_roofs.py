@@ -55,7 +55,8 @@ def roofline_per_token_s(work: Work) -> Array:
     True
     """
     require(work.hops.size > 0, "work", "one deployment or more", "none")
-    return loop_latencies(replace(work, hops=np.zeros_like(work.hops)), ROOFS).per_token_s
+    none = np.zeros_like(work.hops)
+    return loop_latencies(replace(work, hops=none, near_hops=none), ROOFS).per_token_s
 
 
 @cache
