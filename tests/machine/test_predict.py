@@ -136,11 +136,23 @@ def test_a_wrong_cell_is_named(
     assert re.search(rf"rows.csv: row 2, {message}", err), err
 
 
+def test_every_row_is_predicted_behind_its_front() -> None:
+    """Rows of three fronts, mixed, are those of each front alone, in their order."""
+    fronts = ("ml-energy", "", "unknown", "benchmark", "ML.ENERGY")
+    rows = [read_row(CELLS | {"front": front}) for front in fronts]
+    together = answer_rows(rows)
+    assert [answer_rows([row])[0] for row in rows] == together
+    assert together[0] == together[4] != together[1] == together[3]
+    assert together[0].per_token_s > together[2].per_token_s > together[1].per_token_s
+    with pytest.raises(ValueError, match="column front: front 'tgi' is not known; nearest"):
+        read_row(CELLS | {"front": "tgi"})
+
+
 def test_rows_can_be_left_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = GOOD.replace("b200_sxm", "tpu")
     status, out, err = told(capsys, table(tmp_path, GOOD, bad, GOOD), "--leave-blank")
     lines = list(csv.reader(io.StringIO(out)))
-    assert status == 0
+    assert status == 3
     assert lines[2][-3:] == ["", "", ""]
     assert lines[1] == lines[3]
     assert "row 2 left blank, column system" in err

@@ -7,7 +7,8 @@ A row is a deployment under a closed loop; the columns are listed by `--help`. T
 keep their order and number; where `ttft_s` or `tpot_s` are there, the errors are printed.
 
 It exits with 0 when every row was answered and 2 when the input is wrong, with one line on standard
-error that names row, column and rule. The output is written whole or not at all.
+error that names row, column and rule; with `--leave-blank` it answers the others and exits with 3.
+The output is written whole or not at all.
 
 Assumes: `model` and the others as their names say; what is left blank is read by stated defaults.
 
@@ -49,6 +50,7 @@ from serving_mathematics.machine.catalogue import (
     systems,
 )
 from serving_mathematics.machine.deployments import Deployment, own_precision, require_deployment
+from serving_mathematics.machine.fronts import FRONTS, Front, find_front, front_constants
 from serving_mathematics.machine.run_reading import ACCEPTED, fleet_split
 from serving_mathematics.machine.step_time import FITTED, Constants, count_work
 from serving_mathematics.require import require_positive_integer
@@ -76,6 +78,8 @@ COLUMNS = {
     "prefill_tp, prefill_dp, prefill_ep, prefill_workers": "disagg: an engine that takes prompts, "
     "and how many; blank workers: as many as keep them below 80% busy",
     "decode_tp, decode_dp, decode_ep, decode_workers": "disagg: an engine that answers, how many",
+    "front": "what stands before the devices: benchmark, unknown, ml-energy, inference-perf or "
+    "engine; blank: benchmark",
     "ttft_s, tpot_s": "measured; errors are then printed",
 }
 OTHER_NAMES = {  # as other tables call them, in compared form
@@ -120,6 +124,7 @@ class Row:
     prompt_engines: float  # 0: as many as keep them below 80% busy
     concurrency: float
     notes: tuple[str, ...]
+    front: Front = FRONTS["benchmark"]
 
 
 @dataclass(frozen=True)
@@ -250,6 +255,10 @@ def read_row(cells: Mapping[str, str]) -> Row:
         system = find_system(_cell(cells, "system"))
     except ValueError as problem:
         raise _named("system", str(problem)) from None
+    try:
+        front = find_front(_cell(cells, "front") or "benchmark")
+    except ValueError as problem:
+        raise _named("front", str(problem)) from None
     lengths = [number(cells, column, None, 1, 1e8) for column in ("isl", "osl")]
     concurrency = number(cells, "concurrency", None, 1, 1e6)
     mode = compared(_cell(cells, "mode")) or "agg"
@@ -316,7 +325,7 @@ def read_row(cells: Mapping[str, str]) -> Row:
                 require_deployment(engine)
             except ValueError as problem:
                 raise _in_columns(str(problem), start) from None
-    return Row(base, prompts, answering, taking, concurrency, notes)
+    return Row(base, prompts, answering, taking, concurrency, notes, front)
 
 
 def _dividing(architecture: Architecture, width: int) -> int:
@@ -363,7 +372,9 @@ def devices_of(row: Row) -> float:
 
 
 def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answer]:
-    """Predictions of rows, in their order.
+    """Predictions of rows, in their order, each behind its front.
+
+    constants: those of the tuned benchmark.
 
     >>> from serving_mathematics.machine.predict import read_row
     >>> cells = {"model": "Llama-3.1-8B", "system": "H100", "isl": "1000", "osl": "100",
@@ -373,11 +384,15 @@ def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answ
     True
     """
     answers: list[Answer | None] = [None] * len(rows)
-    for separate in (False, True):
-        places = [i for i, row in enumerate(rows) if (row.prompts is not None) == separate]
-        if not places:
-            continue
+    kinds = dict.fromkeys((row.prompts is not None, row.front) for row in rows)
+    for separate, front in kinds:
+        places = [
+            i
+            for i, row in enumerate(rows)
+            if (row.prompts is not None, row.front) == (separate, front)
+        ]
         chosen = [rows[i] for i in places]
+        behind = front_constants(front, constants)
         work = count_work([row.answers for row in chosen])
         load = np.array([row.concurrency for row in chosen])
         found: Latencies
@@ -388,10 +403,10 @@ def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answ
                 np.array([row.prompt_engines for row in chosen]),
                 np.array([row.answer_engines for row in chosen]),
                 load,
-                constants,
+                behind,
             )
         else:
-            found = loop_latencies(work, constants)
+            found = loop_latencies(work, behind)
         devices = np.array([devices_of(row) for row in chosen])
         rates = tokens_per_s_per_device(found, work.answer, load, devices)
         for place, first, each, rate in zip(
@@ -477,7 +492,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--leave-blank",
         action="store_true",
-        help="leave rows that cannot be predicted blank, and name them, instead of stopping",
+        help="leave rows that cannot be predicted blank, name them, and end with 3",
     )
     parser.add_argument("--presets", action="store_true", help="list models and systems")
     return parser
@@ -596,7 +611,9 @@ def predict_table(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Predict a file of rows: 0 when it answered, 2 when the input is wrong."""
+    """Predict a file of rows: 0 when it answered, 2 when the input is wrong, 3 when some rows were
+    named and left blank.
+    """
     parser = command_parser()
     options = parser.parse_args(arguments)
     try:
@@ -619,6 +636,8 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(text)
         for line in errors:
             print(line, file=told)
+        if any(not row[-1] for row in csv.reader(io.StringIO(text, newline=""))):
+            return 3
     except _Wrong as problem:
         print(f"serving-mathematics predict: {problem}", file=sys.stderr)
         return 2
