@@ -142,7 +142,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     'h100_sxm'
     """
     by_form = {compared(one.split("/")[-1]): one for one in names}
-    like = difflib.get_close_matches(compared(name.split("/")[-1]), by_form, 3, 0.3)
+    form = compared(name.split("/")[-1])
+    like = difflib.get_close_matches(form, by_form, 3, 0.3)
+    like.sort(key=lambda one: not (form and one.startswith(form)))  # what goes on from there, first
     return ", ".join(by_form[one] for one in like) or ", ".join(sorted(by_form.values())[:3])
 
 
