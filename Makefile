@@ -116,6 +116,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
 	$(BIN)/python -m serving_mathematics.machine.calibration_scores
+	-$(BIN)/python -m serving_mathematics.machine.front_scores .cache/harnesses  # files that a reader brings
+	-$(BIN)/python -m serving_mathematics.machine.energy .cache/harnesses
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed

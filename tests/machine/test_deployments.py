@@ -17,8 +17,10 @@ from serving_mathematics.machine.deployments import (
     Impossible,
     Storage,
     cache_devices,
+    cache_room_bytes,
     draft_engine,
     fewest_devices,
+    layer_token_bytes,
     own_precision,
     possible,
     require_deployment,
@@ -89,10 +91,17 @@ def test_caches_are_split_by_heads_and_latent_ones_not_at_all() -> None:
 
 
 def test_room_is_what_the_weights_leave() -> None:
-    free = 0.9 * (85.9e9 - weight_bytes(WORKED)) - 2e9
+    """A share of the device for everything, or one of what weights and the rest leave."""
+    weights, beside = weight_bytes(WORKED), 4 * 2**30
+    free = 0.9 * 85.9e9 - beside - weights
+    assert cache_room_bytes(WORKED) == pytest.approx(free)
     assert room_sequences(WORKED) == pytest.approx(free / (131_072 * (1000 + 0.6 * 200)))
-    reserved = replace(WORKED, backend="trtllm")
-    assert room_sequences(reserved) == pytest.approx(free / (131_072 * 1200))
+    whole = replace(WORKED, memory_share=1.0)
+    assert cache_room_bytes(whole) == pytest.approx(85.9e9 - beside - weights)
+    assert cache_room_bytes(WORKED, reserved_bytes=80e9) == 0.0
+    reserved, left = replace(WORKED, backend="trtllm"), 0.9 * (85.9e9 - beside - weights)
+    assert cache_room_bytes(reserved) == pytest.approx(left)
+    assert room_sequences(reserved) == pytest.approx(left / (131_072 * 1200))
     assert room_sequences(replace(WORKED, attention_data=2)) == pytest.approx(
         2 * room_sequences(WORKED)
     )
@@ -171,7 +180,8 @@ def test_experts_of_a_dense_model_and_unknown_precisions_are_refused() -> None:
 
 
 def test_what_chooses_tokens_is_kept_beside_the_cache() -> None:
-    """A latent layer of 576 values in 16 bits, and an index of 128 values of a byte."""
+    """A latent layer of 576 values in 16 bits, and an index of 128 values of a byte with a
+    scale of four."""
     latent = Attention("latent", 0, cached_values=576, kv_heads=1)
     model = R1.architecture
     count, _, forward = model.layers[0]
@@ -180,7 +190,19 @@ def test_what_chooses_tokens_is_kept_beside_the_cache() -> None:
         layers = ((count, attention, forward),)
         sparse = replace(R1, architecture=replace(model, layers=layers), precision="bf16")
         sizes.append(sequence_bytes(sparse, 10))
-    assert sizes == [count * 10 * 2 * 576, count * 10 * (2 * 576 + 128)]
+    assert sizes == [count * 10 * 2 * 576, count * 10 * (2 * 576 + 132)]
+
+
+def test_bytes_of_a_token_by_layout() -> None:
+    """Plain values, and 512 bytes with a scale of four for 128 of them, and 64 values of two."""
+    latent = Attention("latent", 0, cached_values=576, index_values=128, selected_tokens=2048)
+    assert layer_token_bytes(latent, 1.0) == (512 + 16 + 128, 132)
+    assert layer_token_bytes(latent, 2.0) == (1152, 132)
+    assert layer_token_bytes(replace(latent, selected_tokens=0), 1.0) == (576, 132)
+    grouped = Attention("full", 0, cached_values=2048)
+    assert layer_token_bytes(grouped, 0.5625) == (1152, 0)
+    with pytest.raises(ValueError, match="cache_bytes must be positive"):
+        layer_token_bytes(grouped, 0.0)
 
 
 def test_the_refusal_says_how_much_there_is() -> None:
@@ -195,8 +217,10 @@ def test_the_cache_may_have_a_format_of_its_own() -> None:
     assert stored(eight) == replace(stored(R1), cache=1.0)
     assert sequence_bytes(eight, 1000) < sequence_bytes(R1, 1000)
     assert weight_bytes(eight) == weight_bytes(R1)
-    with pytest.raises(ValueError, match="cache_bytes must be 0, 1 or 2, got 4"):
+    with pytest.raises(ValueError, match=r"cache_bytes must be 0, 0\.5625, 1 or 2, got 4"):
         require_deployment(replace(R1, cache_bytes=4.0))
+    with pytest.raises(ValueError, match=r"memory_share must be in \(0, 1\], got 1.1"):
+        require_deployment(replace(R1, memory_share=1.1))
 
 
 def test_the_whole_context_may_be_used_and_no_token_more() -> None:

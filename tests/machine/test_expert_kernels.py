@@ -39,7 +39,7 @@ def test_it_is_the_term_of_a_decoding_step(tokens: float) -> None:
         5_000_000,
         2.0,
         one.system.bandwidth_bytes_per_s,
-        one.system.bf16_flops_per_s,
+        one.system.bf16_flops_per_s * FITTED.prompt_expert_share,
         floor_s=0.0,
     )
     assert step == pytest.approx(10 * kernel, rel=1e-6)

@@ -37,7 +37,7 @@ def runs_at(loads: list[float], slower: float = 1.0) -> list[OwnRun]:
 
 def test_what_is_predicted_changes_nothing() -> None:
     found = calibrate(runs_at([1, 8, 64]))
-    assert found.factors == pytest.approx([1.0] * 4, abs=1e-6)
+    assert found.factors == pytest.approx([1.0] * 5, abs=1e-6)
     assert found.constants.as_array() == pytest.approx(FITTED.as_array(), rel=1e-6)
 
 
@@ -60,12 +60,12 @@ def test_the_most_likely_factor_by_brute_force() -> None:
     """One run, whose only free time is the memory's: the sum that is minimized, on a grid."""
     work = count_work([replace(WORKED, concurrency=1.0)])
     each = 1.3 * loop_latencies(work, FITTED).per_token_s
-    nearly_none = np.where(np.arange(4) == 1, SPREADS, 1e-6)
+    nearly_none = np.where(np.arange(5) == 1, SPREADS, 1e-6)
     moved, _ = fit_moves(work, np.array([np.nan]), each, FITTED, nearly_none)
     grid = np.linspace(0.0, 0.5, 1001)
     sums = []
     for x in grid:
-        told = loop_latencies(work, scaled_constants(FITTED, x * (np.arange(4) == 1)))
+        told = loop_latencies(work, scaled_constants(FITTED, x * (np.arange(5) == 1)))
         off = np.log(told.per_token_s[0] / each[0]) / PER_TOKEN_SPREAD
         sums.append(np.sqrt(1 + off**2) - 1 + (x / SPREADS[1]) ** 2 / 2)
     assert moved[1] == pytest.approx(grid[np.argmin(sums)], abs=2e-3)
@@ -73,9 +73,9 @@ def test_the_most_likely_factor_by_brute_force() -> None:
 
 def test_each_group_moves_its_own_constants() -> None:
     names = [name for group in FACTORS.values() for name in group]
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 14
     for place, group in enumerate(FACTORS.values()):
-        moved = scaled_constants(FITTED, -0.05 * (np.arange(4) == place)).as_array()
+        moved = scaled_constants(FITTED, -0.05 * (np.arange(5) == place)).as_array()
         changed = np.abs(moved / FITTED.as_array() - 1) > 1e-9
         assert {name for name, is_so in zip(CONSTANT_NAMES, changed, strict=True) if is_so} == set(
             group
@@ -83,7 +83,7 @@ def test_each_group_moves_its_own_constants() -> None:
 
 
 def test_no_share_is_above_one() -> None:
-    fast = scaled_constants(FITTED, np.full(4, -9.0))
+    fast = scaled_constants(FITTED, np.full(5, -9.0))
     shares = [value for name, value in vars(fast).items() if name.endswith("_share")]
     assert max(shares) == 1.0
 
@@ -91,7 +91,7 @@ def test_no_share_is_above_one() -> None:
 def test_first_tokens_of_a_rate_are_not_fitted() -> None:
     slow = [replace(run, first_token_s=9 * run.first_token_s) for run in runs_at([4])]
     told = calibrate([replace(slow[0], steady=False)])
-    assert told.factors == pytest.approx([1.0] * 4, abs=1e-6)
+    assert told.factors == pytest.approx([1.0] * 5, abs=1e-6)
     assert "around a prompt" not in told.known
     assert "compared, not fitted" in calibration_text(told)
     assert calibrate(slow).factors[3] > 1.5

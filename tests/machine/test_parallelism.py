@@ -38,7 +38,7 @@ def test_slider_more_devices() -> None:
         for j, devices in enumerate(WIDTHS):
             one = loop_latencies(count_work([_llama_on(devices, load)]), FITTED)
             assert values[i, j] == pytest.approx(1e3 * float(one.per_token_s[0]))
-    assert np.all(np.diff(values, axis=0) > 0)  # more requests, longer steps
+    assert np.all(np.diff(values, axis=0) >= 0)  # more requests, no shorter steps
     assert np.all(np.diff(values[:, 1:], axis=1) < 0)  # more devices, shorter ones
     assert np.all(np.diff(rates[:, 1:], axis=1) < 0)  # and less from each
     assert slider_more_devices() == data

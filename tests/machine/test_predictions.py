@@ -12,6 +12,7 @@ from serving_mathematics.machine.exercises.predictions import (
     tokens_that_touch,
 )
 from serving_mathematics.machine.predictions import example, padding
+from serving_mathematics.machine.step_time import CONSTANT_NAMES
 
 
 def test_padding_is_a_quantile_of_the_ratios() -> None:
@@ -47,9 +48,13 @@ def test_bad_input_is_refused(change: dict[str, object], message: str) -> None:
 
 def test_numbers_of_the_page() -> None:
     found = example()
-    assert 1 < found.pad_90 < 2
+    assert found.unique + found.repeats == found.runs == 3619
     assert found.resisting_rows.count("\n") == 7
-    assert found.table_rows.count("|") == 5 * 6
+    assert found.table_rows.count("|") == 5 * 8
+    pairs, constants = found.cell_table.splitlines(), found.constant_table.splitlines()
+    assert len({line.count("|") for line in pairs[2:]}) == 1  # a row for each, as the header
+    assert len(constants) == 4 + len(CONSTANT_NAMES)
+    assert found.padding_rows.count("\n") == 6
 
 
 def test_tokens_that_touch() -> None:

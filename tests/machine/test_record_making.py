@@ -377,10 +377,13 @@ def test_records_are_made_from_the_package(tmp_path: Path, monkeypatch: pytest.M
     assert len(runs["columns"]) == len(runs["rows"][0])
     assert made["models"][name] == kept_config(config, None)
     assert made["models"][f"{name}-FP4"] == kept_config(bare, quantized)
-    assert made["models"].keys() == {name, f"{name}-FP4"} | record_making._older_models().keys()
+    others = record_making._older_models() | record_making.FURTHER_MODELS
+    assert made["models"].keys() == {name, f"{name}-FP4"} | others.keys()
     systems = json.loads(written["machine_systems.json"])["systems"]
     assert systems["h100"] == record_making._system_row(H100, "h100")
-    assert list(systems) == sorted({"h100"} | record_making.AMD.keys())
+    assert list(systems) == sorted(
+        {"h100"} | record_making.AMD.keys() | record_making.SHEETS.keys()
+    )
     for record in (runs, made):
         assert (record["source"], record["licence"]) == (
             record_making.SOURCE,

@@ -92,12 +92,12 @@ def test_lengths_are_uniform_but_for_the_makers_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("devices", "split"), [(12, (8, 1, 1)), (20, (16, 1, 1)), (36, (32, 1, 1)), (72, (32, 2, 2))]
+    ("devices", "split"), [(12, (8, 1)), (20, (16, 1)), (36, (32, 1)), (72, (32, 2))]
 )
-def test_fleets_are_split_into_powers_of_two(devices: int, split: tuple[int, int, int]) -> None:
-    width, answering, taking = fleet_split(devices)
-    assert (width, answering, taking) == split
-    assert width * answering + 4 * taking <= devices
+def test_fleets_are_split_into_powers_of_two(devices: int, split: tuple[int, int]) -> None:
+    width, answering = fleet_split(devices)
+    assert (width, answering) == split
+    assert width * answering + 4 <= devices
 
 
 def test_guessing_is_as_the_scripts_set_it() -> None:
@@ -140,7 +140,7 @@ def test_fleets_without_counts_are_split_as_twelve_devices() -> None:
     )  # fmt: skip
     one = run(int(line["line"]))
     assert (one.answers.tensor, one.answers.attention_data, one.answers.expert) == (1, 8, 8)
-    assert (one.answer_engines, one.prompt_engines) == (1.0, 1.0)
+    assert (one.answer_engines, one.prompt_engines) == (1.0, 0.0)  # as many as it takes
     assert one.prompts is not None
     assert (one.prompts.tensor, one.prompts.expert) == (4, 4)
     assert one.answers.concurrency == one.concurrency == float(line["concurrency"])

@@ -100,7 +100,7 @@ def test_slider_step() -> None:
             else:
                 assert values[i][j] == pytest.approx(1e3 * float(step[0]))
                 shares = [readout["values"][i][j] for readout in data["readouts"]]
-                assert 90 < sum(shares) <= 100
+                assert sum(shares) == pytest.approx(100)  # one device sends nothing
     assert 0 < absent < 20
     found = example()
     assert values[0][CONTEXTS.index(2000)] == pytest.approx(found.one_ms)

@@ -24,20 +24,29 @@ from serving_mathematics.machine.exercises.step_time import (
     largest_batch,
 )
 from serving_mathematics.machine.step_time import (
+    BULK_SHARE,
     CONSTANT_NAMES,
+    EXCHANGE_S,
+    EXCHANGE_SHARE,
+    FAR_EXCHANGE_SHARE,
     FAR_MESSAGE_S,
     FITTED,
+    LARGEST_NORMAL,
     MESSAGE_S,
     SEND_S,
+    SENT_BYTES,
+    SMALL_BYTES,
     SMALL_S,
     Constants,
     Parts,
     Work,
     attention_floor_s,
+    busiest_of,
     by_backend,
     constants_of,
     count_work,
     decode_step_s,
+    exchange_s,
     expert_floor_s,
     feed_forward_floor_s,
     layers_floor_s,
@@ -48,12 +57,14 @@ from serving_mathematics.machine.step_time import (
     roof_s,
     step_parts,
     touched_experts,
+    two_batches_s,
 )
 from serving_mathematics.measuring import read_record
 
 PERFECT = Constants(
     **{name: 1.0 if name.endswith("_share") else 0.0 for name in CONSTANT_NAMES}
 )  # every share is attained, and no kernel, host or front costs anything
+H100 = find_system("h100")
 MODELS = [
     "Llama-3.1-70B", "DeepSeek-R1", "gpt-oss-120b", "GLM-5", "Qwen3.5-397B-A17B", "MiniMax-M2.5",
     "Kimi-K3", "DeepSeek-V4-Pro", "Nemotron-H-56B-Base-8K", "gemma-4-26B-A4B", "MiniMax-M3",
@@ -68,6 +79,36 @@ def deployed(name: str, **changes: object) -> Deployment:
 def step(one: Deployment, sequences: float, context: float, constants: Constants) -> float:
     work = count_work([one])
     return float(decode_step_s(work, constants, np.array([sequences]), np.array([context]))[0])
+
+
+def reduced(one: Deployment, devices: int, size: float, c: Constants) -> tuple[float, float]:
+    """An all-reduce of some bytes within a domain, and what leaving it adds."""
+    system = one.system
+    near = min(devices, system.domain_devices)
+    few = min(size, SMALL_BYTES)
+    crossing = few / c.link_share + (size - few) / BULK_SHARE
+    within = across = 0.0
+    if near > 1:
+        within = MESSAGE_S + 2 * (near - 1) / near * crossing / system.link_bytes_per_s
+    if devices > near:  # of m domains, each device sends its part of the bytes to the others
+        domains = devices / near
+        across = 2 * (domains - 1) / domains / near * crossing / system.outside_bytes_per_s
+        across += FAR_MESSAGE_S
+    return within, across
+
+
+def exchanged(one: Deployment, part: FeedForward, tokens: float, c: Constants) -> float:
+    """What groups pay to share a feed-forward layer: the cheaper of two ways."""
+    system, devices = one.system, one.tensor * one.attention_data
+    hidden = one.architecture.hidden
+    gathered = sum(reduced(one, devices, hidden * 2 * tokens, c))
+    if not part.experts or one.expert == 1:
+        return gathered
+    sent = tokens / devices * part.chosen * hidden * SENT_BYTES
+    inside = min(devices, system.domain_devices) / devices
+    near = (inside - 1 / devices) * sent / (EXCHANGE_SHARE * system.link_bytes_per_s)
+    far = (1 - inside) * sent / (FAR_EXCHANGE_SHARE * system.outside_bytes_per_s)
+    return min(gathered, 2 * EXCHANGE_S + max(near, far))
 
 
 def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> float:
@@ -95,13 +136,16 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
     for count, attention, part in model.layers:
         weights = (attention.parameters + part.dense_parameters) / one.tensor
         read = weights * kept.attention / (system.bandwidth_bytes_per_s * c.weight_share)
-        done = 2 * weights * a_group * width / (peak[kept.attention] * c.arithmetic_share)
+        done = 2 * weights * a_group * width / (peak[kept.attention] * c.prompt_share)
         seen = min(context, attention.window_tokens or math.inf)
         taken = min(seen, attention.selected_tokens or math.inf)
         split = cache_devices(attention, one.tensor)
+        cached = attention.cached_values * kept.cache
+        if attention.kind == "latent" and attention.selected_tokens and kept.cache == 1:
+            cached = (attention.cached_values - 64) * 132 / 128 + 64 * 2
         cache = a_group * (
-            taken * attention.cached_values * kept.cache / split
-            + seen * attention.index_values
+            taken * cached / split
+            + seen * attention.index_values * 132 / 128
             + 2 * 4 * attention.state_values / split
         )
         scores = taken * attention.score_width + seen * attention.index_width
@@ -113,21 +157,22 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
             missed = (1 - part.chosen / part.experts) ** (here * width)
             touched = part.experts * (1 - missed)
             load = touched * part.expert_parameters * kept.experts / devices
-            work = 2 * part.chosen * part.expert_parameters * here * width / devices
+            passes, shared = part.chosen * here * width, one.expert
+            above = np.interp(math.log2(shared), range(9), LARGEST_NORMAL)
+            spread = math.sqrt(passes / shared * (1 - 1 / shared))
+            busiest = min(passes / shared + above * spread, passes) * shared
+            work = 2 * busiest * part.expert_parameters / devices
             mixed = max(
-                load / (system.bandwidth_bytes_per_s * c.expert_share), work / peak[kept.experts]
+                load / (system.bandwidth_bytes_per_s * c.expert_share),
+                work / (system.bf16_flops_per_s * c.prompt_expert_share),
             )
+        if one.attention_data > 1 and (part.dense_parameters or part.experts):
+            mixed += exchanged(one, part, here * width, c)
         total += count * (max(read, done) + max(look, think) + mixed)
     total += factor * layers_floor_s(model, system.generation, one.backend, kept)
-    near, size = min(devices, system.domain_devices), model.hidden * 2 * width * a_group
-    if devices > 1:
-        within = 2 * (near - 1) / near * size / (system.link_bytes_per_s * c.link_share)
-        total += 2 * model.layer_count * (MESSAGE_S + within)
-    if devices > near:  # of m domains, each device sends its part of the bytes to the others
-        domains = devices / near
-        sent = 2 * (domains - 1) / domains * size / near
-        across = sent / (system.outside_bytes_per_s * c.link_share)
-        total += 2 * model.layer_count * (FAR_MESSAGE_S + across)
+    size, alone = model.hidden * 2 * width * a_group, one.attention_data == 1
+    within, across = reduced(one, one.tensor, size, c)
+    total += model.layer_count * ((2 if alone else 1) * within + (2 if alone else 0) * across)
     total *= 1 + one.draft_tokens / model.layer_count
     if one.pipeline > 1:
         whole = devices * one.pipeline
@@ -135,7 +180,8 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
         link = system.link_bytes_per_s if inside else system.outside_bytes_per_s
         total += (one.pipeline - 1) * (SEND_S + size / (link * c.link_share))
     words = model.vocabulary * model.hidden * 2 / one.tensor
-    total += width * words / (system.bandwidth_bytes_per_s * c.weight_share)
+    read = words / (system.bandwidth_bytes_per_s * c.weight_share)
+    total += width * max(read, words * a_group * width / (system.bf16_flops_per_s * c.prompt_share))
     return total + c.sequence_s * a_group
 
 
@@ -173,7 +219,7 @@ def test_one_sequence_reads_the_weights_once() -> None:
 def test_many_sequences_are_arithmetic() -> None:
     model = WORKED.architecture
     matrices = model.attention_parameters + model.dense_parameters
-    words = model.vocabulary * model.hidden * 2 / 3.35e12
+    words = model.vocabulary * model.hidden * 2 * 4096 / 989e12
     assert step(WORKED, 4096, 0, PERFECT) == pytest.approx(
         2 * matrices * 4096 / 989e12 + words, rel=1e-12
     )
@@ -446,7 +492,7 @@ def test_constants_are_in_their_order_and_in_the_record() -> None:
     recorded = read_record("machine_scores")["constants"]
     assert {name: getattr(FITTED, name) for name in CONSTANT_NAMES} == recorded
     assert [field.name for field in fields(Constants)] == list(recorded)
-    with pytest.raises(ValueError, match=r"values must be of shape \(21,\)"):
+    with pytest.raises(ValueError, match=r"values must be of shape \(20,\)"):
         constants_of(np.zeros(3))
     with pytest.raises(ValueError, match="deployments must be one or more"):
         count_work([])
@@ -501,3 +547,62 @@ def test_a_mixture_of_one_expert_is_that_one() -> None:
     one, none = np.array([1.0]), np.array([0.0])
     assert touched_experts(one, one, np.array([3.0])).tolist() == [1.0]
     assert touched_experts(none, none, np.array([3.0])).tolist() == [0.0]
+
+
+def test_the_busiest_device_by_drawing() -> None:
+    """The busiest of some devices among which passes fall by chance, to five standard errors."""
+    rng = np.random.default_rng(4)
+    for devices, passes in ((2, 100), (8, 512), (32, 4096)):
+        drawn = rng.multinomial(passes, np.full(devices, 1 / devices), size=2000).max(axis=1)
+        error = float(drawn.std() / 2000**0.5)
+        got = float(busiest_of(np.array([float(passes)]), np.array([float(devices)]))[0]) / devices
+        assert got == pytest.approx(float(drawn.mean()), abs=5 * error + 0.02 * got)
+    one = busiest_of(np.array([7.0]), np.array([1.0]))
+    assert one[0] == 7.0
+    assert busiest_of(np.array([0.0]), np.array([8.0]))[0] == 0.0
+    assert busiest_of(np.array([1.0]), np.array([64.0]))[0] <= 64.0
+    with pytest.raises(ValueError, match="total must be"):
+        busiest_of(np.array([-1.0]), np.array([8.0]))
+    with pytest.raises(ValueError, match="devices must be"):
+        busiest_of(np.array([1.0]), np.array([0.0]))
+
+
+def test_groups_exchange_what_is_cheaper() -> None:
+    """Few tokens are gathered everywhere, many are sent to their experts; one group sends none."""
+    wide = deployed("DeepSeek-R1", tensor=1, attention_data=32, expert=32)
+    rack = replace(wide, system=find_system("gb200"))
+    work = count_work([rack])
+    sparse = np.argmax(work.experts[0])
+    found = [float(exchange_s(work, FITTED, np.array([[x]]))[0, sparse]) for x in (1.0, 1e5)]
+    assert found[0] < 2 * EXCHANGE_S
+    sent = 1e5 / 32 * 8 * 7168 * SENT_BYTES
+    expected = 2 * EXCHANGE_S + 31 / 32 * sent / (EXCHANGE_SHARE * rack.system.link_bytes_per_s)
+    assert found[1] == pytest.approx(expected)
+    assert not exchange_s(count_work([deployed("DeepSeek-R1")]), FITTED, np.array([[64.0]])).any()
+    with pytest.raises(ValueError, match="tokens must be"):
+        exchange_s(work, FITTED, np.array([[-1.0]]))
+
+
+def test_the_exchange_of_a_network_is_that_of_deepep() -> None:
+    """128 tokens a device over 32 devices of four nodes: 155 us out and 273 us back, to a sixth."""
+    one = replace(deployed("DeepSeek-R1", tensor=1, attention_data=32, expert=32), system=H100)
+    work = count_work([one])
+    sparse = np.argmax(work.experts[0])
+    found = float(exchange_s(work, FITTED, np.array([[32 * 128.0]]))[0, sparse])
+    assert found == pytest.approx(155e-6 + 273e-6, rel=1 / 6)
+
+
+def test_two_halves_hide_each_others_exchange() -> None:
+    """Where exchanges are all that takes time, halves gain nothing; where none is, they cost."""
+    wide = replace(
+        deployed("DeepSeek-R1", tensor=1, attention_data=32, expert=32),
+        system=find_system("gb200"),
+    )
+    work, many, context = count_work([wide]), np.array([16384.0]), np.array([2000.0])
+    parts = step_parts(work, FITTED, many / 2, context)
+    own = parts.total() - parts.exchange
+    got = two_batches_s(work, FITTED, many, context)
+    assert got == pytest.approx(2 * np.maximum(own, parts.exchange))
+    assert got < decode_step_s(work, FITTED, many, context)
+    few = np.array([64.0])
+    assert two_batches_s(work, FITTED, few, context) > decode_step_s(work, FITTED, few, context)

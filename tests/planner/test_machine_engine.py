@@ -191,7 +191,7 @@ def test_calibrated_constants_reach_every_time() -> None:
     asked = Workload([0], [1000], [250])
     plain = engine_of(WORKED, asked)
     for place in range(4):
-        slow = scaled_constants(FITTED, np.log(2) * (np.arange(4) == place))
+        slow = scaled_constants(FITTED, np.log(2) * (np.arange(5) == place))
         found = engine_of(WORKED, asked, constants=slow)
         assert found.engine.table is not None
         assert plain.engine.table is not None

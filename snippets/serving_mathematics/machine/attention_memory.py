@@ -11,7 +11,8 @@ A layer keeps, of a sequence of s tokens,
 A decoding step reads all that it keeps, of a selecting layer what is selected and the index, and
 multiplies each token's values with every query head that shares them.
 
-Assumes: keys and values of one size of number, states in 32 bits, an index in 8; no padding.
+Assumes: keys and values of one size of number, states in 32 bits, an index in 8 with its scales; no
+padding.
 
 Source: `config.json` files of the models, in `records/machine_models.json.gz`; Shazeer (2019),
 arXiv 1911.02150; Ainslie et al. (2023), arXiv 2305.13245; DeepSeek-AI (2024), arXiv 2405.04434.
@@ -29,13 +30,12 @@ from serving_mathematics import checks
 from serving_mathematics.machine.architectures import Architecture, Attention
 from serving_mathematics.machine.catalogue import find_model, find_system, model_names, preset_model
 from serving_mathematics.machine.deployments import (
-    MEMORY_SHARE,
-    RESERVED_BYTES,
     WORKED,
     Deployment,
     cache_devices,
+    cache_room_bytes,
+    layer_token_bytes,
     sequence_bytes,
-    weight_bytes,
 )
 from serving_mathematics.require import (
     require_non_negative,
@@ -50,35 +50,27 @@ GIB = 2**30  # [B]
 
 
 def held_bytes(
-    model: Architecture,
-    tokens: float,
-    cache_bytes: float = 2.0,
-    index_bytes: float = 1.0,
-    state_bytes: float = 4.0,
+    model: Architecture, tokens: float, cache_bytes: float = 2.0, state_bytes: float = 4.0
 ) -> float:
     """Bytes that one sequence of so many tokens holds in all layers together.
 
-    tokens: s >= 0. cache_bytes, index_bytes, state_bytes: a value. Raises ValueError outside.
+    tokens: s >= 0. cache_bytes, state_bytes: a value. Raises ValueError outside.
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> held_bytes(WORKED.architecture, tokens=1000)
     131072000.0
     """
     tokens = require_non_negative(tokens=tokens)
-    cache_bytes, index_bytes, state_bytes = require_positive(
-        cache_bytes=cache_bytes, index_bytes=index_bytes, state_bytes=state_bytes
-    )
+    state_bytes = require_positive(state_bytes=state_bytes)
     held = 0.0
     for count, attention, _ in model.layers:
         kept = min(tokens, attention.window_tokens) if attention.window_tokens else tokens
-        held += count * (
-            kept * (attention.cached_values * cache_bytes + attention.index_values * index_bytes)
-            + attention.state_values * state_bytes
-        )
+        cached, index = layer_token_bytes(attention, cache_bytes)
+        held += count * (kept * (cached + index) + attention.state_values * state_bytes)
     return held
 
 
-def token_bytes(model: Architecture, cache_bytes: float = 2.0, index_bytes: float = 1.0) -> float:
+def token_bytes(model: Architecture, cache_bytes: float = 2.0) -> float:
     """Bytes that one more token adds where every window is full.
 
     >>> from serving_mathematics.machine.deployments import WORKED
@@ -86,17 +78,11 @@ def token_bytes(model: Architecture, cache_bytes: float = 2.0, index_bytes: floa
     131072.0
     """
     windows = max((attention.window_tokens for _, attention, _ in model.layers), default=0)
-    return held_bytes(model, windows + 1, cache_bytes, index_bytes) - held_bytes(
-        model, windows, cache_bytes, index_bytes
-    )
+    return held_bytes(model, windows + 1, cache_bytes) - held_bytes(model, windows, cache_bytes)
 
 
 def read_bytes(
-    model: Architecture,
-    tokens: float,
-    cache_bytes: float = 2.0,
-    index_bytes: float = 1.0,
-    state_bytes: float = 4.0,
+    model: Architecture, tokens: float, cache_bytes: float = 2.0, state_bytes: float = 4.0
 ) -> float:
     """Bytes that a decoding step moves for one sequence of so many tokens, beside the weights.
 
@@ -107,18 +93,13 @@ def read_bytes(
     131072000.0
     """
     tokens = require_non_negative(tokens=tokens)
-    cache_bytes, index_bytes, state_bytes = require_positive(
-        cache_bytes=cache_bytes, index_bytes=index_bytes, state_bytes=state_bytes
-    )
+    state_bytes = require_positive(state_bytes=state_bytes)
     read = 0.0
     for count, attention, _ in model.layers:
         seen = min(tokens, attention.window_tokens) if attention.window_tokens else tokens
         taken = min(seen, attention.selected_tokens) if attention.selected_tokens else seen
-        read += count * (
-            taken * attention.cached_values * cache_bytes
-            + seen * attention.index_values * index_bytes
-            + 2 * attention.state_values * state_bytes
-        )
+        cached, index = layer_token_bytes(attention, cache_bytes)
+        read += count * (taken * cached + seen * index + 2 * attention.state_values * state_bytes)
     return read
 
 
@@ -162,12 +143,11 @@ def sequences_that_fit(deployment: Deployment, tokens: float) -> int:
 
     >>> from serving_mathematics.machine.deployments import WORKED
     >>> sequences_that_fit(WORKED, tokens=8192)
-    56
+    53
     """
     tokens = require_positive(tokens=tokens)
-    free = MEMORY_SHARE * (deployment.system.memory_bytes - weight_bytes(deployment))
     each = sequence_bytes(deployment, tokens)
-    return max(0, int((free - RESERVED_BYTES) // each)) * deployment.attention_data
+    return int(cache_room_bytes(deployment) // each) * deployment.attention_data
 
 
 def uniform_estimate(layers: int, kv_heads: int, hidden: int, heads: int, tokens: float) -> float:

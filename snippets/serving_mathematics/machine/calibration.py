@@ -2,23 +2,26 @@
 
     python -m serving_mathematics.machine.calibration
 
-Two fits: fourteen constants to times per token, then seven to first tokens. Each minimizes the
+Two fits: eleven constants to times per token, then seven to first tokens. Each minimizes the
 sum of a robust function of log(predicted / measured), so that twice too long weighs as much as
 twice too short and a misread run weighs little. Left-out scores fit again without the runs of one
-group (all models of one shape, one system, one backend) and predict those.
+group (all models of one shape, one system, one backend) and predict those; tokens that guesses
+yield are estimated without them too, from the rates that a model's makers publish where no other
+run guesses as many.
 
-Assumes: the acceptance lengths of guessing runs (two numbers) are estimated from those runs
-themselves, and are never left out; the form of the model was chosen with these scores in sight.
+Assumes: host time a sequence is given, because these runs do not tell it from messages and cache
+(any from 7 to 30 us fits as well); the form of the model was chosen with these scores in sight.
 
 Source: Huber (1964), "Robust Estimation of a Location Parameter"; Marquardt (1963), "An Algorithm
-for Least-Squares Estimation of Nonlinear Parameters".
+for Least-Squares Estimation of Nonlinear Parameters"; DeepSeek-AI (2024),
+arXiv 2412.19437, section 5.4.3 (rates at which guesses are accepted).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +30,14 @@ from numpy.typing import NDArray
 from serving_mathematics.machine.benchmark_loops import (
     Latencies,
     fleet_latencies,
+    interruptions_s,
     loop_latencies,
 )
 from serving_mathematics.machine.deployments import BACKENDS
 from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
 from serving_mathematics.machine.step_time import (
     CONSTANT_NAMES,
+    SEQUENCE_S,
     Array,
     Constants,
     Work,
@@ -50,31 +55,31 @@ from serving_mathematics.require import (
     require_positive_integer,
 )
 
-STEP_CONSTANTS = 14  # the first of `Constants`, fitted to times per token; the rest to first tokens
+STEP_CONSTANTS = 13  # the first of `Constants`, fitted to times per token; the rest to first tokens
 SHARES = tuple(i for i, name in enumerate(CONSTANT_NAMES) if name.endswith("_share"))
 
+GIVEN = ("sequence_s", "prompt_s")  # not fitted: runs do not tell it from messages and cache
 START = Constants(
-    1.1,
-    1.4,
-    1.4,
-    0.86,
-    0.9,
-    0.63,
-    0.43,
-    0.36,
-    0.13,
-    9e-6,
-    0.89,
-    0.2,
-    0.53,
-    2e-3,
-    12.0,
-    30.0,
-    8.0,
-    0.09,
-    0.13,
-    0.4,
-    0.07,
+    factor_trtllm=1.1,
+    factor_sglang=1.4,
+    factor_vllm=1.4,
+    weight_share=0.86,
+    expert_share=0.9,
+    cache_share=0.7,
+    attention_share=0.4,
+    link_share=0.16,
+    sequence_s=SEQUENCE_S,
+    prompt_share=0.89,
+    prompt_expert_share=0.3,
+    prompt_link_share=0.53,
+    prompt_s=SEQUENCE_S,
+    first_steps_trtllm=12.0,
+    first_steps_sglang=30.0,
+    first_steps_vllm=8.0,
+    burst_share=0.09,
+    lockstep_trtllm=0.13,
+    lockstep_sglang=0.4,
+    lockstep_vllm=0.07,
 )
 KERNELS = Constants(
     factor_trtllm=1.0,  # nothing but the kernels' floors
@@ -83,7 +88,6 @@ KERNELS = Constants(
     weight_share=0.8,  # matrices above 100 MB: 0.62-0.87 of the bandwidth
     expert_share=0.8,  # the same, beside their floor
     cache_share=0.7,  # long contexts: 0.55-0.81
-    arithmetic_share=0.6,  # large matrices
     attention_share=0.5,
     link_share=0.2,  # all-reduces of up to 1 MiB over eight devices: 18-27% of the link
     sequence_s=0.0,
@@ -243,7 +247,7 @@ def descend(
 def fit(table: Table, start: Constants = START) -> Constants:
     """Constants fitted to the engines of a table: to times per token, then to first tokens.
 
-    start: where the search begins.
+    start: where the search begins, and what those of `GIVEN` are.
 
     >>> from serving_mathematics.machine.calibration import tabulate
     >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
@@ -257,13 +261,16 @@ def fit(table: Table, start: Constants = START) -> Constants:
     logs = np.log(start.as_array())
     upper = np.full(logs.size, np.inf)
     upper[list(SHARES)] = 0.0  # no share is above one
+    free = [place for place, one in enumerate(CONSTANT_NAMES) if one not in GIVEN]
+    early = [place for place in free if place < STEP_CONSTANTS]
+    late = [place for place in free if place >= STEP_CONSTANTS]
     for index, scale, measured, name in (
-        (slice(0, STEP_CONSTANTS), 0.15, part.per_token_s, "per_token_s"),
-        (slice(STEP_CONSTANTS, logs.size), 0.3, part.first_token_s, "first_token_s"),
+        (early, 0.15, part.per_token_s, "per_token_s"),
+        (late, 0.3, part.first_token_s, "first_token_s"),
     ):
 
         def residuals(
-            values: Array, index: slice = index, measured: Array = measured, name: str = name
+            values: Array, index: list[int] = index, measured: Array = measured, name: str = name
         ) -> Array:
             whole = logs.copy()
             whole[index] = values
@@ -293,12 +300,12 @@ def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> A
 
 
 def errors(predicted: Array, measured: Array) -> dict[str, float | int]:
-    """Relative errors: how many, median and mean of their size, and the signed median.
+    """Relative errors: how many, median, mean and ninth decile of their size, the signed median.
 
     Raises ValueError unless what was predicted is finite and what was measured is positive.
 
     >>> errors(np.array([1.1, 0.8, 1.0]), np.ones(3))
-    {'runs': 3, 'median': 0.1, 'mean': 0.1, 'signed': 0.0}
+    {'runs': 3, 'median': 0.1, 'mean': 0.1, 'p90': 0.18, 'signed': 0.0}
     """
     predicted = require_all_finite(predicted=predicted)
     measured = require_all_positive(measured=measured)
@@ -308,6 +315,7 @@ def errors(predicted: Array, measured: Array) -> dict[str, float | int]:
         "runs": int(size.size),
         "median": round(float(np.median(size)), 4),
         "mean": round(float(np.mean(size)), 4),
+        "p90": round(float(np.quantile(size, 0.9)), 4),
         "signed": round(float(np.median(error)), 4),
     }
 
@@ -335,8 +343,48 @@ def without_evidence(constants: Constants, table: Table) -> Constants:
     return constants_of(np.array(list(values.values())))
 
 
+PUBLISHED_RATE = 0.875  # at which DeepSeek-V3's second token is accepted: "between 85% and 90%"
+
+
+def accepted_without(table: Table, constants: Constants, drafts: int) -> float:
+    """Tokens that a step with so many guesses yields, from the runs of a table that guess as many.
+
+    It is the median of what would make each run's prediction true, between 1 and all of them;
+    where no run guesses as many, each guess is accepted at the published rate. Raises ValueError
+    unless drafts is a positive integer.
+
+    >>> from serving_mathematics.machine.calibration import KERNELS, tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> table = tabulate(read_runs(read_lines()[:3]))  # of which none guesses
+    >>> accepted_without(table, KERNELS, drafts=1)
+    1.875
+    """
+    require_positive_integer(drafts=drafts)
+    alike = table.single & (table.engines.drafts == drafts)
+    if not alike.any():
+        return sum(PUBLISHED_RATE**place for place in range(drafts + 1))
+    part = table.rows(alike)
+    work = part.engines
+    running = np.minimum(work.concurrency, work.room)
+    taken = interruptions_s(work, constants, running)
+    step = (loop_latencies(work, constants).per_token_s - taken) * work.accepted
+    needed = step / np.maximum(part.per_token_s - taken, step / (1 + drafts))
+    return float(np.clip(np.median(needed), 1, 1 + drafts))
+
+
+def _accepted_anew(part: Table, rest: Table, constants: Constants) -> Table:
+    """The runs of a part, with tokens a step as the rest says."""
+    engines = []
+    for work in (part.engines, part.prompts):
+        accepted = work.accepted.copy()
+        for drafts in sorted({int(number) for number in work.drafts if number > 0}):
+            accepted[work.drafts == drafts] = accepted_without(rest, constants, drafts)
+        engines.append(replace(work, accepted=accepted))
+    return replace(part, engines=engines[0], prompts=engines[1])
+
+
 def left_out(table: Table, groups: Sequence[str], start: Constants) -> Latencies:
-    """Predictions of every run by constants fitted without the runs of its group.
+    """Predictions of every run by constants fitted, and guesses counted, without its group's runs.
 
     groups: a label for every run. start: where each search begins.
 
@@ -353,7 +401,8 @@ def left_out(table: Table, groups: Sequence[str], start: Constants) -> Latencies
         index = names == name
         rest = table.rows(~index)
         constants = without_evidence(fit(rest, start), rest)
-        found = predict_runs(table.rows(index), constants)
+        part = _accepted_anew(table.rows(index), rest, constants)
+        found = predict_runs(part, constants)
         first[index], each[index], running[index] = (
             found.first_token_s,
             found.per_token_s,
@@ -367,6 +416,21 @@ def _size_class(value: float) -> str:
         if value <= limit:
             return f"up to {limit}"
     return "above 1024"
+
+
+def kind_of(run: Run) -> str:
+    """The kind of deployment that a run is of, by which a plan is padded.
+
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> kind_of(read_runs(read_lines()[:1])[0])
+    'mixture, blackwell'
+    """
+    if run.kind != "engine":
+        return "fleet read as one engine"
+    sparse = run.answers.architecture.routed_parameters > 0
+    latent = any(one.kind == "latent" for _, one, _ in run.answers.architecture.layers)
+    shape = "latent mixture" if sparse and latent else "mixture" if sparse else "dense"
+    return f"{shape}, {run.answers.system.generation}"
 
 
 def groupings(table: Table) -> dict[str, list[str]]:
@@ -390,6 +454,8 @@ def groupings(table: Table) -> dict[str, list[str]]:
         "guessing": ["yes" if run.answers.draft_tokens else "no" for run in runs],
         "repeated": ["yes" if run.repeated else "no" for run in runs],
         "workers": [run.workers for run in runs],
+        "model and system": [f"{run.family} | {run.answers.system.name}" for run in runs],
+        "kind": [kind_of(run) for run in runs],
     }
 
 
@@ -409,6 +475,49 @@ def _scores(table: Table, found: Latencies, by: Iterable[str]) -> dict[str, Any]
                 for label in sorted(set(labels[key]), key=lambda text: (len(text), text))
             }
     return scores
+
+
+PADDED_SHARE = 0.9  # of the runs, which a padded plan is to cover
+
+
+def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
+    """By how much to multiply times per token so that nine in ten runs of a kind are no slower, and
+    which share that covers of a model from whose runs the factor was not taken.
+
+    held: predictions of every run without its model. A kind of one model is padded by all others.
+
+    >>> from serving_mathematics.machine.calibration import KERNELS, predict_runs, tabulate
+    >>> from serving_mathematics.machine.run_reading import read_lines, read_runs
+    >>> table = tabulate(read_runs(read_lines()[:40]))
+    >>> sorted(padding_by_kind(table, predict_runs(table, KERNELS))[0])
+    ['covered', 'covered by one factor', 'factor', 'kind', 'runs']
+    """
+    slower = table.per_token_s / held.per_token_s
+    kinds = np.array([kind_of(run) for run in table.runs])
+    models = np.array([run.family for run in table.runs])
+    own, one = np.empty(slower.size), np.empty(slower.size)
+
+    def within(factor: Array) -> NDArray[np.bool_]:
+        return np.asarray(slower <= factor * (1 + 1e-9))
+
+    for model in dict.fromkeys(models.tolist()):
+        for kind in dict.fromkeys(kinds.tolist()):
+            inside = (models == model) & (kinds == kind)
+            others, alike = models != model, (models != model) & (kinds == kind)
+            if inside.any():
+                every = slower[others] if others.any() else slower
+                one[inside] = np.quantile(every, PADDED_SHARE)
+                own[inside] = np.quantile(slower[alike] if alike.any() else every, PADDED_SHARE)
+    return [
+        {
+            "kind": kind,
+            "runs": int((kinds == kind).sum()),
+            "factor": round(float(np.quantile(slower[kinds == kind], PADDED_SHARE)), 3),
+            "covered": round(float(np.mean(within(own)[kinds == kind])), 3),
+            "covered by one factor": round(float(np.mean(within(one)[kinds == kind])), 3),
+        }
+        for kind in sorted(set(kinds.tolist()))
+    ]
 
 
 def score(runs: Sequence[Run]) -> dict[str, Any]:
@@ -439,11 +548,13 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
         "guessing",
         "repeated",
     )
+    without = {
+        key: left_out(aggregated, labels[key], constants) for key in ("model", "system", "backend")
+    }
+    further = {"model": ("model and system", "kind")}
     held = {
-        f"one {key} left out": _scores(
-            aggregated, left_out(aggregated, labels[key], constants), every
-        )
-        for key in ("model", "system", "backend")
+        f"one {key} left out": _scores(aggregated, found, (*every, *further.get(key, ())))
+        for key, found in without.items()
     }
     whole = predict_runs(aggregated, constants)
     ratio = whole.per_token_s / aggregated.per_token_s
@@ -461,6 +572,7 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
                 aggregated, predict_runs(aggregated, KERNELS), every
             )
         },
+        "padding": padding_by_kind(aggregated, without["model"]),
         "separate fleets, fitted to none": _scores(
             separate, predict_runs(separate, constants), ("model", "system", "workers", "guessing")
         ),

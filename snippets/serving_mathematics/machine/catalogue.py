@@ -60,6 +60,7 @@ SAME_SHAPE = {  # other names of published shapes, in compared form: the preset
     "kimik26": "moonshotai/Kimi-K2.5",
     "kimik27code": "moonshotai/Kimi-K2.5",
     "qwen35": "Qwen/Qwen3.5-397B-A17B",
+    "qwen3coder30ba3b": "Qwen/Qwen3-30B-A3B",
     "minimaxm2": "MiniMaxAI/MiniMax-M2.5",
     "minimaxm21": "MiniMaxAI/MiniMax-M2.5",
     "llama4maverick": "meta-llama/Llama-4-Maverick-17B-128E-Instruct",
@@ -73,6 +74,8 @@ SYSTEM_ALIASES = {
     "b200": "b200_sxm",
     "b300": "b300_sxm",
     "a100": "a100_sxm",
+    "geforcertx4090": "rtx_4090",
+    "4090": "rtx_4090",
     "rtxpro6000": "rtx_pro_6000_server",
     "rtx6000pro": "rtx_pro_6000_server",
     "rtxpro6000blackwell": "rtx_pro_6000_server",
@@ -140,7 +143,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     'h100_sxm'
     """
     by_form = {compared(one.split("/")[-1]): one for one in names}
-    like = difflib.get_close_matches(compared(name.split("/")[-1]), by_form, 3, 0.3)
+    form = compared(name.split("/")[-1])
+    like = difflib.get_close_matches(form, by_form, 3, 0.3)
+    like.sort(key=lambda one: not (form and one.startswith(form)))  # what goes on from there, first
     return ", ".join(by_form[one] for one in like) or ", ".join(sorted(by_form.values())[:3])
 
 

@@ -20,14 +20,23 @@ from serving_mathematics.machine.architectures import (
     FeedForward,
 )
 from serving_mathematics.machine.systems import System
-from serving_mathematics.require import require, require_non_negative, require_positive_integer
+from serving_mathematics.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 BACKENDS = ("trtllm", "sglang", "vllm")
 PRECISIONS = ("bf16", "fp8", "fp4", "int4")
 FOUR_BIT_BYTES = 0.5625  # 4 bits and one 8-bit scale for 16 values (NVFP4)
 GROUPED_BYTES = 0.53125  # 4 bits and one 8-bit scale for 32 values (MXFP4), or 16 bits for 64
-MEMORY_SHARE = 0.9  # of what the weights leave, that engines give to the cache
-RESERVED_BYTES = 2e9  # libraries, graphs and activations of one device
+MEMORY_SHARE = 0.9  # of a device's memory, that an engine may use
+RESERVED_BYTES = 4 * 2**30  # of it, on one device: libraries, CUDA graphs and activations
+CACHE_WIDTHS = (0.0, FOUR_BIT_BYTES, 1.0, 2.0)  # bytes of a cached value; 0: as published
+SCALED_VALUES, SCALE_BYTES = 128, 4.0  # an 8-bit index has one scale for so many values
+ROTATED_VALUES = 64  # of a latent, that carry the position
 OWN_HEADS, FROM_TEXT = "mtp", "ngram"  # heads of the model, each a layer; the tokens so far
 SAME_WORDS = 0.01  # by which vocabularies of one tokenizer differ, padded
 DRAFTERS = (OWN_HEADS, FROM_TEXT)  # what guesses without a model of its own
@@ -64,6 +73,7 @@ class Deployment:
     accepted_tokens: float = 1.0  # tokens a step and sequence, 1 without guessing
     cache_bytes: float = 0.0  # of a value in the cache; 0: as checkpoints of the precision say
     drafter: Architecture | str = OWN_HEADS  # what guesses: a model, or one of `DRAFTERS`
+    memory_share: float = MEMORY_SHARE  # of a device, that the engine may use
 
     @property
     def devices(self) -> int:
@@ -220,6 +230,27 @@ def weight_bytes(deployment: Deployment) -> float:
     return layers + model.embedding_parameters * kept.vocabulary / tensor + beside
 
 
+def layer_token_bytes(attention: Attention, cache_bytes: float) -> tuple[float, float]:
+    """Bytes of a token in a layer's cache, and in its index, on a device that holds all heads.
+
+    cache_bytes: of a value. A latent that selects is kept in a layout of its own in eight bits:
+    values in one byte with a scale of four bytes for 128 of them, and those that carry the position
+    in two. An index has such scales too. Raises ValueError unless cache_bytes is positive.
+    Source: vLLM, `fp8_ds_mla` (656 bytes) and the indexer's cache (132 bytes) of DeepSeek-V3.2.
+
+    >>> from serving_mathematics.machine.catalogue import find_model
+    >>> latent = find_model("DeepSeek-V3.2")[0].layers[0][1]
+    >>> layer_token_bytes(latent, 1.0), layer_token_bytes(latent, 2.0)
+    ((656.0, 132.0), (1152.0, 132.0))
+    """
+    require_positive(cache_bytes=cache_bytes)
+    scaled = 1 + SCALE_BYTES / SCALED_VALUES
+    cached = attention.cached_values * cache_bytes
+    if attention.kind == "latent" and attention.selected_tokens and cache_bytes == 1:
+        cached = (attention.cached_values - ROTATED_VALUES) * scaled + 2.0 * ROTATED_VALUES
+    return cached, attention.index_values * scaled
+
+
 def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     """Bytes on one device that a sequence of so many tokens holds, states in 32 bits; in a draft
     model's cache too.
@@ -236,13 +267,32 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
         if attention.window_tokens:
             tokens = min(tokens, attention.window_tokens)
         parts = cache_devices(attention, deployment.tensor)
-        total += count * (
-            tokens * (attention.cached_values * kept.cache / parts + attention.index_values)
-            + attention.state_values * 4 / parts
-        )
+        cached, index = layer_token_bytes(attention, kept.cache)
+        total += count * (tokens * (cached / parts + index) + attention.state_values * 4 / parts)
     draft = draft_engine(deployment)
     beside = sequence_bytes(draft, context_tokens) if draft else 0.0
     return total / deployment.pipeline + beside
+
+
+def cache_room_bytes(deployment: Deployment, reserved_bytes: float = RESERVED_BYTES) -> float:
+    """Bytes of one device that an engine leaves to the cache, 0 where nothing is left.
+
+    vLLM and SGLang take their share of the device for everything, TensorRT-LLM one of what weights
+    and the rest leave. reserved_bytes: of a device, for what is neither weights nor cache, >= 0.
+    Raises ValueError otherwise.
+    Source: vLLM, `gpu_memory_utilization`, whose logs leave 3.7 GiB to activations and graphs;
+    SGLang, `mem_fraction_static`; TensorRT-LLM, `free_gpu_memory_fraction`.
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> round(cache_room_bytes(WORKED) / 1e9, 1)  # 0.9 * 85.9 - 4.3 - 16.1
+    57.0
+    """
+    require_non_negative(reserved_bytes=reserved_bytes)
+    share = deployment.memory_share
+    memory, weights = deployment.system.memory_bytes, weight_bytes(deployment)
+    if deployment.backend == "trtllm":
+        return max(0.0, share * (memory - weights - reserved_bytes))
+    return max(0.0, share * memory - reserved_bytes - weights)
 
 
 def room_sequences(deployment: Deployment) -> float:
@@ -253,18 +303,15 @@ def room_sequences(deployment: Deployment) -> float:
     Source: TensorRT-LLM documentation, capacity scheduler policy; Kwon et al. (2023), section 4.
 
     >>> from serving_mathematics.machine.deployments import WORKED
-    >>> 400 < room_sequences(WORKED) < 500  # 61 GB for sequences of 0.15 GB
+    >>> 350 < room_sequences(WORKED) < 450  # 57 GB for sequences of 0.15 GB
     True
     """
     if deployment.backend == "trtllm":
         tokens = deployment.input_tokens + deployment.output_tokens
     else:
         tokens = deployment.mean_input_tokens + 0.6 * deployment.mean_output_tokens
-    free = MEMORY_SHARE * (deployment.system.memory_bytes - weight_bytes(deployment))
-    free -= RESERVED_BYTES
-    groups = deployment.attention_data
-    each = free / max(sequence_bytes(deployment, tokens), 1.0)
-    return max(each, 1.0) * groups
+    each = cache_room_bytes(deployment) / max(sequence_bytes(deployment, tokens), 1.0)
+    return max(each, 1.0) * deployment.attention_data
 
 
 def fewest_devices(deployment: Deployment) -> int:
@@ -345,8 +392,9 @@ def require_deployment(deployment: Deployment) -> None:
         require(1 <= value <= 4096, name, "from 1 to 4096", value)
     share = deployment.shortest_share
     require(0 < share <= 1, "shortest_share", "in (0, 1]", share)
+    require_in("(0, 1]", memory_share=deployment.memory_share)
     width = deployment.cache_bytes
-    require(width in (0, 1, 2), "cache_bytes", "0, 1 or 2", width)
+    require(width in CACHE_WIDTHS, "cache_bytes", "0, 0.5625, 1 or 2", width)
     drafts, accepted = deployment.draft_tokens, deployment.accepted_tokens
     require(0 <= drafts <= 16, "draft_tokens", "from 0 to 16", drafts)
     rule = f"from 1 to draft_tokens + 1 = {drafts + 1}"

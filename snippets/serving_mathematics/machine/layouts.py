@@ -34,6 +34,8 @@ from serving_mathematics.machine.deployments import (
 from serving_mathematics.machine.step_time import (
     FITTED,
     count_work,
+    decode_step_s,
+    two_batches_s,
 )
 from serving_mathematics.require import (
     as_floats,
@@ -146,14 +148,40 @@ def _layout_name(one: Deployment) -> str:
     return " × ".join(f"{name} {width}" for name, width in parts if width > 1)
 
 
+MEASURED_DEVICES = 8  # of one engine, at most, in the record of runs
+
+
+def _measured(one: Deployment) -> bool:
+    """Whether the record has runs of engines so wide, without stages."""
+    return one.devices <= MEASURED_DEVICES and one.pipeline == 1
+
+
+def _hidden(load: float) -> tuple[float, float]:
+    """DeepSeek-R1 on 32 GB200: a step's time at once, and in two halves that take turns [s]."""
+    one = replace(
+        WORKED,
+        architecture=find_model("DeepSeek-R1")[0],
+        system=find_system("gb200"),
+        backend="sglang",
+        precision="fp8",
+        attention_data=32,
+        expert=32,
+        concurrency=load,
+    )
+    work, many, context = count_work([one]), np.array([load]), np.array([2000.0])
+    steps = decode_step_s(work, FITTED, many, context), two_batches_s(work, FITTED, many, context)
+    return float(steps[0][0]), float(steps[1][0])
+
+
 def _front() -> list[str]:
     """Lines of the page's table: the layouts on the front, by time per token."""
     tried, each, hours = _r1_choices()
     kept = np.flatnonzero(pareto_front(each, hours))
     rows = []
     for i in kept[np.argsort(each[kept])]:
+        mark = "" if _measured(tried[i]) else " ○"
         rows.append(
-            f"| {tried[i].devices} | {_layout_name(tried[i])} | {tried[i].concurrency:,.0f} |"
+            f"| {tried[i].devices} | {_layout_name(tried[i])}{mark} | {tried[i].concurrency:,.0f} |"
             f" {1e3 * each[i]:.1f} | {hours[i]:.2f} |"
         )
     return rows
@@ -161,14 +189,20 @@ def _front() -> list[str]:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    return SimpleNamespace(front_rows="\n".join(_front()))
+    few, many = _hidden(32 * 16.0), _hidden(32 * 512.0)
+    return SimpleNamespace(
+        front_rows="\n".join(_front()),
+        halves_few=few[1] / few[0],
+        halves_many=many[1] / many[0],
+    )
 
 
 def figure_pareto(figure: Figure) -> None:
     """A faster token costs more devices, and each count has its part of the front.
 
     DeepSeek-R1 in 8 bits on B200 with SGLang, prompts and answers of 1,024 tokens, every layout of
-    4 to 32 devices and loads from 1 to 1,024; the line joins what nothing beats.
+    4 to 32 devices and loads from 1 to 1,024; the line joins what nothing beats. Hollow points are
+    wider than any engine that was measured, or have stages, of which none was.
 
     Alt: Scatter plot with logarithmic axes of device hours a million tokens against time per token,
     four colours for 4, 8, 16 and 32 devices. The front falls from about twenty hours at nine
@@ -178,10 +212,22 @@ def figure_pareto(figure: Figure) -> None:
     axes = figure.subplots()
     tried, each, hours = _r1_choices()
     counts = np.array([one.devices for one in tried])
+    seen = np.array([_measured(one) for one in tried])
     for devices, colour in zip(PARETO_COUNTS, ("C2", "C0", "C1", "C3"), strict=True):
-        inside = counts == devices
-        label = f"{devices} devices"
-        axes.plot(1e3 * each[inside], hours[inside], "o", markersize=4, color=colour, label=label)
+        label: str | None = f"{devices} devices"
+        for inside, fill in ((seen, "full"), (~seen, "none")):
+            chosen = inside & (counts == devices)
+            if chosen.any():
+                axes.plot(
+                    1e3 * each[chosen],
+                    hours[chosen],
+                    "o",
+                    markersize=4,
+                    fillstyle=fill,
+                    color=colour,
+                    label=label,
+                )
+                label = None
     kept = pareto_front(each, hours)
     order = np.argsort(each[kept])
     axes.plot(1e3 * each[kept][order], hours[kept][order], "-", color="C4", linewidth=1)

@@ -61,6 +61,7 @@ from serving_mathematics.machine.deployments import (
     own_precision,
     require_deployment,
 )
+from serving_mathematics.machine.fronts import FRONTS, Front, find_front, front_constants
 from serving_mathematics.machine.run_reading import ACCEPTED, fleet_split
 from serving_mathematics.machine.step_time import FITTED, Constants, count_work
 from serving_mathematics.require import as_number, require_positive_integer
@@ -88,6 +89,8 @@ COLUMNS = {
     "prefill_tp, prefill_dp, prefill_ep, prefill_workers": "disagg: an engine that takes prompts, "
     "and how many; blank workers: as many as keep them below 80% busy",
     "decode_tp, decode_dp, decode_ep, decode_workers": "disagg: an engine that answers, how many",
+    "front": "what stands before the devices: benchmark, unknown, ml-energy, inference-perf or "
+    "engine; blank: benchmark",
     "ttft_s, tpot_s": "measured; errors are then printed",
 }
 OTHER_NAMES = {  # as other tables call them, in compared form
@@ -140,6 +143,7 @@ class Row:
     prompt_engines: float  # 0: as many as keep them below 80% busy
     concurrency: float
     notes: tuple[str, ...]
+    front: Front = FRONTS["benchmark"]
 
 
 @dataclass(frozen=True)
@@ -286,6 +290,10 @@ def read_row(cells: Mapping[str, str]) -> Row:
         system = find_system(_cell(cells, "system"))
     except ValueError as problem:
         raise _named("system", str(problem)) from None
+    try:
+        front = find_front(_cell(cells, "front") or "benchmark")
+    except ValueError as problem:
+        raise _named("front", str(problem)) from None
     lengths = [number(cells, column, None, 1, 1e8) for column in ("isl", "osl")]
     concurrency = number(cells, "concurrency", None, 1, 1e6)
     mode = compared(_cell(cells, "mode")) or "agg"
@@ -335,12 +343,12 @@ def read_row(cells: Mapping[str, str]) -> Row:
         )
         base = replace(base, concurrency=max(1.0, concurrency / answering))
     elif tensor > 8 and expert == 1 and system.domain_devices > 8 and architecture.heads % tensor:
-        width, count, engines = fleet_split(tensor)
+        width, count = fleet_split(tensor)
         notes += (
             f"tp={tensor} does not divide {architecture.heads} heads: read as a fleet of "
             f"{tensor} devices, of which {width * count} answer",
         )
-        answering, taking = float(count), float(engines)
+        answering = float(count)
         prompts = replace(
             base, tensor=4, expert=_dividing(architecture, 4), draft_tokens=0, accepted_tokens=1.0
         )
@@ -357,7 +365,7 @@ def read_row(cells: Mapping[str, str]) -> Row:
                 require_deployment(engine)
             except ValueError as problem:
                 raise Impossible(_in_columns(str(problem), start)) from None
-    return Row(base, prompts, answering, taking, concurrency, notes)
+    return Row(base, prompts, answering, taking, concurrency, notes, front)
 
 
 def _dividing(architecture: Architecture, width: int) -> int:
@@ -404,7 +412,9 @@ def devices_of(row: Row) -> float:
 
 
 def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answer]:
-    """Predictions of rows, in their order.
+    """Predictions of rows, in their order, each behind its front.
+
+    constants: those of the tuned benchmark.
 
     >>> from serving_mathematics.machine.predict import read_row
     >>> cells = {"model": "Llama-3.1-8B", "system": "H100", "isl": "1000", "osl": "100",
@@ -414,11 +424,15 @@ def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answ
     True
     """
     answers: list[Answer | None] = [None] * len(rows)
-    for separate in (False, True):
-        places = [i for i, row in enumerate(rows) if (row.prompts is not None) == separate]
-        if not places:
-            continue
+    kinds = dict.fromkeys((row.prompts is not None, row.front) for row in rows)
+    for separate, front in kinds:
+        places = [
+            i
+            for i, row in enumerate(rows)
+            if (row.prompts is not None, row.front) == (separate, front)
+        ]
         chosen = [rows[i] for i in places]
+        behind = front_constants(front, constants)
         work = count_work([row.answers for row in chosen])
         load = np.array([row.concurrency for row in chosen])
         found: Latencies
@@ -429,10 +443,10 @@ def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answ
                 np.array([row.prompt_engines for row in chosen]),
                 np.array([row.answer_engines for row in chosen]),
                 load,
-                constants,
+                behind,
             )
         else:
-            found = loop_latencies(work, constants)
+            found = loop_latencies(work, behind)
         devices = np.array([devices_of(row) for row in chosen])
         rates = tokens_per_s_per_device(found, work.answer, load, devices)
         for place, first, each, rate in zip(
@@ -530,7 +544,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--leave-blank",
         action="store_true",
-        help="leave rows that cannot be predicted blank, and name them, instead of stopping",
+        help="leave rows that cannot be predicted blank, name them, and end with 3",
     )
     parser.add_argument("--presets", action="store_true", help="list models and systems")
     return parser

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from serving_mathematics import checks
 from serving_mathematics.machine.calibration import (
+    GIVEN,
     KERNELS,
     Table,
     groupings,
@@ -27,6 +28,7 @@ from serving_mathematics.machine.calibration import (
     tabulate,
 )
 from serving_mathematics.machine.catalogue import find_model
+from serving_mathematics.machine.own_runs import FACTORS, SPREADS
 from serving_mathematics.machine.run_reading import read_lines, read_runs
 from serving_mathematics.machine.step_time import (
     CONSTANT_NAMES,
@@ -73,32 +75,28 @@ def example() -> SimpleNamespace:
     scores = read_record("machine_scores")
     told, separate = scores["aggregated"], scores["separate fleets, fitted to none"]
     held = told["one model left out"]
-    table, kernels = _record()
     off = scores["off by more than 2"]
     peer = read_record("machine_peer")
     return SimpleNamespace(
         runs=held["per token"]["all"]["runs"],
         fleets=separate["rate"]["all"]["runs"],
-        constants=len(CONSTANT_NAMES),
+        constants=len(CONSTANT_NAMES) - len(GIVEN),
         held_median=100 * held["per token"]["all"]["median"],
-        held_mean=100 * held["per token"]["all"]["mean"],
-        system_median=100 * told["one system left out"]["per token"]["all"]["median"],
-        backend_median=100 * told["one backend left out"]["per token"]["all"]["median"],
-        kernels_median=100 * told["constants from kernels alone"]["per token"]["all"]["median"],
-        kernels_mean=100 * told["constants from kernels alone"]["per token"]["all"]["mean"],
-        fitted_median=100 * told["fitted to all"]["per token"]["all"]["median"],
+        held_p90=100 * held["per token"]["all"]["p90"],
+        unique=held["per token"]["repeated"]["no"]["runs"],
+        repeats=held["per token"]["repeated"]["yes"]["runs"],
+        unique_median=100 * held["per token"]["repeated"]["no"]["median"],
+        unique_mean=100 * held["per token"]["repeated"]["no"]["mean"],
+        guessing_signed=100 * held["per token"]["guessing"]["yes"]["signed"],
+        rack_runs=held["per token"]["system"]["gb200"]["runs"],
+        rack_median=100 * held["per token"]["system"]["gb200"]["median"],
+        first_mean=100 * held["first token"]["all"]["mean"],
         first_median=100 * held["first token"]["all"]["median"],
-        first_backend=100 * told["one backend left out"]["first token"]["all"]["median"],
         rate_median=100 * separate["rate"]["all"]["median"],
         rate_stated=100 * separate["rate"]["workers"]["stated"]["median"],
-        rate_assumed=100 * separate["rate"]["workers"]["assumed"]["median"],
-        one_device=100 * held["per token"]["devices"]["1"]["signed"],
-        eight_devices=100 * held["per token"]["devices"]["8"]["signed"],
         fleet_median=100 * held["per token"]["devices"]["fleet"]["median"],
         off_count=len(off),
         off_percent=100 * len(off) / held["per token"]["all"]["runs"],
-        pad_90=padding(kernels, table.per_token_s, 0.9),
-        pad_99=padding(kernels, table.per_token_s, 0.99),
         peer_asked=peer["asked"],
         peer_answered=peer["answered by the peer"],
         peer_median=100 * peer["per token"]["peer, where it answered"]["median"],
@@ -111,10 +109,12 @@ def example() -> SimpleNamespace:
         here_ms=1e3 * peer["seconds a row"]["here"],
         factor_trtllm=FITTED.factor_trtllm,
         factor_vllm=FITTED.factor_vllm,
-        prompt_experts=100 * FITTED.prompt_expert_share,
         steps_vllm=FITTED.first_steps_vllm,
         steps_sglang=FITTED.first_steps_sglang,
         table_rows="\n".join(_score_rows(told)),
+        cell_table="\n    ".join(_cell_lines(held)),
+        constant_table="\n    ".join(_constant_lines()),
+        padding_rows="\n".join(_padding_rows(scores["padding"])),
         resisting_rows="\n".join(_resisting_rows(off)),
     )
 
@@ -131,13 +131,56 @@ def _score_rows(told: dict[str, Any]) -> list[str]:
     rows = []
     for name, meaning in names.items():
         each, first = told[name]["per token"]["all"], told[name]["first token"]["all"]
-        cells = [meaning, each["median"], each["mean"], each["signed"], first["median"]]
+        cells = [meaning, *(each[key] for key in ("median", "mean", "p90", "signed"))]
+        cells += [first["median"], first["mean"]]
         rows.append(
             f"| {cells[0]} | "
             + " | ".join(f"{100 * float(cell):.1f}%" for cell in cells[1:])
             + " |"
         )
     return rows
+
+
+def _cell_lines(held: dict[str, Any]) -> list[str]:
+    """The page's folded table: errors of each model on each device, its shape left out."""
+    cells, first = (held[name]["model and system"] for name in ("per token", "first token"))
+    lines = [
+        f'??? note "Errors of {len(cells)} pairs of a model and a device, the model left out"\n',
+        "| Model | Device | Runs | Median | Mean | p90 | Signed | First token, median |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for label in sorted(cells):
+        one = cells[label]
+        numbers = [one["median"], one["mean"], one["p90"], one["signed"], first[label]["median"]]
+        told = " | ".join(f"{100 * number:.0f}%" for number in numbers)
+        lines.append(f"| {label} | {one['runs']} | {told} |")
+    return lines
+
+
+def _constant_lines() -> list[str]:
+    """The page's folded table: every constant, fitted and from kernels, and its prior."""
+    groups = {name: group for group, names in FACTORS.items() for name in names}
+    spreads = dict(zip(FACTORS, SPREADS.tolist(), strict=True))
+    lines = [
+        '??? note "All constants, and how far a deployment may differ"\n',
+        "| Constant | Fitted | From kernels alone | Moved by own runs, with | Spread before them |",
+        "|---|---|---|---|---|",
+    ]
+    for name in CONSTANT_NAMES:
+        group = groups.get(name, "")
+        moved = f"{group} | × e^±{spreads[group]:.1f}" if group else "– | –"
+        fitted = f"{getattr(FITTED, name):.3g}" + (", given" if name in GIVEN else "")
+        lines.append(f"| `{name}` | {fitted} | {getattr(KERNELS, name):.3g} | {moved} |")
+    return lines
+
+
+def _padding_rows(kinds: list[dict[str, Any]]) -> list[str]:
+    """Lines of the page's table: factors by kind, and what they cover."""
+    return [
+        f"| {one['kind']} | {one['runs']:,} | {one['factor']:.2f} | {one['covered']:.0%} |"
+        f" {one['covered by one factor']:.0%} |"
+        for one in kinds
+    ]
 
 
 def _resisting_rows(off: list[dict[str, Any]]) -> list[str]:

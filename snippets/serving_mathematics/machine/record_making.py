@@ -61,6 +61,101 @@ KEPT_KEYS = """
     expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
 """  # what `architectures` reads
 
+
+def _grouped_config(
+    hidden: int,
+    layers: int,
+    heads: int,
+    width: int,
+    feed: int,
+    words: int,
+    context: int,
+    **more: Any,
+) -> dict[str, Any]:
+    """A configuration with eight heads of keys and values in every layer, and what differs."""
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 8,
+        "head_dim": width,
+        "intermediate_size": feed,
+        "vocab_size": words,
+        "max_position_embeddings": context,
+    } | more
+
+
+def _nemotron_nano(hidden: int, feed: int, pattern: str) -> dict[str, Any]:
+    return _grouped_config(
+        hidden,
+        len(pattern),
+        40,
+        128,
+        feed,
+        131072,
+        131072,
+        hybrid_override_pattern=pattern,
+        mamba_num_heads=128,
+        mamba_head_dim=80,
+        n_groups=8,
+        ssm_state_size=128,
+    )
+
+
+FURTHER_MODELS = {  # what the package lacks: `config.json` of these names on Hugging Face
+    "Qwen/Qwen3-4B": _grouped_config(
+        2560, 36, 32, 128, 9728, 151936, 40960, tie_word_embeddings=True
+    ),
+    "Qwen/Qwen3-14B": _grouped_config(5120, 40, 40, 128, 17408, 151936, 40960),
+    "Qwen/Qwen2.5-14B": _grouped_config(5120, 48, 40, 128, 13824, 152064, 131072),
+    "Qwen/Qwen2.5-32B": _grouped_config(5120, 64, 40, 128, 27648, 152064, 131072),
+    "Qwen/Qwen2.5-72B": _grouped_config(8192, 80, 64, 128, 29568, 152064, 131072),
+    "01-ai/Yi-34B": _grouped_config(7168, 60, 56, 128, 20480, 64000, 4096),
+    "google/gemma-3-12b": _grouped_config(
+        3840,
+        48,
+        16,
+        256,
+        15360,
+        262208,
+        131072,
+        tie_word_embeddings=True,
+        sliding_window=1024,
+        layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 8,
+    ),
+    "meta-llama/Llama-3.2-1B": _grouped_config(
+        2048, 16, 32, 64, 8192, 128256, 131072, tie_word_embeddings=True
+    ),
+    "meta-llama/Llama-3.2-3B": _grouped_config(
+        3072, 28, 24, 128, 8192, 128256, 131072, tie_word_embeddings=True
+    ),
+    "microsoft/phi-4": _grouped_config(
+        5120, 40, 40, 128, 17920, 100352, 16384, num_key_value_heads=10
+    ),
+    "mistralai/Mistral-Nemo-Base-2407": _grouped_config(5120, 40, 32, 128, 14336, 131072, 131072),
+    "mistralai/Mistral-Small-24B-Base-2501": _grouped_config(
+        5120, 40, 32, 128, 32768, 131072, 32768
+    ),
+    "nvidia/NVIDIA-Nemotron-Nano-9B-v2": _nemotron_nano(
+        4480, 15680, "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-"
+    ),
+    "nvidia/NVIDIA-Nemotron-Nano-12B-v2": _nemotron_nano(5120, 20480, "M-M-M-M*-" * 6 + "M-M-M-M-"),
+    "zai-org/GLM-4.5-Air": _grouped_config(
+        4096,
+        46,
+        96,
+        128,
+        10944,
+        151552,
+        131072,
+        moe_intermediate_size=1408,
+        n_routed_experts=128,
+        num_experts_per_tok=8,
+        n_shared_experts=1,
+        first_k_dense_replace=1,
+    ),
+}
+
 RUN_COLUMNS = {  # in the record: in the package
     "backend": "backend",
     "version": "backend_version",
@@ -124,6 +219,92 @@ AMD = {  # data sheets, dense; one direction of seven links
         "domain_devices": 8,
         "outside_bytes_per_s": 50e9,
         "source": "AMD, ISSCC 2026 (fp8); Tom's Hardware, 2025-06 (memory, fp4); links of MI300X",
+    },
+}
+SHEETS = {  # data sheets of what nobody's runs in the record used, dense, links one direction
+    "a10g": {
+        "generation": "ampere",
+        "memory_bytes": 24e9,
+        "bandwidth_bytes_per_s": 600e9,
+        "bf16_flops_per_s": 70e12,
+        "link_bytes_per_s": 32e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "NVIDIA A10G data sheet; links of PCIe 4.0",
+    },
+    "h20": {
+        "generation": "hopper",
+        "memory_bytes": 96e9,
+        "bandwidth_bytes_per_s": 4e12,
+        "bf16_flops_per_s": 148e12,
+        "fp8_flops_per_s": 296e12,
+        "link_bytes_per_s": 450e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
+        "source": "NVIDIA H20 data sheet",
+    },
+    "h100_nvl": {
+        "generation": "hopper",
+        "memory_bytes": 94e9,
+        "bandwidth_bytes_per_s": 3.9e12,
+        "bf16_flops_per_s": 835.5e12,
+        "fp8_flops_per_s": 1670.5e12,
+        "link_bytes_per_s": 300e9,
+        "domain_devices": 2,
+        "outside_bytes_per_s": 50e9,
+        "source": "NVIDIA H100 data sheet: NVL, halved for dense; a bridge of two",
+    },
+    "rtx_4090": {
+        "generation": "ada",
+        "memory_bytes": 24e9,
+        "bandwidth_bytes_per_s": 1008e9,
+        "bf16_flops_per_s": 165.2e12,
+        "fp8_flops_per_s": 330.3e12,
+        "link_bytes_per_s": 32e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "NVIDIA Ada GPU architecture, appendix A; links of PCIe 4.0",
+    },
+    "tpu_v5e": {
+        "generation": "tpu",
+        "memory_bytes": 16e9,
+        "bandwidth_bytes_per_s": 819e9,
+        "bf16_flops_per_s": 197e12,
+        "link_bytes_per_s": 100e9,
+        "domain_devices": 256,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU v5e: 1,600 Gbit/s of links, both directions",
+    },
+    "tpu_v5p": {
+        "generation": "tpu",
+        "memory_bytes": 95e9,
+        "bandwidth_bytes_per_s": 2765e9,
+        "bf16_flops_per_s": 459e12,
+        "link_bytes_per_s": 300e9,
+        "domain_devices": 8960,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU v5p: 4,800 Gbit/s of links, both directions",
+    },
+    "tpu_v6e": {
+        "generation": "tpu",
+        "memory_bytes": 32e9,
+        "bandwidth_bytes_per_s": 1640e9,
+        "bf16_flops_per_s": 918e12,
+        "link_bytes_per_s": 224e9,
+        "domain_devices": 256,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU v6e: 3,584 Gbit/s of links, both directions",
+    },
+    "tpu_v7": {
+        "generation": "tpu",
+        "memory_bytes": 192e9,
+        "bandwidth_bytes_per_s": 7380e9,
+        "bf16_flops_per_s": 2307e12,
+        "fp8_flops_per_s": 4614e12,
+        "link_bytes_per_s": 600e9,
+        "domain_devices": 9216,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU7x: 9,600 Gbit/s of links, both directions",
     },
 }
 GENERATIONS = {
@@ -313,7 +494,8 @@ def _make_records(wheel: Path) -> None:
                 row = _system_row(package.read(name).decode(), stem.removesuffix(".yaml"))
                 if row is not None:
                     systems[stem.removesuffix(".yaml")] = row
-    configs |= {name: config for name, config in _older_models().items() if name not in configs}
+    further = _older_models() | FURTHER_MODELS
+    configs |= {name: config for name, config in further.items() if name not in configs}
     for name, config in configs.items():
         read_architecture(config, name)  # every one of them can be read
     table = {"columns": list(runs[0]), "rows": [list(run.values()) for run in runs]}
@@ -322,7 +504,7 @@ def _make_records(wheel: Path) -> None:
     title = {
         "title": "Devices as their data sheets describe them, dense peaks, links one direction"
     }
-    content = title | made | {"systems": dict(sorted((systems | AMD).items()))}
+    content = title | made | {"systems": dict(sorted((systems | AMD | SHEETS).items()))}
     _write_bytes("machine_systems.json", _json(content, 1).encode())
 
 

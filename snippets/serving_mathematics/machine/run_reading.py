@@ -10,8 +10,9 @@ The package's columns mean different things by source. The rules, in their order
 4. `dp` = `tp` > 1: the same devices counted twice; attention is in parallel over them.
 5. Blank `dp`, in mixtures: `moe_tp` * `ep` / `tp`.
 6. More than 8 devices with `ep` = 1: not one engine but a whole fleet with separate prompts, of
-   which only the size is known. Four devices take prompts, and engines of the largest power of two
-   (at most 32, attention and experts over all) answer.
+   which only the size is known. Engines of the largest power of two beside four devices (at most
+   32, attention and experts over all) answer, and as many of four as keep them below 80% busy take
+   prompts: a published size does not say how it was divided.
 7. Separate fleets without worker counts: those of the same run in the source that has them (equal
    lengths, concurrency and latencies); otherwise one wide engine, or one of SGLang and four of
    TensorRT-LLM, and as many for prompts as keep them below 80% busy.
@@ -20,6 +21,10 @@ The package's columns mean different things by source. The rules, in their order
    2026 that the source without guessing does not have. Three tokens are guessed, one with attention
    in parallel over data, as the benchmark's scripts set.
 9. Lengths are uniform between 0.8 and 1 of nominal, but for the kernel makers' own runs.
+10. A cache beside 8-bit weights has 8 bits where the benchmark's scripts set it: with TensorRT-LLM,
+   with SGLang on Blackwell and for Qwen3.5, with vLLM for Llama.
+11. Engines use 0.9 of the memory, 0.95 where the scripts say so: vLLM for MiniMax-M2.5, SGLang for
+   DeepSeek on four devices.
 
 Source: the benchmark's scripts and configurations (InferenceX, SemiAnalysis, Apache-2.0), and the
 package's own identifiers, which hold `tp8_ep8` beside a `tp_size` of 64.
@@ -34,7 +39,7 @@ from dataclasses import dataclass, replace
 
 from serving_mathematics.machine.architectures import Architecture
 from serving_mathematics.machine.catalogue import find_model, find_precision, find_system
-from serving_mathematics.machine.deployments import Deployment
+from serving_mathematics.machine.deployments import MEMORY_SHARE, Deployment
 from serving_mathematics.machine.systems import System
 from serving_mathematics.measuring import read_record
 from serving_mathematics.require import require_non_negative_integer, require_positive_integer
@@ -136,11 +141,12 @@ def _system(name: str) -> System:
 
 def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: float) -> Deployment:
     own = row["source"] == OWN_SOURCE
+    model, system, precision = _model(row["model"]), _system(row["system"]), _precision(row)
     return Deployment(
-        _model(row["model"]),
-        _system(row["system"]),
+        model,
+        system,
         row["backend"],
-        _precision(row),
+        precision,
         float(row["isl"]),
         float(row["osl"]),
         max(1.0, load),
@@ -148,7 +154,25 @@ def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: f
         attention_data=data,
         expert=expert,
         shortest_share=1.0 if own else SHORTEST_SHARE,
+        cache_bytes=_cache_bytes(row["backend"], precision, model.name, system.generation),
+        memory_share=0.95 if _nearly_all(row["backend"], model.name, tensor) else MEMORY_SHARE,
     )
+
+
+def _nearly_all(backend: str, model: str, tensor: int) -> bool:
+    """Rule 11: whether the engine may use 0.95 of the memory."""
+    few = backend == "sglang" and "DeepSeek" in model and tensor == 4
+    return few or (backend == "vllm" and "MiniMax" in model)
+
+
+def _cache_bytes(backend: str, precision: str, model: str, generation: str) -> float:
+    """Rule 10: bytes of a cached value, 0 where it is as checkpoints of the precision say."""
+    small = {
+        "trtllm": True,
+        "sglang": generation == "blackwell" or "Qwen3.5" in model,
+        "vllm": "Llama" in model,
+    }
+    return 1.0 if precision == "fp8" and small[backend] else 0.0
 
 
 def guessing(engine: Deployment) -> Deployment:
@@ -162,18 +186,17 @@ def guessing(engine: Deployment) -> Deployment:
     return replace(engine, draft_tokens=drafts, accepted_tokens=ACCEPTED[drafts])
 
 
-def fleet_split(devices: int) -> tuple[int, int, int]:
-    """Rule 6: width of an answering engine, how many of them, engines of four that take prompts.
+def fleet_split(devices: int) -> tuple[int, int]:
+    """Rule 6: width of an answering engine, and how many of them.
 
     devices: of the whole fleet. Raises ValueError unless it is a positive integer.
 
     >>> fleet_split(36), fleet_split(72)
-    ((32, 1, 1), (32, 2, 2))
+    ((32, 1), (32, 2))
     """
     devices = require_positive_integer(devices=devices)
     width = min(32, 2 ** int(math.log2(max(devices - 4, 1))))
-    answering = max(1, (devices - 4) // width)
-    return width, answering, max(1, (devices - answering * width) // 4)
+    return width, max(1, (devices - 4) // width)
 
 
 def _same_run(row: Mapping[str, str]) -> tuple[str, ...]:
@@ -184,7 +207,7 @@ def _same_run(row: Mapping[str, str]) -> tuple[str, ...]:
 def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment, dict[str, object]]:
     tp, own = _whole(row, "tp", 1), row["source"] == OWN_SOURCE
     if tp > 8 and _whole(row, "ep", 1) <= 1:
-        width, answering, taking = fleet_split(tp)
+        width, answering = fleet_split(tp)
         load = _concurrency(row, 1)
         answers = _engine(row, 1, width, width, load / answering)
         prompts = _engine(row, 4, 1, 4, load)
@@ -194,7 +217,7 @@ def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment,
             {
                 "prompts": prompts,
                 "answer_engines": float(answering),
-                "prompt_engines": float(taking),
+                "prompt_engines": 0.0,
                 "workers": "assumed",
                 "concurrency": load,
             },
@@ -243,9 +266,9 @@ def _separate(
         whole = row["prefill_tp"] == row["decode_tp"] and tensor > 8 and expert == 1
         whole = whole and not two_nodes
         if whole or (tensor == 1 and row["backend"] == "sglang"):
-            width, count, engines = fleet_split(tensor if whole else 12)
+            width, count = fleet_split(tensor if whole else 12)
             tensor, data, expert, answering = 1, width, width, float(count)
-            taken["prefill"], taking = (4, 1, 4), float(engines)
+            taken["prefill"], taking = (4, 1, 4), 0.0
         elif tensor >= 16 and not two_nodes:
             tensor, data, expert = 1, tensor, tensor
         else:

@@ -103,7 +103,7 @@ def terms_added(work: Work, constants: Constants) -> dict[str, Array]:
     parts = step_parts(work, constants, running, context)
     attained = roofline_parts(parts)
     kernels = attained + parts.kernels
-    messages = kernels + parts.messages + parts.host
+    messages = kernels + parts.messages + parts.exchange + parts.host
     taken = interruptions_s(work, constants, running)
     return {
         "roofline": roofline_parts(ideal) / work.accepted,
@@ -131,7 +131,8 @@ def regimes(work: Work, constants: Constants) -> NDArray[np.int64]:
     running = np.minimum(work.concurrency, work.room)
     parts = step_parts(work, constants, running, work.prompt + work.answer / 2)
     weights = parts.weights + parts.experts + parts.vocabulary
-    terms = np.stack([parts.kernels, weights, parts.cache, parts.messages]) / work.accepted
+    sent = parts.messages + parts.exchange
+    terms = np.stack([parts.kernels, weights, parts.cache, sent]) / work.accepted
     taken = interruptions_s(work, constants, running)
     return np.asarray(np.argmax(np.vstack([terms, taken]), axis=0), dtype=np.int64)
 
@@ -230,7 +231,7 @@ LOOKS = (
     ("experts", "C1", ("experts",)),
     ("cache", "C2", ("cache",)),
     ("kernels", "C4", ("kernels",)),
-    ("messages", "C3", ("messages",)),
+    ("messages", "C3", ("messages", "exchange")),
     ("host", "C5", ("host",)),
 )
 
@@ -351,10 +352,10 @@ def figure_step(figure: Figure) -> None:
 
 @cache
 def _slider_values() -> tuple[list[list[float | None]], ...]:
-    """Times [ms] and shares of weights, cache and kernels [%] by batch and context."""
-    lists: tuple[list[list[float | None]], ...] = ([], [], [], [])
+    """Times [ms] and shares of weights, cache, kernels and host [%] by batch and context."""
+    lists: tuple[list[list[float | None]], ...] = ([], [], [], [], [])
     for batch in BATCHES:
-        rows: tuple[list[float | None], ...] = ([], [], [], [])
+        rows: tuple[list[float | None], ...] = ([], [], [], [], [])
         for context in CONTEXTS:
             one = _small_on_one(float(batch), float(context))
             parts = _parts(one, FITTED)
@@ -364,6 +365,7 @@ def _slider_values() -> tuple[list[list[float | None]], ...]:
                 100 * float(parts.weights[0] + parts.vocabulary[0]) / whole,
                 100 * float(parts.cache[0]) / whole,
                 100 * float(parts.kernels[0]) / whole,
+                100 * float(parts.host[0]) / whole,
             )
             fits = batch <= room_sequences(one)
             for row, cell in zip(rows, cells, strict=True):
@@ -375,8 +377,8 @@ def _slider_values() -> tuple[list[list[float | None]], ...]:
 
 def slider_step() -> dict[str, Any]:
     """Put more sequences into a step, and let each have more context."""
-    times, weights, cached, kernels = _slider_values()
-    shares = (("weights", weights), ("cache", cached), ("kernels", kernels))
+    times, weights, cached, kernels, host = _slider_values()
+    shares = (("weights", weights), ("cache", cached), ("kernels", kernels), ("host", host))
     return {
         "controls": [
             {"label": "sequences", "values": list(BATCHES), "text": "B = {}", "start": 32},
@@ -392,20 +394,20 @@ def slider_step() -> dict[str, Any]:
             for label, values in shares
         ],
         "reading": "With {sequences} and {context} a step takes {time of a step}: {weights} of it"
-        " weights, {cache} cache, {kernels} floors of kernels.",
+        " weights, {cache} cache, {kernels} floors of kernels, {host} the host's work.",
         "absent": "With {sequences} and {context} the cache does not fit into 80 GB.",
     }
 
 
 def check_no_run_is_above_its_roof() -> None:
-    """Of 3,564 runs, 75 are faster than one token a step allows; guesses explain all but eleven.
+    """Of 3,564 runs, 70 are faster than one token a step allows; guesses explain all but eleven.
 
     Source: published runs; bytes over bandwidth and operations over peak of the data sheets. The
     eleven are runs of Qwen3-32B and gpt-oss-120b of which the record cannot say what they were.
     """
     table, added, _ = _runs()
     ignored, below = _below_the_roof(table, added)
-    checks.close("guesses ignored", ignored, 75, rtol=0, kind="measured")
+    checks.close("guesses ignored", ignored, 70, rtol=0, kind="measured")
     checks.close("guesses counted", below, 11, rtol=0, kind="measured")
     fast = table.per_token_s < added["roofline"]
     families = {run.family for run, one in zip(table.runs, fast, strict=True) if one}

@@ -6,20 +6,24 @@ A decoding step of B sequences on one engine takes
                          + max(weights / bandwidth, arithmetic / peak)
                          + max(cache / bandwidth, attention's arithmetic / peak)
                          + max(touched experts / bandwidth, their arithmetic / peak)
-                         + 2 messages ]
+                         + 2 messages, or one and an exchange of tokens ]
     + a message to each further stage + vocabulary + B * host time a sequence
 
-where every bandwidth and peak is the data sheet's times an attained share. Reading and arithmetic
-of one kernel overlap (the larger counts), kernels follow one another (they add). Of E experts, of
-which each token takes k, B tokens touch E (1 - (1 - k/E)^B).
+where groups that hold attention for their own requests exchange tokens instead of the second
+message, and every bandwidth and peak is the data sheet's times an attained share. Reading and
+arithmetic of one kernel overlap (the larger counts), kernels follow one another (they add). Of E
+experts, of which each token takes k, B tokens touch E (1 - (1 - k/E)^B); the arithmetic is that of
+the busiest device.
 
 The floors are what kernels take when they have next to nothing to do, from kernel measurements.
 
-Assumes: CUDA graphs in decoding; experts evenly loaded; no overlap between two batches.
+Assumes: CUDA graphs in decoding; tokens that choose experts alike and independently; an engine that
+takes the cheaper of the two ways to exchange tokens; no overlap between two batches.
 
 Source: the kernel measurements of aiconfigurator-core 0.12.0 (floors); Williams, Waterman and
 Patterson (2009), CACM 52(4) (roofline); Patarasuk and Yuan (2009), JPDC 69(2) (all-reduce);
-DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.
+DeepSeek-AI (2024), arXiv 2412.19437, section 3.4, and its DeepEP, docs/legacy.md; Harter (1961),
+Biometrika 48(1/2) (largest of normal values).
 """
 
 from collections.abc import Sequence
@@ -35,10 +39,12 @@ from serving_mathematics.machine.deployments import (
     Deployment,
     Storage,
     cache_devices,
+    layer_token_bytes,
     room_sequences,
     stored,
 )
 from serving_mathematics.require import (
+    as_floats,
     as_numbers,
     require,
     require_all_non_negative,
@@ -52,12 +58,20 @@ from serving_mathematics.require import (
 Array = NDArray[np.float64]
 
 MESSAGE_S = 5e-6  # a small all-reduce in a CUDA graph: 3.5-7.4 us on Hopper and Blackwell
+SMALL_BYTES = 2 * 2**20  # of a message; what is longer attains BULK_SHARE of the link
+BULK_SHARE = 0.75  # 0.71-0.79 from 1 MiB to 1 GiB over two to eight H100, B200 and GB300
 FAR_MESSAGE_S = 44e-6  # more for one that leaves the domain: 46-51 us over four nodes of GB300
+EXCHANGE_S = 17e-6  # tokens to their experts, one way, of no bytes: 13 us on H100, 20 us on B200
+EXCHANGE_SHARE = 0.55  # of the link, attained by them: 0.50-0.69 with 1,024 tokens over eight
+FAR_EXCHANGE_SHARE = 0.75  # of a network's: 155 and 273 us for 128 tokens over 32 devices (DeepEP)
+SENT_BYTES = 3.0  # of a value: out in 8 bits, back in 16
 SEND_S = 7e-6  # to the next stage: NCCL's exchange of two devices, 6.5 us on Hopper, 9 on Blackwell
 MESSAGES_A_LAYER = 2  # after attention and after the feed-forward part (Megatron-LM, 2019)
+SEQUENCE_S = 20e-6  # host time a sequence and step that no fit tells from messages: see `fronts`
 SMALL_S = 2.5e-6  # a norm, an activation, a rotation
 SELECTION_S = 25e-6  # indexer and selection of sparse attention beside a latent layer
 RECURRENT_S = 7e-6  # convolution and update of a linear layer's state
+LARGEST_NORMAL = (0.0, 0.564, 1.029, 1.424, 1.766, 2.07, 2.344, 2.595, 2.827)  # of 1, 2, 4, ... 256
 CHOOSING_S = 4e-6  # scores to experts
 
 
@@ -71,14 +85,13 @@ class Constants:
     weight_share: float  # of the bandwidth, attained by weights of attention and dense parts
     expert_share: float  # of the bandwidth, attained by weights of experts
     cache_share: float  # of the bandwidth, attained by the cache
-    arithmetic_share: float  # of the peak, attained by weights in decoding
     attention_share: float  # of the 16-bit peak, attained by attention
     link_share: float  # of a link, attained by small messages
-    sequence_s: float  # host time a sequence and step
-    prompt_share: float  # of the peak, attained by dense weights in prompts
-    prompt_expert_share: float  # of the 16-bit peak, attained by experts in prompts
+    sequence_s: float  # host time a sequence and step: given, not fitted
+    prompt_share: float  # of the peak, attained by dense weights
+    prompt_expert_share: float  # of the 16-bit peak, attained by experts
     prompt_link_share: float  # of a link, attained by large messages
-    prompt_s: float  # host time a prompt
+    prompt_s: float  # host time a prompt: given, as for a sequence
     first_steps_trtllm: float  # steps of one sequence that pass around a prompt
     first_steps_sglang: float
     first_steps_vllm: float
@@ -93,27 +106,26 @@ class Constants:
 
 
 FITTED = Constants(  # to all aggregated runs of the record, see records/machine_scores.json
-    factor_trtllm=1.116,
-    factor_sglang=1.36,
-    factor_vllm=1.366,
-    weight_share=0.8879,
-    expert_share=0.9328,
-    cache_share=0.7426,
-    arithmetic_share=0.5284,
-    attention_share=0.4849,
-    link_share=0.1228,
-    sequence_s=4.395e-06,
-    prompt_share=0.8884,
-    prompt_expert_share=0.3078,
-    prompt_link_share=0.5577,
-    prompt_s=0.003551,
+    factor_trtllm=1.103,
+    factor_sglang=1.354,
+    factor_vllm=1.341,
+    weight_share=0.8408,
+    expert_share=0.9443,
+    cache_share=0.8153,
+    attention_share=0.3429,
+    link_share=0.1485,
+    sequence_s=SEQUENCE_S,
+    prompt_share=0.8406,
+    prompt_expert_share=0.3658,
+    prompt_link_share=0.4866,
+    prompt_s=SEQUENCE_S,
     first_steps_trtllm=18.35,
-    first_steps_sglang=40.68,
-    first_steps_vllm=8.545,
-    burst_share=0.1191,
-    lockstep_trtllm=0.1427,
-    lockstep_sglang=0.4559,
-    lockstep_vllm=0.08186,
+    first_steps_sglang=40.74,
+    first_steps_vllm=8.814,
+    burst_share=0.1188,
+    lockstep_trtllm=0.1271,
+    lockstep_sglang=0.404,
+    lockstep_vllm=0.07201,
 )
 CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 
@@ -122,7 +134,7 @@ def constants_of(values: Array) -> Constants:
     """Constants from an array in their order. Raises ValueError on another length, and unless they
     are finite and not negative.
 
-    >>> constants_of(np.arange(21.0)).factor_vllm
+    >>> constants_of(np.arange(20.0)).factor_vllm
     2.0
     """
     names = [field.name for field in fields(Constants)]
@@ -276,6 +288,9 @@ class Work:
     drafts: Array
     heads: Array  # of them, by layers of the model's own
     accepted: Array
+    near_hops: Array  # as hops, of the devices that share one group's attention
+    spread: Array  # devices, or groups of them, that hold different experts
+    inside: Array  # share of a stage's devices that are in one domain
     count: Array  # (rows, groups of layers)
     attention_parameters: Array
     dense_parameters: Array
@@ -293,7 +308,6 @@ class Work:
     rest_bytes: Array  # (rows,): bytes a value beside the experts
     expert_bytes: Array
     rest_peak: Array
-    expert_peak: Array
     attention_peak: Array
 
     def rows(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Work":
@@ -301,7 +315,7 @@ class Work:
         return Work(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-LAYERED = slice(23, 37)  # the fields of `Work` that differ by layer
+LAYERED = slice(26, 40)  # the fields of `Work` that differ by layer
 
 
 def _peak(deployment: Deployment, bytes_a_value: float) -> float:
@@ -325,6 +339,7 @@ def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
     groups = []
     for count, attention, part in model.layers:
         devices = cache_devices(attention, tensor)
+        cached, index = layer_token_bytes(attention, kept.cache)
         groups.append(
             (
                 count,
@@ -333,8 +348,8 @@ def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
                 part.expert_parameters,
                 part.experts,
                 part.chosen,
-                attention.cached_values * kept.cache / devices,
-                attention.index_values,
+                cached / devices,
+                index,
                 attention.state_values * 4 / devices,
                 attention.score_width,
                 attention.prompt_score_width,
@@ -398,10 +413,12 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
             "drafts": one.draft_tokens,
             "heads": one.draft_tokens if one.drafter == OWN_HEADS else 0,
             "accepted": one.accepted_tokens,
+            "near_hops": min(one.tensor, one.system.domain_devices),
+            "spread": one.expert,
+            "inside": inside / stage,
             "rest_bytes": kept.attention,
             "expert_bytes": kept.experts,
             "rest_peak": _peak(one, kept.attention),
-            "expert_peak": _peak(one, kept.experts),
             "attention_peak": one.system.bf16_flops_per_s,
         }
         rows.append(list(values.values()))
@@ -409,6 +426,7 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
     plain |= dict(zip(layered, cells, strict=True))
     near, domains = plain["hops"], plain["far_hops"]  # devices of a domain that share, and domains
     plain |= {"hops": ring_hops(near), "far_hops": ring_hops(domains) / near}
+    plain["near_hops"] = ring_hops(plain["near_hops"])
     return Work(**{**plain, "backend": plain["backend"].astype(np.int64)})
 
 
@@ -435,7 +453,8 @@ class Parts:
     weights: Array  # attention and dense parts
     experts: Array
     cache: Array  # what attention reads or multiplies with
-    messages: Array
+    messages: Array  # all-reduces, and what a stage sends to the next
+    exchange: Array  # of tokens between groups that hold attention for their own requests
     vocabulary: Array
     host: Array
 
@@ -472,14 +491,21 @@ def ring_hops(devices: Array) -> Array:
 
 
 def message_s(
-    hops: Array, message_bytes: Array, link: Array, share: float, floor_s: float
+    hops: Array,
+    message_bytes: Array,
+    link: Array,
+    share: float,
+    floor_s: float,
+    bulk_share: float | None = None,
 ) -> Array:
     """Time of one all-reduce: a floor, and bytes over the attained share of the link, in seconds.
 
     hops: of `ring_hops`; message_bytes: that each device holds; link [bytes/s], one direction;
-    share: of it, attained; floor_s: of a message of no bytes. No time for one device. Between
-    domains each device sends its part alone, so that hops are those of the domains, over devices.
-    Raises ValueError unless share is positive and floor_s is not negative; arrays are not checked.
+    share: of it, attained; floor_s: of a message of no bytes; bulk_share: attained by the bytes
+    above `SMALL_BYTES`, the same where it is not given. No time for one device. Between domains
+    each device sends its part alone, so that hops are those of the domains, over devices.
+    Raises ValueError unless shares are positive and floor_s is not negative; arrays are not
+    checked.
 
     >>> micros = 1e6 * message_s(np.array([0.0, 1.75]), np.array([2.0**20]), np.array([4.5e11]),
     ...                          share=1.0, floor_s=5e-6)
@@ -488,8 +514,68 @@ def message_s(
     """
     hops, message_bytes, link = as_numbers(hops=hops, message_bytes=message_bytes, link=link)
     share = require_positive(share=share)
+    bulk = share if bulk_share is None else require_positive(bulk_share=bulk_share)
     floor_s = require_non_negative(floor_s=floor_s)
-    return np.asarray((hops > 0) * floor_s + hops * message_bytes / (link * share), dtype=float)
+    few = np.minimum(message_bytes, SMALL_BYTES)
+    crossing = few / share + (message_bytes - few) / bulk
+    return np.asarray((hops > 0) * floor_s + hops * crossing / link, dtype=float)
+
+
+def busiest_of(total: Array, devices: Array) -> Array:
+    """What the busiest of some devices has of a count, times their number, in the mean.
+
+    total: counted on all devices, each alike and independently; devices: those that share it, one
+    or more. Shapes that broadcast. The largest of normal values stands for that of the counts, and
+    no device has more than all.
+    Source: Harter (1961).
+
+    >>> busiest_of(np.array([64.0]), np.array([4.0])).round(1)  # 16 each, 19.6 the busiest
+    array([78.3])
+    """
+    total = require_all_non_negative(total=as_floats(total=total))
+    devices = require_all_positive(devices=as_floats(devices=devices))
+    above = np.interp(np.log2(devices), np.arange(len(LARGEST_NORMAL)), LARGEST_NORMAL)
+    deviation = np.sqrt(total * (1 - 1 / devices) / devices)
+    return np.asarray(np.minimum(total + above * deviation * devices, total * devices), dtype=float)
+
+
+def exchange_s(work: Work, constants: Constants, tokens: Array) -> Array:
+    """Time that groups with attention of their own take to share a layer's feed-forward part.
+
+    tokens: of a step in all groups, shape (rows, 1). Where experts are spread, each token's values
+    can go to the experts that it takes and come back, at a floor each way; or all groups gather all
+    tokens and add up their parts, which is an all-reduce. The cheaper counts. Shape (rows, groups
+    of layers), in seconds; 0 for one group. Raises ValueError unless tokens are not negative.
+    Source: DeepEP's low-latency kernels, measured for aiconfigurator-core 0.12.0.
+
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.machine.catalogue import find_model
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> model = find_model("Qwen3-30B-A3B")[0]
+    >>> wide = count_work([replace(WORKED, architecture=model, attention_data=8, expert=8)])
+    >>> micros = 1e6 * exchange_s(wide, FITTED, np.array([[4096.0]]))
+    >>> bool(34 < micros[0, 0] < 200)
+    True
+    """
+    tokens = require_all_non_negative(tokens=as_floats(tokens=tokens))
+    stage, inside = work.stage_devices[:, None], work.inside[:, None]
+    link, far_link = work.link[:, None], work.far_link[:, None]
+    sent = tokens / stage * work.chosen * work.hidden[:, None] * SENT_BYTES
+    near = (inside - 1 / stage) * sent / (EXCHANGE_SHARE * link)
+    far = (1 - inside) * sent / (FAR_EXCHANGE_SHARE * far_link)
+    routed = 2 * EXCHANGE_S + np.maximum(near, far)
+    whole = work.hidden[:, None] * 2 * tokens
+    gathered = message_s(
+        work.hops[:, None], whole, link, constants.link_share, MESSAGE_S, BULK_SHARE
+    )
+    gathered = gathered + message_s(
+        work.far_hops[:, None], whole, far_link, constants.link_share, FAR_MESSAGE_S, BULK_SHARE
+    )
+    spread = (work.experts > 0) & (work.spread[:, None] > 1)
+    apart = (work.groups[:, None] > 1) & (work.dense_parameters + work.experts > 0)
+    cheaper = np.where(spread, np.minimum(routed, gathered), gathered)
+    return np.asarray(np.where(apart, cheaper, 0.0), dtype=float)
 
 
 def step_parts(work: Work, constants: Constants, sequences: Array, context: Array) -> Parts:
@@ -521,7 +607,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
         parameters * work.rest_bytes[:, None],
         bandwidth * constants.weight_share,
         2 * parameters * a_group * tokens,
-        work.rest_peak[:, None] * constants.arithmetic_share,
+        work.rest_peak[:, None] * constants.prompt_share,
     )
     cache_s = roof_s(
         a_group * (read * work.cached_bytes + seen * work.index_bytes + 2 * work.state_bytes),
@@ -531,35 +617,45 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     )
     all_tokens = stage_sequences[:, None] * tokens
     touched = touched_experts(work.experts, work.chosen, all_tokens)
+    passes = work.chosen * all_tokens
+    taken = busiest_of(passes, work.spread[:, None])
     experts_s = roof_s(
         touched * work.expert_parameters * work.expert_bytes[:, None] / stage,
         bandwidth * constants.expert_share,
-        2 * work.expert_parameters * work.chosen * all_tokens / stage,
-        work.expert_peak[:, None],
+        2 * work.expert_parameters * taken / stage,
+        work.attention_peak[:, None] * constants.prompt_expert_share,
     )
     factor = by_backend(
         work, constants.factor_trtllm, constants.factor_sglang, constants.factor_vllm
     )
     a_message = work.hidden * 2 * step * stage_sequences / work.groups
-    messages = (
-        MESSAGES_A_LAYER
-        * work.layers
-        * (
-            message_s(work.hops, a_message, work.link, constants.link_share, MESSAGE_S)
-            + message_s(
-                work.far_hops, a_message, work.far_link, constants.link_share, FAR_MESSAGE_S
-            )
+    alone = work.groups == 1
+    messages = work.layers * (
+        np.where(alone, MESSAGES_A_LAYER, 1)
+        * message_s(
+            work.near_hops, a_message, work.link, constants.link_share, MESSAGE_S, BULK_SHARE
+        )
+        + np.where(alone, MESSAGES_A_LAYER, 0)
+        * message_s(
+            work.far_hops, a_message, work.far_link, constants.link_share, FAR_MESSAGE_S, BULK_SHARE
         )
     )
+    exchange = (work.count * exchange_s(work, constants, all_tokens)).sum(axis=1)
     sends = (work.stages - 1) * (SEND_S + a_message / (work.stage_link * constants.link_share))
     drafting = 1 + work.heads / work.layers
-    vocabulary = work.vocabulary_bytes / (work.bandwidth * constants.weight_share)
+    vocabulary = roof_s(
+        work.vocabulary_bytes,
+        work.bandwidth * constants.weight_share,
+        work.vocabulary_bytes * stage_sequences / work.groups * step,  # two of each two bytes
+        work.attention_peak * constants.prompt_share,
+    )
     return Parts(
         kernels=factor * work.floor_s * drafting,
         weights=(work.count * weights_s).sum(axis=1) * drafting,
         experts=(work.count * experts_s).sum(axis=1) * drafting,
         cache=(work.count * cache_s).sum(axis=1) * drafting,
         messages=messages * drafting + sends,
+        exchange=exchange * drafting,
         vocabulary=vocabulary * (1 + work.heads),
         host=constants.sequence_s * stage_sequences / work.groups,
     )
@@ -577,6 +673,26 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     True
     """
     return step_parts(work, constants, sequences, context).total()
+
+
+def two_batches_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
+    """Time of a step whose two halves take turns: one exchanges tokens while the other computes.
+
+    Each half reads the weights and pays the floors for itself. sequences, context: as for
+    `step_parts`, of both halves together. Shape (rows,), in seconds.
+    Source: DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.2 (two micro-batches).
+
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.step_time import FITTED, count_work
+    >>> from serving_mathematics.machine.step_time import decode_step_s
+    >>> work, many = count_work([WORKED]), np.array([64.0])
+    >>> alone = decode_step_s(work, FITTED, many / 2, np.array([1000.0]))
+    >>> bool(two_batches_s(work, FITTED, many, np.array([1000.0]))[0] == 2 * alone[0])
+    True
+    """
+    half = step_parts(work, constants, np.asarray(sequences) / 2, context)
+    own = half.total() - half.exchange
+    return np.asarray(2 * np.maximum(own, half.exchange), dtype=float)
 
 
 def prompt_s(work: Work, constants: Constants) -> Array:

@@ -16,7 +16,7 @@ class System:
     """One kind of device, and how it is joined to others."""
 
     name: str
-    generation: str  # ampere, ada, hopper, blackwell or cdna
+    generation: str  # ampere, ada, hopper, blackwell, cdna or tpu
     memory_bytes: float
     bandwidth_bytes_per_s: float
     bf16_flops_per_s: float  # dense

@@ -1043,7 +1043,7 @@ def check_binding_constraints_by_construction() -> None:
         ("KV memory", replace(question, deployment=small, traffic=replace(few, rate_per_s=40.0))),
         ("batch limit", replace(question, batch_limit=1)),
         ("arithmetic of prompts", replace(question, traffic=replace(few, rate_per_s=900.0))),
-        ("TPOT objective", replace(question, objective=replace(loose, tpot_s=0.0066))),
+        ("TPOT objective", replace(question, objective=replace(loose, tpot_s=0.0069))),
     ):
         checks.equal(name, name in binding_constraints(Fleet(asked), 1), True)
 
