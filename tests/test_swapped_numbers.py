@@ -30,7 +30,7 @@ import pytest
 
 from builder import PACKAGE
 
-from .nudged import Call, leaves
+from .answers import Call, leaves
 from .profiles import THOROUGH
 from .test_bad_input import (
     ELEMENTWISE,
