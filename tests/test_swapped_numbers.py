@@ -36,7 +36,7 @@ from .test_bad_input import (
     ELEMENTWISE,
     LEFT_OUT,
     OTHER_KINDS,
-    _TooSlow,
+    TooSlow,
     answered,
     call_of,
     computing_modules,
@@ -160,7 +160,7 @@ def outcome(function: Callable[..., Any], call: Call, inner: bool = False) -> tu
             warnings.simplefilter("error")
             found = answered(function, call, LIMIT_S, "warn")
             return "answer", list(leaves(found))
-    except _TooSlow:
+    except TooSlow:
         return "wrong", f"takes more than {LIMIT_S:g} s"
     except TypeError as problem:
         return "refused", str(problem)
