@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.calibration_scores import kept_error
+from serving_mathematics.machine.catalogue import find_model, find_system
 from serving_mathematics.machine.deployments import WORKED
 from serving_mathematics.machine.own_runs import OwnRun, calibrate
 from serving_mathematics.measuring import read_record
