@@ -120,12 +120,12 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
     """The column of each role."""
     forms = {compared(name): name for name in reversed(names)}
     said = set(mapping.values())
-    for name in names:
-        other = forms[compared(name)]
-        alike = other != name and not said & {name, other}
-        if alike and any(compared(name) in known for known in KNOWN.values()):
+    for one in names:
+        other = forms[compared(one)]
+        alike = other != one and not said & {one, other}
+        if alike and any(compared(one) in known for known in KNOWN.values()):
             rule = "one column of a name, whatever its case and spaces"
-            require(False, where, rule, f"{other[:60]!r} and {name[:60]!r}")
+            require(False, where, rule, f"{other[:60]!r} and {one[:60]!r}")
     units = {compared(_unit_of_name(name)[0]): name for name in reversed(names)}
     chosen = {}
     for role, known in KNOWN.items():
