@@ -27,6 +27,7 @@ import numpy.typing as npt
 from serving_mathematics import checks
 from serving_mathematics.capacity.arrival_trace import Trace
 from serving_mathematics.files import MOST_BYTES, MOST_ROWS, read_json, read_table
+from serving_mathematics.machine.catalogue import compared
 from serving_mathematics.optimization.continuous_batching import Workload
 from serving_mathematics.planner.trace_times import (
     ISO,
@@ -117,15 +118,15 @@ def _mapping(columns: str) -> dict[str, str]:
 
 def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dict[str, str]:
     """The column of each role."""
-    forms = {_compared_form(name): name for name in reversed(names)}
+    forms = {compared(name): name for name in reversed(names)}
     said = set(mapping.values())
-    for name in names:
-        other = forms[_compared_form(name)]
-        alike = other != name and not said & {name, other}
-        if alike and any(_compared_form(name) in known for known in KNOWN.values()):
+    for one in names:
+        other = forms[compared(one)]
+        alike = other != one and not said & {one, other}
+        if alike and any(compared(one) in known for known in KNOWN.values()):
             rule = "one column of a name, whatever its case and spaces"
-            require(False, where, rule, f"{other[:60]!r} and {name[:60]!r}")
-    units = {_compared_form(_unit_of_name(name)[0]): name for name in reversed(names)}
+            require(False, where, rule, f"{other[:60]!r} and {one[:60]!r}")
+    units = {compared(_unit_of_name(name)[0]): name for name in reversed(names)}
     chosen = {}
     for role, known in KNOWN.items():
         if role in mapping:
@@ -149,10 +150,6 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
         twice = next(name for name in roles if list(chosen.values()).count(name) > 1)
         require(False, "trace_columns", "of different columns", f"{twice[:60]!r} twice")
     return chosen
-
-
-def _compared_form(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _comma_separated(text: str, mapping: Mapping[str, str]) -> ReadRequests:

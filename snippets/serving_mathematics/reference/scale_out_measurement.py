@@ -32,7 +32,7 @@ from distributed import LocalCluster
 from serving_mathematics import checks
 from serving_mathematics.architecture.cluster_executor import cluster_executor
 from serving_mathematics.measuring import processors, provenance, write_record
-from serving_mathematics.planner.questions import read_grid
+from serving_mathematics.planner.questions import read_choices, read_grid
 from serving_mathematics.planner.sweeps import answer_chunk, read_questions, sweep
 from serving_mathematics.reference.scale_out import KINDS, RECORD, Moments, simulate_chunk
 from serving_mathematics.require import require, require_positive_integer
@@ -166,7 +166,7 @@ def _planner(workers: int) -> dict[str, Any]:
             started = time.perf_counter()
             digests[kind] = _digest(sweep(short, executor, 1))
             walls[kind] = round(time.perf_counter() - started, 4)
-    asked = questions[0][0].requests
+    asked = next(one.requests for one in read_choices(grid[0]))
     return {
         "requests": asked,
         "question_s": round(float(np.mean(seconds)), 4),
