@@ -37,7 +37,7 @@ from serving_mathematics.optimization.hardware_scheduling import (
     predicted_sjf_mean,
     response_by_size,
 )
-from serving_mathematics.require import as_floats, require
+from serving_mathematics.require import as_floats, require, require_non_negative
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
