@@ -187,6 +187,10 @@ def same(one: Any, other: Any) -> bool:
     return True
 
 
+MEASURES = {
+    "engine.measured_loads.change_rows",
+    "engine.measured_loads.measured_loads",
+}  # an engine
 TYPES_COUNT = {"intuition.lineage.fingerprint.array": "the type is part of what it stands for"}
 
 
@@ -195,7 +199,7 @@ def tried(name: str) -> Iterator[tuple[str, Callable[..., Any], Call, str, Any, 
     module = importlib.import_module(f"{PACKAGE}.{name}")
     for title, function in public(module).items():
         full_name = f"{name}.{title}"
-        if full_name in LEFT_OUT:
+        if full_name in LEFT_OUT or full_name in MEASURES:
             continue
         call = call_of(module, title, full_name)
         for argument, value in call.arguments.items():
@@ -229,7 +233,7 @@ def faults_at_ends(name: str, share: float) -> list[str]:
     draw, found = random.Random(name), list[str]()
     for title, function, call, argument, value, elementwise in tried(name):
         promised = (function.__doc__ or "").lower()
-        infinite = any(word in promised for word in ("∞", "infinit", "inf."))
+        infinite = any(word in promised for word in ("∞", "infinit", " inf"))
         for number, instead in extremes(value):
             if draw.random() > share:
                 continue

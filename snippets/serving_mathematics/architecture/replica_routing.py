@@ -83,7 +83,7 @@ def finite_fleet_mean(utilization: float, choices: int, servers: int) -> float:
     require(choices <= servers < math.inf and servers % 1 == 0, "servers", rule, servers)
     s, jacobian = _rest_point(utilization, choices)
     size = len(jacobian)
-    require_work(size**6 / 2000, utilization=utilization)
+    require_work(size**6 / 300, utilization=utilization)
     noise = np.diag(2 * (s[1:-1] - s[2:]))  # jumps up and down are equally frequent at rest
     eye = np.eye(size)
     lyapunov = np.kron(jacobian, eye) + np.kron(eye, jacobian)
@@ -138,7 +138,7 @@ def simulate_fleet(
     warm_up = require_non_negative(warm_up=warm_up)
     require(warm_up + 1 <= horizon < math.inf, "horizon", "at least warm_up + 1", horizon)
     events = 2 * horizon * servers  # of a lane, each of all lanes at once
-    require_work(events * (lanes + 2000) / 3, servers=servers, lanes=lanes, horizon=horizon)
+    require_work(events * (lanes + 2000) / 1.2, servers=servers, lanes=lanes, horizon=horizon)
     s, jacobian = _rest_point(utilization, choices)
     levels, place = len(jacobian), np.arange(lanes)
     weight = np.linalg.solve(jacobian.T, -np.ones(levels))[:, None]

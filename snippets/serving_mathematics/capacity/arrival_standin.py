@@ -145,9 +145,9 @@ def fit_rate_signal(
 ) -> RateSignal:
     """The signal with this rate, this gap CV and these dispersions at three windows.
 
-    rate_per_s: λ̄ [1/s]. gap_cv: above 1. windows_s: three increasing windows [s]. dispersion: I at
-    them, above 1 and increasing. Raises ValueError outside these ranges, and when no signal of this
-    form has these statistics.
+    rate_per_s: λ̄ [1/s]. gap_cv: above 1. windows_s: three increasing windows [s], of 0.001 to 10¹²
+    arrivals each. dispersion: I at them, above 1 and increasing. Raises ValueError outside these
+    ranges, and when no signal of this form has these statistics.
 
     >>> fit = fit_rate_signal(5.53014, 1.094198, (1, 10, 60), (1.385538, 3.868047, 16.411211))
     >>> round(1 / fit.slow_rate), round(1 / fit.fast_rate, 2)
@@ -168,6 +168,9 @@ def fit_rate_signal(
         "three increasing numbers above 1",
         dispersion,
     )
+    expected = rate_per_s * windows
+    rule = "long and short enough for 0.001 to 10^12 arrivals at rate_per_s"
+    require(expected[0] >= 1e-3 and expected[2] <= 1e12, "windows_s", rule, windows_s)
     gap_cv = require_in("[1, 1e6]", gap_cv=gap_cv)
     wanted = np.log(np.append(target - 1, gap_cv**2 - 1))
 

@@ -104,6 +104,7 @@ def poisson_workload(
     ):
         rule = f"an integer of at least {least}"
         require(value % 1 == 0 and value >= least, name, rule, value)
+    require(fleet <= 2**31, "fleet", "at most 2³¹", fleet)
     shape = (replications, requests)
     first = rng.integers(fleet, size=shape)
     return Workload(

@@ -134,7 +134,7 @@ def simulate_outage(
     jitter = iter(rng.random(first.size * retries if backoff_s[1] else 0).tolist())
     answered, arrived = [0.0] * horizon_s, 0
     again: list[tuple[float, int]] = []  # times of retries, and which retry of its request each is
-    places = None if capacity is None else int(capacity)
+    places = None if capacity is None or capacity >= 2**31 else int(capacity)
     leaving: deque[float] = deque(maxlen=places)  # when the last that got a place will have left
     bucket = BUCKET if budget < math.inf else math.inf
     free_at, tokens = 0.0, bucket

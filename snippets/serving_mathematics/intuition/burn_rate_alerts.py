@@ -22,6 +22,7 @@ from serving_mathematics import checks
 from serving_mathematics.require import (
     as_floats,
     as_number,
+    as_numbers,
     require,
     require_in,
     require_positive,
@@ -106,10 +107,13 @@ def simulated_month(
     """Requests and errors of each minute of 30 days, with errors at 0.02% and incidents on top.
 
     requests_per_min: mean of the Poisson number of requests. incidents: (start [d], length [d],
-    error rate). Returns two arrays of shape (43200,). Raises ValueError on rates outside [0, 1].
+    error rate). Returns two arrays of shape (43200,). Raises ValueError on rates outside [0, 1]
+    and on other days.
     """
     rates = np.full(30 * DAY_MIN, 0.0002)
-    for start, length, rate in incidents:
+    for start, length, rate in as_numbers(incidents=incidents):
+        inside = 0 <= start <= 30 and 0 <= length <= 30
+        require(inside, "incidents", "of starts and lengths in [0, 30] days", (start, length))
         require(0 <= rate <= 1, "incidents", "of error rates in [0, 1]", rate)
         rates[round(start * DAY_MIN) : round((start + length) * DAY_MIN)] = rate
     requests_per_min = require_positive(requests_per_min=requests_per_min)

@@ -297,7 +297,7 @@ def generate(
     """
     steps = require_positive_integer(steps=steps)
     steps = require_in("[1, 1e5]", steps=steps)
-    require_work(5000 * steps, steps=steps)
+    require_work(25_000 * steps, steps=steps)
     require(cache is None or cache.length == 0, "cache", "empty", cache and cache.length)
     known = np.asarray(prompt)
     logits, operations, chosen = [], [], []

@@ -37,7 +37,7 @@ from serving_mathematics.optimization.hardware_scheduling import (
     predicted_sjf_mean,
     response_by_size,
 )
-from serving_mathematics.require import as_floats, require, require_in
+from serving_mathematics.require import as_floats, require, require_non_negative
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +118,8 @@ def noisy_predictions(
     sizes = as_floats(size_s=size_s)
     positive = sizes.size > 0 and np.all((sizes > 0) & (sizes < math.inf))
     require(positive, "size_s", "positive and finite, not empty", sizes)
-    log_error = require_in("[0, 50]", log_error=log_error)
+    log_error = require_non_negative(log_error=log_error)
+    require(log_error <= 50, "log_error", "at most 50", log_error)
     return np.asarray(sizes * np.exp(log_error * rng.standard_normal(sizes.shape)))
 
 

@@ -29,7 +29,7 @@ from serving_mathematics.require import (
 
 def _tokens(acceptance: float, draft_tokens: float) -> float:
     """1 + α + … + α^γ = (1 − α^(γ+1))/(1 − α)."""
-    if acceptance in (0, 1):
+    if acceptance in (0, 1) or draft_tokens == 0:
         return draft_tokens * acceptance + 1.0
     return -math.expm1((draft_tokens + 1) * math.log(acceptance)) / (1 - acceptance)
 

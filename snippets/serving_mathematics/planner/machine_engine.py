@@ -143,7 +143,7 @@ def engine_of(
     """
     memory_share, longest = as_number(memory_share=memory_share, longest=longest)
     slowness = require_positive(slowness=slowness)
-    require(slowness <= 1e6, "slowness", "at most a million", slowness)
+    require(slowness <= 1e5, "slowness", "at most 100,000", slowness)
     places = require_positive_integer(places=places)
     require(places <= MOST_PLACES, "places", f"from 1 to {MOST_PLACES}", places)
     most = deployment.architecture.context_tokens

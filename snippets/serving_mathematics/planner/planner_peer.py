@@ -152,7 +152,7 @@ def choices_of(asked: Asked, quantile: float, requests: int = REQUESTS) -> list[
     """
     quantile = require_in("(0, 1)", quantile=quantile)
     requests = require_positive_integer(requests=requests)
-    require_work(requests, requests=requests)
+    require_work(100 * requests, requests=requests)
     rng = np.random.default_rng(SEED)
     arrivals = np.cumsum(rng.exponential(1 / asked.rate_per_s, requests))
     ones = np.ones(requests, dtype=np.int64)

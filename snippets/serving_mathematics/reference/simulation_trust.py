@@ -168,7 +168,7 @@ def rare_wait(
     paths = require_positive_integer(paths=paths)
     require(paths >= 2, "paths", "an integer of at least 2", paths)
     steps = (wait + 1 / utilization) * utilization / (1 - utilization)  # of a walk
-    require_work(steps * (paths + 500), wait=wait, utilization=utilization, paths=paths)
+    require_work(steps * (paths / 5 + 500), wait=wait, utilization=utilization, paths=paths)
     level, left = np.zeros(int(paths)), np.arange(int(paths))
     while left.size:
         level[left] += rng.exponential(1 / utilization, left.size) - rng.exponential(1, left.size)
