@@ -21,7 +21,7 @@ export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
 .PHONY: help engine serve build zensical chapter check-chapter test kernels lint browser pyodide bench bench-speed bench-build \
-	bench-predict bench-plan soak mutants measure measure-vllm measure-load-test font lock audit clean
+	bench-predict bench-plan soak mutants measure measure-harnesses measure-vllm measure-load-test font lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -116,12 +116,14 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.machine.kernel_record
 	$(BIN)/python -m serving_mathematics.machine.calibration
 	$(BIN)/python -m serving_mathematics.machine.calibration_scores
-	-$(BIN)/python -m serving_mathematics.machine.front_scores .cache/harnesses  # files that a reader brings
-	-$(BIN)/python -m serving_mathematics.machine.energy .cache/harnesses
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
+
+measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
+	$(BIN)/python -m serving_mathematics.machine.front_scores .cache/harnesses
+	$(BIN)/python -m serving_mathematics.machine.energy .cache/harnesses
 
 measure-vllm: $(ENGINE) ## measure vLLM beside the engine, by hand, on a quiet machine; pip fetches 1 GB to .cache/vllm
 	$(BIN)/python -m benchmarks.vllm_engine

@@ -210,3 +210,16 @@ def test_kinds_pad_as_their_runs_need() -> None:
             assert one["covered"] == 1.0
     kinds = {kind_of(run) for run in RUNS}
     assert {"dense, hopper", "latent mixture, blackwell", "fleet read as one engine"} <= kinds
+
+
+def test_runs_do_not_tell_the_host_from_messages_and_cache() -> None:
+    """From 7 to 30 us a sequence fit alike, within a point, as shares of links and cache move."""
+    medians, shares = [], []
+    for host in (7e-6, 30e-6):
+        fitted = fit(SOME, replace(START, sequence_s=host))
+        found = predict_runs(SOME, fitted)
+        medians.append(errors(found.per_token_s, SOME.per_token_s)["median"])
+        shares.append((fitted.link_share, fitted.cache_share))
+        assert fitted.sequence_s == pytest.approx(host)
+    assert abs(medians[0] - medians[1]) < 0.01
+    assert shares[0] < shares[1]

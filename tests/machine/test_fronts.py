@@ -97,7 +97,7 @@ def test_the_table_has_a_row_for_each() -> None:
 )
 def test_a_front_takes_time(change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        front_constants(replace(FRONTS["unknown"], **change))
+        front_constants(replace(FRONTS["unknown"], **change))  # type: ignore[arg-type]
 
 
 def test_measured_steps_take_time() -> None:

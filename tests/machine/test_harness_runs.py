@@ -25,7 +25,7 @@ ROW = "lm-arena-chat,Qwen/Qwen3-235B-A22B-Instruct-2507-FP8,H100,8,2,8,fp8,64,60
 
 
 def stage(**changes: Any) -> dict[str, Any]:
-    made = {
+    made: dict[str, Any] = {
         "load_summary": {"achieved_rate": 10.0, "requested_rate": 10.0},
         "successes": {
             "output_len": {"mean": 101.0},

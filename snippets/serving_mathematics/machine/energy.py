@@ -410,6 +410,8 @@ def figure_joules(figure: Figure) -> None:
         xlabel="time per token [ms]",
         ylabel="energy a token [J]",
     )
+    axes.set_xticks([7, 10, 20, 50], ["7", "10", "20", "50"])
+    axes.set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
     axes.minorticks_off()
 
 

@@ -267,7 +267,7 @@ def figure_step_apart(figure: Figure) -> None:
             colors=[colour for _, colour, _ in LOOKS],
             labels=[label for label, _, _ in LOOKS],
         )
-        axes.set(xscale="log", xlim=(1, 256), ylim=(0, 50), xlabel="sequences in a step")
+        axes.set(xscale="log", xlim=(1, 256), ylim=(0, 60), xlabel="sequences in a step")
         axes.set_title(name)
         axes.set_ylabel("time of a step [ms]")
         axes.minorticks_off()
