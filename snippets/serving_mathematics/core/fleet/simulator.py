@@ -105,12 +105,17 @@ class _Run:
         events, due, tell, ended = self.events, self.due, self.tell, self.ledger.ended
         heappush, heappop, infinity = heapq.heappush, heapq.heappop, math.inf
         own = np.flatnonzero(self.requests.after < 0)
-        numbers, arrivals = array("q"), array("d")
-        numbers.frombytes(np.append(own, -1).astype(np.int64).tobytes())
-        arrivals.frombytes(np.append(self.requests.arrival_s[own], infinity).tobytes())
+        arrivals = array("d", self.requests.arrival_s[own].tobytes())
+        everybody = own.size == self.requests.after.size
+        numbers = range(own.size) if everybody else array("q", own.astype(np.int64).tobytes())
+        del own  # of many requests a column counts
         self.next_s = arrivals[0]
-        coming = itertools.chain(itertools.islice(arrivals, 1, None), [infinity])
-        for request, arrival, following in zip(numbers, arrivals, coming, strict=True):
+        for request, arrival, following in zip(
+            itertools.chain(numbers, [-1]),
+            itertools.chain(arrivals, [infinity]),
+            itertools.chain(itertools.islice(arrivals, 1, None), [infinity, infinity]),
+            strict=True,
+        ):
             while events and events[0][0] < arrival:
                 now, kind, which = heappop(events)
                 if kind == BOUNDARY:
