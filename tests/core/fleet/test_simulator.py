@@ -40,6 +40,7 @@ from .plain import simulate_plainly
 
 PLAIN = 2000  # small fleets that the plain program is tried on in a thorough run
 SAMPLE = 120  # on any other day, another every day
+TELLING = (5, 38, 46, 145)  # in which faults showed that most cases do not see
 
 
 def compared(number: int) -> dict[str, float]:
@@ -76,9 +77,10 @@ def compared(number: int) -> dict[str, float]:
 def test_equal_to_a_plain_program() -> None:
     """To 1e-9, whatever is scarce: places, blocks, budget, queues, the client, a router's news."""
     start = SAMPLE * TODAY % PLAIN
-    for number in range(PLAIN) if THOROUGH else range(start, start + SAMPLE):
-        differs = {name: by for name, by in compared(number % PLAIN).items() if by > 1e-9}
-        assert not differs, f"case {number % PLAIN}: {differs}"
+    sample = [*TELLING, *(number % PLAIN for number in range(start, start + SAMPLE))]
+    for number in range(PLAIN) if THOROUGH else sample:
+        differs = {name: by for name, by in compared(number).items() if by > 1e-9}
+        assert not differs, f"case {number}: {differs}"
 
 
 def test_the_plain_cases_meet_everything() -> None:

@@ -79,6 +79,7 @@ def serve(
     heappush, heappop = heapq.heappush, heapq.heappop
     decoding: list[int] = []  # a heap of keys: step of the last token << shift | request
     keys: dict[int, int] = {}  # in that heap, of those that decode
+    feet: dict[int, int] = {}  # final blocks of those that were admitted, without the shared ones
     youngest: list[int] = []  # in order of admission; those that are done lie there until met
     rank = ledger.victim_rank  # of each request, where others than the youngest give way
     eldest: list[tuple[float, int, int]] = []  # the same as a heap, where there is such a rank
@@ -88,7 +89,7 @@ def serve(
     taken = 0  # blocks of prompts that are under way or end in this step, without the shared ones
     counting = cache is not None  # whether these are kept: from when memory is first in question
     partial, partial_left = -1, 0  # the request that is prefilled in part
-    batch = held = promised = 0  # decoding sequences, their tokens, final blocks of all admitted
+    batch = held = promised = 0  # decoding sequences, their tokens, and the sum of feet
     now = steps = prefill = decode = context = 0  # now: steps so far; the others: since last idle
     ticks = tokens = 0  # of the table, since last idle; in the step before
     limit = blocks  # what is not pinned
@@ -142,7 +143,7 @@ def serve(
                 else:
                     continue
                 moved = True
-                promised -= footprint(victim)
+                promised -= feet.pop(victim)
                 if cache:
                     cache.shrink(cache.resident - cache.pinned)  # which were not enough
                     cache.release(node[victim], path[victim])
@@ -179,14 +180,17 @@ def serve(
                     break
                 total = prompt[i] + generated[i]
                 spare = watermark_blocks if room < places else 0
-                needed = -(-total // block) - path[i]
-                pins, hit = cache.look(node[i], path[i]) if cache else (0, 0)
-                if not counting and promised + footprint(i) + spare > blocks:
+                foot = footprint(i)
+                pins = hit = 0
+                if cache:
+                    pins, hit = cache.look(node[i], path[i])
+                if not counting and promised + foot + spare > blocks:
                     counting = True
                     taken = sum(-(-(prompt[j] + generated[j]) // block) for j in finished)
                     for j, key in keys.items():
                         count(j, key >> shift, 1)
                 if counting:
+                    needed = -(-total // block) - path[i]
                     if taken + filled + needed + pins + spare > limit:
                         break
                     if cache and cache.resident + taken + filled > blocks:  # which decoding took
@@ -216,7 +220,8 @@ def serve(
                     heappush(eldest, (-rank[i], -admissions, i))
                 else:
                     youngest.append(i)
-                promised += footprint(i)
+                promised += foot
+                feet[i] = foot
                 room -= 1
                 waiting[place] -= 1
                 running[place] += 1
@@ -334,7 +339,7 @@ def serve(
                 running[place] -= 1
                 batch -= 1
                 held -= prompt[i] + output[i] - 1
-                promised -= footprint(i)
+                promised -= feet.pop(i)
                 moved = True
                 if fair:
                     fair.stopped(i)
@@ -365,7 +370,7 @@ def serve(
                     completion_s[i] = clock
                     ended.append(i)
                     running[place] -= 1
-                    promised -= footprint(i)
+                    promised -= feet.pop(i)
                     if cache:
                         answer = -1 if one_token else answer_node[i]
                         cache.release(node[i], path[i], answer, answer_blocks[i])

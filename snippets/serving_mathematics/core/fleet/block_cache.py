@@ -115,11 +115,9 @@ class BlockCache:
             v, to = self.parent[v], self.begins[v]
 
     def _leave(self, chain: int, depth: int) -> None:
-        """Nobody uses a chain any more to this depth, as far as nobody holds it."""
+        """A chain is left to this depth; what others hold is stamped anew when they leave."""
         if self.kept.get(chain, 0) < depth:
             self._keep(chain, depth)
-        if self.held.get(chain, 0) >= depth:
-            return
         runs = self.stamps.setdefault(chain, deque())
         while runs and runs[0][0] <= depth:
             runs.popleft()

@@ -23,13 +23,6 @@ from serving_mathematics.require import require
 WORK = ("steps", "prefill_tokens", "decode_tokens", "context_tokens")
 
 
-def _floats(values: npt.ArrayLike) -> array[float]:
-    """Numbers as an array of the standard library."""
-    made: array[float] = array("d")
-    made.frombytes(np.ascontiguousarray(values, dtype=np.float64).tobytes())
-    return made
-
-
 def _integers(values: npt.ArrayLike) -> array[int]:
     """Whole numbers as an array of the standard library."""
     made: array[int] = array("q")
@@ -49,17 +42,23 @@ class Ledger:
         self.size = size = requests.arrival_s.size
         self.prompt = _integers(requests.prompt_tokens)
         self.output = _integers(requests.output_tokens)
-        self.cached = _integers(requests.cached_tokens)
-        zeros, never = np.zeros(size, dtype=np.int64), np.full(size, -1.0)
-        self.generated, self.preemptions = _integers(zeros), _integers(zeros)
-        self.found, self.loaded, self.ready = _integers(zeros), _integers(zeros), bytearray(size)
-        self.admitted_s, self.first_s = _floats(never), _floats(never)
-        self.completion_s, self.at = _floats(never), _integers(never)
+
+        def whole(value: int) -> array[int]:
+            return array("q", [value]) * size
+
+        def never() -> array[float]:
+            return array("d", [-1.0]) * size
+
+        self.generated, self.preemptions = whole(0), whole(0)
+        self.found, self.ready = whole(0), bytearray(size)
+        self.admitted_s, self.first_s, self.completion_s = never(), never(), never()
+        self.at = whole(-1)
         self.ended: list[int] = []  # that the fleet has not seen yet
         self.victim_rank: list[float] = []
-        self.node, self.answer_node = _integers(zeros - 1), _integers(zeros - 1)
-        self.path_blocks, self.answer_blocks = _integers(zeros), _integers(zeros)
-        self.no_blocks = self.path_blocks
+        self.node = self.answer_node = whole(-1)  # where no prompt is known
+        self.no_blocks = self.path_blocks = self.answer_blocks = self.loaded = whole(0)
+        known = bool(requests.cached_tokens.any())
+        self.cached = _integers(requests.cached_tokens) if known else self.no_blocks
         self.waiting: list[int] = []  # requests of each engine
         self.running: list[int] = []
         self.stored: list[int] = []  # tokens in decoding sequences, when the batch last changed
@@ -87,6 +86,7 @@ class Ledger:
         self.node, self.path_blocks = _integers(tree.chain), _integers(tree.blocks)
         self.answer_node = _integers(tree.answer_chain)
         self.answer_blocks = _integers(tree.answer_blocks)
+        self.cached, self.loaded = _integers(self.requests.cached_tokens), self.loaded[:]
 
     def tables(self, engine: Engine) -> tuple[list[int], list[int], int, int]:
         """Ticks of an engine's table for the longest request of all."""

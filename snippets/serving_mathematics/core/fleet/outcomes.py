@@ -64,9 +64,12 @@ class Outcome:
         """
 
         def came(times: array[float]) -> FloatArray:
-            found = np.array(times)
+            found = np.frombuffer(times, dtype=np.float64)
             found[found < 0] = np.nan
             return found
+
+        def counted(numbers: array[int]) -> IntArray:
+            return np.frombuffer(numbers, dtype=np.int64)
 
         completion_s = came(ledger.completion_s)
         answers = np.array(asked) if asked else np.empty((0, 3))
@@ -74,16 +77,16 @@ class Outcome:
         paid_s = np.array(replicas.paid_s(end))  # which closes them, so that their work is counted
         due_s, sent_s, attempts = client
         return cls(
-            np.array(due_s),
-            np.array(sent_s),
+            came(due_s),
+            came(sent_s),
             came(ledger.admitted_s),
             came(ledger.first_s),
             completion_s,
-            np.array(ledger.at),
-            np.array(attempts),
-            np.array(ledger.preemptions),
-            np.array(ledger.found),
-            np.array(ledger.loaded),
+            counted(ledger.at),
+            counted(attempts),
+            counted(ledger.preemptions),
+            counted(ledger.found),
+            counted(ledger.loaded),
             np.array(ledger.work),
             np.array(ledger.busy_s),
             paid_s,

@@ -119,7 +119,7 @@ class Prefixes:
         of = np.array([*stands, -1], dtype=np.int64)
         nodes = np.flatnonzero(kept)
         higher_of = of[self.parent[nodes]]
-        children = np.bincount(higher_of + 1, minlength=depth.size + 1)[1:]
+        children = np.bincount((higher_of + 1).astype(np.intp), minlength=depth.size + 1)[1:]
         joined = np.zeros(depth.size, dtype=bool)
         joined[nodes] = (higher_of >= 0) & (children[higher_of] == 1)
         number = np.full(depth.size + 1, -1)

@@ -4,7 +4,8 @@ A replica is paid for from its order to the end of its last request. It takes re
 start-up is over. Of surplus ones those that start are called off first, the latest first; then
 those that serve take no more, fewest requests first, and finish what they hold.
 
-Assumes: hardware always to be had; a start-up that always takes the same time.
+Assumes: hardware always to be had; a start-up that always takes the same time; of the steps that
+were under way when an engine failed nothing is counted.
 
 Source: Kubernetes, documentation of Horizontal Pod Autoscaling, for the control loop.
 """

@@ -37,6 +37,8 @@ def _whole(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArra
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         require(False, f"{name}[{row}]", f"a whole number, at least {least:g}", numbers[row])
+    if given.ndim == 0:
+        return np.broadcast_to(given.astype(np.int64), (size,))  # which takes no memory
     return np.asarray(numbers.astype(np.int64))
 
 
@@ -83,7 +85,7 @@ class Requests:
         require(times.ndim == 1 and times.size > 0, "arrival_s", "of shape (n,), n ≥ 1", times)
         require_all_non_negative(arrival_s=times)
         size = times.size
-        pauses = np.array(np.broadcast_to(np.asarray(pause_s, dtype=float), (size,)))
+        pauses = np.broadcast_to(np.asarray(pause_s, dtype=float), (size,))
         require_all_non_negative(pause_s=pauses)
         columns = {
             "prompt_tokens": _whole("prompt_tokens", prompt_tokens, size, 1),

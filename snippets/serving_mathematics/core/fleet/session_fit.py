@@ -114,7 +114,7 @@ def fit_sessions(requests: Requests) -> SessionLaw:
     cut = later & (reused < CUT * before)
     grown = later & ~cut if (later & ~cut).any() else later
     new = np.maximum(prompts - reused, 1)
-    counts = np.bincount(session)
+    counts = np.bincount(session.astype(np.intp))
     firsts = prompts[~later]
     some = cut if cut.any() else later
     return SessionLaw(
@@ -149,7 +149,7 @@ def summary(requests: Requests, session_gap_s: float = 60.0) -> dict[str, float]
     later = requests.after >= 0
     session = session_of(requests)
     parts = {
-        "requests": np.bincount(session),
+        "requests": np.bincount(session.astype(np.intp)),
         "prompt tokens": requests.prompt_tokens,
         "output tokens": requests.output_tokens,
         "pause [s]": requests.pause_s[later],

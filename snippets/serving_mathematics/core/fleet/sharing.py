@@ -74,7 +74,7 @@ def _merged(parent: IntArray, tokens: IntArray, uses: IntArray, node: IntArray) 
         run[place] = run[parent[place]]
     kept = np.flatnonzero(~joined)
     above = np.where(parent[kept] >= 0, run[parent[kept]], -1)
-    sums = np.bincount(run, tokens, kept.size).astype(np.int64)
+    sums = np.bincount(run.astype(np.intp), tokens, kept.size).astype(np.int64)
     return Prefixes(above, sums, np.append(run, -1)[node], np.full(node.size, -1))
 
 

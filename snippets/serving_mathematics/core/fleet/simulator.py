@@ -15,6 +15,7 @@ Source: `batching` for an engine; Schroeder et al. (2006) for open, closed and p
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from array import array
 from collections import deque
@@ -104,11 +105,16 @@ class _Run:
         events, due, tell, ended = self.events, self.due, self.tell, self.ledger.ended
         heappush, heappop, infinity = heapq.heappush, heapq.heappop, math.inf
         own = np.flatnonzero(self.requests.after < 0)
-        numbers = array("q", [*own.tolist(), -1])
-        arrivals = array("d", [*self.requests.arrival_s[own].tolist(), infinity])
+        arrivals = array("d", self.requests.arrival_s[own].tobytes())
+        everybody = own.size == self.requests.after.size
+        numbers = range(own.size) if everybody else array("q", own.astype(np.int64).tobytes())
+        del own  # of many requests a column counts
         self.next_s = arrivals[0]
         for request, arrival, following in zip(
-            numbers, arrivals, arrivals[1:] + array("d", [infinity]), strict=True
+            itertools.chain(numbers, [-1]),
+            itertools.chain(arrivals, [infinity]),
+            itertools.chain(itertools.islice(arrivals, 1, None), [infinity, infinity]),
+            strict=True,
         ):
             while events and events[0][0] < arrival:
                 now, kind, which = heappop(events)
