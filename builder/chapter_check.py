@@ -27,7 +27,7 @@ from builder.contracts import Chapter
 from builder.maths import to_mathml
 from builder.pages import Page, expand, symbol_uses
 from builder.runner import Run, default_cache, failures, run_all
-from builder.source import module_names, module_path
+from builder.source import holds_exercises, module_names, module_path
 
 LIMIT_S = 17.0  # for the whole answer; what is not done by then is said
 MANY_NUMBERS = 4  # in a paragraph; with more it is a table or a figure
@@ -346,7 +346,7 @@ def _advice(page: Chapter) -> list[str]:
             )
     for name in page.modules:
         length = contracts.source_of(name).count("\n")
-        if length > LONG_MODULE and ".exercises." not in name:
+        if length > LONG_MODULE and not holds_exercises(name):
             found.append(
                 f"{contracts.file_of(name)} has {length} lines: move a concept to a module of its"
                 " own, and list it under `modules:`."

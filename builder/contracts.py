@@ -25,11 +25,19 @@ from typing import Any
 
 import yaml
 
-from builder import ROOT, SOURCES, BuildError
+from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
 from builder.pages import SymbolUse, module_names_of, references_of, several_meanings, terms_of
 from builder.runner import Run
-from builder.source import Sources, module_names, module_path, self_contained
+from builder.source import (
+    SOLUTIONS,
+    Sources,
+    holds_exercises,
+    module_names,
+    module_path,
+    package_of,
+    self_contained,
+)
 
 SECTIONS = (
     "The answer",
@@ -86,9 +94,14 @@ class Chapter:
         return "question" in self.meta
 
     @property
-    def own(self) -> str:
-        """The module that has the chapter's name."""
-        return self.slug.replace("-", "_").replace("/", ".")
+    def package(self) -> str:
+        """The package that holds the chapter's modules."""
+        return package_of(self.path)
+
+    @property
+    def own(self) -> list[str]:
+        """The modules in the chapter's package."""
+        return [name for name in self.modules if name.startswith(f"{self.package}.")]
 
     def names_in(self, directive: str) -> set[str]:
         """Every name given to a directive on the page."""
@@ -150,9 +163,10 @@ def file_of(name: str) -> str:
 
 
 def tests_of(name: str) -> Path:
-    """The file that tests a module."""
-    part, _, module = name.rpartition(".")
-    return ROOT / "tests" / part.removesuffix(".exercises") / f"test_{module}.py"
+    """The file that tests a module; solutions are tested with the chapter that they belong to."""
+    package, _, module = name.rpartition(".")
+    folder = Path(*package.split("."))
+    return ROOT / "tests" / folder / f"test_{folder.name if holds_exercises(name) else module}.py"
 
 
 def source_of(name: str) -> str:
@@ -196,16 +210,16 @@ def _tested_in(name: str) -> str:
 
 
 def files_problems(page: Chapter, _records: Records) -> list[str]:
-    """A chapter has its module, its exercises and a test file for each module."""
-    part, _, slug = page.own.partition(".")
-    problems = [
-        f"{file_of(name)} is not there: write {what}."
-        for name, what in (
-            (page.own, "the chapter's module"),
-            (f"{part}.exercises.{slug}", "the solutions of its exercises"),
-        )
-        if name not in page.modules
-    ]
+    """A chapter has modules, its exercises and a test file for each module."""
+    solutions = f"{page.package}.{SOLUTIONS}"
+    problems = []
+    if not {*page.own} - {solutions}:
+        slug = page.package.rpartition(".")[2]
+        file = file_of(f"{page.package}.{slug}")
+        problems.append(f"{file} is not there: write the chapter's module.")
+    if solutions not in page.modules:
+        told = "write the solutions of its exercises"
+        problems.append(f"{file_of(solutions)} is not there: {told}.")
     return problems + [
         f"{_tested_in(name)} is not there: test {file_of(name)} in it."
         for name in page.modules
@@ -374,7 +388,7 @@ def notation_problems(page: Chapter, uses: Sequence[SymbolUse]) -> list[str]:
 
 def exercise_problems(page: Chapter, _records: Records) -> list[str]:
     """Exercises that are numbered, solved, hinted at and shown."""
-    where, part = f"docs/{page.path}", page.own.partition(".")[0]
+    where = f"docs/{page.path}"
     section = page.section("Exercises")
     numbers = [int(number) for number in re.findall(r"^### (\d+)\. ", section, re.MULTILINE)]
     problems = []
@@ -391,7 +405,7 @@ def exercise_problems(page: Chapter, _records: Records) -> list[str]:
             f"{where}: {len(numbers)} exercises and {len(shown)} solutions: end each with"
             " `{{ solution its_function }}`."
         )
-    name = f"{part}.exercises.{page.own.partition('.')[2]}"
+    name = f"{page.package}.{SOLUTIONS}"
     if name not in page.modules:
         return problems
     hints = _hints(name)
@@ -517,7 +531,7 @@ def shown_problems(page: Chapter, _records: Records) -> list[str]:
     shown = page.names_in("code") | page.names_in("solution")
     return [
         f"docs/{page.path}: `{function}` of {file_of(name)} is not shown: put `{{{{"
-        f" {'solution' if '.exercises.' in name else 'code'} {function} }}}}` where the text"
+        f" {'solution' if holds_exercises(name) else 'code'} {function} }}}}` where the text"
         " explains it, or begin its name with an underscore."
         for name in page.modules
         for function in public_definitions(name)
@@ -547,7 +561,7 @@ def figure_problems(page: Chapter, records: Records) -> list[str]:
         if len(found) < FIGURES:
             problems.append(
                 f"{where}: has {len(found)} figures; a chapter has {FIGURES} or more: write another"
-                f" `figure_…` in {file_of(page.own)} and show it."
+                f" `figure_…` in a module of `{page.package}` and show it."
             )
     for name, figure in found:
         function = f"{file_of(name)}: `figure_{figure['name']}`"
@@ -901,10 +915,62 @@ def belonging_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[s
     for part in sorted({name.partition(".")[0] for name in names}):
         problems += [
             f"{file.relative_to(ROOT)} tests no module: name it after one."
-            for file in sorted((ROOT / "tests" / part).glob("test_*.py"))
+            for file in sorted((ROOT / "tests" / part).rglob("test_*.py"))
             if file not in mirrored
         ]
     return problems
+
+
+def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
+    """No chapter imports a chapter, and `core/` imports none: what two need is in `core/`. The
+    planner, the engine and the reference pages are about all of them.
+    """
+    chapters = {page.package for page in pages if page.asks}
+    return [
+        f"{file_of(name)} imports {file_of(imported)}: what two chapters need belongs in core/."
+        for name in names
+        for package in [name.rpartition(".")[0]]
+        if package in chapters or package.startswith("core.")
+        for imported in sorted(_imported(name) & {*names})
+        if not f"{imported}.".startswith((f"{package}.", "core."))
+    ]
+
+
+def _imported(name: str) -> set[str]:
+    """The modules of the package that a module imports names from, or whole."""
+    found = set[str]()
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
+            base = str(node.module).removeprefix(PACKAGE).lstrip(".")
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def index_problems(page: Chapter, _records: Records) -> list[str]:
+    """What a chapter's package exports is what its page teaches."""
+    file = ROOT / SOURCES / Path(*page.package.split("."), "__init__.py")
+    where = file.relative_to(ROOT).as_posix()
+    if not file.is_file():
+        return [f"{where} is not there: name in it what the page teaches, by module."]
+    shown = page.names_in("code")
+    taught = {
+        f"{name}.{function}"
+        for name in page.modules
+        if not holds_exercises(name)
+        for function in public_definitions(name).keys() & shown
+    }
+    exported = _exported(file.read_text(encoding="utf-8"))
+    return [
+        f"{where}: exports {name}, which the page does not teach: show it, or take it out."
+        for name in sorted(exported - taught)
+    ] + [f"{where}: lacks {name}, which the page teaches." for name in sorted(taught - exported)]
+
+
+def _exported(text: str) -> set[str]:
+    """The names that a package's `__init__` exports, with their modules."""
+    tables = [node for node in ast.walk(_parsed(text)) if isinstance(node, ast.Dict)]
+    listed: dict[str, list[str]] = ast.literal_eval(tables[0]) if tables else {}
+    return {f"{module}.{name}" for module, names in listed.items() for name in names}
 
 
 def unwritten(file: Path) -> list[str]:
@@ -940,6 +1006,7 @@ PAGE_RULES: dict[str, PageRule] = {
 }
 CHAPTER_RULES: dict[str, PageRule] = {
     "files": files_problems,
+    "index": index_problems,
     "front matter": front_matter_problems,
     "sections": section_problems,
     "symbols": symbol_problems,

@@ -22,7 +22,7 @@ from builder import SOURCES, BuildError, notebooks, pages
 from builder.kept import UNFINISHED, renewed, write_whole
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
-from builder.source import Module, Sources
+from builder.source import Module, Sources, holds_exercises, package_of
 
 COMPANION = "notebook.ipynb"
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
@@ -145,8 +145,8 @@ def expand(
         used[source.path], wrong = pages.module_names_of(source.path, source.meta, list(by_name))
         made.problems += wrong
         if source.is_chapter and not used[source.path]:
-            file = f"{SOURCES}/{source.path[:-3].replace('-', '_')}.py"
-            made.problems.append(f"docs/{source.path}: a chapter needs its module, {file}")
+            folder = f"{SOURCES}/{package_of(source.path).replace('.', '/')}"
+            made.problems.append(f"docs/{source.path}: a chapter needs a module in {folder}/")
     shown = {name for names in used.values() for name in names}
     made.problems += [
         f"{run.path}: no page shows this module" for run in made.runs if run.name not in shown
@@ -330,7 +330,7 @@ def _demo(page: _Source, runs: list[Run]) -> notebooks.Demo:
         str(page.meta.get("title", "")),
         f"{question}{page.meta.get('description', '')}".strip(),
         str(page.meta.get("lesson", "")),
-        [run for run in runs if ".exercises." not in run.name],
+        [run for run in runs if not holds_exercises(run.name)],
         [str(name) for name in page.meta.get("demo") or ()],
         [str(page.meta["thumbnail"])] if "thumbnail" in page.meta else [],
     )

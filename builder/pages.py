@@ -27,7 +27,15 @@ from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.outline import Symbol
 from builder.readings import reading, readings
 from builder.runner import Run
-from builder.source import Module, Sources, module_path, self_contained, shown
+from builder.source import (
+    Module,
+    Sources,
+    holds_exercises,
+    module_path,
+    package_of,
+    self_contained,
+    shown,
+)
 
 _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
@@ -233,20 +241,21 @@ def block(*markup: str) -> str:
 def module_names_of(
     path: str, meta: dict[str, Any], known: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The modules of a chapter (its own, those its front matter lists, its exercises), and what is
-    wrong.
+    """The modules of a page, those of its package and those that its front matter lists, and what
+    is wrong. The one with the page's name stands first, the exercises last.
     """
     problems = []
-    part, _, slug = path.removesuffix(".md").replace("-", "_").rpartition("/")
-    names = [f"{part}.{slug}"] if f"{part}.{slug}" in known else []
+    package = package_of(path) if "/" in path else "none"
+    names = [name for name in known if f"{name}.".startswith(f"{package}.")]
     for extra in meta.get("modules") or ():
-        name = str(extra).replace("/", ".") if "/" in str(extra) else f"{part}.{extra}"
+        name = str(extra).replace("/", ".")
         if name in known:
             names.append(name)
         else:
             problems.append(f"docs/{path}: front matter lists module {extra}, which does not exist")
-    exercises = f"{part}.exercises.{slug}"
-    return names + ([exercises] if exercises in known else []), problems
+    slug = package.rpartition(".")[2]
+    names.sort(key=lambda name: (name.rpartition(".")[2] != slug, holds_exercises(name)))
+    return list(dict.fromkeys(names)), problems
 
 
 def expand(markdown: str, page: Page) -> str:
@@ -633,7 +642,7 @@ def _downloads(page: Page, names: list[str]) -> str:
         f'<a href="{page.base}downloads/{run.address}" download>'
         f"<code>{run.path.rpartition('/')[2]}</code></a>"
         for run in page.runs
-        if ".exercises." not in run.name
+        if not holds_exercises(run.name)
     )
     first = page.runs[0].name
     bundle = f"{page.base}downloads/{download_name(first, 'zip')}"
@@ -742,7 +751,7 @@ def llms_text(
             modules = ", ".join(
                 f"[{module.rpartition('.')[2]}.py]({address}downloads/{PACKAGE}/{file}.py)"
                 for module in card.modules
-                if ".exercises." not in module
+                if not holds_exercises(module)
                 for file in [module.replace(".", "/")]
             )
             lines.append(f"- [{archive}]({address}downloads/{archive}): {card.title}. {modules}")

@@ -63,10 +63,12 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
     module = slug.replace("-", "_")
     title = " ".join(title.split()) or slug.replace("-", " ").capitalize()
     new = {
-        f"{SOURCES}/{part}/{module}.py": "module.py",
-        f"{SOURCES}/{part}/exercises/{module}.py": "exercises.py",
+        f"{SOURCES}/{part}/{module}/__init__.py": "package.py",
+        f"{SOURCES}/{part}/{module}/{module}.py": "module.py",
+        f"{SOURCES}/{part}/{module}/exercises.py": "exercises.py",
         f"docs/{part}/{slug}.md": "page.md",
-        f"tests/{part}/test_{module}.py": "test.py",
+        f"tests/{part}/{module}/__init__.py": "empty.py",
+        f"tests/{part}/{module}/test_{module}.py": "test.py",
     }
     _free(slug, list(new))
     texts = {}

@@ -29,6 +29,8 @@ RECORDING_FILES = (
     "outline.py",
     "behaviour.py",
 )  # what decides the content of a record
+SUPPORT = "support"  # the folder of what all modules need
+SOLUTIONS = "exercises"  # the module of a chapter's solutions
 ALL, IMPORTED = "*", ""  # of a file: everything, or what its import executes
 
 RACY_NS = 3 * 10**9  # FAT counts in steps of two seconds
@@ -39,10 +41,32 @@ DESCRIBING = ("checks.py",)  # shows docstrings to a reader, and compares none
 
 
 def module_names(root: Path) -> list[str]:
-    """Every chapter module and every exercise module, as dotted names in the package, sorted."""
+    """Every module that a page shows, as dotted names in the package, sorted: all that lie in a
+    folder, but for those of `support/`, which no page teaches.
+    """
     folder = root / SOURCES
-    paths = [*folder.glob("[!_]*/[!_]*.py"), *folder.glob("[!_]*/exercises/[!_]*.py")]
-    return sorted(".".join(path.relative_to(folder).with_suffix("").parts) for path in paths)
+    places = (path.relative_to(folder).with_suffix("").parts for path in folder.rglob("*.py"))
+    return sorted(
+        ".".join(parts)
+        for parts in places
+        if len(parts) > 1
+        and parts[0] != SUPPORT
+        and not any(part.startswith(("_", ".")) for part in parts)
+    )
+
+
+def package_of(page: str) -> str:
+    """The package of a chapter's modules, from its page.
+
+    >>> package_of("capacity/tail-latency.md")
+    'capacity.tail_latency'
+    """
+    return page.removesuffix(".md").replace("-", "_").replace("/", ".")
+
+
+def holds_exercises(name: str) -> bool:
+    """Whether a module has the solutions of a chapter's exercises."""
+    return name.endswith(f".{SOLUTIONS}")
 
 
 def module_path(root: Path, name: str) -> Path:
