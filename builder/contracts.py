@@ -163,10 +163,9 @@ def file_of(name: str) -> str:
 
 
 def tests_of(name: str) -> Path:
-    """The file that tests a module; solutions are tested with the chapter that they belong to."""
-    package, _, module = name.rpartition(".")
-    folder = Path(*package.split("."))
-    return ROOT / "tests" / folder / f"test_{folder.name if holds_exercises(name) else module}.py"
+    """The file that tests a module."""
+    *folders, module = name.split(".")
+    return ROOT.joinpath("tests", *folders, f"test_{module}.py")
 
 
 def source_of(name: str) -> str:
