@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-CHAPTERS = "*/snippets/serving_mathematics/[!_]*/*.py"
+CHAPTERS = "*/snippets/serving_mathematics/[!_]*/*.py"  # in folders of folders too
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 BACKWARDS = int(WORKER.removeprefix("gw")) % 2 == 1
 

@@ -282,11 +282,10 @@ def _add_files(
     for path, demo in demos.items():
         if demo.runs:
             reads = [read for name in used[path] for read in by_name[name].record["reads"]]
-            first = demo.runs[0].name
             archive = pages.bundle(sources, used[path], reads)
-            made.files[f"downloads/{pages.download_name(first, 'zip')}"] = archive
+            made.files[f"downloads/{pages.download_name(path, used[path], 'zip')}"] = archive
             book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
-            name = f"downloads/{pages.download_name(first, 'ipynb')}"
+            name = f"downloads/{pages.download_name(path, used[path], 'ipynb')}"
             made.files[name] = notebooks.as_json(book).encode()
     chapters = [
         demos[page.path]

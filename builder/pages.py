@@ -644,9 +644,10 @@ def _downloads(page: Page, names: list[str]) -> str:
         for run in page.runs
         if not holds_exercises(run.name)
     )
-    first = page.runs[0].name
-    bundle = f"{page.base}downloads/{download_name(first, 'zip')}"
-    notebook = f"{page.base}downloads/{download_name(first, 'ipynb')}"
+    names = [run.name for run in page.runs]
+    first = name_for_all(page.path, names)
+    bundle = f"{page.base}downloads/{download_name(page.path, names, 'zip')}"
+    notebook = f"{page.base}downloads/{download_name(page.path, names, 'ipynb')}"
     whole = "chapter" if "question" in page.meta else "page"
     return block(
         f'<p class="downloads" data-search-exclude>Download {links}, '
@@ -672,12 +673,13 @@ def _live(page: Page) -> str:
             for statement in run.outline.imports
             if statement.head.startswith("from ")
         } & _IN_BROWSER
+    names = [run.name for run in page.runs]
     settings = {
         "modules": [run.name for run in here],
         "packages": sorted(packages),
         "pyodide": address,
         "downloads": f"{page.base}downloads/",
-        "bundle": f"{page.base}downloads/{download_name(page.runs[0].name, 'zip')}",
+        "bundle": f"{page.base}downloads/{download_name(page.path, names, 'zip')}",
     }
     left_out = [run.path.rpartition("/")[2] for run in page.runs if run.record["needs"]]
     without = f" ({', '.join(left_out)}: only on a machine of your own)" if left_out else ""
@@ -689,9 +691,17 @@ def _live(page: Page) -> str:
     )
 
 
-def download_name(name: str, suffix: str) -> str:
-    """File name of what a chapter offers beside its modules."""
-    return f"{name.rpartition('.')[2].replace('_', '-')}.{suffix}"
+def download_name(path: str, names: Sequence[str], suffix: str) -> str:
+    """File name of what a page offers beside its modules: a chapter's has its name, that of another
+    page the name of its first module.
+    """
+    return f"{name_for_all(path, names).rpartition('.')[2].replace('_', '-')}.{suffix}"
+
+
+def name_for_all(path: str, names: Sequence[str]) -> str:
+    """What stands for a page's modules: their package, or the first of them."""
+    package = package_of(path)
+    return package if any(name.startswith(f"{package}.") for name in names) else names[0]
 
 
 def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
@@ -747,7 +757,7 @@ def llms_text(
     lines += ["", "## Modules", ""]
     for card in cards:
         if card.modules:
-            archive = download_name(card.modules[0], "zip")
+            archive = download_name(f"{card.url.strip('/')}.md", card.modules, "zip")
             modules = ", ".join(
                 f"[{module.rpartition('.')[2]}.py]({address}downloads/{PACKAGE}/{file}.py)"
                 for module in card.modules

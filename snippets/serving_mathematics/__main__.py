@@ -23,7 +23,7 @@ COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
     "predict": ("machine.predict", "predict latencies of deployments in a table"),
     "serve": ("engine.engine_server", "serve a small language model with the OpenAI API"),
-    "check": ("checks", "run the checks of modules, with the values compared"),
+    "check": ("support.checks", "run the checks of modules, with the values compared"),
     "exercises": ("exercises", "list exercises, print one to fill in, or check an answer"),
 }
 

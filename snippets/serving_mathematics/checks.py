@@ -17,6 +17,7 @@ import contextvars
 import importlib
 import inspect
 import math
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
+PACKAGE = "serving_mathematics"
 Kind = Literal["identity", "published", "simulation", "measured"]
 """Where the expectation comes from: other mathematics, a published number, a simulation, a recorded
 measurement.
@@ -289,22 +291,32 @@ def run(module: ModuleType) -> bool:
 
 
 def main(names: list[str]) -> int:
-    """Run the checks of the named modules; the process's exit status."""
+    """Run the checks of the named modules, or of all in a package; the process's exit status."""
     if not names or names[0] in ("-h", "--help"):
         print("usage: serving-mathematics check MODULE [MODULE ...]", file=sys.stderr)
         return 2
     results = []
     for name in names:
-        full = name if name.partition(".")[0] == __package__ else f"{__package__}.{name}"
+        full = name if name.partition(".")[0] == PACKAGE else f"{PACKAGE}.{name}"
         try:
-            module = importlib.import_module(full)
+            modules = _modules(full)
         except ModuleNotFoundError as problem:
             if not full.startswith(problem.name or "?"):
                 raise  # a package is missing
             print(f"no module {name}: {problem}", file=sys.stderr)
             return 2
-        results.append(run(module))
+        results += [run(module) for module in modules]
     return 0 if all(results) else 1
+
+
+def _modules(name: str) -> list[ModuleType]:
+    """The module of this name; of a package, its modules that have checks."""
+    module = importlib.import_module(name)
+    if not hasattr(module, "__path__"):
+        return [module]
+    found = [f"{name}.{one.name}" for one in pkgutil.iter_modules(module.__path__)]
+    having = [one for one in map(importlib.import_module, found) if functions(one, "check_")]
+    return having or [module]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Tell a reader whether an answer to an exercise is right, against inputs that no page prints.
 
-A chapter's exercises live in `snippets/serving_mathematics/<part>/exercises/<chapter>.py`:
+A chapter's exercises live in `snippets/serving_mathematics/<part>/<chapter>/exercises.py`:
 solutions, and `check_*` functions that hold a solution against something independent. Here the
 reader's function takes the place of the solution while those checks run.
 
@@ -64,8 +64,8 @@ class Verdict:
 
 def chapters() -> list[str]:
     """Every chapter with exercises, as in the address of its page."""
-    files = sorted(FOLDER.glob("*/exercises/[!_]*.py"))
-    return [f"{file.parts[-3]}/{file.stem.replace('_', '-')}" for file in files]
+    folders = sorted(file.parent for file in FOLDER.glob("*/*/exercises.py"))
+    return [f"{folder.parent.name}/{folder.name.replace('_', '-')}" for folder in folders]
 
 
 def exercises(chapter: str) -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
@@ -78,8 +78,8 @@ def exercises(chapter: str) -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
     """
     if chapter not in chapters():
         raise ExerciseError(_no_chapter(chapter))
-    part, _, slug = chapter.replace("-", "_").partition("/")
-    module = importlib.import_module(f"serving_mathematics.{part}.exercises.{slug}")
+    package = chapter.replace("-", "_").replace("/", ".")
+    module = importlib.import_module(f"serving_mathematics.{package}.exercises")
     own = {
         name: function
         for name, function in checks.functions(module, "").items()
@@ -223,7 +223,7 @@ def stubs(chapter: str) -> str:
             blocks.append(f'{signature}\n    """{contract}"""\n{body}\n')
         elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
             text = ast.unparse(node)
-            if text != "from serving_mathematics import checks" and not text.startswith("HINTS"):
+            if text != "from serving_mathematics.support import checks" and not text.startswith("HINTS"):
                 head.append(text)
         elif isinstance(node, ast.ClassDef) and node.name != "Example":
             blocks.append(ast.unparse(node) + "\n")
