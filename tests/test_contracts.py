@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import ROOT, contracts
+from builder import ROOT, SOURCES, contracts
 from builder.contracts import (
     CHAPTER_RULES,
     MODULE_RULES,
@@ -72,6 +72,38 @@ def test_letters_that_mean_several_things_are_admitted(chapter: Chapter) -> None
 def test_pages_modules_and_tests_belong_together() -> None:
     problems = [*contracts.belonging_problems(PAGES, MODULES), *contracts.navigation_problems()]
     assert not problems, "\n".join(problems)
+
+
+def test_no_chapter_imports_a_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not contracts.place_problems(PAGES, MODULES)
+    names = ["capacity.littles_law.littles_law", "core.queues.queue_simulator"]
+    copy_modules(names, tmp_path)
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    for name in names:
+        file = module_path(tmp_path, name)
+        imported = "from serving_mathematics.definitions.service import service\n"
+        file.write_text(f"{file.read_text(encoding='utf-8')}{imported}", encoding="utf-8")
+    told = contracts.place_problems(PAGES, [*names, "definitions.service.service"])
+    assert len(told) == 2
+    assert told[0].endswith(
+        "littles_law.py imports snippets/serving_mathematics/definitions/service/service.py: what"
+        " two chapters need belongs in core/."
+    )
+
+
+def test_a_chapter_exports_what_it_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = next(chapter for chapter in CHAPTERS if chapter.slug == "capacity/littles-law")
+    copy_modules(page.modules, tmp_path)
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    file = tmp_path / SOURCES / "capacity" / "littles_law" / "__init__.py"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('"mean_in_flight"', '"figure_staircase"', 1), encoding="utf-8")
+    lacks, exports = sorted(contracts.index_problems(page, {}), key=len)
+    assert lacks.endswith("lacks capacity.littles_law.littles_law.mean_in_flight, which the page teaches.")
+    assert "figure_staircase, which the page does not teach" in exports
+    file.unlink()
+    (told,) = contracts.index_problems(page, {})
+    assert told.endswith("is not there: name in it what the page teaches, by module.")
 
 
 def test_no_two_modules_share_a_function_body() -> None:
