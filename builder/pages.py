@@ -245,8 +245,8 @@ def module_names_of(
     is wrong. The one with the page's name stands first, the exercises last.
     """
     problems = []
-    package = package_of(path) if "/" in path else "none"
-    names = [name for name in known if f"{name}.".startswith(f"{package}.")]
+    package = package_of(path)
+    names = [name for name in known if package and f"{name}.".startswith(f"{package}.")]
     for extra in meta.get("modules") or ():
         name = str(extra).replace("/", ".")
         if name in known:
@@ -701,7 +701,8 @@ def download_name(path: str, names: Sequence[str], suffix: str) -> str:
 def name_for_all(path: str, names: Sequence[str]) -> str:
     """What stands for a page's modules: their package, or the first of them."""
     package = package_of(path)
-    return package if any(name.startswith(f"{package}.") for name in names) else names[0]
+    own = [name for name in names if package and f"{name}.".startswith(f"{package}.")]
+    return package if own else names[0]
 
 
 def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> bytes:

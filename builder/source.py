@@ -56,12 +56,12 @@ def module_names(root: Path) -> list[str]:
 
 
 def package_of(page: str) -> str:
-    """The package of a chapter's modules, from its page.
+    """The package of a chapter's modules, from its page; none of a page that lies in no part.
 
     >>> package_of("capacity/tail-latency.md")
     'capacity.tail_latency'
     """
-    return page.removesuffix(".md").replace("-", "_").replace("/", ".")
+    return page.removesuffix(".md").replace("-", "_").replace("/", ".") if "/" in page else ""
 
 
 def holds_exercises(name: str) -> bool:
