@@ -33,6 +33,7 @@ from builder.source import (
     SOLUTIONS,
     Sources,
     holds_exercises,
+    is_core,
     module_names,
     module_path,
     package_of,
@@ -526,13 +527,14 @@ def citation_problems(page: Chapter, _records: Records) -> list[str]:
 
 
 def shown_problems(page: Chapter, _records: Records) -> list[str]:
-    """Every public function and class is shown on its page."""
+    """Every public function and class of its own modules is shown on a page."""
     shown = page.names_in("code") | page.names_in("solution")
     return [
         f"docs/{page.path}: `{function}` of {file_of(name)} is not shown: put `{{{{"
         f" {'solution' if holds_exercises(name) else 'code'} {function} }}}}` where the text"
         " explains it, or begin its name with an underscore."
         for name in page.modules
+        if not is_core(name)
         for function in public_definitions(name)
         if function not in shown
     ]
@@ -903,12 +905,12 @@ def navigation_problems() -> list[str]:
 
 
 def belonging_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
-    """Every module belongs to a page, every test file to a module."""
+    """Every module but those of core belongs to a page, every test file to a module."""
     shown = {name for page in pages for name in page.modules}
     problems = [
         f"{file_of(name)}: no page shows it: list it under `modules:` in the front matter of one."
         for name in names
-        if name not in shown
+        if name not in shown and not is_core(name)
     ]
     mirrored = {tests_of(name) for name in names}
     for part in sorted({name.partition(".")[0] for name in names}):
@@ -929,9 +931,9 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
         f"{file_of(name)} imports {file_of(imported)}: what two chapters need belongs in core/."
         for name in names
         for package in [name.rpartition(".")[0]]
-        if package in chapters or package.startswith("core.")
+        if package in chapters or is_core(name)
         for imported in sorted(_imported(name) & {*names})
-        if not f"{imported}.".startswith((f"{package}.", "core."))
+        if not f"{imported}.".startswith(f"{package}.") and not is_core(imported)
     ]
 
 

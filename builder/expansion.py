@@ -22,7 +22,7 @@ from builder import SOURCES, BuildError, notebooks, pages
 from builder.kept import UNFINISHED, renewed, write_whole
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
-from builder.source import Module, Sources, holds_exercises, package_of
+from builder.source import Module, Sources, holds_exercises, is_core, package_of
 
 COMPANION = "notebook.ipynb"
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
@@ -149,7 +149,9 @@ def expand(
             made.problems.append(f"docs/{source.path}: a chapter needs a module in {folder}/")
     shown = {name for names in used.values() for name in names}
     made.problems += [
-        f"{run.path}: no page shows this module" for run in made.runs if run.name not in shown
+        f"{run.path}: no page shows this module"
+        for run in made.runs
+        if run.name not in shown and not is_core(run.name)
     ]
     ran = [run for run in runs if not run.failed and not run.pending]
     sources = (sources or Sources(root)).knowing(

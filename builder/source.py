@@ -30,6 +30,7 @@ RECORDING_FILES = (
     "behaviour.py",
 )  # what decides the content of a record
 SUPPORT = "support"  # the folder of what all modules need
+CORE = "core"  # the folder of what several chapters stand on
 SOLUTIONS = "exercises"  # the module of a chapter's solutions
 ALL, IMPORTED = "*", ""  # of a file: everything, or what its import executes
 
@@ -62,6 +63,11 @@ def package_of(page: str) -> str:
     'capacity.tail_latency'
     """
     return page.removesuffix(".md").replace("-", "_").replace("/", ".") if "/" in page else ""
+
+
+def is_core(name: str) -> bool:
+    """Whether chapters stand on a module, which need not be taught whole by any page."""
+    return name.startswith(f"{CORE}.")
 
 
 def holds_exercises(name: str) -> bool:
